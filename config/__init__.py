@@ -1,0 +1,1 @@
+"""Wiring: settings, routes, the Celery app. Nothing here decides anything."""

@@ -1,0 +1,172 @@
+"""Typed settings from the environment: the only module that reads it.
+
+Every value has a default for one machine or is reported missing together with all the others.
+A secret may be given as `NAME_FILE`, the path of a file that holds it.
+"""
+
+import os
+import socket
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DatabaseRole = Literal["app", "control", "owner"]
+
+OWNER_COMMANDS = frozenset({"migrate", "makemigrations", "sqlmigrate", "showmigrations", "optimizemigration"})
+SECRETS = frozenset(
+    {
+        "secret_key",
+        "database_app_url",
+        "database_control_url",
+        "database_owner_url",
+        "broker_url",
+        "cache_url",
+        "aws_secret_access_key",
+        "email_url",
+        "init_password",
+        "init_api_key",
+        "stripe_api_key",
+        "stripe_webhook_secret",
+    }
+)
+
+
+class SettingsInvalid(SystemExit):
+    """The environment does not hold what Exchequer needs to start."""
+
+
+class Environment(BaseSettings):
+    """Effective settings of one process. Times are seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(Path(".exchequer"), validation_alias="EXCHEQUER_HOME")
+    http_port: int = Field(8000, validation_alias="EXCHEQUER_HTTP_PORT", ge=1, le=65535)
+    serving_port: int = Field(8001, validation_alias="EXCHEQUER_SERVING_PORT", ge=1, le=65535)
+    demo: bool = Field(False, validation_alias="EXCHEQUER_DEMO")
+    debug: bool = Field(False, validation_alias="EXCHEQUER_DEBUG")
+
+    init_tenant: str = Field("", validation_alias="EXCHEQUER_INIT_TENANT")
+    init_email: str = Field("", validation_alias="EXCHEQUER_INIT_EMAIL")
+    init_password: str = Field("", validation_alias="EXCHEQUER_INIT_PASSWORD")
+    init_api_key: str = Field("", validation_alias="EXCHEQUER_INIT_API_KEY")
+
+    secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
+    allowed_hosts: str = Field("127.0.0.1,localhost,[::1]", validation_alias="ALLOWED_HOSTS")
+    csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
+    tls: bool = Field(False, validation_alias="EXCHEQUER_TLS")
+
+    db_role: DatabaseRole = Field("app", validation_alias="EXCHEQUER_DB_ROLE")
+    database_app_url: str = Field("", validation_alias="DATABASE_URL")
+    database_control_url: str = Field("", validation_alias="DATABASE_CONTROL_URL")
+    database_owner_url: str = Field("", validation_alias="DATABASE_OWNER_URL")
+
+    broker_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="BROKER_URL")
+    cache_url: str = Field("", validation_alias="CACHE_URL")
+    s3_endpoint_url: str = Field("", validation_alias="S3_ENDPOINT_URL")
+    s3_bucket: str = Field("exchequer", validation_alias="S3_BUCKET")
+    aws_access_key_id: str = Field("", validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: str = Field("", validation_alias="AWS_SECRET_ACCESS_KEY")
+    aws_region: str = Field("us-east-1", validation_alias="AWS_DEFAULT_REGION")
+    email_url: str = Field("", validation_alias="EMAIL_URL")
+
+    node_id: str = Field("", validation_alias="EXCHEQUER_NODE_ID")
+    sandbox: Literal["required", "best_effort"] = Field("required", validation_alias="EXCHEQUER_SANDBOX")
+    cpu_devices: int = Field(0, validation_alias="EXCHEQUER_CPU_DEVICES", ge=0, le=1024)
+    heartbeat_s: float = Field(5.0, validation_alias="EXCHEQUER_HEARTBEAT_S", gt=0, le=60)
+    lease_s: float = Field(30.0, validation_alias="EXCHEQUER_LEASE_S", gt=0, le=600)
+    sweep_s: float = Field(10.0, validation_alias="EXCHEQUER_SWEEP_S", gt=0, le=600)
+
+    stripe_api_key: str = Field("", validation_alias="STRIPE_API_KEY")
+    stripe_api_base: str = Field("", validation_alias="STRIPE_API_BASE")
+    stripe_webhook_secret: str = Field("", validation_alias="STRIPE_WEBHOOK_SECRET")
+
+    def database_url(self, role: DatabaseRole) -> str:
+        """Return the connection URL of a role; raise `SettingsInvalid` when this process does not hold it."""
+        url: str = getattr(self, f"database_{role}_url")
+        if not url:
+            name = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}[role]
+            raise SettingsInvalid(f"{name} is not set: this process works as the database role {role!r}.")
+        return url
+
+    @cached_property
+    def hostname(self) -> str:
+        """Name of this machine; the default id of its node."""
+        return socket.gethostname()
+
+    @property
+    def effective_node_id(self) -> str:
+        """Id of the node this process speaks for."""
+        return self.node_id or self.hostname
+
+    @property
+    def effective_cpu_devices(self) -> int:
+        """Number of CPU devices that this host offers: the cores, unless set."""
+        return self.cpu_devices or os.cpu_count() or 1
+
+    def masked(self) -> dict[str, str]:
+        """Return every effective value by environment name, secrets masked."""
+        shown = {}
+        for name, field in type(self).model_fields.items():
+            value = str(getattr(self, name))
+            if value and name in SECRETS:
+                value = _mask(value)
+            shown[str(field.validation_alias)] = value
+        return shown
+
+
+def _mask(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme and parts.password:
+        netloc = parts.netloc.replace(f":{parts.password}@", ":***@")
+        return urlunsplit(parts._replace(netloc=netloc))
+    return "***"
+
+
+def _with_secret_files(variables: dict[str, str]) -> dict[str, str]:
+    for name in [name for name in variables if name.endswith("_FILE")]:
+        target = name.removesuffix("_FILE")
+        aliases = {str(field.validation_alias) for field in Environment.model_fields.values()}
+        if target in aliases and target not in variables:
+            try:
+                variables[target] = Path(variables[name]).read_text().strip()
+            except OSError as error:
+                raise SettingsInvalid(f"{name}: cannot read {variables[name]}: {error.strerror}.") from error
+    return variables
+
+
+def load() -> Environment:
+    """Read the environment once; raise `SettingsInvalid` naming every missing or wrong value."""
+    os.environ.update(_with_secret_files(dict(os.environ)))
+    try:
+        return Environment()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsInvalid("Exchequer cannot start; set these:\n" + "\n".join(lines)) from error
+
+
+def use_django_settings() -> None:
+    """Name the settings module to Django, unless the caller chose another."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+
+def choose_database_role(command: str) -> None:
+    """Set `EXCHEQUER_DB_ROLE` for a management command unless the caller chose: owner to migrate, else control."""
+    use_django_settings()
+    os.environ.setdefault("EXCHEQUER_DB_ROLE", "owner" if command in OWNER_COMMANDS else "control")
+
+
+@cache
+def load_once() -> Environment:
+    """Return the settings of this process, read at first use."""
+    return load()
+
+
+def __getattr__(name: str) -> Environment:
+    if name == "env":
+        return load_once()
+    raise AttributeError(name)
