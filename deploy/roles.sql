@@ -1,0 +1,33 @@
+-- The three roles of Exchequer, and who may do what with one database.
+--
+-- Run once as an administrator inside the (empty) database, then give each role a password:
+--     createdb exchequer && psql exchequer -f deploy/roles.sql
+--     psql exchequer -c '\password exchequer_owner'      (and exchequer_app, exchequer_control)
+-- Running it again changes nothing. The embedded server of `make up` and the tests run this very file.
+--
+--   exchequer_owner    owns the tables; only migrations log in as it (DATABASE_OWNER_URL)
+--   exchequer_app      web, serving, the parents of attempts; sees one tenant at a time (DATABASE_URL)
+--   exchequer_control  controller, ops worker, commands; a listed set of tables across tenants (DATABASE_CONTROL_URL)
+DO $roles$
+DECLARE
+    role_name text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['exchequer_owner', 'exchequer_app', 'exchequer_control'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', role_name);
+        END IF;
+    END LOOP;
+
+    -- A managed server's administrator is no superuser: to hand objects over it must be a member.
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        EXECUTE format('GRANT exchequer_owner TO %I', current_user);
+    END IF;
+
+    EXECUTE format('ALTER DATABASE %I OWNER TO exchequer_owner', current_database());
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO exchequer_app, exchequer_control', current_database());
+    ALTER SCHEMA public OWNER TO exchequer_owner;
+    REVOKE ALL ON SCHEMA public FROM PUBLIC;
+    GRANT USAGE ON SCHEMA public TO exchequer_app, exchequer_control;
+END
+$roles$;

