@@ -1,0 +1,65 @@
+"""Thin calls into the Linux kernel through ctypes: prctl, unshare, capset and raw system calls."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _CapabilityData(ctypes.Structure):
+    _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+
+
+def _check(answer: int, call: str) -> int:
+    if answer < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")
+    return answer
+
+
+def syscall(number: int, *arguments: object) -> int:
+    """Make one raw system call; raises OSError with the kernel's errno."""
+    return _check(int(_libc.syscall(ctypes.c_long(number), *arguments)), f"syscall {number}")
+
+
+def prctl(option: int, first: int = 0, second: int = 0) -> None:
+    """Call prctl(option, first, second, 0, 0); raises OSError."""
+    words = (ctypes.c_ulong(first), ctypes.c_ulong(second), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _check(int(_libc.prctl(ctypes.c_int(option), *words)), f"prctl {option}")
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces named by `flags`; raises OSError."""
+    _check(int(_libc.unshare(ctypes.c_int(flags))), "unshare")
+
+
+def drop_capabilities() -> None:
+    """Empty every capability set of the calling thread; raises OSError.
+
+    The bounding set is emptied first, as far as the process is allowed to.
+    """
+    for capability in range(64):
+        try:
+            prctl(PR_CAPBSET_DROP, capability)
+        except OSError as refusal:
+            if refusal.errno == errno.EINVAL:  # past the last capability this kernel knows
+                break
+            if refusal.errno != errno.EPERM:
+                raise
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    data = (_CapabilityData * 2)()
+    _check(int(_libc.capset(ctypes.byref(header), ctypes.byref(data))), "capset")

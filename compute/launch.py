@@ -1,0 +1,46 @@
+"""First code of every child: confine the process, then run the kind's entrypoint in it.
+
+Called as `python -I launch.py ENTRYPOINT --attempt ID` in the work folder, with `sandbox.json` beside it.
+`-I` keeps the environment and the current folder off sys.path; the product's root is put there by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str]) -> None:
+    """Confine this process by `sandbox.json` of the current folder, then hand it to the entrypoint."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    sys.dont_write_bytecode = True
+    from compute import sandbox
+
+    settings = json.loads(Path("sandbox.json").read_text())
+    if os.getppid() != settings["parent"]:
+        sys.exit("the supervisor is gone")
+    policy = sandbox.Policy(
+        workdir=Path.cwd(),
+        read_paths=tuple(Path(name) for name in settings["read_paths"]),
+        cuda=settings["cuda"],
+        address_space=settings["address_space"],
+        file_size=settings["file_size"],
+        required=settings["required"],
+    )
+    try:
+        sandbox.confine(policy)
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+    except sandbox.SandboxIncomplete as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(sandbox.EXIT_REFUSED)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
