@@ -1,0 +1,216 @@
+"""The words that templates are written in: icons, links inside a tenant, money, times, states, form fields."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
+from typing import Any
+
+from django import template
+from django.conf import settings
+from django.forms import BoundField, CheckboxInput, FileInput, HiddenInput, RadioSelect, Select
+from django.template.context import Context
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+
+SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF\u00a0"}
+STATES = {
+    "queued": ("wait", "Queued"),
+    "ingesting": ("busy", "Ingesting"),
+    "uploading": ("busy", "Uploading"),
+    "running": ("busy", "Running"),
+    "paused": ("wait", "Paused"),
+    "succeeded": ("good", "Succeeded"),
+    "ready": ("good", "Ready"),
+    "active": ("good", "Active"),
+    "ok": ("good", "OK"),
+    "failed": ("bad", "Failed"),
+    "cancelled": ("idle", "Cancelled"),
+    "draft": ("wait", "Draft"),
+    "in_review": ("wait", "In review"),
+    "finalised": ("good", "Finalised"),
+    "paid": ("good", "Paid"),
+    "void": ("idle", "Void"),
+    "assigned": ("wait", "Assigned"),
+    "lost": ("bad", "Lost"),
+    "expired": ("bad", "Expired"),
+}
+MARK = (
+    '<svg viewBox="0 0 24 24" fill="currentColor" aria-hidden="true"><rect x="2" y="2" width="20" height="20" rx="5" fill-opacity=".18"/>'
+    '<path d="M7 2h5v5H2a5 5 0 0 1 5-5zM12 7h10v5H12zM2 12h10v5H2zM12 17h10a5 5 0 0 1-5 5h-5z"/></svg>'
+)
+
+
+@register.simple_tag
+def mark() -> SafeString:
+    """Draw the product's chequered mark in the colour of the text around it."""
+    return mark_safe(MARK)  # noqa: S308  a constant
+
+
+@cache
+def _svg(name: str) -> str:
+    path = settings.BASE_DIR / "static" / "vendor" / "tabler-icons" / f"{name}.svg"
+    markup = " ".join(path.read_text(encoding="utf-8").split())
+    start = markup.index('class="')
+    end = markup.index('"', start + 7)
+    return f'{markup[:start]}class="icon" aria-hidden="true"{markup[end + 1 :]}'
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Inline one vendored icon; it is decoration, so hidden from assistive technology."""
+    return mark_safe(_svg(name))  # noqa: S308  vendored files
+
+
+@register.simple_tag(takes_context=True)
+def to(context: Context, name: str, *args: Any) -> str:
+    """Return the URL of a page of the tenant that is being looked at."""
+    return reverse(name, args=(context["request"].tenant.slug, *args))
+
+
+@register.simple_tag(takes_context=True)
+def query(context: Context, **changes: Any) -> str:
+    """Return the present query string with `changes`; an empty value removes its key."""
+    parameters = context["request"].GET.copy()
+    for key, value in changes.items():
+        if value in (None, ""):
+            parameters.pop(key, None)
+        else:
+            parameters[key] = str(value)
+    return "?" + parameters.urlencode()
+
+
+def money_parts(value: Any) -> tuple[Decimal, str] | None:
+    """Read an amount and its currency from `Money` or from the API's shape of it; None for nothing."""
+    if value in (None, ""):
+        return None
+    if isinstance(value, Mapping):
+        return Decimal(str(value["amount"])), str(value["currency"])
+    return Decimal(value.amount), str(value.currency)
+
+
+def money_text(amount: Decimal, currency: str) -> str:
+    """Write an amount for people: minor units, but enough places that a small cost is not shown as nothing."""
+    minor = 0 if currency == "JPY" else 3 if currency == "KWD" else 2
+    size = abs(amount)
+    places = minor if size == 0 or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
+    shown = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
+    sign = "\u2212" if amount < 0 and shown else ""
+    return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{shown:,}"
+
+
+@register.filter
+def money(value: Any) -> SafeString | str:
+    """Show money with its currency; the title holds every stored digit."""
+    parts = money_parts(value)
+    if parts is None:
+        return "\u2013"
+    amount, currency = parts
+    exact = f"{amount.normalize():f} {currency}"
+    return format_html('<data class="money" value="{}" title="{}">{}</data>', f"{amount:f}", exact, money_text(amount, currency))
+
+
+@register.filter
+def when(value: datetime | None) -> SafeString | str:
+    """Show a time in UTC, short; the title holds the whole of it."""
+    if value is None:
+        return "\u2013"
+    utc = value.astimezone(UTC)
+    full = utc.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), full, f"{utc.day} {utc:%b %H:%M}")
+
+
+@register.filter
+def duration(value: Any) -> SafeString | str:
+    """Show seconds as people say them: 4.2 s, 3 min 05 s, 2 h 14 min."""
+    if value in (None, ""):
+        return "\u2013"
+    seconds = Decimal(str(value.total_seconds() if hasattr(value, "total_seconds") else value))
+    if seconds < 60:
+        text = f"{seconds:.1f}\u00a0s" if seconds % 1 else f"{seconds:.0f}\u00a0s"
+    elif seconds < 3600:
+        text = f"{int(seconds // 60)}\u00a0min {int(seconds % 60):02d}\u00a0s"
+    elif seconds < 48 * 3600:
+        text = f"{int(seconds // 3600)}\u00a0h {int(seconds % 3600 // 60):02d}\u00a0min"
+    else:
+        text = f"{int(seconds // 86400)}\u00a0d {int(seconds % 86400 // 3600)}\u00a0h"
+    return format_html('<span class="duration" title="{} s">{}</span>', f"{seconds.normalize():f}", text)
+
+
+@register.filter
+def number(value: Any, places: int = 0) -> str:
+    """Show a number with thousands separated and at most `places` decimals."""
+    if value in (None, ""):
+        return "\u2013"
+    text = f"{Decimal(str(value)):,.{places}f}"
+    return text.rstrip("0").rstrip(".") if places and "." in text else text
+
+
+@register.filter
+def figure(value: Any) -> str:
+    """Show a measured figure with four significant digits."""
+    if value is None or value == "":
+        return "\u2013"
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return str(value)
+    if isinstance(value, int) or value == int(value):
+        return f"{int(value):,}"
+    return f"{value:.4g}"
+
+
+@register.filter
+def words(value: Any) -> str:
+    """Turn a code such as `time_limit` into words."""
+    text = str(value or "").replace("_", " ").replace(".", " \u203a ")
+    return text[:1].upper() + text[1:]
+
+
+@register.filter
+def short(value: Any) -> str:
+    """Show the first characters of an id or a hash."""
+    return str(value or "")[:8]
+
+
+@register.filter
+def lookup(mapping: Mapping[Any, Any], key: Any) -> Any:
+    """Return `mapping[key]`, or nothing."""
+    return mapping.get(key)
+
+
+@register.simple_tag
+def state(value: Any) -> SafeString:
+    """Show a state as a dot and its word; colour is never the only sign."""
+    tone, word = STATES.get(str(value), ("idle", words(value)))
+    return format_html('<span class="x-state {}">{}</span>', tone, word)
+
+
+@register.simple_tag
+def bar(share: Any, label: str, tone: str = "") -> SafeString:
+    """Draw a share of one as a bar; amber from three quarters, red from nine tenths when `tone` is 'limit'."""
+    part = min(1.0, max(0.0, float(share or 0)))
+    if tone == "limit":
+        tone = "bad" if part >= 0.9 else "wait" if part >= 0.75 else ""
+    percent = f"{part * 100:.0f}"
+    return format_html(
+        '<progress class="x-bar {}" max="100" value="{}" aria-label="{}">{} %</progress>', tone, percent, label, percent
+    )
+
+
+@register.inclusion_tag("components/field.html")
+def field(bound: BoundField, **attrs: Any) -> dict[str, Any]:
+    """Render one form field: label, control, help and errors, tied together for assistive technology."""
+    control = bound.field.widget
+    checkbox = isinstance(control, CheckboxInput)
+    css = "form-check-input" if checkbox else "form-select" if isinstance(control, Select) else "form-control"
+    extra: dict[str, Any] = {key.replace("_", "-"): value for key, value in attrs.items()}
+    if not isinstance(control, RadioSelect | HiddenInput):
+        extra["class"] = css
+    if bound.errors:
+        hint = f"{bound.auto_id}_helptext " if bound.help_text else ""
+        extra["aria-describedby"] = f"{hint}{bound.auto_id}_error"
+    if isinstance(control, FileInput):
+        extra.pop("value", None)
+    return {"field": bound, "checkbox": checkbox, "widget": bound.as_widget(attrs=extra)}

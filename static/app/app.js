@@ -1,0 +1,97 @@
+// Small behaviours shared by every page: toasts, dialogs, toggles, tailing logs. No eval, no inline handlers.
+"use strict";
+
+(() => {
+  const toasts = document.getElementById("toasts");
+
+  function toast(title, text) {
+    const box = document.createElement("div");
+    box.className = "x-toast bad";
+    const body = document.createElement("div");
+    const strong = document.createElement("strong");
+    strong.textContent = title;
+    const line = document.createElement("div");
+    line.textContent = text;
+    body.append(strong, line);
+    const close = document.createElement("button");
+    close.type = "button";
+    close.className = "btn-close ms-auto";
+    close.setAttribute("aria-label", "Dismiss");
+    close.addEventListener("click", () => box.remove());
+    box.append(body, close);
+    toasts.replaceChildren(box);
+    setTimeout(() => box.remove(), 12000);
+  }
+
+  // A failed request of the user's own must not look like nothing. Polls stay silent: they try again by themselves.
+  document.addEventListener("htmx:response:error", (event) => {
+    const ctx = event.detail && event.detail.ctx;
+    const status = ctx && ctx.response ? ctx.response.status : 0;
+    if (event.target.closest && event.target.closest("[data-poll]")) return;
+    if (status === 422) return;
+    const header = ctx && ctx.response && ctx.response.headers;
+    const id = header && header.get ? header.get("X-Request-ID") : null;
+    const text = status >= 500
+      ? "The server could not answer. Nothing was changed; try again in a moment."
+      : "The server refused this (" + status + "). Reload the page and try again.";
+    toast("That did not work", id ? text + " Request " + id : text);
+  });
+  document.addEventListener("htmx:error", (event) => {
+    if (event.target.closest && event.target.closest("[data-poll]")) return;
+    toast("No connection", "The server could not be reached. Check the network and try again.");
+  });
+
+  document.addEventListener("click", (event) => {
+    const at = (selector) => event.target.closest(selector);
+    const opener = at("[data-open-dialog]");
+    if (opener) document.querySelector(opener.dataset.openDialog).showModal();
+    const closer = at("[data-close-dialog]");
+    if (closer) closer.closest("dialog").close();
+    const toggle = at("[data-toggle-class]");
+    if (toggle) {
+      const on = document.querySelector(toggle.dataset.target).classList.toggle(toggle.dataset.toggleClass);
+      toggle.setAttribute("aria-expanded", String(on));
+    }
+    const copy = at("[data-copy]");
+    if (copy && navigator.clipboard) navigator.clipboard.writeText(copy.dataset.copy);
+    for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+
+  // Filters and ranges apply at once.
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form[data-autosubmit]");
+    if (form) form.requestSubmit();
+  });
+
+  // Files dropped on the upload area.
+  for (const area of document.querySelectorAll("[data-drop]")) {
+    const input = document.getElementById(area.dataset.drop);
+    const name = area.querySelector("[data-drop-name]");
+    const show = () => { if (input.files.length) name.textContent = input.files[0].name; };
+    input.addEventListener("change", show);
+    area.addEventListener("dragover", (event) => { event.preventDefault(); area.classList.add("over"); });
+    area.addEventListener("dragleave", () => area.classList.remove("over"));
+    area.addEventListener("drop", (event) => {
+      event.preventDefault();
+      area.classList.remove("over");
+      input.files = event.dataTransfer.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+  }
+
+  // A log that is followed stays at its end after each swap.
+  function follow() {
+    for (const log of document.querySelectorAll("[data-follow]")) {
+      const box = document.querySelector(log.dataset.follow);
+      if (!box || box.checked) log.scrollTop = log.scrollHeight;
+    }
+  }
+  document.addEventListener("htmx:after:swap", follow);
+  follow();
+
+  // A server-side form error after a full page load moves the focus to what has to be mended.
+  const invalid = document.querySelector("form [aria-invalid='true']");
+  if (invalid) invalid.focus();
+})();
