@@ -1,0 +1,1 @@
+"""What usage costs: metering, prices, holds against budgets, and the invoice."""

@@ -1,0 +1,80 @@
+"""Where a moment falls: quarter hours, tenant-local days and billing periods.
+
+Every zone's midnight lies on a quarter hour of UTC, so an interval that is split there belongs to
+exactly one local day and one local month.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+QUARTER = timedelta(minutes=15)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def split(
+    start: datetime, end: datetime, cuts: Iterable[datetime] = ()
+) -> list[tuple[datetime, datetime]]:
+    """Cut `[start, end)` at every quarter hour of UTC and at `cuts` that lie strictly inside.
+
+    The pieces are half-open, in order, in UTC and add up to the whole to the microsecond.
+    """
+    start, end = start.astimezone(UTC), end.astimezone(UTC)
+    edges = {cut.astimezone(UTC) for cut in cuts if start < cut < end}
+    edge = quarter_of(start) + QUARTER
+    while edge < end:
+        edges.add(edge)
+        edge += QUARTER
+    bounds = [start, *sorted(edges), end]
+    return list(zip(bounds, bounds[1:], strict=False))
+
+
+def quarter_of(moment: datetime) -> datetime:
+    """Return the start of the UTC quarter hour that `moment` lies in."""
+    return moment - (moment - EPOCH) % QUARTER
+
+
+def hour_of(moment: datetime) -> datetime:
+    """Return the start of the UTC hour that `moment` lies in."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def local_day(moment: datetime, zone: str) -> date:
+    """Return the calendar day of `moment` in `zone`."""
+    return moment.astimezone(zone_named(zone)).date()
+
+
+def period_of(day: date) -> date:
+    """Return the first day of the month that names `day`'s billing period."""
+    return day.replace(day=1)
+
+
+def next_period(period: date) -> date:
+    """Return the first day of the month after `period`."""
+    return (period.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+@lru_cache(maxsize=4096)
+def period_bounds(period: date, zone: str) -> tuple[datetime, datetime]:
+    """Return `[start, end)` of the local month as UTC instants."""
+    return day_start(period, zone), day_start(next_period(period), zone)
+
+
+def day_start(day: date, zone: str) -> datetime:
+    """Return the first instant of the local `day`, in UTC; a skipped midnight gives the day's true start."""
+    tz = zone_named(zone)
+    start = datetime.combine(day, time.min, tz).astimezone(UTC)
+    while start.astimezone(tz).date() < day:
+        start += QUARTER
+    while (start - QUARTER).astimezone(tz).date() >= day:
+        start -= QUARTER
+    return start
+
+
+@lru_cache(maxsize=1024)
+def zone_named(name: str) -> ZoneInfo:
+    """Return the zone called `name`; raises ZoneInfoNotFoundError for an unknown one."""
+    return ZoneInfo(name)
