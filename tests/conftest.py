@@ -1,0 +1,154 @@
+"""What every test stands on: a real PostgreSQL 18 with the product's roles, and on demand Valkey and SeaweedFS.
+
+A test logs in as `exchequer_test` and works as the role `exchequer_app`, as the web process does;
+`as_control` lends it the controller's role. Nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.support.environment import use_test_environment
+
+SESSION = use_test_environment()
+
+import psycopg  # noqa: E402 (the environment comes first: importing settings reads it)
+import pytest  # noqa: E402
+from django.conf import settings as django_settings  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.test import TransactionTestCase, override_settings  # noqa: E402
+
+assert django_settings.DATABASES  # read the settings now, so that pytest-django finds them configured
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+    from pytest_django.fixtures import SettingsWrapper
+
+    from tests.support.services import S3
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the services of the session, in its main process only."""
+    if WORKER == "main":
+        SESSION.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_settings(django_test_environment: None) -> Iterator[None]:
+    """Hash passwords quickly and keep counters in memory; both are tested with their real settings elsewhere."""
+    quick = override_settings(
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
+        EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend",
+    )
+    quick.enable()
+    yield
+    quick.disable()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Give this worker its copy of the migrated template, and Django the login of the tests."""
+    from tests.support.database import provide
+
+    with django_db_blocker.unblock():
+        name = provide(SESSION, WORKER)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: _reset(name))
+    yield
+    patch.undo()
+    connection.close()
+
+
+def _reset(database: str) -> None:
+    with SESSION.cluster.superuser(database) as admin:
+        admin.execute("SELECT testkit.reset()")
+
+
+@pytest.fixture
+def superuser(django_db_setup: None) -> Iterator[psycopg.Connection]:
+    """A connection of the database's superuser, in autocommit mode: what it writes is visible to the test at once.
+
+    It sees only what the test committed.
+    """
+    with SESSION.cluster.superuser(connection.settings_dict["NAME"]) as admin:
+        yield admin
+
+
+@pytest.fixture
+def as_control(db: None) -> Callable[[], AbstractContextManager[None]]:
+    """`with as_control():` works as the role `exchequer_control`, as the controller and commands do."""
+
+    @contextmanager
+    def switch() -> Iterator[None]:
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE exchequer_control")
+        try:
+            yield
+        finally:
+            # In a broken transaction the roll-back takes the role back; nothing else can be said to the server there.
+            broken = connection.connection and connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+            if not broken:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET ROLE exchequer_app")
+
+    return switch
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> str:
+    """The URL of a real Valkey, started when the first test asks; each worker has a database of its own.
+
+    A test that flushes or stops its server takes `own_valkey`.
+    """
+    number = int(WORKER.removeprefix("gw")) if WORKER.startswith("gw") else 0
+    return f"{SESSION.start_valkey().removesuffix('/0')}/{number}"
+
+
+@pytest.fixture
+def own_valkey(request: pytest.FixtureRequest) -> str:
+    """The URL of a Valkey that this test alone uses."""
+    return SESSION.start_valkey(f"valkey-{WORKER}-{abs(hash(request.node.nodeid))}")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> S3:
+    """A real S3 store with this worker's bucket in it, started when the first test asks."""
+    return SESSION.start_s3(f"exchequer-{WORKER}")
+
+
+@pytest.fixture
+def s3(s3_server: S3, settings: SettingsWrapper) -> S3:
+    """The S3 store of `s3_server`, and settings that point there for this test."""
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(
+        update={
+            "s3_endpoint_url": s3_server.endpoint_url,
+            "s3_bucket": s3_server.bucket,
+            "aws_access_key_id": s3_server.access_key,
+            "aws_secret_access_key": s3_server.secret_key,
+        }
+    )
+    return s3_server
+
+
+@pytest.fixture
+def process_environment(django_db_setup: None) -> Callable[..., dict[str, str]]:
+    """`process_environment(role="control", **more)`: variables for a real process on this test's database.
+
+    It logs in as one of the product's three roles. The test must commit what that process shall see.
+    """
+
+    def build(role: str = "app", **more: Any) -> dict[str, str]:
+        database = connection.settings_dict["NAME"]
+        variable = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}[role]
+        names = ("DATABASE_URL", "DATABASE_CONTROL_URL", "DATABASE_OWNER_URL")
+        kept = {name: value for name, value in os.environ.items() if name not in names and not name.startswith("PYTEST")}
+        url = SESSION.cluster.url(f"exchequer_{role}", database)
+        return kept | {variable: url, "EXCHEQUER_DB_ROLE": role} | {name: str(value) for name, value in more.items()}
+
+    return build
