@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.support.environment import use_test_environment
@@ -98,6 +99,38 @@ def as_control(db: None) -> Callable[[], AbstractContextManager[None]]:
                     cursor.execute("SET ROLE exchequer_app")
 
     return switch
+
+
+@pytest.fixture
+def demo_clock(superuser: psycopg.Connection) -> Iterator[DemoClock]:
+    """Moves of `exchequer_now()`: `demo_clock.advance(timedelta(days=3))`, `demo_clock.move_to(datetime(...))`.
+
+    The move is committed at once, for every connection of this worker's database, and undone after the test.
+    """
+    yield DemoClock(superuser)
+    superuser.execute("DELETE FROM demo_clock")
+
+
+class DemoClock:
+    """The offset of `exchequer_now()`; time goes on after each move."""
+
+    def __init__(self, admin: psycopg.Connection) -> None:
+        self._admin = admin
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock by `by` from where it stands."""
+        self._admin.execute(
+            "INSERT INTO demo_clock (shift) VALUES (%(by)s) ON CONFLICT (only_row) DO UPDATE SET shift = demo_clock.shift + %(by)s",
+            {"by": by},
+        )
+
+    def move_to(self, moment: datetime) -> None:
+        """Have the clock show `moment` (aware) now."""
+        self._admin.execute(
+            "INSERT INTO demo_clock (shift) VALUES (%(to)s - clock_timestamp()) "
+            "ON CONFLICT (only_row) DO UPDATE SET shift = excluded.shift",
+            {"to": moment},
+        )
 
 
 @pytest.fixture(scope="session")
