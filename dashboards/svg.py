@@ -1,0 +1,153 @@
+"""Small charts drawn on the server as SVG: no script, themed by classes, readable without colour.
+
+Pure functions of their numbers. A chart carries a title for assistive technology; the page shows the same
+numbers as a table beside it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+MAX_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Box:
+    """The drawing area inside a view box, in SVG units."""
+
+    width: int = 640
+    height: int = 220
+    left: int = 46
+    right: int = 12
+    top: int = 10
+    bottom: int = 26
+
+    def x(self, share: float) -> float:
+        """Return the horizontal place of a share of one."""
+        return self.left + share * (self.width - self.left - self.right)
+
+    def y(self, share: float) -> float:
+        """Return the vertical place of a share of one, counted from below."""
+        return self.height - self.bottom - share * (self.height - self.top - self.bottom)
+
+
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """Return round values that cover `low` to `high` in about `count` steps."""
+    if high <= low:
+        high = low + 1.0
+    raw = (high - low) / count
+    magnitude = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw)
+    first = math.floor(low / step) * step
+    values = [first]
+    while values[-1] < high - step * 1e-9:
+        values.append(first + step * len(values))
+    return values
+
+
+def thin(points: Sequence[tuple[float, float]], most: int = MAX_POINTS) -> list[tuple[float, float]]:
+    """Keep at most `most` points, evenly chosen, the last one always among them."""
+    if len(points) <= most:
+        return list(points)
+    stride = len(points) / most
+    kept = [points[int(i * stride)] for i in range(most)]
+    return [*kept[:-1], points[-1]]
+
+
+def label(value: float) -> str:
+    """Write an axis value shortly."""
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: str, x_label: str = "") -> SafeString:
+    """Draw up to four lines over one axis; empty series are left out, no data at all draws nothing."""
+    drawn = {name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in series.items()}
+    drawn = {name: thin(points) for name, points in drawn.items() if points}
+    if not drawn:
+        return mark_safe("")
+    box = Box()
+    xs = [x for points in drawn.values() for x, _ in points]
+    ys = [y for points in drawn.values() for _, y in points]
+    low_x, high_x = min(xs), max(xs)
+    marks = ticks(min(0.0, *ys) if min(ys) < 0 or min(ys) < max(ys) * 0.5 else min(ys), max(ys))
+    low_y, high_y = marks[0], marks[-1]
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        share_x = 0.5 if high_x == low_x else (x - low_x) / (high_x - low_x)
+        return box.x(share_x), box.y((y - low_y) / (high_y - low_y))
+
+    parts = [_grid(box, marks, low_y, high_y), _x_labels(box, low_x, high_x, x_label)]
+    for number, points in enumerate(drawn.values(), start=1):
+        placed = [place(x, y) for x, y in points]
+        if len(placed) > 1:
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+            parts.append(format_html('<polyline class="line s{}" points="{}"/>', number, path))
+        x, y = placed[-1]
+        parts.append(format_html('<circle class="dot f{}" cx="{}" cy="{}" r="4"/>', number, f"{x:.1f}", f"{y:.1f}"))
+    return _svg(box, title, parts)
+
+
+def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, height: int = 120) -> SafeString:
+    """Draw a histogram: one bar for each label, the first and the last label named beneath."""
+    if not bars:
+        return mark_safe("")
+    box = Box(width=360, height=height, left=4, right=4, top=6, bottom=18)
+    highest = max(value for _, value in bars) or 1.0
+    slot = 1 / len(bars)
+    gap = min(0.15 * slot, 0.01)
+    parts = [
+        format_html(
+            '<rect class="f1" x="{}" y="{}" width="{}" height="{}" rx="1.5"><title>{}: {}</title></rect>',
+            f"{box.x(i * slot + gap):.1f}",
+            f"{box.y(value / highest):.1f}",
+            f"{box.x(slot - 2 * gap) - box.left:.1f}",
+            f"{max(0.0, box.y(0) - box.y(value / highest)):.1f}",
+            name,
+            f"{value:,.0f}",
+        )
+        for i, (name, value) in enumerate(bars)
+    ]
+    base = f"{box.y(0):.1f}"
+    parts.append(format_html('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>', box.x(0), box.x(1), base, base))
+    parts.append(format_html('<text x="{}" y="{}">{}</text>', box.x(0), box.height - 4, bars[0][0][:24]))
+    if len(bars) > 1:
+        parts.append(format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', box.x(1), box.height - 4, bars[-1][0][:24]))
+    return _svg(box, title, parts)
+
+
+def spark(values: Sequence[float], *, title: str) -> SafeString:
+    """Draw a line of a few values without axes, for a tile."""
+    if len(values) < 2:
+        return mark_safe("")
+    box = Box(width=144, height=32, left=2, right=4, top=4, bottom=4)
+    highest = max(values) or 1.0
+    placed = [(box.x(i / (len(values) - 1)), box.y(value / highest)) for i, value in enumerate(values)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+    return _svg(box, title, [format_html('<polyline class="line s1" points="{}"/>', path)], css="x-chart x-spark")
+
+
+def _grid(box: Box, marks: Sequence[float], low: float, high: float) -> SafeString:
+    rows = ((f"{box.y((value - low) / (high - low)):.1f}", label(value)) for value in marks)
+    return format_html_join(
+        "",
+        '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text x="{}" y="{}" dy="4" text-anchor="end">{}</text>',
+        ((box.x(0), box.x(1), y, y, box.left - 8, y, text) for y, text in rows),
+    )
+
+
+def _x_labels(box: Box, low: float, high: float, name: str) -> SafeString:
+    y = box.height - 6
+    middle = format_html('<text x="{}" y="{}" text-anchor="middle">{}</text>', box.x(0.5), y, name) if name else ""
+    first = format_html('<text x="{}" y="{}">{}</text>', box.x(0), y, label(low))
+    last = format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', box.x(1), y, label(high)) if high > low else ""
+    return format_html("{}{}{}", first, middle, last)
+
+
+def _svg(box: Box, title: str, parts: Sequence[SafeString], css: str = "x-chart") -> SafeString:
+    body = mark_safe("".join(parts))  # noqa: S308  each part was escaped above
+    return format_html('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>', css, box.width, box.height, title, body)

@@ -1,0 +1,42 @@
+"""Template words that draw `dashboards.svg`."""
+
+from collections.abc import Mapping, Sequence
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from dashboards import svg
+
+register = template.Library()
+Series = Mapping[str, Sequence[tuple[float, float]]]
+
+
+@register.simple_tag
+def line_chart(series: Series, title: str, x_label: str = "") -> SafeString:
+    """Draw lines over steps."""
+    return svg.line_chart(series, title=title, x_label=x_label)
+
+
+@register.simple_tag
+def histogram(bars: Sequence[tuple[str, float]], title: str) -> SafeString:
+    """Draw counts by bin."""
+    return svg.bar_chart(bars, title=title)
+
+
+@register.simple_tag
+def spark(values: Sequence[float], title: str) -> SafeString:
+    """Draw a small line for a tile."""
+    return svg.spark(values, title=title)
+
+
+@register.simple_tag
+def legend(series: Series) -> SafeString:
+    """List the lines of a chart with the stroke each is drawn in."""
+    names = [name for name, points in series.items() if points]
+    rows = format_html_join(
+        "",
+        '<li><svg class="x-chart" viewBox="0 0 24 8" aria-hidden="true"><path class="line s{}" d="M0 4h24"/></svg>{}</li>',
+        ((number, name.replace("_", " ")) for number, name in enumerate(names, start=1)),
+    )
+    return format_html('<ul class="x-legend">{}</ul>', rows)

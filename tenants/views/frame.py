@@ -1,0 +1,101 @@
+"""What every page carries: theme, navigation that the role may open, the organisations one can switch to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import SimpleLazyObject
+
+from tenants import queries
+from tenants.actor import Actor
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the sidebar. `key` is the second key of the `g` shortcut."""
+
+    label: str
+    icon: str
+    page: str
+    permission: str
+    key: str = ""
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """An entry made into a link for one tenant."""
+
+    label: str
+    icon: str
+    url: str
+    active: bool
+    key: str
+
+
+GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "",
+        (
+            Entry("Overview", "layout-dashboard", "overview", "tenant.view", "o"),
+            Entry("Jobs", "list-check", "jobs", "jobs.view", "j"),
+            Entry("Datasets", "database", "datasets", "datasets.view", "d"),
+            Entry("Models", "box", "models", "models.view", "m"),
+        ),
+    ),
+    (
+        "Money",
+        (
+            Entry("Spend", "chart-bar", "dash-page", "spend.view", "u", ("spend",)),
+            Entry("Invoice", "receipt", "invoice", "invoices.view", "i"),
+        ),
+    ),
+    (
+        "Organisation",
+        (
+            Entry("Audit", "shield-check", "audit", "audit.view", "a"),
+            Entry("Settings", "settings", "settings", "tenant.view", "s"),
+        ),
+    ),
+)
+
+
+def navigation(actor: Actor, slug: str, path: str) -> list[dict[str, Any]]:
+    """Return the sidebar's groups with the links that `actor` may open; the one being looked at is active."""
+    groups = []
+    for title, entries in GROUPS:
+        links = [_link(entry, slug, path) for entry in entries if actor.can(entry.permission)]
+        if links:
+            groups.append({"title": title, "entries": links})
+    return groups
+
+
+def _link(entry: Entry, slug: str, path: str) -> Link:
+    try:
+        url = reverse(entry.page, args=(slug, *entry.args))
+    except NoReverseMatch:
+        url = reverse("overview", args=(slug,))
+    active = path == url or (entry.page != "overview" and path.startswith(url))
+    return Link(entry.label, entry.icon, url, active, entry.key)
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: nothing is queried unless a template asks."""
+    user = getattr(request, "user", None)
+    known = user is not None and user.is_authenticated
+    context: dict[str, Any] = {
+        "theme": getattr(user, "theme", "light") if known else "light",
+        "single_keys": getattr(user, "single_keys", True) if known else True,
+    }
+    actor = getattr(request, "actor", None)
+    tenant = getattr(request, "tenant", None)
+    if actor is not None and tenant is not None and known:
+        context["navigation"] = navigation(actor, tenant.slug, request.path)
+        context["memberships"] = _lazily(lambda: queries.tenants_of(user.id))  # type: ignore[union-attr]
+    return context
+
+
+def _lazily(load: Callable[[], Any]) -> Any:
+    return SimpleLazyObject(load)
