@@ -1,0 +1,27 @@
+"""Tables of the billing room. Writes go through operations, reads through `queries`."""
+
+from billing.models.budgets import Budget, BudgetPeriod
+from billing.models.holds import Hold, HoldShare, Quote
+from billing.models.invoicing import Invoice
+from billing.models.ledger import LedgerPosting, LedgerTransaction
+from billing.models.metering import Meter, UsageEvent, UsageKey, UsageRollup, UsageSeries
+from billing.models.pricing import Price, PriceBook, PriceVersion
+
+__all__ = [
+    "Budget",
+    "BudgetPeriod",
+    "Hold",
+    "HoldShare",
+    "Invoice",
+    "LedgerPosting",
+    "LedgerTransaction",
+    "Meter",
+    "Price",
+    "PriceBook",
+    "PriceVersion",
+    "Quote",
+    "UsageEvent",
+    "UsageKey",
+    "UsageRollup",
+    "UsageSeries",
+]

@@ -1,0 +1,73 @@
+"""Budgets and their counters, which move only by a conditional UPDATE under a CHECK."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+from billing.models.fields import exact
+from tenants.clock import DatabaseNow
+from tenants.models import Project
+from tenants.scoping import TenantForeignKey, TenantModel
+
+NOTIFY, BLOCK_NEW, STOP_RUNNING = "notify", "block_new", "stop_running"
+AT_LIMIT = [NOTIFY, BLOCK_NEW, STOP_RUNNING]
+
+
+class Budget(TenantModel):
+    """How much a project, or the whole tenant when `project` is empty, may spend in a local month."""
+
+    project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+", null=True)
+    amount = exact()
+    currency = models.CharField(max_length=3)
+    period = models.CharField(max_length=5, choices=[("month", "Month")], default="month")
+    alerts: ClassVar = ArrayField(models.PositiveSmallIntegerField(), default=list)
+    at_limit = models.CharField(max_length=12, choices=[(mode, mode) for mode in AT_LIMIT])
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "project", "currency"],
+                condition=Q(closed_at__isnull=True),
+                nulls_distinct=False,
+                name="budget_once_per_scope",
+            ),
+            models.CheckConstraint(condition=Q(amount__gte=0, amount__lt=10**15), name="budget_is_real"),
+            models.CheckConstraint(condition=Q(at_limit__in=AT_LIMIT), name="budget_at_limit_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"budget of {self.project_id or 'everything'}"
+
+
+class BudgetPeriod(TenantModel):
+    """The counters of one budget in one local month.
+
+    `held` is promised to running work, `spent` settled from holds, `unheld` measured without one. `ceiling`
+    is empty where the budget only notifies; else held + spent never pass it. It equals the limit, except
+    after a limit was lowered below what was already promised: then it is that promise, until it shrinks.
+    """
+
+    budget = TenantForeignKey(Budget, on_delete=models.PROTECT, related_name="periods")
+    period = models.DateField()
+    limit = exact()
+    at_limit = models.CharField(max_length=12)
+    ceiling = exact(null=True)
+    held = exact(default=0)
+    spent = exact(default=0)
+    unheld = exact(default=0)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "budget", "period"], name="budget_period_once"),
+            models.CheckConstraint(condition=Q(held__gte=0, spent__gte=0, unheld__gte=0), name="budget_counters_not_negative"),
+            models.CheckConstraint(
+                condition=Q(ceiling__isnull=True) | Q(ceiling__gte=F("held") + F("spent")),
+                name="budget_never_overspent",
+            ),
+        ]

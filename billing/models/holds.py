@@ -1,0 +1,65 @@
+"""Money promised before the seconds run, and the quotes that name a price for it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from billing.models.budgets import BudgetPeriod
+from billing.models.fields import exact
+from billing.models.pricing import Price
+from tenants.clock import DatabaseNow
+from tenants.models import Project
+from tenants.scoping import TenantForeignKey, TenantModel
+
+OPEN, RELEASED = "open", "released"
+
+
+class Hold(TenantModel):
+    """The most that a subject (such as `job:<id>`) may cost; usage is settled from it."""
+
+    subject = models.CharField(max_length=120)
+    project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    period = models.DateField()
+    currency = models.CharField(max_length=3)
+    amount = exact()
+    settled = exact(default=0)
+    state = models.CharField(max_length=8, default=OPEN)
+    placed_by_id = models.UUIDField(null=True)
+    placed_by = models.CharField(max_length=254, blank=True)
+    placed_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    released_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "subject"], condition=Q(state=OPEN), name="hold_once_per_subject"),
+            models.CheckConstraint(condition=Q(settled__gte=0, settled__lte=F("amount")), name="hold_covers_what_is_settled"),
+            models.CheckConstraint(condition=Q(state__in=[OPEN, RELEASED]), name="hold_state_known"),
+        ]
+
+
+class HoldShare(TenantModel):
+    """A hold lies in full on each counter it names: those of its project's and its tenant's budgets."""
+
+    hold = TenantForeignKey(Hold, on_delete=models.PROTECT, related_name="shares")
+    counter = TenantForeignKey(BudgetPeriod, on_delete=models.PROTECT, related_name="shares")
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["tenant", "hold", "counter"], name="hold_share_once")]
+
+
+class Quote(TenantModel):
+    """A binding unit price for one launch, until it expires or is taken."""
+
+    project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+")
+    price = TenantForeignKey(Price, on_delete=models.PROTECT, related_name="+")
+    body_hash = models.BinaryField()
+    body = models.JSONField()
+    unit_amount = exact()
+    currency = models.CharField(max_length=3)
+    typical = exact()
+    worst = exact()
+    created_by = models.CharField(max_length=254)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    expires_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True)

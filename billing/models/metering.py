@@ -1,0 +1,113 @@
+"""What was measured: meters, the key of every usage ever accepted, its intervals and their hourly sums."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from billing.models.fields import exact
+from tenants.clock import DatabaseNow
+from tenants.models import Project
+from tenants.scoping import TenantForeignKey, TenantModel
+
+
+class Meter(TenantModel):
+    """Something that is counted, in one unit."""
+
+    key = models.SlugField(max_length=60)
+    title = models.CharField(max_length=120)
+    unit = models.CharField(max_length=30)
+    event_type = models.CharField(max_length=120)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "key"], name="meter_key_once"),
+            models.UniqueConstraint(fields=["tenant", "event_type"], name="meter_event_type_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class UsageKey(TenantModel):
+    """The key of a usage interval. Every effect hangs on this insert; never partitioned, never detached."""
+
+    id = None  # type: ignore[assignment]
+    pk = models.CompositePrimaryKey("tenant_id", "key_hash")
+    key_hash = models.BinaryField()
+    payload_hash = models.BinaryField()
+    event_at = models.DateTimeField()
+
+
+class UsageSeries(TenantModel):
+    """What usage is told apart by: the resource, the job and attempt that used it, and its dimensions."""
+
+    id = None  # type: ignore[assignment]
+    pk = models.CompositePrimaryKey("tenant_id", "hash")
+    hash = models.BinaryField()
+    resource = models.CharField(max_length=200)
+    job_id = models.UUIDField(null=True)
+    attempt_id = models.UUIDField(null=True)
+    source = models.CharField(max_length=120)
+    dims = models.JSONField(default=dict)
+
+    class Meta(TenantModel.Meta):
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "job_id"], name="series_job"),
+            models.Index(fields=["tenant", "attempt_id"], name="series_attempt"),
+        ]
+
+
+class UsageEvent(TenantModel):
+    """A piece of an interval inside one quarter hour and one price, in a monthly partition.
+
+    `measured` is what ran, `billable` what is charged: less where no hold covered it. A waiver is a
+    counter-entry with nothing measured and a negative charge. The partitioned table is made by SQL.
+    """
+
+    id = None  # type: ignore[assignment]
+    pk = models.CompositePrimaryKey("tenant_id", "series_hash", "started_at", "key_hash", "part")
+    series_hash = models.BinaryField()
+    started_at = models.DateTimeField()
+    key_hash = models.BinaryField()
+    part = models.PositiveSmallIntegerField()
+    ended_at = models.DateTimeField()
+    kind = models.CharField(max_length=6, choices=[("usage", "Usage"), ("waiver", "Waiver")], default="usage")
+    period = models.DateField()
+    day = models.DateField()
+    meter_id = models.UUIDField()
+    project_id = models.UUIDField()
+    price_id = models.UUIDField(null=True)
+    hold_id = models.UUIDField(null=True)
+    measured = exact()
+    billable = exact()
+    amount = exact()
+    recorded_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+
+class UsageRollup(TenantModel):
+    """Sums of an hour, written in the transaction that accepts the intervals. Rating and pages read only these."""
+
+    period = models.DateField()
+    day = models.DateField()
+    hour = models.DateTimeField()
+    price = TenantForeignKey("billing.Price", on_delete=models.PROTECT, related_name="+", null=True, db_index=False)
+    meter = TenantForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
+    project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
+    series_hash = models.BinaryField()
+    events = models.BigIntegerField()
+    measured = exact()
+    billable = exact()
+    amount = exact()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "series_hash", "hour", "day", "period", "project", "meter", "price"],
+                name="rollup_once",
+                nulls_distinct=False,
+            )
+        ]
+        indexes = [models.Index(fields=["tenant", "day", "project"], name="rollup_day")]
