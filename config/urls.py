@@ -4,30 +4,28 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from tenants import health
+from tenants.views import entrance
 
 api: list[URLPattern | URLResolver] = [
-    path("", include("tenants.api")),
-    path("", include("billing.api")),
-    path("", include("compute.api")),
-    path("", include("models_app.api")),
+    path("", include(f"{app}.api"))
+    for app in ("tenants", "billing", "compute", "models_app")
 ]
 pages: list[URLPattern | URLResolver] = [
-    path("", include("billing.views")),
-    path("", include("compute.views")),
-    path("", include("models_app.views")),
-    path("", include("dashboards.views")),
-    path("", include("tenants.views")),
+    path("", include(f"{app}.views"))
+    for app in ("tenants", "billing", "compute", "models_app", "dashboards")
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", entrance, name="entrance"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("accounts/", include("allauth.account.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"),
+    path(
+        "api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"
+    ),
     path("api/v1/", include(api)),
-    path("accounts/", include("tenants.accounts")),
     path("t/<slug:tenant>/", include(pages)),
-    path("", include("tenants.entrance")),
 ]
 
 handler400 = "tenants.views.bad_request"

@@ -4,11 +4,28 @@ from django.urls import URLPattern, path
 
 from tenants.views.audit import audit_log, audit_verified
 from tenants.views.entrance import entrance
-from tenants.views.errors import bad_request, csrf_failure, error_page, forbidden, not_found, server_error
+from tenants.views.errors import (
+    bad_request,
+    csrf_failure,
+    error_page,
+    forbidden,
+    not_found,
+    server_error,
+)
 from tenants.views.frame import frame
 from tenants.views.preferences import create_key, revoke_key, settings
 
-__all__ = ["bad_request", "csrf_failure", "entrance", "error_page", "forbidden", "frame", "not_found", "server_error", "urlpatterns"]
+__all__ = [
+    "bad_request",
+    "csrf_failure",
+    "entrance",
+    "error_page",
+    "forbidden",
+    "frame",
+    "not_found",
+    "server_error",
+    "urlpatterns",
+]
 
 urlpatterns: list[URLPattern] = [
     path("audit/", audit_log, name="audit"),

@@ -15,7 +15,20 @@ from tenants.forms import AuditFilter
 from tenants.views.listing import csv_response, pager
 
 PAGE = 50
-EXPORTED = ("seq", "occurred_at", "actor_type", "actor_label", "action", "target_type", "target_id", "target_label", "reason", "ip", "request_id", "hash")
+EXPORTED = (
+    "seq",
+    "occurred_at",
+    "actor_type",
+    "actor_label",
+    "action",
+    "target_type",
+    "target_id",
+    "target_label",
+    "reason",
+    "ip",
+    "request_id",
+    "hash",
+)
 
 
 @page("audit.view")
@@ -27,11 +40,21 @@ def audit_log(request: HttpRequest) -> HttpResponse:
         actor: Actor = request.actor  # type: ignore[attr-defined]
         actor.require("audit.export")
         rows = queries.audit_entries(limit=10_000, **filters)
-        return csv_response("audit", EXPORTED, ([getattr(row, name) for name in EXPORTED] for row in rows))
+        return csv_response(
+            "audit",
+            EXPORTED,
+            ([getattr(row, name) for name in EXPORTED] for row in rows),
+        )
     rows = queries.audit_entries(before_seq=_before(request), limit=PAGE, **filters)
     following = str(rows[PAGE - 1].seq) if len(rows) > PAGE else None
     can_export = request.actor.can("audit.export")  # type: ignore[attr-defined]
-    context = {"entries": rows[:PAGE], "form": form, "filtered": bool(filters), "can_export": can_export, **pager(request, following)}
+    context = {
+        "entries": rows[:PAGE],
+        "form": form,
+        "filtered": bool(filters),
+        "can_export": can_export,
+        **pager(request, following),
+    }
     return render(request, "tenants/audit.html", context)
 
 
@@ -40,11 +63,11 @@ def audit_verified(request: HttpRequest) -> HttpResponse:
     """Verify the whole chain and answer the banner; asked for by the page after it has loaded."""
     verdict = verify()
     at: datetime = now()
-    return render(request, "tenants/_audit_verified.html", {"verdict": verdict, "at": at})
+    return render(
+        request, "tenants/_audit_verified.html", {"verdict": verdict, "at": at}
+    )
 
 
 def _before(request: HttpRequest) -> int | None:
     cursor = request.GET.get("cursor", "")
     return int(cursor) if cursor.isdecimal() and len(cursor) < 18 else None
-
-

@@ -21,28 +21,64 @@ class Words:
 
 
 WORDS = {
-    400: Words("bad_request", "This request cannot be read.", "Go back, check what was entered and send it again."),
-    403: Words("permission_denied", "Your role does not include this.", "Ask an owner or admin of the organisation."),
-    404: Words("not_found", "There is nothing here.", "The link is wrong, the thing was removed, or it belongs to an organisation you are not a member of."),
-    405: Words("method_not_allowed", "This page cannot be used that way.", "Go back and use the button or form on the page."),
-    413: Words("too_large", "That file is too large.", "Choose a smaller file, or split it."),
-    422: Words("invalid", "Some values cannot be accepted.", "Go back, correct the marked fields and send the form again."),
-    500: Words("internal_error", "Something broke on our side.", "Nothing was half done. If it happens twice, pass on the number of the request."),
-    503: Words("unavailable", "A part of Exchequer is away for a moment.", "Nothing was changed; try again in a few seconds."),
+    400: Words(
+        "bad_request",
+        "This request cannot be read.",
+        "Go back, check what was entered and send it again.",
+    ),
+    403: Words(
+        "permission_denied",
+        "Your role does not include this.",
+        "Ask an owner or admin of the organisation.",
+    ),
+    404: Words(
+        "not_found",
+        "There is nothing here.",
+        "The link is wrong, the thing was removed, or it belongs to an organisation you are not a member of.",
+    ),
+    405: Words(
+        "method_not_allowed",
+        "This page cannot be used that way.",
+        "Go back and use the button or form on the page.",
+    ),
+    413: Words(
+        "too_large", "That file is too large.", "Choose a smaller file, or split it."
+    ),
+    422: Words(
+        "invalid",
+        "Some values cannot be accepted.",
+        "Go back, correct the marked fields and send the form again.",
+    ),
+    500: Words(
+        "internal_error",
+        "Something broke on our side.",
+        "Nothing was half done. If it happens twice, pass on the number of the request.",
+    ),
+    503: Words(
+        "unavailable",
+        "A part of Exchequer is away for a moment.",
+        "Nothing was changed; try again in a few seconds.",
+    ),
 }
 STALE_FORM = "This form was open for too long or came from another site. Reload the page and send it again."
 
 
-def error_page(request: HttpRequest, status: int, *, title: str = "", advice: str = "") -> HttpResponse:
+def error_page(
+    request: HttpRequest, status: int, *, title: str = "", advice: str = ""
+) -> HttpResponse:
     """Answer an error as a page or, under /api/, as problem+json."""
     words = WORDS[status]
     if request.path_info.startswith("/api/"):
-        return problems.json_problem(request, status=status, code=words.code, title=title or words.title)
+        return problems.json_problem(
+            request, status=status, code=words.code, title=title or words.title
+        )
     context = _context(request, status, title or words.title, advice or words.advice)
     return render(request, "error.html", context, status=status)
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+def bad_request(
+    request: HttpRequest, exception: Exception | None = None
+) -> HttpResponse:
     """Answer 400."""
     return error_page(request, 400)
 
@@ -54,7 +90,9 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 for a missing or old CSRF token."""
-    return error_page(request, 403, title="This form is no longer valid.", advice=STALE_FORM)
+    return error_page(
+        request, 403, title="This form is no longer valid.", advice=STALE_FORM
+    )
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -64,20 +102,40 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500, or 503 when the database is away; the page itself needs no database."""
-    status = 503 if isinstance(sys.exc_info()[1], OperationalError | InterfaceError) else 500
+    status = (
+        503 if isinstance(sys.exc_info()[1], OperationalError | InterfaceError) else 500
+    )
     words = WORDS[status]
     if request.path_info.startswith("/api/"):
-        return problems.json_problem(request, status=status, code=words.code, title=words.title)
+        return problems.json_problem(
+            request, status=status, code=words.code, title=words.title
+        )
     return plain_page(request, status, title=words.title, advice=words.advice)
 
 
-def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) -> HttpResponse:
+def plain_page(
+    request: HttpRequest, status: int, *, title: str, advice: str
+) -> HttpResponse:
     """Answer an error page that reads neither session nor database."""
     nonce = {"csp_nonce": getattr(request, "csp_nonce", "")}
-    page = render_to_string("error.html", {**_context(request, status, title, advice), "request": nonce, "theme": "light"})
+    page = render_to_string(
+        "error.html",
+        {
+            **_context(request, status, title, advice),
+            "request": nonce,
+            "theme": "light",
+        },
+    )
     headers = {"Retry-After": "5"} if status == 503 else {}
     return HttpResponse(page, status=status, headers=headers)
 
 
-def _context(request: HttpRequest, status: int, title: str, advice: str) -> dict[str, object]:
-    return {"status": status, "title": title, "advice": advice, "request_id": getattr(request, "request_id", "")}
+def _context(
+    request: HttpRequest, status: int, title: str, advice: str
+) -> dict[str, object]:
+    return {
+        "status": status,
+        "title": title,
+        "advice": advice,
+        "request_id": getattr(request, "request_id", ""),
+    }

@@ -27,7 +27,9 @@ def cell(value: Any) -> Any:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:
+def csv_response(
+    name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> HttpResponse:
     """Answer a CSV attachment, quoted throughout, UTF-8."""
     out = StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)
@@ -36,7 +38,10 @@ def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]
     return HttpResponse(
         out.getvalue(),
         content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}.csv"', "X-Content-Type-Options": "nosniff"},
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}.csv"',
+            "X-Content-Type-Options": "nosniff",
+        },
     )
 
 

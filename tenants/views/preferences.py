@@ -35,7 +35,11 @@ def create_key(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _render(request, key_form=form, status=422)
     try:
-        key = operations.create_api_key(actor=actor, name=form.cleaned_data["name"], scopes=form.cleaned_data["scopes"])
+        key = operations.create_api_key(
+            actor=actor,
+            name=form.cleaned_data["name"],
+            scopes=form.cleaned_data["scopes"],
+        )
     except ExchequerError as refused:
         form.add_error(None, refused.message)
         return _render(request, key_form=form, status=422)
@@ -47,13 +51,18 @@ def create_key(request: HttpRequest) -> HttpResponse:
 def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
     """Revoke a key; programs that use it are refused from their next request."""
     operations.revoke_api_key(actor=request.actor, key_id=key_id)  # type: ignore[attr-defined]
-    messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
+    messages.success(
+        request, "The key is revoked. Programs that use it are refused from now on."
+    )
     return redirect("settings", request.tenant.slug)  # type: ignore[attr-defined]
 
 
 def _render(request: HttpRequest, *, status: int = 200, **given: Any) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    context: dict[str, Any] = {"form": given.pop("form", None) or Preferences(instance=request.user), **given}  # type: ignore[arg-type]
+    context: dict[str, Any] = {
+        "form": given.pop("form", None) or Preferences(instance=request.user),
+        **given,
+    }  # type: ignore[arg-type]
     if actor.can("apikeys.view"):
         context["keys"] = queries.api_keys()
         context["can_manage_keys"] = actor.can("apikeys.manage")

@@ -1,0 +1,373 @@
+"""REST endpoints of the tenancy room: who am I, members, projects, keys, quotas, audit."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.http import StreamingHttpResponse
+from django.urls import path
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from tenants import operations, queries, quotas
+from tenants.audit.chain import plain
+from tenants.audit.verify import verify
+from tenants.edges import Endpoint
+from tenants.errors import Invalid
+from tenants.scoping import tenant_scope
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """Who the key or session is."""
+
+    tenant = serializers.DictField(help_text="id, slug, name, timezone, currency")
+    actor = serializers.DictField(help_text="kind, id, label")
+    role = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+
+
+class MemberSerializer(serializers.Serializer[Any]):
+    """A member."""
+
+    user_id = serializers.UUIDField(read_only=True)
+    email = serializers.EmailField()
+    name = serializers.CharField(required=False, allow_blank=True, max_length=120)
+    role = serializers.CharField()
+    since = serializers.DateTimeField(read_only=True)
+
+
+class ProjectSerializer(serializers.Serializer[Any]):
+    """A project (cost centre)."""
+
+    id = serializers.UUIDField(read_only=True)
+    slug = serializers.CharField(max_length=50)
+    name = serializers.CharField(max_length=120)
+
+
+class ApiKeySerializer(serializers.Serializer[Any]):
+    """An API key; `key` is answered once, when it is made."""
+
+    id = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(max_length=120)
+    scopes = serializers.ListField(child=serializers.CharField())
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    key = serializers.CharField(read_only=True)
+
+
+class QuotaSerializer(serializers.Serializer[Any]):
+    """A resource's limit and use."""
+
+    resource = serializers.CharField(max_length=80)
+    limit = serializers.IntegerField(allow_null=True, min_value=0)
+    in_use = serializers.IntegerField(read_only=True)
+
+
+class AuditSerializer(serializers.Serializer[Any]):
+    """One entry of the audit log."""
+
+    seq = serializers.IntegerField()
+    occurred_at = serializers.DateTimeField()
+    actor_label = serializers.CharField()
+    action = serializers.CharField()
+    target_type = serializers.CharField()
+    target_id = serializers.CharField()
+    changes = serializers.DictField()
+    hash = serializers.CharField()
+
+
+def checked(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
+    """Return validated data or raise with every field's messages."""
+    serializer.is_valid(raise_exception=True)
+    data: dict[str, Any] = serializer.validated_data
+    return data
+
+
+class Me(Endpoint):
+    """The tenant, the actor, its role and scopes."""
+
+    permissions = {"GET": "tenant.view"}
+
+    @extend_schema(responses=MeSerializer)
+    def get(self, request: Request) -> Response:
+        """Answer who the key or session is."""
+        actor, tenant = self.actor, request._request.tenant  # type: ignore[attr-defined]
+        return Response(
+            {
+                "tenant": {
+                    "id": str(tenant.id),
+                    "slug": tenant.slug,
+                    "name": tenant.name,
+                    "timezone": tenant.timezone,
+                    "currency": tenant.currency,
+                },
+                "actor": {
+                    "kind": actor.kind,
+                    "id": str(actor.id),
+                    "label": actor.label,
+                },
+                "role": actor.role,
+                "scopes": sorted(actor.permissions),
+            }
+        )
+
+
+class Members(Endpoint):
+    """People of the tenant."""
+
+    permissions = {"GET": "members.view", "POST": "members.manage"}
+
+    @extend_schema(responses=MemberSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List members by address."""
+        return Response(
+            {"results": [asdict(row) for row in queries.members()], "next": None}
+        )
+
+    @extend_schema(request=MemberSerializer, responses={201: MemberSerializer})
+    def post(self, request: Request) -> Response:
+        """Add a person with a role."""
+        data = checked(MemberSerializer(data=request.data))
+        membership = operations.add_member(
+            actor=self.actor,
+            email=data["email"],
+            role=data["role"],
+            name=data.get("name", ""),
+        )
+        return Response(
+            {
+                "user_id": str(membership.user_id),
+                "email": data["email"],
+                "role": membership.role,
+            },
+            status=201,
+        )
+
+
+class Member(Endpoint):
+    """One member."""
+
+    permissions = {"PATCH": "members.manage", "DELETE": "members.manage"}
+
+    @extend_schema(request=MemberSerializer, responses={204: None})
+    def patch(self, request: Request, user_id: UUID) -> Response:
+        """Change the role."""
+        operations.change_role(
+            actor=self.actor, user_id=user_id, role=str(self.body().get("role", ""))
+        )
+        return Response(status=204)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, user_id: UUID) -> Response:
+        """End the membership."""
+        operations.remove_member(actor=self.actor, user_id=user_id)
+        return Response(status=204)
+
+
+class Projects(Endpoint):
+    """Projects (cost centres)."""
+
+    permissions = {"GET": "projects.view", "POST": "projects.manage"}
+
+    @extend_schema(responses=ProjectSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List projects by short name."""
+        return Response(
+            {"results": [asdict(row) for row in queries.projects()], "next": None}
+        )
+
+    @extend_schema(request=ProjectSerializer, responses={201: ProjectSerializer})
+    def post(self, request: Request) -> Response:
+        """Create a project."""
+        data = checked(ProjectSerializer(data=request.data))
+        project = operations.create_project(actor=self.actor, **data)
+        return Response(
+            {"id": str(project.id), "slug": project.slug, "name": project.name},
+            status=201,
+        )
+
+
+class ApiKeys(Endpoint):
+    """Keys for programs."""
+
+    permissions = {"GET": "apikeys.view", "POST": "apikeys.manage"}
+
+    @extend_schema(responses=ApiKeySerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List keys without their secrets."""
+        return Response(
+            {"results": [asdict(row) for row in queries.api_keys()], "next": None}
+        )
+
+    @extend_schema(request=ApiKeySerializer, responses={201: ApiKeySerializer})
+    def post(self, request: Request) -> Response:
+        """Make a key; the answer is the only place that shows it."""
+        data = checked(ApiKeySerializer(data=request.data))
+        key = operations.create_api_key(
+            actor=self.actor,
+            name=data["name"],
+            scopes=data["scopes"],
+            expires_at=data.get("expires_at"),
+        )
+        return Response(
+            {
+                "id": str(key.id),
+                "name": data["name"],
+                "scopes": data["scopes"],
+                "key": key.secret,
+            },
+            status=201,
+        )
+
+
+class OneApiKey(Endpoint):
+    """One key."""
+
+    permissions = {"DELETE": "apikeys.manage"}
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, key_id: UUID) -> Response:
+        """Revoke the key from the next request on."""
+        operations.revoke_api_key(actor=self.actor, key_id=key_id)
+        return Response(status=204)
+
+
+class Quotas(Endpoint):
+    """Limits by resource."""
+
+    permissions = {"GET": "quotas.view", "PUT": "quotas.manage"}
+
+    @extend_schema(responses=QuotaSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List resources with their limits and what is in use."""
+        return Response(
+            {"results": [asdict(row) for row in quotas.usage()], "next": None}
+        )
+
+    @extend_schema(request=QuotaSerializer, responses=QuotaSerializer)
+    def put(self, request: Request) -> Response:
+        """Set or lift a limit."""
+        data = checked(QuotaSerializer(data=request.data))
+        return Response(
+            asdict(
+                quotas.set_limit(
+                    actor=self.actor, resource=data["resource"], limit=data["limit"]
+                )
+            )
+        )
+
+
+AUDIT_FILTERS = [
+    OpenApiParameter(name)
+    for name in (
+        "actor",
+        "action",
+        "target_type",
+        "target_id",
+        "since",
+        "until",
+        "cursor",
+        "limit",
+    )
+]
+
+
+class Audit(Endpoint):
+    """The audit log."""
+
+    permissions = {"GET": "audit.view"}
+
+    @extend_schema(parameters=AUDIT_FILTERS, responses=AuditSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List entries, newest first."""
+        query = request.query_params
+        moments = {}
+        for name in ("since", "until"):
+            if query.get(name):
+                try:
+                    moments[name] = parse_datetime(query[name])
+                except ValueError:
+                    moments[name] = None
+                if moments[name] is None or moments[name].tzinfo is None:
+                    raise Invalid(
+                        fields={
+                            name: [
+                                "Use an RFC 3339 time, such as 2026-11-01T00:00:00Z."
+                            ]
+                        }
+                    )
+        cursor = self.cursor(1)
+        if cursor and not cursor[0].isdecimal():
+            raise Invalid(
+                fields={
+                    "cursor": [
+                        "This is not a cursor of this list. Start again without it."
+                    ]
+                }
+            )
+        rows = queries.audit_entries(
+            before_seq=int(cursor[0]) if cursor else None,
+            limit=self.page_size(),
+            **{
+                name: query.get(name, "")
+                for name in ("actor", "action", "target_type", "target_id")
+            },
+            **moments,
+        )
+        return self.paginated(rows, asdict, lambda row: [row.seq])
+
+
+class AuditVerify(Endpoint):
+    """Verification of the chain."""
+
+    permissions = {"GET": "audit.view"}
+
+    @extend_schema(responses=serializers.DictField())
+    def get(self, request: Request) -> Response:
+        """Verify every entry and the head."""
+        verdict = verify()
+        return Response({"ok": verdict.ok, **asdict(verdict)})
+
+
+class AuditExport(Endpoint):
+    """The whole log with its proof."""
+
+    permissions = {"GET": "audit.export"}
+    own_transaction = True
+
+    @extend_schema(responses={(200, "application/jsonl"): str})
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """Stream one JSON object a line, in order."""
+        tenant_id = self.actor.tenant_id
+
+        def lines() -> Iterator[str]:
+            with tenant_scope(tenant_id):
+                for entry in queries.audit_export():
+                    yield (
+                        json.dumps(plain(entry), sort_keys=True, ensure_ascii=False)
+                        + "\n"
+                    )
+
+        return StreamingHttpResponse(
+            lines(),
+            content_type="application/jsonl",
+            headers={"Content-Disposition": 'attachment; filename="audit.jsonl"'},
+        )
+
+
+urlpatterns = [
+    path("me/", Me.as_view(), name="api-me"),
+    path("members/", Members.as_view(), name="api-members"),
+    path("members/<uuid:user_id>/", Member.as_view(), name="api-member"),
+    path("projects/", Projects.as_view(), name="api-projects"),
+    path("api-keys/", ApiKeys.as_view(), name="api-keys"),
+    path("api-keys/<uuid:key_id>/", OneApiKey.as_view(), name="api-key"),
+    path("quotas/", Quotas.as_view(), name="api-quotas"),
+    path("audit/", Audit.as_view(), name="api-audit"),
+    path("audit/verify/", AuditVerify.as_view(), name="api-audit-verify"),
+    path("audit/export/", AuditExport.as_view(), name="api-audit-export"),
+]

@@ -1,0 +1,173 @@
+"""The only writer of the audit log, and the decorator that makes an operation leave its entry.
+
+`record` buffers; the outermost operation takes the chain's head lock last and writes all entries in order.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar, cast
+
+from django.db import connection
+from django.db.models import Model
+
+from tenants.actor import Actor
+from tenants.audit.chain import link, plain
+from tenants.audit.models import AuditEntry
+from tenants.scoping import current_tenant_id, tenant_scope
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Target = Model | tuple[str, Any, str] | None
+
+
+class MissingAuditEntry(RuntimeError):
+    """An operation ended without recording its action."""
+
+
+class AuditAction(str):
+    """Name of an act, `app.noun.verbed`; the set of all is `AuditAction.known`."""
+
+    known: set[str] = set()  # noqa: RUF012
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> "AuditAction":
+        if not re.fullmatch(r"[a-z_]+\.[a-z_]+\.[a-z_]+", name):
+            raise ValueError(f"{name!r} does not read app.noun.verbed")
+        cls.known.add(name)
+        return super().__new__(cls, name)
+
+
+@dataclass
+class Buffer:
+    """Entries of the outermost open operation."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    unchanged: int = 0
+
+
+_buffer: ContextVar[Buffer | None] = ContextVar("audit_buffer", default=None)
+
+
+def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a keyword-only function `f(*, actor, ...)` one atomic, audited act in the actor's tenant.
+
+    Raises `MissingAuditEntry` when the body neither recorded `action` nor called `unchanged`.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            if args:
+                raise TypeError(f"{function.__name__} takes keyword arguments only")
+            actor = cast(Actor, kwargs["actor"])
+            with tenant_scope(actor.tenant_id):
+                outer = _buffer.get()
+                buffer = Buffer()
+                token = _buffer.set(buffer)
+                try:
+                    result = function(*args, **kwargs)
+                finally:
+                    _buffer.reset(token)
+                if not buffer.unchanged and not any(
+                    entry["action"] == action for entry in buffer.entries
+                ):
+                    raise MissingAuditEntry(
+                        f"{function.__qualname__} did not record {action}"
+                    )
+                if outer is None:
+                    write(buffer.entries)
+                else:
+                    outer.entries.extend(buffer.entries)
+                return result
+
+        run.audit_action = action  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def record(
+    action: AuditAction,
+    *,
+    actor: Actor,
+    target: Target = None,
+    changes: Mapping[str, Any] | None = None,
+    reason: str = "",
+) -> None:
+    """Add one entry to the open operation. `changes` maps a field to `[old, new]`; never put a secret in it."""
+    buffer = _buffer.get()
+    if buffer is None:
+        raise MissingAuditEntry(f"{action} was recorded outside an operation")
+    kind, target_id, label = _describe(target)
+    buffer.entries.append(
+        {
+            "actor_type": actor.kind,
+            "actor_id": actor.id,
+            "actor_label": actor.label[:254],
+            "action": str(action),
+            "target_type": kind[:40],
+            "target_id": target_id[:64],
+            "target_label": plain(label)[:254],
+            "changes": plain(changes or {}),
+            "reason": plain(reason),
+            "ip": actor.ip[:45],
+            "user_agent": plain(actor.user_agent)[:254],
+            "request_id": plain(actor.request_id)[:64],
+            "schema_version": 1,
+        }
+    )
+
+
+def unchanged(reason: str) -> None:
+    """Say that the open operation found its effect already there, so that no entry is due."""
+    buffer = _buffer.get()
+    if buffer is None or not reason:
+        raise MissingAuditEntry("unchanged() needs an open operation and a reason")
+    buffer.unchanged += 1
+
+
+def write(entries: list[dict[str, Any]]) -> None:
+    """Append entries to the tenant's chain: the head's row lock, taken last, keeps the sequence gapless."""
+    if not entries:
+        return
+    tenant_id = current_tenant_id()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO tenants_audithead (id, tenant_id, seq, hash) VALUES (gen_random_uuid(), %s, 0, %s) ON CONFLICT (tenant_id) DO NOTHING",
+            [tenant_id, bytes(32)],
+        )
+        cursor.execute(
+            "SELECT seq, hash, exchequer_now() FROM tenants_audithead WHERE tenant_id = %s FOR UPDATE",
+            [tenant_id],
+        )
+        seq, head, occurred_at = cursor.fetchone()
+        head = bytes(head)
+        rows = []
+        for entry in entries:
+            seq += 1
+            row = {
+                **entry,
+                "tenant_id": tenant_id,
+                "seq": seq,
+                "occurred_at": occurred_at,
+            }
+            digest = link(head, row)
+            rows.append(AuditEntry(**row, prev_hash=head, hash=digest))
+            head = digest
+        AuditEntry.objects.bulk_create(rows)
+        cursor.execute(
+            "UPDATE tenants_audithead SET seq = %s, hash = %s WHERE tenant_id = %s",
+            [seq, head, tenant_id],
+        )
+
+
+def _describe(target: Target) -> tuple[str, str, str]:
+    if target is None:
+        return "", "", ""
+    if isinstance(target, tuple):
+        kind, target_id, label = target
+        return kind, str(target_id), str(label)
+    return target._meta.model_name or "", str(target.pk), str(target)

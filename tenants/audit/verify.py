@@ -1,0 +1,93 @@
+"""Verify a tenant's chain: every entry links to the one before it, none is missing, the head is the last."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenants.audit.chain import FIELDS, GENESIS, link
+from tenants.audit.models import AuditEntry, AuditHead
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of a verification. `bad_seq` and `fault` name the first entry that does not fit."""
+
+    entries: int
+    head_seq: int
+    bad_seq: int | None = None
+    fault: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return self.bad_seq is None
+
+
+def verify_entries(
+    entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes
+) -> Verdict:
+    """Walk entries in order of `seq` and compare the last with the head. Pure; see `chain` for the hash."""
+    expected, previous = 0, GENESIS
+    for entry in entries:
+        expected += 1
+        if entry["seq"] != expected:
+            return Verdict(
+                expected - 1,
+                head_seq,
+                expected,
+                f"entry {expected} is missing; the next one is {entry['seq']}",
+            )
+        if bytes(entry["prev_hash"]) != previous:
+            return Verdict(
+                expected - 1,
+                head_seq,
+                expected,
+                f"entry {expected} does not follow entry {expected - 1}",
+            )
+        if link(previous, entry) != bytes(entry["hash"]):
+            return Verdict(
+                expected - 1,
+                head_seq,
+                expected,
+                f"entry {expected} was changed after it was written",
+            )
+        previous = bytes(entry["hash"])
+    if expected != head_seq or previous != head_hash:
+        return Verdict(
+            expected,
+            head_seq,
+            expected + 1,
+            f"the log ends at entry {expected}, its head says {head_seq}",
+        )
+    return Verdict(expected, head_seq)
+
+
+def verify() -> Verdict:
+    """Verify the chain of the tenant whose scope is open, streaming; memory stays flat.
+
+    The head is read first: entries that commit meanwhile lie beyond it and wait for the next run.
+    """
+    head = AuditHead.objects.first()
+    head_seq, head_hash = (head.seq, bytes(head.hash)) if head else (0, GENESIS)
+    rows = (
+        AuditEntry.objects.filter(seq__lte=head_seq)
+        .order_by("seq")
+        .values("prev_hash", "hash", *FIELDS)
+    )
+    verdict = verify_entries(rows.iterator(chunk_size=2000), head_seq, head_hash)
+    if verdict.ok:
+        beyond = (
+            AuditEntry.objects.filter(seq__gt=head_seq)
+            .order_by("seq")
+            .values_list("seq", flat=True)
+            .first()
+        )
+        fresh = AuditHead.objects.values_list("seq", flat=True).first() or 0
+        if beyond is not None and beyond > fresh:
+            return Verdict(
+                verdict.entries,
+                head_seq,
+                beyond,
+                f"entry {beyond} lies beyond the head",
+            )
+    return verdict

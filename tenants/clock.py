@@ -1,0 +1,26 @@
+"""The one source of time that is billed, leased or audited: the SQL function `exchequer_now()`."""
+
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import DateTimeField, Func
+
+
+class DatabaseNow(Func):
+    """`exchequer_now()` as an expression: for filters, annotations and `db_default`."""
+
+    function = "exchequer_now"
+    template = "%(function)s()"
+    output_field = DateTimeField()
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+def now() -> datetime:
+    """Return the database's time, UTC, microseconds."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT exchequer_now()")
+        (moment,) = cursor.fetchone()
+    assert isinstance(moment, datetime)
+    return moment

@@ -1,0 +1,248 @@
+"""Thin edges: what a page or an endpoint declares, and what it gets for that.
+
+A view parses, calls one operation or query, and answers. One that declares no permission is denied.
+"""
+
+import base64
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from tenants.actor import Actor
+from tenants.errors import Conflict, Invalid
+from tenants.models import IdempotencyKey
+from tenants.permissions import PERMISSIONS
+from tenants.scoping import tenant_scope
+
+T = TypeVar("T")
+PageView = Callable[..., HttpResponseBase]
+MAX_PAGE = 200
+
+
+def page(
+    permission: str, *, own_transaction: bool = False
+) -> Callable[[PageView], PageView]:
+    """Make a function a tenant page: `view(request, ...)` with `request.actor`, `request.tenant`, `request.tenant_id`.
+
+    With `own_transaction` no transaction surrounds the view; it opens `tenant_scope` itself.
+    """
+    if permission not in PERMISSIONS:
+        raise KeyError(permission)
+
+    def decorate(view: PageView) -> PageView:
+        @functools.wraps(view)
+        def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            actor: Actor = request.actor  # type: ignore[attr-defined]
+            actor.require(permission)
+            return view(request, *args, **kwargs)
+
+        run.permission = permission  # type: ignore[attr-defined]
+        run.own_transaction = own_transaction  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+class Endpoint(APIView):
+    """Base of every REST view. `permissions` maps each method to the permission it needs; none = denied.
+
+    A POST with an `Idempotency-Key` is answered once; a repetition gets the first answer again.
+    """
+
+    permissions: ClassVar[dict[str, str]] = {}
+    own_transaction: ClassVar[bool | frozenset[str]] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "post" in cls.__dict__:
+            cls.post = idempotent(cls.__dict__["post"])  # type: ignore[attr-defined]
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks."""
+        actor: Actor = self.request.auth
+        return actor
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON object that was sent; raise `Invalid` for anything else."""
+        data = self.request.data
+        if not isinstance(data, dict):
+            raise Invalid("Send a JSON object.")
+        return dict(data)
+
+    def page_size(self) -> int:
+        """Return `?limit=`, 1 to 200, 50 unless given."""
+        raw = self.request.query_params.get("limit", "50")
+        if not raw.isdecimal() or not 1 <= int(raw) <= MAX_PAGE:
+            raise Invalid(
+                fields={"limit": [f"Use a whole number from 1 to {MAX_PAGE}."]}
+            )
+        return int(raw)
+
+    def cursor(self, length: int) -> tuple[str, ...] | None:
+        """Return the `length` keys of `?cursor=`, or None on the first page."""
+        text = self.request.query_params.get("cursor")
+        return decode_cursor(text, length) if text else None
+
+    def paginated(
+        self,
+        rows: Sequence[T],
+        show: Callable[[T], Any],
+        key: Callable[[T], Sequence[Any]],
+    ) -> Response:
+        """Answer a page. `rows` holds up to `page_size() + 1` rows; the extra one only says that there is more."""
+        size = self.page_size()
+        following = None
+        if len(rows) > size:
+            query = self.request.query_params.copy()
+            query["cursor"] = encode_cursor(*key(rows[size - 1]))
+            following = self.request.build_absolute_uri(
+                f"{self.request.path}?{query.urlencode()}"
+            )
+        return Response(
+            {"results": [show(row) for row in rows[:size]], "next": following}
+        )
+
+
+def encode_cursor(*keys: Any) -> str:
+    """Return an opaque text that holds the sort keys of a page's last row."""
+    return (
+        base64.urlsafe_b64encode(json.dumps([str(key) for key in keys]).encode())
+        .decode()
+        .rstrip("=")
+    )
+
+
+def decode_cursor(text: str, length: int) -> tuple[str, ...]:
+    """Return the keys of a cursor; raise `Invalid` when it is not one of ours."""
+    try:
+        keys = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        assert (
+            isinstance(keys, list)
+            and len(keys) == length
+            and all(isinstance(key, str) for key in keys)
+        )
+    except (ValueError, AssertionError):
+        raise Invalid(
+            fields={
+                "cursor": ["This is not a cursor of this list. Start again without it."]
+            }
+        ) from None
+    return tuple(keys)
+
+
+def parse_uuid(text: Any, name: str) -> UUID:
+    """Return a UUID; raise `Invalid` naming the field for anything else."""
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise Invalid(
+            fields={name: ["Give an id, such as 0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11."]}
+        ) from None
+
+
+def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
+    """Answer a repeated POST with the first answer; the key commits with the effect or not at all."""
+
+    @functools.wraps(post)
+    def run(self: Endpoint, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return post(self, request, *args, **kwargs)
+        if not 1 <= len(key) <= 200:
+            raise Invalid("Idempotency-Key: use 1 to 200 characters.")
+        actor = self.actor
+        digest = _request_hash(request)
+        if not connection.in_atomic_block:
+            return _answer_uploaded(self, post, actor, key, digest, args, kwargs)
+        with transaction.atomic():
+            stored = _first_answer(actor, key, digest)
+            if stored is not None:
+                return stored
+            response = post(self, request, *args, **kwargs)
+            _keep_answer(actor, key, response)
+            return response
+
+    return run
+
+
+def _answer_uploaded(
+    view: Endpoint,
+    post: Any,
+    actor: Actor,
+    key: str,
+    digest: bytes,
+    args: Any,
+    kwargs: Any,
+) -> Response:
+    """The same for endpoints that open their own transactions: their effect is idempotent by content."""
+    with tenant_scope(actor.tenant_id):
+        row = IdempotencyKey.objects.filter(
+            actor_id=actor.id, key=key, status__isnull=False
+        ).first()
+        if row is not None:
+            return _replay(row, digest)
+    response: Response = post(view, view.request, *args, **kwargs)
+    with tenant_scope(actor.tenant_id):
+        if _first_answer(actor, key, digest) is None:
+            _keep_answer(actor, key, response)
+    return response
+
+
+def _first_answer(actor: Actor, key: str, digest: bytes) -> Response | None:
+    """Claim a key (waiting for a concurrent twin to commit) or return the answer it already has."""
+    fresh = IdempotencyKey(
+        tenant_id=actor.tenant_id, actor_id=actor.id, key=key, request_hash=digest
+    )
+    IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
+    row = IdempotencyKey.objects.select_for_update().get(actor_id=actor.id, key=key)
+    return None if row.id == fresh.id else _replay(row, digest)
+
+
+def _replay(row: IdempotencyKey, digest: bytes) -> Response:
+    if bytes(row.request_hash) != digest:
+        raise Conflict(
+            "This Idempotency-Key was used with another request. Use a new key.",
+            key=row.key,
+        )
+    if row.status is None:
+        raise Conflict(
+            "The first request with this Idempotency-Key is still under way. Try again in a moment.",
+            key=row.key,
+        )
+    return Response(
+        row.body, status=row.status, headers={"Idempotent-Replayed": "true"}
+    )
+
+
+def _keep_answer(actor: Actor, key: str, response: Response) -> None:
+    body = json.loads(json.dumps(response.data, default=str))
+    IdempotencyKey.objects.filter(actor_id=actor.id, key=key).update(
+        status=response.status_code, body=body
+    )
+
+
+def _request_hash(request: Request) -> bytes:
+    sent = "|".join(
+        [request.method or "", request.path, request.content_type or ""]
+    ).encode()
+    if (request.content_type or "").startswith("multipart/"):
+        fields = {
+            name: getattr(value, "size", value) for name, value in request.data.items()
+        }
+        return hashlib.sha256(
+            sent + json.dumps(fields, sort_keys=True, default=str).encode()
+        ).digest()
+    return hashlib.sha256(
+        sent + json.dumps(request.data, sort_keys=True, default=str).encode()
+    ).digest()

@@ -1,0 +1,78 @@
+"""Coded errors. The docstring of a class is its default message; `status` and `code` reach the client.
+
+An error is declared beside the function that raises it; only what every room needs lies here.
+"""
+
+from typing import Any
+
+
+class ExchequerError(Exception):
+    """Something was refused."""
+
+    code = "error"
+    status = 409
+
+    def __init__(self, message: str | None = None, **extra: Any) -> None:
+        self.message = message or " ".join((type(self).__doc__ or "").split())
+        self.extra = extra
+        super().__init__(self.message)
+
+
+class Invalid(ExchequerError):
+    """Some values cannot be accepted; see the messages beside them."""
+
+    code = "invalid"
+    status = 400
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        fields: dict[str, list[str]] | None = None,
+        **extra: Any,
+    ) -> None:
+        self.fields = fields or {}
+        if message is None and self.fields:
+            message = " ".join(
+                f"{name}: {text}"
+                for name, texts in self.fields.items()
+                for text in texts
+            )
+        super().__init__(
+            message, **({"fields": self.fields} if self.fields else {}), **extra
+        )
+
+
+class PermissionDenied(ExchequerError):
+    """Your role does not include this. Ask an owner or admin of the organisation."""
+
+    code = "permission_denied"
+    status = 403
+
+
+class NotFound(ExchequerError):
+    """There is no such thing here."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(ExchequerError):
+    """This clashes with what is already stored."""
+
+    code = "conflict"
+    status = 409
+
+
+class RateLimited(ExchequerError):
+    """Too many requests. Wait a moment and try again."""
+
+    code = "rate_limited"
+    status = 429
+
+
+class Unavailable(ExchequerError):
+    """A part of Exchequer is away for a moment. Nothing was changed; try again shortly."""
+
+    code = "unavailable"
+    status = 503

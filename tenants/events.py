@@ -1,0 +1,104 @@
+"""What one room tells another: frozen events, published inside the transaction, delivered at least once.
+
+An event class is named `app.ClassName`; a subscriber is idempotent and calls one operation.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+from django.db import connection
+
+from tenants.models import OutboxMessage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all events: fields are str, int, bool, UUID, Decimal, datetime, dict or None."""
+
+    tenant_id: UUID
+    topics: ClassVar[dict[str, type["Event"]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Event.topics[cls.topic()] = cls
+
+    @classmethod
+    def topic(cls) -> str:
+        """Return the name the event travels under."""
+        return f"{cls.__module__.split('.')[0]}.{cls.__name__}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantCreated(Event):
+    """A tenant exists; upper rooms set up what it needs."""
+
+
+E = TypeVar("E", bound=Event)
+Handler = Callable[[Any], None]
+_handlers: dict[type[Event], list[Handler]] = {}
+
+
+def subscribe(
+    event_class: type[E],
+) -> Callable[[Callable[[E], None]], Callable[[E], None]]:
+    """Register a handler; it runs in the event's tenant scope, in the transaction that marks the delivery."""
+
+    def register(handler: Callable[[E], None]) -> Callable[[E], None]:
+        _handlers.setdefault(event_class, []).append(handler)
+        return handler
+
+    return register
+
+
+def handlers(event_class: type[Event]) -> list[Handler]:
+    """Return the handlers of an event class."""
+    return _handlers.get(event_class, [])
+
+
+def publish(event: Event) -> None:
+    """Write an event to the outbox in the current transaction and wake the relay at commit."""
+    payload = {
+        field.name: _dump(getattr(event, field.name))
+        for field in dataclasses.fields(event)
+        if field.name != "tenant_id"
+    }
+    OutboxMessage.objects.create(
+        tenant_id=event.tenant_id, topic=event.topic(), payload=payload
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify('exchequer_outbox', '')")
+
+
+def load(topic: str, tenant_id: UUID, payload: dict[str, Any]) -> Event:
+    """Rebuild an event from the outbox; raise `KeyError` for a topic that no code knows."""
+    event_class = Event.topics[topic]
+    hints = typing.get_type_hints(event_class)
+    values = {
+        name: _parse(hints[name], value)
+        for name, value in payload.items()
+        if name in hints
+    }
+    return event_class(tenant_id=tenant_id, **values)
+
+
+def _dump(value: Any) -> Any:
+    if isinstance(value, UUID | Decimal):
+        return str(value)
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _parse(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    for kind in (hint, *typing.get_args(hint)):
+        if kind in (UUID, Decimal):
+            return kind(value)
+        if kind is datetime:
+            return datetime.fromisoformat(value)
+    return value

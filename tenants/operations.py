@@ -1,0 +1,321 @@
+"""Writes of the tenancy room. Each one: require, load, check, change, record, publish."""
+
+import zoneinfo
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import password_validation
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+
+from tenants import authentication, events
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow
+from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.ids import uuid7
+from tenants.models import ApiKey, Membership, Project, Tenant, User, slug_rules
+from tenants.permissions import PERMISSIONS, ROLES, may_assign
+
+TENANT_CREATED = AuditAction("tenants.tenant.created")
+MEMBER_ADDED = AuditAction("tenants.member.added")
+MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
+MEMBER_REMOVED = AuditAction("tenants.member.removed")
+PROJECT_CREATED = AuditAction("tenants.project.created")
+KEY_CREATED = AuditAction("tenants.api_key.created")
+KEY_REVOKED = AuditAction("tenants.api_key.revoked")
+
+
+class TenantExists(Conflict):
+    """An organisation with this short name exists already. Choose another one."""
+
+    code = "tenant_exists"
+
+
+class LastOwner(Conflict):
+    """An organisation keeps at least one owner. Make someone else an owner first."""
+
+    code = "last_owner"
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A fresh API key. `secret` is shown once and never stored."""
+
+    id: UUID
+    secret: str
+
+
+def check_slug(slug: str, field: str = "slug") -> str:
+    """Return a valid short name; raise `Invalid` otherwise."""
+    try:
+        slug_rules(slug)
+    except ValidationError as error:
+        raise Invalid(fields={field: list(error.messages)}) from error
+    return slug
+
+
+def check_text(value: Any, field: str, maximum: int = 120) -> str:
+    """Return stripped text of 1 to `maximum` printable characters; raise `Invalid` otherwise."""
+    text = str(value or "").strip()
+    if not text or len(text) > maximum or not text.isprintable():
+        raise Invalid(fields={field: [f"Use 1 to {maximum} printable characters."]})
+    return text
+
+
+def create_tenant(
+    *,
+    name: str,
+    slug: str,
+    email: str,
+    password: str | None,
+    timezone: str = "UTC",
+    currency: str = "EUR",
+) -> Tenant:
+    """Create an organisation, its first project and its owner (an existing account keeps its password).
+
+    Raises `TenantExists`, or `Invalid` naming each wrong field.
+    """
+    check_slug(slug)
+    check_text(name, "name")
+    if timezone not in zoneinfo.available_timezones():
+        raise Invalid(
+            fields={
+                "timezone": ["Use a name of the tz database, such as Europe/Berlin."]
+            }
+        )
+    if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+        raise Invalid(fields={"currency": ["Use an ISO 4217 code, such as EUR."]})
+    tenant_id = uuid7()
+    actor = Actor.system(tenant_id, "bootstrap")
+    try:
+        return _create_tenant(
+            actor=actor,
+            tenant=Tenant(
+                id=tenant_id, name=name, slug=slug, timezone=timezone, currency=currency
+            ),
+            email=email,
+            password=password,
+        )
+    except IntegrityError as error:
+        if "slug" in str(error):
+            raise TenantExists(slug=slug) from error
+        raise
+
+
+@operation(TENANT_CREATED)
+def _create_tenant(
+    *, actor: Actor, tenant: Tenant, email: str, password: str | None
+) -> Tenant:
+    user = find_or_create_user(email=email, password=password)
+    tenant.save(force_insert=True)
+    Project.objects.create(slug="default", name="Default")
+    Membership.objects.create(user=user, role="owner")
+    record(
+        TENANT_CREATED,
+        actor=actor,
+        target=tenant,
+        changes={"name": [None, tenant.name], "owner": [None, user.email]},
+    )
+    events.publish(events.TenantCreated(tenant_id=tenant.id))
+    return tenant
+
+
+def find_or_create_user(*, email: str, password: str | None, name: str = "") -> User:
+    """Return the account with this address, made if absent; an existing one is never changed."""
+    email = email.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise Invalid(
+            fields={"email": ["Give an e-mail address, such as ana@example.org."]}
+        ) from error
+    user = User.objects.filter(email=email).first()
+    if user is not None:
+        return user
+    if password is not None:
+        try:
+            password_validation.validate_password(password)
+        except ValidationError as error:
+            raise Invalid(fields={"password": list(error.messages)}) from error
+    with transaction.atomic():
+        return User.objects.create_user(email, password, name=name)
+
+
+@operation(MEMBER_ADDED)
+def add_member(
+    *, actor: Actor, email: str, role: str, password: str | None = None, name: str = ""
+) -> Membership:
+    """Make a person a member with a role not above the actor's own; raises `Conflict` for a member."""
+    actor.require("members.manage")
+    check_role(actor, role)
+    user = find_or_create_user(email=email, password=password, name=name)
+    if Membership.objects.filter(user=user).exists():
+        raise Conflict(f"{user.email} is a member already.")
+    membership = Membership.objects.create(user=user, role=role)
+    record(
+        MEMBER_ADDED,
+        actor=actor,
+        target=("member", user.id, user.email),
+        changes={"role": [None, role]},
+    )
+    return membership
+
+
+@operation(MEMBER_CHANGED)
+def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
+    """Give a member another role: never above the actor's own, never one's own, never the last owner's."""
+    actor.require("members.manage")
+    membership = _locked_member(actor, user_id)
+    check_role(actor, role)
+    check_role(actor, membership.role)
+    if membership.role == role:
+        unchanged("the member has this role already")
+        return
+    if membership.role == "owner":
+        _keep_an_owner(user_id)
+    Membership.objects.filter(id=membership.id).update(role=role)
+    record(
+        MEMBER_CHANGED,
+        actor=actor,
+        target=("member", user_id, membership.user.email),
+        changes={"role": [membership.role, role]},
+    )
+
+
+@operation(MEMBER_REMOVED)
+def remove_member(*, actor: Actor, user_id: UUID) -> None:
+    """End a membership; it counts from the next request."""
+    actor.require("members.manage")
+    membership = _locked_member(actor, user_id)
+    check_role(actor, membership.role)
+    if membership.role == "owner":
+        _keep_an_owner(user_id)
+    Membership.objects.filter(id=membership.id).delete()
+    record(
+        MEMBER_REMOVED,
+        actor=actor,
+        target=("member", user_id, membership.user.email),
+        changes={"role": [membership.role, None]},
+    )
+
+
+def check_role(actor: Actor, role: str) -> None:
+    """Raise unless `role` exists and does not stand above the actor's own."""
+    if role not in ROLES:
+        raise Invalid(fields={"role": [f"Choose one of {', '.join(ROLES)}."]})
+    if actor.kind == "user" and not may_assign(actor.role, role):
+        raise PermissionDenied("You cannot give or take a role above your own.")
+    if actor.kind == "api_key" and role == "owner":
+        raise PermissionDenied("Only an owner in person can make or unmake owners.")
+
+
+@operation(PROJECT_CREATED)
+def create_project(*, actor: Actor, slug: str, name: str) -> Project:
+    """Create a project (cost centre); raises `Conflict` when the short name is taken."""
+    actor.require("projects.manage")
+    check_slug(slug)
+    name = check_text(name, "name")
+    if Project.objects.filter(slug=slug).exists():
+        raise Conflict(f"A project {slug!r} exists already.")
+    project = Project.objects.create(slug=slug, name=name)
+    record(PROJECT_CREATED, actor=actor, target=project, changes={"name": [None, name]})
+    return project
+
+
+@operation(KEY_CREATED)
+def create_api_key(
+    *,
+    actor: Actor,
+    name: str,
+    scopes: list[str],
+    expires_at: datetime | None = None,
+    secret: str | None = None,
+) -> NewKey:
+    """Create a key whose scopes lie within the actor's own permissions. `secret` is given only when bootstrapping."""
+    actor.require("apikeys.manage")
+    name = check_text(name, "name")
+    unknown = sorted(set(scopes) - PERMISSIONS)
+    if unknown or not scopes:
+        raise Invalid(
+            fields={
+                "scopes": [
+                    f"Unknown: {', '.join(unknown)}."
+                    if unknown
+                    else "Choose at least one scope."
+                ]
+            }
+        )
+    beyond = sorted(set(scopes) - actor.permissions)
+    if beyond:
+        raise PermissionDenied(
+            f"You cannot give what you do not have: {', '.join(beyond)}."
+        )
+    key, prefix, digest = authentication.new_key()
+    if secret is not None:
+        if not secret.startswith(authentication.KEY_START) or len(secret) < 40:
+            raise Invalid(
+                fields={
+                    "api_key": [
+                        f"A key begins with {authentication.KEY_START} and has at least 40 characters."
+                    ]
+                }
+            )
+        key, prefix, digest = (
+            secret,
+            authentication.key_prefix(secret),
+            authentication.key_hash(secret),
+        )
+    row = ApiKey.objects.create(
+        name=name,
+        prefix=prefix,
+        key_hash=digest,
+        scopes=sorted(set(scopes)),
+        created_by=actor.label,
+        expires_at=expires_at,
+    )
+    record(
+        KEY_CREATED,
+        actor=actor,
+        target=("apikey", row.id, name),
+        changes={"scopes": [None, row.scopes]},
+    )
+    return NewKey(row.id, key)
+
+
+@operation(KEY_REVOKED)
+def revoke_api_key(*, actor: Actor, key_id: UUID) -> None:
+    """Revoke a key; it is refused from the next request on."""
+    actor.require("apikeys.manage")
+    row = ApiKey.objects.select_for_update().filter(id=key_id).first()
+    if row is None:
+        raise NotFound
+    if row.revoked_at is not None:
+        unchanged("the key is revoked already")
+        return
+    ApiKey.objects.filter(id=key_id).update(revoked_at=DatabaseNow())
+    record(KEY_REVOKED, actor=actor, target=("apikey", row.id, row.name))
+
+
+def _locked_member(actor: Actor, user_id: UUID) -> Membership:
+    # Every change of members takes the tenant's owners' rows first, in one order: two owners cannot remove each other.
+    list(Membership.objects.select_for_update().filter(role="owner").order_by("id"))
+    membership = (
+        Membership.objects.select_for_update(of=("self",))
+        .select_related("user")
+        .filter(user_id=user_id)
+        .first()
+    )
+    if membership is None:
+        raise NotFound
+    if actor.id == user_id:
+        raise PermissionDenied("You cannot change your own role or remove yourself.")
+    return membership
+
+
+def _keep_an_owner(user_id: UUID) -> None:
+    if not Membership.objects.filter(role="owner").exclude(user_id=user_id).exists():
+        raise LastOwner

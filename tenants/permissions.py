@@ -1,0 +1,62 @@
+"""The one table from role to permissions."""
+
+VIEW = frozenset(
+    {
+        "tenant.view",
+        "members.view",
+        "projects.view",
+        "quotas.view",
+        "datasets.view",
+        "recipes.view",
+        "jobs.view",
+        "usage.view",
+        "spend.view",
+        "models.view",
+        "devices.view",
+        "budgets.view",
+    }
+)
+ENGINEER = VIEW | {
+    "datasets.create",
+    "datasets.share",
+    "jobs.launch",
+    "jobs.cancel",
+    "models.manage",
+}
+FINANCE = VIEW | {
+    "pricebooks.view",
+    "pricebooks.manage",
+    "budgets.manage",
+    "invoices.view",
+    "invoices.manage",
+    "audit.view",
+    "audit.export",
+}
+ADMIN = (
+    ENGINEER
+    | FINANCE
+    | {
+        "members.manage",
+        "apikeys.view",
+        "apikeys.manage",
+        "projects.manage",
+        "quotas.manage",
+        "jobs.cancel_any",
+        "datasets.view_restricted",
+    }
+)
+ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
+    "owner": ADMIN | {"tenant.manage"},
+    "admin": ADMIN,
+    "finance": FINANCE,
+    "engineer": ENGINEER,
+    "viewer": VIEW,
+}
+ROLES = tuple(ROLE_PERMISSIONS)
+RANK = {"owner": 4, "admin": 3, "finance": 2, "engineer": 2, "viewer": 1}
+PERMISSIONS = ROLE_PERMISSIONS["owner"]
+
+
+def may_assign(own_role: str, role: str) -> bool:
+    """Return whether a member of `own_role` may give or take `role`: never one above the own rank."""
+    return RANK[own_role] >= RANK[role]

@@ -1,0 +1,130 @@
+"""Errors on the API, mapped once: problem+json (RFC 9457) with a stable `code` and the request's id."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import connection, transaction
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from tenants.errors import (
+    ExchequerError,
+    Invalid,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
+
+CONTENT_TYPE = "application/problem+json"
+REST_CODES = {
+    401: "not_authenticated",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+}
+
+
+def problem(
+    *, status: int, code: str, title: str, request: Any, **extra: Any
+) -> dict[str, Any]:
+    """Return the body of an error."""
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "code": code,
+        "request_id": getattr(request, "request_id", ""),
+        **extra,
+    }
+
+
+def from_error(error: ExchequerError, request: Any) -> dict[str, Any]:
+    """Return the body for a domain error."""
+    extra = {
+        key: value
+        for key, value in error.extra.items()
+        if key not in ("status", "code", "title")
+    }
+    return problem(
+        status=error.status,
+        code=error.code,
+        title=error.message,
+        request=request,
+        **extra,
+    )
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer any expected error; undo what the request wrote so far. Unexpected ones go on to the 500 page."""
+    request = context["request"]._request
+    mapped = _as_domain_error(error)
+    if mapped is not None:
+        body, headers = from_error(mapped, request), _retry_after(mapped)
+    elif isinstance(error, exceptions.APIException):
+        status = error.status_code
+        body = problem(
+            status=status,
+            code=REST_CODES.get(status, "invalid"),
+            title=_sentence(error.detail),
+            request=request,
+        )
+        headers = {}
+        if isinstance(error, exceptions.ValidationError):
+            body["fields"] = (
+                error.detail if isinstance(error.detail, dict) else {"": error.detail}
+            )
+        if getattr(error, "auth_header", None):
+            headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
+        if getattr(error, "wait", None):
+            headers["Retry-After"] = str(int(error.wait) + 1)  # type: ignore[attr-defined]
+    else:
+        return None
+    if connection.in_atomic_block:
+        transaction.set_rollback(True)
+    return Response(
+        body, status=body["status"], headers=headers, content_type=CONTENT_TYPE
+    )
+
+
+def json_problem(
+    request: HttpRequest, *, status: int, code: str, title: str
+) -> JsonResponse:
+    """Return an error outside REST views: unknown routes, failed CSRF checks, crashes."""
+    return JsonResponse(
+        problem(status=status, code=code, title=title, request=request),
+        status=status,
+        content_type=CONTENT_TYPE,
+    )
+
+
+def _as_domain_error(error: Exception) -> ExchequerError | None:
+    if isinstance(error, ExchequerError):
+        return error
+    if isinstance(error, Http404 | exceptions.NotFound):
+        return NotFound()
+    if isinstance(error, DjangoPermissionDenied) or (
+        isinstance(error, exceptions.PermissionDenied)
+        and not str(error.detail).startswith("CSRF")
+    ):
+        return PermissionDenied()
+    if isinstance(error, exceptions.ParseError):
+        return Invalid(f"The request cannot be read: {error.detail}")
+    return None
+
+
+def _retry_after(error: ExchequerError) -> dict[str, str]:
+    wait = error.extra.get("retry_after", 5 if isinstance(error, Unavailable) else None)
+    return {"Retry-After": str(wait)} if wait is not None else {}
+
+
+def _sentence(detail: Any) -> str:
+    if isinstance(detail, dict):
+        return " ".join(f"{name}: {_sentence(value)}" for name, value in detail.items())
+    if isinstance(detail, list):
+        return " ".join(_sentence(item) for item in detail)
+    return str(detail)

@@ -1,0 +1,189 @@
+"""Reads of the tenancy room: all SQL here, frozen dataclasses out, keyset pages."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from tenants import authentication
+from tenants.audit.chain import FIELDS
+from tenants.models import ApiKey, AuditEntry, Membership, Project, Tenant
+
+
+@dataclass(frozen=True)
+class TenantRow:
+    """An organisation as its member sees it."""
+
+    id: UUID
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """A person and the role in this tenant."""
+
+    user_id: UUID
+    email: str
+    name: str
+    role: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class ProjectRow:
+    """A project (cost centre)."""
+
+    id: UUID
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True)
+class ApiKeyRow:
+    """An API key without its secret."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One entry of the audit log. `hash` is hexadecimal."""
+
+    seq: int
+    occurred_at: datetime
+    actor_type: str
+    actor_id: UUID | None
+    actor_label: str
+    action: str
+    target_type: str
+    target_id: str
+    target_label: str
+    changes: dict[str, Any]
+    reason: str
+    ip: str
+    request_id: str
+    hash: str
+
+
+def tenants_of(user_id: UUID) -> list[TenantRow]:
+    """Return the tenants a person belongs to, by name; needs no open scope."""
+    ids = authentication.tenant_ids_of(user_id)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('app.tenants', %s, true)",
+                ["{" + ",".join(str(tenant_id) for tenant_id in ids) + "}"],
+            )
+        return [
+            TenantRow(*row)
+            for row in Tenant.objects.filter(id__in=ids)
+            .order_by("name")
+            .values_list("id", "slug", "name")
+        ]
+
+
+def tenant_by_slug(slug: str) -> Tenant | None:
+    """Return a tenant by its short name; only the control role sees tenants outside a scope."""
+    return Tenant.objects.filter(slug=slug).first()
+
+
+def all_tenant_ids(slug: str | None = None) -> list[UUID]:
+    """Return every tenant's id, or the one with this short name (control role)."""
+    rows = Tenant.objects.order_by("created_at")
+    return list((rows.filter(slug=slug) if slug else rows).values_list("id", flat=True))
+
+
+def members() -> list[MemberRow]:
+    """Return the tenant's members by address."""
+    rows = Membership.objects.order_by("user__email").values_list(
+        "user_id", "user__email", "user__name", "role", "created_at"
+    )
+    return [MemberRow(*row) for row in rows]
+
+
+def projects() -> list[ProjectRow]:
+    """Return the tenant's projects by short name."""
+    return [
+        ProjectRow(*row)
+        for row in Project.objects.order_by("slug").values_list("id", "slug", "name")
+    ]
+
+
+def find_project(text: str) -> ProjectRow | None:
+    """Return a project by id or short name, or None."""
+    rows = Project.objects.values_list("id", "slug", "name")
+    try:
+        row = rows.filter(id=UUID(text)).first()
+    except ValueError:
+        row = rows.filter(slug=text).first()
+    return ProjectRow(*row) if row else None
+
+
+def api_keys() -> list[ApiKeyRow]:
+    """Return the tenant's API keys, newest first."""
+    names = list(ApiKeyRow.__dataclass_fields__)
+    return [
+        ApiKeyRow(*row)
+        for row in ApiKey.objects.order_by("-created_at", "-id").values_list(*names)
+    ]
+
+
+def audit_entries(
+    *,
+    before_seq: int | None = None,
+    limit: int = 50,
+    actor: str = "",
+    action: str = "",
+    target_type: str = "",
+    target_id: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[AuditRow]:
+    """Return up to `limit` + 1 entries, newest first, before a sequence number; filters are combined."""
+    rows: QuerySet[AuditEntry] = AuditEntry.objects.order_by("-seq")
+    if before_seq is not None:
+        rows = rows.filter(seq__lt=before_seq)
+    if actor:
+        rows = rows.filter(actor_label__icontains=actor)
+    if action:
+        rows = rows.filter(action__startswith=action)
+    if target_type:
+        rows = rows.filter(target_type=target_type)
+    if target_id:
+        rows = rows.filter(target_id=target_id)
+    if since:
+        rows = rows.filter(occurred_at__gte=since)
+    if until:
+        rows = rows.filter(occurred_at__lt=until)
+    names = list(AuditRow.__dataclass_fields__)
+    return [
+        AuditRow(*row[:-1], hash=bytes(row[-1]).hex())
+        for row in rows.values_list(*names)[: limit + 1]
+    ]
+
+
+def audit_export() -> Iterator[Mapping[str, Any]]:
+    """Stream every entry in order with both hashes in hexadecimal: what a stand-alone verifier needs."""
+    for row in (
+        AuditEntry.objects.order_by("seq")
+        .values("prev_hash", "hash", *FIELDS)
+        .iterator(chunk_size=2000)
+    ):
+        yield {
+            **row,
+            "prev_hash": bytes(row["prev_hash"]).hex(),
+            "hash": bytes(row["hash"]).hex(),
+        }
