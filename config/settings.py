@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "compute",
     "models_app",
     "dashboards",
+    "config",
 ]
 
 MIDDLEWARE = [
@@ -175,7 +176,6 @@ USE_TZ = True
 USE_I18N = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = env.home / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

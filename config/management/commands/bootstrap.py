@@ -1,0 +1,39 @@
+"""`manage.py bootstrap`: the tenant named by EXCHEQUER_INIT_*, created once; what exists is never changed."""
+
+import re
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from tenants import bootstrap, queries
+from tenants.errors import ExchequerError
+
+
+class Command(BaseCommand):
+    """Create the tenant of the environment if it is absent."""
+
+    help = "Create the organisation that EXCHEQUER_INIT_TENANT, _EMAIL, _PASSWORD and _API_KEY describe, if absent."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Say what was done; exit 1 naming what is missing."""
+        env = settings.EXCHEQUER
+        if not env.init_tenant:
+            return
+        missing = [name for name in ("init_email", "init_password") if not getattr(env, name)]
+        if missing:
+            raise CommandError("Set also: " + ", ".join(f"EXCHEQUER_{name.upper()}" for name in missing))
+        slug = re.sub(r"[^a-z0-9]+", "-", env.init_tenant.lower()).strip("-")[:50]
+        if queries.tenant_by_slug(slug) is not None:
+            self.stdout.write(f"{slug} exists; nothing was changed")
+            return
+        try:
+            with transaction.atomic():
+                made = bootstrap.create(
+                    name=env.init_tenant, slug=slug, email=env.init_email, password=env.init_password, api_key=env.init_api_key or None
+                )
+        except ExchequerError as error:
+            raise CommandError(error.message) from error
+        bootstrap.settle_in(made.tenant_id)
+        self.stdout.write(f"{slug} created; its owner is {made.email}")

@@ -1,0 +1,47 @@
+"""Setting up an organisation without a browser: by command, by environment, for the demo."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tenants import operations, outbox
+from tenants.actor import Actor
+from tenants.models import Membership
+from tenants.permissions import PERMISSIONS
+from tenants.scoping import tenant_scope
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made; `api_key` is shown here and never again."""
+
+    tenant_id: UUID
+    slug: str
+    email: str
+    api_key: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the answer of `create_tenant`."""
+        return {"tenant": str(self.tenant_id), "slug": self.slug, "email": self.email, "api_key": self.api_key}
+
+
+def create(*, name: str, slug: str, email: str, password: str | None, api_key: str | None = None, timezone: str = "UTC", currency: str = "EUR") -> Made:
+    """Create a tenant, its owner and a key with all scopes; raise `TenantExists` or `Invalid`."""
+    tenant = operations.create_tenant(name=name, slug=slug, email=email, password=password, timezone=timezone, currency=currency)
+    system = Actor.system(tenant.id, "bootstrap")
+    key = operations.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), secret=api_key or None)
+    return Made(tenant.id, tenant.slug, email, key.secret)
+
+
+def settle_in(tenant_id: UUID) -> None:
+    """Deliver the tenant's events here and now, so that prices exist before its first job."""
+    outbox.drain(tenant_id)
+
+
+def owner_of(tenant_id: UUID) -> Actor:
+    """Return the first owner as an actor: in whose name the demo acts."""
+    with tenant_scope(tenant_id):
+        owner = Membership.objects.select_related("user").filter(role="owner").order_by("created_at").first()
+        if owner is None:
+            raise LookupError("A tenant always has an owner.")
+        return Actor.member(tenant_id=tenant_id, user_id=owner.user_id, email=owner.user.email, role="owner")

@@ -1,0 +1,56 @@
+"""An organisation without a browser."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+pytestmark = pytest.mark.django_db
+AsControl = Callable[[], AbstractContextManager[None]]
+
+
+def run(command: str, *args: str) -> str:
+    out = StringIO()
+    call_command(command, *args, stdout=out)
+    return out.getvalue()
+
+
+def test_create_tenant_prints_a_key_that_works_and_refuses_what_exists(as_control: AsControl, client: Client) -> None:
+    args = ("create_tenant", "Vision Lab", "--email", "ana@example.org", "--password", "correct horse battery")
+    with as_control():
+        made = json.loads(run(*args))
+        with pytest.raises(CommandError, match="exists already"):
+            run(*args)
+    answer = client.get("/api/v1/me/", headers={"Authorization": f"Bearer {made['api_key']}"})
+    assert answer.status_code == 200
+    assert answer.json()["tenant"]["slug"] == "vision-lab"
+
+
+def test_create_tenant_names_what_is_wrong_and_leaves_nothing(as_control: AsControl) -> None:
+    with as_control():
+        for wrong in (["--email", "nobody"], ["--email", "a@b.example", "--password", "short"], ["--email", "a@b.example", "--timezone", "Mars/Base"]):
+            with pytest.raises(CommandError):
+                run("create_tenant", "Half", *wrong)
+        with pytest.raises(CommandError, match="no tenant"):
+            run("verify_audit", "--tenant", "half")
+
+
+def test_verify_audit_counts_every_entry(as_control: AsControl) -> None:
+    with as_control():
+        run("create_tenant", "Vision", "--email", "ana@example.org")
+        assert "the chain holds" in run("verify_audit", "--tenant", "vision")
+
+
+def test_config_shows_no_secret() -> None:
+    shown = run("config")
+    assert "EXCHEQUER_HTTP_PORT=" in shown
+    for line in shown.splitlines():
+        name, _, value = line.partition("=")
+        if name in ("SECRET_KEY", "AWS_SECRET_ACCESS_KEY"):
+            assert value in ("", "***")
+        if name.startswith("DATABASE_") and value:
+            assert "***" in value
