@@ -1,0 +1,125 @@
+"""Turn an uploaded file into canonical Parquet and a profile. Runs in the sandbox, never in the web process.
+
+Reads `in/source`; writes `out/data.parquet`, `out/profile.json`, `out/result.json`. Whatever is wrong with the
+file is an InputError with a code and a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import encodings.cp1252
+import encodings.latin_1
+import encodings.utf_8_sig
+import encodings.utf_16
+import encodings.utf_16_be
+import encodings.utf_16_le
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from models_app.datasets import text
+from models_app.datasets.csv_file import CsvFile, open_csv
+from models_app.datasets.kinds import KIND_KEY
+from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES, MIB
+from models_app.datasets.parquet_file import MAGIC, ParquetFile, open_parquet
+from models_app.datasets.profile import profile
+from models_app.runner.protocol import Context, InputError, StopRequested, write_json
+
+ROW_GROUP_BYTES = 16 * MIB
+
+Source = CsvFile | ParquetFile
+
+
+def warm_up() -> None:
+    """Import what is imported late otherwise: after the lock-down files may be out of reach."""
+    for codec in (encodings.cp1252, encodings.latin_1, encodings.utf_8_sig, encodings.utf_16, encodings.utf_16_be, encodings.utf_16_le):
+        codec.getregentry()
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    pc.cast(pa.array(["2020-01-01T00:00:00Z"]), pa.timestamp("us", "UTC"))
+
+
+def run(context: Context) -> None:
+    """Ingest as `job.json` says: `inputs.target` names the target column or is null. Raises InputError."""
+    target = context.job["inputs"].get("target") or None
+    context.report.progress("checking", 0, 3)
+    source = open_source(context.inputs / "source", context.workdir / "source.utf8")
+    if target is not None and target not in source.kinds:
+        near = difflib.get_close_matches(target, source.kinds, n=3) or list(source.kinds)[:3]
+        raise InputError("target_missing", f"There is no column {target!r}. Did you mean {', '.join(near)}?")
+    _give_way(context)
+    context.report.progress("converting", 1, 3)
+    data = context.out / "data.parquet"
+    write_canonical(source, data)
+    (context.workdir / "source.utf8").unlink(missing_ok=True)
+    _give_way(context)
+    context.report.progress("profiling", 2, 3)
+    described = profile(data, target=target, warnings=source.warnings)
+    write_json(context.out / "profile.json", described)
+    with data.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    columns = [{"name": column["name"], "kind": column["kind"], "integer": column["integer"], "distinct": column["distinct"]} for column in described["columns"]]
+    write_json(
+        context.out / "result.json",
+        {"rows": source.rows, "columns": columns, "warnings": described["warnings"], "sha256": digest, "size": data.stat().st_size, "files": ["data.parquet", "profile.json"]},
+    )
+
+
+def open_source(path: Path, scratch: Path) -> Source:
+    """Recognise the format by the content, never by the name. Raises InputError."""
+    size = path.stat().st_size
+    if size > MAX_UPLOAD_BYTES:
+        raise InputError("file_too_large", f"The file has {size / MIB:.0f} MiB; the most is {MAX_UPLOAD_BYTES // MIB} MiB. Split it or use Parquet.")
+    with path.open("rb") as file:
+        head = file.read(4096)
+    text.refuse_other_formats(head)
+    try:
+        return open_parquet(path) if head.startswith(MAGIC) and size > 12 else open_csv(path, scratch)
+    except pa.ArrowMemoryError as error:
+        raise InputError("too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns.") from error
+
+
+def write_canonical(source: Source, path: Path) -> None:
+    """Write typed columns as Parquet, the kind of each in its field's metadata. Raises InputError for absurd numbers."""
+    writer: pq.ParquetWriter | None = None
+    pending: list[pa.RecordBatch] = []
+    held = written = 0
+    for batch in source.batches():
+        _check_numbers(batch)
+        pending.append(batch)
+        held += batch.nbytes
+        written += batch.nbytes
+        if written > MAX_UNPACKED_BYTES:
+            raise InputError("too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns.")
+        if writer is None:
+            fields = [field.with_metadata({KIND_KEY: source.kinds[field.name].encode()}) for field in batch.schema]
+            writer = pq.ParquetWriter(path, pa.schema(fields), compression="zstd")
+        if held >= ROW_GROUP_BYTES:
+            _flush(writer, pending)
+            held = 0
+    if writer is not None:
+        _flush(writer, pending)
+        writer.close()
+
+
+def _flush(writer: pq.ParquetWriter, pending: list[pa.RecordBatch]) -> None:
+    if pending:
+        arrays = [batch.columns for batch in pending]
+        writer.write_table(pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=writer.schema) for columns in arrays]))
+        pending.clear()
+
+
+def _check_numbers(batch: pa.RecordBatch) -> None:
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_floating(column.type) and column.null_count < len(column):
+            bounds = pc.min_max(column)
+            if not (-MAX_NUMBER <= bounds["min"].as_py() and bounds["max"].as_py() <= MAX_NUMBER):
+                raise InputError("number_out_of_range", f"Column {name!r} holds numbers beyond 1e30. Correct them, or use another unit.")
+
+
+def _give_way(context: Context) -> None:
+    if context.stopping():
+        raise StopRequested

@@ -1,0 +1,21 @@
+"""Caps on what one uploaded file may hold."""
+
+from __future__ import annotations
+
+MIB = 1024**2
+
+MAX_UPLOAD_BYTES = 50 * MIB
+"""Checked by counting what arrives, never by a header."""
+
+MAX_UNPACKED_BYTES = 500 * MIB
+MAX_RATIO = 100
+RATIO_FROM_BYTES = 64 * MIB
+"""Below this size unpacked, a constant column may compress as well as it likes."""
+
+MAX_COLUMNS = 2000
+MAX_ROWS = 5_000_000
+MAX_ROW_BYTES = 4 * MIB
+MAX_VALUE_BYTES = 65_536
+MAX_NAME_LENGTH = 200
+MAX_NUMBER = 1e30
+"""Larger numbers overflow when squared in single precision."""

@@ -1,0 +1,165 @@
+"""Read a Parquet file in bounded memory. Its metadata is looked at before any page, and never believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from models_app.datasets import column_types, kinds, text
+from models_app.datasets.limits import MAX_COLUMNS, MAX_RATIO, MAX_ROWS, MAX_UNPACKED_BYTES, MAX_VALUE_BYTES, MIB, RATIO_FROM_BYTES
+from models_app.runner.protocol import InputError
+
+MAGIC = b"PAR1"
+THRIFT_LIMIT = 16 * MIB
+BATCH_BYTES = 8 * MIB
+
+
+@dataclass(frozen=True)
+class ParquetFile:
+    """A Parquet file whose columns are known. `kinds` maps names to kinds in the order of the file."""
+
+    path: Path
+    names: tuple[str, ...]
+    kinds: dict[str, str]
+    rows: int
+    warnings: tuple[str, ...] = ()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in the canonical types."""
+        for batch in _checked_batches(self.path, self.names):
+            yield batch
+
+
+def open_parquet(source: Path) -> ParquetFile:
+    """Check a Parquet file and learn its columns. Raises InputError."""
+    metadata, schema = _metadata(source)
+    names = text.check_names(list(schema.names))
+    if len(names) < 2:
+        raise InputError("one_column", "Only one column was found. A dataset needs at least one input and one target.")
+    for field in schema:
+        _canonical_type(field)
+    if metadata.num_rows == 0:
+        raise InputError("no_rows", "The file has columns but no rows. Add rows and upload again.")
+    distinct: dict[str, set[str]] = {name: set() for name in names}
+    values, rows = dict.fromkeys(names, 0), 0
+    for batch in _checked_batches(source, names):
+        rows += batch.num_rows
+        for name, column in zip(names, batch.columns, strict=True):
+            values[name] += len(column) - column.null_count
+            if pa.types.is_string(column.type) and len(distinct[name]) <= kinds.MAX_CATEGORIES:
+                distinct[name].update(pc.unique(column.drop_null()).to_pylist()[: kinds.MAX_CATEGORIES + 1])
+    found = {name: _kind(_canonical_type(field), len(distinct[name]), values[name]) for name, field in zip(names, schema, strict=True)}
+    return ParquetFile(source, names, found, rows)
+
+
+def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
+    with source.open("rb") as file:
+        file.seek(-8, 2)
+        tail = file.read(8)
+    if tail[4:] != MAGIC or int.from_bytes(tail[:4], "little") > min(THRIFT_LIMIT, source.stat().st_size):
+        raise InputError("truncated_parquet", "The Parquet file is cut off or damaged: its end is missing. Export and upload it again.")
+    try:
+        file_ = _open(source)
+        metadata, schema = file_.metadata, file_.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise InputError("bad_parquet", "The Parquet file is damaged and cannot be read. Export and upload it again.") from error
+    if metadata.num_columns > MAX_COLUMNS:
+        raise InputError("too_many_columns", f"The file has {metadata.num_columns:,} columns; the most is {MAX_COLUMNS:,}. Leave out columns.")
+    if metadata.num_rows > MAX_ROWS:
+        raise InputError("too_many_rows", f"The file has {metadata.num_rows:,} rows; the most is {MAX_ROWS:,}. Take a sample and upload that.")
+    unpacked = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+    least = metadata.num_rows * metadata.num_columns  # a value takes a byte at the very least once it is decoded
+    if max(unpacked, least) > MAX_UNPACKED_BYTES or metadata.num_rows < 0 or unpacked < 0:
+        raise InputError("too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns.")
+    if unpacked > RATIO_FROM_BYTES and unpacked > MAX_RATIO * source.stat().st_size:
+        raise InputError("too_big_unpacked", f"The file unpacks to more than {MAX_RATIO} times its size. Take fewer rows or columns.")
+    return metadata, schema
+
+
+def _open(source: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        source, read_dictionary=dictionaries, thrift_string_size_limit=THRIFT_LIMIT, thrift_container_size_limit=1_000_000, pre_buffer=False, buffer_size=MIB
+    )
+
+
+def _checked_batches(source: Path, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """Yield batches in canonical types, counting the real bytes against the cap."""
+    unpacked = 0
+    try:
+        plain = _open(source)
+        texts = [name for name, field in zip(plain.schema_arrow.names, plain.schema_arrow, strict=True) if _is_text(field.type)]
+        size = max(64, min(65_536, BATCH_BYTES // (8 * len(names))))
+        for batch in _open(source, texts).iter_batches(batch_size=size, use_threads=False):
+            columns = [_canonical(name, column) for name, column in zip(names, batch.columns, strict=True)]
+            unpacked += sum(column.nbytes for column in columns)
+            if unpacked > MAX_UNPACKED_BYTES:
+                raise InputError("too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns.")
+            yield pa.RecordBatch.from_arrays(columns, names=list(names))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError("bad_parquet", "The Parquet file is damaged: some of its pages cannot be read. Export and upload it again.") from error
+
+
+def _canonical(name: str, column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = _decode_text(name, column)
+    target = _canonical_type(pa.field(name, column.type))
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        if pc.any(pc.is_inf(column)).as_py():
+            raise InputError("infinite_value", f"Column {name!r} holds infinite values. Replace them by empty cells or real numbers.")
+    column = pc.cast(column, target, safe=False)
+    if pa.types.is_string(target):
+        longest = pc.max(pc.binary_length(column)).as_py() or 0
+        if longest > MAX_VALUE_BYTES:
+            raise InputError("value_too_long", f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.")
+        column.validate(full=True)
+        column = column_types.clean(column)
+    return column
+
+
+def _decode_text(name: str, column: pa.DictionaryArray) -> pa.Array:
+    """Spread a dictionary out only when the longest of its values, times the rows, stays small."""
+    longest = pc.max(pc.binary_length(column.dictionary)).as_py() if _is_text(column.dictionary.type) else 0
+    if longest is not None and longest > MAX_VALUE_BYTES:
+        raise InputError("value_too_long", f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.")
+    return column.dictionary_decode()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _canonical_type(field: pa.Field) -> pa.DataType:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.float64()
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    if pa.types.is_boolean(kind):
+        return pa.bool_()
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", "UTC") if kind.tz else pa.timestamp("us")
+    if pa.types.is_date(kind):
+        return pa.timestamp("us")
+    if _is_text(kind) or pa.types.is_null(kind):
+        return pa.string()
+    raise InputError(
+        "unsupported_type", f"Column {field.name!r} holds {kind}, which is not read. Use numbers, yes/no, dates or text, or leave the column out."
+    )
+
+
+def _kind(kind: pa.DataType, distinct: int, values: int) -> str:
+    if values == 0:
+        return kinds.EMPTY
+    if pa.types.is_boolean(kind):
+        return kinds.BOOLEAN
+    if pa.types.is_timestamp(kind):
+        return kinds.DATETIME
+    if pa.types.is_string(kind):
+        return column_types.text_kind(distinct, values)
+    return kinds.NUMERIC

@@ -1,0 +1,120 @@
+"""From columns to arrays, the same way in training and in prediction. NumPy only.
+
+Numbers, dates and yes/no become standardised float32 values: (x - mean) / scale, clipped, the mean where missing,
+and one indicator column for each input that had missing values in training. Categories become codes:
+0 = a value never seen in training, 1 = missing, 2... = the known categories.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["numeric", "boolean", "datetime", "categorical"]
+Floats = NDArray[np.float64]
+
+UNKNOWN, MISSING, FIRST_CATEGORY = 0, 1, 2
+CLIP = 10.0
+"""Standardised values are held inside ±CLIP, so that one absurd value cannot carry a whole batch away."""
+
+
+@dataclass(frozen=True)
+class Strings:
+    """A column of text by dictionary: `indices` [rows] into `values`, -1 where missing."""
+
+    indices: NDArray[np.int32]
+    values: Sequence[str]
+
+    @classmethod
+    def of(cls, values: Sequence[str | None]) -> Strings:
+        """Build the dictionary of a plain list."""
+        known: dict[str, int] = {}
+        indices = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
+        return cls(np.array(indices, dtype=np.int32), list(known))
+
+    def take(self, rows: NDArray[np.int64]) -> Strings:
+        return Strings(self.indices[rows], self.values)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One input column and everything needed to encode it again at prediction."""
+
+    name: str
+    kind: Kind
+    mean: float = 0.0
+    scale: float = 1.0
+    indicator: bool = False
+    categories: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Feature:
+        return cls(**{**value, "categories": tuple(value["categories"])})
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """`numeric` is float32 [rows, numeric inputs + indicators], `codes` is int64 [rows, categorical inputs]."""
+
+    numeric: NDArray[np.float32]
+    codes: NDArray[np.int64]
+
+
+def fit_numeric(name: str, kind: Kind, values: Floats) -> Feature | None:
+    """Learn mean and scale from training rows (NaN = missing). Returns None for a column that never varies."""
+    known = values[~np.isnan(values)]
+    if known.size == 0 or known.min() == known.max():
+        return None
+    mean, scale = float(known.mean()), float(known.std())
+    if not (math.isfinite(mean) and math.isfinite(scale) and scale > 0):
+        return None
+    return Feature(name, kind, mean=mean, scale=scale, indicator=known.size < values.size)
+
+
+def fit_categorical(name: str, column: Strings) -> Feature | None:
+    """Learn the categories of training rows. Returns None for a column that never varies."""
+    present = np.unique(column.indices)
+    if present.size < 2:
+        return None
+    return Feature(name, "categorical", categories=tuple(sorted(column.values[at] for at in present if at >= 0)))
+
+
+def encode(features: Sequence[Feature], columns: Mapping[str, Floats | Strings], rows: int) -> Encoded:
+    """Encode columns by name: float64 with NaN for numbers, Strings for categories."""
+    numbers = [feature for feature in features if feature.kind != "categorical"]
+    indicators = [feature for feature in numbers if feature.indicator]
+    categorical = [feature for feature in features if feature.kind == "categorical"]
+    numeric = np.zeros((rows, len(numbers) + len(indicators)), dtype=np.float32)
+    codes = np.zeros((rows, len(categorical)), dtype=np.int64)
+    for at, feature in enumerate(numbers):
+        values = columns[feature.name]
+        if isinstance(values, Strings):
+            raise TypeError(f"Column {feature.name!r} holds text where the model expects numbers.")
+        missing = np.isnan(values)
+        standard = np.clip((values - feature.mean) / feature.scale, -CLIP, CLIP)
+        numeric[:, at] = np.where(missing, 0.0, standard)
+        if feature.indicator:
+            numeric[:, len(numbers) + indicators.index(feature)] = missing
+    for at, feature in enumerate(categorical):
+        column = columns[feature.name]
+        if not isinstance(column, Strings):
+            raise TypeError(f"Column {feature.name!r} holds numbers where the model expects text.")
+        known = {category: code for code, category in enumerate(feature.categories, FIRST_CATEGORY)}
+        lookup = np.array([known.get(value, UNKNOWN) for value in column.values] + [MISSING], dtype=np.int64)
+        codes[:, at] = lookup[column.indices]
+    return Encoded(numeric, codes)
+
+
+def widths(features: Sequence[Feature]) -> tuple[int, list[int]]:
+    """Return how many numeric inputs the network has, and how many codes each categorical one has."""
+    numbers = [feature for feature in features if feature.kind != "categorical"]
+    categorical = [feature for feature in features if feature.kind == "categorical"]
+    return len(numbers) + sum(f.indicator for f in numbers), [len(f.categories) + FIRST_CATEGORY for f in categorical]

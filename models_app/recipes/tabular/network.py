@@ -1,0 +1,44 @@
+"""The network of the tabular recipes: a linear part beside a deep part.
+
+After Cheng et al., "Wide & Deep Learning for Recommender Systems" (2016): the linear part catches what is
+simple with few rows, the deep part adds what is not. The deep part's last layer starts at zero, so that
+training begins from the linear model. Embedding sizes follow the rule of fastai, min(50, 1.6 n^0.56).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def embedding_size(codes: int) -> int:
+    """Return the length of the vector that stands for one of `codes` categories."""
+    return min(50, round(1.6 * codes**0.56))
+
+
+class TabularNet(nn.Module):
+    """Inputs: numeric float32 [rows, n] and codes int64 [rows, c]. Output: float32 [rows, outputs]."""
+
+    def __init__(self, *, numeric: int, codes: Sequence[int], outputs: int, layers: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.shape: dict[str, Any] = {
+            "numeric": numeric, "codes": list(codes), "outputs": outputs, "layers": layers, "width": width, "dropout": dropout,
+        }
+        self.embeddings = nn.ModuleList(nn.Embedding(count, embedding_size(count)) for count in codes)
+        inputs = numeric + sum(embedding_size(count) for count in codes)
+        self.linear = nn.Linear(inputs, outputs)
+        deep: list[nn.Module] = []
+        for layer in range(layers):
+            deep += [nn.Linear(inputs if layer == 0 else width, width), nn.ReLU(), nn.Dropout(dropout)]
+        self.deep = nn.Sequential(*deep)
+        self.head = nn.Linear(width, outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        parts = [numeric, *(embedding(codes[:, at]) for at, embedding in enumerate(self.embeddings))]
+        inputs = torch.cat(parts, dim=1)
+        return self.linear(inputs) + self.head(self.deep(inputs))

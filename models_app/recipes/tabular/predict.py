@@ -1,0 +1,127 @@
+"""Predict with a trained tabular model: weights and signature in, answers out. No pickle anywhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from models_app.recipes.tabular.features import Encoded, Feature, Floats, Strings, encode
+from models_app.recipes.tabular.network import TabularNet
+
+FORMAT = 1
+TRUE = frozenset({"true", "yes", "t", "y", "1"})
+FALSE = frozenset({"false", "no", "f", "n", "0"})
+
+
+class UnreadableModel(ValueError):
+    """The weights do not fit the signature, or the signature is of a format that is not known here."""
+
+
+class BadInstance(ValueError):
+    """A row to predict does not fit the signature. The message names the column."""
+
+
+class Predictor:
+    """A loaded model. `predict` answers rows, `outputs` encoded arrays."""
+
+    def __init__(self, signature: Mapping[str, Any], weights: Mapping[str, Tensor], device: torch.device | None = None) -> None:
+        if signature.get("format") != FORMAT:
+            raise UnreadableModel(f"Signature format {signature.get('format')!r} is not known; {FORMAT} is.")
+        self.signature = signature
+        self.features = [Feature.from_json(value) for value in signature["inputs"]]
+        self.classes: list[Any] = list(signature["classes"])
+        self.device = device or torch.device("cpu")
+        self.net = TabularNet(**signature["network"])
+        try:
+            self.net.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise UnreadableModel(f"The weights do not fit the signature: {error}") from error
+        self.net.to(self.device).eval()
+
+    def predict(self, instances: Sequence[Mapping[str, Any] | Sequence[Any]]) -> list[dict[str, Any] | float]:
+        """Answer each row: `{"label", "scores"}` from a classifier, a number from a regressor.
+
+        A row is an object by column name (what is absent is missing) or a list in the order of the signature.
+        Raises BadInstance.
+        """
+        rows = [self._named(instance) for instance in instances]
+        columns = {feature.name: _column(feature, [row.get(feature.name) for row in rows]) for feature in self.features}
+        found = self.outputs(encode(self.features, columns, len(rows)))
+        if not self.classes:
+            return [float(value) for value in found[:, 0]]
+        best = found.argmax(axis=1)
+        return [
+            {
+                "label": self.classes[at],
+                "scores": {_word(name): float(score) for name, score in zip(self.classes, scores, strict=True)},
+            }
+            for at, scores in zip(best, found, strict=True)
+        ]
+
+    def outputs(self, encoded: Encoded) -> NDArray[np.float64]:
+        """Return class scores that sum to one [rows, classes], or numbers [rows, 1]."""
+        with torch.no_grad():
+            raw = self.net(torch.from_numpy(encoded.numeric).to(self.device), torch.from_numpy(encoded.codes).to(self.device)).double()
+        if self.classes:
+            scores: NDArray[np.float64] = torch.softmax(raw, dim=1).cpu().numpy()
+            return scores
+        target = self.signature["target"]
+        numbers: NDArray[np.float64] = raw.cpu().numpy() * target["scale"] + target["mean"]
+        return numbers
+
+    def _named(self, instance: Mapping[str, Any] | Sequence[Any]) -> Mapping[str, Any]:
+        if isinstance(instance, Mapping):
+            return instance
+        if isinstance(instance, str) or len(instance) != len(self.features):
+            raise BadInstance(f"A row needs {len(self.features)} values in the order of the signature.")
+        return dict(zip((feature.name for feature in self.features), instance, strict=True))
+
+
+def load(folder: Path, device: torch.device | None = None) -> Predictor:
+    """Load `model.safetensors` and `signature.json` from a folder. Raises UnreadableModel."""
+    signature = json.loads((folder / "signature.json").read_text(encoding="utf-8"))
+    return Predictor(signature, load_file(folder / "model.safetensors"), device)
+
+
+def _word(value: Any) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _column(feature: Feature, values: Sequence[Any]) -> Floats | Strings:
+    if feature.kind == "categorical":
+        return Strings.of([None if value is None else _word(value) for value in values])
+    return np.array([_number(feature, value) for value in values], dtype=np.float64)
+
+
+def _number(feature: Feature, value: Any) -> float:
+    if value is None or value == "":
+        return math.nan
+    try:
+        if feature.kind == "boolean" and isinstance(value, str):
+            return _yes_or_no(value)
+        if feature.kind == "datetime" and isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise BadInstance(f"Column {feature.name!r} takes {feature.kind} values, not {str(value)[:40]!r}.") from error
+    if math.isinf(number):
+        raise BadInstance(f"Column {feature.name!r} takes finite numbers.")
+    return number
+
+
+def _yes_or_no(value: str) -> float:
+    word = value.strip().lower()
+    if word not in TRUE | FALSE:
+        raise ValueError(word)
+    return float(word in TRUE)

@@ -1,0 +1,246 @@
+"""Train the tabular network: seeded, stopped early, resumable at any step. Only the runner imports this."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models_app.recipes import base
+from models_app.recipes.tabular import checkpoint, metrics, table
+from models_app.recipes.tabular.features import Feature, Strings, encode, fit_categorical, fit_numeric, widths
+from models_app.recipes.tabular.network import TabularNet
+from models_app.recipes.tabular.spec import steps_of
+from models_app.runner.protocol import Context, InputError, StopRequested, write_json
+
+SIGNATURE_FORMAT = 1
+MIN_GAIN = 1e-4
+DEFAULT_CHECKPOINT_S = 5.0
+
+
+def warm_up() -> None:
+    """Make torch import what it imports late: after the lock-down its files may be out of reach."""
+    net = TabularNet(numeric=2, codes=[3], outputs=1, layers=1, width=4, dropout=0.1)
+    optimiser = torch.optim.AdamW(net.parameters())
+    net(torch.zeros(2, 2), torch.zeros(2, 1, dtype=torch.int64)).sum().backward()
+    optimiser.step()
+
+
+def run(context: Context) -> None:
+    """Train as `job.json` says and leave model.safetensors, signature.json and result.json in `out/`.
+
+    Raises InputError when the data does not fit, StopRequested after a checkpoint when asked to stop.
+    """
+    job = context.job
+    recipe = base.recipe(job["recipe"])
+    params = recipe.parse(job["params"])
+    context.report.progress("reading", 0, params["epochs"])
+    data = table.read(
+        context.inputs / "data.parquet", target=job["inputs"]["target"], task=recipe.task, exclude=frozenset(params["exclude_columns"])
+    )
+    parts = table.split(data.target, validation=params["validation_share"], test=params["test_share"], seed=params["seed"])
+    features, ignored = fit_features(data, parts.train, params)
+    training = Training(context, recipe, params, data, parts, features)
+    training.resume()
+    training.fit()
+    training.finish(ignored)
+
+
+def fit_features(data: table.Table, train: table.Rows, params: Mapping[str, Any]) -> tuple[list[Feature], list[dict[str, str]]]:
+    """Learn the encoding from training rows alone. Returns the features, and the columns left out with the reason.
+
+    Raises InputError when no column is left to learn from.
+    """
+    features: list[Feature] = []
+    ignored: list[dict[str, str]] = []
+    for name, kind in data.kinds.items():
+        if name == data.target.name:
+            continue
+        feature: Feature | None = None
+        column = data.columns.get(name)
+        if column is None:
+            reason = "left out by you" if name in params["exclude_columns"] else f"{kind} columns are not used by this recipe"
+        elif isinstance(column, Strings):
+            feature, reason = fit_categorical(name, column.take(train)), "the same value in every training row"
+        else:
+            feature, reason = fit_numeric(name, kind, column[train]), "the same value in every training row"  # type: ignore[arg-type]
+        if feature is None:
+            ignored.append({"name": name, "reason": reason})
+        else:
+            features.append(feature)
+    if not features:
+        raise InputError("no_features", "No column is left to learn from: all are constant, empty, text or left out. Add columns to the dataset.")
+    return features, ignored
+
+
+class Training:
+    """One training run: its tensors, its network, where it stands."""
+
+    def __init__(
+        self, context: Context, recipe: base.Recipe, params: dict[str, Any], data: table.Table, parts: table.Split, features: list[Feature]
+    ) -> None:
+        self.context, self.recipe, self.params, self.data, self.parts, self.features = context, recipe, params, data, parts, features
+        self.device = context.device
+        classes = data.target.classes
+        truth = data.target.values
+        self.mean, self.scale = (0.0, 1.0) if classes else (float(truth[parts.train].mean()), float(truth[parts.train].std()) or 1.0)
+        encoded = encode(features, data.columns, data.rows)
+        goal = torch.from_numpy(truth) if classes else torch.from_numpy(((truth - self.mean) / self.scale).astype(np.float32))
+        self.numeric = torch.from_numpy(encoded.numeric).to(self.device)
+        self.codes = torch.from_numpy(encoded.codes).to(self.device)
+        self.goal = goal.to(self.device)
+        torch.manual_seed(params["seed"])
+        numeric, codes = widths(features)
+        self.net = TabularNet(
+            numeric=numeric, codes=codes, outputs=len(classes) or 1,
+            layers=params["layers"], width=params["width"], dropout=params["dropout"],
+        ).to(self.device)
+        self.loss = _loss(params, classes, truth[parts.train]).to(self.device)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"])
+        self.best = {name: value.clone() for name, value in self.net.state_dict().items()}
+        self.at = checkpoint.Position()
+        self.folder = context.workdir / "checkpoint"
+        self.every_s = float(context.job.get("limits", {}).get("checkpoint_s", DEFAULT_CHECKPOINT_S))
+        self.saved_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint that the parent restored, if it belongs to this very run."""
+        if not self.context.job.get("resume"):
+            return
+        found = checkpoint.restore(self.folder)
+        if found is None or found[1]["recipe"] != [self.recipe.id, self.recipe.version] or found[1]["params"] != self.params:
+            return
+        tensors, state = found
+        self.net.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")})
+        self.best = {k.removeprefix("best."): v.to(self.device) for k, v in tensors.items() if k.startswith("best.")}
+        checkpoint.unpack_optimiser(self.optimiser, tensors)
+        self.at = checkpoint.Position.from_json(state["position"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+    def fit(self) -> None:
+        """Train until the epochs are spent or the validation loss has stopped falling."""
+        train = torch.from_numpy(self.parts.train).to(self.device)
+        size, _ = steps_of(train.numel(), self.params["batch_size"])
+        epochs = self.params["epochs"]
+        started, done_before = time.monotonic(), self.at.epoch
+        while self.at.epoch < epochs and self.at.waited < self.params["patience"]:
+            shuffle = torch.Generator().manual_seed(self.params["seed"] * 1_000_003 + self.at.epoch)
+            order = train[torch.randperm(train.numel(), generator=shuffle).to(self.device)]
+            batches = order.split(size)
+            self.net.train()
+            while self.at.batch < len(batches):
+                self._step(batches[self.at.batch])
+                self.at.batch += 1
+                self._pause_or_save()
+            self._close_epoch()
+            pace = (time.monotonic() - started) / max(1, self.at.epoch - done_before)
+            self.context.report.progress("training", self.at.epoch, epochs, round(pace * (epochs - self.at.epoch), 1))
+            self.net.train()
+        self.net.load_state_dict(self.best)
+
+    def finish(self, ignored: list[dict[str, str]]) -> None:
+        """Measure the best network on the test rows and write what the parent collects."""
+        self.context.report.progress("measuring", self.at.epoch, self.params["epochs"], 0.0)
+        out = self.context.out
+        measured = self._measure(self.parts.test)
+        save_file({name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()}, out / "model.safetensors")
+        write_json(out / "signature.json", self._signature())
+        rows = {part: int(getattr(self.parts, part).size) for part in ("train", "validation", "test")}
+        write_json(
+            out / "result.json",
+            {
+                "metrics": measured, "validation": self._measure(self.parts.validation), "rows": {**rows, "without_target": self.data.dropped_rows},
+                "epochs": self.at.epoch, "best_epoch": self.at.best_epoch + 1, "stopped_early": self.at.waited >= self.params["patience"],
+                "ignored_columns": ignored, "files": ["model.safetensors", "signature.json"],
+            },
+        )
+        self.context.report.metric(self.at.epoch, {f"test_{name}": value for name, value in measured.items() if isinstance(value, float)})
+
+    def save(self) -> None:
+        """Write a checkpoint and tell the supervisor."""
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()} | {f"best.{k}": v for k, v in self.best.items()}
+        tensors |= checkpoint.pack_optimiser(self.optimiser) | {"random.cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {"recipe": [self.recipe.id, self.recipe.version], "params": self.params, "position": self.at.to_json()}
+        checkpoint.save(self.folder, tensors, state)
+        self.saved_at = time.monotonic()
+        self.context.report.checkpoint(self.at.epoch)
+
+    def _step(self, rows: Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self.loss(self._outputs(rows), self.goal[rows])
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimiser.step()
+        self.at.loss_sum += float(loss.detach()) * rows.numel()
+        self.at.loss_rows += rows.numel()
+
+    def _outputs(self, rows: Tensor) -> Tensor:
+        found: Tensor = self.net(self.numeric[rows], self.codes[rows])
+        return found if self.data.target.classes else found.squeeze(1)
+
+    def _close_epoch(self) -> None:
+        held = self._predict(self.parts.validation)
+        goal = self.goal[torch.from_numpy(self.parts.validation).to(self.device)]
+        with torch.no_grad():
+            held_loss = float(self.loss(held, goal))
+        values = {"train_loss": self.at.loss_sum / max(1, self.at.loss_rows), "val_loss": held_loss}
+        if self.data.target.classes:
+            values["val_accuracy"] = float((held.argmax(1) == goal).float().mean())
+        if not np.isfinite(values["train_loss"]):
+            raise InputError("diverged", "The loss grew beyond all bounds. Lower the learning rate and launch again.")
+        self.context.report.metric(self.at.epoch + 1, values)
+        if held_loss < self.at.best_loss - MIN_GAIN:
+            self.at.best_loss, self.at.best_epoch, self.at.waited = held_loss, self.at.epoch, 0
+            self.best = {name: value.clone() for name, value in self.net.state_dict().items()}
+        else:
+            self.at.waited += 1
+        self.at = dataclasses.replace(self.at, epoch=self.at.epoch + 1, batch=0, loss_sum=0.0, loss_rows=0)
+
+    def _predict(self, rows: table.Rows) -> Tensor:
+        self.net.eval()
+        with torch.no_grad():
+            found = [self._outputs(chunk) for chunk in torch.from_numpy(rows).to(self.device).split(65536)]
+        return torch.cat(found)
+
+    def _measure(self, rows: table.Rows) -> dict[str, Any]:
+        found = self._predict(rows)
+        truth: NDArray[Any] = self.data.target.values[rows]
+        if self.data.target.classes:
+            return metrics.classification(torch.softmax(found.double(), dim=1).cpu().numpy(), truth)
+        return metrics.regression(found.double().cpu().numpy() * self.scale + self.mean, truth)
+
+    def _pause_or_save(self) -> None:
+        if self.context.stopping():
+            self.save()
+            raise StopRequested
+        if time.monotonic() - self.saved_at >= self.every_s:
+            self.save()
+
+    def _signature(self) -> dict[str, Any]:
+        target = self.data.target
+        return {
+            "format": SIGNATURE_FORMAT, "recipe": self.recipe.id, "recipe_version": self.recipe.version, "task": self.recipe.task,
+            "inputs": [feature.to_json() for feature in self.features],
+            "target": {"name": target.name, "kind": target.kind, "mean": self.mean, "scale": self.scale},
+            "classes": list(target.classes), "network": self.net.shape,
+        }
+
+
+def _loss(params: Mapping[str, Any], classes: tuple[Any, ...], train: NDArray[Any]) -> nn.Module:
+    if not classes:
+        return nn.MSELoss()
+    if not params["balance_classes"]:
+        return nn.CrossEntropyLoss()
+    counts = np.bincount(train, minlength=len(classes)).clip(min=1)
+    return nn.CrossEntropyLoss(weight=torch.tensor(train.size / (len(classes) * counts), dtype=torch.float32))

@@ -1,0 +1,111 @@
+"""The sandboxed child: reads job.json in its working folder, locks itself down, trains or ingests.
+
+Started by the supervisor as `python -I .../models_app/runner/main.py --attempt ID` with an empty environment.
+Exit codes: 0 done, 65 the input is at fault, 69 the device could not be opened, 75 stopped on request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from compute import sandbox  # noqa: E402 - the path above makes it importable
+from models_app.recipes.base import training_module  # noqa: E402
+from models_app.runner.device import open_device, restrict_visibility  # noqa: E402
+from models_app.runner.protocol import (  # noqa: E402
+    EXIT_CRASH,
+    EXIT_DEVICE,
+    EXIT_INPUT,
+    EXIT_OK,
+    EXIT_STOPPED,
+    Context,
+    DeviceUnavailable,
+    InputError,
+    Reporter,
+    StopRequested,
+    claim_stdout,
+)
+
+INGEST_MODULE = "models_app.datasets.ingest"
+
+
+class StopSignal:
+    """Becomes true once the supervisor sends SIGTERM."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        signal.signal(signal.SIGTERM, self._receive)
+
+    def __call__(self) -> bool:
+        return self.requested
+
+    def _receive(self, signum: int, frame: object) -> None:
+        self.requested = True
+
+
+def main(arguments: list[str]) -> int:
+    """Run the attempt named on the command line and return the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--attempt", required=True)
+    attempt = parser.parse_args(arguments).attempt
+    stopping = StopSignal()
+    report = Reporter(claim_stdout())
+    workdir = Path.cwd()
+    job = json.loads((workdir / "job.json").read_text(encoding="utf-8"))
+    if str(job["attempt"]) != attempt:
+        report.error("wrong_attempt", "The working folder belongs to another attempt.")
+        return EXIT_CRASH
+    try:
+        run(job, workdir, report, stopping)
+    except InputError as error:
+        report.error(error.code, error.message)
+        return EXIT_INPUT
+    except DeviceUnavailable as error:
+        report.error("device_unavailable", str(error))
+        return EXIT_DEVICE
+    except StopRequested:
+        return EXIT_STOPPED
+    except MemoryError:
+        report.error("out_of_memory", "The work needs more memory than the limit allows. Use a smaller dataset or network.")
+        return EXIT_INPUT
+    return EXIT_OK
+
+
+def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSignal) -> None:
+    """Import what the task needs, open the device, lock the process down, then touch the data."""
+    started = time.monotonic()
+    report.progress("starting", 0, 1)
+    device = None
+    if job["task"] == "train":
+        restrict_visibility(job["device"])
+        task = importlib.import_module(training_module(job["recipe"]))
+        device = open_device(job["device"], int(job.get("threads") or 1))
+    else:
+        task = importlib.import_module(INGEST_MODULE)
+    task.warm_up()
+    missing = lock_down()
+    spent = time.monotonic() - started
+    sys.stderr.write(f"runner: ready after {spent:.1f} s; sandbox layers missing: {', '.join(missing) or 'none'}\n")
+    task.run(Context(workdir=workdir, job=job, report=report, stopping=stopping, device=device))
+
+
+def lock_down() -> list[str]:
+    """Give up every right that the task does not need and return the layers that the host cannot give.
+
+    `compute/launch.py` has confined the process already; the policy that it read holds here too.
+    """
+    return sandbox.lock_down()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
