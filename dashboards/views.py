@@ -1,5 +1,50 @@
-"""Edges of the room."""
+"""Pages that read every room: the overview, the Dash pages through the bridge, and their exports."""
 
-from django.urls import URLPattern
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_http_methods, require_safe
 
-urlpatterns: list[URLPattern] = []
+from dashboards import bridge, datasets, registry
+from tenants.edges import page
+from tenants.views.listing import csv_response
+
+# Plotly writes style attributes; scripts stay as strict as everywhere (see the decision on Dash in Django).
+DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "blob:"]}
+
+
+@page("tenant.view")
+def overview(request: HttpRequest) -> HttpResponse:
+    """Show the organisation at a glance."""
+    return render(request, "dashboards/overview.html", {})
+
+
+@csp_update(DASH_POLICY)
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("spend.view")
+def dash_page(request: HttpRequest, slug: str, path: str = "") -> HttpResponse:
+    """Answer a Dash page or one of its own requests; 404 for a page there is not."""
+    app = registry.find(slug)
+    if app is None:
+        raise Http404
+    return bridge.forward(app, request, path)
+
+
+@require_safe
+@page("spend.view")
+def spend_export(request: HttpRequest, table: str) -> HttpResponse:
+    """Answer one table of the page `Spend and utilisation` as CSV, for the same query string."""
+    exported = datasets.export(table, request.GET.dict())
+    if exported is None:
+        raise Http404
+    return csv_response(f"spend-{table}", *exported)
+
+
+urlpatterns: list[URLPattern] = [
+    path("", overview, name="overview"),
+    path("dash/<slug:slug>/", dash_page, name="dash-page"),
+    path("dash/<slug:slug>/<path:path>", dash_page, name="dash-part"),
+    path("spend/export/<slug:table>.csv", spend_export, name="spend-export"),
+]

@@ -124,21 +124,25 @@ def when(value: datetime | None) -> SafeString | str:
     return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), full, f"{utc.day} {utc:%b %H:%M}")
 
 
+def duration_text(value: Any) -> str:
+    """Write seconds as people say them: 4.2 s, 3 min 05 s, 2 h 14 min, 3 d 4 h."""
+    seconds = Decimal(str(value))
+    if seconds < 60:
+        return f"{seconds:.1f}\u00a0s" if seconds % 1 else f"{seconds:.0f}\u00a0s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)}\u00a0min {int(seconds % 60):02d}\u00a0s"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)}\u00a0h {int(seconds % 3600 // 60):02d}\u00a0min"
+    return f"{int(seconds // 86400)}\u00a0d {int(seconds % 86400 // 3600)}\u00a0h"
+
+
 @register.filter
 def duration(value: Any) -> SafeString | str:
-    """Show seconds as people say them: 4.2 s, 3 min 05 s, 2 h 14 min."""
+    """Show seconds, or a timedelta, as people say them; the title holds every digit."""
     if value in (None, ""):
         return "\u2013"
     seconds = Decimal(str(value.total_seconds() if hasattr(value, "total_seconds") else value))
-    if seconds < 60:
-        text = f"{seconds:.1f}\u00a0s" if seconds % 1 else f"{seconds:.0f}\u00a0s"
-    elif seconds < 3600:
-        text = f"{int(seconds // 60)}\u00a0min {int(seconds % 60):02d}\u00a0s"
-    elif seconds < 48 * 3600:
-        text = f"{int(seconds // 3600)}\u00a0h {int(seconds % 3600 // 60):02d}\u00a0min"
-    else:
-        text = f"{int(seconds // 86400)}\u00a0d {int(seconds % 86400 // 3600)}\u00a0h"
-    return format_html('<span class="duration" title="{} s">{}</span>', f"{seconds.normalize():f}", text)
+    return format_html('<span class="duration" title="{} s">{}</span>', f"{seconds.normalize():f}", duration_text(seconds))
 
 
 @register.filter

@@ -1,0 +1,137 @@
+"""Callbacks of the Dash pages. Each is a thin edge: who asks comes from the request, what is asked for is checked again."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+from dash import Input, Output, ctx, html, no_update
+from django.urls import reverse
+
+from dashboards import charts, datasets, layouts, tables
+from dashboards.bridge import BridgedDash, current_request
+from dashboards.ranges import CHOICES, parse
+from dashboards.templatetags.ui import duration_text, money_text
+from tenants.actor import Actor
+
+PERMISSION = "spend.view"
+
+
+def asker() -> tuple[Actor, Any]:
+    """Return who is asking and the tenant's row; raise `PermissionDenied` without the right to see spend."""
+    request = current_request()
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor.require(PERMISSION)
+    return actor, request.tenant  # type: ignore[attr-defined]
+
+
+def chosen(search: str | None) -> dict[str, str]:
+    """Return the query string's known keys; the browser may have sent anything."""
+    values: dict[str, str] = {}
+    for name, texts in parse_qs((search or "").removeprefix("?")).items():
+        if name in {"range", "group", "from", "to"}:
+            values[name] = texts[-1][:40]
+    if values.get("group") not in layouts.GROUPS:
+        values["group"] = "project"
+    if values.get("range") not in CHOICES:
+        values["range"] = "month"
+    return values
+
+
+def register(app: BridgedDash) -> None:
+    """Add the callbacks of the page `Spend and utilisation`."""
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("url", "search"), Output("range", "value"), Output("group", "value"), Input("url", "search"), Input("range", "value"), Input("group", "value")
+    )
+    def keep_in_url(search: str | None, span: str | None, group: str | None) -> tuple[Any, Any, Any]:
+        """Keep the choices and the query string the same, whichever changed."""
+        values = chosen(search)
+        if ctx.triggered_id in {"range", "group"}:
+            wanted = chosen("?" + urlencode({"range": span or "", "group": group or ""}))
+            return "?" + urlencode({"range": wanted["range"], "group": wanted["group"]}), no_update, no_update
+        return no_update, values["range"], values["group"]
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("tiles", "children"),
+        Output("range-note", "children"),
+        Output("daily-chart", "figure"),
+        Output("daily-table", "children"),
+        Output("groups-table", "children"),
+        Output("jobs-table", "children"),
+        Output("utilisation-chart", "figure"),
+        Output("utilisation-table", "children"),
+        *(Output(f"{name}-csv", "href") for name in ("daily", "groups", "jobs", "utilisation")),
+        Output("tick", "disabled"),
+        Input("url", "search"),
+        Input("tick", "n_intervals"),
+    )
+    def show(search: str | None, _ticks: int | None) -> tuple[Any, ...]:
+        """Load the page's numbers once and draw everything from them."""
+        _, tenant = asker()
+        request = current_request()
+        theme = getattr(request.user, "theme", "light")
+        values = chosen(search)
+        page = datasets.spend_page(values)
+        return (
+            tiles(page),
+            range_note(page),
+            daily_figure(page, theme),
+            tables.daily(page.daily, page.totals.currency) if page.daily.series else "",
+            costs(page, tenant.slug),
+            jobs(page, tenant.slug),
+            utilisation_figure(page, theme),
+            tables.utilisation(page.utilisation) if any(page.utilisation.allocated) else "",
+            *(f"{reverse('spend-export', args=(tenant.slug, name))}?{urlencode(values)}" for name in ("daily", "groups", "jobs", "utilisation")),
+            page.running == 0,
+        )
+
+
+def tiles(page: datasets.SpendPage) -> list[Any]:
+    """Return the tiles: spend against the budget, then billable, measured and excluded device time."""
+    totals = page.totals
+    budget = "No budget: spend is not limited." if totals.budget is None else f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget this month"
+    return [
+        tile("Spend", money_text(totals.amount, totals.currency), budget),
+        tile("Billable device time", duration_text(totals.billable_s), "What the invoice is made of"),
+        tile("Measured device time", duration_text(totals.measured_s), "All that devices were held"),
+        tile("Excluded device time", duration_text(totals.excluded_s), "Outside a hold, or waived after a fault of ours"),
+    ]
+
+
+def tile(label: str, value: str, note: str) -> Any:
+    """Return one stat tile."""
+    return html.Div([html.Span(label, className="x-tile-label"), html.Span(value, className="x-tile-value"), html.Span(note, className="x-tile-note")], className="x-tile")
+
+
+def range_note(page: datasets.SpendPage) -> str:
+    """Say which days are shown."""
+    return f"{page.range.start:%d %b %Y} to {page.range.days[-1]:%d %b %Y} (UTC)"
+
+
+def daily_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
+    """Return the chart of daily spend, or the reason for its emptiness."""
+    if not page.daily.series:
+        return charts.empty("Nothing metered in this range", theme)
+    data = page.daily
+    return charts.daily_spend(data.days, data.series, currency=page.totals.currency, budget_per_day=data.budget_per_day, theme=theme)
+
+
+def utilisation_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
+    """Return the chart of utilisation, or the reason for its emptiness."""
+    data = page.utilisation
+    if not any(data.allocated):
+        return charts.empty("No device was leased in this range", theme)
+    return charts.utilisation(data.hours, data.allocated, data.used, theme=theme)
+
+
+def costs(page: datasets.SpendPage, slug: str) -> Any:
+    """Return cost by the chosen group."""
+    if not page.groups:
+        return tables.nothing("Nothing metered in this range", "Costs appear here as soon as a job runs. Choose a longer range, or launch one.", ("New job", reverse("job-launch", args=(slug,))))
+    return tables.costs(page.groups, currency=page.totals.currency, label="Cost by group", heading=layouts.GROUPS[page.group], job_url=reverse("jobs", args=(slug,)))
+
+
+def jobs(page: datasets.SpendPage, slug: str) -> Any:
+    """Return cost by project and job."""
+    if not page.jobs:
+        return tables.nothing("No job cost anything in this range", "Jobs are listed here with what each cost.")
+    return tables.costs(page.jobs, currency=page.totals.currency, label="Cost by project and job", heading="Job", job_url=reverse("jobs", args=(slug,)))

@@ -1,0 +1,110 @@
+"""Plotly figures as plain dictionaries: no figure objects, at most 1,000 points a trace, one template a theme."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+Figure = dict[str, Any]
+MOST_POINTS = 1000
+
+PALETTE = {
+    "light": ("#0b7a63", "#2f6fd0", "#b7791f", "#a0489b", "#c2493d", "#5b6b8c"),
+    "dark": ("#3fc4a4", "#79a9f2", "#e0ad54", "#d58bd0", "#f0877c", "#9aabca"),
+}
+INK = {
+    "light": {"text": "#55605c", "grid": "#e1e5e3", "axis": "#858f8b", "hover": "#ffffff", "strong": "#111816"},
+    "dark": {"text": "#a3afaa", "grid": "#29312f", "axis": "#6f7c77", "hover": "#1b2321", "strong": "#f2f6f4"},
+}
+PATTERNS = ("", "/", ".", "x", "-", "+")
+
+
+def layout(theme: str, *, unit: str = "") -> Figure:
+    """Return the layout that every figure shares: transparent paper, the page's font, quiet axes."""
+    ink = INK["dark" if theme == "dark" else "light"]
+    axis = {"gridcolor": ink["grid"], "linecolor": ink["axis"], "zeroline": False, "tickcolor": ink["axis"], "automargin": True}
+    return {
+        "autosize": True,
+        "height": 300,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "inherit", "size": 12, "color": ink["text"]},
+        "hoverlabel": {"bgcolor": ink["hover"], "bordercolor": ink["grid"], "font": {"color": ink["strong"], "family": "inherit"}},
+        "hovermode": "x unified",
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        "bargap": 0.28,
+        "xaxis": {**axis, "showgrid": False},
+        "yaxis": {**axis, "rangemode": "tozero", "title": {"text": unit, "standoff": 8}},
+    }
+
+
+def daily_spend(days: Sequence[date], series: Mapping[str, Sequence[Decimal]], *, currency: str, budget_per_day: Decimal | None, theme: str) -> Figure:
+    """Stack each day's cost by group; a dashed line shows what the budget allows a day."""
+    theme = "dark" if theme == "dark" else "light"
+    x = [day.isoformat() for day in days][-MOST_POINTS:]
+    data: list[Figure] = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": x,
+            "y": [float(value) for value in values][-MOST_POINTS:],
+            "marker": {
+                "color": PALETTE[theme][number % 6],
+                "pattern": {"shape": PATTERNS[number % 6], "fgcolor": INK[theme]["hover"], "fgopacity": 0.35, "size": 6},
+            },
+            "hovertemplate": f"%{{y:,.4f}} {currency}",
+        }
+        for number, (name, values) in enumerate(series.items())
+    ]
+    if budget_per_day is not None and x:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "budget a day",
+                "x": x,
+                "y": [float(budget_per_day)] * len(x),
+                "line": {"color": INK[theme]["strong"], "width": 1.5, "dash": "dash"},
+                "hovertemplate": f"%{{y:,.2f}} {currency}",
+            }
+        )
+    return {"data": data, "layout": {**layout(theme, unit=currency), "barmode": "stack"}}
+
+
+def utilisation(hours: Sequence[datetime], allocated: Sequence[float], used: Sequence[float], *, theme: str) -> Figure:
+    """Draw leased device minutes of each hour, and over them how many of those the device was busy."""
+    theme = "dark" if theme == "dark" else "light"
+    x = [hour.isoformat() for hour in hours][-MOST_POINTS:]
+    colours = PALETTE[theme]
+    return {
+        "data": [
+            {
+                "type": "bar",
+                "name": "allocated",
+                "x": x,
+                "y": [round(value / 60, 3) for value in allocated][-MOST_POINTS:],
+                "marker": {"color": INK[theme]["grid"], "line": {"color": INK[theme]["axis"], "width": 1}},
+                "hovertemplate": "%{y:.1f} min",
+            },
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": "busy",
+                "x": x,
+                "y": [round(value / 60, 3) for value in used][-MOST_POINTS:],
+                "line": {"color": colours[0], "width": 2},
+                "marker": {"size": 6},
+                "hovertemplate": "%{y:.1f} min",
+            },
+        ],
+        "layout": {**layout(theme, unit="device minutes"), "barmode": "overlay"},
+    }
+
+
+def empty(text: str, theme: str) -> Figure:
+    """Return a figure that says why it shows nothing."""
+    base = layout(theme)
+    hidden = {"visible": False}
+    note = {"text": text, "showarrow": False, "font": {"size": 14, "color": base["font"]["color"]}}
+    return {"data": [], "layout": {**base, "xaxis": hidden, "yaxis": hidden, "annotations": [note]}}

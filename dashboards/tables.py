@@ -1,0 +1,87 @@
+"""Tables of the Dash pages, as native HTML: header cells with a scope, money to the right, a share bar with its figure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from dash import html
+
+from dashboards.datasets import CostRow, Daily, Utilisation
+from dashboards.templatetags.ui import money_text, number
+
+Header = Sequence[tuple[str, bool]]
+
+
+def table(header: Header, rows: Iterable[Sequence[Any]], label: str) -> Any:
+    """Return a table; a header cell says whether its column is aligned to the end."""
+    head = html.Tr([html.Th(text, scope="col", className="end" if end else "") for text, end in header])
+    body = [html.Tr([html.Td(value, className="end num" if end else "") for value, (_, end) in zip(row, header, strict=True)]) for row in rows]
+    return html.Div(
+        html.Table([html.Thead(head), html.Tbody(body)], className="x-table compact"),
+        className="x-table-wrap",
+        tabIndex=0,
+        role="region",
+        **{"aria-label": label},
+    )
+
+
+def nothing(title: str, text: str, link: tuple[str, str] | None = None) -> Any:
+    """Return an empty state: what is missing, and the next step."""
+    parts: list[Any] = [html.H3(title), html.P(text)]
+    if link:
+        parts.append(html.Div(html.A(link[0], href=link[1], className="btn btn-primary"), className="x-actions"))
+    return html.Div(parts, className="x-empty")
+
+
+def costs(rows: Sequence[CostRow], *, currency: str, label: str, heading: str, job_url: str = "") -> Any:
+    """Return what each group cost, with its share of the whole."""
+    total = sum((row.amount for row in rows), Decimal(0))
+    with_project = any(row.project for row in rows)
+    header: list[tuple[str, bool]] = [(heading, False)]
+    if with_project:
+        header.append(("Project", False))
+    header += [("Quantity", True), ("Cost", True), ("Share", True)]
+    body = []
+    for row in rows:
+        share = row.amount / total if total else Decimal(0)
+        name = html.A(row.label, href=f"{job_url}{row.job_id}/") if row.job_id and job_url else row.label
+        cells: list[Any] = [name]
+        if with_project:
+            cells.append(row.project)
+        cells += [f"{number(row.quantity, 1)} {row.unit}", money_text(row.amount, currency), share_bar(share, row.label)]
+        body.append(cells)
+    return table(header, body, label)
+
+
+def share_bar(share: Decimal, label: str) -> Any:
+    """Return a share as a bar and its figure."""
+    percent = f"{share * 100:.0f}"
+    return html.Span([html.Progress(value=percent, max="100", className="x-bar", **{"aria-label": f"Share of {label}"}), f"{percent}\u00a0%"], className="x-share")
+
+
+def daily(data: Daily, currency: str) -> Any:
+    """Return the numbers behind the chart of daily spend."""
+    names = list(data.series)
+    header: list[tuple[str, bool]] = [("Day", False), *((name, True) for name in names), ("Sum", True)]
+    rows = []
+    for index, day in enumerate(data.days):
+        values = [data.series[name][index] for name in names]
+        if any(values):
+            rows.append([f"{day:%d %b %Y}", *(money_text(value, currency) for value in values), money_text(sum(values, Decimal(0)), currency)])
+    return table(header, rows, "Daily spend in numbers")
+
+
+def utilisation(data: Utilisation) -> Any:
+    """Return the numbers behind the chart of utilisation."""
+    header: Header = [("Hour (UTC)", False), ("Allocated", True), ("Busy", True), ("Busy share", True)]
+    rows = [
+        [_hour(hour), f"{leased / 60:.1f} min", f"{busy / 60:.1f} min", f"{busy / leased:.0%}" if leased else "\u2013"]
+        for hour, leased, busy in zip(data.hours, data.allocated, data.used, strict=True)
+        if leased or busy
+    ]
+    return table(header, rows, "Device minutes in numbers")
+
+
+def _hour(hour: datetime) -> str:
+    return f"{hour:%d %b %H:00}"
