@@ -9,9 +9,15 @@ from billing.money import Money
 from tenants import bootstrap, operations, queries, quotas
 from tenants.scoping import tenant_scope
 
-PASSWORD = "exchequer-demo"
+PASSWORD = "exchequer-demo"  # noqa: S105 (printed at start; the demo is off in production)
 ORGANISATIONS = (("Vision Lab", "vision", "Europe/Berlin"), ("Audio Works", "audio", "Europe/Lisbon"))
-PEOPLE = (("owner", "Olga Owner"), ("admin", "Adam Admin"), ("finance", "Fiona Finance"), ("engineer", "Emil Engineer"), ("viewer", "Vera Viewer"))
+PEOPLE = (
+    ("owner", "Olga Owner"),
+    ("admin", "Adam Admin"),
+    ("finance", "Fiona Finance"),
+    ("engineer", "Emil Engineer"),
+    ("viewer", "Vera Viewer"),
+)
 
 
 def email_of(role: str, slug: str) -> str:
@@ -26,7 +32,9 @@ def load() -> list[str]:
         if queries.tenant_by_slug(slug) is not None:
             continue
         with transaction.atomic():
-            tenant = bootstrap.create(name=name, slug=slug, email=email_of("owner", slug), password=PASSWORD, timezone=timezone)
+            tenant = bootstrap.create(
+                name=name, slug=slug, email=email_of("owner", slug), password=PASSWORD, timezone=timezone
+            )
         bootstrap.settle_in(tenant.tenant_id)
         furnish(tenant.tenant_id, slug)
         made.append(slug)

@@ -16,9 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DatabaseRole = Literal["app", "control", "owner"]
 
-OWNER_COMMANDS = frozenset(
-    {"migrate", "makemigrations", "sqlmigrate", "showmigrations", "optimizemigration"}
-)
+OWNER_COMMANDS = frozenset({"migrate", "makemigrations", "sqlmigrate", "showmigrations", "optimizemigration"})
 SECRETS = frozenset(
     {
         "secret_key",
@@ -44,15 +42,11 @@ class SettingsInvalid(SystemExit):
 class Environment(BaseSettings):
     """Effective settings of one process. Times are seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     home: Path = Field(Path(".exchequer"), validation_alias="EXCHEQUER_HOME")
     http_port: int = Field(8000, validation_alias="EXCHEQUER_HTTP_PORT", ge=1, le=65535)
-    serving_port: int = Field(
-        8001, validation_alias="EXCHEQUER_SERVING_PORT", ge=1, le=65535
-    )
+    serving_port: int = Field(8001, validation_alias="EXCHEQUER_SERVING_PORT", ge=1, le=65535)
     demo: bool = Field(False, validation_alias="EXCHEQUER_DEMO")
     debug: bool = Field(False, validation_alias="EXCHEQUER_DEBUG")
 
@@ -62,9 +56,7 @@ class Environment(BaseSettings):
     init_api_key: str = Field("", validation_alias="EXCHEQUER_INIT_API_KEY")
 
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
-    allowed_hosts: str = Field(
-        "127.0.0.1,localhost,[::1]", validation_alias="ALLOWED_HOSTS"
-    )
+    allowed_hosts: str = Field("127.0.0.1,localhost,[::1]", validation_alias="ALLOWED_HOSTS")
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
     tls: bool = Field(False, validation_alias="EXCHEQUER_TLS")
 
@@ -83,13 +75,9 @@ class Environment(BaseSettings):
     email_url: str = Field("", validation_alias="EMAIL_URL")
 
     node_id: str = Field("", validation_alias="EXCHEQUER_NODE_ID")
-    sandbox: Literal["required", "best_effort"] = Field(
-        "required", validation_alias="EXCHEQUER_SANDBOX"
-    )
+    sandbox: Literal["required", "best_effort"] = Field("required", validation_alias="EXCHEQUER_SANDBOX")
     cpu_devices: int = Field(0, validation_alias="EXCHEQUER_CPU_DEVICES", ge=0, le=1024)
-    heartbeat_s: float = Field(
-        5.0, validation_alias="EXCHEQUER_HEARTBEAT_S", gt=0, le=60
-    )
+    heartbeat_s: float = Field(5.0, validation_alias="EXCHEQUER_HEARTBEAT_S", gt=0, le=60)
     lease_s: float = Field(30.0, validation_alias="EXCHEQUER_LEASE_S", gt=0, le=600)
     sweep_s: float = Field(10.0, validation_alias="EXCHEQUER_SWEEP_S", gt=0, le=600)
 
@@ -106,9 +94,7 @@ class Environment(BaseSettings):
                 "control": "DATABASE_CONTROL_URL",
                 "owner": "DATABASE_OWNER_URL",
             }[role]
-            raise SettingsInvalid(
-                f"{name} is not set: this process works as the database role {role!r}."
-            )
+            raise SettingsInvalid(f"{name} is not set: this process works as the database role {role!r}.")
         return url
 
     @cached_property
@@ -148,16 +134,12 @@ def _mask(value: str) -> str:
 def _with_secret_files(variables: dict[str, str]) -> dict[str, str]:
     for name in [name for name in variables if name.endswith("_FILE")]:
         target = name.removesuffix("_FILE")
-        aliases = {
-            str(field.validation_alias) for field in Environment.model_fields.values()
-        }
+        aliases = {str(field.validation_alias) for field in Environment.model_fields.values()}
         if target in aliases and target not in variables:
             try:
                 variables[target] = Path(variables[name]).read_text().strip()
             except OSError as error:
-                raise SettingsInvalid(
-                    f"{name}: cannot read {variables[name]}: {error.strerror}."
-                ) from error
+                raise SettingsInvalid(f"{name}: cannot read {variables[name]}: {error.strerror}.") from error
     return variables
 
 
@@ -165,15 +147,10 @@ def load() -> Environment:
     """Read the environment once; raise `SettingsInvalid` naming every missing or wrong value."""
     os.environ.update(_with_secret_files(dict(os.environ)))
     try:
-        return Environment()  # type: ignore[call-arg]
+        return Environment()
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise SettingsInvalid(
-            "Exchequer cannot start; set these:\n" + "\n".join(lines)
-        ) from error
+        lines = [f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsInvalid("Exchequer cannot start; set these:\n" + "\n".join(lines)) from error
 
 
 def use_django_settings() -> None:
@@ -184,9 +161,7 @@ def use_django_settings() -> None:
 def choose_database_role(command: str) -> None:
     """Set `EXCHEQUER_DB_ROLE` for a management command unless the caller chose: owner to migrate, else control."""
     use_django_settings()
-    os.environ.setdefault(
-        "EXCHEQUER_DB_ROLE", "owner" if command in OWNER_COMMANDS else "control"
-    )
+    os.environ.setdefault("EXCHEQUER_DB_ROLE", "owner" if command in OWNER_COMMANDS else "control")
 
 
 @cache

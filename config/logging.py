@@ -5,22 +5,15 @@ from typing import Any
 
 import structlog
 
-SECRET_KEYS = frozenset(
-    {"authorization", "password", "api_key", "key", "secret", "token", "cookie"}
-)
+SECRET_KEYS = frozenset({"authorization", "password", "api_key", "key", "secret", "token", "cookie"})
 
 
 def mask_secrets(_logger: Any, _name: str, event: dict[str, Any]) -> dict[str, Any]:
     """Replace the value of every key that names a secret."""
-    return {
-        key: "***" if key.lower() in SECRET_KEYS else value
-        for key, value in event.items()
-    }
+    return {key: "***" if key.lower() in SECRET_KEYS else value for key, value in event.items()}
 
 
-def escape_control_characters(
-    _logger: Any, _name: str, event: dict[str, Any]
-) -> dict[str, Any]:
+def escape_control_characters(_logger: Any, _name: str, event: dict[str, Any]) -> dict[str, Any]:
     """Keep one event on one line whatever a name contains (trust A9)."""
     return {
         key: value.encode("unicode_escape").decode("ascii")
@@ -44,9 +37,7 @@ def config(*, debug: bool) -> dict[str, Any]:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if debug else logging.INFO
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
         cache_logger_on_first_use=True,
     )
     return {

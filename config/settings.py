@@ -18,15 +18,11 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = env.secret_key
 DEBUG = env.debug
 ALLOWED_HOSTS = [host.strip() for host in env.allowed_hosts.split(",") if host.strip()]
-CSRF_TRUSTED_ORIGINS = [
-    origin.strip() for origin in env.csrf_trusted_origins.split(",") if origin.strip()
-]
+CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in env.csrf_trusted_origins.split(",") if origin.strip()]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = True
-SILENCED_SYSTEM_CHECKS = [
-    "guardian.W001"
-]  # Object permissions are asked by queries, not by an auth backend.
+SILENCED_SYSTEM_CHECKS = ["guardian.W001"]  # Object permissions are asked by queries, not by an auth backend.
 
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -7,12 +7,10 @@ from tenants import health
 from tenants.views import entrance
 
 api: list[URLPattern | URLResolver] = [
-    path("", include(f"{app}.api"))
-    for app in ("tenants", "billing", "compute", "models_app")
+    path("", include(f"{app}.api")) for app in ("tenants", "billing", "compute", "models_app")
 ]
 pages: list[URLPattern | URLResolver] = [
-    path("", include(f"{app}.views"))
-    for app in ("tenants", "billing", "compute", "models_app", "dashboards")
+    path("", include(f"{app}.views")) for app in ("tenants", "billing", "compute", "models_app", "dashboards")
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -21,9 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("accounts/", include("allauth.account.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path(
-        "api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"
-    ),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"),
     path("api/v1/", include(api)),
     path("t/<slug:tenant>/", include(pages)),
 ]

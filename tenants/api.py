@@ -1,25 +1,17 @@
 """REST endpoints of the tenancy room: who am I, members, projects, keys, quotas, audit."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.http import StreamingHttpResponse
-from django.urls import path
-from django.utils.dateparse import parse_datetime
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.urls import include, path
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants import operations, queries, quotas
-from tenants.audit.chain import plain
-from tenants.audit.verify import verify
+from tenants import keys, operations, queries, quotas
 from tenants.edges import Endpoint
-from tenants.errors import Invalid
-from tenants.scoping import tenant_scope
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -67,19 +59,6 @@ class QuotaSerializer(serializers.Serializer[Any]):
     in_use = serializers.IntegerField(read_only=True)
 
 
-class AuditSerializer(serializers.Serializer[Any]):
-    """One entry of the audit log."""
-
-    seq = serializers.IntegerField()
-    occurred_at = serializers.DateTimeField()
-    actor_label = serializers.CharField()
-    action = serializers.CharField()
-    target_type = serializers.CharField()
-    target_id = serializers.CharField()
-    changes = serializers.DictField()
-    hash = serializers.CharField()
-
-
 def checked(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
     """Return validated data or raise with every field's messages."""
     serializer.is_valid(raise_exception=True)
@@ -124,9 +103,7 @@ class Members(Endpoint):
     @extend_schema(responses=MemberSerializer(many=True))
     def get(self, request: Request) -> Response:
         """List members by address."""
-        return Response(
-            {"results": [asdict(row) for row in queries.members()], "next": None}
-        )
+        return Response({"results": [asdict(row) for row in queries.members()], "next": None})
 
     @extend_schema(request=MemberSerializer, responses={201: MemberSerializer})
     def post(self, request: Request) -> Response:
@@ -156,9 +133,7 @@ class Member(Endpoint):
     @extend_schema(request=MemberSerializer, responses={204: None})
     def patch(self, request: Request, user_id: UUID) -> Response:
         """Change the role."""
-        operations.change_role(
-            actor=self.actor, user_id=user_id, role=str(self.body().get("role", ""))
-        )
+        operations.change_role(actor=self.actor, user_id=user_id, role=str(self.body().get("role", "")))
         return Response(status=204)
 
     @extend_schema(responses={204: None})
@@ -176,9 +151,7 @@ class Projects(Endpoint):
     @extend_schema(responses=ProjectSerializer(many=True))
     def get(self, request: Request) -> Response:
         """List projects by short name."""
-        return Response(
-            {"results": [asdict(row) for row in queries.projects()], "next": None}
-        )
+        return Response({"results": [asdict(row) for row in queries.projects()], "next": None})
 
     @extend_schema(request=ProjectSerializer, responses={201: ProjectSerializer})
     def post(self, request: Request) -> Response:
@@ -199,15 +172,13 @@ class ApiKeys(Endpoint):
     @extend_schema(responses=ApiKeySerializer(many=True))
     def get(self, request: Request) -> Response:
         """List keys without their secrets."""
-        return Response(
-            {"results": [asdict(row) for row in queries.api_keys()], "next": None}
-        )
+        return Response({"results": [asdict(row) for row in queries.api_keys()], "next": None})
 
     @extend_schema(request=ApiKeySerializer, responses={201: ApiKeySerializer})
     def post(self, request: Request) -> Response:
         """Make a key; the answer is the only place that shows it."""
         data = checked(ApiKeySerializer(data=request.data))
-        key = operations.create_api_key(
+        key = keys.create_api_key(
             actor=self.actor,
             name=data["name"],
             scopes=data["scopes"],
@@ -232,7 +203,7 @@ class OneApiKey(Endpoint):
     @extend_schema(responses={204: None})
     def delete(self, request: Request, key_id: UUID) -> Response:
         """Revoke the key from the next request on."""
-        operations.revoke_api_key(actor=self.actor, key_id=key_id)
+        keys.revoke_api_key(actor=self.actor, key_id=key_id)
         return Response(status=204)
 
 
@@ -244,122 +215,17 @@ class Quotas(Endpoint):
     @extend_schema(responses=QuotaSerializer(many=True))
     def get(self, request: Request) -> Response:
         """List resources with their limits and what is in use."""
-        return Response(
-            {"results": [asdict(row) for row in quotas.usage()], "next": None}
-        )
+        return Response({"results": [asdict(row) for row in quotas.usage()], "next": None})
 
     @extend_schema(request=QuotaSerializer, responses=QuotaSerializer)
     def put(self, request: Request) -> Response:
         """Set or lift a limit."""
         data = checked(QuotaSerializer(data=request.data))
-        return Response(
-            asdict(
-                quotas.set_limit(
-                    actor=self.actor, resource=data["resource"], limit=data["limit"]
-                )
-            )
-        )
-
-
-AUDIT_FILTERS = [
-    OpenApiParameter(name)
-    for name in (
-        "actor",
-        "action",
-        "target_type",
-        "target_id",
-        "since",
-        "until",
-        "cursor",
-        "limit",
-    )
-]
-
-
-class Audit(Endpoint):
-    """The audit log."""
-
-    permissions = {"GET": "audit.view"}
-
-    @extend_schema(parameters=AUDIT_FILTERS, responses=AuditSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """List entries, newest first."""
-        query = request.query_params
-        moments = {}
-        for name in ("since", "until"):
-            if query.get(name):
-                try:
-                    moments[name] = parse_datetime(query[name])
-                except ValueError:
-                    moments[name] = None
-                if moments[name] is None or moments[name].tzinfo is None:
-                    raise Invalid(
-                        fields={
-                            name: [
-                                "Use an RFC 3339 time, such as 2026-11-01T00:00:00Z."
-                            ]
-                        }
-                    )
-        cursor = self.cursor(1)
-        if cursor and not cursor[0].isdecimal():
-            raise Invalid(
-                fields={
-                    "cursor": [
-                        "This is not a cursor of this list. Start again without it."
-                    ]
-                }
-            )
-        rows = queries.audit_entries(
-            before_seq=int(cursor[0]) if cursor else None,
-            limit=self.page_size(),
-            **{
-                name: query.get(name, "")
-                for name in ("actor", "action", "target_type", "target_id")
-            },
-            **moments,
-        )
-        return self.paginated(rows, asdict, lambda row: [row.seq])
-
-
-class AuditVerify(Endpoint):
-    """Verification of the chain."""
-
-    permissions = {"GET": "audit.view"}
-
-    @extend_schema(responses=serializers.DictField())
-    def get(self, request: Request) -> Response:
-        """Verify every entry and the head."""
-        verdict = verify()
-        return Response({"ok": verdict.ok, **asdict(verdict)})
-
-
-class AuditExport(Endpoint):
-    """The whole log with its proof."""
-
-    permissions = {"GET": "audit.export"}
-    own_transaction = True
-
-    @extend_schema(responses={(200, "application/jsonl"): str})
-    def get(self, request: Request) -> StreamingHttpResponse:
-        """Stream one JSON object a line, in order."""
-        tenant_id = self.actor.tenant_id
-
-        def lines() -> Iterator[str]:
-            with tenant_scope(tenant_id):
-                for entry in queries.audit_export():
-                    yield (
-                        json.dumps(plain(entry), sort_keys=True, ensure_ascii=False)
-                        + "\n"
-                    )
-
-        return StreamingHttpResponse(
-            lines(),
-            content_type="application/jsonl",
-            headers={"Content-Disposition": 'attachment; filename="audit.jsonl"'},
-        )
+        return Response(asdict(quotas.set_limit(actor=self.actor, resource=data["resource"], limit=data["limit"])))
 
 
 urlpatterns = [
+    path("audit/", include("tenants.audit.api")),
     path("me/", Me.as_view(), name="api-me"),
     path("members/", Members.as_view(), name="api-members"),
     path("members/<uuid:user_id>/", Member.as_view(), name="api-member"),
@@ -367,7 +233,4 @@ urlpatterns = [
     path("api-keys/", ApiKeys.as_view(), name="api-keys"),
     path("api-keys/<uuid:key_id>/", OneApiKey.as_view(), name="api-key"),
     path("quotas/", Quotas.as_view(), name="api-quotas"),
-    path("audit/", Audit.as_view(), name="api-audit"),
-    path("audit/verify/", AuditVerify.as_view(), name="api-audit-verify"),
-    path("audit/export/", AuditExport.as_view(), name="api-audit-export"),
 ]

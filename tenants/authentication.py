@@ -59,9 +59,7 @@ def tenant_id_for(user_id: UUID, slug: str) -> UUID | None:
 def member_actor(request: HttpRequest, user: Any, tenant_id: UUID) -> Actor | None:
     """Return the actor for a person in a tenant, read afresh at each request; None without a membership."""
     with tenant_scope(tenant_id):
-        membership = (
-            Membership.objects.select_related("tenant").filter(user_id=user.id).first()
-        )
+        membership = Membership.objects.select_related("tenant").filter(user_id=user.id).first()
     if membership is None:
         return None
     request.tenant = membership.tenant  # type: ignore[attr-defined]
@@ -79,9 +77,7 @@ def key_actor(request: HttpRequest, key: str) -> Actor | None:
     if not key.startswith(KEY_START) or len(key) > 200:
         return None
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT tenant_id, id FROM exchequer_api_keys(%s)", [key_prefix(key)]
-        )
+        cursor.execute("SELECT tenant_id, id FROM exchequer_api_keys(%s)", [key_prefix(key)])
         candidates = cursor.fetchall()
     for tenant_id, key_id in candidates:
         with tenant_scope(tenant_id):
@@ -96,14 +92,10 @@ def key_actor(request: HttpRequest, key: str) -> Actor | None:
                 .filter(id=key_id)
                 .first()
             )
-            if row is None or not hmac.compare_digest(
-                bytes(row.key_hash), key_hash(key)
-            ):
+            if row is None or not hmac.compare_digest(bytes(row.key_hash), key_hash(key)):
                 continue
             ApiKey.objects.filter(id=key_id).extra(
-                where=[
-                    "last_used_at IS NULL OR last_used_at < exchequer_now() - interval '1 minute'"
-                ]
+                where=["last_used_at IS NULL OR last_used_at < exchequer_now() - interval '1 minute'"]
             ).update(last_used_at=DatabaseNow())
             request.tenant = row.tenant  # type: ignore[attr-defined]
             return Actor(
@@ -149,7 +141,7 @@ class ActorAuthentication(SessionAuthentication):
         return 'Bearer realm="exchequer"'
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Log-in by e-mail; accounts are made by an organisation, not by signing up."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from tenants import operations, outbox
+from tenants import keys, operations, outbox
 from tenants.actor import Actor
 from tenants.models import Membership
 from tenants.permissions import PERMISSIONS
@@ -25,11 +25,22 @@ class Made:
         return {"tenant": str(self.tenant_id), "slug": self.slug, "email": self.email, "api_key": self.api_key}
 
 
-def create(*, name: str, slug: str, email: str, password: str | None, api_key: str | None = None, timezone: str = "UTC", currency: str = "EUR") -> Made:
+def create(
+    *,
+    name: str,
+    slug: str,
+    email: str,
+    password: str | None,
+    api_key: str | None = None,
+    timezone: str = "UTC",
+    currency: str = "EUR",
+) -> Made:
     """Create a tenant, its owner and a key with all scopes; raise `TenantExists` or `Invalid`."""
-    tenant = operations.create_tenant(name=name, slug=slug, email=email, password=password, timezone=timezone, currency=currency)
+    tenant = operations.create_tenant(
+        name=name, slug=slug, email=email, password=password, timezone=timezone, currency=currency
+    )
     system = Actor.system(tenant.id, "bootstrap")
-    key = operations.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), secret=api_key or None)
+    key = keys.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), secret=api_key or None)
     return Made(tenant.id, tenant.slug, email, key.secret)
 
 

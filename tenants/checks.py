@@ -27,15 +27,11 @@ def role_faults() -> list[str]:
         "may create tables": create,
         "owns tables": owns,
     }
-    return [
-        f"Database role {name!r} {fault}." for fault, found in faults.items() if found
-    ]
+    return [f"Database role {name!r} {fault}." for fault, found in faults.items() if found]
 
 
 @register(Tags.database)
-def check_database_role(
-    app_configs: Any, databases: Any = None, **kwargs: Any
-) -> list[Error]:
+def check_database_role(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[Error]:
     """Refuse run-time processes that log in as an owner or superuser (trust T1)."""
     if settings.EXCHEQUER.db_role == "owner" or not databases:
         return []

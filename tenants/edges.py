@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -29,9 +29,7 @@ PageView = Callable[..., HttpResponseBase]
 MAX_PAGE = 200
 
 
-def page(
-    permission: str, *, own_transaction: bool = False
-) -> Callable[[PageView], PageView]:
+def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageView], PageView]:
     """Make a function a tenant page: `view(request, ...)` with `request.actor`, `request.tenant`, `request.tenant_id`.
 
     With `own_transaction` no transaction surrounds the view; it opens `tenant_scope` itself.
@@ -70,8 +68,7 @@ class Endpoint(APIView):
     @property
     def actor(self) -> Actor:
         """Who asks."""
-        actor: Actor = self.request.auth
-        return actor
+        return cast(Actor, self.request.auth)
 
     def body(self) -> dict[str, Any]:
         """Return the JSON object that was sent; raise `Invalid` for anything else."""
@@ -84,9 +81,7 @@ class Endpoint(APIView):
         """Return `?limit=`, 1 to 200, 50 unless given."""
         raw = self.request.query_params.get("limit", "50")
         if not raw.isdecimal() or not 1 <= int(raw) <= MAX_PAGE:
-            raise Invalid(
-                fields={"limit": [f"Use a whole number from 1 to {MAX_PAGE}."]}
-            )
+            raise Invalid(fields={"limit": [f"Use a whole number from 1 to {MAX_PAGE}."]})
         return int(raw)
 
     def cursor(self, length: int) -> tuple[str, ...] | None:
@@ -106,38 +101,23 @@ class Endpoint(APIView):
         if len(rows) > size:
             query = self.request.query_params.copy()
             query["cursor"] = encode_cursor(*key(rows[size - 1]))
-            following = self.request.build_absolute_uri(
-                f"{self.request.path}?{query.urlencode()}"
-            )
-        return Response(
-            {"results": [show(row) for row in rows[:size]], "next": following}
-        )
+            following = self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+        return Response({"results": [show(row) for row in rows[:size]], "next": following})
 
 
 def encode_cursor(*keys: Any) -> str:
     """Return an opaque text that holds the sort keys of a page's last row."""
-    return (
-        base64.urlsafe_b64encode(json.dumps([str(key) for key in keys]).encode())
-        .decode()
-        .rstrip("=")
-    )
+    return base64.urlsafe_b64encode(json.dumps([str(key) for key in keys]).encode()).decode().rstrip("=")
 
 
 def decode_cursor(text: str, length: int) -> tuple[str, ...]:
     """Return the keys of a cursor; raise `Invalid` when it is not one of ours."""
     try:
         keys = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        assert (
-            isinstance(keys, list)
-            and len(keys) == length
-            and all(isinstance(key, str) for key in keys)
-        )
-    except (ValueError, AssertionError):
-        raise Invalid(
-            fields={
-                "cursor": ["This is not a cursor of this list. Start again without it."]
-            }
-        ) from None
+    except ValueError:
+        keys = None
+    if not isinstance(keys, list) or len(keys) != length or not all(isinstance(key, str) for key in keys):
+        raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]})
     return tuple(keys)
 
 
@@ -146,9 +126,7 @@ def parse_uuid(text: Any, name: str) -> UUID:
     try:
         return UUID(str(text))
     except ValueError:
-        raise Invalid(
-            fields={name: ["Give an id, such as 0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11."]}
-        ) from None
+        raise Invalid(fields={name: ["Give an id, such as 0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11."]}) from None
 
 
 def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
@@ -187,9 +165,7 @@ def _answer_uploaded(
 ) -> Response:
     """The same for endpoints that open their own transactions: their effect is idempotent by content."""
     with tenant_scope(actor.tenant_id):
-        row = IdempotencyKey.objects.filter(
-            actor_id=actor.id, key=key, status__isnull=False
-        ).first()
+        row = IdempotencyKey.objects.filter(actor_id=_identity(actor), key=key, status__isnull=False).first()
         if row is not None:
             return _replay(row, digest)
     response: Response = post(view, view.request, *args, **kwargs)
@@ -201,12 +177,15 @@ def _answer_uploaded(
 
 def _first_answer(actor: Actor, key: str, digest: bytes) -> Response | None:
     """Claim a key (waiting for a concurrent twin to commit) or return the answer it already has."""
-    fresh = IdempotencyKey(
-        tenant_id=actor.tenant_id, actor_id=actor.id, key=key, request_hash=digest
-    )
+    fresh = IdempotencyKey(tenant_id=actor.tenant_id, actor_id=_identity(actor), key=key, request_hash=digest)
     IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
-    row = IdempotencyKey.objects.select_for_update().get(actor_id=actor.id, key=key)
+    row = IdempotencyKey.objects.select_for_update().get(actor_id=_identity(actor), key=key)
     return None if row.id == fresh.id else _replay(row, digest)
+
+
+def _identity(actor: Actor) -> UUID:
+    # Exchequer itself sends no requests; a person and a key always have an id.
+    return cast(UUID, actor.id)
 
 
 def _replay(row: IdempotencyKey, digest: bytes) -> Response:
@@ -220,29 +199,17 @@ def _replay(row: IdempotencyKey, digest: bytes) -> Response:
             "The first request with this Idempotency-Key is still under way. Try again in a moment.",
             key=row.key,
         )
-    return Response(
-        row.body, status=row.status, headers={"Idempotent-Replayed": "true"}
-    )
+    return Response(row.body, status=row.status, headers={"Idempotent-Replayed": "true"})
 
 
 def _keep_answer(actor: Actor, key: str, response: Response) -> None:
     body = json.loads(json.dumps(response.data, default=str))
-    IdempotencyKey.objects.filter(actor_id=actor.id, key=key).update(
-        status=response.status_code, body=body
-    )
+    IdempotencyKey.objects.filter(actor_id=_identity(actor), key=key).update(status=response.status_code, body=body)
 
 
 def _request_hash(request: Request) -> bytes:
-    sent = "|".join(
-        [request.method or "", request.path, request.content_type or ""]
-    ).encode()
+    sent = "|".join([request.method or "", request.path, request.content_type or ""]).encode()
     if (request.content_type or "").startswith("multipart/"):
-        fields = {
-            name: getattr(value, "size", value) for name, value in request.data.items()
-        }
-        return hashlib.sha256(
-            sent + json.dumps(fields, sort_keys=True, default=str).encode()
-        ).digest()
-    return hashlib.sha256(
-        sent + json.dumps(request.data, sort_keys=True, default=str).encode()
-    ).digest()
+        fields = {name: getattr(value, "size", value) for name, value in cast(dict[str, Any], request.data).items()}
+        return hashlib.sha256(sent + json.dumps(fields, sort_keys=True, default=str).encode()).digest()
+    return hashlib.sha256(sent + json.dumps(request.data, sort_keys=True, default=str).encode()).digest()

@@ -33,14 +33,8 @@ class Invalid(ExchequerError):
     ) -> None:
         self.fields = fields or {}
         if message is None and self.fields:
-            message = " ".join(
-                f"{name}: {text}"
-                for name, texts in self.fields.items()
-                for text in texts
-            )
-        super().__init__(
-            message, **({"fields": self.fields} if self.fields else {}), **extra
-        )
+            message = " ".join(f"{name}: {text}" for name, texts in self.fields.items() for text in texts)
+        super().__init__(message, **({"fields": self.fields} if self.fields else {}), **extra)
 
 
 class PermissionDenied(ExchequerError):

@@ -68,9 +68,7 @@ def publish(event: Event) -> None:
         for field in dataclasses.fields(event)
         if field.name != "tenant_id"
     }
-    OutboxMessage.objects.create(
-        tenant_id=event.tenant_id, topic=event.topic(), payload=payload
-    )
+    OutboxMessage.objects.create(tenant_id=event.tenant_id, topic=event.topic(), payload=payload)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify('exchequer_outbox', '')")
 
@@ -79,11 +77,7 @@ def load(topic: str, tenant_id: UUID, payload: dict[str, Any]) -> Event:
     """Rebuild an event from the outbox; raise `KeyError` for a topic that no code knows."""
     event_class = Event.topics[topic]
     hints = typing.get_type_hints(event_class)
-    values = {
-        name: _parse(hints[name], value)
-        for name, value in payload.items()
-        if name in hints
-    }
+    values = {name: _parse(hints[name], value) for name, value in payload.items() if name in hints}
     return event_class(tenant_id=tenant_id, **values)
 
 

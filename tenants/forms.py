@@ -14,10 +14,7 @@ def _subjects() -> list[tuple[str, str]]:
     nouns = sorted({tuple(action.split(".")[:2]) for action in AuditAction.known})
     return [
         ("", "Any"),
-        *(
-            (f"{app}.{noun}.", f"{noun.replace('_', ' ').capitalize()}")
-            for app, noun in nouns
-        ),
+        *((f"{app}.{noun}.", f"{noun.replace('_', ' ').capitalize()}") for app, noun in nouns),
     ]
 
 
@@ -38,18 +35,14 @@ class AuditFilter(forms.Form):
     """Which entries of the audit log to show; what is not valid is left out of the filter and marked."""
 
     actor = forms.CharField(required=False, max_length=254, label="Actor")
-    action = forms.ChoiceField(
-        required=False, label="Action on", choices=lazy(_subjects, list)
-    )
+    action = forms.ChoiceField(required=False, label="Action on", choices=lazy(_subjects, list))
     target = forms.CharField(required=False, max_length=64, label="Object id")
     since = forms.DateField(
         required=False,
         label="From (UTC)",
         widget=forms.DateInput(attrs={"type": "date"}),
     )
-    until = forms.DateField(
-        required=False, label="To (UTC)", widget=forms.DateInput(attrs={"type": "date"})
-    )
+    until = forms.DateField(required=False, label="To (UTC)", widget=forms.DateInput(attrs={"type": "date"}))
 
     def chosen(self) -> dict[str, Any]:
         """Return the keyword arguments for the query."""
@@ -60,9 +53,7 @@ class AuditFilter(forms.Form):
             "action": data.get("action"),
             "target_id": data.get("target"),
             "since": _midnight(data.get("since")),
-            "until": _midnight(data["until"] + timedelta(days=1))
-            if data.get("until")
-            else None,
+            "until": _midnight(data["until"] + timedelta(days=1)) if data.get("until") else None,
         }
         return {name: value for name, value in filters.items() if value}
 

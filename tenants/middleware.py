@@ -56,9 +56,7 @@ class TenantMiddleware:
         """Pass the request on; the work is done in `process_view`."""
         return self.get_response(request)
 
-    def process_view(
-        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
-    ) -> HttpResponseBase | None:
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         """Open the scope and run the view, or let Django run it when no tenant is concerned."""
         request.actor = None  # type: ignore[attr-defined]
         try:
@@ -79,9 +77,7 @@ class TenantMiddleware:
         except (ExchequerError, OperationalError, InterfaceError) as error:
             return self.process_exception(request, error)
 
-    def process_exception(
-        self, request: HttpRequest, error: Exception
-    ) -> HttpResponse | None:
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer an expected error of a page; everything it wrote was rolled back with its scope."""
         if isinstance(error, ExchequerError):
             return refused(request, error)
@@ -94,11 +90,7 @@ class TenantMiddleware:
         if not request.user.is_authenticated:
             return log_in_first(request)
         tenant_id = authentication.tenant_id_for(request.user.id, slug)
-        actor = (
-            authentication.member_actor(request, request.user, tenant_id)
-            if tenant_id
-            else None
-        )
+        actor = authentication.member_actor(request, request.user, tenant_id) if tenant_id else None
         if actor is None:
             raise Http404
         self.accept(request, actor)
@@ -144,9 +136,7 @@ def own_transaction(view: Any, request: HttpRequest) -> bool:
 
 def log_in_first(request: HttpRequest) -> HttpResponse:
     """Send a browser to the log-in page; tell an htmx poll to make the browser go there."""
-    target = (
-        f"{reverse('account_login')}?{urlencode({'next': request.get_full_path()})}"
-    )
+    target = f"{reverse('account_login')}?{urlencode({'next': request.get_full_path()})}"
     if request.headers.get("HX-Request"):
         return HttpResponse(status=401, headers={"HX-Redirect": target})
     return redirect(target)
@@ -156,9 +146,7 @@ def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
     """Answer a domain error: problem+json on the API, else the error page with its sentence."""
     body = problems.from_error(error, request)
     if request.path_info.startswith("/api/"):
-        return JsonResponse(
-            body, status=error.status, content_type=problems.CONTENT_TYPE
-        )
+        return JsonResponse(body, status=error.status, content_type=problems.CONTENT_TYPE)
     return render(request, "error.html", body, status=error.status)
 
 

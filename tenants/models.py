@@ -41,9 +41,7 @@ slug_rules = RegexValidator(
 class UserManager(BaseUserManager["User"]):
     """Makes users; an e-mail address is the only name of a person."""
 
-    def create_user(
-        self, email: str, password: str | None = None, **fields: Any
-    ) -> "User":
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         """Create a user with a hashed password; without one the account cannot log in."""
         user = self.model(email=self.normalize_email(email).lower(), **fields)
         user.set_password(password)
@@ -57,9 +55,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(max_length=254)
     name = models.CharField(max_length=120, blank=True)
-    theme = models.CharField(
-        max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light"
-    )
+    theme = models.CharField(max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light")
     single_keys = models.BooleanField(default=True)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
@@ -98,9 +94,7 @@ class Project(TenantModel):
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):
-        constraints = [
-            models.UniqueConstraint(fields=["tenant", "slug"], name="project_slug_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["tenant", "slug"], name="project_slug_once")]
 
     def __str__(self) -> str:
         return self.slug
@@ -116,9 +110,7 @@ class Membership(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "user"], name="membership_once"),
-            models.CheckConstraint(
-                condition=models.Q(role__in=ROLES), name="membership_role_known"
-            ),
+            models.CheckConstraint(condition=models.Q(role__in=ROLES), name="membership_role_known"),
         ]
 
 
@@ -149,9 +141,7 @@ class Quota(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "resource"], name="quota_once"),
-            models.CheckConstraint(
-                condition=models.Q(in_use__gte=0), name="quota_use_not_negative"
-            ),
+            models.CheckConstraint(condition=models.Q(in_use__gte=0), name="quota_use_not_negative"),
         ]
 
 
@@ -164,12 +154,8 @@ class QuotaReservation(TenantModel):
 
     class Meta(TenantModel.Meta):
         constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "subject", "resource"], name="quota_reservation_once"
-            ),
-            models.CheckConstraint(
-                condition=models.Q(amount__gt=0), name="quota_reservation_positive"
-            ),
+            models.UniqueConstraint(fields=["tenant", "subject", "resource"], name="quota_reservation_once"),
+            models.CheckConstraint(condition=models.Q(amount__gt=0), name="quota_reservation_positive"),
         ]
 
 
@@ -205,8 +191,4 @@ class IdempotencyKey(TenantModel):
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "actor_id", "key"], name="idempotency_key_once"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["tenant", "actor_id", "key"], name="idempotency_key_once")]

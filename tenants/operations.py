@@ -1,8 +1,6 @@
 """Writes of the tenancy room. Each one: require, load, check, change, record, publish."""
 
 import zoneinfo
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,22 +9,19 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
-from tenants import authentication, events
+from tenants import events
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.ids import uuid7
-from tenants.models import ApiKey, Membership, Project, Tenant, User, slug_rules
-from tenants.permissions import PERMISSIONS, ROLES, may_assign
+from tenants.models import Membership, Project, Tenant, User, slug_rules
+from tenants.permissions import ROLES, may_assign
 
 TENANT_CREATED = AuditAction("tenants.tenant.created")
 MEMBER_ADDED = AuditAction("tenants.member.added")
 MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
 MEMBER_REMOVED = AuditAction("tenants.member.removed")
 PROJECT_CREATED = AuditAction("tenants.project.created")
-KEY_CREATED = AuditAction("tenants.api_key.created")
-KEY_REVOKED = AuditAction("tenants.api_key.revoked")
 
 
 class TenantExists(Conflict):
@@ -39,14 +34,6 @@ class LastOwner(Conflict):
     """An organisation keeps at least one owner. Make someone else an owner first."""
 
     code = "last_owner"
-
-
-@dataclass(frozen=True)
-class NewKey:
-    """A fresh API key. `secret` is shown once and never stored."""
-
-    id: UUID
-    secret: str
 
 
 def check_slug(slug: str, field: str = "slug") -> str:
@@ -82,11 +69,7 @@ def create_tenant(
     check_slug(slug)
     check_text(name, "name")
     if timezone not in zoneinfo.available_timezones():
-        raise Invalid(
-            fields={
-                "timezone": ["Use a name of the tz database, such as Europe/Berlin."]
-            }
-        )
+        raise Invalid(fields={"timezone": ["Use a name of the tz database, such as Europe/Berlin."]})
     if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
         raise Invalid(fields={"currency": ["Use an ISO 4217 code, such as EUR."]})
     tenant_id = uuid7()
@@ -94,9 +77,7 @@ def create_tenant(
     try:
         return _create_tenant(
             actor=actor,
-            tenant=Tenant(
-                id=tenant_id, name=name, slug=slug, timezone=timezone, currency=currency
-            ),
+            tenant=Tenant(id=tenant_id, name=name, slug=slug, timezone=timezone, currency=currency),
             email=email,
             password=password,
         )
@@ -107,9 +88,7 @@ def create_tenant(
 
 
 @operation(TENANT_CREATED)
-def _create_tenant(
-    *, actor: Actor, tenant: Tenant, email: str, password: str | None
-) -> Tenant:
+def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | None) -> Tenant:
     user = find_or_create_user(email=email, password=password)
     tenant.save(force_insert=True)
     Project.objects.create(slug="default", name="Default")
@@ -130,9 +109,7 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
     try:
         validate_email(email)
     except ValidationError as error:
-        raise Invalid(
-            fields={"email": ["Give an e-mail address, such as ana@example.org."]}
-        ) from error
+        raise Invalid(fields={"email": ["Give an e-mail address, such as ana@example.org."]}) from error
     user = User.objects.filter(email=email).first()
     if user is not None:
         return user
@@ -146,9 +123,7 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
 
 
 @operation(MEMBER_ADDED)
-def add_member(
-    *, actor: Actor, email: str, role: str, password: str | None = None, name: str = ""
-) -> Membership:
+def add_member(*, actor: Actor, email: str, role: str, password: str | None = None, name: str = "") -> Membership:
     """Make a person a member with a role not above the actor's own; raises `Conflict` for a member."""
     actor.require("members.manage")
     check_role(actor, role)
@@ -226,88 +201,11 @@ def create_project(*, actor: Actor, slug: str, name: str) -> Project:
     return project
 
 
-@operation(KEY_CREATED)
-def create_api_key(
-    *,
-    actor: Actor,
-    name: str,
-    scopes: list[str],
-    expires_at: datetime | None = None,
-    secret: str | None = None,
-) -> NewKey:
-    """Create a key whose scopes lie within the actor's own permissions. `secret` is given only when bootstrapping."""
-    actor.require("apikeys.manage")
-    name = check_text(name, "name")
-    unknown = sorted(set(scopes) - PERMISSIONS)
-    if unknown or not scopes:
-        raise Invalid(
-            fields={
-                "scopes": [
-                    f"Unknown: {', '.join(unknown)}."
-                    if unknown
-                    else "Choose at least one scope."
-                ]
-            }
-        )
-    beyond = sorted(set(scopes) - actor.permissions)
-    if beyond:
-        raise PermissionDenied(
-            f"You cannot give what you do not have: {', '.join(beyond)}."
-        )
-    key, prefix, digest = authentication.new_key()
-    if secret is not None:
-        if not secret.startswith(authentication.KEY_START) or len(secret) < 40:
-            raise Invalid(
-                fields={
-                    "api_key": [
-                        f"A key begins with {authentication.KEY_START} and has at least 40 characters."
-                    ]
-                }
-            )
-        key, prefix, digest = (
-            secret,
-            authentication.key_prefix(secret),
-            authentication.key_hash(secret),
-        )
-    row = ApiKey.objects.create(
-        name=name,
-        prefix=prefix,
-        key_hash=digest,
-        scopes=sorted(set(scopes)),
-        created_by=actor.label,
-        expires_at=expires_at,
-    )
-    record(
-        KEY_CREATED,
-        actor=actor,
-        target=("apikey", row.id, name),
-        changes={"scopes": [None, row.scopes]},
-    )
-    return NewKey(row.id, key)
-
-
-@operation(KEY_REVOKED)
-def revoke_api_key(*, actor: Actor, key_id: UUID) -> None:
-    """Revoke a key; it is refused from the next request on."""
-    actor.require("apikeys.manage")
-    row = ApiKey.objects.select_for_update().filter(id=key_id).first()
-    if row is None:
-        raise NotFound
-    if row.revoked_at is not None:
-        unchanged("the key is revoked already")
-        return
-    ApiKey.objects.filter(id=key_id).update(revoked_at=DatabaseNow())
-    record(KEY_REVOKED, actor=actor, target=("apikey", row.id, row.name))
-
-
 def _locked_member(actor: Actor, user_id: UUID) -> Membership:
     # Every change of members takes the tenant's owners' rows first, in one order: two owners cannot remove each other.
     list(Membership.objects.select_for_update().filter(role="owner").order_by("id"))
     membership = (
-        Membership.objects.select_for_update(of=("self",))
-        .select_related("user")
-        .filter(user_id=user_id)
-        .first()
+        Membership.objects.select_for_update(of=("self",)).select_related("user").filter(user_id=user_id).first()
     )
     if membership is None:
         raise NotFound

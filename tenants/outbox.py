@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, transaction
-from django.db.models import F, Q
+from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
 
 from tenants import events
 from tenants.clock import DatabaseNow
@@ -32,7 +32,7 @@ def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
     Several relays may run: each takes rows that no other holds. A ring that fails is repeated at the next call.
     """
     with transaction.atomic(), all_tenants("the relay serves every tenant"):
-        wait = timedelta(seconds=1) * (RING_AGAIN_S * F("attempts"))
+        wait = ExpressionWrapper(F("attempts") * Value(timedelta(seconds=RING_AGAIN_S)), output_field=DurationField())
         due = (
             Q(rung_at__isnull=True)
             | Q(rung_at__lt=DatabaseNow() - wait)
@@ -45,9 +45,7 @@ def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
             .values_list("id", "tenant_id")[:limit]
         )
         ids = [message_id for message_id, _ in messages]
-        OutboxMessage.objects.filter(id__in=ids).update(
-            rung_at=DatabaseNow(), attempts=F("attempts") + 1
-        )
+        OutboxMessage.objects.filter(id__in=ids).update(rung_at=DatabaseNow(), attempts=F("attempts") + 1)
     rung = 0
     try:
         for message_id, tenant_id in messages:
@@ -56,9 +54,7 @@ def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
     finally:
         if rung < len(messages):
             with transaction.atomic(), all_tenants("the relay serves every tenant"):
-                OutboxMessage.objects.filter(id__in=ids[rung:]).update(
-                    rung_at=None, attempts=F("attempts") - 1
-                )
+                OutboxMessage.objects.filter(id__in=ids[rung:]).update(rung_at=None, attempts=F("attempts") - 1)
     return rung
 
 
@@ -69,28 +65,20 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
     """
     try:
         with tenant_scope(tenant_id):
-            message = (
-                OutboxMessage.objects.select_for_update()
-                .filter(id=message_id, delivered_at__isnull=True)
-                .first()
-            )
+            message = OutboxMessage.objects.select_for_update().filter(id=message_id, delivered_at__isnull=True).first()
             if message is None:
                 return False
             event = events.load(message.topic, tenant_id, message.payload)
             for handler in events.handlers(type(event)):
                 handler(event)
-            OutboxMessage.objects.filter(id=message_id).update(
-                delivered_at=DatabaseNow(), last_error=""
-            )
+            OutboxMessage.objects.filter(id=message_id).update(delivered_at=DatabaseNow(), last_error="")
             return True
     except DatabaseError:
         raise
     except Exception as error:
         log.exception("outbox.delivery_failed", message_id=str(message_id))
         with tenant_scope(tenant_id):
-            OutboxMessage.objects.filter(id=message_id).update(
-                last_error=f"{type(error).__name__}: {error}"[:2000]
-            )
+            OutboxMessage.objects.filter(id=message_id).update(last_error=f"{type(error).__name__}: {error}"[:2000])
         raise DeliveryFailed(str(message_id)) from error
 
 
@@ -112,7 +100,5 @@ def drain(tenant_id: UUID) -> int:
 def forget_delivered(days: int = 7) -> int:
     """Remove messages delivered more than `days` ago; return how many."""
     with transaction.atomic(), all_tenants("housekeeping of every tenant"):
-        removed, _ = OutboxMessage.objects.filter(
-            delivered_at__lt=DatabaseNow() - timedelta(days=days)
-        ).delete()
+        removed, _ = OutboxMessage.objects.filter(delivered_at__lt=DatabaseNow() - timedelta(days=days)).delete()
     return removed

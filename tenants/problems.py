@@ -29,9 +29,7 @@ REST_CODES = {
 }
 
 
-def problem(
-    *, status: int, code: str, title: str, request: Any, **extra: Any
-) -> dict[str, Any]:
+def problem(*, status: int, code: str, title: str, request: Any, **extra: Any) -> dict[str, Any]:
     """Return the body of an error."""
     return {
         "type": "about:blank",
@@ -45,11 +43,7 @@ def problem(
 
 def from_error(error: ExchequerError, request: Any) -> dict[str, Any]:
     """Return the body for a domain error."""
-    extra = {
-        key: value
-        for key, value in error.extra.items()
-        if key not in ("status", "code", "title")
-    }
+    extra = {key: value for key, value in error.extra.items() if key not in ("status", "code", "title")}
     return problem(
         status=error.status,
         code=error.code,
@@ -75,9 +69,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         )
         headers = {}
         if isinstance(error, exceptions.ValidationError):
-            body["fields"] = (
-                error.detail if isinstance(error.detail, dict) else {"": error.detail}
-            )
+            body["fields"] = error.detail if isinstance(error.detail, dict) else {"": error.detail}
         if getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
         if getattr(error, "wait", None):
@@ -86,14 +78,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return None
     if connection.in_atomic_block:
         transaction.set_rollback(True)
-    return Response(
-        body, status=body["status"], headers=headers, content_type=CONTENT_TYPE
-    )
+    return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
 
 
-def json_problem(
-    request: HttpRequest, *, status: int, code: str, title: str
-) -> JsonResponse:
+def json_problem(request: HttpRequest, *, status: int, code: str, title: str) -> JsonResponse:
     """Return an error outside REST views: unknown routes, failed CSRF checks, crashes."""
     return JsonResponse(
         problem(status=status, code=code, title=title, request=request),
@@ -108,8 +96,7 @@ def _as_domain_error(error: Exception) -> ExchequerError | None:
     if isinstance(error, Http404 | exceptions.NotFound):
         return NotFound()
     if isinstance(error, DjangoPermissionDenied) or (
-        isinstance(error, exceptions.PermissionDenied)
-        and not str(error.detail).startswith("CSRF")
+        isinstance(error, exceptions.PermissionDenied) and not str(error.detail).startswith("CSRF")
     ):
         return PermissionDenied()
     if isinstance(error, exceptions.ParseError):

@@ -89,9 +89,7 @@ def tenants_of(user_id: UUID) -> list[TenantRow]:
             )
         return [
             TenantRow(*row)
-            for row in Tenant.objects.filter(id__in=ids)
-            .order_by("name")
-            .values_list("id", "slug", "name")
+            for row in Tenant.objects.filter(id__in=ids).order_by("name").values_list("id", "slug", "name")
         ]
 
 
@@ -116,10 +114,7 @@ def members() -> list[MemberRow]:
 
 def projects() -> list[ProjectRow]:
     """Return the tenant's projects by short name."""
-    return [
-        ProjectRow(*row)
-        for row in Project.objects.order_by("slug").values_list("id", "slug", "name")
-    ]
+    return [ProjectRow(*row) for row in Project.objects.order_by("slug").values_list("id", "slug", "name")]
 
 
 def find_project(text: str) -> ProjectRow | None:
@@ -135,10 +130,7 @@ def find_project(text: str) -> ProjectRow | None:
 def api_keys() -> list[ApiKeyRow]:
     """Return the tenant's API keys, newest first."""
     names = list(ApiKeyRow.__dataclass_fields__)
-    return [
-        ApiKeyRow(*row)
-        for row in ApiKey.objects.order_by("-created_at", "-id").values_list(*names)
-    ]
+    return [ApiKeyRow(*row) for row in ApiKey.objects.order_by("-created_at", "-id").values_list(*names)]
 
 
 def audit_entries(
@@ -169,19 +161,12 @@ def audit_entries(
     if until:
         rows = rows.filter(occurred_at__lt=until)
     names = list(AuditRow.__dataclass_fields__)
-    return [
-        AuditRow(*row[:-1], hash=bytes(row[-1]).hex())
-        for row in rows.values_list(*names)[: limit + 1]
-    ]
+    return [AuditRow(**{**row, "hash": bytes(row["hash"]).hex()}) for row in rows.values(*names)[: limit + 1]]
 
 
 def audit_export() -> Iterator[Mapping[str, Any]]:
     """Stream every entry in order with both hashes in hexadecimal: what a stand-alone verifier needs."""
-    for row in (
-        AuditEntry.objects.order_by("seq")
-        .values("prev_hash", "hash", *FIELDS)
-        .iterator(chunk_size=2000)
-    ):
+    for row in AuditEntry.objects.order_by("seq").values("prev_hash", "hash", *FIELDS).iterator(chunk_size=2000):
         yield {
             **row,
             "prev_hash": bytes(row["prev_hash"]).hex(),

@@ -65,9 +65,7 @@ def reserve(*, resource: str, subject: str, amount: int = 1) -> None:
             },
         )
         if cursor.rowcount == 1:
-            QuotaReservation.objects.create(
-                resource=resource, subject=subject, amount=amount
-            )
+            QuotaReservation.objects.create(resource=resource, subject=subject, amount=amount)
             return
     if QuotaReservation.objects.filter(subject=subject, resource=resource).exists():
         return
@@ -104,13 +102,7 @@ def set_limit(*, actor: Actor, resource: str, limit: int | None) -> QuotaUse:
     if not resource or len(resource) > 80:
         raise Invalid(fields={"resource": ["Name a resource, such as devices:cpu."]})
     if limit is not None and not 0 <= limit < 2**53:
-        raise Invalid(
-            fields={
-                "limit": [
-                    "Use a whole number of 0 or more, or leave it empty for no limit."
-                ]
-            }
-        )
+        raise Invalid(fields={"limit": ["Use a whole number of 0 or more, or leave it empty for no limit."]})
     quota, _ = Quota.objects.select_for_update().get_or_create(resource=resource)
     before = quota.limit
     Quota.objects.filter(id=quota.id).update(limit=limit, in_use=F("in_use"))

@@ -35,9 +35,7 @@ def secure_sql(
         *grant_sql(table, app=app, control=control_grants),
     ]
     if control:
-        statements.append(
-            f"CREATE POLICY control_rows ON {table} TO {CONTROL} USING (true) WITH CHECK (true)"
-        )
+        statements.append(f"CREATE POLICY control_rows ON {table} TO {CONTROL} USING (true) WITH CHECK (true)")
     return statements
 
 
@@ -68,9 +66,7 @@ class TableOperation(Operation):
     def state_forwards(self, app_label: str, state: Any) -> None:
         """Change nothing: tables' locks are not part of the models."""
 
-    def database_backwards(
-        self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
-    ) -> None:
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Do nothing: the table goes with its model."""
 
     def database_forwards(
@@ -102,16 +98,10 @@ class SecureTable(TableOperation):
         table = model._meta.db_table
         statements = secure_sql(table, **options)
         if model._meta.pk.column == "id":
-            statements.append(
-                f"ALTER TABLE {table} ADD CONSTRAINT {table}_tenant_row UNIQUE (tenant_id, id)"
-            )
+            statements.append(f"ALTER TABLE {table} ADD CONSTRAINT {table}_tenant_row UNIQUE (tenant_id, id)")
         for field in model._meta.local_fields:
             if isinstance(field, TenantForeignKey):
-                statements.append(
-                    composite_key_sql(
-                        table, field.column, field.remote_field.model._meta.db_table
-                    )
-                )
+                statements.append(composite_key_sql(table, field.column, field.remote_field.model._meta.db_table))
         return statements
 
 
@@ -128,6 +118,4 @@ class GrantTable(TableOperation):
 
     def statements(self, model: type[Model]) -> list[str]:
         """Return the grants."""
-        return grant_sql(
-            model._meta.db_table, **{"app": "", "control": "", **self.options}
-        )
+        return grant_sql(model._meta.db_table, **{"app": "", "control": "", **self.options})

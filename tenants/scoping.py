@@ -31,9 +31,7 @@ def current_tenant_id() -> UUID:
     """Return the tenant of the open scope; raise `NoTenantScope` without one."""
     tenant_id = _tenant.get()
     if tenant_id is None:
-        raise NoTenantScope(
-            "Open tenant_scope(tenant_id) before touching a tenant's rows."
-        )
+        raise NoTenantScope("Open tenant_scope(tenant_id) before touching a tenant's rows.")
     return tenant_id
 
 
@@ -71,9 +69,7 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
 def set_tenant(tenant_id: UUID | None) -> None:
     """Set the transaction-local tenant that the policies read."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('app.tenant', %s, true)", [str(tenant_id or "")]
-        )
+        cursor.execute("SELECT set_config('app.tenant', %s, true)", [str(tenant_id or "")])
 
 
 @contextmanager
@@ -124,9 +120,7 @@ class TenantModel(models.Model):
     """A row that belongs to one tenant. Its migration must name it in `SecureTable`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    tenant = models.ForeignKey(
-        "tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False
-    )
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False)
 
     objects: ClassVar[TenantManager[Self]] = TenantManager()
 
@@ -141,11 +135,12 @@ class TenantModel(models.Model):
 
     def claim_tenant(self) -> None:
         """Give the row the open scope's tenant, or check that it has it."""
-        if _all_tenants.get() and self.tenant_id is not None:
+        own: UUID | None = self.tenant_id
+        if _all_tenants.get() and own is not None:
             return
-        if self.tenant_id is None:
+        if own is None:
             self.tenant_id = current_tenant_id()
-        elif self.tenant_id != current_tenant_id():
+        elif own != current_tenant_id():
             raise ForeignTenant("This row belongs to another tenant.")
 
 

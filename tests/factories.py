@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from tenants import operations
+from tenants import keys, operations
 from tenants.actor import Actor
 from tenants.models import Membership, Project, Tenant, User
 from tenants.scoping import tenant_scope
@@ -16,14 +16,10 @@ PASSWORD = "correct horse battery staple"
 
 def make_user(email: str = "", *, password: str = PASSWORD) -> User:
     """Return a person who belongs to no tenant yet."""
-    return User.objects.create_user(
-        email or f"person{next(_count)}@example.org", password
-    )
+    return User.objects.create_user(email or f"person{next(_count)}@example.org", password)
 
 
-def make_tenant(
-    slug: str = "", *, timezone: str = "UTC", currency: str = "EUR", owner: str = ""
-) -> Tenant:
+def make_tenant(slug: str = "", *, timezone: str = "UTC", currency: str = "EUR", owner: str = "") -> Tenant:
     """Return a tenant with a project `default` and an owner, made by `create_tenant`."""
     number = next(_count)
     return operations.create_tenant(
@@ -47,9 +43,7 @@ def make_member(tenant: Tenant, role: str, email: str = "") -> User:
 def make_project(tenant: Tenant, slug: str = "") -> Project:
     """Return a new project of a tenant."""
     with tenant_scope(tenant.id):
-        return Project.objects.create(
-            slug=slug or f"project-{next(_count)}", name="A project"
-        )
+        return Project.objects.create(slug=slug or f"project-{next(_count)}", name="A project")
 
 
 def default_project_id(tenant: Tenant) -> UUID:
@@ -61,17 +55,13 @@ def default_project_id(tenant: Tenant) -> UUID:
 def actor_for(tenant: Tenant, role: str = "owner") -> Actor:
     """Return a person with a role in a tenant, as operations see one."""
     user = make_member(tenant, role)
-    return Actor.member(
-        tenant_id=tenant.id, user_id=user.id, email=user.email, role=role
-    )
+    return Actor.member(tenant_id=tenant.id, user_id=user.id, email=user.email, role=role)
 
 
 def make_api_key(tenant: Tenant, scopes: list[str] | None = None) -> str:
     """Return the secret of a new API key, with all scopes unless given."""
     actor = actor_for(tenant)
-    return operations.create_api_key(
-        actor=actor, name="test key", scopes=scopes or sorted(actor.permissions)
-    ).secret
+    return keys.create_api_key(actor=actor, name="test key", scopes=scopes or sorted(actor.permissions)).secret
 
 
 @contextmanager

@@ -46,9 +46,7 @@ def plain(value: Any) -> Any:
 def canonical(entry: Mapping[str, Any]) -> bytes:
     """Return the bytes that are hashed: the named fields, sorted keys, no white space, UTF-8."""
     chosen = {name: plain(entry[name]) for name in FIELDS}
-    return json.dumps(
-        chosen, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    ).encode()
+    return json.dumps(chosen, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def link(prev_hash: bytes, entry: Mapping[str, Any]) -> bytes:

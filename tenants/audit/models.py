@@ -28,14 +28,8 @@ class AuditEntry(TenantModel):
 
     class Meta(TenantModel.Meta):
         app_label = "tenants"
-        constraints = [
-            models.UniqueConstraint(fields=["tenant", "seq"], name="audit_seq_once")
-        ]
-        indexes = [
-            models.Index(
-                fields=["tenant", "target_type", "target_id"], name="audit_target"
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["tenant", "seq"], name="audit_seq_once")]
+        indexes = [models.Index(fields=["tenant", "target_type", "target_id"], name="audit_target")]
 
 
 class AuditHead(TenantModel):
@@ -46,6 +40,4 @@ class AuditHead(TenantModel):
 
     class Meta(TenantModel.Meta):
         app_label = "tenants"
-        constraints = [
-            models.UniqueConstraint(fields=["tenant"], name="audit_head_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["tenant"], name="audit_head_once")]

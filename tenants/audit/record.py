@@ -30,7 +30,7 @@ class MissingAuditEntry(RuntimeError):
 class AuditAction(str):
     """Name of an act, `app.noun.verbed`; the set of all is `AuditAction.known`."""
 
-    known: set[str] = set()  # noqa: RUF012
+    known: set[str] = set()
     __slots__ = ()
 
     def __new__(cls, name: str) -> "AuditAction":
@@ -71,12 +71,8 @@ def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]
                     result = function(*args, **kwargs)
                 finally:
                     _buffer.reset(token)
-                if not buffer.unchanged and not any(
-                    entry["action"] == action for entry in buffer.entries
-                ):
-                    raise MissingAuditEntry(
-                        f"{function.__qualname__} did not record {action}"
-                    )
+                if not buffer.unchanged and not any(entry["action"] == action for entry in buffer.entries):
+                    raise MissingAuditEntry(f"{function.__qualname__} did not record {action}")
                 if outer is None:
                     write(buffer.entries)
                 else:

@@ -23,9 +23,7 @@ class Verdict:
         return self.bad_seq is None
 
 
-def verify_entries(
-    entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes
-) -> Verdict:
+def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes) -> Verdict:
     """Walk entries in order of `seq` and compare the last with the head. Pure; see `chain` for the hash."""
     expected, previous = 0, GENESIS
     for entry in entries:
@@ -69,19 +67,10 @@ def verify() -> Verdict:
     """
     head = AuditHead.objects.first()
     head_seq, head_hash = (head.seq, bytes(head.hash)) if head else (0, GENESIS)
-    rows = (
-        AuditEntry.objects.filter(seq__lte=head_seq)
-        .order_by("seq")
-        .values("prev_hash", "hash", *FIELDS)
-    )
+    rows = AuditEntry.objects.filter(seq__lte=head_seq).order_by("seq").values("prev_hash", "hash", *FIELDS)
     verdict = verify_entries(rows.iterator(chunk_size=2000), head_seq, head_hash)
     if verdict.ok:
-        beyond = (
-            AuditEntry.objects.filter(seq__gt=head_seq)
-            .order_by("seq")
-            .values_list("seq", flat=True)
-            .first()
-        )
+        beyond = AuditEntry.objects.filter(seq__gt=head_seq).order_by("seq").values_list("seq", flat=True).first()
         fresh = AuditHead.objects.values_list("seq", flat=True).first() or 0
         if beyond is not None and beyond > fresh:
             return Verdict(

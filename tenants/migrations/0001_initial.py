@@ -52,9 +52,7 @@ class Migration(migrations.Migration):
                 ("currency", models.CharField(default="EUR", max_length=3)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=tenants.clock.DatabaseNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False),
                 ),
             ],
         ),
@@ -64,9 +62,7 @@ class Migration(migrations.Migration):
                 ("password", models.CharField(max_length=128, verbose_name="password")),
                 (
                     "last_login",
-                    models.DateTimeField(
-                        blank=True, null=True, verbose_name="last login"
-                    ),
+                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
                 ),
                 (
                     "is_superuser",
@@ -99,9 +95,7 @@ class Migration(migrations.Migration):
                 ("is_active", models.BooleanField(default=True)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=tenants.clock.DatabaseNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False),
                 ),
                 (
                     "groups",
@@ -214,9 +208,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=120)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=tenants.clock.DatabaseNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False),
                 ),
                 (
                     "tenant",
@@ -249,9 +241,7 @@ class Migration(migrations.Migration):
                 ("payload", models.JSONField()),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=tenants.clock.DatabaseNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False),
                 ),
                 ("rung_at", models.DateTimeField(null=True)),
                 ("delivered_at", models.DateTimeField(null=True)),
@@ -299,9 +289,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=tenants.clock.DatabaseNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False),
                 ),
                 (
                     "user",
@@ -345,9 +333,7 @@ class Migration(migrations.Migration):
                 ("body", models.JSONField(null=True)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=tenants.clock.DatabaseNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False),
                 ),
                 (
                     "tenant",
@@ -459,16 +445,12 @@ class Migration(migrations.Migration):
                 ("key_hash", models.BinaryField()),
                 (
                     "scopes",
-                    django.contrib.postgres.fields.ArrayField(
-                        base_field=models.CharField(max_length=40), size=None
-                    ),
+                    django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), size=None),
                 ),
                 ("created_by", models.CharField(max_length=254)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=tenants.clock.DatabaseNow(), editable=False
-                    ),
+                    models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False),
                 ),
                 ("expires_at", models.DateTimeField(null=True)),
                 ("revoked_at", models.DateTimeField(null=True)),
@@ -490,39 +472,27 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="user",
-            constraint=models.UniqueConstraint(
-                django.db.models.functions.text.Lower("email"), name="user_email_once"
-            ),
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower("email"), name="user_email_once"),
         ),
         migrations.AddConstraint(
             model_name="quotareservation",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "subject", "resource"), name="quota_reservation_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("tenant", "subject", "resource"), name="quota_reservation_once"),
         ),
         migrations.AddConstraint(
             model_name="quotareservation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("amount__gt", 0)), name="quota_reservation_positive"
-            ),
+            constraint=models.CheckConstraint(condition=models.Q(("amount__gt", 0)), name="quota_reservation_positive"),
         ),
         migrations.AddConstraint(
             model_name="quota",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "resource"), name="quota_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("tenant", "resource"), name="quota_once"),
         ),
         migrations.AddConstraint(
             model_name="quota",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("in_use__gte", 0)), name="quota_use_not_negative"
-            ),
+            constraint=models.CheckConstraint(condition=models.Q(("in_use__gte", 0)), name="quota_use_not_negative"),
         ),
         migrations.AddConstraint(
             model_name="project",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "slug"), name="project_slug_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("tenant", "slug"), name="project_slug_once"),
         ),
         migrations.AddIndex(
             model_name="outboxmessage",
@@ -534,42 +504,30 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="membership",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "user"), name="membership_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("tenant", "user"), name="membership_once"),
         ),
         migrations.AddConstraint(
             model_name="membership",
             constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("role__in", ("owner", "admin", "finance", "engineer", "viewer"))
-                ),
+                condition=models.Q(("role__in", ("owner", "admin", "finance", "engineer", "viewer"))),
                 name="membership_role_known",
             ),
         ),
         migrations.AddConstraint(
             model_name="idempotencykey",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "actor_id", "key"), name="idempotency_key_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("tenant", "actor_id", "key"), name="idempotency_key_once"),
         ),
         migrations.AddConstraint(
             model_name="audithead",
-            constraint=models.UniqueConstraint(
-                fields=("tenant",), name="audit_head_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("tenant",), name="audit_head_once"),
         ),
         migrations.AddIndex(
             model_name="auditentry",
-            index=models.Index(
-                fields=["tenant", "target_type", "target_id"], name="audit_target"
-            ),
+            index=models.Index(fields=["tenant", "target_type", "target_id"], name="audit_target"),
         ),
         migrations.AddConstraint(
             model_name="auditentry",
-            constraint=models.UniqueConstraint(
-                fields=("tenant", "seq"), name="audit_seq_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("tenant", "seq"), name="audit_seq_once"),
         ),
         migrations.AddIndex(
             model_name="apikey",
@@ -592,9 +550,7 @@ class Migration(migrations.Migration):
             app="SELECT, INSERT",
             control_grants="SELECT, INSERT, UPDATE, DELETE",
         ),
-        rls.SecureTable(
-            "AuditEntry", app="SELECT, INSERT", control_grants="SELECT, INSERT"
-        ),
+        rls.SecureTable("AuditEntry", app="SELECT, INSERT", control_grants="SELECT, INSERT"),
         rls.SecureTable(
             "AuditHead",
             app="SELECT, INSERT, UPDATE",

@@ -89,8 +89,5 @@ def foreign_grants() -> str:
         f"REVOKE ALL ON {table} FROM PUBLIC; GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {both};"
         for table in FOREIGN_TABLES
     ]
-    lines += [
-        f"REVOKE ALL ON {table} FROM PUBLIC; GRANT SELECT ON {table} TO {both};"
-        for table in READ_ONLY_TABLES
-    ]
+    lines += [f"REVOKE ALL ON {table} FROM PUBLIC; GRANT SELECT ON {table} TO {both};" for table in READ_ONLY_TABLES]
     return "\n".join(lines)

@@ -63,9 +63,7 @@ def audit_verified(request: HttpRequest) -> HttpResponse:
     """Verify the whole chain and answer the banner; asked for by the page after it has loaded."""
     verdict = verify()
     at: datetime = now()
-    return render(
-        request, "tenants/_audit_verified.html", {"verdict": verdict, "at": at}
-    )
+    return render(request, "tenants/_audit_verified.html", {"verdict": verdict, "at": at})
 
 
 def _before(request: HttpRequest) -> int | None:

@@ -41,9 +41,7 @@ WORDS = {
         "This page cannot be used that way.",
         "Go back and use the button or form on the page.",
     ),
-    413: Words(
-        "too_large", "That file is too large.", "Choose a smaller file, or split it."
-    ),
+    413: Words("too_large", "That file is too large.", "Choose a smaller file, or split it."),
     422: Words(
         "invalid",
         "Some values cannot be accepted.",
@@ -63,22 +61,16 @@ WORDS = {
 STALE_FORM = "This form was open for too long or came from another site. Reload the page and send it again."
 
 
-def error_page(
-    request: HttpRequest, status: int, *, title: str = "", advice: str = ""
-) -> HttpResponse:
+def error_page(request: HttpRequest, status: int, *, title: str = "", advice: str = "") -> HttpResponse:
     """Answer an error as a page or, under /api/, as problem+json."""
     words = WORDS[status]
     if request.path_info.startswith("/api/"):
-        return problems.json_problem(
-            request, status=status, code=words.code, title=title or words.title
-        )
+        return problems.json_problem(request, status=status, code=words.code, title=title or words.title)
     context = _context(request, status, title or words.title, advice or words.advice)
     return render(request, "error.html", context, status=status)
 
 
-def bad_request(
-    request: HttpRequest, exception: Exception | None = None
-) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer 400."""
     return error_page(request, 400)
 
@@ -90,9 +82,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 for a missing or old CSRF token."""
-    return error_page(
-        request, 403, title="This form is no longer valid.", advice=STALE_FORM
-    )
+    return error_page(request, 403, title="This form is no longer valid.", advice=STALE_FORM)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -102,20 +92,14 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500, or 503 when the database is away; the page itself needs no database."""
-    status = (
-        503 if isinstance(sys.exc_info()[1], OperationalError | InterfaceError) else 500
-    )
+    status = 503 if isinstance(sys.exc_info()[1], OperationalError | InterfaceError) else 500
     words = WORDS[status]
     if request.path_info.startswith("/api/"):
-        return problems.json_problem(
-            request, status=status, code=words.code, title=words.title
-        )
+        return problems.json_problem(request, status=status, code=words.code, title=words.title)
     return plain_page(request, status, title=words.title, advice=words.advice)
 
 
-def plain_page(
-    request: HttpRequest, status: int, *, title: str, advice: str
-) -> HttpResponse:
+def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) -> HttpResponse:
     """Answer an error page that reads neither session nor database."""
     nonce = {"csp_nonce": getattr(request, "csp_nonce", "")}
     page = render_to_string(
@@ -130,9 +114,7 @@ def plain_page(
     return HttpResponse(page, status=status, headers=headers)
 
 
-def _context(
-    request: HttpRequest, status: int, title: str, advice: str
-) -> dict[str, object]:
+def _context(request: HttpRequest, status: int, title: str, advice: str) -> dict[str, object]:
     return {
         "status": status,
         "title": title,

@@ -66,9 +66,7 @@ def navigation(actor: Actor, slug: str, path: str) -> list[dict[str, Any]]:
     """Return the sidebar's groups with the links that `actor` may open; the one being looked at is active."""
     groups = []
     for title, entries in GROUPS:
-        links = [
-            _link(entry, slug, path) for entry in entries if actor.can(entry.permission)
-        ]
+        links = [_link(entry, slug, path) for entry in entries if actor.can(entry.permission)]
         if links:
             groups.append({"title": title, "entries": links})
     return groups

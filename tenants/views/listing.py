@@ -27,9 +27,7 @@ def cell(value: Any) -> Any:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def csv_response(
-    name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> HttpResponse:
+def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:
     """Answer a CSV attachment, quoted throughout, UTF-8."""
     out = StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)

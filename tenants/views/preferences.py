@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from tenants import operations, queries
+from tenants import keys, queries
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
@@ -35,7 +35,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _render(request, key_form=form, status=422)
     try:
-        key = operations.create_api_key(
+        key = keys.create_api_key(
             actor=actor,
             name=form.cleaned_data["name"],
             scopes=form.cleaned_data["scopes"],
@@ -50,10 +50,8 @@ def create_key(request: HttpRequest) -> HttpResponse:
 @page("apikeys.manage")
 def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
     """Revoke a key; programs that use it are refused from their next request."""
-    operations.revoke_api_key(actor=request.actor, key_id=key_id)  # type: ignore[attr-defined]
-    messages.success(
-        request, "The key is revoked. Programs that use it are refused from now on."
-    )
+    keys.revoke_api_key(actor=request.actor, key_id=key_id)  # type: ignore[attr-defined]
+    messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
     return redirect("settings", request.tenant.slug)  # type: ignore[attr-defined]
 
 

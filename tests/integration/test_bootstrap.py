@@ -32,7 +32,11 @@ def test_create_tenant_prints_a_key_that_works_and_refuses_what_exists(as_contro
 
 def test_create_tenant_names_what_is_wrong_and_leaves_nothing(as_control: AsControl) -> None:
     with as_control():
-        for wrong in (["--email", "nobody"], ["--email", "a@b.example", "--password", "short"], ["--email", "a@b.example", "--timezone", "Mars/Base"]):
+        for wrong in (
+            ["--email", "nobody"],
+            ["--email", "a@b.example", "--password", "short"],
+            ["--email", "a@b.example", "--timezone", "Mars/Base"],
+        ):
             with pytest.raises(CommandError):
                 run("create_tenant", "Half", *wrong)
         with pytest.raises(CommandError, match="no tenant"):

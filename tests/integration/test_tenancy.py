@@ -23,7 +23,7 @@ def test_touching_a_tenant_table_with_no_scope_raises() -> None:
     for use in (
         Project.objects.exists,
         Project.objects.count,
-        lambda: Project._base_manager.first(),
+        Project._base_manager.first,
         lambda: Project(slug="a").save(),
     ):
         with pytest.raises(NoTenantScope):
@@ -38,9 +38,7 @@ def test_a_row_of_another_tenant_is_neither_seen_nor_written() -> None:
         with pytest.raises(ForeignTenant):
             Project.objects.create(tenant_id=theirs.id, slug="x", name="x")
         with pytest.raises(ForeignTenant):
-            Project.objects.bulk_create(
-                [Project(tenant_id=theirs.id, slug="x", name="x")]
-            )
+            Project.objects.bulk_create([Project(tenant_id=theirs.id, slug="x", name="x")])
         with pytest.raises(ForeignTenant):
             Project.objects.filter(slug="default").update(tenant=theirs)
         with pytest.raises(ForeignTenant), tenant_scope(theirs.id):
@@ -183,9 +181,7 @@ def test_two_owners_who_remove_each_other_leave_one() -> None:
     with tenant_scope(tenant.id):
         first = Membership.objects.select_related("user").get()
     pair = [
-        Actor.member(
-            tenant_id=tenant.id, user_id=first.user_id, email="a", role="owner"
-        ),
+        Actor.member(tenant_id=tenant.id, user_id=first.user_id, email="a", role="owner"),
         factories.actor_for(tenant, "owner"),
     ]
     barrier = threading.Barrier(2)
@@ -199,10 +195,7 @@ def test_two_owners_who_remove_each_other_leave_one() -> None:
         finally:
             connection.close()
 
-    threads = [
-        threading.Thread(target=remove, args=args)
-        for args in ((pair[0], pair[1]), (pair[1], pair[0]))
-    ]
+    threads = [threading.Thread(target=remove, args=args) for args in ((pair[0], pair[1]), (pair[1], pair[0]))]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     with tenant_scope(tenant.id):
@@ -228,12 +221,11 @@ def test_sixteen_reservations_never_pass_the_limit() -> None:
     threads = [threading.Thread(target=reserve, args=(number,)) for number in range(16)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    assert sum(taken) == 5 and len(taken) == 16
+    assert len(taken) == 16
+    assert sum(taken) == 5
     with tenant_scope(tenant.id):
         quotas.release(subject="job:none")
-        assert [
-            use.in_use for use in quotas.usage() if use.resource == "devices:cpu"
-        ] == [5]
+        assert [use.in_use for use in quotas.usage() if use.resource == "devices:cpu"] == [5]
 
 
 def test_the_outbox_delivers_once_and_keeps_what_failed(as_control) -> None:  # type: ignore[no-untyped-def]
@@ -272,6 +264,4 @@ def test_a_tenant_is_created_once() -> None:
     with pytest.raises(operations.TenantExists):
         factories.make_tenant("vision")
     with all_tenants("count"):
-        assert not Tenant.objects.filter(
-            slug="vision"
-        ).exists()  # no scope: the web role sees none
+        assert not Tenant.objects.filter(slug="vision").exists()  # no scope: the web role sees none

@@ -10,7 +10,7 @@ class Command(BaseCommand):
     """Print NAME=value lines."""
 
     help = "Print the effective settings, secrets masked."
-    requires_system_checks: list[str] = []  # noqa: RUF012 (Django's own form)
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line a setting, by name."""

@@ -1,0 +1,130 @@
+"""REST endpoints of the audit log: list, verify, export with proof."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from django.urls import path
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from tenants import queries
+from tenants.audit.chain import plain
+from tenants.audit.verify import verify
+from tenants.edges import Endpoint
+from tenants.errors import Invalid
+from tenants.scoping import tenant_scope
+
+
+class AuditSerializer(serializers.Serializer[Any]):
+    """One entry of the audit log."""
+
+    seq = serializers.IntegerField()
+    occurred_at = serializers.DateTimeField()
+    actor_label = serializers.CharField()
+    action = serializers.CharField()
+    target_type = serializers.CharField()
+    target_id = serializers.CharField()
+    changes = serializers.DictField()
+    hash = serializers.CharField()
+
+
+AUDIT_FILTERS = [
+    OpenApiParameter(name)
+    for name in (
+        "actor",
+        "action",
+        "target_type",
+        "target_id",
+        "since",
+        "until",
+        "cursor",
+        "limit",
+    )
+]
+
+
+class Audit(Endpoint):
+    """The audit log."""
+
+    permissions = {"GET": "audit.view"}
+
+    @extend_schema(parameters=AUDIT_FILTERS, responses=AuditSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List entries, newest first."""
+        query = request.query_params
+        since, until = (_moment(query.get(name, ""), name) for name in ("since", "until"))
+        cursor = self.cursor(1)
+        if cursor and not cursor[0].isdecimal():
+            raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]})
+        rows = queries.audit_entries(
+            before_seq=int(cursor[0]) if cursor else None,
+            limit=self.page_size(),
+            actor=query.get("actor", ""),
+            action=query.get("action", ""),
+            target_type=query.get("target_type", ""),
+            target_id=query.get("target_id", ""),
+            since=since,
+            until=until,
+        )
+        return self.paginated(rows, asdict, lambda row: [row.seq])
+
+
+def _moment(text: str, name: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise Invalid(fields={name: ["Use an RFC 3339 time, such as 2026-11-01T00:00:00Z."]})
+    return moment
+
+
+class AuditVerify(Endpoint):
+    """Verification of the chain."""
+
+    permissions = {"GET": "audit.view"}
+
+    @extend_schema(responses=serializers.DictField())
+    def get(self, request: Request) -> Response:
+        """Verify every entry and the head."""
+        verdict = verify()
+        return Response({"ok": verdict.ok, **asdict(verdict)})
+
+
+class AuditExport(Endpoint):
+    """The whole log with its proof."""
+
+    permissions = {"GET": "audit.export"}
+    own_transaction = True
+
+    @extend_schema(responses={(200, "application/jsonl"): str})
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """Stream one JSON object a line, in order."""
+        tenant_id = self.actor.tenant_id
+
+        def lines() -> Iterator[str]:
+            with tenant_scope(tenant_id):
+                for entry in queries.audit_export():
+                    yield (json.dumps(plain(entry), sort_keys=True, ensure_ascii=False) + "\n")
+
+        return StreamingHttpResponse(
+            lines(),
+            content_type="application/jsonl",
+            headers={"Content-Disposition": 'attachment; filename="audit.jsonl"'},
+        )
+
+
+urlpatterns = [
+    path("", Audit.as_view(), name="api-audit"),
+    path("verify/", AuditVerify.as_view(), name="api-audit-verify"),
+    path("export/", AuditExport.as_view(), name="api-audit-export"),
+]

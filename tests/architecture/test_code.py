@@ -1,0 +1,136 @@
+"""What the code must look like: asked of its syntax trees, so that a rule holds on the day someone forgets it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROOMS = ("config", "dashboards", "models_app", "compute", "billing", "tenants", "deploy")
+LONGEST = 300
+
+
+def modules(*rooms: str) -> Iterator[tuple[Path, ast.Module]]:
+    for room in rooms or ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            if "migrations" not in path.parts:
+                yield path.relative_to(ROOT), ast.parse(path.read_text())
+
+
+def names_called(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            yield name, node.lineno
+
+
+def test_no_module_outgrows_its_room() -> None:
+    long = {
+        str(path): lines for path, _ in modules() if (lines := len((ROOT / path).read_text().splitlines())) > LONGEST
+    }
+    assert long == {}
+
+
+def test_money_never_touches_a_float() -> None:
+    found = []
+    for path, tree in modules("billing"):
+        found += [f"{path}:{line}" for name, line in names_called(tree) if name == "float"]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, float):
+                found.append(f"{path}:{node.lineno}")
+    assert found == []
+
+
+def test_money_is_rounded_in_one_place() -> None:
+    # rating/flat.py floors a quantity to what a hold affords; it never rounds money.
+    rounding = ("money.py", "flat.py")
+    found = [
+        f"{path}:{line}"
+        for path, tree in modules("billing")
+        if path.name not in rounding
+        for name, line in names_called(tree)
+        if name in ("quantize", "round")
+    ]
+    assert found == []
+
+
+def test_only_the_database_clock_is_read() -> None:
+    forbidden = {"utcnow", "today"}
+    found = []
+    for path, tree in modules("tenants", "billing", "compute", "models_app"):
+        if {"runner", "recipes", "ids.py"} & set(path.parts):
+            continue  # the child has no database; ids only need an order
+        found += [f"{path}:{line}" for name, line in names_called(tree) if name in forbidden]
+        source = (ROOT / path).read_text()
+        if "timezone.now" in source or "CURRENT_TIMESTAMP" in source or "datetime.now(" in source:
+            found.append(str(path))
+    assert found == []
+
+
+def test_only_config_reads_the_environment() -> None:
+    allowed = {Path("config/env.py")}
+    found = []
+    for path, tree in modules("config", "dashboards", "models_app", "compute", "billing", "tenants"):
+        if path in allowed or {"runner", "confinement", "recipes"} & set(path.parts):
+            continue
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in ("environ", "getenv")
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "os"
+            ):
+                found.append(f"{path}:{node.lineno}")
+    assert found == []
+
+
+def test_no_signal_decides_anything() -> None:
+    found = []
+    for path, tree in modules("billing", "compute", "models_app", "tenants", "dashboards"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in ("django.db.models.signals", "django.dispatch"):
+                found.append(f"{path}:{node.lineno}")
+    assert found == []
+
+
+def test_billing_does_not_know_what_it_bills() -> None:
+    words = ("gpu", "nvidia", "cuda", "torch", "dataset")
+    found = []
+    for path, _ in modules("billing"):
+        text = (ROOT / path).read_text().lower()
+        found += [f"{path}: {word}" for word in words if word in text]
+    assert found == []
+
+
+def test_every_public_function_says_what_it_does() -> None:
+    found = []
+    for path, tree in modules():
+        if path.name == "__init__.py" or "management" in path.parts:
+            continue
+        if ast.get_docstring(tree) is None:
+            found.append(f"{path}: module")
+        for node in tree.body:
+            if (
+                isinstance(node, ast.FunctionDef | ast.ClassDef)
+                and not node.name.startswith("_")
+                and ast.get_docstring(node) is None
+                and node.name != "Migration"
+            ) and not (isinstance(node, ast.ClassDef) and path.name == "apps.py"):
+                found.append(f"{path}:{node.lineno} {node.name}")
+    assert found == []
+
+
+def test_every_test_asserts_something() -> None:
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                asserts = any(isinstance(inner, ast.Assert) for inner in ast.walk(node))
+                checks = any(
+                    word in name
+                    for name, _ in names_called(node)
+                    for word in ("raises", "assert", "expect", "check", "verify", "warns")
+                )
+                if not (asserts or checks):
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert found == []

@@ -1,0 +1,156 @@
+"""What the database itself says of tenants' tables (trust T1, T2, A2, A8): asked of the catalogue, not of the code."""
+
+import psycopg
+import pytest
+from django.db import connection
+
+from tenants.checks import role_faults
+
+pytestmark = pytest.mark.django_db
+
+TENANT_TABLES = """
+SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity, c.relispartition
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')
+  AND EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+"""
+SECURITY_DEFINERS = {
+    "exchequer_memberships",
+    "exchequer_tenant_for",
+    "exchequer_api_keys",
+    "billing_ensure_partitions",
+}
+ROLES = ("exchequer_app", "exchequer_control")
+
+
+def tenant_table_faults(superuser: psycopg.Connection) -> list[str]:
+    """Return what is wrong with tables that hold a tenant's rows."""
+    faults = []
+    for oid, name, enabled, forced, partition in superuser.execute(TENANT_TABLES).fetchall():
+        if not (enabled and forced):
+            faults.append(f"{name}: row security is not enabled and forced")
+        policies = superuser.execute(
+            "SELECT polname, polqual IS NOT NULL, polwithcheck IS NOT NULL, polcmd FROM pg_policy WHERE polrelid = %s",
+            [oid],
+        ).fetchall()
+        if not partition and not any(using and check for _, using, check, _ in policies):
+            faults.append(f"{name}: no policy with both USING and WITH CHECK")
+        indexed = superuser.execute(
+            "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indrelid = %s AND a.attname = 'tenant_id'",
+            [oid],
+        ).fetchone()
+        if indexed is None:
+            faults.append(f"{name}: no index begins with tenant_id")
+        nullable = superuser.execute(
+            "SELECT 1 FROM pg_attribute WHERE attrelid = %s AND attname = 'tenant_id' AND NOT attnotnull", [oid]
+        ).fetchone()
+        if nullable is not None:
+            faults.append(f"{name}: tenant_id may be empty")
+        if partition:
+            granted = [
+                role
+                for role in ROLES
+                if superuser.execute(
+                    "SELECT has_table_privilege(%s, %s::oid, 'SELECT, INSERT, UPDATE, DELETE')", [role, oid]
+                ).fetchone()
+                == (True,)
+            ]
+            faults += [f"{name}: {role} may reach the partition directly" for role in granted]
+    return faults
+
+
+def foreign_key_faults(superuser: psycopg.Connection) -> list[str]:
+    """Return references between tenants' tables that do not carry the tenant, and unique keys across tenants."""
+    rows = superuser.execute(
+        f"WITH t AS ({TENANT_TABLES}) "
+        "SELECT k.conrelid::regclass::text, k.conname FROM pg_constraint k JOIN t source ON source.oid = k.conrelid JOIN t target ON target.oid = k.confrelid "
+        "WHERE k.contype = 'f' AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND a.attname = 'tenant_id')"
+    ).fetchall()
+    faults = [f"{table}: {name} does not carry the tenant" for table, name in rows]
+    rows = superuser.execute(
+        f"WITH t AS ({TENANT_TABLES}) SELECT i.indexrelid::regclass::text FROM pg_index i JOIN t ON t.oid = i.indrelid WHERE i.indisunique "
+        "AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) AND a.attname IN ('tenant_id', 'id'))"
+    ).fetchall()
+    return faults + [f"{name}: unique over all tenants" for (name,) in rows]
+
+
+def test_every_tenant_table_is_locked(superuser: psycopg.Connection) -> None:
+    assert len(superuser.execute(TENANT_TABLES).fetchall()) >= 9
+    assert tenant_table_faults(superuser) == []
+
+
+def test_references_between_tenant_tables_carry_the_tenant(superuser: psycopg.Connection) -> None:
+    assert foreign_key_faults(superuser) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_careless_migration_is_caught(superuser: psycopg.Connection) -> None:
+    superuser.execute(
+        "CREATE TABLE careless (id uuid PRIMARY KEY, tenant_id uuid, name text UNIQUE, job_id uuid REFERENCES tenants_project (id))"
+    )
+    try:
+        found = "\n".join(tenant_table_faults(superuser) + foreign_key_faults(superuser))
+    finally:
+        superuser.execute("DROP TABLE careless")
+    faults = (
+        "not enabled and forced",
+        "no policy",
+        "no index begins",
+        "may be empty",
+        "does not carry the tenant",
+        "unique over all tenants",
+    )
+    assert [fault for fault in faults if fault not in found] == []
+
+
+def test_nothing_else_sees_through_the_locks(superuser: psycopg.Connection) -> None:
+    materialised = superuser.execute(
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind = 'm'"
+    ).fetchall()
+    views = superuser.execute(
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind = 'v' "
+        "AND NOT coalesce(c.reloptions::text LIKE '%security_invoker=true%', false)"
+    ).fetchall()
+    definers = superuser.execute(
+        "SELECT proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public' AND p.prosecdef"
+    ).fetchall()
+    assert materialised == []
+    assert views == []
+    assert {name for (name,) in definers} == SECURITY_DEFINERS
+
+
+def test_the_audit_log_references_no_live_table(superuser: psycopg.Connection) -> None:
+    rows = superuser.execute(
+        "SELECT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f' AND conrelid = 'tenants_auditentry'::regclass"
+    ).fetchall()
+    assert {target for (target,) in rows} == {"tenants_tenant"}
+
+
+def test_run_time_roles_are_plain(superuser: psycopg.Connection) -> None:
+    facts = superuser.execute(
+        "SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = ANY (%s)",
+        [list(ROLES)],
+    ).fetchall()
+    assert sorted(facts) == [(role, False, False, False, False) for role in ROLES]
+    owned = superuser.execute(
+        "SELECT count(*) FROM pg_class WHERE relowner IN (SELECT oid FROM pg_roles WHERE rolname = ANY (%s))",
+        [list(ROLES)],
+    ).fetchone()
+    assert owned == (0,)
+    truncate = superuser.execute(
+        f"WITH t AS ({TENANT_TABLES}) SELECT t.relname FROM t, unnest(%s::text[]) AS role WHERE has_table_privilege(role, t.oid, 'TRUNCATE, REFERENCES, TRIGGER')",
+        [list(ROLES)],
+    ).fetchall()
+    assert truncate == []
+
+
+def test_a_process_with_too_strong_a_role_is_refused(superuser: psycopg.Connection) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == ("exchequer_app",)
+    assert role_faults() == []
+    superuser.execute("ALTER ROLE exchequer_app BYPASSRLS")
+    try:
+        assert any("bypasses" in fault for fault in role_faults())
+    finally:
+        superuser.execute("ALTER ROLE exchequer_app NOBYPASSRLS")

@@ -1,0 +1,86 @@
+"""Every way in declares what it needs: pages, endpoints, operations (trust T5, first half; A1)."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+from django.urls import URLPattern, URLResolver, get_resolver
+
+import billing
+import compute
+import dashboards
+import models_app
+import tenants
+from tenants.edges import Endpoint
+from tenants.permissions import PERMISSIONS
+
+METHODS = ("get", "post", "put", "patch", "delete")
+#: Routes with no tenant: the entrance, log-in, health, the API's own description, Dash's open-source bundles.
+PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs"}
+
+
+def routes(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for entry in get_resolver().url_patterns if patterns is None else patterns:
+        if isinstance(entry, URLResolver):
+            yield from routes(entry.url_patterns, prefix + str(entry.pattern))
+        else:
+            yield prefix + str(entry.pattern), entry
+
+
+def test_every_tenant_page_declares_a_permission() -> None:
+    pages = [(route, pattern) for route, pattern in routes() if route.startswith("t/")]
+    undeclared = [route for route, pattern in pages if getattr(pattern.callback, "permission", None) not in PERMISSIONS]
+    assert pages
+    assert undeclared == []
+
+
+def test_every_endpoint_declares_a_permission_for_each_method() -> None:
+    faults = []
+    endpoints = [(route, pattern) for route, pattern in routes() if route.startswith("api/v1/")]
+    for route, pattern in endpoints:
+        view = getattr(pattern.callback, "cls", None)
+        if view is None or not issubclass(view, Endpoint):
+            faults.append(f"{route}: not an Endpoint")
+            continue
+        for method in METHODS:
+            if hasattr(view, method) and view.permissions.get(method.upper()) not in PERMISSIONS:
+                faults.append(f"{route}: {method}")
+    assert endpoints
+    assert faults == []
+
+
+def test_no_other_route_exists() -> None:
+    known = ("t/", "api/v1/", "accounts/", "static/", "dash-assets/")
+    others = {pattern.name for route, pattern in routes() if not route.startswith(known)}
+    assert others <= PUBLIC | {"dash-bundle"}
+
+
+def test_no_room_the_web_imports_brings_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, django; django.setup(); from django.urls import get_resolver; get_resolver().url_patterns; import config.wsgi; print([m for m in ('torch', 'pyarrow', 'scipy') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_every_operation_takes_an_actor() -> None:
+    faults, found = [], 0
+    for package in (tenants, billing, compute, models_app, dashboards):
+        for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            if (
+                ".migrations" in info.name
+                or ".runner" in info.name
+                or ".management" in info.name
+                or info.name.endswith((".train", ".predict"))
+            ):
+                continue
+            for name, thing in vars(importlib.import_module(info.name)).items():
+                if hasattr(thing, "audit_action") and thing.__module__ == info.name:
+                    found += 1
+                    names = list(thing.__wrapped__.__kwdefaults__ or {}) + list(thing.__wrapped__.__code__.co_varnames)
+                    if "actor" not in names or thing.__wrapped__.__code__.co_argcount:
+                        faults.append(f"{info.name}.{name}")
+    assert found >= 8
+    assert faults == []
