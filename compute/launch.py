@@ -23,18 +23,19 @@ def main(arguments: list[str]) -> None:
     from compute import sandbox
 
     settings = json.loads(Path("sandbox.json").read_text())
-    if os.getppid() != settings["parent"]:
-        sys.exit("the supervisor is gone")
     policy = sandbox.Policy(
         workdir=Path.cwd(),
         read_paths=tuple(Path(name) for name in settings["read_paths"]),
         cuda=settings["cuda"],
         address_space=settings["address_space"],
         file_size=settings["file_size"],
+        user=settings["user"],
         required=settings["required"],
     )
     try:
         sandbox.confine(policy)
+        if os.getppid() != settings["parent"]:  # it went away before the death signal was set
+            sys.exit("the supervisor is gone")
         sys.argv = arguments
         runpy.run_path(arguments[0], run_name="__main__")
     except sandbox.SandboxIncomplete as refusal:

@@ -14,7 +14,7 @@ import resource
 import signal
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,8 @@ class Policy:
     """What one attempt may use. Sizes in bytes.
 
     `address_space` is None for CUDA, whose driver maps more than any sensible cap; there the supervisor's watch
-    on resident memory is the bound. `user` is the uid and gid a root worker steps down to.
+    on resident memory is the bound. `user` is the uid and gid that the child of a root worker steps down to, None
+    where that user could not read Python (`closed_to_others`): then the layer counts as missing.
     """
 
     workdir: Path
@@ -55,7 +56,7 @@ class Policy:
     address_space: int | None = 8 * GIB
     file_size: int = 4 * GIB
     open_files: int = 256
-    user: int = 65534
+    user: int | None = None
     required: bool = False
 
 
@@ -158,18 +159,19 @@ def _restrict_files(policy: Policy) -> None:
 
 
 def _step_down(policy: Policy) -> None:
-    """Leave root. Refused, and so named as missing, where the user could no longer read Python itself."""
     if os.geteuid() != 0:
         return
-    closed = [path for path in (*interpreter_paths(), policy.workdir) if path.exists() and not _open_to_others(path)]
-    if closed:
-        raise OSError(f"{closed[0]} is closed to the unprivileged user")
+    if policy.user is None:
+        raise OSError("no unprivileged user can read Python here")
     os.setgroups([])
     os.setresgid(policy.user, policy.user, policy.user)
     os.setresuid(policy.user, policy.user, policy.user)
 
 
+def closed_to_others(paths: Iterable[Path]) -> list[Path]:
+    """Return the folders among `paths` that an unprivileged user cannot reach or list."""
+    return [path for path in paths if path.exists() and not _open_to_others(path.resolve())]
+
+
 def _open_to_others(path: Path) -> bool:
-    resolved = path.resolve()
-    parents = all(folder.stat().st_mode & 0o001 for folder in (resolved, *resolved.parents) if folder.is_dir())
-    return parents and bool(resolved.stat().st_mode & 0o004)
+    return all(folder.stat().st_mode & 0o001 for folder in path.parents) and path.stat().st_mode & 0o005 == 0o005

@@ -1,0 +1,44 @@
+"""The protocol that every source of devices speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+DeviceKind = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One device that a host offers. `uuid` is unique on the host and stable over restarts."""
+
+    uuid: str
+    kind: DeviceKind
+    device_class: str
+    name: str
+    index: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at a device: `busy` is the share of it in use, 0 to 1; `memory_bytes` is what is taken."""
+
+    busy: float
+    memory_bytes: int
+
+
+class DeviceLost(RuntimeError):
+    """The device no longer answers."""
+
+
+class Sampler(Protocol):
+    """A source of devices. Both calls may touch a driver: never inside a transaction."""
+
+    def inventory(self) -> list[Found]:
+        """Return the devices of this host, in the driver's order."""
+        ...
+
+    def read(self, uuid: str, group: int | None) -> Reading:
+        """Return the state of one device; `group` is the process group at work on it. Raises DeviceLost."""
+        ...

@@ -1,0 +1,89 @@
+"""The host's own processors, offered as CPU devices and named so everywhere.
+
+A CPU device is a share of the host: one slot with `cores / devices` threads. Its use is the processor time of the
+process group at work on it, read from /proc, over the wall time between two looks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from compute.devices.base import Found, Reading
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class HostSampler:
+    """Offers `count` CPU devices of the host called `host`."""
+
+    def __init__(self, host: str, count: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._host = host
+        self._count = count
+        self._clock = clock
+        self._last: dict[str, tuple[int, float, float]] = {}
+
+    @property
+    def threads(self) -> int:
+        """Return how many threads one device may use: the cores shared out, at least one."""
+        return max(1, (os.cpu_count() or 1) // max(1, self._count))
+
+    def inventory(self) -> list[Found]:
+        """Return the CPU devices, each with an equal share of the host's memory."""
+        memory = os.sysconf("SC_PHYS_PAGES") * _PAGE // max(1, self._count)
+        return [
+            Found(
+                uuid=f"cpu-{self._host}-{index}",
+                kind="cpu",
+                device_class="cpu",
+                name=f"CPU {index} of host {self._host}",
+                index=index,
+                memory_bytes=memory,
+            )
+            for index in range(self._count)
+        ]
+
+    def read(self, uuid: str, group: int | None) -> Reading:
+        """Return the group's processor time since the last look over the wall time, as a share of the device."""
+        if group is None:
+            self._last.pop(uuid, None)
+            return Reading(busy=0.0, memory_bytes=0)
+        seconds, resident = group_use(group)
+        now = self._clock()
+        before = self._last.get(uuid)
+        self._last[uuid] = (group, now, seconds)
+        if before is None or before[0] != group or now <= before[1]:
+            return Reading(busy=0.0, memory_bytes=resident)
+        busy = (seconds - before[2]) / (now - before[1]) / self.threads
+        return Reading(busy=min(1.0, max(0.0, busy)), memory_bytes=resident)
+
+
+def group_use(group: int) -> tuple[float, int]:
+    """Return (processor seconds, resident bytes) of all living processes of a process group."""
+    seconds, resident = 0.0, 0
+    for pid in group_members(group):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        seconds += (int(fields[11]) + int(fields[12])) / _TICKS
+        resident += int(fields[21]) * _PAGE
+    return seconds, resident
+
+
+def group_members(group: int) -> list[int]:
+    """Return the ids of the living processes of a process group; zombies do not count."""
+    members = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] not in {"Z", "X"}:
+            members.append(int(entry.name))
+    return members

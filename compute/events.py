@@ -1,0 +1,29 @@
+"""What compute tells upper rooms."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from tenants.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSubmitted(Event):
+    """A job entered the queue."""
+
+    job_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStarted(Event):
+    """A job got a device for the first time."""
+
+    job_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEnded(Event):
+    """A job reached a final state."""
+
+    job_id: UUID
+    state: str
+    cause: str

@@ -1,0 +1,293 @@
+"""What a person may do with jobs: submit, cancel, pause, resume, clone. Each is one audited operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from billing import holds, quotes
+from billing.money import Money
+from compute import kinds, limits, transitions
+from compute.events import JobSubmitted
+from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Device, Job, JobState
+from tenants import quotas
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.events import publish
+from tenants.ids import uuid7
+from tenants.models import Project
+
+JOB_SUBMITTED = AuditAction("compute.job.submitted")
+TIERS = ("on_demand", "spot")
+
+
+class JobIsFinal(Conflict):
+    """This job has ended and stays as it is. Clone it to run it again."""
+
+    code = "job_is_final"
+
+
+class JobNotPaused(Conflict):
+    """Only a paused job can be resumed."""
+
+    code = "job_not_paused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A checked request for a job: what `submit` stores and what a quote prices."""
+
+    name: str
+    kind: str
+    project_id: UUID
+    spec: dict[str, Any]
+    device_class: str
+    tier: str
+    max_seconds: int
+    max_cost: Decimal | None
+    tags: dict[str, str]
+    typical_s: int
+
+    def body(self) -> dict[str, Any]:
+        """Return what a quote binds, JSON-able and independent of the order of keys."""
+        return {
+            "kind": self.kind,
+            "project": str(self.project_id),
+            "spec": self.spec,
+            "device_class": self.device_class,
+            "tier": self.tier,
+            "max_seconds": self.max_seconds,
+            "max_cost": None if self.max_cost is None else str(self.max_cost),
+        }
+
+
+def check(
+    *,
+    actor: Actor,
+    name: str,
+    kind: str,
+    project_id: UUID,
+    spec: Mapping[str, Any],
+    device_class: str,
+    tier: str,
+    max_seconds: int,
+    max_cost: Decimal | None,
+    tags: Mapping[str, str],
+    devices: int = 1,
+) -> Order:
+    """Return the order that a request amounts to; raises Invalid that names every wrong field. Opens nothing, stores nothing."""
+    faults: dict[str, list[str]] = {}
+    if not name.strip() or len(name) > 120 or not name.isprintable():
+        faults["name"] = ["Give a name of 1 to 120 characters."]
+    if devices != 1:
+        faults["devices"] = ["One device a job for now. Training on several is not offered yet."]
+    if tier not in TIERS:
+        faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
+    if not 1 <= max_seconds <= limits.MOST_SECONDS:
+        faults["max_seconds"] = [f"Use 1 to {limits.MOST_SECONDS} seconds."]
+    if max_cost is not None and not (max_cost.is_finite() and 0 < max_cost < 10**12):
+        faults["max_cost"] = ["Use an amount above 0, or leave it empty for no limit of its own."]
+    if not Device.objects.filter(device_class=device_class).exclude(state="gone").exists():
+        known = sorted(Device.objects.exclude(state="gone").values_list("device_class", flat=True).distinct())
+        faults["device_class"] = [f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."]
+    if len(tags) > 20 or any(not (0 < len(str(key)) <= 40 and len(str(value)) <= 120) for key, value in tags.items()):
+        faults["tags"] = ["Use up to 20 tags, keys of 1 to 40 and values of up to 120 characters."]
+    if not Project.objects.filter(id=project_id).exists():
+        faults["project"] = ["There is no such project."]
+    if faults:
+        raise Invalid(fields=faults)
+    chosen = kinds.get(kind)
+    normalised = chosen.validate(actor, dict(spec))
+    return Order(
+        name=name.strip(),
+        kind=kind,
+        project_id=project_id,
+        spec=normalised,
+        device_class=device_class,
+        tier=tier,
+        max_seconds=max_seconds,
+        max_cost=max_cost,
+        tags={str(key): str(value) for key, value in tags.items()},
+        typical_s=min(chosen.plan(normalised).typical_s, max_seconds),
+    )
+
+
+def estimate(order: Order) -> quotes.Estimate:
+    """Return what the order is expected to cost and costs at worst, in the tenant's prices of now."""
+    return quotes.estimate(
+        project_id=order.project_id,
+        meter="device_seconds",
+        dims={"device_class": order.device_class, "tier": order.tier},
+        typical_s=order.typical_s,
+        worst_s=order.max_seconds,
+        max_cost=order.max_cost,
+    )
+
+
+@operation(JOB_SUBMITTED)
+def submit(
+    *,
+    actor: Actor,
+    name: str,
+    kind: str,
+    project_id: UUID,
+    spec: Mapping[str, Any],
+    device_class: str,
+    tier: str = "on_demand",
+    max_seconds: int = 3600,
+    max_cost: Decimal | None = None,
+    tags: Mapping[str, str] | None = None,
+    quote_id: UUID | None = None,
+    devices: int = 1,
+    cloned_from: UUID | None = None,
+) -> Job:
+    """Put a job into the queue with its quota reserved and its money held; all of it or nothing.
+
+    Raises Invalid, QuotaExceeded (409) or BudgetExceeded (402).
+    """
+    actor.require("jobs.launch")
+    order = check(
+        actor=actor, name=name, kind=kind, project_id=project_id, spec=spec, device_class=device_class, tier=tier,
+        max_seconds=max_seconds, max_cost=max_cost, tags=tags or {}, devices=devices,
+    )  # fmt: skip
+    price = quotes.take(quote_id, order.body()) if quote_id else estimate(order)
+    job_id = uuid7()
+    job = Job(
+        id=job_id,
+        name=order.name,
+        kind=kind,
+        project_id=project_id,
+        spec=order.spec,
+        device_class=device_class,
+        tier=tier,
+        tags=order.tags,
+        max_seconds=max_seconds,
+        max_cost=max_cost,
+        typical_s=order.typical_s,
+        submitted_by=actor.id,
+        submitted_by_label=actor.label,
+        unit_amount=price.unit_amount,
+        currency=price.currency,
+        price_version=price.price_version,
+        quote_id=quote_id,
+        cloned_from=cloned_from,
+    )
+    quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
+    job.hold_id = hold_for(job)
+    job.save(force_insert=True)
+    wanted = {"kind": ["", kind], "device_class": ["", device_class], "tier": ["", tier], "max_seconds": [None, max_seconds]}
+    record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
+    publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
+    return job
+
+
+def hold_for(job: Job) -> UUID:
+    """Hold the money for the rest of a job, the grace of a stop included; raises BudgetExceeded."""
+    grace = Decimal(str(limits.STOP_GRACE_S + settings.EXCHEQUER.heartbeat_s))
+    amount = job.unit_amount * (max(Decimal(0), job.max_seconds - job.measured_s) + grace)
+    if job.max_cost is not None:
+        amount = min(amount, max(Decimal(0), job.max_cost - job.spent))
+    return holds.hold(project_id=job.project_id, subject=job.subject, amount=Money(amount, job.currency))
+
+
+@operation(transitions.JOB_CANCELLED)
+def cancel(*, actor: Actor, job_id: UUID, reason: str = "") -> Job:
+    """Cancel a job in whatever state; a job that is cancelled already stays so. Raises NotFound, JobIsFinal.
+
+    The state is final at once; a child that still runs is killed by its node, which is woken here.
+    """
+    actor.require("jobs.cancel")
+    job = _own(actor, job_id)
+    if job.state == JobState.CANCELLED:
+        unchanged("it was cancelled before")
+        return job
+    if job.state in FINAL_STATES:
+        raise JobIsFinal(state=job.state)
+    transitions.move(job, JobState.CANCELLED, actor=actor, reason=reason)
+    _drop_unclaimed(job, actor)
+    transitions.give_back(job)
+    wake_attempt(job.id)
+    return job
+
+
+@operation(transitions.JOB_PAUSED)
+def pause(*, actor: Actor, job_id: UUID) -> Job:
+    """Pause a queued or running job; a running one saves a checkpoint first. Raises NotFound, JobIsFinal."""
+    actor.require("jobs.cancel")
+    job = _own(actor, job_id)
+    if job.state == JobState.PAUSED:
+        unchanged("it was paused before")
+        return job
+    if job.state in FINAL_STATES:
+        raise JobIsFinal(state=job.state)
+    transitions.move(job, JobState.PAUSED, actor=actor, cause=Cause.USER, message="")
+    _drop_unclaimed(job, actor)
+    transitions.give_back(job)
+    wake_attempt(job.id)
+    return job
+
+
+@operation(transitions.JOB_RESUMED)
+def resume(*, actor: Actor, job_id: UUID) -> Job:
+    """Put a paused job back into the queue, its money held and quota reserved anew. Raises NotFound, JobNotPaused, BudgetExceeded."""
+    actor.require("jobs.launch")
+    job = _own(actor, job_id)
+    if job.state != JobState.PAUSED:
+        raise JobNotPaused(state=job.state)
+    quotas.reserve(resource=f"devices:{job.device_class}", subject=job.subject)
+    fields: dict[str, Any] = {"message": "", "not_before": None}
+    if job.hold_id is None:
+        fields["hold_id"] = hold_for(job)
+    transitions.move(job, JobState.QUEUED, actor=actor, action=transitions.JOB_RESUMED, **fields)
+    publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
+    return job
+
+
+def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None) -> Job:
+    """Submit a new job with the old one's request; `changes` replaces some of `submit`'s arguments. Raises NotFound."""
+    old = Job.objects.filter(id=job_id).first()
+    if old is None:
+        raise NotFound
+    request: dict[str, Any] = {
+        "name": old.name,
+        "kind": old.kind,
+        "project_id": old.project_id,
+        "spec": old.spec,
+        "device_class": old.device_class,
+        "tier": old.tier,
+        "max_seconds": old.max_seconds,
+        "max_cost": old.max_cost,
+        "tags": old.tags,
+    }
+    return submit(**{**request, **(changes or {}), "actor": actor, "cloned_from": old.id})
+
+
+def wake_attempt(job_id: UUID) -> None:
+    """Wake the node that runs this job, at commit, so that it looks at the job's state before its next heartbeat."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify('exchequer_job', %s)", [str(job_id)])
+
+
+def _own(actor: Actor, job_id: UUID) -> Job:
+    """Return the job, locked; one of another person needs `jobs.cancel_any`. Raises NotFound."""
+    job = transitions.lock(job_id)
+    if job is None:
+        raise NotFound
+    if job.submitted_by != actor.id or actor.id is None:
+        actor.require("jobs.cancel_any", target=job)
+    return job
+
+
+def _drop_unclaimed(job: Job, actor: Actor) -> None:
+    """End an attempt that no node has claimed yet: nobody runs it, so nobody else would."""
+    attempt = Attempt.objects.select_for_update().filter(job_id=job.id, state=AttemptState.ASSIGNED).first()
+    if attempt is not None:
+        outcome = transitions.Outcome.CANCELLED if job.state == JobState.CANCELLED else transitions.Outcome.PAUSED
+        transitions.end_attempt(job, attempt, outcome, actor=actor)

@@ -1,0 +1,93 @@
+"""Job kinds: what upper rooms plug in. Compute stores a kind's `spec` and knows none of its words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from tenants.actor import Actor
+from tenants.errors import Invalid
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a kind expects of a spec: `typical_s` seconds on one device."""
+
+    typical_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """A job as its kind sees it. `checkpoint` is what `save_checkpoint` last returned, empty before the first."""
+
+    id: UUID
+    tenant_id: UUID
+    project_id: UUID
+    name: str
+    kind: str
+    spec: dict[str, Any]
+    tags: dict[str, str]
+    device_class: str
+    submitted_by: UUID | None
+    checkpoint: dict[str, Any]
+    result: dict[str, Any]
+    token: int = 0
+    attempt_id: UUID | None = None
+
+
+class JobKind(Protocol):
+    """One kind of work. `stage`, `save_checkpoint` and `collect` run outside transactions and open scopes themselves."""
+
+    name: str
+    entrypoint: Path
+
+    def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
+        """Return the normalised spec; raises Invalid."""
+        ...
+
+    def plan(self, spec: dict[str, Any]) -> Plan:
+        """Return what a normalised spec is expected to take."""
+        ...
+
+    def describe(self, job: JobView) -> dict[str, Any]:
+        """Return what the API answer says beyond compute's own words."""
+        ...
+
+    def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
+        """Fetch inputs into `workdir/in` and a checkpoint into `workdir/checkpoint`; return more of job.json."""
+        ...
+
+    def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
+        """Store the folder away under a key that holds the token; return the pointer to keep on the job."""
+        ...
+
+    def collect(self, job: JobView, token: int, workdir: Path) -> dict[str, Any]:
+        """Store away what the child left in `workdir/out`; return what `complete` needs."""
+        ...
+
+    def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
+        """Write the effect, inside the completion transaction; return the job's result."""
+        ...
+
+
+_kinds: dict[str, JobKind] = {}
+
+
+def register(kind: JobKind) -> None:
+    """Add a kind when Django starts; the same name again replaces it."""
+    _kinds[kind.name] = kind
+
+
+def get(name: str) -> JobKind:
+    """Return a kind; raises Invalid for a name that nobody registered."""
+    try:
+        return _kinds[name]
+    except KeyError:
+        raise Invalid(fields={"kind": [f"Choose one of: {', '.join(names()) or 'none is installed'}."]}) from None
+
+
+def names() -> list[str]:
+    """Return the names of the installed kinds."""
+    return sorted(_kinds)

@@ -1,0 +1,276 @@
+"""Claim, heartbeat and end of an attempt. Every write is fenced: the attempt must be live, ours by token, and in lease.
+
+A heartbeat is one transaction: it renews the lease, records the seconds since the last one, and stores progress,
+metrics and logs. So what is billed is exactly what a live lease covered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from billing.metering import Interval, record_usage, waive_usage
+from compute import kinds, limits, transitions
+from compute.models import Attempt, AttemptState, Device, DeviceSample, DeviceState, Job, JobLog, JobMetric, JobState, Outcome
+from compute.process import Slot
+from compute.protocol import Metric
+from tenants.actor import Actor
+from tenants.audit import operation
+from tenants.clock import DatabaseNow, now
+from tenants.errors import Conflict
+from tenants.scoping import tenant_scope
+
+LOG_STRIDE = 1_000_000  # positions of one attempt; more than limits.LOG_LINES
+
+
+class Fenced(Conflict):
+    """This attempt is no longer ours: it ended, or its lease ran out. Nothing was written."""
+
+    code = "fenced"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt that this process now runs."""
+
+    job: kinds.JobView
+    attempt_id: UUID
+    token: int
+    node: str
+    slot: Slot
+
+
+@dataclass
+class Sample:
+    """How busy the device was over `seconds`."""
+
+    seconds: float
+    busy: float
+    memory_bytes: int
+
+
+@dataclass
+class Beat:
+    """What one heartbeat carries. `elapsed` is the child's running time so far, None before it started."""
+
+    elapsed: float | None = None
+    progress: dict[str, Any] | None = None
+    metrics: list[Metric] = field(default_factory=list)
+    logs: list[tuple[int, str]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    layers: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a heartbeat learns. `stop` is the outcome to end with, None to go on; `left_s` runs to the next limit."""
+
+    stop: Outcome | None
+    left_s: float
+    limit: Outcome
+
+
+def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUID) -> Claim | None:
+    """Take an assigned attempt for this node by compare-and-set; None when it is not there to be taken.
+
+    A doorbell may ring twice or late: only the first ring of a live assignment to this node gets it.
+    """
+    with tenant_scope(tenant_id):
+        attempt = Attempt.objects.select_related("device", "node").filter(id=attempt_id, token=token).first()
+        job = transitions.lock(attempt.job_id) if attempt else None
+        if attempt is None or job is None or job.state != JobState.RUNNING or job.token != token:
+            return None
+        if (attempt.node.name, attempt.node.boot) != (node, boot):
+            return None
+        lease = timedelta(seconds=settings.EXCHEQUER.lease_s)
+        changed = Attempt.objects.filter(id=attempt_id, state=AttemptState.ASSIGNED).update(
+            state=AttemptState.RUNNING, claimed_at=DatabaseNow(), lease_until=DatabaseNow() + lease
+        )
+        if not changed:
+            return None
+        device = attempt.device
+        return Claim(
+            job=transitions.view(job, attempt),
+            attempt_id=attempt.id,
+            token=token,
+            node=node,
+            slot=Slot(kind=device.kind, uuid=device.uuid, index=device.index, threads=1, memory_bytes=device.memory_bytes),
+        )
+
+
+def heartbeat(mine: Claim, beat: Beat) -> Answer:
+    """Renew the lease and store the batch in one transaction; raises Fenced and writes nothing when it is not ours."""
+    with tenant_scope(mine.job.tenant_id):
+        job, attempt = _locked(mine)
+        exhausted = _meter(job, attempt, beat.elapsed)
+        fields: dict[str, Any] = {"lease_until": DatabaseNow() + timedelta(seconds=settings.EXCHEQUER.lease_s)}
+        if beat.layers is not None:
+            fields["missing_layers"] = beat.layers
+        Attempt.objects.filter(id=attempt.id).update(**fields)
+        _store(job, attempt, beat)
+        return _answer(job, exhausted)
+
+
+def keep_checkpoint(mine: Claim, pointer: dict[str, Any]) -> None:
+    """Point the job at a stored checkpoint; raises Fenced when the attempt is not ours any more."""
+    with tenant_scope(mine.job.tenant_id):
+        job, _ = _locked(mine)
+        Job.objects.filter(id=job.id).update(checkpoint=pointer)
+
+
+def finish(
+    mine: Claim,
+    outcome: Outcome,
+    beat: Beat,
+    *,
+    message: str = "",
+    exit_code: int | None = None,
+    complete: Callable[[kinds.JobView], dict[str, Any]] | None = None,
+) -> None:
+    """End the attempt: last interval, the kind's effect, the job's next state, money and quota back, audit, event.
+
+    `complete` runs inside the transaction and returns the job's result. Raises Fenced and writes nothing when the
+    attempt is not ours any more.
+    """
+    actor = Actor.system(mine.job.tenant_id, f"node {mine.node}")
+    _finish(actor=actor, mine=mine, outcome=outcome, beat=beat, message=message, exit_code=exit_code, complete=complete)
+
+
+@operation(transitions.ATTEMPT_ENDED)
+def _finish(
+    *,
+    actor: Actor,
+    mine: Claim,
+    outcome: Outcome,
+    beat: Beat,
+    message: str,
+    exit_code: int | None,
+    complete: Callable[[kinds.JobView], dict[str, Any]] | None,
+) -> None:
+    job, attempt = _locked(mine)
+    _meter(job, attempt, beat.elapsed)
+    _store(job, attempt, beat)
+    elsewhere = False
+    if outcome == Outcome.PLATFORM:
+        transitions.cordon(attempt.device_id, message)
+        seen = DatabaseNow() - timedelta(seconds=settings.EXCHEQUER.lease_s)
+        others = Device.objects.filter(device_class=attempt.device_class, state=DeviceState.READY)
+        elsewhere = others.filter(node__last_seen_at__gt=seen).exists()
+    if outcome == Outcome.SUCCEEDED and complete is not None and job.state != JobState.CANCELLED:
+        job.result = complete(transitions.view(job, attempt))
+        Job.objects.filter(id=job.id).update(result=job.result)
+    transitions.end_attempt(job, attempt, outcome, actor=actor, message=message, exit_code=exit_code, elsewhere=elsewhere)
+    waive_platform(job, attempt, outcome, message)
+
+
+def waive_platform(job: Job, attempt: Attempt, outcome: Outcome, message: str) -> None:
+    """Take back what the platform's own failure cost: this attempt's seconds, or all when the job failed by it."""
+    if job.state == JobState.FAILED and job.cause == "platform":
+        attempts = list(Attempt.objects.filter(job_id=job.id, seq__gt=0).values_list("id", flat=True))
+    else:
+        attempts = [attempt.id] if outcome == Outcome.PLATFORM else []
+    for attempt_id in attempts:
+        waive_usage(attempt_id=attempt_id, reason=message or "The platform could not run this job.")
+
+
+def _locked(mine: Claim) -> tuple[Job, Attempt]:
+    """Return job and attempt under their locks, in that order; raises Fenced unless the attempt is live and in lease."""
+    job = transitions.lock(mine.job.id)
+    attempt = (
+        Attempt.objects.select_for_update(of=("self",))
+        .filter(id=mine.attempt_id, token=mine.token, state=AttemptState.RUNNING, lease_until__gt=DatabaseNow())
+        .first()
+    )
+    if job is None or attempt is None or job.token != mine.token:
+        raise Fenced
+    return job, attempt
+
+
+def _meter(job: Job, attempt: Attempt, elapsed: float | None) -> bool:
+    """Record the running seconds since the last heartbeat; return whether the hold is used up.
+
+    The monotonic clock measures, the database's clock dates: the interval never reaches past now or past the lease.
+    """
+    if elapsed is None:
+        return False
+    present = now()
+    if attempt.started_at is None:
+        attempt.started_at = present - timedelta(seconds=elapsed)
+        if attempt.claimed_at is not None:
+            attempt.started_at = max(attempt.started_at, attempt.claimed_at)
+        Attempt.objects.filter(id=attempt.id).update(started_at=attempt.started_at)
+        if job.started_at is None:
+            Job.objects.filter(id=job.id).update(started_at=attempt.started_at)
+    start: datetime = attempt.measured_until or attempt.started_at
+    bounds = [attempt.started_at + timedelta(seconds=elapsed), present]
+    end = min([*bounds, attempt.lease_until] if attempt.lease_until else bounds)
+    if end <= start:
+        return False
+    interval = Interval(
+        key=f"attempt:{attempt.id}:{attempt.seq}",
+        meter="device_seconds",
+        resource=job.subject,
+        project_id=job.project_id,
+        start=start,
+        end=end,
+        dims={"device_class": job.device_class, "tier": job.tier},
+        job_id=job.id,
+        attempt_id=attempt.id,
+        source="compute",
+    )
+    recorded = record_usage([interval], hold_id=job.hold_id)
+    seconds = Decimal((end - start) // timedelta(microseconds=1)) / 1_000_000
+    attempt.seq += 1
+    attempt.measured_until, attempt.measured_s = end, attempt.measured_s + seconds
+    Attempt.objects.filter(id=attempt.id).update(seq=attempt.seq, measured_until=end, measured_s=attempt.measured_s)
+    transitions.grow(job, measured_s=seconds, spent=recorded.amount)
+    return recorded.exhausted
+
+
+def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
+    """Store progress, metrics, logs and samples; a batch sent twice is stored once."""
+    if beat.progress is not None and job.state == JobState.RUNNING:
+        job.progress = beat.progress
+        Job.objects.filter(id=job.id).update(progress=beat.progress)
+    common = {"job_id": job.id, "token": attempt.token}
+    base = attempt.token * LOG_STRIDE
+    JobLog.objects.bulk_create([JobLog(position=base + number, line=line, **common) for number, line in beat.logs], ignore_conflicts=True)
+    JobMetric.objects.bulk_create([JobMetric(step=one.step, values=one.values, **common) for one in beat.metrics], ignore_conflicts=True)
+    DeviceSample.objects.bulk_create(
+        DeviceSample(
+            attempt_id=attempt.id, job_id=job.id, device_id=attempt.device_id, seconds=one.seconds, busy=one.busy, memory_bytes=one.memory_bytes
+        )
+        for one in beat.samples
+    )
+
+
+def _answer(job: Job, exhausted: bool) -> Answer:
+    left, limit = seconds_left(job)
+    stop: Outcome | None = None
+    if job.state == JobState.CANCELLED:
+        stop = Outcome.CANCELLED
+    elif job.state != JobState.RUNNING:
+        stop = Outcome.PAUSED
+    elif exhausted:
+        stop = limit if left <= settings.EXCHEQUER.heartbeat_s + limits.STOP_GRACE_S else Outcome.BUDGET
+    elif left <= 0:
+        stop = limit
+    return Answer(stop, max(left, 0.0), limit)
+
+
+def seconds_left(job: Job) -> tuple[float, Outcome]:
+    """Return the running seconds until the job's nearer limit, and which one it is.
+
+    The cost limit is met early enough that the seconds of the stop still fit below it.
+    """
+    by_time = float(job.max_seconds - job.measured_s)
+    if job.max_cost is None or not job.unit_amount:
+        return by_time, Outcome.TIME_LIMIT
+    affordable = float((job.max_cost - job.spent) / job.unit_amount) - limits.STOP_GRACE_S
+    return (by_time, Outcome.TIME_LIMIT) if by_time <= affordable else (affordable, Outcome.COST_LIMIT)

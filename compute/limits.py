@@ -1,0 +1,23 @@
+"""Figures of this room in one place. Seconds and bytes."""
+
+STOP_GRACE_S = 5.0
+"""What a child gets between the request to stop and the end of its process group; it lies inside the hold."""
+
+OWN_CRASHES = 3
+INFRASTRUCTURE_KILLS = 20
+BACKOFF_S = (1.0, 60.0)
+"""First and longest wait before a job that failed to start or crashed is tried again."""
+
+ARTIFACT_PATIENCE_S = 900.0
+"""How long storing results is retried before the job fails with cause `artifact`."""
+
+MOST_SECONDS = 30 * 24 * 3600
+LOG_LINE_CHARS = 2_000
+LOG_LINES = 20_000
+METRICS = 100_000
+METRIC_VALUES = 64
+EVENT_LINE_BYTES = 65_536
+CHILD_FILE_BYTES = 4 * 1024**3
+CHILD_ADDRESS_SPACE = 8 * 1024**3
+FIRST_CHILD_UID = 61_000
+MEMORY_SHARE_THAT_IS_FULL = 0.8

@@ -1,0 +1,52 @@
+"""A node's own row: which devices it offers, that it lives, and which layers of the sandbox it lacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+
+from compute.devices.base import Found
+from compute.models import Device, DeviceState, Node
+from tenants.clock import DatabaseNow
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What a node's worker is after its start."""
+
+    node_id: UUID
+    name: str
+    boot: UUID
+
+
+def register(*, name: str, hostname: str, boot: UUID, found: list[Found], missing_layers: list[str]) -> Registered:
+    """Write the node and its devices: new ones are ready, vanished ones `gone`, a cordoned one stays cordoned."""
+    with transaction.atomic():
+        node, _ = Node.objects.update_or_create(
+            name=name, defaults={"hostname": hostname, "boot": boot, "missing_layers": missing_layers, "last_seen_at": DatabaseNow()}
+        )
+        for device in found:
+            Device.objects.update_or_create(
+                node=node,
+                uuid=device.uuid,
+                defaults={
+                    "kind": device.kind,
+                    "device_class": device.device_class,
+                    "name": device.name,
+                    "index": device.index,
+                    "memory_bytes": device.memory_bytes,
+                },
+            )
+        shown = [device.uuid for device in found]
+        devices = Device.objects.filter(node=node)
+        devices.filter(uuid__in=shown, state=DeviceState.GONE).update(state=DeviceState.READY, state_reason="", state_at=DatabaseNow())
+        vanished = devices.exclude(uuid__in=shown).exclude(state=DeviceState.GONE)
+        vanished.update(state=DeviceState.GONE, state_reason="The host no longer shows it.", state_at=DatabaseNow())
+    return Registered(node.id, name, boot)
+
+
+def alive(me: Registered) -> bool:
+    """Say that this worker lives; False when another worker took over the node's name."""
+    return bool(Node.objects.filter(id=me.node_id, boot=me.boot).update(last_seen_at=DatabaseNow()))

@@ -1,0 +1,195 @@
+"""One child process: started in its own group with an empty environment, listened to, stopped, and timed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from compute import limits, protocol, sandbox
+from compute.devices.base import DeviceKind
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+ROOT = LAUNCHER.parent.parent
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The device a child is given: it sees this one and no other."""
+
+    kind: DeviceKind
+    uuid: str
+    index: int
+    threads: int
+    memory_bytes: int
+
+
+class Child:
+    """A started child. `elapsed()` is the running time that is billed: from start to exit, on the monotonic clock."""
+
+    def __init__(self, *, entrypoint: Path, attempt: str, workdir: Path, slot: Slot, payload: dict[str, Any], sandbox_required: bool) -> None:
+        """Write the child's two files and start it; raises OSError when it cannot be started."""
+        self.said: deque[protocol.Said] = deque()
+        self.lines: deque[str] = deque()
+        self._logged = 0
+        self._ended_at: float | None = None
+        self.exited = threading.Event()
+        self.changed = threading.Event()
+        (workdir / "tmp").mkdir(exist_ok=True)
+        _write(workdir / "job.json", payload)
+        user = unprivileged_user(slot, workdir, entrypoint)
+        _write(workdir / "sandbox.json", _policy(entrypoint, slot, user, required=sandbox_required))
+        hand_over(workdir, user)
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(LAUNCHER), str(entrypoint), "--attempt", attempt],
+            cwd=workdir,
+            env=_environment(workdir, slot),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+        self._started_at = time.monotonic()
+        assert self._process.stdout is not None and self._process.stderr is not None
+        readers = [(self._hear, self._process.stdout), (self._log, self._process.stderr)]
+        self._readers = [threading.Thread(target=read, args=(pipe,), daemon=True) for read, pipe in readers]
+        for reader in self._readers:
+            reader.start()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    @property
+    def group(self) -> int:
+        """Return the id of the process group."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return the exit code, minus the signal for a killed child, None while it runs."""
+        return self._process.returncode if self.exited.is_set() else None
+
+    def elapsed(self) -> float:
+        """Return the seconds from start to now, or to the exit."""
+        return (self._ended_at or time.monotonic()) - self._started_at
+
+    def ask_to_stop(self) -> None:
+        """Ask the child to save a checkpoint and exit."""
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill the whole group; returns when the child is gone and its output is read."""
+        self._signal(signal.SIGKILL)
+        self.exited.wait(10)
+
+    def _signal(self, number: int) -> None:
+        if self._ended_at is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.group, number)
+
+    def _wait(self) -> None:
+        """Note the moment of the exit, then end what is left of the group before its id can be given away."""
+        os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
+        self._ended_at = time.monotonic()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.group, signal.SIGKILL)
+        self._process.wait()
+        for reader in self._readers:
+            reader.join(5)
+        self.exited.set()
+        self.changed.set()
+
+    def _hear(self, pipe: IO[bytes]) -> None:
+        metrics = 0
+        for line in _lines(pipe, limits.EVENT_LINE_BYTES):
+            event = protocol.parse(line)
+            if isinstance(event, protocol.Metric):
+                metrics += 1
+                if metrics > limits.METRICS:
+                    continue
+            if event is not None:
+                self.said.append(event)
+                if isinstance(event, protocol.Checkpoint):
+                    self.changed.set()
+
+    def _log(self, pipe: IO[bytes]) -> None:
+        for line in _lines(pipe, 4 * limits.LOG_LINE_CHARS):
+            self._logged += 1
+            if self._logged <= limits.LOG_LINES:
+                self.lines.append(protocol.clean(line.decode("utf-8", "replace").rstrip("\r\n"), limits.LOG_LINE_CHARS))
+            elif self._logged == limits.LOG_LINES + 1:
+                self.lines.append(f"(only the first {limits.LOG_LINES} lines are kept)")
+
+
+def hand_over(workdir: Path, user: int | None) -> None:
+    """Give the folder, and nothing that a link in it points at, to the user that the child steps down to."""
+    workdir.chmod(0o700)
+    if user is None:
+        return
+    for folder, _, files in os.walk(workdir):
+        for path in (folder, *(os.path.join(folder, name) for name in files)):
+            os.chown(path, user, user, follow_symlinks=False)
+
+
+def unprivileged_user(slot: Slot, workdir: Path, entrypoint: Path) -> int | None:
+    """Return the uid for this slot's child, one a device; None when not root or when it could not read Python."""
+    needed = (*sandbox.interpreter_paths(), LAUNCHER.parent, package_root(entrypoint), workdir.parent)
+    if os.geteuid() != 0 or sandbox.closed_to_others(needed):
+        return None
+    return limits.FIRST_CHILD_UID + slot.index
+
+
+def package_root(entrypoint: Path) -> Path:
+    """Return the outermost package folder round the entrypoint, or its own folder."""
+    folder = entrypoint.resolve().parent
+    if not (folder / "__init__.py").exists():
+        return folder
+    while (folder.parent / "__init__.py").exists():
+        folder = folder.parent
+    return folder
+
+
+def _policy(entrypoint: Path, slot: Slot, user: int | None, *, required: bool) -> dict[str, Any]:
+    return {
+        "user": user,
+        "parent": os.getpid(),
+        "read_paths": [str(LAUNCHER.parent), str(package_root(entrypoint))],
+        "cuda": slot.kind == "cuda",
+        "address_space": limits.CHILD_ADDRESS_SPACE,
+        "file_size": limits.CHILD_FILE_BYTES,
+        "required": required,
+    }
+
+
+def _environment(workdir: Path, slot: Slot) -> dict[str, str]:
+    threads = str(slot.threads)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_IO_THREADS")
+    return dict.fromkeys(names, threads) | {
+        "CUDA_VISIBLE_DEVICES": slot.uuid if slot.kind == "cuda" else "",
+        "TMPDIR": str(workdir / "tmp"),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
+
+
+def _write(path: Path, body: dict[str, Any]) -> None:
+    path.write_text(json.dumps(body, default=str))
+
+
+def _lines(pipe: IO[bytes], most: int) -> Any:
+    """Yield lines; one that is too long is cut and its rest thrown away."""
+    while line := pipe.readline(most):
+        rest = line
+        while not rest.endswith(b"\n"):
+            rest = pipe.readline(most)
+            if not rest:
+                break
+        yield line

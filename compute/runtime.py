@@ -1,0 +1,111 @@
+"""What a node's worker process holds while it lives: samplers, running attempts, and two threads of its own.
+
+One thread says that the node lives; the other listens for jobs that were cancelled or paused, so that a child is
+stopped at once and not at its next heartbeat. Losing either connection costs only time: both start over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+import uuid
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from compute import leases, nodes, probe, workdirs
+from compute.devices.base import Sampler
+from compute.devices.host import HostSampler
+from compute.devices.nvml import NvmlSampler
+from compute.supervisor import Supervisor
+
+log = structlog.get_logger(__name__)
+AWAY = (OperationalError, InterfaceError)
+SHUTDOWN_S = 15.0
+
+
+class Runtime:
+    """The node that this process speaks for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.boot = uuid.uuid4()
+        self.home: Path = (settings.EXCHEQUER.home / "work" / name).absolute()
+        self._host = HostSampler(socket.gethostname(), settings.EXCHEQUER.effective_cpu_devices)
+        self._nvml = NvmlSampler()
+        self._running: dict[str, Supervisor] = {}
+        self._stop = threading.Event()
+        self._me: nodes.Registered | None = None
+
+    def start(self) -> None:
+        """Register the node and its devices, waiting for the database if need be, then keep both threads going."""
+        workdirs.remove(self.home)
+        self.home.mkdir(parents=True, exist_ok=True)
+        found = [*self._host.inventory(), *self._nvml.inventory()]
+        missing = probe.missing_layers(self.home)
+        if missing:
+            log.warning("sandbox.layers_missing", node=self.name, missing=missing, mode=settings.EXCHEQUER.sandbox)
+        while self._me is None:
+            try:
+                self._me = nodes.register(name=self.name, hostname=socket.gethostname(), boot=self.boot, found=found, missing_layers=missing)
+            except AWAY:
+                log.warning("node.waits_for_database", node=self.name)
+                self._stop.wait(1.0)
+            finally:
+                connection.close()
+        log.info("node.registered", node=self.name, devices=[device.name for device in found])
+        for body in (self._live, self._listen):
+            threading.Thread(target=body, daemon=True, name=body.__name__).start()
+
+    def run(self, tenant_id: uuid.UUID, attempt_id: uuid.UUID, token: int) -> None:
+        """Answer a doorbell: claim the attempt and run it to its end; nothing happens when it is not there to claim."""
+        if self._stop.is_set():
+            return
+        mine = leases.claim(tenant_id=tenant_id, attempt_id=attempt_id, token=token, node=self.name, boot=self.boot)
+        if mine is None:
+            return
+        threads = self._host.threads if mine.slot.kind == "cpu" else max(1, self._host.threads)
+        mine = dataclasses.replace(mine, slot=dataclasses.replace(mine.slot, threads=threads))
+        sampler: Sampler = self._host if mine.slot.kind == "cpu" else self._nvml
+        supervisor = Supervisor(mine, sampler, self.home)
+        self._running[str(mine.job.id)] = supervisor
+        if self._stop.is_set():
+            supervisor.shut_down()
+        try:
+            supervisor.run()
+        finally:
+            self._running.pop(str(mine.job.id), None)
+
+    def shut_down(self) -> None:
+        """Stop every running attempt with a checkpoint; the worker then waits for them by itself."""
+        self._stop.set()
+        for supervisor in list(self._running.values()):
+            supervisor.shut_down()
+
+    def _live(self) -> None:
+        assert self._me is not None
+        while not self._stop.wait(settings.EXCHEQUER.heartbeat_s):
+            try:
+                if not nodes.alive(self._me):
+                    log.error("node.replaced", node=self.name)
+            except AWAY:
+                log.warning("node.database_away", node=self.name)
+                connection.close()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("LISTEN exchequer_job")
+                assert connection.connection is not None
+                while not self._stop.is_set():
+                    for notice in connection.connection.notifies(timeout=5.0, stop_after=1):
+                        supervisor = self._running.get(notice.payload)
+                        if supervisor is not None:
+                            supervisor.wake()
+            except Exception:  # psycopg's own errors reach here unwrapped
+                connection.close()
+                self._stop.wait(1.0)

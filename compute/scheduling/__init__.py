@@ -1,0 +1,1 @@
+"""Who gets which device, and the one process that hands them out."""

@@ -1,0 +1,120 @@
+"""Hand out devices: read who waits and what is free, let the policy choose, write each choice in its own transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Exists, OuterRef
+
+from compute import transitions
+from compute.events import JobStarted
+from compute.models import Attempt, AttemptState, Device, DeviceState, Job, JobState
+from compute.scheduling import policy
+from tenants.actor import Actor
+from tenants.audit import operation, unchanged
+from tenants.clock import DatabaseNow, now
+from tenants.events import publish
+from tenants.ids import uuid7
+from tenants.scoping import all_tenants
+
+CONTROLLER = "controller"
+
+_WAITING = """
+SELECT id, tenant_id, device_class, queued_at, not_before FROM (
+    SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class ORDER BY queued_at, id) AS place
+    FROM compute_job j
+    WHERE state = 'queued' AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= exchequer_now())
+      AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
+) oldest WHERE place <= %s
+"""
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A doorbell to ring: this attempt waits at that node."""
+
+    tenant_id: UUID
+    attempt_id: UUID
+    token: int
+    node: str
+
+
+def assign_all() -> list[Ring]:
+    """Assign free devices to waiting jobs as the policy says; return the doorbells to ring after this commits."""
+    free = free_devices()
+    if not free:
+        return []
+    with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
+        with connection.cursor() as cursor:
+            cursor.execute(_WAITING, [list({device.device_class for device in free}), len(free)])
+            waiting = [policy.Waiting(*row[:4], not_before=row[4]) for row in cursor.fetchall()]
+        if not waiting:
+            return []
+        live = Attempt.objects.exclude(state=AttemptState.ENDED).values_list("tenant_id", flat=True)
+        in_use, present = Counter(live), now()
+    rings = []
+    for choice in policy.assign(waiting, free, in_use, present):
+        try:
+            ring = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
+        except IntegrityError:  # someone else was quicker: the unique live attempt of a job or a device
+            continue
+        if ring is not None:
+            rings.append(ring)
+    return rings
+
+
+def free_devices() -> list[policy.Free]:
+    """Return the ready, untaken devices of nodes that were seen within a lease."""
+    seen = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
+    rows = Device.objects.filter(state=DeviceState.READY, taken_by=None, node__last_seen_at__gt=seen).order_by("node__name", "index")
+    return [policy.Free(*row) for row in rows.values_list("id", "node_id", "device_class")]
+
+
+@operation(transitions.JOB_STARTED)
+def _assign(*, actor: Actor, choice: policy.Assignment) -> Ring | None:
+    """Write one choice: attempt with the next token, device taken, job running. None when either is gone meanwhile."""
+    job = Job.objects.select_for_update(skip_locked=True).filter(id=choice.job.job_id, state=JobState.QUEUED).first()
+    attempt_id = uuid7()
+    taken = job is not None and Device.objects.filter(id=choice.device.device_id, state=DeviceState.READY, taken_by=None).update(taken_by=attempt_id)
+    if job is None or not taken:
+        unchanged("the job or the device was taken meanwhile")
+        return None
+    device = Device.objects.select_related("node").get(id=choice.device.device_id)
+    job.token += 1
+    Attempt.objects.create(
+        id=attempt_id,
+        job_id=job.id,
+        token=job.token,
+        node_id=device.node_id,
+        device_id=device.id,
+        device_name=device.name,
+        device_class=device.device_class,
+        rung_at=now(),
+    )
+    progress = {**job.progress, "phase": "starting"}
+    transitions.move(job, JobState.RUNNING, actor=actor, reason=f"attempt {job.token} on {device.name}", token=job.token, progress=progress)
+    if job.token == 1:
+        publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))
+    return Ring(job.tenant_id, attempt_id, job.token, device.node.name)
+
+
+def unanswered() -> list[Ring]:
+    """Return the doorbells of assigned attempts that nobody claimed since the last ring, and note that they ring again."""
+    again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
+    with transaction.atomic(), all_tenants("the controller rings for every tenant"):
+        rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(skip_locked=True, of=("self",))
+        rings = [Ring(*row) for row in rows.values_list("tenant_id", "id", "token", "node__name")]
+        Attempt.objects.filter(id__in=[ring.attempt_id for ring in rings]).update(rung_at=DatabaseNow())
+    return rings
+
+
+def free_forgotten_devices() -> int:
+    """Free devices whose attempt has ended without freeing them; none should exist, so the caller logs a count."""
+    with transaction.atomic(), all_tenants("devices are shared"):
+        live = Attempt.objects.filter(id=OuterRef("taken_by")).exclude(state=AttemptState.ENDED)
+        return Device.objects.filter(taken_by__isnull=False).exclude(Exists(live)).update(taken_by=None)

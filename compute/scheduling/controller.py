@@ -1,0 +1,120 @@
+"""The leader's loop: assign, relay, reap, ring again, fire schedules. PostgreSQL decides who leads and what happened.
+
+One session holds the advisory lock, listens for the outbox and does all the work, so whoever loses the connection
+loses the lead with it. Nothing here is lost when the broker is away: a doorbell that cannot ring is rung again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psycopg
+import structlog
+from celery import current_app
+from django.conf import settings
+from django.db import Error as DatabaseFault
+from django.db import connection
+from kombu.exceptions import OperationalError as BrokerAway
+
+from compute.scheduling import assign, reap, schedules
+from compute.tasks import queue_of, run_attempt
+from tenants import outbox
+from tenants.tasks import ring as ring_delivery
+
+log = structlog.get_logger(__name__)
+LEADER_LOCK = 0x45584348_00000001
+TICK_S = 1.0
+LONGEST_WAIT_S = 5.0
+
+
+class Controller:
+    """Leads when it holds the lock, waits otherwise, and never gives up on the database or the broker."""
+
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self.stop = stop or threading.Event()
+        self.leads = False
+        self._swept = float("-inf")
+        self._broker_back_at = 0.0
+
+    def run(self) -> None:
+        """Lead or wait until `stop` is set; a lost database is tried again with growing waits."""
+        wait = 0.1
+        while not self.stop.is_set():
+            try:
+                self._serve()
+                wait = 0.1
+            except (DatabaseFault, psycopg.Error) as error:
+                log.warning("controller.database_away", error=str(error).splitlines()[0] if str(error) else type(error).__name__)
+                self._let_go()
+                self.stop.wait(wait)
+                wait = min(wait * 2, LONGEST_WAIT_S)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.leads:
+            log.info("controller.stood_down")
+        self.leads = False
+        connection.close()
+
+    def _serve(self) -> None:
+        if not self.leads:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK])
+                self.leads = bool(cursor.fetchone()[0])
+                if self.leads:
+                    cursor.execute("LISTEN exchequer_outbox")
+            if not self.leads:
+                self.stop.wait(TICK_S)
+                return
+            self._swept = float("-inf")
+            log.info("controller.leads")
+        self.step()
+        self._wait_for_news()
+
+    def step(self) -> None:
+        """Do one round of everything that is due."""
+        self._ring(assign.assign_all())
+        self._with_broker(lambda: outbox.relay(ring_delivery))
+        if time.monotonic() - self._swept >= settings.EXCHEQUER.sweep_s:
+            self._swept = time.monotonic()
+            reaped = reap.reap()
+            if reaped:
+                log.warning("controller.reaped", attempts=reaped)
+                self._ring(assign.assign_all())
+            forgotten = assign.free_forgotten_devices()
+            if forgotten:
+                log.error("controller.devices_were_forgotten", devices=forgotten)
+            self._ring(assign.unanswered())
+            schedules.forget()
+        self._with_broker(lambda: schedules.fire(current_app.conf.beat_schedule or {}, _send))
+
+    def _ring(self, rings: list[assign.Ring]) -> None:
+        for one in rings:
+            self._with_broker(lambda one=one: _knock(one))  # type: ignore[misc]
+
+    def _with_broker(self, act: Callable[[], object]) -> None:
+        """Do what needs the broker; after a failure leave it alone for a moment, the sweep makes up for it."""
+        if time.monotonic() < self._broker_back_at:
+            return
+        try:
+            act()
+        except (BrokerAway, ConnectionError, TimeoutError) as error:
+            log.warning("controller.broker_away", error=type(error).__name__)
+            self._broker_back_at = time.monotonic() + TICK_S
+
+    def _wait_for_news(self) -> None:
+        """Sleep until a commit publishes something, at most one tick; more news of the same moment is taken in as well."""
+        assert connection.connection is not None
+        for _ in connection.connection.notifies(timeout=TICK_S, stop_after=1):
+            break
+
+
+def _knock(one: assign.Ring) -> None:
+    run_attempt.apply_async((str(one.tenant_id), str(one.attempt_id), one.token), queue=queue_of(one.node), retry=False)
+
+
+def _send(entry: Mapping[str, Any]) -> None:
+    current_app.send_task(entry["task"], args=entry.get("args", ()), kwargs=entry.get("kwargs", {}), retry=False, **entry.get("options", {}))

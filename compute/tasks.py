@@ -1,0 +1,43 @@
+"""Doorbells of the compute room, and what a node's worker does when it starts and stops."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+from celery.signals import celeryd_after_setup, worker_shutting_down
+from django.conf import settings
+
+from compute.runtime import Runtime
+
+_runtime: Runtime | None = None
+
+
+def queue_of(node: str) -> str:
+    """Return the name of a node's queue."""
+    return f"node.{node}"
+
+
+@shared_task(name="compute.run_attempt")
+def run_attempt(tenant_id: str, attempt_id: str, token: int) -> None:
+    """Run one attempt if it is still there to be claimed by this node."""
+    if _runtime is not None:
+        _runtime.run(UUID(tenant_id), UUID(attempt_id), token)
+
+
+@celeryd_after_setup.connect
+def open_node(instance: Any, **_: Any) -> None:
+    """Register this node before its worker takes messages; the ops worker serves no node and does nothing."""
+    global _runtime
+    name = settings.EXCHEQUER.effective_node_id
+    if queue_of(name) in instance.app.amqp.queues.consume_from:
+        _runtime = Runtime(name)
+        _runtime.start()
+
+
+@worker_shutting_down.connect
+def close_node(**_: Any) -> None:
+    """Stop attempts with a checkpoint when the worker is asked to end."""
+    if _runtime is not None:
+        _runtime.shut_down()

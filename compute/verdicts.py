@@ -1,0 +1,73 @@
+"""What the end of an attempt means for its job. Pure: the state machine of `paused`, `failed`, `queued` in one function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compute import limits
+from compute.models import FINAL_STATES, Cause, JobState, Outcome
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the job stands when its attempt ends. `elsewhere`: another device of its class could take it."""
+
+    state: str
+    own_crashes: int = 0
+    infrastructure_kills: int = 0
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The job's next state. `backoff` counts failed tries in a row, 0 for none."""
+
+    state: str
+    cause: str = Cause.NONE
+    own_crashes: int = 0
+    infrastructure_kills: int = 0
+    backoff: int = 0
+
+
+_FAILED = {
+    Outcome.USER_ERROR: Cause.USER_ERROR,
+    Outcome.TIME_LIMIT: Cause.TIME_LIMIT,
+    Outcome.COST_LIMIT: Cause.COST_LIMIT,
+    Outcome.ARTIFACT: Cause.ARTIFACT,
+}
+
+
+def decide(outcome: Outcome, job: Standing) -> Verdict | None:
+    """Return the job's next state, None when the end of the attempt changes nothing about it.
+
+    A final state stays. A job that a person paused, or resumed again meanwhile, keeps that state unless the
+    attempt had already succeeded. Own crashes end it after 3 (`poison`), kills from outside after 20 (`platform`).
+    """
+    if job.state in FINAL_STATES:
+        return None
+    if outcome == Outcome.SUCCEEDED:
+        return Verdict(JobState.SUCCEEDED, Cause.NONE, job.own_crashes, job.infrastructure_kills)
+    if job.state != JobState.RUNNING:
+        return None
+    own, kills = job.own_crashes, job.infrastructure_kills
+    if outcome in _FAILED:
+        return Verdict(JobState.FAILED, _FAILED[outcome], own, kills)
+    if outcome == Outcome.BUDGET:
+        return Verdict(JobState.PAUSED, Cause.BUDGET, own, kills)
+    if outcome == Outcome.CRASHED:
+        own += 1
+        if own >= limits.OWN_CRASHES:
+            return Verdict(JobState.FAILED, Cause.POISON, own, kills)
+        return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=own)
+    if outcome in {Outcome.LOST, Outcome.KILLED, Outcome.PLATFORM}:
+        kills += 1
+        if kills >= limits.INFRASTRUCTURE_KILLS or (outcome == Outcome.PLATFORM and not job.elsewhere):
+            return Verdict(JobState.FAILED, Cause.PLATFORM, own, kills)
+        return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=0 if kills == 1 else kills - 1)
+    return Verdict(JobState.QUEUED, Cause.NONE, own, kills)
+
+
+def backoff_s(failures: int) -> float:
+    """Return the wait before the next try: doubled by each failure in a row, up to a minute."""
+    first, longest = limits.BACKOFF_S
+    return float(min(longest, first * 2 ** (failures - 1))) if failures > 0 else 0.0

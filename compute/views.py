@@ -1,0 +1,5 @@
+"""Edges of the room."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

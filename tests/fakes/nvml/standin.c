@@ -1,0 +1,110 @@
+/* A stand-in for NVIDIA's driver library, loaded by the real pynvml in tests.
+ *
+ * Devices come from the text file named by NVML_STANDIN, read at every call, one a line:
+ *     uuid|name|total bytes|used bytes|utilisation percent|state        (state: ok or lost)
+ * Only what the product and its tests call is here; numbers follow nvml.h.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUCCESS 0
+#define ERROR_UNINITIALIZED 1
+#define ERROR_INVALID_ARGUMENT 2
+#define ERROR_NOT_FOUND 6
+#define ERROR_GPU_IS_LOST 15
+#define MOST 16
+
+typedef int nvmlReturn_t;
+typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; } *nvmlDevice_t;
+typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
+typedef struct { unsigned int gpu, memory; } nvmlUtilization_t;
+
+static struct device devices[MOST];
+static unsigned int count = 0;
+static int open_count = 0;
+
+static void look(void) {
+    const char *path = getenv("NVML_STANDIN");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    char line[512];
+    count = 0;
+    if (!file) return;
+    while (count < MOST && fgets(line, sizeof line, file)) {
+        struct device *one = &devices[count];
+        if (sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15s", one->uuid, one->name, &one->total, &one->used, &one->busy, one->state) == 6) count++;
+    }
+    fclose(file);
+}
+
+static nvmlReturn_t ready(nvmlDevice_t one) {
+    if (!open_count) return ERROR_UNINITIALIZED;
+    look();
+    return strcmp(one->state, "lost") == 0 ? ERROR_GPU_IS_LOST : SUCCESS;
+}
+
+nvmlReturn_t nvmlInitWithFlags(unsigned int flags) { (void)flags; open_count++; look(); return SUCCESS; }
+nvmlReturn_t nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+nvmlReturn_t nvmlShutdown(void) { if (!open_count) return ERROR_UNINITIALIZED; open_count--; return SUCCESS; }
+
+const char *nvmlErrorString(nvmlReturn_t result) {
+    switch (result) {
+    case SUCCESS: return "Success";
+    case ERROR_UNINITIALIZED: return "Uninitialized";
+    case ERROR_NOT_FOUND: return "Not Found";
+    case ERROR_GPU_IS_LOST: return "GPU is lost";
+    default: return "Invalid Argument";
+    }
+}
+
+static nvmlReturn_t text(char *out, unsigned int length, const char *value) {
+    if (strlen(value) + 1 > length) return 7; /* insufficient size */
+    strcpy(out, value);
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlSystemGetDriverVersion(char *out, unsigned int length) { return text(out, length, "999.0-standin"); }
+nvmlReturn_t nvmlSystemGetNVMLVersion(char *out, unsigned int length) { return text(out, length, "13.999.0"); }
+nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = 13000; return SUCCESS; }
+
+nvmlReturn_t nvmlDeviceGetCount_v2(unsigned int *out) {
+    if (!open_count) return ERROR_UNINITIALIZED;
+    look();
+    *out = count;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *out) {
+    if (!open_count) return ERROR_UNINITIALIZED;
+    look();
+    if (index >= count) return ERROR_INVALID_ARGUMENT;
+    *out = &devices[index];
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *out) {
+    if (!open_count) return ERROR_UNINITIALIZED;
+    look();
+    for (unsigned int index = 0; index < count; index++)
+        if (strcmp(devices[index].uuid, uuid) == 0) { *out = &devices[index]; return SUCCESS; }
+    return ERROR_NOT_FOUND;
+}
+
+nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t one, char *out, unsigned int length) { return text(out, length, one->name); }
+nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t one, char *out, unsigned int length) { return text(out, length, one->uuid); }
+
+nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t one, nvmlMemory_t *out) {
+    nvmlReturn_t state = ready(one);
+    if (state != SUCCESS) return state;
+    out->total = one->total; out->used = one->used; out->free = one->total - one->used;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t one, nvmlUtilization_t *out) {
+    nvmlReturn_t state = ready(one);
+    if (state != SUCCESS) return state;
+    out->gpu = one->busy; out->memory = one->total ? (unsigned int)(100 * one->used / one->total) : 0;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetCudaComputeCapability(nvmlDevice_t one, int *major, int *minor) { (void)one; *major = 9; *minor = 0; return SUCCESS; }

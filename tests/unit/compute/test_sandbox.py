@@ -1,0 +1,170 @@
+"""A hostile child tries its ways out; each layer is also looked at alone."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compute import sandbox
+from compute.confinement import landlock, seccomp
+from compute.devices.host import group_members
+from compute.process import Child, Slot
+from compute.protocol import Layers, Metric
+from tests.fakes import runner
+
+SLOT = Slot(kind="cpu", uuid="cpu-test-0", index=0, threads=1, memory_bytes=2**33)
+FOLDER = Path(runner.__file__).parent
+
+
+def start(workdir: Path, script: str, *, required: bool = False, inputs: dict[str, object] | None = None) -> Child:
+    return Child(entrypoint=FOLDER / script, attempt="a1", workdir=workdir, slot=SLOT, payload={"inputs": inputs or {}}, sandbox_required=required)
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def test_all_fifteen_ways_out_are_blocked(workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    secret = tmp_path / "another tenant's file"
+    secret.write_text("secret")
+    database = socket.socket(socket.AF_UNIX)
+    database.bind(str(tmp_path / "socket"))
+    database.listen()
+    with socket.create_server(("127.0.0.1", 0)) as server, database:
+        inputs = {"port": server.getsockname()[1], "socket": str(tmp_path / "socket"), "secret": str(secret)}
+        child = start(workdir, "canary.py", inputs=inputs)
+        assert child.exited.wait(60)
+    (tried,) = [said for said in child.said if isinstance(said, Metric)]
+    assert len(tried.values) == 16
+    assert {name for name, blocked in tried.values.items() if not blocked} == set(), list(child.lines)
+
+
+def test_the_child_says_which_layers_are_missing(workdir: Path) -> None:
+    child = start(workdir, "canary.py", inputs={"port": 9, "socket": "/nowhere", "secret": "/nowhere"})
+    assert child.exited.wait(60)
+    (layers,) = [said for said in child.said if isinstance(said, Layers)]
+    assert set(layers.missing) <= {sandbox.USER, sandbox.FILES, sandbox.NETWORK, sandbox.CALLS}
+
+
+def test_a_host_without_a_layer_refuses_when_the_sandbox_is_required(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compute.process.unprivileged_user", lambda *_: None)
+    monkeypatch.setattr("compute.process.LAUNCHER", FOLDER / "launch_without_landlock.py")
+    child = start(workdir, "canary.py", required=True)
+    assert child.exited.wait(60)
+    assert child.exit_code == sandbox.EXIT_REFUSED
+    assert any(sandbox.FILES in line for line in child.lines)
+    assert not (workdir / "out").exists()
+
+
+def test_the_child_dies_with_its_supervisor(workdir: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from compute.process import Child, Slot;"
+        f"child = Child(entrypoint=Path({str(FOLDER / 'sleeper.py')!r}), attempt='a1', workdir=Path({str(workdir)!r}),"
+        " slot=Slot(kind='cpu', uuid='u', index=0, threads=1, memory_bytes=1), payload={}, sandbox_required=False);"
+        "print(child.group, flush=True); time.sleep(60)"
+    )
+    root = str(Path(sandbox.__file__).resolve().parent.parent)
+    supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root, text=True)
+    assert supervisor.stdout is not None
+    group = int(supervisor.stdout.readline())
+    deadline = time.monotonic() + 20
+    while not (workdir / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert group_members(group) == [group]
+    supervisor.send_signal(signal.SIGKILL)
+    supervisor.wait()
+    supervisor.stdout.close()
+    deadline = time.monotonic() + 5
+    while group_members(group) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert group_members(group) == []
+
+
+def test_a_child_sees_only_its_own_device_and_no_environment(workdir: Path) -> None:
+    child = start(workdir, "sleeper.py")
+    environment = dict(part.split("=", 1) for part in Path(f"/proc/{child.group}/environ").read_text().split("\0") if part)
+    child.kill()
+    assert environment.pop("CUDA_VISIBLE_DEVICES") == ""
+    assert set(environment) == {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_IO_THREADS", "TMPDIR", "LANG", "TZ"}
+    assert child.exit_code == -signal.SIGKILL
+
+
+def test_a_child_that_ignores_the_request_to_stop_is_killed(workdir: Path) -> None:
+    child = start(workdir, "sleeper.py", inputs={"stubborn": True})
+    deadline = time.monotonic() + 20
+    while not (workdir / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.ask_to_stop()
+    assert not child.exited.wait(0.5)
+    child.kill()
+    assert child.exited.is_set() and group_members(child.group) == []
+
+
+def run_filter(rows: list[tuple[int, int, int, int]], number: int, argument: int, arch: int) -> int:
+    """Interpret the classic BPF rows as the kernel would."""
+    data = struct.pack("<IIQ6Q", number, arch, 0, argument, 0, 0, 0, 0, 0)
+    place = accumulator = 0
+    while True:
+        code, yes, no, constant = rows[place]
+        place += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("<I", data, constant)
+        elif code == 0x06:
+            return constant
+        else:
+            true = {0x15: accumulator == constant, 0x35: accumulator >= constant, 0x45: bool(accumulator & constant)}[code]
+            place += yes if true else no
+
+
+@pytest.mark.parametrize(("machine", "arch"), [("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)])
+def test_the_filter_refuses_processes_and_lets_threads_pass(machine: str, arch: int) -> None:
+    column = 0 if machine == "x86_64" else 1
+    rows = seccomp.program(machine, own_pid=4242)
+    allow, refuse = 0x7FFF0000, 0x00050001
+    assert len(rows) < 4096 and all(0 <= jump < 256 for row in rows for jump in row[1:3])
+    clone, kill, execve = (56, 220)[column], (62, 129)[column], (59, 221)[column]
+    assert run_filter(rows, clone, 0x00010000, arch) == allow
+    assert run_filter(rows, clone, 17, arch) == refuse
+    assert run_filter(rows, 435, 0, arch) == 0x00050000 | 38
+    assert run_filter(rows, execve, 0, arch) == refuse
+    assert run_filter(rows, kill, 4242, arch) == allow
+    assert run_filter(rows, kill, 1, arch) == refuse
+    assert run_filter(rows, 0 if column == 0 else 63, 0, arch) == allow
+    assert run_filter(rows, 0, 0, arch ^ 1) == 0x80000000
+
+
+def test_landlock_says_when_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
+    with pytest.raises(OSError, match="not available"):
+        landlock.restrict(read=[], write=[])
+
+
+def test_a_policy_is_needed_to_lock_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_policy", None)
+    with pytest.raises(ValueError, match="policy"):
+        sandbox.lock_down()
+
+
+def test_a_folder_that_others_cannot_reach_is_named(tmp_path: Path) -> None:
+    inner = tmp_path / "closed" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    assert sandbox.closed_to_others([inner, tmp_path / "missing"]) == [inner]
+    assert os.access(inner, os.R_OK)
+
+
+def test_work_files_hold_no_secret(workdir: Path) -> None:
+    child = start(workdir, "sleeper.py")
+    child.kill()
+    assert set(json.loads((workdir / "sandbox.json").read_text())) == {"parent", "read_paths", "cuda", "address_space", "file_size", "required", "user"}
