@@ -52,8 +52,8 @@ def server_account() -> Account:
         return me
     found = _lookup(CANDIDATES[:2])
     if found is None and shutil.which("useradd"):
-        made = subprocess.run(  # noqa: S603
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", CREATED],  # noqa: S607
+        made = subprocess.run(
+            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", CREATED],
             check=False,
             capture_output=True,
         )

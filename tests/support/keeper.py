@@ -17,7 +17,7 @@ def main() -> int:
     if command[0].startswith("--user="):
         uid, gid = (int(part) for part in command.pop(0).removeprefix("--user=").split(":"))
         account = {"user": uid, "group": gid, "extra_groups": []}
-    child = subprocess.Popen(command, cwd="/", **account)  # type: ignore[call-overload]  # noqa: S603
+    child = subprocess.Popen(command, cwd="/", **account)  # type: ignore[call-overload]
     asked = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     while child.poll() is None and not asked and os.path.exists(f"/proc/{watched}"):

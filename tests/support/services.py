@@ -56,7 +56,7 @@ class Session:
         name = os.environ.get(FOLDER_VARIABLE)
         if name is None or "PYTEST_XDIST_WORKER" not in os.environ:
             # A short path: the name of a database socket must fit into 100 bytes.
-            name = os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="exq-", dir="/tmp")  # noqa: S108
+            name = os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="exq-", dir="/tmp")
             (Path(name) / "main.pid").write_text(str(os.getpid()))
         return cls(Path(name))
 
@@ -78,7 +78,9 @@ class Session:
         def make() -> bool:
             self.cluster.prepare()
             account = self.cluster.account
-            self.keep("postgres", self.cluster.command(), user=(account.uid, account.gid) if os.geteuid() == 0 else None)
+            self.keep(
+                "postgres", self.cluster.command(), user=(account.uid, account.gid) if os.geteuid() == 0 else None
+            )
             self.cluster.wait_ready()
             with self.cluster.superuser("postgres") as connection:
                 connection.execute(f"CREATE ROLE {TEST_ROLE} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS")
@@ -123,7 +125,7 @@ class Session:
         main = (self.folder / "main.pid").read_text()
         as_user = [f"--user={user[0]}:{user[1]}"] if user else []
         with (self.folder / f"{name}.log").open("ab") as log:
-            keeper = subprocess.Popen(  # noqa: S603
+            keeper = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("keeper.py")), main, "--", *as_user, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,80 @@
+# Exchequer: the commands that people and CI type. `make up` starts it, `make check test` proves a change.
+#
+# PYTHON makes the virtual environment (>= 3.11). PY=/path/to/python uses an interpreter that has everything instead.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+TORCH := torch==2.13.0
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input
+
+ifdef PY
+READY :=
+else
+PY := $(VENV)/bin/python
+READY := $(STAMP)
+endif
+
+# Static checks import the settings and reach nothing: no server stands behind these values.
+STATIC := env SECRET_KEY=checked-without-any-server-or-secret EXCHEQUER_HOME=/nonexistent \
+	DATABASE_URL='postgresql:///none?host=/nonexistent' DATABASE_CONTROL_URL='postgresql:///none?host=/nonexistent' \
+	DATABASE_OWNER_URL='postgresql:///none?host=/nonexistent' PYTHONWARNINGS=ignore
+
+.PHONY: help venv up test test-nightly check check-style check-types check-django openapi bench clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+venv: $(READY) ## make .venv with the pinned set
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python >= 3.11 is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "[1/4] virtual environment in $(VENV) ($$($(PYTHON) --version))"
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "[2/4] PyTorch (the largest part: 0.2 GB for the CPU build, 3 GB with CUDA)"
+	@$(PIP) -q -c constraints.txt $(TORCH)
+	@echo "[3/4] Exchequer's dependencies, pinned by constraints.txt"
+	@$(PIP) -q -c constraints.txt setuptools
+	@$(PIP) -q -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
+	@echo "[4/4] done"
+	@touch $(STAMP)
+
+up: $(READY) ## start everything on this machine; Ctrl-C stops it
+	@exec $(PY) -m deploy.local
+
+test: $(READY) ## the whole suite, browser included
+	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && $(PY) -m pytest -n 2 -m "not nightly"
+
+test-nightly: $(READY) ## the long fault, load and fuzz runs too
+	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && $(PY) -m pytest -n 2
+
+check: $(READY) ## style, types, imports, migrations, templates, OpenAPI
+	@$(MAKE) -j 2 -O PY=$(PY) check-types check-style check-django
+
+check-style:
+	@echo "ruff" && $(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@echo "imports" && $(dir $(PY))lint-imports --no-timings | tail -n +12
+	@echo "templates" && $(PY) -m djlint templates --lint --quiet
+
+check-types:
+	@echo "mypy" && $(STATIC) $(PY) -m mypy
+
+check-django:
+	@echo "system checks, linear migrations" && $(STATIC) $(PY) manage.py check --fail-level WARNING
+	@echo "migrations are complete" && $(STATIC) $(PY) manage.py makemigrations --check --dry-run
+	@echo "docs/openapi.yaml is current" && $(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn | diff -u docs/openapi.yaml - \
+		|| { echo "the API changed: make openapi"; exit 1; }
+
+openapi: $(READY) ## write docs/openapi.yaml anew
+	@$(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+bench: $(READY) ## measure, as one table of ratios
+	@$(PY) -m bench
+
+clean: ## remove caches; data and .venv stay
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

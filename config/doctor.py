@@ -1,0 +1,194 @@
+"""The questions of `manage.py doctor`: what is wrong with this installation, one finding each."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from compute import limits, process, protocol
+
+PROBE = Path(__file__).with_name("sandbox_probe.py")
+LEAST_DISK_BYTES = 2 * 1024**3
+MOST_CLOCK_DRIFT_S = 2.0
+
+ROLES = """
+SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole, r.rolcreatedb,
+       EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p', 'v'))
+FROM pg_roles r WHERE r.rolname IN ('exchequer_app', 'exchequer_control')
+"""
+# A partition is a table too: whoever could name it directly would pass by its parent's policies.
+UNGUARDED = """
+SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor. `wrong` makes the command fail, `note` is worth knowing."""
+
+    level: Literal["ok", "note", "wrong"]
+    subject: str
+    text: str
+
+
+def examine() -> Iterator[Finding]:
+    """Ask every question, each on its own: one that fails does not hide the next."""
+    questions: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("database", database),
+        ("roles", roles),
+        ("row security", row_security),
+        ("migrations", migrations),
+        ("clock", clock),
+        ("broker", broker),
+        ("object store", object_store),
+        ("sandbox", sandbox),
+        ("disk", disk),
+        ("opened folders", opened_folders),
+    )
+    for subject, question in questions:
+        try:
+            yield from question()
+        except DatabaseError as error:
+            yield Finding("wrong", subject, f"cannot be asked: {str(error).strip().splitlines()[0]}")
+
+
+def database() -> Iterator[Finding]:
+    """Does the database answer?"""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user, current_setting('server_version')")
+        user, version = cursor.fetchone()
+    yield Finding("ok", "database", f"PostgreSQL {version} answers {user}")
+
+
+def roles() -> Iterator[Finding]:
+    """Are the two roles of the product plain ones that own nothing?"""
+    with connection.cursor() as cursor:
+        cursor.execute(ROLES)
+        rows = cursor.fetchall()
+    for name, *facts in rows:
+        words = ("is a superuser", "bypasses row security", "may make roles", "may make databases", "owns tables")
+        faults = [word for word, fact in zip(words, facts, strict=True) if fact]
+        if faults:
+            yield Finding("wrong", "roles", f"{name} {', '.join(faults)}: see deploy/roles.sql")
+        else:
+            yield Finding("ok", "roles", f"{name} is a plain role")
+    for missing in {"exchequer_app", "exchequer_control"} - {row[0] for row in rows}:
+        yield Finding("wrong", "roles", f"{missing} does not exist: run deploy/roles.sql")
+
+
+def row_security() -> Iterator[Finding]:
+    """Is every table that holds tenants' rows locked, for its owner too?"""
+    with connection.cursor() as cursor:
+        cursor.execute(UNGUARDED)
+        tables = [row[0] for row in cursor.fetchall()]
+    for table in tables:
+        yield Finding("wrong", "row security", f"{table} holds tenants' rows and row security is not forced on it")
+    if not tables:
+        yield Finding("ok", "row security", "forced on every table with tenants' rows")
+
+
+def migrations() -> Iterator[Finding]:
+    """Is the database at the state of the code?"""
+    executor = MigrationExecutor(connection)
+    waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if waiting:
+        first = waiting[0][0]
+        yield Finding(
+            "wrong",
+            "migrations",
+            f"{len(waiting)} not applied, the first is {first.app_label}.{first.name}: manage.py migrate",
+        )
+    else:
+        yield Finding("ok", "migrations", "all applied")
+
+
+def clock() -> Iterator[Finding]:
+    """Do this machine and the database agree on the time, and is that time the real one?"""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extract(epoch FROM clock_timestamp()), extract(epoch FROM exchequer_now() - clock_timestamp())"
+        )
+        theirs, shift = cursor.fetchone()
+    drift = abs(float(theirs) - time.time())
+    if drift > MOST_CLOCK_DRIFT_S:
+        yield Finding("wrong", "clock", f"this machine and the database differ by {drift:.1f} s")
+    else:
+        yield Finding("ok", "clock", f"within {drift:.3f} s of the database's")
+    if abs(float(shift)) > 1:
+        yield Finding("note", "clock", f"a demo clock shifts all times by {float(shift) / 86400:.1f} days")
+
+
+def broker() -> Iterator[Finding]:
+    """Does the broker answer?"""
+    from kombu import Connection
+
+    with Connection(settings.EXCHEQUER.broker_url, connect_timeout=3) as link:
+        try:
+            link.ensure_connection(max_retries=1, timeout=3)
+        except Exception as error:  # noqa: BLE001 (each transport has its own errors)
+            yield Finding("wrong", "broker", f"does not answer ({error}); jobs wait, nothing is lost")
+        else:
+            yield Finding("ok", "broker", f"{link.transport.driver_name} answers")
+
+
+def object_store() -> Iterator[Finding]:
+    """Can an object be written to the bucket, read back and removed?"""
+    from models_app import storage
+
+    bucket = settings.EXCHEQUER.s3_bucket
+    try:
+        storage.self_test()
+    except (storage.StorageError, ImproperlyConfigured) as error:
+        yield Finding("wrong", "object store", f"bucket {bucket!r}: {error}")
+    else:
+        yield Finding("ok", "object store", f"bucket {bucket!r} can be written and read")
+
+
+def sandbox() -> Iterator[Finding]:
+    """Which layers of the sandbox are missing on this machine?"""
+    required = settings.EXCHEQUER.sandbox == "required"
+    missing = missing_layers()
+    for layer in missing:
+        yield Finding("wrong" if required else "note", "sandbox", f"missing on this machine: {layer}")
+    if not missing:
+        yield Finding("ok", "sandbox", "all layers are there")
+
+
+def missing_layers() -> list[str]:
+    """Lock a child down as an attempt is, and return the layers that it could not have."""
+    with tempfile.TemporaryDirectory(prefix="exchequer-doctor-") as folder:
+        slot = process.Slot(kind="cpu", uuid="", index=0, threads=1, memory_bytes=limits.CHILD_ADDRESS_SPACE)
+        child = process.Child(
+            entrypoint=PROBE, attempt="doctor", workdir=Path(folder), slot=slot, payload={}, sandbox_required=False
+        )
+        if not child.exited.wait(20):
+            child.kill()
+        said = [event for event in child.said if isinstance(event, protocol.Layers)]
+    return list(said[-1].missing) if said else ["the child could not be confined: " + " ".join(child.lines)[-300:]]
+
+
+def disk() -> Iterator[Finding]:
+    """Is there room for logs, data and the work of attempts?"""
+    home = Path(settings.EXCHEQUER.home)
+    usage = shutil.disk_usage(home if home.exists() else Path.cwd())
+    text = f"{usage.free / 1024**3:.1f} GiB free under {home}"
+    yield Finding("ok" if usage.free > LEAST_DISK_BYTES else "wrong", "disk", text)
+
+
+def opened_folders() -> Iterator[Finding]:
+    """Which parent folders were opened (o+x) so that the database's user can pass through?"""
+    listed = Path(settings.EXCHEQUER.home) / "run" / "opened-folders"
+    for folder in listed.read_text().splitlines() if listed.exists() else []:
+        yield Finding("note", "opened folders", f"{folder} was opened for passing through (o+x)")

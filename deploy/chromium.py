@@ -1,0 +1,53 @@
+"""Find the Chromium that browser tests drive, or install it, or say what to type: `python -m deploy.chromium`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+
+NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+CURE = "sudo apt-get install -y chromium"
+
+
+def find(variables: Mapping[str, str]) -> str | None:
+    """Return the path of a Chromium: `$CHROMIUM`, else the first on the PATH."""
+    named = variables.get("CHROMIUM")
+    if named:
+        return shutil.which(named)
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+def install() -> bool:
+    """Install Debian's package when this is root on a machine with apt; return whether that worked."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return False
+    print("installing Chromium for the browser tests (apt-get)", file=sys.stderr, flush=True)
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ["apt-get", "update", "-q"],
+        ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"],
+    ):
+        if subprocess.run(command, env=quiet, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False).returncode != 0:
+            return False
+    return True
+
+
+def main() -> int:
+    """Print the path of a Chromium; exit 1 with the one command to type when there is none."""
+    found = find(os.environ)
+    if found is None and not os.environ.get("CHROMIUM") and install():
+        found = find(os.environ)
+    if found is None:
+        wanted = os.environ.get("CHROMIUM")
+        reason = f"CHROMIUM={wanted} is no program" if wanted else "no Chromium was found"
+        print(f"the browser tests cannot run: {reason}. Type:\n    {CURE}", file=sys.stderr)
+        return 1
+    print(found)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

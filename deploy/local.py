@@ -1,0 +1,171 @@
+"""`make up`: the whole product on one machine, supervised in the foreground.
+
+PostgreSQL, Valkey, the object store, web, workers and controller are started in order, each when what it needs is
+ready, and started again when they die. Ctrl-C or SIGTERM stops all of them within 20 seconds; data stays. A part
+whose URL is given by the environment is not started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from deploy import parts, procfs
+from deploy.accounts import AccountError
+from deploy.home import Home
+from deploy.parts import MANAGE, ROOT, Plan
+from deploy.postgres import StartError
+from deploy.supervisor import Supervisor
+from deploy.web import listen
+
+#: First who makes work, then what it is kept in; the database last.
+WAVES = (("web", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
+DEMO_NOTE = "demo.txt"
+
+
+class Local:
+    """One run of `make up`."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.began = time.monotonic()
+        self.supervisor = Supervisor(home, self.say)
+        self.plan: Plan | None = None
+
+    def say(self, text: str) -> None:
+        """Print one line of progress with the seconds since the start."""
+        print(f"[{time.monotonic() - self.began:5.1f} s] {text}", flush=True)
+
+    def up(self) -> None:
+        """Start everything, then watch until a stop is asked for."""
+        plan = self.plan = parts.plan(self.home, os.environ)
+        listener = _listener(plan.http_port)
+        self.say(f"starting in {self.home.path}; logs are in {self.home.logs}")
+        self._services(plan)
+        self._product(plan, listener)
+        logins = self._first_data(plan)
+        self._sandbox(plan)
+        print(f"\nExchequer is up: {plan.url}\n{logins}", flush=True)
+        self.supervisor.watch()
+
+    def down(self) -> None:
+        """Stop everything, the database last."""
+        self.say("stopping (a second Ctrl-C hurries)")
+        self.supervisor.stop(*WAVES)
+        if self.plan is not None and self.plan.seaweedfs is not None:
+            self.plan.seaweedfs.clear_sockets()
+        self.home.remove_pid("up")
+        self.say("stopped; the data is kept")
+
+    def _services(self, plan: Plan) -> None:
+        """Start the services side by side; migrate as soon as the database answers."""
+        supervisor = self.supervisor
+        own = [parts.postgres(plan.cluster)] if plan.cluster else []
+        own += [parts.valkey(plan.valkey)] if plan.valkey else []
+        own += [parts.seaweedfs(plan.seaweedfs, plan.bucket)] if plan.seaweedfs else []
+        for part in own:
+            self.say(f"starting {part.name}")
+            supervisor.start(part)
+        if plan.cluster is not None:
+            for folder in plan.cluster.opened:
+                self.say(
+                    f"opened {folder} to others for passing through (o+x): {plan.cluster.account.name} runs the database"
+                )
+            self._note(plan.cluster.opened)
+            supervisor.wait_ready(own[0])
+            plan.cluster.provision()
+        self.say("migrating the database")
+        supervisor.run("migrate", [*MANAGE, "migrate", "--no-input"], plan.environment("owner"), str(ROOT))
+        supervisor.wait_ready(*own[1 if plan.cluster else 0 :])
+
+    def _product(self, plan: Plan, listener: socket.socket) -> None:
+        started = [parts.web(plan, listener), parts.ops(plan), parts.node(plan), parts.controller(plan)]
+        for part in started:
+            self.say(f"starting {part.name}")
+            self.supervisor.start(part)
+        self.supervisor.wait_ready(*started)
+
+    def _first_data(self, plan: Plan) -> str:
+        """Create the tenant that the environment names and, once, the demo; return the logins to show."""
+        init = {
+            name: plan.given[name]
+            for name in parts.GUARDED
+            if name.startswith("EXCHEQUER_INIT_") and plan.given.get(name)
+        }
+        if init:
+            self.say("creating the tenant that EXCHEQUER_INIT_* names, unless it exists")
+            self.supervisor.run("bootstrap", [*MANAGE, "bootstrap"], plan.environment("control", **init), str(ROOT))
+        note = self.home.path / DEMO_NOTE
+        if plan.shared["EXCHEQUER_DEMO"] == "1" and not note.exists():
+            self.say("loading the demo")
+            logins = self.supervisor.run("load_demo", [*MANAGE, "load_demo"], plan.environment("control"), str(ROOT))
+            self.home.write_private(DEMO_NOTE, logins)
+        return note.read_text() if note.exists() else ""
+
+    def _sandbox(self, plan: Plan) -> None:
+        missing = self.supervisor.run(
+            "sandbox", [*MANAGE, "doctor", "--sandbox"], plan.environment("control"), str(ROOT)
+        )
+        for layer in missing.splitlines():
+            self.say(f"sandbox layer missing on this machine: {layer}")
+
+    def _note(self, opened: list[Path]) -> None:
+        """Keep a list of the folders that were opened, for the doctor."""
+        file = self.home.run / "opened-folders"
+        known = file.read_text().splitlines() if file.exists() else []
+        new = [str(folder) for folder in opened if str(folder) not in known]
+        file.write_text("".join(f"{folder}\n" for folder in known + new))
+
+
+def _listener(port: int) -> socket.socket:
+    """Bind the web port before anything is started, so that a port in use is found at once."""
+    try:
+        return listen("127.0.0.1", port)
+    except OSError as error:
+        raise StartError(
+            f"port {port} cannot be used ({error.strerror}): stop what uses it, or choose another: EXCHEQUER_HTTP_PORT={port + 80} make up"
+        ) from None
+
+
+def main() -> int:
+    """Run `make up`; return its exit code."""
+    if os.environ.get("MAKELEVEL"):
+        procfs.die_with_parent(signal.SIGTERM)
+    try:
+        home = Home(_home_path())
+        home.take()
+        local = Local(home)
+    except (StartError, AccountError) as error:
+        print(f"make up: {error}", file=sys.stderr)
+        return 1
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        local.supervisor.stop_asked += 1
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask_to_stop)
+    code = 0
+    try:
+        local.up()
+    except KeyboardInterrupt:
+        pass
+    except (StartError, AccountError, FileNotFoundError) as error:
+        print(f"make up: {error}", file=sys.stderr, flush=True)
+        code = 1
+    finally:
+        if local.supervisor.parts:
+            local.down()
+    return code
+
+
+def _home_path() -> Path:
+    return ROOT / os.environ.get("EXCHEQUER_HOME", ".exchequer")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

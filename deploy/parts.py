@@ -1,0 +1,243 @@
+"""What `make up` runs: each part's command, its readiness, and the few secrets that it may hold."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.home import Home
+from deploy.postgres import Cluster, StartError
+from deploy.services import WEED_PORTS, SeaweedFS, Valkey
+from deploy.supervisor import Part
+
+ROOT = Path(__file__).resolve().parent.parent
+MANAGE = [sys.executable, str(ROOT / "manage.py")]
+CELERY = [
+    sys.executable,
+    "-m",
+    "celery",
+    "-A",
+    "config",
+    "worker",
+    "--without-gossip",
+    "--without-mingle",
+    "--loglevel=INFO",
+]
+DATABASE_URLS = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}
+#: Variables that only some parts may see; every part starts without them.
+GUARDED = (
+    *DATABASE_URLS.values(),
+    "EXCHEQUER_INIT_TENANT",
+    "EXCHEQUER_INIT_EMAIL",
+    "EXCHEQUER_INIT_PASSWORD",
+    "EXCHEQUER_INIT_API_KEY",
+)
+SECRETS = (
+    *GUARDED,
+    "SECRET_KEY",
+    "BROKER_URL",
+    "CACHE_URL",
+    "S3_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+)
+
+
+@dataclass
+class Plan:
+    """What runs here, what is given from outside, and the environments of the processes."""
+
+    home: Home
+    given: dict[str, str]
+    http_port: int
+    cluster: Cluster | None
+    valkey: Valkey | None
+    seaweedfs: SeaweedFS | None
+    shared: dict[str, str]
+    databases: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        """Where people find the product."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def bucket(self) -> str:
+        """The bucket for objects."""
+        return self.shared["S3_BUCKET"]
+
+    def environment(self, role: str, **more: str) -> dict[str, str]:
+        """Return the environment of a process that works as one database role: with that role's URL and no other."""
+        return self.shared | {DATABASE_URLS[role]: self.databases[role], "EXCHEQUER_DB_ROLE": role} | more
+
+
+def plan(home: Home, variables: Mapping[str, str]) -> Plan:
+    """Decide what to start from the variables of the caller; raise `StartError` naming what is missing or wrong."""
+    given = with_secret_files(variables)
+    kept = home.secrets()
+    ports = kept["ports"]
+    databases = {role: given.get(name, "") for role, name in DATABASE_URLS.items()}
+    cluster = None
+    if not any(databases.values()):
+        cluster = Cluster(home.path / "postgres", kept["database"])
+        databases = {role: cluster.url(f"exchequer_{role}") for role in DATABASE_URLS}
+    elif not all(databases.values()):
+        missing = [name for role, name in DATABASE_URLS.items() if not databases[role]]
+        raise StartError(
+            f"with a database of your own, all three URLs are needed; missing: {', '.join(missing)} (see deploy/roles.sql)"
+        )
+
+    valkey = None if given.get("BROKER_URL") else Valkey(home.path / "valkey", ports["valkey"], kept["valkey"])
+    seaweedfs = None
+    if not given.get("S3_ENDPOINT_URL"):
+        weed_ports = {name: ports[name] for name in WEED_PORTS}
+        seaweedfs = SeaweedFS(home.path / "seaweedfs", weed_ports, kept["s3_access_key"], kept["s3_secret_key"])
+    elif not given.get("AWS_ACCESS_KEY_ID") or not given.get("AWS_SECRET_ACCESS_KEY"):
+        raise StartError("with an object store of your own, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed")
+
+    shared = {name: value for name, value in given.items() if name not in GUARDED}
+    defaults = {
+        "SECRET_KEY": kept["secret_key"],
+        "BROKER_URL": valkey.url if valkey else "",
+        "CACHE_URL": f"{valkey.url.removesuffix('/0')}/1" if valkey else "",
+        "S3_ENDPOINT_URL": seaweedfs.url if seaweedfs else "",
+        "S3_BUCKET": "exchequer",
+        "AWS_ACCESS_KEY_ID": kept["s3_access_key"],
+        "AWS_SECRET_ACCESS_KEY": kept["s3_secret_key"],
+        "EXCHEQUER_SANDBOX": "best_effort",
+        "EXCHEQUER_DEMO": "1",
+        "EXCHEQUER_NODE_ID": socket.gethostname(),
+        "PYTHONUNBUFFERED": "1",
+    }
+    shared = defaults | {name: value for name, value in shared.items() if value} | {"EXCHEQUER_HOME": str(home.path)}
+    return Plan(home, given, _port(given), cluster, valkey, seaweedfs, shared, databases)
+
+
+def with_secret_files(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with `NAME_FILE` replaced by the content of that file, for every secret."""
+    result = dict(variables)
+    for name in SECRETS:
+        file = result.pop(f"{name}_FILE", "")
+        if file and not result.get(name):
+            try:
+                result[name] = Path(file).read_text().strip()
+            except OSError as error:
+                raise StartError(f"{name}_FILE: cannot read {file}: {error.strerror}") from error
+    return result
+
+
+def postgres(cluster: Cluster) -> Part:
+    """The database server. When the supervisor dies it still shuts down in order."""
+    return Part(
+        name="postgres",
+        command=cluster.command(),
+        environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        prepare=cluster.prepare,
+        ready=cluster.ready,
+        stop_signal=signal.SIGINT,
+        grace_s=6,
+        orphan_signal=signal.SIGINT,
+        account=(cluster.account.uid, cluster.account.gid) if os.geteuid() == 0 else None,
+    )
+
+
+def valkey(server: Valkey) -> Part:
+    """The broker."""
+    return Part(
+        name="valkey",
+        command=server.command(),
+        environment={"PATH": os.defpath},
+        prepare=server.prepare,
+        ready=server.ready,
+        grace_s=2,
+    )
+
+
+def seaweedfs(server: SeaweedFS, bucket: str) -> Part:
+    """The object store. It writes through at once, so a short grace loses nothing; its own way down takes fifteen seconds."""
+    return Part(
+        name="seaweedfs",
+        command=server.command(),
+        environment={"PATH": os.defpath, "HOME": str(server.folder)},
+        prepare=server.prepare,
+        ready=lambda: server.ready() and server.make_bucket(bucket),
+        grace_s=2,
+    )
+
+
+def web(plan: Plan, listener: socket.socket) -> Part:
+    """The web server on a socket that the supervisor holds: while it restarts, connections wait instead of failing."""
+    return Part(
+        name="web",
+        command=[sys.executable, "-m", "deploy.web", "--fd", str(listener.fileno())],
+        environment=plan.environment("app"),
+        cwd=str(ROOT),
+        ready=lambda: answers(f"{plan.url}/readyz"),
+        pass_fds=(listener.fileno(),),
+    )
+
+
+def ops(plan: Plan) -> Part:
+    """The worker for mail, webhooks, invoices, exports and events."""
+    command = [*CELERY, "--queues=ops", "--pool=threads", "--concurrency=4", "--hostname=ops@%h"]
+    return _worker(plan, "ops", command, plan.environment("control"))
+
+
+def node(plan: Plan) -> Part:
+    """This machine's worker: one thread a device, each watching over the child that trains."""
+    name = plan.shared["EXCHEQUER_NODE_ID"]
+    devices = int(plan.shared.get("EXCHEQUER_CPU_DEVICES") or 0) or os.cpu_count() or 1
+    command = [
+        *CELERY,
+        f"--queues=node.{name}",
+        "--pool=threads",
+        f"--concurrency={devices}",
+        f"--hostname=node@{name}",
+    ]
+    return _worker(plan, "node", command, plan.environment("app"))
+
+
+def controller(plan: Plan) -> Part:
+    """The leader loop: assigns, reaps, relays events, fires schedules."""
+    return Part(
+        name="controller", command=[*MANAGE, "controller"], environment=plan.environment("control"), cwd=str(ROOT)
+    )
+
+
+def answers(url: str) -> bool:
+    """Return whether a GET of a page on this machine answers 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 (a fixed loopback address)
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _worker(plan: Plan, name: str, command: list[str], environment: dict[str, str]) -> Part:
+    log = plan.home.log(name)
+    start = log.stat().st_size if log.exists() else 0
+    return Part(name=name, command=command, environment=environment, cwd=str(ROOT), ready=_says_ready(log, start))
+
+
+def _says_ready(log: Path, start: int) -> Callable[[], bool]:
+    def ready() -> bool:
+        if not log.exists():
+            return False
+        with log.open("rb") as file:
+            file.seek(start if log.stat().st_size >= start else 0)
+            return b" ready." in file.read()
+
+    return ready
+
+
+def _port(given: Mapping[str, str]) -> int:
+    text = given.get("EXCHEQUER_HTTP_PORT") or "8000"
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise StartError(f"EXCHEQUER_HTTP_PORT is {text!r}: a number from 1 to 65535 is needed")
+    return int(text)

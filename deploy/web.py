@@ -1,0 +1,147 @@
+"""The web server: waitress in several processes that share one listening socket.
+
+    python -m deploy.web --port 8000            binds the socket itself (a container)
+    python -m deploy.web --fd 3 --processes 2   serves a socket that the caller bound (`make up`)
+
+The application is imported once and then forked. A process that dies is forked again; SIGTERM ends all of them
+after their running requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import time
+from types import FrameType
+
+from deploy import procfs
+
+#: The default of 100 is a trap: above it waitress takes no new connection, and a hundred slow clients close the house.
+CONNECTION_LIMIT = 1000
+THREADS = 8
+#: Above the 50 MB that an upload may have, for the form around it.
+LARGEST_BODY = 64 * 1024 * 1024
+DRAIN_S = 5.0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the listening socket; raises OSError when the port is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def serve(listener: socket.socket) -> None:
+    """Serve requests from `listener` in this process until SIGTERM."""
+    from waitress.server import create_server
+
+    from config.wsgi import application
+
+    server = create_server(
+        application,
+        sockets=[listener],
+        threads=THREADS,
+        connection_limit=CONNECTION_LIMIT,
+        asyncore_use_poll=True,
+        max_request_body_size=LARGEST_BODY,
+        channel_timeout=60,
+        clear_untrusted_proxy_headers=True,
+        ident=None,
+    )
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server.run()  # returns after the running requests, at most five seconds after the signal
+
+
+class Server:
+    """The parent: forks the serving processes, forks a dead one again, ends them together."""
+
+    def __init__(self, listener: socket.socket, processes: int) -> None:
+        self.listener = listener
+        self.processes = processes
+        self.children: dict[int, float] = {}
+        self.stopping = False
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        while not self.stopping:
+            while len(self.children) < self.processes:
+                self._fork()
+            self._bury()
+            time.sleep(0.1)
+        for pid in self.children:
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + DRAIN_S + 1
+        while self.children and time.monotonic() < deadline:
+            self._bury()
+            time.sleep(0.05)
+        for pid in self.children:
+            os.kill(pid, signal.SIGKILL)
+
+    def _fork(self) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            procfs.die_with_parent()
+            if os.getppid() != parent:
+                os._exit(1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            try:
+                serve(self.listener)
+            finally:
+                sys.stderr.flush()
+                os._exit(0)
+        self.children[pid] = time.monotonic()
+
+    def _bury(self) -> None:
+        while self.children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            lived = time.monotonic() - self.children.pop(pid, 0.0)
+            if not self.stopping:
+                print(f"web process {pid} ended with status {status}; starting another", file=sys.stderr, flush=True)
+                time.sleep(0 if lived > 5 else 1)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line, import the application once and serve."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.web", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--fd", type=int, help="a bound socket that was inherited")
+    parser.add_argument("--processes", type=int, default=min(4, os.cpu_count() or 1))
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("EXCHEQUER_DB_ROLE", "app")
+    listener = socket.socket(fileno=options.fd) if options.fd is not None else listen(options.host, options.port)
+
+    from django.db import connections
+
+    import config.wsgi  # noqa: F401 (once for all forks)
+
+    connections.close_all()
+    Server(listener, options.processes).run()
+
+
+if __name__ == "__main__":
+    main()
