@@ -163,7 +163,7 @@ class Training:
                 "ignored_columns": ignored, "files": ["model.safetensors", "signature.json"],
             },
         )
-        self.context.report.metric(self.at.epoch, {f"test_{name}": value for name, value in measured.items() if isinstance(value, float)})
+        self.context.report.metric(self.at.epoch + 1, {f"test_{name}": value for name, value in measured.items() if isinstance(value, float)})
 
     def save(self) -> None:
         """Write a checkpoint and tell the supervisor."""

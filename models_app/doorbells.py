@@ -1,0 +1,35 @@
+"""Ring the ops worker: "look at this". A ring may be lost; the sweeps find what nobody looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from celery import current_app
+from kombu.exceptions import OperationalError
+
+log = structlog.get_logger(__name__)
+INGEST, DISCARD, REMOVE_JOB_FILES = "models_app.ingest", "models_app.discard", "models_app.remove_job_files"
+
+
+def ring_ingest(version_id: UUID, tenant_id: UUID) -> None:
+    """Have a dataset version ingested."""
+    _ring(INGEST, [str(version_id), str(tenant_id)])
+
+
+def ring_discard(keys: Sequence[str], tenant_id: UUID) -> None:
+    """Have stored files removed that nothing points at."""
+    _ring(DISCARD, [list(keys), str(tenant_id)])
+
+
+def ring_remove_job_files(job_id: UUID, tenant_id: UUID) -> None:
+    """Have what an ended job left in the object store removed."""
+    _ring(REMOVE_JOB_FILES, [str(job_id), str(tenant_id)])
+
+
+def _ring(task: str, arguments: list[object]) -> None:
+    try:
+        current_app.send_task(task, args=arguments)
+    except (OperationalError, ConnectionError) as error:
+        log.warning("doorbell.not_heard", task=task, error=str(error))

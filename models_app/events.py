@@ -1,0 +1,25 @@
+"""What this room tells others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from tenants.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetVersionReady(Event):
+    """An uploaded file was read and can be trained on."""
+
+    dataset_id: UUID
+    version_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersionRegistered(Event):
+    """A job left a new version of a model."""
+
+    model_id: UUID
+    version_id: UUID
+    job_id: UUID

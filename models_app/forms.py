@@ -1,0 +1,115 @@
+"""Forms of the learning room: uploading a dataset, and launching a job with fields made from a recipe's schema."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from models_app.recipes.base import Recipe
+
+MOST_MINUTES = 7 * 24 * 60
+TIERS = (("on_demand", "On demand"), ("spot", "Spot"))
+
+
+class DatasetUpload(forms.Form):
+    """A table to learn from."""
+
+    name = forms.CharField(max_length=120, label="Name", help_text="Uploading under a name that exists makes its next version.")
+    target = forms.CharField(
+        max_length=200, required=False, label="Target column", help_text="The column to predict. Leave it empty if you do not know yet; it can be chosen at launch."
+    )
+    file = forms.FileField(label="File", help_text="CSV with a header row, or Parquet.", widget=forms.FileInput(attrs={"accept": ".csv,.parquet,text/csv"}))
+
+
+class LaunchForm(forms.Form):
+    """What every job is told, whatever its recipe."""
+
+    name = forms.CharField(max_length=120, label="Name", help_text="How you and others find it again.")
+    project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
+    recipe = forms.ChoiceField(label="Recipe")
+    dataset = forms.ChoiceField(label="Dataset")
+    target = forms.CharField(max_length=200, required=False, label="Target column", help_text="The column to predict; empty for the one named at upload.")
+    device_class = forms.ChoiceField(label="Device")
+    tier = forms.ChoiceField(label="Price tier", choices=TIERS, initial="on_demand")
+    max_minutes = forms.IntegerField(label="Longest run time (minutes)", min_value=1, max_value=MOST_MINUTES, initial=60, help_text="It stops here with a checkpoint. The limit counts over all attempts.")
+    max_cost = forms.DecimalField(label="Highest cost", required=False, min_value=Decimal("0.000001"), max_digits=18, decimal_places=6, help_text="Never spend more than this on the job. Empty: only the run time limits it.")
+    key = forms.UUIDField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, projects: Sequence[tuple[str, str]], recipes: Sequence[Recipe], datasets: Sequence[tuple[str, str]], devices: Sequence[str], currency: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("project", projects)
+        self._offer("recipe", [(recipe.id, recipe.title) for recipe in recipes])
+        self._offer("dataset", [("", "Choose a dataset"), *datasets])
+        self._offer("device_class", [(name, name) for name in devices])
+        self.fields["max_cost"].label = f"Highest cost ({currency})"
+
+    def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = list(choices)
+
+
+class ParameterForm(forms.Form):
+    """A recipe's parameters, one typed field for each property of its JSON Schema, in the schema's order."""
+
+    def __init__(self, recipe: Recipe, data: Mapping[str, Any] | None = None, *, columns: Sequence[str] = (), initial: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data, prefix="p", initial=dict(initial or {}))  # type: ignore[arg-type]
+        self.recipe = recipe
+        for name, schema in recipe.schema()["properties"].items():
+            self.fields[name] = field_for(name, schema, columns)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what was entered as JSON values, defaults where nothing was; call after `is_valid`."""
+        return {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
+
+
+def field_for(name: str, schema: Mapping[str, Any], columns: Sequence[str] = ()) -> forms.Field:
+    """Return the form field that one property of a JSON Schema describes: type, range, default, words."""
+    common: dict[str, Any] = {
+        "label": schema.get("title", name.replace("_", " ").capitalize()),
+        "help_text": _help(schema),
+        "required": False,
+        "initial": schema.get("default"),
+    }
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if "enum" in schema:
+        return forms.ChoiceField(**common, choices=[(str(value), str(value)) for value in schema["enum"]])
+    kind = schema.get("type")
+    if kind == "integer":
+        return forms.IntegerField(**common, min_value=low, max_value=high)
+    if kind == "number":
+        return forms.FloatField(**common, min_value=low, max_value=high, widget=forms.NumberInput(attrs={"step": "any"}))
+    if kind == "boolean":
+        return forms.BooleanField(**common)
+    if kind == "array":
+        return Names(**common, columns=columns)
+    return forms.CharField(**common, max_length=schema.get("maxLength", 500))
+
+
+class Names(forms.CharField):
+    """A list of column names, one a line: as text, because a table may have thousands."""
+
+    def __init__(self, *, columns: Sequence[str] = (), **kwargs: Any) -> None:
+        kwargs["help_text"] = f"{kwargs.get('help_text', '')} One a line."
+        super().__init__(**kwargs, widget=forms.Textarea(attrs={"rows": 3}))
+        self.columns = columns
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show a list as lines."""
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        """Return the lines as a list, blank ones left out."""
+        text = value if isinstance(value, str) else "\n".join(value or [])
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare as lists."""
+        return bool(self.to_python(initial) != self.to_python(data))
+
+
+def _help(schema: Mapping[str, Any]) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    span = f" From {low:g} to {high:g}." if low is not None and high is not None and schema.get("type") != "boolean" else ""
+    return str(schema.get("description", "")) + span

@@ -1,0 +1,115 @@
+"""Datasets, their versions by content, and who may see a restricted one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Func, Q
+from guardian.models import UserObjectPermissionBase
+
+from tenants.clock import DatabaseNow
+from tenants.ids import uuid7
+from tenants.scoping import TenantForeignKey, TenantModel
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+class CurrentTenant(Func):
+    """The tenant of the open scope, as the database sees it: a default for rows that a library writes."""
+
+    template = "(nullif(current_setting('app.tenant', true), ''))::uuid"
+    output_field = models.UUIDField()
+
+
+class Dataset(TenantModel):
+    """A named table of data. `restricted`: only its maker, admins and those it is shared with see it."""
+
+    name = models.CharField(max_length=120)
+    restricted = models.BooleanField(default=False)
+    created_by = models.UUIDField(null=True)
+    created_by_label = models.CharField(max_length=254)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [models.UniqueConstraint("tenant", "name", name="models_app_dataset_name")]
+        indexes: ClassVar = [models.Index(F("tenant"), F("id").desc(), name="models_app_dataset_newest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IngestState(models.TextChoices):
+    """Where a version stands; `failed` carries a code and a sentence."""
+
+    INGESTING = "ingesting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class DatasetVersion(TenantModel):
+    """One upload's content. The same bytes with the same target are the same version of a dataset.
+
+    `token` grows with each try to ingest and fences the writes of the one before.
+    """
+
+    dataset = TenantForeignKey(Dataset, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    filename = models.CharField(max_length=255)
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    target = models.CharField(max_length=200, blank=True)
+    state = models.CharField(max_length=9, choices=IngestState, default=IngestState.INGESTING)
+    code = models.CharField(max_length=80, blank=True)
+    message = models.TextField(blank=True)
+    source_key = models.CharField(max_length=300)
+    data_key = models.CharField(max_length=300, blank=True)
+    data_sha256 = models.CharField(max_length=64, blank=True)
+    data_size = models.BigIntegerField(default=0)
+    rows = models.BigIntegerField(default=0)
+    columns = models.JSONField(default=list)
+    warnings = models.JSONField(default=list)
+    profile = models.JSONField(default=dict)
+    token = models.PositiveIntegerField(default=0)
+    claimed_at = models.DateTimeField(null=True)
+    uploaded_by = models.UUIDField(null=True)
+    uploaded_by_label = models.CharField(max_length=254)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    ready_at = models.DateTimeField(null=True)
+
+    if TYPE_CHECKING:
+        dataset_id: UUID
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "dataset", "number", name="models_app_version_number"),
+            models.UniqueConstraint("tenant", "dataset", "sha256", "target", name="models_app_version_content"),
+            models.CheckConstraint(condition=Q(state__in=IngestState.values), name="models_app_version_state"),
+            models.CheckConstraint(condition=~Q(state="ready") | Q(data_key__gt="", rows__gt=0), name="models_app_version_ready_has_data"),
+            models.CheckConstraint(condition=~Q(state="failed") | Q(code__gt=""), name="models_app_version_failed_has_code"),
+        ]
+        indexes: ClassVar = [models.Index("claimed_at", condition=Q(state="ingesting"), name="models_app_version_waiting")]
+
+    def __str__(self) -> str:
+        return f"{self.dataset} v{self.number}"
+
+
+class DatasetUserPermission(UserObjectPermissionBase):
+    """One person's right to one restricted dataset: guardian's table with a direct reference.
+
+    Guardian writes the row and knows no tenant, so the database fills it in from the open scope; the policies
+    and the composite key hold it there.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_default=CurrentTenant())
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    content_object = TenantForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        unique_together: ClassVar = []
+        constraints: ClassVar = [models.UniqueConstraint("tenant", "user", "permission", "content_object", name="models_app_share_once")]

@@ -1,0 +1,84 @@
+"""Models and their versions: what each was made from, and where its weights lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from models_app.models.datasets import DatasetVersion
+from tenants.clock import DatabaseNow
+from tenants.scoping import TenantForeignKey, TenantModel
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+class Stage(models.TextChoices):
+    """How far a version has come."""
+
+    REGISTERED = "registered"
+    STAGING = "staging"
+    PRODUCTION = "production"
+    ARCHIVED = "archived"
+
+
+class Model(TenantModel):
+    """A named model; each training job that names it adds a version."""
+
+    name = models.CharField(max_length=120)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [models.UniqueConstraint("tenant", "name", name="models_app_model_name")]
+        indexes: ClassVar = [models.Index(F("tenant"), F("id").desc(), name="models_app_model_newest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelVersion(TenantModel):
+    """The outcome of one job. Written once, when the job succeeds; only `stage` moves afterwards.
+
+    What it cost is asked of the room that bills, by `job_id`: a refund later must show here too.
+    """
+
+    model = TenantForeignKey(Model, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    stage = models.CharField(max_length=10, choices=Stage, default=Stage.REGISTERED)
+    job_id = models.UUIDField()
+    attempt_id = models.UUIDField(null=True)
+    project_id = models.UUIDField()
+    dataset_version = TenantForeignKey(DatasetVersion, on_delete=models.PROTECT, related_name="+")
+    recipe = models.CharField(max_length=80)
+    recipe_version = models.CharField(max_length=20)
+    recipe_digest = models.CharField(max_length=64)
+    params = models.JSONField()
+    metrics = models.JSONField()
+    training = models.JSONField(default=dict)
+    signature = models.JSONField()
+    artefact_key = models.CharField(max_length=300)
+    artefact_sha256 = models.CharField(max_length=64)
+    artefact_size = models.BigIntegerField()
+    signature_key = models.CharField(max_length=300)
+    signature_sha256 = models.CharField(max_length=64)
+    signature_size = models.BigIntegerField()
+    created_by = models.UUIDField(null=True)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    if TYPE_CHECKING:
+        model_id: UUID
+        dataset_version_id: UUID
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "model", "number", name="models_app_model_number"),
+            models.UniqueConstraint("tenant", "job_id", name="models_app_one_version_a_job"),
+            models.CheckConstraint(condition=Q(stage__in=Stage.values), name="models_app_known_stage"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} v{self.number}"

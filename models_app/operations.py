@@ -1,0 +1,159 @@
+"""What people do with datasets: upload, restrict, share. Each is one audited operation."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Max
+from guardian.shortcuts import assign_perm, remove_perm
+
+from models_app import doorbells, storage
+from models_app.access import VIEW_DATASET, visible_datasets
+from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.models import Membership, User
+from tenants.scoping import tenant_scope
+
+DATASET_UPLOADED = AuditAction("models_app.dataset.uploaded")
+DATASET_RESTRICTED = AuditAction("models_app.dataset.restricted")
+DATASET_SHARED = AuditAction("models_app.dataset.shared")
+DATASET_UNSHARED = AuditAction("models_app.dataset.unshared")
+
+MAX_NAME = 120
+
+
+class DatasetNameTaken(Conflict):
+    """A restricted dataset has this name already. Choose another name."""
+
+    code = "dataset_name_taken"
+
+
+def upload(*, actor: Actor, name: str, file: BinaryIO, filename: str, target: str = "", restricted: bool = False) -> DatasetVersion:
+    """Store a file and have it ingested; return its version, `ingesting` at first.
+
+    The same bytes and target under the same name answer the version that they made before; one that failed is
+    tried again. A known name gets a new version. Opens its own transactions: the file goes to the object store between
+    them. Raises Invalid, DatasetNameTaken, StorageUnavailable.
+    """
+    actor.require("datasets.create")
+    name, target = name.strip(), target.strip()
+    faults: dict[str, list[str]] = {}
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        faults["name"] = [f"Give a name of 1 to {MAX_NAME} characters."]
+    if len(target) > 200:
+        faults["target"] = ["A column name has at most 200 characters."]
+    if faults:
+        raise Invalid(fields=faults)
+    with tenant_scope(actor.tenant_id):
+        _existing(actor, name)
+    key = storage.new_key(actor.tenant_id, "u")
+    stored = storage.put(actor.tenant_id, key, file)
+    version = _record_upload(actor=actor, name=name, target=target, filename=_plain(filename), restricted=restricted, stored=stored)
+    if version.source_key != key:
+        doorbells.ring_discard([key], actor.tenant_id)
+    return version
+
+
+@operation(DATASET_UPLOADED)
+def _record_upload(*, actor: Actor, name: str, target: str, filename: str, restricted: bool, stored: storage.Stored) -> DatasetVersion:
+    dataset = _existing(actor, name)
+    if dataset is None:
+        fresh = Dataset(name=name, restricted=restricted, created_by=actor.id, created_by_label=actor.label)
+        Dataset.objects.bulk_create([_claimed(fresh)], ignore_conflicts=True)
+        dataset = _existing(actor, name)
+        assert dataset is not None
+    Dataset.objects.select_for_update().get(id=dataset.id)
+    version = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target).first()
+    if version is not None and version.state != IngestState.FAILED:
+        unchanged("the same content was uploaded before")
+        return version
+    if version is None:
+        last = DatasetVersion.objects.filter(dataset=dataset).aggregate(last=Max("number"))["last"] or 0
+        version = DatasetVersion(dataset=dataset, number=last + 1, sha256=stored.sha256, target=target)
+    version.filename, version.size, version.source_key = filename, stored.size, stored.key
+    version.state, version.code, version.message, version.claimed_at = IngestState.INGESTING, "", "", None
+    version.uploaded_by, version.uploaded_by_label = actor.id, actor.label
+    version.save()
+    changes: dict[str, Any] = {"version": [None, version.number], "sha256": [None, stored.sha256], "size": [None, stored.size], "target": [None, target]}
+    record(DATASET_UPLOADED, actor=actor, target=dataset, changes=changes)
+    transaction.on_commit(lambda: doorbells.ring_ingest(version.id, actor.tenant_id))
+    return version
+
+
+@operation(DATASET_RESTRICTED)
+def restrict(*, actor: Actor, dataset_id: UUID, restricted: bool) -> Dataset:
+    """Show a dataset only to those it is shared with, or to the whole tenant again. Raises NotFound."""
+    actor.require("datasets.share")
+    dataset = _own(actor, dataset_id)
+    if dataset.restricted == restricted:
+        unchanged("it was so before")
+        return dataset
+    record(DATASET_RESTRICTED, actor=actor, target=dataset, changes={"restricted": [dataset.restricted, restricted]})
+    dataset.restricted = restricted
+    dataset.save(update_fields=["restricted"])
+    return dataset
+
+
+@operation(DATASET_SHARED)
+def share(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
+    """Let one member see a restricted dataset. Raises NotFound for a foreign dataset or person."""
+    actor.require("datasets.share")
+    dataset = _own(actor, dataset_id)
+    user = _member(user_id)
+    if _shares(dataset, user_id).exists():
+        unchanged("it was shared before")
+        return
+    assign_perm(VIEW_DATASET, user, dataset)
+    record(DATASET_SHARED, actor=actor, target=dataset, changes={"shared_with": [None, str(user_id)]})
+
+
+@operation(DATASET_UNSHARED)
+def unshare(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
+    """Take a share back. Raises NotFound for a foreign dataset."""
+    actor.require("datasets.share")
+    dataset = _own(actor, dataset_id)
+    if not _shares(dataset, user_id).exists():
+        unchanged("it was not shared")
+        return
+    remove_perm(VIEW_DATASET, User.objects.get(id=user_id), dataset)
+    record(DATASET_UNSHARED, actor=actor, target=dataset, changes={"shared_with": [str(user_id), None]})
+
+
+def _existing(actor: Actor, name: str) -> Dataset | None:
+    """Return the dataset of this name that the actor may add to. Raises DatasetNameTaken for one it may not see."""
+    dataset = Dataset.objects.filter(name=name).first()
+    if dataset is not None and not visible_datasets(actor).filter(id=dataset.id).exists():
+        raise DatasetNameTaken
+    return dataset
+
+
+def _own(actor: Actor, dataset_id: UUID) -> Dataset:
+    dataset = visible_datasets(actor).select_for_update().filter(id=dataset_id).first()
+    if dataset is None:
+        raise NotFound
+    return dataset
+
+
+def _member(user_id: UUID) -> User:
+    membership = Membership.objects.filter(user_id=user_id).select_related("user").first()
+    if membership is None:
+        raise NotFound
+    return membership.user
+
+
+def _shares(dataset: Dataset, user_id: UUID) -> Any:
+    return DatasetUserPermission.objects.filter(content_object=dataset, user_id=user_id, permission__codename=VIEW_DATASET)
+
+
+def _claimed(dataset: Dataset) -> Dataset:
+    dataset.claim_tenant()
+    return dataset
+
+
+def _plain(filename: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f]", "", re.split(r"[/\\]", filename or "")[-1])[:255] or "upload"

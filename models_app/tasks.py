@@ -1,0 +1,34 @@
+"""Doorbells of this room, answered by the ops worker."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from celery import shared_task
+
+from models_app import doorbells, ingestion, orphans, storage
+
+
+@shared_task(name=doorbells.INGEST)
+def ingest(version_id: str, tenant_id: str) -> None:
+    """Ingest one dataset version."""
+    ingestion.ingest(UUID(version_id), UUID(tenant_id))
+
+
+@shared_task(name=doorbells.DISCARD)
+def discard(keys: list[str], tenant_id: str) -> None:
+    """Remove files that nothing points at; what is pointed at stays, whoever rang."""
+    tenant = UUID(tenant_id)
+    storage.delete(tenant, orphans.unreferenced(tenant, keys))
+
+
+@shared_task(name="models_app.remove_orphans")
+def remove_orphans(tenant_id: str) -> None:
+    """Remove one tenant's stored files that nothing points at any more."""
+    orphans.remove(UUID(tenant_id))
+
+
+@shared_task(name=doorbells.REMOVE_JOB_FILES)
+def remove_job_files(job_id: str, tenant_id: str) -> None:
+    """Remove what an ended job left in the object store and nothing points at."""
+    orphans.remove_of_job(UUID(job_id), UUID(tenant_id))

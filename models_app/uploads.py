@@ -1,0 +1,65 @@
+"""Receive a file without trusting its size: counted as it arrives, refused past the cap.
+
+`CappedUploadHandler` stands first in FILE_UPLOAD_HANDLERS, so that the cap holds before any view, form or
+middleware reads the request.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler, StopUpload
+from django.http import HttpRequest
+
+from models_app.datasets.limits import MAX_UPLOAD_BYTES, MIB
+from tenants.errors import ExchequerError, Invalid
+
+FLAG = "upload_too_large"
+FORM_SLACK = MIB
+
+
+class UploadTooLarge(ExchequerError):
+    """The file is larger than 50 MiB. Split it, leave out columns, or convert it to Parquet."""
+
+    code = "file_too_large"
+    status = 413
+
+
+class CappedUploadHandler(FileUploadHandler):
+    """Stop reading once the files of one request hold more than the cap."""
+
+    def __init__(self, request: HttpRequest | None = None) -> None:
+        super().__init__(request)
+        self._received = 0
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
+        """Count a chunk and pass it on."""
+        self._received += len(raw_data)
+        if self._received > MAX_UPLOAD_BYTES:
+            setattr(self.request, FLAG, True)
+            raise StopUpload(connection_reset=False)
+        return raw_data
+
+    def file_complete(self, file_size: int) -> None:
+        """Leave the file to the next handler."""
+
+
+def cap_uploads(request: HttpRequest) -> None:
+    """Put the cap before the other upload handlers of a request whose body has not been read yet."""
+    if not hasattr(request, "_files") and not any(isinstance(handler, CappedUploadHandler) for handler in request.upload_handlers):
+        request.upload_handlers.insert(0, CappedUploadHandler(request))
+
+
+def uploaded_file(request: HttpRequest, name: str = "file") -> UploadedFile[Any]:
+    """Return the uploaded file of a request. Raises UploadTooLarge, or Invalid when there is none."""
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    found = request.FILES.get(name)
+    if getattr(request, FLAG, False) or (declared.isdecimal() and int(declared) > MAX_UPLOAD_BYTES + FORM_SLACK):
+        raise UploadTooLarge
+    if found is None:
+        raise Invalid(fields={name: ["Choose a CSV or Parquet file."]})
+    file = cast("UploadedFile[Any]", found)
+    if (file.size or 0) > MAX_UPLOAD_BYTES:
+        raise UploadTooLarge
+    return file
