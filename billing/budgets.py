@@ -1,0 +1,172 @@
+"""Budgets: how much a project, or the whole tenant, may spend in a local month."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from django.db.models import F, Q, Sum, Value
+from django.db.models.functions import Greatest
+
+from billing import counters, ledger
+from billing.intervals import Series
+from billing.ledger import AVAILABLE, HELD, SPENT, UNHELD, Pot
+from billing.models import Budget, BudgetPeriod, Hold, HoldShare, UsageRollup
+from billing.models.budgets import AT_LIMIT, NOTIFY
+from billing.models.fields import exact
+from billing.models.holds import OPEN
+from billing.money import Money
+from billing.rating.calendar import local_day, period_of
+from billing.rollup import Piece
+from tenants import clock
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.models import Project, Tenant
+from tenants.scoping import current_tenant_id
+
+BUDGET_CREATED = AuditAction("billing.budget.created")
+BUDGET_CHANGED = AuditAction("billing.budget.changed")
+BUDGET_CLOSED = AuditAction("billing.budget.closed")
+NOTHING = Decimal(0)
+LARGEST = Decimal(10) ** 15
+
+
+class BudgetExists(Conflict):
+    """This scope has a budget already; change that one."""
+
+    code = "budget_exists"
+
+
+@operation(BUDGET_CREATED)
+def create_budget(*, actor: Actor, amount: Decimal, at_limit: str, project_id: UUID | None = None, alerts: Sequence[int] = ()) -> Budget:
+    """Limit what a project (or, without one, the tenant) spends in a local month, from the current month on.
+
+    What it has spent and holds this month counts. Raises Invalid, NotFound for a foreign project, BudgetExists.
+    """
+    actor.require("budgets.manage")
+    _check(amount, at_limit, alerts)
+    if project_id is not None and not Project.objects.filter(pk=project_id).exists():
+        raise NotFound
+    counters.pin_set(exclusive=True)
+    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=actor.tenant_id)
+    if Budget.objects.filter(project_id=project_id, currency=currency, closed_at__isnull=True).exists():
+        raise BudgetExists
+    budget = Budget.objects.create(
+        project_id=project_id, amount=amount, currency=currency, at_limit=at_limit, alerts=sorted(set(alerts))
+    )
+    _open(budget, period_of(local_day(clock.now(), zone)))
+    record(BUDGET_CREATED, actor=actor, target=budget, changes={name: [None, value] for name, value in _terms(budget).items()})
+    return budget
+
+
+@operation(BUDGET_CHANGED)
+def change_budget(
+    *, actor: Actor, budget_id: UUID, amount: Decimal | None = None, at_limit: str | None = None, alerts: Sequence[int] | None = None
+) -> Budget:
+    """Change a budget from the current month on. Lowered below what is promised, it promises nothing more until that shrinks."""
+    actor.require("budgets.manage")
+    counters.pin_set(exclusive=True)
+    budget = _get(budget_id)
+    before = _terms(budget)
+    budget.amount = budget.amount if amount is None else amount
+    budget.at_limit = at_limit or budget.at_limit
+    budget.alerts = budget.alerts if alerts is None else sorted(set(alerts))
+    _check(budget.amount, budget.at_limit, budget.alerts)
+    budget.save()
+    _limit(budget, budget.amount, budget.at_limit)
+    after = _terms(budget)
+    changes = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
+    record(BUDGET_CHANGED, actor=actor, target=budget, changes=changes)
+    return budget
+
+
+@operation(BUDGET_CLOSED)
+def close_budget(*, actor: Actor, budget_id: UUID) -> None:
+    """Stop limiting; the counters stay as history."""
+    actor.require("budgets.manage")
+    counters.pin_set(exclusive=True)
+    budget = _get(budget_id)
+    _limit(budget, budget.amount, NOTIFY)
+    Budget.objects.filter(pk=budget_id).update(closed_at=clock.DatabaseNow())
+    record(BUDGET_CLOSED, actor=actor, target=budget, changes={"closed": [False, True]})
+
+
+def count_unheld(pieces: Sequence[Piece], series: Mapping[bytes, Series], currency: str) -> None:
+    """Count usage that no hold covered against its budgets: it cannot be refused any more, but leaves less room."""
+    charges: dict[tuple[date, UUID, UUID | None], Decimal] = {}
+    for piece in pieces:
+        if piece.amount:
+            mark = (piece.period, piece.project_id, series[piece.series].attempt_id)
+            charges[mark] = charges.get(mark, NOTHING) + piece.amount
+    if not charges:
+        return
+    locked = counters.lock_scope({mark[1] for mark in charges}, {mark[0] for mark in charges}, currency)
+    for (period, project_id, attempt_id), amount in charges.items():
+        concerned = [c for c in locked if c.period == period and c.project_id in {None, project_id}]
+        counters.shift(concerned, currency, unheld=amount)
+        pots = [Pot("project", project_id), *(c.pot for c in concerned)]
+        ledger.post("unheld", period, ledger.move(AVAILABLE, UNHELD, pots, amount, currency), attempt_id=attempt_id)
+
+
+def _open(budget: Budget, period: date) -> None:
+    """Start the counter of a new budget with what its scope has spent and holds in the month."""
+    scope = {} if budget.project_id is None else {"project_id": budget.project_id}
+    spent = UsageRollup.objects.filter(period=period, **scope).aggregate(total=Sum("amount"))["total"] or NOTHING
+    # Usage is pinned out meanwhile: no hold of the tenant moves before this transaction ends.
+    holds = list(Hold.objects.filter(state=OPEN, period=period, currency=budget.currency, **scope))
+    held = sum((hold.amount - hold.settled for hold in holds), NOTHING)
+    counter = BudgetPeriod.objects.create(
+        budget=budget,
+        period=period,
+        limit=budget.amount,
+        at_limit=budget.at_limit,
+        ceiling=None if budget.at_limit == NOTIFY else max(budget.amount, held + spent),
+        held=held,
+        spent=spent,
+    )
+    HoldShare.objects.bulk_create([HoldShare(hold=hold, counter=counter) for hold in holds])
+    pots = [Pot("counter", counter.pk)]
+    opening = ledger.move(AVAILABLE, SPENT, pots, spent, budget.currency) + ledger.move(AVAILABLE, HELD, pots, held, budget.currency)
+    ledger.post("open", period, opening)
+
+
+def _limit(budget: Budget, amount: Decimal, at_limit: str) -> None:
+    zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
+    current = period_of(local_day(clock.now(), zone))
+    months = BudgetPeriod.objects.filter(budget=budget).filter(Q(period__gte=current) | Q(held__gt=0))
+    if at_limit == NOTIFY:
+        months.update(limit=amount, at_limit=at_limit, ceiling=None)
+    else:
+        promised = Greatest(Value(amount, output_field=exact()), F("held") + F("spent"), output_field=exact())
+        months.update(limit=amount, at_limit=at_limit, ceiling=promised)
+
+
+def _get(budget_id: UUID) -> Budget:
+    budget = Budget.objects.select_for_update().filter(pk=budget_id, closed_at__isnull=True).first()
+    if budget is None:
+        raise NotFound
+    return budget
+
+
+def _terms(budget: Budget) -> dict[str, object]:
+    return {
+        "project": str(budget.project_id) if budget.project_id else None,
+        "amount": Money(budget.amount, budget.currency).json(),
+        "at_limit": budget.at_limit,
+        "alerts": list(budget.alerts),
+    }
+
+
+def _check(amount: Decimal, at_limit: str, alerts: Sequence[int]) -> None:
+    faults = {}
+    if not amount.is_finite() or not 0 <= amount < LARGEST or amount != amount.quantize(Decimal("1e-12")):
+        faults["amount"] = ["A budget is a number from 0 to 10^15 with at most 12 decimals."]
+    if at_limit not in AT_LIMIT:
+        faults["at_limit"] = [f"Choose one of {', '.join(AT_LIMIT)}."]
+    if any(not 1 <= percent <= 100 for percent in alerts):
+        faults["alerts"] = ["Alerts are whole percentages from 1 to 100."]
+    if faults:
+        raise Invalid(fields=faults)

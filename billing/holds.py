@@ -1,0 +1,201 @@
+"""Hold -> extend -> settle -> release: money is promised before the seconds run.
+
+Locks are taken in the order hold, then counters by id, then the ledger's inserts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+
+from billing import counters, ledger
+from billing.counters import BudgetExceeded, Counter
+from billing.ledger import AVAILABLE, HELD, SPENT, Pot
+from billing.models import Hold, HoldShare
+from billing.models.holds import OPEN, RELEASED
+from billing.money import CurrencyMismatch, Money
+from billing.rating.calendar import local_day, period_of
+from tenants import clock
+from tenants.actor import Actor
+from tenants.errors import Conflict, NotFound
+from tenants.models import Tenant
+from tenants.scoping import current_tenant_id
+
+__all__ = ["BudgetExceeded", "HoldExists", "HoldState", "carry", "extend", "hold", "lock", "release", "settle"]
+
+
+class HoldExists(Conflict):
+    """This subject already holds money."""
+
+    code = "hold_exists"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldState:
+    """A hold and the counters it lies on, read under their row locks."""
+
+    id: UUID
+    project_id: UUID
+    period: date
+    currency: str
+    amount: Decimal
+    settled: Decimal
+    state: str
+    counters: tuple[Counter, ...]
+
+    @property
+    def left(self) -> Decimal:
+        """What usage can still be settled from the hold."""
+        return self.amount - self.settled if self.state == OPEN else Decimal(0)
+
+    @property
+    def room(self) -> Decimal:
+        """What may be settled now: what is left, unless a budget that stops running work has less."""
+        bounds = [c.running_room for c in self.current if c.running_room is not None]
+        return min([self.left, *bounds])
+
+    @property
+    def refused_by(self) -> str:
+        """Which limit binds first: `budget` or `hold`."""
+        return "budget" if self.room < self.left else "hold"
+
+    @property
+    def current(self) -> tuple[Counter, ...]:
+        """The counters of the month that the hold lies in."""
+        return tuple(counter for counter in self.counters if counter.period == self.period)
+
+    @property
+    def pots(self) -> list[Pot]:
+        """The accounts that a movement of the hold touches."""
+        return [Pot("hold", self.id), *(counter.pot for counter in self.current)]
+
+
+def hold(*, project_id: UUID, subject: str, amount: Money, actor: Actor | None = None) -> UUID:
+    """Promise `amount` to `subject` on every budget of its project and tenant; return the hold's id.
+
+    Raises BudgetExceeded (402) when one of them has no room, HoldExists when the subject holds money already,
+    CurrencyMismatch for another currency than the tenant's. `actor` is remembered: an explained line names it.
+    """
+    if amount.amount <= 0:
+        raise ValueError("hold a positive amount")
+    with transaction.atomic():
+        counters.pin_set()
+        zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=current_tenant_id())
+        if currency != amount.currency:
+            raise CurrencyMismatch(f"{amount.currency} cannot be held in {currency}")
+        period = period_of(local_day(clock.now(), zone))
+        locked = counters.lock_scope([project_id], [period], currency)
+        counters.require_room(locked, amount)
+        counters.shift(locked, currency, held=amount.amount)
+        placed = Hold(subject=subject, project_id=project_id, period=period, currency=currency, amount=amount.amount)
+        if actor is not None:
+            placed.placed_by_id, placed.placed_by = actor.id, actor.label[:254]
+        try:
+            with transaction.atomic():
+                placed.save(force_insert=True)
+        except IntegrityError as error:
+            if "hold_once_per_subject" in str(error):
+                raise HoldExists(subject=subject) from error
+            raise
+        HoldShare.objects.bulk_create([HoldShare(hold=placed, counter_id=counter.id) for counter in locked])
+        pots = [Pot("hold", placed.pk), *(counter.pot for counter in locked)]
+        ledger.post("hold", period, ledger.move(AVAILABLE, HELD, pots, amount.amount, currency), hold_id=placed.pk)
+        return placed.pk
+
+
+def extend(*, hold_id: UUID, amount: Money) -> None:
+    """Let an open hold grow: for a retry, a raised limit, a new quote. Raises BudgetExceeded, NotFound, Conflict."""
+    if amount.amount <= 0:
+        raise ValueError("extend by a positive amount")
+    with transaction.atomic():
+        counters.pin_set()
+        state = lock(hold_id)
+        if state.state != OPEN:
+            raise Conflict("The hold is released.")
+        if state.currency != amount.currency:
+            raise CurrencyMismatch(f"{amount.currency} cannot be held in {state.currency}")
+        counters.require_room(state.current, amount)
+        counters.shift(state.current, state.currency, held=amount.amount)
+        _grow(hold_id, amount=amount.amount)
+        ledger.post("extend", state.period, ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency), hold_id=hold_id)
+
+
+def release(*, hold_id: UUID) -> Money:
+    """Give what is left of a hold back to its budgets; return it. A released hold stays as it is: nothing is given twice."""
+    with transaction.atomic():
+        state = lock(hold_id)
+        left = state.left
+        if state.state == OPEN:
+            counters.shift(state.current, state.currency, held=-left)
+            ledger.post("release", state.period, ledger.move(HELD, AVAILABLE, state.pots, left, state.currency), hold_id=hold_id)
+            Hold.objects.filter(pk=hold_id).update(state=RELEASED, released_at=clock.DatabaseNow())
+        return Money(left, state.currency)
+
+
+def lock(hold_id: UUID, onward: date | None = None) -> HoldState:
+    """Lock a hold and its counters, and those of the month `onward` if it is later than the hold's. Raises NotFound."""
+    columns = ("id", "project_id", "period", "currency", "amount", "settled", "state")
+    row = Hold.objects.select_for_update().filter(pk=hold_id).values_list(*columns).first()
+    if row is None:
+        raise NotFound("There is no such hold.")
+    state = HoldState(*row, counters=())
+    later = onward if onward and onward > state.period and state.state == OPEN else None
+    return replace(state, counters=tuple(counters.lock_for_hold(hold_id, state.project_id, state.currency, later)))
+
+
+def carry(state: HoldState, period: date) -> HoldState:
+    """Move what is left of a locked hold to the budgets of a later month, as far as they have room for it."""
+    if state.state != OPEN or period <= state.period:
+        return state
+    target = [counter for counter in state.counters if counter.period == period]
+    rooms = [counter.room for counter in target if counter.enforced]
+    carried = min([state.left, *rooms])
+    counters.shift(state.current, state.currency, held=-state.left)
+    counters.shift(target, state.currency, held=carried)
+    HoldShare.objects.bulk_create([HoldShare(hold_id=state.id, counter_id=c.id) for c in target], ignore_conflicts=True)
+    pots, lost = [Pot("hold", state.id)], state.left - carried
+    ledger.post(
+        "carry",
+        period,
+        [
+            *ledger.move(HELD, AVAILABLE, pots, lost, state.currency),
+            *ledger.move(HELD, AVAILABLE, [c.pot for c in state.current], state.left, state.currency),
+            *ledger.move(AVAILABLE, HELD, [c.pot for c in target], carried, state.currency),
+        ],
+        hold_id=state.id,
+    )
+    Hold.objects.filter(pk=state.id).update(period=period, amount=state.amount - lost)
+    moved = tuple(replace(c, held=c.held + carried) if c.period == period else c for c in state.counters)
+    return replace(state, period=period, amount=state.amount - lost, counters=moved)
+
+
+def settle(state: HoldState, charges: Mapping[tuple[date, UUID | None], Decimal]) -> HoldState:
+    """Turn held into spent for each (billing period, attempt) of a locked hold, which must cover the sum."""
+    total = sum(charges.values(), Decimal(0))
+    if not total:
+        return state
+    counters.shift(state.current, state.currency, held=-total, spent=total)
+    _grow(state.id, settled=total)
+    for (period, attempt_id), amount in charges.items():
+        postings = ledger.move(HELD, SPENT, state.pots, amount, state.currency)
+        ledger.post("settle", period, postings, hold_id=state.id, attempt_id=attempt_id)
+    moved = tuple(replace(c, held=c.held - total, spent=c.spent + total) if c in state.current else c for c in state.counters)
+    return replace(state, settled=state.settled + total, counters=moved)
+
+
+def _grow(hold_id: UUID, *, amount: Decimal = Decimal(0), settled: Decimal = Decimal(0)) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE billing_hold SET amount = amount + %s, settled = settled + %s WHERE tenant_id = %s AND id = %s",
+            [amount, settled, current_tenant_id(), hold_id],
+        )
+
+
+def give_back(hold_id: UUID, amount: Decimal, *, shrink: bool) -> None:
+    """Take `amount` out of what a locked hold has settled; `shrink` the hold too when the money leaves it."""
+    _grow(hold_id, settled=-amount, amount=-amount if shrink else Decimal(0))

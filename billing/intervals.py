@@ -1,0 +1,73 @@
+"""Usage as it is reported: an interval, its key, and the series that its seconds are summed under."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Time `[start, end)` for which a resource was used; the quantity is its seconds.
+
+    (`source`, `key`) counts once for ever within a tenant.
+    """
+
+    key: str
+    meter: str
+    resource: str
+    project_id: UUID
+    start: datetime
+    end: datetime
+    dims: Mapping[str, str] = field(default_factory=dict)
+    job_id: UUID | None = None
+    attempt_id: UUID | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What usage is told apart by, beside meter, project and price. `hash` stands for it in every row."""
+
+    hash: bytes
+    resource: str
+    job_id: UUID | None
+    attempt_id: UUID | None
+    source: str
+    dims: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An interval with the hash of its key and of everything that it says, sixteen bytes each."""
+
+    interval: Interval
+    series: Series
+    key_hash: bytes
+    payload_hash: bytes
+
+
+def claims(intervals: Iterable[Interval]) -> list[Claim]:
+    """Hash intervals; equal series share one object."""
+    known: dict[tuple[object, ...], Series] = {}
+    result = []
+    for item in intervals:
+        mark = (item.resource, item.job_id, item.attempt_id, item.source, *sorted(item.dims.items()))
+        series = known.get(mark)
+        if series is None:
+            dims = json.dumps(dict(item.dims), sort_keys=True, separators=(",", ":"))
+            hashed = digest(item.resource, str(item.job_id), str(item.attempt_id), item.source, dims)
+            series = known[mark] = Series(hashed, item.resource, item.job_id, item.attempt_id, item.source, dims)
+        start, end = item.start.astimezone(UTC).isoformat(), item.end.astimezone(UTC).isoformat()
+        payload = digest(item.meter, item.project_id.hex, start, end, series.hash.hex())
+        result.append(Claim(item, series, digest(item.source, item.key), payload))
+    return result
+
+
+def digest(*parts: str) -> bytes:
+    """Return sixteen bytes that stand for these texts in this order."""
+    return blake2b(json.dumps(parts).encode(), digest_size=16).digest()

@@ -1,0 +1,83 @@
+"""The key table decides: an interval has an effect only if its key was inserted here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+
+from billing.intervals import Claim
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.errors import Conflict
+from tenants.scoping import current_tenant_id
+
+USAGE_CONFLICTED = AuditAction("billing.usage.conflicted")
+
+INSERT = """
+INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at)
+SELECT %(tenant)s, k.* FROM unnest(%(keys)s::bytea[], %(payloads)s::bytea[], %(times)s::timestamptz[]) AS k(key, payload, at)
+ORDER BY k.key ON CONFLICT DO NOTHING RETURNING key_hash
+"""
+KNOWN = "SELECT key_hash, payload_hash FROM billing_usagekey WHERE tenant_id = %s AND key_hash = ANY(%s)"
+
+
+class UsageConflict(Conflict):
+    """A key that is known already came with other content. The first content counts."""
+
+    code = "usage_conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Which claims were new; `conflicts` lists the keys that are known with other content."""
+
+    fresh: list[Claim]
+    conflicts: tuple[str, ...] = ()
+
+
+def claim(claims: Sequence[Claim]) -> Claimed:
+    """Insert the keys in one statement and return the claims whose key was not there; audit the conflicts.
+
+    Keys are inserted in order, so that two batches never wait for each other in a circle.
+    """
+    first: dict[bytes, Claim] = {}
+    clashes = []
+    for item in claims:
+        if first.setdefault(item.key_hash, item).payload_hash != item.payload_hash:
+            clashes.append(item)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            INSERT,
+            {
+                "tenant": current_tenant_id(),
+                "keys": list(first),
+                "payloads": [item.payload_hash for item in first.values()],
+                "times": [item.interval.start for item in first.values()],
+            },
+        )
+        inserted = {bytes(row[0]) for row in cursor.fetchall()}
+        replayed = {key: item for key, item in first.items() if key not in inserted}
+        if replayed:
+            cursor.execute(KNOWN, [current_tenant_id(), list(replayed)])
+            stored = {bytes(key): bytes(payload) for key, payload in cursor.fetchall()}
+            clashes += [item for key, item in replayed.items() if stored[key] != item.payload_hash]
+    names = tuple(dict.fromkeys(item.interval.key for item in clashes))
+    if names:
+        _report(actor=Actor.system(current_tenant_id(), "metering"), clashes=clashes)
+    return Claimed([item for key, item in first.items() if key in inserted], names)
+
+
+@operation(USAGE_CONFLICTED)
+def _report(*, actor: Actor, clashes: Sequence[Claim]) -> None:
+    for item in clashes[:100]:
+        usage = item.interval
+        refused = {"start": usage.start, "end": usage.end, "resource": usage.resource, "meter": usage.meter}
+        record(
+            USAGE_CONFLICTED,
+            actor=actor,
+            target=("usage", item.key_hash.hex(), usage.key),
+            changes={"source": [usage.source, usage.source], "refused": [None, refused]},
+            reason=f"{len(clashes)} conflicting keys in one batch",
+        )

@@ -1,0 +1,124 @@
+"""The door for measured usage: keys decide, prices rate, holds pay, roll-ups sum, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from billing import counters, keys, pricing, rollup
+from billing.budgets import count_unheld
+from billing.intervals import Interval, claims
+from billing.keys import UsageConflict
+from billing.queries import Billed, billed, billed_attempts
+from billing.rate import Drawn, draw, rate
+from billing.rating.quantity import refusal
+from billing.waivers import waive_usage
+from tenants.errors import Invalid
+from tenants.scoping import tenant_scope
+
+__all__ = [
+    "Billed",
+    "Interval",
+    "Recorded",
+    "UsageConflict",
+    "UsageRefused",
+    "accept",
+    "billed",
+    "billed_attempts",
+    "record_usage",
+    "waive_usage",
+]
+
+NOTHING = Decimal(0)
+
+
+class UsageRefused(Invalid):
+    """Some of this usage cannot be right; see the reasons beside the keys."""
+
+    code = "usage_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a batch came to. `accepted` intervals were new; `quantity` and `amount` are what they are charged with.
+
+    `excluded` seconds lay outside the hold and are rated 0. `exhausted`: the hold, or a budget that stops running
+    work (`refused_by`: hold or budget), has nothing left for the next second. `conflicts`: keys known with other
+    content.
+    """
+
+    accepted: int
+    quantity: Decimal
+    amount: Decimal
+    exhausted: bool
+    excluded: Decimal = NOTHING
+    refused_by: str = ""
+    conflicts: tuple[str, ...] = ()
+
+
+def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None) -> Recorded:
+    """Accept usage in the open tenant scope and transaction; every effect hangs on its key's insert.
+
+    Rated by the price in force at each moment and settled from the hold: seconds that the hold does not cover are
+    stored and rated 0. Without a hold usage is rated in full and only counted against budgets.
+    Raises UsageRefused, before any effect, for unsound intervals or an unknown meter. A known key with other
+    content is left out, audited and listed in `conflicts`: raising would take the audit entry back.
+    """
+    if not intervals:
+        return Recorded(0, NOTHING, NOTHING, exhausted=False)
+    counters.pin_set()
+    terms = _terms(intervals)
+    faults = _faults(intervals, terms)
+    if faults:
+        raise UsageRefused(fields=faults)
+    claimed = keys.claim(claims(intervals))
+    pieces = rate(claimed.fresh, terms)
+    series = {item.series.hash: item.series for item in claimed.fresh}
+    drawn = draw(hold_id, pieces, series) if hold_id is not None else Drawn(NOTHING, exhausted=False, refused_by="")
+    rollup.write(pieces, series, currency=terms.currency, zone=terms.zone)
+    if hold_id is None:
+        count_unheld(pieces, series, terms.currency)
+    return Recorded(
+        accepted=len(claimed.fresh),
+        quantity=sum((piece.billable for piece in pieces), NOTHING),
+        amount=sum((piece.amount for piece in pieces), NOTHING),
+        exhausted=drawn.exhausted,
+        excluded=drawn.excluded,
+        refused_by=drawn.refused_by,
+        conflicts=claimed.conflicts,
+    )
+
+
+def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
+    """Accept usage from outside in a transaction of its own: the good intervals are stored in every case.
+
+    Raises, after they are committed, UsageConflict (409) listing the keys known with other content, else
+    UsageRefused (400) listing the unsound ones.
+    """
+    with tenant_scope(tenant_id):
+        faults = _faults(intervals, _terms(intervals)) if intervals else {}
+        recorded = record_usage([interval for interval in intervals if interval.key not in faults])
+    if recorded.conflicts:
+        raise UsageConflict(conflicts=list(recorded.conflicts), refused=faults)
+    if faults:
+        raise UsageRefused(fields=faults)
+    return recorded
+
+
+def _terms(intervals: Sequence[Interval]) -> pricing.Terms:
+    zoned = [item for item in intervals if item.start.utcoffset() is not None and item.end.utcoffset() is not None]
+    first = min((min(item.start, item.end) for item in zoned), default=None)
+    return pricing.terms(first, max((max(item.start, item.end) for item in zoned), default=None))
+
+
+def _faults(intervals: Sequence[Interval], terms: pricing.Terms) -> dict[str, list[str]]:
+    faults = {}
+    for item in intervals:
+        reason = refusal(item.start, item.end, terms.now)
+        if reason is None and item.meter not in terms.meters:
+            reason = f"there is no meter {item.meter}"
+        if reason is not None:
+            faults[item.key] = [reason]
+    return faults

@@ -1,0 +1,49 @@
+"""What jobs and attempts have cost so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from django.db import connection
+
+from tenants.scoping import current_tenant_id
+
+NOTHING = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """Seconds and amount charged (waivers taken off), and the seconds measured."""
+
+    seconds: Decimal = NOTHING
+    amount: Decimal = NOTHING
+    measured: Decimal = NOTHING
+
+
+def billed(job_ids: Iterable[UUID]) -> dict[UUID, Billed]:
+    """Return what each of these jobs is charged with, zero where nothing was recorded."""
+    return _billed("job_id", job_ids)
+
+
+def billed_attempts(attempt_ids: Iterable[UUID]) -> dict[UUID, Billed]:
+    """Return what each of these attempts is charged with, zero where nothing was recorded."""
+    return _billed("attempt_id", attempt_ids)
+
+
+def _billed(column: Literal["job_id", "attempt_id"], ids: Iterable[UUID]) -> dict[UUID, Billed]:
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT s.{column}, sum(r.billable), sum(r.amount), sum(r.measured) "  # noqa: S608
+            "FROM billing_usageseries s JOIN billing_usagerollup r ON r.tenant_id = s.tenant_id AND r.series_hash = s.hash "
+            f"WHERE s.tenant_id = %s AND s.{column} = ANY(%s::uuid[]) GROUP BY 1",
+            [current_tenant_id(), wanted],
+        )
+        found = {row[0]: Billed(*row[1:]) for row in cursor.fetchall()}
+    return {wanted_id: found.get(wanted_id, Billed()) for wanted_id in wanted}

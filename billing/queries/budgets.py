@@ -1,0 +1,102 @@
+"""Budgets and how far they are used this month."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+
+from billing.models.budgets import NOTIFY
+from billing.money import Money
+from billing.queries.calendar import today
+from tenants.scoping import current_tenant_id
+
+STATUS = """
+SELECT b.id, b.project_id, coalesce(p.name, ''), coalesce(p.slug, ''), b.currency, b.alerts, b.at_limit,
+  coalesce(c."limit", b.amount), coalesce(c.held, 0), coalesce(c.spent, 0) + coalesce(c.unheld, 0)
+FROM billing_budget b
+LEFT JOIN billing_budgetperiod c ON c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = %(period)s
+LEFT JOIN tenants_project p ON p.tenant_id = b.tenant_id AND p.id = b.project_id
+WHERE b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND (%(project)s::uuid IS NULL OR b.project_id IS NULL OR b.project_id = %(project)s)
+ORDER BY b.project_id IS NOT NULL, p.name, b.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """One budget in one local month. `project_id` is None for the whole organisation's."""
+
+    id: UUID
+    project_id: UUID | None
+    project_name: str
+    project_slug: str
+    currency: str
+    alerts: tuple[int, ...]
+    at_limit: str
+    period: date
+    limit: Money
+    held: Money
+    spent: Money
+
+    @property
+    def left(self) -> Money:
+        """What may still be promised; never below zero."""
+        return Money(max(self.limit.amount - self.held.amount - self.spent.amount, Decimal(0)), self.currency)
+
+    @property
+    def used_percent(self) -> int:
+        """Whole percent of the limit that is spent, cut down; 100 for a limit of zero."""
+        return self._percent(self.spent.amount)
+
+    @property
+    def promised_percent(self) -> int:
+        """Whole percent of the limit that is spent or held, cut down."""
+        return self._percent(self.spent.amount + self.held.amount)
+
+    @property
+    def crossed(self) -> tuple[int, ...]:
+        """The alert thresholds that spending has passed."""
+        return tuple(percent for percent in self.alerts if self.spent.amount * 100 >= self.limit.amount * percent)
+
+    @property
+    def state(self) -> str:
+        """ok, alert (a threshold passed) or exhausted (nothing left to promise)."""
+        if self.left.amount <= 0:
+            return "exhausted"
+        return "alert" if self.crossed else "ok"
+
+    def _percent(self, amount: Decimal) -> int:
+        return int(amount * 100 // self.limit.amount) if self.limit.amount else 100
+
+
+def budgets(project_id: UUID | None = None, period: date | None = None) -> list[BudgetStatus]:
+    """Return the open budgets, the organisation's first; with `project_id` only those that bind the project."""
+    period = period or today().period
+    with connection.cursor() as cursor:
+        cursor.execute(STATUS, {"tenant": current_tenant_id(), "period": period, "project": project_id})
+        rows = cursor.fetchall()
+    return [
+        BudgetStatus(
+            id=budget_id,
+            project_id=project,
+            project_name=name,
+            project_slug=slug,
+            currency=currency,
+            alerts=tuple(alerts),
+            at_limit=at_limit,
+            period=period,
+            limit=Money(limit, currency),
+            held=Money(held, currency),
+            spent=Money(spent, currency),
+        )
+        for budget_id, project, name, slug, currency, alerts, at_limit, limit, held, spent in rows
+    ]
+
+
+def room(project_id: UUID) -> Decimal | None:
+    """Return what the tightest enforced budget of a project has left to promise; None without one."""
+    lefts = [status.left.amount for status in budgets(project_id) if status.at_limit != NOTIFY]
+    return min(lefts, default=None)

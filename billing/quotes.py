@@ -1,0 +1,147 @@
+"""What a launch will cost: an estimate, and a quote whose unit price binds for fifteen minutes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing import pricing
+from billing.models import Quote
+from billing.money import Money
+from billing.queries.budgets import room
+from billing.rating.flat import affordable, charge
+from tenants import clock
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.models import Project
+
+QUOTE_BOUND = AuditAction("billing.quote.bound")
+QUOTE_LIFE = timedelta(minutes=15)
+
+
+class QuoteExpired(Conflict):
+    """The quote has expired; ask for a new one."""
+
+    code = "quote_expired"
+
+
+class QuoteTaken(Conflict):
+    """The quote was used already; ask for a new one."""
+
+    code = "quote_taken"
+
+
+class QuoteMismatch(Conflict):
+    """The quote was made for something else than what is asked now."""
+
+    code = "quote_mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a launch will cost. `typical` and `worst` are capped by `max_cost`; `worst` is what a hold takes.
+
+    `billable_limit_s`: the seconds that the worst case pays for. `budget_left_after`: what the tightest
+    enforced budget has left once the worst case is held (negative: it does not fit); None without a budget.
+    """
+
+    unit_amount: Decimal
+    currency: str
+    typical: Money
+    worst: Money
+    price_version: UUID
+    price_id: UUID
+    budget_left_after: Money | None
+    billable_limit_s: Decimal
+
+    @property
+    def fits(self) -> bool:
+        """Whether the budget has room for the worst case."""
+        return self.budget_left_after is None or self.budget_left_after.amount >= 0
+
+
+def estimate(
+    *,
+    project_id: UUID,
+    meter: str,
+    dims: Mapping[str, str],
+    typical_s: Decimal | int,
+    worst_s: Decimal | int,
+    max_cost: Decimal | None = None,
+) -> Estimate:
+    """Return what `typical_s` and `worst_s` units cost at the price in force now.
+
+    Raises PriceMissing without a price, Invalid for a maximum cost that is not positive.
+    """
+    if max_cost is not None and not (max_cost.is_finite() and max_cost > 0):
+        raise Invalid(fields={"max_cost": ["The maximum cost is a positive number."]})
+    point = pricing.price_at(meter, dims)
+    seconds = Decimal(worst_s)
+    worst, typical = charge(seconds, point.unit_amount), charge(Decimal(typical_s), point.unit_amount)
+    if max_cost is not None and max_cost < worst:
+        seconds, worst = affordable(max_cost, point.unit_amount, seconds), max_cost
+    typical = min(typical, worst)
+    left = room(project_id)
+    return Estimate(
+        unit_amount=point.unit_amount,
+        currency=point.currency,
+        typical=Money(typical, point.currency),
+        worst=Money(worst, point.currency),
+        price_version=point.version_id,
+        price_id=point.price_id,
+        budget_left_after=None if left is None else Money(left - worst, point.currency),
+        billable_limit_s=seconds,
+    )
+
+
+@operation(QUOTE_BOUND)
+def bind(*, actor: Actor, project_id: UUID, body: Mapping[str, Any], estimate: Estimate) -> Quote:
+    """Store an estimate as a quote for exactly this body; it lasts fifteen minutes and serves one launch."""
+    actor.require("jobs.launch")
+    if not Project.objects.filter(pk=project_id).exists():
+        raise NotFound
+    quote = Quote.objects.create(
+        project_id=project_id,
+        price_id=estimate.price_id,
+        body=dict(body),
+        body_hash=_fingerprint(body),
+        unit_amount=estimate.unit_amount,
+        currency=estimate.currency,
+        typical=estimate.typical.amount,
+        worst=estimate.worst.amount,
+        created_by=actor.label[:254],
+        expires_at=clock.now() + QUOTE_LIFE,
+    )
+    record(QUOTE_BOUND, actor=actor, target=("quote", quote.pk, str(estimate.worst)), changes={"worst": [None, estimate.worst.json()]})
+    return quote
+
+
+def take(quote_id: UUID, body: Mapping[str, Any]) -> Quote:
+    """Use a quote for a launch with the same body, once; part of the launching operation, which is audited.
+
+    Raises NotFound, QuoteExpired, QuoteTaken, QuoteMismatch.
+    """
+    quote = Quote.objects.select_for_update().filter(pk=quote_id).first()
+    if quote is None:
+        raise NotFound("There is no such quote.")
+    if quote.taken_at is not None:
+        raise QuoteTaken
+    now = clock.now()
+    if quote.expires_at <= now:
+        raise QuoteExpired
+    if bytes(quote.body_hash) != _fingerprint(body):
+        raise QuoteMismatch
+    quote.taken_at = now
+    quote.save(update_fields=["taken_at"])
+    return quote
+
+
+def _fingerprint(body: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), default=str).encode()).digest()

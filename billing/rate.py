@@ -1,0 +1,104 @@
+"""From accepted intervals to rated pieces, and how far a hold pays for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from itertools import groupby
+from uuid import UUID
+
+from billing import holds
+from billing.intervals import Claim, Series
+from billing.pricing import PricePoint, Terms, point_in
+from billing.rating.calendar import local_day, period_of, quarter_of, split
+from billing.rating.flat import affordable, charge
+from billing.rating.quantity import seconds_between
+from billing.rating.selection import starts_within
+from billing.rollup import Piece
+from tenants.errors import Invalid
+
+NOTHING = Decimal(0)
+
+
+def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
+    """Split intervals at quarter hours and price starts and rate each piece by the price in force at its time.
+
+    A piece that no price rules is measured and charged with nothing.
+    """
+    pieces: list[Piece] = []
+    days: dict[datetime, date] = {}
+    prices: dict[tuple[bytes, str, datetime | None], PricePoint | None] = {}
+    for item in claims:
+        usage = item.interval
+        cuts = starts_within(terms.lists, usage.start, usage.end)
+        for part, (start, end) in enumerate(split(usage.start, usage.end, cuts)):
+            began = max((listed.effective_at for listed in terms.lists if listed.effective_at <= start), default=None)
+            ruling = (item.series.hash, usage.meter, began)
+            if ruling not in prices:
+                prices[ruling] = point_in(terms.lists, usage.meter, usage.dims, start)
+            price = prices[ruling]
+            quarter = quarter_of(start)
+            if quarter not in days:
+                days[quarter] = local_day(quarter, terms.zone)
+            seconds = seconds_between(start, end)
+            pieces.append(
+                Piece(
+                    key_hash=item.key_hash,
+                    part=part,
+                    series=item.series.hash,
+                    start=start,
+                    end=end,
+                    period=period_of(days[quarter]),
+                    day=days[quarter],
+                    meter_id=terms.meters[usage.meter],
+                    project_id=usage.project_id,
+                    price_id=price.price_id if price else None,
+                    measured=seconds,
+                    billable=seconds if price else NOTHING,
+                    amount=charge(seconds, price.unit_amount) if price else NOTHING,
+                    unit_amount=price.unit_amount if price else NOTHING,
+                )
+            )
+    return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a hold paid: the seconds it did not cover, and whether and by what it is used up."""
+
+    excluded: Decimal
+    exhausted: bool
+    refused_by: str
+
+
+def draw(hold_id: UUID, pieces: list[Piece], series: dict[bytes, Series]) -> Drawn:
+    """Settle pieces from a hold, earliest first; what it does not cover stays measured and is charged with nothing.
+
+    At the start of a month the rest of the hold moves to that month's budgets. Raises NotFound for an unknown
+    hold, Invalid for usage of another project than the hold's.
+    """
+    pieces.sort(key=lambda piece: (piece.start, piece.key_hash))
+    state = holds.lock(hold_id)
+    excluded, refused_by = NOTHING, ""
+    for period, group in groupby(pieces, key=lambda piece: piece.period):
+        if period > state.period:
+            state = holds.carry(holds.lock(hold_id, onward=period), period)
+        left, charges = state.room, dict[tuple[date, UUID | None], Decimal]()
+        for piece in group:
+            if piece.project_id != state.project_id:
+                raise Invalid("The hold belongs to another project than the usage.")
+            piece.hold_id = hold_id
+            fits = affordable(left, piece.unit_amount, piece.billable) if state.state == holds.OPEN else NOTHING
+            if fits < piece.billable:
+                refused_by = refused_by or state.refused_by
+                excluded += piece.billable - fits
+                piece.billable, piece.amount = fits, charge(fits, piece.unit_amount)
+            if piece.amount:
+                left -= piece.amount
+                mark = (period, series[piece.series].attempt_id)
+                charges[mark] = charges.get(mark, NOTHING) + piece.amount
+        state = holds.settle(state, charges)
+    exhausted = excluded > 0 or state.room <= 0
+    return Drawn(excluded, exhausted, (refused_by or state.refused_by) if exhausted else "")

@@ -1,0 +1,124 @@
+"""When the platform fails, its seconds cost nothing: counter-entries, never an edit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+
+from billing import counters, holds, ledger, rollup
+from billing.events import UsageWaived
+from billing.intervals import digest
+from billing.ledger import AVAILABLE, HELD, SPENT, UNHELD, Pot
+from billing.rollup import Piece
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.events import publish
+from tenants.models import Tenant
+from tenants.scoping import current_tenant_id
+
+USAGE_WAIVED = AuditAction("billing.usage.waived")
+
+CHARGED = """
+SELECT r.id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, e.hold
+FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
+CROSS JOIN LATERAL (
+  SELECT min(started_at) AS start, max(ended_at) AS end, min(hold_id::text)::uuid AS hold FROM billing_usageevent e
+  WHERE e.tenant_id = r.tenant_id AND e.series_hash = r.series_hash AND e.kind = 'usage' AND e.day = r.day AND e.period = r.period
+    AND e.started_at >= r.hour AND e.started_at < r.hour + interval '1 hour'
+    AND e.project_id = r.project_id AND e.meter_id = r.meter_id AND e.price_id IS NOT DISTINCT FROM r.price_id
+) e
+WHERE r.tenant_id = %s AND s.attempt_id = %s AND (r.billable > 0 OR r.amount > 0)
+ORDER BY r.series_hash, r.hour FOR UPDATE OF r
+"""
+SETTLED = """
+SELECT t.hold_id, t.period, p.pot_kind, p.pot, p.account, p.currency, sum(p.amount)
+FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
+WHERE t.tenant_id = %s AND t.attempt_id = %s AND p.account IN ('spent', 'unheld')
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(p.amount) <> 0 ORDER BY 1, 2
+"""
+HOLDS = "SELECT DISTINCT hold_id FROM billing_ledgertransaction WHERE tenant_id = %s AND attempt_id = %s AND hold_id IS NOT NULL ORDER BY 1"
+
+
+def waive_usage(*, attempt_id: UUID, reason: str) -> Decimal:
+    """Charge an attempt with nothing, because the platform failed it; return the amount that was given back.
+
+    What was measured stays. The money goes back to an open hold, else to the budgets. Waiving again finds nothing.
+    """
+    return _waive(actor=Actor.system(current_tenant_id(), "billing"), attempt_id=attempt_id, reason=reason)
+
+
+@operation(USAGE_WAIVED)
+def _waive(*, actor: Actor, attempt_id: UUID, reason: str) -> Decimal:
+    tenant_id = current_tenant_id()
+    counters.pin_set()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing.waive' || %s, 0))", [str(attempt_id)])
+        cursor.execute(HOLDS, [tenant_id, attempt_id])
+        states = {row[0]: holds.lock(row[0]) for row in cursor.fetchall()}
+        cursor.execute(CHARGED, [tenant_id, attempt_id])
+        charged = cursor.fetchall()
+        cursor.execute(SETTLED, [tenant_id, attempt_id])
+        settled = cursor.fetchall()
+    pieces = [_counter_piece(attempt_id, row) for row in charged]
+    amount = -sum((piece.amount for piece in pieces), Decimal(0))
+    if not pieces:
+        unchanged("nothing was charged")
+        return amount
+    currency = Tenant.objects.values_list("currency", flat=True).get(pk=tenant_id)
+    keys = [piece.key_hash for piece in pieces]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at) "
+            "SELECT %s, k, k, exchequer_now() FROM unnest(%s::bytea[]) AS k",
+            [tenant_id, keys],
+        )
+    rollup.take_back([(row[0], piece) for row, piece in zip(charged, pieces, strict=True)])
+    _return(attempt_id, settled, states, reason)
+    target = ("attempt", attempt_id, str(attempt_id))
+    record(USAGE_WAIVED, actor=actor, target=target, changes={"amount": [amount, Decimal(0)], "currency": [currency, currency]}, reason=reason)
+    publish(UsageWaived(tenant_id=tenant_id, attempt_id=attempt_id, amount=amount, currency=currency, reason=reason))
+    return amount
+
+
+def _counter_piece(attempt_id: UUID, row: tuple) -> Piece:  # type: ignore[type-arg]
+    rollup_id, events, series, start, end, period, day, meter_id, project_id, price_id, billable, amount, hold_id = row
+    return Piece(
+        key_hash=digest("waiver", str(attempt_id), str(rollup_id), str(events)),
+        part=0,
+        series=bytes(series),
+        start=start,
+        end=end,
+        period=period,
+        day=day,
+        meter_id=meter_id,
+        project_id=project_id,
+        price_id=price_id,
+        measured=Decimal(0),
+        billable=-billable,
+        amount=-amount,
+        hold_id=hold_id,
+        kind="waiver",
+    )
+
+
+def _return(attempt_id: UUID, settled: list[tuple], states: dict[UUID, holds.HoldState], reason: str) -> None:  # type: ignore[type-arg]
+    """Reverse what the ledger says was charged, pot by pot."""
+    transactions: dict[tuple, list[ledger.Posting]] = {}  # type: ignore[type-arg]
+    for hold_id, period, kind, pot_id, account, currency, amount in settled:
+        state = states.get(hold_id)
+        running = state is not None and state.state == holds.OPEN
+        counter = next((c for s in states.values() for c in s.counters if c.id == pot_id), None)
+        stays = running and state is not None and period == state.period and account == SPENT
+        pot = Pot(kind, pot_id)
+        postings = transactions.setdefault((hold_id, period), [])
+        postings += ledger.move(account, HELD if stays else AVAILABLE, [pot], amount, currency)
+        if kind == "hold":
+            holds.give_back(pot_id, amount, shrink=running and not stays)
+        elif kind == "counter":
+            locked = [counter] if counter else counters.lock_one(pot_id)
+            back = {"unheld": -amount} if account == UNHELD else {"spent": -amount, "held": amount if stays else Decimal(0)}
+            counters.shift(locked, currency, **back)
+    for (hold_id, period), postings in transactions.items():
+        ledger.post("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
