@@ -60,7 +60,8 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
         token = _tenant.set(tenant_id)
         try:
             yield
-            if nested:
+            # A roll-back takes the setting back by itself.
+            if nested and not connection.needs_rollback:
                 set_tenant(None)
         finally:
             _tenant.reset(token)

@@ -1,0 +1,194 @@
+"""The way into the API: keys, sessions, CSRF, one answer a key, the same 404 for foreign and missing."""
+
+import random
+import threading
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from tenants import keys, operations
+from tenants.models import IdempotencyKey, Project, Tenant
+from tenants.scoping import tenant_scope
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def bearer(key: str, **more: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}", **more}
+
+
+def logged_in(tenant: Tenant, role: str, **options: Any) -> Client:
+    client = Client(**options)
+    client.force_login(factories.make_member(tenant, role))
+    return client
+
+
+def test_a_key_fixes_the_tenant(client: Client) -> None:
+    tenant = factories.make_tenant("vision")
+    key = factories.make_api_key(tenant, ["tenant.view"])
+    answer = client.get("/api/v1/me/", headers=bearer(key))
+    assert answer.json()["tenant"]["slug"] == "vision"
+    assert answer.json()["scopes"] == ["tenant.view"]
+    assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 403
+
+
+@pytest.mark.parametrize("key", ["", "exq_", "exq_00000000_" + "x" * 43, "Bearer", "\u2603"])
+def test_a_wrong_key_is_a_401_that_says_how(client: Client, key: str) -> None:
+    factories.make_tenant()
+    answer = client.get("/api/v1/me/", HTTP_AUTHORIZATION=f"Bearer {key}")
+    assert answer.status_code == 401
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+    assert answer.json()["code"] == "not_authenticated"
+    assert answer.json()["request_id"] == answer["X-Request-Id"]
+
+
+def test_a_revoked_or_expired_key_is_refused_at_the_next_request(client: Client, superuser: Any) -> None:
+    tenant = factories.make_tenant()
+    actor = factories.actor_for(tenant)
+    revoked = keys.create_api_key(actor=actor, name="a", scopes=["tenant.view"])
+    assert client.get("/api/v1/me/", headers=bearer(revoked.secret)).status_code == 200
+    keys.revoke_api_key(actor=actor, key_id=revoked.id)
+    assert client.get("/api/v1/me/", headers=bearer(revoked.secret)).status_code == 401
+    from datetime import timedelta
+
+    from tenants.clock import now
+
+    expired = keys.create_api_key(
+        actor=actor, name="b", scopes=["tenant.view"], expires_at=now() - timedelta(seconds=1)
+    )
+    assert client.get("/api/v1/me/", headers=bearer(expired.secret)).status_code == 401
+
+
+def test_a_session_needs_the_csrf_token_and_a_key_does_not() -> None:
+    tenant = factories.make_tenant()
+    client = logged_in(tenant, "admin", enforce_csrf_checks=True)
+    body = {"slug": "p1", "name": "P"}
+    refused = client.post("/api/v1/projects/", body, content_type="application/json")
+    assert refused.status_code == 403
+    key = factories.make_api_key(tenant, ["projects.manage"])
+    fresh = Client(enforce_csrf_checks=True)
+    assert (
+        fresh.post("/api/v1/projects/", body, content_type="application/json", headers=bearer(key)).status_code == 201
+    )
+
+
+def test_a_removed_member_is_out_at_the_next_request() -> None:
+    tenant = factories.make_tenant()
+    user = factories.make_member(tenant, "engineer")
+    client = Client()
+    client.force_login(user)
+    assert client.get("/api/v1/me/").status_code == 200
+    operations.remove_member(actor=factories.actor_for(tenant), user_id=user.id)
+    assert client.get("/api/v1/me/").status_code == 401
+    assert client.get(f"/t/{tenant.slug}/").status_code == 404
+
+
+def test_a_foreign_tenant_looks_like_a_missing_one() -> None:
+    ours, theirs = factories.make_tenant(), factories.make_tenant()
+    client = logged_in(ours, "owner")
+    foreign, missing = client.get(f"/t/{theirs.slug}/"), client.get("/t/no-such-tenant/")
+    assert foreign.status_code == missing.status_code == 404
+    headers = {"X-Exchequer-Tenant": theirs.slug}
+    assert client.get("/api/v1/me/", headers=headers).status_code == 401
+
+
+def test_unknown_routes_and_methods_are_problems(client: Client) -> None:
+    key = factories.make_api_key(factories.make_tenant())
+    assert client.get("/api/v1/nothing/", headers=bearer(key)).json()["code"] == "not_found"
+    answer = client.delete("/api/v1/me/", headers=bearer(key))
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    answer = client.post("/api/v1/projects/", "{", content_type="application/json", headers=bearer(key))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    answer = client.post("/api/v1/projects/", "[1]", content_type="application/json", headers=bearer(key))
+    assert answer.status_code == 400
+    answer = client.get("/api/v1/audit/?cursor=!!", headers=bearer(key))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+
+
+def test_an_idempotency_key_is_answered_once(client: Client) -> None:
+    tenant = factories.make_tenant()
+    key = factories.make_api_key(tenant)
+    send = {"content_type": "application/json", "headers": bearer(key, **{"Idempotency-Key": "abc"})}
+    first = client.post("/api/v1/projects/", {"slug": "once", "name": "Once"}, **send)
+    again = client.post("/api/v1/projects/", {"slug": "once", "name": "Once"}, **send)
+    other = client.post("/api/v1/projects/", {"slug": "other", "name": "Other"}, **send)
+    assert (first.status_code, again.status_code, other.status_code) == (201, 201, 409)
+    assert first.json() == again.json()
+    assert again["Idempotent-Replayed"] == "true"
+
+
+def test_a_refused_request_may_be_tried_again_with_its_key(client: Client) -> None:
+    tenant = factories.make_tenant()
+    key = factories.make_api_key(tenant)
+    send = {"content_type": "application/json", "headers": bearer(key, **{"Idempotency-Key": "abc"})}
+    assert client.post("/api/v1/projects/", {"slug": "default", "name": "Taken"}, **send).status_code == 409
+    with tenant_scope(tenant.id):
+        assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_twenty_equal_posts_at_once_make_one_object() -> None:
+    tenant = factories.make_tenant()
+    key = factories.make_api_key(tenant)
+    answers: list[tuple[int, Any]] = []
+
+    def post() -> None:
+        try:
+            answer = Client().post(
+                "/api/v1/projects/",
+                {"slug": "race", "name": "Race"},
+                content_type="application/json",
+                headers=bearer(key, **{"Idempotency-Key": "race"}),
+            )
+            answers.append((answer.status_code, answer.json()["id"]))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=post) for _ in range(20)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(answers) == 20
+    assert len(set(answers)) == 1
+    with tenant_scope(tenant.id):
+        assert Project.objects.filter(slug="race").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pooled_connection_never_carries_a_tenant_on() -> None:
+    tenants = [factories.make_tenant() for _ in range(4)]
+    secrets = [factories.make_api_key(tenant) for tenant in tenants]
+    wrong: list[str] = []
+
+    def requests(seed: int) -> None:
+        chance = random.Random(seed)
+        client = Client(raise_request_exception=False)
+        try:
+            for _ in range(60):
+                number = chance.randrange(4)
+                path = chance.choice(["/api/v1/me/", "/api/v1/audit/?cursor=broken", f"/api/v1/members/{uuid4()}/"])
+                answer = client.get(path, headers=bearer(secrets[number]))
+                if path.endswith("/me/") and answer.json()["tenant"]["slug"] != tenants[number].slug:
+                    wrong.append(path)
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT count(*) FROM tenants_project")
+                    if cursor.fetchone() != (0,):
+                        wrong.append("rows without a tenant")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=requests, args=(seed,)) for seed in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert wrong == []
+
+
+def test_the_sixth_wrong_password_is_held_up(client: Client) -> None:
+    tenant = factories.make_tenant()
+    user = factories.make_member(tenant, "viewer")
+    answers = [client.post("/accounts/login/", {"login": user.email, "password": "wrong"}) for _ in range(7)]
+    assert b"Too many failed login attempts" in answers[-1].content or answers[-1].status_code == 429
