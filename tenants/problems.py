@@ -15,6 +15,7 @@ from tenants.errors import (
     PermissionDenied,
     Unavailable,
 )
+from tenants.scoping import scope_open
 
 CONTENT_TYPE = "application/problem+json"
 REST_CODES = {
