@@ -7,6 +7,7 @@ whose URL is given by the environment is not started.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from deploy.accounts import AccountError
 from deploy.home import Home
 from deploy.parts import MANAGE, ROOT, Plan
 from deploy.postgres import StartError
-from deploy.supervisor import Supervisor
+from deploy.supervisor import Part, Supervisor
 from deploy.web import listen
 
 #: First who makes work, then what it is kept in; the database last.
@@ -46,8 +47,9 @@ class Local:
         plan = self.plan = parts.plan(self.home, os.environ)
         listener = _listener(plan.http_port)
         self.say(f"starting in {self.home.path}; logs are in {self.home.logs}")
-        self._services(plan)
-        self._product(plan, listener)
+        self.home.write_private("environment.json", json.dumps(plan.for_commands(), indent=2))
+        waiting = self._services(plan)
+        self._product(plan, listener, waiting)
         logins = self._first_data(plan)
         self._sandbox(plan)
         print(f"\nExchequer is up: {plan.url}\n{logins}", flush=True)
@@ -62,8 +64,8 @@ class Local:
         self.home.remove_pid("up")
         self.say("stopped; the data is kept")
 
-    def _services(self, plan: Plan) -> None:
-        """Start the services side by side; migrate as soon as the database answers."""
+    def _services(self, plan: Plan) -> list[Part]:
+        """Start the services side by side and migrate as soon as the database answers; return those to wait for."""
         supervisor = self.supervisor
         own = [parts.postgres(plan.cluster)] if plan.cluster else []
         own += [parts.valkey(plan.valkey)] if plan.valkey else []
@@ -81,14 +83,14 @@ class Local:
             plan.cluster.provision()
         self.say("migrating the database")
         supervisor.run("migrate", [*MANAGE, "migrate", "--no-input"], plan.environment("owner"), str(ROOT))
-        supervisor.wait_ready(*own[1 if plan.cluster else 0 :])
+        return own[1 if plan.cluster else 0 :]
 
-    def _product(self, plan: Plan, listener: socket.socket) -> None:
+    def _product(self, plan: Plan, listener: socket.socket, waiting: list[Part]) -> None:
         started = [parts.web(plan, listener), parts.ops(plan), parts.node(plan), parts.controller(plan)]
         for part in started:
             self.say(f"starting {part.name}")
             self.supervisor.start(part)
-        self.supervisor.wait_ready(*started)
+        self.supervisor.wait_ready(*started, *waiting)
 
     def _first_data(self, plan: Plan) -> str:
         """Create the tenant that the environment names and, once, the demo; return the logins to show."""
@@ -103,8 +105,14 @@ class Local:
         note = self.home.path / DEMO_NOTE
         if plan.shared["EXCHEQUER_DEMO"] == "1" and not note.exists():
             self.say("loading the demo")
-            logins = self.supervisor.run("load_demo", [*MANAGE, "load_demo"], plan.environment("control"), str(ROOT))
-            self.home.write_private(DEMO_NOTE, logins)
+            try:
+                logins = self.supervisor.run(
+                    "load_demo", [*MANAGE, "load_demo"], plan.environment("control"), str(ROOT)
+                )
+            except StartError as error:
+                self.say(f"the demo could not be loaded, the next start tries again; {error}")
+            else:
+                self.home.write_private(DEMO_NOTE, logins)
         return note.read_text() if note.exists() else ""
 
     def _sandbox(self, plan: Plan) -> None:

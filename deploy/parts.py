@@ -7,11 +7,11 @@ import signal
 import socket
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.home import Home
+from deploy.home import LOG_BYTES, Home
 from deploy.postgres import Cluster, StartError
 from deploy.services import WEED_PORTS, SeaweedFS, Valkey
 from deploy.supervisor import Part
@@ -47,6 +47,7 @@ SECRETS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
 )
+FAMILIES = ("EXCHEQUER_", "S3_", "AWS_", "STRIPE_", "EMAIL_", "ALLOWED_", "CSRF_")
 
 
 @dataclass
@@ -75,6 +76,11 @@ class Plan:
     def environment(self, role: str, **more: str) -> dict[str, str]:
         """Return the environment of a process that works as one database role: with that role's URL and no other."""
         return self.shared | {DATABASE_URLS[role]: self.databases[role], "EXCHEQUER_DB_ROLE": role} | more
+
+    def for_commands(self) -> dict[str, str]:
+        """Return what `manage.py` needs when a person types a command beside the running product."""
+        settings = {name: value for name, value in self.shared.items() if name.startswith(FAMILIES) or name in SECRETS}
+        return settings | {DATABASE_URLS[role]: url for role, url in self.databases.items()}
 
 
 def plan(home: Home, variables: Mapping[str, str]) -> Plan:
@@ -221,19 +227,27 @@ def answers(url: str) -> bool:
 
 def _worker(plan: Plan, name: str, command: list[str], environment: dict[str, str]) -> Part:
     log = plan.home.log(name)
-    start = log.stat().st_size if log.exists() else 0
-    return Part(name=name, command=command, environment=environment, cwd=str(ROOT), ready=_says_ready(log, start))
+    start = 0
 
+    def remember_end_of_log() -> None:
+        nonlocal start
+        start = log.stat().st_size if log.exists() and log.stat().st_size <= LOG_BYTES else 0
 
-def _says_ready(log: Path, start: int) -> Callable[[], bool]:
-    def ready() -> bool:
+    def says_ready() -> bool:
         if not log.exists():
             return False
         with log.open("rb") as file:
-            file.seek(start if log.stat().st_size >= start else 0)
+            file.seek(start)
             return b" ready." in file.read()
 
-    return ready
+    return Part(
+        name=name,
+        command=command,
+        environment=environment,
+        cwd=str(ROOT),
+        prepare=remember_end_of_log,
+        ready=says_ready,
+    )
 
 
 def _port(given: Mapping[str, str]) -> int:

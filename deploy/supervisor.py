@@ -90,6 +90,7 @@ class Supervisor:
     def run(self, name: str, command: list[str], environment: dict[str, str], cwd: str) -> str:
         """Run one step to its end and return what it printed; its errors go to the step's log."""
         log = self.home.fresh_log(name)
+        start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as errors:
             process = subprocess.Popen(
                 command,
@@ -111,7 +112,7 @@ class Supervisor:
         finally:
             self._steps.discard(process.pid)
         if process.returncode != 0:
-            tail = b"\n".join(log.read_bytes().splitlines()[-15:]).decode(errors="replace")
+            tail = b"\n".join(log.read_bytes()[start:].splitlines()[-15:]).decode(errors="replace")
             raise StartError(f"{name} failed with code {process.returncode}; the end of {log}:\n{tail}")
         return output.decode()
 
