@@ -53,7 +53,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A person. Belongs to tenants through memberships only."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    email = models.EmailField(max_length=254)
+    email = models.EmailField(max_length=254, unique=True)
     name = models.CharField(max_length=120, blank=True)
     theme = models.CharField(max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light")
     single_keys = models.BooleanField(default=True)
@@ -66,7 +66,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     EMAIL_FIELD = "email"
 
     class Meta:
-        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_once")]
+        constraints = [models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_lower_case")]
 
     def __str__(self) -> str:
         return self.email
