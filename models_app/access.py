@@ -16,5 +16,7 @@ def visible_datasets(actor: Actor) -> TenantQuerySet[Dataset]:
     rows = Dataset.objects.get_queryset()
     if actor.kind == "system" or actor.can("datasets.view_restricted"):
         return rows
-    shared = DatasetUserPermission.objects.filter(user_id=actor.id, permission__codename=VIEW_DATASET).values("content_object_id")
+    shared = DatasetUserPermission.objects.filter(user_id=actor.id, permission__codename=VIEW_DATASET).values(
+        "content_object_id"
+    )
     return rows.filter(Q(restricted=False) | Q(created_by=actor.id, created_by__isnull=False) | Q(id__in=shared))

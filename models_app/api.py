@@ -1,5 +1,262 @@
-"""Edges of the room."""
+"""REST endpoints of the learning room: datasets, recipes, models."""
 
-from django.urls import URLPattern
+from __future__ import annotations
 
-urlpatterns: list[URLPattern] = []
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app import operations, queries, serializers, storage, uploads
+from models_app.lineage import Lineage, ModelVersionRow
+from tenants.edges import Endpoint, parse_uuid
+from tenants.errors import Invalid
+from tenants.scoping import tenant_scope
+
+CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
+LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
+
+
+class Datasets(Endpoint):
+    """Datasets of the tenant that the actor may see."""
+
+    permissions = {"GET": "datasets.view", "POST": "datasets.create"}
+    own_transaction = frozenset({"POST"})
+    parser_classes = (MultiPartParser,)
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Cap the upload before anything reads it."""
+        uploads.cap_uploads(request)
+        return super().initialize_request(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="datasets_list",
+        parameters=[CURSOR, LIMIT],
+        responses=serializers.page_of(serializers.DatasetSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """List datasets, newest first."""
+        rows = queries.dataset_list(self.actor, before=_before(self), limit=self.page_size())
+        return self.paginated(rows, _dataset, lambda row: [row.id])
+
+    @extend_schema(
+        request={"multipart/form-data": serializers.DatasetUploadSerializer},
+        responses={201: serializers.DatasetSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Upload a CSV or Parquet file of at most 50 MiB; a known name gets a new version.
+
+        The answer comes at once with `state` ingesting. The same bytes and target answer the same version again.
+        """
+        file = uploads.uploaded_file(request)
+        version = operations.upload(
+            actor=self.actor,
+            name=str(request.data.get("name", "")),
+            file=file.file,
+            filename=file.name or "",
+            target=str(request.data.get("target", "")),
+            restricted=_yes(request.data.get("restricted", "false")),
+        )
+        with tenant_scope(self.actor.tenant_id):
+            dataset = queries.dataset_detail(self.actor, version.dataset_id)
+            shown = next(row for row in dataset.history if row.id == version.id)
+            return Response(_dataset(dataset, shown), status=201)
+
+
+class Dataset(Endpoint):
+    """One dataset."""
+
+    permissions = {"GET": "datasets.view", "PATCH": "datasets.share"}
+
+    @extend_schema(operation_id="datasets_retrieve", responses=serializers.DatasetSerializer)
+    def get(self, request: Request, dataset_id: UUID) -> Response:
+        """Answer a dataset with its newest version."""
+        return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
+
+    @extend_schema(request=serializers.DatasetChangeSerializer, responses=serializers.DatasetSerializer)
+    def patch(self, request: Request, dataset_id: UUID) -> Response:
+        """Restrict a dataset to those it is shared with, or open it to the whole tenant."""
+        restricted = self.body().get("restricted")
+        if not isinstance(restricted, bool):
+            raise Invalid(fields={"restricted": ["Send true or false."]})
+        operations.restrict(actor=self.actor, dataset_id=dataset_id, restricted=restricted)
+        return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
+
+
+class DatasetShares(Endpoint):
+    """Members who may see a restricted dataset."""
+
+    permissions = {"POST": "datasets.share"}
+
+    @extend_schema(request=serializers.ShareSerializer, responses={201: serializers.ShareSerializer})
+    def post(self, request: Request, dataset_id: UUID) -> Response:
+        """Share a dataset with one member."""
+        user = parse_uuid(self.body().get("user"), "user")
+        operations.share(actor=self.actor, dataset_id=dataset_id, user_id=user)
+        return Response({"user": str(user)}, status=201)
+
+
+class DatasetShare(Endpoint):
+    """One member's share."""
+
+    permissions = {"DELETE": "datasets.share"}
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, dataset_id: UUID, user_id: UUID) -> Response:
+        """Take the share back."""
+        operations.unshare(actor=self.actor, dataset_id=dataset_id, user_id=user_id)
+        return Response(status=204)
+
+
+class DatasetProfile(Endpoint):
+    """What a dataset's columns hold."""
+
+    permissions = {"GET": "datasets.view"}
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("version", str, description="Id of a version; the newest ready one unless given.")
+        ],
+        responses=serializers.ProfileSerializer,
+    )
+    def get(self, request: Request, dataset_id: UUID) -> Response:
+        """Answer types, missing values, distributions, and each column's relation to the target."""
+        asked = request.query_params.get("version")
+        return Response(queries.profile(self.actor, dataset_id, parse_uuid(asked, "version") if asked else None))
+
+
+class Recipes(Endpoint):
+    """The catalogue of recipes."""
+
+    permissions = {"GET": "recipes.view"}
+
+    @extend_schema(responses=serializers.page_of(serializers.RecipeSerializer))
+    def get(self, request: Request) -> Response:
+        """List recipes with their cards and the JSON Schema of their parameters."""
+        shown = [
+            {
+                "id": recipe.id,
+                "version": recipe.version,
+                "title": recipe.title,
+                "task": recipe.task,
+                "card": asdict(recipe.card),
+                "schema": recipe.schema(),
+            }
+            for recipe in queries.recipe_cards()
+        ]
+        return Response({"results": shown, "next": None})
+
+
+class Models(Endpoint):
+    """Models of the tenant."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(parameters=[CURSOR, LIMIT], responses=serializers.page_of(serializers.ModelSerializer))
+    def get(self, request: Request) -> Response:
+        """List models, newest first."""
+        rows = queries.model_list(self.actor, before=_before(self), limit=self.page_size())
+        return self.paginated(
+            rows,
+            lambda row: {
+                "id": row.id,
+                "name": row.name,
+                "versions": row.versions,
+                "created_at": row.created_at,
+                "latest": _model_version(row.latest),
+            },
+            lambda row: [row.id],
+        )
+
+
+class ModelVersions(Endpoint):
+    """Versions of one model."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(parameters=[CURSOR, LIMIT], responses=serializers.page_of(serializers.ModelVersionSerializer))
+    def get(self, request: Request, model_id: UUID) -> Response:
+        """List a model's versions, newest first."""
+        keys = self.cursor(1)
+        if keys and not keys[0].isdecimal():
+            raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]})
+        rows = queries.version_list(self.actor, model_id, before=int(keys[0]) if keys else None, limit=self.page_size())
+        return self.paginated(rows, _model_version, lambda row: [row.number])
+
+
+class VersionLineage(Endpoint):
+    """Where one version comes from."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(responses=serializers.LineageSerializer)
+    def get(self, request: Request, version_id: UUID) -> Response:
+        """Answer data, code, run, cost and signature of a version."""
+        found = queries.lineage(self.actor, version_id)
+        return Response(_model_version(found) | {name: getattr(found, name) for name in LINEAGE_FIELDS})
+
+
+class VersionDownload(Endpoint):
+    """The weights of one version."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(responses=serializers.LinkSerializer)
+    def get(self, request: Request, version_id: UUID) -> Response:
+        """Answer a link to the safetensors file, good for five minutes."""
+        return Response({"url": queries.artefact_link(self.actor, version_id), "expires_in_s": storage.MAX_LINK_S})
+
+
+LINEAGE_FIELDS = tuple(
+    name for name in Lineage.__dataclass_fields__ if name not in ModelVersionRow.__dataclass_fields__
+)
+
+
+def _before(view: Endpoint) -> UUID | None:
+    keys = view.cursor(1)
+    return parse_uuid(keys[0], "cursor") if keys else None
+
+
+def _dataset(row: queries.DatasetRow, version: queries.VersionRow | None = None) -> dict[str, Any]:
+    shown = version or row.latest
+    return {
+        "id": row.id, "name": row.name, "restricted": row.restricted, "state": shown.state, "code": shown.code,
+        "message": shown.message, "target": shown.target, "created_by_label": row.created_by_label,
+        "created_at": row.created_at, "versions": row.versions, "version": asdict(shown),
+    }  # fmt: skip
+
+
+def _model_version(row: ModelVersionRow) -> dict[str, Any]:
+    plain = {
+        name: getattr(row, name)
+        for name in ModelVersionRow.__dataclass_fields__
+        if name not in ("headline", "recipe_title")
+    }
+    return plain | {"cost": row.cost.json(), "billed_seconds": f"{row.billed_seconds:f}"}
+
+
+def _yes(value: Any) -> bool:
+    word = str(value).strip().lower()
+    if word not in ("true", "false", "1", "0", "on", "off", ""):
+        raise Invalid(fields={"restricted": ["Send true or false."]})
+    return word in ("true", "1", "on")
+
+
+urlpatterns = [
+    path("datasets/", Datasets.as_view(), name="api-datasets"),
+    path("datasets/<uuid:dataset_id>/", Dataset.as_view(), name="api-dataset"),
+    path("datasets/<uuid:dataset_id>/shares/", DatasetShares.as_view(), name="api-dataset-shares"),
+    path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/", DatasetShare.as_view(), name="api-dataset-share"),
+    path("datasets/<uuid:dataset_id>/profile/", DatasetProfile.as_view(), name="api-dataset-profile"),
+    path("recipes/", Recipes.as_view(), name="api-recipes"),
+    path("models/", Models.as_view(), name="api-models"),
+    path("models/<uuid:model_id>/versions/", ModelVersions.as_view(), name="api-model-versions"),
+    path("versions/<uuid:version_id>/lineage/", VersionLineage.as_view(), name="api-version-lineage"),
+    path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
+]

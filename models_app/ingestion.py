@@ -5,7 +5,6 @@ Every write carries the token of its claim; a worker that was overtaken changes 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from django.db.models import F, Q
 from compute import workdirs
 from compute.process import Child, Slot
 from compute.protocol import Fault
-from models_app import doorbells, storage
+from models_app import artefacts, doorbells, storage
 from models_app.events import DatasetVersionReady
 from models_app.models import DatasetVersion, IngestState
 from models_app.runner.protocol import EXIT_INPUT, EXIT_OK
@@ -41,7 +40,6 @@ CLAIM_S = 180
 UNHEARD_S = 30
 MAX_TRIES = 5
 MEMORY_BYTES = 1024**3
-MAX_RESULT_BYTES = 32 * 1024**2
 FIRST_SLOT = 1_000
 """Children of the ops worker step down to users of their own, apart from those of the node's devices."""
 
@@ -64,6 +62,16 @@ class ChildFailed(RuntimeError):
     """The child ended in a way that is not the file's fault."""
 
 
+OUR_FAULT = (
+    storage.StorageUnavailable,
+    storage.ObjectMissing,
+    storage.ChecksumMismatch,
+    workdirs.NotPlain,
+    artefacts.BadArtefact,
+    ChildFailed,
+)
+
+
 def ingest(version_id: UUID, tenant_id: UUID) -> None:
     """Ingest a version if it still waits for it; a doubled ring does nothing.
 
@@ -83,15 +91,25 @@ def ingest(version_id: UUID, tenant_id: UUID) -> None:
             fail(actor=actor, mine=mine, code=fault.code, message=fault.message)
             return
         workdirs.only_plain_files(workdir / "out")
-        result, profile = _read(workdir / "out" / "result.json"), _read(workdir / "out" / "profile.json")
+        result, profile = (
+            artefacts.read_json(workdir / "out" / "result.json"),
+            artefacts.read_json(workdir / "out" / "profile.json"),
+        )
         key = storage.new_key(tenant_id, "d", mine.dataset_id, mine.version_id, mine.token)
-        data = storage.put(tenant_id, key, workdir / "out" / "data.parquet", content_type="application/vnd.apache.parquet")
+        data = storage.put(
+            tenant_id, key, workdir / "out" / "data.parquet", content_type="application/vnd.apache.parquet"
+        )
         if not complete(actor=actor, mine=mine, data=data, result=result, profile=profile):
             doorbells.ring_discard([key], tenant_id)
-    except (storage.StorageUnavailable, storage.ObjectMissing, storage.ChecksumMismatch, workdirs.NotPlain, ChildFailed) as error:
+    except OUR_FAULT as error:
         log.warning("ingest.not_done", version=str(version_id), attempt=mine.token, error=str(error))
         if mine.token >= MAX_TRIES:
-            fail(actor=actor, mine=mine, code="ingest_failed", message="The file could not be read on our side. Upload it again; if it fails again, ask your operator.")
+            fail(
+                actor=actor,
+                mine=mine,
+                code="ingest_failed",
+                message="The file could not be read on our side. Upload it again; if it fails again, ask your operator.",
+            )
     finally:
         workdirs.remove(workdir)
 
@@ -104,7 +122,9 @@ def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
         )
         if not taken:
             return None
-        row = DatasetVersion.objects.only("dataset_id", "token", "source_key", "sha256", "size", "target").get(id=version_id)
+        row = DatasetVersion.objects.only("dataset_id", "token", "source_key", "sha256", "size", "target").get(
+            id=version_id
+        )
         source = storage.Stored(row.source_key, row.sha256, row.size)
         return Claimed(version_id, row.dataset_id, tenant_id, row.token, source, row.target)
 
@@ -116,7 +136,14 @@ def run_child(mine: Claimed, workdir: Path) -> Fault | None:
     in every way is the file's fault.
     """
     attempt = str(uuid4())
-    payload = {"attempt": attempt, "task": "ingest", "inputs": {"target": mine.target or None}, "device": {"kind": "cpu"}, "threads": 1, "limits": {}}
+    payload = {
+        "attempt": attempt,
+        "task": "ingest",
+        "inputs": {"target": mine.target or None},
+        "device": {"kind": "cpu"},
+        "threads": 1,
+        "limits": {},
+    }
     slot = Slot(kind="cpu", uuid="ops", index=FIRST_SLOT + os.getpid() % 1_000, threads=1, memory_bytes=MEMORY_BYTES)
     child = Child(
         entrypoint=ENTRYPOINT, attempt=attempt, workdir=workdir, slot=slot, payload=payload,
@@ -126,9 +153,14 @@ def run_child(mine: Claimed, workdir: Path) -> Fault | None:
     try:
         while not child.exited.wait(0.05):
             if _resident_bytes(child.group) > MEMORY_BYTES:
-                return Fault("too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns.")
+                return Fault(
+                    "too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns."
+                )
             if time.monotonic() > stop_at:
-                return Fault("too_slow", f"The file could not be read within {INGEST_S:.0f} seconds. Take fewer rows or columns, or use Parquet.")
+                return Fault(
+                    "too_slow",
+                    f"The file could not be read within {INGEST_S:.0f} seconds. Take fewer rows or columns, or use Parquet.",
+                )
     finally:
         child.kill()
     faults = [said for said in child.said if isinstance(said, Fault)]
@@ -140,7 +172,9 @@ def run_child(mine: Claimed, workdir: Path) -> Fault | None:
 
 
 @operation(DATASET_READY)
-def complete(*, actor: Actor, mine: Claimed, data: storage.Stored, result: dict[str, Any], profile: dict[str, Any]) -> bool:
+def complete(
+    *, actor: Actor, mine: Claimed, data: storage.Stored, result: dict[str, Any], profile: dict[str, Any]
+) -> bool:
     """Make a version ready if this claim still holds; return whether it did."""
     row = _held(mine)
     if row is None:
@@ -148,9 +182,19 @@ def complete(*, actor: Actor, mine: Claimed, data: storage.Stored, result: dict[
         return False
     row.state, row.ready_at = IngestState.READY, DatabaseNow()  # type: ignore[assignment]
     row.data_key, row.data_sha256, row.data_size = data.key, data.sha256, data.size
-    row.rows, row.columns, row.warnings, row.profile = int(result["rows"]), result["columns"], result["warnings"], profile
+    row.rows, row.columns, row.warnings, row.profile = (
+        int(result["rows"]),
+        result["columns"],
+        result["warnings"],
+        profile,
+    )
     row.save()
-    record(DATASET_READY, actor=actor, target=("datasetversion", row.id, str(row)), changes={"state": ["ingesting", "ready"], "rows": [None, row.rows]})
+    record(
+        DATASET_READY,
+        actor=actor,
+        target=("datasetversion", row.id, str(row)),
+        changes={"state": ["ingesting", "ready"], "rows": [None, row.rows]},
+    )
     publish(DatasetVersionReady(tenant_id=mine.tenant_id, dataset_id=mine.dataset_id, version_id=row.id))
     return True
 
@@ -164,14 +208,21 @@ def fail(*, actor: Actor, mine: Claimed, code: str, message: str) -> None:
         return
     row.state, row.code, row.message = IngestState.FAILED, code[:80], message[:2000]
     row.save()
-    record(DATASET_FAILED, actor=actor, target=("datasetversion", row.id, str(row)), changes={"state": ["ingesting", "failed"], "code": [None, code]})
+    record(
+        DATASET_FAILED,
+        actor=actor,
+        target=("datasetversion", row.id, str(row)),
+        changes={"state": ["ingesting", "failed"], "code": [None, code]},
+    )
 
 
 def requeue_stale(ring: Any = doorbells.ring_ingest, limit: int = 100) -> int:
     """Ring again for versions whose ring or worker was lost; return how many. Needs the control role."""
     with transaction.atomic(), all_tenants("stale uploads of every tenant are rung again"):
         waiting = list(
-            DatasetVersion.objects.filter(_free(), state=IngestState.INGESTING, created_at__lt=DatabaseNow() - timedelta(seconds=UNHEARD_S))
+            DatasetVersion.objects.filter(
+                _free(), state=IngestState.INGESTING, created_at__lt=DatabaseNow() - timedelta(seconds=UNHEARD_S)
+            )
             .order_by("id")
             .values_list("id", "tenant_id")[:limit]
         )
@@ -185,20 +236,11 @@ def _free() -> Q:
 
 
 def _held(mine: Claimed) -> DatasetVersion | None:
-    return DatasetVersion.objects.select_for_update().filter(id=mine.version_id, token=mine.token, state=IngestState.INGESTING).first()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read what the child wrote, without trusting it."""
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            raise ChildFailed(f"{path.name} is larger than it can be")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ChildFailed(f"{path.name} cannot be read") from error
-    if not isinstance(found, dict):
-        raise ChildFailed(f"{path.name} is not an object")
-    return found
+    return (
+        DatasetVersion.objects.select_for_update()
+        .filter(id=mine.version_id, token=mine.token, state=IngestState.INGESTING)
+        .first()
+    )
 
 
 def _resident_bytes(process: int) -> int:

@@ -33,7 +33,9 @@ class DatasetNameTaken(Conflict):
     code = "dataset_name_taken"
 
 
-def upload(*, actor: Actor, name: str, file: BinaryIO, filename: str, target: str = "", restricted: bool = False) -> DatasetVersion:
+def upload(
+    *, actor: Actor, name: str, file: BinaryIO, filename: str, target: str = "", restricted: bool = False
+) -> DatasetVersion:
     """Store a file and have it ingested; return its version, `ingesting` at first.
 
     The same bytes and target under the same name answer the version that they made before; one that failed is
@@ -53,20 +55,25 @@ def upload(*, actor: Actor, name: str, file: BinaryIO, filename: str, target: st
         _existing(actor, name)
     key = storage.new_key(actor.tenant_id, "u")
     stored = storage.put(actor.tenant_id, key, file)
-    version = _record_upload(actor=actor, name=name, target=target, filename=_plain(filename), restricted=restricted, stored=stored)
+    version = _record_upload(
+        actor=actor, name=name, target=target, filename=_plain(filename), restricted=restricted, stored=stored
+    )
     if version.source_key != key:
         doorbells.ring_discard([key], actor.tenant_id)
     return version
 
 
 @operation(DATASET_UPLOADED)
-def _record_upload(*, actor: Actor, name: str, target: str, filename: str, restricted: bool, stored: storage.Stored) -> DatasetVersion:
+def _record_upload(
+    *, actor: Actor, name: str, target: str, filename: str, restricted: bool, stored: storage.Stored
+) -> DatasetVersion:
     dataset = _existing(actor, name)
     if dataset is None:
         fresh = Dataset(name=name, restricted=restricted, created_by=actor.id, created_by_label=actor.label)
         Dataset.objects.bulk_create([_claimed(fresh)], ignore_conflicts=True)
         dataset = _existing(actor, name)
-        assert dataset is not None
+    if dataset is None:  # somebody else's, made in between
+        raise DatasetNameTaken
     Dataset.objects.select_for_update().get(id=dataset.id)
     version = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target).first()
     if version is not None and version.state != IngestState.FAILED:
@@ -79,7 +86,12 @@ def _record_upload(*, actor: Actor, name: str, target: str, filename: str, restr
     version.state, version.code, version.message, version.claimed_at = IngestState.INGESTING, "", "", None
     version.uploaded_by, version.uploaded_by_label = actor.id, actor.label
     version.save()
-    changes: dict[str, Any] = {"version": [None, version.number], "sha256": [None, stored.sha256], "size": [None, stored.size], "target": [None, target]}
+    changes: dict[str, Any] = {
+        "version": [None, version.number],
+        "sha256": [None, stored.sha256],
+        "size": [None, stored.size],
+        "target": [None, target],
+    }
     record(DATASET_UPLOADED, actor=actor, target=dataset, changes=changes)
     transaction.on_commit(lambda: doorbells.ring_ingest(version.id, actor.tenant_id))
     return version
@@ -147,7 +159,9 @@ def _member(user_id: UUID) -> User:
 
 
 def _shares(dataset: Dataset, user_id: UUID) -> Any:
-    return DatasetUserPermission.objects.filter(content_object=dataset, user_id=user_id, permission__codename=VIEW_DATASET)
+    return DatasetUserPermission.objects.filter(
+        content_object=dataset, user_id=user_id, permission__codename=VIEW_DATASET
+    )
 
 
 def _claimed(dataset: Dataset) -> Dataset:

@@ -90,7 +90,9 @@ def new_key(tenant_id: UUID, *parts: object) -> str:
     return prefix_of(tenant_id) + "/".join([*words, str(uuid7())])
 
 
-def put(tenant_id: UUID, key: str, source: Path | BinaryIO, *, content_type: str = "application/octet-stream") -> Stored:
+def put(
+    tenant_id: UUID, key: str, source: Path | BinaryIO, *, content_type: str = "application/octet-stream"
+) -> Stored:
     """Store a file under a key of the tenant. Raises StorageUnavailable."""
     _check(tenant_id, key)
     if isinstance(source, Path):
@@ -101,7 +103,14 @@ def put(tenant_id: UUID, key: str, source: Path | BinaryIO, *, content_type: str
     size = source.seek(0, os.SEEK_END)
     source.seek(0)
     with _store() as (client, bucket):
-        client.put_object(Bucket=bucket, Key=key, Body=source, ContentLength=size, ContentType=content_type, Metadata={"sha256": digest})
+        client.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=source,
+            ContentLength=size,
+            ContentType=content_type,
+            Metadata={"sha256": digest},
+        )
     return Stored(key, digest, size)
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.http import HttpRequest
+from rest_framework.request import Request
 
 from models_app.datasets.limits import MAX_UPLOAD_BYTES, MIB
 from tenants.errors import ExchequerError, Invalid
@@ -47,15 +48,18 @@ class CappedUploadHandler(FileUploadHandler):
 
 def cap_uploads(request: HttpRequest) -> None:
     """Put the cap before the other upload handlers of a request whose body has not been read yet."""
-    if not hasattr(request, "_files") and not any(isinstance(handler, CappedUploadHandler) for handler in request.upload_handlers):
+    if not hasattr(request, "_files") and not any(
+        isinstance(handler, CappedUploadHandler) for handler in request.upload_handlers
+    ):
         request.upload_handlers.insert(0, CappedUploadHandler(request))
 
 
-def uploaded_file(request: HttpRequest, name: str = "file") -> UploadedFile[Any]:
+def uploaded_file(request: HttpRequest | Request, name: str = "file") -> UploadedFile[Any]:
     """Return the uploaded file of a request. Raises UploadTooLarge, or Invalid when there is none."""
-    declared = request.META.get("CONTENT_LENGTH") or "0"
     found = request.FILES.get(name)
-    if getattr(request, FLAG, False) or (declared.isdecimal() and int(declared) > MAX_UPLOAD_BYTES + FORM_SLACK):
+    plain: HttpRequest = getattr(request, "_request", request)
+    declared = plain.META.get("CONTENT_LENGTH") or "0"
+    if getattr(plain, FLAG, False) or (declared.isdecimal() and int(declared) > MAX_UPLOAD_BYTES + FORM_SLACK):
         raise UploadTooLarge
     if found is None:
         raise Invalid(fields={name: ["Choose a CSV or Parquet file."]})

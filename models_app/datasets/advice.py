@@ -25,11 +25,19 @@ def dataset_warnings(profile: dict[str, Any]) -> list[str]:
             )
     found += _about_target(profile)
     named = {
-        "has the same value in every row and says nothing": [c for c in inputs if c["kind"] != kinds.EMPTY and c["distinct"] == 1 and not c["missing"]],
+        "has the same value in every row and says nothing": [
+            c for c in inputs if c["kind"] != kinds.EMPTY and c["distinct"] == 1 and not c["missing"]
+        ],
         "holds no values": [c for c in inputs if c["kind"] == kinds.EMPTY],
-        "looks like an identifier: every row has its own value. Leave it out": [c for c in inputs if _identifier(c, rows)],
-        "is free text and will not be used by the tabular recipes": [c for c in inputs if c["kind"] == kinds.TEXT and not _identifier(c, rows)],
-        "has no value in more than half of the rows": [c for c in inputs if c["kind"] != kinds.EMPTY and c["missing_share"] > MISSING_SHARE],
+        "looks like an identifier: every row has its own value. Leave it out": [
+            c for c in inputs if _identifier(c, rows)
+        ],
+        "is free text and will not be used by the tabular recipes": [
+            c for c in inputs if c["kind"] == kinds.TEXT and not _identifier(c, rows)
+        ],
+        "has no value in more than half of the rows": [
+            c for c in inputs if c["kind"] != kinds.EMPTY and c["missing_share"] > MISSING_SHARE
+        ],
     }
     for words, which in named.items():
         if which:
@@ -45,7 +53,9 @@ def _about_target(profile: dict[str, Any]) -> list[str]:
         return ["No target column is chosen. Choose one when you launch a job."]
     found = []
     if target["missing"]:
-        found.append(f"Target {target['name']} has no value in {target['missing']:,} rows. Training leaves those rows out.")
+        found.append(
+            f"Target {target['name']} has no value in {target['missing']:,} rows. Training leaves those rows out."
+        )
     if profile["task"] is None:
         found.append(f"Target {target['name']} is {target['kind']} and fits neither the classifier nor the regressor.")
     if target["distinct"] == 1:
@@ -54,7 +64,9 @@ def _about_target(profile: dict[str, Any]) -> list[str]:
     if profile["task"] == "classification" and len(counts) > 1 and not target.get("other"):
         share = min(counts) / sum(counts)
         if share < IMBALANCE_SHARE:
-            found.append(f"The rarest class of {target['name']} has only {share:.1%} of the rows. Look at balanced accuracy, or balance the classes.")
+            found.append(
+                f"The rarest class of {target['name']} has only {share:.1%} of the rows. Look at balanced accuracy, or balance the classes."
+            )
     return found
 
 

@@ -62,13 +62,18 @@ class ColumnGuess:
         """Take one batch of text into account. Raises InputError for a value too long to keep."""
         longest = pc.max(pc.binary_length(raw)).as_py()
         if longest is not None and longest > MAX_VALUE_BYTES:
-            raise InputError("value_too_long", f"A value in column {self.name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.")
+            raise InputError(
+                "value_too_long",
+                f"A value in column {self.name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.",
+            )
         cleaned = clean(raw).drop_null()
         self.values += len(cleaned)
         if len(cleaned) and self.possible:
             finite = cleaned.filter(pc.invert(pc.match_substring_regex(cleaned, _INFINITE)))
             self.infinite += len(cleaned) - len(finite)
-            self.possible = [kind for kind in self.possible if (kind != "comma" or self.comma_allowed) and self._fits(kind, finite)]
+            self.possible = [
+                kind for kind in self.possible if (kind != "comma" or self.comma_allowed) and self._fits(kind, finite)
+            ]
         if len(self.distinct) <= kinds.MAX_CATEGORIES:
             self.distinct.update(pc.unique(cleaned).to_pylist()[: kinds.MAX_CATEGORIES + 1])
 
@@ -77,7 +82,10 @@ class ColumnGuess:
         if self.values == 0:
             return "empty", kinds.EMPTY
         if self.infinite and self.possible and self.infinite < self.values:
-            raise InputError("infinite_value", f"Column {self.name!r} holds {self.infinite:,} infinite values. Replace them by empty cells or real numbers.")
+            raise InputError(
+                "infinite_value",
+                f"Column {self.name!r} holds {self.infinite:,} infinite values. Replace them by empty cells or real numbers.",
+            )
         if self.possible and not self.infinite:
             return self.possible[0], KIND[self.possible[0]]
         return "text", text_kind(len(self.distinct), self.values)

@@ -31,7 +31,10 @@ class CsvFile:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows, converted to the types of their columns."""
         for batch in _raw_batches(self.path, self.dialect):
-            columns = [column_types.convert(column_types.clean(column), kind) for column, kind in zip(batch.columns, self.types, strict=True)]
+            columns = [
+                column_types.convert(column_types.clean(column), kind)
+                for column, kind in zip(batch.columns, self.types, strict=True)
+            ]
             yield pa.RecordBatch.from_arrays(columns, names=list(self.dialect.names))
 
 
@@ -44,7 +47,9 @@ def open_csv(source: Path, scratch: Path) -> CsvFile:
     for batch in _raw_batches(scratch, dialect):
         rows += batch.num_rows
         if rows > MAX_ROWS:
-            raise InputError("too_many_rows", f"The file has more than {MAX_ROWS:,} rows. Take a sample and upload that.")
+            raise InputError(
+                "too_many_rows", f"The file has more than {MAX_ROWS:,} rows. Take a sample and upload that."
+            )
         for guess, column in zip(guesses, batch.columns, strict=True):
             guess.see(column)
     if rows == 0:
@@ -66,9 +71,15 @@ def _raw_batches(path: Path, dialect: text.Dialect) -> Iterator[pa.RecordBatch]:
         try:
             reader = csv.open_csv(
                 file,
-                read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=list(dialect.names)),
-                parse_options=csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=stop_at),
-                convert_options=csv.ConvertOptions(column_types=dict.fromkeys(dialect.names, pa.string()), strings_can_be_null=False),
+                read_options=csv.ReadOptions(
+                    use_threads=False, block_size=BLOCK_BYTES, column_names=list(dialect.names)
+                ),
+                parse_options=csv.ParseOptions(
+                    delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=stop_at
+                ),
+                convert_options=csv.ConvertOptions(
+                    column_types=dict.fromkeys(dialect.names, pa.string()), strings_can_be_null=False
+                ),
             )
             yield from reader
         except pa.ArrowInvalid as error:
@@ -86,7 +97,13 @@ def _explain(error: pa.ArrowInvalid, ragged: list[csv.InvalidRow], dialect: text
             f"Check for a stray {dialect.delimiter!r}, or a line break without quotation marks.",
         )
     if "straddling" in said or "truncated" in said.lower():
-        return InputError("row_too_long", f"A row is longer than {MAX_ROW_BYTES // MIB} MiB. Check for a quotation mark that is never closed.")
+        return InputError(
+            "row_too_long",
+            f"A row is longer than {MAX_ROW_BYTES // MIB} MiB. Check for a quotation mark that is never closed.",
+        )
     if said.startswith("Empty CSV"):
         return InputError("no_rows", "The file has a header but no rows. Add rows and upload again.")
-    return InputError("bad_csv", f"The file cannot be read as CSV: {re.sub(r'[^ -~]', '?', said)[:200]}. Correct that row and upload again.")
+    return InputError(
+        "bad_csv",
+        f"The file cannot be read as CSV: {re.sub(r'[^ -~]', '?', said)[:200]}. Correct that row and upload again.",
+    )

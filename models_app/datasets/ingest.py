@@ -35,7 +35,14 @@ Source = CsvFile | ParquetFile
 
 def warm_up() -> None:
     """Import what is imported late otherwise: after the lock-down files may be out of reach."""
-    for codec in (encodings.cp1252, encodings.latin_1, encodings.utf_8_sig, encodings.utf_16, encodings.utf_16_be, encodings.utf_16_le):
+    for codec in (
+        encodings.cp1252,
+        encodings.latin_1,
+        encodings.utf_8_sig,
+        encodings.utf_16,
+        encodings.utf_16_be,
+        encodings.utf_16_le,
+    ):
         codec.getregentry()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
@@ -61,10 +68,20 @@ def run(context: Context) -> None:
     write_json(context.out / "profile.json", described)
     with data.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    columns = [{"name": column["name"], "kind": column["kind"], "integer": column["integer"], "distinct": column["distinct"]} for column in described["columns"]]
+    columns = [
+        {"name": column["name"], "kind": column["kind"], "integer": column["integer"], "distinct": column["distinct"]}
+        for column in described["columns"]
+    ]
     write_json(
         context.out / "result.json",
-        {"rows": source.rows, "columns": columns, "warnings": described["warnings"], "sha256": digest, "size": data.stat().st_size, "files": ["data.parquet", "profile.json"]},
+        {
+            "rows": source.rows,
+            "columns": columns,
+            "warnings": described["warnings"],
+            "sha256": digest,
+            "size": data.stat().st_size,
+            "files": ["data.parquet", "profile.json"],
+        },
     )
 
 
@@ -72,14 +89,19 @@ def open_source(path: Path, scratch: Path) -> Source:
     """Recognise the format by the content, never by the name. Raises InputError."""
     size = path.stat().st_size
     if size > MAX_UPLOAD_BYTES:
-        raise InputError("file_too_large", f"The file has {size / MIB:.0f} MiB; the most is {MAX_UPLOAD_BYTES // MIB} MiB. Split it or use Parquet.")
+        raise InputError(
+            "file_too_large",
+            f"The file has {size / MIB:.0f} MiB; the most is {MAX_UPLOAD_BYTES // MIB} MiB. Split it or use Parquet.",
+        )
     with path.open("rb") as file:
         head = file.read(4096)
     text.refuse_other_formats(head)
     try:
         return open_parquet(path) if head.startswith(MAGIC) and size > 12 else open_csv(path, scratch)
     except pa.ArrowMemoryError as error:
-        raise InputError("too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns.") from error
+        raise InputError(
+            "too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns."
+        ) from error
 
 
 def write_canonical(source: Source, path: Path) -> None:
@@ -93,7 +115,9 @@ def write_canonical(source: Source, path: Path) -> None:
         held += batch.nbytes
         written += batch.nbytes
         if written > MAX_UNPACKED_BYTES:
-            raise InputError("too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns.")
+            raise InputError(
+                "too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
+            )
         if writer is None:
             fields = [field.with_metadata({KIND_KEY: source.kinds[field.name].encode()}) for field in batch.schema]
             writer = pq.ParquetWriter(path, pa.schema(fields), compression="zstd")
@@ -108,7 +132,9 @@ def write_canonical(source: Source, path: Path) -> None:
 def _flush(writer: pq.ParquetWriter, pending: list[pa.RecordBatch]) -> None:
     if pending:
         arrays = [batch.columns for batch in pending]
-        writer.write_table(pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=writer.schema) for columns in arrays]))
+        writer.write_table(
+            pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=writer.schema) for columns in arrays])
+        )
         pending.clear()
 
 
@@ -116,8 +142,11 @@ def _check_numbers(batch: pa.RecordBatch) -> None:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if pa.types.is_floating(column.type) and column.null_count < len(column):
             bounds = pc.min_max(column)
-            if not (-MAX_NUMBER <= bounds["min"].as_py() and bounds["max"].as_py() <= MAX_NUMBER):
-                raise InputError("number_out_of_range", f"Column {name!r} holds numbers beyond 1e30. Correct them, or use another unit.")
+            if not (bounds["min"].as_py() >= -MAX_NUMBER and bounds["max"].as_py() <= MAX_NUMBER):
+                raise InputError(
+                    "number_out_of_range",
+                    f"Column {name!r} holds numbers beyond 1e30. Correct them, or use another unit.",
+                )
 
 
 def _give_way(context: Context) -> None:

@@ -11,7 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models_app.datasets import column_types, kinds, text
-from models_app.datasets.limits import MAX_COLUMNS, MAX_RATIO, MAX_ROWS, MAX_UNPACKED_BYTES, MAX_VALUE_BYTES, MIB, RATIO_FROM_BYTES
+from models_app.datasets.limits import (
+    MAX_COLUMNS,
+    MAX_RATIO,
+    MAX_ROWS,
+    MAX_UNPACKED_BYTES,
+    MAX_VALUE_BYTES,
+    MIB,
+    RATIO_FROM_BYTES,
+)
 from models_app.runner.protocol import InputError
 
 MAGIC = b"PAR1"
@@ -31,8 +39,7 @@ class ParquetFile:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows in the canonical types."""
-        for batch in _checked_batches(self.path, self.names):
-            yield batch
+        yield from _checked_batches(self.path, self.names)
 
 
 def open_parquet(source: Path) -> ParquetFile:
@@ -53,7 +60,10 @@ def open_parquet(source: Path) -> ParquetFile:
             values[name] += len(column) - column.null_count
             if pa.types.is_string(column.type) and len(distinct[name]) <= kinds.MAX_CATEGORIES:
                 distinct[name].update(pc.unique(column.drop_null()).to_pylist()[: kinds.MAX_CATEGORIES + 1])
-    found = {name: _kind(_canonical_type(field), len(distinct[name]), values[name]) for name, field in zip(names, schema, strict=True)}
+    found = {
+        name: _kind(_canonical_type(field), len(distinct[name]), values[name])
+        for name, field in zip(names, schema, strict=True)
+    }
     return ParquetFile(source, names, found, rows)
 
 
@@ -62,28 +72,48 @@ def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
         file.seek(-8, 2)
         tail = file.read(8)
     if tail[4:] != MAGIC or int.from_bytes(tail[:4], "little") > min(THRIFT_LIMIT, source.stat().st_size):
-        raise InputError("truncated_parquet", "The Parquet file is cut off or damaged: its end is missing. Export and upload it again.")
+        raise InputError(
+            "truncated_parquet",
+            "The Parquet file is cut off or damaged: its end is missing. Export and upload it again.",
+        )
     try:
         file_ = _open(source)
         metadata, schema = file_.metadata, file_.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise InputError("bad_parquet", "The Parquet file is damaged and cannot be read. Export and upload it again.") from error
+        raise InputError(
+            "bad_parquet", "The Parquet file is damaged and cannot be read. Export and upload it again."
+        ) from error
     if metadata.num_columns > MAX_COLUMNS:
-        raise InputError("too_many_columns", f"The file has {metadata.num_columns:,} columns; the most is {MAX_COLUMNS:,}. Leave out columns.")
+        raise InputError(
+            "too_many_columns",
+            f"The file has {metadata.num_columns:,} columns; the most is {MAX_COLUMNS:,}. Leave out columns.",
+        )
     if metadata.num_rows > MAX_ROWS:
-        raise InputError("too_many_rows", f"The file has {metadata.num_rows:,} rows; the most is {MAX_ROWS:,}. Take a sample and upload that.")
+        raise InputError(
+            "too_many_rows",
+            f"The file has {metadata.num_rows:,} rows; the most is {MAX_ROWS:,}. Take a sample and upload that.",
+        )
     unpacked = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
     least = metadata.num_rows * metadata.num_columns  # a value takes a byte at the very least once it is decoded
     if max(unpacked, least) > MAX_UNPACKED_BYTES or metadata.num_rows < 0 or unpacked < 0:
-        raise InputError("too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns.")
+        raise InputError(
+            "too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
+        )
     if unpacked > RATIO_FROM_BYTES and unpacked > MAX_RATIO * source.stat().st_size:
-        raise InputError("too_big_unpacked", f"The file unpacks to more than {MAX_RATIO} times its size. Take fewer rows or columns.")
+        raise InputError(
+            "too_big_unpacked", f"The file unpacks to more than {MAX_RATIO} times its size. Take fewer rows or columns."
+        )
     return metadata, schema
 
 
 def _open(source: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile:
     return pq.ParquetFile(
-        source, read_dictionary=dictionaries, thrift_string_size_limit=THRIFT_LIMIT, thrift_container_size_limit=1_000_000, pre_buffer=False, buffer_size=MIB
+        source,
+        read_dictionary=dictionaries,
+        thrift_string_size_limit=THRIFT_LIMIT,
+        thrift_container_size_limit=1_000_000,
+        pre_buffer=False,
+        buffer_size=MIB,
     )
 
 
@@ -92,16 +122,24 @@ def _checked_batches(source: Path, names: tuple[str, ...]) -> Iterator[pa.Record
     unpacked = 0
     try:
         plain = _open(source)
-        texts = [name for name, field in zip(plain.schema_arrow.names, plain.schema_arrow, strict=True) if _is_text(field.type)]
+        texts = [
+            name
+            for name, field in zip(plain.schema_arrow.names, plain.schema_arrow, strict=True)
+            if _is_text(field.type)
+        ]
         size = max(64, min(65_536, BATCH_BYTES // (8 * len(names))))
         for batch in _open(source, texts).iter_batches(batch_size=size, use_threads=False):
             columns = [_canonical(name, column) for name, column in zip(names, batch.columns, strict=True)]
             unpacked += sum(column.nbytes for column in columns)
             if unpacked > MAX_UNPACKED_BYTES:
-                raise InputError("too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns.")
+                raise InputError(
+                    "too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
+                )
             yield pa.RecordBatch.from_arrays(columns, names=list(names))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError("bad_parquet", "The Parquet file is damaged: some of its pages cannot be read. Export and upload it again.") from error
+        raise InputError(
+            "bad_parquet", "The Parquet file is damaged: some of its pages cannot be read. Export and upload it again."
+        ) from error
 
 
 def _canonical(name: str, column: pa.Array) -> pa.Array:
@@ -111,12 +149,17 @@ def _canonical(name: str, column: pa.Array) -> pa.Array:
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         if pc.any(pc.is_inf(column)).as_py():
-            raise InputError("infinite_value", f"Column {name!r} holds infinite values. Replace them by empty cells or real numbers.")
+            raise InputError(
+                "infinite_value", f"Column {name!r} holds infinite values. Replace them by empty cells or real numbers."
+            )
     column = pc.cast(column, target, safe=False)
     if pa.types.is_string(target):
         longest = pc.max(pc.binary_length(column)).as_py() or 0
         if longest > MAX_VALUE_BYTES:
-            raise InputError("value_too_long", f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.")
+            raise InputError(
+                "value_too_long",
+                f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.",
+            )
         column.validate(full=True)
         column = column_types.clean(column)
     return column
@@ -126,7 +169,10 @@ def _decode_text(name: str, column: pa.DictionaryArray) -> pa.Array:
     """Spread a dictionary out only when the longest of its values, times the rows, stays small."""
     longest = pc.max(pc.binary_length(column.dictionary)).as_py() if _is_text(column.dictionary.type) else 0
     if longest is not None and longest > MAX_VALUE_BYTES:
-        raise InputError("value_too_long", f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.")
+        raise InputError(
+            "value_too_long",
+            f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.",
+        )
     return column.dictionary_decode()
 
 
@@ -149,7 +195,8 @@ def _canonical_type(field: pa.Field) -> pa.DataType:
     if _is_text(kind) or pa.types.is_null(kind):
         return pa.string()
     raise InputError(
-        "unsupported_type", f"Column {field.name!r} holds {kind}, which is not read. Use numbers, yes/no, dates or text, or leave the column out."
+        "unsupported_type",
+        f"Column {field.name!r} holds {kind}, which is not read. Use numbers, yes/no, dates or text, or leave the column out.",
     )
 
 

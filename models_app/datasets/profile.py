@@ -125,7 +125,10 @@ def _numbers(base: dict[str, Any], raw: pa.ChunkedArray, kind: str) -> tuple[dic
         "mean": float(known.mean()),
         "std": float(known.std()),
         "zeros": int((known == 0).sum()),
-        "quantiles": {name: float(value) for name, value in zip(("p01", "p05", "p25", "p50", "p75", "p95", "p99"), quantiles, strict=True)},
+        "quantiles": {
+            name: float(value)
+            for name, value in zip(("p01", "p05", "p25", "p50", "p75", "p95", "p99"), quantiles, strict=True)
+        },
         "histogram": {"edges": [float(edge) for edge in edges], "counts": [int(count) for count in counts]},
         "unit": "seconds since 1970-01-01 UTC" if dates else None,
     }

@@ -18,7 +18,10 @@ DELIMITERS = (",", ";", "\t", "|")
 ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1")
 
 SIGNATURES = (
-    (b"PK\x03\x04", "an Excel workbook or a zip archive. Save the sheet as CSV, or unpack the archive, and upload that"),
+    (
+        b"PK\x03\x04",
+        "an Excel workbook or a zip archive. Save the sheet as CSV, or unpack the archive, and upload that",
+    ),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook. Save the sheet as CSV and upload that"),
     (b"\x1f\x8b", "compressed with gzip. Unpack it and upload the CSV or Parquet file inside"),
     (b"BZh", "compressed with bzip2. Unpack it and upload the file inside"),
@@ -50,7 +53,10 @@ def refuse_other_formats(head: bytes) -> None:
     if not head.strip():
         raise InputError("empty_file", "The file is empty. Upload a CSV or Parquet file with a header and rows.")
     if PICKLE.match(head):
-        raise InputError("refused_format", "The file is a Python pickle, which can run code and is never opened. Export the table as CSV or Parquet.")
+        raise InputError(
+            "refused_format",
+            "The file is a Python pickle, which can run code and is never opened. Export the table as CSV or Parquet.",
+        )
     for magic, words in SIGNATURES:
         if head.startswith(magic):
             raise InputError("refused_format", f"The file is {words}.")
@@ -85,7 +91,10 @@ def read_dialect(path: Path) -> Dialect:
     skipped += blank.group(0) if blank else ""
     body = sample[len(skipped) :]
     if "\n" not in body and "\r" not in body and len(raw) == MAX_ROW_BYTES:
-        raise InputError("row_too_long", f"The first line is longer than {MAX_ROW_BYTES // MIB} MiB. Check that rows end with a line break.")
+        raise InputError(
+            "row_too_long",
+            f"The first line is longer than {MAX_ROW_BYTES // MIB} MiB. Check that rows end with a line break.",
+        )
     delimiter = stated.group(1) if stated else _sniff(body[:SAMPLE_BYTES])
     names, header = _header(body, delimiter)
     offset = len((skipped + header).encode())
@@ -96,17 +105,29 @@ def check_names(names: list[str]) -> tuple[str, ...]:
     """Return column names, trimmed. Raises InputError for empty, repeated, endless or unprintable ones."""
     trimmed = [name.strip() for name in names]
     if len(trimmed) > MAX_COLUMNS:
-        raise InputError("too_many_columns", f"The file has {len(trimmed):,} columns; the most is {MAX_COLUMNS:,}. Leave out columns and upload again.")
+        raise InputError(
+            "too_many_columns",
+            f"The file has {len(trimmed):,} columns; the most is {MAX_COLUMNS:,}. Leave out columns and upload again.",
+        )
     empty = [at for at, name in enumerate(trimmed, 1) if not name]
     if empty:
         places = ", ".join(map(str, empty[:5]))
-        raise InputError("empty_column_name", f"Column {places} has no name. Name it, or leave it out (pandas: to_csv(..., index=False)).")
+        raise InputError(
+            "empty_column_name",
+            f"Column {places} has no name. Name it, or leave it out (pandas: to_csv(..., index=False)).",
+        )
     repeated = [name for name, count in Counter(trimmed).items() if count > 1]
     if repeated:
-        raise InputError("duplicate_columns", f"Column names occur twice: {', '.join(_short(name) for name in repeated[:5])}. Rename them.")
+        raise InputError(
+            "duplicate_columns",
+            f"Column names occur twice: {', '.join(_short(name) for name in repeated[:5])}. Rename them.",
+        )
     for name in trimmed:
         if len(name) > MAX_NAME_LENGTH:
-            raise InputError("column_name_too_long", f"Column name {_short(name)} is longer than {MAX_NAME_LENGTH} characters. Shorten it.")
+            raise InputError(
+                "column_name_too_long",
+                f"Column name {_short(name)} is longer than {MAX_NAME_LENGTH} characters. Shorten it.",
+            )
         if not name.isprintable():
             raise InputError("bad_column_name", f"Column name {_short(name)} holds control characters. Rename it.")
     return tuple(trimmed)
@@ -138,7 +159,9 @@ def _transcode(source: Path, target: Path, encoding: str) -> None:
                 raise InputError("not_text", "The file holds zero bytes and is not text. Save it as CSV in UTF-8.")
             written += out.write(text.encode("utf-8", errors="replace"))
             if written > MAX_UNPACKED_BYTES:
-                raise InputError("too_big_unpacked", "The file is larger than 500 MiB as text. Split it, or use fewer rows.")
+                raise InputError(
+                    "too_big_unpacked", "The file is larger than 500 MiB as text. Split it, or use fewer rows."
+                )
         out.write(decoder.decode(b"", final=True).encode("utf-8", errors="replace"))
 
 
@@ -147,7 +170,13 @@ def _sniff(sample: str) -> str:
     best, best_score = ",", 0.0
     for delimiter in DELIMITERS:
         try:
-            rows = [row for row, _ in zip(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter), range(50), strict=False) if row]
+            rows = [
+                row
+                for row, _ in zip(
+                    csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter), range(50), strict=False
+                )
+                if row
+            ]
         except csv.Error:
             continue
         rows = rows[:-1] if len(rows) > 2 else rows
@@ -175,11 +204,17 @@ def _header(body: str, delimiter: str) -> tuple[tuple[str, ...], str]:
     except csv.Error as error:
         raise InputError("bad_header", "The header line cannot be read. Check its quotation marks.") from error
     if sum(map(len, consumed)) >= MAX_ROW_BYTES:
-        raise InputError("row_too_long", "The header does not end. Check its quotation marks and that rows end with a line break.")
+        raise InputError(
+            "row_too_long", "The header does not end. Check its quotation marks and that rows end with a line break."
+        )
     if len(names) < 2:
-        raise InputError("one_column", "Only one column was found. Separate columns by comma, semicolon, tab or vertical bar.")
+        raise InputError(
+            "one_column", "Only one column was found. Separate columns by comma, semicolon, tab or vertical bar."
+        )
     if len(names) <= MAX_COLUMNS and all(_NUMBER.match(name.strip()) for name in names):
-        raise InputError("no_header", "The first line holds only numbers. Put the names of the columns in the first line.")
+        raise InputError(
+            "no_header", "The first line holds only numbers. Put the names of the columns in the first line."
+        )
     return check_names(names), "".join(consumed)
 
 

@@ -89,10 +89,16 @@ class DatasetVersion(TenantModel):
             models.UniqueConstraint("tenant", "dataset", "number", name="models_app_version_number"),
             models.UniqueConstraint("tenant", "dataset", "sha256", "target", name="models_app_version_content"),
             models.CheckConstraint(condition=Q(state__in=IngestState.values), name="models_app_version_state"),
-            models.CheckConstraint(condition=~Q(state="ready") | Q(data_key__gt="", rows__gt=0), name="models_app_version_ready_has_data"),
-            models.CheckConstraint(condition=~Q(state="failed") | Q(code__gt=""), name="models_app_version_failed_has_code"),
+            models.CheckConstraint(
+                condition=~Q(state="ready") | Q(data_key__gt="", rows__gt=0), name="models_app_version_ready_has_data"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="failed") | Q(code__gt=""), name="models_app_version_failed_has_code"
+            ),
         ]
-        indexes: ClassVar = [models.Index("claimed_at", condition=Q(state="ingesting"), name="models_app_version_waiting")]
+        indexes: ClassVar = [
+            models.Index("claimed_at", condition=Q(state="ingesting"), name="models_app_version_waiting")
+        ]
 
     def __str__(self) -> str:
         return f"{self.dataset} v{self.number}"
@@ -106,10 +112,14 @@ class DatasetUserPermission(UserObjectPermissionBase):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_default=CurrentTenant())
+    tenant = models.ForeignKey(
+        "tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_default=CurrentTenant()
+    )
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     content_object = TenantForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
 
     class Meta:
         unique_together: ClassVar = []
-        constraints: ClassVar = [models.UniqueConstraint("tenant", "user", "permission", "content_object", name="models_app_share_once")]
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "user", "permission", "content_object", name="models_app_share_once")
+        ]

@@ -76,7 +76,9 @@ def main(arguments: list[str]) -> int:
     except StopRequested:
         return EXIT_STOPPED
     except MemoryError:
-        report.error("out_of_memory", "The work needs more memory than the limit allows. Use a smaller dataset or network.")
+        report.error(
+            "out_of_memory", "The work needs more memory than the limit allows. Use a smaller dataset or network."
+        )
         return EXIT_INPUT
     return EXIT_OK
 

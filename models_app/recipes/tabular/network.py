@@ -22,10 +22,17 @@ def embedding_size(codes: int) -> int:
 class TabularNet(nn.Module):
     """Inputs: numeric float32 [rows, n] and codes int64 [rows, c]. Output: float32 [rows, outputs]."""
 
-    def __init__(self, *, numeric: int, codes: Sequence[int], outputs: int, layers: int, width: int, dropout: float) -> None:
+    def __init__(
+        self, *, numeric: int, codes: Sequence[int], outputs: int, layers: int, width: int, dropout: float
+    ) -> None:
         super().__init__()
         self.shape: dict[str, Any] = {
-            "numeric": numeric, "codes": list(codes), "outputs": outputs, "layers": layers, "width": width, "dropout": dropout,
+            "numeric": numeric,
+            "codes": list(codes),
+            "outputs": outputs,
+            "layers": layers,
+            "width": width,
+            "dropout": dropout,
         }
         self.embeddings = nn.ModuleList(nn.Embedding(count, embedding_size(count)) for count in codes)
         inputs = numeric + sum(embedding_size(count) for count in codes)

@@ -34,7 +34,9 @@ class BadInstance(ValueError):
 class Predictor:
     """A loaded model. `predict` answers rows, `outputs` encoded arrays."""
 
-    def __init__(self, signature: Mapping[str, Any], weights: Mapping[str, Tensor], device: torch.device | None = None) -> None:
+    def __init__(
+        self, signature: Mapping[str, Any], weights: Mapping[str, Tensor], device: torch.device | None = None
+    ) -> None:
         if signature.get("format") != FORMAT:
             raise UnreadableModel(f"Signature format {signature.get('format')!r} is not known; {FORMAT} is.")
         self.signature = signature
@@ -71,7 +73,9 @@ class Predictor:
     def outputs(self, encoded: Encoded) -> NDArray[np.float64]:
         """Return class scores that sum to one [rows, classes], or numbers [rows, 1]."""
         with torch.no_grad():
-            raw = self.net(torch.from_numpy(encoded.numeric).to(self.device), torch.from_numpy(encoded.codes).to(self.device)).double()
+            raw = self.net(
+                torch.from_numpy(encoded.numeric).to(self.device), torch.from_numpy(encoded.codes).to(self.device)
+            ).double()
         if self.classes:
             scores: NDArray[np.float64] = torch.softmax(raw, dim=1).cpu().numpy()
             return scores

@@ -17,28 +17,62 @@ class TabularParameters(Parameters):
     """What both tabular recipes can be told."""
 
     epochs: int = Field(
-        150, ge=1, le=1000, title="Epochs", description="The most passes over the training rows. Training stops earlier when it no longer improves."
+        150,
+        ge=1,
+        le=1000,
+        title="Epochs",
+        description="The most passes over the training rows. Training stops earlier when it no longer improves.",
     )
     patience: int = Field(
-        20, ge=1, le=200, title="Patience", description="Stop after this many epochs without a better result on the validation rows."
+        20,
+        ge=1,
+        le=200,
+        title="Patience",
+        description="Stop after this many epochs without a better result on the validation rows.",
     )
     learning_rate: float = Field(
-        0.001, ge=1e-6, le=1.0, title="Learning rate", description="Size of a step. Lower it when the loss jumps, raise it when it hardly moves."
+        0.001,
+        ge=1e-6,
+        le=1.0,
+        title="Learning rate",
+        description="Size of a step. Lower it when the loss jumps, raise it when it hardly moves.",
     )
     batch_size: int = Field(
-        0, ge=0, le=65536, title="Batch size", description="Rows in one step; 0 chooses by the size of the table. Larger is faster, smaller learns more in an epoch."
+        0,
+        ge=0,
+        le=65536,
+        title="Batch size",
+        description="Rows in one step; 0 chooses by the size of the table. Larger is faster, smaller learns more in an epoch.",
     )
     layers: int = Field(1, ge=1, le=6, title="Hidden layers", description="How deep the network is.")
     width: int = Field(128, ge=4, le=2048, title="Units a layer", description="How wide each hidden layer is.")
-    dropout: float = Field(0.3, ge=0.0, le=0.8, title="Dropout", description="Share of hidden units that are switched off at random while training.")
-    weight_decay: float = Field(0.1, ge=0.0, le=10.0, title="Weight decay", description="Pulls weights towards zero: more of it, less overfitting.")
+    dropout: float = Field(
+        0.3,
+        ge=0.0,
+        le=0.8,
+        title="Dropout",
+        description="Share of hidden units that are switched off at random while training.",
+    )
+    weight_decay: float = Field(
+        0.1,
+        ge=0.0,
+        le=10.0,
+        title="Weight decay",
+        description="Pulls weights towards zero: more of it, less overfitting.",
+    )
     validation_share: float = Field(
         0.15, ge=0.05, le=0.4, title="Validation share", description="Share of the rows that decide when to stop."
     )
     test_share: float = Field(
-        0.25, ge=0.05, le=0.4, title="Test share", description="Share of the rows kept aside to measure the finished model. It never sees them before."
+        0.25,
+        ge=0.05,
+        le=0.4,
+        title="Test share",
+        description="Share of the rows kept aside to measure the finished model. It never sees them before.",
     )
-    seed: int = Field(42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and parameters train the same model.")
+    seed: int = Field(
+        42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and parameters train the same model."
+    )
     exclude_columns: list[ColumnName] = Field(
         default_factory=list,
         max_length=2000,
@@ -60,7 +94,9 @@ class ClassifierParameters(TabularParameters):
     """Parameters of `tabular.classifier`."""
 
     balance_classes: bool = Field(
-        False, title="Balance classes", description="Give rare classes the same say as common ones. Scores then no longer match real frequencies."
+        False,
+        title="Balance classes",
+        description="Give rare classes the same say as common ones. Scores then no longer match real frequencies.",
     )
 
 

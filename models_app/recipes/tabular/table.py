@@ -60,14 +60,21 @@ def read(path: Path, *, target: str, task: str, exclude: frozenset[str]) -> Tabl
     schema = file.schema_arrow
     kinds = {field.name: (field.metadata or {}).get(KIND_KEY, b"text").decode() for field in schema}
     if target not in kinds:
-        raise InputError("target_missing", f"The dataset has no column {target!r}. Choose one of its columns as the target.")
+        raise InputError(
+            "target_missing", f"The dataset has no column {target!r}. Choose one of its columns as the target."
+        )
     unknown = sorted(exclude - kinds.keys())
     if unknown:
-        raise InputError("unknown_column", f"Columns to leave out that the dataset does not have: {', '.join(unknown[:5])}.")
+        raise InputError(
+            "unknown_column", f"Columns to leave out that the dataset does not have: {', '.join(unknown[:5])}."
+        )
     raw = file.read(columns=[target]).column(0)
     kept = np.flatnonzero(np.asarray(raw.is_valid()))
     if kept.size < MIN_ROWS:
-        raise InputError("too_few_rows", f"Only {kept.size} rows have a target value; training needs at least {MIN_ROWS}. Add rows to the dataset.")
+        raise InputError(
+            "too_few_rows",
+            f"Only {kept.size} rows have a target value; training needs at least {MIN_ROWS}. Add rows to the dataset.",
+        )
     goal = _target(target, kinds[target], raw.take(pa.array(kept)), task)
     columns: dict[str, Floats | Strings] = {}
     for name, kind in kinds.items():
@@ -88,7 +95,9 @@ def split(target: Target, *, validation: float, test: float, seed: int) -> Split
     if target.classes:
         groups = [everyone[target.values[everyone] == index] for index in range(len(target.classes))]
     else:
-        groups = np.array_split(everyone[np.argsort(target.values[everyone], kind="stable")], max(1, target.values.size // 20))
+        groups = np.array_split(
+            everyone[np.argsort(target.values[everyone], kind="stable")], max(1, target.values.size // 20)
+        )
         groups = [random.permutation(group) for group in groups]
     carry_validation = carry_test = 0.0
     for group in groups:
@@ -103,35 +112,51 @@ def split(target: Target, *, validation: float, test: float, seed: int) -> Split
         parts[2].append(group[:for_test])
         parts[1].append(group[for_test : for_test + for_validation])
         parts[0].append(group[for_test + for_validation :])
-    train, held, measured = (np.sort(np.concatenate(part)).astype(np.int64) if part else np.empty(0, np.int64) for part in parts)
+    train, held, measured = (
+        np.sort(np.concatenate(part)).astype(np.int64) if part else np.empty(0, np.int64) for part in parts
+    )
     return Split(train, held, measured)
 
 
 def _target(name: str, kind: str, raw: pa.ChunkedArray, task: str) -> Target:
     if kind in ("text", "empty", "datetime"):
         words = {"text": "free text with too many different values", "empty": "no values", "datetime": "dates"}[kind]
-        raise InputError("target_unfit", f"Target column {name!r} holds {words}. Choose a column with classes or numbers.")
+        raise InputError(
+            "target_unfit", f"Target column {name!r} holds {words}. Choose a column with classes or numbers."
+        )
     if task == "regression":
         if kind != "numeric":
-            raise InputError("target_unfit", f"Target column {name!r} holds classes, not numbers. Use tabular.classifier, or choose a numeric column.")
+            raise InputError(
+                "target_unfit",
+                f"Target column {name!r} holds classes, not numbers. Use tabular.classifier, or choose a numeric column.",
+            )
         values = raw.cast(pa.float64()).to_numpy()
         if values.min() == values.max():
-            raise InputError("target_constant", f"Target column {name!r} has the same value in every row, so there is nothing to learn.")
+            raise InputError(
+                "target_constant",
+                f"Target column {name!r} has the same value in every row, so there is nothing to learn.",
+            )
         return Target(name, kind, values.astype(np.float64))
     if kind == "numeric" and not pa.types.is_integer(raw.type):
-        raise InputError("target_unfit", f"Target column {name!r} holds numbers with decimals. Use tabular.regressor, or choose a column with classes.")
+        raise InputError(
+            "target_unfit",
+            f"Target column {name!r} holds numbers with decimals. Use tabular.regressor, or choose a column with classes.",
+        )
     encoded = pc.dictionary_encode(raw.combine_chunks())
     classes = encoded.dictionary.to_pylist()
     if len(classes) > MAX_CLASSES:
         raise InputError(
-            "too_many_classes", f"Target column {name!r} has {len(classes)} classes; the most is {MAX_CLASSES}. Use tabular.regressor for quantities."
+            "too_many_classes",
+            f"Target column {name!r} has {len(classes)} classes; the most is {MAX_CLASSES}. Use tabular.regressor for quantities.",
         )
     order = sorted(range(len(classes)), key=lambda at: classes[at])
     rank = np.empty(len(classes), dtype=np.int64)
     rank[order] = np.arange(len(classes))
     values = rank[encoded.indices.to_numpy(zero_copy_only=False)]
     if (np.bincount(values) >= MIN_CLASS_ROWS).sum() < 2:
-        raise InputError("too_few_classes", f"Target column {name!r} needs at least two classes with {MIN_CLASS_ROWS} rows or more.")
+        raise InputError(
+            "too_few_classes", f"Target column {name!r} needs at least two classes with {MIN_CLASS_ROWS} rows or more."
+        )
     return Target(name, kind, values, tuple(classes[at] for at in order))
 
 

@@ -43,9 +43,14 @@ def run(context: Context) -> None:
     params = recipe.parse(job["params"])
     context.report.progress("reading", 0, params["epochs"])
     data = table.read(
-        context.inputs / "data.parquet", target=job["inputs"]["target"], task=recipe.task, exclude=frozenset(params["exclude_columns"])
+        context.inputs / "data.parquet",
+        target=job["inputs"]["target"],
+        task=recipe.task,
+        exclude=frozenset(params["exclude_columns"]),
     )
-    parts = table.split(data.target, validation=params["validation_share"], test=params["test_share"], seed=params["seed"])
+    parts = table.split(
+        data.target, validation=params["validation_share"], test=params["test_share"], seed=params["seed"]
+    )
     features, ignored = fit_features(data, parts.train, params)
     training = Training(context, recipe, params, data, parts, features)
     training.resume()
@@ -53,7 +58,9 @@ def run(context: Context) -> None:
     training.finish(ignored)
 
 
-def fit_features(data: table.Table, train: table.Rows, params: Mapping[str, Any]) -> tuple[list[Feature], list[dict[str, str]]]:
+def fit_features(
+    data: table.Table, train: table.Rows, params: Mapping[str, Any]
+) -> tuple[list[Feature], list[dict[str, str]]]:
     """Learn the encoding from training rows alone. Returns the features, and the columns left out with the reason.
 
     Raises InputError when no column is left to learn from.
@@ -66,7 +73,11 @@ def fit_features(data: table.Table, train: table.Rows, params: Mapping[str, Any]
         feature: Feature | None = None
         column = data.columns.get(name)
         if column is None:
-            reason = "left out by you" if name in params["exclude_columns"] else f"{kind} columns are not used by this recipe"
+            reason = (
+                "left out by you"
+                if name in params["exclude_columns"]
+                else f"{kind} columns are not used by this recipe"
+            )
         elif isinstance(column, Strings):
             feature, reason = fit_categorical(name, column.take(train)), "the same value in every training row"
         else:
@@ -76,7 +87,10 @@ def fit_features(data: table.Table, train: table.Rows, params: Mapping[str, Any]
         else:
             features.append(feature)
     if not features:
-        raise InputError("no_features", "No column is left to learn from: all are constant, empty, text or left out. Add columns to the dataset.")
+        raise InputError(
+            "no_features",
+            "No column is left to learn from: all are constant, empty, text or left out. Add columns to the dataset.",
+        )
     return features, ignored
 
 
@@ -84,26 +98,51 @@ class Training:
     """One training run: its tensors, its network, where it stands."""
 
     def __init__(
-        self, context: Context, recipe: base.Recipe, params: dict[str, Any], data: table.Table, parts: table.Split, features: list[Feature]
+        self,
+        context: Context,
+        recipe: base.Recipe,
+        params: dict[str, Any],
+        data: table.Table,
+        parts: table.Split,
+        features: list[Feature],
     ) -> None:
-        self.context, self.recipe, self.params, self.data, self.parts, self.features = context, recipe, params, data, parts, features
+        self.context, self.recipe, self.params, self.data, self.parts, self.features = (
+            context,
+            recipe,
+            params,
+            data,
+            parts,
+            features,
+        )
         self.device = context.device
         classes = data.target.classes
         truth = data.target.values
-        self.mean, self.scale = (0.0, 1.0) if classes else (float(truth[parts.train].mean()), float(truth[parts.train].std()) or 1.0)
+        self.mean, self.scale = (
+            (0.0, 1.0) if classes else (float(truth[parts.train].mean()), float(truth[parts.train].std()) or 1.0)
+        )
         encoded = encode(features, data.columns, data.rows)
-        goal = torch.from_numpy(truth) if classes else torch.from_numpy(((truth - self.mean) / self.scale).astype(np.float32))
+        goal = (
+            torch.from_numpy(truth)
+            if classes
+            else torch.from_numpy(((truth - self.mean) / self.scale).astype(np.float32))
+        )
         self.numeric = torch.from_numpy(encoded.numeric).to(self.device)
         self.codes = torch.from_numpy(encoded.codes).to(self.device)
         self.goal = goal.to(self.device)
         torch.manual_seed(params["seed"])
         numeric, codes = widths(features)
         self.net = TabularNet(
-            numeric=numeric, codes=codes, outputs=len(classes) or 1,
-            layers=params["layers"], width=params["width"], dropout=params["dropout"],
+            numeric=numeric,
+            codes=codes,
+            outputs=len(classes) or 1,
+            layers=params["layers"],
+            width=params["width"],
+            dropout=params["dropout"],
         ).to(self.device)
         self.loss = _loss(params, classes, truth[parts.train]).to(self.device)
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"])
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"]
+        )
         self.best = {name: value.clone() for name, value in self.net.state_dict().items()}
         self.at = checkpoint.Position()
         self.folder = context.workdir / "checkpoint"
@@ -115,7 +154,11 @@ class Training:
         if not self.context.job.get("resume"):
             return
         found = checkpoint.restore(self.folder)
-        if found is None or found[1]["recipe"] != [self.recipe.id, self.recipe.version] or found[1]["params"] != self.params:
+        if (
+            found is None
+            or found[1]["recipe"] != [self.recipe.id, self.recipe.version]
+            or found[1]["params"] != self.params
+        ):
             return
         tensors, state = found
         self.net.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")})
@@ -152,22 +195,34 @@ class Training:
         self.context.report.progress("measuring", self.at.epoch, self.params["epochs"], 0.0)
         out = self.context.out
         measured = self._measure(self.parts.test)
-        save_file({name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()}, out / "model.safetensors")
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()},
+            out / "model.safetensors",
+        )
         write_json(out / "signature.json", self._signature())
         rows = {part: int(getattr(self.parts, part).size) for part in ("train", "validation", "test")}
         write_json(
             out / "result.json",
             {
-                "metrics": measured, "validation": self._measure(self.parts.validation), "rows": {**rows, "without_target": self.data.dropped_rows},
-                "epochs": self.at.epoch, "best_epoch": self.at.best_epoch + 1, "stopped_early": self.at.waited >= self.params["patience"],
-                "ignored_columns": ignored, "files": ["model.safetensors", "signature.json"],
+                "metrics": measured,
+                "validation": self._measure(self.parts.validation),
+                "rows": {**rows, "without_target": self.data.dropped_rows},
+                "epochs": self.at.epoch,
+                "best_epoch": self.at.best_epoch + 1,
+                "stopped_early": self.at.waited >= self.params["patience"],
+                "ignored_columns": ignored,
+                "files": ["model.safetensors", "signature.json"],
             },
         )
-        self.context.report.metric(self.at.epoch + 1, {f"test_{name}": value for name, value in measured.items() if isinstance(value, float)})
+        self.context.report.metric(
+            self.at.epoch + 1, {f"test_{name}": value for name, value in measured.items() if isinstance(value, float)}
+        )
 
     def save(self) -> None:
         """Write a checkpoint and tell the supervisor."""
-        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()} | {f"best.{k}": v for k, v in self.best.items()}
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()} | {
+            f"best.{k}": v for k, v in self.best.items()
+        }
         tensors |= checkpoint.pack_optimiser(self.optimiser) | {"random.cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -230,10 +285,14 @@ class Training:
     def _signature(self) -> dict[str, Any]:
         target = self.data.target
         return {
-            "format": SIGNATURE_FORMAT, "recipe": self.recipe.id, "recipe_version": self.recipe.version, "task": self.recipe.task,
+            "format": SIGNATURE_FORMAT,
+            "recipe": self.recipe.id,
+            "recipe_version": self.recipe.version,
+            "task": self.recipe.task,
             "inputs": [feature.to_json() for feature in self.features],
             "target": {"name": target.name, "kind": target.kind, "mean": self.mean, "scale": self.scale},
-            "classes": list(target.classes), "network": self.net.shape,
+            "classes": list(target.classes),
+            "network": self.net.shape,
         }
 
 

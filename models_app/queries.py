@@ -1,0 +1,204 @@
+"""What others may read of this room: frozen rows of datasets, recipes and models, as far as the actor sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+
+from models_app.access import visible_datasets
+from models_app.lineage import Lineage, ModelRow, ModelVersionRow, artefact_link, lineage, model_list, version_list
+from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
+from models_app.recipes import base
+from models_app.specs import tasks_for
+from tenants.actor import Actor
+from tenants.errors import NotFound
+
+__all__ = [
+    "ColumnRow", "DatasetDetail", "DatasetRow", "Launchable", "Lineage", "ModelRow", "ModelVersionRow", "VersionRow",
+    "artefact_link", "dataset_detail", "dataset_list", "launchable", "lineage", "model_list", "profile", "recipe_cards",
+    "version_detail", "version_list",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnRow:
+    """One column of a ready version. `tasks`: what it can be the target of."""
+
+    name: str
+    kind: str
+    distinct: int
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionRow:
+    """One version of a dataset. `state` is ingesting, ready or failed; `code` and `message` say why it failed."""
+
+    id: UUID
+    number: int
+    state: str
+    code: str
+    message: str
+    filename: str
+    sha256: str
+    size: int
+    target: str
+    rows: int
+    columns: tuple[ColumnRow, ...]
+    warnings: tuple[str, ...]
+    uploaded_by_label: str
+    created_at: datetime
+    ready_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRow:
+    """One line of the list of datasets; figures are of the newest version."""
+
+    id: UUID
+    name: str
+    restricted: bool
+    created_by_label: str
+    created_at: datetime
+    versions: int
+    latest: VersionRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetDetail(DatasetRow):
+    """All about one dataset. `shared_with` is empty for those who may not share it."""
+
+    history: tuple[VersionRow, ...]
+    shared_with: tuple[tuple[UUID, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launchable:
+    """A ready version that a training job can use. `label` reads `name v3, 569 rows`."""
+
+    version_id: UUID
+    dataset_id: UUID
+    label: str
+    target: str
+    tasks: tuple[str, ...]
+    rows: int
+    columns: tuple[ColumnRow, ...]
+
+
+def dataset_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -> list[DatasetRow]:
+    """Return up to `limit` + 1 datasets, newest first, older than `before`: the extra one only says that there is more."""
+    rows = visible_datasets(actor).annotate(
+        newest=Subquery(DatasetVersion.objects.filter(dataset=OuterRef("id")).order_by("-number").values("id")[:1]),
+        number=Count("versions"),
+    )
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    found = list(rows.filter(newest__isnull=False).order_by("-id")[: limit + 1])
+    versions = {row.id: row for row in _versions().filter(id__in=[dataset.newest for dataset in found])}
+    return [
+        DatasetRow(**_dataset(dataset), versions=dataset.number, latest=_version(versions[dataset.newest]))
+        for dataset in found
+    ]
+
+
+def dataset_detail(actor: Actor, dataset_id: UUID) -> DatasetDetail:
+    """Return one dataset with all its versions, newest first. Raises NotFound."""
+    dataset = visible_datasets(actor).filter(id=dataset_id).first()
+    history = (
+        [_version(row) for row in _versions().filter(dataset_id=dataset_id).order_by("-number")] if dataset else []
+    )
+    if dataset is None or not history:
+        raise NotFound
+    shares = (
+        DatasetUserPermission.objects.filter(content_object_id=dataset_id).select_related("user")
+        if actor.can("datasets.share")
+        else []
+    )
+    shared = tuple((row.user_id, str(row.user.email)) for row in shares)
+    return DatasetDetail(
+        **_dataset(dataset), versions=len(history), latest=history[0], history=tuple(history), shared_with=shared
+    )
+
+
+def version_detail(actor: Actor, version_id: UUID) -> tuple[UUID, VersionRow]:
+    """Return a version and the id of its dataset. Raises NotFound."""
+    row = _versions().filter(id=version_id, dataset__in=visible_datasets(actor)).first()
+    if row is None:
+        raise NotFound
+    return row.dataset_id, _version(row)
+
+
+def profile(actor: Actor, dataset_id: UUID, version_id: UUID | None = None) -> dict[str, Any]:
+    """Return the profile of a version, the newest ready one unless named; shape: `models_app/datasets/profile.py`.
+
+    Adds `version`: id and number. Raises NotFound, also while nothing is ready.
+    """
+    rows = DatasetVersion.objects.filter(
+        dataset_id=dataset_id, dataset__in=visible_datasets(actor), state=IngestState.READY
+    )
+    row = (rows.filter(id=version_id) if version_id else rows.order_by("-number")).first()
+    if row is None:
+        raise NotFound
+    return {"version": {"id": str(row.id), "number": row.number}, **row.profile}
+
+
+def launchable(actor: Actor, limit: int = 200) -> list[Launchable]:
+    """Return ready versions for the launch form: the newest ready one of each dataset, newest dataset first."""
+    newest = (
+        DatasetVersion.objects.filter(dataset=OuterRef("dataset"), state=IngestState.READY)
+        .order_by("-number")
+        .values("id")[:1]
+    )
+    rows = (
+        _versions()
+        .filter(dataset__in=visible_datasets(actor), state=IngestState.READY, id=Subquery(newest))
+        .select_related("dataset")
+    )
+    found = []
+    for row in rows.order_by("-dataset_id")[:limit]:
+        shown = _version(row)
+        goal = next((column for column in shown.columns if column.name == row.target), None)
+        label = f"{row.dataset.name} v{row.number}, {row.rows:,} rows"
+        found.append(
+            Launchable(
+                version_id=row.id, dataset_id=row.dataset_id, label=label, target=row.target,
+                tasks=goal.tasks if goal else (), rows=row.rows, columns=shown.columns,
+            )
+        )  # fmt: skip
+    return found
+
+
+def recipe_cards() -> Sequence[base.Recipe]:
+    """Return the recipes with cards and parameter classes; `schema()` is the JSON Schema of the parameters."""
+    return base.recipes()
+
+
+def _versions() -> QuerySet[DatasetVersion]:
+    return DatasetVersion.objects.defer("profile")
+
+
+def _dataset(row: Dataset) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "restricted": row.restricted,
+        "created_by_label": row.created_by_label,
+        "created_at": row.created_at,
+    }
+
+
+def _version(row: DatasetVersion) -> VersionRow:
+    columns = tuple(
+        ColumnRow(name=c["name"], kind=c["kind"], distinct=c["distinct"], tasks=tuple(tasks_for(c)))
+        for c in row.columns
+    )
+    return VersionRow(
+        id=row.id, number=row.number, state=row.state, code=row.code, message=row.message, filename=row.filename,
+        sha256=row.sha256, size=row.size, target=row.target, rows=row.rows, columns=columns, warnings=tuple(row.warnings),
+        uploaded_by_label=row.uploaded_by_label, created_at=row.created_at, ready_at=row.ready_at,
+    )  # fmt: skip

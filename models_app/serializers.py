@@ -1,0 +1,170 @@
+"""Shapes of this room's API answers, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+class ColumnSerializer(serializers.Serializer[Any]):
+    """One column."""
+
+    name = serializers.CharField()
+    kind = serializers.CharField(help_text="numeric, boolean, datetime, categorical, text or empty")
+    distinct = serializers.IntegerField()
+    tasks = serializers.ListField(child=serializers.CharField(), help_text="What the column can be the target of")
+
+
+class DatasetVersionSerializer(serializers.Serializer[Any]):
+    """One version of a dataset."""
+
+    id = serializers.UUIDField()
+    number = serializers.IntegerField()
+    state = serializers.CharField(help_text="ingesting, ready or failed")
+    code = serializers.CharField(help_text="Why it failed, stable")
+    message = serializers.CharField(help_text="Why it failed, and what to do")
+    filename = serializers.CharField()
+    sha256 = serializers.CharField()
+    size = serializers.IntegerField()
+    target = serializers.CharField()
+    rows = serializers.IntegerField()
+    columns = ColumnSerializer(many=True)
+    warnings = serializers.ListField(child=serializers.CharField())
+    uploaded_by_label = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    ready_at = serializers.DateTimeField(allow_null=True)
+
+
+class DatasetSerializer(serializers.Serializer[Any]):
+    """A dataset; `state`, `code`, `message` and `target` are of its newest version."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    restricted = serializers.BooleanField()
+    state = serializers.CharField()
+    code = serializers.CharField()
+    message = serializers.CharField()
+    target = serializers.CharField()
+    created_by_label = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    versions = serializers.IntegerField()
+    version = DatasetVersionSerializer()
+
+
+class DatasetUploadSerializer(serializers.Serializer[Any]):
+    """An upload, multipart."""
+
+    name = serializers.CharField(max_length=120)
+    file = serializers.FileField()
+    target = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    restricted = serializers.BooleanField(required=False, default=False)
+
+
+class DatasetChangeSerializer(serializers.Serializer[Any]):
+    """What can be changed about a dataset."""
+
+    restricted = serializers.BooleanField()
+
+
+class ShareSerializer(serializers.Serializer[Any]):
+    """The member to share with."""
+
+    user = serializers.UUIDField()
+
+
+class ProfileSerializer(serializers.Serializer[Any]):
+    """What the columns of a version hold, and how much each says about the target."""
+
+    version = serializers.DictField(help_text="id and number")
+    format = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    target = serializers.CharField(allow_null=True)
+    task = serializers.CharField(allow_null=True)
+    measure = serializers.CharField(
+        allow_null=True, help_text="theil_u or epsilon_squared: what `power` of a column is"
+    )
+    warnings = serializers.ListField(child=serializers.CharField())
+    columns = serializers.ListField(child=serializers.DictField())
+
+
+class RecipeSerializer(serializers.Serializer[Any]):
+    """A recipe."""
+
+    id = serializers.CharField()
+    version = serializers.CharField()
+    title = serializers.CharField()
+    task = serializers.CharField()
+    card = serializers.DictField(child=serializers.CharField(), help_text="summary, when, limits")
+    schema = serializers.DictField(help_text="JSON Schema of the parameters")
+
+
+class MoneySerializer(serializers.Serializer[Any]):
+    """An amount."""
+
+    amount = serializers.CharField()
+    currency = serializers.CharField()
+
+
+class ModelVersionSerializer(serializers.Serializer[Any]):
+    """One version of a model."""
+
+    id = serializers.UUIDField()
+    model_id = serializers.UUIDField()
+    model = serializers.CharField()
+    number = serializers.IntegerField()
+    stage = serializers.CharField()
+    recipe = serializers.CharField()
+    metrics = serializers.DictField()
+    job_id = serializers.UUIDField()
+    dataset_id = serializers.UUIDField()
+    dataset = serializers.CharField()
+    dataset_version = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    cost = MoneySerializer()
+    billed_seconds = serializers.CharField()
+
+
+class ModelSerializer(serializers.Serializer[Any]):
+    """A model."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    versions = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    latest = ModelVersionSerializer()
+
+
+class LineageSerializer(ModelVersionSerializer):
+    """Data, code, run and cost of one version."""
+
+    dataset_version_id = serializers.UUIDField()
+    dataset_sha256 = serializers.CharField()
+    dataset_rows = serializers.IntegerField()
+    target = serializers.CharField()
+    recipe_version = serializers.CharField()
+    recipe_digest = serializers.CharField(help_text="sha256 of the recipe's source files")
+    params = serializers.DictField()
+    training = serializers.DictField()
+    signature = serializers.DictField()
+    attempt_id = serializers.UUIDField(allow_null=True)
+    job_name = serializers.CharField()
+    project_id = serializers.UUIDField()
+    launched_by = serializers.CharField()
+    artefact_sha256 = serializers.CharField()
+    artefact_size = serializers.IntegerField()
+
+
+class LinkSerializer(serializers.Serializer[Any]):
+    """A link that downloads a file."""
+
+    url = serializers.CharField()
+    expires_in_s = serializers.IntegerField()
+
+
+def page_of(item: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """Return the shape of one page of a list."""
+    name = item.__name__.replace("Serializer", "Page")
+    fields = {"results": item(many=True), "next": serializers.URLField(allow_null=True), "__doc__": "One page."}
+    made: type[serializers.Serializer[Any]] = type(name + "Serializer", (serializers.Serializer,), fields)
+    return made()
