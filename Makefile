@@ -36,10 +36,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "[1/4] virtual environment in $(VENV) ($$($(PYTHON) --version))"
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "[2/4] PyTorch (the largest part: 0.2 GB for the CPU build, 3 GB with CUDA)"
-	@$(PIP) -q -c constraints.txt $(TORCH)
+	@$(PIP) -qq -c constraints.txt $(TORCH)
 	@echo "[3/4] Exchequer's dependencies, pinned by constraints.txt"
-	@$(PIP) -q -c constraints.txt setuptools
-	@$(PIP) -q -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
+	@$(PIP) -qq -c constraints.txt setuptools
+	@$(PIP) -qq -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
 	@echo "[4/4] done"
 	@touch $(STAMP)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import time
@@ -9,13 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from compute import limits, process, protocol
+from tenants.errors import ExchequerError
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
 LEAST_DISK_BYTES = 2 * 1024**3
@@ -148,12 +150,17 @@ def object_store() -> Iterator[Finding]:
     from models_app import storage
 
     bucket = settings.EXCHEQUER.s3_bucket
+    nobody = uuid4()
+    key = storage.new_key(nobody, "doctor")
     try:
-        storage.self_test()
-    except (storage.StorageError, ImproperlyConfigured) as error:
+        stored = storage.put(nobody, key, io.BytesIO(b"doctor"))
+        with tempfile.TemporaryDirectory() as folder:
+            storage.fetch(nobody, stored, Path(folder) / "copy")
+        storage.delete(nobody, [key])
+    except (ExchequerError, storage.ChecksumMismatch) as error:
         yield Finding("wrong", "object store", f"bucket {bucket!r}: {error}")
     else:
-        yield Finding("ok", "object store", f"bucket {bucket!r} can be written and read")
+        yield Finding("ok", "object store", f"bucket {bucket!r} can be written, read and cleared")
 
 
 def sandbox() -> Iterator[Finding]:
