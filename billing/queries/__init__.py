@@ -1,5 +1,57 @@
-"""Reads of billing: SQL sums over roll-ups, frozen dataclasses out."""
+"""Reads of billing: sums in the database over roll-ups, keyset pages, frozen dataclasses out."""
 
 from billing.queries.billed import Billed, billed, billed_attempts
+from billing.queries.budgets import BudgetStatus, budgets, room
+from billing.queries.calendar import Today, today
+from billing.queries.explain import Explanation, IntervalView, Share, explain
+from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice, invoice_line, invoice_lines, invoices
+from billing.queries.prices import MeterView, PriceBookView, PriceView, VersionView, meters, price_books, prices_in_force
+from billing.queries.spend import (
+    Filters,
+    MonthToDate,
+    Span,
+    SpendRow,
+    cost_by_day_and_project,
+    costliest_jobs,
+    month_to_date,
+    span,
+    spend,
+)
 
-__all__ = ["Billed", "billed", "billed_attempts"]
+__all__ = [
+    "Billed",
+    "BudgetStatus",
+    "Explanation",
+    "Filters",
+    "IntervalView",
+    "InvoiceLine",
+    "InvoiceView",
+    "MeterView",
+    "MonthToDate",
+    "PriceBookView",
+    "PriceView",
+    "Share",
+    "Span",
+    "SpendRow",
+    "Today",
+    "VersionView",
+    "billed",
+    "billed_attempts",
+    "budgets",
+    "cost_by_day_and_project",
+    "costliest_jobs",
+    "draft_invoice",
+    "explain",
+    "invoice",
+    "invoice_line",
+    "invoice_lines",
+    "invoices",
+    "meters",
+    "month_to_date",
+    "price_books",
+    "prices_in_force",
+    "room",
+    "span",
+    "spend",
+    "today",
+]

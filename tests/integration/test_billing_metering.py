@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from billing import holds, pricing
-from billing.metering import Interval, billed, billed_attempts, record_usage, waive_usage
+from billing.metering import billed, billed_attempts, record_usage, waive_usage
 from billing.models import Hold
 from billing.money import Money
 from tenants import clock
+from tests.billing_usage import interval
 from tests.factories import in_tenant, make_project, make_tenant
 
 pytestmark = pytest.mark.django_db
-DIMS = {"device_class": "cpu", "tier": "on_demand"}
-
-
-def interval(project_id: UUID, start: datetime, seconds: int, key: str = "", **more: object) -> Interval:
-    return Interval(
-        key=key or uuid4().hex,
-        meter="device_seconds",
-        resource="device:1",
-        project_id=project_id,
-        start=start,
-        end=start + timedelta(seconds=seconds),
-        dims=DIMS,
-        **more,  # type: ignore[arg-type]
-    )
-
 
 def test_a_second_is_settled_from_the_hold_once() -> None:
     tenant = make_tenant()

@@ -1,0 +1,39 @@
+"""A command that checks one tenant or all, and fails with the first fault named."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from billing.reconcile import Fault
+from tenants import queries
+from tenants.scoping import tenant_scope
+
+
+class CheckCommand(BaseCommand):
+    """Base of `verify_ledger` and `reconcile`: exit 0, or 1 and the first fault."""
+
+    done = ""
+
+    @abstractmethod
+    def faults(self) -> Iterable[Fault]:
+        """Yield the faults of the tenant whose scope is open."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the slug of a tenant."""
+        parser.add_argument("--tenant", metavar="SLUG", help="only this tenant; all without it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Check tenant after tenant; raise CommandError (exit 1) at the first fault."""
+        tenant_ids = queries.all_tenant_ids(options["tenant"])
+        if options["tenant"] and not tenant_ids:
+            raise CommandError(f"There is no tenant {options['tenant']!r}.")
+        for tenant_id in tenant_ids:
+            with tenant_scope(tenant_id):
+                fault = next(iter(self.faults()), None)
+            if fault is not None:
+                raise CommandError(f"{tenant_id}: {fault}")
+        self.stdout.write(f"{len(tenant_ids)} {'tenant' if len(tenant_ids) == 1 else 'tenants'}: {self.done}")

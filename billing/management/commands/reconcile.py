@@ -1,0 +1,17 @@
+"""`manage.py reconcile [--tenant SLUG]`: intervals = roll-ups = rated = ledger = invoice lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from billing.reconcile import Fault, reconcile_faults
+from billing.management.commands._tenants import CheckCommand
+
+
+class Command(CheckCommand):
+    help = "Check that intervals, roll-ups, ratings, ledger and invoice lines say the same."
+    done = "intervals = roll-ups = rated = ledger = invoice lines."
+
+    def faults(self) -> Iterable[Fault]:
+        """Yield where they differ."""
+        return reconcile_faults()

@@ -1,0 +1,17 @@
+"""`manage.py verify_ledger [--tenant SLUG]`: the ledger balances, and counters and holds follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from billing.reconcile import Fault, ledger_faults
+from billing.management.commands._tenants import CheckCommand
+
+
+class Command(CheckCommand):
+    help = "Check that the ledger balances and that budget counters and holds follow from it."
+    done = "the ledger balances; counters and holds follow from it."
+
+    def faults(self) -> Iterable[Fault]:
+        """Yield what is wrong with the ledger."""
+        return ledger_faults()

@@ -1,0 +1,152 @@
+"""Why a line costs what it costs: its jobs, their attempts, every interval, who asked for it and the price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+
+from billing.money import Money
+from billing.queries.invoices import InvoiceLine, InvoiceView, invoice, invoice_line
+from tenants.scoping import current_tenant_id
+
+SHARES = """
+SELECT s.job_id, s.attempt_id, s.resource, s.hash, sum(r.measured), sum(r.billable), sum(r.amount), sum(r.events), min(r.hour)
+FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
+WHERE r.tenant_id = %(tenant)s AND r.period = %(period)s AND r.day >= %(period)s AND r.day < (%(period)s::date + interval '1 month')
+  AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s
+  AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) AND (%(attempt)s::uuid IS NULL OR s.attempt_id = %(attempt)s)
+GROUP BY 1, 2, 3, 4 ORDER BY min(r.hour), 4
+"""
+INTERVALS = """
+SELECT e.series_hash, e.started_at, e.key_hash, e.part, e.ended_at, e.kind, e.measured, e.billable, e.amount, e.recorded_at,
+  s.resource, s.job_id, s.attempt_id, coalesce(h.placed_by, ''), h.placed_by_id
+FROM billing_usageevent e
+JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
+LEFT JOIN billing_hold h ON h.tenant_id = e.tenant_id AND h.id = e.hold_id
+WHERE e.tenant_id = %(tenant)s AND e.series_hash = ANY(%(series)s::bytea[]) AND e.period = %(period)s
+  AND e.started_at >= %(starts)s AND e.started_at < %(ends)s
+  AND e.project_id = %(project)s AND e.meter_id = %(meter)s AND e.price_id IS NOT DISTINCT FROM %(price)s
+  AND (%(after_series)s::bytea IS NULL
+    OR (e.series_hash, e.started_at, e.key_hash, e.part) > (%(after_series)s, %(after_start)s::timestamptz, %(after_key)s::bytea, %(after_part)s))
+ORDER BY e.series_hash, e.started_at, e.key_hash, e.part LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one attempt (or a resource without one) adds to a line."""
+
+    job_id: UUID | None
+    attempt_id: UUID | None
+    resource: str
+    measured: Decimal
+    quantity: Decimal
+    intervals: int
+    exact: Money
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalView:
+    """One stored piece of usage, or a waiver that takes a charge back."""
+
+    id: str
+    starts_at: datetime
+    ends_at: datetime
+    kind: str
+    measured: Decimal
+    billable: Decimal
+    exact: Money
+    recorded_at: datetime
+    resource: str
+    job_id: UUID | None
+    attempt_id: UUID | None
+    actor: str
+    actor_id: UUID | None
+    cursor: tuple[str, ...]
+
+    @property
+    def excluded(self) -> Decimal:
+        """Seconds measured and not charged."""
+        return self.measured - self.billable if self.kind == "usage" else Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A line with its shares and one page of its intervals, which follow attempt by attempt."""
+
+    invoice: InvoiceView
+    line: InvoiceLine
+    shares: list[Share]
+    intervals: list[IntervalView]
+
+
+def explain(
+    invoice_id: UUID,
+    n: int,
+    *,
+    job_id: UUID | None = None,
+    attempt_id: UUID | None = None,
+    after: tuple[str, ...] | None = None,
+    limit: int = 50,
+) -> Explanation:
+    """Return line `n` down to its intervals, `limit` of them after the cursor; narrowed to a job or an attempt.
+
+    Raises NotFound for a foreign or missing invoice or line.
+    """
+    view, line = invoice(invoice_id), invoice_line(invoice_id, n)
+    arguments = {
+        "tenant": current_tenant_id(),
+        "period": view.period,
+        # Only to reach the right partitions: the stored period decides, whatever the zone was then.
+        "starts": view.starts_at - timedelta(days=2),
+        "ends": view.ends_at + timedelta(days=2),
+        "project": line.project_id,
+        "meter": line.meter_id,
+        "price": line.price_id,
+        "job": job_id,
+        "attempt": attempt_id,
+        "limit": limit,
+    }
+    after_series, after_start, after_key, after_part = after or (None, None, None, None)
+    with connection.cursor() as cursor:
+        cursor.execute(SHARES, arguments)
+        rows = cursor.fetchall()
+        arguments |= {
+            "series": [bytes(row[3]) for row in rows],
+            "after_series": bytes.fromhex(after_series) if after_series else None,
+            "after_start": after_start,
+            "after_key": bytes.fromhex(after_key) if after_key else None,
+            "after_part": int(after_part) if after_part else 0,
+        }
+        cursor.execute(INTERVALS, arguments)
+        intervals = [_interval(row, line.amount.currency) for row in cursor.fetchall()]
+    shares = [
+        Share(job, attempt, resource, measured, billable, int(events), Money(amount, line.amount.currency))
+        for job, attempt, resource, _, measured, billable, amount, events, _ in rows
+    ]
+    return Explanation(view, line, shares, intervals)
+
+
+def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-arg]
+    series, started, key, part, ended, kind, measured, billable, amount, recorded, resource, job, attempt, actor, actor_id = row
+    series, key = bytes(series).hex(), bytes(key).hex()
+    return IntervalView(
+        id=f"{key}-{part}",
+        starts_at=started,
+        ends_at=ended,
+        kind=kind,
+        measured=measured,
+        billable=billable,
+        exact=Money(amount, currency),
+        recorded_at=recorded,
+        resource=resource,
+        job_id=job,
+        attempt_id=attempt,
+        actor=actor,
+        actor_id=actor_id,
+        cursor=(series, started.isoformat(), key, str(part)),
+    )

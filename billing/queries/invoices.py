@@ -1,0 +1,207 @@
+"""Invoices and their lines. A draft's lines are sums of the roll-ups; each is rounded once, the total adds them up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+
+from billing.money import Money
+from billing.queries.calendar import today
+from billing.rating.calendar import next_period, period_bounds
+from tenants.errors import NotFound
+from tenants.scoping import current_tenant_id
+
+LINES = """
+SELECT r.period, r.project_id, p.name, p.slug, r.meter_id, m.key, m.title, m.unit, r.price_id, coalesce(pr.unit_amount, 0),
+  coalesce(pr.dims, '{}'), v.id, v.number, v.effective_at, v.published_by, sum(r.measured), sum(r.billable), sum(r.amount), sum(r.events)
+FROM billing_usagerollup r
+JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id
+JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id
+LEFT JOIN billing_price pr ON pr.tenant_id = r.tenant_id AND pr.id = r.price_id
+LEFT JOIN billing_priceversion v ON v.tenant_id = pr.tenant_id AND v.id = pr.version_id
+LEFT JOIN billing_pricebook b ON b.tenant_id = v.tenant_id AND b.id = v.book_id
+WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s AND r.period = ANY(%(periods)s::date[])
+  AND coalesce(b.currency, %(currency)s) = %(currency)s
+GROUP BY r.period, r.project_id, p.name, p.slug, r.meter_id, m.key, m.title, m.unit, r.price_id, pr.unit_amount, pr.dims,
+  v.id, v.number, v.effective_at, v.published_by
+ORDER BY r.period, min(r.hour), r.project_id, m.key, r.price_id
+"""
+INVOICES = """
+SELECT id, period, starts_at, ends_at, currency, state, created_at FROM billing_invoice
+WHERE tenant_id = %(tenant)s AND (%(id)s::uuid IS NULL OR id = %(id)s) AND (%(period)s::date IS NULL OR period = %(period)s)
+  AND (%(state)s::text IS NULL OR state = %(state)s)
+  AND (%(after_period)s::date IS NULL OR (period, id) < (%(after_period)s, %(after_id)s::uuid))
+ORDER BY period DESC, id DESC LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One project's use of one meter at one price. `n` counts from 1, in order of first use.
+
+    `exact` is the unrounded sum of the rated usage; `amount` is it rounded half-even to the minor unit.
+    """
+
+    n: int
+    project_id: UUID
+    project_name: str
+    project_slug: str
+    meter_id: UUID
+    meter: str
+    meter_title: str
+    unit: str
+    price_id: UUID | None
+    unit_amount: Decimal
+    dims: Mapping[str, str]
+    version_id: UUID | None
+    version_number: int | None
+    price_effective_at: datetime | None
+    price_published_by: str
+    measured: Decimal
+    quantity: Decimal
+    intervals: int
+    exact: Money
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceView:
+    """An invoice. The total is the sum of its rounded lines."""
+
+    id: UUID | None
+    period: date
+    starts_at: datetime
+    ends_at: datetime
+    currency: str
+    state: str
+    created_at: datetime | None
+    line_count: int
+    quantity: Decimal
+    exact: Money
+    total: Money
+
+
+def draft_invoice() -> InvoiceView:
+    """Return the running month's draft; without any usage yet, an empty one with no id."""
+    at = today()
+    found = _invoices(period=at.period, currency=at.currency, state="draft", limit=1)
+    if found:
+        return found[0]
+    starts, ends = period_bounds(at.period, at.zone)
+    zero = Money.zero(at.currency)
+    return InvoiceView(None, at.period, starts, ends, at.currency, "draft", None, 0, Decimal(0), zero, zero)
+
+
+def invoices(*, after: tuple[date, UUID] | None = None, limit: int = 50, state: str | None = None) -> list[InvoiceView]:
+    """Return invoices by newest period; `after` is the (period, id) of the last one seen."""
+    return _invoices(after=after, limit=limit, state=state)
+
+
+def invoice(invoice_id: UUID) -> InvoiceView:
+    """Return one invoice. Raises NotFound."""
+    found = _invoices(invoice_id=invoice_id, limit=1)
+    if not found:
+        raise NotFound
+    return found[0]
+
+
+def invoice_lines(invoice_id: UUID) -> list[InvoiceLine]:
+    """Return an invoice's lines in order. Raises NotFound."""
+    view = _rows(invoice_id=invoice_id, limit=1)
+    if not view:
+        raise NotFound
+    _, period, _, _, currency, _, _ = view[0]
+    return lines_of([period], currency)[period]
+
+
+def invoice_line(invoice_id: UUID, n: int) -> InvoiceLine:
+    """Return line `n` of an invoice. Raises NotFound."""
+    for line in invoice_lines(invoice_id):
+        if line.n == n:
+            return line
+    raise NotFound
+
+
+def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceLine]]:
+    """Return the lines of these months in one currency, by month."""
+    result: dict[date, list[InvoiceLine]] = {period: [] for period in periods}
+    if not periods:
+        return result
+    arguments = {
+        "tenant": current_tenant_id(),
+        "first": min(periods),
+        "end": next_period(max(periods)),
+        "periods": list(periods),
+        "currency": currency,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(LINES, arguments)
+        for row in cursor.fetchall():
+            lines = result[row[0]]
+            exact = Money(row[17], currency)
+            dims = _parsed(row[10])
+            head = (len(lines) + 1, *row[1:10], dims, *row[11:14], row[14] or "")
+            lines.append(InvoiceLine(*head, row[15], row[16], int(row[18]), exact, exact.rounded()))
+    return result
+
+
+def _parsed(value: object) -> Mapping[str, str]:
+    parsed = json.loads(value) if isinstance(value, str) else value
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _rows(
+    *,
+    invoice_id: UUID | None = None,
+    period: date | None = None,
+    state: str | None = None,
+    after: tuple[date, UUID] | None = None,
+    limit: int,
+) -> list[tuple]:  # type: ignore[type-arg]
+    last_period, last_id = after or (None, None)
+    arguments = {
+        "tenant": current_tenant_id(),
+        "id": invoice_id,
+        "period": period,
+        "state": state,
+        "after_period": last_period,
+        "after_id": last_id,
+        "limit": limit,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(INVOICES, arguments)
+        return list(cursor.fetchall())
+
+
+def _invoices(*, currency: str | None = None, **chosen: object) -> list[InvoiceView]:
+    rows = [row for row in _rows(**chosen) if currency is None or row[4] == currency]  # type: ignore[arg-type]
+    lines: dict[tuple[date, str], list[InvoiceLine]] = {}
+    for money in {row[4] for row in rows}:
+        found = lines_of([row[1] for row in rows if row[4] == money], money)
+        lines |= {(period, money): listed for period, listed in found.items()}
+    views = []
+    for invoice_id, period, starts, ends, money, state, created in rows:
+        listed = lines[period, money]
+        zero = Money.zero(money)
+        views.append(
+            InvoiceView(
+                id=invoice_id,
+                period=period,
+                starts_at=starts,
+                ends_at=ends,
+                currency=money,
+                state=state,
+                created_at=created,
+                line_count=len(listed),
+                quantity=sum((line.quantity for line in listed), Decimal(0)),
+                exact=sum((line.exact for line in listed), zero),
+                total=sum((line.amount for line in listed), zero),
+            )
+        )
+    return views

@@ -1,0 +1,208 @@
+"""Sums of usage and cost over roll-ups: by time, project, meter, resource, job and label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from billing.money import Money
+from billing.queries.calendar import Today, today
+from billing.rating.calendar import hour_of, local_day, next_period
+from tenants.errors import Invalid
+from tenants.scoping import current_tenant_id
+
+GROUPS = {
+    "project": "r.project_id::text",
+    "meter": "m.key",
+    "resource": "s.resource",
+    "job": "s.job_id::text",
+    "attempt": "s.attempt_id::text",
+}
+LABEL = re.compile(r"(tag|dim):([A-Za-z0-9_.-]{1,60})")
+GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "r.period", "": "NULL::date"}
+MOST_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open range of local days, and of UTC hours inside it where the range was given by the clock."""
+
+    first: date
+    end: date
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRow:
+    """A sum. `keys` holds the value of each group; `starts` is an hour, a local day, a month or None for all of it.
+
+    `quantity` is what is charged, in the meter's unit; `measured` what ran.
+    """
+
+    keys: Mapping[str, str | None]
+    starts: date | datetime | None
+    quantity: Decimal
+    measured: Decimal
+    cost: Money
+    project_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What to keep of the usage: None keeps all."""
+
+    project_id: UUID | None = None
+    job_id: UUID | None = None
+    meter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MonthToDate:
+    """What the running local month has cost, against the whole month before; `forecast` goes on at the same pace."""
+
+    period: date
+    cost: Money
+    quantity: Decimal
+    previous: Money
+    previous_quantity: Decimal
+    forecast: Money
+    elapsed_percent: int
+    today: Money = field(default_factory=lambda: Money.zero("EUR"))
+
+
+def span(start: date | datetime | None = None, end: date | datetime | None = None, at: Today | None = None) -> Span:
+    """Return the range from local days (`[start, end)`) or instants, cut to whole hours; default: the running month.
+
+    Raises Invalid for an empty range or one of more than ten years.
+    """
+    at = at or today()
+    since, until = (moment if isinstance(moment, datetime) else None for moment in (start, end))
+    if any(moment is not None and moment.utcoffset() is None for moment in (since, until)):
+        raise Invalid(fields={"from": ["Give times with their offset."]})
+    first = local_day(since, at.zone) if since else start or at.period
+    if until:
+        last = local_day(until, at.zone) + timedelta(days=1)
+    else:
+        last = end or (next_period(first) if start else next_period(at.period))
+    if not first < last or last - first > timedelta(days=3660):
+        raise Invalid(fields={"to": ["Give an end after the start, within ten years."]})
+    return Span(first, last, hour_of(since) if since else None, until)
+
+
+def spend(
+    over: Span,
+    *,
+    group_by: Sequence[str] = (),
+    granularity: str = "",
+    filters: Filters | None = None,
+    limit: int = MOST_ROWS,
+    costliest_first: bool = False,
+) -> list[SpendRow]:
+    """Return sums over a range, oldest first (or the costliest first), at most `limit` rows.
+
+    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Raises Invalid for another group or
+    granularity.
+    """
+    filters = filters or Filters()
+    arguments: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "first": over.first,
+        "end": over.end,
+        "since": over.since,
+        "until": over.until,
+        "project": filters.project_id,
+        "job": filters.job_id,
+        "meter": filters.meter,
+        "limit": limit,
+    }
+    columns = [_group(name, number, arguments) for number, name in enumerate(group_by)]
+    if granularity not in GRANULARITIES:
+        raise Invalid(fields={"granularity": ["Choose hour, day or month."]})
+    starts = GRANULARITIES[granularity]
+    named = "project" in group_by
+    selected = [starts, *columns, "max(p.name)" if named else "''"]
+    grouped = ", ".join(str(number + 1) for number in range(len(columns) + 1))
+    order = f"{len(selected) + 3} DESC, {grouped}" if costliest_first else grouped
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(selected)}, sum(r.billable), sum(r.measured), sum(r.amount) "  # noqa: S608
+            "FROM billing_usagerollup r "
+            "JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash "
+            "JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
+            "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id "
+            "WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s "
+            "AND (%(since)s::timestamptz IS NULL OR r.hour >= %(since)s) AND (%(until)s::timestamptz IS NULL OR r.hour < %(until)s) "
+            "AND (%(project)s::uuid IS NULL OR r.project_id = %(project)s) AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) "
+            "AND (%(meter)s::text IS NULL OR m.key = %(meter)s) "
+            f"GROUP BY {grouped} ORDER BY {order} LIMIT %(limit)s",
+            arguments,
+        )
+        rows = cursor.fetchall()
+    currency = today().currency
+    return [
+        SpendRow(
+            keys=dict(zip(group_by, row[1 : 1 + len(columns)], strict=True)),
+            starts=row[0],
+            project_name=row[1 + len(columns)],
+            quantity=row[-3],
+            measured=row[-2],
+            cost=Money(row[-1], currency),
+        )
+        for row in rows
+    ]
+
+
+def cost_by_day_and_project(over: Span) -> list[SpendRow]:
+    """Return the cost of each project on each local day: what the stacked chart shows."""
+    return spend(over, group_by=["project"], granularity="day")
+
+
+def costliest_jobs(over: Span, limit: int = 20) -> list[SpendRow]:
+    """Return the jobs that cost most in a range, with their project."""
+    return spend(over, group_by=["job", "project"], limit=limit, costliest_first=True)
+
+
+def month_to_date() -> MonthToDate:
+    """Return what the running month has cost so far, today's share, last month's total and a plain forecast."""
+    at = today()
+    before = (at.period - timedelta(days=1)).replace(day=1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(amount) FILTER (WHERE period = %(period)s), 0), coalesce(sum(billable) FILTER (WHERE period = %(period)s), 0), "
+            "coalesce(sum(amount) FILTER (WHERE period = %(before)s), 0), coalesce(sum(billable) FILTER (WHERE period = %(before)s), 0), "
+            "coalesce(sum(amount) FILTER (WHERE day = %(day)s), 0) "
+            "FROM billing_usagerollup WHERE tenant_id = %(tenant)s AND day >= %(before)s AND day < %(end)s",
+            {"tenant": current_tenant_id(), "period": at.period, "before": before, "day": at.day, "end": next_period(at.period)},
+        )
+        cost, quantity, previous, previous_quantity, of_today = cursor.fetchone()
+    length = (next_period(at.period) - at.period).days
+    elapsed = (at.day - at.period).days + 1
+    return MonthToDate(
+        period=at.period,
+        cost=Money(cost, at.currency),
+        quantity=quantity,
+        previous=Money(previous, at.currency),
+        previous_quantity=previous_quantity,
+        forecast=(Money(cost, at.currency) * (Decimal(length) / elapsed)).rounded(),
+        elapsed_percent=elapsed * 100 // length,
+        today=Money(of_today, at.currency),
+    )
+
+
+def _group(name: str, number: int, arguments: dict[str, Any]) -> str:
+    if name in GROUPS:
+        return GROUPS[name]
+    label = LABEL.fullmatch(name)
+    if label is None:
+        raise Invalid(fields={"group_by": [f"{name} is none of {', '.join(GROUPS)}, tag:NAME, dim:NAME."]})
+    kind, key = label.groups()
+    arguments[f"label{number}"] = f"tag:{key}" if kind == "tag" else key
+    return f"s.dims ->> %(label{number})s::text"
