@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -184,12 +185,11 @@ def _write(path: Path, body: dict[str, Any]) -> None:
     path.write_text(json.dumps(body, default=str))
 
 
-def _lines(pipe: IO[bytes], most: int) -> Any:
-    """Yield lines; one that is too long is cut and its rest thrown away."""
-    while line := pipe.readline(most):
-        rest = line
-        while not rest.endswith(b"\n"):
-            rest = pipe.readline(most)
-            if not rest:
-                break
-        yield line
+def _lines(pipe: IO[bytes], most: int) -> Iterator[bytes]:
+    """Yield lines to the end, then close; a line that is too long is cut and its rest thrown away."""
+    with pipe:
+        while line := pipe.readline(most):
+            rest = line
+            while rest and not rest.endswith(b"\n"):
+                rest = pipe.readline(most)
+            yield line

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef
@@ -23,6 +24,7 @@ from tenants.ids import uuid7
 from tenants.scoping import all_tenants
 
 CONTROLLER = "controller"
+log = structlog.get_logger(__name__)
 
 _WAITING = """
 SELECT id, tenant_id, device_class, queued_at, not_before FROM (
@@ -61,7 +63,8 @@ def assign_all() -> list[Ring]:
     for choice in policy.assign(waiting, free, in_use, present):
         try:
             ring = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
-        except IntegrityError:  # someone else was quicker: the unique live attempt of a job or a device
+        except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
+            log.warning("controller.assignment_refused", job=str(choice.job.job_id), error=str(error).splitlines()[0])
             continue
         if ring is not None:
             rings.append(ring)

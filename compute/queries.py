@@ -1,0 +1,354 @@
+"""What others may read of this room: frozen rows of jobs, attempts, logs, metrics and devices, in the open scope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Count, Q, QuerySet
+
+from billing.metering import billed, billed_attempts
+from billing.money import Money
+from compute import kinds, transitions
+from compute.models import FINAL_STATES, Attempt, AttemptState, Device, DeviceState, Job, JobLog, JobMetric, JobState
+from tenants import quotas
+from tenants.clock import now
+from tenants.errors import Invalid, NotFound
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Conditions that are combined; None and empty ask nothing. `tags` must all be there; `text` is part of the name."""
+
+    states: tuple[str, ...] = ()
+    project_id: UUID | None = None
+    kind: str = ""
+    device_class: str = ""
+    submitted_by: UUID | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """One line of a list of jobs. `running_s` is wall time on devices so far; `cost` is what is billed for it."""
+
+    id: UUID
+    name: str
+    kind: str
+    project_id: UUID
+    project: str
+    submitted_by: UUID | None
+    submitted_by_label: str
+    device_class: str
+    tier: str
+    tags: dict[str, str]
+    state: str
+    cause: str
+    message: str
+    progress: dict[str, Any]
+    submitted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    billed_seconds: Decimal
+    cost: Money
+
+    @property
+    def final(self) -> bool:
+        """Whether the state is for ever."""
+        return self.state in FINAL_STATES
+
+    @property
+    def share_done(self) -> float | None:
+        """How much is done, 0 to 1; None when the child has not said."""
+        done, total = self.progress.get("done"), self.progress.get("total")
+        return min(1.0, done / total) if isinstance(done, int) and isinstance(total, int) and total > 0 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRow:
+    """One run of a job on one device. `cause` says how it ended; `assigned_at` to `started_at` is preparation, not billed."""
+
+    id: UUID
+    token: int
+    device: str
+    device_class: str
+    node: str
+    state: str
+    cause: str
+    message: str
+    exit_code: int | None
+    assigned_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    billed_seconds: Decimal
+    cost: Money
+    missing_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDetail(JobRow):
+    """All about one job. `described` is its kind's own answer; `waiting_for` says why it does not run."""
+
+    spec: dict[str, Any]
+    max_seconds: int
+    max_cost: Money | None
+    unit_amount: Decimal
+    price_version: UUID | None
+    queued_at: datetime
+    waiting_for: dict[str, Any] | None
+    has_checkpoint: bool
+    cloned_from: UUID | None
+    result: dict[str, Any]
+    described: dict[str, Any]
+    attempts: tuple[AttemptRow, ...]
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a job's log; ask for more with `after=position`."""
+
+    position: int
+    at: datetime
+    attempt: int
+    line: str
+
+
+@dataclass(frozen=True)
+class MetricPoint:
+    """The values of one step, from the latest attempt that reached it."""
+
+    step: int
+    at: datetime
+    attempt: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRow:
+    """One device of the pool. `free`: it could take a job now. Who holds a taken one is nobody else's business."""
+
+    id: UUID
+    name: str
+    node: str
+    device_class: str
+    kind: str
+    memory_bytes: int
+    state: str
+    state_reason: str
+    free: bool
+    node_alive: bool
+    node_seen_at: datetime
+    missing_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A device class as the launch form offers it."""
+
+    device_class: str
+    total: int
+    free: int
+    quota_limit: int | None
+    quota_in_use: int
+
+
+def job_list(asked: JobFilter | None = None, *, before: UUID | None = None, limit: int = 50) -> list[JobRow]:
+    """Return up to `limit` + 1 jobs, newest first, older than `before`: the extra one only says that there is more."""
+    rows = _matching(asked or JobFilter())
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    jobs = list(rows.select_related("project").order_by("-id")[: limit + 1])
+    charges = billed([job.id for job in jobs])
+    return [JobRow(**_row(job, charges)) for job in jobs]
+
+
+def counts_by_state(asked: JobFilter | None = None) -> dict[str, int]:
+    """Return how many jobs are in each state, every state named; the filter's own states are left aside."""
+    rows = _matching(asked or JobFilter(), states=False).order_by().values_list("state").annotate(number=Count("id"))
+    return dict.fromkeys(JobState.values, 0) | dict(rows)
+
+
+def job_detail(job_id: UUID) -> JobDetail:
+    """Return one job with its attempts. Raises NotFound."""
+    job = Job.objects.select_related("project").filter(id=job_id).first()
+    if job is None:
+        raise NotFound
+    runs = attempts(job_id)
+    try:
+        described = kinds.get(job.kind).describe(transitions.view(job))
+    except Invalid:  # a kind that is no longer installed
+        described = {}
+    return JobDetail(
+        **_row(job, billed([job.id])),
+        spec=job.spec,
+        max_seconds=job.max_seconds,
+        max_cost=None if job.max_cost is None else Money(job.max_cost, job.currency),
+        unit_amount=job.unit_amount,
+        price_version=job.price_version,
+        queued_at=job.queued_at,
+        waiting_for=_waiting_for(job, runs),
+        has_checkpoint=bool(job.checkpoint),
+        cloned_from=job.cloned_from,
+        result=job.result,
+        described=described,
+        attempts=tuple(runs),
+    )
+
+
+def attempts(job_id: UUID) -> list[AttemptRow]:
+    """Return a job's attempts, first to last."""
+    rows = list(Attempt.objects.filter(job_id=job_id).select_related("node", "job").order_by("token"))
+    charges = billed_attempts([row.id for row in rows])
+    return [
+        AttemptRow(
+            id=row.id,
+            token=row.token,
+            device=row.device_name,
+            device_class=row.device_class,
+            node=row.node.name,
+            state=row.state,
+            cause=row.outcome,
+            message=row.message,
+            exit_code=row.exit_code,
+            assigned_at=row.assigned_at,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            billed_seconds=charges[row.id].seconds if row.id in charges else Decimal(0),
+            cost=Money(charges[row.id].amount if row.id in charges else Decimal(0), row.job.currency),
+            missing_layers=tuple(row.missing_layers),
+        )
+        for row in rows
+    ]
+
+
+def logs_after(job_id: UUID, after: int = 0, limit: int = 500) -> list[LogLine]:
+    """Return up to `limit` log lines that come after a position, in order. Raises NotFound for a job that is not here."""
+    _must_exist(job_id)
+    rows = JobLog.objects.filter(job_id=job_id, position__gt=after).order_by("position")
+    return [LogLine(*row) for row in rows.values_list("position", "at", "token", "line")[:limit]]
+
+
+def last_log_lines(job_id: UUID, limit: int = 20) -> list[LogLine]:
+    """Return the last `limit` log lines in order: what a failed job's page shows first."""
+    rows = JobLog.objects.filter(job_id=job_id).order_by("-position").values_list("position", "at", "token", "line")[:limit]
+    return [LogLine(*row) for row in reversed(rows)]
+
+
+def metrics(job_id: UUID, after_step: int = -1, limit: int = 5000) -> list[MetricPoint]:
+    """Return the metrics by step, each from the latest attempt that reached it. Raises NotFound for a job that is not here."""
+    _must_exist(job_id)
+    rows = JobMetric.objects.filter(job_id=job_id, step__gt=after_step).order_by("step", "-token").distinct("step")
+    return [MetricPoint(*row) for row in rows.values_list("step", "at", "token", "values")[:limit]]
+
+
+def devices() -> list[DeviceRow]:
+    """Return the pool's devices, those that hosts no longer show left out, by node and index."""
+    seen = _seen_since()
+    rows = Device.objects.exclude(state=DeviceState.GONE).select_related("node").order_by("node__name", "kind", "index")
+    return [
+        DeviceRow(
+            id=row.id,
+            name=row.name,
+            node=row.node.name,
+            device_class=row.device_class,
+            kind=row.kind,
+            memory_bytes=row.memory_bytes,
+            state=row.state,
+            state_reason=row.state_reason,
+            free=row.state == DeviceState.READY and row.taken_by is None and row.node.last_seen_at > seen,
+            node_alive=row.node.last_seen_at > seen,
+            node_seen_at=row.node.last_seen_at,
+            missing_layers=tuple(row.node.missing_layers),
+        )
+        for row in rows
+    ]
+
+
+def device_classes() -> list[ClassRow]:
+    """Return the classes of the pool with what is free now and the tenant's quota for each, by name."""
+    ready = Q(state=DeviceState.READY)
+    free = ready & Q(taken_by=None, node__last_seen_at__gt=_seen_since())
+    rows = Device.objects.exclude(state=DeviceState.GONE).values_list("device_class").annotate(total=Count("id", filter=ready), free=Count("id", filter=free))
+    uses = {use.resource: use for use in quotas.usage()}
+    found = []
+    for name, total, number in rows.order_by("device_class"):
+        use = uses.get(f"devices:{name}")
+        found.append(ClassRow(name, total, number, use.limit if use else None, use.in_use if use else 0))
+    return found
+
+
+def expected_wait_s(device_class: str) -> float | None:
+    """Return how long a job of now would wait: 0 with a free device, else what this tenant's own running jobs
+    of the class are still expected to take; None when others hold the devices, whose end nobody can say."""
+    if any(row.free for row in device_classes() if row.device_class == device_class):
+        return 0.0
+    rows = Job.objects.filter(state=JobState.RUNNING, device_class=device_class).values_list("typical_s", "measured_s")
+    return min((max(0.0, float(typical - measured)) for typical, measured in rows), default=None)
+
+
+def _matching(asked: JobFilter, *, states: bool = True) -> QuerySet[Job]:
+    rows: QuerySet[Job] = Job.objects.all()
+    if states and asked.states:
+        rows = rows.filter(state__in=asked.states)
+    if asked.project_id is not None:
+        rows = rows.filter(project_id=asked.project_id)
+    if asked.kind:
+        rows = rows.filter(kind=asked.kind)
+    if asked.device_class:
+        rows = rows.filter(device_class=asked.device_class)
+    if asked.submitted_by is not None:
+        rows = rows.filter(submitted_by=asked.submitted_by)
+    if asked.tags:
+        rows = rows.filter(tags__contains=dict(asked.tags))
+    return rows.filter(name__icontains=asked.text) if asked.text else rows
+
+
+def _row(job: Job, charges: Mapping[UUID, Any]) -> dict[str, Any]:
+    charge = charges.get(job.id)
+    return {
+        "id": job.id,
+        "name": job.name,
+        "kind": job.kind,
+        "project_id": job.project_id,
+        "project": job.project.slug,
+        "submitted_by": job.submitted_by,
+        "submitted_by_label": job.submitted_by_label,
+        "device_class": job.device_class,
+        "tier": job.tier,
+        "tags": job.tags,
+        "state": job.state,
+        "cause": job.cause,
+        "message": job.message,
+        "progress": job.progress,
+        "submitted_at": job.submitted_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "billed_seconds": charge.seconds if charge else Decimal(0),
+        "cost": Money(charge.amount if charge else Decimal(0), job.currency),
+    }
+
+
+def _waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
+    if job.state != JobState.QUEUED:
+        return None
+    if any(run.state != AttemptState.ENDED for run in runs):
+        return {"kind": "earlier_attempt"}
+    if job.not_before is not None and job.not_before > now():
+        return {"kind": "retry", "until": job.not_before}
+    ahead = Job.objects.filter(state=JobState.QUEUED, device_class=job.device_class, queued_at__lt=job.queued_at).count()
+    return {"kind": "device", "device_class": job.device_class, "own_jobs_ahead": ahead}
+
+
+def _must_exist(job_id: UUID) -> None:
+    if not Job.objects.filter(id=job_id).exists():
+        raise NotFound
+
+
+def _seen_since() -> datetime:
+    return now() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))

@@ -1,0 +1,228 @@
+"""Real processes of the work room on a test's database: controllers and node workers that a test may kill and stop.
+
+`Truth` watches the process table from outside: when each attempt's child was there is what billing is held against.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from compute import jobs, queries
+from compute.devices.host import group_members
+from compute.models import FINAL_STATES, Device, Job
+from tenants.actor import Actor
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.fakes.runner import kind
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTROLLER = "import config.celery, manage, sys; sys.argv = ['manage.py', 'controller', '--skip-checks']; manage.main()"
+HEARTBEAT_S, LEASE_S, SWEEP_S = 0.5, 2.0, 0.5
+
+
+@dataclass
+class Truth:
+    """First and last sighting of each attempt's child, and the group it leads."""
+
+    seen: dict[str, list[float]] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self) -> None:
+        """Look at the process table every 10 ms until stopped."""
+        known: dict[int, str | None] = {}
+        while not self._stop.wait(0.01):
+            now = time.monotonic()
+            for entry in os.scandir("/proc"):
+                if entry.name.isdigit():
+                    pid = int(entry.name)
+                    if pid not in known:
+                        known[pid] = self._attempt_of(pid)
+                    attempt = known[pid]
+                    if attempt and self._runs(pid):
+                        self.seen.setdefault(attempt, [now, now])[1] = now
+                        self.groups[attempt] = pid
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._stop.set()
+
+    def seconds(self, attempt: UUID) -> float:
+        """Return how long the attempt's child was there."""
+        first, last = self.seen.get(str(attempt), [0.0, 0.0])
+        return last - first
+
+    @staticmethod
+    def _attempt_of(pid: int) -> str | None:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return None
+        return words[words.index(b"--attempt") + 1].decode() if b"--attempt" in words else None
+
+    @staticmethod
+    def _runs(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+        except OSError:
+            return False
+
+
+class House:
+    """Controllers and workers of one test, and a tenant to submit for."""
+
+    def __init__(self, environment: Callable[..., dict[str, str]], folder: Path, broker: str, **settings: Any) -> None:
+        kind.install()
+        self._environment = environment
+        self.folder = folder
+        (folder / "store").mkdir()
+        self._settings = {
+            "BROKER_URL": broker,
+            "EXCHEQUER_HEARTBEAT_S": HEARTBEAT_S,
+            "EXCHEQUER_LEASE_S": LEASE_S,
+            "EXCHEQUER_SWEEP_S": SWEEP_S,
+            "EXCHEQUER_CPU_DEVICES": 2,
+            **settings,
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.truth = Truth()
+        self._watcher = threading.Thread(target=self.truth.watch, daemon=True)
+        self._watcher.start()
+        self.tenant: Tenant = factories.make_tenant()
+        self.actor: Actor = factories.actor_for(self.tenant)
+        self.project = factories.default_project_id(self.tenant)
+
+    def controller(self) -> subprocess.Popen[bytes]:
+        """Start a controller."""
+        return self._start("control", [sys.executable, "-c", CONTROLLER], "controller")
+
+    def node(self, name: str = "n1", **more: Any) -> subprocess.Popen[bytes]:
+        """Start a node worker and wait until its devices are registered."""
+        home = self.folder / name
+        known = set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True))
+        command = [sys.executable, "-m", "tests.fakes.runner.node_worker"]
+        process = self._start("app", command, name, EXCHEQUER_NODE_ID=name, EXCHEQUER_HOME=home, **more)
+        until(lambda: set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True)) - known, 40, f"node {name}")
+        return process
+
+    def _start(self, role: str, command: list[str], log: str, **more: Any) -> subprocess.Popen[bytes]:
+        environment = self._environment(role=role, **{**self._settings, **more})
+        with (self.folder / f"{log}.log").open("ab") as output:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        self.processes.append(process)
+        return process
+
+    def log(self, name: str) -> str:
+        """Return what a process of that name has logged."""
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def submit(self, *, steps: int = 20, step_s: float = 0.05, **more: Any) -> UUID:
+        """Submit a counting job; keywords that `submit` knows go there, others into the spec."""
+        known = {key: more.pop(key) for key in ("device_class", "max_seconds", "max_cost", "tier") if key in more}
+        spec = {"steps": steps, "step_s": step_s, "store": str(self.folder / "store"), **more}
+        request: dict[str, Any] = {"device_class": "cpu", "max_seconds": 600, **known}
+        return jobs.submit(actor=self.actor, name="count", kind="tick", project_id=self.project, spec=spec, **request).id
+
+    def job(self, job_id: UUID) -> queries.JobDetail:
+        """Return the job as queries show it."""
+        with tenant_scope(self.tenant.id):
+            return queries.job_detail(job_id)
+
+    def wait(self, job_id: UUID, *states: str, seconds: float = 30) -> queries.JobDetail:
+        """Wait for a state, any final one unless named."""
+        wanted = states or tuple(FINAL_STATES)
+        until(lambda: self.job(job_id).state in wanted, seconds, lambda: f"{wanted}, is {self.job(job_id)}")
+        return self.job(job_id)
+
+    def wait_step(self, job_id: UUID, step: int, seconds: float = 30) -> None:
+        """Wait until the job has reported a step."""
+        until(lambda: (self.job(job_id).progress.get("done") or 0) >= step, seconds, lambda: f"step {step}, is {self.job(job_id)}")
+
+    def child_of(self, job_id: UUID) -> int:
+        """Return the process id of the job's running child."""
+        live = [run for run in self.job(job_id).attempts if run.state != "ended"]
+        until(lambda: str(live[0].id) in self.truth.groups, 20, "the child")
+        return self.truth.groups[str(live[0].id)]
+
+    def close(self) -> None:
+        """Kill every process that this house started, stopped ones too."""
+        self.truth.stop()
+        self._watcher.join()
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        until(lambda: not [one for one in self.truth.groups.values() if group_members(one)], 10, "children to be gone")
+        connection.close()
+
+
+@contextmanager
+def house(environment: Callable[..., dict[str, str]], folder: Path, broker: str, **settings: Any) -> Iterator[House]:
+    """Open a house for a test; on failure its logs are printed."""
+    opened = House(environment, folder, broker, **settings)
+    try:
+        yield opened
+    except BaseException:
+        for path in sorted(folder.glob("*.log")):
+            print(f"==== {path.name}\n{path.read_text(errors='replace')[-6000:]}")  # noqa: T201
+        raise
+    finally:
+        opened.close()
+
+
+def until(ready: Callable[[], object], seconds: float, what: str | Callable[[], str]) -> None:
+    """Poll until `ready`; fail naming what did not happen."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
+        time.sleep(0.03)
+
+
+def intervals(job_id: UUID, tenant: Tenant) -> list[tuple[Any, Any]]:
+    """Return the job's stored intervals (start, end), in order."""
+    from billing.queries import intervals_of_job as of_job
+
+    with tenant_scope(tenant.id):
+        return of_job(job_id)
+
+
+def assert_no_overlap(spans: list[tuple[Any, Any]]) -> None:
+    """Assert that no two half-open intervals share a moment."""
+    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+        assert end <= start, f"{end} overlaps {start}"
+
+
+def assert_billed_as_seen(opened: House, job_id: UUID, *, per_kill: float = HEARTBEAT_S) -> None:
+    """J2 for each attempt: truth - (heartbeat + slack) <= billed <= truth + slack; slack is the watcher's own 10 ms and scheduling."""
+    slack = 0.15
+    for run in opened.job(job_id).attempts:
+        truth, billed = opened.truth.seconds(run.id), float(run.billed_seconds)
+        assert truth - per_kill - slack <= billed <= truth + slack, (run, truth, billed)
+
+
+def signal_group(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to one process if it is still there."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+__all__ = ["Decimal", "House", "Job", "assert_billed_as_seen", "assert_no_overlap", "house", "intervals", "signal_group", "until"]
