@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 
 from billing import budgets, holds, pricing, queries
 from billing.holds import BudgetExceeded, HoldExists
@@ -119,7 +119,11 @@ def test_b10_the_database_refuses_to_overspend_by_raw_sql() -> None:
     tenant = make_tenant()
     with in_tenant(tenant) as actor:
         budgets.create_budget(actor=actor, amount=Decimal(5), at_limit="block_new")
-        with pytest.raises(IntegrityError, match="budget_never_overspent"), connection.cursor() as cursor:
+        with (
+            pytest.raises(IntegrityError, match="budget_never_overspent"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
             cursor.execute("UPDATE billing_budgetperiod SET held = 3, spent = 2.000000000001")
 
 
