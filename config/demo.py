@@ -1,11 +1,11 @@
 """The demo: two organisations with one person a role, a budget and a quota, all through the real operations."""
 
 from decimal import Decimal
+from uuid import UUID
 
 from django.db import transaction
 
 from billing import budgets
-from billing.money import Money
 from tenants import bootstrap, operations, queries, quotas
 from tenants.scoping import tenant_scope
 
@@ -26,7 +26,7 @@ def email_of(role: str, slug: str) -> str:
 
 
 def load() -> list[str]:
-    """Create what is absent; return the short names of the organisations that were made."""
+    """Create what is absent, each organisation whole or not at all; return the short names of those that were made."""
     made = []
     for name, slug, timezone in ORGANISATIONS:
         if queries.tenant_by_slug(slug) is not None:
@@ -35,13 +35,13 @@ def load() -> list[str]:
             tenant = bootstrap.create(
                 name=name, slug=slug, email=email_of("owner", slug), password=PASSWORD, timezone=timezone
             )
-        bootstrap.settle_in(tenant.tenant_id)
-        furnish(tenant.tenant_id, slug)
+            bootstrap.settle_in(tenant.tenant_id)
+            furnish(tenant.tenant_id, slug)
         made.append(slug)
     return made
 
 
-def furnish(tenant_id, slug: str) -> None:  # type: ignore[no-untyped-def]
+def furnish(tenant_id: UUID, slug: str) -> None:
     """Add people, a second project, a budget and a quota."""
     owner = bootstrap.owner_of(tenant_id)
     with tenant_scope(tenant_id):
@@ -50,10 +50,5 @@ def furnish(tenant_id, slug: str) -> None:  # type: ignore[no-untyped-def]
         research = operations.create_project(actor=owner, slug="research", name="Research")
         quotas.set_limit(actor=owner, resource="devices:cpu", limit=8)
         budgets.create_budget(
-            actor=owner,
-            project_id=research.id,
-            amount=Money(Decimal("50"), "EUR"),
-            period="month",
-            alerts=[50, 80],
-            at_limit="block_new",
+            actor=owner, project_id=research.id, amount=Decimal(50), alerts=[50, 80], at_limit="block_new"
         )
