@@ -1,5 +1,299 @@
-"""Edges of the room."""
+"""REST endpoints of billing: meters, sums, price books, budgets, invoices down to the interval."""
 
-from django.urls import URLPattern
+from __future__ import annotations
 
-urlpatterns: list[URLPattern] = []
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.urls import path
+from django.utils.dateparse import parse_date, parse_datetime
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers as rest
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import budgets, pricing, queries, shapes
+from billing import serializers as forms
+from tenants.edges import Endpoint, parse_uuid
+from tenants.errors import Invalid
+from tenants.queries import find_project
+
+T = TypeVar("T")
+RANGE = [
+    OpenApiParameter("from", str, description="RFC 3339 time or local day; default: the running month"),
+    OpenApiParameter("to", str, description="end, not included"),
+    OpenApiParameter("group_by", str, description="project, meter, resource, job, attempt, tag:NAME, dim:NAME; by comma"),
+    OpenApiParameter("granularity", str, enum=["hour", "day", "month"]),
+    OpenApiParameter("project", UUID),
+    OpenApiParameter("job", UUID),
+    OpenApiParameter("meter", str),
+]
+PAGE = [OpenApiParameter("cursor", str), OpenApiParameter("limit", int)]
+
+
+def checked(serializer: rest.Serializer[Any]) -> dict[str, Any]:
+    """Return validated data or raise with every field's messages."""
+    serializer.is_valid(raise_exception=True)
+    data: dict[str, Any] = serializer.validated_data
+    return data
+
+
+class Meters(Endpoint):
+    """What is metered."""
+
+    permissions = {"GET": "usage.view"}
+
+    @extend_schema(responses=forms.MeterSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List meters by key."""
+        return Response({"results": [asdict(meter) for meter in queries.meters()], "next": None})
+
+
+class Sums(Endpoint):
+    """Base of the sums of usage and spend."""
+
+    always: tuple[str, ...] = ()
+
+    def sums(self) -> Response:
+        """Answer the sums that the query string asks for; refuse more than the largest answer."""
+        asked = self.request.query_params
+        groups = [name for name in asked.get("group_by", "").split(",") if name]
+        groups += [name for name in self.always if name not in groups]
+        filters = queries.Filters(
+            project_id=parse_uuid(asked["project"], "project") if "project" in asked else None,
+            job_id=parse_uuid(asked["job"], "job") if "job" in asked else None,
+            meter=asked.get("meter"),
+        )
+        rows = queries.spend(
+            queries.span(self._moment("from"), self._moment("to")),
+            group_by=list(dict.fromkeys(groups)),
+            granularity=asked.get("granularity", ""),
+            filters=filters,
+            limit=queries.MOST_ROWS + 1,
+        )
+        if len(rows) > queries.MOST_ROWS:
+            raise Invalid(f"This answer has more than {queries.MOST_ROWS} rows. Ask for a shorter range or fewer groups.")
+        return Response({"results": [shapes.sum_row(row) for row in rows], "next": None})
+
+    def _moment(self, name: str) -> date | datetime | None:
+        text = self.request.query_params.get(name)
+        if not text:
+            return None
+        try:
+            moment = parse_date(text) if len(text) == len("2026-01-31") else parse_datetime(text.replace(" ", "+"))
+        except ValueError:
+            moment = None
+        if moment is None or (isinstance(moment, datetime) and moment.utcoffset() is None):
+            raise Invalid(fields={name: ["Give a day such as 2026-01-31 or a time such as 2026-01-31T08:00:00Z."]})
+        return moment
+
+
+class Usage(Sums):
+    """Quantities, always by meter: different units do not add up."""
+
+    permissions = {"GET": "usage.view"}
+    always = ("meter",)
+
+    @extend_schema(parameters=RANGE, responses=forms.SumSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Answer sums of usage."""
+        return self.sums()
+
+
+class Spend(Sums):
+    """Costs."""
+
+    permissions = {"GET": "spend.view"}
+
+    @extend_schema(parameters=RANGE, responses=forms.SumSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Answer sums of cost."""
+        return self.sums()
+
+
+class PriceBooks(Endpoint):
+    """Price books and their versions."""
+
+    permissions = {"GET": "pricebooks.view"}
+
+    @extend_schema(responses=forms.PriceBookSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List price books, each with its newest versions first."""
+        return Response({"results": [shapes.price_book(book) for book in queries.price_books()], "next": None})
+
+
+class PriceVersions(Endpoint):
+    """Versions of one book."""
+
+    permissions = {"POST": "pricebooks.manage"}
+
+    @extend_schema(request=forms.VersionSerializer, responses={201: forms.VersionSerializer})
+    def post(self, request: Request, book_id: UUID) -> Response:
+        """Publish the next version: the complete list of prices from a moment on."""
+        data = checked(forms.VersionSerializer(data=request.data))
+        version = pricing.publish(
+            actor=self.actor,
+            book_id=book_id,
+            prices=[pricing.NewPrice(price["meter"], price["dims"], price["unit_amount"]) for price in data["prices"]],
+            effective_at=data.get("effective_at"),
+            note=data["note"],
+        )
+        books = {book.id: book for book in queries.price_books()}
+        stored = next(item for item in books[book_id].versions if item.id == version.pk)
+        return Response(shapes.price_version(stored), status=201)
+
+
+class Budgets(Endpoint):
+    """Budgets of the tenant and its projects."""
+
+    permissions = {"GET": "budgets.view", "POST": "budgets.manage"}
+
+    @extend_schema(responses=forms.BudgetStatusSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List budgets and how far they are used this month, the organisation's first."""
+        return Response({"results": [shapes.budget(status) for status in queries.budgets()], "next": None})
+
+    @extend_schema(request=forms.BudgetSerializer, responses={201: forms.BudgetStatusSerializer})
+    def post(self, request: Request) -> Response:
+        """Set a budget for the organisation or a project."""
+        data = checked(forms.BudgetSerializer(data=request.data))
+        scope = data["scope"]
+        project = None if scope == "tenant" else find_project(scope)
+        if project is None and scope != "tenant":
+            raise Invalid(fields={"scope": ["Give `tenant`, or the id or short name of a project."]})
+        budget = budgets.create_budget(
+            actor=self.actor,
+            project_id=project.id if project else None,
+            amount=data["amount"],
+            at_limit=data["at_limit"],
+            alerts=data["alerts"],
+        )
+        return Response(shapes.budget(queries.budget(budget.pk)), status=201)
+
+
+class Budget(Endpoint):
+    """One budget."""
+
+    permissions = {"GET": "budgets.view", "PATCH": "budgets.manage", "DELETE": "budgets.manage"}
+
+    @extend_schema(responses=forms.BudgetStatusSerializer)
+    def get(self, request: Request, budget_id: UUID) -> Response:
+        """Answer one budget."""
+        return Response(shapes.budget(queries.budget(budget_id)))
+
+    @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
+    def patch(self, request: Request, budget_id: UUID) -> Response:
+        """Change amount, alerts or what happens at the limit, from this month on."""
+        data = checked(forms.BudgetChangeSerializer(data=request.data))
+        budgets.change_budget(
+            actor=self.actor,
+            budget_id=budget_id,
+            amount=data.get("amount"),
+            at_limit=data.get("at_limit"),
+            alerts=data.get("alerts"),
+        )
+        return Response(shapes.budget(queries.budget(budget_id)))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, budget_id: UUID) -> Response:
+        """Close a budget; its past months stay."""
+        budgets.close_budget(actor=self.actor, budget_id=budget_id)
+        return Response(status=204)
+
+
+class Invoices(Endpoint):
+    """Invoices, drafts included."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(parameters=PAGE, responses=forms.InvoiceSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List invoices, the newest month first."""
+        keys = self.cursor(2)
+        after = (_parsed(date.fromisoformat, keys[0]), _parsed(UUID, keys[1])) if keys else None
+        rows = queries.invoices(after=after, limit=self.page_size() + 1)
+        return self.paginated(rows, shapes.invoice, lambda row: (row.period, row.id))
+
+
+class Invoice(Endpoint):
+    """One invoice."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(responses=forms.InvoiceSerializer)
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """Answer one invoice."""
+        return Response(shapes.invoice(queries.invoice(invoice_id)))
+
+
+class Lines(Endpoint):
+    """The lines of one invoice."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(responses=forms.LineSerializer(many=True))
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """List the lines in order of first use."""
+        return Response({"results": [shapes.line(row) for row in queries.invoice_lines(invoice_id)], "next": None})
+
+
+class Explain(Endpoint):
+    """Why a line costs what it costs."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(
+        parameters=[*PAGE, OpenApiParameter("job", UUID), OpenApiParameter("attempt", UUID)],
+        responses=forms.ExplanationSerializer,
+    )
+    def get(self, request: Request, invoice_id: UUID, n: int) -> Response:
+        """Answer the attempts of a line and a page of its intervals."""
+        asked = request.query_params
+        explanation = queries.explain(
+            invoice_id,
+            n,
+            job_id=parse_uuid(asked["job"], "job") if "job" in asked else None,
+            attempt_id=parse_uuid(asked["attempt"], "attempt") if "attempt" in asked else None,
+            after=_place(self.cursor(4)),
+            limit=self.page_size() + 1,
+        )
+        answer = self.paginated(explanation.intervals, shapes.interval, lambda row: row.place.keys)
+        shares = [shapes.share(row) for row in explanation.shares]
+        return Response({"line": shapes.line(explanation.line), "shares": shares, **answer.data})
+
+
+def _place(keys: tuple[str, ...] | None) -> queries.Place | None:
+    if keys is None:
+        return None
+    series, start, key, part = keys
+    return queries.Place(
+        _parsed(bytes.fromhex, series),
+        _parsed(datetime.fromisoformat, start),
+        _parsed(bytes.fromhex, key),
+        _parsed(int, part),
+    )
+
+
+def _parsed(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError:
+        raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]}) from None
+
+
+urlpatterns = [
+    path("meters/", Meters.as_view(), name="api-meters"),
+    path("usage/", Usage.as_view(), name="api-usage"),
+    path("spend/", Spend.as_view(), name="api-spend"),
+    path("price-books/", PriceBooks.as_view(), name="api-price-books"),
+    path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
+    path("budgets/", Budgets.as_view(), name="api-budgets"),
+    path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
+    path("invoices/", Invoices.as_view(), name="api-invoices"),
+    path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
+    path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),
+    path("invoices/<uuid:invoice_id>/lines/<int:n>/explain/", Explain.as_view(), name="api-invoice-explain"),
+]

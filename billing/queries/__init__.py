@@ -1,12 +1,13 @@
 """Reads of billing: sums in the database over roll-ups, keyset pages, frozen dataclasses out."""
 
 from billing.queries.billed import Billed, billed, billed_attempts
-from billing.queries.budgets import BudgetStatus, budgets, room
+from billing.queries.budgets import BudgetStatus, budget, budgets, room
 from billing.queries.calendar import Today, today
-from billing.queries.explain import Explanation, IntervalView, Share, explain
+from billing.queries.explain import Explanation, IntervalView, Place, Share, explain
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice, invoice_line, invoice_lines, invoices
 from billing.queries.prices import MeterView, PriceBookView, PriceView, VersionView, meters, price_books, prices_in_force
 from billing.queries.spend import (
+    MOST_ROWS,
     Filters,
     MonthToDate,
     Span,
@@ -19,6 +20,7 @@ from billing.queries.spend import (
 )
 
 __all__ = [
+    "MOST_ROWS",
     "Billed",
     "BudgetStatus",
     "Explanation",
@@ -28,6 +30,7 @@ __all__ = [
     "InvoiceView",
     "MeterView",
     "MonthToDate",
+    "Place",
     "PriceBookView",
     "PriceView",
     "Share",
@@ -37,6 +40,7 @@ __all__ = [
     "VersionView",
     "billed",
     "billed_attempts",
+    "budget",
     "budgets",
     "cost_by_day_and_project",
     "costliest_jobs",

@@ -12,6 +12,7 @@ from django.db import connection
 from billing.models.budgets import NOTIFY
 from billing.money import Money
 from billing.queries.calendar import today
+from tenants.errors import NotFound
 from tenants.scoping import current_tenant_id
 
 STATUS = """
@@ -94,6 +95,14 @@ def budgets(project_id: UUID | None = None, period: date | None = None) -> list[
         )
         for budget_id, project, name, slug, currency, alerts, at_limit, limit, held, spent in rows
     ]
+
+
+def budget(budget_id: UUID) -> BudgetStatus:
+    """Return one open budget in the running month. Raises NotFound."""
+    for status in budgets():
+        if status.id == budget_id:
+            return status
+    raise NotFound
 
 
 def room(project_id: UUID) -> Decimal | None:

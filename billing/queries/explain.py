@@ -37,6 +37,21 @@ ORDER BY e.series_hash, e.started_at, e.key_hash, e.part LIMIT %(limit)s
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where an interval stands in the order of an explanation: what a page goes on after."""
+
+    series: bytes
+    start: datetime
+    key: bytes
+    part: int
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The place as texts, for a cursor."""
+        return self.series.hex(), self.start.isoformat(), self.key.hex(), str(self.part)
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """What one attempt (or a resource without one) adds to a line."""
 
@@ -66,7 +81,7 @@ class IntervalView:
     attempt_id: UUID | None
     actor: str
     actor_id: UUID | None
-    cursor: tuple[str, ...]
+    place: Place
 
     @property
     def excluded(self) -> Decimal:
@@ -90,10 +105,10 @@ def explain(
     *,
     job_id: UUID | None = None,
     attempt_id: UUID | None = None,
-    after: tuple[str, ...] | None = None,
+    after: Place | None = None,
     limit: int = 50,
 ) -> Explanation:
-    """Return line `n` down to its intervals, `limit` of them after the cursor; narrowed to a job or an attempt.
+    """Return line `n` down to its intervals, `limit` of them after a place; narrowed to a job or an attempt.
 
     Raises NotFound for a foreign or missing invoice or line.
     """
@@ -111,16 +126,15 @@ def explain(
         "attempt": attempt_id,
         "limit": limit,
     }
-    after_series, after_start, after_key, after_part = after or (None, None, None, None)
     with connection.cursor() as cursor:
         cursor.execute(SHARES, arguments)
         rows = cursor.fetchall()
         arguments |= {
             "series": [bytes(row[3]) for row in rows],
-            "after_series": bytes.fromhex(after_series) if after_series else None,
-            "after_start": after_start,
-            "after_key": bytes.fromhex(after_key) if after_key else None,
-            "after_part": int(after_part) if after_part else 0,
+            "after_series": after.series if after else None,
+            "after_start": after.start if after else None,
+            "after_key": after.key if after else None,
+            "after_part": after.part if after else 0,
         }
         cursor.execute(INTERVALS, arguments)
         intervals = [_interval(row, line.amount.currency) for row in cursor.fetchall()]
@@ -133,9 +147,9 @@ def explain(
 
 def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-arg]
     series, started, key, part, ended, kind, measured, billable, amount, recorded, resource, job, attempt, actor, actor_id = row
-    series, key = bytes(series).hex(), bytes(key).hex()
+    place = Place(bytes(series), started, bytes(key), part)
     return IntervalView(
-        id=f"{key}-{part}",
+        id=f"{place.key.hex()}-{part}",
         starts_at=started,
         ends_at=ended,
         kind=kind,
@@ -148,5 +162,5 @@ def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-a
         attempt_id=attempt,
         actor=actor,
         actor_id=actor_id,
-        cursor=(series, started.isoformat(), key, str(part)),
+        place=place,
     )

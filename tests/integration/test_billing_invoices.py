@@ -46,7 +46,7 @@ def test_a_line_explains_itself_down_to_the_person_and_the_price_version() -> No
         while page := queries.explain(invoice.id, 1, after=after, limit=5).intervals:
             assert len(page) <= 5
             seen += page
-            after = page[-1].cursor
+            after = page[-1].place
         assert len({piece.id for piece in seen}) == len(seen) >= 12
         assert sum((piece.exact.amount for piece in seen), Decimal(0)) == line.exact.amount
         assert {piece.actor for piece in seen} == {actor.label}

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from random import Random
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from billing import holds, pricing
-from billing.metering import billed, billed_attempts, record_usage, waive_usage
-from billing.models import Hold
+from billing.metering import UsageConflict, UsageRefused, accept, billed, billed_attempts, record_usage, waive_usage
+from billing.models import Hold, UsageKey, UsageRollup
 from billing.money import Money
+from billing.reconcile import ledger_faults, reconcile_faults
 from tenants import clock
+from tenants.models import AuditEntry
+from tenants.scoping import tenant_scope
 from tests.billing_usage import interval
 from tests.factories import in_tenant, make_project, make_tenant
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
 
 pytestmark = pytest.mark.django_db
 
@@ -41,3 +51,83 @@ def test_a_second_is_settled_from_the_hold_once() -> None:
         assert Hold.objects.get().settled == 0
         assert holds.release(hold_id=held).amount == Decimal("0.001")
         assert holds.release(hold_id=held).amount == 0
+
+
+def test_an_unsound_interval_is_refused_before_any_effect() -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant):
+        pricing.provision_defaults()
+        now = clock.now()
+        good = interval(project.id, now, 5)
+        for bad in (
+            interval(project.id, now, 0),
+            interval(project.id, now, -5),
+            interval(project.id, now - timedelta(days=2), 86_401),
+            interval(project.id, now, 400),
+            interval(project.id, now.replace(tzinfo=None), 5),
+            interval(project.id, now, 5, meter="bananas"),
+        ):
+            with pytest.raises(UsageRefused) as refused:
+                record_usage([good, bad])
+            assert list(refused.value.fields) == [bad.key]
+        assert not UsageKey.objects.exists()
+        assert record_usage([]).accepted == 0
+        accepted = interval(project.id, now, 7)
+        with pytest.raises(UsageRefused):
+            accept(tenant_id=tenant.id, intervals=[accepted, interval(project.id, now, -1)])
+        assert record_usage([accepted]).accepted == 0
+
+
+def test_b2_the_same_key_with_other_content_is_a_conflict_on_record_and_changes_nothing() -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant):
+        pricing.provision_defaults()
+        now = clock.now()
+        record_usage([interval(project.id, now, 5, "k")])
+        twin, other = interval(project.id, now, 9, "k"), interval(project.id, now, 5, "fresh")
+        with pytest.raises(UsageConflict) as conflict:
+            accept(tenant_id=tenant.id, intervals=[twin, other, interval(project.id, now, 6, "fresh")])
+        assert (conflict.value.status, conflict.value.extra["conflicts"]) == (409, ["fresh", "k"])
+        assert AuditEntry.objects.filter(action="billing.usage.conflicted").count() == 2
+        assert sum(row.measured for row in UsageRollup.objects.all()) == 10
+        elsewhere = interval(project.id, now, 5, "k", source="another")
+        assert record_usage([elsewhere]).accepted == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_b2_replays_in_any_order_by_eight_threads_change_no_total(demo_clock: DemoClock) -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    start = clock.now()
+    demo_clock.advance(timedelta(hours=2))
+    with in_tenant(tenant):
+        pricing.provision_defaults()
+    demo_clock.advance(timedelta(hours=2))
+    random = Random(7)
+    usage = [interval(project.id, start + timedelta(seconds=20 * n), random.randint(1, 3000), attempt_id=uuid4()) for n in range(120)]
+    deliveries = [item for item in usage for _ in range(random.randint(1, 5))]
+
+    def deliver(number: int) -> int:
+        mine = deliveries[number::8]
+        Random(number).shuffle(mine)
+        accepted = 0
+        try:
+            while mine:
+                batch = [mine.pop() for _ in range(min(len(mine), 7))]
+                with tenant_scope(tenant.id):
+                    accepted += record_usage(batch).accepted
+        finally:
+            connection.close()
+        return accepted
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(deliver, range(8))) == len(usage)
+    with tenant_scope(tenant.id):
+        measured = sum((row.measured for row in UsageRollup.objects.all()), Decimal(0))
+        assert measured == sum(int((item.end - item.start).total_seconds()) for item in usage)
+        assert list(reconcile_faults()) == []
+        demo_clock.advance(timedelta(days=40))
+        assert record_usage(usage[:10]).accepted == 0
+        assert list(ledger_faults()) == []

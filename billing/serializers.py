@@ -1,0 +1,181 @@
+"""The shapes of billing's API: what it accepts, and what its answers look like in the schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.models.budgets import AT_LIMIT
+
+
+class MoneySerializer(serializers.Serializer[Any]):
+    """An amount of one currency; the amount is a string."""
+
+    amount = serializers.CharField()
+    currency = serializers.CharField(max_length=3)
+
+
+class MeterSerializer(serializers.Serializer[Any]):
+    """A meter and the type of the events that feed it."""
+
+    id = serializers.UUIDField()
+    key = serializers.CharField()
+    title = serializers.CharField()
+    unit = serializers.CharField()
+    event_type = serializers.CharField()
+
+
+class SumSerializer(serializers.Serializer[Any]):
+    """A sum, beside one field for each group that was asked for."""
+
+    start = serializers.CharField(allow_null=True, help_text="hour, local day or first day of the local month")
+    quantity = serializers.CharField(help_text="what is charged, in the meter's unit")
+    measured = serializers.CharField(help_text="what ran, charged or not")
+    cost = MoneySerializer()
+
+
+class PriceSerializer(serializers.Serializer[Any]):
+    """The price of one unit of a meter for usage that carries all dimensions."""
+
+    meter = serializers.CharField(max_length=60)
+    dims = serializers.DictField(child=serializers.CharField(max_length=200), required=False, default=dict)
+    unit_amount = serializers.DecimalField(max_digits=24, decimal_places=12, min_value=0)
+
+
+class VersionSerializer(serializers.Serializer[Any]):
+    """A version of a price book; `prices` is the complete list."""
+
+    id = serializers.UUIDField(read_only=True)
+    number = serializers.IntegerField(read_only=True)
+    state = serializers.CharField(read_only=True, help_text="coming, in_force or past")
+    effective_at = serializers.DateTimeField(
+        required=False, help_text="at least five minutes ahead, which is the default"
+    )
+    published_at = serializers.DateTimeField(read_only=True)
+    published_by = serializers.CharField(read_only=True)
+    note = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+    prices = PriceSerializer(many=True, allow_empty=False)
+
+
+class PriceBookSerializer(serializers.Serializer[Any]):
+    """A price book with its newest versions."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    currency = serializers.CharField()
+    versions = VersionSerializer(many=True)
+
+
+class BudgetSerializer(serializers.Serializer[Any]):
+    """How much a project or the whole organisation may spend in a local month."""
+
+    id = serializers.UUIDField(read_only=True)
+    scope = serializers.CharField(max_length=50, help_text="`tenant`, or the id or slug of a project")
+    amount = serializers.DecimalField(max_digits=27, decimal_places=12, min_value=0)
+    period = serializers.ChoiceField(choices=["month"], required=False, default="month")
+    alerts = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=100), required=False, default=list, max_length=10
+    )
+    at_limit = serializers.ChoiceField(choices=AT_LIMIT, required=False, default="notify")
+
+
+class BudgetChangeSerializer(serializers.Serializer[Any]):
+    """What of a budget may be changed."""
+
+    amount = serializers.DecimalField(max_digits=27, decimal_places=12, min_value=0, required=False)
+    alerts = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=100), required=False, max_length=10
+    )
+    at_limit = serializers.ChoiceField(choices=AT_LIMIT, required=False)
+
+
+class BudgetStatusSerializer(serializers.Serializer[Any]):
+    """A budget and how far it is used this month."""
+
+    id = serializers.UUIDField()
+    scope = serializers.CharField()
+    project_name = serializers.CharField()
+    amount = MoneySerializer()
+    period = serializers.CharField()
+    alerts = serializers.ListField(child=serializers.IntegerField())
+    at_limit = serializers.ChoiceField(choices=AT_LIMIT)
+    month = serializers.DateField()
+    held = MoneySerializer()
+    spent = MoneySerializer()
+    left = MoneySerializer()
+    used_percent = serializers.IntegerField()
+    state = serializers.CharField(help_text="ok, alert or exhausted")
+
+
+class InvoiceSerializer(serializers.Serializer[Any]):
+    """An invoice; its total is the sum of its rounded lines."""
+
+    id = serializers.UUIDField()
+    state = serializers.CharField()
+    period = serializers.DateField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+    currency = serializers.CharField()
+    lines = serializers.IntegerField()
+    total = MoneySerializer()
+    exact = MoneySerializer()
+
+
+class LineSerializer(serializers.Serializer[Any]):
+    """One project's use of one meter at one price."""
+
+    n = serializers.IntegerField()
+    project = serializers.UUIDField()
+    project_name = serializers.CharField()
+    meter = serializers.CharField()
+    title = serializers.CharField()
+    unit = serializers.CharField()
+    dims = serializers.DictField(child=serializers.CharField())
+    price_version = serializers.UUIDField(allow_null=True)
+    price_version_number = serializers.IntegerField(allow_null=True)
+    price_effective_at = serializers.DateTimeField(allow_null=True)
+    unit_amount = MoneySerializer()
+    measured = serializers.CharField()
+    quantity = serializers.CharField()
+    intervals = serializers.IntegerField()
+    exact = MoneySerializer()
+    amount = MoneySerializer()
+
+
+class ShareSerializer(serializers.Serializer[Any]):
+    """What one attempt adds to a line."""
+
+    job = serializers.UUIDField(allow_null=True)
+    attempt = serializers.UUIDField(allow_null=True)
+    resource = serializers.CharField()
+    measured = serializers.CharField()
+    quantity = serializers.CharField()
+    intervals = serializers.IntegerField()
+    exact = MoneySerializer()
+
+
+class IntervalSerializer(serializers.Serializer[Any]):
+    """One stored piece of usage, or a waiver of one."""
+
+    id = serializers.CharField()
+    kind = serializers.CharField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+    measured = serializers.CharField()
+    quantity = serializers.CharField()
+    excluded = serializers.CharField(help_text="seconds that ran outside the hold and are charged with nothing")
+    exact = MoneySerializer()
+    resource = serializers.CharField()
+    job = serializers.UUIDField(allow_null=True)
+    attempt = serializers.UUIDField(allow_null=True)
+    actor = serializers.CharField(help_text="who asked for the seconds")
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    """A line, the attempts that make it up, and a page of its intervals."""
+
+    line = LineSerializer()
+    shares = ShareSerializer(many=True)
+    results = IntervalSerializer(many=True)
+    next = serializers.CharField(allow_null=True)

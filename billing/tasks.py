@@ -1,0 +1,13 @@
+"""Celery tasks of billing: doorbells only; what they do is idempotent."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from billing import partitions
+
+
+@shared_task(name="billing.ensure_partitions")
+def ensure_partitions() -> int:
+    """Make the coming months' partitions; ring it daily from the ops queue. Without it the default partition serves."""
+    return partitions.ensure_ahead()

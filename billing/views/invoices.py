@@ -1,0 +1,109 @@
+"""The draft invoice, line by line down to the interval and the job, and whether all tables say the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from billing.money import Money
+from billing.queries.explain import explain
+from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoices
+from billing.queries.invoices import invoice as invoice_by_id
+from billing.queries.invoices import invoice_lines
+from billing.reconcile import reconcile_faults
+from tenants.clock import now
+from tenants.edges import decode_cursor, encode_cursor, page
+from tenants.errors import Invalid
+from tenants.views.listing import csv_response, pager
+
+INTERVALS = 50
+MONTHS = 13
+EXPORTED = ("line", "project", "meter", "unit", "dimensions", "quantity", "measured", "unit_amount", "amount", "currency", "price_version", "intervals")
+
+
+@dataclass
+class ProjectLines:
+    """The lines of one project on an invoice, with their sum."""
+
+    name: str
+    lines: list[InvoiceLine] = field(default_factory=list)
+
+    @property
+    def total(self) -> Money:
+        """The sum of the rounded lines."""
+        return sum((line.amount for line in self.lines[1:]), self.lines[0].amount)
+
+
+@require_safe
+@page("invoices.view")
+def invoice(request: HttpRequest) -> HttpResponse:
+    """Show the running month's draft."""
+    return _page(request, draft_invoice())
+
+
+@require_safe
+@page("invoices.view")
+def invoice_of(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
+    """Show one invoice."""
+    return _page(request, invoice_by_id(invoice_id))
+
+
+@require_safe
+@page("invoices.view")
+def invoice_reconciled(request: HttpRequest) -> HttpResponse:
+    """Compare intervals, roll-ups and lines with one another and answer the badge; asked for after the page has loaded."""
+    faults = [str(fault) for fault in islice(reconcile_faults(), 5)]
+    draft = draft_invoice()
+    return render(request, "billing/_reconciled.html", {"faults": faults, "invoice": draft, "at": now()})
+
+
+@require_safe
+@page("invoices.view")
+def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
+    """Explain one line: its price, its jobs and attempts, and every interval it is summed from."""
+    attempt = _uuid(request.GET.get("attempt"))
+    shown = explain(invoice_id, n, attempt_id=attempt, after=_cursor(request), limit=INTERVALS + 1)
+    more = len(shown.intervals) > INTERVALS
+    following = encode_cursor(*shown.intervals[INTERVALS - 1].cursor) if more else None
+    context = {"invoice": shown.invoice, "line": shown.line, "shares": shown.shares, "intervals": shown.intervals[:INTERVALS], "attempt": attempt, **pager(request, following)}
+    return render(request, "billing/line.html", context)
+
+
+def _page(request: HttpRequest, view: InvoiceView) -> HttpResponse:
+    lines = invoice_lines(view.id) if view.id else []
+    if request.GET.get("export") == "csv":
+        return csv_response(f"invoice-{view.period:%Y-%m}", EXPORTED, (_exported(one) for one in lines))
+    others = [other for other in invoices(limit=MONTHS)[:MONTHS] if other.id != view.id]
+    return render(request, "billing/invoice.html", {"invoice": view, "projects": by_project(lines), "others": others})
+
+
+def by_project(lines: Sequence[InvoiceLine]) -> list[ProjectLines]:
+    """Group lines by project, projects by name, lines in their own order."""
+    groups: dict[UUID, ProjectLines] = {}
+    for one in lines:
+        groups.setdefault(one.project_id, ProjectLines(one.project_name)).lines.append(one)
+    return sorted(groups.values(), key=lambda group: group.name.casefold())
+
+
+def _exported(one: InvoiceLine) -> tuple[object, ...]:
+    dims = ", ".join(f"{name}={value}" for name, value in sorted(one.dims.items()))
+    return (one.n, one.project_name, one.meter, one.unit, dims, one.quantity, one.measured, one.unit_amount, one.amount.amount, one.amount.currency, one.version_number, one.intervals)
+
+
+def _cursor(request: HttpRequest) -> tuple[str, ...] | None:
+    text = request.GET.get("cursor")
+    try:
+        return decode_cursor(text, 4) if text else None
+    except Invalid:
+        return None
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None
