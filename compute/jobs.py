@@ -34,6 +34,12 @@ class JobIsFinal(Conflict):
     code = "job_is_final"
 
 
+class CostLimitReached(Conflict):
+    """This job has spent its maximum cost. Clone it with a higher one."""
+
+    code = "cost_limit_reached"
+
+
 class JobNotPaused(Conflict):
     """Only a paused job can be resumed."""
 
@@ -157,7 +163,7 @@ def submit(
         actor=actor, name=name, kind=kind, project_id=project_id, spec=spec, device_class=device_class, tier=tier,
         max_seconds=max_seconds, max_cost=max_cost, tags=tags or {}, devices=devices,
     )  # fmt: skip
-    price = quotes.take(quote_id, order.body()) if quote_id else estimate(order)
+    price = _price(order, quote_id)
     job_id = uuid7()
     job = Job(
         id=job_id,
@@ -175,12 +181,12 @@ def submit(
         submitted_by_label=actor.label,
         unit_amount=price.unit_amount,
         currency=price.currency,
-        price_version=price.price_version,
+        price_version=price.version_id,
         quote_id=quote_id,
         cloned_from=cloned_from,
     )
     quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
-    job.hold_id = hold_for(job)
+    job.hold_id = hold_for(job, actor)
     job.save(force_insert=True)
     wanted = {"kind": ["", kind], "device_class": ["", device_class], "tier": ["", tier], "max_seconds": [None, max_seconds]}
     record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
@@ -188,13 +194,36 @@ def submit(
     return job
 
 
-def hold_for(job: Job) -> UUID:
-    """Hold the money for the rest of a job, the grace of a stop included; raises BudgetExceeded."""
+@dataclass(frozen=True)
+class _Price:
+    unit_amount: Decimal
+    currency: str
+    version_id: UUID
+
+
+def _price(order: Order, quote_id: UUID | None) -> _Price:
+    """Return the price that binds: the quote's, which is used up here, else the one in force now."""
+    if quote_id is None:
+        priced = estimate(order)
+        return _Price(priced.unit_amount, priced.currency, priced.price_version)
+    quote = quotes.take(quote_id, order.body())
+    return _Price(quote.unit_amount, quote.currency, quote.price.version_id)
+
+
+def hold_for(job: Job, actor: Actor) -> UUID | None:
+    """Hold the money for the rest of a job, the grace of a stop included; None for work that costs nothing.
+
+    Raises BudgetExceeded, or CostLimitReached when the job has spent what it may.
+    """
     grace = Decimal(str(limits.STOP_GRACE_S + settings.EXCHEQUER.heartbeat_s))
     amount = job.unit_amount * (max(Decimal(0), job.max_seconds - job.measured_s) + grace)
     if job.max_cost is not None:
-        amount = min(amount, max(Decimal(0), job.max_cost - job.spent))
-    return holds.hold(project_id=job.project_id, subject=job.subject, amount=Money(amount, job.currency))
+        amount = min(amount, job.max_cost - job.spent)
+        if amount <= 0 < job.unit_amount:
+            raise CostLimitReached
+    if not job.unit_amount:
+        return None
+    return holds.hold(project_id=job.project_id, subject=job.subject, amount=Money(amount, job.currency), actor=actor)
 
 
 @operation(transitions.JOB_CANCELLED)
@@ -244,7 +273,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
     quotas.reserve(resource=f"devices:{job.device_class}", subject=job.subject)
     fields: dict[str, Any] = {"message": "", "not_before": None}
     if job.hold_id is None:
-        fields["hold_id"] = hold_for(job)
+        fields["hold_id"] = hold_for(job, actor)
     transitions.move(job, JobState.QUEUED, actor=actor, action=transitions.JOB_RESUMED, **fields)
     publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
     return job

@@ -11,6 +11,10 @@ from tenants.actor import Actor
 from tenants.errors import Invalid
 
 
+class BadOutput(RuntimeError):
+    """The child left something that is not what it should be: a crash of its own, which storing again cannot heal."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a kind expects of a spec: `typical_s` seconds on one device."""
@@ -64,7 +68,7 @@ class JobKind(Protocol):
         ...
 
     def collect(self, job: JobView, token: int, workdir: Path) -> dict[str, Any]:
-        """Store away what the child left in `workdir/out`; return what `complete` needs."""
+        """Store away what the child left in `workdir/out`; return what `complete` needs. Raises BadOutput."""
         ...
 
     def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:

@@ -108,13 +108,13 @@ def heartbeat(mine: Claim, beat: Beat) -> Answer:
     """Renew the lease and store the batch in one transaction; raises Fenced and writes nothing when it is not ours."""
     with tenant_scope(mine.job.tenant_id):
         job, attempt = _locked(mine)
-        exhausted = _meter(job, attempt, beat.elapsed)
+        refused = _meter(job, attempt, beat.elapsed)
         fields: dict[str, Any] = {"lease_until": DatabaseNow() + timedelta(seconds=settings.EXCHEQUER.lease_s)}
         if beat.layers is not None:
             fields["missing_layers"] = beat.layers
         Attempt.objects.filter(id=attempt.id).update(**fields)
         _store(job, attempt, beat)
-        return _answer(job, exhausted)
+        return _answer(job, refused)
 
 
 def keep_checkpoint(mine: Claim, pointer: dict[str, Any]) -> None:
@@ -192,13 +192,13 @@ def _locked(mine: Claim) -> tuple[Job, Attempt]:
     return job, attempt
 
 
-def _meter(job: Job, attempt: Attempt, elapsed: float | None) -> bool:
-    """Record the running seconds since the last heartbeat; return whether the hold is used up.
+def _meter(job: Job, attempt: Attempt, elapsed: float | None) -> str:
+    """Record the running seconds since the last heartbeat; return what refuses more: `hold`, `budget`, or nothing.
 
     The monotonic clock measures, the database's clock dates: the interval never reaches past now or past the lease.
     """
     if elapsed is None:
-        return False
+        return ""
     present = now()
     if attempt.started_at is None:
         attempt.started_at = present - timedelta(seconds=elapsed)
@@ -211,7 +211,7 @@ def _meter(job: Job, attempt: Attempt, elapsed: float | None) -> bool:
     bounds = [attempt.started_at + timedelta(seconds=elapsed), present]
     end = min([*bounds, attempt.lease_until] if attempt.lease_until else bounds)
     if end <= start:
-        return False
+        return ""
     interval = Interval(
         key=f"attempt:{attempt.id}:{attempt.seq}",
         meter="device_seconds",
@@ -230,7 +230,7 @@ def _meter(job: Job, attempt: Attempt, elapsed: float | None) -> bool:
     attempt.measured_until, attempt.measured_s = end, attempt.measured_s + seconds
     Attempt.objects.filter(id=attempt.id).update(seq=attempt.seq, measured_until=end, measured_s=attempt.measured_s)
     transitions.grow(job, measured_s=seconds, spent=recorded.amount)
-    return recorded.exhausted
+    return recorded.refused_by if recorded.exhausted else ""
 
 
 def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
@@ -250,15 +250,15 @@ def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
     )
 
 
-def _answer(job: Job, exhausted: bool) -> Answer:
+def _answer(job: Job, refused: str) -> Answer:
     left, limit = seconds_left(job)
     stop: Outcome | None = None
     if job.state == JobState.CANCELLED:
         stop = Outcome.CANCELLED
     elif job.state != JobState.RUNNING:
         stop = Outcome.PAUSED
-    elif exhausted:
-        stop = limit if left <= settings.EXCHEQUER.heartbeat_s + limits.STOP_GRACE_S else Outcome.BUDGET
+    elif refused:
+        stop = Outcome.BUDGET if refused == "budget" else limit
     elif left <= 0:
         stop = limit
     return Answer(stop, max(left, 0.0), limit)

@@ -174,7 +174,7 @@ class Supervisor:
                 workdirs.only_plain_files(self._workdir / "out")
                 collected = self._aside(lambda: self._kind.collect(self.mine.job, self.mine.token, self._workdir))
                 break
-            except (workdirs.NotPlain, ExchequerError) as error:
+            except (kinds.BadOutput, ExchequerError) as error:
                 if isinstance(error, leases.Fenced):
                     raise
                 self._finish(Outcome.CRASHED, str(error), code)

@@ -7,8 +7,10 @@ import shutil
 import stat
 from pathlib import Path
 
+from compute.kinds import BadOutput
 
-class NotPlain(RuntimeError):
+
+class NotPlain(BadOutput):
     """The child left something other than plain files and folders."""
 
 
