@@ -104,7 +104,7 @@ def tile(label: str, value: str, note: str) -> Any:
 
 def range_note(page: datasets.SpendPage) -> str:
     """Say which days are shown."""
-    return f"{page.range.start:%d %b %Y} to {page.range.days[-1]:%d %b %Y} (UTC)"
+    return f"{page.range.label}, days in {page.zone}"
 
 
 def daily_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:

@@ -1,15 +1,24 @@
 """The numbers of the Dash pages: reads the queries of other rooms and shapes them for charts and tables."""
 
-from collections.abc import Sequence
+from calendar import monthrange
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
+from billing.queries.budgets import BudgetStatus, budgets
+from billing.queries.calendar import today
+from billing.queries.spend import SpendRow, cost_by_day_and_project, costliest_jobs, span, spend
+from compute.queries import counts_by_state, job_list
+from compute.utilisation import utilisation
 from dashboards.ranges import Range, parse
-from tenants.clock import now
 
 ZERO = Decimal(0)
 SERIES = 6
+MOST_GROUPS = 100
+MOST_JOBS = 50
+NAMED_JOBS = 500
 
 
 @dataclass(frozen=True)
@@ -67,15 +76,84 @@ class SpendPage:
     jobs: Sequence[CostRow]
     utilisation: Utilisation
     running: int = 0
+    zone: str = "UTC"
 
 
-def spend_page(values: dict[str, str]) -> SpendPage:
-    """Return all that the page `Spend and utilisation` shows for a query string."""
-    span = parse(values, now())
-    return SpendPage(range=span, group=values.get("group", "project"), totals=Totals(), daily=Daily(), groups=(), jobs=(), utilisation=Utilisation())
+def spend_page(values: Mapping[str, str]) -> SpendPage:
+    """Return all that the page `Spend and utilisation` shows for a query string; a fixed number of queries."""
+    at = today()
+    chosen = parse(values, at.day)
+    over = span(chosen.first, chosen.end, at)
+    group = values.get("group", "project")
+    by_group = spend(over, group_by=[group] if group != "job" else ["job", "project"], limit=MOST_GROUPS, costliest_first=True)
+    dearest = costliest_jobs(over, MOST_JOBS)
+    names = {str(row.id): row.name for row in job_list(limit=NAMED_JOBS)} if dearest else {}
+    budget = next((one for one in budgets() if one.project_id is None), None)
+    return SpendPage(
+        range=chosen,
+        group=group,
+        totals=_totals(spend(over), at.currency, budget),
+        daily=_daily(cost_by_day_and_project(over), chosen, budget),
+        groups=[_cost(row, group, names) for row in by_group],
+        jobs=[_cost(row, "job", names) for row in dearest if row.keys.get("job")],
+        utilisation=_utilisation(chosen, at.zone),
+        running=counts_by_state()["running"],
+        zone=at.zone,
+    )
 
 
-def export(table: str, values: dict[str, str]) -> tuple[Sequence[str], list[Sequence[object]]] | None:
+def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None) -> Totals:
+    billable = sum((row.quantity for row in rows), ZERO)
+    measured = sum((row.measured for row in rows), ZERO)
+    return Totals(
+        amount=sum((row.cost.amount for row in rows), ZERO),
+        currency=currency,
+        billable_s=billable,
+        measured_s=measured,
+        excluded_s=measured - billable,
+        budget=budget.limit.amount if budget else None,
+        budget_spent=budget.spent.amount if budget else ZERO,
+    )
+
+
+def _daily(rows: Sequence[SpendRow], chosen: Range, budget: BudgetStatus | None) -> Daily:
+    """Return a series for each of the dearest projects and one for all the others."""
+    sums: dict[str, Decimal] = {}
+    for row in rows:
+        sums[row.project_name] = sums.get(row.project_name, ZERO) + row.cost.amount
+    dearest = sorted(sums, key=lambda name: sums[name], reverse=True)
+    shown = dearest if len(dearest) <= SERIES else dearest[: SERIES - 1]
+    days = chosen.days
+    place = {day: number for number, day in enumerate(days)}
+    series = {name: [ZERO] * len(days) for name in shown}
+    for row in rows:
+        name = row.project_name if row.project_name in series else "other"
+        values = series.setdefault(name, [ZERO] * len(days))
+        if isinstance(row.starts, date) and row.starts in place:
+            values[place[row.starts]] += row.cost.amount
+    length = monthrange(chosen.first.year, chosen.first.month)[1]
+    return Daily(days, series, budget.limit.amount / length if budget else None)
+
+
+def _cost(row: SpendRow, group: str, names: Mapping[str, str]) -> CostRow:
+    key = row.keys.get(group) or "none"
+    label = row.project_name if group == "project" else names.get(key, f"job {key[-8:]}") if group == "job" else key
+    job = key if group == "job" and key != "none" else ""
+    return CostRow(label=label, project=row.project_name if group == "job" else "", quantity=row.quantity, unit="s", amount=row.cost.amount, job_id=job)
+
+
+def _utilisation(chosen: Range, zone: str) -> Utilisation:
+    """Return device seconds by hour, from the first hour with a lease to the last."""
+    start, end = (datetime.combine(day, time(), tzinfo=ZoneInfo(zone)) for day in (chosen.first, chosen.end))
+    rows = [(datetime.fromisoformat(row.group["hour"]), row.allocated_s, row.used_s) for row in utilisation(start, end, ["hour"])]
+    leased = [number for number, row in enumerate(rows) if row[1]]
+    if not leased:
+        return Utilisation()
+    shown = rows[leased[0] : leased[-1] + 1]
+    return Utilisation([row[0] for row in shown], [row[1] for row in shown], [row[2] for row in shown])
+
+
+def export(table: str, values: Mapping[str, str]) -> tuple[Sequence[str], list[Sequence[object]]] | None:
     """Return header and rows of one of the page's tables; None for one there is not."""
     page = spend_page(values)
     if table == "daily":

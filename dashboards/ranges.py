@@ -1,8 +1,8 @@
-"""The time range of a page: chosen in the query string, half-open, in UTC."""
+"""The time range of a page: chosen in the query string, half-open, in days of the organisation's own time zone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 
 CHOICES = {
     "month": "Month to date",
@@ -11,52 +11,50 @@ CHOICES = {
     "last-month": "Last month",
     "custom": "Custom",
 }
-LONGEST = timedelta(days=400)
+LONGEST = timedelta(days=92)
 
 
 @dataclass(frozen=True)
 class Range:
-    """`[start, end)`; `key` is what the query string says."""
+    """Local days `[first, end)`; `key` is what the query string says."""
 
     key: str
-    label: str
-    start: datetime
-    end: datetime
+    first: date
+    end: date
 
     @property
     def days(self) -> list[date]:
-        """Return every UTC day that the range touches."""
-        last = (self.end - timedelta(microseconds=1)).date()
-        count = (last - self.start.date()).days + 1
-        return [self.start.date() + timedelta(days=n) for n in range(count)]
+        """Return every day of the range."""
+        return [self.first + timedelta(days=n) for n in range((self.end - self.first).days)]
+
+    @property
+    def label(self) -> str:
+        """Say the range in words."""
+        last = self.end - timedelta(days=1)
+        return f"{self.first:%d %b %Y} to {last:%d %b %Y}"
 
 
-def parse(values: Mapping[str, str], now: datetime) -> Range:
+def parse(values: Mapping[str, str], today: date) -> Range:
     """Return the chosen range; month to date for anything that is not one."""
     key = values.get("range", "month")
-    today = datetime.combine(now.astimezone(UTC).date(), time(), tzinfo=UTC)
-    tomorrow = today + timedelta(days=1)
-    month = today.replace(day=1)
+    tomorrow, month = today + timedelta(days=1), today.replace(day=1)
     if key == "7d":
-        return Range(key, CHOICES[key], tomorrow - timedelta(days=7), tomorrow)
+        return Range(key, tomorrow - timedelta(days=7), tomorrow)
     if key == "30d":
-        return Range(key, CHOICES[key], tomorrow - timedelta(days=30), tomorrow)
+        return Range(key, tomorrow - timedelta(days=30), tomorrow)
     if key == "last-month":
-        return Range(key, CHOICES[key], (month - timedelta(days=1)).replace(day=1), month)
+        return Range(key, (month - timedelta(days=1)).replace(day=1), month)
     if key == "custom":
         chosen = _custom(values)
         if chosen:
             return chosen
-    return Range("month", CHOICES["month"], month, tomorrow)
+    return Range("month", month, tomorrow)
 
 
 def _custom(values: Mapping[str, str]) -> Range | None:
     try:
         first, last = (date.fromisoformat(values.get(name, "")) for name in ("from", "to"))
-    except ValueError:
+        end = last + timedelta(days=1)
+    except (ValueError, OverflowError):
         return None
-    start = datetime.combine(first, time(), tzinfo=UTC)
-    end = datetime.combine(last, time(), tzinfo=UTC) + timedelta(days=1)
-    if not timedelta() < end - start <= LONGEST:
-        return None
-    return Range("custom", f"{first:%d %b %Y} to {last:%d %b %Y}", start, end)
+    return Range("custom", first, end) if timedelta() < end - first <= LONGEST else None

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from models_app.queries import Launchable
 from models_app.recipes.base import Recipe
 
 MOST_MINUTES = 7 * 24 * 60
@@ -29,7 +30,7 @@ class LaunchForm(forms.Form):
     project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
     recipe = forms.ChoiceField(label="Recipe")
     dataset = forms.ChoiceField(label="Dataset")
-    target = forms.CharField(max_length=200, required=False, label="Target column", help_text="The column to predict; empty for the one named at upload.")
+    model = forms.CharField(max_length=120, required=False, label="Model name", help_text="The result becomes the next version of this model. Empty: the job's name.")
     device_class = forms.ChoiceField(label="Device")
     tier = forms.ChoiceField(label="Price tier", choices=TIERS, initial="on_demand")
     max_minutes = forms.IntegerField(label="Longest run time (minutes)", min_value=1, max_value=MOST_MINUTES, initial=60, help_text="It stops here with a checkpoint. The limit counts over all attempts.")
@@ -51,20 +52,30 @@ class LaunchForm(forms.Form):
 
 
 class ParameterForm(forms.Form):
-    """A recipe's parameters, one typed field for each property of its JSON Schema, in the schema's order."""
+    """The target, and a recipe's parameters: one typed field for each property of its JSON Schema, in its order."""
 
-    def __init__(self, recipe: Recipe, data: Mapping[str, Any] | None = None, *, columns: Sequence[str] = (), initial: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, recipe: Recipe, data: Mapping[str, Any] | None = None, *, dataset: Launchable | None = None, initial: Mapping[str, Any] | None = None, target: str = "") -> None:
         super().__init__(data, prefix="p", initial=dict(initial or {}))  # type: ignore[arg-type]
-        self.recipe = recipe
+        self.fields["target"] = target_field(recipe, dataset, target)
         for name, schema in recipe.schema()["properties"].items():
-            self.fields[name] = field_for(name, schema, columns)
+            self.fields[name] = field_for(name, schema)
 
     def parameters(self) -> dict[str, Any]:
         """Return what was entered as JSON values, defaults where nothing was; call after `is_valid`."""
         return {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
 
 
-def field_for(name: str, schema: Mapping[str, Any], columns: Sequence[str] = ()) -> forms.Field:
+def target_field(recipe: Recipe, dataset: Launchable | None, chosen: str = "") -> forms.ChoiceField:
+    """Return the choice of the column to predict: those of the dataset that this recipe can learn."""
+    columns = dataset.columns if dataset else ()
+    fitting = [column.name for column in columns if recipe.task in column.tasks]
+    first = next((name for name in (chosen, dataset.target if dataset else "") if name in fitting), "")
+    choices = [("", "Choose a column" if dataset else "Choose a dataset first"), *((name, name) for name in fitting)]
+    text = "The column to predict." if not dataset or fitting else f"This dataset has no column that a {recipe.task} recipe can learn."
+    return forms.ChoiceField(label="Target column", required=dataset is not None, choices=choices, initial=first, help_text=text)
+
+
+def field_for(name: str, schema: Mapping[str, Any]) -> forms.Field:
     """Return the form field that one property of a JSON Schema describes: type, range, default, words."""
     common: dict[str, Any] = {
         "label": schema.get("title", name.replace("_", " ").capitalize()),
@@ -83,17 +94,16 @@ def field_for(name: str, schema: Mapping[str, Any], columns: Sequence[str] = ())
     if kind == "boolean":
         return forms.BooleanField(**common)
     if kind == "array":
-        return Names(**common, columns=columns)
+        return Names(**common)
     return forms.CharField(**common, max_length=schema.get("maxLength", 500))
 
 
 class Names(forms.CharField):
     """A list of column names, one a line: as text, because a table may have thousands."""
 
-    def __init__(self, *, columns: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         kwargs["help_text"] = f"{kwargs.get('help_text', '')} One a line."
         super().__init__(**kwargs, widget=forms.Textarea(attrs={"rows": 3}))
-        self.columns = columns
 
     def prepare_value(self, value: Any) -> Any:
         """Show a list as lines."""

@@ -242,3 +242,47 @@ def _plain(value: Any) -> str:
     if value is None or value == "":
         return "\u2013"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+@register.filter
+def percent(share: Any) -> str:
+    """Show a share of one in percent: one decimal below ten."""
+    if share is None or share == "":
+        return "\u2013"
+    value = float(share) * 100
+    return f"{value:.1f}\u00a0%" if 0 < value < 10 else f"{value:.0f}\u00a0%"
+
+
+@register.filter
+def normal(value: Any) -> str:
+    """Show a decimal with all its digits and no trailing zeros."""
+    return f"{Decimal(str(value)).normalize():f}"
+
+
+@register.filter
+def clock(value: datetime) -> str:
+    """Show the time of day of a log line."""
+    return f"{value.astimezone(UTC):%H:%M:%S}"
+
+
+@register.simple_tag
+def spoken(value: Any) -> str:
+    """Show a parameter's value: yes and no, lists by comma, numbers as figures, nothing as a dash."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "\u2013"
+    return figure(value)
+
+
+@register.filter
+def tail(value: Any) -> str:
+    """Show the last characters of an id: the first ones of a time-ordered id are alike."""
+    return str(value or "")[-8:]
+
+
+@register.filter
+def exactly(value: datetime) -> SafeString:
+    """Show a time in UTC to the millisecond."""
+    utc = value.astimezone(UTC)
+    return format_html('<time datetime="{}">{}</time>', utc.isoformat(), f"{utc:%d %b %H:%M:%S}.{utc.microsecond // 1000:03d}")

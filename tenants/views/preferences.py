@@ -35,7 +35,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _render(request, key_form=form, status=422)
     try:
-        key = keys.create_api_key(
+        made = keys.create_api_key(
             actor=actor,
             name=form.cleaned_data["name"],
             scopes=form.cleaned_data["scopes"],
@@ -43,7 +43,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
     except ExchequerError as refused:
         form.add_error(None, refused.message)
         return _render(request, key_form=form, status=422)
-    return _render(request, secret=key.secret)
+    return _render(request, secret=made.secret)
 
 
 @require_POST

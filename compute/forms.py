@@ -1,0 +1,64 @@
+"""Forms of the work room."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django import forms
+
+from compute.models import JobState
+from compute.queries import JobFilter
+
+TABS = (
+    ("", "All", ()),
+    ("running", "Running", ("running",)),
+    ("queued", "Queued", ("queued", "paused")),
+    ("succeeded", "Succeeded", ("succeeded",)),
+    ("failed", "Failed", ("failed",)),
+    ("cancelled", "Cancelled", ("cancelled",)),
+)
+
+
+class JobListFilter(forms.Form):
+    """Which jobs to list; a value that is not on offer asks nothing."""
+
+    state = forms.ChoiceField(required=False, choices=[(key, label) for key, label, _ in TABS])
+    search = forms.CharField(required=False, max_length=120, label="Search", widget=forms.TextInput(attrs={"type": "search"}))
+    project = forms.ChoiceField(required=False, label="Project")
+    device_class = forms.ChoiceField(required=False, label="Device")
+
+    def __init__(self, *args: object, projects: Sequence[tuple[str, str]], devices: Sequence[str], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        for name, choices in (("project", projects), ("device_class", [(device, device) for device in devices])):
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = [("", "Any"), *choices]
+
+    def asked(self) -> JobFilter:
+        """Return the query's filter."""
+        self.is_valid()
+        data = self.cleaned_data
+        states = next((states for key, _, states in TABS if key == data.get("state")), ())
+        return JobFilter(
+            states=tuple(JobState(state) for state in states),
+            project_id=UUID(data["project"]) if data.get("project") else None,
+            device_class=data.get("device_class") or "",
+            text=data.get("search") or "",
+        )
+
+    def words(self) -> str:
+        """Say the filter in words, for a list that holds nothing."""
+        data = self.cleaned_data
+        names = dict(getattr(self.fields["project"], "choices", []))
+        parts = [
+            f"state {data['state']}" if data.get("state") else "",
+            f"project {names.get(data['project'], '')}" if data.get("project") else "",
+            f"device {data['device_class']}" if data.get("device_class") else "",
+            f"name with “{data['search']}”" if data.get("search") else "",
+        ]
+        return "Filtered by " + ", ".join(part for part in parts if part) + "."
+
+
+class CancelForm(forms.Form):
+    """Why a job is cancelled, for its history."""
+
+    reason = forms.CharField(required=False, max_length=500, label="Reason")

@@ -1,0 +1,16 @@
+"""Pages of the work room: the list of jobs, and one job."""
+
+from django.urls import URLPattern, path
+
+from compute.views.job import job, job_cancel, job_live, job_log_file, job_logs
+from compute.views.jobs import job_row, jobs
+
+urlpatterns: list[URLPattern] = [
+    path("jobs/", jobs, name="jobs"),
+    path("jobs/<uuid:job_id>/", job, name="job"),
+    path("jobs/<uuid:job_id>/row/", job_row, name="job-row"),
+    path("jobs/<uuid:job_id>/live/", job_live, name="job-live"),
+    path("jobs/<uuid:job_id>/logs/", job_logs, name="job-logs"),
+    path("jobs/<uuid:job_id>/logs.txt", job_log_file, name="job-log-file"),
+    path("jobs/<uuid:job_id>/cancel/", job_cancel, name="job-cancel"),
+]

@@ -1,0 +1,93 @@
+"""One job: where it stands, what it learns, what it says, what it costs, and what was done to it."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from compute import jobs as operations
+from compute import queries
+from compute.forms import CancelForm
+from compute.views.progress import Stage, loss_series, other_metrics, stages
+from tenants import queries as tenancy
+from tenants.actor import Actor
+from tenants.edges import page
+
+TABS = (("", "Overview"), ("logs", "Logs"), ("attempts", "Attempts and cost"), ("events", "Events"))
+LOG_TAIL = 400
+
+
+@require_safe
+@page("jobs.view")
+def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Show a job. `?tab=` chooses logs, attempts or events."""
+    detail = queries.job_detail(job_id)
+    chosen = request.GET.get("tab", "")
+    tab = chosen if chosen in dict(TABS) else ""
+    context = {**live_context(request, detail), "tab": tab, "tabs": TABS, "currency": detail.cost.currency}
+    if tab == "logs":
+        context["lines"] = queries.last_log_lines(job_id, LOG_TAIL)
+    elif tab == "events" and request.actor.can("audit.view"):  # type: ignore[attr-defined]
+        context["entries"] = tenancy.audit_entries(target_type="job", target_id=str(job_id), limit=100)
+    return render(request, "compute/job.html", context)
+
+
+@require_safe
+@page("jobs.view")
+def job_live(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Answer the part of the page that moves; the answer of a job that has ended carries no trigger."""
+    return render(request, "compute/_job_live.html", live_context(request, queries.job_detail(job_id)))
+
+
+@require_safe
+@page("jobs.view")
+def job_logs(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Answer the tail of the log; polled while the job can still write."""
+    detail = queries.job_detail(job_id)
+    return render(request, "compute/_job_logs.html", {"job": detail, "lines": queries.last_log_lines(job_id, LOG_TAIL)})
+
+
+@require_safe
+@page("jobs.view")
+def job_log_file(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Answer the whole log as a text file."""
+    lines = queries.logs_after(job_id, limit=200_000)
+    text = "".join(f"{line.at.isoformat()} [{line.attempt}] {line.line}\n" for line in lines)
+    return HttpResponse(text, content_type="text/plain; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="job-{job_id}.log"'})
+
+
+@require_POST
+@page("jobs.cancel")
+def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Cancel a job and go back to its page."""
+    form = CancelForm(request.POST)
+    form.is_valid()
+    operations.cancel(actor=request.actor, job_id=job_id, reason=form.cleaned_data.get("reason", ""))  # type: ignore[attr-defined]
+    messages.success(request, "Cancelled. It is charged for the seconds it used, and what was held for the rest is given back.")
+    return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
+
+
+def live_context(request: HttpRequest, detail: queries.JobDetail) -> dict[str, Any]:
+    """Return what the moving part of a job's page shows."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    points = queries.metrics(detail.id)
+    strip: list[Stage] = stages(detail)
+    own = detail.submitted_by is not None and detail.submitted_by == actor.id
+    return {
+        "job": detail,
+        "strip": strip,
+        "losses": loss_series(points),
+        "metrics": other_metrics(points),
+        "steps": points[-30:][::-1],
+        "last_lines": queries.last_log_lines(detail.id, 20) if detail.state == "failed" else [],
+        "can_cancel": not detail.final and (actor.can("jobs.cancel_any") or (own and actor.can("jobs.cancel"))),
+        "can_launch": actor.can("jobs.launch"),
+        "facts": _facts(detail.described),
+    }
+
+
+def _facts(described: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in described.items() if value not in (None, "", {}, []) and not isinstance(value, dict)]

@@ -1,0 +1,77 @@
+"""The list of jobs: tabs with counts, filters, keyset pages, rows that poll while they run."""
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from compute import queries
+from compute.forms import TABS, JobListFilter
+from tenants import queries as tenancy
+from tenants.edges import page
+from tenants.views.listing import EXPORT_LIMIT, csv_response, pager
+
+PAGE = 50
+EXPORTED = ("id", "name", "kind", "project", "submitted_by", "device_class", "tier", "state", "cause", "submitted_at", "started_at", "ended_at", "billed_seconds", "cost", "currency")
+
+
+@require_safe
+@page("jobs.view")
+def jobs(request: HttpRequest) -> HttpResponse:
+    """List jobs, newest first; `?export=csv` for the same jobs as a file."""
+    projects = [(str(project.id), project.name) for project in tenancy.projects()]
+    form = JobListFilter(request.GET, projects=projects, devices=[row.device_class for row in queries.device_classes()])
+    asked = form.asked()
+    if request.GET.get("export") == "csv":
+        return _export(asked)
+    rows = queries.job_list(asked, before=_cursor(request), limit=PAGE)
+    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
+    context = {
+        "jobs": rows[:PAGE],
+        "form": form,
+        "tabs": _tabs(asked, form),
+        "filtered": bool(asked.states or asked.project_id or asked.device_class or asked.text),
+        "filter_words": form.words(),
+        "can_launch": request.actor.can("jobs.launch"),  # type: ignore[attr-defined]
+        **pager(request, following),
+    }
+    return render(request, "compute/jobs.html", context)
+
+
+@require_safe
+@page("jobs.view")
+def job_row(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Answer one row to the list's poll; the last one carries no trigger, which ends the polling."""
+    return render(request, "compute/_job_row.html", {"job": queries.job_detail(job_id)})
+
+
+def _tabs(asked: queries.JobFilter, form: JobListFilter) -> list[dict[str, object]]:
+    counts = queries.counts_by_state(asked)
+    chosen = form.cleaned_data.get("state") or ""
+    return [
+        {"key": key, "label": label, "count": sum(counts[state] for state in states or counts), "active": key == chosen}
+        for key, label, states in TABS
+    ]
+
+
+def _cursor(request: HttpRequest) -> UUID | None:
+    try:
+        return UUID(request.GET.get("cursor", ""))
+    except ValueError:
+        return None
+
+
+def _export(asked: queries.JobFilter) -> HttpResponse:
+    rows = queries.job_list(asked, limit=EXPORT_LIMIT)
+    return csv_response(
+        "jobs",
+        EXPORTED,
+        (
+            (
+                row.id, row.name, row.kind, row.project, row.submitted_by_label, row.device_class, row.tier, row.state, row.cause,
+                row.submitted_at, row.started_at, row.ended_at, row.billed_seconds, row.cost.amount, row.cost.currency,
+            )
+            for row in rows
+        ),
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Where a job stands, as a strip of stages and as lines over its steps. Pure functions of what the queries return."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from compute.queries import JobDetail, MetricPoint
+
+FINAL_WORDS = {"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled"}
+TONES = {"succeeded": "done", "failed": "bad", "cancelled": "bad"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the strip. `tone` is done, now, bad or nothing; `took` is how long it lasted."""
+
+    label: str
+    tone: str
+    took: timedelta | None = None
+    note: str = ""
+
+
+def stages(job: JobDetail) -> list[Stage]:
+    """Return queued, starting, running and the end, each with how long it took."""
+    first = job.attempts[0] if job.attempts else None
+    last = job.attempts[-1] if job.attempts else None
+    assigned = first.assigned_at if first else None
+    queued = Stage("Queued", "done" if assigned else "now" if not job.final else "", _between(job.submitted_at, assigned or job.ended_at), why(job))
+    started = last.started_at if last else None
+    starting = Stage("Starting", "done" if started else "now" if last and not job.final else "", _between(last.assigned_at if last else None, started))
+    running_tone = "now" if job.state == "running" and started else "done" if started else ""
+    running = Stage("Running", running_tone, timedelta(seconds=float(job.billed_seconds)) if job.billed_seconds else None, phase(job))
+    if job.state == "paused":
+        end = Stage("Paused", "now", None, job.cause)
+    else:
+        end = Stage(FINAL_WORDS.get(job.state, "Done"), TONES.get(job.state, ""), None, job.cause)
+    return [queued, starting, running, end]
+
+
+def why(job: JobDetail) -> str:
+    """Say why a job waits."""
+    waiting = job.waiting_for
+    if not waiting:
+        return ""
+    kind = waiting.get("kind")
+    if kind == "device":
+        ahead = waiting.get("own_jobs_ahead", 0)
+        before = f", {ahead} of your jobs before it" if ahead else ""
+        return f"for a free {waiting.get('device_class')} device{before}"
+    if kind == "retry":
+        until = waiting.get("until")
+        return f"tries again at {until:%H:%M:%S} UTC" if isinstance(until, datetime) else "tries again soon"
+    return str(kind or "").replace("_", " ")
+
+
+def phase(job: JobDetail) -> str:
+    """Say what the child is doing."""
+    if job.state != "running":
+        return ""
+    done, total = job.progress.get("done"), job.progress.get("total")
+    name = str(job.progress.get("phase") or "working")
+    return f"{name} {done} of {total}" if done is not None and total else name
+
+
+def loss_series(points: Sequence[MetricPoint]) -> dict[str, list[tuple[float, float]]]:
+    """Return the losses over steps, by name: training first."""
+    return _series(points, lambda name: "loss" in name)
+
+
+def other_metrics(points: Sequence[MetricPoint]) -> dict[str, list[tuple[float, float]]]:
+    """Return up to four metrics that are not losses, over steps."""
+    return dict(list(_series(points, lambda name: "loss" not in name).items())[:4])
+
+
+def _series(points: Sequence[MetricPoint], wanted: Callable[[str], bool]) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for point in points:
+        for name, value in point.values.items():
+            if wanted(name) and isinstance(value, int | float) and math.isfinite(value):
+                found.setdefault(name, []).append((float(point.step), float(value)))
+    return dict(sorted(found.items(), key=lambda item: (not item[0].startswith("train"), item[0])))
+
+
+def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
+    return end - start if start and end else None

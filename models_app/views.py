@@ -1,5 +1,0 @@
-"""Edges of the room."""
-
-from django.urls import URLPattern
-
-urlpatterns: list[URLPattern] = []

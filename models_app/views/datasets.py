@@ -1,0 +1,118 @@
+"""Datasets: the list, the upload, and one dataset with its profile."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from models_app import operations, queries
+from models_app.datasets.limits import MAX_UPLOAD_BYTES
+from models_app.forms import DatasetUpload
+from models_app.uploads import UploadTooLarge, cap_uploads, uploaded_file
+from models_app.views import profile as shown
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.errors import ExchequerError, Invalid, NotFound
+from tenants.scoping import tenant_scope
+from tenants.views.listing import pager
+
+PAGE = 50
+COLUMNS_SHOWN = 200
+
+
+@require_safe
+@page("datasets.view")
+def datasets(request: HttpRequest) -> HttpResponse:
+    """List the datasets that the actor may see, newest first."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    rows = queries.dataset_list(actor, before=_uuid(request.GET.get("cursor")), limit=PAGE)
+    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
+    context = {"datasets": rows[:PAGE], "can_create": actor.can("datasets.create"), **pager(request, following)}
+    return render(request, "models_app/datasets.html", context)
+
+
+@require_safe
+@page("datasets.view")
+def dataset_row(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+    """Answer one row to the list's poll; a row that is ready or failed carries no trigger."""
+    detail = queries.dataset_detail(request.actor, dataset_id)  # type: ignore[attr-defined]
+    return render(request, "models_app/_dataset_row.html", {"dataset": detail})
+
+
+@require_safe
+@page("datasets.view")
+def dataset(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+    """Show a dataset's version (the newest unless `?version=` names one) with its profile."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    detail = queries.dataset_detail(actor, dataset_id)
+    version = _chosen(detail, request.GET.get("version"))
+    profile: dict[str, Any] = {}
+    if version.state == "ready":
+        profile = queries.profile(actor, dataset_id, version.id)
+    columns = shown.columns(profile)
+    context = {
+        "dataset": detail,
+        "version": version,
+        "profile": profile,
+        "columns": columns[:COLUMNS_SHOWN],
+        "hidden_columns": max(0, len(columns) - COLUMNS_SHOWN),
+        "can_launch": actor.can("jobs.launch"),
+    }
+    return render(request, "models_app/dataset.html", context)
+
+
+@require_safe
+@page("datasets.view")
+def dataset_status(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+    """Answer the banner that waits for the ingest; ready or failed ends its polling."""
+    detail = queries.dataset_detail(request.actor, dataset_id)  # type: ignore[attr-defined]
+    version = _chosen(detail, request.GET.get("version"))
+    return render(request, "models_app/_dataset_status.html", {"dataset": detail, "version": version, "just_ready": version.state == "ready"})
+
+
+@page("datasets.create", own_transaction=True)
+def upload(request: HttpRequest) -> HttpResponse:
+    """Take a file; the object store is written outside any transaction."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    if request.method != "POST":
+        return _upload_page(request, DatasetUpload())
+    cap_uploads(request)
+    form = DatasetUpload(request.POST, request.FILES)
+    try:
+        file = uploaded_file(request)
+        if form.is_valid():
+            version = operations.upload(actor=actor, name=form.cleaned_data["name"], file=file, filename=file.name or "upload", target=form.cleaned_data["target"])
+            return redirect("dataset", request.tenant.slug, version.dataset_id)  # type: ignore[attr-defined]
+    except UploadTooLarge as refused:
+        form.add_error("file", refused.message)
+        return _upload_page(request, form, status=413)
+    except Invalid as refused:
+        for name, texts in refused.fields.items():
+            if name not in form.errors:
+                form.add_error(name if name in form.fields else None, texts)
+    except ExchequerError as refused:
+        form.add_error(None, refused.message)
+    return _upload_page(request, form, status=422)
+
+
+def _upload_page(request: HttpRequest, form: DatasetUpload, status: int = 200) -> HttpResponse:
+    with tenant_scope(request.tenant_id):  # type: ignore[attr-defined]
+        return render(request, "models_app/upload.html", {"form": form, "limit": MAX_UPLOAD_BYTES}, status=status)
+
+
+def _chosen(detail: queries.DatasetDetail, text: str | None) -> queries.VersionRow:
+    if not text:
+        return detail.latest
+    found = next((version for version in detail.history if str(version.id) == text), None)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None

@@ -1,0 +1,73 @@
+"""Models: the list, a model's versions, and one version with what it was made from."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from models_app import lineage as queries
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.scoping import tenant_scope
+from tenants.views.listing import pager
+
+PAGE = 50
+MOST_CLASSES = 20
+
+
+@require_safe
+@page("models.view")
+def models(request: HttpRequest) -> HttpResponse:
+    """List models, newest first."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    rows = queries.model_list(actor, before=_uuid(request.GET.get("cursor")), limit=PAGE)
+    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
+    context = {"models": rows[:PAGE], "can_launch": actor.can("jobs.launch"), **pager(request, following)}
+    return render(request, "models_app/models.html", context)
+
+
+@require_safe
+@page("models.view")
+def model(request: HttpRequest, model_id: UUID) -> HttpResponse:
+    """List a model's versions, newest first."""
+    text = request.GET.get("cursor", "")
+    rows = queries.version_list(request.actor, model_id, before=int(text) if text.isdecimal() and len(text) < 10 else None, limit=PAGE)  # type: ignore[attr-defined]
+    following = str(rows[PAGE - 1].number) if len(rows) > PAGE else None
+    return render(request, "models_app/model.html", {"versions": rows[:PAGE], "name": rows[0].model if rows else "", **pager(request, following)})
+
+
+@require_safe
+@page("models.view")
+def model_version(request: HttpRequest, version_id: UUID) -> HttpResponse:
+    """Show one version: figures, signature, lineage, cost."""
+    version = queries.lineage(request.actor, version_id)  # type: ignore[attr-defined]
+    single = {name: value for name, value in version.metrics.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    context = {"version": version, "figures": single, "confusion": _confusion(version.metrics, version.signature.get("classes", [])), "inputs": version.signature.get("inputs", [])}
+    return render(request, "models_app/version.html", context)
+
+
+@require_safe
+@page("models.view", own_transaction=True)
+def model_download(request: HttpRequest, version_id: UUID) -> HttpResponse:
+    """Lead to the weights: a link to the object store that is good for five minutes."""
+    with tenant_scope(request.tenant_id):  # type: ignore[attr-defined]
+        link = queries.artefact_link(request.actor, version_id)  # type: ignore[attr-defined]
+    return redirect(link)
+
+
+def _confusion(metrics: dict[str, Any], classes: list[Any]) -> dict[str, Any] | None:
+    """Return the confusion matrix with its classes; None for a regressor or more classes than a page can show."""
+    matrix = metrics.get("confusion")
+    if not isinstance(matrix, list) or len(matrix) > MOST_CLASSES:
+        return None
+    labels = [str(label) for label in classes] or [str(n) for n in range(len(matrix))]
+    return {"labels": labels, "rows": list(zip(labels, matrix, strict=False))}
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None

@@ -1,0 +1,69 @@
+"""A dataset's profile as a page shows it: one row a column, with bars for its distribution."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it holds, how much is missing, how it is spread, how much it says about the target."""
+
+    name: str
+    kind: str
+    is_target: bool
+    missing: int
+    missing_share: float
+    distinct: int | None
+    bars: list[tuple[str, float]]
+    summary: str
+    power: float | None
+
+
+def columns(profile: Mapping[str, Any]) -> list[Column]:
+    """Return the profile's columns: the target first, then by what they say about it, then in the file's order."""
+    found = [_column(described) for described in profile.get("columns", [])]
+    return sorted(found, key=lambda one: (not one.is_target, -(one.power if one.power is not None else -1.0)))
+
+
+def _column(described: Mapping[str, Any]) -> Column:
+    return Column(
+        name=described["name"],
+        kind=described["kind"],
+        is_target=bool(described.get("target")),
+        missing=described.get("missing", 0),
+        missing_share=described.get("missing_share", 0.0),
+        distinct=described.get("distinct"),
+        bars=_bars(described),
+        summary=_summary(described),
+        power=described.get("power"),
+    )
+
+
+def _bars(described: Mapping[str, Any]) -> list[tuple[str, float]]:
+    if "histogram" in described:
+        edges, counts = described["histogram"]["edges"], described["histogram"]["counts"]
+        dates = described["kind"] == "datetime"
+        return [(_edge(edges[n], dates), float(count)) for n, count in enumerate(counts)]
+    bars = [(str(one["value"]), float(one["count"])) for one in described.get("top", [])]
+    return [*bars, ("other", float(described["other"]))] if described.get("other") else bars
+
+
+def _summary(described: Mapping[str, Any]) -> str:
+    if "quantiles" in described:
+        dates = described["kind"] == "datetime"
+        low, middle, high = described["min"], described["quantiles"]["p50"], described["max"]
+        return f"{_edge(low, dates)} to {_edge(high, dates)}, median {_edge(middle, dates)}"
+    if described.get("top"):
+        first = described["top"][0]
+        return f"most frequent: {first['value']} ({first['count']:,})"
+    if "length" in described:
+        return f"{described['length']['mean']:.0f} characters on average"
+    return ""
+
+
+def _edge(value: float, dates: bool) -> str:
+    if dates:
+        return f"{datetime.fromtimestamp(value, UTC):%d %b %Y}"
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"

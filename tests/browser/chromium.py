@@ -1,0 +1,74 @@
+"""Debian's Chromium under Playwright: where it is, how it is started, and what a page did wrong while one looked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
+
+# Without the networking flags Chromium looks up hosts of its own; as root it cannot make its own sandbox.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--font-render-hinting=none",
+]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+VIEWPORT = {"width": 1360, "height": 860}
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
+
+
+class ChromiumMissing(RuntimeError):
+    """There is no Chromium. Type: apt-get install -y chromium, or set CHROMIUM to the path of one."""
+
+
+def executable() -> str:
+    """Return the path of Chromium: $CHROMIUM, else the first one on the PATH."""
+    given = os.environ.get("CHROMIUM")
+    found = given or next((path for name in NAMES if (path := shutil.which(name))), None)
+    if not found:
+        raise ChromiumMissing(ChromiumMissing.__doc__)
+    return found
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start Chromium without a window."""
+    return playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+
+
+@dataclass
+class Watched:
+    """What went wrong on a page while it was watched."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+    def axe(self) -> list[str]:
+        """Return axe-core's violations, one line each with the first elements concerned."""
+        found = Axe().run(self.page, options=RULES).response["violations"]
+        return [f"{one['id']} ({one['impact']}): {one['help']} @ {[node['target'] for node in one['nodes']][:4]}" for one in found]
+
+
+@contextmanager
+def watch(page: Page) -> Iterator[Watched]:
+    """Collect script errors, policy violations and dialogs of a page. A refused request's own status line is not an error."""
+    watched = Watched(page)
+
+    def console(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            watched.complaints.append(message.text)
+
+    page.on("console", console)
+    page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (watched.dialogs.append(dialog.message), dialog.dismiss()))
+    yield watched

@@ -1,0 +1,82 @@
+"""A real server in a thread, a real browser before it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connections
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from waitress.server import create_server
+
+from tests.browser import chromium
+from tests.factories import PASSWORD
+
+# Playwright's synchronous interface keeps an event loop in this thread; Django would refuse to query beside it.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the session."""
+    with sync_playwright() as playwright:
+        started = chromium.launch(playwright)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def site(transactional_db: None) -> Iterator[str]:
+    """The address of the product, served by the web server that ships, on this worker's database."""
+    from config.wsgi import application
+
+    server: Any = create_server(_closing(application), host="127.0.0.1", port=0, threads=6, clear_untrusted_proxy_headers=True)
+    thread = Thread(target=server.run, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.effective_port}"
+    server.close()
+    server.task_dispatcher.shutdown()
+    thread.join(5)
+
+
+def _closing(application: Any) -> Any:
+    """Close a thread's connection after each answer: a forgotten one would hold up the reset of the database."""
+
+    def serve(environ: dict[str, Any], start_response: Any) -> Any:
+        try:
+            answer = application(environ, start_response)
+            body = b"".join(answer)
+            if hasattr(answer, "close"):
+                answer.close()
+            return [body]
+        finally:
+            connections.close_all()
+
+    return serve
+
+
+@pytest.fixture
+def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
+    """A fresh browser profile that knows the site's address."""
+    fresh = browser.new_context(viewport=chromium.VIEWPORT, base_url=site, reduced_motion="reduce", accept_downloads=True)
+    fresh.set_default_timeout(10_000)
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """An empty tab."""
+    return context.new_page()
+
+
+def log_in(page: Page, email: str, password: str = PASSWORD) -> None:
+    """Log in by the form, as a person does."""
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", level=1).filter(has_not_text="Log in").wait_for()

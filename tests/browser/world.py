@@ -1,0 +1,233 @@
+"""A tenant with a fortnight behind it, made through the real operations on a clock that the builder moves.
+
+Nothing trains here: the builder speaks the leases' own protocol as a node would, so that jobs, seconds, money,
+logs, metrics and audit entries are those of the product. The tables are real ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from billing import budgets
+from compute import jobs, leases, nodes
+from compute.devices.base import Found
+from compute.models import Job, Node, Outcome
+from compute.protocol import Metric
+from compute.scheduling import assign
+from models_app import registry
+from models_app.datasets import ingest
+from models_app.models import Dataset, DatasetVersion
+from models_app.recipes.base import recipe
+from models_app.runner.protocol import Context, Reporter
+from models_app.storage import Stored
+from tenants import keys, operations, quotas
+from tenants.actor import Actor
+from tenants.models import Tenant, User
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.datasets import csv_bytes
+
+NOW = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
+OWNER = "ada@vision.example"
+VIEWER = "vera@vision.example"
+NEWCOMER = "otto@audio.example"
+BEAT_S = 20
+Control = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass
+class World:
+    """What the pages of the filled tenant (`vision`) and of the empty one (`audio`) need to be found."""
+
+    vision: Tenant
+    audio: Tenant
+    ids: dict[str, Any] = field(default_factory=dict)
+
+
+class Builder:
+    """Makes the world; `admin` may move the clock, `control` lends the controller's role."""
+
+    def __init__(self, admin: psycopg.Connection, control: Control) -> None:
+        self.admin = admin
+        self.control = control
+        self.boot = uuid.uuid4()
+
+    def build(self) -> World:
+        """Make both tenants and everything in them; the clock then stands at NOW."""
+        self.at(NOW - timedelta(days=13, hours=6))
+        vision = factories.make_tenant("vision", timezone="Europe/Berlin", owner=OWNER)
+        audio = factories.make_tenant("audio", owner=NEWCOMER)
+        User.objects.filter(email=OWNER).update(name="Ada Byron")
+        world = World(vision, audio)
+        owner = self.actor(vision, OWNER)
+        research = operations.create_project(actor=owner, slug="research", name="Research")
+        operations.add_member(actor=owner, email=VIEWER, role="viewer", password=factories.PASSWORD)
+        keys.create_api_key(actor=owner, name="ci-nightly", scopes=["jobs.view", "jobs.launch"])
+        quotas.set_limit(actor=owner, resource="devices:cpu", limit=4)
+        budgets.create_budget(actor=owner, amount=Decimal("0.5"), at_limit="block_new", alerts=[50, 80])
+        found = [Found(f"cpu-{n}", "cpu", "cpu", f"CPU {n} of host atlas", n, 16 * 2**30) for n in range(4)]
+        nodes.register(name="atlas", hostname="atlas", boot=self.boot, found=found, missing_layers=[])
+        cancer = self.dataset(vision, "breast-cancer", "breast_cancer")
+        diabetes = self.dataset(vision, "diabetes", "diabetes")
+        world.ids |= {"dataset": cancer.dataset_id, "dataset_version": cancer.id}
+        default = factories.default_project_id(vision)
+        runs = [
+            (12, "cancer-baseline", default, cancer, "tabular.classifier", 260),
+            (10, "diabetes-first", research.id, diabetes, "tabular.regressor", 120),
+            (9, "cancer-wide", default, cancer, "tabular.classifier", 420),
+            (6, "cancer-deep", research.id, cancer, "tabular.classifier", 610),
+            (4, "diabetes-tuned", research.id, diabetes, "tabular.regressor", 200),
+            (2, "cancer-dropout", default, cancer, "tabular.classifier", 340),
+            (0.04, "cancer-final", research.id, cancer, "tabular.classifier", 380),
+        ]
+        for days, name, project, data, kind, seconds in runs:
+            self.at(NOW - timedelta(days=days))
+            done = self.submit(owner, name, project, data, kind)
+            self.train(done, seconds)
+            world.ids |= {"succeeded": done.id}
+        self.at(NOW - timedelta(hours=3))
+        failed = self.submit(owner, "cancer-exploding", default, cancer, "tabular.classifier", learning_rate=0.9)
+        self.fail(failed)
+        self.at(NOW - timedelta(minutes=9))
+        cancelled = self.submit(owner, "wrong-target", default, cancer, "tabular.classifier")
+        jobs.cancel(actor=owner, job_id=cancelled.id, reason="Chose the wrong column.")
+        self.at(NOW - timedelta(seconds=170))
+        running = self.submit(owner, "cancer-nightly", research.id, cancer, "tabular.classifier")
+        self.train(running, 150, end=False)
+        self.at(NOW - timedelta(seconds=5))
+        queued = self.submit(owner, "diabetes-waiting", default, diabetes, "tabular.regressor")
+        with tenant_scope(vision.id):
+            world.ids["version"] = Job.objects.get(id=world.ids["succeeded"]).result["model_version"]
+            world.ids["model"] = Job.objects.get(id=world.ids["succeeded"]).result["model"]
+        world.ids |= {"failed": failed.id, "running": running.id, "queued": queued.id, "cancelled": cancelled.id}
+        self.at(NOW)
+        return world
+
+    def at(self, moment: datetime) -> None:
+        """Set the clock, as an offset, so that it goes on from there."""
+        self.admin.execute("DELETE FROM demo_clock")
+        self.admin.execute("INSERT INTO demo_clock (shift) VALUES (%s - clock_timestamp())", [moment])
+
+    def later(self, seconds: float) -> None:
+        """Move the clock on."""
+        self.admin.execute("UPDATE demo_clock SET shift = shift + %s", [timedelta(seconds=seconds)])
+
+    def actor(self, tenant: Tenant, email: str, role: str = "owner") -> Actor:
+        """Return a member as operations see one."""
+        user = User.objects.get(email=email)
+        return Actor.member(tenant_id=tenant.id, user_id=user.id, email=email, role=role, ip="192.0.2.10", request_id="7f3a9c")
+
+    def dataset(self, tenant: Tenant, name: str, table: str) -> DatasetVersion:
+        """Store a ready version of a real table with its real profile; its file lies in no store."""
+        result, profile = ingested(table)
+        with tenant_scope(tenant.id):
+            owner = Dataset.objects.create(name=name, created_by_label=OWNER)
+            return DatasetVersion.objects.create(
+                dataset=owner, number=1, filename=f"{table}.csv", sha256=result["source_sha256"], size=len(csv_bytes(table)), target="target",
+                state="ready", source_key=f"t/{tenant.id}/u/{uuid.uuid4()}", data_key=f"t/{tenant.id}/d/{uuid.uuid4()}", data_sha256="0" * 64,
+                data_size=1, rows=result["rows"], columns=result["columns"], warnings=result["warnings"], profile=profile, uploaded_by_label=OWNER,
+            )  # fmt: skip
+
+    def submit(self, actor: Actor, name: str, project: uuid.UUID, data: DatasetVersion, kind: str, **params: Any) -> Job:
+        """Launch a training job as the form does."""
+        spec: Mapping[str, Any] = {"recipe": kind, "dataset_version": str(data.id), "target": "target", "params": params, "model": name.split("-", maxsplit=1)[0]}
+        return jobs.submit(actor=actor, name=name, kind="train", project_id=project, spec=spec, device_class="cpu", max_seconds=1800, max_cost=None)
+
+    def claim(self, job: Job) -> leases.Claim:
+        """Assign the job and claim it, as controller and node do."""
+        self.beat_node()
+        with self.control():
+            rings = assign.assign_all()
+        ring = next(ring for ring in rings if ring.tenant_id == job.tenant_id)
+        self.later(1.2)
+        mine = leases.claim(tenant_id=job.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=ring.node, boot=self.boot)
+        assert mine is not None
+        return mine
+
+    def beat_node(self) -> None:
+        """Say that the node lives."""
+        node = Node.objects.get(name="atlas")
+        nodes.alive(nodes.Registered(node.id, node.name, self.boot))
+
+    def train(self, job: Job, seconds: int, *, end: bool = True) -> None:
+        """Run an attempt for `seconds` of the clock with losses, logs and samples; with `end`, register its model."""
+        mine = self.claim(job)
+        epochs = job.spec["params"]["epochs"]
+        leases.heartbeat(mine, leases.Beat(elapsed=0.0, layers=[], logs=[(1, "staged data.parquet"), (2, "device cpu, 1 thread"), (3, "training starts")]))
+        elapsed, step, line = 0, 0, 4
+        while elapsed < seconds:
+            self.later(BEAT_S)
+            elapsed += BEAT_S
+            upto = max(step + 1, math.floor(epochs * min(1.0, elapsed / (seconds if end else seconds * 2))))
+            points = [Metric(n, _values(n, epochs)) for n in range(step + 1, upto + 1)]
+            logs = [(line, f"epoch {upto} of {epochs}: train_loss {points[-1].values['train_loss']:.4f}, val_loss {points[-1].values['val_loss']:.4f}")]
+            step, line = upto, line + 1
+            left = (epochs - step) * elapsed / max(1, step)
+            progress = {"phase": "training", "done": step, "total": epochs, "eta_s": round(left, 1)}
+            busy = 0.72 + 0.2 * math.sin(elapsed / 90)
+            leases.heartbeat(mine, leases.Beat(elapsed=float(elapsed), progress=progress, metrics=points, logs=logs, samples=[leases.Sample(float(BEAT_S), busy, 2**28)]))
+        if end:
+            leases.finish(mine, Outcome.SUCCEEDED, leases.Beat(elapsed=float(elapsed)), exit_code=0, complete=lambda view: self.register(job, mine))
+
+    def fail(self, job: Job) -> None:
+        """Run an attempt that ends with the user's mistake."""
+        mine = self.claim(job)
+        leases.heartbeat(mine, leases.Beat(elapsed=0.0, logs=[(1, "training starts")]))
+        self.later(12)
+        logs = [(2, "epoch 1 of 150: train_loss nan, val_loss nan"), (3, "the loss is not a number: learning rate 0.9 is too high")]
+        leases.finish(mine, Outcome.USER_ERROR, leases.Beat(elapsed=12.0, logs=logs), message="The loss became NaN in epoch 1. Lower the learning rate.", exit_code=65)
+
+    def register(self, job: Job, mine: leases.Claim) -> dict[str, Any]:
+        """Register the model version that the attempt made."""
+        chosen = recipe(job.spec["recipe"])
+        classes = chosen.task == "classification"
+        metrics: dict[str, Any] = {"accuracy": 0.9720, "balanced_accuracy": 0.9684, "log_loss": 0.0812, "confusion": [[51, 2], [2, 88]]} if classes else {"r2": 0.4813, "mae": 43.2, "rmse": 53.9}
+        names = [column["name"] for column in DatasetVersion.objects.get(id=job.spec["dataset_version"]).columns][:-1]
+        signature = {"inputs": [{"name": name, "kind": "numeric"} for name in names], "target": {"name": "target", "kind": "numeric"}, "classes": ["0", "1"] if classes else []}
+        stored = Stored(f"t/{job.tenant_id}/m/{uuid.uuid4()}", "ab" * 32, 48_212)
+        actor = Actor.system(job.tenant_id, "node atlas")
+        version = registry.register(
+            actor=actor,
+            trained=registry.Trained(
+                model=job.spec["model"], job_id=job.id, attempt_id=mine.attempt_id, project_id=job.project_id, submitted_by=job.submitted_by,
+                dataset_version_id=uuid.UUID(job.spec["dataset_version"]), recipe=chosen.id, recipe_version=chosen.version, recipe_digest=chosen.digest(),
+                params=job.spec["params"], metrics=metrics, training={"epochs": 96}, signature=signature, weights=stored, signature_file=stored,
+            ),
+        )  # fmt: skip
+        return {"model": str(version.model_id), "model_version": str(version.id), "metrics": {name: value for name, value in metrics.items() if name != "confusion"}}
+
+
+@cache
+def ingested(table: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the result and the profile of a real table, made by the code that the sandbox runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = Path(folder)
+        (workdir / "in").mkdir()
+        (workdir / "in" / "source").write_bytes(csv_bytes(table))
+        ingest.run(Context(workdir=workdir, job={"inputs": {"target": "target"}, "limits": {}}, report=Reporter(io.StringIO()), stopping=lambda: False))
+        result = json.loads((workdir / "out" / "result.json").read_text())
+        profile = json.loads((workdir / "out" / "profile.json").read_text())
+    return {**result, "source_sha256": hashlib.sha256(csv_bytes(table)).hexdigest()}, profile
+
+
+def _values(step: int, epochs: int) -> dict[str, float]:
+    share = step / epochs
+    train = 0.08 + 0.62 * math.exp(-5 * share) + 0.012 * math.sin(step * 1.7)
+    val = 0.11 + 0.60 * math.exp(-4.4 * share) + 0.018 * math.sin(step * 1.1 + 1) + 0.05 * share**2
+    return {"train_loss": round(train, 5), "val_loss": round(val, 5), "val_accuracy": round(0.97 - 0.35 * math.exp(-6 * share), 5)}
+
