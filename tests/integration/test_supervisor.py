@@ -1,0 +1,80 @@
+"""The supervisor on small parts: what it starts again, how its pauses grow, and that nothing survives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from deploy import procfs
+from tests.integration.test_local import ROOT, wait_for
+
+PROGRAM = """
+import signal, sys
+from pathlib import Path
+from deploy.home import Home
+from deploy.supervisor import Part, Supervisor
+home = Home(Path(sys.argv[1]))
+home.take()
+supervisor = Supervisor(home, lambda text: print(text, flush=True))
+def ask(number, frame):
+    supervisor.stop_asked += 1
+signal.signal(signal.SIGTERM, ask)
+part = Part(name="part", command=["/bin/sh", "-c", sys.argv[2]], environment={"PATH": "/bin:/usr/bin"}, grace_s=1)
+supervisor.start(part)
+supervisor.wait_ready(part)
+supervisor.watch()
+supervisor.stop(["part"])
+"""
+
+
+def supervise(home: Path, script: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Run a supervisor of one shell script; return its process and the file it prints to."""
+    output = home.with_suffix(".out")
+    with output.open("wb") as out:
+        command = [sys.executable, "-c", PROGRAM, str(home), script]
+        return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out), output
+
+
+def test_a_part_that_keeps_dying_is_started_again_after_growing_pauses(tmp_path: Path) -> None:
+    process, output = supervise(tmp_path / "h", "exit 3")
+    wait_for(lambda: output.read_text().count("ended with code 3") >= 3, 20)
+    process.send_signal(signal.SIGTERM)
+    process.wait(10)
+    assert [f"starting it again in {pause} s" in output.read_text() for pause in ("0.5", "1", "2")] == [True] * 3
+
+
+def test_a_grandchild_that_left_its_session_is_found_and_killed(tmp_path: Path) -> None:
+    note = tmp_path / "grandchild"
+    process, output = supervise(tmp_path / "h", f"setsid sleep 300 & echo $! > {note}; wait")
+    wait_for(lambda: note.exists() and bool(note.read_text()), 10)
+    grandchild = int(note.read_text())
+    assert procfs.alive(grandchild)
+    process.send_signal(signal.SIGTERM)
+    process.wait(10)
+    wait_for(lambda: not procfs.alive(grandchild), 3)
+    assert "part stopped" in output.read_text()
+
+
+def test_a_part_that_ignores_the_stop_is_killed_after_its_grace(tmp_path: Path) -> None:
+    process, _ = supervise(tmp_path / "h", "trap '' TERM; while :; do sleep 0.1; done")
+    wait_for((tmp_path / "h" / "run" / "part.pid").exists, 10)
+    time.sleep(0.3)
+    part = int((tmp_path / "h" / "run" / "part.pid").read_text())
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(10)
+    assert 0.9 < time.monotonic() - began < 5
+    assert not procfs.alive(part)
+
+
+def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    process, _ = supervise(tmp_path / "h", "exec sleep 300")
+    wait_for((tmp_path / "h" / "run" / "part.pid").exists, 10)
+    part = int((tmp_path / "h" / "run" / "part.pid").read_text())
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not procfs.alive(part), 5)
