@@ -55,13 +55,14 @@ class Datasets(Endpoint):
         The answer comes at once with `state` ingesting. The same bytes and target answer the same version again.
         """
         file = uploads.uploaded_file(request)
+        fields = request.POST
         version = operations.upload(
             actor=self.actor,
-            name=str(request.data.get("name", "")),
-            file=file.file,
+            name=str(fields.get("name", "")),
+            file=file,
             filename=file.name or "",
-            target=str(request.data.get("target", "")),
-            restricted=_yes(request.data.get("restricted", "false")),
+            target=str(fields.get("target", "")),
+            restricted=_yes(fields.get("restricted", "false")),
         )
         with tenant_scope(self.actor.tenant_id):
             dataset = queries.dataset_detail(self.actor, version.dataset_id)

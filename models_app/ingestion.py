@@ -180,7 +180,7 @@ def complete(
     if row is None:
         unchanged("another try was faster")
         return False
-    row.state, row.ready_at = IngestState.READY, DatabaseNow()  # type: ignore[assignment]
+    row.state, row.ready_at = IngestState.READY, DatabaseNow()
     row.data_key, row.data_sha256, row.data_size = data.key, data.sha256, data.size
     row.rows, row.columns, row.warnings, row.profile = (
         int(result["rows"]),

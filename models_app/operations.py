@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, BinaryIO
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -34,7 +34,7 @@ class DatasetNameTaken(Conflict):
 
 
 def upload(
-    *, actor: Actor, name: str, file: BinaryIO, filename: str, target: str = "", restricted: bool = False
+    *, actor: Actor, name: str, file: storage.Readable, filename: str, target: str = "", restricted: bool = False
 ) -> DatasetVersion:
     """Store a file and have it ingested; return its version, `ingesting` at first.
 

@@ -53,7 +53,8 @@ def typical_seconds(spec: dict[str, Any]) -> int:
     A start, plus epochs x (batches x overhead of a step + rows x multiply-adds of the network, thrice for the way
     back). The constants of the recipe were measured with the tables of the tests.
     """
-    params, size = spec["params"], spec["size"]
+    params: dict[str, Any] = spec["params"]
+    size: dict[str, int] = spec["size"]
     cost = base.recipe(spec["recipe"]).cost
     rows = max(1, round(size["rows"] * (1 - params["test_share"] - params["validation_share"])))
     _, batches = steps_of(rows, params["batch_size"])
@@ -61,7 +62,8 @@ def typical_seconds(spec: dict[str, Any]) -> int:
     width = params["width"]
     weights = size["inputs"] * width + (params["layers"] - 1) * width * width + width
     madds = 3 * rows * weights / 1e6
-    return max(1, round(cost.start_s + epochs * (batches * cost.step_s + madds * cost.madd_s)))
+    seconds: float = cost.start_s + epochs * (batches * cost.step_s + madds * cost.madd_s)
+    return max(1, round(seconds))
 
 
 def tasks_for(column: dict[str, Any]) -> list[str]:

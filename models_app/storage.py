@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 from uuid import UUID
 
@@ -34,6 +34,14 @@ CHUNK = 1024 * 1024
 MAX_LINK_S = 300
 DELETE_BATCH = 500
 _PART = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
+
+
+class Readable(Protocol):
+    """An open file of bytes that can be read again from the start."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
 
 
 class StorageUnavailable(Unavailable):
@@ -91,7 +99,7 @@ def new_key(tenant_id: UUID, *parts: object) -> str:
 
 
 def put(
-    tenant_id: UUID, key: str, source: Path | BinaryIO, *, content_type: str = "application/octet-stream"
+    tenant_id: UUID, key: str, source: Path | Readable, *, content_type: str = "application/octet-stream"
 ) -> Stored:
     """Store a file under a key of the tenant. Raises StorageUnavailable."""
     _check(tenant_id, key)
@@ -99,14 +107,17 @@ def put(
         with source.open("rb") as file:
             return put(tenant_id, key, file, content_type=content_type)
     source.seek(0)
-    digest = hashlib.file_digest(source, "sha256").hexdigest()
-    size = source.seek(0, os.SEEK_END)
+    hashed, size = hashlib.sha256(), 0
+    while chunk := source.read(CHUNK):
+        hashed.update(chunk)
+        size += len(chunk)
     source.seek(0)
+    digest = hashed.hexdigest()
     with _store() as (client, bucket):
         client.put_object(
             Bucket=bucket,
             Key=key,
-            Body=source,
+            Body=source,  # type: ignore[arg-type]
             ContentLength=size,
             ContentType=content_type,
             Metadata={"sha256": digest},

@@ -17,12 +17,11 @@ def dataset_warnings(profile: dict[str, Any]) -> list[str]:
     columns = profile["columns"]
     inputs = [column for column in columns if not column["target"]]
     rows = profile["rows"]
-    found: list[str] = []
-    for column in inputs:
-        if column["power"] is not None and column["power"] >= LEAK_POWER:
-            found.append(
-                f"Column {column['name']} alone gives the target away. If it is only known afterwards, leave it out: the model would learn nothing else."
-            )
+    leaks = [column["name"] for column in inputs if (column["power"] or 0) >= LEAK_POWER]
+    found = [
+        f"Column {name} alone gives the target away. If it is only known afterwards, leave it out: the model would learn nothing else."
+        for name in leaks
+    ]
     found += _about_target(profile)
     named = {
         "has the same value in every row and says nothing": [

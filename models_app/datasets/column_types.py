@@ -24,7 +24,7 @@ _NUMBER = r"^[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 _COMMA = r"^[+-]?(0|[1-9]\d*),\d+$"
 _DATE = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$"
 _ZONED = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$"
-_INFINITE = r"(?i)^[+-]?inf(inity)?$"
+_INFINITE = pa.array([sign + word for sign in ("", "+", "-") for word in ("inf", "infinity")])
 
 TYPES: dict[str, pa.DataType] = {
     "integer": pa.int64(),
@@ -64,18 +64,18 @@ class ColumnGuess:
         if longest is not None and longest > MAX_VALUE_BYTES:
             raise InputError(
                 "value_too_long",
-                f"A value in column {self.name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.",
+                f"A value in column {self.name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Leave out that column, or check for a quotation mark that is never closed.",
             )
         cleaned = clean(raw).drop_null()
         self.values += len(cleaned)
         if len(cleaned) and self.possible:
-            finite = cleaned.filter(pc.invert(pc.match_substring_regex(cleaned, _INFINITE)))
+            finite = cleaned.filter(pc.invert(pc.is_in(pc.utf8_lower(cleaned), _INFINITE)))
             self.infinite += len(cleaned) - len(finite)
             self.possible = [
                 kind for kind in self.possible if (kind != "comma" or self.comma_allowed) and self._fits(kind, finite)
             ]
         if len(self.distinct) <= kinds.MAX_CATEGORIES:
-            self.distinct.update(pc.unique(cleaned).to_pylist()[: kinds.MAX_CATEGORIES + 1])
+            self.distinct.update(pc.unique(cleaned)[: kinds.MAX_CATEGORIES + 1].to_pylist())
 
     def decide(self) -> tuple[str, str]:
         """Return the storage type's name (a key of TYPES) and the kind. Raises InputError for infinite numbers."""

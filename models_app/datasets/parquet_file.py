@@ -25,6 +25,9 @@ from models_app.runner.protocol import InputError
 MAGIC = b"PAR1"
 THRIFT_LIMIT = 16 * MIB
 BATCH_BYTES = 8 * MIB
+TEXT_ROWS = 4_096
+MAX_BATCH_BYTES = 96 * MIB
+TOO_BIG = "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,10 @@ def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
             f"The file has {metadata.num_rows:,} rows; the most is {MAX_ROWS:,}. Take a sample and upload that.",
         )
     unpacked = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
-    least = metadata.num_rows * metadata.num_columns  # a value takes a byte at the very least once it is decoded
+    # What the columns take decoded, whatever runs and dictionaries made of them in the file.
+    least = metadata.num_rows * sum(_least_bytes(_canonical_type(field)) for field in schema)
     if max(unpacked, least) > MAX_UNPACKED_BYTES or metadata.num_rows < 0 or unpacked < 0:
-        raise InputError(
-            "too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
-        )
+        raise InputError("too_big_unpacked", TOO_BIG)
     if unpacked > RATIO_FROM_BYTES and unpacked > MAX_RATIO * source.stat().st_size:
         raise InputError(
             "too_big_unpacked", f"The file unpacks to more than {MAX_RATIO} times its size. Take fewer rows or columns."
@@ -127,14 +129,13 @@ def _checked_batches(source: Path, names: tuple[str, ...]) -> Iterator[pa.Record
             for name, field in zip(plain.schema_arrow.names, plain.schema_arrow, strict=True)
             if _is_text(field.type)
         ]
-        size = max(64, min(65_536, BATCH_BYTES // (8 * len(names))))
+        size = max(64, min(TEXT_ROWS if texts else 65_536, BATCH_BYTES // (8 * len(names))))
         for batch in _open(source, texts).iter_batches(batch_size=size, use_threads=False):
+            spread = sum(_spread_bytes(column) for column in batch.columns)
+            unpacked += spread
+            if spread > MAX_BATCH_BYTES or unpacked > MAX_UNPACKED_BYTES:
+                raise InputError("too_big_unpacked", TOO_BIG)
             columns = [_canonical(name, column) for name, column in zip(names, batch.columns, strict=True)]
-            unpacked += sum(column.nbytes for column in columns)
-            if unpacked > MAX_UNPACKED_BYTES:
-                raise InputError(
-                    "too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
-                )
             yield pa.RecordBatch.from_arrays(columns, names=list(names))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(
@@ -144,7 +145,7 @@ def _checked_batches(source: Path, names: tuple[str, ...]) -> Iterator[pa.Record
 
 def _canonical(name: str, column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
-        column = _decode_text(name, column)
+        column = column.dictionary_decode()
     target = _canonical_type(pa.field(name, column.type))
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
@@ -158,22 +159,23 @@ def _canonical(name: str, column: pa.Array) -> pa.Array:
         if longest > MAX_VALUE_BYTES:
             raise InputError(
                 "value_too_long",
-                f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.",
+                f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Leave out that column.",
             )
         column.validate(full=True)
         column = column_types.clean(column)
     return column
 
 
-def _decode_text(name: str, column: pa.DictionaryArray) -> pa.Array:
-    """Spread a dictionary out only when the longest of its values, times the rows, stays small."""
-    longest = pc.max(pc.binary_length(column.dictionary)).as_py() if _is_text(column.dictionary.type) else 0
-    if longest is not None and longest > MAX_VALUE_BYTES:
-        raise InputError(
-            "value_too_long",
-            f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Shorten or leave out that column.",
-        )
-    return column.dictionary_decode()
+def _spread_bytes(column: pa.Array) -> int:
+    """Return what a column will take once its dictionary is spread out over the rows, before doing so."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary.cast(pa.large_string()))
+    return int(pc.sum(pc.take(lengths, column.indices)).as_py() or 0) + 4 * len(column)
+
+
+def _least_bytes(kind: pa.DataType) -> float:
+    return 4.0 if pa.types.is_string(kind) else kind.bit_width / 8
 
 
 def _is_text(kind: pa.DataType) -> bool:

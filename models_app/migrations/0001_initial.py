@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                     tenants.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
+                        related_name="shares",
                         to="models_app.dataset",
                     ),
                 ),

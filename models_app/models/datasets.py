@@ -116,7 +116,7 @@ class DatasetUserPermission(UserObjectPermissionBase):
         "tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_default=CurrentTenant()
     )
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    content_object = TenantForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
+    content_object = TenantForeignKey(Dataset, on_delete=models.CASCADE, related_name="shares")
 
     class Meta:
         unique_together: ClassVar = []

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 def embedding_size(codes: int) -> int:
     """Return the length of the vector that stands for one of `codes` categories."""
-    return min(50, round(1.6 * codes**0.56))
+    return min(50, round(1.6 * float(codes) ** 0.56))
 
 
 class TabularNet(nn.Module):
@@ -48,4 +48,5 @@ class TabularNet(nn.Module):
     def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
         parts = [numeric, *(embedding(codes[:, at]) for at, embedding in enumerate(self.embeddings))]
         inputs = torch.cat(parts, dim=1)
-        return self.linear(inputs) + self.head(self.deep(inputs))
+        found: Tensor = self.linear(inputs) + self.head(self.deep(inputs))
+        return found

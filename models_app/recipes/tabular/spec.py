@@ -77,6 +77,7 @@ class TabularParameters(Parameters):
         default_factory=list,
         max_length=2000,
         title="Columns to leave out",
+        json_schema_extra={"default": []},
         description="Identifiers, and columns that would not be known at the time of prediction.",
     )
 

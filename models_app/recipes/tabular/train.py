@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models_app.recipes import base
-from models_app.recipes.tabular import checkpoint, metrics, table
-from models_app.recipes.tabular.features import Feature, Strings, encode, fit_categorical, fit_numeric, widths
+from models_app.recipes.tabular import checkpoint, metrics, preparation, table
+from models_app.recipes.tabular.features import Feature, encode, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.spec import steps_of
 from models_app.runner.protocol import Context, InputError, StopRequested, write_json
@@ -51,47 +50,11 @@ def run(context: Context) -> None:
     parts = table.split(
         data.target, validation=params["validation_share"], test=params["test_share"], seed=params["seed"]
     )
-    features, ignored = fit_features(data, parts.train, params)
+    features, ignored = preparation.fit_features(data, parts.train, params)
     training = Training(context, recipe, params, data, parts, features)
     training.resume()
     training.fit()
     training.finish(ignored)
-
-
-def fit_features(
-    data: table.Table, train: table.Rows, params: Mapping[str, Any]
-) -> tuple[list[Feature], list[dict[str, str]]]:
-    """Learn the encoding from training rows alone. Returns the features, and the columns left out with the reason.
-
-    Raises InputError when no column is left to learn from.
-    """
-    features: list[Feature] = []
-    ignored: list[dict[str, str]] = []
-    for name, kind in data.kinds.items():
-        if name == data.target.name:
-            continue
-        feature: Feature | None = None
-        column = data.columns.get(name)
-        if column is None:
-            reason = (
-                "left out by you"
-                if name in params["exclude_columns"]
-                else f"{kind} columns are not used by this recipe"
-            )
-        elif isinstance(column, Strings):
-            feature, reason = fit_categorical(name, column.take(train)), "the same value in every training row"
-        else:
-            feature, reason = fit_numeric(name, kind, column[train]), "the same value in every training row"  # type: ignore[arg-type]
-        if feature is None:
-            ignored.append({"name": name, "reason": reason})
-        else:
-            features.append(feature)
-    if not features:
-        raise InputError(
-            "no_features",
-            "No column is left to learn from: all are constant, empty, text or left out. Add columns to the dataset.",
-        )
-    return features, ignored
 
 
 class Training:
@@ -139,7 +102,7 @@ class Training:
             width=params["width"],
             dropout=params["dropout"],
         ).to(self.device)
-        self.loss = _loss(params, classes, truth[parts.train]).to(self.device)
+        self.loss = preparation.loss_for(params, classes, truth[parts.train]).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"]
         )
@@ -178,7 +141,7 @@ class Training:
         while self.at.epoch < epochs and self.at.waited < self.params["patience"]:
             shuffle = torch.Generator().manual_seed(self.params["seed"] * 1_000_003 + self.at.epoch)
             order = train[torch.randperm(train.numel(), generator=shuffle).to(self.device)]
-            batches = order.split(size)
+            batches = torch.split(order, size)
             self.net.train()
             while self.at.batch < len(batches):
                 self._step(batches[self.at.batch])
@@ -265,7 +228,7 @@ class Training:
     def _predict(self, rows: table.Rows) -> Tensor:
         self.net.eval()
         with torch.no_grad():
-            found = [self._outputs(chunk) for chunk in torch.from_numpy(rows).to(self.device).split(65536)]
+            found = [self._outputs(chunk) for chunk in torch.split(torch.from_numpy(rows).to(self.device), 65536)]
         return torch.cat(found)
 
     def _measure(self, rows: table.Rows) -> dict[str, Any]:
@@ -294,12 +257,3 @@ class Training:
             "classes": list(target.classes),
             "network": self.net.shape,
         }
-
-
-def _loss(params: Mapping[str, Any], classes: tuple[Any, ...], train: NDArray[Any]) -> nn.Module:
-    if not classes:
-        return nn.MSELoss()
-    if not params["balance_classes"]:
-        return nn.CrossEntropyLoss()
-    counts = np.bincount(train, minlength=len(classes)).clip(min=1)
-    return nn.CrossEntropyLoss(weight=torch.tensor(train.size / (len(classes) * counts), dtype=torch.float32))

@@ -1,0 +1,61 @@
+"""What is learnt or chosen before the first step: the encoding of each column, and the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models_app.recipes.tabular import table
+from models_app.recipes.tabular.features import Feature, Strings, fit_categorical, fit_numeric
+from models_app.runner.protocol import InputError
+
+
+def fit_features(
+    data: table.Table, train: table.Rows, params: Mapping[str, Any]
+) -> tuple[list[Feature], list[dict[str, str]]]:
+    """Learn the encoding from training rows alone. Returns the features, and the columns left out with the reason.
+
+    Raises InputError when no column is left to learn from.
+    """
+    features: list[Feature] = []
+    ignored: list[dict[str, str]] = []
+    for name, kind in data.kinds.items():
+        if name == data.target.name:
+            continue
+        feature: Feature | None = None
+        column = data.columns.get(name)
+        if column is None:
+            reason = (
+                "left out by you"
+                if name in params["exclude_columns"]
+                else f"{kind} columns are not used by this recipe"
+            )
+        elif isinstance(column, Strings):
+            feature, reason = fit_categorical(name, column.take(train)), "the same value in every training row"
+        else:
+            feature, reason = fit_numeric(name, kind, column[train]), "the same value in every training row"  # type: ignore[arg-type]
+        if feature is None:
+            ignored.append({"name": name, "reason": reason})
+        else:
+            features.append(feature)
+    if not features:
+        raise InputError(
+            "no_features",
+            "No column is left to learn from: all are constant, empty, text or left out. Add columns to the dataset.",
+        )
+    return features, ignored
+
+
+def loss_for(params: Mapping[str, Any], classes: tuple[Any, ...], train: NDArray[Any]) -> nn.Module:
+    """Return the loss: squared error of the standardised target, or cross entropy, weighted by rarity on request."""
+    if not classes:
+        return nn.MSELoss()
+    if not params["balance_classes"]:
+        return nn.CrossEntropyLoss()
+    counts = np.bincount(train, minlength=len(classes)).clip(min=1)
+    return nn.CrossEntropyLoss(weight=torch.tensor(train.size / (len(classes) * counts), dtype=torch.float32))

@@ -1,0 +1,187 @@
+"""A file goes in, a ready dataset version comes out: through the object store, the sandbox and the database."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from models_app import ingestion, operations, queries, storage
+from models_app.models import Dataset, DatasetVersion
+from tenants.audit.models import AuditEntry
+from tenants.audit.verify import verify
+from tenants.errors import NotFound
+from tenants.scoping import tenant_scope
+from tests.datasets import TARGET, csv_bytes
+from tests.factories import actor_for, make_member, make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _store(s3):
+    storage.ensure_bucket()
+
+
+def upload(actor, data=None, name="Digits", target=TARGET, **more):
+    return operations.upload(
+        actor=actor,
+        name=name,
+        file=io.BytesIO(data or csv_bytes("digits")),
+        filename="digits.csv",
+        target=target,
+        **more,
+    )
+
+
+def ready(actor, **more):
+    version = upload(actor, **more)
+    ingestion.ingest(version.id, actor.tenant_id)
+    return version
+
+
+def test_an_uploaded_file_becomes_a_ready_version_with_its_profile():
+    actor = actor_for(make_tenant(), "engineer")
+    version = ready(actor)
+    with tenant_scope(actor.tenant_id):
+        detail = queries.dataset_detail(actor, version.dataset_id)
+        profile = queries.profile(actor, version.dataset_id)
+        (choice,) = queries.launchable(actor)
+        actions = list(AuditEntry.objects.order_by("seq").values_list("action", flat=True))
+        assert verify().ok
+    assert detail.latest.state == "ready", detail.latest.message
+    assert detail.latest.rows == 1797
+    assert len(detail.latest.columns) == 65
+    assert profile["task"] == "classification"
+    assert max(column["power"] or 0 for column in profile["columns"]) > 0.15
+    assert choice.tasks == ("classification", "regression")
+    assert choice.label == "Digits v1, 1,797 rows"
+    assert actions[-2:] == ["models_app.dataset.uploaded", "models_app.dataset_version.ready"]
+
+
+def test_a_broken_file_fails_with_a_code_and_a_sentence():
+    actor = actor_for(make_tenant())
+    version = ready(actor, data=b"a,b\n1,2\n1,2,3\n", target="")
+    with tenant_scope(actor.tenant_id):
+        latest = queries.dataset_detail(actor, version.dataset_id).latest
+    assert (latest.state, latest.code) == ("failed", "ragged_rows")
+    assert "3 values" in latest.message
+
+
+def test_the_same_bytes_answer_the_same_version_and_other_bytes_make_the_next():
+    actor = actor_for(make_tenant())
+    first = ready(actor)
+    assert upload(actor).id == first.id
+    other = upload(actor, data=csv_bytes("digits") + b"\n")
+    assert (other.dataset_id, other.number) == (first.dataset_id, 2)
+    assert upload(actor, target="pixel_0_1").number == 3
+
+
+def test_a_second_ring_for_a_version_does_nothing():
+    actor = actor_for(make_tenant())
+    version = ready(actor)
+    ingestion.ingest(version.id, actor.tenant_id)
+    with tenant_scope(actor.tenant_id):
+        assert DatasetVersion.objects.get(id=version.id).token == 1
+
+
+def test_a_worker_that_was_overtaken_changes_nothing(tmp_path):
+    actor = actor_for(make_tenant())
+    version = upload(actor)
+    slow = ingestion.claim(version.id, actor.tenant_id)
+    with tenant_scope(actor.tenant_id):
+        DatasetVersion.objects.filter(id=version.id).update(claimed_at=None)
+    ingestion.ingest(version.id, actor.tenant_id)
+    ingestion.fail(actor=actor, mine=slow, code="late", message="late")
+    with tenant_scope(actor.tenant_id):
+        assert DatasetVersion.objects.get(id=version.id).state == "ready"
+
+
+def test_the_sweep_rings_again_for_an_upload_that_nobody_looked_at(as_control, demo_clock):
+    from datetime import timedelta
+
+    actor = actor_for(make_tenant())
+    version = upload(actor)
+    rung = []
+    with as_control():
+        assert ingestion.requeue_stale(ring=lambda *ids: rung.append(ids)) == 0
+        demo_clock.advance(timedelta(minutes=1))
+        assert ingestion.requeue_stale(ring=lambda *ids: rung.append(ids)) == 1
+    assert rung == [(version.id, actor.tenant_id)]
+
+
+def test_a_store_that_is_away_leaves_the_version_waiting_for_the_next_try(settings, monkeypatch):
+    actor = actor_for(make_tenant())
+    version = upload(actor)
+
+    def away(*_):
+        raise storage.StorageUnavailable
+
+    monkeypatch.setattr(storage, "fetch", away)
+    ingestion.ingest(version.id, actor.tenant_id)
+    with tenant_scope(actor.tenant_id):
+        row = DatasetVersion.objects.get(id=version.id)
+        assert (row.state, row.token) == ("ingesting", 1)
+        DatasetVersion.objects.filter(id=version.id).update(claimed_at=None, token=ingestion.MAX_TRIES - 1)
+    ingestion.ingest(version.id, actor.tenant_id)
+    with tenant_scope(actor.tenant_id):
+        assert DatasetVersion.objects.get(id=version.id).code == "ingest_failed"
+
+
+def test_a_restricted_dataset_is_seen_by_its_maker_admins_and_those_it_is_shared_with():
+    tenant = make_tenant()
+    maker, colleague, admin = actor_for(tenant, "engineer"), actor_for(tenant, "engineer"), actor_for(tenant, "admin")
+    dataset_id = ready(maker, restricted=True).dataset_id
+    with tenant_scope(tenant.id):
+        assert queries.dataset_list(maker)
+        assert queries.dataset_list(admin)
+        assert not queries.dataset_list(colleague)
+        with pytest.raises(NotFound):
+            queries.dataset_detail(colleague, dataset_id)
+    with pytest.raises(NotFound):
+        operations.share(actor=colleague, dataset_id=dataset_id, user_id=colleague.id)
+    with pytest.raises(operations.DatasetNameTaken):
+        upload(colleague)
+    operations.share(actor=maker, dataset_id=dataset_id, user_id=colleague.id)
+    with tenant_scope(tenant.id):
+        assert queries.dataset_detail(colleague, dataset_id).shared_with == ((colleague.id, colleague.label),)
+    operations.unshare(actor=maker, dataset_id=dataset_id, user_id=colleague.id)
+    with tenant_scope(tenant.id):
+        assert not queries.dataset_list(colleague)
+    operations.restrict(actor=maker, dataset_id=dataset_id, restricted=False)
+    with tenant_scope(tenant.id):
+        assert queries.dataset_list(colleague)
+
+
+def test_a_dataset_is_not_shared_with_a_person_of_another_tenant():
+    maker = actor_for(make_tenant(), "engineer")
+    stranger = make_member(make_tenant(), "engineer")
+    version = upload(maker, restricted=True)
+    with pytest.raises(NotFound):
+        operations.share(actor=maker, dataset_id=version.dataset_id, user_id=stranger.id)
+
+
+def test_another_tenants_dataset_is_missing():
+    actor, stranger = actor_for(make_tenant()), actor_for(make_tenant())
+    version = ready(actor)
+    with tenant_scope(stranger.tenant_id):
+        assert not queries.dataset_list(stranger)
+        assert not queries.launchable(stranger)
+        for ask in (
+            lambda: queries.dataset_detail(stranger, version.dataset_id),
+            lambda: queries.profile(stranger, version.dataset_id),
+        ):
+            with pytest.raises(NotFound):
+                ask()
+        assert not Dataset.objects.filter(id=version.dataset_id).exists()
+
+
+def test_stored_files_lie_under_the_tenants_prefix(tmp_path: Path):
+    actor = actor_for(make_tenant())
+    version = ready(actor)
+    with tenant_scope(actor.tenant_id):
+        row = DatasetVersion.objects.get(id=version.id)
+    keys = {item.key for item in storage.listing(actor.tenant_id)}
+    assert {row.source_key, row.data_key} == keys
+    assert all(key.startswith(f"t/{actor.tenant_id}/") for key in keys)

@@ -1,0 +1,311 @@
+"""Hostile and broken files: each is a coded error with a sentence, or a clean dataset; memory stays bounded."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import resource
+import subprocess
+import sys
+import time
+import zipfile
+from gzip import compress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from compute.process import Child, Slot
+from compute.protocol import Fault
+from models_app.datasets import ingest
+from models_app.runner.protocol import EXIT_INPUT, EXIT_OK, Context, InputError, Reporter
+
+MAIN = Path(ingest.__file__).parent.parent / "runner" / "main.py"
+GOOD = "age,job,wage\n31,smith,10.5\n44,baker,12\n"
+
+
+def parquet(table: pa.Table, **options) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(table, out, **options)
+    return out.getvalue()
+
+
+def damaged(data: bytes, at: int, count: int = 64) -> bytes:
+    return data[:at] + b"\xff" * count + data[at + count :]
+
+
+def dictionary_bomb() -> bytes:
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 200_000, pa.int32()), pa.array(["x" * 60_000]))
+    return parquet(pa.table({"a": column, "b": list(range(200_000))}), compression="zstd")
+
+
+def constant_bomb() -> bytes:
+    rows = 1_000_000
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int8()), pa.array([1]))
+    return parquet(pa.table({f"c{at}": column for at in range(70)}), compression="zstd")
+
+
+def evil_pickle() -> bytes:
+    class Boom:
+        def __reduce__(self):
+            return (open, ("/tmp/exchequer-pickle-canary", "w"))
+
+    return pickle.dumps(Boom())
+
+
+def zipped() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", "0" * 10_000_000)
+    return out.getvalue()
+
+
+SMALL = parquet(pa.table({"a": list(range(1000)), "b": [f"x{i}" for i in range(1000)]}))
+
+ZOO: dict[str, tuple[object, str]] = {
+    "empty": (b"", "empty_file"),
+    "blank": (b"  \n\n  ", "empty_file"),
+    "header only": (b"a,b\n", "no_rows"),
+    "one column": (b"a\n1\n2\n", "one_column"),
+    "numbers for a header": (b"1,2\n3,4\n", "no_header"),
+    "duplicate names": (b"a,b,a\n1,2,3\n", "duplicate_columns"),
+    "a column with no name": (b",a,b\n0,1,2\n", "empty_column_name"),
+    "control characters in a name": (b'"a\x07",b\n1,2\n', "bad_column_name"),
+    "an endless name": (b"a" * 300 + b",b\n1,2\n", "column_name_too_long"),
+    "ragged rows": (b"a,b\n1,2\n1,2,3\n", "ragged_rows"),
+    "short rows": (b"a,b,c\n1,2,3\n1,2\n", "ragged_rows"),
+    "a million columns": (
+        lambda: (",".join(f"c{i}" for i in range(1_000_000)) + "\n" + "1," * 999_999 + "1\n").encode(),
+        "row_too_long",
+    ),
+    "three thousand columns": (
+        lambda: (",".join(f"c{i}" for i in range(3000)) + "\n" + ",".join(["1"] * 3000) + "\n").encode(),
+        "too_many_columns",
+    ),
+    "one huge line": (lambda: b"x" * 30_000_000, "row_too_long"),
+    "a huge line in the middle": (lambda: b"a,b\n1,2\n" + b"9" * 20_000_000 + b",1\n", "row_too_long"),
+    "a quotation mark that never closes": (lambda: b'a,b\n1,"2\n' + b"3,4\n" * 2_000_000, "value_too_long"),
+    "a huge value": (lambda: b"a,b\n1," + b"y" * 100_000 + b"\n", "value_too_long"),
+    "infinite numbers": (b"a,b\n1,2\ninf,3\n4,-Infinity\n", "infinite_value"),
+    "numbers that overflow": (b"a,b\n1,2\n1e300,3\n", "number_out_of_range"),
+    "numbers beyond any float": (b"a,b\n1,2\n1e999,3\n", "number_out_of_range"),
+    "binary noise": (bytes(range(256)) * 40, "not_text"),
+    "zero bytes": (b"a,b\n1,\x00\n", "not_text"),
+    "a broken utf-16 file": ("a,b\n1,2\n".encode("utf-16") + b"\x00", "not_text"),
+    "a pickle": (evil_pickle, "refused_format"),
+    "a torch file": (zipped, "refused_format"),
+    "a gzip bomb": (lambda: compress(b"0" * 40_000_000), "refused_format"),
+    "an old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "refused_format"),
+    "a numpy array": (b"\x93NUMPY\x01\x00v\x00{}", "refused_format"),
+    "a PDF": (b"%PDF-1.7\n", "refused_format"),
+    "a program": (b"\x7fELF\x02\x01\x01", "refused_format"),
+    "a file over the cap": (lambda: b"a,b\n" + b"1,2\n" * 13_200_000, "file_too_large"),
+    "a truncated parquet": (SMALL[:-30], "truncated_parquet"),
+    "a parquet with a lying footer": (SMALL[:-8] + b"\xff\xff\xff\x7fPAR1", "truncated_parquet"),
+    "a parquet with a broken footer": (damaged(SMALL, len(SMALL) - 300, 200), "bad_parquet"),
+    "a parquet with broken pages": (damaged(SMALL, 200, 2000), "bad_parquet"),
+    "a parquet dictionary bomb": (dictionary_bomb, "too_big_unpacked"),
+    "a parquet of constants": (constant_bomb, "too_big_unpacked"),
+    "a parquet of lists": (parquet(pa.table({"a": [[1], [2]], "b": [1, 2]})), "unsupported_type"),
+    "a parquet of bytes": (parquet(pa.table({"a": [b"x", b"y"], "b": [1, 2]})), "unsupported_type"),
+    "a parquet with infinity": (parquet(pa.table({"a": [1.0, float("inf")], "b": [1, 2]})), "infinite_value"),
+    "a parquet without rows": (
+        parquet(pa.table({"a": pa.array([], pa.int64()), "b": pa.array([], pa.int64())})),
+        "no_rows",
+    ),
+    "a parquet with twin names": (
+        parquet(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])),
+        "duplicate_columns",
+    ),
+}
+
+
+def read(folder: Path, data: bytes, target: str | None = None) -> dict:
+    (folder / "in").mkdir(exist_ok=True)
+    (folder / "in" / "source").write_bytes(data)
+    ingest.run(
+        Context(
+            workdir=folder, job={"inputs": {"target": target}}, report=Reporter(io.StringIO()), stopping=lambda: False
+        )
+    )
+    return json.loads((folder / "out" / "profile.json").read_text())
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_hostile_file_is_a_coded_error_with_a_sentence(tmp_path, name):
+    made, code = ZOO[name]
+    data = made() if callable(made) else made
+    started = time.monotonic()
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, data)
+    assert refused.value.code == code, refused.value.message
+    assert refused.value.message.endswith((".", "?"))
+    assert refused.value.message.count("\n") == 0
+    assert time.monotonic() - started < 10
+    assert not Path("/tmp/exchequer-pickle-canary").exists()
+
+
+def kinds(profile: dict) -> dict[str, str]:
+    return {column["name"]: column["kind"] for column in profile["columns"]}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GOOD.encode(),
+        GOOD.encode("utf-8-sig"),
+        GOOD.encode("utf-16"),
+        GOOD.encode("utf-16-le"),
+        GOOD.encode("utf-16-be"),
+        GOOD.replace("\n", "\r\n").encode(),
+        GOOD.replace("\n", "\r").encode(),
+        GOOD.replace(".", "§").replace(",", ";").replace("§", ",").encode(),
+        GOOD.replace(",", "\t").encode(),
+        ("sep=|\n" + GOOD.replace(",", "|")).encode(),
+        ("\n\n" + GOOD + "\n\n").encode(),
+    ],
+    ids=[
+        "utf-8",
+        "bom",
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "crlf",
+        "cr",
+        "decimal comma",
+        "tab",
+        "stated delimiter",
+        "blank lines",
+    ],
+)
+def test_the_same_table_in_many_dresses_reads_the_same(tmp_path, data):
+    profile = read(tmp_path, data, "wage")
+    assert profile["rows"] == 2
+    assert kinds(profile) == {"age": "numeric", "job": "categorical", "wage": "numeric"}
+    assert profile["columns"][2]["max"] == 12.0
+
+
+def test_latin_letters_are_read_with_a_warning(tmp_path):
+    profile = read(tmp_path, "stadt,zahl\nKöln,1\nZürich,2\n".encode("latin-1"))
+    assert {entry["value"] for entry in profile["columns"][0]["top"]} == {"Köln", "Zürich"}
+    assert any("Windows-1252" in warning for warning in profile["warnings"])
+
+
+def test_quoted_line_breaks_and_delimiters_stay_inside_their_value(tmp_path):
+    profile = read(tmp_path, b'a,b\n"one\ntwo, three",1\n"four ""five""",2\n')
+    assert profile["rows"] == 2
+    assert {entry["value"] for entry in profile["columns"][0]["top"]} == {"one\ntwo, three", 'four "five"'}
+
+
+def test_types_are_found_and_missing_words_are_missing(tmp_path):
+    rows = ["n,code,flag,day,moment,free,void"]
+    rows += [
+        f"{'NA' if i == 3 else i},0{i % 5},{'yes' if i % 2 else 'no'},2024-02-{i % 28 + 1:02d},2024-02-01T10:00:{i % 60:02d}+02:00,text {i},NaN"
+        for i in range(60)
+    ]
+    profile = read(tmp_path, "\n".join(rows).encode())
+    assert kinds(profile) == {
+        "n": "numeric",
+        "code": "categorical",
+        "flag": "boolean",
+        "day": "datetime",
+        "moment": "datetime",
+        "free": "text",
+        "void": "empty",
+    }
+    assert profile["columns"][0]["missing"] == 1
+
+
+def test_a_parquet_file_keeps_its_types(tmp_path):
+    table = pa.table(
+        {
+            "i": pa.array([1, None, 3] * 20, pa.int16()),
+            "f": [0.5, float("nan"), 2.0] * 20,
+            "s": ["a", "b", "a"] * 20,
+            "t": pa.array([0, 1, 2] * 20, pa.timestamp("ms")),
+            "b": [True, False, None] * 20,
+        }
+    )
+    profile = read(tmp_path, parquet(table), "s")
+    assert kinds(profile) == {"i": "numeric", "f": "numeric", "s": "categorical", "t": "datetime", "b": "boolean"}
+    assert [column["missing"] for column in profile["columns"]] == [20, 20, 0, 0, 20]
+
+
+def test_the_target_must_be_a_column_and_the_error_names_near_ones(tmp_path):
+    with pytest.raises(InputError, match="wage"):
+        read(tmp_path, GOOD.encode(), "wages")
+
+
+def test_power_leakage_constants_imbalance_and_identifiers_are_told(tmp_path):
+    rows = ["id,leak,noise,same,label"]
+    rows += [
+        f"{i},{'hit' if i % 50 == 0 else 'miss'},{(i * 7919) % 97},1,{'yes' if i % 50 == 0 else 'no'}"
+        for i in range(1000)
+    ]
+    profile = read(tmp_path, "\n".join(rows).encode(), "label")
+    power = {column["name"]: column["power"] for column in profile["columns"]}
+    assert profile["measure"] == "theil_u"
+    assert power["leak"] == 1.0
+    assert power["noise"] < 0.2
+    assert power["label"] is None
+    told = " ".join(profile["warnings"])
+    for word in ("leak alone gives", "same has the same value", "id looks like an identifier", "rarest class"):
+        assert word in told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a million columns",
+        "one huge line",
+        "a parquet dictionary bomb",
+        "a parquet of constants",
+        "a quotation mark that never closes",
+    ],
+)
+def test_the_sandboxed_child_refuses_bombs_in_bounded_memory(name, tmp_path):
+    made, code = ZOO[name]
+    work = tmp_path / "work"
+    (work / "in").mkdir(parents=True)
+    (work / "out").mkdir()
+    (work / "in" / "source").write_bytes(made() if callable(made) else made)
+    child = Child(
+        entrypoint=MAIN, attempt="a", workdir=work, slot=Slot("cpu", "ops", 77, 1, 1 << 30),
+        payload={"attempt": "a", "task": "ingest", "inputs": {"target": None}, "device": {"kind": "cpu"}, "threads": 1}, sandbox_required=False,
+    )  # fmt: skip
+    peak = 0
+    while not child.exited.wait(0.02):
+        try:
+            status = Path(f"/proc/{child.group}/status").read_text()
+        except OSError:
+            continue
+        peak = max([peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
+    assert child.exit_code == EXIT_INPUT, list(child.lines)
+    assert [said.code for said in child.said if isinstance(said, Fault)] == [code]
+    assert peak < 400 * 1024
+
+
+def test_a_large_honest_file_is_read_in_bounded_memory(tmp_path):
+    work = tmp_path / "work"
+    (work / "in").mkdir(parents=True)
+    (work / "out").mkdir()
+    line = ",".join(f"{i}.25" for i in range(40))
+    (work / "in" / "source").write_bytes(
+        (",".join(f"c{i}" for i in range(40)) + "\n").encode() + f"{line}\n".encode() * 190_000
+    )
+    child = Child(
+        entrypoint=MAIN, attempt="a", workdir=work, slot=Slot("cpu", "ops", 78, 1, 1 << 30),
+        payload={"attempt": "a", "task": "ingest", "inputs": {"target": "c1"}, "device": {"kind": "cpu"}, "threads": 1}, sandbox_required=False,
+    )  # fmt: skip
+    assert child.exited.wait(60)
+    assert child.exit_code == EXIT_OK, list(child.lines)
+    assert json.loads((work / "out" / "result.json").read_text())["rows"] == 190_000
+
+
+def test_the_web_side_imports_neither_torch_nor_arrow():
+    code = "import sys; import models_app.recipes.base as b; b.recipes()[0].schema(); b.recipes()[0].digest(); print([m for m in ('torch','pyarrow','numpy','django') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=MAIN.parents[2])
+    assert said.stdout.strip() == "[]"
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
