@@ -25,7 +25,9 @@ T = TypeVar("T")
 RANGE = [
     OpenApiParameter("from", str, description="RFC 3339 time or local day; default: the running month"),
     OpenApiParameter("to", str, description="end, not included"),
-    OpenApiParameter("group_by", str, description="project, meter, resource, job, attempt, tag:NAME, dim:NAME; by comma"),
+    OpenApiParameter(
+        "group_by", str, description="project, meter, resource, job, attempt, tag:NAME, dim:NAME; by comma"
+    ),
     OpenApiParameter("granularity", str, enum=["hour", "day", "month"]),
     OpenApiParameter("project", UUID),
     OpenApiParameter("job", UUID),
@@ -75,7 +77,9 @@ class Sums(Endpoint):
             limit=queries.MOST_ROWS + 1,
         )
         if len(rows) > queries.MOST_ROWS:
-            raise Invalid(f"This answer has more than {queries.MOST_ROWS} rows. Ask for a shorter range or fewer groups.")
+            raise Invalid(
+                f"This answer has more than {queries.MOST_ROWS} rows. Ask for a shorter range or fewer groups."
+            )
         return Response({"results": [shapes.sum_row(row) for row in rows], "next": None})
 
     def _moment(self, name: str) -> date | datetime | None:
@@ -257,24 +261,12 @@ class Explain(Endpoint):
             n,
             job_id=parse_uuid(asked["job"], "job") if "job" in asked else None,
             attempt_id=parse_uuid(asked["attempt"], "attempt") if "attempt" in asked else None,
-            after=_place(self.cursor(4)),
+            after=self.cursor(4),
             limit=self.page_size() + 1,
         )
-        answer = self.paginated(explanation.intervals, shapes.interval, lambda row: row.place.keys)
+        answer = self.paginated(explanation.intervals, shapes.interval, lambda row: row.cursor)
         shares = [shapes.share(row) for row in explanation.shares]
         return Response({"line": shapes.line(explanation.line), "shares": shares, **answer.data})
-
-
-def _place(keys: tuple[str, ...] | None) -> queries.Place | None:
-    if keys is None:
-        return None
-    series, start, key, part = keys
-    return queries.Place(
-        _parsed(bytes.fromhex, series),
-        _parsed(datetime.fromisoformat, start),
-        _parsed(bytes.fromhex, key),
-        _parsed(int, part),
-    )
 
 
 def _parsed(parse: Callable[[str], T], text: str) -> T:

@@ -41,7 +41,9 @@ class BudgetExists(Conflict):
 
 
 @operation(BUDGET_CREATED)
-def create_budget(*, actor: Actor, amount: Decimal, at_limit: str, project_id: UUID | None = None, alerts: Sequence[int] = ()) -> Budget:
+def create_budget(
+    *, actor: Actor, amount: Decimal, at_limit: str, project_id: UUID | None = None, alerts: Sequence[int] = ()
+) -> Budget:
     """Limit what a project (or, without one, the tenant) spends in a local month, from the current month on.
 
     What it has spent and holds this month counts. Raises Invalid, NotFound for a foreign project, BudgetExists.
@@ -52,19 +54,31 @@ def create_budget(*, actor: Actor, amount: Decimal, at_limit: str, project_id: U
         raise NotFound
     counters.pin_set(exclusive=True)
     zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=actor.tenant_id)
-    if Budget.objects.filter(project_id=project_id, currency=currency, closed_at__isnull=True).exists():
+    if Budget.objects.filter(
+        Q(project_id=project_id) if project_id else Q(project__isnull=True), currency=currency, closed_at__isnull=True
+    ).exists():
         raise BudgetExists
     budget = Budget.objects.create(
         project_id=project_id, amount=amount, currency=currency, at_limit=at_limit, alerts=sorted(set(alerts))
     )
     _open(budget, period_of(local_day(clock.now(), zone)))
-    record(BUDGET_CREATED, actor=actor, target=budget, changes={name: [None, value] for name, value in _terms(budget).items()})
+    record(
+        BUDGET_CREATED,
+        actor=actor,
+        target=budget,
+        changes={name: [None, value] for name, value in _terms(budget).items()},
+    )
     return budget
 
 
 @operation(BUDGET_CHANGED)
 def change_budget(
-    *, actor: Actor, budget_id: UUID, amount: Decimal | None = None, at_limit: str | None = None, alerts: Sequence[int] | None = None
+    *,
+    actor: Actor,
+    budget_id: UUID,
+    amount: Decimal | None = None,
+    at_limit: str | None = None,
+    alerts: Sequence[int] | None = None,
 ) -> Budget:
     """Change a budget from the current month on. Lowered below what is promised, it promises nothing more until that shrinks."""
     actor.require("budgets.manage")
@@ -129,7 +143,9 @@ def _open(budget: Budget, period: date) -> None:
     )
     HoldShare.objects.bulk_create([HoldShare(hold=hold, counter=counter) for hold in holds])
     pots = [Pot("counter", counter.pk)]
-    opening = ledger.move(AVAILABLE, SPENT, pots, spent, budget.currency) + ledger.move(AVAILABLE, HELD, pots, held, budget.currency)
+    opening = ledger.move(AVAILABLE, SPENT, pots, spent, budget.currency) + ledger.move(
+        AVAILABLE, HELD, pots, held, budget.currency
+    )
     ledger.post("open", period, opening)
 
 

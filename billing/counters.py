@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -78,7 +79,9 @@ FROM billing_budget b CROSS JOIN unnest(%(periods)s::date[]) AS m(period) WHERE 
 AND NOT EXISTS (SELECT FROM billing_budgetperiod c WHERE c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period)
 ON CONFLICT (tenant_id, budget_id, period) DO NOTHING
 """  # noqa: S608
-LOCK_SCOPE = f"SELECT {COLUMNS} {FROM} WHERE {IN_SCOPE} AND c.period = ANY(%(periods)s::date[]) ORDER BY c.id FOR UPDATE OF c"  # noqa: S608
+LOCK_SCOPE = (
+    f"SELECT {COLUMNS} {FROM} WHERE {IN_SCOPE} AND c.period = ANY(%(periods)s::date[]) ORDER BY c.id FOR UPDATE OF c"
+)
 LOCK_HOLD = (
     f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %(tenant)s AND (c.id IN "  # noqa: S608
     "(SELECT s.counter_id FROM billing_holdshare s WHERE s.tenant_id = %(tenant)s AND s.hold_id = %(hold)s) "
@@ -103,7 +106,12 @@ def pin_set(*, exclusive: bool = False) -> None:
 
 def lock_scope(projects: Collection[UUID], periods: Collection[date], currency: str) -> list[Counter]:
     """Lock the counters of these months of the projects' and the tenant's budgets, in order of id; make missing ones."""
-    arguments = {"tenant": current_tenant_id(), "projects": list(projects), "periods": list(periods), "currency": currency}
+    arguments: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "projects": list(projects),
+        "periods": list(periods),
+        "currency": currency,
+    }
     with connection.cursor() as cursor:
         cursor.execute(ENSURE, arguments)
         cursor.execute(LOCK_SCOPE, arguments)
@@ -113,7 +121,13 @@ def lock_scope(projects: Collection[UUID], periods: Collection[date], currency: 
 def lock_for_hold(hold_id: UUID, project_id: UUID, currency: str, onward: date | None = None) -> list[Counter]:
     """Lock the counters that a hold lies on, and those of the month `onward` that it is about to move to."""
     periods = [onward] if onward else []
-    arguments = {"tenant": current_tenant_id(), "projects": [project_id], "periods": periods, "currency": currency, "hold": hold_id}
+    arguments: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "projects": [project_id],
+        "periods": periods,
+        "currency": currency,
+        "hold": hold_id,
+    }
     with connection.cursor() as cursor:
         if periods:
             cursor.execute(ENSURE, arguments)
@@ -136,7 +150,14 @@ def require_room(counters: Iterable[Counter], asked: Money) -> None:
     )
 
 
-def shift(counters: Sequence[Counter], currency: str, *, held: Decimal = Decimal(0), spent: Decimal = Decimal(0), unheld: Decimal = Decimal(0)) -> None:
+def shift(
+    counters: Sequence[Counter],
+    currency: str,
+    *,
+    held: Decimal = Decimal(0),
+    spent: Decimal = Decimal(0),
+    unheld: Decimal = Decimal(0),
+) -> None:
     """Move locked counters by these amounts in one conditional UPDATE.
 
     Raises BudgetExceeded when held + spent would grow past a limit: nothing is then left half done.
@@ -145,7 +166,9 @@ def shift(counters: Sequence[Counter], currency: str, *, held: Decimal = Decimal
         return
     ids = [counter.id for counter in counters]
     with connection.cursor() as cursor:
-        cursor.execute(MOVE, {"held": held, "spent": spent, "unheld": unheld, "tenant": current_tenant_id(), "ids": ids})
+        cursor.execute(
+            MOVE, {"held": held, "spent": spent, "unheld": unheld, "tenant": current_tenant_id(), "ids": ids}
+        )
         if cursor.rowcount != len(ids):
             raise BudgetExceeded(asked=Money(held + spent, currency).json())
     for counter in counters:
@@ -173,5 +196,8 @@ def _tell(counter: Counter, growth: Decimal, currency: str) -> None:
 def lock_one(counter_id: UUID) -> list[Counter]:
     """Lock one counter by id."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %s AND c.id = %s FOR UPDATE OF c", [current_tenant_id(), counter_id])  # noqa: S608
+        cursor.execute(
+            f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %s AND c.id = %s FOR UPDATE OF c",
+            [current_tenant_id(), counter_id],
+        )
         return [Counter(*row) for row in cursor.fetchall()]

@@ -26,7 +26,7 @@ from tenants.errors import Conflict, NotFound
 from tenants.models import Tenant
 from tenants.scoping import current_tenant_id
 
-__all__ = ["BudgetExceeded", "HoldExists", "HoldState", "carry", "extend", "hold", "lock", "release", "settle"]
+__all__ = ["OPEN", "BudgetExceeded", "HoldExists", "HoldState", "carry", "extend", "hold", "lock", "release", "settle"]
 
 
 class HoldExists(Conflict):
@@ -122,7 +122,12 @@ def extend(*, hold_id: UUID, amount: Money) -> None:
         counters.require_room(state.current, amount)
         counters.shift(state.current, state.currency, held=amount.amount)
         _grow(hold_id, amount=amount.amount)
-        ledger.post("extend", state.period, ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency), hold_id=hold_id)
+        ledger.post(
+            "extend",
+            state.period,
+            ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency),
+            hold_id=hold_id,
+        )
 
 
 def release(*, hold_id: UUID) -> Money:
@@ -132,18 +137,19 @@ def release(*, hold_id: UUID) -> Money:
         left = state.left
         if state.state == OPEN:
             counters.shift(state.current, state.currency, held=-left)
-            ledger.post("release", state.period, ledger.move(HELD, AVAILABLE, state.pots, left, state.currency), hold_id=hold_id)
+            ledger.post(
+                "release", state.period, ledger.move(HELD, AVAILABLE, state.pots, left, state.currency), hold_id=hold_id
+            )
             Hold.objects.filter(pk=hold_id).update(state=RELEASED, released_at=clock.DatabaseNow())
         return Money(left, state.currency)
 
 
 def lock(hold_id: UUID, onward: date | None = None) -> HoldState:
     """Lock a hold and its counters, and those of the month `onward` if it is later than the hold's. Raises NotFound."""
-    columns = ("id", "project_id", "period", "currency", "amount", "settled", "state")
-    row = Hold.objects.select_for_update().filter(pk=hold_id).values_list(*columns).first()
+    row = Hold.objects.select_for_update().filter(pk=hold_id).first()
     if row is None:
         raise NotFound("There is no such hold.")
-    state = HoldState(*row, counters=())
+    state = HoldState(row.pk, row.project_id, row.period, row.currency, row.amount, row.settled, row.state, ())
     later = onward if onward and onward > state.period and state.state == OPEN else None
     return replace(state, counters=tuple(counters.lock_for_hold(hold_id, state.project_id, state.currency, later)))
 
@@ -184,7 +190,9 @@ def settle(state: HoldState, charges: Mapping[tuple[date, UUID | None], Decimal]
     for (period, attempt_id), amount in charges.items():
         postings = ledger.move(HELD, SPENT, state.pots, amount, state.currency)
         ledger.post("settle", period, postings, hold_id=state.id, attempt_id=attempt_id)
-    moved = tuple(replace(c, held=c.held - total, spent=c.spent + total) if c in state.current else c for c in state.counters)
+    moved = tuple(
+        replace(c, held=c.held - total, spent=c.spent + total) if c in state.current else c for c in state.counters
+    )
     return replace(state, settled=state.settled + total, counters=moved)
 
 

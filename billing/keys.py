@@ -43,10 +43,7 @@ def claim(claims: Sequence[Claim]) -> Claimed:
     Keys are inserted in order, so that two batches never wait for each other in a circle.
     """
     first: dict[bytes, Claim] = {}
-    clashes = []
-    for item in claims:
-        if first.setdefault(item.key_hash, item).payload_hash != item.payload_hash:
-            clashes.append(item)
+    clashes = [item for item in claims if first.setdefault(item.key_hash, item).payload_hash != item.payload_hash]
     with connection.cursor() as cursor:
         cursor.execute(
             INSERT,

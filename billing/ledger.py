@@ -15,7 +15,7 @@ from billing.models.ledger import AVAILABLE, HELD, SPENT, UNHELD
 from tenants.ids import uuid7
 from tenants.scoping import current_tenant_id
 
-__all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "Pot", "Posting", "move", "post"]
+__all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "Posting", "Pot", "move", "post"]
 
 PotKind = Literal["hold", "counter", "project"]
 

@@ -126,7 +126,9 @@ def provision_defaults(tenant_id: UUID | None = None) -> None:
 def provision(*, actor: Actor) -> None:
     """Create the default meters and price book in the tenant's currency; idempotent, safe in a race."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing.provision' || %s, 0))", [str(actor.tenant_id)])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('billing.provision' || %s, 0))", [str(actor.tenant_id)]
+        )
     meters = {spec.key: _meter(spec) for spec in METERS}
     currency = Tenant.objects.values_list("currency", flat=True).get(pk=actor.tenant_id)
     if PriceBook.objects.filter(currency=currency).exists():
@@ -148,7 +150,9 @@ class NewPrice:
 
 
 @operation(VERSION_PUBLISHED)
-def publish(*, actor: Actor, book_id: UUID, prices: Sequence[NewPrice], effective_at: datetime | None = None, note: str = "") -> PriceVersion:
+def publish(
+    *, actor: Actor, book_id: UUID, prices: Sequence[NewPrice], effective_at: datetime | None = None, note: str = ""
+) -> PriceVersion:
     """Publish the next version of a book: its complete list of prices, in force from `effective_at`.
 
     It starts at least five minutes ahead (the default), so that no usage accepted so far changes its price.
@@ -203,7 +207,9 @@ def _faults(prices: Sequence[NewPrice], meters: set[str]) -> dict[str, list[str]
 
 
 def _meter(spec: MeterSpec) -> Meter:
-    meter, _ = Meter.objects.get_or_create(key=spec.key, defaults={"title": spec.title, "unit": spec.unit, "event_type": spec.event_type})
+    meter, _ = Meter.objects.get_or_create(
+        key=spec.key, defaults={"title": spec.title, "unit": spec.unit, "event_type": spec.event_type}
+    )
     return meter
 
 
@@ -221,6 +227,9 @@ def _store(
     version.save(force_insert=True)
     version.refresh_from_db()
     Price.objects.bulk_create(
-        [Price(version=version, meter=meter, dims=dims, unit_amount=EXACT.plus(amount)) for meter, dims, amount in prices]
+        [
+            Price(version=version, meter=meter, dims=dims, unit_amount=EXACT.plus(amount))
+            for meter, dims, amount in prices
+        ]
     )
     return version

@@ -119,7 +119,12 @@ def bind(*, actor: Actor, project_id: UUID, body: Mapping[str, Any], estimate: E
         created_by=actor.label[:254],
         expires_at=clock.now() + QUOTE_LIFE,
     )
-    record(QUOTE_BOUND, actor=actor, target=("quote", quote.pk, str(estimate.worst)), changes={"worst": [None, estimate.worst.json()]})
+    record(
+        QUOTE_BOUND,
+        actor=actor,
+        target=("quote", quote.pk, str(estimate.worst)),
+        changes={"worst": [None, estimate.worst.json()]},
+    )
     return quote
 
 

@@ -175,7 +175,10 @@ def _line_faults() -> Iterator[Fault]:
             )
             (rated,) = cursor.fetchone()
         if exact.amount != rated:
-            yield Fault(rule, f"{invoice.period:%Y-%m}: lines say {shown(exact.amount)}, roll-ups {shown(rated)} {invoice.currency}")
+            yield Fault(
+                rule,
+                f"{invoice.period:%Y-%m}: lines say {shown(exact.amount)}, roll-ups {shown(rated)} {invoice.currency}",
+            )
             return
         for line in lines:
             if line.amount != line.exact.rounded():

@@ -47,7 +47,8 @@ def price_version(version: VersionView) -> dict[str, Any]:
         "published_by": version.published_by,
         "note": version.note,
         "prices": [
-            {"meter": price.meter, "dims": price.dims, "unit_amount": shown(price.unit_amount)} for price in version.prices
+            {"meter": price.meter, "dims": price.dims, "unit_amount": shown(price.unit_amount)}
+            for price in version.prices
         ],
     }
 

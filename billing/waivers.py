@@ -77,7 +77,13 @@ def _waive(*, actor: Actor, attempt_id: UUID, reason: str) -> Decimal:
     rollup.take_back([(row[0], piece) for row, piece in zip(charged, pieces, strict=True)])
     _return(attempt_id, settled, states, reason)
     target = ("attempt", attempt_id, str(attempt_id))
-    record(USAGE_WAIVED, actor=actor, target=target, changes={"amount": [amount, Decimal(0)], "currency": [currency, currency]}, reason=reason)
+    record(
+        USAGE_WAIVED,
+        actor=actor,
+        target=target,
+        changes={"amount": [amount, Decimal(0)], "currency": [currency, currency]},
+        reason=reason,
+    )
     publish(UsageWaived(tenant_id=tenant_id, attempt_id=attempt_id, amount=amount, currency=currency, reason=reason))
     return amount
 
@@ -118,7 +124,11 @@ def _return(attempt_id: UUID, settled: list[tuple], states: dict[UUID, holds.Hol
             holds.give_back(pot_id, amount, shrink=running and not stays)
         elif kind == "counter":
             locked = [counter] if counter else counters.lock_one(pot_id)
-            back = {"unheld": -amount} if account == UNHELD else {"spent": -amount, "held": amount if stays else Decimal(0)}
+            back = (
+                {"unheld": -amount}
+                if account == UNHELD
+                else {"spent": -amount, "held": amount if stays else Decimal(0)}
+            )
             counters.shift(locked, currency, **back)
     for (hold_id, period), postings in transactions.items():
         ledger.post("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)

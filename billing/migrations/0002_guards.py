@@ -212,7 +212,9 @@ class Migration(migrations.Migration):
         secured("Invoice", CHANGE),
         migrations.RunSQL(USAGE_REFERENCES, migrations.RunSQL.noop),
         migrations.RunSQL(APPEND_ONLY, "DROP FUNCTION billing_refuse_change() CASCADE"),
-        migrations.RunSQL(PRICES, "DROP FUNCTION billing_publish_prices() CASCADE; DROP FUNCTION billing_seal_version() CASCADE"),
+        migrations.RunSQL(
+            PRICES, "DROP FUNCTION billing_publish_prices() CASCADE; DROP FUNCTION billing_seal_version() CASCADE"
+        ),
         migrations.RunSQL(LEDGER, "DROP FUNCTION billing_ledger_balances() CASCADE"),
         migrations.RunSQL(PARTITIONS, "DROP FUNCTION billing_ensure_partitions(date, date)"),
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
@@ -24,7 +22,7 @@ class Budget(TenantModel):
     amount = exact()
     currency = models.CharField(max_length=3)
     period = models.CharField(max_length=5, choices=[("month", "Month")], default="month")
-    alerts: ClassVar = ArrayField(models.PositiveSmallIntegerField(), default=list)
+    alerts = ArrayField(models.PositiveSmallIntegerField(), default=list)
     at_limit = models.CharField(max_length=12, choices=[(mode, mode) for mode in AT_LIMIT])
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     closed_at = models.DateTimeField(null=True)
@@ -65,7 +63,9 @@ class BudgetPeriod(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "budget", "period"], name="budget_period_once"),
-            models.CheckConstraint(condition=Q(held__gte=0, spent__gte=0, unheld__gte=0), name="budget_counters_not_negative"),
+            models.CheckConstraint(
+                condition=Q(held__gte=0, spent__gte=0, unheld__gte=0), name="budget_counters_not_negative"
+            ),
             models.CheckConstraint(
                 condition=Q(ceiling__isnull=True) | Q(ceiling__gte=F("held") + F("spent")),
                 name="budget_never_overspent",

@@ -32,8 +32,12 @@ class Hold(TenantModel):
 
     class Meta(TenantModel.Meta):
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "subject"], condition=Q(state=OPEN), name="hold_once_per_subject"),
-            models.CheckConstraint(condition=Q(settled__gte=0, settled__lte=F("amount")), name="hold_covers_what_is_settled"),
+            models.UniqueConstraint(
+                fields=["tenant", "subject"], condition=Q(state=OPEN), name="hold_once_per_subject"
+            ),
+            models.CheckConstraint(
+                condition=Q(settled__gte=0, settled__lte=F("amount")), name="hold_covers_what_is_settled"
+            ),
             models.CheckConstraint(condition=Q(state__in=[OPEN, RELEASED]), name="hold_state_known"),
         ]
 

@@ -19,12 +19,16 @@ class Invoice(TenantModel):
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     currency = models.CharField(max_length=3)
-    state = models.CharField(max_length=9, choices=[(state, state) for state in STATES], default=DRAFT, db_default=DRAFT)
+    state = models.CharField(
+        max_length=9, choices=[(state, state) for state in STATES], default=DRAFT, db_default=DRAFT
+    )
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "period", "currency"], condition=~Q(state=VOID), name="invoice_once_per_period"),
+            models.UniqueConstraint(
+                fields=["tenant", "period", "currency"], condition=~Q(state=VOID), name="invoice_once_per_period"
+            ),
             models.CheckConstraint(condition=Q(state__in=STATES), name="invoice_state_known"),
         ]
 

@@ -4,8 +4,24 @@ from billing.queries.billed import Billed, billed, billed_attempts
 from billing.queries.budgets import BudgetStatus, budget, budgets, room
 from billing.queries.calendar import Today, today
 from billing.queries.explain import Explanation, IntervalView, Place, Share, explain
-from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice, invoice_line, invoice_lines, invoices
-from billing.queries.prices import MeterView, PriceBookView, PriceView, VersionView, meters, price_books, prices_in_force
+from billing.queries.invoices import (
+    InvoiceLine,
+    InvoiceView,
+    draft_invoice,
+    invoice,
+    invoice_line,
+    invoice_lines,
+    invoices,
+)
+from billing.queries.prices import (
+    MeterView,
+    PriceBookView,
+    PriceView,
+    VersionView,
+    meters,
+    price_books,
+    prices_in_force,
+)
 from billing.queries.spend import (
     MOST_ROWS,
     Filters,

@@ -25,7 +25,9 @@ class Today:
 def today() -> Today:
     """Return where the tenant of the open scope stands now."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT timezone, currency, exchequer_now() FROM tenants_tenant WHERE id = %s", [current_tenant_id()])
+        cursor.execute(
+            "SELECT timezone, currency, exchequer_now() FROM tenants_tenant WHERE id = %s", [current_tenant_id()]
+        )
         zone, currency, now = cursor.fetchone()
     day = local_day(now, zone)
     return Today(zone, currency, now, day, period_of(day))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
 from billing.money import Money
 from billing.queries.invoices import InvoiceLine, InvoiceView, invoice, invoice_line
+from tenants.errors import Invalid
 from tenants.scoping import current_tenant_id
 
 SHARES = """
@@ -44,6 +46,15 @@ class Place:
     start: datetime
     key: bytes
     part: int
+
+    @classmethod
+    def parse(cls, keys: tuple[str, ...]) -> Place:
+        """Return the place that a cursor's keys name; raise Invalid for anything else."""
+        try:
+            series, start, key, part = keys
+            return cls(bytes.fromhex(series), datetime.fromisoformat(start), bytes.fromhex(key), int(part) % 2**15)
+        except ValueError:
+            raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]}) from None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -84,6 +95,11 @@ class IntervalView:
     place: Place
 
     @property
+    def cursor(self) -> tuple[str, ...]:
+        """What the next page goes on after."""
+        return self.place.keys
+
+    @property
     def excluded(self) -> Decimal:
         """Seconds measured and not charged."""
         return self.measured - self.billable if self.kind == "usage" else Decimal(0)
@@ -105,15 +121,16 @@ def explain(
     *,
     job_id: UUID | None = None,
     attempt_id: UUID | None = None,
-    after: Place | None = None,
+    after: tuple[str, ...] | None = None,
     limit: int = 50,
 ) -> Explanation:
-    """Return line `n` down to its intervals, `limit` of them after a place; narrowed to a job or an attempt.
+    """Return line `n` down to its intervals, `limit` of them after a cursor's keys; narrowed to a job or an attempt.
 
     Raises NotFound for a foreign or missing invoice or line.
     """
+    place = Place.parse(after) if after else None
     view, line = invoice(invoice_id), invoice_line(invoice_id, n)
-    arguments = {
+    arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "period": view.period,
         # Only to reach the right partitions: the stored period decides, whatever the zone was then.
@@ -131,10 +148,10 @@ def explain(
         rows = cursor.fetchall()
         arguments |= {
             "series": [bytes(row[3]) for row in rows],
-            "after_series": after.series if after else None,
-            "after_start": after.start if after else None,
-            "after_key": after.key if after else None,
-            "after_part": after.part if after else 0,
+            "after_series": place.series if place else None,
+            "after_start": place.start if place else None,
+            "after_key": place.key if place else None,
+            "after_part": place.part if place else 0,
         }
         cursor.execute(INTERVALS, arguments)
         intervals = [_interval(row, line.amount.currency) for row in cursor.fetchall()]
@@ -146,7 +163,23 @@ def explain(
 
 
 def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-arg]
-    series, started, key, part, ended, kind, measured, billable, amount, recorded, resource, job, attempt, actor, actor_id = row
+    (
+        series,
+        started,
+        key,
+        part,
+        ended,
+        kind,
+        measured,
+        billable,
+        amount,
+        recorded,
+        resource,
+        job,
+        attempt,
+        actor,
+        actor_id,
+    ) = row
     place = Place(bytes(series), started, bytes(key), part)
     return IntervalView(
         id=f"{place.key.hex()}-{part}",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -133,7 +134,7 @@ def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceL
     result: dict[date, list[InvoiceLine]] = {period: [] for period in periods}
     if not periods:
         return result
-    arguments = {
+    arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "first": min(periods),
         "end": next_period(max(periods)),
@@ -146,8 +147,8 @@ def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceL
             lines = result[row[0]]
             exact = Money(row[17], currency)
             dims = _parsed(row[10])
-            head = (len(lines) + 1, *row[1:10], dims, *row[11:14], row[14] or "")
-            lines.append(InvoiceLine(*head, row[15], row[16], int(row[18]), exact, exact.rounded()))
+            head: tuple[Any, ...] = (len(lines) + 1, *row[1:10], dims, *row[11:14], row[14] or "")
+            lines.append(InvoiceLine(*head, row[15], row[16], int(row[18]), exact, exact.rounded()))  # type: ignore[call-arg]
     return result
 
 

@@ -98,7 +98,8 @@ def prices_in_force(meter: str) -> list[PriceView]:
 def _version(version: PriceVersion, state: str, currency: str) -> VersionView:
     rows = Price.objects.filter(version=version).select_related("meter").order_by("meter__key", "unit_amount", "id")
     prices = tuple(
-        PriceView(row.pk, row.meter.key, row.meter.title, row.meter.unit, row.dims, row.unit_amount, currency) for row in rows
+        PriceView(row.pk, row.meter.key, row.meter.title, row.meter.unit, row.dims, row.unit_amount, currency)
+        for row in rows
     )
     return VersionView(
         id=version.pk,

@@ -180,7 +180,13 @@ def month_to_date() -> MonthToDate:
             "coalesce(sum(amount) FILTER (WHERE period = %(before)s), 0), coalesce(sum(billable) FILTER (WHERE period = %(before)s), 0), "
             "coalesce(sum(amount) FILTER (WHERE day = %(day)s), 0) "
             "FROM billing_usagerollup WHERE tenant_id = %(tenant)s AND day >= %(before)s AND day < %(end)s",
-            {"tenant": current_tenant_id(), "period": at.period, "before": before, "day": at.day, "end": next_period(at.period)},
+            {
+                "tenant": current_tenant_id(),
+                "period": at.period,
+                "before": before,
+                "day": at.day,
+                "end": next_period(at.period),
+            },
         )
         cost, quantity, previous, previous_quantity, of_today = cursor.fetchone()
     length = (next_period(at.period) - at.period).days

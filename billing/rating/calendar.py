@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 QUARTER = timedelta(minutes=15)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def split(
-    start: datetime, end: datetime, cuts: Iterable[datetime] = ()
-) -> list[tuple[datetime, datetime]]:
+def split(start: datetime, end: datetime, cuts: Iterable[datetime] = ()) -> list[tuple[datetime, datetime]]:
     """Cut `[start, end)` at every quarter hour of UTC and at `cuts` that lie strictly inside.
 
     The pieces are half-open, in order, in UTC and add up to the whole to the microsecond.
@@ -29,7 +28,7 @@ def split(
         edges.add(edge)
         edge += QUARTER
     bounds = [start, *sorted(edges), end]
-    return list(zip(bounds, bounds[1:], strict=False))
+    return list(pairwise(bounds))
 
 
 def quarter_of(moment: datetime) -> datetime:

@@ -49,7 +49,6 @@ def choose(entries: Iterable[PriceEntry], meter: str, dims: Mapping[str, str]) -
     fitting = [
         entry
         for entry in entries
-        if entry.meter == meter
-        and all(dims.get(name) == value for name, value in entry.dims.items())
+        if entry.meter == meter and all(dims.get(name) == value for name, value in entry.dims.items())
     ]
     return min(fitting, key=lambda entry: (-len(entry.dims), sorted(entry.dims.items())), default=None)

@@ -68,7 +68,11 @@ def test_an_invoice_is_read_down_to_its_intervals_page_by_page(scene: Scene) -> 
     assert invoice["total"] == {"amount": "0.180000", "currency": "EUR"}
     assert api.call("GET", f"invoices/{invoice['id']}/") == invoice
     (line,) = api.call("GET", f"invoices/{invoice['id']}/lines/")["results"]
-    assert (line["quantity"], line["unit_amount"]["amount"], line["amount"]["amount"]) == ("3600.000000", "0.000050", "0.180000")
+    assert (line["quantity"], line["unit_amount"]["amount"], line["amount"]["amount"]) == (
+        "3600.000000",
+        "0.000050",
+        "0.180000",
+    )
     path = f"invoices/{invoice['id']}/lines/1/explain/?limit=2"
     seen: list[Any] = []
     while path:
@@ -77,7 +81,9 @@ def test_an_invoice_is_read_down_to_its_intervals_page_by_page(scene: Scene) -> 
         path = page["next"].split("/api/v1/")[1] if page["next"] else ""
     assert len(seen) == len({row["id"] for row in seen}) == 5
     assert sum(Decimal(row["exact"]["amount"]) for row in seen) == Decimal("0.18")
-    assert {(row["job"], row["attempt"], row["actor"]) for row in seen} == {(str(scene.job), str(scene.attempt), scene.who)}
+    assert {(row["job"], row["attempt"], row["actor"]) for row in seen} == {
+        (str(scene.job), str(scene.attempt), scene.who)
+    }
     assert page["shares"][0]["intervals"] == 5
     for bad in ("nonsense", "WyJ6IiwieiIsInoiLCJ6Il0"):
         problem = api.call("GET", f"invoices/{invoice['id']}/lines/1/explain/?cursor={bad}", status=400)
@@ -99,9 +105,18 @@ def test_usage_and_spend_are_summed_as_asked(scene: Scene) -> None:
         "measured": "3600.000000",
         "cost": {"amount": "0.180000", "currency": "EUR"},
     }
-    hours = api.call("GET", "spend/?from=2026-09-15T10:00:00Z&to=2026-09-15T11:00:00%2B00:00&granularity=hour")["results"]
+    hours = api.call("GET", "spend/?from=2026-09-15T10:00:00Z&to=2026-09-15T11:00:00%2B00:00&granularity=hour")[
+        "results"
+    ]
     assert [(row["start"], row["quantity"]) for row in hours] == [("2026-09-15T10:00:00+00:00", "60.000000")]
-    for bad in ("group_by=password", "granularity=week", "from=yesterday", "from=2026-13-01", "from=2026-09-16&to=2026-09-15", "job=1"):
+    for bad in (
+        "group_by=password",
+        "granularity=week",
+        "from=yesterday",
+        "from=2026-13-01",
+        "from=2026-09-16&to=2026-09-15",
+        "job=1",
+    ):
         assert api.call("GET", f"spend/?{bad}", status=400)["code"] == "invalid"
     assert [meter["event_type"] for meter in api.call("GET", "meters/")["results"]] == ["device.seconds"]
 
@@ -110,14 +125,28 @@ def test_a_budget_is_set_changed_and_closed(scene: Scene) -> None:
     api = scene.api
     body = {"scope": str(scene.project), "amount": "2.50", "alerts": [80, 50], "at_limit": "block_new"}
     made = api.call("POST", "budgets/", body, 201)
-    assert (made["amount"]["amount"], made["held"]["amount"], made["spent"]["amount"]) == ("2.500000", "0.820000", "0.180000")
-    assert (made["left"]["amount"], made["used_percent"], made["state"], made["alerts"]) == ("1.500000", 7, "ok", [50, 80])
+    assert (made["amount"]["amount"], made["held"]["amount"], made["spent"]["amount"]) == (
+        "2.500000",
+        "0.820000",
+        "0.180000",
+    )
+    assert (made["left"]["amount"], made["used_percent"], made["state"], made["alerts"]) == (
+        "1.500000",
+        7,
+        "ok",
+        [50, 80],
+    )
     assert api.call("POST", "budgets/", body, 409)["code"] == "budget_exists"
     changed = api.call("PATCH", f"budgets/{made['id']}/", {"amount": "0.2", "at_limit": "stop_running"})
     assert (changed["state"], changed["at_limit"]) == ("exhausted", "stop_running")
     assert api.call("GET", "budgets/")["results"] == [changed]
     api.call("POST", "budgets/", {"scope": "tenant", "amount": 9}, 201)
-    for wrong in ({"scope": "nowhere", "amount": 1}, {"scope": "tenant", "amount": -1}, {"scope": "tenant", "amount": "NaN"}, {}):
+    for wrong in (
+        {"scope": "nowhere", "amount": 1},
+        {"scope": "tenant", "amount": -1},
+        {"scope": "tenant", "amount": "NaN"},
+        {},
+    ):
         assert api.call("POST", "budgets/", wrong, 400)["status"] == 400
     api.call("DELETE", f"budgets/{made['id']}/", status=204)
     assert api.call("GET", f"budgets/{made['id']}/", status=404)["code"] == "not_found"
@@ -129,7 +158,11 @@ def test_a_price_version_is_published_ahead_of_time(scene: Scene) -> None:
     prices = [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.0003"}]
     path = f"price-books/{book['id']}/versions/"
     version = api.call("POST", path, {"prices": prices, "effective_at": "2026-10-01T00:00:00Z", "note": "autumn"}, 201)
-    assert (version["number"], version["state"], version["prices"]) == (2, "coming", [{**prices[0], "unit_amount": "0.000300"}])
+    assert (version["number"], version["state"], version["prices"]) == (
+        2,
+        "coming",
+        [{**prices[0], "unit_amount": "0.000300"}],
+    )
     past = {"prices": prices, "effective_at": "2026-09-01T00:00:00Z"}
     assert "effective_at" in api.call("POST", path, past, 400)["fields"]
     unknown = {"prices": [{"meter": "bananas", "unit_amount": "1"}]}

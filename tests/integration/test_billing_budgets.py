@@ -100,7 +100,9 @@ def test_b10_launches_usage_and_releases_race_on_three_projects_and_nothing_is_o
                 continue
             launched += 1
             with tenant_scope(tenant.id):
-                record_usage([interval(project.id, start, 40, resource=f"device:{number}", attempt_id=uuid4())], hold_id=held)
+                record_usage(
+                    [interval(project.id, start, 40, resource=f"device:{number}", attempt_id=uuid4())], hold_id=held
+                )
             with tenant_scope(tenant.id):
                 holds.release(hold_id=held)
         return launched
@@ -155,11 +157,15 @@ def test_a_budget_that_only_notifies_lets_everything_in_and_tells_once(demo_cloc
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
         pricing.provision_defaults()
-        budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal("0.01"), at_limit="notify", alerts=[50, 80])
+        budgets.create_budget(
+            actor=actor, project_id=project.id, amount=Decimal("0.01"), at_limit="notify", alerts=[50, 80]
+        )
         held = holds.hold(project_id=project.id, subject="job:1", amount=euro("1"))
         for number in range(10):
             record_usage([interval(project.id, clock.now() + timedelta(seconds=20 * number), 20)], hold_id=held)
-        told = OutboxMessage.objects.filter(topic="billing.BudgetThresholdReached").values_list("payload__percent", flat=True)
+        told = OutboxMessage.objects.filter(topic="billing.BudgetThresholdReached").values_list(
+            "payload__percent", flat=True
+        )
         assert sorted(told) == [50, 80]
         (status,) = queries.budgets(project.id)
         assert (status.used_percent, status.crossed, status.state) == (100, (50, 80), "exhausted")
@@ -202,7 +208,10 @@ def test_a_hold_moves_to_the_next_local_month_as_far_as_its_budget_has_room(demo
         holds.hold(project_id=other.id, subject="job:2", amount=euro("0.04"))
         recorded = record_usage([interval(project.id, midnight - timedelta(seconds=20), 40)], hold_id=held)
         assert (recorded.quantity, recorded.exhausted) == (40, False)
-        months = {(row.budget.project_id, row.period.month): (row.held, row.spent) for row in BudgetPeriod.objects.select_related("budget")}
+        months = {
+            (row.budget.project_id, row.period.month): (row.held, row.spent)
+            for row in BudgetPeriod.objects.select_related("budget")
+        }
         assert months == {
             (project.id, 3): (0, Decimal("0.001")),
             (None, 3): (0, Decimal("0.001")),
@@ -224,7 +233,9 @@ def test_a_new_budget_counts_what_is_spent_and_held_already() -> None:
         start = clock.now()
         record_usage([interval(project.id, start, 100)], hold_id=held)
         record_usage([interval(project.id, start, 20, resource="device:2")])
-        budget = budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal("0.012"), at_limit="block_new")
+        budget = budgets.create_budget(
+            actor=actor, project_id=project.id, amount=Decimal("0.012"), at_limit="block_new"
+        )
         assert counters() == {project.id: (Decimal("0.005"), Decimal("0.006"))}
         with pytest.raises(BudgetExceeded):
             holds.hold(project_id=project.id, subject="job:2", amount=euro("0.002"))
@@ -271,7 +282,9 @@ def test_a_waiver_gives_money_back_to_a_hold_and_after_release_to_the_budget() -
         assert counters() == {project.id: (0, Decimal("0.01"))}
         assert waive_usage(attempt_id=attempts[1], reason="lost") == Decimal("0.01")
         assert counters() == {project.id: (0, 0)}
-        late = record_usage([interval(project.id, start + timedelta(seconds=200), 5, attempt_id=attempts[1])], hold_id=held)
+        late = record_usage(
+            [interval(project.id, start + timedelta(seconds=200), 5, attempt_id=attempts[1])], hold_id=held
+        )
         assert (late.accepted, late.quantity, late.excluded, late.exhausted) == (1, 0, 5, True)
         assert list(ledger_faults()) == []
         assert list(reconcile_faults()) == []

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
+
 def test_a_second_is_settled_from_the_hold_once() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
@@ -41,8 +42,15 @@ def test_a_second_is_settled_from_the_hold_once() -> None:
         again = record_usage([usage], hold_id=held)
         assert (first.accepted, first.amount, first.exhausted) == (1, Decimal("0.0005"), False)
         assert (again.accepted, again.amount) == (0, Decimal(0))
-        rest = record_usage([interval(project.id, start + timedelta(seconds=10), 15, job_id=job, attempt_id=attempt)], hold_id=held)
-        assert (rest.quantity, rest.excluded, rest.exhausted, rest.refused_by) == (Decimal(10), Decimal(5), True, "hold")
+        rest = record_usage(
+            [interval(project.id, start + timedelta(seconds=10), 15, job_id=job, attempt_id=attempt)], hold_id=held
+        )
+        assert (rest.quantity, rest.excluded, rest.exhausted, rest.refused_by) == (
+            Decimal(10),
+            Decimal(5),
+            True,
+            "hold",
+        )
         assert billed([job])[job].seconds == 20
         assert billed_attempts([attempt])[attempt].measured == 25
         assert waive_usage(attempt_id=attempt, reason="node lost") == Decimal("0.001")
@@ -106,7 +114,10 @@ def test_b2_replays_in_any_order_by_eight_threads_change_no_total(demo_clock: De
         pricing.provision_defaults()
     demo_clock.advance(timedelta(hours=2))
     random = Random(7)
-    usage = [interval(project.id, start + timedelta(seconds=20 * n), random.randint(1, 3000), attempt_id=uuid4()) for n in range(120)]
+    usage = [
+        interval(project.id, start + timedelta(seconds=20 * n), random.randint(1, 3000), attempt_id=uuid4())
+        for n in range(120)
+    ]
     deliveries = [item for item in usage for _ in range(random.randint(1, 5))]
 
     def deliver(number: int) -> int:

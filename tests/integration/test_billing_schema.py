@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, IntegrityError, ProgrammingError, connection, transaction
 
 from billing import budgets, holds, ledger, partitions, pricing, queries
-from billing.ledger import AVAILABLE, HELD, Pot, Posting
+from billing.ledger import AVAILABLE, HELD, Posting, Pot
 from billing.metering import record_usage
 from billing.models import Price, PriceVersion, UsageEvent
 from billing.money import Money
@@ -38,6 +38,13 @@ VALUES (%(tenant)s, '\\x00', %(start)s, '\\x00', 0, %(end)s, %(kind)s, %(period)
 def sql(statement: str, arguments: Any = None) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, arguments)
+
+
+def post_and_check(tenant_id: UUID, legs: list[Posting]) -> None:
+    """Post, leave the scope, and check at once what the database checks at commit."""
+    with tenant_scope(tenant_id):
+        ledger.post("hold", date(2026, 1, 1), legs)
+    sql("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 @pytest.mark.django_db
@@ -92,7 +99,12 @@ def test_b8_unsound_usage_is_refused_by_raw_sql() -> None:
                 sql(INSERT, sound | {"amount": infinite})
         for forged in ("recorded_at",):
             with pytest.raises(ProgrammingError, match="permission denied"):
-                sql(INSERT.replace("(tenant_id,", f"({forged}, tenant_id,").replace("(%(tenant)s", "(now(), %(tenant)s"), sound)
+                sql(
+                    INSERT.replace("(tenant_id,", f"({forged}, tenant_id,").replace(
+                        "(%(tenant)s", "(now(), %(tenant)s"
+                    ),
+                    sound,
+                )
         sql(INSERT, sound)
         assert UsageEvent.objects.count() == 1
 
@@ -103,16 +115,24 @@ def test_b5_published_prices_are_neither_edited_nor_removed_nor_dated_back() -> 
     with in_tenant(tenant):
         pricing.provision_defaults()
         version = PriceVersion.objects.get()
-        for statement in ("UPDATE billing_price SET unit_amount = 0", "DELETE FROM billing_price", "DELETE FROM billing_priceversion"):
+        for statement in (
+            "UPDATE billing_price SET unit_amount = 0",
+            "DELETE FROM billing_price",
+            "DELETE FROM billing_priceversion",
+        ):
             with pytest.raises(DatabaseError):
                 sql(statement)
         for late in (timedelta(minutes=-1), timedelta(minutes=4)):
             with pytest.raises(IntegrityError, match="prices never start in the past"), transaction.atomic():
-                PriceVersion.objects.create(book=version.book, number=2, effective_at=clock.now() + late, published_by="x")
+                PriceVersion.objects.create(
+                    book=version.book, number=2, effective_at=clock.now() + late, published_by="x"
+                )
 
 
 @pytest.mark.django_db(transaction=True)
-def test_b5_a_published_version_takes_no_more_prices_and_even_its_owner_cannot_edit_it(superuser: psycopg.Connection) -> None:
+def test_b5_a_published_version_takes_no_more_prices_and_even_its_owner_cannot_edit_it(
+    superuser: psycopg.Connection,
+) -> None:
     tenant = make_tenant()
     with tenant_scope(tenant.id):
         pricing.provision_defaults()
@@ -132,8 +152,7 @@ def test_b1_an_unbalanced_posting_does_not_commit() -> None:
         leg = Posting(HELD, Pot("project", uuid4()), "EUR", Decimal("0.000000000001"))
         for legs in ([leg], [leg, Posting(AVAILABLE, leg.pot, "USD", -leg.amount)]):
             with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
-                ledger.post("hold", date(2026, 1, 1), legs)
-                sql("SET CONSTRAINTS ALL IMMEDIATE")
+                post_and_check(tenant.id, legs)
         for statement in ("UPDATE billing_ledgerposting SET amount = 0", "DELETE FROM billing_ledgertransaction"):
             with pytest.raises(ProgrammingError, match="permission denied"):
                 sql(statement)
@@ -142,10 +161,9 @@ def test_b1_an_unbalanced_posting_does_not_commit() -> None:
 @pytest.mark.django_db
 def test_b1_the_balance_is_checked_even_after_the_scope_was_closed() -> None:
     tenant = make_tenant()
-    with tenant_scope(tenant.id):
-        ledger.post("hold", date(2026, 1, 1), [Posting(HELD, Pot("project", uuid4()), "EUR", Decimal(1))])
-    with pytest.raises(IntegrityError, match="does not balance"):
-        sql("SET CONSTRAINTS ALL IMMEDIATE")
+    leg = Posting(HELD, Pot("project", uuid4()), "EUR", Decimal(1))
+    with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
+        post_and_check(tenant.id, [leg])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -160,18 +178,20 @@ def test_usage_of_a_month_without_a_partition_is_stored_and_moves_when_it_gets_o
         pricing.provision_defaults()
     demo_clock.move_to(start + timedelta(hours=1))
     with tenant_scope(tenant.id):
-        record_usage([interval(project.id, start, 1200)])
+        record_usage([interval(project.id, start, 1800)])
         assert UsageEvent.objects.count() == 3
     with pytest.raises(ProgrammingError):
         partitions.ensure(date(2031, 7, 1), date(2031, 8, 1))
     with as_control():
         assert partitions.ensure(date(2031, 7, 1), date(2031, 8, 1)) == 2
         assert partitions.ensure(date(2031, 7, 1), date(2031, 8, 1)) == 0
-    count = superuser.execute("SELECT tableoid::regclass::text, count(*) FROM billing_usageevent GROUP BY 1 ORDER BY 1").fetchall()
+    count = superuser.execute(
+        "SELECT tableoid::regclass::text, count(*) FROM billing_usageevent GROUP BY 1 ORDER BY 1"
+    ).fetchall()
     assert count == [("billing_usageevent_2031_07", 1), ("billing_usageevent_2031_08", 2)]
     with tenant_scope(tenant.id):
         assert UsageEvent.objects.count() == 3
-        record_usage([interval(project.id, start + timedelta(seconds=1200), 60)])
+        record_usage([interval(project.id, start + timedelta(seconds=1800), 60)])
     with as_control():
         partitions.ensure_ahead()
         call_command("reconcile")
@@ -180,15 +200,24 @@ def test_usage_of_a_month_without_a_partition_is_stored_and_moves_when_it_gets_o
 
 PLANTED = {
     "UPDATE billing_usagerollup SET amount = amount + 0.000000000001": ("reconcile", "roll-ups"),
-    "UPDATE billing_usageevent SET amount = 0 WHERE ctid IN (SELECT ctid FROM billing_usageevent LIMIT 1)": ("reconcile", "intervals add up"),
-    "UPDATE billing_usageevent SET amount = amount * 2; UPDATE billing_usagerollup SET amount = amount * 2": ("reconcile", "quantity times price"),
+    "UPDATE billing_usageevent SET amount = 0 WHERE ctid IN (SELECT ctid FROM billing_usageevent LIMIT 1)": (
+        "reconcile",
+        "intervals add up",
+    ),
+    "UPDATE billing_usageevent SET amount = amount * 2; UPDATE billing_usagerollup SET amount = amount * 2": (
+        "reconcile",
+        "quantity times price",
+    ),
     "DELETE FROM billing_usagekey": ("reconcile", "every interval has its key"),
     "DELETE FROM billing_usageevent; DELETE FROM billing_usagerollup": ("reconcile", "every key has its interval"),
     "DELETE FROM billing_invoice": ("reconcile", "has an invoice"),
     "UPDATE billing_priceversion SET effective_at = effective_at + interval '2 hours'": ("reconcile", "price in force"),
     "UPDATE billing_budgetperiod SET spent = 0": ("verify_ledger", "budget counters follow"),
     "UPDATE billing_hold SET settled = 0": ("verify_ledger", "holds follow"),
-    "DELETE FROM billing_ledgerposting WHERE account = 'spent' AND pot_kind = 'hold'": ("verify_ledger", "adds up to zero"),
+    "DELETE FROM billing_ledgerposting WHERE account = 'spent' AND pot_kind = 'hold'": (
+        "verify_ledger",
+        "adds up to zero",
+    ),
 }
 
 

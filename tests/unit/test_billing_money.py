@@ -22,9 +22,7 @@ QUANTITIES = st.decimals(min_value=0, max_value=86_400, places=6)
 
 @settings(max_examples=10_000, deadline=None)
 @given(AMOUNTS, AMOUNTS, CURRENCIES, CURRENCIES)
-def test_b13_two_currencies_never_meet_in_one_sum(
-    left: Decimal, right: Decimal, one: str, other: str
-) -> None:
+def test_b13_two_currencies_never_meet_in_one_sum(left: Decimal, right: Decimal, one: str, other: str) -> None:
     a, b = Money(left, one), Money(right, other)
     if one == other:
         assert (a + b).amount == left + right
@@ -37,9 +35,7 @@ def test_b13_two_currencies_never_meet_in_one_sum(
 
 @settings(max_examples=10_000, deadline=None)
 @given(AMOUNTS, CURRENCIES)
-def test_b7_a_line_is_rounded_half_even_by_at_most_half_a_minor_unit(
-    amount: Decimal, currency: str
-) -> None:
+def test_b7_a_line_is_rounded_half_even_by_at_most_half_a_minor_unit(amount: Decimal, currency: str) -> None:
     money = Money(amount, currency)
     unit = Decimal(1).scaleb(-minor_decimals(currency))
     assert abs(money.rounded().amount - amount) <= unit / 2
@@ -48,20 +44,16 @@ def test_b7_a_line_is_rounded_half_even_by_at_most_half_a_minor_unit(
 
 
 @pytest.mark.parametrize(("currency", "line"), [("JPY", "0"), ("USD", "0.01"), ("KWD", "0.010")])
-def test_b7_a_million_micro_cent_events_cost_what_one_big_event_costs(
-    currency: str, line: str
-) -> None:
+def test_b7_a_million_micro_cent_events_cost_what_one_big_event_costs(currency: str, line: str) -> None:
     micro_cent = Decimal("0.00000001")
     total = sum((charge(Decimal(1), micro_cent) for _ in range(1_000_000)), Decimal(0))
     assert total == charge(Decimal(1_000_000), micro_cent)
     assert Money(total, currency).rounded().amount == Decimal(line)
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=2_000, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=9), AMOUNTS, CURRENCIES)
-def test_allocated_parts_add_up_to_the_rounded_amount(
-    weights: list[int], amount: Decimal, currency: str
-) -> None:
+def test_allocated_parts_add_up_to_the_rounded_amount(weights: list[int], amount: Decimal, currency: str) -> None:
     money = Money(amount, currency)
     if not any(weights):
         with pytest.raises(ValueError, match="weights"):
@@ -76,9 +68,7 @@ def test_allocated_parts_add_up_to_the_rounded_amount(
 
 @settings(max_examples=10_000, deadline=None)
 @given(QUANTITIES, PRICES, QUANTITIES)
-def test_what_is_affordable_never_costs_more_than_what_is_left(
-    wanted: Decimal, price: Decimal, left: Decimal
-) -> None:
+def test_what_is_affordable_never_costs_more_than_what_is_left(wanted: Decimal, price: Decimal, left: Decimal) -> None:
     fits = affordable(left, price, wanted)
     assert 0 <= fits <= wanted
     assert charge(fits, price) <= left or price == 0
@@ -125,5 +115,5 @@ def test_b7_no_float_is_written_in_billing() -> None:
             call = isinstance(node, ast.Name) and node.id in {"float", "FloatField"}
             field = isinstance(node, ast.Attribute) and node.attr in {"FloatField", "total_seconds"}
             if literal or call or field:
-                found.append(f"{path.relative_to(root)}:{node.lineno}")
+                found.append(f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}")
     assert found == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -60,9 +61,9 @@ MOMENTS = st.one_of(
         st.integers(-86_400_000_000, 86_400_000_000),
     ),
 )
-LENGTHS = st.one_of(
-    st.integers(1, 10_000_000), st.integers(1, 86_400_000_000)
-).map(lambda us: timedelta(microseconds=us))
+LENGTHS = st.one_of(st.integers(1, 10_000_000), st.integers(1, 86_400_000_000)).map(
+    lambda us: timedelta(microseconds=us)
+)
 
 
 @settings(max_examples=10_000, deadline=None)
@@ -75,7 +76,7 @@ def test_b4_every_piece_lies_in_one_day_one_period_and_one_price(
     pieces = split(start.astimezone(ZoneInfo(zone)), end.astimezone(ZoneInfo(zone)), cuts)
     assert pieces[0][0] == start
     assert pieces[-1][1] == end
-    assert all(left[1] == right[0] for left, right in zip(pieces, pieces[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in pairwise(pieces))
     assert sum((seconds_between(*piece) for piece in pieces), Decimal(0)) == seconds_between(start, end)
     for first, last in pieces:
         assert first < last
@@ -127,9 +128,7 @@ def test_b5_each_piece_is_rated_by_the_price_in_force_at_its_time(
 
 @settings(max_examples=10_000, deadline=None)
 @given(MOMENTS, st.integers(-(10**12), 10**12), MOMENTS)
-def test_b8_only_short_past_positive_intervals_are_usage(
-    start: datetime, micros: int, now: datetime
-) -> None:
+def test_b8_only_short_past_positive_intervals_are_usage(start: datetime, micros: int, now: datetime) -> None:
     end = start + timedelta(microseconds=micros)
     sound = 0 < micros <= 86_400 * 10**6 and end <= now + timedelta(minutes=5)
     assert (refusal(start, end, now) is None) == sound
