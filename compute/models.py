@@ -78,12 +78,16 @@ FINAL_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
 class Node(models.Model):
-    """A host that runs attempts. Belongs to no tenant; `boot` changes at each start of its worker."""
+    """A host that runs attempts. Belongs to no tenant; `boot` changes at each start of its worker.
+
+    A worker that is stopping no longer accepts attempts.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=120, unique=True)
     hostname = models.CharField(max_length=253)
     boot = models.UUIDField()
+    accepting = models.BooleanField(default=True)
     missing_layers = models.JSONField(default=list)
     registered_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     last_seen_at = models.DateTimeField(db_default=DatabaseNow())

@@ -25,7 +25,7 @@ def register(*, name: str, hostname: str, boot: UUID, found: list[Found], missin
     """Write the node and its devices: new ones are ready, vanished ones `gone`, a cordoned one stays cordoned."""
     with transaction.atomic():
         node, _ = Node.objects.update_or_create(
-            name=name, defaults={"hostname": hostname, "boot": boot, "missing_layers": missing_layers, "last_seen_at": DatabaseNow()}
+            name=name, defaults={"hostname": hostname, "boot": boot, "accepting": True, "missing_layers": missing_layers, "last_seen_at": DatabaseNow()}
         )
         for device in found:
             Device.objects.update_or_create(
@@ -50,3 +50,8 @@ def register(*, name: str, hostname: str, boot: UUID, found: list[Found], missin
 def alive(me: Registered) -> bool:
     """Say that this worker lives; False when another worker took over the node's name."""
     return bool(Node.objects.filter(id=me.node_id, boot=me.boot).update(last_seen_at=DatabaseNow()))
+
+
+def leave(me: Registered) -> None:
+    """Take no more attempts: this worker is stopping."""
+    Node.objects.filter(id=me.node_id, boot=me.boot).update(accepting=False)

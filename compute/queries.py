@@ -261,7 +261,7 @@ def devices() -> list[DeviceRow]:
             memory_bytes=row.memory_bytes,
             state=row.state,
             state_reason=row.state_reason,
-            free=row.state == DeviceState.READY and row.taken_by is None and row.node.last_seen_at > seen,
+            free=row.state == DeviceState.READY and row.taken_by is None and row.node.accepting and row.node.last_seen_at > seen,
             node_alive=row.node.last_seen_at > seen,
             node_seen_at=row.node.last_seen_at,
             missing_layers=tuple(row.node.missing_layers),
@@ -273,7 +273,7 @@ def devices() -> list[DeviceRow]:
 def device_classes() -> list[ClassRow]:
     """Return the classes of the pool with what is free now and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
-    free = ready & Q(taken_by=None, node__last_seen_at__gt=_seen_since())
+    free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=_seen_since())
     rows = Device.objects.exclude(state=DeviceState.GONE).values_list("device_class").annotate(total=Count("id", filter=ready), free=Count("id", filter=free))
     uses = {use.resource: use for use in quotas.usage()}
     found = []

@@ -24,7 +24,6 @@ from compute.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
 AWAY = (OperationalError, InterfaceError)
-SHUTDOWN_S = 15.0
 
 
 class Runtime:
@@ -80,8 +79,18 @@ class Runtime:
             self._running.pop(str(mine.job.id), None)
 
     def shut_down(self) -> None:
-        """Stop every running attempt with a checkpoint; the worker then waits for them by itself."""
+        """Take no more attempts and stop the running ones with a checkpoint; the worker then waits for them by itself."""
         self._stop.set()
+        threading.Thread(target=self._leave, name="leave").start()  # a signal handler may not touch the database
+
+    def _leave(self) -> None:
+        try:
+            if self._me is not None:
+                nodes.leave(self._me)
+        except AWAY:
+            log.warning("node.database_away", node=self.name)
+        finally:
+            connection.close()
         for supervisor in list(self._running.values()):
             supervisor.shut_down()
 

@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=120, unique=True)),
                 ('hostname', models.CharField(max_length=253)),
                 ('boot', models.UUIDField()),
+                ('accepting', models.BooleanField(default=True)),
                 ('missing_layers', models.JSONField(default=list)),
                 ('registered_at', models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False)),
                 ('last_seen_at', models.DateTimeField(db_default=tenants.clock.DatabaseNow())),

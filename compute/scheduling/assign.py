@@ -74,7 +74,7 @@ def assign_all() -> list[Ring]:
 def free_devices() -> list[policy.Free]:
     """Return the ready, untaken devices of nodes that were seen within a lease."""
     seen = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
-    rows = Device.objects.filter(state=DeviceState.READY, taken_by=None, node__last_seen_at__gt=seen).order_by("node__name", "index")
+    rows = Device.objects.filter(state=DeviceState.READY, taken_by=None, node__accepting=True, node__last_seen_at__gt=seen).order_by("node__name", "index")
     return [policy.Free(*row) for row in rows.values_list("id", "node_id", "device_class")]
 
 

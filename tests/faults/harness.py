@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from django.db import connection
 
 from compute import jobs, queries
 from compute.devices.host import group_members
-from compute.models import FINAL_STATES, Device, Job
+from compute.models import FINAL_STATES, Device
 from tenants.actor import Actor
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
@@ -41,13 +41,16 @@ class Truth:
 
     seen: dict[str, list[float]] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
+    lag: float = 0.0
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def watch(self) -> None:
         """Look at the process table every 10 ms until stopped."""
         known: dict[int, str | None] = {}
+        before = time.monotonic()
         while not self._stop.wait(0.01):
             now = time.monotonic()
+            self.lag, before = max(self.lag, now - before), now
             for entry in os.scandir("/proc"):
                 if entry.name.isdigit():
                     pid = int(entry.name)
@@ -160,6 +163,17 @@ class House:
         until(lambda: str(live[0].id) in self.truth.groups, 20, "the child")
         return self.truth.groups[str(live[0].id)]
 
+    def intervals(self, job_id: UUID) -> list[tuple[datetime, datetime]]:
+        """Return the stored usage of a job, (start, end) in order, waivers left out."""
+        with tenant_scope(self.tenant.id), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT e.started_at, e.ended_at FROM billing_usageevent e "
+                "JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash "
+                "WHERE s.job_id = %s AND e.kind = 'usage' ORDER BY e.started_at",
+                [job_id],
+            )
+            return cursor.fetchall()
+
     def close(self) -> None:
         """Kill every process that this house started, stopped ones too."""
         self.truth.stop()
@@ -195,14 +209,6 @@ def until(ready: Callable[[], object], seconds: float, what: str | Callable[[], 
         time.sleep(0.03)
 
 
-def intervals(job_id: UUID, tenant: Tenant) -> list[tuple[Any, Any]]:
-    """Return the job's stored intervals (start, end), in order."""
-    from billing.queries import intervals_of_job as of_job
-
-    with tenant_scope(tenant.id):
-        return of_job(job_id)
-
-
 def assert_no_overlap(spans: list[tuple[Any, Any]]) -> None:
     """Assert that no two half-open intervals share a moment."""
     for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
@@ -210,11 +216,14 @@ def assert_no_overlap(spans: list[tuple[Any, Any]]) -> None:
 
 
 def assert_billed_as_seen(opened: House, job_id: UUID, *, per_kill: float = HEARTBEAT_S) -> None:
-    """J2 for each attempt: truth - (heartbeat + slack) <= billed <= truth + slack; slack is the watcher's own 10 ms and scheduling."""
-    slack = 0.15
+    """J2 for each attempt: truth - (heartbeat + slack) <= billed <= truth + slack.
+
+    The slack is 0.05 s and what the watcher itself may be wrong by on a busy machine: its longest pause at both ends.
+    """
+    slack = 0.05 + 2 * opened.truth.lag
     for run in opened.job(job_id).attempts:
         truth, billed = opened.truth.seconds(run.id), float(run.billed_seconds)
-        assert truth - per_kill - slack <= billed <= truth + slack, (run, truth, billed)
+        assert truth - per_kill - slack <= billed <= truth + slack, (truth, billed, run)
 
 
 def signal_group(pid: int, number: int = signal.SIGKILL) -> None:
@@ -224,5 +233,3 @@ def signal_group(pid: int, number: int = signal.SIGKILL) -> None:
     except ProcessLookupError:
         pass
 
-
-__all__ = ["Decimal", "House", "Job", "assert_billed_as_seen", "assert_no_overlap", "house", "intervals", "signal_group", "until"]

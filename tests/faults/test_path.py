@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,9 +16,11 @@ from compute import jobs, queries
 from compute.devices.host import group_members
 from compute.models import Device
 from tenants import quotas
+from tenants.audit.models import AuditEntry
+from tenants.clock import now
 from tenants.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
-from tests.faults.harness import House, assert_billed_as_seen, house, until
+from tests.faults.harness import HEARTBEAT_S, House, assert_billed_as_seen, assert_no_overlap, house, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,14 +33,110 @@ def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own
         yield opened
 
 
+def assert_nothing_is_kept(home: House) -> None:
+    until(lambda: not Device.objects.exclude(taken_by=None).exists(), 10, "devices to be free")
+    with tenant_scope(home.tenant.id):
+        assert all(use.in_use == 0 for use in quotas.usage())
+
+
 def test_a_job_runs_to_its_end_and_every_second_is_billed(home: House) -> None:
     job_id = home.submit(steps=20, step_s=0.1)
     job = home.wait(job_id)
     assert (job.state, job.result["digest"]) == ("succeeded", digest_of(20))
     assert_billed_as_seen(home, job_id, per_kill=0)
     assert job.cost.amount == job.billed_seconds * job.unit_amount > 0
+    assert_no_overlap(home.intervals(job_id))
     with tenant_scope(home.tenant.id):
         assert [point.step for point in queries.metrics(job_id)] == list(range(1, 21))
         assert "step 20" in [line.line for line in queries.logs_after(job_id)]
-        assert all(use.in_use == 0 for use in quotas.usage())
-    assert not Device.objects.exclude(taken_by=None).exists()
+        acts = list(AuditEntry.objects.filter(action__startswith="compute.").order_by("seq").values_list("action", flat=True))
+    assert acts == ["compute.job.submitted", "compute.job.started", "compute.attempt.ended", "compute.job.ended"]
+    assert_nothing_is_kept(home)
+
+
+def test_a_paused_job_resumes_from_its_checkpoint(home: House) -> None:
+    job_id = home.submit(steps=40, step_s=0.1, every=1000)
+    home.wait_step(job_id, 5)
+    jobs.pause(actor=home.actor, job_id=job_id)
+    until(lambda: home.job(job_id).attempts[0].state == "ended", 10, "the attempt to end")
+    paused = home.job(job_id)
+    assert (paused.state, paused.cause, paused.has_checkpoint, paused.attempts[0].cause) == ("paused", "user", True, "paused")
+    assert_nothing_is_kept(home)
+    jobs.resume(actor=home.actor, job_id=job_id)
+    job = home.wait(job_id)
+    assert (job.state, job.result["digest"]) == ("succeeded", digest_of(40))
+    assert job.result["resumed_at"] >= 5
+    assert_billed_as_seen(home, job_id, per_kill=0)
+    assert_nothing_is_kept(home)
+
+
+def cancel_at(home: House, wait: float) -> None:
+    job_id = home.submit(steps=2000, step_s=0.05, stubborn=True)
+    time.sleep(wait)
+    jobs.cancel(actor=home.actor, job_id=job_id)
+    with tenant_scope(home.tenant.id):
+        cancelled_at = now()
+    assert home.job(job_id).state == "cancelled"
+    runs = home.job(job_id).attempts
+    until(lambda: all(run.state == "ended" for run in home.job(job_id).attempts), 5, "the attempt to end")
+    groups = [home.truth.groups[str(run.id)] for run in runs if str(run.id) in home.truth.groups]
+    assert [members for group in groups if (members := group_members(group))] == []
+    assert all(end <= cancelled_at + timedelta(seconds=HEARTBEAT_S) for _, end in home.intervals(job_id))
+    assert home.job(job_id).state == "cancelled"
+    assert_nothing_is_kept(home)
+
+
+def test_cancel_wins_and_leaves_no_process(home: House) -> None:
+    for wait in (0.0, 0.02, 0.3, 1.5):
+        cancel_at(home, wait)
+
+
+@pytest.mark.nightly
+def test_cancel_wins_at_fifty_random_instants(home: House) -> None:
+    chance = random.Random(8)
+    for _ in range(50):
+        cancel_at(home, chance.uniform(0, 2))
+
+
+def test_the_time_limit_saves_a_checkpoint_and_fails_the_job(home: House) -> None:
+    job = home.wait(home.submit(steps=1000, step_s=0.1, every=1000, max_seconds=2))
+    assert (job.state, job.cause, job.has_checkpoint) == ("failed", "time_limit", True)
+    assert 2 <= job.billed_seconds <= Decimal("2.6")
+    assert_nothing_is_kept(home)
+
+
+def test_the_cost_limit_is_never_passed(home: House) -> None:
+    limit = Decimal("0.00035")  # seven seconds of a CPU device, of which the last five are kept for the stop
+    job = home.wait(home.submit(steps=1000, step_s=0.1, every=1000, max_cost=limit))
+    assert (job.state, job.cause, job.has_checkpoint) == ("failed", "cost_limit", True)
+    assert 0 < job.cost.amount <= limit
+    assert_nothing_is_kept(home)
+
+
+def test_the_users_own_fault_is_shown_and_ends_the_job(home: House) -> None:
+    job = home.wait(home.submit(exit=65))
+    assert (job.state, job.cause, job.message) == ("failed", "user_error", "the spec asks for this exit")
+    assert len(job.attempts) == 1
+
+
+def test_a_job_that_crashes_three_times_is_poison(home: House) -> None:
+    job = home.wait(home.submit(exit=3))
+    assert (job.state, job.cause) == ("failed", "poison")
+    assert [run.cause for run in job.attempts] == ["crashed"] * 3
+    assert_nothing_is_kept(home)
+
+
+def test_a_worker_that_is_asked_to_stop_puts_its_job_back_with_a_checkpoint(home: House) -> None:
+    job_id = home.submit(steps=60, step_s=0.1, every=1000)
+    home.wait_step(job_id, 5)
+    worker = home.processes[-1]
+    started = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(20)
+    assert time.monotonic() - started < 10
+    job = home.job(job_id)
+    assert (job.state, job.has_checkpoint, job.attempts[0].cause) == ("queued", True, "stopped")
+    home.node()
+    job = home.wait(job_id)
+    assert (job.state, job.result["digest"], len(job.attempts)) == ("succeeded", digest_of(60), 2)
+    assert_billed_as_seen(home, job_id, per_kill=0)

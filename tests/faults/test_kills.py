@@ -1,0 +1,114 @@
+"""kill -9, SIGSTOP, FLUSHALL: jobs end, resumed from their checkpoints, and every second is billed once (J1-J7)."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from compute.models import Attempt, Device
+from tenants.outbox import OutboxMessage
+from tenants.scoping import tenant_scope
+from tests.fakes.runner.kind import digest_of
+from tests.faults.harness import LEASE_S, SWEEP_S, House, assert_billed_as_seen, assert_no_overlap, house, signal_group, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[House]:
+    with house(process_environment, tmp_path, own_valkey) as opened:
+        opened.controller()
+        yield opened
+
+
+def survive(home: House, chance: random.Random, kills: int) -> None:
+    """Kill worker or child at random moments of one job's life, then check J1, J2 and J3."""
+    steps = 30 + 20 * kills
+    worker = home.node()
+    job_id = home.submit(steps=steps, step_s=0.05, every=4)
+    for number in range(kills):
+        until(lambda: home.job(job_id).state != "running" or any(run.started_at and run.state == "running" for run in home.job(job_id).attempts), 20, "a child")
+        time.sleep(chance.uniform(0.3, 1.2))
+        if home.job(job_id).final:
+            break
+        if number % 2:
+            signal_group(home.child_of(job_id))
+        else:
+            signal_group(worker.pid)
+            worker.wait()
+            killed = time.monotonic()
+            worker = home.node()
+            until(lambda seen=number: len(home.job(job_id).attempts) > seen + 1 or home.job(job_id).final, LEASE_S + SWEEP_S + 5, "recovery (J4)")
+            assert time.monotonic() - killed < LEASE_S + SWEEP_S + 5
+    job = home.wait(job_id, seconds=90)
+    assert (job.state, job.result["digest"]) == ("succeeded", digest_of(steps)), job
+    assert job.result["resumed_at"] > 0
+    assert [run.cause for run in job.attempts].count("succeeded") == 1
+    assert_no_overlap(home.intervals(job_id))
+    assert_billed_as_seen(home, job_id)
+    with tenant_scope(home.tenant.id):
+        assert OutboxMessage.objects.filter(topic="compute.JobEnded").count() == 1
+
+
+def test_a_job_survives_kills_of_its_worker_and_of_its_child(home: House) -> None:
+    survive(home, random.Random(1), kills=4)
+
+
+@pytest.mark.nightly
+def test_a_job_survives_ten_kills_at_random_moments(home: House) -> None:
+    survive(home, random.Random(2), kills=10)
+
+
+def test_a_zombie_that_wakes_up_after_its_lease_writes_nothing(home: House) -> None:
+    zombie = home.node("n1", EXCHEQUER_CPU_DEVICES=1)
+    job_id = home.submit(steps=60, step_s=0.1, every=4)
+    home.wait_step(job_id, 10)
+    zombie.send_signal(signal.SIGSTOP)
+    home.node("n2", EXCHEQUER_CPU_DEVICES=1)
+    job = home.wait(job_id, seconds=40)
+    assert (job.state, job.result["token"], [run.node for run in job.attempts]) == ("succeeded", 2, ["n1", "n2"])
+
+    def written() -> list[object]:
+        with tenant_scope(home.tenant.id):
+            return [*Attempt.objects.order_by("token").values(), home.job(job_id), home.intervals(job_id)]
+
+    before = written()
+    zombie.send_signal(signal.SIGCONT)
+    until(lambda: "attempt.fenced" in home.log("n1"), 10, "the zombie to notice")
+    time.sleep(1)
+    assert written() == before
+    assert job.attempts[0].cause == "lost"
+    assert_no_overlap(home.intervals(job_id))
+    first = float(job.attempts[0].billed_seconds)
+    assert first <= home.truth.seconds(job.attempts[0].id)
+
+
+def test_flushing_the_broker_loses_no_job(home: House, own_valkey: str) -> None:
+    home.node(EXCHEQUER_CPU_DEVICES=1)
+    submitted = [home.submit(steps=5, step_s=0.05) for _ in range(5)]
+    broker = redis.Redis.from_url(own_valkey)
+    for _ in range(10):
+        broker.flushall()
+        time.sleep(0.1)
+    broker.close()
+    assert [home.wait(job_id, seconds=60).state for job_id in submitted] == ["succeeded"] * 5
+
+
+def test_of_two_controllers_one_leads_and_the_other_takes_over(home: House) -> None:
+    until(lambda: "controller.leads" in home.log("controller"), 20, "the first to lead")
+    home.controller()
+    home.node()
+    assert home.wait(home.submit(steps=3)).state == "succeeded"
+    assert home.log("controller").count("controller.leads") == 1
+    leader = home.processes[0]
+    leader.kill()
+    leader.wait()
+    until(lambda: home.log("controller").count("controller.leads") == 2, 10, "the second to lead")
+    assert home.wait(home.submit(steps=3)).state == "succeeded"
+    assert not Device.objects.exclude(taken_by=None).exists()
