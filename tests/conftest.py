@@ -25,8 +25,7 @@ from django.test import TransactionTestCase, override_settings  # noqa: E402
 assert django_settings.DATABASES  # read the settings now, so that pytest-django finds them configured
 
 if TYPE_CHECKING:
-    from pytest_django import DjangoDbBlocker
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import DjangoDbBlocker, Settings
 
     from tests.support.services import S3
 
@@ -159,7 +158,7 @@ def s3_server() -> S3:
 
 
 @pytest.fixture
-def s3(s3_server: S3, settings: SettingsWrapper) -> S3:
+def s3(s3_server: S3, settings: Settings) -> S3:
     """The S3 store of `s3_server`, and settings that point there for this test."""
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(
         update={

@@ -1,0 +1,91 @@
+"""`manage.py doctor`: a healthy installation is ok, and each planted fault is named."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from pytest_django import Settings
+
+from config import doctor
+from tests.support.services import S3
+
+pytestmark = pytest.mark.django_db
+Control = Callable[[], AbstractContextManager[None]]
+
+
+def examine(as_control: Control) -> dict[str, list[str]]:
+    with as_control():
+        findings = list(doctor.examine())
+    told: dict[str, list[str]] = {"ok": [], "note": [], "wrong": []}
+    for finding in findings:
+        told[finding.level].append(f"{finding.subject}: {finding.text}")
+    return told
+
+
+def test_a_healthy_installation_has_nothing_wrong(as_control: Control, s3: S3) -> None:
+    told = examine(as_control)
+    assert told["wrong"] == []
+    assert "migrations: all applied" in told["ok"]
+    assert f"object store: bucket '{s3.bucket}' can be written, read and cleared" in told["ok"]
+
+
+def test_a_table_without_forced_row_security_is_named(as_control: Control, superuser: psycopg.Connection) -> None:
+    superuser.execute("CREATE TABLE careless (id int, tenant_id uuid)")
+    try:
+        assert (
+            "row security: careless holds tenants' rows and row security is not forced on it"
+            in examine(as_control)["wrong"]
+        )
+    finally:
+        superuser.execute("DROP TABLE careless")
+
+
+def test_a_role_that_owns_a_table_is_named(as_control: Control, superuser: psycopg.Connection) -> None:
+    superuser.execute("CREATE TABLE owned (id int); ALTER TABLE owned OWNER TO exchequer_app")
+    try:
+        assert "roles: exchequer_app owns tables: see deploy/roles.sql" in examine(as_control)["wrong"]
+    finally:
+        superuser.execute("DROP TABLE owned")
+
+
+def test_services_that_are_away_are_named(as_control: Control, settings: Settings) -> None:
+    away = {"broker_url": "redis://127.0.0.1:9/0", "s3_endpoint_url": "http://127.0.0.1:9"}
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update=away)
+    subjects = {line.split(":")[0] for line in examine(as_control)["wrong"]}
+    assert {"broker", "object store"} <= subjects
+
+
+def test_missing_sandbox_layers_are_wrong_where_they_are_required(
+    as_control: Control, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "missing_layers", lambda: ["file rules (Landlock)"])
+    assert "sandbox: missing on this machine: file rules (Landlock)" in examine(as_control)["note"]
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"sandbox": "required"})
+    assert "sandbox: missing on this machine: file rules (Landlock)" in examine(as_control)["wrong"]
+
+
+def test_folders_that_were_opened_are_listed(as_control: Control, settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "opened-folders").write_text("/srv/closed\n")
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"home": tmp_path})
+    assert "opened folders: /srv/closed was opened for passing through (o+x)" in examine(as_control)["note"]
+
+
+def test_the_command_fails_when_anything_is_wrong(as_control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = doctor.Finding("wrong", "clock", "two hours late")
+    monkeypatch.setattr(doctor, "examine", lambda: iter([finding]))
+    printed = io.StringIO()
+    with pytest.raises(SystemExit) as end:
+        call_command("doctor", stdout=printed)
+    assert end.value.code == 1
+    assert printed.getvalue() == "wrong clock: two hours late\n"
+
+
+def test_the_sandbox_of_this_machine_can_be_probed() -> None:
+    assert all("could not be confined" not in layer for layer in doctor.missing_layers())

@@ -1,0 +1,147 @@
+"""Starting on one machine: what is decided before anything runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from deploy import accounts, chromium, parts, procfs, services
+from deploy.home import Home
+from deploy.postgres import Cluster, StartError, random_passwords
+
+GIVEN_DATABASE = {
+    "DATABASE_URL": "postgresql://a@db/x",
+    "DATABASE_CONTROL_URL": "postgresql://c@db/x",
+    "DATABASE_OWNER_URL": "postgresql://o@db/x",
+}
+GIVEN_STORE = {"S3_ENDPOINT_URL": "https://s3.example", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "h")
+    made.take()
+    return made
+
+
+def test_parts_whose_url_is_given_are_not_started(home: Home) -> None:
+    plan = parts.plan(home, GIVEN_DATABASE | GIVEN_STORE | {"BROKER_URL": "redis://q/0"})
+    assert (plan.cluster, plan.valkey, plan.seaweedfs) == (None, None, None)
+    assert plan.environment("app")["DATABASE_URL"] == "postgresql://a@db/x"
+    assert plan.shared["BROKER_URL"] == "redis://q/0"
+
+
+def test_without_any_url_all_three_services_are_ours(home: Home) -> None:
+    plan = parts.plan(home, {"EXCHEQUER_HTTP_PORT": "8123"})
+    assert plan.cluster
+    assert plan.valkey
+    assert plan.seaweedfs
+    assert plan.url == "http://127.0.0.1:8123"
+    assert plan.environment("control")["BROKER_URL"] == plan.valkey.url
+
+
+@pytest.mark.parametrize("role", ["app", "control", "owner"])
+def test_an_environment_holds_the_url_of_its_role_alone(home: Home, role: str) -> None:
+    environment = parts.plan(home, {"EXCHEQUER_INIT_PASSWORD": "p", "PATH": "/bin"}).environment(role)
+    assert {name for name in environment if name.startswith("DATABASE")} == {parts.DATABASE_URLS[role]}
+    assert "EXCHEQUER_INIT_PASSWORD" not in environment
+    assert environment["PATH"] == "/bin"
+
+
+def test_an_object_store_without_its_keys_is_refused(home: Home) -> None:
+    with pytest.raises(StartError, match="AWS_ACCESS_KEY_ID"):
+        parts.plan(home, {"S3_ENDPOINT_URL": "https://s3.example"})
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "web"])
+def test_a_wrong_port_is_refused_with_its_range(home: Home, port: str) -> None:
+    with pytest.raises(StartError, match="from 1 to 65535"):
+        parts.plan(home, {"EXCHEQUER_HTTP_PORT": port})
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from the file\n")
+    read = parts.with_secret_files({"SECRET_KEY_FILE": str(tmp_path / "key")})
+    assert read == {"SECRET_KEY": "from the file"}
+
+
+def test_a_secret_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(StartError, match="SECRET_KEY_FILE: cannot read /nowhere"):
+        parts.with_secret_files({"SECRET_KEY_FILE": "/nowhere"})
+
+
+def test_secrets_stay_and_ports_that_others_took_change(home: Home) -> None:
+    first = home.secrets()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first["ports"]["s3"]))
+        second = home.secrets()
+    assert second["ports"].pop("s3") != first["ports"].pop("s3")
+    assert second == first
+    assert stat.S_IMODE((home.path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_a_home_is_held_by_one_process_at_a_time(home: Home) -> None:
+    with pytest.raises(StartError, match=f"already runs on .* \\(process {os.getpid()}\\)"):
+        Home(home.path).take()
+
+
+def test_a_home_that_cannot_be_made_is_refused_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match="set EXCHEQUER_HOME"):
+        Home(tmp_path / "file" / "h").take()
+
+
+def test_a_long_log_is_set_aside_at_the_next_start(home: Home) -> None:
+    with home.log("web").open("wb") as file:
+        file.truncate(11 * 1024 * 1024)
+    assert not home.fresh_log("web").exists()
+    assert (home.logs / "web.log.1").exists()
+
+
+def test_a_socket_path_over_100_bytes_is_refused() -> None:
+    with pytest.raises(StartError, match="the path of the database socket is 11"):
+        Cluster(Path("/tmp") / ("x" * 92), random_passwords())
+
+
+def test_only_the_missing_right_to_pass_is_added_to_parents(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "inner").mkdir(parents=True)
+    closed.chmod(0o700)
+    (closed / "inner").chmod(0o755)
+    stranger = accounts.Account("stranger", 64999, 64999)
+    opened = accounts.open_parents(closed / "inner" / "file", stranger)
+    assert closed in opened
+    assert closed / "inner" not in opened
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o701
+    assert accounts.open_parents(closed / "inner" / "file", stranger) == []
+
+
+def test_a_root_start_never_uses_the_account_of_attempts() -> None:
+    assert "nobody" not in accounts.CANDIDATES
+    if os.geteuid() == 0:
+        assert accounts.server_account().uid != 0
+
+
+def test_descendants_are_found_below_a_process() -> None:
+    assert os.getpid() in procfs.descendants(os.getppid())
+    assert procfs.alive(os.getpid())
+    assert not procfs.alive(2**22 - 1)
+
+
+def test_free_ports_differ_and_are_free() -> None:
+    ports = services.free_ports(5)
+    assert len(set(ports)) == 5
+    assert all(services.port_free(port) for port in ports)
+
+
+def test_a_named_chromium_is_taken_or_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chromium.find({"CHROMIUM": "/bin/sh"}) == "/bin/sh"
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
+    assert chromium.main() == 1
+    assert "CHROMIUM=/nowhere/chromium is no program" in capsys.readouterr().err
