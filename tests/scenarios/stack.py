@@ -1,0 +1,206 @@
+"""The whole product as `make up` starts it, in a home of its own: what scenarios and fault runs stand on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+READY_S = 180
+STOP_S = 20
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def wait_for(ready: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the first true answer of `ready`; fail after `seconds`, saying what was waited for."""
+    until = time.monotonic() + seconds
+    while True:
+        answer = ready()
+        if answer:
+            return answer
+        assert time.monotonic() < until, f"{what}: not within {seconds} s"
+        time.sleep(0.25)
+
+
+class Stack:
+    """One running installation with an organisation `lab` and an API key that may do everything."""
+
+    def __init__(self, home: Path, **variables: str) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.email, self.password = "olga@lab.example", secrets.token_urlsafe(12)
+        self.key = f"exq_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
+        self.variables = {
+            "EXCHEQUER_HOME": str(home),
+            "EXCHEQUER_HTTP_PORT": str(self.port),
+            "EXCHEQUER_SERVING_PORT": str(free_port()),
+            "EXCHEQUER_DEMO": "0",
+            "EXCHEQUER_INIT_TENANT": "Lab",
+            "EXCHEQUER_INIT_EMAIL": self.email,
+            "EXCHEQUER_INIT_PASSWORD": self.password,
+            "EXCHEQUER_INIT_API_KEY": self.key,
+            "EXCHEQUER_HEARTBEAT_S": "1",
+            "EXCHEQUER_LEASE_S": "4",
+            "EXCHEQUER_SWEEP_S": "1",
+            **variables,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.console = home.with_suffix(".console")
+
+    def start(self) -> float:
+        """Start and wait until it says that it is up; return the seconds that took."""
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "CHROMIUM")}
+        began = time.monotonic()
+        with self.console.open("ab") as console:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.local"], cwd=ROOT, env=kept | self.variables, stdout=console, stderr=console
+            )
+        wait_for(self.said_up, READY_S, f"make up; its console says:\n{self.console.read_text()[-3000:]}")
+        return time.monotonic() - began
+
+    def said_up(self) -> bool:
+        """Return whether the newest start printed its address."""
+        assert self.process is not None
+        text = self.console.read_text()
+        assert self.process.poll() is None, f"make up ended:\n{text[-3000:]}"
+        return "Exchequer is up" in text.rpartition("starting in")[2]
+
+    def stop(self) -> float:
+        """Ask for a clean stop; return the seconds it took. Fails when it takes longer than the contract allows."""
+        assert self.process is not None
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_S + 5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return time.monotonic() - began
+
+    def processes(self) -> list[int]:
+        """Return the processes that belong to this home, found by their environment or command line."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal() and int(folder.name) != os.getpid():
+                with contextlib.suppress(OSError):
+                    text = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+                    if str(self.home).encode() in text and b"Z" not in (folder / "stat").read_bytes().rpartition(b")")[2][:3]:
+                        found.append(int(folder.name))
+        return found
+
+    def pid(self, part: str) -> int:
+        """Return the process id of a part: postgres, valkey, web, ops, node, controller."""
+        return int((self.home / "run" / f"{part}.pid").read_text())
+
+    def log(self, part: str) -> str:
+        """Return what a part has logged."""
+        return (self.home / "logs" / f"{part}.log").read_text()
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Call the API with the organisation's key; a relative path begins after /api/v1/."""
+        headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
+        return requests.request(method, f"{self.url}/api/v1/{path}", headers=headers, timeout=30, **options)
+
+    def get(self, path: str, **options: Any) -> Any:
+        """Return the JSON of a GET that must succeed."""
+        answer = self.request("GET", path, **options)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:2000]}"
+        return answer.json()
+
+    def post(self, path: str, status: int = 201, **options: Any) -> Any:
+        """Return the JSON of a POST that must be answered with `status`."""
+        answer = self.request("POST", path, **options)
+        assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text[:2000]}"
+        return answer.json() if answer.content else None
+
+    def manage(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command beside the running product, as a person would."""
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+        return subprocess.run(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=kept | {"EXCHEQUER_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    # What the scenarios do again and again, through the API.
+
+    def upload(self, name: str, content: bytes, target: str) -> str:
+        """Upload a CSV, wait until it is ready and return the dataset's id."""
+        made = self.post("datasets/", data={"name": name, "target": target}, files={"file": (f"{name}.csv", content, "text/csv")})
+        wait_for(lambda: self.get(f"datasets/{made['id']}/")["state"] != "ingesting", 60, "the upload is read")
+        dataset = self.get(f"datasets/{made['id']}/")
+        assert dataset["state"] == "ready", dataset
+        identity: str = dataset["id"]
+        return identity
+
+    def launch(self, dataset: str, recipe: str = "tabular.classifier", **more: Any) -> str:
+        """Launch a training job on one CPU device; return its id."""
+        body = {
+            "name": "scenario",
+            "kind": "train",
+            "project": "default",
+            "recipe": recipe,
+            "dataset": dataset,
+            "params": {},
+            "device_class": "cpu",
+            "devices": 1,
+            "tier": "on_demand",
+            "max_seconds": 600,
+            **more,
+        }
+        identity: str = self.post("jobs/", json=body)["id"]
+        return identity
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job as the API shows it."""
+        job: dict[str, Any] = self.get(f"jobs/{job_id}/")
+        return job
+
+    def wait_ended(self, job_id: str, seconds: float = 180) -> dict[str, Any]:
+        """Wait until a job has ended and return it."""
+        ended = ("succeeded", "failed", "cancelled")
+        job: dict[str, Any] = wait_for(lambda: (found := self.job(job_id))["state"] in ended and found, seconds, f"job {job_id} ends")
+        return job
+
+
+@contextlib.contextmanager
+def running_stack(**variables: str) -> Iterator[Stack]:
+    """Start an installation in a short-lived home and stop it at the end, checking that no process is left."""
+    folder = Path(tempfile.mkdtemp(prefix="exq-"))
+    stack = Stack(folder / "home", **variables)
+    try:
+        stack.start()
+        yield stack
+        took = stack.stop()
+        assert took <= STOP_S, f"stopping took {took:.0f} s"
+        assert stack.processes() == []
+    finally:
+        for pid in stack.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
