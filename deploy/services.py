@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -111,7 +112,7 @@ class SeaweedFS:
         return f"http://127.0.0.1:{self.ports['s3']}"
 
     def prepare(self) -> None:
-        """Write the identities: without a file of them the gateway would let everybody in."""
+        """Write the identities and the signing keys: without them the gateway, and behind it the filer, let everybody in."""
         for folder in (self.folder, self.folder / "data"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = {"accessKey": self.access_key, "secretKey": self.secret_key}
@@ -121,6 +122,12 @@ class SeaweedFS:
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         _write_private(self.folder / "s3.json", json.dumps({"identities": [identity]}))
+        doors = {
+            name: self._signing_key(name) for name in ("signing", "signing.read", "filer_signing", "filer_signing.read")
+        }
+        _write_private(
+            self.folder / "security.toml", "".join(f'[jwt.{name}]\nkey = "{key}"\n' for name, key in doors.items())
+        )
 
     def command(self) -> list[str]:
         """Return the command that runs master, volume server, filer and gateway in one foreground process."""
@@ -128,6 +135,7 @@ class SeaweedFS:
         return [
             _script("weed"),
             "-logtostderr=true",
+            f"-config_dir={self.folder}",
             "server",
             f"-dir={self.folder / 'data'}",
             "-ip=127.0.0.1",
@@ -152,6 +160,9 @@ class SeaweedFS:
             "-master.telemetry=false",
             "-master.resumeState=false",
         ]
+
+    def _signing_key(self, door: str) -> str:
+        return hashlib.sha256(f"{door}:{self.secret_key}".encode()).hexdigest()
 
     def clear_sockets(self) -> None:
         """Remove the sockets that the server leaves in /tmp when it is killed."""
