@@ -4,6 +4,7 @@ Every value has a default for one machine or is reported missing together with a
 A secret may be given as `NAME_FILE`, the path of a file that holds it.
 """
 
+import json
 import os
 import socket
 from functools import cache, cached_property
@@ -158,9 +159,18 @@ def use_django_settings() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 
+def find_local_installation() -> None:
+    """Take what is not set from the installation that `make up` runs in EXCHEQUER_HOME, if there is one."""
+    kept = Path(os.environ.get("EXCHEQUER_HOME", ".exchequer")) / "environment.json"
+    if "SECRET_KEY" not in os.environ and "SECRET_KEY_FILE" not in os.environ and os.access(kept, os.R_OK):
+        for name, value in json.loads(kept.read_text()).items():
+            os.environ.setdefault(name, value)
+
+
 def choose_database_role(command: str) -> None:
     """Set `EXCHEQUER_DB_ROLE` for a management command unless the caller chose: owner to migrate, else control."""
     use_django_settings()
+    find_local_installation()
     os.environ.setdefault("EXCHEQUER_DB_ROLE", "owner" if command in OWNER_COMMANDS else "control")
 
 
