@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, QuerySet
 
 from billing.metering import billed
 from billing.money import Money
@@ -81,7 +81,7 @@ def model_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -> 
     A model whose every version comes from a dataset that the actor may not see is left out.
     """
     seen = _versions(actor)
-    rows = seen.values("model_id", "model__name", "model__created_at").annotate(number=Count("id"), last=Max("number"))
+    rows = seen.values("model_id", "model__name", "model__created_at").annotate(versions=Count("id"))
     if before is not None:
         rows = rows.filter(model_id__lt=before)
     found = list(rows.order_by("-model_id")[: limit + 1])
@@ -97,7 +97,7 @@ def model_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -> 
         ModelRow(
             id=row["model_id"],
             name=row["model__name"],
-            versions=row["number"],
+            versions=row["versions"],
             created_at=row["model__created_at"],
             latest=newest[row["model_id"]],
         )

@@ -9,6 +9,7 @@ from uuid import UUID
 from compute.models import FINAL_STATES, Job
 from models_app import storage
 from models_app.models import DatasetVersion, ModelVersion
+from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 
 YOUNG = timedelta(days=1)
@@ -31,6 +32,11 @@ def unreferenced(tenant_id: UUID, keys: Sequence[str]) -> list[str]:
 def remove(tenant_id: UUID, *, older_than: timedelta = YOUNG, batch: int = 500) -> int:
     """Remove a tenant's old unreferenced files; return how many. Raises StorageUnavailable."""
     return _sweep(tenant_id, storage.listing(tenant_id), older_than, batch)
+
+
+def remove_everywhere() -> int:
+    """Remove old unreferenced files of every tenant; return how many. Raises StorageUnavailable."""
+    return sum(remove(tenant_id) for tenant_id in Tenant.objects.values_list("id", flat=True))
 
 
 def remove_of_job(job_id: UUID, tenant_id: UUID) -> int:

@@ -22,10 +22,16 @@ def discard(keys: list[str], tenant_id: str) -> None:
     storage.delete(tenant, orphans.unreferenced(tenant, keys))
 
 
+@shared_task(name="models_app.requeue_stale")
+def requeue_stale() -> None:
+    """Ring again for uploads whose ring or worker was lost. Scheduled every half minute."""
+    ingestion.requeue_stale()
+
+
 @shared_task(name="models_app.remove_orphans")
-def remove_orphans(tenant_id: str) -> None:
-    """Remove one tenant's stored files that nothing points at any more."""
-    orphans.remove(UUID(tenant_id))
+def remove_orphans() -> None:
+    """Remove stored files of every tenant that nothing points at any more. Scheduled once a day."""
+    orphans.remove_everywhere()
 
 
 @shared_task(name=doorbells.REMOVE_JOB_FILES)

@@ -26,7 +26,7 @@ from models_app.datasets.kinds import KIND_KEY
 from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES, MIB
 from models_app.datasets.parquet_file import MAGIC, ParquetFile, open_parquet
 from models_app.datasets.profile import profile
-from models_app.runner.protocol import Context, InputError, StopRequested, write_json
+from models_app.runner.protocol import Context, InputError, write_json
 
 ROW_GROUP_BYTES = 16 * MIB
 
@@ -57,12 +57,10 @@ def run(context: Context) -> None:
     if target is not None and target not in source.kinds:
         near = difflib.get_close_matches(target, source.kinds, n=3) or list(source.kinds)[:3]
         raise InputError("target_missing", f"There is no column {target!r}. Did you mean {', '.join(near)}?")
-    _give_way(context)
     context.report.progress("converting", 1, 3)
     data = context.out / "data.parquet"
     write_canonical(source, data)
     (context.workdir / "source.utf8").unlink(missing_ok=True)
-    _give_way(context)
     context.report.progress("profiling", 2, 3)
     described = profile(data, target=target, warnings=source.warnings)
     write_json(context.out / "profile.json", described)
@@ -147,8 +145,3 @@ def _check_numbers(batch: pa.RecordBatch) -> None:
                     "number_out_of_range",
                     f"Column {name!r} holds numbers beyond 1e30. Correct them, or use another unit.",
                 )
-
-
-def _give_way(context: Context) -> None:
-    if context.stopping():
-        raise StopRequested

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import signal
 import sys
 import time
@@ -40,17 +41,24 @@ INGEST_MODULE = "models_app.datasets.ingest"
 
 
 class StopSignal:
-    """Becomes true once the supervisor sends SIGTERM."""
+    """Becomes true once the supervisor sends SIGTERM.
+
+    Until somebody asks for the first time there is nothing worth saving, so the process just ends: imports may take
+    longer than the grace.
+    """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self.asked = False
         signal.signal(signal.SIGTERM, self._receive)
 
     def __call__(self) -> bool:
+        self.asked = True
         return self.requested
 
     def _receive(self, signum: int, frame: object) -> None:
         self.requested = True
+        if not self.asked:
+            os._exit(EXIT_STOPPED)
 
 
 def main(arguments: list[str]) -> int:

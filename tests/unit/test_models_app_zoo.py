@@ -47,6 +47,10 @@ def constant_bomb() -> bytes:
     return parquet(pa.table({f"c{at}": column for at in range(70)}), compression="zstd")
 
 
+def wide(columns: int) -> bytes:
+    return (",".join(f"c{at}" for at in range(columns)) + "\n" + ",".join(["1"] * columns) + "\n").encode()
+
+
 def evil_pickle() -> bytes:
     class Boom:
         def __reduce__(self):
@@ -77,11 +81,11 @@ ZOO: dict[str, tuple[object, str]] = {
     "ragged rows": (b"a,b\n1,2\n1,2,3\n", "ragged_rows"),
     "short rows": (b"a,b,c\n1,2,3\n1,2\n", "ragged_rows"),
     "a million columns": (
-        lambda: (",".join(f"c{i}" for i in range(1_000_000)) + "\n" + "1," * 999_999 + "1\n").encode(),
+        lambda: wide(1_000_000),
         "row_too_long",
     ),
     "three thousand columns": (
-        lambda: (",".join(f"c{i}" for i in range(3000)) + "\n" + ",".join(["1"] * 3000) + "\n").encode(),
+        lambda: wide(3000),
         "too_many_columns",
     ),
     "one huge line": (lambda: b"x" * 30_000_000, "row_too_long"),
