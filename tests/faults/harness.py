@@ -37,8 +37,9 @@ HEARTBEAT_S, LEASE_S, SWEEP_S = 0.5, 2.0, 0.5
 
 @dataclass
 class Truth:
-    """First and last sighting of each attempt's child, and the group it leads."""
+    """First and last sighting of each attempt's child, and the group it leads. Only children at work under `folder` count."""
 
+    folder: Path
     seen: dict[str, list[float]] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
     lag: float = 0.0
@@ -47,6 +48,7 @@ class Truth:
     def watch(self) -> None:
         """Look at the process table every 10 ms until stopped."""
         known: dict[int, str | None] = {}
+        looks: dict[int, int] = {}
         before = time.monotonic()
         while not self._stop.wait(0.01):
             now = time.monotonic()
@@ -54,7 +56,8 @@ class Truth:
             for entry in os.scandir("/proc"):
                 if entry.name.isdigit():
                     pid = int(entry.name)
-                    if pid not in known:
+                    if known.get(pid) is None and looks.get(pid, 0) < 50:  # it may not have begun its program yet
+                        looks[pid] = looks.get(pid, 0) + 1
                         known[pid] = self._attempt_of(pid)
                     attempt = known[pid]
                     if attempt and self._runs(pid):
@@ -70,11 +73,13 @@ class Truth:
         first, last = self.seen.get(str(attempt), [0.0, 0.0])
         return last - first
 
-    @staticmethod
-    def _attempt_of(pid: int) -> str | None:
+    def _attempt_of(self, pid: int) -> str | None:
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            ours = os.readlink(f"/proc/{pid}/cwd").startswith(str(self.folder))
         except OSError:
+            return None
+        if not ours:
             return None
         return words[words.index(b"--attempt") + 1].decode() if b"--attempt" in words else None
 
@@ -103,7 +108,7 @@ class House:
             **settings,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.truth = Truth()
+        self.truth = Truth(folder)
         self._watcher = threading.Thread(target=self.truth.watch, daemon=True)
         self._watcher.start()
         self.tenant: Tenant = factories.make_tenant()

@@ -1,0 +1,75 @@
+"""A GPU that the driver shows and torch cannot open: the platform's fault, which costs nothing and is never hidden."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from compute import queries
+from tests.fakes import nvml
+from tests.faults.harness import ROOT, house, until
+
+GPU = "GPU-6f1c6a52-0000-4000-8000-00000000000a"
+LINE = f"{GPU}|NVIDIA A100-SXM4-80GB|85899345920|1073741824|37|ok"
+
+LOOK = """
+import json
+from dataclasses import asdict
+from compute.devices.base import DeviceLost
+from compute.devices.nvml import NvmlSampler
+sampler = NvmlSampler()
+found = [asdict(one) for one in sampler.inventory()]
+try:
+    reading = asdict(sampler.read(found[0]["uuid"], None)) if found else None
+    sampler.read("GPU-lost", None)
+except DeviceLost as error:
+    print(json.dumps([found, reading, str(error), sampler.driver_version()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> nvml.Driver:
+    return nvml.build(tmp_path_factory.mktemp("driver"))
+
+
+def test_the_real_bindings_read_the_driver(driver: nvml.Driver) -> None:
+    driver.show(LINE, "GPU-lost|NVIDIA L4|1000|0|0|lost")
+    environment = {**os.environ, **driver.environment}
+    done = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert f'"uuid": "{GPU}"' in done.stdout
+    assert '"device_class": "nvidia-a100-sxm4-80gb"' in done.stdout
+    assert '{"busy": 0.37, "memory_bytes": 1073741824}' in done.stdout
+    assert "GPU is lost" in done.stdout and "999.0-standin" in done.stdout
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_gpu_that_cannot_be_opened_fails_as_platform(
+    process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str, driver: nvml.Driver
+) -> None:
+    driver.show(LINE)
+    with house(process_environment, tmp_path, own_valkey) as home:
+        home.controller()
+        home.node(**driver.environment)
+        job = home.wait(home.submit(open_cuda=True, device_class="nvidia-a100-sxm4-80gb"), seconds=60)
+        assert (job.state, job.cause) == ("failed", "platform")
+        assert GPU in job.message
+        (run,) = job.attempts
+        assert (run.cause, run.exit_code, run.device) == ("platform", 69, "NVIDIA A100-SXM4-80GB")
+        assert job.billed_seconds == 0 and job.cost.amount == 0
+        measured = sum((end - start).total_seconds() for start, end in home.intervals(job.id))
+        assert measured > 0, "what ran stays measured; only its charge is taken back"
+        shown = {row.device_class: row for row in queries.devices()}
+        gpu = shown["nvidia-a100-sxm4-80gb"]
+        assert (gpu.state, gpu.free) == ("cordoned", False)
+        assert GPU in gpu.state_reason
+        again = home.submit(steps=2, device_class="nvidia-a100-sxm4-80gb")
+        assert home.wait(home.submit(steps=2)).state == "succeeded"
+        assert home.job(again).state == "queued", "a job for a GPU never runs on a CPU device"
+        assert home.job(again).cost.amount == Decimal(0)
+        until(lambda: home.job(again).waiting_for, 5, "the reason why it waits")
