@@ -1,0 +1,102 @@
+"""One of everything in a tenant, by the name of the parameter that routes give it."""
+
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+from billing import budgets
+from billing import queries as billing_queries
+from billing.metering import record_usage
+from billing.pricing import provision_defaults
+from compute.models import Job
+from models_app.models import Dataset, DatasetVersion, Model, ModelVersion
+from tenants import keys
+from tenants.clock import now
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.billing_usage import interval
+
+EMPTY = {"sha256": "0" * 64, "size": 1}
+
+
+def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
+    """Make a member, a key, a budget, an invoice, a job, a dataset and a model; return their ids."""
+    actor = factories.actor_for(tenant)
+    project_id = factories.default_project_id(tenant)
+    member = factories.make_member(tenant, "engineer")
+    with tenant_scope(tenant.id):
+        provision_defaults(tenant.id)
+        key = keys.create_api_key(actor=actor, name="a key", scopes=["jobs.view"])
+        budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")
+        record_usage([interval(project_id, now() - timedelta(seconds=60), 30)])
+        dataset = Dataset.objects.create(name="numbers", created_by=actor.id, created_by_label=actor.label)
+        version = DatasetVersion.objects.create(
+            dataset=dataset, number=1, filename="n.csv", source_key="s", data_key="d", rows=3, state="ready", **EMPTY
+        )
+        job = Job.objects.create(
+            name="a job",
+            kind="train",
+            project_id=project_id,
+            spec={
+                "recipe": "tabular.classifier",
+                "dataset": str(dataset.id),
+                "dataset_version": str(version.id),
+                "params": {},
+                "target": "t",
+            },
+            device_class="cpu",
+            tier="on_demand",
+            max_seconds=60,
+            submitted_by=actor.id,
+            submitted_by_label=actor.label,
+            unit_amount=Decimal("0.0001"),
+            currency="EUR",
+        )
+        model = Model.objects.create(name="a model")
+        model_version = ModelVersion.objects.create(
+            model=model,
+            number=1,
+            job_id=job.id,
+            project_id=project_id,
+            dataset_version=version,
+            recipe="tabular.classifier",
+            recipe_version="1",
+            recipe_digest="0" * 64,
+            params={},
+            metrics={},
+            signature={"columns": []},
+            artefact_key=f"t/{tenant.id}/weights",
+            artefact_sha256="0" * 64,
+            artefact_size=1,
+            signature_key=f"t/{tenant.id}/signature",
+            signature_sha256="0" * 64,
+            signature_size=1,
+        )
+        return {
+            "user_id": member.id,
+            "key_id": key.id,
+            "budget_id": budget.id,
+            "book_id": billing_queries.price_books()[0].id,
+            "invoice_id": billing_queries.invoices()[0].id,
+            "job_id": job.id,
+            "dataset_id": dataset.id,
+            "version_id": model_version.id,
+            "model_id": model.id,
+        }
+
+
+def missing() -> dict[str, UUID]:
+    """Return ids that nothing has."""
+    names = (
+        "user_id",
+        "key_id",
+        "budget_id",
+        "book_id",
+        "invoice_id",
+        "job_id",
+        "dataset_id",
+        "version_id",
+        "model_id",
+    )
+    return {name: uuid4() for name in names}

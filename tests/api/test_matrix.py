@@ -1,0 +1,280 @@
+"""Every route x method x who asks x whose object (trust T5, T6, T9). A route that the table does not name fails."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.test import Client
+
+from tenants.models import Tenant
+from tenants.permissions import ROLES
+from tests import factories
+from tests.api.objects import missing, one_of_everything
+from tests.architecture.test_edges import METHODS, routes
+
+pytestmark = pytest.mark.django_db
+
+EVERYONE = frozenset(ROLES)
+LAUNCH = frozenset({"owner", "admin", "engineer"})
+MONEY = frozenset({"owner", "admin", "finance"})
+ADMINS = frozenset({"owner", "admin"})
+
+#: Who may call what. Written by hand: this is the promise, the code is what is tested.
+API: dict[str, dict[str, frozenset[str]]] = {
+    "me/": {"GET": EVERYONE},
+    "members/": {"GET": EVERYONE, "POST": ADMINS},
+    "members/<uuid:user_id>/": {"PATCH": ADMINS, "DELETE": ADMINS},
+    "projects/": {"GET": EVERYONE, "POST": ADMINS},
+    "api-keys/": {"GET": ADMINS, "POST": ADMINS},
+    "api-keys/<uuid:key_id>/": {"DELETE": ADMINS},
+    "quotas/": {"GET": EVERYONE, "PUT": ADMINS},
+    "audit/": {"GET": MONEY},
+    "audit/verify/": {"GET": MONEY},
+    "audit/export/": {"GET": MONEY},
+    "meters/": {"GET": EVERYONE},
+    "usage/": {"GET": EVERYONE},
+    "spend/": {"GET": EVERYONE},
+    "price-books/": {"GET": MONEY},
+    "price-books/<uuid:book_id>/versions/": {"POST": MONEY},
+    "budgets/": {"GET": EVERYONE, "POST": MONEY},
+    "budgets/<uuid:budget_id>/": {"GET": EVERYONE, "PATCH": MONEY, "DELETE": MONEY},
+    "invoices/": {"GET": MONEY},
+    "invoices/<uuid:invoice_id>/": {"GET": MONEY},
+    "invoices/<uuid:invoice_id>/lines/": {"GET": MONEY},
+    "invoices/<uuid:invoice_id>/lines/<int:n>/explain/": {"GET": MONEY},
+    "quotes/": {"POST": LAUNCH},
+    "jobs/": {"GET": EVERYONE, "POST": LAUNCH},
+    "jobs/<uuid:job_id>/": {"GET": EVERYONE},
+    "jobs/<uuid:job_id>/cancel/": {"POST": LAUNCH},
+    "jobs/<uuid:job_id>/pause/": {"POST": LAUNCH},
+    "jobs/<uuid:job_id>/resume/": {"POST": LAUNCH},
+    "jobs/<uuid:job_id>/clone/": {"POST": LAUNCH},
+    "jobs/<uuid:job_id>/logs/": {"GET": EVERYONE},
+    "jobs/<uuid:job_id>/metrics/": {"GET": EVERYONE},
+    "devices/": {"GET": EVERYONE},
+    "utilisation/": {"GET": EVERYONE},
+    "datasets/": {"GET": EVERYONE, "POST": LAUNCH},
+    "datasets/<uuid:dataset_id>/": {"GET": EVERYONE, "PATCH": LAUNCH},
+    "datasets/<uuid:dataset_id>/shares/": {"POST": LAUNCH},
+    "datasets/<uuid:dataset_id>/shares/<uuid:user_id>/": {"DELETE": LAUNCH},
+    "datasets/<uuid:dataset_id>/profile/": {"GET": EVERYONE},
+    "recipes/": {"GET": EVERYONE},
+    "models/": {"GET": EVERYONE},
+    "models/<uuid:model_id>/versions/": {"GET": EVERYONE},
+    "versions/<uuid:version_id>/lineage/": {"GET": EVERYONE},
+    "versions/<uuid:version_id>/download/": {"GET": EVERYONE},
+}
+#: Tenant pages: the roles that see them. Each answers GET or POST; the other is 405.
+PAGES: dict[str, frozenset[str]] = {
+    "": EVERYONE,
+    "audit/": MONEY,
+    "audit/verified/": MONEY,
+    "audit/export/": MONEY,
+    "settings/": EVERYONE,
+    "settings/keys/": ADMINS,
+    "settings/keys/<uuid:key_id>/revoke/": ADMINS,
+    "invoice/": MONEY,
+    "invoices/<uuid:invoice_id>/": MONEY,
+    "invoices/<uuid:invoice_id>/lines/<int:n>/": MONEY,
+    "invoices/<uuid:invoice_id>/lines.csv": MONEY,
+    "invoices/reconciled/": MONEY,
+    "jobs/": EVERYONE,
+    "jobs/<uuid:job_id>/": EVERYONE,
+    "jobs/<uuid:job_id>/row/": EVERYONE,
+    "jobs/<uuid:job_id>/live/": EVERYONE,
+    "jobs/<uuid:job_id>/logs/": EVERYONE,
+    "jobs/<uuid:job_id>/logs.txt": EVERYONE,
+    "jobs/<uuid:job_id>/cancel/": LAUNCH,
+    "jobs/<uuid:job_id>/pause/": LAUNCH,
+    "jobs/<uuid:job_id>/resume/": LAUNCH,
+    "jobs/<uuid:job_id>/clone/": LAUNCH,
+    "jobs/new/": LAUNCH,
+    "jobs/new/quote/": LAUNCH,
+    "jobs/new/parameters/": LAUNCH,
+    "datasets/": EVERYONE,
+    "datasets/upload/": LAUNCH,
+    "datasets/<uuid:dataset_id>/": EVERYONE,
+    "datasets/<uuid:dataset_id>/row/": EVERYONE,
+    "datasets/<uuid:dataset_id>/status/": EVERYONE,
+    "models/": EVERYONE,
+    "models/<uuid:model_id>/": EVERYONE,
+    "models/versions/<uuid:version_id>/": EVERYONE,
+    "models/versions/<uuid:version_id>/weights/": EVERYONE,
+    "dash/<slug:slug>/": EVERYONE,
+    "dash/<slug:slug>/<path:path>": EVERYONE,
+    "spend/export/<slug:table>.csv": EVERYONE,
+}
+FILLED = {"n": "1", "slug": "spend-and-utilisation", "path": "_dash-layout", "table": "jobs"}
+#: Bodies without fault, so that an answer is about the object and not about the body.
+BODIES: dict[str, dict[str, Any]] = {
+    "members/<uuid:user_id>/": {"role": "viewer"},
+    "price-books/<uuid:book_id>/versions/": {
+        "effective_at": "2099-01-01T00:00:00Z",
+        "prices": [{"meter": "device_seconds", "unit_amount": "0.1"}],
+    },
+    "budgets/<uuid:budget_id>/": {"amount": "10"},
+    "datasets/<uuid:dataset_id>/": {"restricted": True},
+    "datasets/<uuid:dataset_id>/shares/": {"user": "00000000-0000-0000-0000-000000000000"},
+}
+#: What asks about S3 answers 503 here, where no store runs: it was let in.
+REFUSED = {401, 403}
+
+
+def found_routes(prefix: str) -> Iterator[tuple[str, Any]]:
+    for route, pattern in routes():
+        if route.startswith(prefix):
+            yield route.removeprefix(prefix), pattern
+
+
+def path_of(prefix: str, route: str, ids: dict[str, UUID]) -> str:
+    def fill(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return str(ids[name]) if name in ids else FILLED[name]
+
+    return prefix + re.sub(r"<\w+:(\w+)>", fill, route)
+
+
+def client_for(tenant: Tenant, role: str) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(factories.make_member(tenant, role))
+    client.get("/api/v1/me/")
+    return client
+
+
+def call(client: Client, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    return client.generic(
+        method, path, json.dumps(body or {}) if method != "GET" else b"", content_type="application/json"
+    )
+
+
+def has_ids(route: str) -> bool:
+    return "<uuid:" in route
+
+
+def plain(response: Any) -> tuple[int, str, str]:
+    """Status, type and body without the request's id."""
+    text = response.content.decode(errors="replace").replace(response.headers.get("X-Request-Id", "-"), "")
+    text = re.sub(
+        r'nonce(=|-)"?[\w+/=-]+', "", re.sub(r'csrf\w*"?[:=] ?"[^"]+"|value="\w{64}"', "", text, flags=re.IGNORECASE)
+    )
+    return (
+        response.status_code,
+        response.headers.get("Content-Type", ""),
+        re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "", text),
+    )
+
+
+def test_the_tables_name_every_route_and_nothing_else() -> None:
+    found = {
+        route: {method.upper() for method in METHODS if hasattr(pattern.callback.cls, method)}
+        for route, pattern in found_routes("api/v1/")
+    }
+    assert {route: set(methods) for route, methods in API.items()} == found
+    assert {route for route, _ in found_routes("t/<slug:tenant>/")} - set(PAGES) == set()
+
+
+def test_anonymous_requests_are_turned_away_everywhere() -> None:
+    tenant, ids = factories.make_tenant(), missing()
+    client = Client()
+    for route, methods in API.items():
+        for method in methods:
+            assert call(client, method, path_of("/api/v1/", route, ids)).status_code == 401, (route, method)
+    for route in set(PAGES) & {route for route, _ in found_routes("t/<slug:tenant>/")}:
+        answer = client.get(path_of(f"/t/{tenant.slug}/", route, ids))
+        assert answer.status_code == 302, route
+        assert answer["Location"].startswith("/accounts/login/"), route
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_reaches_exactly_what_the_table_says(role: str) -> None:
+    tenant = factories.make_tenant()
+    ids = missing()
+    client = client_for(tenant, role)
+    faults = []
+    for route, methods in API.items():
+        for method, roles in methods.items():
+            status = call(client, method, path_of("/api/v1/", route, ids)).status_code
+            if (status in REFUSED) != (role not in roles) or status in (500, 405):
+                faults.append((method, route, status))
+    known = {route for route, _ in found_routes("t/<slug:tenant>/")}
+    for route, roles in PAGES.items():
+        if route not in known:
+            continue
+        statuses = [
+            call(client, method, path_of(f"/t/{tenant.slug}/", route, ids)).status_code for method in ("GET", "POST")
+        ]
+        if role in roles and (all(status in (*REFUSED, 405) for status in statuses) or 500 in statuses):
+            faults.append(("page", route, statuses))
+        if role not in roles and not all(status in (403, 405) for status in statuses):
+            faults.append(("page", route, statuses))
+    assert faults == []
+
+
+def test_a_foreign_object_is_answered_exactly_like_a_missing_one() -> None:
+    ours, theirs = factories.make_tenant("ours"), factories.make_tenant("theirs")
+    own, foreign, nowhere = one_of_everything(ours), one_of_everything(theirs), missing()
+    client = client_for(ours, "owner")
+    faults, compared, own_reached = [], 0, 0
+    known = {route for route, _ in found_routes("t/<slug:tenant>/")}
+    calls = [(method, "/api/v1/", route) for route, methods in API.items() for method in methods]
+    calls += [(method, "/t/ours/", route) for route in PAGES if route in known for method in ("GET", "POST")]
+    for method, prefix, route in calls:
+        if not has_ids(route):
+            continue
+        answers = [
+            plain(call(client, method, path_of(prefix, route, ids), BODIES.get(route))) for ids in (foreign, nowhere)
+        ]
+        compared += 1
+        if answers[0] != answers[1] or answers[0][0] not in (404, 405):
+            faults.append((method, prefix + route, answers[0][0], answers[1][0]))
+        if method == "GET":
+            own_reached += call(client, method, path_of(prefix, route, own)).status_code in (200, 302, 503)
+    assert faults == []
+    assert compared >= 30
+    assert own_reached >= 15
+
+
+def test_every_page_of_another_tenant_is_the_same_404_as_of_no_tenant() -> None:
+    ours, theirs = factories.make_tenant("ours"), factories.make_tenant("theirs")
+    foreign = one_of_everything(theirs)
+    client = client_for(ours, "owner")
+    for route in PAGES:
+        answers = [
+            plain(client.get(path_of(f"/t/{slug}/", route, foreign)))[:2] for slug in ("theirs", "no-such-tenant")
+        ]
+        assert answers[0] == answers[1], route
+        assert answers[0][0] == 404, route
+
+
+def test_an_id_of_another_tenant_in_a_body_creates_nothing() -> None:
+    ours, theirs = factories.make_tenant("ours"), factories.make_tenant("theirs")
+    one_of_everything(ours)
+    foreign = one_of_everything(theirs)
+    project = factories.default_project_id(theirs)
+    client = client_for(ours, "owner")
+    order = {
+        "name": "x",
+        "kind": "train",
+        "project": str(project),
+        "recipe": "tabular.classifier",
+        "dataset": str(foreign["dataset_id"]),
+        "params": {},
+        "device_class": "cpu",
+        "max_seconds": 60,
+    }
+    for path, body in (
+        ("/api/v1/jobs/", order),
+        ("/api/v1/jobs/", {**order, "project": "default"}),
+        ("/api/v1/quotes/", {**order, "project": "default"}),
+        ("/api/v1/budgets/", {"scope": str(project), "amount": "5", "at_limit": "notify"}),
+        ("/api/v1/budgets/", {"project": str(project), "amount": "5", "at_limit": "notify"}),
+    ):
+        status = client.post(path, body, content_type="application/json").status_code
+        assert status in (400, 404), (path, body, status)
+    for query in (f"jobs/?project={project}", f"spend/?project={project}", f"usage/?project={project}"):
+        answer = client.get(f"/api/v1/{query}")
+        assert answer.status_code in (200, 400, 404)
+        assert str(foreign["job_id"]) not in answer.content.decode()
