@@ -12,7 +12,7 @@ from django.db.models.functions import Greatest
 
 from billing import counters, ledger
 from billing.intervals import Series
-from billing.ledger import AVAILABLE, HELD, SPENT, UNHELD, Pot
+from billing.ledger import AVAILABLE, HELD, SPENT, UNHELD, Entry, Pot
 from billing.models import Budget, BudgetPeriod, Hold, HoldShare, UsageRollup
 from billing.models.budgets import AT_LIMIT, NOTIFY
 from billing.models.fields import exact
@@ -118,11 +118,17 @@ def count_unheld(pieces: Sequence[Piece], series: Mapping[bytes, Series], curren
     if not charges:
         return
     locked = counters.lock_scope({mark[1] for mark in charges}, {mark[0] for mark in charges}, currency)
+    entries = []
+    sums: dict[tuple[date, UUID], Decimal] = {}
     for (period, project_id, attempt_id), amount in charges.items():
-        concerned = [c for c in locked if c.period == period and c.project_id in {None, project_id}]
+        sums[period, project_id] = sums.get((period, project_id), NOTHING) + amount
+        pots = [Pot("project", project_id), *(c.pot for c in locked if c.period == period and c.concerns(project_id))]
+        legs = ledger.move(AVAILABLE, UNHELD, pots, amount, currency)
+        entries.append(Entry("unheld", period, legs, attempt_id=attempt_id))
+    for (period, project_id), amount in sums.items():
+        concerned = [c for c in locked if c.period == period and c.concerns(project_id)]
         counters.shift(concerned, currency, unheld=amount)
-        pots = [Pot("project", project_id), *(c.pot for c in concerned)]
-        ledger.post("unheld", period, ledger.move(AVAILABLE, UNHELD, pots, amount, currency), attempt_id=attempt_id)
+    ledger.post(*entries)
 
 
 def _open(budget: Budget, period: date) -> None:
@@ -146,7 +152,7 @@ def _open(budget: Budget, period: date) -> None:
     opening = ledger.move(AVAILABLE, SPENT, pots, spent, budget.currency) + ledger.move(
         AVAILABLE, HELD, pots, held, budget.currency
     )
-    ledger.post("open", period, opening)
+    ledger.post(Entry("open", period, opening))
 
 
 def _limit(budget: Budget, amount: Decimal, at_limit: str) -> None:

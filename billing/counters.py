@@ -59,6 +59,10 @@ class Counter:
             return None
         return max(self.limit - self.spent - self.unheld, Decimal(0))
 
+    def concerns(self, project_id: UUID) -> bool:
+        """Whether the budget counts a project's spending."""
+        return self.project_id is None or self.project_id == project_id
+
     @property
     def pot(self) -> Pot:
         """The counter's accounts in the ledger."""

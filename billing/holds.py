@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, transaction
 
 from billing import counters, ledger
 from billing.counters import BudgetExceeded, Counter
-from billing.ledger import AVAILABLE, HELD, SPENT, Pot
+from billing.ledger import AVAILABLE, HELD, SPENT, Entry, Pot
 from billing.models import Hold, HoldShare
 from billing.models.holds import OPEN, RELEASED
 from billing.money import CurrencyMismatch, Money
@@ -104,7 +104,8 @@ def hold(*, project_id: UUID, subject: str, amount: Money, actor: Actor | None =
             raise
         HoldShare.objects.bulk_create([HoldShare(hold=placed, counter_id=counter.id) for counter in locked])
         pots = [Pot("hold", placed.pk), *(counter.pot for counter in locked)]
-        ledger.post("hold", period, ledger.move(AVAILABLE, HELD, pots, amount.amount, currency), hold_id=placed.pk)
+        legs = ledger.move(AVAILABLE, HELD, pots, amount.amount, currency)
+        ledger.post(Entry("hold", period, legs, hold_id=placed.pk))
         return placed.pk
 
 
@@ -122,12 +123,8 @@ def extend(*, hold_id: UUID, amount: Money) -> None:
         counters.require_room(state.current, amount)
         counters.shift(state.current, state.currency, held=amount.amount)
         _grow(hold_id, amount=amount.amount)
-        ledger.post(
-            "extend",
-            state.period,
-            ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency),
-            hold_id=hold_id,
-        )
+        legs = ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency)
+        ledger.post(Entry("extend", state.period, legs, hold_id=hold_id))
 
 
 def release(*, hold_id: UUID) -> Money:
@@ -137,9 +134,8 @@ def release(*, hold_id: UUID) -> Money:
         left = state.left
         if state.state == OPEN:
             counters.shift(state.current, state.currency, held=-left)
-            ledger.post(
-                "release", state.period, ledger.move(HELD, AVAILABLE, state.pots, left, state.currency), hold_id=hold_id
-            )
+            legs = ledger.move(HELD, AVAILABLE, state.pots, left, state.currency)
+            ledger.post(Entry("release", state.period, legs, hold_id=hold_id))
             Hold.objects.filter(pk=hold_id).update(state=RELEASED, released_at=clock.DatabaseNow())
         return Money(left, state.currency)
 
@@ -165,16 +161,12 @@ def carry(state: HoldState, period: date) -> HoldState:
     counters.shift(target, state.currency, held=carried)
     HoldShare.objects.bulk_create([HoldShare(hold_id=state.id, counter_id=c.id) for c in target], ignore_conflicts=True)
     pots, lost = [Pot("hold", state.id)], state.left - carried
-    ledger.post(
-        "carry",
-        period,
-        [
-            *ledger.move(HELD, AVAILABLE, pots, lost, state.currency),
-            *ledger.move(HELD, AVAILABLE, [c.pot for c in state.current], state.left, state.currency),
-            *ledger.move(AVAILABLE, HELD, [c.pot for c in target], carried, state.currency),
-        ],
-        hold_id=state.id,
-    )
+    legs = [
+        *ledger.move(HELD, AVAILABLE, pots, lost, state.currency),
+        *ledger.move(HELD, AVAILABLE, [c.pot for c in state.current], state.left, state.currency),
+        *ledger.move(AVAILABLE, HELD, [c.pot for c in target], carried, state.currency),
+    ]
+    ledger.post(Entry("carry", period, legs, hold_id=state.id))
     Hold.objects.filter(pk=state.id).update(period=period, amount=state.amount - lost)
     moved = tuple(replace(c, held=c.held + carried) if c.period == period else c for c in state.counters)
     return replace(state, period=period, amount=state.amount - lost, counters=moved)
@@ -187,9 +179,11 @@ def settle(state: HoldState, charges: Mapping[tuple[date, UUID | None], Decimal]
         return state
     counters.shift(state.current, state.currency, held=-total, spent=total)
     _grow(state.id, settled=total)
+    entries = []
     for (period, attempt_id), amount in charges.items():
-        postings = ledger.move(HELD, SPENT, state.pots, amount, state.currency)
-        ledger.post("settle", period, postings, hold_id=state.id, attempt_id=attempt_id)
+        legs = ledger.move(HELD, SPENT, state.pots, amount, state.currency)
+        entries.append(Entry("settle", period, legs, hold_id=state.id, attempt_id=attempt_id))
+    ledger.post(*entries)
     moved = tuple(
         replace(c, held=c.held - total, spent=c.spent + total) if c in state.current else c for c in state.counters
     )

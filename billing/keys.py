@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from billing.arrays import array, bytea, iso
 from billing.intervals import Claim
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -20,7 +21,7 @@ INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at)
 SELECT %(tenant)s, k.* FROM unnest(%(keys)s::bytea[], %(payloads)s::bytea[], %(times)s::timestamptz[]) AS k(key, payload, at)
 ORDER BY k.key ON CONFLICT DO NOTHING RETURNING key_hash
 """
-KNOWN = "SELECT key_hash, payload_hash FROM billing_usagekey WHERE tenant_id = %s AND key_hash = ANY(%s)"
+KNOWN = "SELECT key_hash, payload_hash FROM billing_usagekey WHERE tenant_id = %s AND key_hash = ANY(%s::bytea[])"
 
 
 class UsageConflict(Conflict):
@@ -49,15 +50,15 @@ def claim(claims: Sequence[Claim]) -> Claimed:
             INSERT,
             {
                 "tenant": current_tenant_id(),
-                "keys": list(first),
-                "payloads": [item.payload_hash for item in first.values()],
-                "times": [item.interval.start for item in first.values()],
+                "keys": array(first, bytea),
+                "payloads": array((item.payload_hash for item in first.values()), bytea),
+                "times": array((item.interval.start for item in first.values()), iso),
             },
         )
         inserted = {bytes(row[0]) for row in cursor.fetchall()}
         replayed = {key: item for key, item in first.items() if key not in inserted}
         if replayed:
-            cursor.execute(KNOWN, [current_tenant_id(), list(replayed)])
+            cursor.execute(KNOWN, [current_tenant_id(), array(replayed, bytea)])
             stored = {bytes(key): bytes(payload) for key, payload in cursor.fetchall()}
             clashes += [item for key, item in replayed.items() if stored[key] != item.payload_hash]
     names = tuple(dict.fromkeys(item.interval.key for item in clashes))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection
 
+from billing.arrays import array, iso, uuid
 from billing.models.ledger import AVAILABLE, HELD, SPENT, UNHELD
 from tenants.ids import uuid7
 from tenants.scoping import current_tenant_id
@@ -22,12 +23,14 @@ PotKind = Literal["hold", "counter", "project"]
 POST = """
 WITH entry AS (
   INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, hold_id, attempt_id, reason)
-  VALUES (%(id)s, %(tenant)s, %(kind)s, %(period)s, %(hold)s, %(attempt)s, %(reason)s)
+  SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.reason
+  FROM unnest(%(id)s::uuid[], %(kind)s::text[], %(period)s::date[], %(hold_id)s::uuid[], %(attempt_id)s::uuid[], %(reason)s::text[])
+    AS t(id, kind, period, hold_id, attempt_id, reason)
 )
 INSERT INTO billing_ledgerposting (id, tenant_id, transaction_id, account, pot, pot_kind, currency, amount)
-SELECT gen_random_uuid(), %(tenant)s, %(id)s, p.account, p.pot, p.pot_kind, p.currency, p.amount
-FROM unnest(%(accounts)s::text[], %(pots)s::uuid[], %(kinds)s::text[], %(currencies)s::text[], %(amounts)s::numeric[])
-  AS p(account, pot, pot_kind, currency, amount)
+SELECT gen_random_uuid(), %(tenant)s, p.entry, p.account, p.pot, p.pot_kind, p.currency, p.amount
+FROM unnest(%(entries)s::uuid[], %(accounts)s::text[], %(pots)s::uuid[], %(kinds)s::text[], %(currencies)s::text[], %(amounts)s::numeric[])
+  AS p(entry, account, pot, pot_kind, currency, amount)
 """
 
 
@@ -49,44 +52,50 @@ class Posting:
     amount: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One transaction to append."""
+
+    kind: str
+    period: date
+    postings: Sequence[Posting]
+    hold_id: UUID | None = None
+    attempt_id: UUID | None = None
+    reason: str = ""
+    id: UUID = field(default_factory=uuid7)
+
+
 def move(source: str, target: str, pots: Sequence[Pot], amount: Decimal, currency: str) -> list[Posting]:
     """Return the legs that move `amount` between two accounts of every pot; none for zero."""
     if not amount:
         return []
-    return [
-        Posting(account, pot, currency, signed)
-        for pot in pots
-        for account, signed in ((source, -amount), (target, amount))
-    ]
+    legs = ((source, -amount), (target, amount))
+    return [Posting(account, pot, currency, signed) for pot in pots for account, signed in legs]
 
 
-def post(
-    kind: str,
-    period: date,
-    postings: Sequence[Posting],
-    *,
-    hold_id: UUID | None = None,
-    attempt_id: UUID | None = None,
-    reason: str = "",
-) -> None:
-    """Append one transaction in the open scope; nothing for no postings. The database refuses an unbalanced one at commit."""
-    if not postings:
+def post(*entries: Entry) -> None:
+    """Append transactions to the open scope's ledger in one statement, leaving out those that move nothing.
+
+    The database refuses an unbalanced one at commit.
+    """
+    moving = [entry for entry in entries if entry.postings]
+    if not moving:
         return
+    legs = [(entry.id, posting) for entry in moving for posting in entry.postings]
+    columns: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "id": array((entry.id for entry in moving), uuid),
+        "kind": array((entry.kind for entry in moving), str),
+        "period": array((entry.period for entry in moving), iso),
+        "hold_id": array((entry.hold_id for entry in moving), uuid),
+        "attempt_id": array((entry.attempt_id for entry in moving), uuid),
+        "reason": [entry.reason[:200] for entry in moving],
+        "entries": array((entry_id for entry_id, _ in legs), uuid),
+        "accounts": array((posting.account for _, posting in legs), str),
+        "pots": array((posting.pot.id for _, posting in legs), uuid),
+        "kinds": array((posting.pot.kind for _, posting in legs), str),
+        "currencies": array((posting.currency for _, posting in legs), str),
+        "amounts": array((posting.amount for _, posting in legs), str),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            POST,
-            {
-                "id": uuid7(),
-                "tenant": current_tenant_id(),
-                "kind": kind,
-                "period": period,
-                "hold": hold_id,
-                "attempt": attempt_id,
-                "reason": reason[:200],
-                "accounts": [posting.account for posting in postings],
-                "pots": [posting.pot.id for posting in postings],
-                "kinds": [posting.pot.kind for posting in postings],
-                "currencies": [posting.currency for posting in postings],
-                "amounts": [posting.amount for posting in postings],
-            },
-        )
+        cursor.execute(POST, columns)

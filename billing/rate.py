@@ -29,13 +29,14 @@ def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
     """
     pieces: list[Piece] = []
     days: dict[datetime, date] = {}
-    prices: dict[tuple[bytes, str, datetime | None], PricePoint | None] = {}
+    starts = [listed.effective_at for listed in terms.lists]
+    prices: dict[tuple[bytes, str, int], PricePoint | None] = {}
     for item in claims:
         usage = item.interval
         cuts = starts_within(terms.lists, usage.start, usage.end)
         for part, (start, end) in enumerate(split(usage.start, usage.end, cuts)):
-            began = max((listed.effective_at for listed in terms.lists if listed.effective_at <= start), default=None)
-            ruling = (item.series.hash, usage.meter, began)
+            # The lists that have begun: between two starts the same price rules the same series.
+            ruling = (item.series.hash, usage.meter, sum([begins <= start for begins in starts]))
             if ruling not in prices:
                 prices[ruling] = point_in(terms.lists, usage.meter, usage.dims, start)
             price = prices[ruling]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.arrays import array, bytea, iso, uuid
 from billing.intervals import Series
 from billing.rating.calendar import period_bounds
 from tenants.scoping import current_tenant_id
@@ -81,10 +82,12 @@ UPDATE billing_usagerollup r SET events = r.events + 1, billable = r.billable + 
 FROM unnest(%(rollups)s::uuid[], %(billable)s::numeric[], %(amount)s::numeric[]) AS w(id, billable, amount)
 WHERE r.tenant_id = %(tenant)s AND r.id = w.id
 """  # noqa: S608
-FIELDS = (
-    "key_hash", "part", "series", "start", "end", "period", "day", "meter_id", "project_id", "price_id",
-    "hold_id", "kind", "measured", "billable", "amount",
-)  # fmt: skip
+FIELDS: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(("key_hash", "series"), bytea),
+    **dict.fromkeys(("start", "end", "period", "day"), iso),
+    **dict.fromkeys(("meter_id", "project_id", "price_id", "hold_id"), uuid),
+    **dict.fromkeys(("part", "measured", "billable", "amount", "kind"), str),
+}
 
 
 def write(pieces: Sequence[Piece], series: Mapping[bytes, Series], *, currency: str, zone: str) -> None:
@@ -118,5 +121,7 @@ def take_back(counter_entries: Sequence[tuple[UUID, Piece]]) -> None:
 
 
 def _columns(pieces: Sequence[Piece]) -> dict[str, Any]:
-    columns: dict[str, Any] = {name: [getattr(piece, name) for piece in pieces] for name in FIELDS}
+    columns: dict[str, Any] = {
+        name: array([getattr(piece, name) for piece in pieces], write) for name, write in FIELDS.items()
+    }
     return columns | {"tenant": current_tenant_id()}

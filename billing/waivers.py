@@ -10,7 +10,7 @@ from django.db import connection
 from billing import counters, holds, ledger, rollup
 from billing.events import UsageWaived
 from billing.intervals import digest
-from billing.ledger import AVAILABLE, HELD, SPENT, UNHELD, Pot
+from billing.ledger import AVAILABLE, HELD, SPENT, UNHELD, Entry, Pot
 from billing.rollup import Piece
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -130,5 +130,8 @@ def _return(attempt_id: UUID, settled: list[tuple], states: dict[UUID, holds.Hol
                 else {"spent": -amount, "held": amount if stays else Decimal(0)}
             )
             counters.shift(locked, currency, **back)
-    for (hold_id, period), postings in transactions.items():
-        ledger.post("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
+    entries = [
+        Entry("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
+        for (hold_id, period), postings in transactions.items()
+    ]
+    ledger.post(*entries)

@@ -20,7 +20,7 @@ def secured(model: str, grants: str) -> SecureTable:
 
 USAGE_EVENT = """
 CREATE TABLE billing_usageevent (
-    tenant_id uuid NOT NULL REFERENCES tenants_tenant (id),
+    tenant_id uuid NOT NULL,
     series_hash bytea NOT NULL,
     started_at timestamptz NOT NULL,
     key_hash bytea NOT NULL,
@@ -104,6 +104,10 @@ SELECT billing_ensure_partitions((exchequer_now() - interval '1 month')::date, (
 
 USAGE_REFERENCES = """
 ALTER TABLE billing_usagekey ADD CONSTRAINT usage_key_hashes CHECK (octet_length(key_hash) = 16 AND octet_length(payload_hash) = 16);
+-- Room on each page, so that a sum grows in place and no index is touched.
+ALTER TABLE billing_usagerollup SET (fillfactor = 60);
+ALTER TABLE billing_budgetperiod SET (fillfactor = 50);
+ALTER TABLE billing_hold SET (fillfactor = 60);
 ALTER TABLE billing_usagerollup
     ADD CONSTRAINT billing_usagerollup_series_same_tenant FOREIGN KEY (tenant_id, series_hash)
     REFERENCES billing_usageseries (tenant_id, hash) DEFERRABLE INITIALLY DEFERRED,

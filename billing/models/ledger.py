@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from billing.models.fields import exact
+from billing.models.fields import exact, lean_tenant
 from tenants.clock import DatabaseNow
 from tenants.scoping import TenantForeignKey, TenantModel
 
@@ -16,6 +16,7 @@ AVAILABLE, HELD, SPENT, UNHELD = "available", "held", "spent", "unheld"
 class LedgerTransaction(TenantModel):
     """One movement: hold, extend, settle, carry, release, waive, unheld, open."""
 
+    tenant = lean_tenant()
     kind = models.CharField(max_length=8)
     period = models.DateField()
     hold_id = models.UUIDField(null=True)
@@ -33,6 +34,7 @@ class LedgerTransaction(TenantModel):
 class LedgerPosting(TenantModel):
     """One leg. `pot` is the hold, the budget's month or the project whose account moves."""
 
+    tenant = lean_tenant()
     transaction = TenantForeignKey(LedgerTransaction, on_delete=models.PROTECT, related_name="postings", db_index=False)
     account = models.CharField(max_length=9)
     pot = models.UUIDField()

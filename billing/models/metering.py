@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from billing.models.fields import exact
+from billing.models.fields import exact, lean_tenant
 from tenants.clock import DatabaseNow
 from tenants.models import Project
 from tenants.scoping import TenantForeignKey, TenantModel
@@ -35,6 +35,7 @@ class UsageKey(TenantModel):
     """The key of a usage interval. Every effect hangs on this insert; never partitioned, never detached."""
 
     id = None  # type: ignore[assignment]
+    tenant = lean_tenant()
     pk = models.CompositePrimaryKey("tenant_id", "key_hash")
     key_hash = models.BinaryField()
     payload_hash = models.BinaryField()
@@ -45,6 +46,7 @@ class UsageSeries(TenantModel):
     """What usage is told apart by: the resource, the job and attempt that used it, and its dimensions."""
 
     id = None  # type: ignore[assignment]
+    tenant = lean_tenant()
     pk = models.CompositePrimaryKey("tenant_id", "hash")
     hash = models.BinaryField()
     resource = models.CharField(max_length=200)
@@ -68,6 +70,7 @@ class UsageEvent(TenantModel):
     """
 
     id = None  # type: ignore[assignment]
+    tenant = lean_tenant()
     pk = models.CompositePrimaryKey("tenant_id", "series_hash", "started_at", "key_hash", "part")
     series_hash = models.BinaryField()
     started_at = models.DateTimeField()
@@ -90,6 +93,7 @@ class UsageEvent(TenantModel):
 class UsageRollup(TenantModel):
     """Sums of an hour, written in the transaction that accepts the intervals. Rating and pages read only these."""
 
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_index=False)
     period = models.DateField()
     day = models.DateField()
     hour = models.DateTimeField()

@@ -24,6 +24,8 @@ def split(start: datetime, end: datetime, cuts: Iterable[datetime] = ()) -> list
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     edges = {cut.astimezone(UTC) for cut in cuts if start < cut < end}
     edge = quarter_of(start) + QUARTER
+    if end <= edge and not edges:
+        return [(start, end)]
     while edge < end:
         edges.add(edge)
         edge += QUARTER

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, IntegrityError, ProgrammingError, connection, transaction
 
 from billing import budgets, holds, ledger, partitions, pricing, queries
-from billing.ledger import AVAILABLE, HELD, Posting, Pot
+from billing.ledger import AVAILABLE, HELD, Entry, Posting, Pot
 from billing.metering import record_usage
 from billing.models import Price, PriceVersion, UsageEvent
 from billing.money import Money
@@ -43,7 +43,7 @@ def sql(statement: str, arguments: Any = None) -> None:
 def post_and_check(tenant_id: UUID, legs: list[Posting]) -> None:
     """Post, leave the scope, and check at once what the database checks at commit."""
     with tenant_scope(tenant_id):
-        ledger.post("hold", date(2026, 1, 1), legs)
+        ledger.post(Entry("hold", date(2026, 1, 1), legs))
     sql("SET CONSTRAINTS ALL IMMEDIATE")
 
 

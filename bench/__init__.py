@@ -1,0 +1,1 @@
+"""Benchmarks: one file a figure, one table of ratios. Each ratio is measured in one run, its sides interleaved."""

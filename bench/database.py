@@ -1,0 +1,47 @@
+"""A durable PostgreSQL of its own for the benchmarks, migrated, with the product's roles."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.postgres import ROLES, Cluster
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def database(home: Path) -> Iterator[Callable[[str], dict[str, str]]]:
+    """Start a server in `home` and yield a function from role to the environment of a process of that role."""
+    cluster = Cluster(home / "postgres", dict.fromkeys(ROLES, "throw-away"), durable=True)
+    cluster.prepare()
+    server = cluster.start(home / "postgres.log")
+    try:
+        cluster.wait_ready(server)
+        cluster.provision()
+
+        def environment(role: str) -> dict[str, str]:
+            return {
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "config.settings",
+                "EXCHEQUER_HOME": str(home),
+                "EXCHEQUER_DB_ROLE": role,
+                "EXCHEQUER_SANDBOX": "best_effort",
+                "SECRET_KEY": "a secret key for benchmarks, known to everybody",
+                "DATABASE_URL": cluster.url("exchequer_app"),
+                "DATABASE_CONTROL_URL": cluster.url("exchequer_control"),
+                "DATABASE_OWNER_URL": cluster.url("exchequer_owner"),
+            }
+
+        command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        subprocess.run(command, cwd=ROOT, env=environment("owner"), check=True)
+        yield environment
+    finally:
+        # SIGINT ends the sessions that are still open; SIGTERM would wait for them.
+        server.send_signal(signal.SIGINT)
+        server.wait(20)

@@ -1,0 +1,76 @@
+"""Measure every figure and print one table of ratios; also write it to `bench/results.json`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import bench
+from bench.database import database
+from bench.rows import FIGURES, Options, Row
+
+FRAME = {"run", "rows", "database", "__main__"}
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmarks; return 0 whatever they measure: a slow machine is no failure."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", action="append", metavar="GOAL", help="measure only this goal, such as G-b3")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median counts")
+    parser.add_argument("--trace", type=Path, help="a published trace for the figures that replay one")
+    asked = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="exq-bench-", dir="/tmp") as folder:
+        home = Path(folder)
+        # The database's account must be able to reach its own folder inside.
+        home.chmod(0o711)
+        with database(home) as environment:
+            os.environ.update(environment("app"))
+            rows = measure(Options(asked.rounds, asked.trace, home, environment), asked.only)
+    print(table(rows))
+    RESULTS.write_text(
+        json.dumps({"machine": machine(), "rows": [{**asdict(row), "met": row.met} for row in rows]}, indent=2) + "\n"
+    )
+    return 0
+
+
+def measure(options: Options, only: list[str] | None) -> list[Row]:
+    """Import every figure beside this file and run those asked for, in order of their goals."""
+    import django
+
+    django.setup()
+    for module in pkgutil.iter_modules(bench.__path__):
+        if module.name not in FRAME:
+            importlib.import_module(f"bench.{module.name}")
+    rows: list[Row] = []
+    for goal in sorted(FIGURES):
+        if only is None or goal in only:
+            rows.extend(FIGURES[goal](options))
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| goal | what | measured | aim | met | against | absolute |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        absolute = ", ".join(f"{name} {value:,.0f}" for name, value in row.absolute.items())
+        met = "yes" if row.met else "no"
+        lines.append(
+            f"| {row.goal} | {row.what} | {row.measured:.2f}x | {row.aim:.2f}x | {met} | {row.reference} | {absolute} |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, str]:
+    """Return what the ratios were measured on."""
+    return {"python": platform.python_version(), "cores": str(os.cpu_count()), "system": platform.platform()}
