@@ -24,6 +24,7 @@ from deploy import accounts, procfs
 
 ROLES = ("exchequer_owner", "exchequer_app", "exchequer_control")
 DATABASE = "exchequer"
+MAJOR = "18"
 SOCKET = ".s.PGSQL.5432"
 #: The kernel allows 107 bytes for the path of a socket; below 100 the lock file and tools fit too.
 LONGEST_SOCKET_PATH = 100
@@ -60,6 +61,10 @@ class Cluster:
         self.durable = durable
         self.account = accounts.server_account()
         self.opened: list[Path] = []
+        if set(",\"'\\\n") & set(str(self.folder)):  # libpq reads a comma as a list of hosts
+            raise StartError(
+                f"set EXCHEQUER_HOME to a path without commas, quotes and backslashes, not {self.folder.parent}"
+            )
         length = len(os.fsencode(self.folder / SOCKET))
         if length > LONGEST_SOCKET_PATH:
             raise StartError(
@@ -82,8 +87,7 @@ class Cluster:
                 f"{self.folder} belongs to another user: start as that user, or set EXCHEQUER_HOME to another folder"
             )
         self.folder.chmod(0o700)
-        if not (self.data / "PG_VERSION").exists():
-            self._initdb()
+        self.make_data()
         self._write("pg_hba.conf", self._hba())
         self._write("pg_ident.conf", f'exchequer "{accounts.caller().name}" postgres\n')
         self._clear_stale_server()
@@ -173,6 +177,17 @@ class Cluster:
     def url(self, role: str, database: str = DATABASE) -> str:
         """Return the connection URI of `role`."""
         return f"postgresql://{role}:{quote(self.passwords[role])}@/{database}?host={quote(str(self.folder), safe='/')}"
+
+    def make_data(self) -> None:
+        """Run `initdb` once; raise `StartError` on data that another major version made."""
+        version = self.data / "PG_VERSION"
+        if not version.exists():
+            self._initdb()
+        elif version.read_text().strip() != MAJOR:
+            raise StartError(
+                f"{self.data} was made by PostgreSQL {version.read_text().strip()}, this is {MAJOR}: dump it with the old version "
+                "(pg_dump) and restore it, or set EXCHEQUER_HOME to another folder"
+            )
 
     def _initdb(self) -> None:
         command = [str(binaries() / "initdb"), "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]

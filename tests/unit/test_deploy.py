@@ -107,6 +107,19 @@ def test_a_socket_path_over_100_bytes_is_refused() -> None:
         Cluster(Path("/tmp") / ("x" * 92), random_passwords())
 
 
+def test_a_path_that_libpq_would_split_is_refused() -> None:
+    with pytest.raises(StartError, match="without commas"):
+        Cluster(Path("/tmp/a,b"), random_passwords())
+
+
+def test_data_of_another_major_version_is_refused(tmp_path: Path) -> None:
+    cluster = Cluster(Path("/tmp") / "exq-old", random_passwords())
+    cluster.data = tmp_path
+    (tmp_path / "PG_VERSION").write_text("17\n")
+    with pytest.raises(StartError, match="made by PostgreSQL 17, this is 18"):
+        cluster.make_data()
+
+
 def test_only_the_missing_right_to_pass_is_added_to_parents(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     (closed / "inner").mkdir(parents=True)
