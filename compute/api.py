@@ -61,7 +61,9 @@ class Jobs(Endpoint):
 
     permissions = {"GET": "jobs.view", "POST": "jobs.launch"}
 
-    @extend_schema(parameters=[*FILTERS, CURSOR, LIMIT], responses=serializers.page_of(serializers.JobSerializer, "Jobs"))
+    @extend_schema(
+        parameters=[*FILTERS, CURSOR, LIMIT], responses=serializers.page_of(serializers.JobSerializer, "Jobs")
+    )
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
         cursor = self.cursor(1)
@@ -196,7 +198,10 @@ class UtilisationView(Endpoint):
 
 
 def _utilisation(row: utilisation.Utilisation) -> dict[str, Any]:
-    seconds = {name: round(getattr(row, name), 6) for name in ("capacity_s", "allocated_s", "used_s", "idle_s", "held_s", "free_s")}
+    seconds = {
+        name: round(getattr(row, name), 6)
+        for name in ("capacity_s", "allocated_s", "used_s", "idle_s", "held_s", "free_s")
+    }
     costs = {name: getattr(row, name).json() for name in ("allocated_cost", "used_cost", "idle_cost")}
     return {"group": row.group, **seconds, **costs}
 

@@ -13,19 +13,20 @@ from django.db import connection
 
 from billing import holds, quotes
 from billing.money import Money
-from compute import kinds, limits, transitions
+from compute import limits, transitions
 from compute.events import JobSubmitted
-from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Device, Job, JobState
+from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
+from compute.orders import Order, check, estimate
 from tenants import quotas
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.errors import Conflict, Invalid, NotFound
+from tenants.errors import Conflict, NotFound
 from tenants.events import publish
 from tenants.ids import uuid7
-from tenants.models import Project
+
+__all__ = ["Order", "cancel", "check", "clone", "estimate", "hold_for", "pause", "resume", "submit", "wake_attempt"]
 
 JOB_SUBMITTED = AuditAction("compute.job.submitted")
-TIERS = ("on_demand", "spot")
 
 
 class JobIsFinal(Conflict):
@@ -44,97 +45,6 @@ class JobNotPaused(Conflict):
     """Only a paused job can be resumed."""
 
     code = "job_not_paused"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """A checked request for a job: what `submit` stores and what a quote prices."""
-
-    name: str
-    kind: str
-    project_id: UUID
-    spec: dict[str, Any]
-    device_class: str
-    tier: str
-    max_seconds: int
-    max_cost: Decimal | None
-    tags: dict[str, str]
-    typical_s: int
-
-    def body(self) -> dict[str, Any]:
-        """Return what a quote binds, JSON-able and independent of the order of keys."""
-        return {
-            "kind": self.kind,
-            "project": str(self.project_id),
-            "spec": self.spec,
-            "device_class": self.device_class,
-            "tier": self.tier,
-            "max_seconds": self.max_seconds,
-            "max_cost": None if self.max_cost is None else str(self.max_cost),
-        }
-
-
-def check(
-    *,
-    actor: Actor,
-    name: str,
-    kind: str,
-    project_id: UUID,
-    spec: Mapping[str, Any],
-    device_class: str,
-    tier: str,
-    max_seconds: int,
-    max_cost: Decimal | None,
-    tags: Mapping[str, str],
-    devices: int = 1,
-) -> Order:
-    """Return the order that a request amounts to; raises Invalid that names every wrong field. Opens nothing, stores nothing."""
-    faults: dict[str, list[str]] = {}
-    if not name.strip() or len(name) > 120 or not name.isprintable():
-        faults["name"] = ["Give a name of 1 to 120 characters."]
-    if devices != 1:
-        faults["devices"] = ["One device a job for now. Training on several is not offered yet."]
-    if tier not in TIERS:
-        faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
-    if not 1 <= max_seconds <= limits.MOST_SECONDS:
-        faults["max_seconds"] = [f"Use 1 to {limits.MOST_SECONDS} seconds."]
-    if max_cost is not None and not (max_cost.is_finite() and 0 < max_cost < 10**12):
-        faults["max_cost"] = ["Use an amount above 0, or leave it empty for no limit of its own."]
-    if not Device.objects.filter(device_class=device_class).exclude(state="gone").exists():
-        known = sorted(Device.objects.exclude(state="gone").values_list("device_class", flat=True).distinct())
-        faults["device_class"] = [f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."]
-    if len(tags) > 20 or any(not (0 < len(str(key)) <= 40 and len(str(value)) <= 120) for key, value in tags.items()):
-        faults["tags"] = ["Use up to 20 tags, keys of 1 to 40 and values of up to 120 characters."]
-    if not Project.objects.filter(id=project_id).exists():
-        faults["project"] = ["There is no such project."]
-    if faults:
-        raise Invalid(fields=faults)
-    chosen = kinds.get(kind)
-    normalised = chosen.validate(actor, dict(spec))
-    return Order(
-        name=name.strip(),
-        kind=kind,
-        project_id=project_id,
-        spec=normalised,
-        device_class=device_class,
-        tier=tier,
-        max_seconds=max_seconds,
-        max_cost=max_cost,
-        tags={str(key): str(value) for key, value in tags.items()},
-        typical_s=min(chosen.plan(normalised).typical_s, max_seconds),
-    )
-
-
-def estimate(order: Order) -> quotes.Estimate:
-    """Return what the order is expected to cost and costs at worst, in the tenant's prices of now."""
-    return quotes.estimate(
-        project_id=order.project_id,
-        meter="device_seconds",
-        dims={"device_class": order.device_class, "tier": order.tier},
-        typical_s=order.typical_s,
-        worst_s=order.max_seconds,
-        max_cost=order.max_cost,
-    )
 
 
 @operation(JOB_SUBMITTED)
@@ -188,7 +98,12 @@ def submit(
     quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
     job.hold_id = hold_for(job, actor)
     job.save(force_insert=True)
-    wanted = {"kind": ["", kind], "device_class": ["", device_class], "tier": ["", tier], "max_seconds": [None, max_seconds]}
+    wanted = {
+        "kind": ["", kind],
+        "device_class": ["", device_class],
+        "tier": ["", tier],
+        "max_seconds": [None, max_seconds],
+    }
     record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
     publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
     return job
@@ -318,5 +233,5 @@ def _drop_unclaimed(job: Job, actor: Actor) -> None:
     """End an attempt that no node has claimed yet: nobody runs it, so nobody else would."""
     attempt = Attempt.objects.select_for_update().filter(job_id=job.id, state=AttemptState.ASSIGNED).first()
     if attempt is not None:
-        outcome = transitions.Outcome.CANCELLED if job.state == JobState.CANCELLED else transitions.Outcome.PAUSED
+        outcome = Outcome.CANCELLED if job.state == JobState.CANCELLED else Outcome.PAUSED
         transitions.end_attempt(job, attempt, outcome, actor=actor)

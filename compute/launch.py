@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
         sys.argv = arguments
         runpy.run_path(arguments[0], run_name="__main__")
     except sandbox.SandboxIncomplete as refusal:
-        print(refusal, file=sys.stderr)
+        sys.stderr.write(f"{refusal}\n")
         sys.exit(sandbox.EXIT_REFUSED)
 
 

@@ -7,73 +7,50 @@ metrics and logs. So what is billed is exactly what a live lease covered.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
 
 from billing.metering import Interval, record_usage, waive_usage
 from compute import kinds, limits, transitions
-from compute.models import Attempt, AttemptState, Device, DeviceSample, DeviceState, Job, JobLog, JobMetric, JobState, Outcome
+from compute.beats import Answer, Beat, Claim, Fenced, Sample
+from compute.devices.base import DeviceKind
+from compute.models import (
+    Attempt,
+    AttemptState,
+    Device,
+    DeviceSample,
+    DeviceState,
+    Job,
+    JobLog,
+    JobMetric,
+    JobState,
+    Outcome,
+)
 from compute.process import Slot
-from compute.protocol import Metric
 from tenants.actor import Actor
 from tenants.audit import operation
 from tenants.clock import DatabaseNow, now
-from tenants.errors import Conflict
 from tenants.scoping import tenant_scope
 
+__all__ = [
+    "Answer",
+    "Beat",
+    "Claim",
+    "Fenced",
+    "Sample",
+    "claim",
+    "finish",
+    "heartbeat",
+    "keep_checkpoint",
+    "seconds_left",
+    "waive_platform",
+]
+
 LOG_STRIDE = 1_000_000  # positions of one attempt; more than limits.LOG_LINES
-
-
-class Fenced(Conflict):
-    """This attempt is no longer ours: it ended, or its lease ran out. Nothing was written."""
-
-    code = "fenced"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An attempt that this process now runs."""
-
-    job: kinds.JobView
-    attempt_id: UUID
-    token: int
-    node: str
-    slot: Slot
-
-
-@dataclass
-class Sample:
-    """How busy the device was over `seconds`."""
-
-    seconds: float
-    busy: float
-    memory_bytes: int
-
-
-@dataclass
-class Beat:
-    """What one heartbeat carries. `elapsed` is the child's running time so far, None before it started."""
-
-    elapsed: float | None = None
-    progress: dict[str, Any] | None = None
-    metrics: list[Metric] = field(default_factory=list)
-    logs: list[tuple[int, str]] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    layers: list[str] | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a heartbeat learns. `stop` is the outcome to end with, None to go on; `left_s` runs to the next limit."""
-
-    stop: Outcome | None
-    left_s: float
-    limit: Outcome
 
 
 def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUID) -> Claim | None:
@@ -100,7 +77,13 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
             attempt_id=attempt.id,
             token=token,
             node=node,
-            slot=Slot(kind=device.kind, uuid=device.uuid, index=device.index, threads=1, memory_bytes=device.memory_bytes),
+            slot=Slot(
+                kind=cast(DeviceKind, device.kind),
+                uuid=device.uuid,
+                index=device.index,
+                threads=1,
+                memory_bytes=device.memory_bytes,
+            ),
         )
 
 
@@ -165,7 +148,9 @@ def _finish(
     if outcome == Outcome.SUCCEEDED and complete is not None and job.state != JobState.CANCELLED:
         job.result = complete(transitions.view(job, attempt))
         Job.objects.filter(id=job.id).update(result=job.result)
-    transitions.end_attempt(job, attempt, outcome, actor=actor, message=message, exit_code=exit_code, elsewhere=elsewhere)
+    transitions.end_attempt(
+        job, attempt, outcome, actor=actor, message=message, exit_code=exit_code, elsewhere=elsewhere
+    )
     waive_platform(job, attempt, outcome, message)
 
 
@@ -240,11 +225,20 @@ def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
         Job.objects.filter(id=job.id).update(progress=beat.progress)
     common = {"job_id": job.id, "token": attempt.token}
     base = attempt.token * LOG_STRIDE
-    JobLog.objects.bulk_create([JobLog(position=base + number, line=line, **common) for number, line in beat.logs], ignore_conflicts=True)
-    JobMetric.objects.bulk_create([JobMetric(step=one.step, values=one.values, **common) for one in beat.metrics], ignore_conflicts=True)
+    JobLog.objects.bulk_create(
+        [JobLog(position=base + number, line=line, **common) for number, line in beat.logs], ignore_conflicts=True
+    )
+    JobMetric.objects.bulk_create(
+        [JobMetric(step=one.step, values=one.values, **common) for one in beat.metrics], ignore_conflicts=True
+    )
     DeviceSample.objects.bulk_create(
         DeviceSample(
-            attempt_id=attempt.id, job_id=job.id, device_id=attempt.device_id, seconds=one.seconds, busy=one.busy, memory_bytes=one.memory_bytes
+            attempt_id=attempt.id,
+            job_id=job.id,
+            device_id=attempt.device_id,
+            seconds=one.seconds,
+            busy=one.busy,
+            memory_bytes=one.memory_bytes,
         )
         for one in beat.samples
     )

@@ -9,9 +9,6 @@ from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
 from tenants.scoping import TenantForeignKey, TenantModel
 
-MONEY = {"max_digits": 38, "decimal_places": 12}
-SECONDS = {"max_digits": 18, "decimal_places": 6}
-
 
 class JobState(models.TextChoices):
     """Where a job stands; the last three are final."""
@@ -131,7 +128,7 @@ class Job(TenantModel):
     tier = models.CharField(max_length=9, choices=[("on_demand", "On demand"), ("spot", "Spot")])
     tags = models.JSONField(default=dict)
     max_seconds = models.PositiveIntegerField()
-    max_cost = models.DecimalField(null=True, **MONEY)
+    max_cost = models.DecimalField(max_digits=38, decimal_places=12, null=True)
     typical_s = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=9, choices=JobState, default=JobState.QUEUED)
     cause = models.CharField(max_length=10, choices=Cause, default=Cause.NONE, blank=True)
@@ -152,10 +149,10 @@ class Job(TenantModel):
     hold_id = models.UUIDField(null=True)
     quote_id = models.UUIDField(null=True)
     price_version = models.UUIDField(null=True)
-    unit_amount = models.DecimalField(**MONEY)
+    unit_amount = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)
-    measured_s = models.DecimalField(default=0, **SECONDS)
-    spent = models.DecimalField(default=0, **MONEY)
+    measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
+    spent = models.DecimalField(max_digits=38, decimal_places=12, default=0)
     cloned_from = models.UUIDField(null=True)
 
     class Meta:
@@ -163,7 +160,8 @@ class Job(TenantModel):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(state__in=JobState.values), name="compute_job_known_state"),
             models.CheckConstraint(
-                condition=Q(state__in=["failed", "paused"], cause__gt="") | (~Q(state__in=["failed", "paused"]) & Q(cause="")),
+                condition=Q(state__in=["failed", "paused"], cause__gt="")
+                | (~Q(state__in=["failed", "paused"]) & Q(cause="")),
                 name="compute_job_cause_with_state",
             ),
             models.CheckConstraint(condition=Q(devices=1), name="compute_job_one_device"),
@@ -203,17 +201,22 @@ class Attempt(TenantModel):
     measured_until = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     seq = models.PositiveIntegerField(default=0)
-    measured_s = models.DecimalField(default=0, **SECONDS)
+    measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
     missing_layers = models.JSONField(default=list)
 
     class Meta:
         base_manager_name = "objects"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["tenant", "job", "token"], name="compute_attempt_token_once"),
-            models.UniqueConstraint(fields=["tenant", "job"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_job"),
-            models.UniqueConstraint(fields=["device"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_device"),
+            models.UniqueConstraint(
+                fields=["tenant", "job"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_job"
+            ),
+            models.UniqueConstraint(
+                fields=["device"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_device"
+            ),
             models.CheckConstraint(
-                condition=Q(state="ended", ended_at__isnull=False) & ~Q(outcome="") | ~Q(state="ended") & Q(ended_at__isnull=True, outcome=""),
+                condition=Q(state="ended", ended_at__isnull=False) & ~Q(outcome="")
+                | ~Q(state="ended") & Q(ended_at__isnull=True, outcome=""),
                 name="compute_attempt_outcome_at_end",
             ),
         ]
@@ -237,7 +240,9 @@ class JobLog(TenantModel):
 
     class Meta:
         base_manager_name = "objects"
-        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "job", "position"], name="compute_log_line_once")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "job", "position"], name="compute_log_line_once")
+        ]
 
 
 class JobMetric(TenantModel):
@@ -251,7 +256,9 @@ class JobMetric(TenantModel):
 
     class Meta:
         base_manager_name = "objects"
-        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant", "job", "step", "token"], name="compute_metric_step_once")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "job", "step", "token"], name="compute_metric_step_once")
+        ]
 
 
 class DeviceSample(TenantModel):
@@ -279,3 +286,6 @@ class ScheduleTick(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["schedule", "tick"], name="compute_tick_once")]
+
+    def __str__(self) -> str:
+        return f"{self.schedule} at {self.tick:%Y-%m-%d %H:%M:%S}"

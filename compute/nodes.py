@@ -25,7 +25,14 @@ def register(*, name: str, hostname: str, boot: UUID, found: list[Found], missin
     """Write the node and its devices: new ones are ready, vanished ones `gone`, a cordoned one stays cordoned."""
     with transaction.atomic():
         node, _ = Node.objects.update_or_create(
-            name=name, defaults={"hostname": hostname, "boot": boot, "accepting": True, "missing_layers": missing_layers, "last_seen_at": DatabaseNow()}
+            name=name,
+            defaults={
+                "hostname": hostname,
+                "boot": boot,
+                "accepting": True,
+                "missing_layers": missing_layers,
+                "last_seen_at": DatabaseNow(),
+            },
         )
         for device in found:
             Device.objects.update_or_create(
@@ -41,7 +48,9 @@ def register(*, name: str, hostname: str, boot: UUID, found: list[Found], missin
             )
         shown = [device.uuid for device in found]
         devices = Device.objects.filter(node=node)
-        devices.filter(uuid__in=shown, state=DeviceState.GONE).update(state=DeviceState.READY, state_reason="", state_at=DatabaseNow())
+        devices.filter(uuid__in=shown, state=DeviceState.GONE).update(
+            state=DeviceState.READY, state_reason="", state_at=DatabaseNow()
+        )
         vanished = devices.exclude(uuid__in=shown).exclude(state=DeviceState.GONE)
         vanished.update(state=DeviceState.GONE, state_reason="The host no longer shows it.", state_at=DatabaseNow())
     return Registered(node.id, name, boot)

@@ -22,7 +22,9 @@ def missing_layers(home: Path) -> list[str]:
     payload: dict[str, Any] = {}
     try:
         workdirs.make(workdir)
-        child = Child(entrypoint=ENTRYPOINT, attempt="probe", workdir=workdir, slot=_SLOT, payload=payload, sandbox_required=False)
+        child = Child(
+            entrypoint=ENTRYPOINT, attempt="probe", workdir=workdir, slot=_SLOT, payload=payload, sandbox_required=False
+        )
         child.exited.wait(30)
         child.kill()
         answers = [said.missing for said in child.said if isinstance(said, Layers)]

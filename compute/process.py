@@ -37,7 +37,16 @@ class Slot:
 class Child:
     """A started child. `elapsed()` is the running time that is billed: from start to exit, on the monotonic clock."""
 
-    def __init__(self, *, entrypoint: Path, attempt: str, workdir: Path, slot: Slot, payload: dict[str, Any], sandbox_required: bool) -> None:
+    def __init__(
+        self,
+        *,
+        entrypoint: Path,
+        attempt: str,
+        workdir: Path,
+        slot: Slot,
+        payload: dict[str, Any],
+        sandbox_required: bool,
+    ) -> None:
         """Write the child's two files and start it; raises OSError when it cannot be started."""
         self.said: deque[protocol.Said] = deque()
         self.lines: deque[str] = deque()
@@ -60,9 +69,8 @@ class Child:
             process_group=0,
         )
         self._started_at = time.monotonic()
-        assert self._process.stdout is not None and self._process.stderr is not None
         readers = [(self._hear, self._process.stdout), (self._log, self._process.stderr)]
-        self._readers = [threading.Thread(target=read, args=(pipe,), daemon=True) for read, pipe in readers]
+        self._readers = [threading.Thread(target=read, args=(pipe,), daemon=True) for read, pipe in readers if pipe]
         for reader in self._readers:
             reader.start()
         threading.Thread(target=self._wait, daemon=True).start()

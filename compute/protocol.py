@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,8 @@ def parse(line: bytes) -> Said | None:
     """Return what one line says, None for anything that does not keep to the protocol."""
     try:
         body = json.loads(line, parse_constant=_refuse)
-        return _READERS[body["type"]](body)
+        read: Callable[[dict[str, Any]], Said] = _READERS[body["type"]]
+        return read(body)
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError, OverflowError):
         return None
 
@@ -112,4 +114,10 @@ def _count(value: Any) -> int:
     return value
 
 
-_READERS = {"progress": _progress, "metric": _metric, "checkpoint": _checkpoint, "error": _fault, "sandbox": _layers}
+_READERS: dict[str, Callable[[dict[str, Any]], Said]] = {
+    "progress": _progress,
+    "metric": _metric,
+    "checkpoint": _checkpoint,
+    "error": _fault,
+    "sandbox": _layers,
+}

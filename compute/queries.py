@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,147 +14,32 @@ from django.db.models import Count, Q, QuerySet
 from billing.metering import billed, billed_attempts
 from billing.money import Money
 from compute import kinds, transitions
-from compute.models import FINAL_STATES, Attempt, AttemptState, Device, DeviceState, Job, JobLog, JobMetric, JobState
+from compute.models import Attempt, AttemptState, Device, DeviceState, Job, JobLog, JobMetric, JobState
+from compute.rows import AttemptRow, ClassRow, DeviceRow, JobDetail, JobFilter, JobRow, LogLine, MetricPoint
 from tenants import quotas
 from tenants.clock import now
 from tenants.errors import Invalid, NotFound
 
-
-@dataclass(frozen=True, kw_only=True)
-class JobFilter:
-    """Conditions that are combined; None and empty ask nothing. `tags` must all be there; `text` is part of the name."""
-
-    states: tuple[str, ...] = ()
-    project_id: UUID | None = None
-    kind: str = ""
-    device_class: str = ""
-    submitted_by: UUID | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    text: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRow:
-    """One line of a list of jobs. `running_s` is wall time on devices so far; `cost` is what is billed for it."""
-
-    id: UUID
-    name: str
-    kind: str
-    project_id: UUID
-    project: str
-    submitted_by: UUID | None
-    submitted_by_label: str
-    device_class: str
-    tier: str
-    tags: dict[str, str]
-    state: str
-    cause: str
-    message: str
-    progress: dict[str, Any]
-    submitted_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    billed_seconds: Decimal
-    cost: Money
-
-    @property
-    def final(self) -> bool:
-        """Whether the state is for ever."""
-        return self.state in FINAL_STATES
-
-    @property
-    def share_done(self) -> float | None:
-        """How much is done, 0 to 1; None when the child has not said."""
-        done, total = self.progress.get("done"), self.progress.get("total")
-        return min(1.0, done / total) if isinstance(done, int) and isinstance(total, int) and total > 0 else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptRow:
-    """One run of a job on one device. `cause` says how it ended; `assigned_at` to `started_at` is preparation, not billed."""
-
-    id: UUID
-    token: int
-    device: str
-    device_class: str
-    node: str
-    state: str
-    cause: str
-    message: str
-    exit_code: int | None
-    assigned_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    billed_seconds: Decimal
-    cost: Money
-    missing_layers: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobDetail(JobRow):
-    """All about one job. `described` is its kind's own answer; `waiting_for` says why it does not run."""
-
-    spec: dict[str, Any]
-    max_seconds: int
-    max_cost: Money | None
-    unit_amount: Decimal
-    price_version: UUID | None
-    queued_at: datetime
-    waiting_for: dict[str, Any] | None
-    has_checkpoint: bool
-    cloned_from: UUID | None
-    result: dict[str, Any]
-    described: dict[str, Any]
-    attempts: tuple[AttemptRow, ...]
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line of a job's log; ask for more with `after=position`."""
-
-    position: int
-    at: datetime
-    attempt: int
-    line: str
-
-
-@dataclass(frozen=True)
-class MetricPoint:
-    """The values of one step, from the latest attempt that reached it."""
-
-    step: int
-    at: datetime
-    attempt: int
-    values: dict[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeviceRow:
-    """One device of the pool. `free`: it could take a job now. Who holds a taken one is nobody else's business."""
-
-    id: UUID
-    name: str
-    node: str
-    device_class: str
-    kind: str
-    memory_bytes: int
-    state: str
-    state_reason: str
-    free: bool
-    node_alive: bool
-    node_seen_at: datetime
-    missing_layers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """A device class as the launch form offers it."""
-
-    device_class: str
-    total: int
-    free: int
-    quota_limit: int | None
-    quota_in_use: int
+__all__ = [
+    "AttemptRow",
+    "ClassRow",
+    "DeviceRow",
+    "JobDetail",
+    "JobFilter",
+    "JobRow",
+    "LogLine",
+    "MetricPoint",
+    "attempts",
+    "counts_by_state",
+    "device_classes",
+    "devices",
+    "expected_wait_s",
+    "job_detail",
+    "job_list",
+    "last_log_lines",
+    "logs_after",
+    "metrics",
+]
 
 
 def job_list(asked: JobFilter | None = None, *, before: UUID | None = None, limit: int = 50) -> list[JobRow]:
@@ -236,7 +120,11 @@ def logs_after(job_id: UUID, after: int = 0, limit: int = 500) -> list[LogLine]:
 
 def last_log_lines(job_id: UUID, limit: int = 20) -> list[LogLine]:
     """Return the last `limit` log lines in order: what a failed job's page shows first."""
-    rows = JobLog.objects.filter(job_id=job_id).order_by("-position").values_list("position", "at", "token", "line")[:limit]
+    rows = (
+        JobLog.objects.filter(job_id=job_id)
+        .order_by("-position")
+        .values_list("position", "at", "token", "line")[:limit]
+    )
     return [LogLine(*row) for row in reversed(rows)]
 
 
@@ -261,7 +149,10 @@ def devices() -> list[DeviceRow]:
             memory_bytes=row.memory_bytes,
             state=row.state,
             state_reason=row.state_reason,
-            free=row.state == DeviceState.READY and row.taken_by is None and row.node.accepting and row.node.last_seen_at > seen,
+            free=row.state == DeviceState.READY
+            and row.taken_by is None
+            and row.node.accepting
+            and row.node.last_seen_at > seen,
             node_alive=row.node.last_seen_at > seen,
             node_seen_at=row.node.last_seen_at,
             missing_layers=tuple(row.node.missing_layers),
@@ -274,7 +165,11 @@ def device_classes() -> list[ClassRow]:
     """Return the classes of the pool with what is free now and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
     free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=_seen_since())
-    rows = Device.objects.exclude(state=DeviceState.GONE).values_list("device_class").annotate(total=Count("id", filter=ready), free=Count("id", filter=free))
+    rows = (
+        Device.objects.exclude(state=DeviceState.GONE)
+        .values_list("device_class")
+        .annotate(total=Count("id", filter=ready), free=Count("id", filter=free))
+    )
     uses = {use.resource: use for use in quotas.usage()}
     found = []
     for name, total, number in rows.order_by("device_class"):
@@ -341,7 +236,9 @@ def _waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
         return {"kind": "earlier_attempt"}
     if job.not_before is not None and job.not_before > now():
         return {"kind": "retry", "until": job.not_before}
-    ahead = Job.objects.filter(state=JobState.QUEUED, device_class=job.device_class, queued_at__lt=job.queued_at).count()
+    ahead = Job.objects.filter(
+        state=JobState.QUEUED, device_class=job.device_class, queued_at__lt=job.queued_at
+    ).count()
     return {"kind": "device", "device_class": job.device_class, "own_jobs_ahead": ahead}
 
 

@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from compute import leases, nodes, probe, workdirs
+from compute import leases, nodes, probe, wire, workdirs
 from compute.devices.base import Sampler
 from compute.devices.host import HostSampler
 from compute.devices.nvml import NvmlSampler
@@ -49,15 +49,17 @@ class Runtime:
             log.warning("sandbox.layers_missing", node=self.name, missing=missing, mode=settings.EXCHEQUER.sandbox)
         while self._me is None:
             try:
-                self._me = nodes.register(name=self.name, hostname=socket.gethostname(), boot=self.boot, found=found, missing_layers=missing)
+                self._me = nodes.register(
+                    name=self.name, hostname=socket.gethostname(), boot=self.boot, found=found, missing_layers=missing
+                )
             except AWAY:
                 log.warning("node.waits_for_database", node=self.name)
                 self._stop.wait(1.0)
             finally:
                 connection.close()
         log.info("node.registered", node=self.name, devices=[device.name for device in found])
-        for body in (self._live, self._listen):
-            threading.Thread(target=body, daemon=True, name=body.__name__).start()
+        threading.Thread(target=self._live, args=(self._me,), daemon=True, name="live").start()
+        threading.Thread(target=self._listen, daemon=True, name="listen").start()
 
     def run(self, tenant_id: uuid.UUID, attempt_id: uuid.UUID, token: int) -> None:
         """Answer a doorbell: claim the attempt and run it to its end; nothing happens when it is not there to claim."""
@@ -94,11 +96,10 @@ class Runtime:
         for supervisor in list(self._running.values()):
             supervisor.shut_down()
 
-    def _live(self) -> None:
-        assert self._me is not None
+    def _live(self, me: nodes.Registered) -> None:
         while not self._stop.wait(settings.EXCHEQUER.heartbeat_s):
             try:
-                if not nodes.alive(self._me):
+                if not nodes.alive(me):
                     log.error("node.replaced", node=self.name)
             except AWAY:
                 log.warning("node.database_away", node=self.name)
@@ -107,14 +108,12 @@ class Runtime:
     def _listen(self) -> None:
         while not self._stop.is_set():
             try:
-                with connection.cursor() as cursor:
-                    cursor.execute("LISTEN exchequer_job")
-                assert connection.connection is not None
+                listener = wire.listen("exchequer_job")
                 while not self._stop.is_set():
-                    for notice in connection.connection.notifies(timeout=5.0, stop_after=1):
+                    for notice in listener.notifies(timeout=5.0, stop_after=1):
                         supervisor = self._running.get(notice.payload)
                         if supervisor is not None:
                             supervisor.wake()
-            except Exception:  # psycopg's own errors reach here unwrapped
+            except wire.LOST:
                 connection.close()
                 self._stop.wait(1.0)

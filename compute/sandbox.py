@@ -146,7 +146,7 @@ def interpreter_paths() -> tuple[Path, ...]:
 
 def _restrict_files(policy: Policy) -> None:
     system = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo")
-    single = (
+    single: tuple[str, ...] = (
         "/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm",
         "/proc/sys/kernel/osrelease", "/proc/self", "/sys/devices/system", "/dev/urandom", "/dev/random",
     )  # fmt: skip

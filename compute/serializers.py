@@ -108,7 +108,7 @@ class MetricSerializer(serializers.Serializer[Any]):
     step = serializers.IntegerField()
     at = serializers.DateTimeField()
     attempt = serializers.IntegerField()
-    values = serializers.DictField(child=serializers.FloatField())  # type: ignore[assignment]
+    values = serializers.DictField(child=serializers.FloatField())
 
 
 class DeviceSerializer(serializers.Serializer[Any]):

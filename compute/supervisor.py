@@ -8,27 +8,25 @@ is killed when the lease has run out by this process's own clock.
 from __future__ import annotations
 
 import functools
-import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
-from compute import kinds, leases, limits, protocol, workdirs
+from compute import exits, kinds, leases, limits, protocol, workdirs
 from compute.devices.base import DeviceLost, Sampler
 from compute.models import Outcome
 from compute.process import Child
+from compute.pulse import Pulse, beside
 from tenants.errors import ExchequerError
 
 log = structlog.get_logger(__name__)
-AWAY = (OperationalError, InterfaceError)
-EXIT_USER, EXIT_PLATFORM, EXIT_REFUSED, EXIT_STOPPED = 65, 69, 71, 75
 
 
 class Supervisor:
@@ -40,29 +38,27 @@ class Supervisor:
         self._kind = kinds.get(mine.job.kind)
         self._sampler = sampler
         self._workdir = home / str(mine.attempt_id)
-        self._wake = threading.Event()
+        self._pulse = Pulse(mine)
         self._stopping = threading.Event()
         self._child: Child | None = None
-        self._beat = leases.Beat()
         self._progress: dict[str, Any] = {"phase": "starting"}
         self._line = 0
         self._fault = protocol.Fault("", "")
         self._stop: Outcome | None = None
         self._limit = Outcome.TIME_LIMIT
         self._limit_at = float("inf")
-        self._acked = self._sampled = time.monotonic()
-        self._next = self._acked + settings.EXCHEQUER.heartbeat_s
+        self._sampled = time.monotonic()
         self._full = False
         self._saving: Future[Any] | None = None
 
     def wake(self) -> None:
         """Beat now."""
-        self._wake.set()
+        self._pulse.wake()
 
     def shut_down(self) -> None:
         """Stop for the worker's sake: checkpoint, then back into the queue."""
         self._stopping.set()
-        self._wake.set()
+        self._pulse.wake()
 
     def run(self) -> None:
         """Run the attempt to its end; never raises for what a job, a child or a lost lease may do."""
@@ -84,9 +80,9 @@ class Supervisor:
                 self._finish(self._stop, "")
                 return
             self._child = self._start(staged)
+        except leases.Fenced:
+            raise
         except ExchequerError as error:
-            if isinstance(error, leases.Fenced):
-                raise
             self._finish(Outcome.USER_ERROR, error.message)
             return
         except Exception as error:
@@ -116,7 +112,7 @@ class Supervisor:
         )
         self.log.info("attempt.started", group=child.group)
         self._progress = {"phase": "running"}
-        self._next = self._sampled = time.monotonic()
+        self._pulse.next = self._sampled = time.monotonic()
         self._limit_at = float("inf")
         return child
 
@@ -128,13 +124,10 @@ class Supervisor:
             if self._stop is not None and kill_at == float("inf"):
                 self.log.info("attempt.stopping", reason=str(self._stop))
                 kill_at = time.monotonic() + limits.STOP_GRACE_S
-                if self._stop == Outcome.CANCELLED:
-                    child.kill()
-                else:
-                    child.ask_to_stop()
-            if time.monotonic() >= kill_at or (self._full and self._stop is None):
+                child.ask_to_stop()
+            if time.monotonic() >= kill_at or self._stop == Outcome.CANCELLED or (self._full and self._stop is None):
                 child.kill()
-            nearest = min(self._next, kill_at, self._limit_at if self._stop is None else kill_at)
+            nearest = min(self._pulse.next, kill_at, self._limit_at if self._stop is None else kill_at)
             child.changed.wait(max(0.01, min(nearest - time.monotonic(), 0.25)))
             child.changed.clear()
 
@@ -142,138 +135,111 @@ class Supervisor:
         """Judge the exit, store what is to be stored, and end the attempt."""
         self._gather()
         self._finish_saving()
-        code = child.exit_code
-        outcome, message = self._judge(code)
+        code, device = child.exit_code, self.mine.slot.uuid
+        outcome, message = exits.judge(code, stop=self._stop, full=self._full, fault=self._fault.message, device=device)
         if outcome == Outcome.SUCCEEDED:
             self._succeed(code)
         else:
             self._finish(outcome, message, code)
 
-    def _judge(self, code: int | None) -> tuple[Outcome, str]:
-        if code == 0 and self._stop != Outcome.CANCELLED:
-            return Outcome.SUCCEEDED, ""
-        if code == EXIT_USER:
-            return Outcome.USER_ERROR, self._fault.message or "The job's input was refused."
-        if code == EXIT_PLATFORM:
-            return Outcome.PLATFORM, f"{self.mine.slot.uuid} could not be opened. {self._fault.message}".strip()
-        if code == EXIT_REFUSED:
-            return Outcome.PLATFORM, "This host lacks layers of the sandbox that are required."
-        if self._stop is not None:
-            return self._stop, {Outcome.TIME_LIMIT: "The time limit was reached.", Outcome.COST_LIMIT: "The cost limit was reached."}.get(self._stop, "")
-        if self._full:
-            return Outcome.CRASHED, "It used more memory than its device offers."
-        if code in {EXIT_STOPPED, -signal.SIGKILL, -signal.SIGTERM}:
-            return Outcome.KILLED, "The process was ended from outside."
-        return Outcome.CRASHED, self._fault.message or f"The process ended with exit code {code}."
-
     def _succeed(self, code: int | None) -> None:
         self._progress = {**self._progress, "phase": "storing"}
-        give_up, pause = time.monotonic() + limits.ARTIFACT_PATIENCE_S, 1.0
-        while True:
-            try:
-                workdirs.only_plain_files(self._workdir / "out")
-                collected = self._aside(lambda: self._kind.collect(self.mine.job, self.mine.token, self._workdir))
-                break
-            except (kinds.BadOutput, ExchequerError) as error:
-                if isinstance(error, leases.Fenced):
-                    raise
-                self._finish(Outcome.CRASHED, str(error), code)
-                return
-            except Exception as error:
-                self.log.warning("attempt.store_failed", error=str(error))
-                if time.monotonic() + pause > give_up:
-                    self._finish(Outcome.ARTIFACT, f"The results could not be stored: {type(error).__name__}.", code)
-                    return
-                self._aside(functools.partial(time.sleep, pause))
-                pause = min(pause * 2, 60.0)
-        self._progress = {**self._progress, "phase": "done"}
         try:
-            self._finish(Outcome.SUCCEEDED, "", code, complete=lambda job: self._kind.complete(job, collected))
+            collected = self._collect()
+            self._progress = {**self._progress, "phase": "done"}
+            if collected is None:
+                self._finish(Outcome.ARTIFACT, "The results could not be stored.", code)
+            else:
+                self._finish(Outcome.SUCCEEDED, "", code, lambda job: self._kind.complete(job, collected))
+        except leases.Fenced:
+            raise
+        except kinds.BadOutput as error:
+            self._finish(Outcome.CRASHED, str(error), code)
         except ExchequerError as error:
-            if isinstance(error, leases.Fenced):
-                raise
             self._finish(Outcome.USER_ERROR, error.message, code)
 
-    def _finish(self, outcome: Outcome, message: str, code: int | None = None, complete: Callable[[kinds.JobView], dict[str, Any]] | None = None) -> None:
-        self._gather()
+    def _collect(self) -> dict[str, Any] | None:
+        """Return what the kind collected; None when its store stayed away for too long. Raises what no retry heals."""
+        give_up, pause = time.monotonic() + limits.ARTIFACT_PATIENCE_S, 1.0
+        workdirs.only_plain_files(self._workdir / "out")
         while True:
             try:
-                leases.finish(self.mine, outcome, self._beat, message=message, exit_code=code, complete=complete)
-                self.log.info("attempt.ended", outcome=str(outcome), exit_code=code)
-                return
-            except AWAY:
-                self._database_away()
-                time.sleep(0.2)
+                collected: dict[str, Any] = self._aside(
+                    lambda: self._kind.collect(self.mine.job, self.mine.token, self._workdir)
+                )
+            except (kinds.BadOutput, ExchequerError):
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever the kind's store may raise)
+                self.log.warning("attempt.store_failed", error=str(error))
+                if time.monotonic() + pause > give_up:
+                    return None
+                self._aside(functools.partial(time.sleep, pause))
+                pause = min(pause * 2, 60.0)
+            else:
+                return collected
+
+    def _finish(
+        self,
+        outcome: Outcome,
+        message: str,
+        code: int | None = None,
+        complete: Callable[[kinds.JobView], dict[str, Any]] | None = None,
+    ) -> None:
+        self._gather()
+        self._pulse.finish(outcome, message, code, complete)
+        self.log.info("attempt.ended", outcome=str(outcome), exit_code=code)
 
     def _aside(self, work: Callable[[], Any]) -> Any:
         """Run slow work in a thread of its own while this one keeps the lease; return or raise what it did."""
-        future = _beside(work)
+        future = beside(work)
         while not future.done():
             self._tick()
-            self._pause(future)
+            self._pulse.rest(future)
         return future.result()
 
-    def _pause(self, future: Future[Any]) -> None:
-        wait([future], timeout=min(0.25, max(0.01, self._next - time.monotonic())))
-
     def _tick(self) -> None:
-        """Take in what the child said, start a checkpoint's upload, sample the device, beat when it is time."""
+        """Take in what the child said, sample the device, beat when it is time, note why to stop."""
         self._gather()
-        now = time.monotonic()
-        if now >= self._limit_at and self._stop is None and self._child is not None:
+        if time.monotonic() >= self._limit_at and self._stop is None and self._child is not None:
             self._stop = self._limit
         if self._stopping.is_set() and self._stop is None:
             self._stop = Outcome.STOPPED
-        if now < self._next and not self._wake.is_set():
+        if not self._pulse.due():
             return
-        self._wake.clear()
-        self._sample(now)
-        started = time.monotonic()
-        try:
-            answer = leases.heartbeat(self.mine, self._beat)
-        except AWAY:
-            self._database_away()
+        self._sample()
+        renewed = self._pulse.renew()
+        if renewed is None:
             return
-        self._acked, self._next = started, started + settings.EXCHEQUER.heartbeat_s
-        self._beat = leases.Beat()
-        self._limit, self._limit_at = answer.limit, started + answer.left_s
+        answer, asked = renewed
+        self._limit, self._limit_at = answer.limit, asked + answer.left_s
         if self._stop is None or answer.stop == Outcome.CANCELLED:
             self._stop = answer.stop or self._stop
 
-    def _database_away(self) -> None:
-        """Try again shortly while the lease may still hold; raises Fenced once it cannot."""
-        connection.close()
-        now = time.monotonic()
-        if now - self._acked >= settings.EXCHEQUER.lease_s:
-            raise leases.Fenced("The database was away for longer than the lease.")
-        self._next = now + min(0.5, settings.EXCHEQUER.heartbeat_s / 2)
-
     def _gather(self) -> None:
         """Move what the child said and logged into the next heartbeat."""
-        child = self._child
-        if child is None:
-            self._beat.progress = self._progress
-            return
-        self._beat.elapsed = child.elapsed()
-        while child.said:
-            said = child.said.popleft()
-            if isinstance(said, protocol.Progress):
-                self._progress = said.values
-            elif isinstance(said, protocol.Metric):
-                self._beat.metrics.append(said)
-            elif isinstance(said, protocol.Fault):
-                self._fault = said
-            elif isinstance(said, protocol.Layers):
-                self._beat.layers = said.missing
-            else:
-                self._save(said)
-        while child.lines:
-            self._beat.logs.append((self._line, child.lines.popleft()))
-            self._line += 1
-        self._beat.progress = self._progress
+        child, beat = self._child, self._pulse.beat
+        if child is not None:
+            while child.said:
+                said = child.said.popleft()
+                if isinstance(said, protocol.Progress):
+                    self._progress = said.values
+                elif isinstance(said, protocol.Metric):
+                    beat.metrics.append(said)
+                elif isinstance(said, protocol.Fault):
+                    self._fault = said
+                elif isinstance(said, protocol.Layers):
+                    beat.layers = said.missing
+                else:
+                    self._save(said)
+                    beat = self._pulse.beat
+            while child.lines:
+                beat.logs.append((self._line, child.lines.popleft()))
+                self._line += 1
+            beat.elapsed = child.elapsed()
+        beat.progress = self._progress
 
-    def _sample(self, now: float) -> None:
-        child, slot = self._child, self.mine.slot
+    def _sample(self) -> None:
+        child, slot, now = self._child, self.mine.slot, time.monotonic()
         if child is None or child.exited.is_set():
             return
         try:
@@ -283,11 +249,11 @@ class Supervisor:
             return
         most = min(slot.memory_bytes, limits.CHILD_ADDRESS_SPACE) * limits.MEMORY_SHARE_THAT_IS_FULL
         self._full = self._full or (slot.kind == "cpu" and reading.memory_bytes > most)
-        self._beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
+        self._pulse.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
         self._sampled = now
 
     def _save(self, said: protocol.Checkpoint) -> None:
-        """Copy the checkpoint out of the child's reach and upload it beside; one still going up makes the next wait its turn."""
+        """Copy the checkpoint out of the child's reach and upload it beside; one going up makes the next wait."""
         self._finish_saving()
         copy = workdirs.copy_checkpoint(self._workdir, said.step)
         if copy is None:
@@ -295,11 +261,12 @@ class Supervisor:
         job, token = self.mine.job, self.mine.token
 
         def upload() -> None:
-            pointer = self._kind.save_checkpoint(job, token, copy)
-            leases.keep_checkpoint(self.mine, pointer)
-            workdirs.remove(copy)
+            try:
+                leases.keep_checkpoint(self.mine, self._kind.save_checkpoint(job, token, copy))
+            finally:
+                workdirs.remove(copy)
 
-        self._saving = _beside(upload)
+        self._saving = beside(upload)
 
     def _finish_saving(self) -> None:
         """Wait for the upload under way, beating meanwhile; a failed one only means that an older checkpoint stays."""
@@ -307,39 +274,13 @@ class Supervisor:
         if future is None:
             return
         while not future.done():
-            if time.monotonic() >= self._next:
-                self._beat_quietly()
-            self._pause(future)
+            if self._pulse.due():
+                if self._child is not None:
+                    self._pulse.beat.elapsed = self._child.elapsed()
+                self._pulse.renew()
+            self._pulse.rest(future)
         error = future.exception()
         if isinstance(error, leases.Fenced):
             raise error
         if error is not None:
             self.log.warning("attempt.checkpoint_not_stored", error=str(error))
-
-    def _beat_quietly(self) -> None:
-        """Renew the lease without taking in what the child says."""
-        try:
-            if self._child is not None:
-                self._beat.elapsed = self._child.elapsed()
-            leases.heartbeat(self.mine, self._beat)
-            self._beat = leases.Beat()
-            self._acked = time.monotonic()
-            self._next = self._acked + settings.EXCHEQUER.heartbeat_s
-        except AWAY:
-            self._database_away()
-
-
-def _beside(work: Callable[[], Any]) -> Future[Any]:
-    """Run work in a daemon thread with a database connection of its own."""
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # handed to the thread that waits
-            future.set_exception(error)
-        finally:
-            connection.close()
-
-    threading.Thread(target=run, daemon=True).start()
-    return future

@@ -62,7 +62,16 @@ def view(job: Job, attempt: Attempt | None = None) -> kinds.JobView:
     )
 
 
-def move(job: Job, state: str, *, actor: Actor, cause: str = "", reason: str = "", action: AuditAction | None = None, **fields: Any) -> None:
+def move(
+    job: Job,
+    state: str,
+    *,
+    actor: Actor,
+    cause: str = "",
+    reason: str = "",
+    action: AuditAction | None = None,
+    **fields: Any,
+) -> None:
     """Change a locked job's state with its audit entry; a final state is also published.
 
     Raises ValueError when the job is final: the database's trigger would refuse as well.
@@ -79,12 +88,27 @@ def move(job: Job, state: str, *, actor: Actor, cause: str = "", reason: str = "
     for name, value in fields.items():
         setattr(job, name, value)
     shown = {"state": [before[0], state]} | ({"cause": [before[1], cause]} if cause or before[1] else {})
-    record(action or (_ACTIONS.get(JobState(state)) or JOB_ENDED), actor=actor, target=("job", job.id, job.name), changes=shown, reason=reason)
+    record(
+        action or (_ACTIONS.get(JobState(state)) or JOB_ENDED),
+        actor=actor,
+        target=("job", job.id, job.name),
+        changes=shown,
+        reason=reason,
+    )
     if final:
         publish(JobEnded(tenant_id=job.tenant_id, job_id=job.id, state=state, cause=cause))
 
 
-def end_attempt(job: Job, attempt: Attempt, outcome: Outcome, *, actor: Actor, message: str = "", exit_code: int | None = None, elsewhere: bool = False) -> None:
+def end_attempt(
+    job: Job,
+    attempt: Attempt,
+    outcome: Outcome,
+    *,
+    actor: Actor,
+    message: str = "",
+    exit_code: int | None = None,
+    elsewhere: bool = False,
+) -> None:
     """End a locked, live attempt of a locked job, free its device and move the job as `verdicts.decide` says.
 
     Success also needs `Job.result`, which the caller sets before.
@@ -96,7 +120,13 @@ def end_attempt(job: Job, attempt: Attempt, outcome: Outcome, *, actor: Actor, m
     standing = verdicts.Standing(job.state, job.own_crashes, job.infrastructure_kills, elsewhere)
     verdict = verdicts.decide(outcome, standing)
     label = f"{job.name}, attempt {attempt.token} on {attempt.device_name}"
-    record(ATTEMPT_ENDED, actor=actor, target=("attempt", attempt.id, label), changes={"outcome": ["", str(outcome)]}, reason=message)
+    record(
+        ATTEMPT_ENDED,
+        actor=actor,
+        target=("attempt", attempt.id, label),
+        changes={"outcome": ["", str(outcome)]},
+        reason=message,
+    )
     if verdict is not None:
         wait = verdicts.backoff_s(verdict.backoff)
         move(

@@ -79,7 +79,9 @@ class Utilisation:
         return self.allocated_cost - self.used_cost
 
 
-def utilisation(start: datetime, end: datetime, group_by: Sequence[str] = ("hour", "device_class")) -> list[Utilisation]:
+def utilisation(
+    start: datetime, end: datetime, group_by: Sequence[str] = ("hour", "device_class")
+) -> list[Utilisation]:
     """Return device seconds over whole UTC hours from `start` to `end`, one row a group, in the groups' order.
 
     Capacity belongs to hours and classes; grouped by device or project it equals what the group had.
@@ -94,9 +96,14 @@ def utilisation(start: datetime, end: datetime, group_by: Sequence[str] = ("hour
     with connection.cursor() as cursor:
         cursor.execute(_ALLOCATED, {"start": start, "end": end, "tenant": current_tenant_id()})
         rows = cursor.fetchall()
-        cursor.execute("SELECT hour FROM generate_series(date_trunc('hour', %s), %s, '1 hour') AS hour WHERE hour < %s", [start, end, end])
+        cursor.execute(
+            "SELECT hour FROM generate_series(date_trunc('hour', %s), %s, '1 hour') AS hour WHERE hour < %s",
+            [start, end, end],
+        )
         span = [hour for (hour,) in cursor.fetchall()]
-    sums: dict[tuple[str, ...], dict[str, Any]] = defaultdict(lambda: dict.fromkeys(("capacity", "allocated", "held", "used"), 0.0) | _no_cost())
+    sums: dict[tuple[str, ...], dict[str, Any]] = defaultdict(
+        lambda: dict.fromkeys(("capacity", "allocated", "held", "used"), 0.0) | _no_cost()
+    )
     for hour, device_class, device, project, price, allocated, held, used in rows:
         words = {"hour": hour.isoformat(), "device_class": device_class, "device": device, "project": project}
         total = sums[tuple(words[name] for name in group_by)]
@@ -120,7 +127,10 @@ def _no_cost() -> dict[str, Any]:
 
 def _offered() -> dict[str, int]:
     """Return how many devices of each class this tenant may use at once."""
-    return {row.device_class: row.total if row.quota_limit is None else min(row.total, row.quota_limit) for row in queries.device_classes()}
+    return {
+        row.device_class: row.total if row.quota_limit is None else min(row.total, row.quota_limit)
+        for row in queries.device_classes()
+    }
 
 
 def _row(group: dict[str, str], total: dict[str, Any], currency: str) -> Utilisation:

@@ -54,7 +54,7 @@ def assign_all() -> list[Ring]:
     with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
         with connection.cursor() as cursor:
             cursor.execute(_WAITING, [list({device.device_class for device in free}), len(free)])
-            waiting = [policy.Waiting(*row[:4], not_before=row[4]) for row in cursor.fetchall()]
+            waiting = [policy.Waiting(*row) for row in cursor.fetchall()]
         if not waiting:
             return []
         live = Attempt.objects.exclude(state=AttemptState.ENDED).values_list("tenant_id", flat=True)
@@ -74,7 +74,9 @@ def assign_all() -> list[Ring]:
 def free_devices() -> list[policy.Free]:
     """Return the ready, untaken devices of nodes that were seen within a lease."""
     seen = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
-    rows = Device.objects.filter(state=DeviceState.READY, taken_by=None, node__accepting=True, node__last_seen_at__gt=seen).order_by("node__name", "index")
+    rows = Device.objects.filter(
+        state=DeviceState.READY, taken_by=None, node__accepting=True, node__last_seen_at__gt=seen
+    ).order_by("node__name", "index")
     return [policy.Free(*row) for row in rows.values_list("id", "node_id", "device_class")]
 
 
@@ -83,7 +85,9 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Ring | None:
     """Write one choice: attempt with the next token, device taken, job running. None when either is gone meanwhile."""
     job = Job.objects.select_for_update(skip_locked=True).filter(id=choice.job.job_id, state=JobState.QUEUED).first()
     attempt_id = uuid7()
-    taken = job is not None and Device.objects.filter(id=choice.device.device_id, state=DeviceState.READY, taken_by=None).update(taken_by=attempt_id)
+    taken = job is not None and Device.objects.filter(
+        id=choice.device.device_id, state=DeviceState.READY, taken_by=None
+    ).update(taken_by=attempt_id)
     if job is None or not taken:
         unchanged("the job or the device was taken meanwhile")
         return None
@@ -100,7 +104,14 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Ring | None:
         rung_at=now(),
     )
     progress = {**job.progress, "phase": "starting"}
-    transitions.move(job, JobState.RUNNING, actor=actor, reason=f"attempt {job.token} on {device.name}", token=job.token, progress=progress)
+    transitions.move(
+        job,
+        JobState.RUNNING,
+        actor=actor,
+        reason=f"attempt {job.token} on {device.name}",
+        token=job.token,
+        progress=progress,
+    )
     if job.token == 1:
         publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))
     return Ring(job.tenant_id, attempt_id, job.token, device.node.name)
@@ -110,7 +121,9 @@ def unanswered() -> list[Ring]:
     """Return the doorbells of assigned attempts that nobody claimed since the last ring, and note that they ring again."""
     again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
     with transaction.atomic(), all_tenants("the controller rings for every tenant"):
-        rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(skip_locked=True, of=("self",))
+        rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(
+            skip_locked=True, of=("self",)
+        )
         rings = [Ring(*row) for row in rows.values_list("tenant_id", "id", "token", "node__name")]
         Attempt.objects.filter(id__in=[ring.attempt_id for ring in rings]).update(rung_at=DatabaseNow())
     return rings

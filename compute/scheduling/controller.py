@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import psycopg
 import structlog
 from celery import current_app
 from django.conf import settings
-from django.db import Error as DatabaseFault
 from django.db import connection
 from kombu.exceptions import OperationalError as BrokerAway
 
+from compute import wire
 from compute.scheduling import assign, reap, schedules
 from compute.tasks import queue_of, run_attempt
 from tenants import outbox
@@ -46,8 +45,10 @@ class Controller:
             try:
                 self._serve()
                 wait = 0.1
-            except (DatabaseFault, psycopg.Error) as error:
-                log.warning("controller.database_away", error=str(error).splitlines()[0] if str(error) else type(error).__name__)
+            except wire.LOST as error:
+                log.warning(
+                    "controller.database_away", error=str(error).splitlines()[0] if str(error) else type(error).__name__
+                )
                 self._let_go()
                 self.stop.wait(wait)
                 wait = min(wait * 2, LONGEST_WAIT_S)
@@ -64,11 +65,10 @@ class Controller:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK])
                 self.leads = bool(cursor.fetchone()[0])
-                if self.leads:
-                    cursor.execute("LISTEN exchequer_outbox")
             if not self.leads:
                 self.stop.wait(TICK_S)
                 return
+            wire.listen("exchequer_outbox")
             self._swept = float("-inf")
             log.info("controller.leads")
         self.step()
@@ -107,8 +107,7 @@ class Controller:
 
     def _wait_for_news(self) -> None:
         """Sleep until a commit publishes something, at most one tick; more news of the same moment is taken in as well."""
-        assert connection.connection is not None
-        for _ in connection.connection.notifies(timeout=TICK_S, stop_after=1):
+        for _ in wire.session().notifies(timeout=TICK_S, stop_after=1):
             break
 
 
@@ -117,4 +116,10 @@ def _knock(one: assign.Ring) -> None:
 
 
 def _send(entry: Mapping[str, Any]) -> None:
-    current_app.send_task(entry["task"], args=entry.get("args", ()), kwargs=entry.get("kwargs", {}), retry=False, **entry.get("options", {}))
+    current_app.send_task(
+        entry["task"],
+        args=entry.get("args", ()),
+        kwargs=entry.get("kwargs", {}),
+        retry=False,
+        **entry.get("options", {}),
+    )

@@ -42,7 +42,9 @@ class Assignment:
     device: Free
 
 
-def assign(waiting: Iterable[Waiting], free: Iterable[Free], in_use: Mapping[UUID, int], now: datetime) -> list[Assignment]:
+def assign(
+    waiting: Iterable[Waiting], free: Iterable[Free], in_use: Mapping[UUID, int], now: datetime
+) -> list[Assignment]:
     """Return which waiting job takes which free device. `in_use` counts the devices each tenant holds."""
     devices: dict[str, deque[Free]] = defaultdict(deque)
     for device in free:
@@ -54,12 +56,15 @@ def assign(waiting: Iterable[Waiting], free: Iterable[Free], in_use: Mapping[UUI
     held = defaultdict(int, in_use)
     assignments: list[Assignment] = []
     while any(devices.values()):
-        order = sorted((tenant for tenant in queues if queues[tenant]), key=lambda tenant: (held[tenant], queues[tenant][0].queued_at, tenant))
+        order = sorted(
+            (tenant for tenant in queues if queues[tenant]),
+            key=lambda tenant: (held[tenant], queues[tenant][0].queued_at, tenant),
+        )
         taken = 0
         for tenant in order:
-            job = _take(queues[tenant], devices)
-            if job is not None:
-                assignments.append(Assignment(job, devices[job.device_class].popleft()))
+            chosen = _take(queues[tenant], devices)
+            if chosen is not None:
+                assignments.append(Assignment(chosen, devices[chosen.device_class].popleft()))
                 held[tenant] += 1
                 taken += 1
         if not taken:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from compute import leases, transitions
 from compute.models import Attempt, AttemptState, Outcome
@@ -22,10 +22,13 @@ def reap() -> int:
     """End attempts whose lease ran out, and unclaimed ones whose node is gone; return how many."""
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
         late = list(_expired().values_list("tenant_id", "job_id", "id")[:500])
-    return sum(_end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id) for tenant_id, job_id, attempt_id in late)
+    return sum(
+        _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
+        for tenant_id, job_id, attempt_id in late
+    )
 
 
-def _expired() -> "transitions.models.QuerySet[Attempt]":
+def _expired() -> QuerySet[Attempt]:
     """Claimed attempts past their lease; unclaimed ones whose node was not seen for a lease."""
     silent = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
     lost = Q(state=AttemptState.RUNNING, lease_until__lt=DatabaseNow())

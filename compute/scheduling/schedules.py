@@ -16,16 +16,17 @@ from compute.models import ScheduleTick
 from tenants.clock import DatabaseNow, now
 
 
-def tick_of(when: Any, moment: datetime) -> datetime | None:
+def tick_of(schedule_of: object, moment: datetime) -> datetime | None:
     """Return the tick that `moment` lies in, None when none is due: an interval's start, or a crontab's minute."""
-    if isinstance(when, crontab):
+    when: Any = schedule_of  # celery's stubs do not know the fields of its schedules
+    if isinstance(schedule_of, crontab):
         minute = moment.replace(second=0, microsecond=0)
         fields = (
             (minute.minute, when.minute), (minute.hour, when.hour), (minute.day, when.day_of_month),
             (minute.month, when.month_of_year), (minute.isoweekday() % 7, when.day_of_week),
         )  # fmt: skip
         return minute if all(value in allowed for value, allowed in fields) else None
-    period = when.run_every if isinstance(when, schedule) else when
+    period = when.run_every if isinstance(schedule_of, schedule) else when
     seconds = period.total_seconds() if isinstance(period, timedelta) else float(period)
     epoch = moment.timestamp()
     return datetime.fromtimestamp(epoch - epoch % seconds, moment.tzinfo)
@@ -54,5 +55,7 @@ def forget(days: int = 7) -> None:
 
 def _first(name: str, tick: datetime) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO compute_scheduletick (schedule, tick) VALUES (%s, %s) ON CONFLICT DO NOTHING", [name, tick])
-        return cursor.rowcount == 1
+        cursor.execute(
+            "INSERT INTO compute_scheduletick (schedule, tick) VALUES (%s, %s) ON CONFLICT DO NOTHING", [name, tick]
+        )
+        return bool(cursor.rowcount == 1)

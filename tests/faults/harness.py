@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -125,13 +126,19 @@ class House:
         known = set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True))
         command = [sys.executable, "-m", "tests.fakes.runner.node_worker"]
         process = self._start("app", command, name, EXCHEQUER_NODE_ID=name, EXCHEQUER_HOME=home, **more)
-        until(lambda: set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True)) - known, 40, f"node {name}")
+        until(
+            lambda: set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True)) - known,
+            40,
+            f"node {name}",
+        )
         return process
 
     def _start(self, role: str, command: list[str], log: str, **more: Any) -> subprocess.Popen[bytes]:
         environment = self._environment(role=role, **{**self._settings, **more})
         with (self.folder / f"{log}.log").open("ab") as output:
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            )
         self.processes.append(process)
         return process
 
@@ -145,7 +152,9 @@ class House:
         known = {key: more.pop(key) for key in ("device_class", "max_seconds", "max_cost", "tier") if key in more}
         spec = {"steps": steps, "step_s": step_s, "store": str(self.folder / "store"), **more}
         request: dict[str, Any] = {"device_class": "cpu", "max_seconds": 600, **known}
-        return jobs.submit(actor=self.actor, name="count", kind="tick", project_id=self.project, spec=spec, **request).id
+        return jobs.submit(
+            actor=self.actor, name="count", kind="tick", project_id=self.project, spec=spec, **request
+        ).id
 
     def job(self, job_id: UUID) -> queries.JobDetail:
         """Return the job as queries show it."""
@@ -160,7 +169,11 @@ class House:
 
     def wait_step(self, job_id: UUID, step: int, seconds: float = 30) -> None:
         """Wait until the job has reported a step."""
-        until(lambda: (self.job(job_id).progress.get("done") or 0) >= step, seconds, lambda: f"step {step}, is {self.job(job_id)}")
+        until(
+            lambda: (self.job(job_id).progress.get("done") or 0) >= step,
+            seconds,
+            lambda: f"step {step}, is {self.job(job_id)}",
+        )
 
     def child_of(self, job_id: UUID) -> int:
         """Return the process id of the job's running child."""
@@ -216,7 +229,7 @@ def until(ready: Callable[[], object], seconds: float, what: str | Callable[[], 
 
 def assert_no_overlap(spans: list[tuple[Any, Any]]) -> None:
     """Assert that no two half-open intervals share a moment."""
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in itertools.pairwise(spans):
         assert end <= start, f"{end} overlaps {start}"
 
 
@@ -233,8 +246,5 @@ def assert_billed_as_seen(opened: House, job_id: UUID, *, per_kill: float = HEAR
 
 def signal_group(pid: int, number: int = signal.SIGKILL) -> None:
     """Send a signal to one process if it is still there."""
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-

@@ -97,7 +97,11 @@ def test_training_goes_on_while_the_database_is_killed(server: Server, tmp_path:
             server.process = server.start()
             server.log_in("exchequer_app")
             reached = home.job(job_id).progress["done"]
-            until(lambda seen=reached: home.job(job_id).final or home.job(job_id).progress["done"] > seen, 20, "progress after the kill")
+            until(
+                lambda seen=reached: home.job(job_id).final or home.job(job_id).progress["done"] > seen,
+                20,
+                "progress after the kill",
+            )
         job = home.wait(job_id, seconds=60)
         assert (job.state, job.result["digest"]) == ("succeeded", digest_of(400))
         assert len(job.attempts) == 1, "the child outlived the database"
@@ -107,7 +111,9 @@ def test_training_goes_on_while_the_database_is_killed(server: Server, tmp_path:
         assert "controller.database_away" in home.log("controller")
 
 
-def test_a_database_that_stays_away_ends_the_lease_and_the_child(server: Server, tmp_path: Path, own_valkey: str) -> None:
+def test_a_database_that_stays_away_ends_the_lease_and_the_child(
+    server: Server, tmp_path: Path, own_valkey: str
+) -> None:
     with house(server.environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=2) as home:
         home.controller()
         home.node()

@@ -41,7 +41,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> nvml.Driver:
 def test_the_real_bindings_read_the_driver(driver: nvml.Driver) -> None:
     driver.show(LINE, "GPU-lost|NVIDIA L4|1000|0|0|lost")
     environment = {**os.environ, **driver.environment}
-    done = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
     assert f'"uuid": "{GPU}"' in done.stdout
     assert '"device_class": "nvidia-a100-sxm4-80gb"' in done.stdout
     assert '{"busy": 0.37, "memory_bytes": 1073741824}' in done.stdout

@@ -15,7 +15,16 @@ from compute.models import Attempt, Device
 from tenants.outbox import OutboxMessage
 from tenants.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
-from tests.faults.harness import LEASE_S, SWEEP_S, House, assert_billed_as_seen, assert_no_overlap, house, signal_group, until
+from tests.faults.harness import (
+    LEASE_S,
+    SWEEP_S,
+    House,
+    assert_billed_as_seen,
+    assert_no_overlap,
+    house,
+    signal_group,
+    until,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +42,14 @@ def survive(home: House, chance: random.Random, kills: int) -> None:
     worker = home.node()
     job_id = home.submit(steps=steps, step_s=0.05, every=4)
     for number in range(kills):
-        until(lambda: home.job(job_id).state != "running" or any(run.started_at and run.state == "running" for run in home.job(job_id).attempts), 20, "a child")
+        until(
+            lambda: (
+                home.job(job_id).state != "running"
+                or any(run.started_at and run.state == "running" for run in home.job(job_id).attempts)
+            ),
+            20,
+            "a child",
+        )
         time.sleep(chance.uniform(0.3, 1.2))
         if home.job(job_id).final:
             break
@@ -44,7 +60,11 @@ def survive(home: House, chance: random.Random, kills: int) -> None:
             worker.wait()
             killed = time.monotonic()
             worker = home.node()
-            until(lambda seen=number: len(home.job(job_id).attempts) > seen + 1 or home.job(job_id).final, LEASE_S + SWEEP_S + 5, "recovery (J4)")
+            until(
+                lambda seen=number: len(home.job(job_id).attempts) > seen + 1 or home.job(job_id).final,
+                LEASE_S + SWEEP_S + 5,
+                "recovery (J4)",
+            )
             assert time.monotonic() - killed < LEASE_S + SWEEP_S + 5
     job = home.wait(job_id, seconds=90)
     assert (job.state, job.result["digest"]) == ("succeeded", digest_of(steps)), job

@@ -49,7 +49,9 @@ def test_a_job_runs_to_its_end_and_every_second_is_billed(home: House) -> None:
     with tenant_scope(home.tenant.id):
         assert [point.step for point in queries.metrics(job_id)] == list(range(1, 21))
         assert "step 20" in [line.line for line in queries.logs_after(job_id)]
-        acts = list(AuditEntry.objects.filter(action__startswith="compute.").order_by("seq").values_list("action", flat=True))
+        acts = list(
+            AuditEntry.objects.filter(action__startswith="compute.").order_by("seq").values_list("action", flat=True)
+        )
     assert acts == ["compute.job.submitted", "compute.job.started", "compute.attempt.ended", "compute.job.ended"]
     assert_nothing_is_kept(home)
 
@@ -60,7 +62,12 @@ def test_a_paused_job_resumes_from_its_checkpoint(home: House) -> None:
     jobs.pause(actor=home.actor, job_id=job_id)
     until(lambda: home.job(job_id).attempts[0].state == "ended", 10, "the attempt to end")
     paused = home.job(job_id)
-    assert (paused.state, paused.cause, paused.has_checkpoint, paused.attempts[0].cause) == ("paused", "user", True, "paused")
+    assert (paused.state, paused.cause, paused.has_checkpoint, paused.attempts[0].cause) == (
+        "paused",
+        "user",
+        True,
+        "paused",
+    )
     assert_nothing_is_kept(home)
     jobs.resume(actor=home.actor, job_id=job_id)
     job = home.wait(job_id)

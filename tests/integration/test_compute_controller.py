@@ -24,8 +24,21 @@ def test_try(as_control: Control, tmp_path: Path) -> None:
     kind.install()
     tenant = factories.make_tenant()
     actor = factories.actor_for(tenant)
-    nodes.register(name="n1", hostname="h", boot=uuid.uuid4(), found=[Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**30)], missing_layers=[])
-    jobs.submit(actor=actor, name="a", kind="tick", project_id=factories.default_project_id(tenant), spec={"steps": 3, "store": "x"}, device_class="cpu")
+    nodes.register(
+        name="n1",
+        hostname="h",
+        boot=uuid.uuid4(),
+        found=[Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**30)],
+        missing_layers=[],
+    )
+    jobs.submit(
+        actor=actor,
+        name="a",
+        kind="tick",
+        project_id=factories.default_project_id(tenant),
+        spec={"steps": 3, "store": "x"},
+        device_class="cpu",
+    )
     with as_control():
         rings = assign.assign_all()
     assert len(rings) == 1

@@ -16,7 +16,9 @@ def uuid_of(number: int) -> UUID:
     return UUID(int=number)
 
 
-def job(number: int, tenant: int, *, waits: int, device_class: str = "cpu", not_before: datetime | None = None) -> Waiting:
+def job(
+    number: int, tenant: int, *, waits: int, device_class: str = "cpu", not_before: datetime | None = None
+) -> Waiting:
     return Waiting(uuid_of(number), uuid_of(tenant), device_class, NOW - timedelta(seconds=waits), not_before)
 
 
@@ -56,11 +58,17 @@ def test_a_job_is_held_back_until_its_next_try() -> None:
     st.lists(st.tuples(st.integers(1, 5), st.integers(0, 9), st.sampled_from(["cpu", "gpu"])), max_size=40),
     st.lists(st.sampled_from(["cpu", "gpu"]), max_size=12),
 )
-def test_every_choice_is_possible_and_no_device_idles_while_its_class_waits(jobs: list[tuple[int, int, str]], classes: list[str]) -> None:
-    waiting = [job(number, tenant, waits=waits, device_class=name) for number, (tenant, waits, name) in enumerate(jobs, 1)]
+def test_every_choice_is_possible_and_no_device_idles_while_its_class_waits(
+    jobs: list[tuple[int, int, str]], classes: list[str]
+) -> None:
+    waiting = [
+        job(number, tenant, waits=waits, device_class=name) for number, (tenant, waits, name) in enumerate(jobs, 1)
+    ]
     free = [device(number, name) for number, name in enumerate(classes)]
     chosen = assign(waiting, free, {}, NOW)
     assert len({one.job.job_id for one in chosen}) == len({one.device.device_id for one in chosen}) == len(chosen)
     assert all(one.job.device_class == one.device.device_class for one in chosen)
     asked, offered = Counter(name for *_, name in jobs), Counter(classes)
-    assert Counter(one.device.device_class for one in chosen) == Counter({name: min(asked[name], offered[name]) for name in offered if asked[name]})
+    assert Counter(one.device.device_class for one in chosen) == Counter(
+        {name: min(asked[name], offered[name]) for name in offered if asked[name]}
+    )

@@ -16,7 +16,9 @@ def test_each_kind_of_line_is_understood() -> None:
     )
     assert parse(b'{"type":"metric","step":7,"values":{"train_loss":0.1}}') == Metric(7, {"train_loss": 0.1})
     assert parse(b'{"type":"checkpoint","step":7}') == Checkpoint(7)
-    assert parse(b'{"type":"error","code":"bad_target","message":"no such column"}') == Fault("bad_target", "no such column")
+    assert parse(b'{"type":"error","code":"bad_target","message":"no such column"}') == Fault(
+        "bad_target", "no such column"
+    )
     assert parse(b'{"type":"sandbox","missing":["a"]}') == Layers(["a"])
 
 
@@ -38,7 +40,12 @@ def test_no_line_can_raise(line: bytes) -> None:
     parse(line)
 
 
-@given(st.dictionaries(st.sampled_from(["type", "step", "values", "phase", "done", "message"]), st.recursive(st.none() | st.floats() | st.text(), st.lists)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["type", "step", "values", "phase", "done", "message"]),
+        st.recursive(st.none() | st.floats() | st.text(), st.lists),
+    )
+)
 def test_no_object_can_raise(body: dict[str, object]) -> None:
     for kind in ("progress", "metric", "checkpoint", "error", "sandbox"):
         parse(json.dumps({**body, "type": kind}).encode())

@@ -24,7 +24,14 @@ FOLDER = Path(runner.__file__).parent
 
 
 def start(workdir: Path, script: str, *, required: bool = False, inputs: dict[str, object] | None = None) -> Child:
-    return Child(entrypoint=FOLDER / script, attempt="a1", workdir=workdir, slot=SLOT, payload={"inputs": inputs or {}}, sandbox_required=required)
+    return Child(
+        entrypoint=FOLDER / script,
+        attempt="a1",
+        workdir=workdir,
+        slot=SLOT,
+        payload={"inputs": inputs or {}},
+        sandbox_required=required,
+    )
 
 
 @pytest.fixture
@@ -57,7 +64,9 @@ def test_the_child_says_which_layers_are_missing(workdir: Path) -> None:
     assert set(layers.missing) <= {sandbox.USER, sandbox.FILES, sandbox.NETWORK, sandbox.CALLS}
 
 
-def test_a_host_without_a_layer_refuses_when_the_sandbox_is_required(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_a_layer_refuses_when_the_sandbox_is_required(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("compute.process.unprivileged_user", lambda *_: None)
     monkeypatch.setattr("compute.process.LAUNCHER", FOLDER / "launch_without_landlock.py")
     child = start(workdir, "canary.py", required=True)
@@ -93,10 +102,20 @@ def test_the_child_dies_with_its_supervisor(workdir: Path) -> None:
 
 def test_a_child_sees_only_its_own_device_and_no_environment(workdir: Path) -> None:
     child = start(workdir, "sleeper.py")
-    environment = dict(part.split("=", 1) for part in Path(f"/proc/{child.group}/environ").read_text().split("\0") if part)
+    environment = dict(
+        part.split("=", 1) for part in Path(f"/proc/{child.group}/environ").read_text().split("\0") if part
+    )
     child.kill()
     assert environment.pop("CUDA_VISIBLE_DEVICES") == ""
-    assert set(environment) == {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_IO_THREADS", "TMPDIR", "LANG", "TZ"}
+    assert set(environment) == {
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "ARROW_IO_THREADS",
+        "TMPDIR",
+        "LANG",
+        "TZ",
+    }
     assert child.exit_code == -signal.SIGKILL
 
 
@@ -123,7 +142,9 @@ def run_filter(rows: list[tuple[int, int, int, int]], number: int, argument: int
         elif code == 0x06:
             return constant
         else:
-            true = {0x15: accumulator == constant, 0x35: accumulator >= constant, 0x45: bool(accumulator & constant)}[code]
+            true = {0x15: accumulator == constant, 0x35: accumulator >= constant, 0x45: bool(accumulator & constant)}[
+                code
+            ]
             place += yes if true else no
 
 
@@ -167,4 +188,12 @@ def test_a_folder_that_others_cannot_reach_is_named(tmp_path: Path) -> None:
 def test_work_files_hold_no_secret(workdir: Path) -> None:
     child = start(workdir, "sleeper.py")
     child.kill()
-    assert set(json.loads((workdir / "sandbox.json").read_text())) == {"parent", "read_paths", "cuda", "address_space", "file_size", "required", "user"}
+    assert set(json.loads((workdir / "sandbox.json").read_text())) == {
+        "parent",
+        "read_paths",
+        "cuda",
+        "address_space",
+        "file_size",
+        "required",
+        "user",
+    }

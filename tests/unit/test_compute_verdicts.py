@@ -67,7 +67,10 @@ def test_a_final_state_is_never_left(outcome: Outcome, state: str, own: int, kil
     assert decide(outcome, Standing(state, own, kills)) is None
 
 
-@given(st.sampled_from([outcome for outcome in OUTCOMES if outcome != Outcome.SUCCEEDED]), st.sampled_from(["paused", "queued"]))
+@given(
+    st.sampled_from([outcome for outcome in OUTCOMES if outcome != Outcome.SUCCEEDED]),
+    st.sampled_from(["paused", "queued"]),
+)
 def test_a_job_that_a_person_paused_meanwhile_stays_as_the_person_left_it(outcome: Outcome, state: str) -> None:
     assert decide(outcome, Standing(state)) is None
 

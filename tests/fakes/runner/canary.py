@@ -1,5 +1,6 @@
 """A hostile training script: tries fifteen ways out of the sandbox and reports each as a metric (1 = blocked)."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -13,10 +14,8 @@ from pathlib import Path
 
 from compute import sandbox
 
-try:
+with contextlib.suppress(ImportError):
     import torch  # noqa: F401  (the heavy import comes first, as in a real runner)
-except ImportError:
-    pass
 
 parent = os.getppid()
 outside = Path(__file__).resolve().parents[3]
@@ -70,7 +69,7 @@ probes = {
     "tcp": inet,
     "unix_socket": unix,
     "dns": lambda: urllib.request.urlopen("http://localhost/", timeout=1),
-    "exec": lambda: os.execv("/bin/true", ["true"]),
+    "exec": lambda: os.execv("/bin/true", ["true"]),  # noqa: S606
     "spawn": lambda: subprocess.run(["/bin/true"], check=True),
     "fork": lambda: os.fork() or os._exit(0),
     "trace_parent": trace,
@@ -87,5 +86,5 @@ blocked = {name: refused(act) for name, act in probes.items()}
 blocked["no_secret_in_environment"] = refused(secrets_in_environment)
 Path("out").mkdir(exist_ok=True)
 Path("out/result.json").write_text(json.dumps({"blocked": blocked}))
-print(json.dumps({"type": "metric", "step": 1, "values": blocked}), flush=True)
+sys.stdout.write(json.dumps({"type": "metric", "step": 1, "values": blocked}) + "\n")
 sys.exit(0)

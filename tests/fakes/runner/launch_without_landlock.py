@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from compute import launch  # noqa: E402
-from compute.confinement import landlock  # noqa: E402
+from compute import launch
+from compute.confinement import landlock
 
 landlock.abi = lambda: 0
 launch.main(sys.argv[1:])

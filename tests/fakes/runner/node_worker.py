@@ -15,7 +15,23 @@ def main() -> None:
     kind.install()
     devices = settings.EXCHEQUER.effective_cpu_devices
     queue = queue_of(settings.EXCHEQUER.effective_node_id)
-    app.worker_main(["worker", "-P", "threads", "-c", str(devices + 1), "-Q", queue, "-n", f"{queue}@%h", "--without-mingle", "--without-gossip", "-l", "INFO"])
+    app.worker_main(
+        [
+            "worker",
+            "-P",
+            "threads",
+            "-c",
+            str(devices + 1),
+            "-Q",
+            queue,
+            "-n",
+            f"{queue}@%h",
+            "--without-mingle",
+            "--without-gossip",
+            "-l",
+            "INFO",
+        ]
+    )
 
 
 if __name__ == "__main__":

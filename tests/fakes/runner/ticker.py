@@ -50,7 +50,7 @@ step, digest = 0, ""
 if job["resume"]:
     state = json.loads(Path("checkpoint/state.json").read_text())
     step, digest = state["step"], state["digest"]
-    print(f"resumed at step {step}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"resumed at step {step}\n")
 resumed_at = step
 if spec.get("open_cuda"):
     import torch
@@ -70,7 +70,7 @@ while step < total:
     digest = hashlib.sha256(f"{digest}{step}".encode()).hexdigest()
     say(type="progress", phase="training", done=step, total=total)
     say(type="metric", step=step, values={"loss": 1 / step})
-    print(f"step {step}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"step {step}\n")
     if step % spec.get("every", 5) == 0:
         checkpoint(step, digest)
     if stopping and not spec.get("stubborn"):

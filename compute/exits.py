@@ -1,0 +1,38 @@
+"""What the exit of a child means. Pure: the runner's protocol as one function."""
+
+from __future__ import annotations
+
+import signal
+
+from compute.models import Outcome
+
+EXIT_USER, EXIT_PLATFORM, EXIT_REFUSED, EXIT_STOPPED = 65, 69, 71, 75
+
+_LIMITS = {
+    Outcome.TIME_LIMIT: "The time limit was reached.",
+    Outcome.COST_LIMIT: "The cost limit was reached.",
+    Outcome.BUDGET: "A budget has no room for more.",
+}
+
+
+def judge(code: int | None, *, stop: Outcome | None, full: bool, fault: str, device: str) -> tuple[Outcome, str]:
+    """Return how the attempt ended and what to tell the user.
+
+    `stop` is why the child was asked to stop, `full` whether it was killed for its memory, `fault` what it said.
+    A finished child counts as finished even when a stop came too late, unless its job was cancelled.
+    """
+    if code == 0 and stop != Outcome.CANCELLED:
+        return Outcome.SUCCEEDED, ""
+    if code == EXIT_USER:
+        return Outcome.USER_ERROR, fault or "The job's input was refused."
+    if code == EXIT_PLATFORM:
+        return Outcome.PLATFORM, f"{device} could not be opened. {fault}".strip()
+    if code == EXIT_REFUSED:
+        return Outcome.PLATFORM, "This host lacks layers of the sandbox that are required."
+    if stop is not None:
+        return stop, _LIMITS.get(stop, "")
+    if full:
+        return Outcome.CRASHED, "It used more memory than its device offers."
+    if code in {EXIT_STOPPED, -signal.SIGKILL, -signal.SIGTERM}:
+        return Outcome.KILLED, "The process was ended from outside."
+    return Outcome.CRASHED, fault or f"The process ended with exit code {code}."

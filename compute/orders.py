@@ -1,0 +1,111 @@
+"""A request for a job, checked and priced; nothing is stored here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing import quotes
+from compute import kinds, limits
+from compute.models import Device
+from tenants.actor import Actor
+from tenants.errors import Invalid
+from tenants.models import Project
+
+TIERS = ("on_demand", "spot")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A checked request for a job: what `submit` stores and what a quote prices."""
+
+    name: str
+    kind: str
+    project_id: UUID
+    spec: dict[str, Any]
+    device_class: str
+    tier: str
+    max_seconds: int
+    max_cost: Decimal | None
+    tags: dict[str, str]
+    typical_s: int
+
+    def body(self) -> dict[str, Any]:
+        """Return what a quote binds, JSON-able and independent of the order of keys."""
+        return {
+            "kind": self.kind,
+            "project": str(self.project_id),
+            "spec": self.spec,
+            "device_class": self.device_class,
+            "tier": self.tier,
+            "max_seconds": self.max_seconds,
+            "max_cost": None if self.max_cost is None else str(self.max_cost),
+        }
+
+
+def check(
+    *,
+    actor: Actor,
+    name: str,
+    kind: str,
+    project_id: UUID,
+    spec: Mapping[str, Any],
+    device_class: str,
+    tier: str,
+    max_seconds: int,
+    max_cost: Decimal | None,
+    tags: Mapping[str, str],
+    devices: int = 1,
+) -> Order:
+    """Return the order that a request amounts to; raises Invalid that names every wrong field. Opens nothing, stores nothing."""
+    faults: dict[str, list[str]] = {}
+    if not name.strip() or len(name) > 120 or not name.isprintable():
+        faults["name"] = ["Give a name of 1 to 120 characters."]
+    if devices != 1:
+        faults["devices"] = ["One device a job for now. Training on several is not offered yet."]
+    if tier not in TIERS:
+        faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
+    if not 1 <= max_seconds <= limits.MOST_SECONDS:
+        faults["max_seconds"] = [f"Use 1 to {limits.MOST_SECONDS} seconds."]
+    if max_cost is not None and not (max_cost.is_finite() and 0 < max_cost < 10**12):
+        faults["max_cost"] = ["Use an amount above 0, or leave it empty for no limit of its own."]
+    if not Device.objects.filter(device_class=device_class).exclude(state="gone").exists():
+        known = sorted(Device.objects.exclude(state="gone").values_list("device_class", flat=True).distinct())
+        faults["device_class"] = [
+            f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."
+        ]
+    if len(tags) > 20 or any(not (0 < len(str(key)) <= 40 and len(str(value)) <= 120) for key, value in tags.items()):
+        faults["tags"] = ["Use up to 20 tags, keys of 1 to 40 and values of up to 120 characters."]
+    if not Project.objects.filter(id=project_id).exists():
+        faults["project"] = ["There is no such project."]
+    if faults:
+        raise Invalid(fields=faults)
+    chosen = kinds.get(kind)
+    normalised = chosen.validate(actor, dict(spec))
+    return Order(
+        name=name.strip(),
+        kind=kind,
+        project_id=project_id,
+        spec=normalised,
+        device_class=device_class,
+        tier=tier,
+        max_seconds=max_seconds,
+        max_cost=max_cost,
+        tags={str(key): str(value) for key, value in tags.items()},
+        typical_s=min(chosen.plan(normalised).typical_s, max_seconds),
+    )
+
+
+def estimate(order: Order) -> quotes.Estimate:
+    """Return what the order is expected to cost and costs at worst, in the tenant's prices of now."""
+    return quotes.estimate(
+        project_id=order.project_id,
+        meter="device_seconds",
+        dims={"device_class": order.device_class, "tier": order.tier},
+        typical_s=order.typical_s,
+        worst_s=order.max_seconds,
+        max_cost=order.max_cost,
+    )

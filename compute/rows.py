@@ -1,0 +1,150 @@
+"""What this room's queries answer: frozen rows of jobs, attempts, logs, metrics and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.money import Money
+from compute.models import FINAL_STATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Conditions that are combined; None and empty ask nothing. `tags` must all be there; `text` is part of the name."""
+
+    states: tuple[str, ...] = ()
+    project_id: UUID | None = None
+    kind: str = ""
+    device_class: str = ""
+    submitted_by: UUID | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """One line of a list of jobs. `running_s` is wall time on devices so far; `cost` is what is billed for it."""
+
+    id: UUID
+    name: str
+    kind: str
+    project_id: UUID
+    project: str
+    submitted_by: UUID | None
+    submitted_by_label: str
+    device_class: str
+    tier: str
+    tags: dict[str, str]
+    state: str
+    cause: str
+    message: str
+    progress: dict[str, Any]
+    submitted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    billed_seconds: Decimal
+    cost: Money
+
+    @property
+    def final(self) -> bool:
+        """Whether the state is for ever."""
+        return self.state in FINAL_STATES
+
+    @property
+    def share_done(self) -> float | None:
+        """How much is done, 0 to 1; None when the child has not said."""
+        done, total = self.progress.get("done"), self.progress.get("total")
+        return min(1.0, done / total) if isinstance(done, int) and isinstance(total, int) and total > 0 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRow:
+    """One run of a job on one device. `cause` says how it ended; `assigned_at` to `started_at` is preparation, not billed."""
+
+    id: UUID
+    token: int
+    device: str
+    device_class: str
+    node: str
+    state: str
+    cause: str
+    message: str
+    exit_code: int | None
+    assigned_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    billed_seconds: Decimal
+    cost: Money
+    missing_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDetail(JobRow):
+    """All about one job. `described` is its kind's own answer; `waiting_for` says why it does not run."""
+
+    spec: dict[str, Any]
+    max_seconds: int
+    max_cost: Money | None
+    unit_amount: Decimal
+    price_version: UUID | None
+    queued_at: datetime
+    waiting_for: dict[str, Any] | None
+    has_checkpoint: bool
+    cloned_from: UUID | None
+    result: dict[str, Any]
+    described: dict[str, Any]
+    attempts: tuple[AttemptRow, ...]
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a job's log; ask for more with `after=position`."""
+
+    position: int
+    at: datetime
+    attempt: int
+    line: str
+
+
+@dataclass(frozen=True)
+class MetricPoint:
+    """The values of one step, from the latest attempt that reached it."""
+
+    step: int
+    at: datetime
+    attempt: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRow:
+    """One device of the pool. `free`: it could take a job now. Who holds a taken one is nobody else's business."""
+
+    id: UUID
+    name: str
+    node: str
+    device_class: str
+    kind: str
+    memory_bytes: int
+    state: str
+    state_reason: str
+    free: bool
+    node_alive: bool
+    node_seen_at: datetime
+    missing_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A device class as the launch form offers it."""
+
+    device_class: str
+    total: int
+    free: int
+    quota_limit: int | None
+    quota_in_use: int
