@@ -29,8 +29,8 @@ def layout(theme: str, *, unit: str = "") -> Figure:
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "inherit", "size": 12, "color": ink["text"]},
-        "hoverlabel": {"bgcolor": ink["hover"], "bordercolor": ink["grid"], "font": {"color": ink["strong"], "family": "inherit"}},
+        "font": {"family": "Inter, system-ui, sans-serif", "size": 12, "color": ink["text"]},
+        "hoverlabel": {"bgcolor": ink["hover"], "bordercolor": ink["grid"], "font": {"color": ink["strong"], "family": "Inter, system-ui, sans-serif"}},
         "hovermode": "x unified",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         "bargap": 0.28,
@@ -51,7 +51,7 @@ def daily_spend(days: Sequence[date], series: Mapping[str, Sequence[Decimal]], *
             "y": [float(value) for value in values][-MOST_POINTS:],
             "marker": {
                 "color": PALETTE[theme][number % 6],
-                "pattern": {"shape": PATTERNS[number % 6], "fgcolor": INK[theme]["hover"], "fgopacity": 0.35, "size": 6},
+                "pattern": {"shape": PATTERNS[number % 6], "fillmode": "overlay", "fgcolor": INK[theme]["hover"], "fgopacity": 0.4, "size": 5, "solidity": 0.25},
             },
             "hovertemplate": f"%{{y:,.4f}} {currency}",
         }

@@ -93,7 +93,7 @@ def spend_page(values: Mapping[str, str]) -> SpendPage:
         range=chosen,
         group=group,
         totals=_totals(spend(over), at.currency, budget),
-        daily=_daily(cost_by_day_and_project(over), chosen, budget),
+        daily=daily_of(cost_by_day_and_project(over), chosen, budget),
         groups=[_cost(row, group, names) for row in by_group],
         jobs=[_cost(row, "job", names) for row in dearest if row.keys.get("job")],
         utilisation=_utilisation(chosen, at.zone),
@@ -116,7 +116,7 @@ def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None
     )
 
 
-def _daily(rows: Sequence[SpendRow], chosen: Range, budget: BudgetStatus | None) -> Daily:
+def daily_of(rows: Sequence[SpendRow], chosen: Range, budget: BudgetStatus | None) -> Daily:
     """Return a series for each of the dearest projects and one for all the others."""
     sums: dict[str, Decimal] = {}
     for row in rows:

@@ -28,7 +28,7 @@ def spend() -> Any:
                 **{"aria-label": "What to show"},
             ),
             html.Div(id="tiles", className="x-tiles", **{"aria-live": "polite"}),
-            _chart_card("daily", "Daily spend", "Cost of each UTC day, stacked; the dashed line is what the budget allows a day."),
+            _chart_card("daily", "Daily spend", "Cost of each day by project, stacked; the dashed line is what the budget allows a day."),
             _table_card("groups", "Cost by group", "Everything metered in this range, largest first."),
             _table_card("jobs", "Cost by project and job", "The fifty most expensive jobs of this range; each leads to its own page."),
             _chart_card("utilisation", "Devices: allocated and busy", "Minutes leased in each hour, and how many of them the device was really busy by its own samples."),

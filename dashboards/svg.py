@@ -92,21 +92,21 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: st
     return _svg(box, title, parts)
 
 
-def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, height: int = 120) -> SafeString:
-    """Draw a histogram: one bar for each label, the first and the last label named beneath."""
+def bar_chart(bars: Sequence[tuple[str, float]], *, title: str) -> SafeString:
+    """Draw a small histogram: one bar for each label, which is its title."""
     if not bars:
         return mark_safe("")
-    box = Box(width=360, height=height, left=4, right=4, top=6, bottom=18)
+    box = Box(width=220, height=44, left=1, right=1, top=2, bottom=2)
     highest = max(value for _, value in bars) or 1.0
     slot = 1 / len(bars)
-    gap = min(0.15 * slot, 0.01)
+    gap = min(0.12 * slot, 0.008)
     parts = [
         format_html(
-            '<rect class="f1" x="{}" y="{}" width="{}" height="{}" rx="1.5"><title>{}: {}</title></rect>',
+            '<rect class="f1" x="{}" y="{}" width="{}" height="{}" rx="1"><title>{}: {}</title></rect>',
             f"{box.x(i * slot + gap):.1f}",
             f"{box.y(value / highest):.1f}",
             f"{box.x(slot - 2 * gap) - box.left:.1f}",
-            f"{max(0.0, box.y(0) - box.y(value / highest)):.1f}",
+            f"{max(0.6 if value else 0.0, box.y(0) - box.y(value / highest)):.1f}",
             name,
             f"{value:,.0f}",
         )
@@ -114,10 +114,7 @@ def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, height: int = 12
     ]
     base = f"{box.y(0):.1f}"
     parts.append(format_html('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>', box.x(0), box.x(1), base, base))
-    parts.append(format_html('<text x="{}" y="{}">{}</text>', box.x(0), box.height - 4, bars[0][0][:24]))
-    if len(bars) > 1:
-        parts.append(format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', box.x(1), box.height - 4, bars[-1][0][:24]))
-    return _svg(box, title, parts)
+    return _svg(box, title, parts, css="x-chart x-histogram")
 
 
 def spark(values: Sequence[float], *, title: str) -> SafeString:
@@ -151,3 +148,41 @@ def _x_labels(box: Box, low: float, high: float, name: str) -> SafeString:
 def _svg(box: Box, title: str, parts: Sequence[SafeString], css: str = "x-chart") -> SafeString:
     body = mark_safe("".join(parts))  # noqa: S308  each part was escaped above
     return format_html('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>', css, box.width, box.height, title, body)
+
+
+def stacked_bars(days: Sequence[str], series: Mapping[str, Sequence[float]], *, title: str, limit: float | None = None) -> SafeString:
+    """Stack up to four series by day; a dashed line marks `limit`, where there is one."""
+    sums = [sum(values[n] for values in series.values()) for n in range(len(days))]
+    if not days or not any(sums):
+        return mark_safe("")
+    box = Box(width=640, height=230, left=52)
+    marks = ticks(0.0, max(*sums, limit or 0.0))
+    high = marks[-1]
+    slot = 1 / len(days)
+    parts = [_grid(box, marks, 0.0, high)]
+    for n, day in enumerate(days):
+        below = 0.0
+        for number, (name, values) in enumerate(series.items(), start=1):
+            if values[n] <= 0:
+                continue
+            top, bottom = box.y((below + values[n]) / high), box.y(below / high)
+            parts.append(
+                format_html(
+                    '<rect class="f{}" x="{}" y="{}" width="{}" height="{}" rx="1.5"><title>{}, {}: {}</title></rect>',
+                    number,
+                    f"{box.x(n * slot + 0.14 * slot):.1f}",
+                    f"{top:.1f}",
+                    f"{box.x(0.72 * slot) - box.left:.1f}",
+                    f"{max(bottom - top - 0.7, 0.5):.1f}",
+                    day,
+                    name,
+                    label(values[n]),
+                )
+            )
+            below += values[n]
+    if limit is not None:
+        y = f"{box.y(limit / high):.1f}"
+        parts.append(format_html('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"/>', box.x(0), box.x(1), y, y))
+    parts.append(format_html('<text x="{}" y="{}">{}</text>', box.x(0), box.height - 6, days[0]))
+    parts.append(format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', box.x(1), box.height - 6, days[-1]))
+    return _svg(box, title, parts)

@@ -22,7 +22,7 @@ def table(header: Header, rows: Iterable[Sequence[Any]], label: str) -> Any:
         className="x-table-wrap",
         tabIndex=0,
         role="region",
-        **{"aria-label": label},
+        **{"aria-label": f"Table: {label}"},
     )
 
 

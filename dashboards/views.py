@@ -5,9 +5,12 @@ from csp.decorators import csp_update
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, path
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboards import bridge, datasets, registry
+from dashboards.overview import overview as numbers
+from tenants.actor import Actor
 from tenants.edges import page
 from tenants.views.listing import csv_response
 
@@ -18,7 +21,14 @@ DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "b
 @page("tenant.view")
 def overview(request: HttpRequest) -> HttpResponse:
     """Show the organisation at a glance."""
-    return render(request, "dashboards/overview.html", {})
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    context = {
+        "seen": numbers(actor),
+        "can_launch": actor.can("jobs.launch"),
+        "can_create": actor.can("datasets.create"),
+        "can_spend": actor.can("spend.view"),
+    }
+    return render(request, "dashboards/overview.html", context)
 
 
 @csp_update(DASH_POLICY)
@@ -29,6 +39,14 @@ def dash_page(request: HttpRequest, slug: str, path: str = "") -> HttpResponse:
     app = registry.find(slug)
     if app is None:
         raise Http404
+    if path.startswith(bridge.BUNDLES):
+        return _bundle(request, app, path)
+    return bridge.forward(app, request, path)
+
+
+@gzip_page
+def _bundle(request: HttpRequest, app: bridge.BridgedDash, path: str) -> HttpResponse:
+    """Answer a file of Dash's own, compressed: it holds no secret that compression could give away."""
     return bridge.forward(app, request, path)
 
 

@@ -11,9 +11,8 @@ from django.views.decorators.http import require_safe
 
 from billing.money import Money
 from billing.queries.explain import explain
-from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoices
+from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
-from billing.queries.invoices import invoice_lines
 from billing.reconcile import reconcile_faults
 from tenants.clock import now
 from tenants.edges import decode_cursor, encode_cursor, page
@@ -22,7 +21,20 @@ from tenants.views.listing import csv_response, pager
 
 INTERVALS = 50
 MONTHS = 13
-EXPORTED = ("line", "project", "meter", "unit", "dimensions", "quantity", "measured", "unit_amount", "amount", "currency", "price_version", "intervals")
+EXPORTED = (
+    "line",
+    "project",
+    "meter",
+    "unit",
+    "dimensions",
+    "quantity",
+    "measured",
+    "unit_amount",
+    "amount",
+    "currency",
+    "price_version",
+    "intervals",
+)
 
 
 @dataclass
@@ -69,7 +81,14 @@ def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
     shown = explain(invoice_id, n, attempt_id=attempt, after=_cursor(request), limit=INTERVALS + 1)
     more = len(shown.intervals) > INTERVALS
     following = encode_cursor(*shown.intervals[INTERVALS - 1].cursor) if more else None
-    context = {"invoice": shown.invoice, "line": shown.line, "shares": shown.shares, "intervals": shown.intervals[:INTERVALS], "attempt": attempt, **pager(request, following)}
+    context = {
+        "invoice": shown.invoice,
+        "line": shown.line,
+        "shares": shown.shares,
+        "intervals": shown.intervals[:INTERVALS],
+        "attempt": attempt,
+        **pager(request, following),
+    }
     return render(request, "billing/line.html", context)
 
 
@@ -91,7 +110,20 @@ def by_project(lines: Sequence[InvoiceLine]) -> list[ProjectLines]:
 
 def _exported(one: InvoiceLine) -> tuple[object, ...]:
     dims = ", ".join(f"{name}={value}" for name, value in sorted(one.dims.items()))
-    return (one.n, one.project_name, one.meter, one.unit, dims, one.quantity, one.measured, one.unit_amount, one.amount.amount, one.amount.currency, one.version_number, one.intervals)
+    return (
+        one.n,
+        one.project_name,
+        one.meter,
+        one.unit,
+        dims,
+        one.quantity,
+        one.measured,
+        one.unit_amount,
+        one.amount.amount,
+        one.amount.currency,
+        one.version_number,
+        one.intervals,
+    )
 
 
 def _cursor(request: HttpRequest) -> tuple[str, ...] | None:

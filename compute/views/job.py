@@ -18,6 +18,7 @@ from tenants.edges import page
 
 TABS = (("", "Overview"), ("logs", "Logs"), ("attempts", "Attempts and cost"), ("events", "Events"))
 LOG_TAIL = 400
+LINKED = frozenset({"dataset", "dataset_version", "model", "model_version"})
 
 
 @require_safe
@@ -90,4 +91,5 @@ def live_context(request: HttpRequest, detail: queries.JobDetail) -> dict[str, A
 
 
 def _facts(described: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in described.items() if value not in (None, "", {}, []) and not isinstance(value, dict)]
+    """Return the kind's own words that are plain values; ids become links elsewhere on the page."""
+    return [(name, value) for name, value in described.items() if value not in (None, "", [], {}) and not isinstance(value, dict) and name not in LINKED]

@@ -34,7 +34,7 @@ def stages(job: JobDetail) -> list[Stage]:
     if job.state == "paused":
         end = Stage("Paused", "now", None, job.cause)
     else:
-        end = Stage(FINAL_WORDS.get(job.state, "Done"), TONES.get(job.state, ""), None, job.cause)
+        end = Stage(FINAL_WORDS.get(job.state, "Done"), TONES.get(job.state, ""), None, job.cause.replace("_", " "))
     return [queued, starting, running, end]
 
 

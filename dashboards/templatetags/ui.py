@@ -97,7 +97,8 @@ def money_text(amount: Decimal, currency: str) -> str:
     """Write an amount for people: minor units, but enough places that a small cost is not shown as nothing."""
     minor = 0 if currency == "JPY" else 3 if currency == "KWD" else 2
     size = abs(amount)
-    places = minor if size == 0 or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
+    whole = size == size.quantize(Decimal(1).scaleb(-minor), rounding=ROUND_HALF_EVEN)
+    places = minor if whole or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
     shown = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
     sign = "\u2212" if amount < 0 and shown else ""
     return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{shown:,}"
@@ -127,6 +128,8 @@ def when(value: datetime | None) -> SafeString | str:
 def duration_text(value: Any) -> str:
     """Write seconds as people say them: 4.2 s, 3 min 05 s, 2 h 14 min, 3 d 4 h."""
     seconds = Decimal(str(value))
+    if seconds < Decimal("0.05"):
+        return "0\u00a0s"
     if seconds < 60:
         return f"{seconds:.1f}\u00a0s" if seconds % 1 else f"{seconds:.0f}\u00a0s"
     if seconds < 3600:
@@ -205,8 +208,11 @@ def bar(share: Any, label: str, tone: str = "") -> SafeString:
 
 
 @register.inclusion_tag("components/field.html")
-def field(bound: BoundField, **attrs: Any) -> dict[str, Any]:
-    """Render one form field: label, control, help and errors, tied together for assistive technology."""
+def field(bound: BoundField, quiet: bool = False, **attrs: Any) -> dict[str, Any]:
+    """Render one form field: label, control, help and errors, tied together for assistive technology.
+
+    A quiet field is not marked as optional: its neighbours are all alike.
+    """
     control = bound.field.widget
     checkbox = isinstance(control, CheckboxInput)
     css = "form-check-input" if checkbox else "form-select" if isinstance(control, Select) else "form-control"
@@ -218,7 +224,7 @@ def field(bound: BoundField, **attrs: Any) -> dict[str, Any]:
         extra["aria-describedby"] = f"{hint}{bound.auto_id}_error"
     if isinstance(control, FileInput):
         extra.pop("value", None)
-    return {"field": bound, "checkbox": checkbox, "widget": bound.as_widget(attrs=extra)}
+    return {"field": bound, "quiet": quiet, "checkbox": checkbox, "widget": bound.as_widget(attrs=extra)}
 
 
 @register.inclusion_tag("components/choices.html")
@@ -286,3 +292,9 @@ def exactly(value: datetime) -> SafeString:
     """Show a time in UTC to the millisecond."""
     utc = value.astimezone(UTC)
     return format_html('<time datetime="{}">{}</time>', utc.isoformat(), f"{utc:%d %b %H:%M:%S}.{utc.microsecond // 1000:03d}")
+
+
+@register.filter
+def is_number(value: Any) -> bool:
+    """Return whether a value is a figure to show."""
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.money import Money
-from billing.queries.prices import prices_in_force
+from billing.queries.prices import PriceView, prices_in_force
 from billing.quotes import Estimate
 from compute import queries as work
 from compute.jobs import Order
@@ -25,6 +25,7 @@ class DeviceOffer:
     price: Money | None
     hourly: Money | None
     spot: Money | None
+    spot_hourly: Money | None
     free: int
     total: int
 
@@ -57,14 +58,15 @@ class Refusal:
 
 def devices(currency: str) -> list[DeviceOffer]:
     """Return the classes of the pool with what a second costs; two queries however many there are."""
-    prices = {(price.dims.get("device_class"), price.dims.get("tier")): price.unit_amount for price in prices_in_force(METER)}
+    prices = prices_in_force(METER)
     return [
         DeviceOffer(
             name=row.device_class,
             title="CPU" if row.device_class == "cpu" else row.device_class,
-            price=_money(prices.get((row.device_class, "on_demand")), currency),
-            hourly=_money(prices.get((row.device_class, "on_demand")), currency, HOUR),
-            spot=_money(prices.get((row.device_class, "spot")), currency),
+            price=_money(_price(prices, device_class=row.device_class, tier="on_demand"), currency),
+            hourly=_money(_price(prices, device_class=row.device_class, tier="on_demand"), currency, HOUR),
+            spot=_money(_price(prices, device_class=row.device_class, tier="spot"), currency),
+            spot_hourly=_money(_price(prices, device_class=row.device_class, tier="spot"), currency, HOUR),
             free=row.free,
             total=row.total,
         )
@@ -110,6 +112,13 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
         text = f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged." if limit is not None else refused.message
         return Refusal("The quota is used up.", text, ["Wait for a running job to end, or cancel one.", "Ask an admin to raise the quota."])
     return Refusal("Not launched.", refused.message, [])
+
+
+def _price(prices: Sequence[PriceView], **dims: str) -> Decimal | None:
+    """Return the price that names the most of these dimensions and nothing else, as rating does."""
+    fitting = [price for price in prices if all(dims.get(name) == value for name, value in price.dims.items())]
+    best = min(fitting, key=lambda price: (-len(price.dims), sorted(price.dims.items())), default=None)
+    return best.unit_amount if best else None
 
 
 def _money(amount: Decimal | None, currency: str, times: int = 1) -> Money | None:

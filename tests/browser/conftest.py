@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from waitress.server import create_server
 
 from tests.browser import chromium
-from tests.factories import PASSWORD
+
+if TYPE_CHECKING:
+    from tests.browser.world import World
+
+Control = Callable[[], AbstractContextManager[None]]
 
 # Playwright's synchronous interface keeps an event loop in this thread; Django would refuse to query beside it.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -59,6 +65,15 @@ def _closing(application: Any) -> Any:
 
 
 @pytest.fixture
+def world(transactional_db: None, superuser: psycopg.Connection, as_control: Control) -> Iterator[World]:
+    """A filled and an empty tenant; the clock goes back afterwards."""
+    from tests.browser.world import Builder
+
+    yield Builder(superuser, as_control).build()
+    superuser.execute("DELETE FROM demo_clock")
+
+
+@pytest.fixture
 def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
     """A fresh browser profile that knows the site's address."""
     fresh = browser.new_context(viewport=chromium.VIEWPORT, base_url=site, reduced_motion="reduce", accept_downloads=True)
@@ -71,12 +86,3 @@ def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Page:
     """An empty tab."""
     return context.new_page()
-
-
-def log_in(page: Page, email: str, password: str = PASSWORD) -> None:
-    """Log in by the form, as a person does."""
-    page.goto("/accounts/login/")
-    page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", level=1).filter(has_not_text="Log in").wait_for()

@@ -24,6 +24,7 @@ from typing import Any
 import psycopg
 
 from billing import budgets
+from billing.queries.invoices import draft_invoice
 from compute import jobs, leases, nodes
 from compute.devices.base import Found
 from compute.models import Job, Node, Outcome
@@ -114,8 +115,10 @@ class Builder:
         with tenant_scope(vision.id):
             world.ids["version"] = Job.objects.get(id=world.ids["succeeded"]).result["model_version"]
             world.ids["model"] = Job.objects.get(id=world.ids["succeeded"]).result["model"]
+            world.ids["invoice"] = draft_invoice().id
         world.ids |= {"failed": failed.id, "running": running.id, "queued": queued.id, "cancelled": cancelled.id}
         self.at(NOW)
+        self.beat_node()
         return world
 
     def at(self, moment: datetime) -> None:

@@ -1,0 +1,139 @@
+"""The numbers of the overview: spend against the budget, device hours, quota, failures, what needs attention."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from billing.queries.budgets import BudgetStatus, budgets
+from billing.queries.calendar import today
+from billing.queries.spend import MonthToDate, cost_by_day_and_project, month_to_date, span
+from compute.queries import ClassRow, JobFilter, JobRow, device_classes, job_list
+from dashboards.datasets import Daily, daily_of
+from dashboards.ranges import Range
+from models_app.queries import dataset_list
+from tenants.actor import Actor
+
+SHOWN = 5
+DAYS = 14
+RECENT = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that needs attention: words, the page that shows it, and how grave it is (bad, wait)."""
+
+    tone: str
+    text: str
+    page: str
+    query: str = ""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All that the overview shows."""
+
+    month: MonthToDate
+    budget: BudgetStatus | None
+    daily: Daily
+    classes: Sequence[ClassRow]
+    active: Sequence[JobRow]
+    recent: Sequence[JobRow]
+    failed: int
+    notices: Sequence[Notice]
+    has_dataset: bool
+    has_job: bool
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was ever run here."""
+        return not self.has_job
+
+    @property
+    def budget_share(self) -> float | None:
+        """The share of the budget that is spent; None without one."""
+        return None if self.budget is None else min(1.0, self.budget.used_percent / 100)
+
+    @property
+    def hours(self) -> Decimal:
+        """Device hours billed this month."""
+        return self.month.quantity / 3600
+
+    @property
+    def hours_before(self) -> Decimal:
+        """Device hours billed in the whole month before."""
+        return self.month.previous_quantity / 3600
+
+    @property
+    def hours_by_day(self) -> list[float]:
+        """Cost of each day shown, for a small line."""
+        return [float(sum((values[n] for values in self.daily.series.values()), Decimal(0))) for n in range(len(self.daily.days))]
+
+    @property
+    def chart(self) -> dict[str, list[float]]:
+        """The daily cost of each project as numbers."""
+        return {name: [float(value) for value in values] for name, values in self.daily.series.items()}
+
+    @property
+    def chart_days(self) -> list[str]:
+        """The days of the chart, as they are written beneath it."""
+        return [f"{day.day} {day:%b}" for day in self.daily.days]
+
+    @property
+    def budget_per_day(self) -> float | None:
+        """What the budget allows a day."""
+        return None if self.daily.budget_per_day is None else float(self.daily.budget_per_day)
+
+    @property
+    def chart_rows(self) -> list[tuple[str, list[float]]]:
+        """The chart's numbers by day, days without any left out."""
+        rows = [(day, [values[n] for values in self.chart.values()]) for n, day in enumerate(self.chart_days)]
+        return [row for row in rows if any(row[1])]
+
+    @property
+    def quota_share(self) -> float:
+        """The share of the nearest quota that is in use."""
+        return self.quota.quota_in_use / self.quota.quota_limit if self.quota and self.quota.quota_limit else 0.0
+
+    @property
+    def quota(self) -> ClassRow | None:
+        """The class nearest to its limit."""
+        limited = [row for row in self.classes if row.quota_limit]
+        return max(limited, key=lambda row: row.quota_in_use / (row.quota_limit or 1), default=None)
+
+
+def overview(actor: Actor) -> Overview:
+    """Return the overview's numbers in a fixed number of queries."""
+    at = today()
+    known = budgets()
+    tenant_wide = next((one for one in known if one.project_id is None), None)
+    chosen = Range("", at.day - timedelta(days=DAYS - 1), at.day + timedelta(days=1))
+    failed = [row for row in job_list(JobFilter(states=("failed",)), limit=50) if row.ended_at and at.now - row.ended_at < RECENT]
+    active = job_list(JobFilter(states=("running", "queued", "paused")), limit=SHOWN)[:SHOWN]
+    recent = job_list(limit=SHOWN)[:SHOWN]
+    return Overview(
+        month=month_to_date(),
+        budget=tenant_wide,
+        daily=daily_of(cost_by_day_and_project(span(chosen.first, chosen.end, at)), chosen, tenant_wide),
+        classes=device_classes(),
+        active=active,
+        recent=recent,
+        failed=len(failed),
+        notices=_notices(known, failed),
+        has_dataset=bool(dataset_list(actor, limit=1)),
+        has_job=bool(recent),
+    )
+
+
+def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[Notice]:
+    notices = []
+    for one in known:
+        scope = one.project_name or "the organisation"
+        if one.state == "exhausted":
+            notices.append(Notice("bad", f"The budget of {scope} has nothing left to promise this month.", "dash-page"))
+        elif one.state == "alert":
+            notices.append(Notice("wait", f"The budget of {scope} is {one.used_percent} % spent.", "dash-page"))
+    if failed:
+        words = "1 job failed" if len(failed) == 1 else f"{len(failed)} jobs failed"
+        notices.append(Notice("bad", f"{words} in the last 24 hours.", "jobs", "?state=failed"))
+    return notices

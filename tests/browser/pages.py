@@ -1,0 +1,53 @@
+"""The one list of pages: the axe tests, the policy tests and the screenshots all walk it, so none is pictured and not checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PageSpec:
+    """A page: its name in reports and pictures, its path, and words that are there once it is complete.
+
+    `fill` names the object whose id belongs in the path; a page without one is also looked at in the empty tenant.
+    `empty` are the words of its empty state.
+    """
+
+    name: str
+    path: str
+    shows: str
+    fill: str = ""
+    empty: str = ""
+    pictured: bool = True
+
+    def url(self, slug: str, ids: Mapping[str, Any]) -> str:
+        """Return the path in one tenant."""
+        return f"/t/{slug}/{self.path.format(**ids)}"
+
+
+PAGES = (
+    PageSpec("overview", "", "Daily spend by project", empty="Start here"),
+    PageSpec("jobs", "jobs/", "cancer-final", empty="No job yet"),
+    PageSpec("job-running", "jobs/{running}/", "Training", fill="running"),
+    PageSpec("job-succeeded", "jobs/{succeeded}/", "Open the model version", fill="succeeded"),
+    PageSpec("job-failed", "jobs/{failed}/", "Last lines of its log", fill="failed"),
+    PageSpec("job-queued", "jobs/{queued}/", "Queued", fill="queued", pictured=False),
+    PageSpec("job-logs", "jobs/{succeeded}/?tab=logs", "training starts", fill="succeeded", pictured=False),
+    PageSpec("job-attempts", "jobs/{succeeded}/?tab=attempts", "In all", fill="succeeded"),
+    PageSpec("job-events", "jobs/{succeeded}/?tab=events", "compute.job.submitted", fill="succeeded", pictured=False),
+    PageSpec("launch", "jobs/new/?dataset={dataset_version}", "of device time", fill="dataset_version", empty="No dataset is ready yet"),
+    PageSpec("datasets", "datasets/", "breast-cancer", empty="No dataset yet"),
+    PageSpec("upload", "datasets/upload/", "Choose a file, or drop it here", empty="Choose a file, or drop it here"),
+    PageSpec("dataset", "datasets/{dataset}/", "Predictive power", fill="dataset"),
+    PageSpec("models", "models/", "Newest version", empty="No model yet"),
+    PageSpec("model", "models/{model}/", "Versions", fill="model", pictured=False),
+    PageSpec("model-version", "models/versions/{version}/", "Lineage", fill="version"),
+    PageSpec("spend", "dash/spend/", "All that devices were held", empty="Nothing metered in this range"),
+    PageSpec("invoice", "invoice/", "Reconciled", empty="Nothing to bill so far"),
+    PageSpec("invoice-line", "invoices/{invoice}/lines/1/", "Jobs and attempts", fill="invoice"),
+    PageSpec("audit", "audit/", "Chain verified", empty="Chain verified"),
+    PageSpec("settings", "settings/", "API keys", empty="No API key yet"),
+)
+THEMES = ("light", "dark")

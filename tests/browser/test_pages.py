@@ -1,0 +1,81 @@
+"""Every page, filled and empty, light and dark: complete, nothing wrong with it for axe, no policy violation, no script error."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tenants.models import User
+from tests.browser.chromium import Watched, watch
+from tests.browser.actions import log_in
+from tests.browser.pages import PAGES, THEMES, PageSpec
+from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
+
+
+def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
+    """Open a page, wait for its words, and return all that is wrong with it."""
+    watched.page.goto(url)
+    try:
+        expect(watched.page.locator("main").get_by_text(words).first).to_be_visible()
+        watched.page.wait_for_load_state("networkidle")
+    except AssertionError:
+        return [f"{spec.name}: {words!r} is not there"]
+    faults = [f"{spec.name}: {line}" for line in (*watched.complaints, *watched.axe())]
+    watched.complaints.clear()
+    if watched.page.locator("h1").count() != 1:
+        faults.append(f"{spec.name}: not exactly one h1")
+    return faults
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_filled_page_is_complete_accessible_and_within_the_policy(page: Page, world: World, theme: str) -> None:
+    User.objects.filter(email=OWNER).update(theme=theme)
+    log_in(page, OWNER)
+    with watch(page) as watched:
+        faults = [fault for spec in PAGES for fault in look(watched, spec, spec.url("vision", world.ids), spec.shows)]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_empty_page_says_what_it_is_for_and_what_to_do(page: Page, world: World, theme: str) -> None:
+    User.objects.filter(email=NEWCOMER).update(theme=theme)
+    log_in(page, NEWCOMER)
+    with watch(page) as watched:
+        faults = [fault for spec in PAGES if spec.empty for fault in look(watched, spec, spec.url("audio", world.ids), spec.empty)]
+    assert not faults, "\n".join(faults)
+
+
+def test_a_viewer_sees_no_button_and_no_entry_that_the_role_may_not_use(page: Page, world: World) -> None:
+    log_in(page, VIEWER)
+    with watch(page) as watched:
+        page.goto("/t/vision/jobs/")
+        expect(page.get_by_role("link", name="New job")).to_have_count(0)
+        expect(page.get_by_role("navigation", name="Main").get_by_role("link")).to_have_text(["Overview", "Jobs", "Datasets", "Models", "Spend", "Settings"])
+        for path in ("jobs/new/", "audit/", "invoice/", "datasets/upload/"):
+            answer = page.goto(f"/t/vision/{path}")
+            assert answer is not None
+            assert answer.status == 403, path
+            assert not watched.axe(), path
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_doors_and_dialogs_are_accessible(page: Page, world: World, theme: str) -> None:
+    User.objects.filter(email=OWNER).update(theme=theme)
+    with watch(page) as watched:
+        page.goto("/accounts/login/")
+        assert not watched.axe()
+        page.goto("/accounts/password/reset/")
+        assert not watched.axe()
+        log_in(page, OWNER)
+        for path in ("/t/vision/nothing/", "/t/nowhere/", "/accounts/logout/", "/accounts/password/change/"):
+            page.goto(path)
+            assert not watched.axe(), path
+        page.goto("/t/vision/jobs/")
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+        assert not watched.axe()
+        page.goto(f"/t/vision/jobs/{world.ids['running']}/")
+        page.get_by_role("button", name="Cancel job").click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert not watched.axe()
+    assert not watched.complaints
