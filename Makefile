@@ -57,7 +57,7 @@ check: $(READY) ## style, types, imports, migrations, templates, OpenAPI
 
 check-style:
 	@echo "ruff" && $(PY) -m ruff check . && $(PY) -m ruff format --check .
-	@echo "imports" && $(dir $(PY))lint-imports --no-timings | tail -n +12
+	@echo "imports" && $(dir $(PY))lint-imports --no-logo
 	@echo "templates" && $(PY) -m djlint templates --lint --quiet
 
 check-types:
