@@ -1,0 +1,128 @@
+"""The runner as a real sandboxed child: what it says, how it stops, and that a killed run ends like an unbroken one."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from compute.process import Child, Slot
+from compute.protocol import Checkpoint, Fault, Layers, Metric, Progress
+from models_app.runner import main
+from models_app.runner.protocol import EXIT_DEVICE, EXIT_INPUT, EXIT_OK, EXIT_STOPPED
+from tests.datasets import TARGET, write_csv
+from tests.unit.test_models_app_recipes import ingested
+
+MAIN = Path(main.__file__)
+CPU = Slot("cpu", "cpu-0", 5, 1, 1 << 32)
+
+
+def start(
+    work: Path, parquet: Path, *, resume=False, slot=CPU, recipe="tabular.classifier", checkpoint_s=0.3, **params
+) -> Child:
+    for name in ("in", "out"):
+        (work / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(parquet, work / "in" / "data.parquet")
+    payload = {
+        "attempt": "a1", "task": "train", "device": {"kind": slot.kind, "uuid": slot.uuid}, "threads": 1, "seed": 1, "recipe": recipe,
+        "params": params, "inputs": {"target": TARGET}, "limits": {"checkpoint_s": checkpoint_s}, "resume": resume,
+    }  # fmt: skip
+    return Child(entrypoint=MAIN, attempt="a1", workdir=work, slot=slot, payload=payload, sandbox_required=False)
+
+
+def ended(child: Child) -> int:
+    assert child.exited.wait(120)
+    assert child.exit_code is not None
+    return child.exit_code
+
+
+def until(child: Child, kind: type, count: int = 1) -> None:
+    """Wait until the child has said `count` things of a kind."""
+    give_up = time.monotonic() + 60
+    while sum(isinstance(said, kind) for said in child.said) < count:
+        assert not child.exited.is_set(), list(child.lines)
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def parquet(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cancer")
+    path = folder / "data.parquet"
+    path.write_bytes(ingested(folder, write_csv("breast_cancer", folder).read_bytes()))
+    return path
+
+
+def test_a_finished_run_leaves_three_files_and_tells_its_epochs(tmp_path, parquet):
+    child = start(tmp_path, parquet, epochs=3)
+    assert ended(child) == EXIT_OK, list(child.lines)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model.safetensors",
+        "signature.json",
+        "result.json",
+    }
+    said = list(child.said)
+    assert [entry.step for entry in said if isinstance(entry, Metric)] == [1, 2, 3, 4]
+    assert [entry.values["phase"] for entry in said if isinstance(entry, Progress)][:2] == ["starting", "reading"]
+    assert sum(isinstance(entry, Layers) for entry in said) == 1
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["epochs"] == 3
+
+
+def test_a_run_that_was_killed_again_and_again_ends_like_an_unbroken_one(tmp_path, parquet):
+    params = {"epochs": 40, "patience": 40, "batch_size": 8}
+    assert ended(start(tmp_path / "whole", parquet, **params)) == EXIT_OK
+    chance = random.Random(5)
+    work = tmp_path / "killed"
+    for at in range(3):
+        child = start(work, parquet, resume=at > 0, **params)
+        until(child, Checkpoint)
+        time.sleep(chance.random() * 0.5)
+        child.kill()
+    resumed = start(work, parquet, resume=True, **params)
+    assert ended(resumed) == EXIT_OK, list(resumed.lines)
+    first = next(said.step for said in resumed.said if isinstance(said, Metric))
+    assert first > 1
+    assert (work / "out/model.safetensors").read_bytes() == (tmp_path / "whole/out/model.safetensors").read_bytes()
+    figures = [json.loads((folder / "out/result.json").read_text())["metrics"] for folder in (work, tmp_path / "whole")]
+    assert figures[0] == figures[1]
+
+
+def test_a_request_to_stop_saves_a_checkpoint_first(tmp_path, parquet):
+    child = start(tmp_path, parquet, checkpoint_s=1000, epochs=1000, patience=200)
+    until(child, Metric)
+    child.ask_to_stop()
+    assert ended(child) == EXIT_STOPPED
+    assert sum(isinstance(said, Checkpoint) for said in child.said) == 1
+    assert {path.name for path in (tmp_path / "checkpoint").iterdir()} == {
+        "manifest.json",
+        "state.json",
+        "tensors.safetensors",
+    }
+
+
+def test_a_request_to_stop_before_the_first_step_ends_at_once(tmp_path, parquet):
+    child = start(tmp_path, parquet)
+    until(child, Progress)
+    child.ask_to_stop()
+    assert ended(child) == EXIT_STOPPED
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_device_that_cannot_be_opened_is_69_and_never_trains_on_the_cpu(tmp_path, parquet):
+    child = start(tmp_path, parquet, slot=Slot("cuda", "GPU-0", 5, 1, 1 << 32))
+    assert ended(child) == EXIT_DEVICE
+    assert [said.code for said in child.said if isinstance(said, Fault)] == ["device_unavailable"]
+    assert not any(isinstance(said, Metric) for said in child.said)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_the_data_does_wrong_is_65_with_a_sentence(tmp_path, parquet):
+    child = start(tmp_path, parquet, recipe="tabular.regressor", exclude_columns=["nothing"])
+    assert ended(child) == EXIT_INPUT
+    (fault,) = [said for said in child.said if isinstance(said, Fault)]
+    assert fault.code == "unknown_column"
+    assert "nothing" in fault.message
