@@ -17,7 +17,7 @@ from billing.models import Budget, BudgetPeriod, Hold, HoldShare, UsageRollup
 from billing.models.budgets import AT_LIMIT, NOTIFY
 from billing.models.fields import exact
 from billing.models.holds import OPEN
-from billing.money import Money
+from billing.money import Money, computed
 from billing.rating.calendar import local_day, period_of
 from billing.rollup import Piece
 from tenants import clock
@@ -184,7 +184,7 @@ def _terms(budget: Budget) -> dict[str, object]:
 
 def _check(amount: Decimal, at_limit: str, alerts: Sequence[int]) -> None:
     faults = {}
-    if not amount.is_finite() or not 0 <= amount < LARGEST or amount != amount.quantize(Decimal("1e-12")):
+    if not amount.is_finite() or not 0 <= amount < LARGEST or computed(amount) != amount:
         faults["amount"] = ["A budget is a number from 0 to 10^15 with at most 12 decimals."]
     if at_limit not in AT_LIMIT:
         faults["at_limit"] = [f"Choose one of {', '.join(AT_LIMIT)}."]

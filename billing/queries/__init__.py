@@ -2,7 +2,7 @@
 
 from billing.queries.billed import Billed, billed, billed_attempts
 from billing.queries.budgets import BudgetStatus, budget, budgets, room
-from billing.queries.calendar import Today, today
+from billing.queries.calendar import Today, tenant_today, today
 from billing.queries.explain import Explanation, IntervalView, Place, Share, explain
 from billing.queries.invoices import (
     InvoiceLine,
@@ -73,5 +73,6 @@ __all__ = [
     "room",
     "span",
     "spend",
+    "tenant_today",
     "today",
 ]

@@ -11,7 +11,7 @@ from django.db import connection
 
 from billing.models.budgets import NOTIFY
 from billing.money import Money
-from billing.queries.calendar import today
+from billing.queries.calendar import tenant_today
 from tenants.errors import NotFound
 from tenants.scoping import current_tenant_id
 
@@ -75,7 +75,7 @@ class BudgetStatus:
 
 def budgets(project_id: UUID | None = None, period: date | None = None) -> list[BudgetStatus]:
     """Return the open budgets, the organisation's first; with `project_id` only those that bind the project."""
-    period = period or today().period
+    period = period or tenant_today().period
     with connection.cursor() as cursor:
         cursor.execute(STATUS, {"tenant": current_tenant_id(), "period": period, "project": project_id})
         rows = cursor.fetchall()

@@ -22,7 +22,7 @@ class Today:
     period: date
 
 
-def today() -> Today:
+def tenant_today() -> Today:
     """Return where the tenant of the open scope stands now."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -31,3 +31,7 @@ def today() -> Today:
         zone, currency, now = cursor.fetchone()
     day = local_day(now, zone)
     return Today(zone, currency, now, day, period_of(day))
+
+
+# The name that pages read it by.
+today = tenant_today

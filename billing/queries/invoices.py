@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing.money import Money
-from billing.queries.calendar import today
+from billing.queries.calendar import tenant_today
 from billing.rating.calendar import next_period, period_bounds
 from tenants.errors import NotFound
 from tenants.scoping import current_tenant_id
@@ -90,7 +90,7 @@ class InvoiceView:
 
 def draft_invoice() -> InvoiceView:
     """Return the running month's draft; without any usage yet, an empty one with no id."""
-    at = today()
+    at = tenant_today()
     found = _invoices(period=at.period, currency=at.currency, state="draft", limit=1)
     if found:
         return found[0]

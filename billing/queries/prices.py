@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from billing.models import Meter, Price, PriceBook, PriceVersion
-from billing.queries.calendar import today
+from billing.queries.calendar import tenant_today
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def meters() -> list[MeterView]:
 
 def price_books(versions: int = 12) -> list[PriceBookView]:
     """Return the tenant's price books, each with its newest `versions` and their prices."""
-    at = today()
+    at = tenant_today()
     result = []
     for book in PriceBook.objects.order_by("currency"):
         newest = list(PriceVersion.objects.filter(book=book).order_by("-effective_at")[:versions])
@@ -89,7 +89,7 @@ def price_books(versions: int = 12) -> list[PriceBookView]:
 
 def prices_in_force(meter: str) -> list[PriceView]:
     """Return the prices of a meter that rate usage now, in the tenant's currency, cheapest first."""
-    currency = today().currency
+    currency = tenant_today().currency
     ruling = [book.in_force for book in price_books() if book.currency == currency]
     prices = [price for version in ruling if version for price in version.prices if price.meter == meter]
     return sorted(prices, key=lambda price: (price.unit_amount, sorted(price.dims.items())))

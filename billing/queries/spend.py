@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing.money import Money
-from billing.queries.calendar import Today, today
+from billing.queries.calendar import Today, tenant_today
 from billing.rating.calendar import hour_of, local_day, next_period
 from tenants.errors import Invalid
 from tenants.scoping import current_tenant_id
@@ -75,7 +75,7 @@ class MonthToDate:
     previous_quantity: Decimal
     forecast: Money
     elapsed_percent: int
-    today: Money = field(default_factory=lambda: Money.zero("EUR"))
+    today: Money
 
 
 def span(start: date | datetime | None = None, end: date | datetime | None = None, at: Today | None = None) -> Span:
@@ -83,7 +83,7 @@ def span(start: date | datetime | None = None, end: date | datetime | None = Non
 
     Raises Invalid for an empty range or one of more than ten years.
     """
-    at = at or today()
+    at = at or tenant_today()
     since, until = (moment if isinstance(moment, datetime) else None for moment in (start, end))
     if any(moment is not None and moment.utcoffset() is None for moment in (since, until)):
         raise Invalid(fields={"from": ["Give times with their offset."]})
@@ -146,7 +146,7 @@ def spend(
             arguments,
         )
         rows = cursor.fetchall()
-    currency = today().currency
+    currency = tenant_today().currency
     return [
         SpendRow(
             keys=dict(zip(group_by, row[1 : 1 + len(columns)], strict=True)),
@@ -172,7 +172,7 @@ def costliest_jobs(over: Span, limit: int = 20) -> list[SpendRow]:
 
 def month_to_date() -> MonthToDate:
     """Return what the running month has cost so far, today's share, last month's total and a plain forecast."""
-    at = today()
+    at = tenant_today()
     before = (at.period - timedelta(days=1)).replace(day=1)
     with connection.cursor() as cursor:
         cursor.execute(
