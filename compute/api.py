@@ -62,7 +62,9 @@ class Jobs(Endpoint):
     permissions = {"GET": "jobs.view", "POST": "jobs.launch"}
 
     @extend_schema(
-        parameters=[*FILTERS, CURSOR, LIMIT], responses=serializers.page_of(serializers.JobSerializer, "Jobs")
+        operation_id="jobs_list",
+        parameters=[*FILTERS, CURSOR, LIMIT],
+        responses=serializers.page_of(serializers.JobSerializer, "Jobs"),
     )
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""

@@ -7,14 +7,8 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.money import Money
+from billing.serializers import MoneySerializer
 from compute.queries import AttemptRow, DeviceRow, JobDetail, JobRow
-
-
-class MoneySerializer(serializers.Serializer[Any]):
-    """An amount as text, with its currency."""
-
-    amount = serializers.CharField()
-    currency = serializers.CharField()
 
 
 class JobRequestSerializer(serializers.Serializer[Any]):

@@ -95,7 +95,7 @@ class DatasetShares(Endpoint):
 
     permissions = {"POST": "datasets.share"}
 
-    @extend_schema(request=serializers.ShareSerializer, responses={201: serializers.ShareSerializer})
+    @extend_schema(request=serializers.DatasetShareSerializer, responses={201: serializers.DatasetShareSerializer})
     def post(self, request: Request, dataset_id: UUID) -> Response:
         """Share a dataset with one member."""
         user = parse_uuid(self.body().get("user"), "user")

@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from billing.serializers import MoneySerializer
+
 
 class ColumnSerializer(serializers.Serializer[Any]):
     """One column."""
@@ -67,7 +69,7 @@ class DatasetChangeSerializer(serializers.Serializer[Any]):
     restricted = serializers.BooleanField()
 
 
-class ShareSerializer(serializers.Serializer[Any]):
+class DatasetShareSerializer(serializers.Serializer[Any]):
     """The member to share with."""
 
     user = serializers.UUIDField()
@@ -97,13 +99,6 @@ class RecipeSerializer(serializers.Serializer[Any]):
     task = serializers.CharField()
     card = serializers.DictField(child=serializers.CharField(), help_text="summary, when, limits")
     schema = serializers.DictField(help_text="JSON Schema of the parameters")
-
-
-class MoneySerializer(serializers.Serializer[Any]):
-    """An amount."""
-
-    amount = serializers.CharField()
-    currency = serializers.CharField()
 
 
 class ModelVersionSerializer(serializers.Serializer[Any]):

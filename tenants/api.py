@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from tenants import keys, operations, queries, quotas
 from tenants.edges import Endpoint
+from tenants.schema import page_of
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -100,7 +101,7 @@ class Members(Endpoint):
 
     permissions = {"GET": "members.view", "POST": "members.manage"}
 
-    @extend_schema(responses=MemberSerializer(many=True))
+    @extend_schema(responses=page_of(MemberSerializer))
     def get(self, request: Request) -> Response:
         """List members by address."""
         return Response({"results": [asdict(row) for row in queries.members()], "next": None})
@@ -148,7 +149,7 @@ class Projects(Endpoint):
 
     permissions = {"GET": "projects.view", "POST": "projects.manage"}
 
-    @extend_schema(responses=ProjectSerializer(many=True))
+    @extend_schema(responses=page_of(ProjectSerializer))
     def get(self, request: Request) -> Response:
         """List projects by short name."""
         return Response({"results": [asdict(row) for row in queries.projects()], "next": None})
@@ -169,7 +170,7 @@ class ApiKeys(Endpoint):
 
     permissions = {"GET": "apikeys.view", "POST": "apikeys.manage"}
 
-    @extend_schema(responses=ApiKeySerializer(many=True))
+    @extend_schema(responses=page_of(ApiKeySerializer))
     def get(self, request: Request) -> Response:
         """List keys without their secrets."""
         return Response({"results": [asdict(row) for row in queries.api_keys()], "next": None})
@@ -212,7 +213,7 @@ class Quotas(Endpoint):
 
     permissions = {"GET": "quotas.view", "PUT": "quotas.manage"}
 
-    @extend_schema(responses=QuotaSerializer(many=True))
+    @extend_schema(responses=page_of(QuotaSerializer))
     def get(self, request: Request) -> Response:
         """List resources with their limits and what is in use."""
         return Response({"results": [asdict(row) for row in quotas.usage()], "next": None})

@@ -7,5 +7,5 @@ class TenantsConfig(AppConfig):
     name = "tenants"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from tenants import checks  # noqa: F401
+        """Register the system checks and the scheme of the API's keys."""
+        from tenants import checks, schema  # noqa: F401

@@ -19,6 +19,7 @@ from tenants.audit.chain import plain
 from tenants.audit.verify import verify
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
+from tenants.schema import page_of
 from tenants.scoping import tenant_scope
 
 
@@ -33,6 +34,16 @@ class AuditSerializer(serializers.Serializer[Any]):
     target_id = serializers.CharField()
     changes = serializers.DictField()
     hash = serializers.CharField()
+
+
+class VerdictSerializer(serializers.Serializer[Any]):
+    """What a verification of the chain found."""
+
+    ok = serializers.BooleanField()
+    entries = serializers.IntegerField()
+    head_seq = serializers.IntegerField()
+    bad_seq = serializers.IntegerField(allow_null=True)
+    fault = serializers.CharField(allow_blank=True)
 
 
 AUDIT_FILTERS = [
@@ -55,7 +66,7 @@ class Audit(Endpoint):
 
     permissions = {"GET": "audit.view"}
 
-    @extend_schema(parameters=AUDIT_FILTERS, responses=AuditSerializer(many=True))
+    @extend_schema(parameters=AUDIT_FILTERS, responses=page_of(AuditSerializer))
     def get(self, request: Request) -> Response:
         """List entries, newest first."""
         query = request.query_params
@@ -93,7 +104,7 @@ class AuditVerify(Endpoint):
 
     permissions = {"GET": "audit.view"}
 
-    @extend_schema(responses=serializers.DictField())
+    @extend_schema(responses=VerdictSerializer)
     def get(self, request: Request) -> Response:
         """Verify every entry and the head."""
         verdict = verify()
