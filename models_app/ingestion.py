@@ -39,6 +39,7 @@ INGEST_S = 120.0
 CLAIM_S = 180
 UNHEARD_S = 30
 MAX_TRIES = 5
+GIVEN_UP = "The file could not be read on our side. Upload it again; if it fails again, ask your operator."
 MEMORY_BYTES = 1024**3
 FIRST_SLOT = 1_000
 """Children of the ops worker step down to users of their own, apart from those of the node's devices."""
@@ -54,6 +55,7 @@ class Claimed:
     dataset_id: UUID
     tenant_id: UUID
     token: int
+    tries: int
     source: storage.Stored
     target: str
 
@@ -82,6 +84,9 @@ def ingest(version_id: UUID, tenant_id: UUID) -> None:
     if mine is None:
         return
     actor = Actor.system(tenant_id, "ingest")
+    if mine.tries > MAX_TRIES:  # the worker itself went down with the last of them
+        fail(actor=actor, mine=mine, code="ingest_failed", message=GIVEN_UP)
+        return
     workdir = (settings.EXCHEQUER.home / "work" / "ingest" / str(uuid4())).absolute()
     try:
         workdirs.make(workdir)
@@ -103,13 +108,8 @@ def ingest(version_id: UUID, tenant_id: UUID) -> None:
             doorbells.ring_discard([key], tenant_id)
     except OUR_FAULT as error:
         log.warning("ingest.not_done", version=str(version_id), attempt=mine.token, error=str(error))
-        if mine.token >= MAX_TRIES:
-            fail(
-                actor=actor,
-                mine=mine,
-                code="ingest_failed",
-                message="The file could not be read on our side. Upload it again; if it fails again, ask your operator.",
-            )
+        if mine.tries >= MAX_TRIES:
+            fail(actor=actor, mine=mine, code="ingest_failed", message=GIVEN_UP)
     finally:
         workdirs.remove(workdir)
 
@@ -118,15 +118,15 @@ def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
     """Take a waiting version by compare-and-set; None when it is taken, done or gone."""
     with tenant_scope(tenant_id):
         taken = DatasetVersion.objects.filter(_free(), id=version_id, state=IngestState.INGESTING).update(
-            token=F("token") + 1, claimed_at=DatabaseNow()
+            token=F("token") + 1, tries=F("tries") + 1, claimed_at=DatabaseNow()
         )
         if not taken:
             return None
-        row = DatasetVersion.objects.only("dataset_id", "token", "source_key", "sha256", "size", "target").get(
+        row = DatasetVersion.objects.only("dataset_id", "token", "tries", "source_key", "sha256", "size", "target").get(
             id=version_id
         )
         source = storage.Stored(row.source_key, row.sha256, row.size)
-        return Claimed(version_id, row.dataset_id, tenant_id, row.token, source, row.target)
+        return Claimed(version_id, row.dataset_id, tenant_id, row.token, row.tries, source, row.target)
 
 
 def run_child(mine: Claimed, workdir: Path) -> Fault | None:

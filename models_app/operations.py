@@ -83,7 +83,13 @@ def _record_upload(
         last = DatasetVersion.objects.filter(dataset=dataset).aggregate(last=Max("number"))["last"] or 0
         version = DatasetVersion(dataset=dataset, number=last + 1, sha256=stored.sha256, target=target)
     version.filename, version.size, version.source_key = filename, stored.size, stored.key
-    version.state, version.code, version.message, version.claimed_at = IngestState.INGESTING, "", "", None
+    version.state, version.code, version.message, version.claimed_at, version.tries = (
+        IngestState.INGESTING,
+        "",
+        "",
+        None,
+        0,
+    )
     version.uploaded_by, version.uploaded_by_label = actor.id, actor.label
     version.save()
     changes: dict[str, Any] = {

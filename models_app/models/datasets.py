@@ -53,7 +53,7 @@ class IngestState(models.TextChoices):
 class DatasetVersion(TenantModel):
     """One upload's content. The same bytes with the same target are the same version of a dataset.
 
-    `token` grows with each try to ingest and fences the writes of the one before.
+    `token` grows with each try to ingest and fences the writes of the one before; `tries` starts again with an upload.
     """
 
     dataset = TenantForeignKey(Dataset, on_delete=models.PROTECT, related_name="versions")
@@ -74,6 +74,7 @@ class DatasetVersion(TenantModel):
     warnings = models.JSONField(default=list)
     profile = models.JSONField(default=dict)
     token = models.PositiveIntegerField(default=0)
+    tries = models.PositiveSmallIntegerField(default=0, db_default=0)
     claimed_at = models.DateTimeField(null=True)
     uploaded_by = models.UUIDField(null=True)
     uploaded_by_label = models.CharField(max_length=254)

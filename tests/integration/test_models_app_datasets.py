@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
-from models_app import ingestion, operations, queries, storage
+from models_app import ingestion, operations, orphans, queries, storage, tasks
 from models_app.models import Dataset, DatasetVersion
 from tenants.audit.models import AuditEntry
 from tenants.audit.verify import verify
@@ -99,8 +102,6 @@ def test_a_worker_that_was_overtaken_changes_nothing(tmp_path):
 
 
 def test_the_sweep_rings_again_for_an_upload_that_nobody_looked_at(as_control, demo_clock):
-    from datetime import timedelta
-
     actor = actor_for(make_tenant())
     version = upload(actor)
     rung = []
@@ -123,7 +124,23 @@ def test_a_store_that_is_away_leaves_the_version_waiting_for_the_next_try(settin
     with tenant_scope(actor.tenant_id):
         row = DatasetVersion.objects.get(id=version.id)
         assert (row.state, row.token) == ("ingesting", 1)
-        DatasetVersion.objects.filter(id=version.id).update(claimed_at=None, token=ingestion.MAX_TRIES - 1)
+        DatasetVersion.objects.filter(id=version.id).update(claimed_at=None, tries=ingestion.MAX_TRIES - 1)
+    ingestion.ingest(version.id, actor.tenant_id)
+    with tenant_scope(actor.tenant_id):
+        assert DatasetVersion.objects.get(id=version.id).code == "ingest_failed"
+    monkeypatch.undo()
+    assert ready(actor).id == version.id
+    with tenant_scope(actor.tenant_id):
+        assert DatasetVersion.objects.get(id=version.id).state == "ready"
+
+
+def test_a_file_that_takes_the_worker_down_each_time_is_given_up():
+    actor = actor_for(make_tenant())
+    version = upload(actor)
+    for _ in range(ingestion.MAX_TRIES):
+        assert ingestion.claim(version.id, actor.tenant_id) is not None
+        with tenant_scope(actor.tenant_id):
+            DatasetVersion.objects.filter(id=version.id).update(claimed_at=None)
     ingestion.ingest(version.id, actor.tenant_id)
     with tenant_scope(actor.tenant_id):
         assert DatasetVersion.objects.get(id=version.id).code == "ingest_failed"
@@ -185,3 +202,39 @@ def test_stored_files_lie_under_the_tenants_prefix(tmp_path: Path):
     keys = {item.key for item in storage.listing(actor.tenant_id)}
     assert {row.source_key, row.data_key} == keys
     assert all(key.startswith(f"t/{actor.tenant_id}/") for key in keys)
+
+
+def test_files_that_nothing_points_at_are_removed_once_they_are_old(s3):
+    actor = actor_for(make_tenant())
+    version = ready(actor)
+    stray = storage.put(actor.tenant_id, storage.new_key(actor.tenant_id, "u"), io.BytesIO(b"lost"))
+    assert orphans.remove(actor.tenant_id) == 0
+    assert orphans.remove(actor.tenant_id, older_than=timedelta(seconds=-60)) == 1
+    keys = {item.key for item in storage.listing(actor.tenant_id)}
+    assert stray.key not in keys
+    with tenant_scope(actor.tenant_id):
+        row = DatasetVersion.objects.get(id=version.id)
+    assert keys == {row.source_key, row.data_key}
+
+
+def test_a_ring_to_discard_a_file_that_is_in_use_removes_nothing():
+    actor = actor_for(make_tenant())
+    version = ready(actor)
+    with tenant_scope(actor.tenant_id):
+        row = DatasetVersion.objects.get(id=version.id)
+    tasks.discard([row.source_key, row.data_key], str(actor.tenant_id))
+    assert {item.key for item in storage.listing(actor.tenant_id)} == {row.source_key, row.data_key}
+
+
+def test_twenty_uploads_of_the_same_file_at_once_make_one_version():
+    actor = actor_for(make_tenant())
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: in_thread(lambda: upload(actor, data=b"a,b\n1,2\n", target="").id), range(20)))
+    assert len(set(found)) == 1
+
+
+def in_thread(act):
+    try:
+        return act()
+    finally:
+        connection.close()

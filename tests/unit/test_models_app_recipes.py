@@ -229,7 +229,7 @@ WEIRD = st.one_of(
     ),
     value=WEIRD,
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 def test_no_value_outside_the_schema_is_accepted(recipe, field, value):
     spec = recipe.schema()["properties"][field]
     right = isinstance(value, int) and not isinstance(value, bool)
