@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def database(home: Path) -> Iterator[Callable[[str], dict[str, str]]]:
-    """Start a server in `home` and yield a function from role to the environment of a process of that role."""
+def database(home: Path) -> Iterator[tuple[Callable[[str], dict[str, str]], Callable[[str], str]]]:
+    """Start a server in `home` and yield two functions: the environment of a process of a role, and the superuser."""
     cluster = Cluster(home / "postgres", dict.fromkeys(ROLES, "throw-away"), durable=True)
     cluster.prepare()
     server = cluster.start(home / "postgres.log")
@@ -40,7 +40,14 @@ def database(home: Path) -> Iterator[Callable[[str], dict[str, str]]]:
 
         command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         subprocess.run(command, cwd=ROOT, env=environment("owner"), check=True)
-        yield environment
+
+        def superuser(statements: str) -> str:
+            with cluster.superuser() as admin:
+                cursor = admin.execute(statements)
+                row = cursor.fetchone() if cursor.description else None
+                return str(row[0]) if row else ""
+
+        yield environment, superuser
     finally:
         # SIGINT ends the sessions that are still open; SIGTERM would wait for them.
         server.send_signal(signal.SIGINT)

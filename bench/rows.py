@@ -11,12 +11,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """What a figure may use: how often to measure, an outside trace, a folder, and variables for child processes."""
+    """What a figure may use: how often to measure, an outside trace, a folder, variables for child processes,
+    and a way to run statements that fill tables past every lock."""
 
     rounds: int
     trace: Path | None
     home: Path
     environment: Callable[[str], dict[str, str]]
+    superuser: Callable[[str], str]
 
 
 @dataclass(frozen=True)

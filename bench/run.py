@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         home = Path(folder)
         # The database's account must be able to reach its own folder inside.
         home.chmod(0o711)
-        with database(home) as environment:
+        with database(home) as (environment, superuser):
             os.environ.update(environment("app"))
-            rows = measure(Options(asked.rounds, asked.trace, home, environment), asked.only)
+            rows = measure(Options(asked.rounds, asked.trace, home, environment, superuser), asked.only)
     print(table(rows))
     RESULTS.write_text(
         json.dumps({"machine": machine(), "rows": [{**asdict(row), "met": row.met} for row in rows]}, indent=2) + "\n"

@@ -80,6 +80,9 @@ def usage_ingest(options: Options) -> Iterator[Row]:
         usage = [_interval(project, start, fleet, next(serial)) for _ in range(SINGLES)]
         return rate(SINGLES, lambda: [record([[item]]) for item in usage])
 
+    # What autovacuum does within minutes of real use: plans made on empty tables are made anew.
+    fresh()
+    admin.execute("ANALYZE")
     sides: dict[str, Callable[[], float]] = {
         "new": fresh,
         "replay": replay,
