@@ -166,7 +166,9 @@ CREATE TRIGGER seal BEFORE INSERT ON billing_price FOR EACH ROW EXECUTE FUNCTION
 """
 
 LEDGER = """
-CREATE FUNCTION billing_ledger_balances() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+-- Its plan is kept for the session and may be made while the table is nearly empty: it must use the index all the same.
+CREATE FUNCTION billing_ledger_balances() RETURNS trigger LANGUAGE plpgsql
+SET search_path = public, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     scope text := current_setting('app.tenant', true);
     fault record;
