@@ -181,7 +181,11 @@ class Job(TenantModel):
 
 
 class Attempt(TenantModel):
-    """One run of a job on one device. Live until it has ended; (job, token) fences every write of its worker."""
+    """One run of a job on one device. Live until it has ended; (job, token) fences every write of its worker.
+
+    A trigger lets an attempt begin only on a device that it has taken (`Device.taken_by`), so that no two tenants'
+    live attempts share one: a key over all tenants' rows would say the same, but also what other tenants do.
+    """
 
     job = TenantForeignKey(Job, on_delete=models.PROTECT, related_name="attempts")
     token = models.PositiveIntegerField()
@@ -212,7 +216,7 @@ class Attempt(TenantModel):
                 fields=["tenant", "job"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_job"
             ),
             models.UniqueConstraint(
-                fields=["device"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_device"
+                fields=["tenant", "device"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_device"
             ),
             models.CheckConstraint(
                 condition=Q(state="ended", ended_at__isnull=False) & ~Q(outcome="")

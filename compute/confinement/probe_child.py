@@ -2,4 +2,5 @@
 
 from compute import sandbox
 
-sandbox.lock_down()
+if __name__ == "__main__":
+    sandbox.lock_down()

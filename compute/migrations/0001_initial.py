@@ -439,7 +439,7 @@ class Migration(migrations.Migration):
             model_name="attempt",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("state", "ended"), _negated=True),
-                fields=("device",),
+                fields=("tenant", "device"),
                 name="compute_attempt_one_live_per_device",
             ),
         ),
@@ -463,4 +463,5 @@ class Migration(migrations.Migration):
         GrantTable("Device", app="SELECT, INSERT, UPDATE", control="SELECT, INSERT, UPDATE, DELETE"),
         GrantTable("ScheduleTick", control="SELECT, INSERT, DELETE"),
         migrations.RunSQL(_sql.FINAL, _sql.NO_FINAL),
+        migrations.RunSQL(_sql.TAKEN, _sql.NO_TAKEN),
     ]

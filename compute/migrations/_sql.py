@@ -27,3 +27,17 @@ NO_FINAL = """
 DROP FUNCTION compute_job_stays_final() CASCADE;
 DROP FUNCTION compute_attempt_stays_ended() CASCADE;
 """
+
+TAKEN = """
+CREATE FUNCTION compute_attempt_takes_its_device() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM compute_device WHERE id = NEW.device_id AND taken_by = NEW.id) THEN
+        RAISE EXCEPTION 'attempt % has not taken device %', NEW.id, NEW.device_id USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER takes_its_device BEFORE INSERT ON compute_attempt
+    FOR EACH ROW EXECUTE FUNCTION compute_attempt_takes_its_device();
+"""
+
+NO_TAKEN = "DROP FUNCTION compute_attempt_takes_its_device() CASCADE"

@@ -32,7 +32,7 @@ from tests import factories
 from tests.fakes.runner import kind
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTROLLER = "import config.celery, manage, sys; sys.argv = ['manage.py', 'controller', '--skip-checks']; manage.main()"
+
 HEARTBEAT_S, LEASE_S, SWEEP_S = 0.5, 2.0, 0.5
 
 
@@ -118,7 +118,7 @@ class House:
 
     def controller(self) -> subprocess.Popen[bytes]:
         """Start a controller."""
-        return self._start("control", [sys.executable, "-c", CONTROLLER], "controller")
+        return self._start("control", [sys.executable, "manage.py", "controller", "--skip-checks"], "controller")
 
     def node(self, name: str = "n1", **more: Any) -> subprocess.Popen[bytes]:
         """Start a node worker and wait until its devices are registered."""

@@ -36,7 +36,7 @@ def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own
         yield opened
 
 
-def survive(home: House, chance: random.Random, kills: int) -> None:
+def assert_survives(home: House, chance: random.Random, kills: int) -> None:
     """Kill worker or child at random moments of one job's life, then check J1, J2 and J3."""
     steps = 30 + 20 * kills
     worker = home.node()
@@ -77,12 +77,12 @@ def survive(home: House, chance: random.Random, kills: int) -> None:
 
 
 def test_a_job_survives_kills_of_its_worker_and_of_its_child(home: House) -> None:
-    survive(home, random.Random(1), kills=4)
+    assert_survives(home, random.Random(1), kills=4)
 
 
 @pytest.mark.nightly
 def test_a_job_survives_ten_kills_at_random_moments(home: House) -> None:
-    survive(home, random.Random(2), kills=10)
+    assert_survives(home, random.Random(2), kills=10)
 
 
 def test_a_zombie_that_wakes_up_after_its_lease_writes_nothing(home: House) -> None:

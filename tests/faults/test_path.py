@@ -77,7 +77,7 @@ def test_a_paused_job_resumes_from_its_checkpoint(home: House) -> None:
     assert_nothing_is_kept(home)
 
 
-def cancel_at(home: House, wait: float) -> None:
+def assert_cancel_wins(home: House, wait: float) -> None:
     job_id = home.submit(steps=2000, step_s=0.05, stubborn=True)
     time.sleep(wait)
     jobs.cancel(actor=home.actor, job_id=job_id)
@@ -95,14 +95,14 @@ def cancel_at(home: House, wait: float) -> None:
 
 def test_cancel_wins_and_leaves_no_process(home: House) -> None:
     for wait in (0.0, 0.02, 0.3, 1.5):
-        cancel_at(home, wait)
+        assert_cancel_wins(home, wait)
 
 
 @pytest.mark.nightly
 def test_cancel_wins_at_fifty_random_instants(home: House) -> None:
     chance = random.Random(8)
     for _ in range(50):
-        cancel_at(home, chance.uniform(0, 2))
+        assert_cancel_wins(home, chance.uniform(0, 2))
 
 
 def test_the_time_limit_saves_a_checkpoint_and_fails_the_job(home: House) -> None:
