@@ -49,7 +49,7 @@ def test_bytes_that_are_not_what_was_stored_never_arrive(store, tmp_path, change
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_object_and_a_missing_bucket_are_told_apart(store, tmp_path):
+def test_an_object_that_is_gone_is_a_missing_one(store, tmp_path):
     with pytest.raises(storage.ObjectMissing):
         storage.fetch(TENANT, storage.Stored(storage.new_key(TENANT, "d"), "0" * 64, 1), tmp_path / "back")
 
@@ -104,6 +104,8 @@ NAMES = [
     "plain.csv", "../../../etc/passwd", "..\\..\\boot.ini", "a\r\nSet-Cookie: x=1", 'quo"te.csv', "semi;colon.csv", "null\0byte",
     "Köln.csv", "数据.csv", "😀.csv", "a" * 500, "", ".", "..", "/", "con", "%2e%2e%2f", "a%00b", "<script>.csv", "tab\there", " lead",
     "trail ", "~root", "$HOME", "`id`", "|cat", "&x", "a\u202egnp.exe", "a\u2028b", "file.csv/", "C:\\x\\y.csv", "..;/x", "\x7f", "'single'",
+    "=cmd|' /C calc'!A0.csv", "-rf", "--help", "a;b", "a\rb", "a\vb", "a\x1b[31mred", "\ud7ff.csv", "x" * 149 + "é", "é" * 200, "%", "%zz",
+    "a=b;filename*=UTF-8''evil", "utf-8''x", "\\\\host\\share\\x", "file:///etc/passwd",
 ]  # fmt: skip
 
 
