@@ -1,0 +1,168 @@
+"""Launching through the API: sixteen at once for a budget that fits three; every refusal says what to do and stores nothing."""
+
+import threading
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from billing import budgets
+from billing import queries as billing_queries
+from billing.pricing import provision_defaults
+from compute import nodes
+from compute.devices.base import Found
+from compute.models import Job
+from models_app.models import DatasetVersion
+from tenants import quotas
+from tenants.models import OutboxMessage, Tenant
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.api.objects import one_of_everything
+
+pytestmark = pytest.mark.django_db(transaction=True)
+#: The job of `one_of_everything`.
+BEFORE = 1
+COLUMNS = [
+    {"name": "a", "kind": "numeric", "distinct": 100, "integer": False, "missing": 0},
+    {"name": "t", "kind": "categorical", "distinct": 2, "integer": False, "missing": 0},
+]
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return factories.make_tenant("lab")
+
+
+@pytest.fixture
+def order(tenant: Tenant) -> dict[str, Any]:
+    """A job that can be launched: its dataset is ready and has two columns."""
+    ids = one_of_everything(tenant)
+    found = [Found(f"cpu-{number}", "cpu", "cpu", f"CPU {number} of host h", number, 2**32) for number in range(2)]
+    nodes.register(name="n1", hostname="h", boot=uuid4(), found=found, missing_layers=[])
+    with tenant_scope(tenant.id):
+        provision_defaults(tenant.id)
+        version = DatasetVersion.objects.get(dataset_id=ids["dataset_id"])
+        DatasetVersion.objects.filter(id=version.id).update(rows=200, target="t", columns=COLUMNS)
+    return {
+        "name": "race",
+        "kind": "train",
+        "project": "default",
+        "recipe": "tabular.classifier",
+        "dataset": str(ids["dataset_id"]),
+        "params": {},
+        "device_class": "cpu",
+        "max_seconds": 3600,
+    }
+
+
+def post(key: str, order: dict[str, Any], path: str = "/api/v1/jobs/") -> Any:
+    return Client(raise_request_exception=False).post(
+        path, order, content_type="application/json", headers={"Authorization": f"Bearer {key}"}
+    )
+
+
+def project_budget(tenant: Tenant, amount: Decimal, at_limit: str = "block_new") -> UUID:
+    actor = factories.actor_for(tenant)
+    return budgets.create_budget(
+        actor=actor, project_id=factories.default_project_id(tenant), amount=amount, at_limit=at_limit
+    ).id
+
+
+def test_of_sixteen_launches_for_a_budget_that_fits_three_at_most_three_get_in(
+    tenant: Tenant, order: dict[str, Any]
+) -> None:
+    key = factories.make_api_key(tenant)
+    quote = post(key, order, "/api/v1/quotes/")
+    assert quote.status_code == 201, quote.json()
+    worst = Decimal(quote.json()["worst"]["amount"])
+    with tenant_scope(tenant.id):
+        spent = billing_queries.month_to_date().cost.amount
+    limit = spent + worst * Decimal("3.5")
+    project_budget(tenant, limit)
+    answers: list[tuple[int, dict[str, Any]]] = []
+    barrier = threading.Barrier(16)
+
+    def launch() -> None:
+        try:
+            barrier.wait()
+            answer = post(key, order)
+            answers.append((answer.status_code, answer.json()))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=launch) for _ in range(16)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    statuses = [status for status, _ in answers]
+    assert sorted(set(statuses)) == [201, 402]
+    assert statuses.count(201) == 3
+    assert {body["code"] for status, body in answers if status == 402} == {"budget_exceeded"}
+    with tenant_scope(tenant.id):
+        status = next(one for one in billing_queries.budgets() if one.project_id)
+        assert status.held.amount + status.spent.amount <= limit
+        assert Job.objects.count() == BEFORE + 3
+        assert OutboxMessage.objects.filter(topic="compute.JobSubmitted").count() == 3
+
+
+def test_a_launch_beyond_the_quota_is_refused_and_stores_nothing(tenant: Tenant, order: dict[str, Any]) -> None:
+    key = factories.make_api_key(tenant)
+    quotas.set_limit(actor=factories.actor_for(tenant), resource="devices:cpu", limit=1)
+    assert post(key, order).status_code == 201
+    refused = post(key, order)
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "quota_exceeded"
+    assert refused.json()["limit"] == 1
+    with tenant_scope(tenant.id):
+        assert Job.objects.count() == BEFORE + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 121}, "name"),
+        ({"project": "nowhere"}, "project"),
+        ({"recipe": "tabular.magic"}, "recipe"),
+        ({"dataset": "not-an-id"}, "dataset"),
+        ({"params": {"epochs": 10**9}}, "epochs"),
+        ({"params": {"learning_rate": "NaN"}}, "learning_rate"),
+        ({"params": {"magic": 1}}, "magic"),
+        ({"device_class": "abacus"}, "device_class"),
+        ({"devices": 2}, "devices"),
+        ({"tier": "free"}, "tier"),
+        ({"max_seconds": 0}, "max_seconds"),
+        ({"max_seconds": 10**12}, "max_seconds"),
+        ({"max_cost": "-1"}, "max_cost"),
+        ({"max_cost": "NaN"}, "max_cost"),
+        ({"kind": "mine bitcoin"}, "kind"),
+    ],
+)
+def test_bad_input_is_refused_by_name(
+    tenant: Tenant, order: dict[str, Any], change: dict[str, Any], field: str
+) -> None:
+    answer = post(factories.make_api_key(tenant), {**order, **change})
+    assert answer.status_code in (400, 404, 409), answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    assert field in answer.content.decode()
+    with tenant_scope(tenant.id):
+        assert Job.objects.count() == BEFORE
+        assert all(use.in_use == 0 for use in quotas.usage())
+
+
+def test_one_page_of_jobs_takes_the_same_queries_as_fifty(
+    tenant: Tenant, order: dict[str, Any], django_assert_max_num_queries: Any
+) -> None:
+    key = factories.make_api_key(tenant)
+    for _ in range(12):
+        assert post(key, order).status_code == 201
+    with django_assert_max_num_queries(14):
+        answer = Client().get("/api/v1/jobs/?limit=10", headers={"Authorization": f"Bearer {key}"})
+    assert len(answer.json()["results"]) == 10
+    second = Client().get(
+        answer.json()["next"].removeprefix("http://testserver"), headers={"Authorization": f"Bearer {key}"}
+    )
+    assert len(second.json()["results"]) == 2 + BEFORE
+    assert second.json()["next"] is None
