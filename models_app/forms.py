@@ -20,7 +20,7 @@ class DatasetUpload(forms.Form):
     target = forms.CharField(
         max_length=200, required=False, label="Target column", help_text="The column to predict. Leave it empty if you do not know yet; it can be chosen at launch."
     )
-    file = forms.FileField(label="File", help_text="CSV with a header row, or Parquet.", widget=forms.FileInput(attrs={"accept": ".csv,.parquet,text/csv"}))
+    file = forms.FileField(label="File", error_messages={"required": "Choose a CSV or Parquet file."}, help_text="CSV with a header row, or Parquet.", widget=forms.FileInput(attrs={"accept": ".csv,.parquet,text/csv"}))
 
 
 class LaunchForm(forms.Form):

@@ -73,7 +73,7 @@ class NewApiKey(forms.Form):
     )
 
     def __init__(self, *args: Any, scopes: list[str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, auto_id="key_%s", **kwargs)
         field = self.fields["scopes"]
         assert isinstance(field, forms.MultipleChoiceField)
         field.choices = [(scope, scope) for scope in scopes]

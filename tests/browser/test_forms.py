@@ -1,0 +1,172 @@
+"""Forms: bad input keeps what was typed and says what to do; refusals name the cheaper ways; one form acts once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from billing import budgets
+from compute.models import Job
+from tenants import quotas
+from tenants.actor import Actor
+from tenants.models import User
+from tenants.scoping import tenant_scope
+from tests.browser.actions import log_in
+from tests.browser.chromium import watch
+from tests.browser.world import OWNER, World
+
+
+@pytest.fixture
+def owner(world: World) -> Actor:
+    """The owner of the filled tenant, as operations see one."""
+    user = User.objects.get(email=OWNER)
+    return Actor.member(tenant_id=world.vision.id, user_id=user.id, email=OWNER, role="owner")
+
+
+def open_launch(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto(f"/t/vision/jobs/new/?dataset={world.ids['dataset_version']}")
+    expect(page.locator("#cost").get_by_text("of device time")).to_be_visible()
+
+
+def jobs_named(world: World, name: str) -> int:
+    with tenant_scope(world.vision.id):
+        return Job.objects.filter(name=name).count()
+
+
+def test_a_wrong_password_keeps_the_address_and_says_what_is_wrong(page: Page, world: World) -> None:
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(OWNER)
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not correct")
+    expect(page.get_by_label("Email")).to_have_value(OWNER)
+
+
+def test_the_launch_form_keeps_what_was_typed_and_marks_what_is_wrong(page: Page, world: World) -> None:
+    with watch(page) as watched:
+        open_launch(page, world)
+        page.get_by_label("Epochs").fill("5000")
+        page.get_by_label("Learning rate").fill("0.01")
+        page.get_by_text("More settings").click()
+        page.get_by_label("Dropout").fill("3")
+        page.get_by_role("button", name="Launch").click()
+        expect(page.get_by_role("alert")).to_contain_text("everything you typed is still here")
+        expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
+        expect(page.get_by_label("Epochs")).to_have_value("5000")
+        expect(page.locator("#id_p-epochs_error")).to_contain_text("less than or equal to 1000")
+        expect(page.get_by_label("Learning rate")).to_have_value("0.01")
+        expect(page.get_by_label("Dropout")).to_be_visible()
+        expect(page.get_by_label("Dropout")).to_have_value("3")
+        assert not watched.axe()
+    assert not watched.complaints
+
+
+def test_the_cost_follows_every_change_and_ctrl_enter_launches(page: Page, world: World) -> None:
+    open_launch(page, world)
+    before = page.locator("#cost").inner_text()
+    page.get_by_label("Longest run time (minutes)").fill("5")
+    page.get_by_label("Longest run time (minutes)").blur()
+    expect(page.locator("#cost")).not_to_have_text(before, use_inner_text=True)
+    expect(page.locator("#cost")).to_contain_text("5 min 00 s")
+    page.get_by_role("group", name="Price tier").get_by_role("radio", name="Spot").check()
+    expect(page.locator("#cost")).to_contain_text("0.00002 EUR")
+    page.get_by_label("Name", exact=True).fill("by-keyboard")
+    page.get_by_label("Name", exact=True).press("Control+Enter")
+    page.get_by_role("heading", level=1, name="by-keyboard").wait_for()
+    assert jobs_named(world, "by-keyboard") == 1
+
+
+def test_another_recipe_brings_its_own_targets(page: Page, world: World) -> None:
+    open_launch(page, world)
+    expect(page.get_by_label("Target column").locator("option")).to_have_count(2)
+    page.get_by_role("radio", name="Table regressor").check()
+    expect(page.get_by_label("Target column").locator("option", has_text="mean_radius")).to_have_count(1)
+    expect(page.get_by_label("Balance classes")).to_have_count(0)
+
+
+def test_a_launch_beyond_the_budget_is_refused_with_the_cheaper_ways(page: Page, world: World, owner: Actor) -> None:
+    with tenant_scope(world.vision.id):
+        project = Job.objects.get(id=world.ids["running"]).project_id
+    budgets.create_budget(actor=owner, amount=Decimal("0.2"), at_limit="block_new", project_id=project)
+    open_launch(page, world)
+    page.get_by_label("Project").select_option(str(project))
+    page.get_by_label("Name", exact=True).fill("too-dear")
+    page.get_by_label("Name", exact=True).blur()
+    expect(page.locator("#cost")).to_contain_text("Does not fit the budget")
+    page.get_by_role("button", name="Launch").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The budget has no room for this")
+    expect(alert).to_contain_text("Lower the longest run time")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("too-dear")
+    assert jobs_named(world, "too-dear") == 0
+    page.get_by_label("Longest run time (minutes)").fill("1")
+    page.get_by_role("button", name="Launch").click()
+    page.get_by_role("heading", level=1, name="too-dear").wait_for()
+    assert jobs_named(world, "too-dear") == 1
+
+
+def test_a_launch_beyond_the_quota_is_refused_and_stores_nothing(page: Page, world: World, owner: Actor) -> None:
+    quotas.set_limit(actor=owner, resource="devices:cpu", limit=2)
+    open_launch(page, world)
+    page.get_by_label("Name", exact=True).fill("one-too-many")
+    page.get_by_role("button", name="Launch").click()
+    expect(page.get_by_role("alert")).to_contain_text("The quota is used up")
+    assert jobs_named(world, "one-too-many") == 0
+    use = {row.resource: row.in_use for row in _usage(world)}
+    assert use["devices:cpu"] == 2
+
+
+def test_a_form_that_is_sent_twice_launches_once(page: Page, world: World) -> None:
+    open_launch(page, world)
+    page.get_by_label("Name", exact=True).fill("only-once")
+    page.get_by_role("button", name="Launch").click()
+    page.get_by_role("heading", level=1, name="only-once").wait_for()
+    page.go_back()
+    page.get_by_label("Name", exact=True).fill("only-once")
+    page.get_by_role("button", name="Launch").click()
+    page.get_by_role("heading", level=1, name="only-once").wait_for()
+    assert jobs_named(world, "only-once") == 1
+
+
+def test_an_upload_without_a_file_keeps_the_name(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/datasets/upload/")
+    page.get_by_label("Name", exact=True).fill("my table")
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("#id_file_error")).to_contain_text("Choose a CSV or Parquet file")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("my table")
+
+
+def test_settings_change_the_theme_and_a_key_is_shown_once(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/settings/")
+    page.get_by_label("Theme").select_option("dark")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    page.get_by_text("New API key").click()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Name", exact=True).fill("reporting")
+    page.get_by_label("spend.view").check()
+    page.get_by_role("button", name="Create key").click()
+    expect(page.get_by_text("shown only once")).to_be_visible()
+    page.goto("/t/vision/settings/")
+    expect(page.get_by_text("reporting")).to_be_visible()
+    expect(page.get_by_text("shown only once")).to_have_count(0)
+
+
+def test_a_filter_that_matches_nothing_says_so_and_can_be_cleared(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/jobs/?search=nothing-like-it&state=failed")
+    expect(page.get_by_role("heading", name="No job matches")).to_be_visible()
+    expect(page.locator(".x-empty")).to_contain_text("nothing-like-it")
+    page.locator(".x-empty").get_by_role("link", name="Clear filters").click()
+    expect(page.get_by_role("link", name="cancer-final")).to_be_visible()
+
+
+def _usage(world: World) -> list[quotas.QuotaUse]:
+    with tenant_scope(world.vision.id):
+        return list(quotas.usage())

@@ -1,0 +1,122 @@
+"""What moves by itself: polling that the server ends, errors that leave the page alone, sessions that die, keys."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, Request, expect
+
+from compute import jobs
+from tenants.actor import Actor
+from tenants.models import User
+from tests.browser.actions import log_in
+from tests.browser.chromium import watch
+from tests.browser.world import OWNER, World
+
+
+def cancel(world: World, job_id: UUID) -> None:
+    user = User.objects.get(email=OWNER)
+    actor = Actor.member(tenant_id=world.vision.id, user_id=user.id, email=OWNER, role="owner")
+    jobs.cancel(actor=actor, job_id=job_id)
+
+
+def polls(page: Page, part: str) -> list[Request]:
+    """Collect the page's requests whose address ends like this from now on."""
+    seen: list[Request] = []
+    page.on("request", lambda request: seen.append(request) if request.url.endswith(part) else None)
+    return seen
+
+
+def test_only_rows_under_way_poll_and_the_last_answer_ends_it(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    asked = polls(page, "/row/")
+    page.goto("/t/vision/jobs/")
+    page.wait_for_timeout(3600)
+    wanted = {f"/jobs/{world.ids[name]}/row/" for name in ("running", "queued")}
+    assert {request.url.partition("/vision")[2] for request in asked} == wanted
+    for name in ("running", "queued"):
+        cancel(world, world.ids[name])
+    expect(page.get_by_role("table").get_by_text("Cancelled")).to_have_count(3)
+    asked.clear()
+    page.wait_for_timeout(3600)
+    assert not asked
+
+
+def test_the_page_of_a_job_ends_its_polling_with_the_job(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    asked = polls(page, "/live/")
+    page.goto(f"/t/vision/jobs/{world.ids['running']}/")
+    page.wait_for_timeout(2600)
+    assert asked
+    cancel(world, world.ids["running"])
+    expect(page.get_by_role("status").get_by_text("The job has ended: cancelled.")).to_have_count(1)
+    asked.clear()
+    page.wait_for_timeout(2600)
+    assert not asked
+
+
+def test_one_503_leaves_the_page_as_it_is_and_polling_goes_on(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    with watch(page) as watched:
+        page.goto(f"/t/vision/jobs/{world.ids['running']}/")
+        page.route("**/live/", lambda route: route.fulfill(status=503, body="<h1>away</h1>"))
+        page.wait_for_timeout(2600)
+        expect(page.get_by_text("Cost so far")).to_be_visible()
+        expect(page.get_by_text("away")).to_have_count(0)
+        expect(page.locator("#toasts")).to_be_empty()
+        page.unroute("**/live/")
+        asked = polls(page, "/live/")
+        page.wait_for_timeout(2600)
+        assert asked
+    assert not watched.complaints
+
+
+def test_a_failed_request_of_ones_own_is_said_in_a_toast(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto(f"/t/vision/jobs/new/?dataset={world.ids['dataset_version']}")
+    expect(page.locator("#cost").get_by_text("of device time")).to_be_visible()
+    page.route("**/quote/", lambda route: route.fulfill(status=500, body="<h1>broken</h1>"))
+    page.get_by_label("Epochs").fill("10")
+    page.get_by_label("Epochs").blur()
+    expect(page.locator("#toasts")).to_contain_text("That did not work")
+    expect(page.get_by_text("broken")).to_have_count(0)
+
+
+def test_a_dead_session_leads_to_the_log_in_page(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto(f"/t/vision/jobs/{world.ids['running']}/")
+    Session.objects.all().delete()
+    expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible()
+
+
+def test_keys_lead_around_and_stay_out_of_fields(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/")
+    page.keyboard.press("g")
+    page.keyboard.press("j")
+    page.get_by_role("heading", level=1, name="Jobs").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(page.locator("tr.selected")).to_contain_text("cancer-nightly")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search")).to_be_focused()
+    page.keyboard.type("c?gj")
+    expect(page.get_by_label("Search")).to_have_value("c?gj")
+    page.goto("/t/vision/jobs/")
+    page.keyboard.press("c")
+    page.get_by_role("heading", level=1, name="New job").wait_for()
+
+
+def test_cancel_asks_first_and_leads_back(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto(f"/t/vision/jobs/{world.ids['running']}/")
+    page.get_by_role("button", name="Cancel job").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Cancel job").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("not needed any more")
+    page.get_by_role("dialog").get_by_role("button", name="Cancel job").click()
+    expect(page.get_by_text("Cancelled. It is charged for the seconds it used")).to_be_visible()
+    page.goto(f"/t/vision/jobs/{world.ids['running']}/?tab=events")
+    expect(page.get_by_text("compute.job.cancelled")).to_be_visible()
