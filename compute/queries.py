@@ -47,7 +47,9 @@ def job_list(asked: JobFilter | None = None, *, before: UUID | None = None, limi
     rows = _matching(asked or JobFilter())
     if before is not None:
         rows = rows.filter(id__lt=before)
-    jobs = list(rows.select_related("project").order_by("-id")[: limit + 1])
+    # A join with projects makes the planner read every job of the tenant; fetched apart, the newest come from the index.
+    rows = rows.prefetch_related("project").defer("spec", "checkpoint", "result")
+    jobs = list(rows.order_by("-id")[: limit + 1])
     charges = billed([job.id for job in jobs])
     return [JobRow(**_row(job, charges)) for job in jobs]
 
