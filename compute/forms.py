@@ -1,6 +1,7 @@
 """Forms of the work room."""
 
 from collections.abc import Sequence
+from typing import cast
 from uuid import UUID
 
 from django import forms
@@ -22,16 +23,18 @@ class JobListFilter(forms.Form):
     """Which jobs to list; a value that is not on offer asks nothing."""
 
     state = forms.ChoiceField(required=False, choices=[(key, label) for key, label, _ in TABS])
-    search = forms.CharField(required=False, max_length=120, label="Search", widget=forms.TextInput(attrs={"type": "search"}))
+    search = forms.CharField(
+        required=False, max_length=120, label="Search", widget=forms.TextInput(attrs={"type": "search"})
+    )
     project = forms.ChoiceField(required=False, label="Project")
     device_class = forms.ChoiceField(required=False, label="Device")
 
-    def __init__(self, *args: object, projects: Sequence[tuple[str, str]], devices: Sequence[str], **kwargs: object) -> None:
+    def __init__(
+        self, *args: object, projects: Sequence[tuple[str, str]], devices: Sequence[str], **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         for name, choices in (("project", projects), ("device_class", [(device, device) for device in devices])):
-            field = self.fields[name]
-            assert isinstance(field, forms.ChoiceField)
-            field.choices = [("", "Any"), *choices]
+            cast("forms.ChoiceField", self.fields[name]).choices = [("", "Any"), *choices]
 
     def asked(self) -> JobFilter:
         """Return the query's filter."""

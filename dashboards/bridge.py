@@ -88,7 +88,7 @@ class BridgedDash(Dash):
         """Make Dash list its bundles now, so that parallel requests to a fresh process cannot race for it."""
         self.server.test_client().get(f"/dash/{self.slug}/_dash-dependencies")
 
-    def interpolate_index(self, **parts: Any) -> str:
+    def interpolate_index(self, *_: Any, **parts: Any) -> str:
         """Render our own page around Dash's tags, each with the nonce and the tenant's own URL."""
         request = current_request()
         nonce = str(getattr(request, "csp_nonce", ""))

@@ -8,8 +8,8 @@ from django.urls import reverse
 
 from dashboards import charts, datasets, layouts, tables
 from dashboards.bridge import BridgedDash, current_request
-from dashboards.ranges import CHOICES, parse
-from dashboards.templatetags.ui import duration_text, money_text
+from dashboards.ranges import CHOICES
+from dashboards.words import duration_text, money_text
 from tenants.actor import Actor
 
 PERMISSION = "spend.view"
@@ -39,8 +39,13 @@ def chosen(search: str | None) -> dict[str, str]:
 def register(app: BridgedDash) -> None:
     """Add the callbacks of the page `Spend and utilisation`."""
 
-    @app.callback(  # type: ignore[untyped-decorator]
-        Output("url", "search"), Output("range", "value"), Output("group", "value"), Input("url", "search"), Input("range", "value"), Input("group", "value")
+    @app.callback(
+        Output("url", "search"),
+        Output("range", "value"),
+        Output("group", "value"),
+        Input("url", "search"),
+        Input("range", "value"),
+        Input("group", "value"),
     )
     def keep_in_url(search: str | None, span: str | None, group: str | None) -> tuple[Any, Any, Any]:
         """Keep the choices and the query string the same, whichever changed."""
@@ -50,7 +55,7 @@ def register(app: BridgedDash) -> None:
             return "?" + urlencode({"range": wanted["range"], "group": wanted["group"]}), no_update, no_update
         return no_update, values["range"], values["group"]
 
-    @app.callback(  # type: ignore[untyped-decorator]
+    @app.callback(
         Output("tiles", "children"),
         Output("range-note", "children"),
         Output("daily-chart", "figure"),
@@ -80,7 +85,10 @@ def register(app: BridgedDash) -> None:
             jobs(page, tenant.slug),
             utilisation_figure(page, theme),
             tables.utilisation(page.utilisation) if any(page.utilisation.allocated) else "",
-            *(f"{reverse('spend-export', args=(tenant.slug, name))}?{urlencode(values)}" for name in ("daily", "groups", "jobs", "utilisation")),
+            *(
+                f"{reverse('spend-export', args=(tenant.slug, name))}?{urlencode(values)}"
+                for name in ("daily", "groups", "jobs", "utilisation")
+            ),
             page.running == 0,
         )
 
@@ -88,18 +96,31 @@ def register(app: BridgedDash) -> None:
 def tiles(page: datasets.SpendPage) -> list[Any]:
     """Return the tiles: spend against the budget, then billable, measured and excluded device time."""
     totals = page.totals
-    budget = "No budget: spend is not limited." if totals.budget is None else f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget this month"
+    budget = (
+        "No budget: spend is not limited."
+        if totals.budget is None
+        else f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget this month"
+    )
     return [
         tile("Spend", money_text(totals.amount, totals.currency), budget),
         tile("Billable device time", duration_text(totals.billable_s), "What the invoice is made of"),
         tile("Measured device time", duration_text(totals.measured_s), "All that devices were held"),
-        tile("Excluded device time", duration_text(totals.excluded_s), "Outside a hold, or waived after a fault of ours"),
+        tile(
+            "Excluded device time", duration_text(totals.excluded_s), "Outside a hold, or waived after a fault of ours"
+        ),
     ]
 
 
 def tile(label: str, value: str, note: str) -> Any:
     """Return one stat tile."""
-    return html.Div([html.Span(label, className="x-tile-label"), html.Span(value, className="x-tile-value"), html.Span(note, className="x-tile-note")], className="x-tile")
+    return html.Div(
+        [
+            html.Span(label, className="x-tile-label"),
+            html.Span(value, className="x-tile-value"),
+            html.Span(note, className="x-tile-note"),
+        ],
+        className="x-tile",
+    )
 
 
 def range_note(page: datasets.SpendPage) -> str:
@@ -112,7 +133,9 @@ def daily_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
     if not page.daily.series:
         return charts.empty("Nothing metered in this range", theme)
     data = page.daily
-    return charts.daily_spend(data.days, data.series, currency=page.totals.currency, budget_per_day=data.budget_per_day, theme=theme)
+    return charts.daily_spend(
+        data.days, data.series, currency=page.totals.currency, budget_per_day=data.budget_per_day, theme=theme
+    )
 
 
 def utilisation_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
@@ -126,12 +149,28 @@ def utilisation_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
 def costs(page: datasets.SpendPage, slug: str) -> Any:
     """Return cost by the chosen group."""
     if not page.groups:
-        return tables.nothing("Nothing metered in this range", "Costs appear here as soon as a job runs. Choose a longer range, or launch one.", ("New job", reverse("job-launch", args=(slug,))))
-    return tables.costs(page.groups, currency=page.totals.currency, label="Cost by group", heading=layouts.GROUPS[page.group], job_url=reverse("jobs", args=(slug,)))
+        return tables.nothing(
+            "Nothing metered in this range",
+            "Costs appear here as soon as a job runs. Choose a longer range, or launch one.",
+            ("New job", reverse("job-launch", args=(slug,))),
+        )
+    return tables.costs(
+        page.groups,
+        currency=page.totals.currency,
+        label="Cost by group",
+        heading=layouts.GROUPS[page.group],
+        job_url=reverse("jobs", args=(slug,)),
+    )
 
 
 def jobs(page: datasets.SpendPage, slug: str) -> Any:
     """Return cost by project and job."""
     if not page.jobs:
         return tables.nothing("No job cost anything in this range", "Jobs are listed here with what each cost.")
-    return tables.costs(page.jobs, currency=page.totals.currency, label="Cost by project and job", heading="Job", job_url=reverse("jobs", args=(slug,)))
+    return tables.costs(
+        page.jobs,
+        currency=page.totals.currency,
+        label="Cost by project and job",
+        heading="Job",
+        job_url=reverse("jobs", args=(slug,)),
+    )

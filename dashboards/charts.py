@@ -22,7 +22,13 @@ PATTERNS = ("", "/", ".", "x", "-", "+")
 def layout(theme: str, *, unit: str = "") -> Figure:
     """Return the layout that every figure shares: transparent paper, the page's font, quiet axes."""
     ink = INK["dark" if theme == "dark" else "light"]
-    axis = {"gridcolor": ink["grid"], "linecolor": ink["axis"], "zeroline": False, "tickcolor": ink["axis"], "automargin": True}
+    axis = {
+        "gridcolor": ink["grid"],
+        "linecolor": ink["axis"],
+        "zeroline": False,
+        "tickcolor": ink["axis"],
+        "automargin": True,
+    }
     return {
         "autosize": True,
         "height": 300,
@@ -30,7 +36,11 @@ def layout(theme: str, *, unit: str = "") -> Figure:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "Inter, system-ui, sans-serif", "size": 12, "color": ink["text"]},
-        "hoverlabel": {"bgcolor": ink["hover"], "bordercolor": ink["grid"], "font": {"color": ink["strong"], "family": "Inter, system-ui, sans-serif"}},
+        "hoverlabel": {
+            "bgcolor": ink["hover"],
+            "bordercolor": ink["grid"],
+            "font": {"color": ink["strong"], "family": "Inter, system-ui, sans-serif"},
+        },
         "hovermode": "x unified",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         "bargap": 0.28,
@@ -39,7 +49,14 @@ def layout(theme: str, *, unit: str = "") -> Figure:
     }
 
 
-def daily_spend(days: Sequence[date], series: Mapping[str, Sequence[Decimal]], *, currency: str, budget_per_day: Decimal | None, theme: str) -> Figure:
+def daily_spend(
+    days: Sequence[date],
+    series: Mapping[str, Sequence[Decimal]],
+    *,
+    currency: str,
+    budget_per_day: Decimal | None,
+    theme: str,
+) -> Figure:
     """Stack each day's cost by group; a dashed line shows what the budget allows a day."""
     theme = "dark" if theme == "dark" else "light"
     x = [day.isoformat() for day in days][-MOST_POINTS:]
@@ -51,7 +68,14 @@ def daily_spend(days: Sequence[date], series: Mapping[str, Sequence[Decimal]], *
             "y": [float(value) for value in values][-MOST_POINTS:],
             "marker": {
                 "color": PALETTE[theme][number % 6],
-                "pattern": {"shape": PATTERNS[number % 6], "fillmode": "overlay", "fgcolor": INK[theme]["hover"], "fgopacity": 0.4, "size": 5, "solidity": 0.25},
+                "pattern": {
+                    "shape": PATTERNS[number % 6],
+                    "fillmode": "overlay",
+                    "fgcolor": INK[theme]["hover"],
+                    "fgopacity": 0.4,
+                    "size": 5,
+                    "solidity": 0.25,
+                },
             },
             "hovertemplate": f"%{{y:,.4f}} {currency}",
         }

@@ -85,7 +85,9 @@ def spend_page(values: Mapping[str, str]) -> SpendPage:
     chosen = parse(values, at.day)
     over = span(chosen.first, chosen.end, at)
     group = values.get("group", "project")
-    by_group = spend(over, group_by=[group] if group != "job" else ["job", "project"], limit=MOST_GROUPS, costliest_first=True)
+    by_group = spend(
+        over, group_by=[group] if group != "job" else ["job", "project"], limit=MOST_GROUPS, costliest_first=True
+    )
     dearest = costliest_jobs(over, MOST_JOBS)
     names = {str(row.id): row.name for row in job_list(limit=NAMED_JOBS)} if dearest else {}
     budget = next((one for one in budgets() if one.project_id is None), None)
@@ -139,13 +141,23 @@ def _cost(row: SpendRow, group: str, names: Mapping[str, str]) -> CostRow:
     key = row.keys.get(group) or "none"
     label = row.project_name if group == "project" else names.get(key, f"job {key[-8:]}") if group == "job" else key
     job = key if group == "job" and key != "none" else ""
-    return CostRow(label=label, project=row.project_name if group == "job" else "", quantity=row.quantity, unit="s", amount=row.cost.amount, job_id=job)
+    return CostRow(
+        label=label,
+        project=row.project_name if group == "job" else "",
+        quantity=row.quantity,
+        unit="s",
+        amount=row.cost.amount,
+        job_id=job,
+    )
 
 
 def _utilisation(chosen: Range, zone: str) -> Utilisation:
     """Return device seconds by hour, from the first hour with a lease to the last."""
     start, end = (datetime.combine(day, time(), tzinfo=ZoneInfo(zone)) for day in (chosen.first, chosen.end))
-    rows = [(datetime.fromisoformat(row.group["hour"]), row.allocated_s, row.used_s) for row in utilisation(start, end, ["hour"])]
+    rows = [
+        (datetime.fromisoformat(row.group["hour"]), row.allocated_s, row.used_s)
+        for row in utilisation(start, end, ["hour"])
+    ]
     leased = [number for number, row in enumerate(rows) if row[1]]
     if not leased:
         return Utilisation()
@@ -158,13 +170,18 @@ def export(table: str, values: Mapping[str, str]) -> tuple[Sequence[str], list[S
     page = spend_page(values)
     if table == "daily":
         names = list(page.daily.series)
-        return ["day", *names], [[day, *(page.daily.series[name][n] for name in names)] for n, day in enumerate(page.daily.days)]
+        return ["day", *names], [
+            [day, *(page.daily.series[name][n] for name in names)] for n, day in enumerate(page.daily.days)
+        ]
     if table in ("groups", "jobs"):
         rows = page.groups if table == "groups" else page.jobs
         return ["name", "project", "quantity", "unit", "amount", "currency", "job"], [
-            [row.label, row.project, row.quantity, row.unit, row.amount, page.totals.currency, row.job_id] for row in rows
+            [row.label, row.project, row.quantity, row.unit, row.amount, page.totals.currency, row.job_id]
+            for row in rows
         ]
     if table == "utilisation":
         data = page.utilisation
-        return ["hour", "allocated_s", "busy_s"], [list(row) for row in zip(data.hours, data.allocated, data.used, strict=True)]
+        return ["hour", "allocated_s", "busy_s"], [
+            list(row) for row in zip(data.hours, data.allocated, data.used, strict=True)
+        ]
     return None

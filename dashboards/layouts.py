@@ -6,8 +6,9 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from dashboards.ranges import CHOICES
+from dashboards.tables import aria
 
-GRAPH = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+GRAPH: Any = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 GROUPS = {"project": "Project", "job": "Job", "resource": "Device", "meter": "Meter"}
 
 
@@ -19,19 +20,36 @@ def spend() -> Any:
             dcc.Interval(id="tick", interval=15_000, disabled=True),
             html.Div(
                 [
-                    _select("range", "Time range", {key: label for key, label in CHOICES.items() if key != "custom"}, "month"),
+                    _select(
+                        "range",
+                        "Time range",
+                        {key: label for key, label in CHOICES.items() if key != "custom"},
+                        "month",
+                    ),
                     _select("group", "Group by", GROUPS, "project"),
                     html.P(id="range-note", className="x-range-note"),
                 ],
                 className="x-toolbar",
                 role="group",
-                **{"aria-label": "What to show"},
+                **aria(label="What to show"),
             ),
-            html.Div(id="tiles", className="x-tiles", **{"aria-live": "polite"}),
-            _chart_card("daily", "Daily spend", "Cost of each day by project, stacked; the dashed line is what the budget allows a day."),
+            html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
+            _chart_card(
+                "daily",
+                "Daily spend",
+                "Cost of each day by project, stacked; the dashed line is what the budget allows a day.",
+            ),
             _table_card("groups", "Cost by group", "Everything metered in this range, largest first."),
-            _table_card("jobs", "Cost by project and job", "The fifty most expensive jobs of this range; each leads to its own page."),
-            _chart_card("utilisation", "Devices: allocated and busy", "Minutes leased in each hour, and how many of them the device was really busy by its own samples."),
+            _table_card(
+                "jobs",
+                "Cost by project and job",
+                "The fifty most expensive jobs of this range; each leads to its own page.",
+            ),
+            _chart_card(
+                "utilisation",
+                "Devices: allocated and busy",
+                "Minutes leased in each hour, and how many of them the device was really busy by its own samples.",
+            ),
         ],
         className="x-dash",
     )
@@ -49,30 +67,47 @@ def _select(name: str, label: str, options: dict[str, str], value: str) -> Any:
 def _chart_card(name: str, title: str, text: str) -> Any:
     return html.Section(
         [
-            html.Header([html.H2(title, id=f"{name}-title"), html.A("Export CSV", id=f"{name}-csv", className="btn btn-sm", href=""), html.P(text)], className="card-header"),
+            html.Header(
+                [
+                    html.H2(title, id=f"{name}-title"),
+                    html.A("Export CSV", id=f"{name}-csv", className="btn btn-sm", href=""),
+                    html.P(text),
+                ],
+                className="card-header",
+            ),
             html.Div(
                 [
                     html.Div(
                         dcc.Graph(id=f"{name}-chart", config=GRAPH, figure={"data": [], "layout": {"height": 300}}),
                         role="img",
-                        **{"aria-labelledby": f"{name}-title"},
+                        **aria(labelledby=f"{name}-title"),
                     ),
-                    html.Details([html.Summary("Show the numbers"), html.Div(id=f"{name}-table", className="x-table-wrap")], className="x-more"),
+                    html.Details(
+                        [html.Summary("Show the numbers"), html.Div(id=f"{name}-table", className="x-table-wrap")],
+                        className="x-more",
+                    ),
                 ],
                 className="card-body",
             ),
         ],
         className="card",
-        **{"aria-labelledby": f"{name}-title"},
+        **aria(labelledby=f"{name}-title"),
     )
 
 
 def _table_card(name: str, title: str, text: str) -> Any:
     return html.Section(
         [
-            html.Header([html.H2(title, id=f"{name}-title"), html.A("Export CSV", id=f"{name}-csv", className="btn btn-sm", href=""), html.P(text)], className="card-header"),
+            html.Header(
+                [
+                    html.H2(title, id=f"{name}-title"),
+                    html.A("Export CSV", id=f"{name}-csv", className="btn btn-sm", href=""),
+                    html.P(text),
+                ],
+                className="card-header",
+            ),
             html.Div(id=f"{name}-table", className="x-table-wrap"),
         ],
         className="card",
-        **{"aria-labelledby": f"{name}-title"},
+        **aria(labelledby=f"{name}-title"),
     )

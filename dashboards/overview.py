@@ -67,7 +67,10 @@ class Overview:
     @property
     def hours_by_day(self) -> list[float]:
         """Cost of each day shown, for a small line."""
-        return [float(sum((values[n] for values in self.daily.series.values()), Decimal(0))) for n in range(len(self.daily.days))]
+        return [
+            float(sum((values[n] for values in self.daily.series.values()), Decimal(0)))
+            for n in range(len(self.daily.days))
+        ]
 
     @property
     def chart(self) -> dict[str, list[float]]:
@@ -108,7 +111,11 @@ def overview(actor: Actor) -> Overview:
     known = budgets()
     tenant_wide = next((one for one in known if one.project_id is None), None)
     chosen = Range("", at.day - timedelta(days=DAYS - 1), at.day + timedelta(days=1))
-    failed = [row for row in job_list(JobFilter(states=("failed",)), limit=50) if row.ended_at and at.now - row.ended_at < RECENT]
+    failed = [
+        row
+        for row in job_list(JobFilter(states=("failed",)), limit=50)
+        if row.ended_at and at.now - row.ended_at < RECENT
+    ]
     active = job_list(JobFilter(states=("running", "queued", "paused")), limit=SHOWN)[:SHOWN]
     recent = job_list(limit=SHOWN)[:SHOWN]
     return Overview(

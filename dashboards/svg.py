@@ -141,16 +141,27 @@ def _x_labels(box: Box, low: float, high: float, name: str) -> SafeString:
     y = box.height - 6
     middle = format_html('<text x="{}" y="{}" text-anchor="middle">{}</text>', box.x(0.5), y, name) if name else ""
     first = format_html('<text x="{}" y="{}">{}</text>', box.x(0), y, label(low))
-    last = format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', box.x(1), y, label(high)) if high > low else ""
+    last = (
+        format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', box.x(1), y, label(high)) if high > low else ""
+    )
     return format_html("{}{}{}", first, middle, last)
 
 
 def _svg(box: Box, title: str, parts: Sequence[SafeString], css: str = "x-chart") -> SafeString:
     body = mark_safe("".join(parts))  # noqa: S308  each part was escaped above
-    return format_html('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>', css, box.width, box.height, title, body)
+    return format_html(
+        '<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
+        css,
+        box.width,
+        box.height,
+        title,
+        body,
+    )
 
 
-def stacked_bars(days: Sequence[str], series: Mapping[str, Sequence[float]], *, title: str, limit: float | None = None) -> SafeString:
+def stacked_bars(
+    days: Sequence[str], series: Mapping[str, Sequence[float]], *, title: str, limit: float | None = None
+) -> SafeString:
     """Stack up to four series by day; a dashed line marks `limit`, where there is one."""
     sums = [sum(values[n] for values in series.values()) for n in range(len(days))]
     if not days or not any(sums):

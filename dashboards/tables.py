@@ -8,21 +8,31 @@ from typing import Any
 from dash import html
 
 from dashboards.datasets import CostRow, Daily, Utilisation
-from dashboards.templatetags.ui import money_text, number
+from dashboards.words import money_text, number
 
 Header = Sequence[tuple[str, bool]]
+
+
+def aria(**words: str) -> dict[str, Any]:
+    """Return attributes for assistive technology: `aria(label="Jobs")`."""
+    return {f"aria-{name}": word for name, word in words.items()}
 
 
 def table(header: Header, rows: Iterable[Sequence[Any]], label: str) -> Any:
     """Return a table; a header cell says whether its column is aligned to the end."""
     head = html.Tr([html.Th(text, scope="col", className="end" if end else "") for text, end in header])
-    body = [html.Tr([html.Td(value, className="end num" if end else "") for value, (_, end) in zip(row, header, strict=True)]) for row in rows]
+    body = [
+        html.Tr(
+            [html.Td(value, className="end num" if end else "") for value, (_, end) in zip(row, header, strict=True)]
+        )
+        for row in rows
+    ]
     return html.Div(
         html.Table([html.Thead(head), html.Tbody(body)], className="x-table compact"),
         className="x-table-wrap",
         tabIndex=0,
         role="region",
-        **{"aria-label": f"Table: {label}"},
+        **aria(label=f"Table: {label}"),
     )
 
 
@@ -49,7 +59,11 @@ def costs(rows: Sequence[CostRow], *, currency: str, label: str, heading: str, j
         cells: list[Any] = [name]
         if with_project:
             cells.append(row.project)
-        cells += [f"{number(row.quantity, 1)} {row.unit}", money_text(row.amount, currency), share_bar(share, row.label)]
+        cells += [
+            f"{number(row.quantity, 1)} {row.unit}",
+            money_text(row.amount, currency),
+            share_bar(share, row.label),
+        ]
         body.append(cells)
     return table(header, body, label)
 
@@ -57,7 +71,13 @@ def costs(rows: Sequence[CostRow], *, currency: str, label: str, heading: str, j
 def share_bar(share: Decimal, label: str) -> Any:
     """Return a share as a bar and its figure."""
     percent = f"{share * 100:.0f}"
-    return html.Span([html.Progress(value=percent, max="100", className="x-bar", **{"aria-label": f"Share of {label}"}), f"{percent}\u00a0%"], className="x-share")
+    return html.Span(
+        [
+            html.Progress(value=percent, max="100", className="x-bar", **aria(label=f"Share of {label}")),
+            f"{percent}\u00a0%",
+        ],
+        className="x-share",
+    )
 
 
 def daily(data: Daily, currency: str) -> Any:
@@ -68,7 +88,13 @@ def daily(data: Daily, currency: str) -> Any:
     for index, day in enumerate(data.days):
         values = [data.series[name][index] for name in names]
         if any(values):
-            rows.append([f"{day:%d %b %Y}", *(money_text(value, currency) for value in values), money_text(sum(values, Decimal(0)), currency)])
+            rows.append(
+                [
+                    f"{day:%d %b %Y}",
+                    *(money_text(value, currency) for value in values),
+                    money_text(sum(values, Decimal(0)), currency),
+                ]
+            )
     return table(header, rows, "Daily spend in numbers")
 
 

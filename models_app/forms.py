@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 
@@ -16,11 +16,21 @@ TIERS = (("on_demand", "On demand"), ("spot", "Spot"))
 class DatasetUpload(forms.Form):
     """A table to learn from."""
 
-    name = forms.CharField(max_length=120, label="Name", help_text="Uploading under a name that exists makes its next version.")
-    target = forms.CharField(
-        max_length=200, required=False, label="Target column", help_text="The column to predict. Leave it empty if you do not know yet; it can be chosen at launch."
+    name = forms.CharField(
+        max_length=120, label="Name", help_text="Uploading under a name that exists makes its next version."
     )
-    file = forms.FileField(label="File", error_messages={"required": "Choose a CSV or Parquet file."}, help_text="CSV with a header row, or Parquet.", widget=forms.FileInput(attrs={"accept": ".csv,.parquet,text/csv"}))
+    target = forms.CharField(
+        max_length=200,
+        required=False,
+        label="Target column",
+        help_text="The column to predict. Leave it empty if you do not know yet; it can be chosen at launch.",
+    )
+    file = forms.FileField(
+        label="File",
+        error_messages={"required": "Choose a CSV or Parquet file."},
+        help_text="CSV with a header row, or Parquet.",
+        widget=forms.FileInput(attrs={"accept": ".csv,.parquet,text/csv"}),
+    )
 
 
 class LaunchForm(forms.Form):
@@ -30,14 +40,41 @@ class LaunchForm(forms.Form):
     project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
     recipe = forms.ChoiceField(label="Recipe")
     dataset = forms.ChoiceField(label="Dataset")
-    model = forms.CharField(max_length=120, required=False, label="Model name", help_text="The result becomes the next version of this model. Empty: the job's name.")
+    model = forms.CharField(
+        max_length=120,
+        required=False,
+        label="Model name",
+        help_text="The result becomes the next version of this model. Empty: the job's name.",
+    )
     device_class = forms.ChoiceField(label="Device")
     tier = forms.ChoiceField(label="Price tier", choices=TIERS, initial="on_demand")
-    max_minutes = forms.IntegerField(label="Longest run time (minutes)", min_value=1, max_value=MOST_MINUTES, initial=60, help_text="It stops here with a checkpoint. The limit counts over all attempts.")
-    max_cost = forms.DecimalField(label="Highest cost", required=False, min_value=Decimal("0.000001"), max_digits=18, decimal_places=6, help_text="Never spend more than this on the job. Empty: only the run time limits it.")
+    max_minutes = forms.IntegerField(
+        label="Longest run time (minutes)",
+        min_value=1,
+        max_value=MOST_MINUTES,
+        initial=60,
+        help_text="It stops here with a checkpoint. The limit counts over all attempts.",
+    )
+    max_cost = forms.DecimalField(
+        label="Highest cost",
+        required=False,
+        min_value=Decimal("0.000001"),
+        max_digits=18,
+        decimal_places=6,
+        help_text="Never spend more than this on the job. Empty: only the run time limits it.",
+    )
     key = forms.UUIDField(widget=forms.HiddenInput, required=False)
 
-    def __init__(self, *args: Any, projects: Sequence[tuple[str, str]], recipes: Sequence[Recipe], datasets: Sequence[tuple[str, str]], devices: Sequence[str], currency: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        projects: Sequence[tuple[str, str]],
+        recipes: Sequence[Recipe],
+        datasets: Sequence[tuple[str, str]],
+        devices: Sequence[str],
+        currency: str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._offer("project", projects)
         self._offer("recipe", [(recipe.id, recipe.title) for recipe in recipes])
@@ -46,16 +83,22 @@ class LaunchForm(forms.Form):
         self.fields["max_cost"].label = f"Highest cost ({currency})"
 
     def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
-        field = self.fields[name]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = list(choices)
+        cast("forms.ChoiceField", self.fields[name]).choices = list(choices)
 
 
 class ParameterForm(forms.Form):
     """The target, and a recipe's parameters: one typed field for each property of its JSON Schema, in its order."""
 
-    def __init__(self, recipe: Recipe, data: Mapping[str, Any] | None = None, *, dataset: Launchable | None = None, initial: Mapping[str, Any] | None = None, target: str = "") -> None:
-        super().__init__(data, prefix="p", initial=dict(initial or {}))  # type: ignore[arg-type]
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Mapping[str, Any] | None = None,
+        *,
+        dataset: Launchable | None = None,
+        initial: Mapping[str, Any] | None = None,
+        target: str = "",
+    ) -> None:
+        super().__init__(data, prefix="p", initial=dict(initial or {}))
         self.fields["target"] = target_field(recipe, dataset, target)
         for name, schema in recipe.schema()["properties"].items():
             self.fields[name] = field_for(name, schema)
@@ -71,8 +114,14 @@ def target_field(recipe: Recipe, dataset: Launchable | None, chosen: str = "") -
     fitting = [column.name for column in columns if recipe.task in column.tasks]
     first = next((name for name in (chosen, dataset.target if dataset else "") if name in fitting), "")
     choices = [("", "Choose a column" if dataset else "Choose a dataset first"), *((name, name) for name in fitting)]
-    text = "The column to predict." if not dataset or fitting else f"This dataset has no column that a {recipe.task} recipe can learn."
-    return forms.ChoiceField(label="Target column", required=dataset is not None, choices=choices, initial=first, help_text=text)
+    text = (
+        "The column to predict."
+        if not dataset or fitting
+        else f"This dataset has no column that a {recipe.task} recipe can learn."
+    )
+    return forms.ChoiceField(
+        label="Target column", required=dataset is not None, choices=choices, initial=first, help_text=text
+    )
 
 
 def field_for(name: str, schema: Mapping[str, Any]) -> forms.Field:
@@ -90,7 +139,9 @@ def field_for(name: str, schema: Mapping[str, Any]) -> forms.Field:
     if kind == "integer":
         return forms.IntegerField(**common, min_value=low, max_value=high)
     if kind == "number":
-        return forms.FloatField(**common, min_value=low, max_value=high, widget=forms.NumberInput(attrs={"step": "any"}))
+        return forms.FloatField(
+            **common, min_value=low, max_value=high, widget=forms.NumberInput(attrs={"step": "any"})
+        )
     if kind == "boolean":
         return forms.BooleanField(**common)
     if kind == "array":
@@ -121,5 +172,9 @@ class Names(forms.CharField):
 
 def _help(schema: Mapping[str, Any]) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
-    span = f" From {low:g} to {high:g}." if low is not None and high is not None and schema.get("type") != "boolean" else ""
+    span = (
+        f" From {low:g} to {high:g}."
+        if low is not None and high is not None and schema.get("type") != "boolean"
+        else ""
+    )
     return str(schema.get("description", "")) + span

@@ -1,7 +1,7 @@
 """Forms of the tenancy room. A form only parses; operations decide."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.utils.functional import lazy
@@ -72,11 +72,9 @@ class NewApiKey(forms.Form):
         help_text="Give only what the program needs. Your own role is the limit.",
     )
 
-    def __init__(self, *args: Any, scopes: list[str], **kwargs: Any) -> None:
-        super().__init__(*args, auto_id="key_%s", **kwargs)
-        field = self.fields["scopes"]
-        assert isinstance(field, forms.MultipleChoiceField)
-        field.choices = [(scope, scope) for scope in scopes]
+    def __init__(self, data: Any = None, *, scopes: list[str]) -> None:
+        super().__init__(data, auto_id="key_%s")
+        cast("forms.MultipleChoiceField", self.fields["scopes"]).choices = [(scope, scope) for scope in scopes]
 
 
 def _midnight(day: date | None) -> datetime | None:

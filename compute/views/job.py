@@ -57,7 +57,11 @@ def job_log_file(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Answer the whole log as a text file."""
     lines = queries.logs_after(job_id, limit=200_000)
     text = "".join(f"{line.at.isoformat()} [{line.attempt}] {line.line}\n" for line in lines)
-    return HttpResponse(text, content_type="text/plain; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="job-{job_id}.log"'})
+    return HttpResponse(
+        text,
+        content_type="text/plain; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="job-{job_id}.log"'},
+    )
 
 
 @require_POST
@@ -67,7 +71,9 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     form = CancelForm(request.POST)
     form.is_valid()
     operations.cancel(actor=request.actor, job_id=job_id, reason=form.cleaned_data.get("reason", ""))  # type: ignore[attr-defined]
-    messages.success(request, "Cancelled. It is charged for the seconds it used, and what was held for the rest is given back.")
+    messages.success(
+        request, "Cancelled. It is charged for the seconds it used, and what was held for the rest is given back."
+    )
     return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
 
 
@@ -92,4 +98,8 @@ def live_context(request: HttpRequest, detail: queries.JobDetail) -> dict[str, A
 
 def _facts(described: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return the kind's own words that are plain values; ids become links elsewhere on the page."""
-    return [(name, value) for name, value in described.items() if value not in (None, "", [], {}) and not isinstance(value, dict) and name not in LINKED]
+    return [
+        (name, value)
+        for name, value in described.items()
+        if value not in (None, "", [], {}) and not isinstance(value, dict) and name not in LINKED
+    ]

@@ -13,7 +13,23 @@ from tenants.edges import page
 from tenants.views.listing import EXPORT_LIMIT, csv_response, pager
 
 PAGE = 50
-EXPORTED = ("id", "name", "kind", "project", "submitted_by", "device_class", "tier", "state", "cause", "submitted_at", "started_at", "ended_at", "billed_seconds", "cost", "currency")
+EXPORTED = (
+    "id",
+    "name",
+    "kind",
+    "project",
+    "submitted_by",
+    "device_class",
+    "tier",
+    "state",
+    "cause",
+    "submitted_at",
+    "started_at",
+    "ended_at",
+    "billed_seconds",
+    "cost",
+    "currency",
+)
 
 
 @require_safe

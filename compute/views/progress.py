@@ -26,11 +26,25 @@ def stages(job: JobDetail) -> list[Stage]:
     first = job.attempts[0] if job.attempts else None
     last = job.attempts[-1] if job.attempts else None
     assigned = first.assigned_at if first else None
-    queued = Stage("Queued", "done" if assigned else "now" if not job.final else "", _between(job.submitted_at, assigned or job.ended_at), why(job))
+    queued = Stage(
+        "Queued",
+        "done" if assigned else "now" if not job.final else "",
+        _between(job.submitted_at, assigned or job.ended_at),
+        why(job),
+    )
     started = last.started_at if last else None
-    starting = Stage("Starting", "done" if started else "now" if last and not job.final else "", _between(last.assigned_at if last else None, started))
+    starting = Stage(
+        "Starting",
+        "done" if started else "now" if last and not job.final else "",
+        _between(last.assigned_at if last else None, started),
+    )
     running_tone = "now" if job.state == "running" and started else "done" if started else ""
-    running = Stage("Running", running_tone, timedelta(seconds=float(job.billed_seconds)) if job.billed_seconds else None, phase(job))
+    running = Stage(
+        "Running",
+        running_tone,
+        timedelta(seconds=float(job.billed_seconds)) if job.billed_seconds else None,
+        phase(job),
+    )
     if job.state == "paused":
         end = Stage("Paused", "now", None, job.cause)
     else:

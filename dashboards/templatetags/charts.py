@@ -43,7 +43,9 @@ def legend(series: Series) -> SafeString:
 
 
 @register.simple_tag
-def stacked_bars(days: Sequence[str], series: Mapping[str, Sequence[float]], title: str, limit: float | None = None) -> SafeString:
+def stacked_bars(
+    days: Sequence[str], series: Mapping[str, Sequence[float]], title: str, limit: float | None = None
+) -> SafeString:
     """Draw stacked sums by day."""
     return svg.stacked_bars(days, series, title=title, limit=limit)
 
@@ -51,5 +53,9 @@ def stacked_bars(days: Sequence[str], series: Mapping[str, Sequence[float]], tit
 @register.simple_tag
 def block_legend(names: Sequence[str]) -> SafeString:
     """List the blocks of a stacked chart."""
-    rows = format_html_join("", '<li><svg class="x-chart" viewBox="0 0 24 8" aria-hidden="true"><rect class="f{}" width="24" height="8" rx="2"/></svg>{}</li>', enumerate(names, start=1))
+    rows = format_html_join(
+        "",
+        '<li><svg class="x-chart" viewBox="0 0 24 8" aria-hidden="true"><rect class="f{}" width="24" height="8" rx="2"/></svg>{}</li>',
+        enumerate(names, start=1),
+    )
     return format_html('<ul class="x-legend">{}</ul>', rows)

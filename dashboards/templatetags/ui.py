@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from django import template
@@ -15,30 +16,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from dashboards.words import STATES, duration_text, figure, money_parts, money_text, number
+
 register = template.Library()
 
-SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF\u00a0"}
-STATES = {
-    "queued": ("wait", "Queued"),
-    "ingesting": ("busy", "Ingesting"),
-    "uploading": ("busy", "Uploading"),
-    "running": ("busy", "Running"),
-    "paused": ("wait", "Paused"),
-    "succeeded": ("good", "Succeeded"),
-    "ready": ("good", "Ready"),
-    "active": ("good", "Active"),
-    "ok": ("good", "OK"),
-    "failed": ("bad", "Failed"),
-    "cancelled": ("idle", "Cancelled"),
-    "draft": ("wait", "Draft"),
-    "in_review": ("wait", "In review"),
-    "finalised": ("good", "Finalised"),
-    "paid": ("good", "Paid"),
-    "void": ("idle", "Void"),
-    "assigned": ("wait", "Assigned"),
-    "lost": ("bad", "Lost"),
-    "expired": ("bad", "Expired"),
-}
 MARK = (
     '<svg viewBox="0 0 24 24" fill="currentColor" aria-hidden="true"><rect x="2" y="2" width="20" height="20" rx="5" fill-opacity=".18"/>'
     '<path d="M7 2h5v5H2a5 5 0 0 1 5-5zM12 7h10v5H12zM2 12h10v5H2zM12 17h10a5 5 0 0 1-5 5h-5z"/></svg>'
@@ -53,8 +34,8 @@ def mark() -> SafeString:
 
 @cache
 def _svg(name: str) -> str:
-    path = settings.BASE_DIR / "static" / "vendor" / "tabler-icons" / f"{name}.svg"
-    markup = " ".join(path.read_text(encoding="utf-8").split())
+    path: Path = settings.BASE_DIR / "static" / "vendor" / "tabler-icons" / f"{name}.svg"
+    markup: str = " ".join(path.read_text(encoding="utf-8").split())
     start = markup.index('class="')
     end = markup.index('"', start + 7)
     return f'{markup[:start]}class="icon" aria-hidden="true"{markup[end + 1 :]}'
@@ -84,26 +65,6 @@ def query(context: Context, **changes: Any) -> str:
     return "?" + parameters.urlencode()
 
 
-def money_parts(value: Any) -> tuple[Decimal, str] | None:
-    """Read an amount and its currency from `Money` or from the API's shape of it; None for nothing."""
-    if value in (None, ""):
-        return None
-    if isinstance(value, Mapping):
-        return Decimal(str(value["amount"])), str(value["currency"])
-    return Decimal(value.amount), str(value.currency)
-
-
-def money_text(amount: Decimal, currency: str) -> str:
-    """Write an amount for people: minor units, but enough places that a small cost is not shown as nothing."""
-    minor = 0 if currency == "JPY" else 3 if currency == "KWD" else 2
-    size = abs(amount)
-    whole = size == size.quantize(Decimal(1).scaleb(-minor), rounding=ROUND_HALF_EVEN)
-    places = minor if whole or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
-    shown = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
-    sign = "\u2212" if amount < 0 and shown else ""
-    return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{shown:,}"
-
-
 @register.filter
 def money(value: Any) -> SafeString | str:
     """Show money with its currency; the title holds every stored digit."""
@@ -112,7 +73,9 @@ def money(value: Any) -> SafeString | str:
         return "\u2013"
     amount, currency = parts
     exact = f"{amount.normalize():f} {currency}"
-    return format_html('<data class="money" value="{}" title="{}">{}</data>', f"{amount:f}", exact, money_text(amount, currency))
+    return format_html(
+        '<data class="money" value="{}" title="{}">{}</data>', f"{amount:f}", exact, money_text(amount, currency)
+    )
 
 
 @register.filter
@@ -125,48 +88,21 @@ def when(value: datetime | None) -> SafeString | str:
     return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), full, f"{utc.day} {utc:%b %H:%M}")
 
 
-def duration_text(value: Any) -> str:
-    """Write seconds as people say them: 4.2 s, 3 min 05 s, 2 h 14 min, 3 d 4 h."""
-    seconds = Decimal(str(value))
-    if seconds < Decimal("0.05"):
-        return "0\u00a0s"
-    if seconds < 60:
-        return f"{seconds:.1f}\u00a0s" if seconds % 1 else f"{seconds:.0f}\u00a0s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)}\u00a0min {int(seconds % 60):02d}\u00a0s"
-    if seconds < 48 * 3600:
-        return f"{int(seconds // 3600)}\u00a0h {int(seconds % 3600 // 60):02d}\u00a0min"
-    return f"{int(seconds // 86400)}\u00a0d {int(seconds % 86400 // 3600)}\u00a0h"
-
-
 @register.filter
 def duration(value: Any) -> SafeString | str:
     """Show seconds, or a timedelta, as people say them; the title holds every digit."""
     if value in (None, ""):
         return "\u2013"
     seconds = Decimal(str(value.total_seconds() if hasattr(value, "total_seconds") else value))
-    return format_html('<span class="duration" title="{} s">{}</span>', f"{seconds.normalize():f}", duration_text(seconds))
+    return format_html(
+        '<span class="duration" title="{} s">{}</span>', f"{seconds.normalize():f}", duration_text(seconds)
+    )
 
 
-@register.filter
-def number(value: Any, places: int = 0) -> str:
-    """Show a number with thousands separated and at most `places` decimals."""
-    if value in (None, ""):
-        return "\u2013"
-    text = f"{Decimal(str(value)):,.{places}f}"
-    return text.rstrip("0").rstrip(".") if places and "." in text else text
+register.filter("number", number)
 
 
-@register.filter
-def figure(value: Any) -> str:
-    """Show a measured figure with four significant digits."""
-    if value is None or value == "":
-        return "\u2013"
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return str(value)
-    if isinstance(value, int) or value == int(value):
-        return f"{int(value):,}"
-    return f"{value:.4g}"
+register.filter("figure", figure)
 
 
 @register.filter
@@ -291,7 +227,9 @@ def tail(value: Any) -> str:
 def exactly(value: datetime) -> SafeString:
     """Show a time in UTC to the millisecond."""
     utc = value.astimezone(UTC)
-    return format_html('<time datetime="{}">{}</time>', utc.isoformat(), f"{utc:%d %b %H:%M:%S}.{utc.microsecond // 1000:03d}")
+    return format_html(
+        '<time datetime="{}">{}</time>', utc.isoformat(), f"{utc:%d %b %H:%M:%S}.{utc.microsecond // 1000:03d}"
+    )
 
 
 @register.filter

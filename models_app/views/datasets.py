@@ -69,7 +69,11 @@ def dataset_status(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
     """Answer the banner that waits for the ingest; ready or failed ends its polling."""
     detail = queries.dataset_detail(request.actor, dataset_id)  # type: ignore[attr-defined]
     version = _chosen(detail, request.GET.get("version"))
-    return render(request, "models_app/_dataset_status.html", {"dataset": detail, "version": version, "just_ready": version.state == "ready"})
+    return render(
+        request,
+        "models_app/_dataset_status.html",
+        {"dataset": detail, "version": version, "just_ready": version.state == "ready"},
+    )
 
 
 @page("datasets.create", own_transaction=True)
@@ -83,7 +87,13 @@ def upload(request: HttpRequest) -> HttpResponse:
     try:
         file = uploaded_file(request)
         if form.is_valid():
-            version = operations.upload(actor=actor, name=form.cleaned_data["name"], file=file, filename=file.name or "upload", target=form.cleaned_data["target"])
+            version = operations.upload(
+                actor=actor,
+                name=form.cleaned_data["name"],
+                file=file,
+                filename=file.name or "upload",
+                target=form.cleaned_data["target"],
+            )
             return redirect("dataset", request.tenant.slug, version.dataset_id)  # type: ignore[attr-defined]
     except UploadTooLarge as refused:
         form.add_error("file", refused.message)

@@ -31,7 +31,9 @@ ELSEWHERE = {"max_seconds": "max_minutes", "dataset_version": "dataset"}
 class Launch:
     """The form's parts for one request: choices on offer, what was entered, and what that asks for."""
 
-    def __init__(self, request: HttpRequest, data: Mapping[str, Any] | None, initial: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, request: HttpRequest, data: Mapping[str, Any] | None, initial: Mapping[str, Any] | None = None
+    ) -> None:
         self.actor: Actor = request.actor  # type: ignore[attr-defined]
         self.currency: str = request.tenant.currency  # type: ignore[attr-defined]
         self.recipes = queries.recipe_cards()
@@ -51,7 +53,13 @@ class Launch:
         entered = data or started
         self.recipe = self._recipe(str(entered.get("recipe", "")))
         self.dataset = next((row for row in self.datasets if str(row.version_id) == entered.get("dataset")), None)
-        self.parameters = ParameterForm(self.recipe, data, dataset=self.dataset, initial=started.get("params"), target=str(entered.get("p-target") or started.get("target") or ""))
+        self.parameters = ParameterForm(
+            self.recipe,
+            data,
+            dataset=self.dataset,
+            initial=started.get("params"),
+            target=str(entered.get("p-target") or started.get("target") or ""),
+        )
 
     def _recipe(self, chosen: str) -> Recipe:
         return next((recipe for recipe in self.recipes if recipe.id == chosen), self.recipes[0])
@@ -64,7 +72,13 @@ class Launch:
             "name": name or data["name"],
             "kind": "train",
             "project_id": UUID(data["project"]),
-            "spec": {"recipe": self.recipe.id, "dataset_version": data["dataset"], "target": target, "params": parameters, "model": data.get("model", "")},
+            "spec": {
+                "recipe": self.recipe.id,
+                "dataset_version": data["dataset"],
+                "target": target,
+                "params": parameters,
+                "model": data.get("model", ""),
+            },
             "device_class": data["device_class"],
             "tier": data["tier"],
             "max_seconds": data["max_minutes"] * 60,
@@ -130,7 +144,9 @@ def quote(request: HttpRequest) -> HttpResponse:
     if not (parts.form.is_valid() & parts.parameters.is_valid()):
         return render(request, "models_app/_quote.html", {"quote_faults": _faults(parts)})
     try:
-        order = jobs.check(actor=parts.actor, tags={}, **parts.request_body(name=parts.form.cleaned_data["name"] or "quote"))
+        order = jobs.check(
+            actor=parts.actor, tags={}, **parts.request_body(name=parts.form.cleaned_data["name"] or "quote")
+        )
         return render(request, "models_app/_quote.html", {"quote": quote_of(order, jobs.estimate(order))})
     except Invalid as refused:
         parts.blame(refused)
@@ -144,7 +160,12 @@ def quote(request: HttpRequest) -> HttpResponse:
 def parameters(request: HttpRequest) -> HttpResponse:
     """Answer the fields of the chosen recipe for the chosen dataset, keeping what was entered where it still fits."""
     entered = {name.removeprefix("p-"): value for name, value in request.GET.items() if name.startswith("p-")}
-    started = {"recipe": request.GET.get("recipe", ""), "dataset": request.GET.get("dataset", ""), "params": entered, "target": entered.get("target", "")}
+    started = {
+        "recipe": request.GET.get("recipe", ""),
+        "dataset": request.GET.get("dataset", ""),
+        "params": entered,
+        "target": entered.get("target", ""),
+    }
     return render(request, "models_app/_parameters.html", Launch(request, None, started).context())
 
 
@@ -181,7 +202,13 @@ def _missing(request: HttpRequest, parts: Launch) -> dict[str, str] | None:
     if not parts.datasets:
         may = parts.actor.can("datasets.create")
         text = "A job learns from a dataset. Upload a CSV or Parquet table; once it has been read, you can train on it."
-        return {"icon": "database", "title": "No dataset is ready yet", "text": text, "url": reverse("dataset-upload", args=(slug,)) if may else "", "label": "Upload dataset"}
+        return {
+            "icon": "database",
+            "title": "No dataset is ready yet",
+            "text": text,
+            "url": reverse("dataset-upload", args=(slug,)) if may else "",
+            "label": "Upload dataset",
+        }
     if not parts.devices:
         text = "No node has registered a device. Whoever runs this installation starts one; it appears here by itself."
         return {"icon": "cpu", "title": "No device to run on", "text": text, "url": "", "label": ""}
@@ -191,4 +218,7 @@ def _missing(request: HttpRequest, parts: Launch) -> dict[str, str] | None:
 def _faults(parts: Launch) -> list[str]:
     named = {**parts.form.fields, **parts.parameters.fields}
     found = {**parts.form.errors, **parts.parameters.errors}
-    return [f"{named[name].label}: {' '.join(map(str, texts))}" if name in named else " ".join(map(str, texts)) for name, texts in found.items()]
+    return [
+        f"{named[name].label}: {' '.join(map(str, texts))}" if name in named else " ".join(map(str, texts))
+        for name, texts in found.items()
+    ]

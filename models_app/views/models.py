@@ -32,10 +32,16 @@ def models(request: HttpRequest) -> HttpResponse:
 @page("models.view")
 def model(request: HttpRequest, model_id: UUID) -> HttpResponse:
     """List a model's versions, newest first."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
     text = request.GET.get("cursor", "")
-    rows = queries.version_list(request.actor, model_id, before=int(text) if text.isdecimal() and len(text) < 10 else None, limit=PAGE)  # type: ignore[attr-defined]
+    before = int(text) if text.isdecimal() and len(text) < 10 else None
+    rows = queries.version_list(actor, model_id, before=before, limit=PAGE)
     following = str(rows[PAGE - 1].number) if len(rows) > PAGE else None
-    return render(request, "models_app/model.html", {"versions": rows[:PAGE], "name": rows[0].model if rows else "", **pager(request, following)})
+    return render(
+        request,
+        "models_app/model.html",
+        {"versions": rows[:PAGE], "name": rows[0].model if rows else "", **pager(request, following)},
+    )
 
 
 @require_safe
@@ -43,8 +49,17 @@ def model(request: HttpRequest, model_id: UUID) -> HttpResponse:
 def model_version(request: HttpRequest, version_id: UUID) -> HttpResponse:
     """Show one version: figures, signature, lineage, cost."""
     version = queries.lineage(request.actor, version_id)  # type: ignore[attr-defined]
-    single = {name: value for name, value in version.metrics.items() if isinstance(value, int | float) and not isinstance(value, bool)}
-    context = {"version": version, "figures": single, "confusion": _confusion(version.metrics, version.signature.get("classes", [])), "inputs": version.signature.get("inputs", [])}
+    single = {
+        name: value
+        for name, value in version.metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    context = {
+        "version": version,
+        "figures": single,
+        "confusion": _confusion(version.metrics, version.signature.get("classes", [])),
+        "inputs": version.signature.get("inputs", []),
+    }
     return render(request, "models_app/version.html", context)
 
 

@@ -81,9 +81,13 @@ def quote_of(order: Order, estimate: Estimate) -> Shown:
     refusals = []
     if not estimate.fits and estimate.budget_left_after is not None:
         left = Money(estimate.budget_left_after.amount + estimate.worst.amount, estimate.currency)
-        refusals.append(f"Does not fit the budget: up to {_text(estimate.worst)} is needed, {_text(left)} is left. Lower the longest run time or the highest cost.")
+        refusals.append(
+            f"Does not fit the budget: up to {_text(estimate.worst)} is needed, {_text(left)} is left. Lower the longest run time or the highest cost."
+        )
     if limit is not None and used + 1 > limit:
-        refusals.append(f"Your quota of {limit} {order.device_class} devices is in use. Wait for a job to end, or ask an admin for more.")
+        refusals.append(
+            f"Your quota of {limit} {order.device_class} devices is in use. Wait for a job to end, or ask an admin for more."
+        )
     wait = work.expected_wait_s(order.device_class)
     return Shown(
         typical=estimate.typical,
@@ -92,7 +96,13 @@ def quote_of(order: Order, estimate: Estimate) -> Shown:
         rate=Money(estimate.unit_amount, estimate.currency),
         limit_s=estimate.billable_limit_s,
         budget_left=estimate.budget_left_after,
-        waiting="no wait" if wait == 0 else "until others end" if wait is None else f"about {wait / 60:.0f} min" if wait >= 60 else "under a minute",
+        waiting="no wait"
+        if wait == 0
+        else "until others end"
+        if wait is None
+        else f"about {wait / 60:.0f} min"
+        if wait >= 60
+        else "under a minute",
         quota_after=used + 1,
         quota_limit=limit,
         quota_share=(used + 1) / limit if limit else 0.0,
@@ -104,13 +114,29 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     """Say a refusal in words, with the cheaper ways."""
     if refused.code == "budget_exceeded":
         left, asked = (_of(refused.extra.get(name), currency) for name in ("left", "asked"))
-        text = f"The job may cost up to {asked}; the budget has {left} left this month. Nothing was charged." if left and asked else refused.message
-        steps = ["Lower the longest run time or the highest cost.", "Choose spot, or a cheaper device.", "Ask finance or an admin to raise the budget."]
+        text = (
+            f"The job may cost up to {asked}; the budget has {left} left this month. Nothing was charged."
+            if left and asked
+            else refused.message
+        )
+        steps = [
+            "Lower the longest run time or the highest cost.",
+            "Choose spot, or a cheaper device.",
+            "Ask finance or an admin to raise the budget.",
+        ]
         return Refusal("The budget has no room for this.", text, steps)
     if refused.code == "quota_exceeded":
         limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
-        text = f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged." if limit is not None else refused.message
-        return Refusal("The quota is used up.", text, ["Wait for a running job to end, or cancel one.", "Ask an admin to raise the quota."])
+        text = (
+            f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged."
+            if limit is not None
+            else refused.message
+        )
+        return Refusal(
+            "The quota is used up.",
+            text,
+            ["Wait for a running job to end, or cancel one.", "Ask an admin to raise the quota."],
+        )
     return Refusal("Not launched.", refused.message, [])
 
 

@@ -10,7 +10,7 @@ from tenants import queries
 @login_required
 def entrance(request: HttpRequest) -> HttpResponse:
     """Show the tenants one belongs to, or go straight to the only one."""
-    tenants = queries.tenants_of(request.user.id)  # type: ignore[union-attr,arg-type]
+    tenants = queries.tenants_of(request.user.id)  # type: ignore[arg-type]
     if len(tenants) == 1:
         return redirect("overview", tenants[0].slug)
     return render(request, "tenants/entrance.html", {"tenants": tenants})

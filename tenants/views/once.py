@@ -13,14 +13,14 @@ def once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
 
     A twin that arrives meanwhile waits for the first to commit. What `act` raises leaves the key unused.
     """
-    if key is None:
+    if key is None or actor.id is None:
         return act()
     text = f"form:{key}"
     digest = hashlib.sha256(text.encode()).digest()
     fresh = IdempotencyKey(tenant_id=actor.tenant_id, actor_id=actor.id, key=text, request_hash=digest)
     IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
     row = IdempotencyKey.objects.select_for_update().get(actor_id=actor.id, key=text)
-    if row.status is not None:
+    if row.body is not None:
         return str(row.body["location"])
     location = act()
     IdempotencyKey.objects.filter(id=row.id).update(status=302, body={"location": location})

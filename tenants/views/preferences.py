@@ -57,10 +57,8 @@ def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
 
 def _render(request: HttpRequest, *, status: int = 200, **given: Any) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    context: dict[str, Any] = {
-        "form": given.pop("form", None) or Preferences(instance=request.user),
-        **given,
-    }  # type: ignore[arg-type]
+    form = given.pop("form", None) or Preferences(instance=request.user)  # type: ignore[arg-type]
+    context: dict[str, Any] = {"form": form, **given}
     if actor.can("apikeys.view"):
         context["keys"] = queries.api_keys()
         context["can_manage_keys"] = actor.can("apikeys.manage")

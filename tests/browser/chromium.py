@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
+
+from deploy.chromium import CURE, find
 
 # Without the networking flags Chromium looks up hosts of its own; as root it cannot make its own sandbox.
 FLAGS = [
@@ -22,21 +23,21 @@ FLAGS = [
     "--disable-sync",
     "--font-render-hinting=none",
 ]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 VIEWPORT = {"width": 1360, "height": 860}
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
+RULES = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+}
 
 
 class ChromiumMissing(RuntimeError):
-    """There is no Chromium. Type: apt-get install -y chromium, or set CHROMIUM to the path of one."""
+    """There is no Chromium to drive."""
 
 
 def executable() -> str:
-    """Return the path of Chromium: $CHROMIUM, else the first one on the PATH."""
-    given = os.environ.get("CHROMIUM")
-    found = given or next((path for name in NAMES if (path := shutil.which(name))), None)
-    if not found:
-        raise ChromiumMissing(ChromiumMissing.__doc__)
+    """Return the path of Chromium; the tests cannot run without one and say what to type."""
+    found = find(os.environ)
+    if found is None:
+        raise ChromiumMissing(f"There is no Chromium. Type: {CURE}, or set CHROMIUM to the path of one.")
     return found
 
 
@@ -56,7 +57,10 @@ class Watched:
     def axe(self) -> list[str]:
         """Return axe-core's violations, one line each with the first elements concerned."""
         found = Axe().run(self.page, options=RULES).response["violations"]
-        return [f"{one['id']} ({one['impact']}): {one['help']} @ {[node['target'] for node in one['nodes']][:4]}" for one in found]
+        return [
+            f"{one['id']} ({one['impact']}): {one['help']} @ {[node['target'] for node in one['nodes']][:4]}"
+            for one in found
+        ]
 
 
 @contextmanager

@@ -39,7 +39,9 @@ def site(transactional_db: None) -> Iterator[str]:
     """The address of the product, served by the web server that ships, on this worker's database."""
     from config.wsgi import application
 
-    server: Any = create_server(_closing(application), host="127.0.0.1", port=0, threads=6, clear_untrusted_proxy_headers=True)
+    server: Any = create_server(
+        _closing(application), host="127.0.0.1", port=0, threads=6, clear_untrusted_proxy_headers=True
+    )
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.effective_port}"
@@ -76,7 +78,9 @@ def world(transactional_db: None, superuser: psycopg.Connection, as_control: Con
 @pytest.fixture
 def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
     """A fresh browser profile that knows the site's address."""
-    fresh = browser.new_context(viewport=chromium.VIEWPORT, base_url=site, reduced_motion="reduce", accept_downloads=True)
+    fresh = browser.new_context(
+        viewport=chromium.VIEWPORT, base_url=site, reduced_motion="reduce", accept_downloads=True
+    )
     fresh.set_default_timeout(10_000)
     yield fresh
     fresh.close()

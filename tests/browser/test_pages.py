@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tenants.models import User
-from tests.browser.chromium import Watched, watch
 from tests.browser.actions import log_in
+from tests.browser.chromium import Watched, watch
 from tests.browser.pages import PAGES, THEMES, PageSpec
 from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
 
@@ -41,7 +41,12 @@ def test_every_empty_page_says_what_it_is_for_and_what_to_do(page: Page, world: 
     User.objects.filter(email=NEWCOMER).update(theme=theme)
     log_in(page, NEWCOMER)
     with watch(page) as watched:
-        faults = [fault for spec in PAGES if spec.empty for fault in look(watched, spec, spec.url("audio", world.ids), spec.empty)]
+        faults = [
+            fault
+            for spec in PAGES
+            if spec.empty
+            for fault in look(watched, spec, spec.url("audio", world.ids), spec.empty)
+        ]
     assert not faults, "\n".join(faults)
 
 
@@ -50,7 +55,9 @@ def test_a_viewer_sees_no_button_and_no_entry_that_the_role_may_not_use(page: Pa
     with watch(page) as watched:
         page.goto("/t/vision/jobs/")
         expect(page.get_by_role("link", name="New job")).to_have_count(0)
-        expect(page.get_by_role("navigation", name="Main").get_by_role("link")).to_have_text(["Overview", "Jobs", "Datasets", "Models", "Spend", "Settings"])
+        expect(page.get_by_role("navigation", name="Main").get_by_role("link")).to_have_text(
+            ["Overview", "Jobs", "Datasets", "Models", "Spend", "Settings"]
+        )
         for path in ("jobs/new/", "audit/", "invoice/", "datasets/upload/"):
             answer = page.goto(f"/t/vision/{path}")
             assert answer is not None

@@ -133,7 +133,9 @@ class Builder:
     def actor(self, tenant: Tenant, email: str, role: str = "owner") -> Actor:
         """Return a member as operations see one."""
         user = User.objects.get(email=email)
-        return Actor.member(tenant_id=tenant.id, user_id=user.id, email=email, role=role, ip="192.0.2.10", request_id="7f3a9c")
+        return Actor.member(
+            tenant_id=tenant.id, user_id=user.id, email=email, role=role, ip="192.0.2.10", request_id="7f3a9c"
+        )
 
     def dataset(self, tenant: Tenant, name: str, table: str) -> DatasetVersion:
         """Store a ready version of a real table with its real profile; its file lies in no store."""
@@ -146,10 +148,27 @@ class Builder:
                 data_size=1, rows=result["rows"], columns=result["columns"], warnings=result["warnings"], profile=profile, uploaded_by_label=OWNER,
             )  # fmt: skip
 
-    def submit(self, actor: Actor, name: str, project: uuid.UUID, data: DatasetVersion, kind: str, **params: Any) -> Job:
+    def submit(
+        self, actor: Actor, name: str, project: uuid.UUID, data: DatasetVersion, kind: str, **params: Any
+    ) -> Job:
         """Launch a training job as the form does."""
-        spec: Mapping[str, Any] = {"recipe": kind, "dataset_version": str(data.id), "target": "target", "params": params, "model": name.split("-", maxsplit=1)[0]}
-        return jobs.submit(actor=actor, name=name, kind="train", project_id=project, spec=spec, device_class="cpu", max_seconds=1800, max_cost=None)
+        spec: Mapping[str, Any] = {
+            "recipe": kind,
+            "dataset_version": str(data.id),
+            "target": "target",
+            "params": params,
+            "model": name.split("-", maxsplit=1)[0],
+        }
+        return jobs.submit(
+            actor=actor,
+            name=name,
+            kind="train",
+            project_id=project,
+            spec=spec,
+            device_class="cpu",
+            max_seconds=1800,
+            max_cost=None,
+        )
 
     def claim(self, job: Job) -> leases.Claim:
         """Assign the job and claim it, as controller and node do."""
@@ -158,7 +177,9 @@ class Builder:
             rings = assign.assign_all()
         ring = next(ring for ring in rings if ring.tenant_id == job.tenant_id)
         self.later(1.2)
-        mine = leases.claim(tenant_id=job.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=ring.node, boot=self.boot)
+        mine = leases.claim(
+            tenant_id=job.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=ring.node, boot=self.boot
+        )
         assert mine is not None
         return mine
 
@@ -171,37 +192,81 @@ class Builder:
         """Run an attempt for `seconds` of the clock with losses, logs and samples; with `end`, register its model."""
         mine = self.claim(job)
         epochs = job.spec["params"]["epochs"]
-        leases.heartbeat(mine, leases.Beat(elapsed=0.0, layers=[], logs=[(1, "staged data.parquet"), (2, "device cpu, 1 thread"), (3, "training starts")]))
+        leases.heartbeat(
+            mine,
+            leases.Beat(
+                elapsed=0.0,
+                layers=[],
+                logs=[(1, "staged data.parquet"), (2, "device cpu, 1 thread"), (3, "training starts")],
+            ),
+        )
         elapsed, step, line = 0, 0, 4
         while elapsed < seconds:
             self.later(BEAT_S)
             elapsed += BEAT_S
             upto = max(step + 1, math.floor(epochs * min(1.0, elapsed / (seconds if end else seconds * 2))))
             points = [Metric(n, _values(n, epochs)) for n in range(step + 1, upto + 1)]
-            logs = [(line, f"epoch {upto} of {epochs}: train_loss {points[-1].values['train_loss']:.4f}, val_loss {points[-1].values['val_loss']:.4f}")]
+            logs = [
+                (
+                    line,
+                    f"epoch {upto} of {epochs}: train_loss {points[-1].values['train_loss']:.4f}, val_loss {points[-1].values['val_loss']:.4f}",
+                )
+            ]
             step, line = upto, line + 1
             left = (epochs - step) * elapsed / max(1, step)
             progress = {"phase": "training", "done": step, "total": epochs, "eta_s": round(left, 1)}
             busy = 0.72 + 0.2 * math.sin(elapsed / 90)
-            leases.heartbeat(mine, leases.Beat(elapsed=float(elapsed), progress=progress, metrics=points, logs=logs, samples=[leases.Sample(float(BEAT_S), busy, 2**28)]))
+            leases.heartbeat(
+                mine,
+                leases.Beat(
+                    elapsed=float(elapsed),
+                    progress=progress,
+                    metrics=points,
+                    logs=logs,
+                    samples=[leases.Sample(float(BEAT_S), busy, 2**28)],
+                ),
+            )
         if end:
-            leases.finish(mine, Outcome.SUCCEEDED, leases.Beat(elapsed=float(elapsed)), exit_code=0, complete=lambda view: self.register(job, mine))
+            leases.finish(
+                mine,
+                Outcome.SUCCEEDED,
+                leases.Beat(elapsed=float(elapsed)),
+                exit_code=0,
+                complete=lambda view: self.register(job, mine),
+            )
 
     def fail(self, job: Job) -> None:
         """Run an attempt that ends with the user's mistake."""
         mine = self.claim(job)
         leases.heartbeat(mine, leases.Beat(elapsed=0.0, logs=[(1, "training starts")]))
         self.later(12)
-        logs = [(2, "epoch 1 of 150: train_loss nan, val_loss nan"), (3, "the loss is not a number: learning rate 0.9 is too high")]
-        leases.finish(mine, Outcome.USER_ERROR, leases.Beat(elapsed=12.0, logs=logs), message="The loss became NaN in epoch 1. Lower the learning rate.", exit_code=65)
+        logs = [
+            (2, "epoch 1 of 150: train_loss nan, val_loss nan"),
+            (3, "the loss is not a number: learning rate 0.9 is too high"),
+        ]
+        leases.finish(
+            mine,
+            Outcome.USER_ERROR,
+            leases.Beat(elapsed=12.0, logs=logs),
+            message="The loss became NaN in epoch 1. Lower the learning rate.",
+            exit_code=65,
+        )
 
     def register(self, job: Job, mine: leases.Claim) -> dict[str, Any]:
         """Register the model version that the attempt made."""
         chosen = recipe(job.spec["recipe"])
         classes = chosen.task == "classification"
-        metrics: dict[str, Any] = {"accuracy": 0.9720, "balanced_accuracy": 0.9684, "log_loss": 0.0812, "confusion": [[51, 2], [2, 88]]} if classes else {"r2": 0.4813, "mae": 43.2, "rmse": 53.9}
+        metrics: dict[str, Any] = (
+            {"accuracy": 0.9720, "balanced_accuracy": 0.9684, "log_loss": 0.0812, "confusion": [[51, 2], [2, 88]]}
+            if classes
+            else {"r2": 0.4813, "mae": 43.2, "rmse": 53.9}
+        )
         names = [column["name"] for column in DatasetVersion.objects.get(id=job.spec["dataset_version"]).columns][:-1]
-        signature = {"inputs": [{"name": name, "kind": "numeric"} for name in names], "target": {"name": "target", "kind": "numeric"}, "classes": ["0", "1"] if classes else []}
+        signature = {
+            "inputs": [{"name": name, "kind": "numeric"} for name in names],
+            "target": {"name": "target", "kind": "numeric"},
+            "classes": ["0", "1"] if classes else [],
+        }
         stored = Stored(f"t/{job.tenant_id}/m/{uuid.uuid4()}", "ab" * 32, 48_212)
         actor = Actor.system(job.tenant_id, "node atlas")
         version = registry.register(
@@ -212,7 +277,11 @@ class Builder:
                 params=job.spec["params"], metrics=metrics, training={"epochs": 96}, signature=signature, weights=stored, signature_file=stored,
             ),
         )  # fmt: skip
-        return {"model": str(version.model_id), "model_version": str(version.id), "metrics": {name: value for name, value in metrics.items() if name != "confusion"}}
+        return {
+            "model": str(version.model_id),
+            "model_version": str(version.id),
+            "metrics": {name: value for name, value in metrics.items() if name != "confusion"},
+        }
 
 
 @cache
@@ -222,7 +291,14 @@ def ingested(table: str) -> tuple[dict[str, Any], dict[str, Any]]:
         workdir = Path(folder)
         (workdir / "in").mkdir()
         (workdir / "in" / "source").write_bytes(csv_bytes(table))
-        ingest.run(Context(workdir=workdir, job={"inputs": {"target": "target"}, "limits": {}}, report=Reporter(io.StringIO()), stopping=lambda: False))
+        ingest.run(
+            Context(
+                workdir=workdir,
+                job={"inputs": {"target": "target"}, "limits": {}},
+                report=Reporter(io.StringIO()),
+                stopping=lambda: False,
+            )
+        )
         result = json.loads((workdir / "out" / "result.json").read_text())
         profile = json.loads((workdir / "out" / "profile.json").read_text())
     return {**result, "source_sha256": hashlib.sha256(csv_bytes(table)).hexdigest()}, profile
@@ -232,5 +308,8 @@ def _values(step: int, epochs: int) -> dict[str, float]:
     share = step / epochs
     train = 0.08 + 0.62 * math.exp(-5 * share) + 0.012 * math.sin(step * 1.7)
     val = 0.11 + 0.60 * math.exp(-4.4 * share) + 0.018 * math.sin(step * 1.1 + 1) + 0.05 * share**2
-    return {"train_loss": round(train, 5), "val_loss": round(val, 5), "val_accuracy": round(0.97 - 0.35 * math.exp(-6 * share), 5)}
-
+    return {
+        "train_loss": round(train, 5),
+        "val_loss": round(val, 5),
+        "val_accuracy": round(0.97 - 0.35 * math.exp(-6 * share), 5),
+    }

@@ -1,0 +1,81 @@
+"""Money, durations and figures as people write them: the one place for pages, tables and charts. Pure."""
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF\u00a0"}
+STATES = {
+    "queued": ("wait", "Queued"),
+    "ingesting": ("busy", "Ingesting"),
+    "uploading": ("busy", "Uploading"),
+    "running": ("busy", "Running"),
+    "paused": ("wait", "Paused"),
+    "succeeded": ("good", "Succeeded"),
+    "ready": ("good", "Ready"),
+    "active": ("good", "Active"),
+    "ok": ("good", "OK"),
+    "failed": ("bad", "Failed"),
+    "cancelled": ("idle", "Cancelled"),
+    "draft": ("wait", "Draft"),
+    "in_review": ("wait", "In review"),
+    "finalised": ("good", "Finalised"),
+    "paid": ("good", "Paid"),
+    "void": ("idle", "Void"),
+    "assigned": ("wait", "Assigned"),
+    "lost": ("bad", "Lost"),
+    "expired": ("bad", "Expired"),
+}
+
+
+def money_parts(value: Any) -> tuple[Decimal, str] | None:
+    """Read an amount and its currency from `Money` or from the API's shape of it; None for nothing."""
+    if value in (None, ""):
+        return None
+    if isinstance(value, Mapping):
+        return Decimal(str(value["amount"])), str(value["currency"])
+    return Decimal(value.amount), str(value.currency)
+
+
+def money_text(amount: Decimal, currency: str) -> str:
+    """Write an amount for people: minor units, but enough places that a small cost is not shown as nothing."""
+    minor = 0 if currency == "JPY" else 3 if currency == "KWD" else 2
+    size = abs(amount)
+    whole = size == size.quantize(Decimal(1).scaleb(-minor), rounding=ROUND_HALF_EVEN)
+    places = minor if whole or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
+    shown = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
+    sign = "\u2212" if amount < 0 and shown else ""
+    return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{shown:,}"
+
+
+def duration_text(value: Any) -> str:
+    """Write seconds as people say them: 4.2 s, 3 min 05 s, 2 h 14 min, 3 d 4 h."""
+    seconds = Decimal(str(value))
+    if seconds < Decimal("0.05"):
+        return "0\u00a0s"
+    if seconds < 60:
+        return f"{seconds:.1f}\u00a0s" if seconds % 1 else f"{seconds:.0f}\u00a0s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)}\u00a0min {int(seconds % 60):02d}\u00a0s"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)}\u00a0h {int(seconds % 3600 // 60):02d}\u00a0min"
+    return f"{int(seconds // 86400)}\u00a0d {int(seconds % 86400 // 3600)}\u00a0h"
+
+
+def number(value: Any, places: int = 0) -> str:
+    """Show a number with thousands separated and at most `places` decimals."""
+    if value in (None, ""):
+        return "\u2013"
+    text = f"{Decimal(str(value)):,.{places}f}"
+    return text.rstrip("0").rstrip(".") if places and "." in text else text
+
+
+def figure(value: Any) -> str:
+    """Show a measured figure with four significant digits."""
+    if value is None or value == "":
+        return "\u2013"
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return str(value)
+    if isinstance(value, int) or value == int(value):
+        return f"{int(value):,}"
+    return f"{value:.4g}"
