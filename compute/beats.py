@@ -41,9 +41,14 @@ class Sample:
 
 @dataclass
 class Beat:
-    """What one heartbeat carries. `elapsed` is the child's running time so far, None before it started."""
+    """What one heartbeat carries.
+
+    `elapsed` is the child's running time so far, None before it started; `began` is its start on this process's
+    monotonic clock, by which the start is dated.
+    """
 
     elapsed: float | None = None
+    began: float | None = None
     progress: dict[str, Any] | None = None
     metrics: list[Metric] = field(default_factory=list)
     logs: list[tuple[int, str]] = field(default_factory=list)

@@ -6,6 +6,7 @@ metrics and logs. So what is billed is exactly what a live lease covered.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -91,7 +92,7 @@ def heartbeat(mine: Claim, beat: Beat) -> Answer:
     """Renew the lease and store the batch in one transaction; raises Fenced and writes nothing when it is not ours."""
     with tenant_scope(mine.job.tenant_id):
         job, attempt = _locked(mine)
-        refused = _meter(job, attempt, beat.elapsed)
+        refused = _meter(job, attempt, beat)
         fields: dict[str, Any] = {"lease_until": DatabaseNow() + timedelta(seconds=settings.EXCHEQUER.lease_s)}
         if beat.layers is not None:
             fields["missing_layers"] = beat.layers
@@ -137,7 +138,7 @@ def _finish(
     complete: Callable[[kinds.JobView], dict[str, Any]] | None,
 ) -> None:
     job, attempt = _locked(mine)
-    _meter(job, attempt, beat.elapsed)
+    _meter(job, attempt, beat)
     _store(job, attempt, beat)
     elsewhere = False
     if outcome == Outcome.PLATFORM:
@@ -177,16 +178,18 @@ def _locked(mine: Claim) -> tuple[Job, Attempt]:
     return job, attempt
 
 
-def _meter(job: Job, attempt: Attempt, elapsed: float | None) -> str:
+def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
     """Record the running seconds since the last heartbeat; return what refuses more: `hold`, `budget`, or nothing.
 
     The monotonic clock measures, the database's clock dates: the interval never reaches past now or past the lease.
     """
+    elapsed = beat.elapsed
     if elapsed is None:
         return ""
     present = now()
     if attempt.started_at is None:
-        attempt.started_at = present - timedelta(seconds=elapsed)
+        age = elapsed if beat.began is None else time.monotonic() - beat.began
+        attempt.started_at = present - timedelta(seconds=age)
         if attempt.claimed_at is not None:
             attempt.started_at = max(attempt.started_at, attempt.claimed_at)
         Attempt.objects.filter(id=attempt.id).update(started_at=attempt.started_at)

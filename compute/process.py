@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -68,7 +69,7 @@ class Child:
             stderr=subprocess.PIPE,
             process_group=0,
         )
-        self._started_at = time.monotonic()
+        self.began = time.monotonic()
         readers = [(self._hear, self._process.stdout), (self._log, self._process.stderr)]
         self._readers = [threading.Thread(target=read, args=(pipe,), daemon=True) for read, pipe in readers if pipe]
         for reader in self._readers:
@@ -87,7 +88,7 @@ class Child:
 
     def elapsed(self) -> float:
         """Return the seconds from start to now, or to the exit."""
-        return (self._ended_at or time.monotonic()) - self._started_at
+        return (self._ended_at or time.monotonic()) - self.began
 
     def ask_to_stop(self) -> None:
         """Ask the child to save a checkpoint and exit."""
@@ -150,10 +151,15 @@ def hand_over(workdir: Path, user: int | None) -> None:
 
 def unprivileged_user(slot: Slot, workdir: Path, entrypoint: Path) -> int | None:
     """Return the uid for this slot's child, one a device; None when not root or when it could not read Python."""
-    needed = (*sandbox.interpreter_paths(), LAUNCHER.parent, package_root(entrypoint), workdir.parent)
-    if os.geteuid() != 0 or sandbox.closed_to_others(needed):
+    if os.geteuid() != 0 or _closed(entrypoint, workdir.parent):
         return None
     return limits.FIRST_CHILD_UID + slot.index
+
+
+@functools.cache
+def _closed(entrypoint: Path, home: Path) -> bool:
+    needed = (*sandbox.interpreter_paths(), LAUNCHER.parent, package_root(entrypoint), home)
+    return bool(sandbox.closed_to_others(needed))
 
 
 def package_root(entrypoint: Path) -> Path:

@@ -70,7 +70,7 @@ class Supervisor:
             if self._child is not None:
                 self._child.kill()
             workdirs.remove(self._workdir)
-            connection.close()
+            connection.close_if_unusable_or_obsolete()
 
     def _run(self) -> None:
         try:
@@ -235,7 +235,7 @@ class Supervisor:
             while child.lines:
                 beat.logs.append((self._line, child.lines.popleft()))
                 self._line += 1
-            beat.elapsed = child.elapsed()
+            beat.elapsed, beat.began = child.elapsed(), child.began
         beat.progress = self._progress
 
     def _sample(self) -> None:
@@ -276,7 +276,8 @@ class Supervisor:
         while not future.done():
             if self._pulse.due():
                 if self._child is not None:
-                    self._pulse.beat.elapsed = self._child.elapsed()
+                    beat = self._pulse.beat
+                    beat.elapsed, beat.began = self._child.elapsed(), self._child.began
                 self._pulse.renew()
             self._pulse.rest(future)
         error = future.exception()

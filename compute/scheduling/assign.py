@@ -101,7 +101,7 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Ring | None:
         device_id=device.id,
         device_name=device.name,
         device_class=device.device_class,
-        rung_at=now(),
+        rung_at=DatabaseNow(),
     )
     progress = {**job.progress, "phase": "starting"}
     transitions.move(
