@@ -93,7 +93,9 @@ class UsageEvent(TenantModel):
 class UsageRollup(TenantModel):
     """Sums of an hour, written in the transaction that accepts the intervals. Rating and pages read only these."""
 
-    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_index=False)
+    tenant = models.ForeignKey(
+        "tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_index=False
+    )
     period = models.DateField()
     day = models.DateField()
     hour = models.DateTimeField()
