@@ -181,7 +181,10 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 3600
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = [
+    "models_app.uploads.CappedUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 
 GUARDIAN_MONKEY_PATCH_USER = False
 ANONYMOUS_USER_NAME = None
@@ -228,6 +231,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 CELERY_TIMEZONE = "UTC"
+# Fired by the controller that leads, once each interval; there is no beat process. Seconds.
+CELERY_BEAT_SCHEDULE = {
+    "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
+    "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
+    "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},
+    "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
+}
 
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = env.home / "mail"

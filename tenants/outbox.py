@@ -95,10 +95,3 @@ def drain(tenant_id: UUID) -> int:
         if not ids:
             return delivered
         delivered += sum(deliver(message_id, tenant_id) for message_id in ids)
-
-
-def forget_delivered(days: int = 7) -> int:
-    """Remove messages delivered more than `days` ago; return how many."""
-    with transaction.atomic(), all_tenants("housekeeping of every tenant"):
-        removed, _ = OutboxMessage.objects.filter(delivered_at__lt=DatabaseNow() - timedelta(days=days)).delete()
-    return removed

@@ -4,13 +4,19 @@ from uuid import UUID
 
 from celery import shared_task
 
-from tenants import outbox
+from tenants import housekeeping, outbox
 
 
 @shared_task(name="tenants.deliver")
 def deliver(message_id: str, tenant_id: str) -> None:
     """Deliver one outbox message."""
     outbox.deliver(UUID(message_id), UUID(tenant_id))
+
+
+@shared_task(name="tenants.housekeeping")
+def tidy() -> None:
+    """Remove rows that have served their time."""
+    housekeeping.tidy()
 
 
 def ring(message_id: UUID, tenant_id: UUID) -> None:

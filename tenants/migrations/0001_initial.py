@@ -536,16 +536,8 @@ class Migration(migrations.Migration):
             model_name="apikey",
             index=models.Index(fields=["prefix"], name="apikey_prefix"),
         ),
-        *[
-            rls.SecureTable(name)
-            for name in (
-                "Project",
-                "IdempotencyKey",
-                "Quota",
-                "QuotaReservation",
-                "ApiKey",
-            )
-        ],
+        *[rls.SecureTable(name) for name in ("Project", "Quota", "QuotaReservation", "ApiKey")],
+        rls.SecureTable("IdempotencyKey", control=True),
         rls.SecureTable("Membership"),
         rls.SecureTable(
             "OutboxMessage",

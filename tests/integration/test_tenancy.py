@@ -1,18 +1,19 @@
 """Two locks between tenants, the audit chain and the outbox, on a real PostgreSQL with the product's roles."""
 
 import threading
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from tenants import events, operations, outbox, quotas
+from tenants import events, housekeeping, operations, outbox, quotas
 from tenants.actor import Actor
 from tenants.audit import AuditAction, MissingAuditEntry, operation, record
 from tenants.audit.verify import verify
 from tenants.errors import PermissionDenied
-from tenants.models import AuditEntry, Membership, OutboxMessage, Project, Tenant
+from tenants.models import AuditEntry, IdempotencyKey, Membership, OutboxMessage, Project, Tenant
 from tenants.scoping import ForeignTenant, NoTenantScope, all_tenants, tenant_scope
 from tests import factories
 
@@ -265,3 +266,17 @@ def test_a_tenant_is_created_once() -> None:
         factories.make_tenant("vision")
     with all_tenants("count"):
         assert not Tenant.objects.filter(slug="vision").exists()  # no scope: the web role sees none
+
+
+def test_housekeeping_removes_what_has_served_its_time(as_control, demo_clock) -> None:  # type: ignore[no-untyped-def]
+    tenant = factories.make_tenant()
+    actor = factories.actor_for(tenant)
+    with tenant_scope(tenant.id):
+        IdempotencyKey.objects.create(actor_id=actor.id, key="old", request_hash=b"")
+    with as_control():
+        outbox.drain(tenant.id)
+        assert sum(housekeeping.tidy().values()) == 0
+        demo_clock.advance(timedelta(days=31))
+        removed = housekeeping.tidy()
+    assert removed["events"] == 1
+    assert removed["idempotency keys"] == 1
