@@ -150,7 +150,7 @@ def _x_labels(box: Box, low: float, high: float, name: str) -> SafeString:
 def _svg(box: Box, title: str, parts: Sequence[SafeString], css: str = "x-chart") -> SafeString:
     body = mark_safe("".join(parts))  # noqa: S308  each part was escaped above
     return format_html(
-        '<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>',
+        '<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="xMinYMid meet">{}</svg>',
         css,
         box.width,
         box.height,

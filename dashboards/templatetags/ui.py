@@ -62,7 +62,7 @@ def query(context: Context, **changes: Any) -> str:
             parameters.pop(key, None)
         else:
             parameters[key] = str(value)
-    return "?" + parameters.urlencode()
+    return f"?{parameters.urlencode()}"
 
 
 @register.filter

@@ -20,7 +20,7 @@ class PageSpec:
     shows: str
     fill: str = ""
     empty: str = ""
-    pictured: bool = True
+    pictured: bool = False
 
     def url(self, slug: str, ids: Mapping[str, Any]) -> str:
         """Return the path in one tenant."""
@@ -28,32 +28,35 @@ class PageSpec:
 
 
 PAGES = (
-    PageSpec("overview", "", "Daily spend by project", empty="Start here"),
-    PageSpec("jobs", "jobs/", "cancer-final", empty="No job yet"),
-    PageSpec("job-running", "jobs/{running}/", "Training", fill="running"),
+    PageSpec("overview", "", "Daily spend by project", empty="Start here", pictured=True),
+    PageSpec("jobs", "jobs/", "cancer-final", empty="No job yet", pictured=True),
+    PageSpec("job-running", "jobs/{running}/", "Training", fill="running", pictured=True),
     PageSpec("job-succeeded", "jobs/{succeeded}/", "Open the model version", fill="succeeded"),
     PageSpec("job-failed", "jobs/{failed}/", "Last lines of its log", fill="failed"),
-    PageSpec("job-queued", "jobs/{queued}/", "Queued", fill="queued", pictured=False),
-    PageSpec("job-logs", "jobs/{succeeded}/?tab=logs", "training starts", fill="succeeded", pictured=False),
+    PageSpec("job-queued", "jobs/{queued}/", "Queued", fill="queued"),
+    PageSpec("job-logs", "jobs/{succeeded}/?tab=logs", "training starts", fill="succeeded"),
     PageSpec("job-attempts", "jobs/{succeeded}/?tab=attempts", "In all", fill="succeeded"),
-    PageSpec("job-events", "jobs/{succeeded}/?tab=events", "compute.job.submitted", fill="succeeded", pictured=False),
+    PageSpec("job-events", "jobs/{succeeded}/?tab=events", "compute.job.submitted", fill="succeeded"),
     PageSpec(
         "launch",
         "jobs/new/?dataset={dataset_version}",
         "of device time",
         fill="dataset_version",
         empty="No dataset is ready yet",
+        pictured=True,
     ),
     PageSpec("datasets", "datasets/", "breast-cancer", empty="No dataset yet"),
     PageSpec("upload", "datasets/upload/", "Choose a file, or drop it here", empty="Choose a file, or drop it here"),
-    PageSpec("dataset", "datasets/{dataset}/", "Predictive power", fill="dataset"),
+    PageSpec("dataset", "datasets/{dataset}/", "Predictive power", fill="dataset", pictured=True),
     PageSpec("models", "models/", "Newest version", empty="No model yet"),
-    PageSpec("model", "models/{model}/", "Versions", fill="model", pictured=False),
-    PageSpec("model-version", "models/versions/{version}/", "Lineage", fill="version"),
-    PageSpec("spend", "dash/spend/", "All that devices were held", empty="Nothing metered in this range"),
-    PageSpec("invoice", "invoice/", "Reconciled", empty="Nothing to bill so far"),
+    PageSpec("model", "models/{model}/", "Versions", fill="model"),
+    PageSpec("model-version", "models/versions/{version}/", "Lineage", fill="version", pictured=True),
+    PageSpec(
+        "spend", "dash/spend/", "All that devices were held", empty="Nothing metered in this range", pictured=True
+    ),
+    PageSpec("invoice", "invoice/", "Reconciled", empty="Nothing to bill so far", pictured=True),
     PageSpec("invoice-line", "invoices/{invoice}/lines/1/", "Jobs and attempts", fill="invoice"),
-    PageSpec("audit", "audit/", "Chain verified", empty="Chain verified"),
+    PageSpec("audit", "audit/", "Chain verified", empty="Chain verified", pictured=True),
     PageSpec("settings", "settings/", "API keys", empty="No API key yet"),
 )
 THEMES = ("light", "dark")
