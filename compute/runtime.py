@@ -39,8 +39,11 @@ class Runtime:
         self._stop = threading.Event()
         self._me: nodes.Registered | None = None
 
-    def start(self) -> None:
-        """Register the node and its devices, waiting for the database if need be, then keep both threads going."""
+    def start(self) -> int:
+        """Register the node and its devices, waiting for the database if need be; return how many there are.
+
+        From then on two threads keep it alive and listening.
+        """
         workdirs.remove(self.home)
         self.home.mkdir(parents=True, exist_ok=True)
         found = [*self._host.inventory(), *self._nvml.inventory()]
@@ -60,6 +63,7 @@ class Runtime:
         log.info("node.registered", node=self.name, devices=[device.name for device in found])
         threading.Thread(target=self._live, args=(self._me,), daemon=True, name="live").start()
         threading.Thread(target=self._listen, daemon=True, name="listen").start()
+        return len(found)
 
     def run(self, tenant_id: uuid.UUID, attempt_id: uuid.UUID, token: int) -> None:
         """Answer a doorbell: claim the attempt and run it to its end; nothing happens when it is not there to claim."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
+from celery.concurrency.thread import TaskPool
 from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
 
@@ -33,7 +35,19 @@ def open_node(instance: Any, **_: Any) -> None:
     name = settings.EXCHEQUER.effective_node_id
     if queue_of(name) in instance.app.amqp.queues.consume_from:
         _runtime = Runtime(name)
-        _runtime.start()
+        make_room(instance, slots=_runtime.start() + 1)
+
+
+def make_room(worker: Any, slots: int) -> None:
+    """Let the worker's thread pool hold every device's attempt, and one that is ending.
+
+    How many devices a host has, its GPUs included, is only known here, before the pool takes its first message.
+    """
+    pool: Any = worker.pool
+    if isinstance(worker.pool, TaskPool) and pool.limit < slots:
+        pool.executor.shutdown(wait=False)
+        pool.executor = ThreadPoolExecutor(max_workers=slots)
+        pool.limit = worker.concurrency = slots
 
 
 @worker_shutting_down.connect

@@ -56,6 +56,17 @@ def test_a_job_runs_to_its_end_and_every_second_is_billed(home: House) -> None:
     assert_nothing_is_kept(home)
 
 
+def test_a_node_runs_as_many_jobs_as_it_has_devices(home: House) -> None:
+    together = [home.submit(steps=1000), home.submit(steps=1000)]
+    for job_id in together:
+        home.wait_step(job_id, 3)
+    assert sorted(home.job(job_id).attempts[0].device[:5] for job_id in together) == ["CPU 0", "CPU 1"]
+    for job_id in together:
+        jobs.cancel(actor=home.actor, job_id=job_id)
+        until(lambda one=job_id: home.job(one).attempts[0].state == "ended", 10, "the end")
+    assert_nothing_is_kept(home)
+
+
 def test_a_paused_job_resumes_from_its_checkpoint(home: House) -> None:
     job_id = home.submit(steps=40, step_s=0.1, every=1000)
     home.wait_step(job_id, 5)

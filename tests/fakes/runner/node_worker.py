@@ -13,7 +13,6 @@ def main() -> None:
     from tests.fakes.runner import kind
 
     kind.install()
-    devices = settings.EXCHEQUER.effective_cpu_devices
     queue = queue_of(settings.EXCHEQUER.effective_node_id)
     app.worker_main(
         [
@@ -21,7 +20,7 @@ def main() -> None:
             "-P",
             "threads",
             "-c",
-            str(devices + 1),
+            "1",
             "-Q",
             queue,
             "-n",
