@@ -32,8 +32,8 @@ class PriceSpec:
 METERS = (MeterSpec(DEVICE_SECONDS, "Device time", SECOND, "device.seconds"),)
 # The more dimensions a price names, the more it rules: the host's own class is cheap, any other is not.
 PRICES = (
-    PriceSpec(DEVICE_SECONDS, {"device_class": "cpu"}, Decimal("0.00005")),
-    PriceSpec(DEVICE_SECONDS, {"device_class": "cpu", "tier": "spot"}, Decimal("0.00002")),
-    PriceSpec(DEVICE_SECONDS, {}, Decimal("0.0007")),
-    PriceSpec(DEVICE_SECONDS, {"tier": "spot"}, Decimal("0.00028")),
+    PriceSpec(DEVICE_SECONDS, {"device_class": "cpu"}, Decimal("0.0005")),
+    PriceSpec(DEVICE_SECONDS, {"device_class": "cpu", "tier": "spot"}, Decimal("0.0002")),
+    PriceSpec(DEVICE_SECONDS, {}, Decimal("0.0025")),
+    PriceSpec(DEVICE_SECONDS, {"tier": "spot"}, Decimal("0.001")),
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -15,7 +13,7 @@ from tenants.models import User
 from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
-from tests.browser.world import OWNER, World
+from tests.browser.world import OWNER, World, second_price
 
 
 @pytest.fixture
@@ -90,7 +88,9 @@ def test_another_recipe_brings_its_own_targets(page: Page, world: World) -> None
 def test_a_launch_beyond_the_budget_is_refused_with_the_cheaper_ways(page: Page, world: World, owner: Actor) -> None:
     with tenant_scope(world.vision.id):
         project = Job.objects.get(id=world.ids["running"]).project_id
-    budgets.create_budget(actor=owner, amount=Decimal("0.2"), at_limit="block_new", project_id=project)
+    budgets.create_budget(
+        actor=owner, amount=second_price(world.vision) * 4000, at_limit="block_new", project_id=project
+    )
     open_launch(page, world)
     page.get_by_label("Project").select_option(str(project))
     page.get_by_label("Name", exact=True).fill("too-dear")

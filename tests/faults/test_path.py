@@ -124,7 +124,7 @@ def test_the_time_limit_saves_a_checkpoint_and_fails_the_job(home: House) -> Non
 
 
 def test_the_cost_limit_is_never_passed(home: House) -> None:
-    limit = Decimal("0.00035")  # seven seconds of a CPU device, of which the last five are kept for the stop
+    limit = Decimal("0.0035")  # seven seconds of a CPU device, of which the last five are kept for the stop
     job = home.wait(home.submit(steps=1000, step_s=0.1, every=1000, max_cost=limit))
     assert (job.state, job.cause, job.has_checkpoint) == ("failed", "cost_limit", True)
     assert 0 < job.cost.amount <= limit
