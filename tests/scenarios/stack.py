@@ -74,7 +74,11 @@ class Stack:
         began = time.monotonic()
         with self.console.open("ab") as console:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.local"], cwd=ROOT, env=kept | self.variables, stdout=console, stderr=console
+                [sys.executable, "-m", "deploy.local"],
+                cwd=ROOT,
+                env=kept | self.variables,
+                stdout=console,
+                stderr=console,
             )
         wait_for(self.said_up, READY_S, f"make up; its console says:\n{self.console.read_text()[-3000:]}")
         return time.monotonic() - began
@@ -105,7 +109,10 @@ class Stack:
             if folder.name.isdecimal() and int(folder.name) != os.getpid():
                 with contextlib.suppress(OSError):
                     text = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
-                    if str(self.home).encode() in text and b"Z" not in (folder / "stat").read_bytes().rpartition(b")")[2][:3]:
+                    if (
+                        str(self.home).encode() in text
+                        and b"Z" not in (folder / "stat").read_bytes().rpartition(b")")[2][:3]
+                    ):
                         found.append(int(folder.name))
         return found
 
@@ -151,7 +158,9 @@ class Stack:
 
     def upload(self, name: str, content: bytes, target: str) -> str:
         """Upload a CSV, wait until it is ready and return the dataset's id."""
-        made = self.post("datasets/", data={"name": name, "target": target}, files={"file": (f"{name}.csv", content, "text/csv")})
+        made = self.post(
+            "datasets/", data={"name": name, "target": target}, files={"file": (f"{name}.csv", content, "text/csv")}
+        )
         wait_for(lambda: self.get(f"datasets/{made['id']}/")["state"] != "ingesting", 60, "the upload is read")
         dataset = self.get(f"datasets/{made['id']}/")
         assert dataset["state"] == "ready", dataset
@@ -184,7 +193,9 @@ class Stack:
     def wait_ended(self, job_id: str, seconds: float = 180) -> dict[str, Any]:
         """Wait until a job has ended and return it."""
         ended = ("succeeded", "failed", "cancelled")
-        job: dict[str, Any] = wait_for(lambda: (found := self.job(job_id))["state"] in ended and found, seconds, f"job {job_id} ends")
+        job: dict[str, Any] = wait_for(
+            lambda: (found := self.job(job_id))["state"] in ended and found, seconds, f"job {job_id} ends"
+        )
         return job
 
 
