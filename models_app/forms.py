@@ -103,6 +103,10 @@ class ParameterForm(forms.Form):
         for name, schema in recipe.schema()["properties"].items():
             self.fields[name] = field_for(name, schema)
 
+    def target(self) -> str:
+        """Return the chosen column, else the one that was offered: a form sent before the choice arrived means that one."""
+        return str(self.cleaned_data.get("target") or self.fields["target"].initial or "")
+
     def parameters(self) -> dict[str, Any]:
         """Return what was entered as JSON values, defaults where nothing was; call after `is_valid`."""
         return {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
@@ -120,7 +124,11 @@ def target_field(recipe: Recipe, dataset: Launchable | None, chosen: str = "") -
         else f"This dataset has no column that a {recipe.task} recipe can learn."
     )
     return forms.ChoiceField(
-        label="Target column", required=dataset is not None, choices=choices, initial=first, help_text=text
+        label="Target column",
+        required=dataset is not None and not first,
+        choices=choices,
+        initial=first,
+        help_text=text,
     )
 
 

@@ -67,7 +67,7 @@ class Launch:
     def request_body(self, name: str = "") -> dict[str, Any]:
         """Return the arguments of `jobs.submit` and `jobs.check`; call after both forms are valid."""
         data, parameters = self.form.cleaned_data, self.parameters.parameters()
-        target = parameters.pop("target", "")
+        parameters.pop("target", None)
         return {
             "name": name or data["name"],
             "kind": "train",
@@ -75,7 +75,7 @@ class Launch:
             "spec": {
                 "recipe": self.recipe.id,
                 "dataset_version": data["dataset"],
-                "target": target,
+                "target": self.parameters.target(),
                 "params": parameters,
                 "model": data.get("model", ""),
             },
