@@ -2,7 +2,7 @@
 
 A Django view builds a WSGI environment from its request, calls Dash's own WSGI app in the same thread and
 turns the answer back. Log-in, tenant, CSRF and content security policy are therefore those of any other page,
-and a callback runs in the request's transaction and tenant scope. See docs/decisions for the ways not taken.
+and a callback runs in the request's transaction and tenant scope. The README of this room names the ways not taken.
 """
 
 import json

@@ -36,11 +36,11 @@ class Box:
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Return round values that cover `low` to `high` in about `count` steps."""
-    if high <= low:
-        high = low + 1.0
+    if high - low <= max(abs(low), abs(high), 1e-9) * 1e-9:
+        high = low + max(1.0, abs(low) * 1e-3)
     raw = (high - low) / count
     magnitude = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw)
+    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10, 20) if m * magnitude >= raw)
     first = math.floor(low / step) * step
     values = [first]
     while values[-1] < high - step * 1e-9:

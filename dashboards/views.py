@@ -14,7 +14,7 @@ from tenants.actor import Actor
 from tenants.edges import page
 from tenants.views.listing import csv_response
 
-# Plotly writes style attributes; scripts stay as strict as everywhere (see the decision on Dash in Django).
+# Plotly writes style attributes; scripts stay as strict as everywhere.
 DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "blob:"]}
 
 

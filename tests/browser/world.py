@@ -24,6 +24,7 @@ from typing import Any
 import psycopg
 
 from billing import budgets
+from billing.pricing import price_at
 from billing.queries.invoices import draft_invoice
 from compute import jobs, leases, nodes
 from compute.devices.base import Found
@@ -80,7 +81,7 @@ class Builder:
         operations.add_member(actor=owner, email=VIEWER, role="viewer", password=factories.PASSWORD)
         keys.create_api_key(actor=owner, name="ci-nightly", scopes=["jobs.view", "jobs.launch"])
         quotas.set_limit(actor=owner, resource="devices:cpu", limit=4)
-        budgets.create_budget(actor=owner, amount=Decimal("0.5"), at_limit="block_new", alerts=[50, 80])
+        budgets.create_budget(actor=owner, amount=second_price(vision) * 10_000, at_limit="block_new", alerts=[50, 80])
         found = [Found(f"cpu-{n}", "cpu", "cpu", f"CPU {n} of host atlas", n, 16 * 2**30) for n in range(4)]
         nodes.register(name="atlas", hostname="atlas", boot=self.boot, found=found, missing_layers=[])
         cancer = self.dataset(vision, "breast-cancer", "breast_cancer")
@@ -282,6 +283,12 @@ class Builder:
             "model_version": str(version.id),
             "metrics": {name: value for name, value in metrics.items() if name != "confusion"},
         }
+
+
+def second_price(tenant: Tenant, tier: str = "on_demand") -> Decimal:
+    """Return what a second of the host's device costs a tenant now: the world's amounts are counted in seconds."""
+    with tenant_scope(tenant.id):
+        return price_at("device_seconds", {"device_class": "cpu", "tier": tier}).unit_amount
 
 
 @cache

@@ -1,0 +1,141 @@
+"""The pure parts of the pages: exports, ranges, charts, words, stages."""
+
+import csv
+import io
+import xml.etree.ElementTree as ET
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.money import Money
+from compute.queries import MetricPoint
+from compute.views.progress import loss_series, other_metrics
+from dashboards import charts, ranges, svg
+from dashboards.words import duration_text, figure, money_parts, money_text, number
+from models_app.forms import field_for
+from models_app.recipes.base import recipes
+from tenants.views.listing import FORMULA, csv_response
+
+TEXTS = st.text(max_size=40) | st.builds(lambda sign, rest: sign + rest, st.sampled_from(FORMULA), st.text(max_size=20))
+NUMBERS = st.integers(-(10**12), 10**12) | st.decimals(-(10**9), 10**9, allow_nan=False, places=6)
+
+
+@given(st.lists(st.tuples(TEXTS, NUMBERS), max_size=8))
+def test_p4_an_export_holds_no_formula_and_numbers_stay_numbers(rows: list[tuple[str, Decimal | int]]) -> None:
+    body = csv_response("x", ("text", "number"), rows).content.decode()
+    parsed = list(csv.reader(io.StringIO(body, newline="")))[1:]
+    assert len(parsed) == len(rows)
+    for (text, value), (shown, counted) in zip(rows, parsed, strict=True):
+        assert not shown.startswith(FORMULA)
+        assert shown in (text, f"'{text}")
+        assert Decimal(counted) == value
+
+
+@pytest.mark.parametrize(
+    ("values", "first", "end"),
+    [
+        ({}, date(2026, 3, 1), date(2026, 3, 16)),
+        ({"range": "7d"}, date(2026, 3, 9), date(2026, 3, 16)),
+        ({"range": "30d"}, date(2026, 2, 14), date(2026, 3, 16)),
+        ({"range": "last-month"}, date(2026, 2, 1), date(2026, 3, 1)),
+        ({"range": "custom", "from": "2026-01-05", "to": "2026-01-05"}, date(2026, 1, 5), date(2026, 1, 6)),
+        ({"range": "custom", "from": "2026-01-05", "to": "2025-01-05"}, date(2026, 3, 1), date(2026, 3, 16)),
+        ({"range": "custom", "from": "1999-01-05", "to": "2026-01-05"}, date(2026, 3, 1), date(2026, 3, 16)),
+        ({"range": "custom", "from": "x", "to": "9999-12-31"}, date(2026, 3, 1), date(2026, 3, 16)),
+        ({"range": "' OR 1=1"}, date(2026, 3, 1), date(2026, 3, 16)),
+    ],
+)
+def test_a_range_is_half_open_and_what_is_not_one_is_the_month(values: dict[str, str], first: date, end: date) -> None:
+    found = ranges.parse(values, date(2026, 3, 15))
+    assert (found.first, found.end) == (first, end)
+    assert len(found.days) == (end - first).days
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(-1e6, 1e6)), max_size=900), st.text("<>&'\"ab", max_size=20))
+def test_a_line_chart_is_well_formed_and_thin(points: list[tuple[float, float]], name: str) -> None:
+    drawn = svg.line_chart({name: points}, title=name)
+    if not points:
+        assert drawn == ""
+        return
+    root = ET.fromstring(drawn)  # noqa: S314  our own markup
+    lines = [one.attrib["points"].split() for one in root if one.tag == "polyline"]
+    assert all(len(line) <= svg.MAX_POINTS for line in lines)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_ticks_cover_what_they_measure(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    marks = svg.ticks(low, high)
+    assert marks[0] <= low + 1e-6
+    assert marks[-1] >= high - abs(high) * 1e-6
+    assert 2 <= len(marks) <= 12
+
+
+def test_a_histogram_escapes_its_labels() -> None:
+    assert "<script>" not in svg.bar_chart([("<script>", 2.0), ("b", 1.0)], title="<x>")
+
+
+def test_a_figure_holds_at_most_a_thousand_points_and_is_plain() -> None:
+    days = [date(2020, 1, 1) + timedelta(days=n) for n in range(1500)]
+    drawn = charts.daily_spend(
+        days, {"a": [Decimal(1)] * 1500}, currency="EUR", budget_per_day=Decimal(2), theme="dark"
+    )
+    assert all(len(trace["x"]) == len(trace["y"]) == charts.MOST_POINTS for trace in drawn["data"])
+    hours = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=n) for n in range(1200)]
+    used = charts.utilisation(hours, [60.0] * 1200, [30.0] * 1200, theme="light")
+    assert all(len(trace["x"]) == charts.MOST_POINTS for trace in used["data"])
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [("12.34", "EUR", "€12.34"), ("0.05", "EUR", "€0.05"), ("0.0516", "EUR", "€0.0516"), ("0.00005", "EUR", "€0.000050"), ("-1234.5", "USD", "\u2212$1,234.50"), ("5", "JPY", "¥5"), ("0", "EUR", "€0.00"), ("1.005", "EUR", "€1.00"), ("3", "SEK", "SEK\u00a03.00")],
+)  # fmt: skip
+def test_a_small_cost_is_never_shown_as_nothing(amount: str, currency: str, text: str) -> None:
+    assert money_text(Decimal(amount), currency) == text
+    assert (
+        money_parts(Money(Decimal(amount), currency))
+        == money_parts({"amount": amount, "currency": currency})
+        == (Decimal(amount), currency)
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (4.25, "4.2 s"), (65, "1 min 05 s"), (3720, "1 h 02 min"), (200_000, "2 d 7 h")]
+)
+def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration_text(seconds).replace("\u00a0", " ") == text
+
+
+def test_figures_and_numbers() -> None:
+    assert (figure(0.97204), figure(3), figure(True), figure("a"), figure(None)) == (
+        "0.972",
+        "3",
+        "True",
+        "a",
+        "\u2013",
+    )
+    assert (number(1234.5, 2), number(None), number(10)) == ("1,234.5", "\u2013", "10")
+
+
+def test_losses_and_other_metrics_are_told_apart_and_not_numbers_left_out() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    points = [
+        MetricPoint(n, at, 1, {"val_loss": 0.5, "train_loss": 0.4, "accuracy": 0.9 if n else float("nan")})
+        for n in range(3)
+    ]
+    assert list(loss_series(points)) == ["train_loss", "val_loss"]
+    assert other_metrics(points) == {"accuracy": [(1.0, 0.9), (2.0, 0.9)]}
+
+
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.id)
+def test_every_parameter_of_every_recipe_has_a_typed_field_whose_default_is_accepted(recipe: object) -> None:
+    entered = {}
+    for name, schema in recipe.schema()["properties"].items():  # type: ignore[attr-defined]
+        field = field_for(name, schema)
+        entered[name] = field.clean(
+            field.prepare_value(schema.get("default")) if hasattr(field, "prepare_value") else schema.get("default")
+        )
+    assert recipe.parse(entered) == recipe.parse({})  # type: ignore[attr-defined]
