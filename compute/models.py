@@ -37,11 +37,16 @@ class Cause(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """How an attempt ended. `lost`: its lease ran out; `killed`: ended from outside; `stopped`: its worker stopped."""
+    """How an attempt ended.
+
+    `unstaged`: its inputs could not be brought; `lost`: its lease ran out; `killed`: ended from outside;
+    `stopped`: its worker stopped.
+    """
 
     NONE = ""
     SUCCEEDED = "succeeded"
     CRASHED = "crashed"
+    UNSTAGED = "unstaged"
     KILLED = "killed"
     LOST = "lost"
     STOPPED = "stopped"

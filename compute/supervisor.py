@@ -87,7 +87,7 @@ class Supervisor:
             return
         except Exception as error:
             self.log.exception("attempt.stage_failed")
-            self._finish(Outcome.KILLED, f"Could not be started: {type(error).__name__}: {error}")
+            self._finish(Outcome.UNSTAGED, f"Could not be started: {type(error).__name__}: {error}")
             return
         self._watch(self._child)
         self._settle(self._child)

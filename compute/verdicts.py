@@ -42,6 +42,7 @@ def decide(outcome: Outcome, job: Standing) -> Verdict | None:
 
     A final state stays. A job that a person paused, or resumed again meanwhile, keeps that state unless the
     attempt had already succeeded. Own crashes end it after 3 (`poison`), kills from outside after 20 (`platform`).
+    A crash and a failed staging wait before the next try; what was killed or lost goes on at once.
     """
     if job.state in FINAL_STATES:
         return None
@@ -59,11 +60,11 @@ def decide(outcome: Outcome, job: Standing) -> Verdict | None:
         if own >= limits.OWN_CRASHES:
             return Verdict(JobState.FAILED, Cause.POISON, own, kills)
         return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=own)
-    if outcome in {Outcome.LOST, Outcome.KILLED, Outcome.PLATFORM}:
+    if outcome in {Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.PLATFORM}:
         kills += 1
         if kills >= limits.INFRASTRUCTURE_KILLS or (outcome == Outcome.PLATFORM and not job.elsewhere):
             return Verdict(JobState.FAILED, Cause.PLATFORM, own, kills)
-        return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=0 if kills == 1 else kills - 1)
+        return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=kills if outcome == Outcome.UNSTAGED else 0)
     return Verdict(JobState.QUEUED, Cause.NONE, own, kills)
 
 

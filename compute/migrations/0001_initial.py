@@ -77,6 +77,7 @@ class Migration(migrations.Migration):
                             ("", "None"),
                             ("succeeded", "Succeeded"),
                             ("crashed", "Crashed"),
+                            ("unstaged", "Unstaged"),
                             ("killed", "Killed"),
                             ("lost", "Lost"),
                             ("stopped", "Stopped"),

@@ -23,6 +23,7 @@ OUTCOMES = [outcome for outcome in Outcome if outcome]
         (Outcome.BUDGET, "paused", "budget"),
         (Outcome.CRASHED, "queued", ""),
         (Outcome.KILLED, "queued", ""),
+        (Outcome.UNSTAGED, "queued", ""),
         (Outcome.LOST, "queued", ""),
         (Outcome.STOPPED, "queued", ""),
     ],
@@ -47,7 +48,7 @@ def test_three_crashes_of_its_own_are_poison() -> None:
     assert run_until_final(Outcome.CRASHED) == (OWN_CRASHES, "poison") == (3, "poison")
 
 
-@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.KILLED])
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED])
 def test_twenty_kills_from_outside_fail_it_as_platform(outcome: Outcome) -> None:
     assert run_until_final(outcome) == (INFRASTRUCTURE_KILLS, "platform") == (20, "platform")
 
@@ -55,6 +56,15 @@ def test_twenty_kills_from_outside_fail_it_as_platform(outcome: Outcome) -> None
 def test_kills_from_outside_are_not_counted_as_crashes() -> None:
     verdict = decide(Outcome.LOST, Standing("running", own_crashes=2, infrastructure_kills=5))
     assert verdict is not None and (verdict.own_crashes, verdict.infrastructure_kills) == (2, 6)
+
+
+def test_what_was_killed_goes_on_at_once_and_what_failed_to_start_waits() -> None:
+    waits = {}
+    for outcome in (Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.CRASHED):
+        verdict = decide(outcome, Standing("running", own_crashes=1, infrastructure_kills=4))
+        assert verdict is not None
+        waits[outcome] = verdict.backoff
+    assert waits == {Outcome.LOST: 0, Outcome.KILLED: 0, Outcome.UNSTAGED: 5, Outcome.CRASHED: 2}
 
 
 def test_a_device_that_cannot_be_opened_is_retried_on_another_one_only() -> None:
