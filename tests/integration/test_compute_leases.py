@@ -16,6 +16,7 @@ from django.db import IntegrityError, connection, transaction
 
 from billing.budgets import create_budget
 from billing.counters import BudgetExceeded
+from billing.pricing import price_at
 from compute import jobs, leases, nodes, queries
 from compute.beats import Beat, Claim, Fenced
 from compute.devices.base import Found
@@ -220,7 +221,8 @@ def test_an_attempt_cannot_begin_on_a_device_it_has_not_taken(world: World) -> N
 
 def test_a_job_without_room_in_the_budget_leaves_nothing_behind(world: World) -> None:
     with tenant_scope(world.tenant.id):
-        create_budget(actor=world.actor, project_id=world.project, amount=Decimal("0.01"), at_limit="block_new")
+        price = price_at("device_seconds", {"device_class": "cpu", "tier": "on_demand"}).unit_amount
+        create_budget(actor=world.actor, project_id=world.project, amount=170 * price, at_limit="block_new")
     world.submit()
     with pytest.raises(BudgetExceeded):
         world.submit()
