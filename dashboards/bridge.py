@@ -18,7 +18,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.safestring import mark_safe
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
@@ -93,7 +93,6 @@ class BridgedDash(Dash):
         request = current_request()
         nonce = str(getattr(request, "csp_nonce", ""))
         get_token(request)
-        parts = {name: self._own_bundles(markup, request) for name, markup in parts.items()}
         tags = {
             "dash_css": parts["css"],
             "dash_entry": parts["app_entry"],
@@ -107,15 +106,6 @@ class BridgedDash(Dash):
         }
         context = {name: mark_safe(markup) for name, markup in tags.items()}  # noqa: S308  Dash's own tags, no user data
         return render_to_string(self.page_template, {**context, "title": self.title}, request=request)
-
-    def _own_bundles(self, markup: str, request: HttpRequest) -> str:
-        """Leave bundles on their public address; where that is not mounted, ask for them below the tenant's page."""
-        try:
-            reverse("dash-bundle", args=(self.slug, "x"))
-        except NoReverseMatch:
-            own = reverse("dash-page", args=(request.tenant.slug, self.slug))  # type: ignore[attr-defined]
-            return markup.replace(f'="/dash/{self.slug}/', f'="{own}')
-        return markup
 
     def _own_config(self, tag: str, request: HttpRequest) -> str:
         """Send callbacks to the tenant's URL; keep from the page what it has no need to know."""

@@ -5,7 +5,6 @@ from csp.decorators import csp_update
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, path
-from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboards import bridge, datasets, registry
@@ -39,14 +38,6 @@ def dash_page(request: HttpRequest, slug: str, path: str = "") -> HttpResponse:
     app = registry.find(slug)
     if app is None:
         raise Http404
-    if path.startswith(bridge.BUNDLES):
-        return _bundle(request, app, path)
-    return bridge.forward(app, request, path)
-
-
-@gzip_page
-def _bundle(request: HttpRequest, app: bridge.BridgedDash, path: str) -> HttpResponse:
-    """Answer a file of Dash's own, compressed: it holds no secret that compression could give away."""
     return bridge.forward(app, request, path)
 
 

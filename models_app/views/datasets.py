@@ -66,14 +66,13 @@ def dataset(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
 @require_safe
 @page("datasets.view")
 def dataset_status(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
-    """Answer the banner that waits for the ingest; ready or failed ends its polling."""
+    """Answer the banner that waits for the ingest; its end reloads the page, which then shows the profile."""
     detail = queries.dataset_detail(request.actor, dataset_id)  # type: ignore[attr-defined]
     version = _chosen(detail, request.GET.get("version"))
-    return render(
-        request,
-        "models_app/_dataset_status.html",
-        {"dataset": detail, "version": version, "just_ready": version.state == "ready"},
-    )
+    response = render(request, "models_app/_dataset_status.html", {"dataset": detail, "version": version})
+    if version.state != "ingesting":
+        response["HX-Refresh"] = "true"
+    return response
 
 
 @page("datasets.create", own_transaction=True)

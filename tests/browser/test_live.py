@@ -8,8 +8,10 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Request, expect
 
 from compute import jobs
+from models_app.models import DatasetVersion
 from tenants.actor import Actor
 from tenants.models import User
+from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import OWNER, World
@@ -120,3 +122,16 @@ def test_cancel_asks_first_and_leads_back(page: Page, world: World) -> None:
     expect(page.get_by_text("Cancelled. It is charged for the seconds it used")).to_be_visible()
     page.goto(f"/t/vision/jobs/{world.ids['running']}/?tab=events")
     expect(page.get_by_text("compute.job.cancelled")).to_be_visible()
+
+
+def test_a_dataset_shows_its_profile_once_it_has_been_read(page: Page, world: World) -> None:
+    with tenant_scope(world.vision.id):
+        DatasetVersion.objects.filter(id=world.ids["dataset_version"]).update(state="ingesting")
+    log_in(page, OWNER)
+    page.goto(f"/t/vision/datasets/{world.ids['dataset']}/")
+    expect(page.get_by_text("Reading the file.")).to_be_visible()
+    expect(page.get_by_text("Predictive power:")).to_have_count(0)
+    with tenant_scope(world.vision.id):
+        DatasetVersion.objects.filter(id=world.ids["dataset_version"]).update(state="ready")
+    expect(page.get_by_text("Predictive power:")).to_be_visible()
+    expect(page.get_by_text("Reading the file.")).to_have_count(0)

@@ -147,6 +147,18 @@ class TestPage:
         missing = browser.get(f"/t/nowhere/dash/spend/{path}")
         assert foreign.status_code == missing.status_code == 404
 
+    def test_bundles_are_public_compressed_and_cached_for_a_year(self, browser: Client, client: Client) -> None:
+        page = browser.get("/t/vision/dash/spend/").content.decode()
+        found = re.search(r'src="(/dash/spend/_dash-component-suites/[^"]+)"', page)
+        assert found
+        answer = client.get(found[1], headers={"Accept-Encoding": "gzip"})
+        assert answer.status_code == 200
+        assert answer["Content-Encoding"] == "gzip"
+        assert "max-age=31536000" in answer["Cache-Control"]
+        assert not answer.cookies
+        assert client.get("/dash/spend/_dash-component-suites/dash/deps/nothing.js").status_code == 404
+        assert client.get("/dash/nothing/_dash-component-suites/dash/deps/nothing.js").status_code == 404
+
     def test_an_unknown_page_is_a_404(self, browser: Client) -> None:
         assert browser.get("/t/vision/dash/nothing/").status_code == 404
 
