@@ -149,12 +149,12 @@ class House:
 
     def submit(self, *, steps: int = 20, step_s: float = 0.05, **more: Any) -> UUID:
         """Submit a counting job; keywords that `submit` knows go there, others into the spec."""
-        known = {key: more.pop(key) for key in ("device_class", "max_seconds", "max_cost", "tier") if key in more}
+        known = {
+            key: more.pop(key) for key in ("kind", "device_class", "max_seconds", "max_cost", "tier") if key in more
+        }
         spec = {"steps": steps, "step_s": step_s, "store": str(self.folder / "store"), **more}
-        request: dict[str, Any] = {"device_class": "cpu", "max_seconds": 600, **known}
-        return jobs.submit(
-            actor=self.actor, name="count", kind="tick", project_id=self.project, spec=spec, **request
-        ).id
+        request: dict[str, Any] = {"kind": "tick", "device_class": "cpu", "max_seconds": 600, **known}
+        return jobs.submit(actor=self.actor, name="count", project_id=self.project, spec=spec, **request).id
 
     def job(self, job_id: UUID) -> queries.JobDetail:
         """Return the job as queries show it."""

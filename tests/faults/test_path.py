@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from compute import jobs, queries
 from compute.devices.host import group_members
@@ -54,6 +55,16 @@ def test_a_job_runs_to_its_end_and_every_second_is_billed(home: House) -> None:
         )
     assert acts == ["compute.job.submitted", "compute.job.started", "compute.attempt.ended", "compute.job.ended"]
     assert_nothing_is_kept(home)
+
+
+def test_a_hostile_job_finds_no_way_out_of_the_real_worker(home: House, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("another tenant's file")
+    database = Path(connection.settings_dict["HOST"]) / ".s.PGSQL.5432"
+    assert database.is_socket()
+    job = home.wait(home.submit(kind="canary", port=1, socket=str(database), secret=str(tmp_path / "secret")))
+    assert job.state == "succeeded", job.message
+    assert len(job.result["blocked"]) == 16
+    assert [name for name, blocked in job.result["blocked"].items() if not blocked] == []
 
 
 def test_a_node_runs_as_many_jobs_as_it_has_devices(home: House) -> None:

@@ -231,6 +231,31 @@ def test_a_job_without_room_in_the_budget_leaves_nothing_behind(world: World) ->
         assert [use.in_use for use in quotas.usage()] == [1]
 
 
+def test_of_sixteen_launches_that_race_for_a_budget_three_are_let_in(world: World) -> None:
+    with tenant_scope(world.tenant.id):
+        price = price_at("device_seconds", {"device_class": "cpu", "tier": "on_demand"}).unit_amount
+        create_budget(actor=world.actor, project_id=world.project, amount=350 * price, at_limit="block_new")
+    answers: list[str] = []
+
+    def launch() -> None:
+        try:
+            answers.append(str(world.submit()))
+        except BudgetExceeded as refusal:
+            answers.append(refusal.code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=launch) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 16 and answers.count("budget_exceeded") == 13
+    with tenant_scope(world.tenant.id):
+        assert queries.counts_by_state()["queued"] == 3
+        assert [use.in_use for use in quotas.usage()] == [3]
+
+
 def test_a_full_quota_refuses_before_any_money_is_held(world: World) -> None:
     quotas.set_limit(actor=world.actor, resource="devices:cpu", limit=1)
     world.submit()

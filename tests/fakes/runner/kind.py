@@ -58,6 +58,17 @@ class TickKind:
         return collected
 
 
+class CanaryKind(TickKind):
+    """Runs the hostile script; its result says which of its ways out were blocked."""
+
+    name = "canary"
+    entrypoint = Path(__file__).with_name("canary.py")
+
+    def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
+        """Accept what the script wants to know."""
+        return {"steps": 1, "step_s": 1.0, **spec}
+
+
 def digest_of(steps: int) -> str:
     """Return the hash of a run that made every step exactly once."""
     digest = ""
@@ -67,5 +78,6 @@ def digest_of(steps: int) -> str:
 
 
 def install() -> None:
-    """Register the kind in this process."""
+    """Register both kinds in this process."""
     kinds.register(TickKind())
+    kinds.register(CanaryKind())
