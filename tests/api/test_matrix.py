@@ -107,7 +107,7 @@ PAGES: dict[str, frozenset[str]] = {
     "dash/<slug:slug>/<path:path>": EVERYONE,
     "spend/export/<slug:table>.csv": EVERYONE,
 }
-FILLED = {"n": "1", "slug": "spend-and-utilisation", "path": "_dash-layout", "table": "jobs"}
+FILLED = {"n": "1", "slug": "spend", "path": "_dash-layout", "table": "jobs"}
 #: Bodies without fault, so that an answer is about the object and not about the body.
 BODIES: dict[str, dict[str, Any]] = {
     "members/<uuid:user_id>/": {"role": "viewer"},

@@ -108,7 +108,7 @@ def test_a_newcomer_trains_three_models_and_finds_every_second_on_the_bill(
             expect(page.locator("main")).to_contain_text(action)
         assert stack.get("audit/verify/")["ok"] is True
 
-        page.goto("/t/lab/dash/spend-and-utilisation/")
+        page.goto("/t/lab/dash/spend/")
         expect(page.locator("main")).to_contain_text("breast_cancer-baseline", timeout=20_000)
         expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=20_000)
     assert watched.complaints == []
