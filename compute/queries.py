@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 
 from billing.metering import billed, billed_attempts
 from billing.money import Money
 from compute import kinds, transitions
-from compute.models import Attempt, AttemptState, Device, DeviceState, Job, JobLog, JobMetric, JobState
+from compute.models import Attempt, AttemptState, Job, JobLog, JobMetric, JobState
+from compute.pool import device_classes, devices, expected_wait_s
 from compute.rows import AttemptRow, ClassRow, DeviceRow, JobDetail, JobFilter, JobRow, LogLine, MetricPoint
-from tenants import quotas
+from compute.utilisation import Utilisation, utilisation
 from tenants.clock import now
 from tenants.errors import Invalid, NotFound
 
@@ -29,6 +28,7 @@ __all__ = [
     "JobRow",
     "LogLine",
     "MetricPoint",
+    "Utilisation",
     "attempts",
     "counts_by_state",
     "device_classes",
@@ -39,6 +39,7 @@ __all__ = [
     "last_log_lines",
     "logs_after",
     "metrics",
+    "utilisation",
 ]
 
 
@@ -137,58 +138,6 @@ def metrics(job_id: UUID, after_step: int = -1, limit: int = 5000) -> list[Metri
     return [MetricPoint(*row) for row in rows.values_list("step", "at", "token", "values")[:limit]]
 
 
-def devices() -> list[DeviceRow]:
-    """Return the pool's devices, those that hosts no longer show left out, by node and index."""
-    seen = _seen_since()
-    rows = Device.objects.exclude(state=DeviceState.GONE).select_related("node").order_by("node__name", "kind", "index")
-    return [
-        DeviceRow(
-            id=row.id,
-            name=row.name,
-            node=row.node.name,
-            device_class=row.device_class,
-            kind=row.kind,
-            memory_bytes=row.memory_bytes,
-            state=row.state,
-            state_reason=row.state_reason,
-            free=row.state == DeviceState.READY
-            and row.taken_by is None
-            and row.node.accepting
-            and row.node.last_seen_at > seen,
-            node_alive=row.node.last_seen_at > seen,
-            node_seen_at=row.node.last_seen_at,
-            missing_layers=tuple(row.node.missing_layers),
-        )
-        for row in rows
-    ]
-
-
-def device_classes() -> list[ClassRow]:
-    """Return the classes of the pool with what is free now and the tenant's quota for each, by name."""
-    ready = Q(state=DeviceState.READY)
-    free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=_seen_since())
-    rows = (
-        Device.objects.exclude(state=DeviceState.GONE)
-        .values_list("device_class")
-        .annotate(total=Count("id", filter=ready), free=Count("id", filter=free))
-    )
-    uses = {use.resource: use for use in quotas.usage()}
-    found = []
-    for name, total, number in rows.order_by("device_class"):
-        use = uses.get(f"devices:{name}")
-        found.append(ClassRow(name, total, number, use.limit if use else None, use.in_use if use else 0))
-    return found
-
-
-def expected_wait_s(device_class: str) -> float | None:
-    """Return how long a job of now would wait: 0 with a free device, else what this tenant's own running jobs
-    of the class are still expected to take; None when others hold the devices, whose end nobody can say."""
-    if any(row.free for row in device_classes() if row.device_class == device_class):
-        return 0.0
-    rows = Job.objects.filter(state=JobState.RUNNING, device_class=device_class).values_list("typical_s", "measured_s")
-    return min((max(0.0, float(typical - measured)) for typical, measured in rows), default=None)
-
-
 def _matching(asked: JobFilter, *, states: bool = True) -> QuerySet[Job]:
     rows: QuerySet[Job] = Job.objects.all()
     if states and asked.states:
@@ -247,7 +196,3 @@ def _waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
 def _must_exist(job_id: UUID) -> None:
     if not Job.objects.filter(id=job_id).exists():
         raise NotFound
-
-
-def _seen_since() -> datetime:
-    return now() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import connection
 
 from billing.money import Money
-from compute import queries
+from compute.pool import device_classes
 from tenants.errors import Invalid
 from tenants.models import Tenant
 from tenants.scoping import current_tenant_id
@@ -129,7 +129,7 @@ def _offered() -> dict[str, int]:
     """Return how many devices of each class this tenant may use at once."""
     return {
         row.device_class: row.total if row.quota_limit is None else min(row.total, row.quota_limit)
-        for row in queries.device_classes()
+        for row in device_classes()
     }
 
 

@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 from billing.queries.budgets import BudgetStatus, budgets
 from billing.queries.calendar import today
 from billing.queries.spend import SpendRow, cost_by_day_and_project, costliest_jobs, span, spend
-from compute.queries import counts_by_state, job_list
-from compute.utilisation import utilisation
+from compute.queries import counts_by_state, job_list, utilisation
 from dashboards.ranges import Range, parse
 
 ZERO = Decimal(0)

@@ -11,7 +11,7 @@ from dashboards import bridge, datasets, registry
 from dashboards.overview import overview as numbers
 from tenants.actor import Actor
 from tenants.edges import page
-from tenants.views.listing import csv_response
+from tenants.listing import csv_response
 
 # Plotly writes style attributes; scripts stay as strict as everywhere.
 DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "blob:"]}

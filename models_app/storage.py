@@ -117,7 +117,7 @@ def put(
         client.put_object(
             Bucket=bucket,
             Key=key,
-            Body=source,  # type: ignore[arg-type]
+            Body=source,
             ContentLength=size,
             ContentType=content_type,
             Metadata={"sha256": digest},

@@ -17,7 +17,7 @@ from billing.reconcile import reconcile_faults
 from tenants.clock import now
 from tenants.edges import decode_cursor, encode_cursor, page
 from tenants.errors import Invalid
-from tenants.views.listing import csv_response, pager
+from tenants.listing import csv_response, pager
 
 INTERVALS = 50
 MONTHS = 13

@@ -10,7 +10,7 @@ from compute import queries
 from compute.forms import TABS, JobListFilter
 from tenants import queries as tenancy
 from tenants.edges import page
-from tenants.views.listing import EXPORT_LIMIT, csv_response, pager
+from tenants.listing import EXPORT_LIMIT, csv_response, pager
 
 PAGE = 50
 EXPORTED = (

@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,13 +195,13 @@ def _header(body: str, delimiter: str) -> tuple[tuple[str, ...], str]:
     lines = io.StringIO(body, newline="")
     consumed: list[str] = []
 
-    def numbered() -> object:
+    def numbered() -> Iterator[str]:
         for line in lines:
             consumed.append(line)
             yield line
 
     try:
-        names = next(csv.reader(numbered(), delimiter=delimiter, strict=False), [])  # type: ignore[call-overload]
+        names = next(csv.reader(numbered(), delimiter=delimiter, strict=False), [])
     except csv.Error as error:
         raise InputError("bad_header", "The header line cannot be read. Check its quotation marks.") from error
     if sum(map(len, consumed)) >= MAX_ROW_BYTES:

@@ -15,8 +15,8 @@ from models_app.views import profile as shown
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError, Invalid, NotFound
+from tenants.listing import pager
 from tenants.scoping import tenant_scope
-from tenants.views.listing import pager
 
 PAGE = 50
 COLUMNS_SHOWN = 200

@@ -10,8 +10,8 @@ from django.views.decorators.http import require_safe
 from models_app import lineage as queries
 from tenants.actor import Actor
 from tenants.edges import page
+from tenants.listing import pager
 from tenants.scoping import tenant_scope
-from tenants.views.listing import pager
 
 PAGE = 50
 MOST_CLASSES = 20

@@ -12,7 +12,7 @@ from tenants.audit.verify import verify
 from tenants.clock import now
 from tenants.edges import page
 from tenants.forms import AuditFilter
-from tenants.views.listing import csv_response, pager
+from tenants.listing import csv_response, pager
 
 PAGE = 50
 EXPORTED = (

@@ -16,7 +16,13 @@ def rows_of(path: Path) -> list[tuple[str, ...]]:
 def defined_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
     named = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    return named | {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
+    return named | {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def test_every_claim_names_tests_that_exist() -> None:

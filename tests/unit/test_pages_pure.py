@@ -17,7 +17,7 @@ from dashboards import charts, ranges, svg
 from dashboards.words import duration_text, figure, money_parts, money_text, number
 from models_app.forms import field_for
 from models_app.recipes.base import recipes
-from tenants.views.listing import FORMULA, csv_response
+from tenants.listing import FORMULA, csv_response
 
 TEXTS = st.text(max_size=40) | st.builds(lambda sign, rest: sign + rest, st.sampled_from(FORMULA), st.text(max_size=20))
 NUMBERS = st.integers(-(10**12), 10**12) | st.decimals(-(10**9), 10**9, allow_nan=False, places=6)

@@ -7,6 +7,7 @@ training begins from the linear model. Embedding sizes follow the rule of fastai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 def embedding_size(codes: int) -> int:
     """Return the length of the vector that stands for one of `codes` categories."""
-    return min(50, round(1.6 * float(codes) ** 0.56))
+    return min(50, round(1.6 * math.pow(codes, 0.56)))
 
 
 class TabularNet(nn.Module):
