@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef
 
-from compute import transitions
+from compute import transitions, wire
 from compute.events import JobStarted
 from compute.models import Attempt, AttemptState, Device, DeviceState, Job, JobState
 from compute.scheduling import policy
@@ -30,7 +30,7 @@ _WAITING = """
 SELECT id, tenant_id, device_class, queued_at, not_before FROM (
     SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class ORDER BY queued_at, id) AS place
     FROM compute_job j
-    WHERE state = 'queued' AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= exchequer_now())
+    WHERE state = 'queued' AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
 ) oldest WHERE place <= %s
 """
@@ -65,6 +65,13 @@ def assign_all() -> list[Ring]:
             ring = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
         except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
             log.warning("controller.assignment_refused", job=str(choice.job.job_id), error=str(error).splitlines()[0])
+            continue
+        except wire.LOST:
+            raise
+        except Exception:
+            log.exception(
+                "controller.assignment_failed", job=str(choice.job.job_id)
+            )  # the others shall not wait for it
             continue
         if ring is not None:
             rings.append(ring)

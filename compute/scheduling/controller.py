@@ -39,7 +39,7 @@ class Controller:
         self._broker_back_at = 0.0
 
     def run(self) -> None:
-        """Lead or wait until `stop` is set; a lost database is tried again with growing waits."""
+        """Lead or wait until `stop` is set; whatever fails is tried again with growing waits."""
         wait = 0.1
         while not self.stop.is_set():
             try:
@@ -49,10 +49,17 @@ class Controller:
                 log.warning(
                     "controller.database_away", error=str(error).splitlines()[0] if str(error) else type(error).__name__
                 )
-                self._let_go()
-                self.stop.wait(wait)
-                wait = min(wait * 2, LONGEST_WAIT_S)
+                wait = self._recover(wait)
+            except Exception:
+                log.exception("controller.round_failed")
+                wait = self._recover(wait)
         self._let_go()
+
+    def _recover(self, wait: float) -> float:
+        """Let another lead meanwhile, wait, and return the next wait."""
+        self._let_go()
+        self.stop.wait(wait)
+        return min(wait * 2, LONGEST_WAIT_S)
 
     def _let_go(self) -> None:
         if self.leads:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from compute import leases, transitions
+from compute import leases, transitions, wire
 from compute.models import Attempt, AttemptState, Outcome
 from compute.scheduling.assign import CONTROLLER
 from tenants.actor import Actor
@@ -17,15 +18,22 @@ from tenants.audit import operation, unchanged
 from tenants.clock import DatabaseNow
 from tenants.scoping import all_tenants
 
+log = structlog.get_logger(__name__)
+
 
 def reap() -> int:
     """End attempts whose lease ran out, and unclaimed ones whose node is gone; return how many."""
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
         late = list(_expired().values_list("tenant_id", "job_id", "id")[:500])
-    return sum(
-        _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
-        for tenant_id, job_id, attempt_id in late
-    )
+    ended = 0
+    for tenant_id, job_id, attempt_id in late:
+        try:
+            ended += _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
+        except wire.LOST:
+            raise
+        except Exception:
+            log.exception("controller.reaping_failed", attempt=str(attempt_id))  # the others shall not wait for it
+    return ended
 
 
 def _expired() -> QuerySet[Attempt]:
