@@ -7,29 +7,27 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from compute.kinds import BadOutput
+
 MAX_JSON_BYTES = 32 * 1024**2
 MAX_HEADER_BYTES = 16 * 1024**2
 
 
-class BadArtefact(RuntimeError):
-    """The child left something that is not what it should be."""
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object of bounded size. Raises BadArtefact."""
+    """Return a JSON object of bounded size. Raises BadOutput."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise BadArtefact(f"{path.name} is larger than it can be")
+            raise BadOutput(f"{path.name} is larger than it can be")
         found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
-        raise BadArtefact(f"{path.name} cannot be read") from error
+        raise BadOutput(f"{path.name} cannot be read") from error
     if not isinstance(found, dict):
-        raise BadArtefact(f"{path.name} is not an object")
+        raise BadOutput(f"{path.name} is not an object")
     return found
 
 
 def check_safetensors(path: Path) -> None:
-    """Raise BadArtefact unless the file is safetensors: a bounded JSON header whose offsets cover the rest exactly.
+    """Raise BadOutput unless the file is safetensors: a bounded JSON header whose offsets cover the rest exactly.
 
     Source: the format's description, `u64 header length, header, data`; offsets without gaps or overlaps.
     """
@@ -38,18 +36,18 @@ def check_safetensors(path: Path) -> None:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(MAX_HEADER_BYTES, size - 8):
-                raise BadArtefact(f"{path.name}: the header is longer than the file or the cap")
+                raise BadOutput(f"{path.name}: the header is longer than the file or the cap")
             header = json.loads(file.read(length))
         spans = sorted(tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__")
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadArtefact(f"{path.name} is not safetensors") from error
+        raise BadOutput(f"{path.name} is not safetensors") from error
     at = 0
     for begin, end in spans:
         if begin != at or end < begin:
-            raise BadArtefact(f"{path.name}: tensors overlap or leave gaps")
+            raise BadOutput(f"{path.name}: tensors overlap or leave gaps")
         at = end
     if at != size - 8 - length:
-        raise BadArtefact(f"{path.name}: the data is shorter or longer than the header says")
+        raise BadOutput(f"{path.name}: the data is shorter or longer than the header says")
 
 
 def _refuse(word: str) -> float:

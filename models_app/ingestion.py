@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from compute import workdirs
+from compute.kinds import BadOutput
 from compute.process import Child, Slot
 from compute.protocol import Fault
 from models_app import artefacts, doorbells, storage
@@ -69,7 +70,7 @@ OUR_FAULT = (
     storage.ObjectMissing,
     storage.ChecksumMismatch,
     workdirs.NotPlain,
-    artefacts.BadArtefact,
+    BadOutput,
     ChildFailed,
 )
 

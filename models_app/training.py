@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from compute.kinds import JobView, Plan
+from compute.kinds import BadOutput, JobView, Plan
 from models_app import artefacts, registry, specs, storage
 from models_app.models import DatasetVersion
 from models_app.recipes.base import recipe
@@ -76,12 +76,12 @@ class TrainKind:
         files = []
         for path in sorted(folder.iterdir()):
             if path.name not in CHECKPOINT_FILES:
-                raise artefacts.BadArtefact(f"a checkpoint holds no {path.name!r}")
+                raise BadOutput(f"a checkpoint holds no {path.name!r}")
             with _platform():
                 stored = storage.put(job.tenant_id, storage.new_key(job.tenant_id, "j", job.id, token), path)
             files.append({"name": path.name, **stored.to_json()})
         if {file["name"] for file in files} != CHECKPOINT_FILES:
-            raise artefacts.BadArtefact("the checkpoint is not complete")
+            raise BadOutput("the checkpoint is not complete")
         self._forget_old(job, token, [str(file["key"]) for file in files])
         return {"files": files, "recipe": job.spec["recipe"]}
 
@@ -91,7 +91,7 @@ class TrainKind:
         result, signature = artefacts.read_json(out / "result.json"), artefacts.read_json(out / "signature.json")
         artefacts.check_safetensors(out / "model.safetensors")
         if signature.get("recipe") != job.spec["recipe"] or not isinstance(result.get("metrics"), dict):
-            raise artefacts.BadArtefact("the result is of another recipe, or measures nothing")
+            raise BadOutput("the result is of another recipe, or measures nothing")
         with _platform():
             weights = storage.put(
                 job.tenant_id, storage.new_key(job.tenant_id, "j", job.id, token), out / "model.safetensors"

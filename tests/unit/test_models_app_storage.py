@@ -10,8 +10,9 @@ import pytest
 from django.conf import settings as django_settings
 from moto import mock_aws
 
+from compute.kinds import BadOutput
 from models_app import storage
-from models_app.artefacts import BadArtefact, check_safetensors, read_json
+from models_app.artefacts import check_safetensors, read_json
 
 TENANT, OTHER = uuid4(), uuid4()
 
@@ -131,9 +132,9 @@ def test_only_whole_safetensors_and_objects_are_accepted(tmp_path):
     bad = tmp_path / "bad"
     for broken in (b"", data[:-1], data + b"x", b"\xff" * 8 + data[8:], data[:8] + b"x" + data[9:], b"\x80\x04pickle"):
         bad.write_bytes(broken)
-        with pytest.raises(BadArtefact):
+        with pytest.raises(BadOutput):
             check_safetensors(bad)
     for broken in (b"[1]", b"{", b'{"a": NaN}', b"[" * 100_000):
         bad.write_bytes(broken)
-        with pytest.raises(BadArtefact):
+        with pytest.raises(BadOutput):
             read_json(bad)
