@@ -20,6 +20,7 @@ from tenants import quotas
 from tenants.clock import now
 from tenants.edges import Endpoint, parse_uuid
 from tenants.errors import Invalid
+from tenants.schema import page_of
 
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
 LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
@@ -64,7 +65,7 @@ class Jobs(Endpoint):
     @extend_schema(
         operation_id="jobs_list",
         parameters=[*FILTERS, CURSOR, LIMIT],
-        responses=serializers.page_of(serializers.JobSerializer, "Jobs"),
+        responses=page_of(serializers.JobSerializer),
     )
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
@@ -151,7 +152,7 @@ class JobLogs(Endpoint):
 
     permissions = {"GET": "jobs.view"}
 
-    @extend_schema(parameters=[AFTER, LIMIT], responses=serializers.page_of(serializers.LogSerializer, "Logs"))
+    @extend_schema(parameters=[AFTER, LIMIT], responses=page_of(serializers.LogSerializer))
     def get(self, request: Request, job_id: UUID) -> Response:
         """Return log lines in order; ask again with `after` = the last position while the job runs."""
         lines = queries.logs_after(job_id, after=_whole(request, "after", 0), limit=self.page_size() * 10)
@@ -163,7 +164,7 @@ class JobMetrics(Endpoint):
 
     permissions = {"GET": "jobs.view"}
 
-    @extend_schema(parameters=[AFTER], responses=serializers.page_of(serializers.MetricSerializer, "Metrics"))
+    @extend_schema(parameters=[AFTER], responses=page_of(serializers.MetricSerializer))
     def get(self, request: Request, job_id: UUID) -> Response:
         """Return metrics by step, each from the latest attempt that reached it."""
         points = queries.metrics(job_id, after_step=_whole(request, "after", -1))
@@ -175,7 +176,7 @@ class Devices(Endpoint):
 
     permissions = {"GET": "devices.view"}
 
-    @extend_schema(responses=serializers.page_of(serializers.DeviceSerializer, "Devices"))
+    @extend_schema(responses=page_of(serializers.DeviceSerializer))
     def get(self, request: Request) -> Response:
         """List the pool's devices."""
         return Response({"results": [serializers.device(row) for row in queries.devices()], "next": None})
@@ -188,7 +189,7 @@ class UtilisationView(Endpoint):
 
     @extend_schema(
         parameters=[OpenApiParameter(name, str) for name in ("from", "to", "group_by")],
-        responses=serializers.page_of(serializers.UtilisationSerializer, "Utilisation"),
+        responses=page_of(serializers.UtilisationSerializer),
     )
     def get(self, request: Request) -> Response:
         """Return device seconds by group over whole UTC hours; the last 24 hours by hour and class unless asked."""

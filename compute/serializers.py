@@ -137,12 +137,6 @@ class UtilisationSerializer(serializers.Serializer[Any]):
     idle_cost = MoneySerializer()
 
 
-def page_of(rows: type[serializers.Serializer[Any]], name: str) -> Any:
-    """Return the shape of one page of rows."""
-    fields = {"results": rows(many=True), "next": serializers.CharField(allow_null=True)}
-    return type(f"{name}Page", (serializers.Serializer,), {"__doc__": f"A page of {name}.", **fields})
-
-
 def money(value: Money | None) -> dict[str, str] | None:
     """Return money as the API shows it."""
     return None if value is None else value.json()

@@ -17,6 +17,7 @@ from models_app import operations, queries, serializers, storage, uploads
 from models_app.lineage import Lineage, ModelVersionRow
 from tenants.edges import Endpoint, parse_uuid
 from tenants.errors import Invalid
+from tenants.schema import page_of
 from tenants.scoping import tenant_scope
 
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
@@ -38,7 +39,7 @@ class Datasets(Endpoint):
     @extend_schema(
         operation_id="datasets_list",
         parameters=[CURSOR, LIMIT],
-        responses=serializers.page_of(serializers.DatasetSerializer),
+        responses=page_of(serializers.DatasetSerializer),
     )
     def get(self, request: Request) -> Response:
         """List datasets, newest first."""
@@ -137,7 +138,7 @@ class Recipes(Endpoint):
 
     permissions = {"GET": "recipes.view"}
 
-    @extend_schema(responses=serializers.page_of(serializers.RecipeSerializer))
+    @extend_schema(responses=page_of(serializers.RecipeSerializer))
     def get(self, request: Request) -> Response:
         """List recipes with their cards and the JSON Schema of their parameters."""
         shown = [
@@ -159,7 +160,7 @@ class Models(Endpoint):
 
     permissions = {"GET": "models.view"}
 
-    @extend_schema(parameters=[CURSOR, LIMIT], responses=serializers.page_of(serializers.ModelSerializer))
+    @extend_schema(parameters=[CURSOR, LIMIT], responses=page_of(serializers.ModelSerializer))
     def get(self, request: Request) -> Response:
         """List models, newest first."""
         rows = queries.model_list(self.actor, before=_before(self), limit=self.page_size())
@@ -181,7 +182,7 @@ class ModelVersions(Endpoint):
 
     permissions = {"GET": "models.view"}
 
-    @extend_schema(parameters=[CURSOR, LIMIT], responses=serializers.page_of(serializers.ModelVersionSerializer))
+    @extend_schema(parameters=[CURSOR, LIMIT], responses=page_of(serializers.ModelVersionSerializer))
     def get(self, request: Request, model_id: UUID) -> Response:
         """List a model's versions, newest first."""
         keys = self.cursor(1)

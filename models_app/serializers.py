@@ -155,11 +155,3 @@ class LinkSerializer(serializers.Serializer[Any]):
 
     url = serializers.CharField()
     expires_in_s = serializers.IntegerField()
-
-
-def page_of(item: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
-    """Return the shape of one page of a list."""
-    name = item.__name__.replace("Serializer", "Page")
-    fields = {"results": item(many=True), "next": serializers.URLField(allow_null=True), "__doc__": "One page."}
-    made: type[serializers.Serializer[Any]] = type(name + "Serializer", (serializers.Serializer,), fields)
-    return made()
