@@ -152,20 +152,7 @@ def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
 
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     """Answer 503 while PostgreSQL is away: nothing was changed, the client may try again."""
+    from tenants.views.errors import without_database  # views import this module's room; errors are rare
+
     structlog.get_logger(__name__).warning("database.away", error=str(error))
-    body = {
-        "type": "about:blank",
-        "title": "The database is away for a moment. Nothing was changed; try again shortly.",
-        "status": 503,
-        "code": "unavailable",
-        "request_id": getattr(request, "request_id", ""),
-    }
-    if request.path_info.startswith("/api/"):
-        return JsonResponse(
-            body,
-            status=503,
-            content_type="application/problem+json",
-            headers={"Retry-After": "5"},
-        )
-    page = f"<!doctype html><title>Exchequer</title><h1>One moment</h1><p>{body['title']}</p><p>Request {body['request_id']}</p>"
-    return HttpResponse(page, status=503, headers={"Retry-After": "5"})
+    return without_database(request, 503)

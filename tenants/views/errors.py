@@ -91,12 +91,22 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500, or 503 when the database is away; the page itself needs no database."""
-    status = 503 if isinstance(sys.exc_info()[1], OperationalError | InterfaceError) else 500
+    """Answer 500, or 503 when the database is away."""
+    away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    return without_database(request, 503 if away else 500)
+
+
+def without_database(request: HttpRequest, status: int) -> HttpResponse:
+    """Answer a status by problem+json or by the page that reads neither session nor database."""
     words = WORDS[status]
+    answer: HttpResponse
     if request.path_info.startswith("/api/"):
-        return problems.json_problem(request, status=status, code=words.code, title=words.title)
-    return plain_page(request, status, title=words.title, advice=words.advice)
+        answer = problems.json_problem(request, status=status, code=words.code, title=f"{words.title} {words.advice}")
+    else:
+        answer = plain_page(request, status, title=words.title, advice=words.advice)
+    if status == 503:
+        answer["Retry-After"] = "5"
+    return answer
 
 
 def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) -> HttpResponse:
@@ -110,8 +120,7 @@ def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) ->
             "theme": "light",
         },
     )
-    headers = {"Retry-After": "5"} if status == 503 else {}
-    return HttpResponse(page, status=status, headers=headers)
+    return HttpResponse(page, status=status)
 
 
 def _context(request: HttpRequest, status: int, title: str, advice: str) -> dict[str, object]:

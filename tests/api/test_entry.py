@@ -192,3 +192,33 @@ def test_the_sixth_wrong_password_is_held_up(client: Client) -> None:
     user = factories.make_member(tenant, "viewer")
     answers = [client.post("/accounts/login/", {"login": user.email, "password": "wrong"}) for _ in range(7)]
     assert b"Too many failed login attempts" in answers[-1].content or answers[-1].status_code == 429
+
+
+def test_the_described_api_is_shown_under_the_strict_policy(client: Client) -> None:
+    page = client.get("/api/docs/")
+    assert page.status_code == 200
+    assert b"<script>" not in page.content
+    assert "script-src" in page["Content-Security-Policy"]
+    assert client.get("/api/schema/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1/me/", "/t/lab/", "/"])
+def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import OperationalError
+
+    from tenants import authentication, queries
+
+    tenant = factories.make_tenant("lab")
+    client = logged_in(tenant, "owner", raise_request_exception=False)
+
+    def away(*args: object) -> None:
+        raise OperationalError("the server is gone")
+
+    for module, name in ((authentication, "tenant_ids_of"), (authentication, "tenant_id_for"), (queries, "tenants_of")):
+        monkeypatch.setattr(module, name, away)
+    answer = client.get(path)
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "5"
+    assert "the server is gone" not in answer.content.decode()
