@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.urls import path
-from django.utils.dateparse import parse_date, parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers as rest
 from rest_framework.request import Request
@@ -17,8 +16,9 @@ from rest_framework.response import Response
 
 from billing import budgets, pricing, queries, shapes
 from billing import serializers as forms
-from tenants.edges import Endpoint, parse_uuid
+from tenants.edges import Endpoint
 from tenants.errors import Invalid
+from tenants.parsing import parse_moment, parse_uuid
 from tenants.queries import find_project
 
 T = TypeVar("T")
@@ -86,13 +86,13 @@ class Sums(Endpoint):
         text = self.request.query_params.get(name)
         if not text:
             return None
+        if len(text) != len("2026-01-31"):
+            return parse_moment(text, name)
         try:
-            moment = parse_date(text) if len(text) == len("2026-01-31") else parse_datetime(text.replace(" ", "+"))
+            return date.fromisoformat(text)
         except ValueError:
-            moment = None
-        if moment is None or (isinstance(moment, datetime) and moment.utcoffset() is None):
-            raise Invalid(fields={name: ["Give a day such as 2026-01-31 or a time such as 2026-01-31T08:00:00Z."]})
-        return moment
+            help_text = "Give a day such as 2026-01-31 or a time such as 2026-01-31T08:00:00Z."
+            raise Invalid(fields={name: [help_text]}) from None
 
 
 class Usage(Sums):

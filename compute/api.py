@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.urls import path
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,8 +17,9 @@ from compute import jobs, kinds, queries, requests, serializers, utilisation
 from compute.models import JobState
 from tenants import quotas
 from tenants.clock import now
-from tenants.edges import Endpoint, parse_uuid
+from tenants.edges import Endpoint
 from tenants.errors import Invalid
+from tenants.parsing import parse_moment, parse_uuid, parse_whole
 from tenants.schema import page_of
 
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
@@ -227,22 +227,12 @@ def _filter(request: Request) -> queries.JobFilter:
 
 def _whole(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, "")
-    if text and not (text.isdecimal() and len(text) <= 18):
-        raise Invalid(fields={name: ["Use a whole number."]})
-    return int(text) if text else default
+    return parse_whole(text, name, "Use a whole number.") if text else default
 
 
 def _moment(request: Request, name: str) -> datetime | None:
     text = request.query_params.get(name)
-    if not text:
-        return None
-    try:
-        moment = parse_datetime(text.replace(" ", "+"))
-    except ValueError:
-        moment = None
-    if moment is None or moment.utcoffset() is None:
-        raise Invalid(fields={name: ["Give a time with its offset, such as 2026-03-01T00:00:00Z."]})
-    return moment
+    return parse_moment(text, name) if text else None
 
 
 urlpatterns = [

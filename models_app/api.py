@@ -15,8 +15,9 @@ from rest_framework.response import Response
 
 from models_app import operations, queries, serializers, storage, uploads
 from models_app.lineage import Lineage, ModelVersionRow
-from tenants.edges import Endpoint, parse_uuid
+from tenants.edges import Endpoint
 from tenants.errors import Invalid
+from tenants.parsing import parse_uuid, parse_whole
 from tenants.schema import page_of
 from tenants.scoping import tenant_scope
 
@@ -186,9 +187,12 @@ class ModelVersions(Endpoint):
     def get(self, request: Request, model_id: UUID) -> Response:
         """List a model's versions, newest first."""
         keys = self.cursor(1)
-        if keys and not keys[0].isdecimal():
-            raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]})
-        rows = queries.version_list(self.actor, model_id, before=int(keys[0]) if keys else None, limit=self.page_size())
+        before = (
+            parse_whole(keys[0], "cursor", "This is not a cursor of this list. Start again without it.")
+            if keys
+            else None
+        )
+        rows = queries.version_list(self.actor, model_id, before=before, limit=self.page_size())
         return self.paginated(rows, _model_version, lambda row: [row.number])
 
 

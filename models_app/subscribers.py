@@ -5,11 +5,23 @@ from __future__ import annotations
 from django.db import transaction
 
 from compute.events import JobEnded
-from models_app import doorbells
-from tenants.events import subscribe
+from models_app import doorbells, operations
+from models_app.models import DatasetUserPermission
+from tenants.actor import Actor
+from tenants.events import MemberRemoved, subscribe
 
 
 @subscribe(JobEnded)
 def remove_what_the_job_left(event: JobEnded) -> None:
     """Have checkpoints and fenced results of an ended job removed, once its end is committed."""
     transaction.on_commit(lambda: doorbells.ring_remove_job_files(event.job_id, event.tenant_id))
+
+
+@subscribe(MemberRemoved)
+def end_shares_of_a_leaver(event: MemberRemoved) -> None:
+    """Take back every dataset that was shared with a person who left."""
+    system = Actor.system(event.tenant_id, "leaver")
+    for dataset_id in DatasetUserPermission.objects.filter(user_id=event.user_id).values_list(
+        "content_object_id", flat=True
+    ):
+        operations.unshare(actor=system, dataset_id=dataset_id, user_id=event.user_id)

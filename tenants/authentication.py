@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from tenants.actor import Actor
 from tenants.clock import DatabaseNow
 from tenants.models import ApiKey, Membership
+from tenants.permissions import ROLE_PERMISSIONS
 from tenants.scoping import tenant_scope
 
 KEY_START = "exq_"
@@ -98,13 +99,18 @@ def key_actor(request: HttpRequest, key: str) -> Actor | None:
                 where=["last_used_at IS NULL OR last_used_at < exchequer_now() - interval '1 minute'"]
             ).update(last_used_at=DatabaseNow())
             request.tenant = row.tenant  # type: ignore[attr-defined]
+            permissions = frozenset(row.scopes)
+            if row.created_by_id is not None:
+                # A key never does more than the person who made it may do today.
+                role = Membership.objects.filter(user_id=row.created_by_id).values_list("role", flat=True).first()
+                permissions &= ROLE_PERMISSIONS.get(role or "", frozenset())
             return Actor(
                 kind="api_key",
                 tenant_id=tenant_id,
                 id=row.id,
                 label=row.name,
                 role="key",
-                permissions=frozenset(row.scopes),
+                permissions=permissions,
                 **_origin(request),
             )
     return None

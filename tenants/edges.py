@@ -21,12 +21,15 @@ from rest_framework.views import APIView
 from tenants.actor import Actor
 from tenants.errors import Conflict, Invalid
 from tenants.models import IdempotencyKey
+from tenants.parsing import holds_nul, parse_whole
 from tenants.permissions import PERMISSIONS
 from tenants.scoping import tenant_scope
 
 T = TypeVar("T")
 PageView = Callable[..., HttpResponseBase]
 MAX_PAGE = 200
+LONGEST_CURSOR = 2_000
+NOT_A_CURSOR = "This is not a cursor of this list. Start again without it."
 
 
 def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageView], PageView]:
@@ -79,10 +82,8 @@ class Endpoint(APIView):
 
     def page_size(self) -> int:
         """Return `?limit=`, 1 to 200, 50 unless given."""
-        raw = self.request.query_params.get("limit", "50")
-        if not raw.isdecimal() or not 1 <= int(raw) <= MAX_PAGE:
-            raise Invalid(fields={"limit": [f"Use a whole number from 1 to {MAX_PAGE}."]})
-        return int(raw)
+        text = self.request.query_params.get("limit", "50")
+        return parse_whole(text, "limit", f"Use a whole number from 1 to {MAX_PAGE}.", least=1, most=MAX_PAGE)
 
     def cursor(self, length: int) -> tuple[str, ...] | None:
         """Return the `length` keys of `?cursor=`, or None on the first page."""
@@ -113,20 +114,19 @@ def encode_cursor(*keys: Any) -> str:
 def decode_cursor(text: str, length: int) -> tuple[str, ...]:
     """Return the keys of a cursor; raise `Invalid` when it is not one of ours."""
     try:
-        keys = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except ValueError:
+        keys = (
+            json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) if len(text) < LONGEST_CURSOR else None
+        )
+    except (ValueError, RecursionError):
         keys = None
-    if not isinstance(keys, list) or len(keys) != length or not all(isinstance(key, str) for key in keys):
-        raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]})
+    if (
+        not isinstance(keys, list)
+        or len(keys) != length
+        or not all(isinstance(key, str) for key in keys)
+        or holds_nul(keys)
+    ):
+        raise Invalid(fields={"cursor": [NOT_A_CURSOR]})
     return tuple(keys)
-
-
-def parse_uuid(text: Any, name: str) -> UUID:
-    """Return a UUID; raise `Invalid` naming the field for anything else."""
-    try:
-        return UUID(str(text))
-    except ValueError:
-        raise Invalid(fields={name: ["Give an id, such as 0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11."]}) from None
 
 
 def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
@@ -208,8 +208,16 @@ def _keep_answer(actor: Actor, key: str, response: Response) -> None:
 
 
 def _request_hash(request: Request) -> bytes:
-    sent = "|".join([request.method or "", request.path, request.content_type or ""]).encode()
-    if (request.content_type or "").startswith("multipart/"):
-        fields = {name: getattr(value, "size", value) for name, value in cast(dict[str, Any], request.data).items()}
-        return hashlib.sha256(sent + json.dumps(fields, sort_keys=True, default=str).encode()).digest()
-    return hashlib.sha256(sent + json.dumps(request.data, sort_keys=True, default=str).encode()).digest()
+    digest = hashlib.sha256("|".join([request.method or "", request.path, request.content_type or ""]).encode())
+    if not (request.content_type or "").startswith("multipart/"):
+        digest.update(json.dumps(request.data, sort_keys=True, default=str).encode())
+        return digest.digest()
+    for name, value in sorted(cast(dict[str, Any], request.data).items()):
+        digest.update(f"|{name}|".encode())
+        if hasattr(value, "chunks"):
+            for chunk in value.chunks():
+                digest.update(chunk)
+            value.seek(0)
+        else:
+            digest.update(str(value).encode())
+    return digest.digest()

@@ -39,6 +39,13 @@ class TenantCreated(Event):
     """A tenant exists; upper rooms set up what it needs."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemberRemoved(Event):
+    """A person is no longer a member; what was shared with this person alone goes too."""
+
+    user_id: UUID
+
+
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Any], None]
 _handlers: dict[type[Event], list[Handler]] = {}

@@ -15,6 +15,7 @@ from django.utils.http import urlencode
 
 from tenants import authentication, problems
 from tenants.errors import ExchequerError
+from tenants.parsing import NUL
 from tenants.scoping import tenant_scope
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -33,6 +34,8 @@ class RequestContextMiddleware:
         given = request.headers.get("X-Request-Id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         request.request_id = request_id  # type: ignore[attr-defined]
+        if unreadable(request):
+            return stand_alone(request, 400)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             response = self.get_response(request)
@@ -40,6 +43,16 @@ class RequestContextMiddleware:
             structlog.contextvars.unbind_contextvars("request_id")
         response["X-Request-Id"] = request_id
         return response
+
+
+def unreadable(request: HttpRequest) -> bool:
+    """Return whether the address or a header holds a NUL, which no name, key or id of ours does."""
+    headers = (str(value) for name, value in request.META.items() if name.startswith("HTTP_"))
+    return (
+        NUL in request.path_info
+        or "%00" in request.META.get("QUERY_STRING", "")
+        or any(NUL in value for value in headers)
+    )
 
 
 class TenantMiddleware:
@@ -152,7 +165,12 @@ def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
 
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     """Answer 503 while PostgreSQL is away: nothing was changed, the client may try again."""
-    from tenants.views.errors import without_database  # views import this module's room; errors are rare
-
     structlog.get_logger(__name__).warning("database.away", error=str(error))
-    return without_database(request, 503)
+    return stand_alone(request, 503)
+
+
+def stand_alone(request: HttpRequest, status: int) -> HttpResponse:
+    """Answer an error without asking the session or the database."""
+    from tenants.views.errors import without_database  # views import this room's modules, this one among them
+
+    return without_database(request, status)

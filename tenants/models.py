@@ -122,6 +122,7 @@ class ApiKey(TenantModel):
     key_hash = models.BinaryField()
     scopes = ArrayField(models.CharField(max_length=40))
     created_by = models.CharField(max_length=254)
+    created_by_id = models.UUIDField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)

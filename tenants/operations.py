@@ -12,9 +12,10 @@ from django.db import IntegrityError, transaction
 from tenants import events
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.ids import uuid7
-from tenants.models import Membership, Project, Tenant, User, slug_rules
+from tenants.models import ApiKey, Membership, Project, Tenant, User, slug_rules
 from tenants.permissions import ROLES, may_assign
 
 TENANT_CREATED = AuditAction("tenants.tenant.created")
@@ -163,29 +164,31 @@ def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
 
 @operation(MEMBER_REMOVED)
 def remove_member(*, actor: Actor, user_id: UUID) -> None:
-    """End a membership; it counts from the next request."""
+    """End a membership and revoke the API keys that the person made; both count from the next request."""
     actor.require("members.manage")
     membership = _locked_member(actor, user_id)
     check_role(actor, membership.role)
     if membership.role == "owner":
         _keep_an_owner(user_id)
     Membership.objects.filter(id=membership.id).delete()
+    own_keys = ApiKey.objects.filter(created_by_id=user_id, revoked_at__isnull=True)
+    revoked = [str(key_id) for key_id in own_keys.values_list("id", flat=True)]
+    own_keys.update(revoked_at=DatabaseNow())
+    events.publish(events.MemberRemoved(tenant_id=actor.tenant_id, user_id=user_id))
     record(
         MEMBER_REMOVED,
         actor=actor,
         target=("member", user_id, membership.user.email),
-        changes={"role": [membership.role, None]},
+        changes={"role": [membership.role, None], "api_keys": [revoked, []]},
     )
 
 
 def check_role(actor: Actor, role: str) -> None:
-    """Raise unless `role` exists and does not stand above the actor's own."""
+    """Raise unless `role` exists and holds nothing that the actor does not have."""
     if role not in ROLES:
         raise Invalid(fields={"role": [f"Choose one of {', '.join(ROLES)}."]})
-    if actor.kind == "user" and not may_assign(actor.role, role):
-        raise PermissionDenied("You cannot give or take a role above your own.")
-    if actor.kind == "api_key" and role == "owner":
-        raise PermissionDenied("Only an owner in person can make or unmake owners.")
+    if not may_assign(actor.permissions, role):
+        raise PermissionDenied("You cannot give or take a role that may do more than you.")
 
 
 @operation(PROJECT_CREATED)

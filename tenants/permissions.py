@@ -53,10 +53,9 @@ ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
     "viewer": VIEW,
 }
 ROLES = tuple(ROLE_PERMISSIONS)
-RANK = {"owner": 4, "admin": 3, "finance": 2, "engineer": 2, "viewer": 1}
 PERMISSIONS = ROLE_PERMISSIONS["owner"]
 
 
-def may_assign(own_role: str, role: str) -> bool:
-    """Return whether a member of `own_role` may give or take `role`: never one above the own rank."""
-    return RANK[own_role] >= RANK[role]
+def may_assign(own: frozenset[str], role: str) -> bool:
+    """Return whether one who has the permissions `own` may give or take `role`: nobody hands on what he does not have."""
+    return ROLE_PERMISSIONS[role] <= own

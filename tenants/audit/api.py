@@ -3,12 +3,10 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from django.http import StreamingHttpResponse
 from django.urls import path
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -17,8 +15,8 @@ from rest_framework.response import Response
 from tenants import queries
 from tenants.audit.chain import plain
 from tenants.audit.verify import verify
-from tenants.edges import Endpoint
-from tenants.errors import Invalid
+from tenants.edges import NOT_A_CURSOR, Endpoint
+from tenants.parsing import parse_moment, parse_whole
 from tenants.schema import page_of
 from tenants.scoping import tenant_scope
 
@@ -70,12 +68,10 @@ class Audit(Endpoint):
     def get(self, request: Request) -> Response:
         """List entries, newest first."""
         query = request.query_params
-        since, until = (_moment(query.get(name, ""), name) for name in ("since", "until"))
+        since, until = (parse_moment(query[name], name) if query.get(name) else None for name in ("since", "until"))
         cursor = self.cursor(1)
-        if cursor and not cursor[0].isdecimal():
-            raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]})
         rows = queries.audit_entries(
-            before_seq=int(cursor[0]) if cursor else None,
+            before_seq=parse_whole(cursor[0], "cursor", NOT_A_CURSOR) if cursor else None,
             limit=self.page_size(),
             actor=query.get("actor", ""),
             action=query.get("action", ""),
@@ -85,18 +81,6 @@ class Audit(Endpoint):
             until=until,
         )
         return self.paginated(rows, asdict, lambda row: [row.seq])
-
-
-def _moment(text: str, name: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = parse_datetime(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise Invalid(fields={name: ["Use an RFC 3339 time, such as 2026-11-01T00:00:00Z."]})
-    return moment
 
 
 class AuditVerify(Endpoint):

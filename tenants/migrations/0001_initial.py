@@ -448,6 +448,7 @@ class Migration(migrations.Migration):
                     django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), size=None),
                 ),
                 ("created_by", models.CharField(max_length=254)),
+                ("created_by_id", models.UUIDField(null=True)),
                 (
                     "created_at",
                     models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False),

@@ -1,5 +1,6 @@
 """The way into the API: keys, sessions, CSRF, one answer a key, the same 404 for foreign and missing."""
 
+import base64
 import random
 import threading
 from typing import Any
@@ -10,6 +11,7 @@ from django.db import connection
 from django.test import Client
 
 from tenants import keys, operations
+from tenants.edges import encode_cursor
 from tenants.models import IdempotencyKey, Project, Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -222,3 +224,75 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
     assert answer.status_code == 503
     assert answer["Retry-After"] == "5"
     assert "the server is gone" not in answer.content.decode()
+
+
+NUL_BODIES = [
+    '{"slug": "a\\u0000b", "name": "x"}',
+    "[" * 50_000,
+    '{"slug": ' + "[" * 50_000,
+    '{"slug": "\\ud800", "name": "x"}',
+    '{"slug": NaN}',
+]
+
+
+@pytest.mark.parametrize("number", range(len(NUL_BODIES)))
+def test_a_body_that_cannot_be_stored_is_refused(client: Client, number: int) -> None:
+    key = factories.make_api_key(factories.make_tenant())
+    answer = client.post("/api/v1/projects/", NUL_BODIES[number], content_type="application/json", headers=bearer(key))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/jobs/?limit=" + "9" * 5000,
+        "/api/v1/audit/?cursor=" + encode_cursor("9" * 5000),
+        "/api/v1/audit/?cursor=" + base64.urlsafe_b64encode(b"[" * 100_000).decode(),
+        "/api/v1/jobs/?name=%00",
+        "/api/v1/jobs/?device_class=a%00b",
+        "/api/v1/audit/?actor=%00",
+        "/api/v1/utilisation/?from=0001-01-01T00:00:00%2B14:00&to=2026-01-01T00:00:00Z",
+        "/api/v1/utilisation/?from=2026-01-01T00:00:00Z&to=9999-12-31T23:59:59-14:00",
+        "/api/v1/spend/?from=0001-01-01T00:00:00%2B14:00",
+        "/api/v1/spend/?from=99999999999",
+        "/api/v1/audit/?since=9999-12-31T23:59:59-14:00",
+        "/api/v1/jobs/%00/",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_a_400_or_404(client: Client, path: str) -> None:
+    key = factories.make_api_key(factories.make_tenant())
+    answer = client.get(path, headers=bearer(key))
+    assert answer.status_code in (400, 404), answer.content[:300]
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("header", ["Authorization", "Idempotency-Key", "X-Exchequer-Tenant"])
+def test_a_nul_in_a_header_is_a_400(header: str) -> None:
+    client = Client(raise_request_exception=False)
+    value = "Bearer exq_\x00" if header == "Authorization" else "\x00"
+    assert (
+        client.post("/api/v1/projects/", "{}", content_type="application/json", headers={header: value}).status_code
+        == 400
+    )
+
+
+def test_a_key_gives_no_role_that_may_do_more_than_itself(client: Client) -> None:
+    tenant = factories.make_tenant()
+    key = factories.make_api_key(tenant, ["members.manage"])
+    body = {"email": "new@example.org", "role": "admin"}
+    assert (
+        client.post("/api/v1/members/", body, content_type="application/json", headers=bearer(key)).status_code == 403
+    )
+
+
+def test_a_key_ends_with_the_membership_and_shrinks_with_the_role_of_its_maker(client: Client) -> None:
+    tenant = factories.make_tenant()
+    owner, maker = factories.actor_for(tenant), factories.actor_for(tenant, "admin")
+    key = keys.create_api_key(actor=maker, name="k", scopes=["members.view", "apikeys.view"]).secret
+    assert client.get("/api/v1/api-keys/", headers=bearer(key)).status_code == 200
+    assert maker.id is not None
+    operations.change_role(actor=owner, user_id=maker.id, role="viewer")
+    assert client.get("/api/v1/api-keys/", headers=bearer(key)).status_code == 403
+    assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 200
+    operations.remove_member(actor=owner, user_id=maker.id)
+    assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 401

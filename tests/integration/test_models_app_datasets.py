@@ -8,16 +8,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 
 from models_app import ingestion, operations, orphans, queries, storage, tasks
 from models_app.models import Dataset, DatasetVersion
+from tenants import operations as tenancy
+from tenants import outbox
+from tenants.actor import Actor
 from tenants.audit.models import AuditEntry
 from tenants.audit.verify import verify
 from tenants.errors import NotFound
 from tenants.scoping import tenant_scope
 from tests.datasets import TARGET, csv_bytes
-from tests.factories import actor_for, make_member, make_tenant
+from tests.factories import actor_for, make_api_key, make_member, make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -238,3 +242,31 @@ def in_thread(act):
         return act()
     finally:
         connection.close()
+
+
+def test_a_share_ends_with_the_membership_and_does_not_come_back(as_control):
+    tenant = make_tenant()
+    owner, engineer = actor_for(tenant), actor_for(tenant, "engineer")
+    version = upload(engineer, name="secret", restricted=True)
+    guest = make_member(tenant, "viewer")
+    operations.share(actor=engineer, dataset_id=version.dataset_id, user_id=guest.id)
+    tenancy.remove_member(actor=owner, user_id=guest.id)
+    with as_control():
+        outbox.drain(tenant.id)
+    tenancy.add_member(actor=owner, email=guest.email, role="viewer")
+    again = Actor.member(tenant_id=tenant.id, user_id=guest.id, email=guest.email, role="viewer")
+    with tenant_scope(tenant.id):
+        assert queries.dataset_list(again) == []
+
+
+def test_an_idempotency_key_covers_the_content_of_the_file(client):
+    key = make_api_key(make_tenant())
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "upload"}
+
+    def post(data):
+        file = SimpleUploadedFile("t.csv", data, "text/csv")
+        return client.post("/api/v1/datasets/", {"name": "t", "target": "b", "file": file}, headers=headers)
+
+    first, twin, other = post(b"a,b\n1,2\n"), post(b"a,b\n1,2\n"), post(b"a,b\n1,3\n")
+    assert (first.status_code, twin.status_code, other.status_code) == (201, 201, 409)
+    assert first.json()["id"] == twin.json()["id"]

@@ -1,0 +1,67 @@
+"""What a client sends is text of any kind: each reader refuses what would break later, and says what to send."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.utils.dateparse import parse_datetime
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
+
+from tenants.errors import Invalid
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+MOST_DIGITS = 18
+NUL = "\x00"
+
+
+class StrictJSONParser(JSONParser):
+    """JSON without NaN, without infinity, without NUL, nested no deeper than Python can follow."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return the value; raise `ParseError` for what cannot be read."""
+        try:
+            data = super().parse(stream, media_type, parser_context)
+            if holds_nul(data):
+                raise ParseError("the character NUL cannot be stored")
+        except RecursionError:
+            raise ParseError("it is nested too deep") from None
+        return data
+
+
+def holds_nul(value: Any) -> bool:
+    """Return whether any text inside a JSON value holds a NUL or half a surrogate pair: PostgreSQL stores neither."""
+    if isinstance(value, str):
+        return NUL in value or any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, dict):
+        return any(holds_nul(key) or holds_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(holds_nul(item) for item in value)
+
+
+def parse_uuid(text: Any, name: str) -> UUID:
+    """Return a UUID; raise `Invalid` naming the field for anything else."""
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise Invalid(fields={name: ["Give an id, such as 0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11."]}) from None
+
+
+def parse_moment(text: str, name: str) -> datetime:
+    """Return a moment in UTC; raise `Invalid` for what is no RFC 3339 time with an offset, or lies outside 1970 to 9000."""
+    try:
+        # An unescaped plus of an offset arrives as a blank.
+        moment = parse_datetime(text.replace(" ", "+"))
+        aware = moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        aware = None
+    if aware is None or not EARLIEST <= aware < LATEST:
+        raise Invalid(fields={name: ["Use an RFC 3339 time, such as 2026-11-01T00:00:00Z."]})
+    return aware
+
+
+def parse_whole(text: str, name: str, message: str, *, least: int = 0, most: int = 10**MOST_DIGITS) -> int:
+    """Return a whole number from `least` to `most`; raise `Invalid` with `message` for anything else."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and least <= int(text) <= most):
+        raise Invalid(fields={name: [message]})
+    return int(text)
