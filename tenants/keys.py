@@ -91,5 +91,5 @@ def revoke_api_key(*, actor: Actor, key_id: UUID) -> None:
 def _maker(actor: Actor) -> UUID | None:
     """Return the person behind an actor: a key made by a key belongs to the one who made that one."""
     if actor.kind == "api_key":
-        return ApiKey.objects.values_list("created_by_id", flat=True).get(id=actor.id)
+        return ApiKey.objects.values_list("created_by_id", flat=True).get(id=str(actor.id))
     return actor.id
