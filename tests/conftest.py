@@ -21,10 +21,16 @@ import pytest  # noqa: E402
 from django.conf import settings as django_settings  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import TransactionTestCase, override_settings  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 assert django_settings.DATABASES  # read the settings now, so that pytest-django finds them configured
 
+# A loaded machine is slow, not wrong: no example fails for the time it took.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from pytest_django import DjangoDbBlocker, Settings
 
     from tests.support.services import S3
@@ -189,3 +195,18 @@ def process_environment(django_db_setup: None) -> Callable[..., dict[str, str]]:
         return kept | {variable: url, "EXCHEQUER_DB_ROLE": role} | {name: str(value) for name, value in more.items()}
 
     return build
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of a process: Playwright's synchronous interface runs once in a thread."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.browser import chromium
+
+    # It keeps an event loop in this thread; Django would refuse to query beside it.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        started = chromium.launch(playwright)
+        yield started
+        started.close()

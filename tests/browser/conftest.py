@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from threading import Thread
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from django.db import connections
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from waitress.server import create_server
 
 from tests.browser import chromium
@@ -20,18 +19,6 @@ if TYPE_CHECKING:
     from tests.browser.world import World
 
 Control = Callable[[], AbstractContextManager[None]]
-
-# Playwright's synchronous interface keeps an event loop in this thread; Django would refuse to query beside it.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One Chromium for the session."""
-    with sync_playwright() as playwright:
-        started = chromium.launch(playwright)
-        yield started
-        started.close()
 
 
 @pytest.fixture

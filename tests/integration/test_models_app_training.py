@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from compute import jobs, leases, nodes
 from compute import queries as compute_queries
@@ -133,7 +134,7 @@ def test_a_job_stopped_in_the_middle_goes_on_from_its_checkpoint(as_control, nod
     actor = actor_for(make_tenant(), "engineer")
     job = submit(actor, dataset(actor, "digits"), patience=200, epochs=60)
     first = Supervisor(claim(as_control, node), HostSampler("h", 1), tmp_path)
-    thread = threading.Thread(target=first.run)
+    thread = threading.Thread(target=lambda: (first.run(), connection.close()))
     thread.start()
     while not trained_epochs(actor, job):
         time.sleep(0.1)

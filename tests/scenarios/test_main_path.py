@@ -6,9 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chromium import VIEWPORT, launch, watch
+from tests.browser.chromium import VIEWPORT, watch
 from tests.datasets import TARGET, write_csv
 from tests.scenarios.stack import Stack, running_stack
 
@@ -28,12 +28,10 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def page(stack: Stack) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        context = browser.new_context(base_url=stack.url, viewport=VIEWPORT)
-        yield context.new_page()
-        browser.close()
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+    context = browser.new_context(base_url=stack.url, viewport=VIEWPORT)
+    yield context.new_page()
+    context.close()
 
 
 def log_in(page: Page, stack: Stack) -> None:
