@@ -161,11 +161,11 @@ class Supervisor:
     def _collect(self) -> dict[str, Any] | None:
         """Return what the kind collected; None when its store stayed away for too long. Raises what no retry heals."""
         give_up, pause = time.monotonic() + limits.ARTIFACT_PATIENCE_S, 1.0
-        workdirs.only_plain_files(self._workdir / "out")
+        taken = self._aside(lambda: workdirs.take_output(self._workdir))
         while True:
             try:
                 collected: dict[str, Any] = self._aside(
-                    lambda: self._kind.collect(self.mine.job, self.mine.token, self._workdir)
+                    lambda: self._kind.collect(self.mine.job, self.mine.token, taken)
                 )
             except (kinds.BadOutput, ExchequerError):
                 raise
@@ -253,14 +253,14 @@ class Supervisor:
         self._sampled = now
 
     def _save(self, said: protocol.Checkpoint) -> None:
-        """Copy the checkpoint out of the child's reach and upload it beside; one going up makes the next wait."""
+        """Beside, copy the checkpoint out of the child's reach and upload it; one going up makes the next wait."""
         self._finish_saving()
-        copy = workdirs.copy_checkpoint(self._workdir, said.step)
-        if copy is None:
-            return
         job, token = self.mine.job, self.mine.token
 
         def upload() -> None:
+            copy = workdirs.copy_checkpoint(self._workdir, said.step)
+            if copy is None:
+                return
             try:
                 leases.keep_checkpoint(self.mine, self._kind.save_checkpoint(job, token, copy))
             finally:

@@ -1,17 +1,33 @@
-"""Work folders of attempts. What a child left there is taken only as plain files: never through a link."""
+"""Work folders of attempts. What a child left there is taken by descriptor, as plain files, never through a link.
+
+The child may still run and change its folder at any moment, so a path is never looked at twice: each file is opened
+once, judged by its descriptor, and copied from that descriptor to where the child cannot reach.
+"""
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from compute import limits
 from compute.kinds import BadOutput
+
+MOST_FILES = 32
+OUTPUT_BYTES = limits.CHILD_FILE_BYTES
+CHECKPOINT_BYTES = 1024**3
+_CHUNK = 1024**2
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NOT_PLAIN = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EACCES, errno.EPERM}
 
 
 class NotPlain(BadOutput):
-    """The child left something other than plain files and folders."""
+    """The child left something other than a few plain files of bounded size."""
 
 
 def make(workdir: Path) -> None:
@@ -23,18 +39,27 @@ def make(workdir: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder and everything in it; nothing happens when it is not there."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a folder, everything in it and what was taken of it; nothing happens when it is not there."""
+    for each in (folder, _taken(folder)):
+        shutil.rmtree(each, ignore_errors=True)
 
 
-def only_plain_files(folder: Path) -> None:
-    """Raise NotPlain when the folder holds a link, a device, a pipe or a file with a second name."""
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(parent, name)
-            found = path.lstat()
-            if not (stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)):
-                raise NotPlain(f"{path.relative_to(folder)} is not a plain file")
+def _taken(workdir: Path) -> Path:
+    return workdir.with_name(f"{workdir.name}-taken")
+
+
+def take_output(workdir: Path) -> Path:
+    """Copy `out/` out of the child's reach; return a folder beside the work folder that holds the copy as `out/`.
+
+    Raises NotPlain when something else than plain files lies there, or nothing at all.
+    """
+    taken = _taken(workdir)
+    taken.mkdir(mode=0o700)
+    try:
+        _take(workdir, "out", taken / "out", OUTPUT_BYTES)
+    except FileNotFoundError as error:
+        raise NotPlain("the output went away while it was read") from error
+    return taken
 
 
 def copy_checkpoint(workdir: Path, step: int) -> Path | None:
@@ -46,12 +71,59 @@ def copy_checkpoint(workdir: Path, step: int) -> Path | None:
     for _ in range(5):
         remove(target)
         try:
-            shutil.copytree(workdir / "checkpoint", target, symlinks=True)
-            only_plain_files(target)
+            _take(workdir, "checkpoint", target, CHECKPOINT_BYTES)
         except NotPlain:
             break
-        except (OSError, shutil.Error):
+        except OSError:
             continue
         return target
     remove(target)
     return None
+
+
+def _take(workdir: Path, name: str, target: Path, most: int) -> None:
+    """Copy the files of one folder; raises NotPlain for what no retry heals, OSError when it was replaced meanwhile."""
+    target.mkdir(mode=0o700)
+    with _opened(workdir, None) as home, _opened(name, home) as folder:
+        if not stat.S_ISDIR(os.fstat(folder).st_mode):
+            raise NotPlain(f"{name} is not a folder")
+        with os.scandir(folder) as found:
+            names = [entry.name for entry in itertools.islice(found, MOST_FILES + 1)]
+        if len(names) > MOST_FILES:
+            raise NotPlain(f"{name} holds more than {MOST_FILES} files")
+        left = most
+        for file in names:
+            left -= _copy(folder, file, target / file, left)
+        if os.stat(name, dir_fd=home, follow_symlinks=False).st_ino != os.fstat(folder).st_ino:
+            raise FileNotFoundError(f"{name} was replaced")
+
+
+def _copy(folder: int, name: str, target: Path, most: int) -> int:
+    """Copy one file of at most `most` bytes; return its size."""
+    copied = 0
+    with _opened(name, folder) as source, target.open("xb") as file:
+        found = os.fstat(source)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise NotPlain(f"{name!a} is not a plain file")
+        if found.st_size > most:
+            raise NotPlain(f"{name!a} is larger than it can be")
+        while block := os.read(source, _CHUNK):
+            copied += len(block)
+            if copied > most:  # it grew meanwhile
+                raise NotPlain(f"{name!a} is larger than it can be")
+            file.write(block)
+    return copied
+
+
+@contextmanager
+def _opened(path: Path | str, folder: int | None) -> Iterator[int]:
+    try:
+        handle = os.open(path, _OPEN, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _NOT_PLAIN:
+            raise NotPlain(f"{str(path)!a} is not a plain file") from error
+        raise
+    try:
+        yield handle
+    finally:
+        os.close(handle)

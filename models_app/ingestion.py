@@ -96,15 +96,10 @@ def ingest(version_id: UUID, tenant_id: UUID) -> None:
         if fault is not None:
             fail(actor=actor, mine=mine, code=fault.code, message=fault.message)
             return
-        workdirs.only_plain_files(workdir / "out")
-        result, profile = (
-            artefacts.read_json(workdir / "out" / "result.json"),
-            artefacts.read_json(workdir / "out" / "profile.json"),
-        )
+        out = workdirs.take_output(workdir) / "out"
+        result, profile = artefacts.read_json(out / "result.json"), artefacts.read_json(out / "profile.json")
         key = storage.new_key(tenant_id, "d", mine.dataset_id, mine.version_id, mine.token)
-        data = storage.put(
-            tenant_id, key, workdir / "out" / "data.parquet", content_type="application/vnd.apache.parquet"
-        )
+        data = storage.put(tenant_id, key, out / "data.parquet", content_type="application/vnd.apache.parquet")
         if not complete(actor=actor, mine=mine, data=data, result=result, profile=profile):
             doorbells.ring_discard([key], tenant_id)
     except OUR_FAULT as error:

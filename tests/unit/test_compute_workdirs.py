@@ -1,0 +1,130 @@
+"""What is taken of a child's folder, and what never is."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from compute import beats, kinds, workdirs
+from compute.devices.base import Sampler
+from compute.protocol import Checkpoint
+from compute.supervisor import Supervisor
+from tests.fakes.runner.kind import TickKind
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    folder = tmp_path / "home" / "work"
+    workdirs.make(folder)
+    (folder / "checkpoint").mkdir()
+    for place in ("out", "checkpoint"):
+        (folder / place / "a.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "a.json").write_text("secret")
+    return tmp_path / "secrets" / "a.json"
+
+
+def left_beside(workdir: Path) -> list[str]:
+    return sorted(path.name for path in workdir.parent.iterdir() if path != workdir)
+
+
+def test_plain_files_are_copied_out_of_the_childs_reach(workdir: Path) -> None:
+    copy, taken = workdirs.copy_checkpoint(workdir, 7), workdirs.take_output(workdir)
+    assert copy is not None and copy.parent == taken.parent == workdir.parent
+    assert (copy / "a.json").read_text() == (taken / "out" / "a.json").read_text() == "{}"
+    workdirs.remove(workdir)
+    workdirs.remove(copy)
+    assert left_beside(workdir) == []
+
+
+def whole(folder: Path, secret: Path) -> None:
+    (folder / "a.json").unlink()
+    folder.rmdir()
+    folder.symlink_to(secret.parent)
+
+
+PLANTS: dict[str, Callable[[Path, Path], object]] = {
+    "link": lambda folder, secret: (folder / "b").symlink_to(secret),
+    "link to the environment": lambda folder, _: (folder / "b").symlink_to("/proc/self/environ"),
+    "second name": lambda folder, secret: (folder / "b").hardlink_to(secret),
+    "pipe": lambda folder, _: os.mkfifo(folder / "b"),
+    "folder": lambda folder, _: (folder / "b").mkdir(),
+    "too many": lambda folder, _: [(folder / str(n)).touch() for n in range(workdirs.MOST_FILES)],
+    "too large": lambda folder, _: os.truncate(folder / "a.json", workdirs.OUTPUT_BYTES + 1),
+    "folder is a link": whole,
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_nothing_but_plain_files_of_bounded_size_is_taken(workdir: Path, secret: Path, plant: str) -> None:
+    for place in ("out", "checkpoint"):
+        PLANTS[plant](workdir / place, secret)
+    assert workdirs.copy_checkpoint(workdir, 1) is None
+    with pytest.raises(workdirs.NotPlain):
+        workdirs.take_output(workdir)
+    assert left_beside(workdir) in ([], ["work-taken"])
+    assert not [path for path in workdir.parent.glob("work-*/**/*") if path.is_file() and path.read_text() == "secret"]
+
+
+def test_a_file_that_becomes_a_link_while_the_copy_runs_is_not_followed(
+    workdir: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "checkpoint" / "b.json").write_text("{}")
+    really, swapped = os.read, []
+
+    def read(handle: int, size: int) -> bytes:
+        if not swapped:  # the first file is being copied: the child swaps the other one, and this one too
+            for name in ("a.json", "b.json"):
+                (workdir / "checkpoint" / name).unlink()
+                (workdir / "checkpoint" / name).symlink_to(secret)
+                swapped.append(name)
+        return really(handle, size)
+
+    monkeypatch.setattr(workdirs.os, "read", read)
+    assert workdirs.copy_checkpoint(workdir, 1) is None
+    assert swapped and left_beside(workdir) == []
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_copied_is_copied_again(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, replaced = os.read, []
+
+    def read(handle: int, size: int) -> bytes:
+        if not replaced:
+            (workdir / "checkpoint").rename(workdir / "old")
+            (workdir / "checkpoint").mkdir()
+            replaced.append((workdir / "checkpoint" / "a.json").write_text('{"step": 2}'))
+        return really(handle, size)
+
+    monkeypatch.setattr(workdirs.os, "read", read)
+    copy = workdirs.copy_checkpoint(workdir, 2)
+    assert copy is not None and (copy / "a.json").read_text() == '{"step": 2}'
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Supervisor:
+    kinds.register(TickKind())
+    job = SimpleNamespace(id=uuid4(), kind="tick", spec={})
+    mine = SimpleNamespace(job=job, attempt_id=uuid4(), token=1)
+    return Supervisor(cast(beats.Claim, mine), cast(Sampler, None), tmp_path)
+
+
+def test_a_checkpoint_is_never_copied_by_the_thread_that_keeps_the_lease(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[Any] = []
+    monkeypatch.setattr(workdirs, "copy_checkpoint", lambda *_: threads.append(threading.current_thread()))
+    supervisor._save(Checkpoint(1))
+    supervisor._finish_saving()
+    assert len(threads) == 1 and threads[0] is not threading.current_thread()
