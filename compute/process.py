@@ -1,4 +1,4 @@
-"""One child process: started in its own group with an empty environment, listened to, stopped, and timed."""
+"""One child process: started in its own session with an empty environment, listened to, stopped, and timed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from compute import limits, protocol, sandbox
+from compute.confinement import users
 from compute.devices.base import DeviceKind
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 ROOT = LAUNCHER.parent.parent
+CHILD_USERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,23 @@ class Child:
         self.changed = threading.Event()
         (workdir / "tmp").mkdir(exist_ok=True)
         _write(workdir / "job.json", payload)
-        user = unprivileged_user(slot, workdir, entrypoint)
-        _write(workdir / "sandbox.json", _policy(entrypoint, slot, user, required=sandbox_required))
-        hand_over(workdir, user)
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(LAUNCHER), str(entrypoint), "--attempt", attempt],
-            cwd=workdir,
-            env=_environment(workdir, slot),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            process_group=0,
-        )
+        self._workdir, self._user = workdir, unprivileged_user(workdir, entrypoint)
+        uid = self._user.uid if self._user else None
+        try:
+            _write(workdir / "sandbox.json", _policy(entrypoint, slot, uid, required=sandbox_required))
+            hand_over(workdir, uid)
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(LAUNCHER), str(entrypoint), "--attempt", attempt],
+                cwd=workdir,
+                env=_environment(workdir, slot),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # who leads a session cannot move to another group, out of our signals' reach
+            )
+        except BaseException:
+            self._give_user_back()
+            raise
         self.began = time.monotonic()
         readers = [(self._hear, self._process.stdout), (self._log, self._process.stderr)]
         self._readers = [threading.Thread(target=read, args=(pipe,), daemon=True) for read, pipe in readers if pipe]
@@ -102,8 +109,9 @@ class Child:
 
     def _signal(self, number: int) -> None:
         if self._ended_at is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.group, number)
+            for send in (os.killpg, os.kill):  # the group, and the child itself wherever it may be
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    send(self.group, number)
 
     def _wait(self) -> None:
         """Note the moment of the exit, then end what is left of the group before its id can be given away."""
@@ -112,10 +120,18 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.group, signal.SIGKILL)
         self._process.wait()
+        self._give_user_back()
         for reader in self._readers:
             reader.join(5)
         self.exited.set()
         self.changed.set()
+
+    def _give_user_back(self) -> None:
+        """Close the folder to the child's user, then let another child have that user."""
+        if self._user is not None:
+            with contextlib.suppress(OSError):
+                os.chown(self._workdir, os.geteuid(), os.getegid(), follow_symlinks=False)
+            self._user.give_back()
 
     def _hear(self, pipe: IO[bytes]) -> None:
         metrics = 0
@@ -149,11 +165,14 @@ def hand_over(workdir: Path, user: int | None) -> None:
             os.chown(path, user, user, follow_symlinks=False)
 
 
-def unprivileged_user(slot: Slot, workdir: Path, entrypoint: Path) -> int | None:
-    """Return the uid for this slot's child, one a device; None when not root or when it could not read Python."""
+def unprivileged_user(workdir: Path, entrypoint: Path) -> users.User | None:
+    """Take a user that no other child of this host has; None when not root or when it could not read Python.
+
+    Raises OSError when all are in use.
+    """
     if os.geteuid() != 0 or _closed(entrypoint, workdir.parent):
         return None
-    return limits.FIRST_CHILD_UID + slot.index
+    return users.take(limits.FIRST_CHILD_UID, CHILD_USERS)
 
 
 @functools.cache

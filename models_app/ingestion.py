@@ -42,8 +42,6 @@ UNHEARD_S = 30
 MAX_TRIES = 5
 GIVEN_UP = "The file could not be read on our side. Upload it again; if it fails again, ask your operator."
 MEMORY_BYTES = 1024**3
-FIRST_SLOT = 1_000
-"""Children of the ops worker step down to users of their own, apart from those of the node's devices."""
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +138,7 @@ def run_child(mine: Claimed, workdir: Path) -> Fault | None:
         "threads": 1,
         "limits": {},
     }
-    slot = Slot(kind="cpu", uuid="ops", index=FIRST_SLOT + os.getpid() % 1_000, threads=1, memory_bytes=MEMORY_BYTES)
+    slot = Slot(kind="cpu", uuid="ops", index=0, threads=1, memory_bytes=MEMORY_BYTES)
     child = Child(
         entrypoint=ENTRYPOINT, attempt=attempt, workdir=workdir, slot=slot, payload=payload,
         sandbox_required=settings.EXCHEQUER.sandbox == "required",

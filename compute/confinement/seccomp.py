@@ -18,7 +18,7 @@ _SET_MODE_FILTER = 1
 _FLAG_TSYNC = 1
 _LOAD, _EQUAL, _AT_LEAST, _AND_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
-_NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
+_NUMBER, _ARCH, _FIRST_ARGUMENT, _ARGUMENT = 0, 4, 16, 8
 _CLONE_THREAD = 0x00010000
 _X32_BIT = 0x40000000
 
@@ -41,11 +41,28 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "sethostname": (170, 161), "setdomainname": (171, 162), "mknod": (133, None), "mknodat": (259, 33),
     "personality": (135, 92), "vhangup": (153, 58), "fanotify_init": (300, 262), "iopl": (172, None),
     "ioperm": (173, None), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
+    "setpgid": (109, 154), "setsid": (112, 157), "setpriority": (141, 140), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274), "ioprio_set": (251, 30), "migrate_pages": (256, 238),
+    "move_pages": (279, 239), "process_madvise": (440, 440), "process_mrelease": (448, 448),
 }  # fmt: skip
 _CLONE = (56, 220)
 _CLONE3 = (435, 435)
-_KILL = (62, 129)
-_TGKILL = (234, 131)
+
+# columns, whether the process itself may also be named by 0: the first argument must be the process itself
+_ON_ITSELF_ALONE: tuple[tuple[tuple[int, int], bool], ...] = (
+    ((62, 129), False),  # kill
+    ((234, 131), False),  # tgkill
+    ((302, 261), True),  # prlimit64
+    ((203, 122), True),  # sched_setaffinity
+)
+# columns, which argument, the values of it that are refused; everything else passes
+_PARTS_DENIED: tuple[tuple[tuple[int, int], int, tuple[int, ...]], ...] = (
+    ((157, 167), 0, (kernel.PR_SET_PDEATHSIG,)),  # prctl: to outlive the supervisor
+    ((72, 25), 1, (8, 10, 15)),  # fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX: a pipe that sends signals to others
+    ((16, 29), 1, (0x8901, 0x8902)),  # ioctl FIOSETOWN, SIOCSPGRP: the same
+)
+
+_Row = tuple[int, int, int, int]
 
 
 class _Instruction(ctypes.Structure):
@@ -69,11 +86,11 @@ _MACHINES = {
 }
 
 
-def program(machine_name: str, own_pid: int) -> list[tuple[int, int, int, int]]:
+def program(machine_name: str, own_pid: int) -> list[_Row]:
     """Build the filter for `machine_name` as (code, jump if true, jump if false, constant) rows.
 
     Another architecture kills the process; new processes are refused but threads pass; clone3 answers ENOSYS so
-    that the C library falls back to clone, whose flags can be read; signals reach only `own_pid`.
+    that the C library falls back to clone, whose flags can be read; signals and limits reach only `own_pid`.
     """
     machine = _MACHINES[machine_name]
     refuse, allow = (_RETURN, 0, 0, _ERRNO | errno.EPERM), (_RETURN, 0, 0, _ALLOW)
@@ -88,10 +105,20 @@ def program(machine_name: str, own_pid: int) -> list[tuple[int, int, int, int]]:
     rows += [(_EQUAL, 0, 1, _CLONE3[machine.column]), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     rows += [(_EQUAL, 0, 4, _CLONE[machine.column]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
     rows += [(_AND_SET, 0, 1, _CLONE_THREAD), allow, refuse]
-    for columns in (_KILL, _TGKILL):
-        rows += [(_EQUAL, 0, 4, columns[machine.column]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
-        rows += [(_EQUAL, 0, 1, own_pid), allow, refuse]
+    for columns, or_zero in _ON_ITSELF_ALONE:
+        rows += _by_argument(columns[machine.column], 0, (own_pid, 0) if or_zero else (own_pid,), allow, refuse)
+    for columns, argument, values in _PARTS_DENIED:
+        rows += _by_argument(columns[machine.column], argument, values, refuse, allow)
     return [*rows, allow]
+
+
+def _by_argument(number: int, argument: int, values: tuple[int, ...], listed: _Row, other: _Row) -> list[_Row]:
+    """Return the rows that answer one call by the low word of one argument: `listed` for these values, else `other`."""
+    rows: list[_Row] = [(_LOAD, 0, 0, _FIRST_ARGUMENT + argument * _ARGUMENT)]
+    for value in values:
+        rows += [(_EQUAL, 0, 1, value), listed]
+    rows.append(other)
+    return [(_EQUAL, 0, len(rows), number), *rows]
 
 
 def install() -> None:

@@ -15,7 +15,7 @@ import pytest
 from compute import sandbox
 from compute.confinement import landlock, seccomp
 from compute.devices.host import group_members
-from compute.process import Child, Slot
+from compute.process import Child, Slot, unprivileged_user
 from compute.protocol import Layers, Metric
 from tests.fakes import runner
 
@@ -55,6 +55,43 @@ def test_all_fifteen_ways_out_are_blocked(workdir: Path, tmp_path: Path, monkeyp
     (tried,) = [said for said in child.said if isinstance(said, Metric)]
     assert len(tried.values) == 16
     assert {name for name, blocked in tried.values.items() if not blocked} == set(), list(child.lines)
+
+
+def test_no_way_leads_from_the_child_to_its_supervisor(workdir: Path) -> None:
+    child = start(workdir, "besieger.py")
+    assert child.exited.wait(60)
+    (tried,) = [said for said in child.said if isinstance(said, Metric)]
+    assert len(tried.values) == 10
+    assert {name for name, blocked in tried.values.items() if not blocked} == set(), list(child.lines)
+
+
+def test_a_child_that_moves_to_its_parents_group_is_killed_all_the_same(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = start(workdir, "besieger.py", inputs={"unfiltered": True})
+    deadline = time.monotonic() + 20
+    while not (workdir / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (workdir / "ready").read_text() == "1", "even without the filter a session's leader stays in its group"
+    monkeypatch.setattr("compute.process.os.killpg", lambda *_: None)  # as if it had found a way to leave
+    child.kill()
+    assert child.exited.is_set() and child.exit_code == -signal.SIGKILL
+
+
+def test_every_running_child_has_a_user_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("compute.process.os.geteuid", lambda: 0)
+    monkeypatch.setattr("compute.process._closed", lambda *_: False)
+    monkeypatch.setattr("compute.limits.FIRST_CHILD_UID", 1_990_000_000)
+    monkeypatch.setattr("compute.process.CHILD_USERS", 3)
+    first, second, third = (unprivileged_user(tmp_path, tmp_path) for _ in range(3))
+    assert first and second and third and len({first.uid, second.uid, third.uid}) == 3
+    with pytest.raises(OSError, match="in use"):
+        unprivileged_user(tmp_path, tmp_path)
+    second.give_back()
+    again = unprivileged_user(tmp_path, tmp_path)
+    assert again is not None and again.uid == second.uid
+    for user in (first, again, third):
+        user.give_back()
 
 
 def test_the_child_says_which_layers_are_missing(workdir: Path) -> None:
@@ -130,9 +167,9 @@ def test_a_child_that_ignores_the_request_to_stop_is_killed(workdir: Path) -> No
     assert child.exited.is_set() and group_members(child.group) == []
 
 
-def run_filter(rows: list[tuple[int, int, int, int]], number: int, argument: int, arch: int) -> int:
+def run_filter(rows: list[tuple[int, int, int, int]], number: int, argument: int, arch: int, second: int = 0) -> int:
     """Interpret the classic BPF rows as the kernel would."""
-    data = struct.pack("<IIQ6Q", number, arch, 0, argument, 0, 0, 0, 0, 0)
+    data = struct.pack("<IIQ6Q", number, arch, 0, argument, second, 0, 0, 0, 0)
     place = accumulator = 0
     while True:
         code, yes, no, constant = rows[place]
@@ -161,6 +198,11 @@ def test_the_filter_refuses_processes_and_lets_threads_pass(machine: str, arch: 
     assert run_filter(rows, execve, 0, arch) == refuse
     assert run_filter(rows, kill, 4242, arch) == allow
     assert run_filter(rows, kill, 1, arch) == refuse
+    setpgid, prlimit, prctl, fcntl = (109, 154)[column], (302, 261)[column], (157, 167)[column], (72, 25)[column]
+    assert run_filter(rows, setpgid, 0, arch) == refuse
+    assert [run_filter(rows, prlimit, pid, arch) for pid in (0, 4242, 1)] == [allow, allow, refuse]
+    assert [run_filter(rows, prctl, option, arch) for option in (1, 15)] == [refuse, allow]
+    assert [run_filter(rows, fcntl, 8, arch, second) for second in (3, 8, 10, 15)] == [allow, refuse, refuse, refuse]
     assert run_filter(rows, 0 if column == 0 else 63, 0, arch) == allow
     assert run_filter(rows, 0, 0, arch ^ 1) == 0x80000000
 
