@@ -33,7 +33,12 @@ def load() -> list[str]:
             continue
         with transaction.atomic():
             tenant = bootstrap.create(
-                name=name, slug=slug, email=email_of("owner", slug), password=PASSWORD, timezone=timezone
+                name=name,
+                slug=slug,
+                email=email_of("owner", slug),
+                password=PASSWORD,
+                timezone=timezone,
+                with_key=False,
             )
             bootstrap.settle_in(tenant.tenant_id)
             furnish(tenant.tenant_id, slug)

@@ -13,6 +13,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from django.db import connection
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -24,6 +25,7 @@ from tenants.scoping import tenant_scope
 
 KEY_START = "exq_"
 PREFIX_LENGTH = 8
+LONGEST_KEY = 200
 
 
 def new_key() -> tuple[str, str, bytes]:
@@ -33,8 +35,10 @@ def new_key() -> tuple[str, str, bytes]:
 
 
 def key_prefix(key: str) -> str:
-    """Return the part of a key by which it is found."""
-    return key.removeprefix(KEY_START)[:PREFIX_LENGTH]
+    """Return by what a key is found: its first random part, or of a key that an operator chose a part of its hash."""
+    if key.startswith(KEY_START):
+        return key.removeprefix(KEY_START)[:PREFIX_LENGTH]
+    return hashlib.sha256(b"chosen:" + key.encode()).hexdigest()[:PREFIX_LENGTH]
 
 
 def key_hash(key: str) -> bytes:
@@ -75,7 +79,7 @@ def member_actor(request: HttpRequest, user: Any, tenant_id: UUID) -> Actor | No
 
 def key_actor(request: HttpRequest, key: str) -> Actor | None:
     """Return the actor for an API key; None for an unknown, expired or revoked one."""
-    if not key.startswith(KEY_START) or len(key) > 200:
+    if not key or len(key) > LONGEST_KEY:
         return None
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id, id FROM exchequer_api_keys(%s)", [key_prefix(key)])
@@ -137,6 +141,8 @@ class ActorAuthentication(SessionAuthentication):
         """Return (user, actor), or None for an anonymous request."""
         actor: Actor | None = getattr(request._request, "actor", None)
         if actor is None:
+            if bearer(request._request) is not None:
+                raise AuthenticationFailed("This API key is unknown, expired or revoked.")
             return None
         if actor.kind == "user":
             self.enforce_csrf(request)
@@ -168,4 +174,6 @@ class DeclaredPermission(BasePermission):
         declared: dict[str, str] = getattr(view, "permissions", {})
         needed = declared.get(request.method or "")
         actor: Any = request.auth
+        if actor is not None and actor.kind == "api_key":
+            self.message = f"This key lacks the scope {needed}. Make one that has it."
         return bool(needed and actor is not None and actor.can(needed))

@@ -34,11 +34,14 @@ def create(
     api_key: str | None = None,
     timezone: str = "UTC",
     currency: str = "EUR",
+    with_key: bool = True,
 ) -> Made:
-    """Create a tenant, its owner and a key with all scopes; raise `TenantExists` or `Invalid`."""
+    """Create a tenant, its owner and, unless told otherwise, a key with all scopes; raise `TenantExists` or `Invalid`."""
     tenant = operations.create_tenant(
         name=name, slug=slug, email=email, password=password, timezone=timezone, currency=currency
     )
+    if not with_key:
+        return Made(tenant.id, tenant.slug, email, "")
     system = Actor.system(tenant.id, "bootstrap")
     key = keys.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), secret=api_key or None)
     return Made(tenant.id, tenant.slug, email, key.secret)

@@ -15,6 +15,8 @@ from tenants.permissions import PERMISSIONS
 
 KEY_CREATED = AuditAction("tenants.api_key.created")
 KEY_REVOKED = AuditAction("tenants.api_key.revoked")
+#: Every key may ask who it is.
+ALWAYS = "tenant.view"
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,22 @@ def create_api_key(
         raise Invalid(
             fields={"scopes": [f"Unknown: {', '.join(unknown)}." if unknown else "Choose at least one scope."]}
         )
+    scopes = sorted({*scopes, ALWAYS})
     beyond = sorted(set(scopes) - actor.permissions)
     if beyond:
         raise PermissionDenied(f"You cannot give what you do not have: {', '.join(beyond)}.")
     key, prefix, digest = authentication.new_key()
     if secret is not None:
-        if not secret.startswith(authentication.KEY_START) or len(secret) < 40:
+        if (
+            not 8 <= len(secret) <= authentication.LONGEST_KEY
+            or not secret.isascii()
+            or not secret.isprintable()
+            or " " in secret
+        ):
             raise Invalid(
-                fields={"api_key": [f"A key begins with {authentication.KEY_START} and has at least 40 characters."]}
+                fields={"api_key": ["Use 8 to 200 printable ASCII characters without blanks; 40 random ones are safe."]}
             )
-        key, prefix, digest = (
-            secret,
-            authentication.key_prefix(secret),
-            authentication.key_hash(secret),
-        )
+        key, prefix, digest = secret, authentication.key_prefix(secret), authentication.key_hash(secret)
     row = ApiKey.objects.create(
         name=name,
         prefix=prefix,

@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 from django.db import InterfaceError, OperationalError
@@ -11,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from tenants import authentication, problems
 from tenants.errors import ExchequerError
@@ -148,11 +149,23 @@ def own_transaction(view: Any, request: HttpRequest) -> bool:
 
 
 def log_in_first(request: HttpRequest) -> HttpResponse:
-    """Send a browser to the log-in page; tell an htmx poll to make the browser go there."""
-    target = f"{reverse('account_login')}?{urlencode({'next': request.get_full_path()})}"
+    """Send a browser to the log-in page and from there back to the page it was on; tell an htmx poll to make it go there."""
+    target = f"{reverse('account_login')}?{urlencode({'next': page_behind(request)})}"
     if request.headers.get("HX-Request"):
         return HttpResponse(status=401, headers={"HX-Redirect": target})
     return redirect(target)
+
+
+def page_behind(request: HttpRequest) -> str:
+    """Return the page that a person was looking at: a fragment and the target of a form are none. Same origin only."""
+    partial = bool(request.headers.get("HX-Request"))
+    if not partial and request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    named = request.headers.get("HX-Current-URL" if partial else "Referer", "")
+    if url_has_allowed_host_and_scheme(named, {request.get_host()}, require_https=request.is_secure()):
+        parts = urlsplit(named)
+        return urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    return "/"
 
 
 def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:

@@ -25,6 +25,10 @@ MEMBER_REMOVED = AuditAction("tenants.member.removed")
 PROJECT_CREATED = AuditAction("tenants.project.created")
 
 
+#: Passwords that an operator sets by command or environment; people who choose their own meet all the rules.
+OPERATOR_RULES = [password_validation.MinimumLengthValidator(8)]
+
+
 class TenantExists(Conflict):
     """An organisation with this short name exists already. Choose another one."""
 
@@ -116,7 +120,7 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
         return user
     if password is not None:
         try:
-            password_validation.validate_password(password)
+            password_validation.validate_password(password, password_validators=OPERATOR_RULES)
         except ValidationError as error:
             raise Invalid(fields={"password": list(error.messages)}) from error
     with transaction.atomic():

@@ -96,10 +96,11 @@ def _as_domain_error(error: Exception) -> ExchequerError | None:
         return error
     if isinstance(error, Http404 | exceptions.NotFound):
         return NotFound()
-    if isinstance(error, DjangoPermissionDenied) or (
-        isinstance(error, exceptions.PermissionDenied) and not str(error.detail).startswith("CSRF")
-    ):
+    if isinstance(error, DjangoPermissionDenied):
         return PermissionDenied()
+    if isinstance(error, exceptions.PermissionDenied):
+        own_words = str(error.detail) != str(exceptions.PermissionDenied.default_detail)
+        return PermissionDenied(str(error.detail) if own_words else None)
     if isinstance(error, exceptions.ParseError):
         return Invalid(f"The request cannot be read: {error.detail}")
     return None

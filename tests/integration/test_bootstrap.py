@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +49,19 @@ def test_verify_audit_counts_every_entry(as_control: AsControl) -> None:
     with as_control():
         run("create_tenant", "Vision", "--email", "ana@example.org")
         assert "the chain holds" in run("verify_audit", "--tenant", "vision")
+
+
+def test_a_key_that_an_operator_chose_works_and_is_not_stored(
+    as_control: AsControl, client: Client, superuser: Any
+) -> None:
+    with as_control():
+        run("create_tenant", "Own", "--email", "a@b.example", "--password", "short-pw", "--api-key", "my-own-key")
+    assert client.get("/api/v1/me/", headers={"Authorization": "Bearer my-own-key"}).status_code == 200
+    refused = client.get("/api/v1/me/", headers={"Authorization": "Bearer my-own-kex"})
+    assert (refused.status_code, refused.json()["title"]) == (401, "This API key is unknown, expired or revoked.")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT prefix FROM tenants_apikey")
+        assert all("my-own" not in prefix for (prefix,) in cursor.fetchall())
 
 
 def test_config_shows_no_secret() -> None:
