@@ -1,12 +1,13 @@
 """Plotly figures as plain dictionaries: no figure objects, at most 1,000 points a trace, one template a theme."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 Figure = dict[str, Any]
 MOST_POINTS = 1000
+HOUR_MS = 3_600_000
 
 PALETTE = {
     "light": ("#0b7a63", "#2f6fd0", "#b7791f", "#a0489b", "#c2493d", "#5b6b8c"),
@@ -101,12 +102,16 @@ def utilisation(hours: Sequence[datetime], allocated: Sequence[float], used: Seq
     theme = "dark" if theme == "dark" else "light"
     x = [hour.isoformat() for hour in hours][-MOST_POINTS:]
     colours = PALETTE[theme]
+    figure = layout(theme, unit="device minutes")
+    if x:
+        figure["xaxis"].update(hour_axis(hours[-len(x) :]))
     return {
         "data": [
             {
                 "type": "bar",
                 "name": "allocated",
                 "x": x,
+                "width": HOUR_MS,
                 "y": [round(value / 60, 3) for value in allocated][-MOST_POINTS:],
                 "marker": {"color": INK[theme]["grid"], "line": {"color": INK[theme]["axis"], "width": 1}},
                 "hovertemplate": "%{y:.1f} min",
@@ -122,7 +127,21 @@ def utilisation(hours: Sequence[datetime], allocated: Sequence[float], used: Seq
                 "hovertemplate": "%{y:.1f} min",
             },
         ],
-        "layout": {**layout(theme, unit="device minutes"), "barmode": "overlay"},
+        "layout": {**figure, "barmode": "overlay"},
+    }
+
+
+def hour_axis(hours: Sequence[datetime]) -> Figure:
+    """Return a time axis that is never narrower than half a day and never marked finer than by the hour."""
+    first, last = hours[0], hours[-1]
+    pad = max(timedelta(hours=1), (timedelta(hours=12) - (last - first)) / 2)
+    step = next((n for n in (1, 2, 3, 6, 12) if (last - first + 2 * pad) / timedelta(hours=n) <= 13), 24)
+    days = step == 24
+    return {
+        "type": "date",
+        "range": [(first - pad).isoformat(), (last + pad).isoformat()],
+        "tickformat": "%d %b" if days else "%H:%M\n%d %b",
+        **({} if days else {"tick0": first.replace(hour=0).isoformat(), "dtick": step * HOUR_MS}),
     }
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from compute.views.job import job, job_cancel, job_live, job_log_file, job_logs
+from compute.views.job import job, job_cancel, job_live, job_log_file, job_logs, job_pause, job_resume
 from compute.views.jobs import job_row, jobs
 
 urlpatterns: list[URLPattern] = [
@@ -13,4 +13,6 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/logs/", job_logs, name="job-logs"),
     path("jobs/<uuid:job_id>/logs.txt", job_log_file, name="job-log-file"),
     path("jobs/<uuid:job_id>/cancel/", job_cancel, name="job-cancel"),
+    path("jobs/<uuid:job_id>/pause/", job_pause, name="job-pause"),
+    path("jobs/<uuid:job_id>/resume/", job_resume, name="job-resume"),
 ]

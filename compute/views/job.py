@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from compute import jobs as operations
 from compute import queries
 from compute.forms import CancelForm
-from compute.views.progress import Stage, loss_series, other_metrics, stages
+from compute.views.progress import Stage, loss_series, other_metrics, overrun, single_values, stages
 from tenants import queries as tenancy
 from tenants.actor import Actor
 from tenants.edges import page
@@ -39,8 +39,9 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @require_safe
 @page("jobs.view")
 def job_live(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Answer the part of the page that moves; the answer of a job that has ended carries no trigger."""
-    return render(request, "compute/_job_live.html", live_context(request, queries.job_detail(job_id)))
+    """Answer the part of the page that moves; what its heading offers having changed, the page is to load itself anew."""
+    detail = queries.job_detail(job_id)
+    return _refreshed(request, detail, render(request, "compute/_job_live.html", live_context(request, detail)))
 
 
 @require_safe
@@ -48,7 +49,8 @@ def job_live(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def job_logs(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Answer the tail of the log; polled while the job can still write."""
     detail = queries.job_detail(job_id)
-    return render(request, "compute/_job_logs.html", {"job": detail, "lines": queries.last_log_lines(job_id, LOG_TAIL)})
+    context = {"job": detail, "lines": queries.last_log_lines(job_id, LOG_TAIL), "offers": offers(detail)}
+    return _refreshed(request, detail, render(request, "compute/_job_logs.html", context))
 
 
 @require_safe
@@ -72,9 +74,43 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
     form.is_valid()
     operations.cancel(actor=request.actor, job_id=job_id, reason=form.cleaned_data.get("reason", ""))  # type: ignore[attr-defined]
     messages.success(
-        request, "Cancelled. It is charged for the seconds it used, and what was held for the rest is given back."
+        request,
+        "Cancelled. It is charged for the seconds it used until it has stopped; what was held for the rest is given back.",
     )
     return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
+
+
+@require_POST
+@page("jobs.cancel")
+def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Pause a job and go back to its page."""
+    operations.pause(actor=request.actor, job_id=job_id)  # type: ignore[attr-defined]
+    messages.success(
+        request, "Paused. A job that runs saves a checkpoint first; nothing is charged while it is paused."
+    )
+    return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
+
+
+@require_POST
+@page("jobs.launch")
+def job_resume(request: HttpRequest, job_id: UUID) -> HttpResponse:
+    """Put a paused job back into the queue and go back to its page."""
+    operations.resume(actor=request.actor, job_id=job_id)  # type: ignore[attr-defined]
+    messages.success(request, "Resumed. It waits for a device and goes on from its checkpoint, if it has one.")
+    return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
+
+
+def offers(detail: queries.JobDetail) -> str:
+    """Return which buttons the heading of a job's page has: those of an ended, a paused or a live job."""
+    return "ended" if detail.final else "paused" if detail.state == "paused" else "live"
+
+
+def _refreshed(request: HttpRequest, detail: queries.JobDetail, response: HttpResponse) -> HttpResponse:
+    """Have the browser load the page again when its heading was made for another state than the job is in now."""
+    now = offers(detail)
+    if request.GET.get("seen", "live" if now == "ended" else now) != now:
+        response["HX-Refresh"] = "true"
+    return response
 
 
 def live_context(request: HttpRequest, detail: queries.JobDetail) -> dict[str, Any]:
@@ -83,14 +119,20 @@ def live_context(request: HttpRequest, detail: queries.JobDetail) -> dict[str, A
     points = queries.metrics(detail.id)
     strip: list[Stage] = stages(detail)
     own = detail.submitted_by is not None and detail.submitted_by == actor.id
+    mine = actor.can("jobs.cancel_any") or (own and actor.can("jobs.cancel"))
     return {
         "job": detail,
+        "offers": offers(detail),
+        "overrun": overrun(detail),
         "strip": strip,
         "losses": loss_series(points),
         "metrics": other_metrics(points),
+        "singles": single_values(points),
         "steps": points[-30:][::-1],
         "last_lines": queries.last_log_lines(detail.id, 20) if detail.state == "failed" else [],
-        "can_cancel": not detail.final and (actor.can("jobs.cancel_any") or (own and actor.can("jobs.cancel"))),
+        "can_cancel": not detail.final and mine,
+        "can_pause": offers(detail) == "live" and mine,
+        "can_resume": detail.state == "paused" and mine and actor.can("jobs.launch"),
         "can_launch": actor.can("jobs.launch"),
         "facts": _facts(detail.described),
     }

@@ -77,6 +77,15 @@ def phase(job: JobDetail) -> str:
     return f"{name} {done} of {total}" if done is not None and total else name
 
 
+def overrun(job: JobDetail) -> timedelta | None:
+    """Return by how much a running job will miss its time limit at its present pace; None while it fits."""
+    eta = job.progress.get("eta_s")
+    if job.state != "running" or isinstance(eta, bool) or not isinstance(eta, int | float) or not math.isfinite(eta):
+        return None
+    beyond = float(job.billed_seconds) + eta - job.max_seconds
+    return timedelta(seconds=round(beyond)) if 0 < beyond < 10**9 else None
+
+
 def loss_series(points: Sequence[MetricPoint]) -> dict[str, list[tuple[float, float]]]:
     """Return the losses over steps, by name: training first."""
     return _series(points, lambda name: "loss" in name)
@@ -87,7 +96,20 @@ def other_metrics(points: Sequence[MetricPoint]) -> dict[str, list[tuple[float, 
     return dict(list(_series(points, lambda name: "loss" not in name).items())[:4])
 
 
+def single_values(points: Sequence[MetricPoint]) -> dict[str, float]:
+    """Return the metrics that were reported once in a run of many steps, such as a test's accuracy: no line can show them."""
+    return {name: values[0][1] for name, values in _found(points, lambda _: True).items() if _lone(values, points)}
+
+
+def _lone(values: Sequence[tuple[float, float]], points: Sequence[MetricPoint]) -> bool:
+    return len(values) == 1 and len(points) > 2
+
+
 def _series(points: Sequence[MetricPoint], wanted: Callable[[str], bool]) -> dict[str, list[tuple[float, float]]]:
+    return {name: values for name, values in _found(points, wanted).items() if not _lone(values, points)}
+
+
+def _found(points: Sequence[MetricPoint], wanted: Callable[[str], bool]) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for point in points:
         for name, value in point.values.items():

@@ -15,6 +15,7 @@ from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import OWNER, World
+from tests.factories import PASSWORD
 
 
 def cancel(world: World, job_id: UUID) -> None:
@@ -24,9 +25,9 @@ def cancel(world: World, job_id: UUID) -> None:
 
 
 def polls(page: Page, part: str) -> list[Request]:
-    """Collect the page's requests whose address ends like this from now on."""
+    """Collect the page's requests whose address ends like this, its query aside, from now on."""
     seen: list[Request] = []
-    page.on("request", lambda request: seen.append(request) if request.url.endswith(part) else None)
+    page.on("request", lambda request: seen.append(request) if request.url.partition("?")[0].endswith(part) else None)
     return seen
 
 
@@ -53,6 +54,9 @@ def test_the_page_of_a_job_ends_its_polling_with_the_job(page: Page, world: Worl
     assert asked
     cancel(world, world.ids["running"])
     expect(page.get_by_role("status").get_by_text("The job has ended: cancelled.")).to_have_count(1)
+    expect(page.get_by_role("button", name="Cancel job")).to_have_count(0)
+    expect(page.get_by_text("Cost so far")).to_have_count(0)
+    expect(page.get_by_text("no checkpoint yet")).to_have_count(0)
     asked.clear()
     page.wait_for_timeout(2600)
     assert not asked
@@ -62,12 +66,12 @@ def test_one_503_leaves_the_page_as_it_is_and_polling_goes_on(page: Page, world:
     log_in(page, OWNER)
     with watch(page) as watched:
         page.goto(f"/t/vision/jobs/{world.ids['running']}/")
-        page.route("**/live/", lambda route: route.fulfill(status=503, body="<h1>away</h1>"))
+        page.route("**/live/?*", lambda route: route.fulfill(status=503, body="<h1>away</h1>"))
         page.wait_for_timeout(2600)
         expect(page.get_by_text("Cost so far")).to_be_visible()
         expect(page.get_by_text("away")).to_have_count(0)
         expect(page.locator("#toasts")).to_be_empty()
-        page.unroute("**/live/")
+        page.unroute("**/live/?*")
         asked = polls(page, "/live/")
         page.wait_for_timeout(2600)
         assert asked
@@ -90,6 +94,11 @@ def test_a_dead_session_leads_to_the_log_in_page(page: Page, world: World) -> No
     page.goto(f"/t/vision/jobs/{world.ids['running']}/")
     Session.objects.all().delete()
     expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible()
+    page.get_by_label("Email").fill(OWNER)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", level=1, name="cancer-nightly").wait_for()
+    assert page.url.endswith(f"/t/vision/jobs/{world.ids['running']}/")
 
 
 def test_keys_lead_around_and_stay_out_of_fields(page: Page, world: World) -> None:
@@ -108,6 +117,17 @@ def test_keys_lead_around_and_stay_out_of_fields(page: Page, world: World) -> No
     page.goto("/t/vision/jobs/")
     page.keyboard.press("c")
     page.get_by_role("heading", level=1, name="New job").wait_for()
+
+
+def test_a_job_is_paused_and_resumed_from_its_page(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto(f"/t/vision/jobs/{world.ids['queued']}/")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Paused. A job that runs saves a checkpoint first")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("Resumed. It waits for a device")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
 
 def test_cancel_asks_first_and_leads_back(page: Page, world: World) -> None:

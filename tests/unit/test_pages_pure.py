@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from billing.money import Money
 from compute.queries import MetricPoint
-from compute.views.progress import loss_series, other_metrics
+from compute.views.progress import loss_series, other_metrics, single_values
 from dashboards import charts, ranges, svg
 from dashboards.words import duration_text, figure, money_parts, money_text, number
 from models_app.forms import field_for
@@ -140,3 +140,23 @@ def test_every_parameter_of_every_recipe_has_a_typed_field_whose_default_is_acce
             field.prepare_value(schema.get("default")) if hasattr(field, "prepare_value") else schema.get("default")
         )
     assert recipe.parse(entered) == recipe.parse({})  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("number", [1, 2, 30, 200, 1000])
+def test_an_axis_of_hours_is_padded_and_marked_by_whole_hours(number: int) -> None:
+    hours = [datetime(2026, 11, 21, 23, tzinfo=UTC) + timedelta(hours=n) for n in range(number)]
+    drawn = charts.utilisation(hours, [60.0] * number, [30.0] * number, theme="light")
+    axis = drawn["layout"]["xaxis"]
+    low, high = map(datetime.fromisoformat, axis["range"])
+    assert low < hours[0]
+    assert high > hours[-1]
+    assert high - low >= timedelta(hours=12)
+    assert axis.get("dtick", charts.HOUR_MS) % charts.HOUR_MS == 0
+    assert drawn["data"][0]["width"] == charts.HOUR_MS
+
+
+def test_a_metric_that_is_measured_once_is_no_line() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    points = [MetricPoint(n, at, 1, {"val_loss": 0.5, **({"test_accuracy": 0.9} if n == 3 else {})}) for n in range(4)]
+    assert single_values(points) == {"test_accuracy": 0.9}
+    assert other_metrics(points) == {}
