@@ -15,22 +15,26 @@ _LIMITS = {
 }
 
 
-def judge(code: int | None, *, stop: Outcome | None, full: bool, fault: str, device: str) -> tuple[Outcome, str]:
+def judge(
+    code: int | None, *, stop: Outcome | None, full: bool, fault: str, device: str, opening: bool, cuda: bool
+) -> tuple[Outcome, str]:
     """Return how the attempt ended and what to tell the user.
 
     `stop` is why the child was asked to stop, `full` whether it was killed for its memory, `fault` what it said.
     A finished child counts as finished even when a stop came too late, unless its job was cancelled.
+    What costs nothing is believed only while the child is still `opening`, before it locked itself down and said
+    anything of its work; that a device cannot be opened only of one that needs opening (`cuda`).
     """
     if code == 0 and stop != Outcome.CANCELLED:
         return Outcome.SUCCEEDED, ""
     if code == EXIT_USER:
         return Outcome.USER_ERROR, fault or "The job's input was refused."
-    if code == EXIT_PLATFORM:
-        return Outcome.PLATFORM, f"{device} could not be opened. {fault}".strip()
-    if code == EXIT_REFUSED:
-        return Outcome.PLATFORM, "This host lacks layers of the sandbox that are required."
     if stop is not None:
         return stop, _LIMITS.get(stop, "")
+    if code == EXIT_PLATFORM and opening and cuda:
+        return Outcome.PLATFORM, f"{device} could not be opened. {fault}".strip()
+    if code == EXIT_REFUSED and opening:
+        return Outcome.PLATFORM, "This host lacks layers of the sandbox that are required."
     if full:
         return Outcome.CRASHED, "It used more memory than its device offers."
     if code in {EXIT_STOPPED, -signal.SIGKILL, -signal.SIGTERM}:

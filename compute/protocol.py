@@ -64,6 +64,14 @@ def parse(line: bytes) -> Said | None:
         return None
 
 
+def still_opening(said: Said, *, required: bool) -> bool:
+    """Return whether a child that says this has not yet locked itself down, nor said anything of its work.
+
+    One that lacks `required` layers says so, and then ends without having begun.
+    """
+    return isinstance(said, Fault) or (required and isinstance(said, Layers) and bool(said.missing))
+
+
 def clean(text: str, most: int) -> str:
     """Return text without control characters or colour codes, cut to `most` characters."""
     return _CONTROL.sub("", text)[:most]

@@ -49,6 +49,7 @@ class Supervisor:
         self._limit_at = float("inf")
         self._sampled = time.monotonic()
         self._full = False
+        self._opening, self._required = True, settings.EXCHEQUER.sandbox == "required"
         self._saving: Future[Any] | None = None
 
     def wake(self) -> None:
@@ -108,7 +109,7 @@ class Supervisor:
             workdir=self._workdir,
             slot=slot,
             payload=payload,
-            sandbox_required=settings.EXCHEQUER.sandbox == "required",
+            sandbox_required=self._required,
         )
         self.log.info("attempt.started", group=child.group)
         self._progress = {"phase": "running"}
@@ -135,8 +136,11 @@ class Supervisor:
         """Judge the exit, store what is to be stored, and end the attempt."""
         self._gather()
         self._finish_saving()
-        code, device = child.exit_code, self.mine.slot.uuid
-        outcome, message = exits.judge(code, stop=self._stop, full=self._full, fault=self._fault.message, device=device)
+        code, slot = child.exit_code, self.mine.slot
+        outcome, message = exits.judge(
+            code, stop=self._stop, full=self._full, fault=self._fault.message,
+            device=slot.uuid, opening=self._opening, cuda=slot.kind == "cuda",
+        )  # fmt: skip
         if outcome == Outcome.SUCCEEDED:
             self._succeed(code)
         else:
@@ -221,6 +225,7 @@ class Supervisor:
         if child is not None:
             while child.said:
                 said = child.said.popleft()
+                self._opening = self._opening and protocol.still_opening(said, required=self._required)
                 if isinstance(said, protocol.Progress):
                     self._progress = said.values
                 elif isinstance(said, protocol.Metric):

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,11 @@ from models_app.runner.protocol import (  # noqa: E402
     Reporter,
     StopRequested,
     claim_stdout,
+    note,
 )
+
+STOP_PATIENCE_S = 1.5
+"""How long after the request to stop the process ends at the latest; the supervisor's own grace is 5 s."""
 
 INGEST_MODULE = "models_app.datasets.ingest"
 
@@ -44,7 +49,8 @@ class StopSignal:
     """Becomes true once the supervisor sends SIGTERM.
 
     Until somebody asks for the first time there is nothing worth saving, so the process just ends: imports may take
-    longer than the grace.
+    longer than the grace. After `bound` the process ends in time even when a single step takes minutes, with the
+    checkpoint that it has: Python hands a signal to the main thread only between two calls into a library.
     """
 
     def __init__(self) -> None:
@@ -54,6 +60,21 @@ class StopSignal:
     def __call__(self) -> bool:
         self.asked = True
         return self.requested
+
+    def bound(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """Watch for the request in a thread too, and end the process when `patience_s` have passed since it came."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+        def watch() -> None:
+            while os.read(reader, 1)[0] != signal.SIGTERM:
+                pass
+            time.sleep(patience_s)
+            os.write(2, b"asked to stop: ended in the middle of a step, the last checkpoint stands\n")
+            os._exit(EXIT_STOPPED)
+
+        threading.Thread(target=watch, daemon=True, name="stop").start()
 
     def _receive(self, signum: int, frame: object) -> None:
         self.requested = True
@@ -94,7 +115,6 @@ def main(arguments: list[str]) -> int:
 def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSignal) -> None:
     """Import what the task needs, open the device, lock the process down, then touch the data."""
     started = time.monotonic()
-    report.progress("starting", 0, 1)
     device = None
     if job["task"] == "train":
         restrict_visibility(job["device"])
@@ -104,8 +124,10 @@ def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSign
         task = importlib.import_module(INGEST_MODULE)
     task.warm_up()
     missing = lock_down()
+    report.progress("starting", 0, 1)  # from here on a device that fails is no longer one that could not be opened
     spent = time.monotonic() - started
-    sys.stderr.write(f"runner: ready after {spent:.1f} s; sandbox layers missing: {', '.join(missing) or 'none'}\n")
+    note(f"runner: ready after {spent:.1f} s; sandbox layers missing: {', '.join(missing) or 'none'}")
+    stopping.bound()
     task.run(Context(workdir=workdir, job=job, report=report, stopping=stopping, device=device))
 
 

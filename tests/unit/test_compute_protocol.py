@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compute import protocol
-from compute.protocol import Checkpoint, Fault, Layers, Metric, Progress, parse
+from compute.protocol import Checkpoint, Fault, Layers, Metric, Progress, parse, still_opening
 
 
 def test_each_kind_of_line_is_understood() -> None:
@@ -55,3 +55,11 @@ def test_no_object_can_raise(body: dict[str, object]) -> None:
 def test_text_loses_control_characters_and_colours() -> None:
     assert protocol.clean("\x1b[31mred\x1b[0m\x00\r\nnext\ud800", 100) == "red\nnext"
     assert protocol.clean("abcdef", 3) == "abc"
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_child_has_begun_once_it_is_locked_down_or_speaks_of_its_work(required: bool) -> None:
+    begun = [Progress({}), Metric(1, {"loss": 1.0}), Checkpoint(1), Layers([])]
+    assert [still_opening(said, required=required) for said in begun] == [False] * 4
+    assert still_opening(Fault("device_unavailable", "no"), required=required)
+    assert still_opening(Layers(["a"]), required=required) == required

@@ -15,6 +15,14 @@ from compute import sandbox
 
 job = json.loads(Path("job.json").read_text())
 spec = job["inputs"]
+if spec.get("open_cuda"):
+    import torch
+
+    try:
+        torch.zeros(1, device="cuda")
+    except (RuntimeError, AssertionError) as error:
+        sys.stdout.write(json.dumps({"type": "error", "code": "device", "message": str(error)[:200]}) + "\n")
+        sys.exit(69)
 sandbox.lock_down()
 stopping = False
 
@@ -52,14 +60,6 @@ if job["resume"]:
     step, digest = state["step"], state["digest"]
     sys.stderr.write(f"resumed at step {step}\n")
 resumed_at = step
-if spec.get("open_cuda"):
-    import torch
-
-    try:
-        torch.zeros(1, device="cuda")
-    except (RuntimeError, AssertionError) as error:
-        say(type="error", code="device", message=str(error)[:200])
-        sys.exit(69)
 if spec.get("exit") is not None:
     say(type="error", code="asked", message="the spec asks for this exit")
     sys.exit(spec["exit"])
