@@ -23,8 +23,8 @@ from compute import exits, kinds, leases, limits, protocol, workdirs
 from compute.devices.base import DeviceLost, Sampler
 from compute.models import Outcome
 from compute.process import Child
-from compute.pulse import Pulse, beside
-from tenants.errors import ExchequerError
+from compute.pulse import AWAY, Pulse, beside
+from tenants.errors import ExchequerError, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -83,10 +83,10 @@ class Supervisor:
             self._child = self._start(staged)
         except leases.Fenced:
             raise
-        except ExchequerError as error:
-            self._finish(Outcome.USER_ERROR, error.message)
-            return
         except Exception as error:
+            if isinstance(error, ExchequerError) and not isinstance(error, Unavailable):
+                self._finish(Outcome.USER_ERROR, error.message)
+                return
             self.log.exception("attempt.stage_failed")
             self._finish(Outcome.UNSTAGED, f"Could not be started: {type(error).__name__}: {error}")
             return
@@ -161,6 +161,9 @@ class Supervisor:
             self._finish(Outcome.CRASHED, str(error), code)
         except ExchequerError as error:
             self._finish(Outcome.USER_ERROR, error.message, code)
+        except Exception as error:
+            self.log.exception("attempt.collect_failed")
+            self._finish(Outcome.CRASHED, f"The results could not be read: {type(error).__name__}.", code)
 
     def _collect(self) -> dict[str, Any] | None:
         """Return what the kind collected; None when its store stayed away for too long. Raises what no retry heals."""
@@ -171,9 +174,7 @@ class Supervisor:
                 collected: dict[str, Any] = self._aside(
                     lambda: self._kind.collect(self.mine.job, self.mine.token, taken)
                 )
-            except (kinds.BadOutput, ExchequerError):
-                raise
-            except Exception as error:  # noqa: BLE001 (whatever the kind's store may raise)
+            except (Unavailable, *AWAY) as error:
                 self.log.warning("attempt.store_failed", error=str(error))
                 if time.monotonic() + pause > give_up:
                     return None

@@ -14,13 +14,14 @@ from models_app import artefacts, registry, specs, storage
 from models_app.models import DatasetVersion
 from models_app.recipes.base import recipe
 from tenants.actor import Actor
+from tenants.errors import Unavailable
 from tenants.scoping import tenant_scope
 
 CHECKPOINT_S = 5.0
 CHECKPOINT_FILES = frozenset({"tensors.safetensors", "state.json", "manifest.json"})
 
 
-class NotStaged(RuntimeError):
+class NotStaged(Unavailable):
     """A stored input or checkpoint could not be brought to the work folder: the platform's fault, tried again."""
 
 
