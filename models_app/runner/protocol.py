@@ -44,9 +44,12 @@ class Reporter:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def progress(self, phase: str, done: int, total: int, eta_s: float | None = None) -> None:
-        """Say how far the work is. `eta_s` is in seconds, None while unknown."""
-        self._send({"type": "progress", "phase": phase, "done": done, "total": total, "eta_s": eta_s})
+    def progress(
+        self, phase: str, done: int | None = None, total: int | None = None, eta_s: float | None = None
+    ) -> None:
+        """Say how far the work is: `done` of `total`, None where nothing is counted; `eta_s` seconds, None if unknown."""
+        counts = {} if done is None or total is None else {"done": done, "total": total}
+        self._send({"type": "progress", "phase": phase, **counts, "eta_s": eta_s})
 
     def metric(self, step: int, values: Mapping[str, float]) -> None:
         """Report figures of one step; values that are not finite are left out, as JSON has no word for them."""
@@ -94,6 +97,12 @@ def claim_stdout() -> TextIO:
     stream = sys.stdout
     sys.stdout = sys.stderr
     return stream
+
+
+def note(text: str) -> None:
+    """Write one line to the job's log, which the person who asked for the work reads."""
+    sys.stderr.write(text.replace("\n", " ") + "\n")
+    sys.stderr.flush()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -127,6 +127,47 @@ def test_a_stopped_run_resumes_and_ends_like_an_unbroken_one(tmp_path, parquet, 
     ).read_bytes()
 
 
+def test_a_resumed_run_says_at_once_where_it_stands(tmp_path, parquet, capsys):
+    calls = iter(range(25))
+    with pytest.raises(StopRequested):
+        trained(
+            tmp_path, parquet["diabetes"], "tabular.regressor", epochs=5, stopping=lambda: next(calls, None) is None
+        )
+    stopped = capsys.readouterr().err
+    job = {
+        "recipe": "tabular.regressor", "params": {"epochs": 5}, "inputs": {"target": TARGET}, "limits": {}, "resume": True,
+    }  # fmt: skip
+    said = io.StringIO()
+    train.run(Context(tmp_path, job, Reporter(said), stopping=lambda: False, device=torch.device("cpu")))
+    lines = [json.loads(line) for line in said.getvalue().splitlines()]
+    first, second = [line for line in lines if line["type"] == "progress"][:2]
+    assert first == {"type": "progress", "phase": "reading", "eta_s": None}
+    at = json.loads((tmp_path / "checkpoint" / "state.json").read_text())["position"]
+    assert at["epoch"] > 0
+    assert second == {"type": "progress", "phase": "training", "done": at["epoch"], "total": 5, "eta_s": None}
+    where = f"epoch {at['epoch'] + 1}, batch {at['batch']}"
+    assert f"asked to stop at {where}: checkpoint saved" in stopped
+    assert f"resumed from the checkpoint at {where}; best val loss " in capsys.readouterr().err
+
+
+def test_a_large_network_stops_without_a_checkpoint_that_would_outlast_the_grace(tmp_path, parquet, monkeypatch):
+    monkeypatch.setattr(train, "QUICK_BYTES", 0)
+    with pytest.raises(StopRequested):
+        trained(tmp_path, parquet["diabetes"], "tabular.regressor", stopping=lambda: True)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "diabetes"])
+def test_a_regressor_on_two_values_is_warned_about(tmp_path, parquet, name, capsys):
+    trained(tmp_path, parquet[name], "tabular.regressor", epochs=1)
+    assert ("warning: the target has only 2 different values" in capsys.readouterr().err) == (name == "breast_cancer")
+
+
+def test_a_run_stopped_early_says_why(tmp_path, parquet, capsys):
+    trained(tmp_path, parquet["diabetes"], "tabular.regressor", patience=1, learning_rate=0.5)
+    assert "stopped early: no better validation loss for 1 epochs; best val loss " in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_means_a_start_from_the_beginning(tmp_path, parquet):
     calls = iter(range(9))
     with pytest.raises(StopRequested):

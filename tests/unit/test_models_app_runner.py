@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -70,6 +73,13 @@ def test_a_finished_run_leaves_three_files_and_tells_its_epochs(tmp_path, parque
     assert [entry.values["phase"] for entry in said if isinstance(entry, Progress)][:2] == ["starting", "reading"]
     assert sum(isinstance(entry, Layers) for entry in said) == 1
     assert json.loads((tmp_path / "out" / "result.json").read_text())["epochs"] == 3
+    log = "\n".join(child.lines)
+    for words in (
+        "on cpu, 1 threads", "read 569 rows, 31 columns, target", ", 2 classes", "split: 342 training, 85 validation",
+        "network: ", "epoch 1 of 3: train loss ", "epoch 3 of 3: train loss ", "learning rate 0.001, best val loss ",
+        "all 3 epochs done", "held-out test: accuracy ", "wrote model.safetensors, ",
+    ):  # fmt: skip
+        assert words in log, log
 
 
 def test_a_run_that_was_killed_again_and_again_ends_like_an_unbroken_one(tmp_path, parquet):
@@ -102,6 +112,34 @@ def test_a_request_to_stop_saves_a_checkpoint_first(tmp_path, parquet):
         "state.json",
         "tensors.safetensors",
     }
+
+
+def test_a_request_to_stop_in_a_long_epoch_is_honoured_within_two_seconds(tmp_path, parquet):
+    child = start(tmp_path, parquet, width=2048, layers=6, batch_size=8, checkpoint_s=1000)
+    until(child, Progress, 5)
+    said = [entry.values for entry in child.said if isinstance(entry, Progress)]
+    assert [entry["phase"] for entry in said[:3]] == ["starting", "reading", "training"]
+    assert all((entry["done"], entry["total"]) == (0, 150) for entry in said[2:])
+    assert said[-1]["eta_s"] > 0
+    assert not any(isinstance(entry, Metric) for entry in child.said)
+    asked = time.monotonic()
+    child.ask_to_stop()
+    assert ended(child) == EXIT_STOPPED
+    assert time.monotonic() - asked < 2.0
+    assert any(line.startswith("asked to stop") for line in child.lines)
+
+
+def test_a_request_to_stop_ends_a_step_that_does_not_come_back():
+    code = (
+        "import hashlib; from models_app.runner.main import StopSignal; stop = StopSignal(); stop(); stop.bound(0.2);"
+        "print('on', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 2**30)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=MAIN.parents[2])
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == EXIT_STOPPED
+    process.stdout.close()
 
 
 def test_a_request_to_stop_before_the_first_step_ends_at_once(tmp_path, parquet):

@@ -13,15 +13,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models_app.recipes import base
-from models_app.recipes.tabular import checkpoint, metrics, preparation, table
+from models_app.recipes.tabular import checkpoint, journal, metrics, preparation, table
 from models_app.recipes.tabular.features import Feature, encode, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.spec import steps_of
-from models_app.runner.protocol import Context, InputError, StopRequested, write_json
+from models_app.runner.protocol import Context, InputError, StopRequested, note, write_json
 
 SIGNATURE_FORMAT = 1
 MIN_GAIN = 1e-4
 DEFAULT_CHECKPOINT_S = 5.0
+SAVING_SHARE = 0.05
+"""Saving takes at most about this share of the time: a large network saves less often."""
+
+QUICK_BYTES = 64 * 1024**2
+"""A checkpoint up to this size is saved when the run is asked to stop; a larger one would outlast the grace."""
 
 
 def warm_up() -> None:
@@ -40,7 +45,10 @@ def run(context: Context) -> None:
     job = context.job
     recipe = base.recipe(job["recipe"])
     params = recipe.parse(job["params"])
-    context.report.progress("reading", 0, params["epochs"])
+    context.report.progress("reading")
+    note(
+        f"{recipe.id} version {recipe.version} on {context.device}, {torch.get_num_threads()} threads, seed {params['seed']}"
+    )
     data = table.read(
         context.inputs / "data.parquet",
         target=job["inputs"]["target"],
@@ -52,6 +60,7 @@ def run(context: Context) -> None:
     )
     features, ignored = preparation.fit_features(data, parts.train, params)
     training = Training(context, recipe, params, data, parts, features)
+    training.journal.read(data, parts, task=recipe.task, used=len(features), ignored=ignored)
     training.resume()
     training.fit()
     training.finish(ignored)
@@ -111,6 +120,8 @@ class Training:
         self.folder = context.workdir / "checkpoint"
         self.every_s = float(context.job.get("limits", {}).get("checkpoint_s", DEFAULT_CHECKPOINT_S))
         self.saved_at = time.monotonic()
+        self.journal = journal.Journal(context.report, params["epochs"])
+        self.weights = sum(value.numel() for value in self.net.parameters())
 
     def resume(self) -> None:
         """Go on from the checkpoint that the parent restored, if it belongs to this very run."""
@@ -122,6 +133,7 @@ class Training:
             or found[1]["recipe"] != [self.recipe.id, self.recipe.version]
             or found[1]["params"] != self.params
         ):
+            note("the checkpoint is damaged or of another run: starting from the beginning")
             return
         tensors, state = found
         self.net.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")})
@@ -131,13 +143,18 @@ class Training:
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        note(
+            f"resumed from the checkpoint at epoch {self.at.epoch + 1}, batch {self.at.batch}; {journal.best(self.at)}"
+        )
 
     def fit(self) -> None:
         """Train until the epochs are spent or the validation loss has stopped falling."""
         train = torch.from_numpy(self.parts.train).to(self.device)
-        size, _ = steps_of(train.numel(), self.params["batch_size"])
+        size, count = steps_of(train.numel(), self.params["batch_size"])
         epochs = self.params["epochs"]
-        started, done_before = time.monotonic(), self.at.epoch
+        shape = f"{self.params['layers']} hidden layers of {self.params['width']}"
+        note(f"network: {self.weights:,} weights, {shape}; {count:,} batches of {size:,} rows an epoch")
+        self.journal.start(self.at, count)
         while self.at.epoch < epochs and self.at.waited < self.params["patience"]:
             shuffle = torch.Generator().manual_seed(self.params["seed"] * 1_000_003 + self.at.epoch)
             order = train[torch.randperm(train.numel(), generator=shuffle).to(self.device)]
@@ -146,18 +163,25 @@ class Training:
             while self.at.batch < len(batches):
                 self._step(batches[self.at.batch])
                 self.at.batch += 1
+                self.journal.batch(self.at, count)
                 self._pause_or_save()
-            self._close_epoch()
-            pace = (time.monotonic() - started) / max(1, self.at.epoch - done_before)
-            self.context.report.progress("training", self.at.epoch, epochs, round(pace * (epochs - self.at.epoch), 1))
+            values = self._close_epoch()
+            last = self.at.epoch >= epochs or self.at.waited >= self.params["patience"]
+            self.journal.epoch(self.at, count, values, self.optimiser.param_groups[0]["lr"], last=last)
             self.net.train()
+        if self.at.waited >= self.params["patience"]:
+            note(f"stopped early: no better validation loss for {self.at.waited} epochs; {journal.best(self.at)}")
+        else:
+            note(f"all {epochs} epochs done; {journal.best(self.at)}")
         self.net.load_state_dict(self.best)
 
     def finish(self, ignored: list[dict[str, str]]) -> None:
         """Measure the best network on the test rows and write what the parent collects."""
         self.context.report.progress("measuring", self.at.epoch, self.params["epochs"], 0.0)
         out = self.context.out
-        measured = self._measure(self.parts.test)
+        measured, held = self._measure(self.parts.test), self._measure(self.parts.validation)
+        note(f"validation: {journal.figures(held)}")
+        note(f"held-out test: {journal.figures(measured)}")
         save_file(
             {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()},
             out / "model.safetensors",
@@ -168,7 +192,7 @@ class Training:
             out / "result.json",
             {
                 "metrics": measured,
-                "validation": self._measure(self.parts.validation),
+                "validation": held,
                 "rows": {**rows, "without_target": self.data.dropped_rows},
                 "epochs": self.at.epoch,
                 "best_epoch": self.at.best_epoch + 1,
@@ -180,9 +204,11 @@ class Training:
         self.context.report.metric(
             self.at.epoch + 1, {f"test_{name}": value for name, value in measured.items() if isinstance(value, float)}
         )
+        note(f"wrote model.safetensors, {(out / 'model.safetensors').stat().st_size:,} bytes, and its signature")
 
     def save(self) -> None:
         """Write a checkpoint and tell the supervisor."""
+        began = time.monotonic()
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()} | {
             f"best.{k}": v for k, v in self.best.items()
         }
@@ -192,6 +218,7 @@ class Training:
         state = {"recipe": [self.recipe.id, self.recipe.version], "params": self.params, "position": self.at.to_json()}
         checkpoint.save(self.folder, tensors, state)
         self.saved_at = time.monotonic()
+        self.every_s = max(self.every_s, (self.saved_at - began) / SAVING_SHARE)
         self.context.report.checkpoint(self.at.epoch)
 
     def _step(self, rows: Tensor) -> None:
@@ -207,7 +234,7 @@ class Training:
         found: Tensor = self.net(self.numeric[rows], self.codes[rows])
         return found if self.data.target.classes else found.squeeze(1)
 
-    def _close_epoch(self) -> None:
+    def _close_epoch(self) -> dict[str, float]:
         held = self._predict(self.parts.validation)
         goal = self.goal[torch.from_numpy(self.parts.validation).to(self.device)]
         with torch.no_grad():
@@ -224,6 +251,7 @@ class Training:
         else:
             self.at.waited += 1
         self.at = dataclasses.replace(self.at, epoch=self.at.epoch + 1, batch=0, loss_sum=0.0, loss_rows=0)
+        return values
 
     def _predict(self, rows: table.Rows) -> Tensor:
         self.net.eval()
@@ -240,7 +268,12 @@ class Training:
 
     def _pause_or_save(self) -> None:
         if self.context.stopping():
-            self.save()
+            where = f"asked to stop at epoch {self.at.epoch + 1}, batch {self.at.batch}"
+            if 16 * self.weights <= QUICK_BYTES:  # weights, best weights and two moments, four bytes each
+                self.save()
+                note(f"{where}: checkpoint saved")
+            else:
+                note(f"{where}: the last checkpoint stands")
             raise StopRequested
         if time.monotonic() - self.saved_at >= self.every_s:
             self.save()
