@@ -135,7 +135,7 @@ def _open(budget: Budget, period: date) -> None:
     """Start the counter of a new budget with what its scope has spent and holds in the month."""
     scope = {} if budget.project_id is None else {"project_id": budget.project_id}
     spent = UsageRollup.objects.filter(period=period, **scope).aggregate(total=Sum("amount"))["total"] or NOTHING
-    # Usage is pinned out meanwhile: no hold of the tenant moves before this transaction ends.
+    # Usage and releases are pinned out meanwhile: no hold of the tenant moves before this transaction ends.
     holds = list(Hold.objects.filter(state=OPEN, period=period, currency=budget.currency, **scope))
     held = sum((hold.amount - hold.settled for hold in holds), NOTHING)
     counter = BudgetPeriod.objects.create(

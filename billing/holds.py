@@ -1,6 +1,6 @@
 """Hold -> extend -> settle -> release: money is promised before the seconds run.
 
-Locks are taken in the order hold, then counters by id, then the ledger's inserts.
+Locks are taken in the order set of budgets, hold, counters by id, then the ledger's inserts.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def extend(*, hold_id: UUID, amount: Money) -> None:
 def release(*, hold_id: UUID) -> Money:
     """Give what is left of a hold back to its budgets; return it. A released hold stays as it is: nothing is given twice."""
     with transaction.atomic():
+        counters.pin_set()
         state = lock(hold_id)
         left = state.left
         if state.state == OPEN:

@@ -99,6 +99,15 @@ FROM billing_hold h LEFT JOIN posted p ON p.pot = h.id
 WHERE h.tenant_id = %(tenant)s AND (h.settled IS DISTINCT FROM p.spent
   OR p.held IS DISTINCT FROM CASE WHEN h.state = 'open' THEN h.amount - h.settled ELSE 0 END) LIMIT 1
 """
+SHARED = """
+SELECT format('budget %%s of %%s: %%s held; the open holds that lie on it have %%s left', c.budget_id, c.period, c.held, coalesce(o.left, 0))
+FROM billing_budgetperiod c LEFT JOIN (
+  SELECT s.counter_id, h.period, sum(h.amount - h.settled) AS left
+  FROM billing_holdshare s JOIN billing_hold h ON h.tenant_id = s.tenant_id AND h.id = s.hold_id
+  WHERE s.tenant_id = %(tenant)s AND h.state = 'open' GROUP BY s.counter_id, h.period
+) o ON o.counter_id = c.id AND o.period = c.period
+WHERE c.tenant_id = %(tenant)s AND c.held <> coalesce(o.left, 0) LIMIT 1
+"""
 OVERSPENT = """
 SELECT format('budget %%s of %%s: %%s held and %%s spent pass %%s', budget_id, period, held, spent, ceiling) FROM billing_budgetperiod
 WHERE tenant_id = %(tenant)s AND held + spent > ceiling LIMIT 1
@@ -123,6 +132,7 @@ LEDGER_RULES = [
     ("every ledger transaction adds up to zero", BALANCE),
     ("budget counters follow from the ledger", COUNTERS),
     ("holds follow from the ledger", HOLDS),
+    ("a budget holds what the open holds on it have left", SHARED),
     ("held and spent stay within the budget", OVERSPENT),
     ("the ledger says what usage is rated", CHARGED),
 ]

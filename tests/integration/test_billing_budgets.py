@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import Barrier
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
 
@@ -247,6 +248,49 @@ def test_a_new_budget_counts_what_is_spent_and_held_already() -> None:
         budgets.close_budget(actor=actor, budget_id=budget.id)
         holds.hold(project_id=project.id, subject="job:3", amount=euro("100"))
         assert list(ledger_faults()) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_budget_made_while_a_hold_is_released_holds_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant):
+        held = holds.hold(project_id=project.id, subject="job:1", amount=euro("6"))
+
+    def release() -> None:
+        try:
+            with tenant_scope(tenant.id):
+                holds.release(hold_id=held)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        create = BudgetPeriod.objects.create
+
+        def create_late(**row: object) -> BudgetPeriod:
+            wait([pool.submit(release)], timeout=1)
+            return create(**row)
+
+        monkeypatch.setattr(BudgetPeriod.objects, "create", create_late)
+        with in_tenant(tenant) as actor:
+            budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(10), at_limit="block_new")
+    with tenant_scope(tenant.id):
+        assert Hold.objects.get().state == "released"
+        assert list(ledger_faults()) == []
+        assert counters() == {project.id: (0, 0)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_budget_that_holds_what_no_open_hold_has_left_is_a_fault(superuser: psycopg.Connection) -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant) as actor:
+        budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(10), at_limit="block_new")
+        holds.hold(project_id=project.id, subject="job:1", amount=euro("6"))
+        assert list(ledger_faults()) == []
+    superuser.execute("DELETE FROM billing_holdshare")
+    with tenant_scope(tenant.id):
+        assert [fault.rule for fault in ledger_faults()] == ["a budget holds what the open holds on it have left"]
 
 
 @pytest.mark.django_db
