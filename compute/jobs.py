@@ -95,8 +95,8 @@ def submit(
         quote_id=quote_id,
         cloned_from=cloned_from,
     )
-    quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
     job.hold_id = hold_for(job, actor)
+    quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
     job.save(force_insert=True)
     wanted = {
         "kind": ["", kind],
@@ -185,10 +185,10 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
     job = _own(actor, job_id)
     if job.state != JobState.PAUSED:
         raise JobNotPaused(state=job.state)
-    quotas.reserve(resource=f"devices:{job.device_class}", subject=job.subject)
     fields: dict[str, Any] = {"message": "", "not_before": None}
     if job.hold_id is None:
         fields["hold_id"] = hold_for(job, actor)
+    quotas.reserve(resource=f"devices:{job.device_class}", subject=job.subject)
     transitions.move(job, JobState.QUEUED, actor=actor, action=transitions.JOB_RESUMED, **fields)
     publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
     return job

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from billing import counters
 from billing.metering import Interval, record_usage, waive_usage
 from compute import kinds, limits, transitions
 from compute.beats import Answer, Beat, Claim, Fenced, Sample
@@ -138,6 +139,7 @@ def _finish(
     complete: Callable[[kinds.JobView], dict[str, Any]] | None,
 ) -> None:
     job, attempt = _locked(mine)
+    counters.pin_set()
     _meter(job, attempt, beat)
     _store(job, attempt, beat)
     elsewhere = False

@@ -1,7 +1,7 @@
 """The one place where a job changes its state after it was submitted, and where its money and quota come free.
 
-Lock order in this room: job, then attempt, then device, then quota, hold and budget, last the audit chain. A new
-job takes quota and budget before its own row exists, which no one else can wait for, so no circle can form.
+Lock order in this room, for new work and old alike: job, attempt, the tenant's set of budgets (shared), device, hold,
+counters of budgets, quota, last the audit chain. A new job's row exists for nobody else, so it is inserted at any time.
 """
 
 from __future__ import annotations
@@ -145,16 +145,16 @@ def end_attempt(
 
 
 def give_back(job: Job) -> None:
-    """Release quota and held money of a locked job that neither waits nor runs and has no live attempt."""
+    """Release held money and quota of a locked job that neither waits nor runs and has no live attempt."""
     if job.state in {JobState.QUEUED, JobState.RUNNING}:
         return
     if Attempt.objects.filter(job_id=job.id).exclude(state=AttemptState.ENDED).exists():
         return
-    quotas.release(subject=job.subject)
     if job.hold_id is not None:
         holds.release(hold_id=job.hold_id)
         Job.objects.filter(id=job.id).update(hold_id=None)
         job.hold_id = None
+    quotas.release(subject=job.subject)
 
 
 def cordon(device_id: UUID, reason: str) -> None:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from billing import counters
 from compute import leases, transitions, wire
 from compute.models import Attempt, AttemptState, Outcome
 from compute.scheduling.assign import CONTROLLER
@@ -51,6 +52,7 @@ def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
     An attempt that was never claimed cost the job nothing and is not counted against it.
     """
     job = transitions.lock(job_id)
+    counters.pin_set()
     attempt = _expired().select_for_update(of=("self",)).filter(id=attempt_id).first()
     if job is None or attempt is None:
         unchanged("it was renewed, or ended, meanwhile")

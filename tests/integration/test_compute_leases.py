@@ -16,6 +16,7 @@ from django.db import IntegrityError, connection, transaction
 
 from billing.budgets import create_budget
 from billing.counters import BudgetExceeded
+from billing.models import Hold
 from billing.pricing import price_at
 from compute import jobs, leases, nodes, queries
 from compute.beats import Beat, Claim, Fenced
@@ -256,13 +257,14 @@ def test_of_sixteen_launches_that_race_for_a_budget_three_are_let_in(world: Worl
         assert [use.in_use for use in quotas.usage()] == [3]
 
 
-def test_a_full_quota_refuses_before_any_money_is_held(world: World) -> None:
+def test_a_full_quota_refuses_and_no_money_stays_held(world: World) -> None:
     quotas.set_limit(actor=world.actor, resource="devices:cpu", limit=1)
     world.submit()
     with pytest.raises(quotas.QuotaExceeded):
         world.submit()
     with tenant_scope(world.tenant.id):
         assert queries.counts_by_state()["queued"] == 1
+        assert Hold.objects.count() == 1
 
 
 def test_another_persons_job_needs_the_right_to_cancel_any(world: World) -> None:
