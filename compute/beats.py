@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -32,11 +33,12 @@ class Claim:
 
 @dataclass
 class Sample:
-    """How busy the device was over `seconds`."""
+    """How busy the device was over `seconds`. `number` tells the samples of an attempt's one process apart."""
 
     seconds: float
     busy: float
     memory_bytes: int
+    number: int = field(default_factory=count(1).__next__)
 
 
 @dataclass

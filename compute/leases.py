@@ -237,15 +237,19 @@ def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
         [JobMetric(step=one.step, values=one.values, **common) for one in beat.metrics], ignore_conflicts=True
     )
     DeviceSample.objects.bulk_create(
-        DeviceSample(
-            attempt_id=attempt.id,
-            job_id=job.id,
-            device_id=attempt.device_id,
-            seconds=one.seconds,
-            busy=one.busy,
-            memory_bytes=one.memory_bytes,
-        )
-        for one in beat.samples
+        [
+            DeviceSample(
+                attempt_id=attempt.id,
+                job_id=job.id,
+                device_id=attempt.device_id,
+                number=one.number,
+                seconds=one.seconds,
+                busy=one.busy,
+                memory_bytes=one.memory_bytes,
+            )
+            for one in beat.samples
+        ],
+        ignore_conflicts=True,
     )
 
 

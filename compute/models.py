@@ -80,10 +80,7 @@ FINAL_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
 class Node(models.Model):
-    """A host that runs attempts. Belongs to no tenant; `boot` changes at each start of its worker.
-
-    A worker that is stopping no longer accepts attempts.
-    """
+    """A host, of no tenant, that runs attempts. `boot` changes with its worker; one that stops is not `accepting`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=120, unique=True)
@@ -271,18 +268,22 @@ class JobMetric(TenantModel):
 
 
 class DeviceSample(TenantModel):
-    """How busy a device was over `seconds` before `at`, seen while this tenant's attempt held it."""
+    """How busy a device was over `seconds` before `at`, seen while this tenant's attempt held it; `number` grows."""
 
     attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
     job = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
     device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    number = models.BigIntegerField()
     seconds = models.FloatField()
     busy = models.FloatField()
     memory_bytes = models.BigIntegerField()
 
     class Meta:
         base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "attempt", "number"], name="compute_sample_once")
+        ]
         indexes: ClassVar = [models.Index(fields=["tenant", "at"], name="compute_sample_by_time")]
 
 

@@ -13,12 +13,13 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
 from compute import kinds, leases
 from compute.models import Outcome
 
 AWAY = (OperationalError, InterfaceError)
+REFUSED = (DataError, IntegrityError, UnicodeEncodeError)
 
 
 class Pulse:
@@ -62,13 +63,20 @@ class Pulse:
         exit_code: int | None,
         complete: Callable[[kinds.JobView], dict[str, Any]] | None,
     ) -> None:
-        """End the attempt with what waits to be sent, waiting for the database within the lease. Raises Fenced."""
+        """End the attempt with what waits to be sent, waiting for the database within the lease. Raises Fenced.
+
+        A result that the database refuses as a value is the child's own crash.
+        """
         while True:
             try:
                 leases.finish(self._mine, outcome, self.beat, message=message, exit_code=exit_code, complete=complete)
             except AWAY:
                 self._away()
                 time.sleep(0.2)
+            except REFUSED:
+                if complete is None:
+                    raise
+                outcome, complete, message = Outcome.CRASHED, None, "Its result holds values that cannot be stored."
             else:
                 return
 

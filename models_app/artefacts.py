@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from compute.kinds import BadOutput
 
 MAX_JSON_BYTES = 32 * 1024**2
+MAX_TEXT = 1_000_000
 MAX_HEADER_BYTES = 16 * 1024**2
 
 
@@ -18,7 +20,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise BadOutput(f"{path.name} is larger than it can be")
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
+        _check_storable(found)
     except (OSError, ValueError, RecursionError) as error:
         raise BadOutput(f"{path.name} cannot be read") from error
     if not isinstance(found, dict):
@@ -48,6 +51,28 @@ def check_safetensors(path: Path) -> None:
         at = end
     if at != size - 8 - length:
         raise BadOutput(f"{path.name}: the data is shorter or longer than the header says")
+
+
+def _check_storable(found: object) -> None:
+    """Raise ValueError for texts that a database cannot hold, or that no honest child writes: NUL, half a character."""
+    waiting = [found]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            if len(value) > MAX_TEXT or "\0" in value:
+                raise ValueError("a text is too long or holds NUL")
+            value.encode()
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(word)
+    return number
 
 
 def _refuse(word: str) -> float:

@@ -225,6 +225,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=tenants.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("at", models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False)),
+                ("number", models.BigIntegerField()),
                 ("seconds", models.FloatField()),
                 ("busy", models.FloatField()),
                 ("memory_bytes", models.BigIntegerField()),
@@ -371,6 +372,10 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("state", "queued")), fields=["tenant", "queued_at"], name="compute_job_waiting"
             ),
+        ),
+        migrations.AddConstraint(
+            model_name="devicesample",
+            constraint=models.UniqueConstraint(fields=("tenant", "attempt", "number"), name="compute_sample_once"),
         ),
         migrations.AddConstraint(
             model_name="job",

@@ -18,10 +18,10 @@ from billing.budgets import create_budget
 from billing.counters import BudgetExceeded
 from billing.models import Hold
 from billing.pricing import price_at
-from compute import jobs, leases, nodes, queries
-from compute.beats import Beat, Claim, Fenced
+from compute import jobs, leases, nodes, pulse, queries
+from compute.beats import Beat, Claim, Fenced, Sample
 from compute.devices.base import Found
-from compute.models import Attempt, Device, Job, Outcome
+from compute.models import Attempt, Device, DeviceSample, Job, Outcome
 from compute.protocol import Metric
 from compute.scheduling import assign, reap
 from tenants import quotas
@@ -137,9 +137,11 @@ def test_a_heartbeat_bills_what_ran_since_the_last_one_and_never_more_than_the_l
 def test_a_batch_that_is_sent_twice_is_stored_once(world: World) -> None:
     mine = world.running()
     beat = Beat(elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one"), (1, "two")], progress={"phase": "x"})
+    beat.samples = [Sample(0.1, 0.5, 1), Sample(0.1, 0.6, 1)]
     leases.heartbeat(mine, beat)
     leases.heartbeat(mine, beat)
     with tenant_scope(world.tenant.id):
+        assert sorted(DeviceSample.objects.values_list("busy", flat=True)) == [0.5, 0.6]
         assert [line.line for line in queries.logs_after(mine.job.id)] == ["one", "two"]
         assert [point.values for point in queries.metrics(mine.job.id)] == [{"loss": 0.5}]
 
@@ -194,6 +196,16 @@ def test_an_effect_that_fails_takes_the_whole_end_back(world: World) -> None:
     with pytest.raises(Invalid):
         leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=0.1), complete=fail)
     assert world.rows() == before
+
+
+@pytest.mark.parametrize("bad", ["a\0b", "half \ud800", float("inf")])
+def test_a_result_that_cannot_be_stored_is_the_childs_own_crash(world: World, bad: object) -> None:
+    mine = world.running()
+    pulse.Pulse(mine).finish(Outcome.SUCCEEDED, "", 0, lambda job: {"metrics": {"loss": bad}})
+    with tenant_scope(world.tenant.id):
+        assert Attempt.objects.get(id=mine.attempt_id).outcome == "crashed"
+        job = Job.objects.get(id=mine.job.id)
+        assert (job.state, job.own_crashes, job.infrastructure_kills, job.result) == ("queued", 1, 0, {})
 
 
 def test_the_database_keeps_final_states_final(world: World) -> None:

@@ -101,6 +101,19 @@ def test_links_are_for_reading_and_end_within_five_minutes(store):
     assert asked["response-content-disposition"] == ["attachment; filename=\"passwd\"; filename*=UTF-8''passwd"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [r'{"a\u0000": 1}', r'{"a": ["\ud800"]}', '{"a": 1e999}', '{"a": -1e999}', '{"a": NaN}', '{"a": "%s"}' % ("x" * 1_000_001)],
+)  # fmt: skip
+def test_json_that_no_database_can_hold_is_bad_output(tmp_path, text):
+    path = tmp_path / "result.json"
+    path.write_text(text)
+    with pytest.raises(BadOutput):
+        read_json(path)
+    path.write_text(r'{"a": ["\ud83d\ude00", 1e300, null]}')
+    assert read_json(path) == {"a": ["\U0001f600", 1e300, None]}
+
+
 NAMES = [
     "plain.csv", "../../../etc/passwd", "..\\..\\boot.ini", "a\r\nSet-Cookie: x=1", 'quo"te.csv', "semi;colon.csv", "null\0byte",
     "Köln.csv", "数据.csv", "😀.csv", "a" * 500, "", ".", "..", "/", "con", "%2e%2e%2f", "a%00b", "<script>.csv", "tab\there", " lead",
