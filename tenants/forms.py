@@ -9,6 +9,8 @@ from django.utils.functional import lazy
 from tenants.audit import AuditAction
 from tenants.models import User
 
+THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
+
 
 def _subjects() -> list[tuple[str, str]]:
     nouns = sorted({tuple(action.split(".")[:2]) for action in AuditAction.known})
@@ -21,14 +23,26 @@ def _subjects() -> list[tuple[str, str]]:
 class Preferences(forms.ModelForm[User]):
     """How Exchequer looks and behaves for one person."""
 
+    theme = forms.ChoiceField(label="Theme", choices=THEMES)
+
     class Meta:
         model = User
-        fields = ("name", "theme", "single_keys")
+        fields = ("name", "single_keys")
         labels: ClassVar = {"name": "Your name", "single_keys": "Single-key shortcuts"}
         help_texts: ClassVar = {
             "name": "Shown in the sidebar instead of your e-mail address.",
             "single_keys": "Keys such as g, j, c and / act on their own outside text fields.",
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["theme"] = self.instance.theme
+        self.order_fields(("name", "theme", "single_keys"))
+
+    def save(self, commit: bool = True) -> User:
+        """Store the theme with the rest."""
+        self.instance.theme = self.cleaned_data["theme"]
+        return super().save(commit)
 
 
 class AuditFilter(forms.Form):

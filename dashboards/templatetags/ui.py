@@ -7,13 +7,14 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import template
 from django.conf import settings
 from django.forms import BoundField, CheckboxInput, FileInput, HiddenInput, RadioSelect, Select
 from django.template.context import Context
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from dashboards.words import STATES, duration_text, figure, money_parts, money_text, number
@@ -89,6 +90,13 @@ def when(value: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def local(value: datetime, zone: str) -> SafeString:
+    """Show a time in a named zone, with its year; the zone is to be named beside it."""
+    there = value.astimezone(ZoneInfo(zone))
+    return format_html('<time datetime="{}">{}</time>', there.isoformat(), f"{there.day} {there:%b %Y %H:%M}")
+
+
+@register.filter
 def duration(value: Any) -> SafeString | str:
     """Show seconds, or a timedelta, as people say them; the title holds every digit."""
     if value in (None, ""):
@@ -96,6 +104,16 @@ def duration(value: Any) -> SafeString | str:
     seconds = Decimal(str(value.total_seconds() if hasattr(value, "total_seconds") else value))
     return format_html(
         '<span class="duration" title="{} s">{}</span>', f"{seconds.normalize():f}", duration_text(seconds)
+    )
+
+
+@register.filter
+def said(sentence: Any) -> SafeString:
+    """Show a sentence with its parts in their places: money as money, seconds as people say them."""
+    if not sentence.parts:
+        return conditional_escape(sentence.text)
+    return format_html(
+        str(sentence.text), *(money(part) if hasattr(part, "amount") else duration(part) for part in sentence.parts)
     )
 
 

@@ -95,6 +95,7 @@ def upload(request: HttpRequest) -> HttpResponse:
             )
             return redirect("dataset", request.tenant.slug, version.dataset_id)  # type: ignore[attr-defined]
     except UploadTooLarge as refused:
+        form.fields["file"].required = False  # it was refused, which is another thing than missing
         form.add_error("file", refused.message)
         return _upload_page(request, form, status=413)
     except Invalid as refused:

@@ -95,6 +95,12 @@ class Launch:
             else:
                 self.form.add_error(own if own in self.form.fields else None, texts)
 
+    def marked(self) -> list[str]:
+        """Return the labels of the fields that hold a mistake, of both forms."""
+        if not self.form.is_bound:
+            return []
+        return [str(field.label) for part in (self.form, self.parameters) for field in part if field.errors]
+
     def context(self, **more: Any) -> dict[str, Any]:
         """Return what the page shows."""
         bound = list(self.parameters)
@@ -108,6 +114,7 @@ class Launch:
             "chosen_tier": chosen.get("tier", "on_demand"),
             "main_fields": bound[:MAIN_FIELDS],
             "more_fields": bound[MAIN_FIELDS:],
+            "marked": self.marked(),
             "more_open": any(field.errors for field in bound[MAIN_FIELDS:]),
             **more,
         }
@@ -160,11 +167,12 @@ def quote(request: HttpRequest) -> HttpResponse:
 def parameters(request: HttpRequest) -> HttpResponse:
     """Answer the fields of the chosen recipe for the chosen dataset, keeping what was entered where it still fits."""
     entered = {name.removeprefix("p-"): value for name, value in request.GET.items() if name.startswith("p-")}
+    target = entered.pop("target", "")
     started = {
         "recipe": request.GET.get("recipe", ""),
         "dataset": request.GET.get("dataset", ""),
         "params": entered,
-        "target": entered.get("target", ""),
+        "target": target,
     }
     return render(request, "models_app/_parameters.html", Launch(request, None, started).context())
 

@@ -31,6 +31,14 @@ class DeviceOffer:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A sentence with a place `{}` for each part: money, or seconds. The page writes them as it writes all others."""
+
+    text: str
+    parts: tuple[Money | int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Shown:
     """The cost panel. `quota_after` counts this job; `refusals` say what would stop the launch now."""
 
@@ -44,7 +52,8 @@ class Shown:
     quota_after: int
     quota_limit: int | None
     quota_share: float
-    refusals: Sequence[str]
+    refusals: Sequence[Said]
+    warnings: Sequence[Said]
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Refusal:
     """Why a launch was refused, and what one can do about it."""
 
     title: str
-    text: str
+    text: Said
     steps: Sequence[str]
 
 
@@ -78,15 +87,20 @@ def quote_of(order: Order, estimate: Estimate) -> Shown:
     """Return the cost panel for a checked order."""
     row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
     limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
-    refusals = []
+    refusals: list[Said] = []
     if not estimate.fits and estimate.budget_left_after is not None:
-        left = Money(estimate.budget_left_after.amount + estimate.worst.amount, estimate.currency)
+        free = Money(estimate.budget_left_after.amount + estimate.worst.amount, estimate.currency)
         refusals.append(
-            f"Does not fit the budget: up to {_text(estimate.worst)} is needed, {_text(left)} is left. Lower the longest run time or the highest cost."
+            Said(
+                "Does not fit the budget: up to {} is needed, {} is neither spent nor held. Lower the longest run time or the highest cost.",
+                (estimate.worst, free),
+            )
         )
     if limit is not None and used + 1 > limit:
         refusals.append(
-            f"Your quota of {limit} {order.device_class} devices is in use. Wait for a job to end, or ask an admin for more."
+            Said(
+                f"Your quota of {limit} {order.device_class} devices is in use. Wait for a job to end, or ask an admin for more."
+            )
         )
     wait = work.expected_wait_s(order.device_class)
     return Shown(
@@ -107,7 +121,29 @@ def quote_of(order: Order, estimate: Estimate) -> Shown:
         quota_limit=limit,
         quota_share=(used + 1) / limit if limit else 0.0,
         refusals=refusals,
+        warnings=warnings_of(order, estimate.unit_amount, estimate.currency),
     )
+
+
+def warnings_of(order: Order, unit_amount: Decimal, currency: str) -> list[Said]:
+    """Say which of the job's own limits would stop a typical run before its end."""
+    needed = Money(order.typical_s * unit_amount, currency)
+    found = []
+    if order.typical_s > order.max_seconds:
+        found.append(
+            Said(
+                "Typically this takes {}, longer than the {} it may run. It would stop with a checkpoint and no model.",
+                (order.typical_s, order.max_seconds),
+            )
+        )
+    if order.max_cost is not None and order.max_cost < needed.amount:
+        found.append(
+            Said(
+                "Typically this costs {}, more than the {} it may cost. It would stop with a checkpoint and no model.",
+                (needed, Money(order.max_cost, currency)),
+            )
+        )
+    return found
 
 
 def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
@@ -115,9 +151,12 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     if refused.code == "budget_exceeded":
         left, asked = (_of(refused.extra.get(name), currency) for name in ("left", "asked"))
         text = (
-            f"The job may cost up to {asked}; the budget has {left} left this month. Nothing was charged."
-            if left and asked
-            else refused.message
+            Said(
+                "The job may cost up to {}; {} of the budget is neither spent nor held by other jobs. Nothing was charged.",
+                (asked, left),
+            )
+            if left is not None and asked is not None
+            else Said(refused.message)
         )
         steps = [
             "Lower the longest run time or the highest cost.",
@@ -128,16 +167,16 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     if refused.code == "quota_exceeded":
         limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
         text = (
-            f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged."
+            Said(f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged.")
             if limit is not None
-            else refused.message
+            else Said(refused.message)
         )
         return Refusal(
             "The quota is used up.",
             text,
             ["Wait for a running job to end, or cancel one.", "Ask an admin to raise the quota."],
         )
-    return Refusal("Not launched.", refused.message, [])
+    return Refusal("Not launched.", Said(refused.message), [])
 
 
 def _price(prices: Sequence[PriceView], **dims: str) -> Decimal | None:
@@ -151,13 +190,9 @@ def _money(amount: Decimal | None, currency: str, times: int = 1) -> Money | Non
     return None if amount is None else Money(amount, currency) * times
 
 
-def _of(value: Any, currency: str) -> str:
-    if isinstance(value, Money):
-        return _text(value)
+def _of(value: Any, currency: str) -> Money | None:
+    if value is None or isinstance(value, Money):
+        return value
     if isinstance(value, dict):
-        return f"{Decimal(str(value['amount'])):,.4f} {value['currency']}"
-    return f"{Decimal(str(value)):,.4f} {currency}" if value is not None else ""
-
-
-def _text(money: Money) -> str:
-    return f"{money.amount:,.4f} {money.currency}"
+        return Money(Decimal(str(value["amount"])), str(value["currency"]))
+    return Money(Decimal(str(value)), currency)

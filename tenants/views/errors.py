@@ -7,8 +7,11 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from tenants import problems
+from tenants.middleware import page_behind
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,15 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer 403 for a missing or old CSRF token."""
-    return error_page(request, 403, title="This form is no longer valid.", advice=STALE_FORM)
+    """Answer 403 for a missing or old CSRF token, with the way back to the form: through the log-in page without a session."""
+    words = ("This form is no longer valid.", STALE_FORM)
+    if request.path_info.startswith("/api/"):
+        return error_page(request, 403, title=words[0], advice=words[1])
+    back, label = page_behind(request), "Back to the form"
+    if not request.user.is_authenticated:
+        back, label = f"{reverse('account_login')}?{urlencode({'next': back})}", "Log in"
+    context = {**_context(request, 403, *words), "back": back, "back_label": label}
+    return render(request, "error.html", context, status=403)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

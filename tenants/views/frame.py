@@ -86,7 +86,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     known = user is not None and user.is_authenticated
     context: dict[str, Any] = {
-        "theme": getattr(user, "theme", "light") if known else "light",
+        "theme": getattr(user, "theme", "light") if known else "auto",
         "single_keys": getattr(user, "single_keys", True) if known else True,
     }
     actor = getattr(request, "actor", None)

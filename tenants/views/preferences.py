@@ -18,7 +18,7 @@ from tenants.forms import NewApiKey, Preferences
 @page("tenant.view")
 def settings(request: HttpRequest) -> HttpResponse:
     """Show and save one's own preferences; the same page lists API keys for those who may see them."""
-    form = Preferences(request.POST or None, instance=request.user)  # type: ignore[arg-type]
+    form = Preferences(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, "Saved.")
@@ -57,7 +57,7 @@ def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
 
 def _render(request: HttpRequest, *, status: int = 200, **given: Any) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    form = given.pop("form", None) or Preferences(instance=request.user)  # type: ignore[arg-type]
+    form = given.pop("form", None) or Preferences(instance=request.user)
     context: dict[str, Any] = {"form": form, **given}
     if actor.can("apikeys.view"):
         context["keys"] = queries.api_keys()

@@ -1,0 +1,14 @@
+// Runs before the first paint: where the theme is to follow the system, say which one that is. Charts read the cookie.
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+  if (root.dataset.bsTheme !== "auto") return;
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  function follow() {
+    root.dataset.bsTheme = dark.matches ? "dark" : "light";
+    document.cookie = "scheme=" + root.dataset.bsTheme + "; path=/; samesite=lax" + (location.protocol === "https:" ? "; secure" : "");
+  }
+  dark.addEventListener("change", follow);
+  follow();
+})();
