@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from compute import beats, kinds, workdirs
 from compute.devices.base import Sampler
+from compute.process import Child
 from compute.protocol import Checkpoint
 from compute.supervisor import Supervisor
 from tests.fakes.runner.kind import TickKind
@@ -125,6 +127,8 @@ def test_a_checkpoint_is_never_copied_by_the_thread_that_keeps_the_lease(
 ) -> None:
     threads: list[Any] = []
     monkeypatch.setattr(workdirs, "copy_checkpoint", lambda *_: threads.append(threading.current_thread()))
-    supervisor._save(Checkpoint(1))
+    child = SimpleNamespace(said=deque([Checkpoint(1)]), lines=deque(), elapsed=lambda: 1.0, began=0.0)
+    supervisor._child = cast(Child, child)
+    supervisor._gather()
     supervisor._finish_saving()
     assert len(threads) == 1 and threads[0] is not threading.current_thread()
