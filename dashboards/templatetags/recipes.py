@@ -13,9 +13,8 @@ register = template.Library()
 @register.filter
 def titled(values: Mapping[str, Any], recipe_id: Any) -> list[tuple[str, Any]]:
     """Return parameters in their schema's order, each with its title; what the recipe no longer knows comes last."""
-    known: Mapping[str, Any] = next((
-        (recipe.schema()["properties"] for recipe in recipe_cards() if recipe.id == recipe_id), {}
-    )
+    chosen = [recipe for recipe in recipe_cards() if recipe.id == recipe_id]
+    known: Mapping[str, Any] = chosen[0].schema()["properties"] if chosen else {}
     named = [(str(schema.get("title", name)), values[name]) for name, schema in known.items() if name in values]
     others = [(name.replace("_", " ").capitalize(), value) for name, value in values.items() if name not in known]
     return [*named, *others]
