@@ -32,14 +32,19 @@ class UsageConflict(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Which claims were new; `conflicts` lists the keys that are known with other content."""
+    """Which claims were new, and which have a key that is known with other content."""
 
     fresh: list[Claim]
-    conflicts: tuple[str, ...] = ()
+    clashes: Sequence[Claim] = ()
+
+    @property
+    def conflicts(self) -> tuple[str, ...]:
+        """The keys of the clashes, each once."""
+        return tuple(dict.fromkeys(item.interval.key for item in self.clashes))
 
 
 def claim(claims: Sequence[Claim]) -> Claimed:
-    """Insert the keys in one statement and return the claims whose key was not there; audit the conflicts.
+    """Insert the keys in one statement and return the claims whose key was not there; the caller audits the clashes.
 
     Keys are inserted in order, so that two batches never wait for each other in a circle.
     """
@@ -61,10 +66,13 @@ def claim(claims: Sequence[Claim]) -> Claimed:
             cursor.execute(KNOWN, [current_tenant_id(), array(replayed, bytea)])
             stored = {bytes(key): bytes(payload) for key, payload in cursor.fetchall()}
             clashes += [item for key, item in replayed.items() if stored[key] != item.payload_hash]
-    names = tuple(dict.fromkeys(item.interval.key for item in clashes))
-    if names:
+    return Claimed([item for key, item in first.items() if key in inserted], clashes)
+
+
+def report(clashes: Sequence[Claim]) -> None:
+    """Audit clashes, if there are any. The audit head makes all others wait: take hold and counters before."""
+    if clashes:
         _report(actor=Actor.system(current_tenant_id(), "metering"), clashes=clashes)
-    return Claimed([item for key, item in first.items() if key in inserted], names)
 
 
 @operation(USAGE_CONFLICTED)

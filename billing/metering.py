@@ -80,6 +80,7 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None) 
     rollup.write(pieces, series, currency=terms.currency, zone=terms.zone)
     if hold_id is None:
         count_unheld(pieces, series, terms.currency)
+    keys.report(claimed.clashes)
     return Recorded(
         accepted=len(claimed.fresh),
         quantity=sum((piece.billable for piece in pieces), NOTHING),

@@ -185,8 +185,7 @@ class Job(TenantModel):
 class Attempt(TenantModel):
     """One run of a job on one device. Live until it has ended; (job, token) fences every write of its worker.
 
-    A trigger lets an attempt begin only on a device that it has taken (`Device.taken_by`), so that no two tenants'
-    live attempts share one: a key over all tenants' rows would say the same, but also what other tenants do.
+    A trigger lets it begin only on a device that it has taken (`Device.taken_by`); a key would tell of other tenants.
     """
 
     job = TenantForeignKey(Job, on_delete=models.PROTECT, related_name="attempts")

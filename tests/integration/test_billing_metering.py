@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 from random import Random
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -27,6 +28,26 @@ if TYPE_CHECKING:
     from tests.conftest import DemoClock
 
 pytestmark = pytest.mark.django_db
+
+
+def test_a_conflict_is_audited_after_hold_and_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    order: list[str] = []
+    audit_record = import_module("tenants.audit.record")
+    lock, write = holds.lock, audit_record.write
+    monkeypatch.setattr(holds, "lock", lambda *args: order.append("hold") or lock(*args))
+    monkeypatch.setattr(audit_record, "write", lambda entries: order.append("audit") or write(entries))
+    with in_tenant(tenant):
+        pricing.provision_defaults()
+        held = holds.hold(project_id=project.id, subject="job:1", amount=Money(Decimal(1), "EUR"))
+        start = clock.now()
+        record_usage([interval(project.id, start, 10, key="a")], hold_id=held)
+        order.clear()
+        later = start + timedelta(seconds=10)
+        recorded = record_usage([interval(project.id, start, 9, key="a"), interval(project.id, later, 5)], hold_id=held)
+        assert (recorded.conflicts, recorded.accepted) == (("a",), 1)
+    assert order == ["hold", "audit"]
 
 
 def test_a_second_is_settled_from_the_hold_once() -> None:
