@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from dash import Input, Output, ctx, html, no_update
+from django.http import HttpRequest
 from django.urls import reverse
 
 from dashboards import charts, datasets, layouts, tables
@@ -21,6 +22,12 @@ def asker() -> tuple[Actor, Any]:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     actor.require(PERMISSION)
     return actor, request.tenant  # type: ignore[attr-defined]
+
+
+def theme_of(request: HttpRequest) -> str:
+    """Return light or dark; where the page follows the system, its script has said in a cookie which one that is."""
+    theme = str(getattr(request.user, "theme", "light"))
+    return request.COOKIES.get("scheme", "light") if theme == "auto" else theme
 
 
 def chosen(search: str | None) -> dict[str, str]:
@@ -57,6 +64,7 @@ def register(app: BridgedDash) -> None:
 
     @app.callback(
         Output("tiles", "children"),
+        Output("budgets-table", "children"),
         Output("range-note", "children"),
         Output("daily-chart", "figure"),
         Output("daily-table", "children"),
@@ -73,11 +81,12 @@ def register(app: BridgedDash) -> None:
         """Load the page's numbers once and draw everything from them."""
         _, tenant = asker()
         request = current_request()
-        theme = getattr(request.user, "theme", "light")
+        theme = theme_of(request)
         values = chosen(search)
         page = datasets.spend_page(values)
         return (
             tiles(page),
+            budgets(page),
             range_note(page),
             daily_figure(page, theme),
             tables.daily(page.daily, page.totals.currency) if page.daily.series else "",
@@ -97,9 +106,11 @@ def tiles(page: datasets.SpendPage) -> list[Any]:
     """Return the tiles: spend against the budget, then billable, measured and excluded device time."""
     totals = page.totals
     budget = (
-        "No budget: spend is not limited."
-        if totals.budget is None
-        else f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget this month"
+        f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget this month"
+        if totals.budget is not None
+        else "No budget for all; projects have their own, below."
+        if page.budgets
+        else "No budget: spend is not limited."
     )
     return [
         tile("Spend", money_text(totals.amount, totals.currency), budget),
@@ -121,6 +132,15 @@ def tile(label: str, value: str, note: str) -> Any:
         ],
         className="x-tile",
     )
+
+
+def budgets(page: datasets.SpendPage) -> Any:
+    """Return every budget of the running month."""
+    if not page.budgets:
+        return tables.nothing(
+            "No budget", "Spend is not limited. Finance or an admin can set one, for all or for a project."
+        )
+    return tables.budgets(page.budgets)
 
 
 def range_note(page: datasets.SpendPage) -> str:

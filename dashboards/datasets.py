@@ -74,6 +74,7 @@ class SpendPage:
     groups: Sequence[CostRow]
     jobs: Sequence[CostRow]
     utilisation: Utilisation
+    budgets: Sequence[BudgetStatus] = ()
     running: int = 0
     zone: str = "UTC"
 
@@ -89,7 +90,8 @@ def spend_page(values: Mapping[str, str]) -> SpendPage:
     )
     dearest = costliest_jobs(over, MOST_JOBS)
     names = {str(row.id): row.name for row in job_list(limit=NAMED_JOBS)} if dearest else {}
-    budget = next((one for one in budgets() if one.project_id is None), None)
+    known = budgets()
+    budget = next((one for one in known if one.project_id is None), None)
     return SpendPage(
         range=chosen,
         group=group,
@@ -98,6 +100,7 @@ def spend_page(values: Mapping[str, str]) -> SpendPage:
         groups=[_cost(row, group, names) for row in by_group],
         jobs=[_cost(row, "job", names) for row in dearest if row.keys.get("job")],
         utilisation=_utilisation(chosen, at.zone),
+        budgets=known,
         running=counts_by_state()["running"],
         zone=at.zone,
     )

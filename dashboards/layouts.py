@@ -34,6 +34,12 @@ def spend() -> Any:
                 **aria(label="What to show"),
             ),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
+            _table_card(
+                "budgets",
+                "Budgets this month",
+                "What is spent, and what running and waiting jobs hold of each.",
+                export=False,
+            ),
             _chart_card(
                 "daily",
                 "Daily spend",
@@ -95,13 +101,14 @@ def _chart_card(name: str, title: str, text: str) -> Any:
     )
 
 
-def _table_card(name: str, title: str, text: str) -> Any:
+def _table_card(name: str, title: str, text: str, *, export: bool = True) -> Any:
+    link = html.A("Export CSV", id=f"{name}-csv", className="btn btn-sm", href="")
     return html.Section(
         [
             html.Header(
                 [
                     html.H2(title, id=f"{name}-title"),
-                    html.A("Export CSV", id=f"{name}-csv", className="btn btn-sm", href=""),
+                    *([link] if export else []),
                     html.P(text),
                 ],
                 className="card-header",

@@ -34,7 +34,7 @@ class Overview:
     """All that the overview shows."""
 
     month: MonthToDate
-    budget: BudgetStatus | None
+    budget: BudgetStatus | None  # the tightest: the one of which the largest share is promised
     daily: Daily
     classes: Sequence[ClassRow]
     active: Sequence[JobRow]
@@ -120,7 +120,7 @@ def overview(actor: Actor) -> Overview:
     recent = job_list(limit=SHOWN)[:SHOWN]
     return Overview(
         month=month_to_date(),
-        budget=tenant_wide,
+        budget=max(known, key=lambda one: one.promised_percent, default=None),
         daily=daily_of(cost_by_day_and_project(span(chosen.first, chosen.end, at)), chosen, tenant_wide),
         classes=device_classes(),
         active=active,

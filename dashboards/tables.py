@@ -7,6 +7,7 @@ from typing import Any
 
 from dash import html
 
+from billing.queries.budgets import BudgetStatus
 from dashboards.datasets import CostRow, Daily, Utilisation
 from dashboards.words import money_text, number
 
@@ -66,6 +67,29 @@ def costs(rows: Sequence[CostRow], *, currency: str, label: str, heading: str, j
         ]
         body.append(cells)
     return table(header, body, label)
+
+
+def budgets(rows: Sequence[BudgetStatus]) -> Any:
+    """Return how far each budget of the month is used. What is held is promised, not spent."""
+    header: Header = [
+        ("Budget of", False),
+        ("Spent", True),
+        ("Held", True),
+        ("Free", True),
+        ("Of", True),
+        ("Share spent", True),
+    ]
+    body = [
+        [
+            row.project_name or "The whole organisation",
+            *(money_text(part.amount, row.currency) for part in (row.spent, row.held, row.left, row.limit)),
+            share_bar(
+                Decimal(row.used_percent) / 100, f"the budget of {row.project_name or 'the whole organisation'} spent"
+            ),
+        ]
+        for row in rows
+    ]
+    return table(header, body, "Budgets this month")
 
 
 def share_bar(share: Decimal, label: str) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from billing import budgets
@@ -14,6 +17,7 @@ from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import OWNER, World, second_price
+from tests.factories import PASSWORD
 
 
 @pytest.fixture
@@ -170,3 +174,82 @@ def test_a_filter_that_matches_nothing_says_so_and_can_be_cleared(page: Page, wo
 def _usage(world: World) -> list[quotas.QuotaUse]:
     with tenant_scope(world.vision.id):
         return list(quotas.usage())
+
+
+def test_limits_below_the_estimate_are_warned_of_and_a_mistake_is_named(page: Page, world: World) -> None:
+    open_launch(page, world)
+    page.get_by_label("Highest cost").fill("0.000001")
+    page.get_by_label("Highest cost").blur()
+    expect(page.locator("#cost")).to_contain_text("Typically this costs")
+    expect(page.locator("#cost")).to_contain_text("more than the €0.000001 it may cost")
+    page.get_by_label("Name", exact=True).fill("named")
+    page.get_by_label("Epochs").fill("5000")
+    page.get_by_role("button", name="Launch").click()
+    expect(page.get_by_role("alert")).to_contain_text("Correct Epochs, marked below")
+
+
+def test_a_dataset_chosen_by_hand_brings_its_target(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/jobs/new/")
+    page.get_by_label("Dataset").select_option(str(world.ids["dataset_version"]))
+    expect(page.get_by_label("Target column", exact=True)).to_have_value("target")
+
+
+def test_a_file_beyond_the_limit_is_one_error(page: Page, world: World, tmp_path: Path) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/datasets/upload/")
+    page.get_by_label("Name", exact=True).fill("too big")
+    big = tmp_path / "big.csv"
+    with big.open("wb") as file:
+        file.truncate(60 * 2**20)
+    page.locator("#id_file").set_input_files(big)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("#id_file_error li")).to_have_count(1)
+    expect(page.locator("#id_file_error")).to_contain_text("larger than 50 MiB")
+
+
+def test_a_theme_can_follow_the_system_and_does_so_at_log_in(page: Page, world: World) -> None:
+    page.emulate_media(color_scheme="dark")
+    log_in(page, OWNER)
+    page.goto("/t/vision/settings/")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
+    page.get_by_label("Theme").select_option("auto")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    page.emulate_media(color_scheme="light")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
+    page.context.clear_cookies()
+    page.emulate_media(color_scheme="dark")
+    page.goto("/accounts/login/")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+
+def test_a_form_of_a_session_that_ended_leads_over_the_log_in_page_back_to_the_form(page: Page, world: World) -> None:
+    open_launch(page, world)
+    page.get_by_label("Name", exact=True).fill("too-late")
+    Session.objects.all().delete()
+    page.get_by_role("button", name="Launch").click()
+    page.get_by_role("heading", level=1, name="Log in").wait_for()
+    page.get_by_label("Email").fill(OWNER)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", level=1, name="New job").wait_for()
+    assert jobs_named(world, "too-late") == 0
+    page.get_by_label("Name", exact=True).fill("stale")
+    page.context.clear_cookies(name="csrftoken")
+    page.get_by_role("button", name="Launch").click()
+    page.get_by_role("link", name="Back to the form").click()
+    page.get_by_role("heading", level=1, name="New job").wait_for()
+
+
+def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: World, owner: Actor) -> None:
+    with tenant_scope(world.vision.id):
+        project = Job.objects.get(id=world.ids["running"]).project_id
+    budgets.create_budget(actor=owner, amount=second_price(world.vision) * 4000, at_limit="notify", project_id=project)
+    log_in(page, OWNER)
+    expect(page.locator(".x-tiles")).to_contain_text("Research: ")
+    page.goto("/t/vision/dash/spend/")
+    page.get_by_text("All that devices were held").wait_for()
+    rows = page.get_by_role("region", name="Table: Budgets this month").get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.last).to_contain_text("Research")

@@ -14,6 +14,7 @@ from billing.money import Money
 from compute.queries import MetricPoint
 from compute.views.progress import loss_series, other_metrics, single_values
 from dashboards import charts, ranges, svg
+from dashboards.templatetags.recipes import titled
 from dashboards.words import duration_text, figure, money_parts, money_text, number
 from models_app.forms import field_for
 from models_app.recipes.base import recipes
@@ -160,3 +161,11 @@ def test_a_metric_that_is_measured_once_is_no_line() -> None:
     points = [MetricPoint(n, at, 1, {"val_loss": 0.5, **({"test_accuracy": 0.9} if n == 3 else {})}) for n in range(4)]
     assert single_values(points) == {"test_accuracy": 0.9}
     assert other_metrics(points) == {}
+
+
+def test_parameters_stand_in_their_schemas_order_under_its_titles() -> None:
+    recipe = recipes()[0]
+    schema = recipe.schema()["properties"]
+    shown = titled({"of_old": 1, **dict(sorted(recipe.parse({}).items()))}, recipe.id)
+    assert [name for name, _ in shown] == [*(one.get("title", name) for name, one in schema.items()), "Of old"]
+    assert titled({"a_b": 1}, "no.recipe") == [("A b", 1)]
