@@ -51,13 +51,19 @@ class Supervisor:
         self._full = False
         self._opening, self._required = True, settings.EXCHEQUER.sandbox == "required"
         self._saving: Future[Any] | None = None
+        self._unsaved: protocol.Checkpoint | None = None
+        self._leave_by = float("inf")
 
     def wake(self) -> None:
         """Beat now."""
         self._pulse.wake()
 
     def shut_down(self) -> None:
-        """Stop for the worker's sake: checkpoint, then back into the queue."""
+        """Stop for the worker's sake: checkpoint, then back into the queue.
+
+        The worker is itself killed when it takes too long, so a checkpoint still going up is given up with the grace.
+        """
+        self._leave_by = time.monotonic() + limits.STOP_GRACE_S
         self._stopping.set()
         self._pulse.wake()
 
@@ -236,12 +242,12 @@ class Supervisor:
                 elif isinstance(said, protocol.Layers):
                     beat.layers = said.missing
                 else:
-                    self._save(said)
-                    beat = self._pulse.beat
+                    self._unsaved = said
             while child.lines:
                 beat.logs.append((self._line, child.lines.popleft()))
                 self._line += 1
             beat.elapsed, beat.began = child.elapsed(), child.began
+            self._save()
         beat.progress = self._progress
 
     def _sample(self) -> None:
@@ -258,9 +264,17 @@ class Supervisor:
         self._pulse.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
         self._sampled = now
 
-    def _save(self, said: protocol.Checkpoint) -> None:
-        """Beside, copy the checkpoint out of the child's reach and upload it; one going up makes the next wait."""
-        self._finish_saving()
+    def _save(self) -> None:
+        """Beside, copy the newest checkpoint out of the child's reach and upload it, once none is going up.
+
+        It never waits: a stop must be heard while a large checkpoint goes up.
+        """
+        if self._saving is not None and self._saving.done():
+            self._saved(self._saving)
+        said = self._unsaved
+        if said is None or self._saving is not None or time.monotonic() >= self._leave_by:
+            return
+        self._unsaved = None
         job, token = self.mine.job, self.mine.token
 
         def upload() -> None:
@@ -275,17 +289,16 @@ class Supervisor:
         self._saving = beside(upload)
 
     def _finish_saving(self) -> None:
-        """Wait for the upload under way, beating meanwhile; a failed one only means that an older checkpoint stays."""
-        future, self._saving = self._saving, None
-        if future is None:
-            return
-        while not future.done():
+        """Wait for what is going up and for the newest after it, beating meanwhile; not beyond a worker's stop."""
+        while self._saving is not None and time.monotonic() < self._leave_by:
             if self._pulse.due():
-                if self._child is not None:
-                    beat = self._pulse.beat
-                    beat.elapsed, beat.began = self._child.elapsed(), self._child.began
                 self._pulse.renew()
-            self._pulse.rest(future)
+            self._pulse.rest(self._saving)
+            self._gather()
+
+    def _saved(self, future: Future[Any]) -> None:
+        """Take note of an upload's end; a failed one only means that an older checkpoint stays."""
+        self._saving = None
         error = future.exception()
         if isinstance(error, leases.Fenced):
             raise error
