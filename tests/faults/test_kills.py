@@ -45,25 +45,29 @@ def training(home: House, job_id: UUID) -> int | None:
 
 def assert_survives(home: House, chance: random.Random, kills: int) -> None:
     """Kill worker or child at random moments of one job's life, then check J1, J2 and J3."""
-    steps = 30 + 20 * kills
+    steps, killed = 30 + 30 * kills, 0
     worker = home.node()
     job_id = home.submit(steps=steps, step_s=0.05, every=4)
-    for number in range(kills):
+    for number in range(2 * kills):
+        if killed == kills:
+            break
         until(lambda: home.job(job_id).final or training(home, job_id) is not None, 20, "a child")
         time.sleep(chance.uniform(0.3, 1.2))
         token = training(home, job_id)
         if token is None:
             continue
+        killed += 1
         if number % 2:
             signal_group(home.child_of(job_id))
         else:
             signal_group(worker.pid)
             worker.wait()
-            killed = time.monotonic()
+            gone_at = time.monotonic()
             worker = home.node()
-            recovered = LEASE_S + SWEEP_S + 5 - (time.monotonic() - killed)
+            recovered = LEASE_S + SWEEP_S + 5 - (time.monotonic() - gone_at)
             until(lambda: home.job(job_id).final or (training(home, job_id) or 0) > token, recovered, "recovery (J4)")  # noqa: B023
     job = home.wait(job_id, seconds=90)
+    assert killed == kills, f"the job ended after {killed} of {kills} kills"
     assert (job.state, job.result["digest"]) == ("succeeded", digest_of(steps)), job
     assert job.result["resumed_at"] > 0
     assert [run.cause for run in job.attempts].count("succeeded") == 1
