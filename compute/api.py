@@ -29,13 +29,13 @@ FILTERS = [OpenApiParameter(name, str) for name in ("state", "project", "kind", 
 
 
 class Quotes(Endpoint):
-    """Binding quotes."""
+    """Quotes for launches."""
 
     permissions = {"POST": "jobs.launch"}
 
     @extend_schema(request=serializers.JobRequestSerializer, responses={201: serializers.QuoteSerializer})
     def post(self, request: Request) -> Response:
-        """Say what a job would cost; nothing is held. The unit price binds a launch with the same body."""
+        """Say what a job would cost; nothing is held. A launch with the same body holds money at this unit price."""
         asked = requests.submission(self.body())
         asked.pop("quote_id")
         order = jobs.check(actor=self.actor, **asked)

@@ -30,7 +30,7 @@ class JobRequestSerializer(serializers.Serializer[Any]):
 
 
 class QuoteSerializer(serializers.Serializer[Any]):
-    """What a job would cost; binding for a launch with the same body until `expires_at`."""
+    """What a job would cost; a launch with the same body holds money at this price until `expires_at`."""
 
     id = serializers.UUIDField()
     typical = MoneySerializer()

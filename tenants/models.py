@@ -55,7 +55,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(max_length=254, unique=True)
     name = models.CharField(max_length=120, blank=True)
-    theme = models.CharField(max_length=5, choices=[("light", "Light"), ("dark", "Dark")], default="light")
+    theme = models.CharField(
+        max_length=5, choices=[("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark")], default="light"
+    )
     single_keys = models.BooleanField(default=True)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)

@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                 (
                     "theme",
                     models.CharField(
-                        choices=[("light", "Light"), ("dark", "Dark")],
+                        choices=[("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark")],
                         default="light",
                         max_length=5,
                     ),

@@ -257,7 +257,7 @@ def assert_conserved(scene: Scene, runs: int) -> None:
 
 
 def test_b1_b10_money_is_conserved_whatever_the_order(scene: Scene) -> None:
-    assert_conserved(scene, 40)
+    assert_conserved(scene, 8)
 
 
 @pytest.mark.nightly
