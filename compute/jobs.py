@@ -8,15 +8,15 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection
 
 from billing import holds, quotes
 from billing.money import Money
-from compute import limits, transitions
+from compute import transitions
 from compute.events import JobSubmitted
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
 from compute.orders import Order, check, estimate
+from compute.requote import worst_rest
 from tenants import quotas
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -130,12 +130,9 @@ def hold_for(job: Job, actor: Actor) -> UUID | None:
 
     Raises BudgetExceeded, or CostLimitReached when the job has spent what it may.
     """
-    grace = Decimal(str(limits.STOP_GRACE_S + settings.EXCHEQUER.heartbeat_s))
-    amount = job.unit_amount * (max(Decimal(0), job.max_seconds - job.measured_s) + grace)
-    if job.max_cost is not None:
-        amount = min(amount, job.max_cost - job.spent)
-        if amount <= 0 < job.unit_amount:
-            raise CostLimitReached
+    amount = worst_rest(job)
+    if amount <= 0 < job.unit_amount:
+        raise CostLimitReached
     if not job.unit_amount:
         return None
     return holds.hold(project_id=job.project_id, subject=job.subject, amount=Money(amount, job.currency), actor=actor)

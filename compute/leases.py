@@ -33,6 +33,7 @@ from compute.models import (
     Outcome,
 )
 from compute.process import Slot
+from compute.requote import follow_price
 from tenants.actor import Actor
 from tenants.audit import operation
 from tenants.clock import DatabaseNow, now
@@ -214,13 +215,16 @@ def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
         attempt_id=attempt.id,
         source="compute",
     )
+    held = follow_price(job)
     recorded = record_usage([interval], hold_id=job.hold_id)
     seconds = Decimal((end - start) // timedelta(microseconds=1)) / 1_000_000
     attempt.seq += 1
     attempt.measured_until, attempt.measured_s = end, attempt.measured_s + seconds
     Attempt.objects.filter(id=attempt.id).update(seq=attempt.seq, measured_until=end, measured_s=attempt.measured_s)
     transitions.grow(job, measured_s=seconds, spent=recorded.amount)
-    return recorded.refused_by if recorded.exhausted else ""
+    if recorded.exhausted:
+        return recorded.refused_by
+    return "" if held else "budget"
 
 
 def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
