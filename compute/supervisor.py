@@ -265,10 +265,7 @@ class Supervisor:
         self._sampled = now
 
     def _save(self) -> None:
-        """Beside, copy the newest checkpoint out of the child's reach and upload it, once none is going up.
-
-        It never waits: a stop must be heard while a large checkpoint goes up.
-        """
+        """Beside, copy the newest checkpoint out of the child's reach and upload it, once none goes up; never wait."""
         if self._saving is not None and self._saving.done():
             self._saved(self._saving)
         said = self._unsaved
@@ -278,13 +275,11 @@ class Supervisor:
         job, token = self.mine.job, self.mine.token
 
         def upload() -> None:
-            copy = workdirs.copy_checkpoint(self._workdir, said.step)
-            if copy is None:
-                return
-            try:
-                leases.keep_checkpoint(self.mine, self._kind.save_checkpoint(job, token, copy))
-            finally:
-                workdirs.remove(copy)
+            if (copy := workdirs.copy_checkpoint(self._workdir, said.step)) is not None:
+                try:
+                    leases.keep_checkpoint(self.mine, self._kind.save_checkpoint(job, token, copy))
+                finally:
+                    workdirs.remove(copy)
 
         self._saving = beside(upload)
 
@@ -299,8 +294,7 @@ class Supervisor:
     def _saved(self, future: Future[Any]) -> None:
         """Take note of an upload's end; a failed one only means that an older checkpoint stays."""
         self._saving = None
-        error = future.exception()
-        if isinstance(error, leases.Fenced):
+        if isinstance(error := future.exception(), leases.Fenced):
             raise error
         if error is not None:
             self.log.warning("attempt.checkpoint_not_stored", error=str(error))
