@@ -77,4 +77,5 @@ def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     part = int((tmp_path / "h" / "run" / "part.pid").read_text())
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not procfs.alive(part), 5)
+    wait_for(lambda: not procfs.alive(part), 15)
+    assert not procfs.alive(part)
