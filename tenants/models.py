@@ -59,6 +59,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         max_length=5, choices=[("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark")], default="light"
     )
     single_keys = models.BooleanField(default=True)
+    is_operator = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
@@ -195,3 +196,39 @@ class IdempotencyKey(TenantModel):
 
     class Meta(TenantModel.Meta):
         constraints = [models.UniqueConstraint(fields=["tenant", "actor_id", "key"], name="idempotency_key_once")]
+
+
+class Invitation(TenantModel):
+    """An offer of a role to one e-mail address: single use, role fixed at issue, its token stored as a hash."""
+
+    email = models.EmailField()
+    role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
+    token_hash = models.BinaryField()
+    invited_by = models.CharField(max_length=254)
+    invited_by_id = models.UUIDField(null=True)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        indexes = [models.Index(fields=["token_hash"], name="invitation_token")]
+        constraints = [models.CheckConstraint(condition=models.Q(role__in=ROLES), name="invitation_role_known")]
+
+
+class Notification(TenantModel):
+    """Something that one member should know, with the page that shows it."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=60)
+    title = models.CharField(max_length=200)
+    body = models.TextField(blank=True)
+    path = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    read_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        indexes = [models.Index(fields=["tenant", "user", "-id"], name="notification_newest")]
+
+    def __str__(self) -> str:
+        return self.title

@@ -14,6 +14,7 @@ VIEW = frozenset(
         "models.view",
         "devices.view",
         "budgets.view",
+        "endpoints.view",
     }
 )
 ENGINEER = VIEW | {
@@ -22,6 +23,8 @@ ENGINEER = VIEW | {
     "jobs.launch",
     "jobs.cancel",
     "models.manage",
+    "endpoints.manage",
+    "endpoints.feedback",
 }
 FINANCE = VIEW | {
     "pricebooks.view",
@@ -43,6 +46,7 @@ ADMIN = (
         "quotas.manage",
         "jobs.cancel_any",
         "datasets.view_restricted",
+        "models.approve",
     }
 )
 ROLE_PERMISSIONS: dict[str, frozenset[str]] = {

@@ -40,9 +40,9 @@ class Model(TenantModel):
 
 
 class ModelVersion(TenantModel):
-    """The outcome of one job. Written once, when the job succeeds; only `stage` moves afterwards.
+    """The outcome of one job. Written once, when the job succeeds; only `stage` and its approval move afterwards.
 
-    What it cost is asked of the room that bills, by `job_id`: a refund later must show here too.
+    `baseline` is what the training rows looked like (`health.baseline`): traffic is held against it. What it cost is asked of the room that bills, by `job_id`: a refund later must show here too.
     """
 
     model = TenantForeignKey(Model, on_delete=models.PROTECT, related_name="versions")
@@ -59,6 +59,7 @@ class ModelVersion(TenantModel):
     metrics = models.JSONField()
     training = models.JSONField(default=dict)
     signature = models.JSONField()
+    baseline = models.JSONField(default=dict)
     artefact_key = models.CharField(max_length=300)
     artefact_sha256 = models.CharField(max_length=64)
     artefact_size = models.BigIntegerField()
@@ -67,6 +68,11 @@ class ModelVersion(TenantModel):
     signature_size = models.BigIntegerField()
     created_by = models.UUIDField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    requested_by_label = models.CharField(max_length=254, blank=True)
+    requested_at = models.DateTimeField(null=True)
+    approved_by = models.UUIDField(null=True)
+    approved_by_label = models.CharField(max_length=254, blank=True)
+    approved_at = models.DateTimeField(null=True)
 
     if TYPE_CHECKING:
         model_id: UUID

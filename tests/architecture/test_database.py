@@ -18,6 +18,8 @@ SECURITY_DEFINERS = {
     "exchequer_memberships",
     "exchequer_tenant_for",
     "exchequer_api_keys",
+    "exchequer_endpoint_keys",
+    "exchequer_invitation",
     "billing_ensure_partitions",
 }
 ROLES = ("exchequer_app", "exchequer_control")

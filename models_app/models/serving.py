@@ -1,0 +1,116 @@
+"""Endpoints that answer in real time, their keys, and the money that is held for what they will answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from models_app.models.registry import ModelVersion
+from tenants.clock import DatabaseNow
+from tenants.scoping import TenantForeignKey, TenantModel
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+SLO_MS = 2000
+
+
+class EndpointState(models.TextChoices):
+    """Where an endpoint stands; `failed` says why in `message` and is mended by deploying again."""
+
+    DEPLOYING = "deploying"
+    READY = "ready"
+    FAILED = "failed"
+    UNDEPLOYED = "undeployed"
+
+
+class Endpoint(TenantModel):
+    """A name under which one model version answers. `generation` grows with each deployment, so that nodes load anew.
+
+    `allocation_id` names the device slot that it holds; `slo_ms` is the wait above which new requests are refused.
+    """
+
+    name = models.CharField(max_length=63)
+    project = TenantForeignKey("tenants.Project", on_delete=models.PROTECT, related_name="+")
+    version = TenantForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="endpoints")
+    state = models.CharField(max_length=10, choices=EndpointState, default=EndpointState.DEPLOYING)
+    message = models.TextField(blank=True)
+    generation = models.PositiveIntegerField(default=1)
+    allocation_id = models.UUIDField(null=True)
+    slo_ms = models.PositiveIntegerField(default=SLO_MS)
+    created_by = models.UUIDField(null=True)
+    created_by_label = models.CharField(max_length=254)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    deployed_at = models.DateTimeField(db_default=DatabaseNow())
+    undeployed_at = models.DateTimeField(null=True)
+
+    if TYPE_CHECKING:
+        project_id: UUID
+        version_id: UUID
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                "tenant", "name", condition=~Q(state="undeployed"), name="models_app_endpoint_name_once"
+            ),
+            models.CheckConstraint(condition=Q(state__in=EndpointState.values), name="models_app_endpoint_state"),
+        ]
+        indexes: ClassVar = [models.Index(F("tenant"), F("id").desc(), name="models_app_endpoint_newest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def subject(self) -> str:
+        """Return the name under which slot, quota and money are reserved for this endpoint."""
+        return f"endpoint:{self.id}"
+
+
+class EndpointKey(TenantModel):
+    """A key that calls one endpoint: found and checked by its hash, shown once."""
+
+    endpoint = TenantForeignKey(Endpoint, on_delete=models.PROTECT, related_name="keys")
+    name = models.CharField(max_length=120)
+    prefix = models.CharField(max_length=12)
+    key_hash = models.BinaryField()
+    requests_per_minute = models.PositiveIntegerField(null=True)
+    created_by = models.UUIDField(null=True)
+    created_by_label = models.CharField(max_length=254)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    revoked_at = models.DateTimeField(null=True)
+
+    if TYPE_CHECKING:
+        endpoint_id: UUID
+
+    class Meta:
+        base_manager_name = "objects"
+        indexes: ClassVar = [models.Index("key_hash", name="models_app_key_hash")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ServingSlice(TenantModel):
+    """Money held in advance for one run (`boot`) of a serving node; closed when its hold was given back."""
+
+    endpoint = TenantForeignKey(Endpoint, on_delete=models.PROTECT, related_name="slices")
+    boot = models.UUIDField()
+    number = models.PositiveIntegerField()
+    hold_id = models.UUIDField()
+    opened_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    closed_at = models.DateTimeField(null=True)
+
+    if TYPE_CHECKING:
+        endpoint_id: UUID
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "endpoint", "boot", "number", name="models_app_slice_once")
+        ]
+        indexes: ClassVar = [
+            models.Index("tenant", "endpoint", condition=Q(closed_at=None), name="models_app_slice_open")
+        ]
