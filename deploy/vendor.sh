@@ -11,11 +11,12 @@ out="$root/static/vendor"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-icons="activity alert-circle alert-triangle arrow-left arrow-right ban bolt box building calculator
-chart-area-line chart-bar check chevron-down chevron-right circle-check clock coins copy cpu database
-download external-link eye file-text filter gauge git-branch history info-circle key keyboard
-layout-dashboard list-check lock logout menu-2 moon player-stop plus receipt refresh rocket scale
-search selector settings shield-check stack-2 sun terminal-2 upload user users wallet x"
+icons="activity alert-circle alert-triangle arrow-left arrow-right ban bell bolt box building calculator
+chart-area-line chart-bar check chevron-down chevron-right circle-check clock coins copy cpu
+database download external-link eye file-text filter gauge git-branch history info-circle key
+keyboard layout-dashboard list-check lock lock-open logout mail menu-2 moon pencil player-stop plus
+receipt refresh rocket scale search selector server settings shield-check stack-2 sun terminal-2
+trash upload user user-plus users wallet world x"
 
 fetch() { # package version sha256
     file=$(cd "$work" && npm pack --silent "$1@$2")
