@@ -1,4 +1,4 @@
-"""What a new tenant starts with: one meter and one price list, in its own currency."""
+"""What a new tenant starts with: its meters and one price list, in its own currency."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 DEVICE_SECONDS = "device_seconds"
+BATCH_SECONDS = "batch_seconds"
+INFERENCE_REQUESTS = "inference_requests"
+INFERENCE_MS = "inference_ms"
 SECOND = "second"
 
 
@@ -29,11 +32,25 @@ class PriceSpec:
     unit_amount: Decimal
 
 
-METERS = (MeterSpec(DEVICE_SECONDS, "Device time", SECOND, "device.seconds"),)
+METERS = (
+    MeterSpec(DEVICE_SECONDS, "Device time", SECOND, "device.seconds"),
+    MeterSpec(BATCH_SECONDS, "Batch prediction time", SECOND, "batch.seconds"),
+    MeterSpec(INFERENCE_REQUESTS, "Requests answered", "request", "inference.requests"),
+    MeterSpec(INFERENCE_MS, "Inference compute", "millisecond", "inference.milliseconds"),
+)
 # The more dimensions a price names, the more it rules: the host's own class is cheap, any other is not.
+_DEVICE_TIME: tuple[tuple[Mapping[str, str], str], ...] = (
+    ({"device_class": "cpu"}, "0.0005"),
+    ({"device_class": "cpu", "tier": "spot"}, "0.0002"),
+    ({}, "0.0025"),
+    ({"tier": "spot"}, "0.001"),
+)
 PRICES = (
-    PriceSpec(DEVICE_SECONDS, {"device_class": "cpu"}, Decimal("0.0005")),
-    PriceSpec(DEVICE_SECONDS, {"device_class": "cpu", "tier": "spot"}, Decimal("0.0002")),
-    PriceSpec(DEVICE_SECONDS, {}, Decimal("0.0025")),
-    PriceSpec(DEVICE_SECONDS, {"tier": "spot"}, Decimal("0.001")),
+    *(
+        PriceSpec(meter, dims, Decimal(amount))
+        for meter in (DEVICE_SECONDS, BATCH_SECONDS)
+        for dims, amount in _DEVICE_TIME
+    ),
+    PriceSpec(INFERENCE_REQUESTS, {}, Decimal("0.00002")),
+    PriceSpec(INFERENCE_MS, {}, Decimal("0.0000005")),
 )

@@ -1,4 +1,4 @@
-"""Usage as it is reported: an interval, its key, and the series that its seconds are summed under."""
+"""Usage as it is reported: an interval, its key, and the series that its quantity is summed under."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import blake2b
 from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Time `[start, end)` for which a resource was used; the quantity is its seconds.
+    """Time `[start, end)` for which a resource was used; the quantity is its seconds, unless one is given.
 
-    (`source`, `key`) counts once for ever within a tenant.
+    A given `quantity` is a count that belongs to the moment `start`: it is never split, and `end` only says how long
+    it took. (`source`, `key`) counts once for ever within a tenant.
     """
 
     key: str
@@ -27,6 +29,7 @@ class Interval:
     job_id: UUID | None = None
     attempt_id: UUID | None = None
     source: str = ""
+    quantity: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ def claims(intervals: Iterable[Interval]) -> list[Claim]:
             hashed = digest(item.resource, str(item.job_id), str(item.attempt_id), item.source, dims)
             series = known[mark] = Series(hashed, item.resource, item.job_id, item.attempt_id, item.source, dims)
         start, end = item.start.astimezone(UTC).isoformat(), item.end.astimezone(UTC).isoformat()
-        payload = digest(item.meter, item.project_id.hex, start, end, series.hash.hex())
+        counted = () if item.quantity is None else (str(item.quantity.normalize()),)
+        payload = digest(item.meter, item.project_id.hex, start, end, series.hash.hex(), *counted)
         result.append(Claim(item, series, digest(item.source, item.key), payload))
     return result
 

@@ -13,7 +13,7 @@ from billing.intervals import Interval, claims
 from billing.keys import UsageConflict
 from billing.queries import Billed, billed, billed_attempts
 from billing.rate import Drawn, draw, rate
-from billing.rating.quantity import refusal
+from billing.rating.quantity import count_refusal, refusal
 from billing.waivers import waive_usage
 from tenants.errors import Invalid
 from tenants.scoping import tenant_scope
@@ -120,6 +120,8 @@ def _faults(intervals: Sequence[Interval], terms: pricing.Terms) -> dict[str, li
         reason = refusal(item.start, item.end, terms.now)
         if reason is None and item.meter not in terms.meters:
             reason = f"there is no meter {item.meter}"
+        if reason is None:
+            reason = count_refusal(item.quantity, timed=item.meter in terms.timed)
         if reason is not None:
             faults[item.key] = [reason]
     return faults

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing.defaults import METERS, PRICES, MeterSpec
+from billing.defaults import METERS, PRICES, SECOND, MeterSpec
 from billing.models import Meter, Price, PriceBook, PriceVersion
 from billing.money import EXACT, computed
 from billing.rating.quantity import FUTURE_LIMIT
@@ -46,18 +46,22 @@ class PricePoint:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What rating needs to know of the open scope's tenant: its zone, the time, meters by key, price lists."""
+    """What rating needs to know of the open scope's tenant: its zone, the time, meters by key, price lists.
+
+    `timed`: the meters whose unit is the second; all others count.
+    """
 
     zone: str
     currency: str
     now: datetime
     meters: Mapping[str, UUID]
+    timed: frozenset[str]
     lists: Sequence[PriceList]
 
 
 TERMS = """
 SELECT t.timezone, t.currency, exchequer_now(),
-  (SELECT coalesce(json_agg(json_build_array(m.key, m.id)), '[]') FROM billing_meter m WHERE m.tenant_id = t.id),
+  (SELECT coalesce(json_agg(json_build_array(m.key, m.id, m.unit)), '[]') FROM billing_meter m WHERE m.tenant_id = t.id),
   (SELECT coalesce(json_agg(json_build_array(v.id, v.effective_at, b.currency,
      (SELECT coalesce(json_agg(json_build_array(p.id, m.key, p.dims, p.unit_amount::text)), '[]')
       FROM billing_price p JOIN billing_meter m ON m.id = p.meter_id AND m.tenant_id = p.tenant_id
@@ -80,7 +84,8 @@ def terms(since: datetime | None = None, until: datetime | None = None) -> Terms
         zone=zone,
         currency=currency,
         now=now,
-        meters={key: UUID(meter_id) for key, meter_id in meters},
+        meters={key: UUID(meter_id) for key, meter_id, _ in meters},
+        timed=frozenset(key for key, _, unit in meters if unit == SECOND),
         lists=[
             PriceList(
                 UUID(version),

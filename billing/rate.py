@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import groupby
 from uuid import UUID
@@ -13,19 +13,20 @@ from billing import holds
 from billing.intervals import Claim, Series
 from billing.pricing import PricePoint, Terms, point_in
 from billing.rating.calendar import local_day, period_of, quarter_of, split
-from billing.rating.flat import affordable, charge
+from billing.rating.flat import QUANTITY_QUANTUM, affordable, charge
 from billing.rating.quantity import seconds_between
 from billing.rating.selection import starts_within
 from billing.rollup import Piece
 from tenants.errors import Invalid
 
 NOTHING = Decimal(0)
+ONE = Decimal(1)
 
 
 def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
     """Split intervals at quarter hours and price starts and rate each piece by the price in force at its time.
 
-    A piece that no price rules is measured and charged with nothing.
+    A count is one piece, of the moment that it starts. A piece that no price rules is measured and charged with nothing.
     """
     pieces: list[Piece] = []
     days: dict[datetime, date] = {}
@@ -33,8 +34,10 @@ def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
     prices: dict[tuple[bytes, str, int], PricePoint | None] = {}
     for item in claims:
         usage = item.interval
-        cuts = starts_within(terms.lists, usage.start, usage.end)
-        for part, (start, end) in enumerate(split(usage.start, usage.end, cuts)):
+        counted = usage.quantity is not None
+        whole = [(usage.start.astimezone(UTC), usage.end.astimezone(UTC))]
+        spans = whole if counted else split(usage.start, usage.end, starts_within(terms.lists, usage.start, usage.end))
+        for part, (start, end) in enumerate(spans):
             # The lists that have begun: between two starts the same price rules the same series.
             ruling = (item.series.hash, usage.meter, sum([begins <= start for begins in starts]))
             if ruling not in prices:
@@ -43,7 +46,7 @@ def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
             quarter = quarter_of(start)
             if quarter not in days:
                 days[quarter] = local_day(quarter, terms.zone)
-            seconds = seconds_between(start, end)
+            quantity = seconds_between(start, end) if usage.quantity is None else usage.quantity
             pieces.append(
                 Piece(
                     key_hash=item.key_hash,
@@ -56,10 +59,11 @@ def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
                     meter_id=terms.meters[usage.meter],
                     project_id=usage.project_id,
                     price_id=price.price_id if price else None,
-                    measured=seconds,
-                    billable=seconds if price else NOTHING,
-                    amount=charge(seconds, price.unit_amount) if price else NOTHING,
+                    measured=quantity,
+                    billable=quantity if price else NOTHING,
+                    amount=charge(quantity, price.unit_amount) if price else NOTHING,
                     unit_amount=price.unit_amount if price else NOTHING,
+                    counted=counted,
                 )
             )
     return pieces
@@ -67,7 +71,7 @@ def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What a hold paid: the seconds it did not cover, and whether and by what it is used up."""
+    """What a hold paid: the units it did not cover, and whether and by what it is used up."""
 
     excluded: Decimal
     exhausted: bool
@@ -91,7 +95,9 @@ def draw(hold_id: UUID, pieces: list[Piece], series: dict[bytes, Series]) -> Dra
             if piece.project_id != state.project_id:
                 raise Invalid("The hold belongs to another project than the usage.")
             piece.hold_id = hold_id
-            fits = affordable(left, piece.unit_amount, piece.billable) if state.state == holds.OPEN else NOTHING
+            quantum = ONE if piece.counted else QUANTITY_QUANTUM  # nobody is charged for half a request
+            is_open = state.state == holds.OPEN
+            fits = affordable(left, piece.unit_amount, piece.billable, quantum) if is_open else NOTHING
             if fits < piece.billable:
                 refused_by = refused_by or state.refused_by
                 excluded += piece.billable - fits

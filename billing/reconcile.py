@@ -69,9 +69,11 @@ WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND m.unit = 'second'
 IN_FORCE = """
 SELECT format('interval of %%s is rated by version %%s, in force from %%s to %%s', e.started_at, v.number, v.effective_at, v.ends)
 FROM billing_usageevent e JOIN billing_price p ON p.tenant_id = e.tenant_id AND p.id = e.price_id
+JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
 JOIN (SELECT id, number, effective_at, lead(effective_at) OVER (PARTITION BY book_id ORDER BY effective_at) AS ends
       FROM billing_priceversion WHERE tenant_id = %(tenant)s) v ON v.id = p.version_id
-WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (e.started_at < v.effective_at OR e.ended_at > v.ends) LIMIT 1
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (e.started_at < v.effective_at
+  OR CASE WHEN m.unit = 'second' THEN e.ended_at > v.ends ELSE e.started_at >= v.ends END) LIMIT 1
 """
 BALANCE = """
 SELECT format('transaction %%s has %%s %%s too much', transaction_id, sum(amount), currency) FROM billing_ledgerposting

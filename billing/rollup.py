@@ -37,6 +37,7 @@ class Piece:
     unit_amount: Decimal = Decimal(0)
     hold_id: UUID | None = None
     kind: str = "usage"
+    counted: bool = False
 
 
 PIECES = """

@@ -20,14 +20,14 @@ def charge(quantity: Decimal, unit_amount: Decimal) -> Decimal:
     return computed(EXACT.multiply(quantity, unit_amount))
 
 
-def affordable(left: Decimal, unit_amount: Decimal, wanted: Decimal) -> Decimal:
-    """Return how many units, at most `wanted` and with six decimals, cost no more than `left`."""
+def affordable(left: Decimal, unit_amount: Decimal, wanted: Decimal, quantum: Decimal = QUANTITY_QUANTUM) -> Decimal:
+    """Return how many units, at most `wanted` and in steps of `quantum`, cost no more than `left`."""
     if left <= 0:
         return Decimal(0) if unit_amount > 0 else wanted
     if unit_amount == 0 or charge(wanted, unit_amount) <= left:
         return wanted
-    fits = EXACT.divide(left, unit_amount).quantize(QUANTITY_QUANTUM, ROUND_FLOOR, EXACT)
+    fits = EXACT.divide(left, unit_amount).quantize(quantum, ROUND_FLOOR, EXACT)
     # The charge is rounded half-even at the twelfth decimal and may pass `left` by that much.
     while fits > 0 and charge(fits, unit_amount) > left:
-        fits -= QUANTITY_QUANTUM
+        fits -= quantum
     return max(fits, Decimal(0))

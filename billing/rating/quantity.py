@@ -1,13 +1,14 @@
-"""Quantities of time, exact to the microsecond, and which usage is refused."""
+"""Quantities of time, exact to the microsecond, counts, and which usage is refused."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 MICROSECOND = timedelta(microseconds=1)
 LONGEST_INTERVAL = timedelta(hours=24)
 FUTURE_LIMIT = timedelta(minutes=5)
+LARGEST_COUNT = Decimal(10) ** 12
 
 
 def seconds_between(start: datetime, end: datetime) -> Decimal:
@@ -18,6 +19,19 @@ def seconds_between(start: datetime, end: datetime) -> Decimal:
 def seconds_delta(seconds: Decimal) -> timedelta:
     """Return a span of `seconds`, cut down to whole microseconds."""
     return timedelta(microseconds=int(seconds.scaleb(6)))
+
+
+def count_refusal(quantity: Decimal | None, *, timed: bool) -> str | None:
+    """Say why a given quantity cannot be: a meter of time measures its own, any other needs a positive count."""
+    if timed:
+        return None if quantity is None else "the meter counts seconds: leave the quantity out"
+    if quantity is None:
+        return "the meter counts units: give the quantity"
+    if not (quantity.is_finite() and 0 < quantity <= LARGEST_COUNT):
+        return "the quantity is not a positive number of at most 10^12"
+    if quantity != quantity.quantize(Decimal("0.000001"), ROUND_FLOOR):
+        return "the quantity has more than six decimals"
+    return None
 
 
 def refusal(start: datetime, end: datetime, now: datetime) -> str | None:
