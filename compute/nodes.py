@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from compute.devices.base import Found
 from compute.models import Device, DeviceState, Node
@@ -64,3 +66,8 @@ def alive(me: Registered) -> bool:
 def leave(me: Registered) -> None:
     """Take no more attempts: this worker is stopping."""
     Node.objects.filter(id=me.node_id, boot=me.boot).update(accepting=False)
+
+
+def boots_seen(within: timedelta) -> QuerySet[Node, UUID]:
+    """Return the current runs of the workers that were seen within this time: what any other run left is left behind."""
+    return Node.objects.filter(last_seen_at__gt=DatabaseNow() - within).values_list("boot", flat=True)

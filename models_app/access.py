@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Q
 
-from models_app.models import Dataset, DatasetUserPermission
+from models_app.models import Dataset, DatasetUserPermission, ModelVersion
 from tenants.actor import Actor
 from tenants.scoping import TenantQuerySet
 
@@ -20,3 +20,9 @@ def visible_datasets(actor: Actor) -> TenantQuerySet[Dataset]:
         "content_object_id"
     )
     return rows.filter(Q(restricted=False) | Q(created_by=actor.id, created_by__isnull=False) | Q(id__in=shared))
+
+
+def visible_versions(actor: Actor) -> TenantQuerySet[ModelVersion]:
+    """Return the model versions of the open scope made from datasets that the actor may see."""
+    rows = ModelVersion.objects.get_queryset()
+    return rows.filter(dataset_version__dataset__in=visible_datasets(actor)).select_related("model")

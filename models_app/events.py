@@ -23,3 +23,19 @@ class ModelVersionRegistered(Event):
     model_id: UUID
     version_id: UUID
     job_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointDeployed(Event):
+    """An endpoint shall answer with this version."""
+
+    endpoint_id: UUID
+    version_id: UUID
+    generation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointUndeployed(Event):
+    """An endpoint answers no more."""
+
+    endpoint_id: UUID

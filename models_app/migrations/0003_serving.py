@@ -291,7 +291,7 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(default=tenants.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ("boot", models.UUIDField()),
                 ("number", models.PositiveIntegerField()),
-                ("hold_id", models.UUIDField()),
+                ("hold_id", models.UUIDField(null=True)),
                 ("opened_at", models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False)),
                 ("closed_at", models.DateTimeField(null=True)),
                 (

@@ -94,12 +94,15 @@ class EndpointKey(TenantModel):
 
 
 class ServingSlice(TenantModel):
-    """Money held in advance for one run (`boot`) of a serving node; closed when its hold was given back."""
+    """Money held in advance for one run (`boot`) of a serving node; closed when its hold was given back.
+
+    Without a hold serving cost nothing when it was taken.
+    """
 
     endpoint = TenantForeignKey(Endpoint, on_delete=models.PROTECT, related_name="slices")
     boot = models.UUIDField()
     number = models.PositiveIntegerField()
-    hold_id = models.UUIDField()
+    hold_id = models.UUIDField(null=True)
     opened_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     closed_at = models.DateTimeField(null=True)
 

@@ -1,0 +1,1 @@
+"""The serving node: answers predictions in real time, in a process of its own."""

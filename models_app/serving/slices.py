@@ -1,0 +1,220 @@
+"""Money for what an endpoint will answer, held a slice at a time before it answers.
+
+A slice pays for about `FULL_REQUESTS` requests and `FULL_MS` of compute, or for as much as the budgets have room for.
+A node records usage with the slice's `hold_id` and `project_id`, takes the next slice when four fifths are used or when
+`until` comes, and closes a slice once all its usage is recorded: what is left goes back to the budgets at once.
+What a node left open when it died is closed after its spool was replayed (`close_left_behind`), or, when it never comes
+back, by the sweep (`close_forgotten`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from billing import holds, pricing
+from billing.holds import BudgetExceeded
+from billing.money import Money
+from billing.queries import room
+from billing.rating.flat import charge
+from compute import nodes
+from models_app.models import Endpoint, EndpointState, ServingSlice
+from tenants.actor import Actor
+from tenants.clock import DatabaseNow
+from tenants.errors import NotFound
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+
+__all__ = [
+    "RETRY_AFTER_S",
+    "BudgetExceeded",
+    "Slice",
+    "close",
+    "close_forgotten",
+    "close_forgotten_everywhere",
+    "close_left_behind",
+    "take",
+]
+
+REQUESTS, COMPUTE_MS = "inference_requests", "inference_ms"
+FULL_REQUESTS, FULL_MS = 5_000, 60_000
+LEAST_REQUESTS, LEAST_MS = 50, 1_000
+LIFE = timedelta(minutes=15)
+RETRY_AFTER_S = 30
+"""What a client is told to wait when no slice could be taken (402)."""
+
+FORGOTTEN_AFTER = timedelta(hours=1)
+NODE_GONE_AFTER = timedelta(hours=24)
+TRIES = 5
+NOTHING = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Money that is held for one run of a serving node; `db_now` is the database's time when it was read.
+
+    `hold_id` is None while serving costs nothing: usage is then recorded without a hold. `until`: use it no longer,
+    because a slice lives fifteen minutes and no price changes within it. Unit prices are for one request and one
+    millisecond, in `currency`.
+    """
+
+    endpoint_id: UUID
+    boot: UUID
+    number: int
+    hold_id: UUID | None
+    project_id: UUID
+    amount: Decimal
+    currency: str
+    request_price: Decimal
+    ms_price: Decimal
+    db_now: datetime
+    until: datetime
+
+    def cost(self, requests: int, compute_ms: Decimal | int) -> Decimal:
+        """Return what so many requests and milliseconds cost at this slice's prices."""
+        return charge(Decimal(requests), self.request_price) + charge(Decimal(compute_ms), self.ms_price)
+
+
+def take(tenant_id: UUID, endpoint_id: UUID, boot: UUID, number: int) -> Slice:
+    """Hold money for the next requests of an endpoint; the same (boot, number) again answers the same slice.
+
+    Raises BudgetExceeded (402, nothing held) below 50 requests and a second of compute, NotFound for an endpoint that
+    is undeployed or was never there.
+    """
+    with tenant_scope(tenant_id):
+        endpoint = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).filter(id=endpoint_id).first()
+        if endpoint is None:
+            raise NotFound
+        asked = _priced(endpoint, boot, number)
+        fresh = ServingSlice(endpoint=endpoint, boot=boot, number=number)
+        ServingSlice.objects.bulk_create([fresh], ignore_conflicts=True)
+        row = ServingSlice.objects.select_for_update().get(endpoint=endpoint, boot=boot, number=number)
+        if row.id == fresh.id:
+            held = _hold(endpoint, asked)
+            ServingSlice.objects.filter(id=row.id).update(hold_id=held.hold_id)
+            return held
+        return replace(asked, hold_id=row.hold_id, amount=_amount_of(row.hold_id))
+
+
+def close(tenant_id: UUID, slice_: Slice) -> Money:
+    """Give back what is left of a slice, once all its usage is recorded; closing again gives nothing twice."""
+    with tenant_scope(tenant_id):
+        row = (
+            ServingSlice.objects.select_for_update()
+            .filter(endpoint_id=slice_.endpoint_id, boot=slice_.boot, number=slice_.number)
+            .first()
+        )
+        if row is None:
+            raise NotFound
+        return Money(_close(row), slice_.currency)
+
+
+def close_left_behind(tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> int:
+    """Close what an earlier run (`boot`) of a node left open for an endpoint, after its spool was replayed.
+
+    Returns how many slices were open. Slices of other runs stay: their spool may lie on another machine.
+    """
+    with tenant_scope(tenant_id):
+        rows = list(
+            ServingSlice.objects.select_for_update()
+            .filter(endpoint_id=endpoint_id, boot=boot, closed_at=None)
+            .order_by("number")
+        )
+        for row in rows:
+            _close(row)
+        return len(rows)
+
+
+def close_forgotten(tenant_id: UUID) -> int:
+    """Close a tenant's slices whose node never came back for them; return how many.
+
+    Forgotten is a slice of more than an hour whose node has started anew since, or has been silent for a day. Usage
+    that turns up later still counts, and is charged with nothing.
+    """
+    with tenant_scope(tenant_id):
+        rows = list(
+            ServingSlice.objects.select_for_update(skip_locked=True)
+            .filter(closed_at=None, opened_at__lt=DatabaseNow() - FORGOTTEN_AFTER)
+            .exclude(boot__in=nodes.boots_seen(NODE_GONE_AFTER))
+            .order_by("id")[:500]
+        )
+        for row in rows:
+            _close(row)
+        return len(rows)
+
+
+def close_forgotten_everywhere() -> int:
+    """Close the forgotten slices of every tenant; return how many."""
+    return sum(close_forgotten(tenant_id) for tenant_id in Tenant.objects.values_list("id", flat=True))
+
+
+def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
+    """Return the slice that an endpoint asks for, with the prices in force now and until when they hold."""
+    terms = pricing.terms()
+    if not terms.lists:
+        pricing.provision_defaults()
+        terms = pricing.terms()
+    ends = terms.now + LIFE
+    terms = pricing.terms(terms.now, ends)
+    starts = [listed.effective_at for listed in terms.lists if terms.now < listed.effective_at < ends]
+    unit = {}
+    for meter in (REQUESTS, COMPUTE_MS):
+        point = pricing.point_in(terms.lists, meter, {"endpoint": endpoint.name}, terms.now)
+        unit[meter] = point.unit_amount if point else NOTHING  # usage that no price rules is charged with nothing
+    wanted = Slice(
+        endpoint_id=endpoint.id,
+        boot=boot,
+        number=number,
+        hold_id=None,
+        project_id=endpoint.project_id,
+        amount=NOTHING,
+        currency=terms.currency,
+        request_price=unit[REQUESTS],
+        ms_price=unit[COMPUTE_MS],
+        db_now=terms.now,
+        until=min([ends, *starts]),
+    )
+    return replace(wanted, amount=wanted.cost(FULL_REQUESTS, FULL_MS))
+
+
+def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
+    """Hold a full slice, or as much as the tightest budget has room for. Raises BudgetExceeded below the least."""
+    if not asked.amount:
+        return asked
+    least = asked.cost(LEAST_REQUESTS, LEAST_MS)
+    # An explained line names the person who deployed.
+    payer = replace(
+        Actor.system(endpoint.tenant_id, "serving node"), id=endpoint.created_by, label=endpoint.created_by_label
+    )
+    refused: BudgetExceeded | None = None
+    for _ in range(TRIES):
+        left = room(endpoint.project_id)
+        amount = asked.amount if left is None else max(min(asked.amount, left), least)
+        try:
+            hold_id = holds.hold(
+                project_id=endpoint.project_id,
+                subject=f"{endpoint.subject}:{asked.boot}:{asked.number}",
+                amount=Money(amount, asked.currency),
+                actor=payer,
+            )
+            return replace(asked, hold_id=hold_id, amount=amount)
+        except BudgetExceeded as error:  # another took the room meanwhile, or there was too little: look again
+            refused = error
+            if amount == least:
+                break
+    raise refused or BudgetExceeded
+
+
+def _amount_of(hold_id: UUID | None) -> Decimal:
+    return holds.lock(hold_id).left if hold_id is not None else NOTHING
+
+
+def _close(row: ServingSlice) -> Decimal:
+    """Release a locked slice's hold; return what was left of it."""
+    if row.closed_at is not None:
+        return NOTHING
+    left = holds.release(hold_id=row.hold_id).amount if row.hold_id is not None else NOTHING
+    ServingSlice.objects.filter(id=row.id).update(closed_at=DatabaseNow())
+    return left
