@@ -5,3 +5,10 @@ from django.apps import AppConfig
 
 class ComputeConfig(AppConfig):
     name = "compute"
+
+    def ready(self) -> None:
+        """Tell billing's pages what jobs are called."""
+        from billing import naming
+        from compute import queries
+
+        naming.register(queries.job_names)

@@ -57,6 +57,12 @@ class Beat:
     samples: list[Sample] = field(default_factory=list)
     layers: list[str] | None = None
 
+    def unsay(self) -> bool:
+        """Drop what the child itself reported and keep what was measured of it; return whether there was anything."""
+        said = bool(self.progress or self.metrics or self.logs or self.layers)
+        self.progress, self.metrics, self.logs, self.layers = None, [], [], None
+        return said
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -21,7 +21,8 @@ def judge(
     """Return how the attempt ended and what to tell the user.
 
     `stop` is why the child was asked to stop, `full` whether it was killed for its memory, `fault` what it said.
-    A finished child counts as finished even when a stop came too late, unless its job was cancelled.
+    A finished child counts as finished even when a stop came too late, unless its job was cancelled; one that crashes
+    while a person's pause is under way has crashed.
     What costs nothing is believed only while the child is still `opening`, before it locked itself down and said
     anything of its work; that a device cannot be opened only of one that needs opening (`cuda`).
     """
@@ -29,14 +30,19 @@ def judge(
         return Outcome.SUCCEEDED, ""
     if code == EXIT_USER:
         return Outcome.USER_ERROR, fault or "The job's input was refused."
+    killed = code in {None, EXIT_STOPPED, -signal.SIGKILL, -signal.SIGTERM}
+    unopened = opening and ((code == EXIT_PLATFORM and cuda) or code == EXIT_REFUSED)
+    crash = Outcome.CRASHED, fault or f"The process ended with exit code {code}."
+    if stop == Outcome.PAUSED and not killed and not unopened:
+        return crash
     if stop is not None:
         return stop, _LIMITS.get(stop, "")
-    if code == EXIT_PLATFORM and opening and cuda:
+    if unopened and code == EXIT_PLATFORM:
         return Outcome.PLATFORM, f"{device} could not be opened. {fault}".strip()
-    if code == EXIT_REFUSED and opening:
+    if unopened:
         return Outcome.PLATFORM, "This host lacks layers of the sandbox that are required."
     if full:
         return Outcome.CRASHED, "It used more memory than its device offers."
-    if code in {EXIT_STOPPED, -signal.SIGKILL, -signal.SIGTERM}:
+    if killed and code is not None:
         return Outcome.KILLED, "The process was ended from outside."
-    return Outcome.CRASHED, fault or f"The process ended with exit code {code}."
+    return crash

@@ -163,7 +163,7 @@ def waive_platform(job: Job, attempt: Attempt, outcome: Outcome, message: str) -
     if job.state == JobState.FAILED and job.cause == "platform":
         attempts = list(Attempt.objects.filter(job_id=job.id, seq__gt=0).values_list("id", flat=True))
     else:
-        attempts = [attempt.id] if outcome == Outcome.PLATFORM else []
+        attempts = [attempt.id] if outcome in {Outcome.PLATFORM, Outcome.DISK_FULL} else []
     for attempt_id in attempts:
         waive_usage(attempt_id=attempt_id, reason=message or "The platform could not run this job.")
 

@@ -15,11 +15,12 @@ from typing import Any
 from django.conf import settings
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 
-from compute import kinds, leases
+from compute import kinds, leases, protocol
 from compute.models import Outcome
 
 AWAY = (OperationalError, InterfaceError)
-REFUSED = (DataError, IntegrityError, UnicodeEncodeError)
+BAD_VALUES = (DataError, UnicodeEncodeError)
+REFUSED = (*BAD_VALUES, IntegrityError)
 
 
 class Pulse:
@@ -43,7 +44,8 @@ class Pulse:
     def renew(self) -> tuple[leases.Answer, float] | None:
         """Send a heartbeat; return its answer and the moment it was asked, None while the database is away.
 
-        Raises Fenced when the attempt is not ours any more, or cannot be known to be.
+        Raises Fenced when the attempt is not ours any more, or cannot be known to be; BadOutput when the child said
+        what the database refuses as a value, which is then dropped.
         """
         self._wake.clear()
         asked = time.monotonic()
@@ -52,6 +54,10 @@ class Pulse:
         except AWAY:
             self._away()
             return None
+        except BAD_VALUES as error:
+            if not self.beat.unsay():
+                raise
+            raise kinds.BadOutput("It reported values that cannot be stored.") from error
         self._acked, self.next = asked, asked + settings.EXCHEQUER.heartbeat_s
         self.beat = leases.Beat()
         return answer, asked
@@ -65,8 +71,9 @@ class Pulse:
     ) -> None:
         """End the attempt with what waits to be sent, waiting for the database within the lease. Raises Fenced.
 
-        A result that the database refuses as a value is the child's own crash.
+        A result, or a last report, that the database refuses as a value is the child's own crash.
         """
+        message = protocol.clean(message, 2_000)
         while True:
             try:
                 leases.finish(self._mine, outcome, self.beat, message=message, exit_code=exit_code, complete=complete)
@@ -74,9 +81,11 @@ class Pulse:
                 self._away()
                 time.sleep(0.2)
             except REFUSED:
-                if complete is None:
+                if complete is None and not self.beat.unsay():
                     raise
-                outcome, complete, message = Outcome.CRASHED, None, "Its result holds values that cannot be stored."
+                if outcome != Outcome.CRASHED:
+                    outcome, message = Outcome.CRASHED, "It made values that cannot be stored."
+                complete = None
             else:
                 return
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -36,6 +36,7 @@ __all__ = [
     "expected_wait_s",
     "job_detail",
     "job_list",
+    "job_names",
     "last_log_lines",
     "logs_after",
     "metrics",
@@ -53,6 +54,11 @@ def job_list(asked: JobFilter | None = None, *, before: UUID | None = None, limi
     jobs = list(rows.order_by("-id")[: limit + 1])
     charges = billed([job.id for job in jobs])
     return [JobRow(**_row(job, charges)) for job in jobs]
+
+
+def job_names(ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return the names of these jobs, without those that are not here."""
+    return dict(Job.objects.filter(id__in=list(ids)).values_list("id", "name"))
 
 
 def counts_by_state(asked: JobFilter | None = None) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.money import Money
-from compute.models import FINAL_STATES
+from compute.models import FINAL_STATES, AttemptState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,11 @@ class JobDetail(JobRow):
     result: dict[str, Any]
     described: dict[str, Any]
     attempts: tuple[AttemptRow, ...]
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is added to its cost any more: it is final, and the child of its last attempt is gone."""
+        return self.final and all(attempt.state == AttemptState.ENDED for attempt in self.attempts)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from compute import leases, nodes, probe, wire, workdirs
+from compute import leases, nodes, probe, sandbox, wire, workdirs
 from compute.devices.base import Sampler
 from compute.devices.host import HostSampler
 from compute.devices.nvml import NvmlSampler
@@ -49,7 +49,8 @@ class Runtime:
         found = [*self._host.inventory(), *self._nvml.inventory()]
         missing = probe.missing_layers(self.home)
         if missing:
-            log.warning("sandbox.layers_missing", node=self.name, missing=missing, mode=settings.EXCHEQUER.sandbox)
+            said = [sandbox.explained(layer) for layer in missing]
+            log.warning("sandbox.layers_missing", node=self.name, missing=said, mode=settings.EXCHEQUER.sandbox)
         while self._me is None:
             try:
                 self._me = nodes.register(

@@ -32,6 +32,17 @@ CAPABILITIES = "no capabilities"
 USER = "unprivileged user"
 CALLS = "system call filter (seccomp)"
 
+MENDS = {
+    USER: "Run `make up` as an ordinary user, or put Python and the checkout in a folder that every user may read "
+    "(below /opt or /srv, not in a closed home)."
+}
+"""What an operator can do about a missing layer; most are up to the kernel."""
+
+
+def explained(layer: str) -> str:
+    """Return the name of a missing layer, with what can be done about it."""
+    return f"{layer}. {MENDS[layer]}" if layer in MENDS else layer
+
 
 class SandboxIncomplete(RuntimeError):
     """Layers of the sandbox are missing on this host and the policy requires all of them."""

@@ -11,7 +11,6 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from compute.devices.base import DeviceLost, Sampler
 from compute.models import Outcome
 from compute.process import Child
 from compute.pulse import AWAY, Pulse, beside
+from compute.saving import Saver
 from tenants.errors import ExchequerError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -50,9 +50,7 @@ class Supervisor:
         self._sampled = time.monotonic()
         self._full = False
         self._opening, self._required = True, settings.EXCHEQUER.sandbox == "required"
-        self._saving: Future[Any] | None = None
-        self._unsaved: protocol.Checkpoint | None = None
-        self._leave_by = float("inf")
+        self._saver = Saver(mine, self._kind, self._workdir)
 
     def wake(self) -> None:
         """Beat now."""
@@ -63,7 +61,7 @@ class Supervisor:
 
         The worker is itself killed when it takes too long, so a checkpoint still going up is given up with the grace.
         """
-        self._leave_by = time.monotonic() + limits.STOP_GRACE_S
+        self._saver.leave_by = time.monotonic() + limits.STOP_GRACE_S
         self._stopping.set()
         self._pulse.wake()
 
@@ -89,6 +87,9 @@ class Supervisor:
             self._child = self._start(staged)
         except leases.Fenced:
             raise
+        except kinds.BadArtefact as error:
+            self._finish(Outcome.ARTIFACT, str(error))
+            return
         except Exception as error:
             if isinstance(error, ExchequerError) and not isinstance(error, Unavailable):
                 self._finish(Outcome.USER_ERROR, error.message)
@@ -96,8 +97,12 @@ class Supervisor:
             self.log.exception("attempt.stage_failed")
             self._finish(Outcome.UNSTAGED, f"Could not be started: {type(error).__name__}: {error}")
             return
-        self._watch(self._child)
-        self._settle(self._child)
+        try:
+            self._watch(self._child)
+            self._settle(self._child)
+        except kinds.BadOutput as error:
+            self._child.kill()
+            self._finish(Outcome.CRASHED, str(error), self._child.exit_code)
 
     def _start(self, staged: dict[str, Any]) -> Child:
         slot = self.mine.slot
@@ -141,7 +146,7 @@ class Supervisor:
     def _settle(self, child: Child) -> None:
         """Judge the exit, store what is to be stored, and end the attempt."""
         self._gather()
-        self._finish_saving()
+        self._saver.finish(self._pulse, self._gather)
         code, slot = child.exit_code, self.mine.slot
         outcome, message = exits.judge(
             code, stop=self._stop, full=self._full, fault=self._fault.message,
@@ -169,6 +174,9 @@ class Supervisor:
             self._finish(Outcome.USER_ERROR, error.message, code)
         except Exception as error:
             self.log.exception("attempt.collect_failed")
+            if workdirs.disk_full(error):
+                self._finish(Outcome.DISK_FULL, "The host's disk was full: our fault, and not charged.", code)
+                return
             self._finish(Outcome.CRASHED, f"The results could not be read: {type(error).__name__}.", code)
 
     def _collect(self) -> dict[str, Any] | None:
@@ -242,12 +250,12 @@ class Supervisor:
                 elif isinstance(said, protocol.Layers):
                     beat.layers = said.missing
                 else:
-                    self._unsaved = said
+                    self._saver.newest = said
             while child.lines:
                 beat.logs.append((self._line, child.lines.popleft()))
                 self._line += 1
             beat.elapsed, beat.began = child.elapsed(), child.began
-            self._save()
+            self._saver.look()
         beat.progress = self._progress
 
     def _sample(self) -> None:
@@ -263,38 +271,3 @@ class Supervisor:
         self._full = self._full or (slot.kind == "cpu" and reading.memory_bytes > most)
         self._pulse.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
         self._sampled = now
-
-    def _save(self) -> None:
-        """Beside, copy the newest checkpoint out of the child's reach and upload it, once none goes up; never wait."""
-        if self._saving is not None and self._saving.done():
-            self._saved(self._saving)
-        said = self._unsaved
-        if said is None or self._saving is not None or time.monotonic() >= self._leave_by:
-            return
-        self._unsaved = None
-        job, token = self.mine.job, self.mine.token
-
-        def upload() -> None:
-            if (copy := workdirs.copy_checkpoint(self._workdir, said.step)) is not None:
-                try:
-                    leases.keep_checkpoint(self.mine, self._kind.save_checkpoint(job, token, copy))
-                finally:
-                    workdirs.remove(copy)
-
-        self._saving = beside(upload)
-
-    def _finish_saving(self) -> None:
-        """Wait for what is going up and for the newest after it, beating meanwhile; not beyond a worker's stop."""
-        while self._saving is not None and time.monotonic() < self._leave_by:
-            if self._pulse.due():
-                self._pulse.renew()
-            self._pulse.rest(self._saving)
-            self._gather()
-
-    def _saved(self, future: Future[Any]) -> None:
-        """Take note of an upload's end; a failed one only means that an older checkpoint stays."""
-        self._saving = None
-        if isinstance(error := future.exception(), leases.Fenced):
-            raise error
-        if error is not None:
-            self.log.warning("attempt.checkpoint_not_stored", error=str(error))

@@ -127,6 +127,8 @@ def end_attempt(
         changes={"outcome": ["", str(outcome)]},
         reason=message,
     )
+    if verdict is None and outcome == Outcome.CRASHED and job.state not in FINAL_STATES:
+        grow(job, own_crashes=1)  # a pause meanwhile keeps the job's state and forgives no crash
     if verdict is not None:
         wait = verdicts.backoff_s(verdict.backoff)
         move(

@@ -36,35 +36,38 @@ _FAILED = {
     Outcome.ARTIFACT: Cause.ARTIFACT,
 }
 
+_WAITED_OUT = {Outcome.UNSTAGED, Outcome.DISK_FULL}
+
 
 def decide(outcome: Outcome, job: Standing) -> Verdict | None:
     """Return the job's next state, None when the end of the attempt changes nothing about it.
 
     A final state stays. A job that a person paused, or resumed again meanwhile, keeps that state unless the
-    attempt had already succeeded. Own crashes end it after 3 (`poison`), kills from outside after 20 (`platform`).
-    A crash and a failed staging wait before the next try; what was killed or lost goes on at once.
+    attempt had already succeeded. Own crashes end it after 3 (`poison`), whatever a person did meanwhile; kills from
+    outside after 20 (`platform`). A crash, a failed staging and a full disk wait before the next try; what was killed or lost goes on at once.
     """
     if job.state in FINAL_STATES:
         return None
     if outcome == Outcome.SUCCEEDED:
         return Verdict(JobState.SUCCEEDED, Cause.NONE, job.own_crashes, job.infrastructure_kills)
-    if job.state != JobState.RUNNING:
-        return None
     own, kills = job.own_crashes, job.infrastructure_kills
+    poison = outcome == Outcome.CRASHED and own + 1 >= limits.OWN_CRASHES
+    if job.state != JobState.RUNNING and not poison:
+        return None
     if outcome in _FAILED:
         return Verdict(JobState.FAILED, _FAILED[outcome], own, kills)
     if outcome == Outcome.BUDGET:
         return Verdict(JobState.PAUSED, Cause.BUDGET, own, kills)
     if outcome == Outcome.CRASHED:
         own += 1
-        if own >= limits.OWN_CRASHES:
+        if poison:
             return Verdict(JobState.FAILED, Cause.POISON, own, kills)
         return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=own)
-    if outcome in {Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.PLATFORM}:
+    if outcome in {Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.PLATFORM, Outcome.DISK_FULL}:
         kills += 1
         if kills >= limits.INFRASTRUCTURE_KILLS or (outcome == Outcome.PLATFORM and not job.elsewhere):
             return Verdict(JobState.FAILED, Cause.PLATFORM, own, kills)
-        return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=kills if outcome == Outcome.UNSTAGED else 0)
+        return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=kills if outcome in _WAITED_OUT else 0)
     return Verdict(JobState.QUEUED, Cause.NONE, own, kills)
 
 

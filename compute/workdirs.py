@@ -23,7 +23,13 @@ OUTPUT_BYTES = limits.CHILD_FILE_BYTES
 CHECKPOINT_BYTES = 1024**3
 _CHUNK = 1024**2
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_PLAIN = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EACCES, errno.EPERM}
+
+
+def disk_full(error: BaseException) -> bool:
+    """Return whether this says that the host has no room left."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 class NotPlain(BadOutput):
@@ -51,7 +57,8 @@ def _taken(workdir: Path) -> Path:
 def take_output(workdir: Path) -> Path:
     """Copy `out/` out of the child's reach; return a folder beside the work folder that holds the copy as `out/`.
 
-    Raises NotPlain when something else than plain files lies there, or nothing at all.
+    Raises NotPlain when something else than plain files lies there, or nothing at all; OSError when the disk is full,
+    other than by a child that left more than it may in its own folder.
     """
     taken = _taken(workdir)
     taken.mkdir(mode=0o700)
@@ -59,13 +66,24 @@ def take_output(workdir: Path) -> Path:
         _take(workdir, "out", taken / "out", OUTPUT_BYTES)
     except FileNotFoundError as error:
         raise NotPlain("the output went away while it was read") from error
+    except OSError as error:
+        if disk_full(error) and _size(workdir) > OUTPUT_BYTES + 2 * CHECKPOINT_BYTES:
+            raise NotPlain("it filled the disk with more files than it may leave") from error
+        raise
     return taken
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes that a folder whose child is gone takes on the disk."""
+    found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    return sum(os.lstat(path).st_blocks * 512 for path in found)
 
 
 def copy_checkpoint(workdir: Path, step: int) -> Path | None:
     """Copy `checkpoint/` beside the work folder, out of the child's reach; None when it cannot be taken whole.
 
-    The child replaces the folder while it trains, so a copy that met a replacement is tried again.
+    The child replaces the folder while it trains, so a copy that met a replacement is tried again. Raises OSError
+    when the disk is full.
     """
     target = workdir.parent / f"{workdir.name}-checkpoint-{step}"
     for _ in range(5):
@@ -74,7 +92,10 @@ def copy_checkpoint(workdir: Path, step: int) -> Path | None:
             _take(workdir, "checkpoint", target, CHECKPOINT_BYTES)
         except NotPlain:
             break
-        except OSError:
+        except OSError as error:
+            if disk_full(error):
+                remove(target)
+                raise
             continue
         return target
     remove(target)

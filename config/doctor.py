@@ -17,6 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from compute import limits, process, protocol
+from compute.sandbox import explained
 from tenants.errors import ExchequerError
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
@@ -168,7 +169,7 @@ def sandbox() -> Iterator[Finding]:
     required = settings.EXCHEQUER.sandbox == "required"
     missing = missing_layers()
     for layer in missing:
-        yield Finding("wrong" if required else "note", "sandbox", f"missing on this machine: {layer}")
+        yield Finding("wrong" if required else "note", "sandbox", f"missing on this machine: {explained(layer)}")
     if not missing:
         yield Finding("ok", "sandbox", "all layers are there")
 

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing.money import Money
+from billing.naming import job_names
 from billing.queries.explain import explain
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
@@ -87,6 +88,7 @@ def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
         "shares": shown.shares,
         "intervals": shown.intervals[:INTERVALS],
         "attempt": attempt,
+        "names": job_names(share.job_id for share in shown.shares),
         **pager(request, following),
     }
     return render(request, "billing/line.html", context)

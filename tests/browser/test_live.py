@@ -7,9 +7,11 @@ from uuid import UUID
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Request, expect
 
-from compute import jobs
+from compute import jobs, transitions
+from compute.models import Attempt, Outcome
 from models_app.models import DatasetVersion
 from tenants.actor import Actor
+from tenants.audit import operation
 from tenants.models import User
 from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
@@ -22,6 +24,15 @@ def cancel(world: World, job_id: UUID) -> None:
     user = User.objects.get(email=OWNER)
     actor = Actor.member(tenant_id=world.vision.id, user_id=user.id, email=OWNER, role="owner")
     jobs.cancel(actor=actor, job_id=job_id)
+
+
+@operation(transitions.ATTEMPT_ENDED)
+def stop(*, actor: Actor, job_id: UUID) -> None:
+    """End the job's attempt, as its node does once the child is gone."""
+    job = transitions.lock(job_id)
+    attempt = Attempt.objects.exclude(state="ended").get(job_id=job_id)
+    assert job is not None
+    transitions.end_attempt(job, attempt, Outcome.CANCELLED, actor=actor)
 
 
 def polls(page: Page, part: str) -> list[Request]:
@@ -55,8 +66,13 @@ def test_the_page_of_a_job_ends_its_polling_with_the_job(page: Page, world: Worl
     cancel(world, world.ids["running"])
     expect(page.get_by_role("status").get_by_text("The job has ended: cancelled.")).to_have_count(1)
     expect(page.get_by_role("button", name="Cancel job")).to_have_count(0)
-    expect(page.get_by_text("Cost so far")).to_have_count(0)
     expect(page.get_by_text("no checkpoint yet")).to_have_count(0)
+    expect(page.get_by_text("Cost so far")).to_have_count(1)
+    asked.clear()
+    page.wait_for_timeout(2600)
+    assert asked, "its last seconds are not billed yet"
+    stop(actor=Actor.system(world.vision.id, "node"), job_id=world.ids["running"])
+    expect(page.get_by_text("Cost so far")).to_have_count(0)
     asked.clear()
     page.wait_for_timeout(2600)
     assert not asked

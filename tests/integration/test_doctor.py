@@ -12,6 +12,7 @@ import pytest
 from django.core.management import call_command
 from pytest_django import Settings
 
+from compute import sandbox
 from config import doctor
 from tests.support.services import S3
 
@@ -68,6 +69,16 @@ def test_missing_sandbox_layers_are_wrong_where_they_are_required(
     assert "sandbox: missing on this machine: file rules (Landlock)" in examine(as_control)["note"]
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"sandbox": "required"})
     assert "sandbox: missing on this machine: file rules (Landlock)" in examine(as_control)["wrong"]
+
+
+def test_a_missing_unprivileged_user_is_said_with_how_to_mend_it(
+    as_control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "missing_layers", lambda: [sandbox.USER])
+    assert any("as an ordinary user" in line for line in examine(as_control)["note"])
+    printed = io.StringIO()
+    call_command("doctor", "--sandbox", stdout=printed)
+    assert printed.getvalue().startswith("unprivileged user. Run `make up` as an ordinary user")
 
 
 def test_folders_that_were_opened_are_listed(as_control: Control, settings: Settings, tmp_path: Path) -> None:

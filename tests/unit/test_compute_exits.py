@@ -49,4 +49,15 @@ def test_a_host_that_lacks_layers_is_believed_before_the_work_began(cuda: bool) 
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("opening", [True, False])
 def test_nothing_is_free_once_a_stop_was_asked(code: int, stop: Outcome, opening: bool) -> None:
-    assert outcome(code, stop=stop, opening=opening) == stop
+    crashed = stop == Outcome.PAUSED and not opening
+    assert outcome(code, stop=stop, opening=opening) == (Outcome.CRASHED if crashed else stop)
+
+
+@pytest.mark.parametrize("code", [1, -signal.SIGSEGV])
+def test_a_crash_while_a_pause_is_under_way_is_a_crash(code: int) -> None:
+    assert outcome(code, stop=Outcome.PAUSED) == Outcome.CRASHED
+
+
+@pytest.mark.parametrize("code", [75, -signal.SIGTERM, -signal.SIGKILL, None])
+def test_a_child_that_stops_for_a_pause_or_is_killed_for_it_has_not_crashed(code: int | None) -> None:
+    assert outcome(code, stop=Outcome.PAUSED) == Outcome.PAUSED

@@ -1,5 +1,6 @@
 """What the supervisor makes of a kind that cannot store what a child left."""
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,6 +30,10 @@ class Stubborn(TickKind):
         if self.errors:
             raise self.errors.pop(0)
         return {}
+
+
+def no_room() -> OSError:
+    return OSError(errno.ENOSPC, "No space left on device")
 
 
 def ended(kind: Stubborn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
@@ -70,3 +75,26 @@ def test_a_store_that_stays_away_ends_as_artifact(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(limits, "ARTIFACT_PATIENCE_S", 0.0)
     kind = Stubborn(Unavailable(), Unavailable())
     assert (ended(kind, tmp_path, monkeypatch), kind.asked) == (Outcome.ARTIFACT, 1)
+
+
+@pytest.mark.parametrize("where", ["copy", "collect"])
+def test_a_full_disk_is_the_platforms_fault(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = Stubborn(no_room())
+    if where == "copy":
+
+        def take(*_: object) -> None:
+            raise no_room()
+
+        monkeypatch.setattr(workdirs, "_take", take)
+    assert (ended(kind, tmp_path, monkeypatch), kind.asked) == (Outcome.DISK_FULL, int(where == "collect"))
+
+
+def test_a_disk_that_the_child_itself_filled_is_the_childs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(workdir: Path, *_: object) -> None:
+        (workdir / "out" / "much").write_bytes(bytes(100_000))
+        raise no_room()
+
+    monkeypatch.setattr(workdirs, "_take", take)
+    monkeypatch.setattr(workdirs, "OUTPUT_BYTES", 10_000)
+    monkeypatch.setattr(workdirs, "CHECKPOINT_BYTES", 10_000)
+    assert ended(Stubborn(), tmp_path, monkeypatch) == Outcome.CRASHED

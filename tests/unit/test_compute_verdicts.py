@@ -24,6 +24,7 @@ OUTCOMES = [outcome for outcome in Outcome if outcome]
         (Outcome.CRASHED, "queued", ""),
         (Outcome.KILLED, "queued", ""),
         (Outcome.UNSTAGED, "queued", ""),
+        (Outcome.DISK_FULL, "queued", ""),
         (Outcome.LOST, "queued", ""),
         (Outcome.STOPPED, "queued", ""),
     ],
@@ -48,7 +49,7 @@ def test_three_crashes_of_its_own_are_poison() -> None:
     assert run_until_final(Outcome.CRASHED) == (OWN_CRASHES, "poison") == (3, "poison")
 
 
-@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED])
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.DISK_FULL])
 def test_twenty_kills_from_outside_fail_it_as_platform(outcome: Outcome) -> None:
     assert run_until_final(outcome) == (INFRASTRUCTURE_KILLS, "platform") == (20, "platform")
 
@@ -60,11 +61,11 @@ def test_kills_from_outside_are_not_counted_as_crashes() -> None:
 
 def test_what_was_killed_goes_on_at_once_and_what_failed_to_start_waits() -> None:
     waits = {}
-    for outcome in (Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.CRASHED):
+    for outcome in (Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.DISK_FULL, Outcome.CRASHED):
         verdict = decide(outcome, Standing("running", own_crashes=1, infrastructure_kills=4))
         assert verdict is not None
         waits[outcome] = verdict.backoff
-    assert waits == {Outcome.LOST: 0, Outcome.KILLED: 0, Outcome.UNSTAGED: 5, Outcome.CRASHED: 2}
+    assert list(waits.values()) == [0, 0, 5, 5, 2]
 
 
 def test_a_device_that_cannot_be_opened_is_retried_on_another_one_only() -> None:
@@ -83,6 +84,12 @@ def test_a_final_state_is_never_left(outcome: Outcome, state: str, own: int, kil
 )
 def test_a_job_that_a_person_paused_meanwhile_stays_as_the_person_left_it(outcome: Outcome, state: str) -> None:
     assert decide(outcome, Standing(state)) is None
+
+
+@pytest.mark.parametrize("state", ["paused", "queued"])
+def test_the_last_crash_that_is_allowed_is_poison_even_under_a_pause(state: str) -> None:
+    verdict = decide(Outcome.CRASHED, Standing(state, own_crashes=OWN_CRASHES - 1))
+    assert verdict is not None and (verdict.state, verdict.cause, verdict.own_crashes) == ("failed", "poison", 3)
 
 
 def test_success_wins_over_a_pause_that_came_too_late() -> None:

@@ -1,5 +1,6 @@
 """What is taken of a child's folder, and what never is."""
 
+import errno
 import os
 import threading
 from collections import deque
@@ -114,6 +115,18 @@ def test_a_checkpoint_that_is_replaced_while_it_is_copied_is_copied_again(
     assert copy is not None and (copy / "a.json").read_text() == '{"step": 2}'
 
 
+def test_a_checkpoint_that_finds_no_room_says_so_and_leaves_nothing(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(workdirs, "_copy", copy)
+    with pytest.raises(OSError, match="No space left"):
+        workdirs.copy_checkpoint(workdir, 3)
+    assert left_beside(workdir) == []
+
+
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Supervisor:
     kinds.register(TickKind())
@@ -130,5 +143,5 @@ def test_a_checkpoint_is_never_copied_by_the_thread_that_keeps_the_lease(
     child = SimpleNamespace(said=deque([Checkpoint(1)]), lines=deque(), elapsed=lambda: 1.0, began=0.0)
     supervisor._child = cast(Child, child)
     supervisor._gather()
-    supervisor._finish_saving()
+    supervisor._saver.finish(supervisor._pulse, supervisor._gather)
     assert len(threads) == 1 and threads[0] is not threading.current_thread()

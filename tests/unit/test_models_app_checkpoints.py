@@ -50,7 +50,7 @@ def test_the_newest_checkpoint_waits_for_the_one_going_up_and_the_supervisor_for
         watched._gather()
         assert time.monotonic() - began < 0.5
     store.open.set()
-    watched._finish_saving()
+    watched._saver.finish(watched._pulse, watched._gather)
     assert store.stored == ["step-1", "step-3"]
 
 
@@ -62,6 +62,6 @@ def test_a_worker_that_ends_gives_up_a_checkpoint_that_outlasts_the_grace(runnin
     watched._gather()
     watched.shut_down()
     began = time.monotonic()
-    watched._finish_saving()
+    watched._saver.finish(watched._pulse, watched._gather)
     assert 0.2 < time.monotonic() - began < 1.5
     assert store.stored == []

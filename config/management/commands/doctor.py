@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from compute.sandbox import explained
 from config import doctor
 
 
@@ -25,7 +26,7 @@ class Command(BaseCommand):
         """Examine and print."""
         if options["sandbox"]:
             for layer in doctor.missing_layers():
-                self.stdout.write(layer)
+                self.stdout.write(explained(layer))
             return
         wrong = 0
         for finding in doctor.examine():

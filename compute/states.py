@@ -1,0 +1,73 @@
+"""The states of jobs, attempts and devices, and why they came to be in them."""
+
+from django.db import models
+
+
+class JobState(models.TextChoices):
+    """Where a job stands; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Cause(models.TextChoices):
+    """Why a job is paused or failed."""
+
+    NONE = ""
+    BUDGET = "budget"
+    IDLE = "idle"
+    USER = "user"
+    USER_ERROR = "user_error"
+    PLATFORM = "platform"
+    POISON = "poison"
+    TIME_LIMIT = "time_limit"
+    COST_LIMIT = "cost_limit"
+    ARTIFACT = "artifact"
+
+
+class Outcome(models.TextChoices):
+    """How an attempt ended.
+
+    `unstaged`: its inputs could not be brought; `lost`: its lease ran out; `killed`: ended from outside;
+    `stopped`: its worker stopped; `disk_full`: its host had no room to take what it made.
+    """
+
+    NONE = ""
+    SUCCEEDED = "succeeded"
+    CRASHED = "crashed"
+    UNSTAGED = "unstaged"
+    KILLED = "killed"
+    LOST = "lost"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    PAUSED = "paused"
+    BUDGET = "budget"
+    USER_ERROR = "user_error"
+    PLATFORM = "platform"
+    TIME_LIMIT = "time_limit"
+    COST_LIMIT = "cost_limit"
+    ARTIFACT = "artifact"
+    DISK_FULL = "disk_full"
+
+
+class AttemptState(models.TextChoices):
+    """An attempt is assigned by the controller, running once its node claimed it, and ended for ever."""
+
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class DeviceState(models.TextChoices):
+    """`gone`: the host no longer shows it; `cordoned`: it takes no work until an operator says so."""
+
+    READY = "ready"
+    CORDONED = "cordoned"
+    GONE = "gone"
+
+
+FINAL_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)

@@ -1,0 +1,150 @@
+"""Ends of attempts against the real database: whose fault they were, what counts and what is charged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from compute import jobs, leases, pulse, queries
+from compute.beats import Beat, Claim
+from compute.devices.base import Sampler
+from compute.kinds import BadOutput
+from compute.models import Attempt, Device, Job, Outcome
+from compute.process import Child
+from compute.protocol import Metric
+from compute.supervisor import Supervisor
+from tenants.scoping import tenant_scope
+from tests.integration.test_compute_leases import World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def world(as_control: Callable[[], AbstractContextManager[None]]) -> World:
+    return World(as_control)
+
+
+def stored(world: World, mine: Claim) -> tuple[Job, Attempt]:
+    with tenant_scope(world.tenant.id):
+        return Job.objects.get(id=mine.job.id), Attempt.objects.get(id=mine.attempt_id)
+
+
+def next_run(world: World) -> Claim:
+    with tenant_scope(world.tenant.id):
+        Job.objects.update(not_before=None)
+    mine = world.claim(world.assign()[0])
+    assert mine is not None
+    return mine
+
+
+def test_a_job_that_crashes_under_each_pause_is_poison_in_the_end(world: World) -> None:
+    mine = world.running()
+    for crashes in (1, 2, 3):
+        jobs.pause(actor=world.actor, job_id=mine.job.id)
+        leases.finish(mine, Outcome.CRASHED, Beat(elapsed=0.1), message="It broke.")
+        job, _ = stored(world, mine)
+        assert job.own_crashes == crashes
+        if crashes < 3:
+            assert (job.state, job.cause) == ("paused", "user")
+            jobs.resume(actor=world.actor, job_id=mine.job.id)
+            mine = next_run(world)
+    assert (job.state, job.cause, job.message, job.hold_id) == ("failed", "poison", "It broke.", None)
+
+
+def test_a_crash_of_a_cancelled_job_changes_nothing_about_it(world: World) -> None:
+    mine = world.running()
+    jobs.cancel(actor=world.actor, job_id=mine.job.id)
+    leases.finish(mine, Outcome.CRASHED, Beat(elapsed=0.1))
+    job, _ = stored(world, mine)
+    assert (job.state, job.own_crashes) == ("cancelled", 0)
+
+
+BAD = [
+    Beat(metrics=[Metric(1, {"loss": float("nan")})]),
+    Beat(metrics=[Metric(2**70, {"loss": 1.0})]),
+    Beat(progress={"phase": "a\0b"}),
+    Beat(progress={"phase": "half \ud800"}),
+    Beat(logs=[(1, "a\0b")]),
+    Beat(layers=["a\0b"]),
+]
+
+
+@pytest.mark.parametrize("number", range(len(BAD)))
+def test_a_heartbeat_with_a_value_that_cannot_be_stored_is_refused_in_words_and_the_next_one_passes(
+    world: World, number: int
+) -> None:
+    mine = world.running()
+    heart = pulse.Pulse(mine)
+    heart.beat = Beat(elapsed=0.1, **{k: v for k, v in vars(BAD[number]).items() if v and k != "elapsed"})
+    with pytest.raises(BadOutput, match="cannot be stored"):
+        heart.renew()
+    assert heart.renew() is not None, "what was measured is still sent"
+    _, attempt = stored(world, mine)
+    assert attempt.seq == 1
+
+
+def test_the_last_report_that_cannot_be_stored_still_ends_the_attempt_as_a_crash(world: World) -> None:
+    mine = world.running()
+    heart = pulse.Pulse(mine)
+    heart.beat = Beat(elapsed=0.1, logs=[(1, "a\0b")])
+    heart.finish(Outcome.KILLED, "a\0b", None, None)
+    job, attempt = stored(world, mine)
+    assert (attempt.outcome, job.own_crashes, job.infrastructure_kills) == ("crashed", 1, 0)
+
+
+def test_a_supervisor_ends_a_child_whose_report_cannot_be_stored(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = world.running()
+    exited = threading.Event()
+    child = SimpleNamespace(
+        said=[], lines=[], exited=exited, changed=threading.Event(), group=0, began=0.0,
+        elapsed=lambda: 0.1, exit_code=-9, kill=exited.set,
+    )  # fmt: skip
+    sampler = SimpleNamespace(read=lambda *_: SimpleNamespace(busy=0.0, memory_bytes=0))
+    watched = Supervisor(mine, cast(Sampler, sampler), tmp_path)
+
+    def start(_: object) -> Child:
+        watched._progress = {"phase": "a\0b"}
+        watched.wake()
+        return cast(Child, child)
+
+    monkeypatch.setattr(watched, "_start", start)
+    watched.run()
+    job, attempt = stored(world, mine)
+    assert exited.is_set()
+    assert (attempt.outcome, attempt.message, job.own_crashes) == (
+        "crashed",
+        "It reported values that cannot be stored.",
+        1,
+    )
+
+
+def test_an_attempt_that_met_a_full_disk_costs_nothing_and_is_tried_again(world: World) -> None:
+    mine = world.running()
+    leases.heartbeat(mine, Beat(elapsed=0.2))
+    leases.finish(mine, Outcome.DISK_FULL, Beat(elapsed=0.3), message="The host's disk was full.")
+    job, attempt = stored(world, mine)
+    assert (job.state, job.own_crashes, job.infrastructure_kills) == ("queued", 0, 1)
+    assert attempt.measured_s > 0
+    with tenant_scope(world.tenant.id):
+        (shown,) = queries.attempts(mine.job.id)
+    assert (shown.cost.amount, shown.billed_seconds) == (0, 0)
+    assert not Device.objects.filter(state="cordoned").exists()
+
+
+def test_a_cancelled_job_is_settled_only_when_its_attempt_has_ended(world: World) -> None:
+    mine = world.running()
+    jobs.cancel(actor=world.actor, job_id=mine.job.id)
+    with tenant_scope(world.tenant.id):
+        shown = queries.job_detail(mine.job.id)
+        assert shown.final and not shown.settled
+    leases.finish(mine, Outcome.CANCELLED, Beat(elapsed=0.1))
+    with tenant_scope(world.tenant.id):
+        assert queries.job_detail(mine.job.id).settled
