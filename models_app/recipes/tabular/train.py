@@ -16,6 +16,7 @@ from models_app.recipes import base
 from models_app.recipes.tabular import checkpoint, journal, metrics, preparation, table
 from models_app.recipes.tabular.features import Feature, encode, widths
 from models_app.recipes.tabular.network import TabularNet
+from models_app.recipes.tabular.reference import reference
 from models_app.recipes.tabular.spec import steps_of
 from models_app.runner.protocol import Context, InputError, StopRequested, note, write_json
 
@@ -198,6 +199,7 @@ class Training:
                 "best_epoch": self.at.best_epoch + 1,
                 "stopped_early": self.at.waited >= self.params["patience"],
                 "ignored_columns": ignored,
+                "baseline": self._reference(),
                 "files": ["model.safetensors", "signature.json"],
             },
         )
@@ -258,6 +260,10 @@ class Training:
         with torch.no_grad():
             found = [self._outputs(chunk) for chunk in torch.split(torch.from_numpy(rows).to(self.device), 65536)]
         return torch.cat(found)
+
+    def _reference(self) -> dict[str, Any]:
+        unlearnt = self._predict(np.concatenate([self.parts.validation, self.parts.test])).double().cpu().numpy()
+        return reference(self.features, self.data, unlearnt, mean=self.mean, scale=self.scale)
 
     def _measure(self, rows: table.Rows) -> dict[str, Any]:
         found = self._predict(rows)

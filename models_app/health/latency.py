@@ -1,0 +1,55 @@
+"""Latency in buckets that grow by a quarter: sums of any span give percentiles within one bucket. Pure."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+FIRST_MS = 0.1
+LAST_MS = 60_000.0
+RATIO = 1.25
+
+BOUNDS: tuple[float, ...] = tuple(
+    FIRST_MS * RATIO**step for step in range(math.ceil(math.log(LAST_MS / FIRST_MS) / math.log(RATIO)) + 1)
+)
+"""Upper bounds of the buckets in milliseconds; one more bucket holds what is above the last."""
+
+BUCKETS = len(BOUNDS) + 1
+
+
+def bucket(ms: float) -> int:
+    """Return the bucket of one latency: `(bound before, bound]`; a latency that is no number counts as the longest."""
+    return bisect_left(BOUNDS, ms) if ms == ms else BUCKETS - 1
+
+
+def count(latencies: Sequence[float]) -> list[int]:
+    """Return how many latencies fall into each bucket."""
+    counts = [0] * BUCKETS
+    for ms in latencies:
+        counts[bucket(ms)] += 1
+    return counts
+
+
+def percentile(counts: Sequence[int], q: float) -> float | None:
+    """Return the latency in milliseconds below which a share `q` of the requests stayed; None without any.
+
+    The value lies in the bucket that holds the true one (nearest rank), placed by its rank inside it.
+    """
+    total = sum(counts)
+    if not total:
+        return None
+    rank = max(1, math.ceil(q * total))
+    seen = 0
+    for at, number in enumerate(counts):
+        if number and seen + number >= rank:
+            low, high = span(at)
+            return low + (high - low) * (rank - seen) / number
+        seen += number
+    return BOUNDS[-1]
+
+
+def span(at: int) -> tuple[float, float]:
+    """Return the lower and upper bound of a bucket in milliseconds."""
+    low = BOUNDS[at - 1] if at else 0.0
+    return low, BOUNDS[at] if at < len(BOUNDS) else BOUNDS[-1] * RATIO
