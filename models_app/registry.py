@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +37,7 @@ class Trained:
     signature: dict[str, Any]
     weights: Stored
     signature_file: Stored
+    baseline: dict[str, Any] = field(default_factory=dict)
 
 
 @operation(MODEL_VERSION_REGISTERED)
@@ -65,6 +66,7 @@ def register(*, actor: Actor, trained: Trained) -> ModelVersion:
         metrics=trained.metrics,
         training=trained.training,
         signature=trained.signature,
+        baseline=trained.baseline,
         artefact_key=trained.weights.key,
         artefact_sha256=trained.weights.sha256,
         artefact_size=trained.weights.size,
