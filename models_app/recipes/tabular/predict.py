@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models_app.recipes.tabular.features import Encoded, Feature, Floats, Strings, encode
+from models_app.recipes.tabular.joint import BadInstance, Block, Intake, join, number_of, word
 from models_app.recipes.tabular.network import TabularNet
 
+__all__ = ["FORMAT", "BadInstance", "Predictor", "UnreadableModel", "load"]
+
 FORMAT = 1
-TRUE = frozenset({"true", "yes", "t", "y", "1"})
-FALSE = frozenset({"false", "no", "f", "n", "0"})
 
 
 class UnreadableModel(ValueError):
     """The weights do not fit the signature, or the signature is of a format that is not known here."""
-
-
-class BadInstance(ValueError):
-    """A row to predict does not fit the signature. The message names the column."""
 
 
 class Predictor:
@@ -42,6 +38,8 @@ class Predictor:
         self.signature = signature
         self.features = [Feature.from_json(value) for value in signature["inputs"]]
         self.classes: list[Any] = list(signature["classes"])
+        self.class_words = [word(name) for name in self.classes]
+        self.intake = Intake(self.features, str(signature["target"]["name"]))
         self.device = device or torch.device("cpu")
         self.net = TabularNet(**signature["network"])
         try:
@@ -58,16 +56,34 @@ class Predictor:
         """
         rows = [self._named(instance) for instance in instances]
         columns = {feature.name: _column(feature, [row.get(feature.name) for row in rows]) for feature in self.features}
-        found = self.outputs(encode(self.features, columns, len(rows)))
+        return self.answers(self.outputs(encode(self.features, columns, len(rows))))
+
+    def predict_many(
+        self, requests: Sequence[Sequence[Mapping[str, Any] | Sequence[Any]]]
+    ) -> list[list[dict[str, Any] | float] | BadInstance]:
+        """Answer the rows of many requests as one batch: each request's answers, or what is wrong with it.
+
+        Stricter than `predict`: a column that the model does not know and NaN are refused.
+        """
+        blocks = self.intake.stack(requests)
+        good = [block for block in blocks if isinstance(block, Block)]
+        answers = iter(self.answers(self.scores(join(good)))) if good else iter(())
+        return [
+            block if isinstance(block, BadInstance) else [next(answers) for _ in range(block.rows)] for block in blocks
+        ]
+
+    def scores(self, block: Block) -> NDArray[np.float64]:
+        """Return what `outputs` does for a block of rows."""
+        return self.outputs(self.intake.encode(block))
+
+    def answers(self, found: NDArray[np.float64]) -> list[dict[str, Any] | float]:
+        """Return outputs as answers, one a row: `{"label", "scores"}` or a number."""
         if not self.classes:
             return [float(value) for value in found[:, 0]]
-        best = found.argmax(axis=1)
+        best = found.argmax(axis=1).tolist()
         return [
-            {
-                "label": self.classes[at],
-                "scores": {_word(name): float(score) for name, score in zip(self.classes, scores, strict=True)},
-            }
-            for at, scores in zip(best, found, strict=True)
+            {"label": self.classes[at], "scores": dict(zip(self.class_words, scores, strict=True))}
+            for at, scores in zip(best, found.tolist(), strict=True)
         ]
 
     def outputs(self, encoded: Encoded) -> NDArray[np.float64]:
@@ -97,13 +113,9 @@ def load(folder: Path, device: torch.device | None = None) -> Predictor:
     return Predictor(signature, load_file(folder / "model.safetensors"), device)
 
 
-def _word(value: Any) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
-
-
 def _column(feature: Feature, values: Sequence[Any]) -> Floats | Strings:
     if feature.kind == "categorical":
-        return Strings.of([None if value is None else _word(value) for value in values])
+        return Strings.of([None if value is None else word(value) for value in values])
     return np.array([_number(feature, value) for value in values], dtype=np.float64)
 
 
@@ -111,21 +123,9 @@ def _number(feature: Feature, value: Any) -> float:
     if value is None or value == "":
         return math.nan
     try:
-        if feature.kind == "boolean" and isinstance(value, str):
-            return _yes_or_no(value)
-        if feature.kind == "datetime" and isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        number = float(value)
-    except (TypeError, ValueError) as error:
+        number = number_of(feature, value)
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadInstance(f"Column {feature.name!r} takes {feature.kind} values, not {str(value)[:40]!r}.") from error
     if math.isinf(number):
         raise BadInstance(f"Column {feature.name!r} takes finite numbers.")
     return number
-
-
-def _yes_or_no(value: str) -> float:
-    word = value.strip().lower()
-    if word not in TRUE | FALSE:
-        raise ValueError(word)
-    return float(word in TRUE)

@@ -1,0 +1,254 @@
+"""Rows of many requests as one block: checked, stacked and encoded together, with each request's errors kept apart.
+
+`Intake` answers the same numbers as `Predictor.predict` does row by row. What is plain (numbers, nulls, words) takes
+one NumPy stack for all requests; only a request that holds anything else is looked at value by value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models_app.recipes.tabular.features import CLIP, FIRST_CATEGORY, MISSING, UNKNOWN, Encoded, Feature, Floats
+
+TRUE = frozenset({"true", "yes", "t", "y", "1"})
+FALSE = frozenset({"false", "no", "f", "n", "0"})
+NUMBERS = frozenset({int, float, bool, type(None)})
+WORDS = frozenset({str, int, float, bool, type(None)})
+
+
+class BadInstance(ValueError):
+    """A row to predict does not fit the signature. The message names the row (from 0) and the column."""
+
+    def __init__(self, message: str, *, column: str = "", row: int | None = None) -> None:
+        super().__init__(message)
+        self.column = column
+        self.row = row
+
+
+class _NotPlain(Exception):
+    """These rows hold more than plain values of all columns: look at each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows by column: `numbers` float64 [rows, number columns], NaN where missing; `words` one list a categorical one."""
+
+    rows: int
+    numbers: Floats
+    words: list[list[str | None]]
+
+
+class Intake:
+    """What a signature takes in."""
+
+    def __init__(self, features: Sequence[Feature], target: str = "") -> None:
+        self.features = list(features)
+        self.by_name = {feature.name: feature for feature in features}
+        self.target = target
+        self.names = [feature.name for feature in features]
+        self.number_at = [at for at, feature in enumerate(features) if feature.kind != "categorical"]
+        self.word_at = [at for at, feature in enumerate(features) if feature.kind == "categorical"]
+        self._pick: Callable[[Any], Any] = itemgetter(*self.names)
+        numbers = [self.features[at] for at in self.number_at]
+        self._mean = np.array([feature.mean for feature in numbers], dtype=np.float64)
+        self._scale = np.array([feature.scale for feature in numbers], dtype=np.float64)
+        self._indicators = [at for at, feature in enumerate(numbers) if feature.indicator]
+        self._codes: list[dict[str | None, int]] = [
+            {None: MISSING} | {word: code for code, word in enumerate(self.features[at].categories, FIRST_CATEGORY)}
+            for at in self.word_at
+        ]
+
+    def stack(self, requests: Sequence[Sequence[Any]]) -> list[Block | BadInstance]:
+        """Return each request's rows as a block, or what is wrong with the request."""
+        try:
+            whole = self._plain(list(chain.from_iterable(requests)))
+        except _NotPlain:
+            return [self.one(request) for request in requests]
+        blocks: list[Block | BadInstance] = []
+        at = 0
+        for request in requests:
+            end = at + len(request)
+            blocks.append(Block(end - at, whole.numbers[at:end], [column[at:end] for column in whole.words]))
+            at = end
+        return blocks
+
+    def one(self, rows: Sequence[Any]) -> Block | BadInstance:
+        """Return one request's rows as a block, or what is wrong with them."""
+        try:
+            return self._plain(rows)
+        except _NotPlain:
+            pass
+        try:
+            named = [self._named(at, row) for at, row in enumerate(rows)]
+            return self.columns(
+                {name: [row.get(name) for row in named] for name in self.names},
+                len(rows),
+            )
+        except BadInstance as error:
+            return error
+
+    def columns(self, values: Mapping[str, Sequence[Any] | Floats], rows: int) -> Block:
+        """Return columns by name as a block. Raises BadInstance."""
+        numbers = np.empty((rows, len(self.number_at)), dtype=np.float64)
+        for to, at in enumerate(self.number_at):
+            numbers[:, to] = _numbers(self.features[at], values[self.names[at]])
+        return Block(rows, numbers, [_words(self.features[at], values[self.names[at]]) for at in self.word_at])
+
+    def matrix(self, numbers: Floats) -> Block:
+        """Return numbers [rows, columns] of a signature without categories as a block. Raises BadInstance."""
+        bad = np.argwhere(~np.isfinite(numbers))
+        if bad.size:
+            row, at = int(bad[0][0]), int(bad[0][1])
+            raise not_finite(self.names[at], row)
+        return Block(len(numbers), numbers, [])
+
+    def encode(self, block: Block) -> Encoded:
+        """Encode a block as `features.encode` does, all number columns at once."""
+        missing = np.isnan(block.numbers)
+        standard = np.clip((block.numbers - self._mean) / self._scale, -CLIP, CLIP)
+        numeric = np.empty((block.rows, len(self.number_at) + len(self._indicators)), dtype=np.float32)
+        numeric[:, : len(self.number_at)] = np.where(missing, 0.0, standard)
+        if self._indicators:
+            numeric[:, len(self.number_at) :] = missing[:, self._indicators]
+        codes = np.empty((block.rows, len(self.word_at)), dtype=np.int64)
+        for at, (table, column) in enumerate(zip(self._codes, block.words, strict=True)):
+            codes[:, at] = [table.get(word, UNKNOWN) for word in column]
+        return Encoded(numeric, codes)
+
+    def _plain(self, rows: Sequence[Any]) -> Block:
+        """Stack rows whose every column is given as a number, a word or null. Raises _NotPlain."""
+        width = len(self.names)
+        found: list[Sequence[Any]] = []
+        for row in rows:
+            if len(row) != width if isinstance(row, dict | list) else True:
+                raise _NotPlain
+            try:
+                found.append(row if type(row) is list else self._pick(row) if width > 1 else (self._pick(row),))
+            except KeyError as error:
+                raise _NotPlain from error
+        try:
+            if not self.word_at:
+                if not NUMBERS.issuperset(map(type, chain.from_iterable(found))):
+                    raise _NotPlain
+                numbers = np.array(found, dtype=np.float64).reshape(len(found), width)
+                words: list[list[str | None]] = []
+            else:
+                columns = list(zip(*found, strict=True)) or [()] * width
+                taken = [columns[at] for at in self.number_at]
+                if not NUMBERS.issuperset(map(type, chain.from_iterable(taken))):
+                    raise _NotPlain
+                numbers = np.array(taken, dtype=np.float64).reshape(len(taken), len(found)).T
+                words = [_words(self.features[at], columns[at]) for at in self.word_at]
+        except (OverflowError, BadInstance) as error:
+            raise _NotPlain from error
+        if np.isinf(numbers).any():
+            raise _NotPlain
+        return Block(len(found), numbers, words)
+
+    def _named(self, at: int, row: Any) -> Mapping[str, Any]:
+        if isinstance(row, Mapping):
+            for name in row.keys() - self.by_name.keys():
+                if name != self.target:
+                    raise BadInstance(
+                        f"Row {at}: {str(name)[:80]!r} is no column of this model. Its columns: {self._listed()}.",
+                        column=str(name)[:80],
+                        row=at,
+                    )
+            return row
+        if isinstance(row, str | bytes) or not isinstance(row, Sequence):
+            raise BadInstance(
+                f"Row {at} is neither an object by column name nor a list in the order of the signature.", row=at
+            )
+        if len(row) != len(self.names):
+            raise BadInstance(
+                f"Row {at} has {len(row)} values; the signature has {len(self.names)} columns: {self._listed()}.",
+                row=at,
+            )
+        return dict(zip(self.names, row, strict=True))
+
+    def _listed(self) -> str:
+        shown = ", ".join(self.names[:12])
+        return shown + (f" and {len(self.names) - 12} more" if len(self.names) > 12 else "")
+
+
+def join(blocks: Sequence[Block]) -> Block:
+    """Put blocks of one signature under each other."""
+    if len(blocks) == 1:
+        return blocks[0]
+    words = [list(chain.from_iterable(columns)) for columns in zip(*(block.words for block in blocks), strict=True)]
+    return Block(sum(block.rows for block in blocks), np.concatenate([block.numbers for block in blocks]), words)
+
+
+def not_finite(column: str, row: int) -> BadInstance:
+    """Return the error for NaN or infinity."""
+    return BadInstance(
+        f"Row {row}, column {column!r}: NaN and infinity are no values; null means missing.", column=column, row=row
+    )
+
+
+def word(value: Any) -> str:
+    """Return a value as the word that training knew it by."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _words(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> list[str | None]:
+    found: list[str | None] = []
+    for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
+        if type(value) not in WORDS:
+            raise BadInstance(
+                f"Row {row}, column {feature.name!r} takes words, not {shown(value)}.", column=feature.name, row=row
+            )
+        found.append(None if value is None else value if type(value) is str else word(value))
+    return found
+
+
+def _numbers(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64] | list[float]:
+    if isinstance(values, np.ndarray):
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise not_finite(feature.name, int(bad[0]))
+        return values.astype(np.float64)
+    return [_number(feature, value, row) for row, value in enumerate(values)]
+
+
+def _number(feature: Feature, value: Any, row: int) -> float:
+    if value is None or value == "":
+        return math.nan
+    try:
+        number = number_of(feature, value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadInstance(
+            f"Row {row}, column {feature.name!r} takes {feature.kind} values, not {shown(value)}.",
+            column=feature.name,
+            row=row,
+        ) from error
+    if not math.isfinite(number):
+        raise not_finite(feature.name, row)
+    return number
+
+
+def number_of(feature: Feature, value: Any) -> float:
+    """Return one value of a number column as training read it. Raises TypeError, ValueError, OverflowError."""
+    if feature.kind == "boolean" and isinstance(value, str):
+        said = value.strip().lower()
+        if said not in TRUE | FALSE:
+            raise ValueError(said)
+        return float(said in TRUE)
+    if feature.kind == "datetime" and isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return float(value)
+
+
+def shown(value: Any) -> str:
+    """Return a value for a sentence, cut short."""
+    return repr(value)[:40]

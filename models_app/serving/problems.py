@@ -1,0 +1,121 @@
+"""What is wrong with a request, as problem+json; the same shape and codes as the API, without Django's requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from tenants.errors import ExchequerError, Invalid, NotFound, RateLimited, Unavailable
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Unauthenticated(ExchequerError):
+    """A valid endpoint key is needed: Authorization: Bearer <endpoint key>."""
+
+    code = "not_authenticated"
+    status = 401
+
+
+class NoSuchModel(NotFound):
+    """There is no such model for this key. A key calls one endpoint, by the endpoint's name."""
+
+
+class NotReady(Unavailable):
+    """The endpoint is being loaded. Try again shortly."""
+
+    code = "endpoint_not_ready"
+
+
+class UsageNotRecorded(Unavailable):
+    """The answer could not be accounted for, so it was not given and is not charged. Try again shortly."""
+
+    code = "usage_not_recorded"
+
+
+class NotJSON(Invalid):
+    """The body is not JSON."""
+
+    code = "invalid_json"
+
+
+class BadBody(Invalid):
+    """The body has not the shape that this route takes."""
+
+    code = "invalid_body"
+
+
+class BadInstanceProblem(ExchequerError):
+    """A row does not fit the model's columns."""
+
+    code = "bad_instance"
+    status = 422
+
+
+class TooLarge(ExchequerError):
+    """The request is too large."""
+
+    code = "too_large"
+    status = 413
+
+
+class MethodNotAllowed(ExchequerError):
+    """This route does not take that method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class WrongMedia(ExchequerError):
+    """Send the body uncompressed."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class RequestTimeout(ExchequerError):
+    """The body did not arrive in time."""
+
+    code = "request_timeout"
+    status = 408
+
+
+class Broken(ExchequerError):
+    """Something went wrong on our side. It is logged under the request's id and not charged."""
+
+    code = "internal_error"
+    status = 500
+
+
+__all__ = [
+    "BadBody", "BadInstanceProblem", "Broken", "Headers", "MethodNotAllowed", "NoSuchModel", "NotJSON", "NotReady",
+    "RateLimited", "RequestTimeout", "TooLarge", "Unauthenticated", "Unavailable", "UsageNotRecorded", "WrongMedia",
+    "body_of", "headers_of",
+]  # fmt: skip
+
+
+def body_of(error: ExchequerError, request_id: str) -> bytes:
+    """Return the error as problem+json. `error` repeats the title: clients of the inference protocol look there."""
+    extra = {key: value for key, value in error.extra.items() if key not in ("status", "code", "title")}
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.message,
+        "status": error.status,
+        "code": error.code,
+        "request_id": request_id,
+        **extra,
+        "error": error.message,
+    }
+    return orjson.dumps(problem)
+
+
+def headers_of(error: ExchequerError) -> Headers:
+    """Return the headers that an error carries beside the usual ones."""
+    headers: Headers = [(b"content-type", b"application/problem+json")]
+    wait = error.extra.get("retry_after", 5 if error.status == 503 else 30 if error.status == 402 else None)
+    if wait is not None:
+        headers.append((b"retry-after", str(wait).encode()))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers
