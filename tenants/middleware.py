@@ -4,17 +4,15 @@ import re
 import secrets
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from tenants import authentication, problems
+from tenants.answers import log_in_url, page_behind, without_database
 from tenants.errors import ExchequerError
 from tenants.parsing import NUL
 from tenants.scoping import tenant_scope
@@ -36,7 +34,7 @@ class RequestContextMiddleware:
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         request.request_id = request_id  # type: ignore[attr-defined]
         if unreadable(request):
-            return stand_alone(request, 400)
+            return without_database(request, 400)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             response = self.get_response(request)
@@ -150,22 +148,10 @@ def own_transaction(view: Any, request: HttpRequest) -> bool:
 
 def log_in_first(request: HttpRequest) -> HttpResponse:
     """Send a browser to the log-in page and from there back to the page it was on; tell an htmx poll to make it go there."""
-    target = f"{reverse('account_login')}?{urlencode({'next': page_behind(request)})}"
+    target = log_in_url(page_behind(request))
     if request.headers.get("HX-Request"):
         return HttpResponse(status=401, headers={"HX-Redirect": target})
     return redirect(target)
-
-
-def page_behind(request: HttpRequest) -> str:
-    """Return the page that a person was looking at: a fragment and the target of a form are none. Same origin only."""
-    partial = bool(request.headers.get("HX-Request"))
-    if not partial and request.method in ("GET", "HEAD"):
-        return request.get_full_path()
-    named = request.headers.get("HX-Current-URL" if partial else "Referer", "")
-    if url_has_allowed_host_and_scheme(named, {request.get_host()}, require_https=request.is_secure()):
-        parts = urlsplit(named)
-        return urlunsplit(("", "", parts.path or "/", parts.query, ""))
-    return "/"
 
 
 def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
@@ -179,11 +165,4 @@ def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     """Answer 503 while PostgreSQL is away: nothing was changed, the client may try again."""
     structlog.get_logger(__name__).warning("database.away", error=str(error))
-    return stand_alone(request, 503)
-
-
-def stand_alone(request: HttpRequest, status: int) -> HttpResponse:
-    """Answer an error without asking the session or the database."""
-    from tenants.views.errors import without_database  # views import this room's modules, this one among them
-
-    return without_database(request, status)
+    return without_database(request, 503)

@@ -1,0 +1,114 @@
+"""What error answers share, with or without a database behind them: words, pages, and the way back to a form."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+
+from tenants import problems
+
+
+@dataclass(frozen=True)
+class Words:
+    """What one status says: its stable code, what happened, what to do about it."""
+
+    code: str
+    title: str
+    advice: str
+
+
+WORDS = {
+    400: Words(
+        "bad_request",
+        "This request cannot be read.",
+        "Go back, check what was entered and send it again.",
+    ),
+    403: Words(
+        "permission_denied",
+        "Your role does not include this.",
+        "Ask an owner or admin of the organisation.",
+    ),
+    404: Words(
+        "not_found",
+        "There is nothing here.",
+        "The link is wrong, the thing was removed, or it belongs to an organisation you are not a member of.",
+    ),
+    405: Words(
+        "method_not_allowed",
+        "This page cannot be used that way.",
+        "Go back and use the button or form on the page.",
+    ),
+    413: Words("too_large", "That file is too large.", "Choose a smaller file, or split it."),
+    422: Words(
+        "invalid",
+        "Some values cannot be accepted.",
+        "Go back, correct the marked fields and send the form again.",
+    ),
+    500: Words(
+        "internal_error",
+        "Something broke on our side.",
+        "Nothing was half done. If it happens twice, pass on the number of the request.",
+    ),
+    503: Words(
+        "unavailable",
+        "A part of Exchequer is away for a moment.",
+        "Nothing was changed; try again in a few seconds.",
+    ),
+}
+
+
+def without_database(request: HttpRequest, status: int) -> HttpResponse:
+    """Answer a status by problem+json or by the page that reads neither session nor database."""
+    words = WORDS[status]
+    answer: HttpResponse
+    if request.path_info.startswith("/api/"):
+        answer = problems.json_problem(request, status=status, code=words.code, title=f"{words.title} {words.advice}")
+    else:
+        answer = plain_page(request, status, title=words.title, advice=words.advice)
+    if status == 503:
+        answer["Retry-After"] = "5"
+    return answer
+
+
+def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) -> HttpResponse:
+    """Answer an error page that reads neither session nor database."""
+    nonce = {"csp_nonce": getattr(request, "csp_nonce", "")}
+    page = render_to_string(
+        "error.html",
+        {
+            **context_of(request, status, title, advice),
+            "request": nonce,
+            "theme": "light",
+        },
+    )
+    return HttpResponse(page, status=status)
+
+
+def context_of(request: HttpRequest, status: int, title: str, advice: str) -> dict[str, object]:
+    """Return what the error page shows."""
+    return {
+        "status": status,
+        "title": title,
+        "advice": advice,
+        "request_id": getattr(request, "request_id", ""),
+    }
+
+
+def page_behind(request: HttpRequest) -> str:
+    """Return the page that a person was looking at: a fragment and the target of a form are none. Same origin only."""
+    partial = bool(request.headers.get("HX-Request"))
+    if not partial and request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    named = request.headers.get("HX-Current-URL" if partial else "Referer", "")
+    if url_has_allowed_host_and_scheme(named, {request.get_host()}, require_https=request.is_secure()):
+        parts = urlsplit(named)
+        return urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    return "/"
+
+
+def log_in_url(page: str) -> str:
+    """Return the log-in page's address that leads to `page` afterwards."""
+    return f"{reverse('account_login')}?{urlencode({'next': page})}"
