@@ -66,6 +66,10 @@ class Estimate:
         """Whether the budget has room for the worst case."""
         return self.budget_left_after is None or self.budget_left_after.amount >= 0
 
+    def cost_of(self, units: Decimal | int) -> Money:
+        """Return what so many units cost at this price, the worst case at most."""
+        return Money(min(charge(Decimal(units), self.unit_amount), self.worst.amount), self.currency)
+
 
 def estimate(
     *,

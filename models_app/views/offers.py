@@ -40,10 +40,12 @@ class Said:
 
 @dataclass(frozen=True)
 class Shown:
-    """The cost panel. `quota_after` counts this job; `refusals` say what would stop the launch now."""
+    """The cost panel. A run typically ends between `least` and `most`; `quota_after` counts this job; `refusals` say what would stop the launch now."""
 
-    typical: Money
-    typical_s: int
+    least: Money
+    most: Money
+    least_s: int
+    most_s: int
     worst: Money
     rate: Money
     limit_s: Decimal
@@ -102,10 +104,13 @@ def quote_of(order: Order, estimate: Estimate) -> Shown:
                 f"Your quota of {limit} {order.device_class} devices is in use. Wait for a job to end, or ask an admin for more."
             )
         )
+    least_s, most_s = order.typical_range()
     wait = work.expected_wait_s(order.device_class)
     return Shown(
-        typical=estimate.typical,
-        typical_s=order.typical_s,
+        least=estimate.cost_of(least_s),
+        most=estimate.cost_of(most_s),
+        least_s=least_s,
+        most_s=most_s,
         worst=estimate.worst,
         rate=Money(estimate.unit_amount, estimate.currency),
         limit_s=estimate.billable_limit_s,
@@ -129,11 +134,11 @@ def warnings_of(order: Order, unit_amount: Decimal, currency: str) -> list[Said]
     """Say which of the job's own limits would stop a typical run before its end."""
     needed = Money(order.typical_s * unit_amount, currency)
     found = []
-    if order.typical_s > order.max_seconds:
+    if order.typical_s >= order.max_seconds:  # a plan is cut to the longest run time
         found.append(
             Said(
-                "Typically this takes {}, longer than the {} it may run. It would stop with a checkpoint and no model.",
-                (order.typical_s, order.max_seconds),
+                "Typically this takes all of the {} it may run, or longer. It would stop with a checkpoint and no model.",
+                (order.max_seconds,),
             )
         )
     if order.max_cost is not None and order.max_cost < needed.amount:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,8 @@ def test_the_launch_form_keeps_what_was_typed_and_marks_what_is_wrong(page: Page
 
 def test_the_cost_follows_every_change_and_ctrl_enter_launches(page: Page, world: World) -> None:
     open_launch(page, world)
+    expect(page.locator("#cost .x-cost-total")).to_have_text(re.compile(r"^€[\d.]+ to €[\d.]+$"))
+    expect(page.locator("#cost")).to_contain_text(re.compile(r"typically, for \d+\ss to \d+\ss of device time"))
     before = page.locator("#cost").inner_text()
     page.get_by_label("Longest run time (minutes)").fill("5")
     page.get_by_label("Longest run time (minutes)").blur()
