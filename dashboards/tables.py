@@ -98,7 +98,7 @@ def share_bar(share: Decimal, label: str) -> Any:
     return html.Span(
         [
             html.Progress(value=percent, max="100", className="x-bar", **aria(label=f"Share of {label}")),
-            f"{percent}\u00a0%",
+            html.Span(f"{percent}\u00a0%", className="num"),
         ],
         className="x-share",
     )

@@ -27,6 +27,15 @@ STATES = {
     "expired": ("bad", "Expired"),
 }
 
+NAMES = {"auc": "AUC", "cpu": "CPU", "gpu": "GPU", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC"}
+
+
+def worded(code: Any) -> str:
+    """Turn a code such as `time_limit` or `test_rmse` into words; short names keep their capitals."""
+    spaced = str(code or "").replace("_", " ").replace(".", " \u203a ")
+    said = " ".join(NAMES.get(part, part) for part in spaced.split(" "))
+    return said[:1].upper() + said[1:]
+
 
 def money_parts(value: Any) -> tuple[Decimal, str] | None:
     """Read an amount and its currency from `Money` or from the API's shape of it; None for nothing."""

@@ -178,10 +178,14 @@ class Names(forms.CharField):
         return bool(self.to_python(initial) != self.to_python(data))
 
 
+def _plain(bound: float) -> str:
+    return f"{Decimal(str(bound)).normalize():f}"
+
+
 def _help(schema: Mapping[str, Any]) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     span = (
-        f" From {low:g} to {high:g}."
+        f" From {_plain(low)} to {_plain(high)}."
         if low is not None and high is not None and schema.get("type") != "boolean"
         else ""
     )

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from dashboards.words import STATES, duration_text, figure, money_parts, money_text, number
+from dashboards.words import STATES, duration_text, figure, money_parts, money_text, number, worded
 
 register = template.Library()
 
@@ -117,17 +117,13 @@ def said(sentence: Any) -> SafeString:
     )
 
 
+register.filter("words", worded)
+
+
 register.filter("number", number)
 
 
 register.filter("figure", figure)
-
-
-@register.filter
-def words(value: Any) -> str:
-    """Turn a code such as `time_limit` into words."""
-    text = str(value or "").replace("_", " ").replace(".", " \u203a ")
-    return text[:1].upper() + text[1:]
 
 
 @register.filter
@@ -145,7 +141,7 @@ def lookup(mapping: Mapping[Any, Any], key: Any) -> Any:
 @register.simple_tag
 def state(value: Any) -> SafeString:
     """Show a state as a dot and its word; colour is never the only sign."""
-    tone, word = STATES.get(str(value), ("idle", words(value)))
+    tone, word = STATES.get(str(value), ("idle", worded(value)))
     return format_html('<span class="x-state {}">{}</span>', tone, word)
 
 

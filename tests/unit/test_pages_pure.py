@@ -15,7 +15,7 @@ from compute.queries import MetricPoint
 from compute.views.progress import loss_series, other_metrics, single_values
 from dashboards import charts, ranges, svg
 from dashboards.templatetags.recipes import titled
-from dashboards.words import duration_text, figure, money_parts, money_text, number
+from dashboards.words import duration_text, figure, money_parts, money_text, number, worded
 from models_app.forms import field_for
 from models_app.recipes.base import recipes
 from tenants.listing import FORMULA, csv_response
@@ -109,6 +109,21 @@ def test_a_small_cost_is_never_shown_as_nothing(amount: str, currency: str, text
 )
 def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert duration_text(seconds).replace("\u00a0", " ") == text
+
+
+def test_codes_are_worded_and_short_names_keep_their_capitals() -> None:
+    codes = ("test_roc_auc", "r2", "test_mae", "rmse", "cpu", "time_limit", "billing.quote", None)
+    assert [worded(code) for code in codes] == [
+        "Test ROC AUC", "R²", "Test MAE", "RMSE", "CPU", "Time limit", "Billing \u203a quote", "",
+    ]  # fmt: skip
+
+
+def test_no_bound_of_a_parameter_is_written_in_powers_of_ten() -> None:
+    hints = [
+        field_for(name, schema).help_text for one in recipes() for name, schema in one.schema()["properties"].items()
+    ]
+    assert any("From 0.000001 to 1." in hint for hint in hints)
+    assert not any("e-0" in hint or "e+0" in hint for hint in hints)
 
 
 def test_figures_and_numbers() -> None:
