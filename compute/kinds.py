@@ -15,6 +15,10 @@ class BadOutput(RuntimeError):
     """The child left something that is not what it should be: a crash of its own, which storing again cannot heal."""
 
 
+class BadArtefact(RuntimeError):
+    """What was stored for this work is not what was stored, or cannot be used: no try heals that. The message is shown."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a kind expects of a spec: `typical_s` seconds on one device."""
@@ -60,7 +64,10 @@ class JobKind(Protocol):
         ...
 
     def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
-        """Fetch inputs into `workdir/in` and a checkpoint into `workdir/checkpoint`; return more of job.json."""
+        """Fetch inputs into `workdir/in` and a checkpoint into `workdir/checkpoint`; return more of job.json.
+
+        Raises BadArtefact, which ends the job with cause `artifact` before anything is charged for this attempt.
+        """
         ...
 
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
