@@ -11,6 +11,8 @@ class ModelsAppConfig(AppConfig):
         """Plug in the job kinds and the subscribers."""
         from compute import kinds
         from models_app import subscribers  # noqa: F401
+        from models_app.batch import BatchPredictKind
         from models_app.training import TrainKind
 
         kinds.register(TrainKind())
+        kinds.register(BatchPredictKind())

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from compute.models import FINAL_STATES, Job
 from models_app import storage
+from models_app.batch import kept_keys
 from models_app.models import DatasetVersion, ModelVersion
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
@@ -17,12 +18,13 @@ YOUNG = timedelta(days=1)
 
 
 def unreferenced(tenant_id: UUID, keys: Sequence[str]) -> list[str]:
-    """Return those of `keys` that no dataset, model or checkpoint of a live job points at."""
+    """Return those of `keys` that no dataset, model, result or checkpoint of a live job points at."""
     with tenant_scope(tenant_id):
         used = set(DatasetVersion.objects.filter(source_key__in=keys).values_list("source_key", flat=True))
         used |= set(DatasetVersion.objects.filter(data_key__in=keys).values_list("data_key", flat=True))
         used |= set(ModelVersion.objects.filter(artefact_key__in=keys).values_list("artefact_key", flat=True))
         used |= set(ModelVersion.objects.filter(signature_key__in=keys).values_list("signature_key", flat=True))
+        used |= kept_keys(_jobs_of(keys))
         jobs = Job.objects.filter(id__in=_jobs_of(keys)).exclude(state__in=FINAL_STATES)
         for pointer in jobs.values_list("checkpoint", flat=True):
             used |= {file["key"] for file in (pointer or {}).get("files", [])}

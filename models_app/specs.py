@@ -26,7 +26,7 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         faults[unknown[0]] = [f"A training job knows no field {unknown[0]!r}."]
     chosen = _recipe(spec.get("recipe"), faults)
-    version = _version(actor, spec, faults)
+    version = ready_version(actor, spec, faults)
     params = _params(chosen, spec.get("params"), faults)
     model = spec.get("model") or ""
     if not isinstance(model, str) or len(model) > 120 or not model.isprintable():
@@ -78,27 +78,8 @@ def tasks_for(column: dict[str, Any]) -> list[str]:
     return found
 
 
-def _recipe(value: Any, faults: dict[str, list[str]]) -> base.Recipe | None:
-    try:
-        return base.recipe(str(value))
-    except base.UnknownRecipe:
-        faults["recipe"] = [f"Choose one of: {', '.join(recipe.id for recipe in base.recipes())}."]
-        return None
-
-
-def _params(chosen: base.Recipe | None, value: Any, faults: dict[str, list[str]]) -> dict[str, Any]:
-    if value is not None and not isinstance(value, dict):
-        faults["params"] = ["Send an object of parameter names and values."]
-    elif chosen is not None:
-        try:
-            return chosen.parse(value or {})
-        except base.InvalidParameters as error:
-            faults.update({f"params.{name}": messages for name, messages in error.fields.items()})
-    return {}
-
-
-def _version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str]]) -> DatasetVersion | None:
-    """Return the version that was named, or the newest ready one of the dataset that was named."""
+def ready_version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str]]) -> DatasetVersion | None:
+    """Return the version that was named, or the newest ready one of the dataset that was named; None and a fault otherwise."""
     try:
         wanted = UUID(str(spec["dataset_version"])) if spec.get("dataset_version") else None
         dataset = UUID(str(spec.get("dataset") or wanted))
@@ -119,6 +100,25 @@ def _version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str]]) -
         }
         faults["dataset"] = [words[IngestState(last.state) if last else None]]
     return ready
+
+
+def _recipe(value: Any, faults: dict[str, list[str]]) -> base.Recipe | None:
+    try:
+        return base.recipe(str(value))
+    except base.UnknownRecipe:
+        faults["recipe"] = [f"Choose one of: {', '.join(recipe.id for recipe in base.recipes())}."]
+        return None
+
+
+def _params(chosen: base.Recipe | None, value: Any, faults: dict[str, list[str]]) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        faults["params"] = ["Send an object of parameter names and values."]
+    elif chosen is not None:
+        try:
+            return chosen.parse(value or {})
+        except base.InvalidParameters as error:
+            faults.update({f"params.{name}": messages for name, messages in error.fields.items()})
+    return {}
 
 
 def _target(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,16 +11,12 @@ from compute.kinds import BadOutput, JobView, Plan
 from models_app import artefacts, registry, specs, storage
 from models_app.models import DatasetVersion
 from models_app.recipes.base import recipe
+from models_app.stored import bring, platform
 from tenants.actor import Actor
-from tenants.errors import Unavailable
 from tenants.scoping import tenant_scope
 
 CHECKPOINT_S = 5.0
 CHECKPOINT_FILES = frozenset({"tensors.safetensors", "state.json", "manifest.json"})
-
-
-class NotStaged(Unavailable):
-    """A stored input or checkpoint could not be brought to the work folder: the platform's fault, tried again."""
 
 
 class TrainKind:
@@ -55,13 +49,9 @@ class TrainKind:
             version = DatasetVersion.objects.only("data_key", "data_sha256", "data_size").get(
                 id=UUID(job.spec["dataset_version"])
             )
-        with _platform():
-            (workdir / "in").mkdir(exist_ok=True)
-            storage.fetch(
-                job.tenant_id,
-                storage.Stored(version.data_key, version.data_sha256, version.data_size),
-                workdir / "in" / "data.parquet",
-            )
+        (workdir / "in").mkdir(exist_ok=True)
+        table = storage.Stored(version.data_key, version.data_sha256, version.data_size)
+        bring(job.tenant_id, table, workdir / "in" / "data.parquet", "The dataset's table")
         resumed = self._restore(job, workdir)
         return {
             "task": "train",
@@ -78,7 +68,7 @@ class TrainKind:
         for path in sorted(folder.iterdir()):
             if path.name not in CHECKPOINT_FILES:
                 raise BadOutput(f"a checkpoint holds no {path.name!r}")
-            with _platform():
+            with platform():
                 stored = storage.put(job.tenant_id, storage.new_key(job.tenant_id, "j", job.id, token), path)
             files.append({"name": path.name, **stored.to_json()})
         if {file["name"] for file in files} != CHECKPOINT_FILES:
@@ -90,10 +80,10 @@ class TrainKind:
         """Check what the child left and store weights and signature under keys that hold the token."""
         out = workdir / "out"
         result, signature = artefacts.read_json(out / "result.json"), artefacts.read_json(out / "signature.json")
-        artefacts.check_safetensors(out / "model.safetensors")
-        if signature.get("recipe") != job.spec["recipe"] or not isinstance(result.get("metrics"), dict):
-            raise BadOutput("the result is of another recipe, or measures nothing")
-        with _platform():
+        artefacts.check_model(signature, job.spec["recipe"], out / "model.safetensors")
+        if not isinstance(result.get("metrics"), dict):
+            raise BadOutput("the result measures nothing")
+        with platform():
             weights = storage.put(
                 job.tenant_id, storage.new_key(job.tenant_id, "j", job.id, token), out / "model.safetensors"
             )
@@ -103,10 +93,11 @@ class TrainKind:
                 out / "signature.json",
                 content_type="application/json",
             )
-        training = {name: value for name, value in result.items() if name not in ("metrics", "files")}
+        training = {name: value for name, value in result.items() if name not in ("metrics", "files", "baseline")}
         return {
             "weights": weights.to_json(), "signature_file": described.to_json(), "signature": signature,
-            "metrics": result["metrics"], "training": training, "digest": recipe(job.spec["recipe"]).digest(),
+            "metrics": result["metrics"], "training": training, "baseline": artefacts.baseline_of(result),
+            "digest": recipe(job.spec["recipe"]).digest(),
         }  # fmt: skip
 
     def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +119,7 @@ class TrainKind:
                 metrics=collected["metrics"],
                 training=collected["training"],
                 signature=collected["signature"],
+                baseline=collected.get("baseline", {}),
                 weights=storage.Stored(**collected["weights"]),
                 signature_file=storage.Stored(**collected["signature_file"]),
             ),
@@ -146,7 +138,7 @@ class TrainKind:
             for file in files:
                 if file["name"] not in CHECKPOINT_FILES:
                     raise storage.ChecksumMismatch(f"{file['name']!r} is no part of a checkpoint")
-                with _platform():
+                with platform():
                     storage.fetch(
                         job.tenant_id, storage.Stored(file["key"], file["sha256"], file["size"]), folder / file["name"]
                     )
@@ -163,12 +155,3 @@ class TrainKind:
             storage.delete(job.tenant_id, [key for key in mine if key not in keep])
         except storage.StorageUnavailable:
             return  # they are removed when the job has ended
-
-
-@contextmanager
-def _platform() -> Iterator[None]:
-    """Let a store that is away count as the platform's trouble, which is tried again, and not as the user's."""
-    try:
-        yield
-    except storage.StorageUnavailable as error:
-        raise NotStaged(error.message) from error

@@ -46,16 +46,23 @@ class Card:
 
 @dataclass(frozen=True)
 class Cost:
-    """How the recipe's running time grows: a start, and seconds for each million multiply-adds."""
+    """How the recipe's running time grows: a start, and seconds for each step and each million multiply-adds.
+
+    Predicting: seconds for each million values that are read or written.
+    """
 
     start_s: float
     step_s: float
     madd_s: float
+    values_s: float
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One vetted recipe. `version` changes when the same parameters would train another model."""
+    """One vetted recipe. `version` changes when the same parameters would train another model.
+
+    `module` trains and `predicts` predicts a whole table; both are dotted names that only the runner imports.
+    """
 
     id: str
     version: str
@@ -64,6 +71,7 @@ class Recipe:
     card: Card
     parameters: type[Parameters]
     module: str
+    predicts: str
     cost: Cost
 
     def schema(self) -> dict[str, Any]:
@@ -109,6 +117,11 @@ def recipe(recipe_id: str) -> Recipe:
 def training_module(recipe_id: str) -> str:
     """Return the dotted name of the module that trains this recipe. Only the runner may import it."""
     return recipe(recipe_id).module
+
+
+def prediction_module(recipe_id: str) -> str:
+    """Return the dotted name of the module that predicts tables with this recipe's models. Only the runner may import it."""
+    return recipe(recipe_id).predicts
 
 
 @cache

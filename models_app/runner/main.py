@@ -1,4 +1,4 @@
-"""The sandboxed child: reads job.json in its working folder, locks itself down, trains or ingests.
+"""The sandboxed child: reads job.json in its working folder, locks itself down, trains, predicts or ingests.
 
 Started by the supervisor as `python -I .../models_app/runner/main.py --attempt ID` with an empty environment.
 Exit codes: 0 done, 65 the input is at fault, 69 the device could not be opened, 75 stopped on request.
@@ -22,7 +22,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from compute import sandbox  # noqa: E402 - the path above makes it importable
-from models_app.recipes.base import training_module  # noqa: E402
+from models_app.recipes.base import prediction_module, training_module  # noqa: E402
 from models_app.runner.device import open_device, restrict_visibility  # noqa: E402
 from models_app.runner.protocol import (  # noqa: E402
     EXIT_CRASH,
@@ -43,6 +43,8 @@ STOP_PATIENCE_S = 1.5
 """How long after the request to stop the process ends at the latest; the supervisor's own grace is 5 s."""
 
 INGEST_MODULE = "models_app.datasets.ingest"
+MODULE_OF = {"train": training_module, "predict": prediction_module}
+"""What needs a device, and which module does it; everything else reads a file."""
 
 
 class StopSignal:
@@ -116,9 +118,9 @@ def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSign
     """Import what the task needs, open the device, lock the process down, then touch the data."""
     started = time.monotonic()
     device = None
-    if job["task"] == "train":
+    if job["task"] in MODULE_OF:
         restrict_visibility(job["device"])
-        task = importlib.import_module(training_module(job["recipe"]))
+        task = importlib.import_module(MODULE_OF[job["task"]](job["recipe"]))
         device = open_device(job["device"], int(job.get("threads") or 1))
     else:
         task = importlib.import_module(INGEST_MODULE)

@@ -20,7 +20,8 @@ from compute.scheduling import assign
 from compute.supervisor import Supervisor
 from models_app import ingestion, operations, orphans, queries, storage
 from models_app.models import DatasetVersion, ModelVersion
-from models_app.training import NotStaged, TrainKind
+from models_app.stored import NotStaged
+from models_app.training import TrainKind
 from tenants.audit.models import AuditEntry
 from tenants.audit.verify import verify
 from tenants.errors import Invalid, NotFound

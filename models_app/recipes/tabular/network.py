@@ -2,22 +2,18 @@
 
 After Cheng et al., "Wide & Deep Learning for Recommender Systems" (2016): the linear part catches what is
 simple with few rows, the deep part adds what is not. The deep part's last layer starts at zero, so that
-training begins from the linear model. Embedding sizes follow the rule of fastai, min(50, 1.6 n^0.56).
+training begins from the linear model.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-def embedding_size(codes: int) -> int:
-    """Return the length of the vector that stands for one of `codes` categories."""
-    return min(50, round(1.6 * math.pow(codes, 0.56)))
+from models_app.recipes.tabular.shapes import embedding_size, inputs_of
 
 
 class TabularNet(nn.Module):
@@ -36,7 +32,7 @@ class TabularNet(nn.Module):
             "dropout": dropout,
         }
         self.embeddings = nn.ModuleList(nn.Embedding(count, embedding_size(count)) for count in codes)
-        inputs = numeric + sum(embedding_size(count) for count in codes)
+        inputs = inputs_of(numeric, list(codes))
         self.linear = nn.Linear(inputs, outputs)
         deep: list[nn.Module] = []
         for layer in range(layers):

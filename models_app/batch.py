@@ -1,0 +1,174 @@
+"""The job kind `batch_predict`: a model version over a whole dataset version, the answers as files in the object store.
+
+There is no checkpoint: a run that was stopped or killed starts from the first row again, and its seconds are billed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from billing.metering import billed
+from billing.money import Money
+from compute.kinds import BadArtefact, BadOutput, JobView, Plan
+from compute.models import Job
+from models_app import artefacts, batch_specs, storage
+from models_app.access import visible_datasets
+from models_app.models import DatasetVersion, ModelVersion
+from models_app.stored import bring, platform
+from tenants.actor import Actor
+from tenants.errors import Conflict, NotFound
+from tenants.scoping import tenant_scope
+
+KIND = "batch_predict"
+FILES = {"parquet": "predictions.parquet", "csv": "predictions.csv"}
+CONTENT_TYPES = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv"}
+PARQUET_MAGIC = b"PAR1"
+
+
+class NoResult(Conflict):
+    """This job has no result to download: only a batch prediction that succeeded has one."""
+
+    code = "no_result"
+
+
+class BatchPredictKind:
+    """Predicts every row of a dataset version with one model version."""
+
+    name = KIND
+    meter = "batch_seconds"
+    entrypoint = Path(__file__).with_name("runner") / "main.py"
+
+    def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
+        """Return the normalised spec: model version, dataset, its version, size. Raises Invalid by field."""
+        return batch_specs.validate(actor, spec)
+
+    def plan(self, spec: dict[str, Any]) -> Plan:
+        """Return the seconds that a typical run takes on one CPU thread."""
+        recipe = ModelVersion.objects.values_list("recipe", flat=True).get(id=UUID(spec["model_version"]))
+        return Plan(typical_s=batch_specs.typical_seconds(spec, recipe))
+
+    def describe(self, job: JobView) -> dict[str, Any]:
+        """Return what the API says about a batch prediction beyond compute's own words."""
+        said = {name: job.spec.get(name) for name in ("model_version", "dataset", "dataset_version")}
+        rows = job.result.get("rows")
+        return {**said, "rows": rows, "cost_per_1000": cost_per_1000(job.id, rows).json() if rows else None}
+
+    def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
+        """Fetch model and table, check that the model is whole, and say what the child shall do.
+
+        Raises BadArtefact for a damaged file, before anything runs and is charged.
+        """
+        with tenant_scope(job.tenant_id):
+            model = ModelVersion.objects.select_related("model").get(id=UUID(job.spec["model_version"]))
+            data = DatasetVersion.objects.only("data_key", "data_sha256", "data_size").get(
+                id=UUID(job.spec["dataset_version"])
+            )
+        folder = workdir / "in"
+        folder.mkdir(exist_ok=True)
+        weights = storage.Stored(model.artefact_key, model.artefact_sha256, model.artefact_size)
+        signature = storage.Stored(model.signature_key, model.signature_sha256, model.signature_size)
+        bring(job.tenant_id, weights, folder / "model.safetensors", f"The file of weights of {model}")
+        bring(job.tenant_id, signature, folder / "signature.json", f"The signature of {model}")
+        try:
+            described = artefacts.read_json(folder / "signature.json")
+            artefacts.check_model(described, model.recipe, folder / "model.safetensors")
+        except BadOutput as error:
+            words = f"{model} cannot be used: {error}. Train it again. Nothing was charged for this run."
+            raise BadArtefact(words) from error
+        table = storage.Stored(data.data_key, data.data_sha256, data.data_size)
+        bring(job.tenant_id, table, folder / "data.parquet", "The dataset's table")
+        return {"task": "predict", "recipe": model.recipe, "limits": {}, "resume": False}
+
+    def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
+        """Refuse: a batch prediction makes no checkpoint."""
+        raise BadOutput("a batch prediction makes no checkpoint")
+
+    def collect(self, job: JobView, token: int, workdir: Path) -> dict[str, Any]:
+        """Check what the child left and store both files under keys that hold the token."""
+        out = workdir / "out"
+        result = artefacts.read_json(out / "result.json")
+        if result.get("rows") != job.spec["size"]["rows"]:
+            raise BadOutput("it did not answer every row")
+        _check_parquet(out / FILES["parquet"])
+        files = {}
+        for form, name in FILES.items():
+            with platform():
+                key = storage.new_key(job.tenant_id, "j", job.id, token)
+                files[form] = storage.put(job.tenant_id, key, out / name, content_type=CONTENT_TYPES[form]).to_json()
+        return {"rows": result["rows"], "files": files}
+
+    def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
+        """Return the job's result: rows, and where the files lie."""
+        return collected
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFile:
+    """One file of a result, with a link that is good for five minutes."""
+
+    format: str
+    name: str
+    size: int
+    sha256: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchResult:
+    """What a batch prediction made, and what a thousand rows of it cost."""
+
+    rows: int
+    cost_per_1000: Money
+    files: tuple[ResultFile, ...]
+
+
+def result(actor: Actor, job_id: UUID) -> BatchResult:
+    """Return the result of a batch prediction with fresh links. Raises NotFound, NoResult, StorageUnavailable.
+
+    A result is seen by those who may see its dataset.
+    """
+    job = Job.objects.filter(id=job_id).only("kind", "name", "result", "spec").first()
+    if job is None or (job.kind == KIND and not _may_see(actor, job)):
+        raise NotFound
+    if job.kind != KIND or not job.result:
+        raise NoResult
+    files = []
+    for form, name in FILES.items():
+        stored = storage.Stored(**job.result["files"][form])
+        url = storage.link(actor.tenant_id, stored, filename=f"{job.name}-{name}")
+        files.append(ResultFile(format=form, name=name, size=stored.size, sha256=stored.sha256, url=url))
+    rows = job.result["rows"]
+    return BatchResult(rows=rows, cost_per_1000=cost_per_1000(job_id, rows), files=tuple(files))
+
+
+def cost_per_1000(job_id: UUID, rows: int) -> Money:
+    """Return what a thousand rows of a job cost by what it is billed now: a refund later shows here too."""
+    currency = Job.objects.values_list("currency", flat=True).get(id=job_id)
+    return Money(billed([job_id])[job_id].amount, currency) * (Decimal(1000) / rows)
+
+
+def kept_keys(jobs: set[UUID]) -> set[str]:
+    """Return the keys of the files that the results of these jobs point at."""
+    results = Job.objects.filter(id__in=jobs, kind=KIND).values_list("result", flat=True)
+    return {file["key"] for found in results for file in (found or {}).get("files", {}).values()}
+
+
+def _may_see(actor: Actor, job: Job) -> bool:
+    return visible_datasets(actor).filter(id=UUID(job.spec["dataset"])).exists()
+
+
+def _check_parquet(path: Path) -> None:
+    """Raise BadOutput unless the file begins and ends as a Parquet file does; nobody here reads it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(-4, 2)
+            whole = head == file.read(4) == PARQUET_MAGIC
+    except OSError:
+        whole = False
+    if not whole:
+        raise BadOutput(f"{path.name} is not a whole Parquet file")
