@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from config.mail import mail_settings
 
 DatabaseRole = Literal["app", "control", "owner"]
 
@@ -60,6 +62,7 @@ class Environment(BaseSettings):
     allowed_hosts: str = Field("127.0.0.1,localhost,[::1]", validation_alias="ALLOWED_HOSTS")
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
     tls: bool = Field(False, validation_alias="EXCHEQUER_TLS")
+    public_url: str = Field("", validation_alias="EXCHEQUER_PUBLIC_URL")
 
     db_role: DatabaseRole = Field("app", validation_alias="EXCHEQUER_DB_ROLE")
     database_app_url: str = Field("", validation_alias="DATABASE_URL")
@@ -102,6 +105,26 @@ class Environment(BaseSettings):
     def hostname(self) -> str:
         """Name of this machine; the default id of its node."""
         return socket.gethostname()
+
+    @field_validator("email_url")
+    @classmethod
+    def _mail_url(cls, value: str) -> str:
+        mail_settings(value, Path())
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+        if value and not plain:
+            raise ValueError("use the address that people type, such as https://exchequer.example.org")
+        return value.rstrip("/")
+
+    @property
+    def effective_public_url(self) -> str:
+        """Where people find the product: the start of every link in a mail, never taken from a request."""
+        return self.public_url or f"http://127.0.0.1:{self.http_port}"
 
     @property
     def effective_node_id(self) -> str:

@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config import logging as structured_logging
 from config.env import load_once
+from config.mail import mail_settings
 
 django_stubs_ext.monkeypatch()
 
@@ -237,11 +238,11 @@ CELERY_BEAT_SCHEDULE = {
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
     "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
+    "digests for operators": {"task": "tenants.digests", "schedule": 30},
 }
 
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = env.home / "mail"
-DEFAULT_FROM_EMAIL = "Exchequer <noreply@localhost>"
+# EMAIL_BACKEND, EMAIL_HOST and the rest, from EMAIL_URL.
+globals().update(mail_settings(env.email_url, env.home))
 
 LOGGING_CONFIG = "logging.config.dictConfig"
 LOGGING = structured_logging.config(debug=env.debug)

@@ -5,7 +5,7 @@ An event class is named `app.ClassName`; a subscriber is idempotent and calls on
 
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -35,6 +35,14 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Errand(Event):
+    """Base of events whose handler speaks with the world outside, such as a mail server.
+
+    Its handler runs with no transaction and no scope open, one process at a time, until it returns once.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
 class TenantCreated(Event):
     """A tenant exists; upper rooms set up what it needs."""
 
@@ -44,6 +52,20 @@ class MemberRemoved(Event):
     """A person is no longer a member; what was shared with this person alone goes too."""
 
     user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationRaised(Errand):
+    """A member has something new to know; the mail that says so is due."""
+
+    notification_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvitationIssued(Errand):
+    """Someone was invited; the mail with the link is due."""
+
+    invitation_id: UUID
 
 
 E = TypeVar("E", bound=Event)
@@ -70,12 +92,14 @@ def handlers(event_class: type[Event]) -> list[Handler]:
 
 def publish(event: Event) -> None:
     """Write an event to the outbox in the current transaction and wake the relay at commit."""
-    payload = {
-        field.name: _dump(getattr(event, field.name))
-        for field in dataclasses.fields(event)
-        if field.name != "tenant_id"
-    }
-    OutboxMessage.objects.create(tenant_id=event.tenant_id, topic=event.topic(), payload=payload)
+    publish_all([event])
+
+
+def publish_all(events: Sequence[Event]) -> None:
+    """The same for many events at once."""
+    OutboxMessage.objects.bulk_create(
+        OutboxMessage(tenant_id=event.tenant_id, topic=event.topic(), payload=_payload(event)) for event in events
+    )
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify('exchequer_outbox', '')")
 
@@ -86,6 +110,19 @@ def load(topic: str, tenant_id: UUID, payload: dict[str, Any]) -> Event:
     hints = typing.get_type_hints(event_class)
     values = {name: _parse(hints[name], value) for name, value in payload.items() if name in hints}
     return event_class(tenant_id=tenant_id, **values)
+
+
+def errand_topics() -> list[str]:
+    """Return the topics of all errands."""
+    return [topic for topic, event_class in Event.topics.items() if issubclass(event_class, Errand)]
+
+
+def _payload(event: Event) -> dict[str, Any]:
+    return {
+        field.name: _dump(getattr(event, field.name))
+        for field in dataclasses.fields(event)
+        if field.name != "tenant_id"
+    }
 
 
 def _dump(value: Any) -> Any:

@@ -66,7 +66,7 @@ def create_api_key(
         key_hash=digest,
         scopes=sorted(set(scopes)),
         created_by=actor.label,
-        created_by_id=_maker(actor),
+        created_by_id=maker(actor),
         expires_at=expires_at,
     )
     record(
@@ -92,7 +92,7 @@ def revoke_api_key(*, actor: Actor, key_id: UUID) -> None:
     record(KEY_REVOKED, actor=actor, target=("apikey", row.id, row.name))
 
 
-def _maker(actor: Actor) -> UUID | None:
+def maker(actor: Actor) -> UUID | None:
     """Return the person behind an actor: a key made by a key belongs to the one who made that one."""
     if actor.kind == "api_key":
         return ApiKey.objects.values_list("created_by_id", flat=True).get(id=str(actor.id))

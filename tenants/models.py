@@ -15,6 +15,7 @@ from django.db.models.functions import Lower
 from tenants.audit.models import AuditEntry, AuditHead
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
+from tenants.operators.models import OperatorAct, TenantDigest
 from tenants.permissions import ROLES
 from tenants.scoping import TenantModel
 
@@ -23,12 +24,16 @@ __all__ = [
     "AuditEntry",
     "AuditHead",
     "IdempotencyKey",
+    "Invitation",
     "Membership",
+    "Notification",
+    "OperatorAct",
     "OutboxMessage",
     "Project",
     "Quota",
     "QuotaReservation",
     "Tenant",
+    "TenantDigest",
     "User",
 ]
 
@@ -228,7 +233,12 @@ class Notification(TenantModel):
     read_at = models.DateTimeField(null=True)
 
     class Meta(TenantModel.Meta):
-        indexes = [models.Index(fields=["tenant", "user", "-id"], name="notification_newest")]
+        indexes = [
+            models.Index(fields=["tenant", "user", "-id"], name="notification_newest"),
+            models.Index(
+                fields=["tenant", "user"], name="notification_unread", condition=models.Q(read_at__isnull=True)
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.title

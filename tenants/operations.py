@@ -15,10 +15,11 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.ids import uuid7
-from tenants.models import ApiKey, Membership, Project, Tenant, User, slug_rules
+from tenants.models import ApiKey, Invitation, Membership, Project, Tenant, User, slug_rules
 from tenants.permissions import ROLES, may_assign
 
 TENANT_CREATED = AuditAction("tenants.tenant.created")
+TENANT_CHANGED = AuditAction("tenants.tenant.changed")
 MEMBER_ADDED = AuditAction("tenants.member.added")
 MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
 MEMBER_REMOVED = AuditAction("tenants.member.removed")
@@ -58,6 +59,23 @@ def check_text(value: Any, field: str, maximum: int = 120) -> str:
     return text
 
 
+def check_email(text: str) -> str:
+    """Return an address in small letters; raise `Invalid` for what is none."""
+    email = text.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise Invalid(fields={"email": ["Give an e-mail address, such as ana@example.org."]}) from error
+    return email
+
+
+def check_timezone(name: str) -> str:
+    """Return the name of a time zone; raise `Invalid` for one that the tz database does not know."""
+    if name not in zoneinfo.available_timezones():
+        raise Invalid(fields={"timezone": ["Use a name of the tz database, such as Europe/Berlin."]})
+    return name
+
+
 def create_tenant(
     *,
     name: str,
@@ -73,8 +91,7 @@ def create_tenant(
     """
     check_slug(slug)
     check_text(name, "name")
-    if timezone not in zoneinfo.available_timezones():
-        raise Invalid(fields={"timezone": ["Use a name of the tz database, such as Europe/Berlin."]})
+    check_timezone(timezone)
     if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
         raise Invalid(fields={"currency": ["Use an ISO 4217 code, such as EUR."]})
     tenant_id = uuid7()
@@ -108,13 +125,24 @@ def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | 
     return tenant
 
 
+@operation(TENANT_CHANGED)
+def change_tenant(*, actor: Actor, name: str, timezone: str) -> None:
+    """Change the organisation's name and the time zone of its days and months; what is metered already keeps its day."""
+    actor.require("tenant.manage")
+    name, timezone = check_text(name, "name"), check_timezone(timezone)
+    tenant = Tenant.objects.select_for_update().get(id=actor.tenant_id)
+    given = {"name": name, "timezone": timezone}
+    changes = {key: [getattr(tenant, key), value] for key, value in given.items() if getattr(tenant, key) != value}
+    if not changes:
+        unchanged("name and time zone are so already")
+        return
+    Tenant.objects.filter(id=tenant.id).update(**given)
+    record(TENANT_CHANGED, actor=actor, target=tenant, changes=changes)
+
+
 def find_or_create_user(*, email: str, password: str | None, name: str = "") -> User:
     """Return the account with this address, made if absent; an existing one is never changed."""
-    email = email.strip().lower()
-    try:
-        validate_email(email)
-    except ValidationError as error:
-        raise Invalid(fields={"email": ["Give an e-mail address, such as ana@example.org."]}) from error
+    email = check_email(email)
     user = User.objects.filter(email=email).first()
     if user is not None:
         return user
@@ -168,7 +196,7 @@ def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
 
 @operation(MEMBER_REMOVED)
 def remove_member(*, actor: Actor, user_id: UUID) -> None:
-    """End a membership and revoke the API keys that the person made; both count from the next request."""
+    """End a membership, revoke the API keys that the person made, withdraw the invitations; it counts from the next request."""
     actor.require("members.manage")
     membership = _locked_member(actor, user_id)
     check_role(actor, membership.role)
@@ -178,12 +206,15 @@ def remove_member(*, actor: Actor, user_id: UUID) -> None:
     own_keys = ApiKey.objects.filter(created_by_id=user_id, revoked_at__isnull=True)
     revoked = [str(key_id) for key_id in own_keys.values_list("id", flat=True)]
     own_keys.update(revoked_at=DatabaseNow())
+    offers = Invitation.objects.filter(invited_by_id=user_id, accepted_at=None, revoked_at=None)
+    withdrawn = list(offers.values_list("email", flat=True))
+    offers.update(revoked_at=DatabaseNow())
     events.publish(events.MemberRemoved(tenant_id=actor.tenant_id, user_id=user_id))
     record(
         MEMBER_REMOVED,
         actor=actor,
         target=("member", user_id, membership.user.email),
-        changes={"role": [membership.role, None], "api_keys": [revoked, []]},
+        changes={"role": [membership.role, None], "api_keys": [revoked, []], "invitations": [withdrawn, []]},
     )
 
 

@@ -4,12 +4,13 @@
 `deliver` does the work under a row lock. An unanswered ring is repeated after `RING_AGAIN_S`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
 
 from tenants import events
@@ -19,6 +20,8 @@ from tenants.scoping import all_tenants, tenant_scope
 
 RING_AGAIN_S = 30
 MAX_BACKOFF_S = 900
+#: Sets the locks of errands apart from other advisory locks.
+ERRANDS = 0x45584351_4D41494C
 log = structlog.get_logger(__name__)
 
 
@@ -59,20 +62,19 @@ def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
 
 
 def deliver(message_id: UUID, tenant_id: UUID) -> bool:
-    """Run the subscribers of one message once; return False when it was delivered before.
+    """Run the subscribers of one message once; return False when it was delivered before, or another process is at it.
 
     Raises `DeliveryFailed` after noting the error on the message; nothing a subscriber wrote is kept then.
     """
     try:
         with tenant_scope(tenant_id):
-            message = OutboxMessage.objects.select_for_update().filter(id=message_id, delivered_at__isnull=True).first()
-            if message is None:
+            event = _undelivered(message_id, tenant_id)
+            if event is None:
                 return False
-            event = events.load(message.topic, tenant_id, message.payload)
-            for handler in events.handlers(type(event)):
-                handler(event)
-            OutboxMessage.objects.filter(id=message_id).update(delivered_at=DatabaseNow(), last_error="")
-            return True
+            if not isinstance(event, events.Errand):
+                _hand_over(event, message_id)
+                return True
+        return _run_errand(message_id, event)
     except DatabaseError:
         raise
     except Exception as error:
@@ -82,13 +84,65 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
         raise DeliveryFailed(str(message_id)) from error
 
 
+def _undelivered(message_id: UUID, tenant_id: UUID) -> events.Event | None:
+    message = OutboxMessage.objects.select_for_update().filter(id=message_id, delivered_at__isnull=True).first()
+    return events.load(message.topic, tenant_id, message.payload) if message else None
+
+
+def _hand_over(event: events.Event, message_id: UUID) -> None:
+    for handler in events.handlers(type(event)):
+        handler(event)
+    _mark_delivered(message_id)
+
+
+def _mark_delivered(message_id: UUID) -> None:
+    OutboxMessage.objects.filter(id=message_id).update(delivered_at=DatabaseNow(), last_error="")
+
+
+def _run_errand(message_id: UUID, event: events.Event) -> bool:
+    """Run the handlers outside any transaction: whoever holds the message's lock is the only one at it.
+
+    A process that dies in between lets go of the lock and leaves the message open, so the errand is run again.
+    """
+    with _alone(message_id) as mine:
+        if not mine:
+            return False
+        with tenant_scope(event.tenant_id):
+            if _undelivered(message_id, event.tenant_id) is None:
+                return False
+        for handler in events.handlers(type(event)):
+            handler(event)
+        with tenant_scope(event.tenant_id):
+            _mark_delivered(message_id)
+    return True
+
+
+@contextmanager
+def _alone(message_id: UUID) -> Iterator[bool]:
+    """Try to take the message's lock, which the session holds and a lost connection gives back."""
+    number = (message_id.int ^ ERRANDS) % 2**63
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
+        mine = bool(cursor.fetchone()[0])
+    try:
+        yield mine
+    finally:
+        if mine and not connection.needs_rollback:
+            with suppress(DatabaseError), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [number])
+
+
 def drain(tenant_id: UUID) -> int:
-    """Deliver all open messages of one tenant in this process, also those that deliveries publish; return how many."""
+    """Deliver all open messages of one tenant in this process, also those that deliveries publish; return how many.
+
+    Errands are left to the relay: they speak with the world outside, which whoever drains may not want to wait for.
+    """
     delivered = 0
     while True:
         with tenant_scope(tenant_id):
             ids = list(
                 OutboxMessage.objects.filter(delivered_at__isnull=True)
+                .exclude(topic__in=events.errand_topics())
                 .order_by("created_at", "id")
                 .values_list("id", flat=True)[:500]
             )

@@ -5,6 +5,7 @@ from uuid import UUID
 from celery import shared_task
 
 from tenants import housekeeping, outbox
+from tenants.operators import digests
 
 
 @shared_task(name="tenants.deliver")
@@ -17,6 +18,12 @@ def deliver(message_id: str, tenant_id: str) -> None:
 def tidy() -> None:
     """Remove rows that have served their time."""
     housekeeping.tidy()
+
+
+@shared_task(name="tenants.digests")
+def refresh_digests() -> None:
+    """Bring the figures that operators see of each tenant up to date."""
+    digests.refresh()
 
 
 def ring(message_id: UUID, tenant_id: UUID) -> None:

@@ -17,6 +17,42 @@ REVOKE ALL ON FUNCTION exchequer_invitation(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION exchequer_invitation(bytea) TO exchequer_app, exchequer_control;
 """
 
+# The web role sees digests and acts only in a transaction that an operator's page has opened; nothing else sets app.operator.
+OPERATORS = """
+ALTER TABLE tenants_tenantdigest ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenants_tenantdigest FORCE ROW LEVEL SECURITY;
+CREATE POLICY operator_rows ON tenants_tenantdigest FOR SELECT TO exchequer_app
+  USING ((SELECT current_setting('app.operator', true)) = '1');
+CREATE POLICY control_rows ON tenants_tenantdigest TO exchequer_control USING (true) WITH CHECK (true);
+REVOKE ALL ON tenants_tenantdigest FROM PUBLIC;
+GRANT SELECT ON tenants_tenantdigest TO exchequer_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenants_tenantdigest TO exchequer_control;
+
+ALTER TABLE tenants_operatoract ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenants_operatoract FORCE ROW LEVEL SECURITY;
+CREATE POLICY operator_rows ON tenants_operatoract TO exchequer_app
+  USING ((SELECT current_setting('app.operator', true)) = '1')
+  WITH CHECK ((SELECT current_setting('app.operator', true)) = '1');
+CREATE POLICY control_rows ON tenants_operatoract TO exchequer_control USING (true) WITH CHECK (true);
+REVOKE ALL ON tenants_operatoract FROM PUBLIC;
+GRANT SELECT, INSERT ON tenants_operatoract TO exchequer_app, exchequer_control;
+CREATE TRIGGER append_only_rows BEFORE UPDATE OR DELETE ON tenants_operatoract
+  FOR EACH ROW EXECUTE FUNCTION exchequer_append_only();
+CREATE TRIGGER append_only_table BEFORE TRUNCATE ON tenants_operatoract
+  FOR EACH STATEMENT EXECUTE FUNCTION exchequer_append_only();
+
+-- Who sees all tenants' digests is decided by a command of the control role, never by a web request.
+CREATE FUNCTION tenants_only_control_makes_operators() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN
+  IF NEW.is_operator AND current_user = 'exchequer_app' AND (TG_OP = 'INSERT' OR NOT OLD.is_operator) THEN
+    RAISE EXCEPTION 'the web role makes nobody an operator' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER only_control_makes_operators BEFORE INSERT OR UPDATE OF is_operator ON tenants_user
+  FOR EACH ROW EXECUTE FUNCTION tenants_only_control_makes_operators();
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -105,10 +141,62 @@ class Migration(migrations.Migration):
             options={
                 "abstract": False,
                 "base_manager_name": "objects",
-                "indexes": [models.Index(fields=["tenant", "user", "-id"], name="notification_newest")],
+                "indexes": [
+                    models.Index(fields=["tenant", "user", "-id"], name="notification_newest"),
+                    models.Index(
+                        condition=models.Q(("read_at__isnull", True)),
+                        fields=["tenant", "user"],
+                        name="notification_unread",
+                    ),
+                ],
             },
         ),
         rls.SecureTable("Invitation", app="SELECT, INSERT, UPDATE", control_grants="SELECT, INSERT, UPDATE"),
         rls.SecureTable("Notification", app="SELECT, INSERT, UPDATE", control_grants="SELECT, INSERT, UPDATE"),
         migrations.RunSQL(INVITATIONS, migrations.RunSQL.noop),
+        migrations.CreateModel(
+            name="TenantDigest",
+            fields=[
+                (
+                    "tenant",
+                    models.OneToOneField(
+                        editable=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="tenants.tenant",
+                    ),
+                ),
+                ("slug", models.CharField(max_length=50)),
+                ("name", models.CharField(max_length=120)),
+                ("currency", models.CharField(max_length=3)),
+                ("created_at", models.DateTimeField()),
+                ("members", models.PositiveIntegerField(default=0)),
+                ("running_jobs", models.PositiveIntegerField(default=0)),
+                ("queued_jobs", models.PositiveIntegerField(default=0)),
+                ("month_spend", models.DecimalField(decimal_places=12, default=0, max_digits=38)),
+                ("refreshed_at", models.DateTimeField(db_default=tenants.clock.DatabaseNow())),
+            ],
+        ),
+        migrations.CreateModel(
+            name="OperatorAct",
+            fields=[
+                ("id", models.UUIDField(default=tenants.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("at", models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False)),
+                ("operator", models.UUIDField()),
+                ("operator_label", models.CharField(max_length=254)),
+                ("action", models.CharField(max_length=80)),
+                ("target_type", models.CharField(max_length=40)),
+                ("target_id", models.CharField(max_length=64)),
+                ("target_label", models.CharField(max_length=254)),
+                ("reason", models.TextField()),
+                ("ip", models.CharField(blank=True, max_length=45)),
+                ("request_id", models.CharField(blank=True, max_length=64)),
+            ],
+            options={
+                "indexes": [models.Index(fields=["-id"], name="operator_act_newest")],
+            },
+        ),
+        migrations.RunSQL(OPERATORS, migrations.RunSQL.noop),
     ]

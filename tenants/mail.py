@@ -1,0 +1,65 @@
+"""Letters to people: what each says, its links, and the errands that send them through the outbox.
+
+A letter's Message-ID follows from what it tells of, so a copy that is sent again after a crash can be known as one.
+"""
+
+from __future__ import annotations
+
+from smtplib import SMTPRecipientsRefused
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from tenants import invitations, notifications
+from tenants.events import InvitationIssued, NotificationRaised, subscribe
+
+log = structlog.get_logger(__name__)
+FOOT = "You get this mail because you are a member of {name} on Exchequer."
+
+
+@subscribe(NotificationRaised)
+def tell(event: NotificationRaised) -> None:
+    """Mail a notification to its member; say nothing when the person has left or has read it meanwhile."""
+    letter = notifications.letter(event.tenant_id, event.notification_id)
+    if letter is None:
+        return
+    text = f"{letter.title}\n\n{letter.body}\n\n{link(f't/{letter.slug}/{letter.path}')}\n\n-- \n{FOOT.format(name=letter.tenant)}\n"
+    send(letter.to, f"[{letter.tenant}] {letter.title}", text, event.notification_id)
+
+
+@subscribe(InvitationIssued)
+def invite(event: InvitationIssued) -> None:
+    """Mail an invitation's link; say nothing when the invitation is no longer open."""
+    letter = invitations.letter(event.tenant_id, event.invitation_id)
+    if letter is None:
+        return
+    text = (
+        f"{letter.invited_by} invites you to {letter.tenant} on Exchequer as {letter.role}.\n\n"
+        f"{link(f'accounts/invitation/{letter.token}/')}\n\n"
+        f"The link works once, for {letter.to} only, until {letter.expires_at:%d %B %Y, %H:%M} UTC. "
+        "If you did not expect it, do nothing.\n"
+    )
+    send(letter.to, f"Join {letter.tenant} on Exchequer", text, event.invitation_id)
+
+
+def link(path: str) -> str:
+    """Return the address of a page; its host is a setting, whatever host a request names."""
+    return f"{settings.EXCHEQUER.effective_public_url}/{path}"
+
+
+def send(to: str, subject: str, text: str, about: UUID) -> None:
+    """Send one letter now. Raises what the mail server's client raises; an address refused for good is logged and let be."""
+    host = urlsplit(settings.EXCHEQUER.effective_public_url).hostname or "localhost"
+    subject = " ".join(subject.split())[:200]
+    message = EmailMessage(subject, text, to=[to], headers={"Message-ID": f"<{about}@{host}>"})
+    try:
+        message.send()
+    except SMTPRecipientsRefused as refused:
+        if not all(500 <= code < 600 for code, _ in refused.recipients.values()):
+            raise
+        log.warning(
+            "mail.refused_for_good", about=str(about), answers=[code for code, _ in refused.recipients.values()]
+        )

@@ -1,0 +1,36 @@
+"""`manage.py operator EMAIL`: who runs the platform. Only a command can say so; no page and no API can."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from tenants.errors import ExchequerError
+from tenants.operators import people
+
+
+class Command(BaseCommand):
+    """Make an account an operator, take that back with `--revoke`, or name all operators without an address."""
+
+    help = "Make the account with this e-mail address an operator; --revoke takes it back; without an address: list."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("email", nargs="?", default="")
+        parser.add_argument("--password", help="make the account with this password if it does not exist")
+        parser.add_argument("--revoke", action="store_true", help="take the operator's rights from the account")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Say what changed; exit 1 naming the reason when the address is unknown or a value is refused."""
+        email = options["email"]
+        if not email:
+            self.stdout.write("\n".join(people.operators()) or "there is no operator yet: manage.py operator EMAIL")
+            return
+        try:
+            if options["revoke"]:
+                changed = people.dismiss(email)
+            else:
+                changed = people.appoint(email, password=options["password"])
+        except ExchequerError as error:
+            raise CommandError(error.message) from error
+        state = "is no operator" if options["revoke"] else "is an operator: /operator/"
+        self.stdout.write(f"{email} {state}{'' if changed else ' (nothing was changed)'}")

@@ -1,0 +1,216 @@
+"""Invitations: single use, one address, one role, seven days, a link whose host no request decides."""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.test import Client, override_settings
+
+from config.mail import mail_settings
+from tenants import invitations, mailbox, operations, outbox
+from tenants.errors import Conflict, ExchequerError, Invalid, PermissionDenied
+from tenants.models import AuditEntry, Invitation, Membership, OutboxMessage, Tenant, User
+from tenants.scoping import tenant_scope
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+ADDRESS = "nora@example.org"
+NEW = {"name": "Nora New", "password": "a long walk at night"}
+
+
+def issue(tenant: Tenant, role: str = "engineer", by: str = "owner") -> str:
+    row = invitations.invite(actor=factories.actor_for(tenant, by), email=" Nora@Example.org ", role=role)
+    return invitations.token_of(row.id)
+
+
+def roles_of(tenant: Tenant, email: str = ADDRESS) -> list[str]:
+    with tenant_scope(tenant.id):
+        return list(Membership.objects.filter(user__email=email).values_list("role", flat=True))
+
+
+def test_a_new_person_joins_with_the_role_of_the_invitation() -> None:
+    tenant = factories.make_tenant()
+    token = issue(tenant)
+    user, offer = invitations.accept(token=token, user=None, **NEW)
+    assert (user.email, offer.slug, roles_of(tenant)) == (ADDRESS, tenant.slug, ["engineer"])
+    assert user.check_password(NEW["password"])
+    with tenant_scope(tenant.id):
+        entry = AuditEntry.objects.get(action="tenants.invitation.accepted")
+        assert (entry.actor_id, entry.changes["role"]) == (user.id, [None, "engineer"])
+        assert Invitation.objects.get().accepted_at is not None
+
+
+def test_nothing_that_opens_the_door_is_stored() -> None:
+    tenant = factories.make_tenant()
+    token = issue(tenant)
+    with tenant_scope(tenant.id):
+        row = Invitation.objects.get()
+        stored = [str(vars(row)), *(str(one.payload) for one in OutboxMessage.objects.all())]
+        stored += [str(vars(one)) for one in AuditEntry.objects.all()]
+    assert len(token) >= 43
+    assert bytes(row.token_hash) == invitations.hash_of(token)
+    assert not any(token in text for text in stored)
+
+
+def test_someone_with_an_account_joins_with_it_and_with_no_other() -> None:
+    tenant = factories.make_tenant()
+    nora, mallory = factories.make_user(ADDRESS), factories.make_user()
+    token = issue(tenant)
+    with pytest.raises(invitations.WrongAccount):
+        invitations.accept(token=token, user=mallory)
+    with pytest.raises(invitations.AccountExists):
+        invitations.accept(token=token, user=None, **NEW)
+    assert roles_of(tenant) == []
+    invitations.accept(token=token, user=nora)
+    assert roles_of(tenant) == ["engineer"]
+    with pytest.raises(invitations.InvitationGone):
+        invitations.accept(token=token, user=nora)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "", "password": NEW["password"]},
+        {"name": "N", "password": "short"},
+        {"name": "N", "password": "password1234"},
+    ],
+)
+def test_a_refused_form_leaves_the_invitation_open(given: dict[str, str]) -> None:
+    tenant = factories.make_tenant()
+    token = issue(tenant)
+    with pytest.raises(Invalid):
+        invitations.accept(token=token, user=None, **given)
+    assert not User.objects.filter(email=ADDRESS).exists()
+    assert invitations.find(token).role == "engineer"
+
+
+def test_an_invitation_dies_with_time_withdrawal_a_newer_one_and_its_issuer(superuser: Any) -> None:
+    tenant = factories.make_tenant()
+    owner, admin = factories.actor_for(tenant), factories.actor_for(tenant, "admin")
+    assert admin.id is not None
+
+    def dead(token: str) -> bool:
+        try:
+            invitations.find(token)
+        except invitations.InvitationGone:
+            return True
+        return False
+
+    first = invitations.invite(actor=owner, email=ADDRESS, role="viewer")
+    second = invitations.invite(actor=owner, email=ADDRESS, role="finance")
+    assert (dead(invitations.token_of(first.id)), dead(invitations.token_of(second.id))) == (True, False)
+    invitations.revoke(actor=owner, invitation_id=second.id)
+    assert dead(invitations.token_of(second.id))
+    third = invitations.invite(actor=admin, email=ADDRESS, role="engineer")
+    operations.change_role(actor=owner, user_id=admin.id, role="viewer")
+    assert dead(invitations.token_of(third.id))
+    operations.change_role(actor=owner, user_id=admin.id, role="admin")
+    assert not dead(invitations.token_of(third.id))
+    operations.remove_member(actor=owner, user_id=admin.id)
+    assert dead(invitations.token_of(third.id))
+    fourth = invitations.invite(actor=owner, email=ADDRESS, role="engineer")
+    with tenant_scope(tenant.id):
+        Invitation.objects.filter(id=fourth.id).update(expires_at=fourth.created_at - timedelta(seconds=1))
+    assert dead(invitations.token_of(fourth.id))
+    assert [row.state for row in _listed(tenant)] == ["expired", "revoked", "revoked", "revoked"]
+    assert dead("nothing")
+    assert roles_of(tenant) == []
+
+
+def _listed(tenant: Tenant) -> list[invitations.InvitationRow]:
+    with tenant_scope(tenant.id):
+        return invitations.invitations()
+
+
+def test_seven_days_and_not_a_role_above_ones_own() -> None:
+    tenant = factories.make_tenant()
+    admin = factories.actor_for(tenant, "admin")
+    with pytest.raises(PermissionDenied):
+        invitations.invite(actor=admin, email=ADDRESS, role="owner")
+    with pytest.raises(PermissionDenied):
+        invitations.invite(actor=factories.actor_for(tenant, "engineer"), email=ADDRESS, role="viewer")
+    with pytest.raises(Invalid):
+        invitations.invite(actor=admin, email="nora", role="viewer")
+    with pytest.raises(Invalid):
+        invitations.invite(actor=admin, email=ADDRESS, role="king")
+    with pytest.raises(Conflict):
+        invitations.invite(actor=admin, email=admin.label, role="viewer")
+    row = invitations.invite(actor=admin, email=ADDRESS, role="viewer")
+    assert abs(row.expires_at - row.created_at - timedelta(days=7)) < timedelta(seconds=5)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("has_account", [False, True])
+def test_of_twenty_who_accept_at_once_one_succeeds(has_account: bool) -> None:
+    tenant = factories.make_tenant()
+    token = issue(tenant)
+    user = factories.make_user(ADDRESS) if has_account else None
+    start = threading.Barrier(20)
+    answers: list[str] = []
+
+    def accept() -> None:
+        try:
+            start.wait(20)
+            given = {} if user else NEW
+            invitations.accept(token=token, user=user, **given)
+            answers.append("joined")
+        except ExchequerError as refused:
+            answers.append(refused.code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=accept) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert answers.count("joined") == 1
+    assert set(answers) <= {"joined", "invitation_gone", "account_exists"}
+    assert len(answers) == 20
+    assert roles_of(tenant) == ["engineer"]
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.filter(action="tenants.invitation.accepted").count() == 1
+
+
+HOSTS = [
+    {"HTTP_HOST": "evil.example"},
+    {"HTTP_HOST": "testserver:8000@evil.example"},
+    {"HTTP_X_FORWARDED_HOST": "evil.example"},
+    {"HTTP_X_FORWARDED_HOST": "evil.example, testserver"},
+    {"HTTP_X_FORWARDED_PROTO": "ftp"},
+    {"HTTP_X_HOST": "evil.example"},
+    {"HTTP_X_ORIGINAL_HOST": "evil.example"},
+    {"HTTP_FORWARDED": "host=evil.example"},
+    {"HTTP_X_FORWARDED_SERVER": "evil.example"},
+    {"SERVER_NAME": "evil.example"},
+]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("header", HOSTS, ids=str)
+def test_no_header_decides_where_the_link_leads(
+    header: dict[str, str], tmp_path: Path, as_control: Callable[[], AbstractContextManager[None]]
+) -> None:
+    tenant = factories.make_tenant()
+    client = Client()
+    client.force_login(factories.make_member(tenant, "owner"))
+    with override_settings(ALLOWED_HOSTS=["*"], **mail_settings(f"file://{tmp_path}", tmp_path)):
+        client.post(f"/t/{tenant.slug}/members/invite/", {"email": ADDRESS, "role": "viewer"}, **header)
+        with as_control():
+            for message in _invited(tenant):
+                outbox.deliver(message, tenant.id)
+        links = [line for letter in mailbox.letters() for line in letter.text.splitlines() if "://" in line]
+    assert len(links) == 1
+    assert links[0].startswith("http://127.0.0.1:8000/accounts/invitation/")
+    invitations.find(links[0].rstrip("/").rsplit("/", 1)[1])
+
+
+def _invited(tenant: Tenant) -> list[UUID]:
+    with tenant_scope(tenant.id):
+        return list(OutboxMessage.objects.filter(topic="tenants.InvitationIssued").values_list("id", flat=True))

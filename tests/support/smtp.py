@@ -1,0 +1,87 @@
+"""A small mail server on loopback that speaks the real protocol, keeps what it took, and refuses when told to."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+
+class _Conversation(socketserver.StreamRequestHandler):
+    server: MailServer
+
+    def handle(self) -> None:
+        self._say("220 loopback")
+        while line := self.rfile.readline():
+            verb = line.split(b" ")[0].strip().upper().decode()
+            if verb in ("EHLO", "HELO"):
+                self._say("250-loopback\r\n250 SMTPUTF8")
+            elif verb == "RCPT":
+                self._say(self.server.answer_to("RCPT", "250 ok"))
+            elif verb == "DATA":
+                self._take()
+            elif verb == "QUIT":
+                self._say("221 bye")
+                return
+            else:
+                self._say("250 ok")
+
+    def _take(self) -> None:
+        self._say("354 go on")
+        body = b""
+        while (line := self.rfile.readline()) not in (b".\r\n", b""):
+            body += line.removeprefix(b".") if line.startswith(b"..") else line
+        answer = self.server.answer_to("DATA", "250 taken")
+        if answer.startswith("250"):
+            self.server.taken.append(message_from_bytes(body, policy=policy.default))  # type: ignore[arg-type]
+        if self.server.hang_up_after_taking:
+            self.connection.close()
+            return
+        self._say(answer)
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(line.encode() + b"\r\n")
+        self.wfile.flush()
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """`taken` holds the letters; `refusals` maps a verb to answers that are given once each, in order."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Conversation)
+        self.taken: list[EmailMessage] = []
+        self.refusals: dict[str, list[str]] = {}
+        self.hang_up_after_taking = False
+
+    @property
+    def url(self) -> str:
+        """The EMAIL_URL that leads here."""
+        return f"smtp://127.0.0.1:{self.server_address[1]}?from=Exchequer%20<noreply@exchequer.example>"
+
+    def answer_to(self, verb: str, otherwise: str) -> str:
+        """Return the next refusal of a verb, or the usual answer."""
+        left = self.refusals.get(verb, [])
+        return left.pop(0) if left else otherwise
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no fault of the server."""
+
+
+@contextmanager
+def mail_server() -> Iterator[MailServer]:
+    """Serve for as long as the block runs."""
+    server = MailServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
