@@ -27,3 +27,10 @@ class JobEnded(Event):
     job_id: UUID
     state: str
     cause: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotLost(Event):
+    """A long allocation lost its slot and waits for another one."""
+
+    subject: str

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from compute.slots import Allocation
 from compute.states import FINAL_STATES, AttemptState, Cause, DeviceState, JobState, Outcome
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
@@ -12,6 +13,7 @@ from tenants.scoping import TenantForeignKey, TenantModel
 
 __all__ = [
     "FINAL_STATES",
+    "Allocation",
     "Attempt",
     "AttemptState",
     "Cause",
@@ -45,7 +47,7 @@ class Node(models.Model):
 
 
 class Device(models.Model):
-    """One GPU or CPU device of a node. `taken_by` is the attempt that holds it, of whatever tenant."""
+    """One GPU or CPU device of a node. `taken_by` is the attempt, or of one that `serves` the allocation, that holds it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="devices")
@@ -55,6 +57,7 @@ class Device(models.Model):
     name = models.CharField(max_length=160)
     index = models.PositiveIntegerField()
     memory_bytes = models.BigIntegerField()
+    serves = models.BooleanField(default=False, db_default=False)
     state = models.CharField(max_length=8, choices=DeviceState, default=DeviceState.READY)
     state_reason = models.CharField(max_length=400, blank=True)
     state_at = models.DateTimeField(db_default=DatabaseNow())

@@ -23,8 +23,13 @@ class Registered:
     boot: UUID
 
 
-def register(*, name: str, hostname: str, boot: UUID, found: list[Found], missing_layers: list[str]) -> Registered:
-    """Write the node and its devices: new ones are ready, vanished ones `gone`, a cordoned one stays cordoned."""
+def register(
+    *, name: str, hostname: str, boot: UUID, found: list[Found], missing_layers: list[str], serves: bool = False
+) -> Registered:
+    """Write the node and its devices: new ones are ready, vanished ones `gone`, a cordoned one stays cordoned.
+
+    With `serves` they are slots for long allocations (`allocations`), and no job ever gets one.
+    """
     with transaction.atomic():
         node, _ = Node.objects.update_or_create(
             name=name,
@@ -46,6 +51,7 @@ def register(*, name: str, hostname: str, boot: UUID, found: list[Found], missin
                     "name": device.name,
                     "index": device.index,
                     "memory_bytes": device.memory_bytes,
+                    "serves": serves,
                 },
             )
         shown = [device.uuid for device in found]

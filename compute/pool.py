@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from compute.models import Device, DeviceState, Job, JobState
-from compute.rows import ClassRow, DeviceRow
+from compute.rows import INFERENCE, JOBS, ClassRow, DeviceRow
 from tenants import quotas
 from tenants.clock import now
 
@@ -34,17 +34,19 @@ def devices() -> list[DeviceRow]:
             node_alive=row.node.last_seen_at > seen,
             node_seen_at=row.node.last_seen_at,
             missing_layers=tuple(row.node.missing_layers),
+            serves=INFERENCE if row.serves else JOBS,
         )
         for row in rows
     ]
 
 
 def device_classes() -> list[ClassRow]:
-    """Return the classes of the pool with what is free now and the tenant's quota for each, by name."""
+    """Return the classes that jobs may ask for, with what is free now and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
     free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=_seen_since())
     rows = (
-        Device.objects.exclude(state=DeviceState.GONE)
+        Device.objects.filter(serves=False)
+        .exclude(state=DeviceState.GONE)
         .values_list("device_class")
         .annotate(total=Count("id", filter=ready), free=Count("id", filter=free))
     )

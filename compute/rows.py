@@ -12,6 +12,8 @@ from uuid import UUID
 from billing.money import Money
 from compute.models import FINAL_STATES, AttemptState
 
+JOBS, INFERENCE = "jobs", "inference"
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
@@ -128,7 +130,10 @@ class MetricPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRow:
-    """One device of the pool. `free`: it could take a job now. Who holds a taken one is nobody else's business."""
+    """One device of the pool. `free`: it could take work now. Who holds a taken one is nobody else's business.
+
+    `serves`: `jobs`, or `inference` for a slot of a serving node, which no job gets.
+    """
 
     id: UUID
     name: str
@@ -142,6 +147,7 @@ class DeviceRow:
     node_alive: bool
     node_seen_at: datetime
     missing_layers: tuple[str, ...]
+    serves: str
 
 
 @dataclass(frozen=True)

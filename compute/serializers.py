@@ -120,6 +120,7 @@ class DeviceSerializer(serializers.Serializer[Any]):
     node_alive = serializers.BooleanField()
     node_seen_at = serializers.DateTimeField()
     missing_layers = serializers.ListField(child=serializers.CharField())
+    serves = serializers.CharField(help_text="jobs, or inference for a slot that endpoints hold")
 
 
 class UtilisationSerializer(serializers.Serializer[Any]):
@@ -212,4 +213,5 @@ def device(row: DeviceRow) -> dict[str, Any]:
         "node_alive": row.node_alive,
         "node_seen_at": row.node_seen_at,
         "missing_layers": list(row.missing_layers),
+        "serves": row.serves,
     }

@@ -16,6 +16,7 @@ from compute import transitions, wire
 from compute.events import JobStarted
 from compute.models import Attempt, AttemptState, Device, DeviceState, Job, JobState
 from compute.scheduling import policy
+from compute.slots import Allocation, SlotState
 from tenants.actor import Actor
 from tenants.audit import operation, unchanged
 from tenants.clock import DatabaseNow, now
@@ -78,11 +79,11 @@ def assign_all() -> list[Ring]:
     return rings
 
 
-def free_devices() -> list[policy.Free]:
-    """Return the ready, untaken devices of nodes that were seen within a lease."""
+def free_devices(*, serves: bool = False) -> list[policy.Free]:
+    """Return the ready, untaken devices of nodes that were seen within a lease: those for jobs, or those that serve."""
     seen = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
     rows = Device.objects.filter(
-        state=DeviceState.READY, taken_by=None, node__accepting=True, node__last_seen_at__gt=seen
+        serves=serves, state=DeviceState.READY, taken_by=None, node__accepting=True, node__last_seen_at__gt=seen
     ).order_by("node__name", "index")
     return [policy.Free(*row) for row in rows.values_list("id", "node_id", "device_class")]
 
@@ -137,7 +138,9 @@ def unanswered() -> list[Ring]:
 
 
 def free_forgotten_devices() -> int:
-    """Free devices whose attempt has ended without freeing them; none should exist, so the caller logs a count."""
+    """Free devices whose attempt or allocation has ended without freeing them; none should exist: the caller logs a count."""
     with transaction.atomic(), all_tenants("devices are shared"):
-        live = Attempt.objects.filter(id=OuterRef("taken_by")).exclude(state=AttemptState.ENDED)
-        return Device.objects.filter(taken_by__isnull=False).exclude(Exists(live)).update(taken_by=None)
+        runs = Attempt.objects.filter(id=OuterRef("taken_by")).exclude(state=AttemptState.ENDED)
+        serves = Allocation.objects.filter(id=OuterRef("taken_by"), state=SlotState.LIVE)
+        forgotten = Device.objects.filter(taken_by__isnull=False).exclude(Exists(runs)).exclude(Exists(serves))
+        return forgotten.update(taken_by=None)

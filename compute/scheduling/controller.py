@@ -18,7 +18,7 @@ from django.db import connection
 from kombu.exceptions import OperationalError as BrokerAway
 
 from compute import wire
-from compute.scheduling import assign, reap, schedules
+from compute.scheduling import assign, reap, schedules, slots
 from compute.tasks import queue_of, run_attempt
 from tenants import outbox
 from tenants.tasks import ring as ring_delivery
@@ -84,6 +84,7 @@ class Controller:
     def step(self) -> None:
         """Do one round of everything that is due."""
         self._ring(assign.assign_all())
+        slots.assign_slots()
         self._with_broker(lambda: outbox.relay(ring_delivery))
         if time.monotonic() - self._swept >= settings.EXCHEQUER.sweep_s:
             self._swept = time.monotonic()
@@ -91,6 +92,10 @@ class Controller:
             if reaped:
                 log.warning("controller.reaped", attempts=reaped)
                 self._ring(assign.assign_all())
+            lost = slots.reap_slots()
+            if lost:
+                log.warning("controller.slots_lost", slots=lost)
+                slots.assign_slots()
             forgotten = assign.free_forgotten_devices()
             if forgotten:
                 log.error("controller.devices_were_forgotten", devices=forgotten)

@@ -21,6 +21,7 @@ SECURITY_DEFINERS = {
     "exchequer_endpoint_keys",
     "exchequer_invitation",
     "billing_ensure_partitions",
+    "compute_slots_of",
 }
 ROLES = ("exchequer_app", "exchequer_control")
 

@@ -1,0 +1,125 @@
+"""Hand out device slots to long allocations, and take back those whose node stopped answering."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+
+from compute import allocations, wire
+from compute.events import SlotLost
+from compute.models import Device, DeviceState
+from compute.scheduling import policy
+from compute.scheduling.assign import CONTROLLER, free_devices
+from compute.slots import Allocation, SlotState
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow, now
+from tenants.events import publish
+from tenants.scoping import all_tenants
+
+SLOT_ASSIGNED = AuditAction("compute.slot.assigned")
+SLOT_LOST = AuditAction("compute.slot.lost")
+LOST_REASON = "Its serving node stopped answering. Waits for a free serving slot."
+MOST_A_ROUND = 500
+log = structlog.get_logger(__name__)
+
+
+def assign_slots() -> int:
+    """Give free serving slots to those who wait, by the policy that gives devices to jobs; return how many."""
+    with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
+        rows = Allocation.objects.filter(state=SlotState.WAITING).order_by("requested_at", "id")
+        waiting = [
+            policy.Waiting(*row)
+            for row in rows.values_list("id", "tenant_id", "device_class", "requested_at")[:MOST_A_ROUND]
+        ]
+        free = free_devices(serves=True) if waiting else []
+        if not free:
+            return 0
+        live = Allocation.objects.filter(state=SlotState.LIVE).values_list("tenant_id", flat=True)
+        in_use, present = Counter(live), now()
+    given = 0
+    for choice in policy.assign(waiting, free, in_use, present):
+        try:
+            given += _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
+        except IntegrityError as error:  # someone else was quicker: the unique live allocation of a device
+            log.warning("controller.slot_refused", slot=str(choice.job.job_id), error=str(error).splitlines()[0])
+        except wire.LOST:
+            raise
+        except Exception:
+            log.exception("controller.slot_failed", slot=str(choice.job.job_id))  # the others shall not wait for it
+    return given
+
+
+def reap_slots() -> int:
+    """Have live allocations wait again whose lease ran out on a silent node, or whose slot is gone; return how many.
+
+    A node that lives keeps its slots, late as it may be: only it knows what it answers.
+    """
+    with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
+        late = list(_lost().values_list("tenant_id", "id")[:MOST_A_ROUND])
+    lost = 0
+    for tenant_id, allocation_id in late:
+        try:
+            lost += _take_back(actor=Actor.system(tenant_id, CONTROLLER), allocation_id=allocation_id)
+        except wire.LOST:
+            raise
+        except Exception:
+            log.exception("controller.slot_reaping_failed", slot=str(allocation_id))
+    return lost
+
+
+def _lost() -> QuerySet[Allocation]:
+    silent = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
+    expired = Q(lease_until__lt=DatabaseNow(), node__last_seen_at__lt=silent)
+    return Allocation.objects.filter(expired | Q(device__state=DeviceState.GONE), state=SlotState.LIVE)
+
+
+@operation(SLOT_ASSIGNED)
+def _assign(*, actor: Actor, choice: policy.Assignment) -> int:
+    """Write one choice, allocation before device; 0 when either was taken meanwhile."""
+    waiting = Allocation.objects.select_for_update(skip_locked=True, of=("self",))
+    row = waiting.filter(id=choice.job.job_id, state=SlotState.WAITING).first()
+    free = Device.objects.filter(id=choice.device.device_id, serves=True, state=DeviceState.READY, taken_by=None)
+    if row is None or not free.update(taken_by=row.id):
+        unchanged("the allocation or the slot was taken meanwhile")
+        return 0
+    device = Device.objects.select_related("node").get(id=choice.device.device_id)
+    Allocation.objects.filter(id=row.id).update(
+        state=SlotState.LIVE,
+        token=F("token") + 1,
+        device=device,
+        device_name=device.name,
+        node=device.node,
+        boot=None,
+        assigned_at=DatabaseNow(),
+        lease_until=DatabaseNow() + timedelta(seconds=settings.EXCHEQUER.lease_s),
+        reason="",
+    )
+    changes = {"state": [row.state, str(SlotState.LIVE)], "device": [None, device.name]}
+    record(SLOT_ASSIGNED, actor=actor, target=("allocation", row.id, row.subject), changes=changes)
+    allocations.wake()
+    return 1
+
+
+@operation(SLOT_LOST)
+def _take_back(*, actor: Actor, allocation_id: UUID) -> int:
+    """Have one lost allocation wait again, unless it was renewed or released meanwhile; return 1 if it does."""
+    row = _lost().select_for_update(of=("self",)).filter(id=allocation_id).first()
+    if row is None:
+        unchanged("it was renewed, or released, meanwhile")
+        return 0
+    Allocation.objects.filter(id=row.id).update(
+        state=SlotState.WAITING, device=None, device_name="", node=None, boot=None, lease_until=None, reason=LOST_REASON
+    )
+    Device.objects.filter(id=row.device_id, taken_by=row.id).update(taken_by=None)
+    changes = {"state": [row.state, str(SlotState.WAITING)], "device": [row.device_name, None]}
+    record(SLOT_LOST, actor=actor, target=("allocation", row.id, row.subject), changes=changes, reason=LOST_REASON)
+    publish(SlotLost(tenant_id=row.tenant_id, subject=row.subject))
+    allocations.wake()
+    return 1
