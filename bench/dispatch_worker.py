@@ -20,6 +20,7 @@ class NothingKind:
 
     name = "nothing"
     entrypoint = CHILD
+    meter = "device_seconds"
 
     def validate(self, actor: Any, spec: dict[str, Any]) -> dict[str, Any]:
         """Accept anything."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from billing.defaults import DEVICE_SECONDS
 from tenants.actor import Actor
 from tenants.errors import Invalid
 
@@ -50,6 +51,7 @@ class JobKind(Protocol):
 
     name: str
     entrypoint: Path
+    meter: str  # what its seconds are billed as: `device_seconds`, or a meter of its own
 
     def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
         """Return the normalised spec; raises Invalid."""
@@ -97,6 +99,12 @@ def get(name: str) -> JobKind:
         return _kinds[name]
     except KeyError:
         raise Invalid(fields={"kind": [f"Choose one of: {', '.join(names()) or 'none is installed'}."]}) from None
+
+
+def meter_of(name: str) -> str:
+    """Return the meter that a kind's seconds are billed as; `device_seconds` for a kind that is not installed here."""
+    kind = _kinds.get(name)
+    return DEVICE_SECONDS if kind is None else kind.meter
 
 
 def names() -> list[str]:

@@ -205,7 +205,7 @@ def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
         return ""
     interval = Interval(
         key=f"attempt:{attempt.id}:{attempt.seq}",
-        meter="device_seconds",
+        meter=kinds.meter_of(job.kind),
         resource=job.subject,
         project_id=job.project_id,
         start=start,

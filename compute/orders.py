@@ -112,7 +112,7 @@ def estimate(order: Order) -> quotes.Estimate:
     """Return what the order is expected to cost and costs at worst, in the tenant's prices of now."""
     return quotes.estimate(
         project_id=order.project_id,
-        meter="device_seconds",
+        meter=kinds.meter_of(order.kind),
         dims={"device_class": order.device_class, "tier": order.tier},
         typical_s=order.typical_s,
         worst_s=order.max_seconds,

@@ -11,7 +11,7 @@ from billing import counters, holds
 from billing.counters import BudgetExceeded
 from billing.money import Money
 from billing.pricing import price_at
-from compute import limits
+from compute import kinds, limits
 from compute.models import Job, JobState
 
 
@@ -28,7 +28,7 @@ def follow_price(job: Job) -> bool:
     Returns False when a budget has no room for that: the job is then paused, its checkpoint saved. Usage itself is
     always rated at the price in force at its time (B5).
     """
-    price = price_at("device_seconds", {"device_class": job.device_class, "tier": job.tier})
+    price = price_at(kinds.meter_of(job.kind), {"device_class": job.device_class, "tier": job.tier})
     if price.unit_amount == job.unit_amount or job.state != JobState.RUNNING or job.hold_id is None:
         return True
     job.unit_amount, job.price_version = price.unit_amount, price.version_id

@@ -23,6 +23,7 @@ class TrainKind:
     """Trains a recipe on a dataset version and registers the model."""
 
     name = "train"
+    meter = "device_seconds"
     entrypoint = Path(__file__).with_name("runner") / "main.py"
 
     def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:

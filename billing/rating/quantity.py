@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 MICROSECOND = timedelta(microseconds=1)
 LONGEST_INTERVAL = timedelta(hours=24)
@@ -29,7 +29,7 @@ def count_refusal(quantity: Decimal | None, *, timed: bool) -> str | None:
         return "the meter counts units: give the quantity"
     if not (quantity.is_finite() and 0 < quantity <= LARGEST_COUNT):
         return "the quantity is not a positive number of at most 10^12"
-    if quantity != quantity.quantize(Decimal("0.000001"), ROUND_FLOOR):
+    if quantity.normalize().as_tuple().exponent < -6:  # type: ignore[operator]
         return "the quantity has more than six decimals"
     return None
 

@@ -19,6 +19,7 @@ class TickKind:
 
     name = "tick"
     entrypoint = Path(__file__).with_name("ticker.py")
+    meter = "device_seconds"
 
     def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
         """Return the spec with its defaults; raises Invalid without steps."""
