@@ -11,6 +11,8 @@ BATCH_SECONDS = "batch_seconds"
 INFERENCE_REQUESTS = "inference_requests"
 INFERENCE_MS = "inference_ms"
 SECOND = "second"
+#: Meters of time on devices: only their seconds add up to device hours.
+DEVICE_TIME = (DEVICE_SECONDS, BATCH_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

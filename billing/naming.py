@@ -1,22 +1,80 @@
-"""What a job is called, which billing knows by its id alone: an upper room says so when Django starts."""
+"""What a resource such as `job:<id>` is called: billing knows it by its text alone, an upper room says when Django starts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
+from django.urls import NoReverseMatch, reverse
+
 Namer = Callable[[Iterable[UUID]], Mapping[UUID, str]]
+JOB = "job"
+EVENTS = "Events"
 
-_namers: list[Namer] = []
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of resource: who names it, the page that shows one, and what one piece of its counted use is called."""
+
+    namer: Namer
+    page: str = ""
+    pieces: str = EVENTS
 
 
-def register(namer: Namer) -> None:
-    """Add a room's way to name the jobs of the open scope."""
-    if namer not in _namers:
-        _namers.append(namer)
+_kinds: dict[str, Kind] = {}
+
+
+def register(namer: Namer, prefix: str = JOB, *, page: str = "", pieces: str = EVENTS) -> None:
+    """Add a room's way to name the resources `<prefix>:<id>` of the open scope; `page` is the route that shows one."""
+    _kinds[prefix] = Kind(namer, page, pieces)
 
 
 def job_names(ids: Iterable[UUID | None]) -> dict[UUID, str]:
     """Return the names of those of these jobs that a room knows."""
-    wanted = {one for one in ids if one is not None}
-    return {found: name for namer in _namers for found, name in namer(wanted).items()} if wanted else {}
+    return _names(JOB, {one for one in ids if one is not None})
+
+
+def resource_names(resources: Iterable[str]) -> dict[str, str]:
+    """Return the names of those of these resources that a room knows, one look-up a kind."""
+    wanted: dict[str, dict[UUID, str]] = {}
+    for resource in set(resources):
+        prefix, found = _parts(resource)
+        if found is not None and prefix in _kinds:
+            wanted.setdefault(prefix, {})[found] = resource
+    return {
+        ids[found]: name
+        for prefix, ids in wanted.items()
+        for found, name in _names(prefix, set(ids)).items()
+        if found in ids
+    }
+
+
+def page_of(resource: str, slug: str) -> str:
+    """Return the address of the page that shows a resource in a tenant; empty without one."""
+    prefix, found = _parts(resource)
+    kind = _kinds.get(prefix)
+    if kind is None or found is None or not kind.page:
+        return ""
+    try:
+        return reverse(kind.page, args=(slug, found))
+    except NoReverseMatch:
+        return ""
+
+
+def pieces_of(resources: Iterable[str]) -> str:
+    """Return what one piece of counted use of all these is called: the word of their kind, else events."""
+    words = {_kinds[prefix].pieces if prefix in _kinds else EVENTS for prefix, _ in map(_parts, resources)}
+    return words.pop() if len(words) == 1 else EVENTS
+
+
+def _names(prefix: str, ids: set[UUID]) -> dict[UUID, str]:
+    return dict(_kinds[prefix].namer(ids)) if ids and prefix in _kinds else {}
+
+
+def _parts(resource: str) -> tuple[str, UUID | None]:
+    prefix, _, text = resource.partition(":")
+    try:
+        return prefix, UUID(text)
+    except ValueError:
+        return prefix, None

@@ -30,8 +30,9 @@ class SumSerializer(serializers.Serializer[Any]):
     """A sum, beside one field for each group that was asked for."""
 
     start = serializers.CharField(allow_null=True, help_text="hour, local day or first day of the local month")
-    quantity = serializers.CharField(help_text="what is charged, in the meter's unit")
-    measured = serializers.CharField(help_text="what ran, charged or not")
+    unit = serializers.CharField(allow_null=True, help_text="null where the sum covers several units")
+    quantity = serializers.CharField(allow_null=True, help_text="what is charged, in the unit; null without one unit")
+    measured = serializers.CharField(allow_null=True, help_text="what ran, charged or not; null without one unit")
     cost = MoneySerializer()
 
 
@@ -144,7 +145,7 @@ class LineSerializer(serializers.Serializer[Any]):
 
 
 class ShareSerializer(serializers.Serializer[Any]):
-    """What one attempt adds to a line."""
+    """What one attempt, or a resource without one, adds to a line."""
 
     job = serializers.UUIDField(allow_null=True)
     attempt = serializers.UUIDField(allow_null=True)
@@ -164,7 +165,7 @@ class IntervalSerializer(serializers.Serializer[Any]):
     ends_at = serializers.DateTimeField()
     measured = serializers.CharField()
     quantity = serializers.CharField()
-    excluded = serializers.CharField(help_text="seconds that ran outside the hold and are charged with nothing")
+    excluded = serializers.CharField(help_text="units that lay outside the hold and are charged with nothing")
     exact = MoneySerializer()
     resource = serializers.CharField()
     job = serializers.UUIDField(allow_null=True)

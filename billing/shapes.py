@@ -24,8 +24,9 @@ def sum_row(row: SpendRow) -> dict[str, Any]:
         **row.keys,
         **named,
         "start": row.starts.isoformat() if row.starts else None,
-        "quantity": shown(row.quantity),
-        "measured": shown(row.measured),
+        "unit": row.unit or None,
+        "quantity": None if row.quantity is None else shown(row.quantity),
+        "measured": None if row.measured is None else shown(row.measured),
         "cost": row.cost.json(),
     }
 

@@ -11,4 +11,4 @@ class ComputeConfig(AppConfig):
         from billing import naming
         from compute import queries
 
-        naming.register(queries.job_names)
+        naming.register(queries.job_names, page="job")

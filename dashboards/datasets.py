@@ -5,24 +5,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from billing.queries import DEVICE_TIME, meters, resource_names
 from billing.queries.budgets import BudgetStatus, budgets
 from billing.queries.calendar import today
 from billing.queries.spend import SpendRow, cost_by_day_and_project, costliest_jobs, span, spend
-from compute.queries import counts_by_state, job_list, utilisation
+from compute.queries import counts_by_state, job_names, utilisation
 from dashboards.ranges import Range, parse
 
 ZERO = Decimal(0)
 SERIES = 6
 MOST_GROUPS = 100
 MOST_JOBS = 50
-NAMED_JOBS = 500
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What the range holds in all. Seconds are device seconds: measured = billable + excluded."""
+    """What the range holds in all. Seconds are device seconds: measured = billable + excluded; `amount` is everything."""
 
     amount: Decimal = ZERO
     currency: str = "EUR"
@@ -48,7 +49,7 @@ class CostRow:
 
     label: str
     project: str
-    quantity: Decimal
+    quantity: Decimal | None  # None where several units met
     unit: str
     amount: Decimal
     job_id: str = ""
@@ -89,16 +90,17 @@ def spend_page(values: Mapping[str, str]) -> SpendPage:
         over, group_by=[group] if group != "job" else ["job", "project"], limit=MOST_GROUPS, costliest_first=True
     )
     dearest = costliest_jobs(over, MOST_JOBS)
-    names = {str(row.id): row.name for row in job_list(limit=NAMED_JOBS)} if dearest else {}
+    names = _names(by_group, group)
+    jobs_named = _names(dearest, "job")
     known = budgets()
     budget = next((one for one in known if one.project_id is None), None)
     return SpendPage(
         range=chosen,
         group=group,
-        totals=_totals(spend(over), at.currency, budget),
+        totals=_totals(spend(over, group_by=["meter"]), at.currency, budget),
         daily=daily_of(cost_by_day_and_project(over), chosen, budget),
         groups=[_cost(row, group, names) for row in by_group],
-        jobs=[_cost(row, "job", names) for row in dearest if row.keys.get("job")],
+        jobs=[_cost(row, "job", jobs_named) for row in dearest if row.keys.get("job")],
         utilisation=_utilisation(chosen, at.zone),
         budgets=known,
         running=counts_by_state()["running"],
@@ -107,8 +109,9 @@ def spend_page(values: Mapping[str, str]) -> SpendPage:
 
 
 def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None) -> Totals:
-    billable = sum((row.quantity for row in rows), ZERO)
-    measured = sum((row.measured for row in rows), ZERO)
+    timed = [row for row in rows if row.keys["meter"] in DEVICE_TIME]
+    billable = sum((row.quantity or ZERO for row in timed), ZERO)
+    measured = sum((row.measured or ZERO for row in timed), ZERO)
     return Totals(
         amount=sum((row.cost.amount for row in rows), ZERO),
         currency=currency,
@@ -140,17 +143,32 @@ def daily_of(rows: Sequence[SpendRow], chosen: Range, budget: BudgetStatus | Non
 
 
 def _cost(row: SpendRow, group: str, names: Mapping[str, str]) -> CostRow:
-    key = row.keys.get(group) or "none"
-    label = row.project_name if group == "project" else names.get(key, f"job {key[-8:]}") if group == "job" else key
-    job = key if group == "job" and key != "none" else ""
+    key = row.keys.get(group)
+    job = key if group == "job" else key.removeprefix("job:") if key and key.startswith("job:") else ""
     return CostRow(
-        label=label,
+        label=row.project_name if group == "project" else _label(key, group, names),
         project=row.project_name if group == "job" else "",
         quantity=row.quantity,
-        unit="s",
+        unit=row.unit,
         amount=row.cost.amount,
-        job_id=job,
+        job_id=job or "",
     )
+
+
+def _label(key: str | None, group: str, names: Mapping[str, str]) -> str:
+    if not key:
+        return "Without a job" if group == "job" else "none"
+    return names.get(key, f"job {key[-8:]}" if group == "job" else key)
+
+
+def _names(rows: Sequence[SpendRow], group: str) -> Mapping[str, str]:
+    """Return what the keys of a grouping are called, asked for once."""
+    keys = [key for row in rows if (key := row.keys.get(group))]
+    if group == "meter":
+        return {meter.key: meter.title for meter in meters()}
+    if group == "job":
+        return {str(found): name for found, name in job_names(map(UUID, keys)).items()}
+    return resource_names(keys) if group == "resource" else {}
 
 
 def _utilisation(chosen: Range, zone: str) -> Utilisation:

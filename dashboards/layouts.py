@@ -9,7 +9,7 @@ from dashboards.ranges import CHOICES
 from dashboards.tables import aria
 
 GRAPH: Any = {"displaylogo": False, "displayModeBar": False, "responsive": True}
-GROUPS = {"project": "Project", "job": "Job", "resource": "Device", "meter": "Meter"}
+GROUPS = {"project": "Project", "job": "Job", "resource": "Resource", "meter": "Meter"}
 
 
 def spend() -> Any:

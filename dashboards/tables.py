@@ -9,7 +9,7 @@ from dash import html
 
 from billing.queries.budgets import BudgetStatus
 from dashboards.datasets import CostRow, Daily, Utilisation
-from dashboards.words import money_text, number
+from dashboards.words import money_text, quantity_text
 
 Header = Sequence[tuple[str, bool]]
 
@@ -61,7 +61,7 @@ def costs(rows: Sequence[CostRow], *, currency: str, label: str, heading: str, j
         if with_project:
             cells.append(row.project)
         cells += [
-            f"{number(row.quantity, 1)} {row.unit}",
+            quantity_text(row.quantity, row.unit),
             money_text(row.amount, currency),
             share_bar(share, row.label),
         ]

@@ -1,6 +1,7 @@
 """Money, durations and figures as people write them: the one place for pages, tables and charts. Pure."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -27,6 +28,7 @@ STATES = {
     "expired": ("bad", "Expired"),
 }
 
+UNITS = {"second": "s", "millisecond": "ms"}
 NAMES = {"auc": "AUC", "cpu": "CPU", "gpu": "GPU", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC"}
 
 
@@ -77,6 +79,28 @@ def number(value: Any, places: int = 0) -> str:
         return "\u2013"
     text = f"{Decimal(str(value)):,.{places}f}"
     return text.rstrip("0").rstrip(".") if places and "." in text else text
+
+
+def unit_text(unit: str, count: Any = 2) -> str:
+    """Write a meter's unit beside a number: s, ms, request or requests; a unit that is no plain word stays as it is."""
+    if unit in UNITS:
+        return UNITS[unit]
+    plain = unit.isascii() and unit.isalpha() and unit.islower() and len(unit) > 2 and not unit.endswith("s")
+    return f"{unit}s" if plain and count != 1 else unit
+
+
+def quantity_text(value: Any, unit: str) -> str:
+    """Write a quantity with its unit: 12.5 s, 8,500 ms, 1 request; a dash where several units met in one sum."""
+    if value is None or not unit:
+        return "\u2013"
+    count = Decimal(str(value))
+    return f"{number(count, 2)}\u00a0{unit_text(unit, count)}"
+
+
+def took_text(span: timedelta) -> str:
+    """Write how long something took, down to the millisecond."""
+    ms = span / timedelta(milliseconds=1)
+    return f"{ms:.0f}\u00a0ms" if 1 <= ms < 1000 else f"{ms:.3g}\u00a0ms" if ms < 1 else duration_text(ms / 1000)
 
 
 def figure(value: Any) -> str:

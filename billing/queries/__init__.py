@@ -1,5 +1,7 @@
 """Reads of billing: sums in the database over roll-ups, keyset pages, frozen dataclasses out."""
 
+from billing.defaults import DEVICE_TIME
+from billing.naming import resource_names
 from billing.queries.billed import Billed, billed, billed_attempts
 from billing.queries.budgets import BudgetStatus, budget, budgets, room
 from billing.queries.calendar import Today, tenant_today, today
@@ -36,6 +38,7 @@ from billing.queries.spend import (
 )
 
 __all__ = [
+    "DEVICE_TIME",
     "MOST_ROWS",
     "Billed",
     "BudgetStatus",
@@ -70,6 +73,7 @@ __all__ = [
     "month_to_date",
     "price_books",
     "prices_in_force",
+    "resource_names",
     "room",
     "span",
     "spend",

@@ -1,4 +1,4 @@
-"""What jobs and attempts have cost so far."""
+"""What jobs, attempts and other resources have cost so far."""
 
 from __future__ import annotations
 
@@ -32,6 +32,25 @@ def billed(job_ids: Iterable[UUID]) -> dict[UUID, Billed]:
 def billed_attempts(attempt_ids: Iterable[UUID]) -> dict[UUID, Billed]:
     """Return what each of these attempts is charged with, zero where nothing was recorded."""
     return _billed("attempt_id", attempt_ids)
+
+
+def charged(resources: Iterable[str]) -> dict[str, Decimal]:
+    """Return the amount that each of these resources is charged with, zero where nothing was recorded.
+
+    Only usage that belongs to no job is summed: the index on jobs finds it.
+    """
+    wanted = list(resources)
+    if not wanted:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT s.resource, sum(r.amount) "
+            "FROM billing_usageseries s JOIN billing_usagerollup r ON r.tenant_id = s.tenant_id AND r.series_hash = s.hash "
+            "WHERE s.tenant_id = %s AND s.job_id IS NULL AND s.resource = ANY(%s::text[]) GROUP BY 1",
+            [current_tenant_id(), wanted],
+        )
+        found: dict[str, Decimal] = dict(cursor.fetchall())
+    return {resource: found.get(resource, NOTHING) for resource in wanted}
 
 
 def _billed(column: Literal["job_id", "attempt_id"], ids: Iterable[UUID]) -> dict[UUID, Billed]:

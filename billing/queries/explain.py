@@ -21,6 +21,7 @@ FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_
 WHERE r.tenant_id = %(tenant)s AND r.period = %(period)s AND r.day >= %(period)s AND r.day < (%(period)s::date + interval '1 month')
   AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s
   AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) AND (%(attempt)s::uuid IS NULL OR s.attempt_id = %(attempt)s)
+  AND (%(resource)s::text IS NULL OR s.resource = %(resource)s)
 GROUP BY 1, 2, 3, 4 ORDER BY min(r.hour), 4
 """
 INTERVALS = """
@@ -100,8 +101,13 @@ class IntervalView:
         return self.place.keys
 
     @property
+    def took(self) -> timedelta:
+        """How long it lasted; of a count, how long it took."""
+        return self.ends_at - self.starts_at
+
+    @property
     def excluded(self) -> Decimal:
-        """Seconds measured and not charged."""
+        """Units measured and not charged."""
         return self.measured - self.billable if self.kind == "usage" else Decimal(0)
 
 
@@ -121,10 +127,11 @@ def explain(
     *,
     job_id: UUID | None = None,
     attempt_id: UUID | None = None,
+    resource: str | None = None,
     after: tuple[str, ...] | None = None,
     limit: int = 50,
 ) -> Explanation:
-    """Return line `n` down to its intervals, `limit` of them after a cursor's keys; narrowed to a job or an attempt.
+    """Return line `n` down to its intervals, `limit` of them after a cursor's keys; narrowed to a job, an attempt, a resource.
 
     Raises NotFound for a foreign or missing invoice or line.
     """
@@ -141,6 +148,7 @@ def explain(
         "price": line.price_id,
         "job": job_id,
         "attempt": attempt_id,
+        "resource": resource,
         "limit": limit,
     }
     with connection.cursor() as cursor:

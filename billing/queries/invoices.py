@@ -73,7 +73,7 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceView:
-    """An invoice. The total is the sum of its rounded lines."""
+    """An invoice. The total is the sum of its rounded lines; `quantities` are sums by unit, which never add up."""
 
     id: UUID | None
     period: date
@@ -83,7 +83,7 @@ class InvoiceView:
     state: str
     created_at: datetime | None
     line_count: int
-    quantity: Decimal
+    quantities: Mapping[str, Decimal]
     exact: Money
     total: Money
 
@@ -96,7 +96,7 @@ def draft_invoice() -> InvoiceView:
         return found[0]
     starts, ends = period_bounds(at.period, at.zone)
     zero = Money.zero(at.currency)
-    return InvoiceView(None, at.period, starts, ends, at.currency, "draft", None, 0, Decimal(0), zero, zero)
+    return InvoiceView(None, at.period, starts, ends, at.currency, "draft", None, 0, {}, zero, zero)
 
 
 def invoices(*, after: tuple[date, UUID] | None = None, limit: int = 50, state: str | None = None) -> list[InvoiceView]:
@@ -152,6 +152,13 @@ def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceL
     return result
 
 
+def _by_unit(lines: Sequence[InvoiceLine]) -> dict[str, Decimal]:
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        sums[line.unit] = sums.get(line.unit, Decimal(0)) + line.quantity
+    return sums
+
+
 def _parsed(value: object) -> Mapping[str, str]:
     parsed = json.loads(value) if isinstance(value, str) else value
     return parsed if isinstance(parsed, dict) else {}
@@ -200,7 +207,7 @@ def _invoices(*, currency: str | None = None, **chosen: object) -> list[InvoiceV
                 state=state,
                 created_at=created,
                 line_count=len(listed),
-                quantity=sum((line.quantity for line in listed), Decimal(0)),
+                quantities=_by_unit(listed),
                 exact=sum((line.exact for line in listed), zero),
                 total=sum((line.amount for line in listed), zero),
             )

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.defaults import DEVICE_TIME
 from billing.money import Money
 from billing.queries.calendar import Today, tenant_today
 from billing.rating.calendar import hour_of, local_day, next_period
@@ -28,6 +29,7 @@ GROUPS = {
 LABEL = re.compile(r"(tag|dim):([A-Za-z0-9_.-]{1,60})")
 GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "r.period", "": "NULL::date"}
 MOST_ROWS = 10_000
+ONE_UNIT = "CASE WHEN min(m.unit) = max(m.unit) THEN max(m.unit) ELSE '' END"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,17 @@ class Span:
 class SpendRow:
     """A sum. `keys` holds the value of each group; `starts` is an hour, a local day, a month or None for all of it.
 
-    `quantity` is what is charged, in the meter's unit; `measured` what ran.
+    `quantity` is what is charged, in `unit`; `measured` what ran. Seconds and requests do not add up: where a sum
+    covers meters of several units, both are None and the unit is empty.
     """
 
     keys: Mapping[str, str | None]
     starts: date | datetime | None
-    quantity: Decimal
-    measured: Decimal
+    quantity: Decimal | None
+    measured: Decimal | None
     cost: Money
     project_name: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class MonthToDate:
-    """What the running local month has cost, against the whole month before; `forecast` goes on at the same pace."""
+    """What the running local month has cost, against the whole month before; `forecast` goes on at the same pace.
+
+    Quantities are seconds of devices; what is counted otherwise has only its cost here.
+    """
 
     period: date
     cost: Money
@@ -130,10 +137,10 @@ def spend(
     named = "project" in group_by
     selected = [starts, *columns, "max(p.name)" if named else "''"]
     grouped = ", ".join(str(number + 1) for number in range(len(columns) + 1))
-    order = f"{len(selected) + 3} DESC, {grouped}" if costliest_first else grouped
+    order = f"{len(selected) + 4} DESC, {grouped}" if costliest_first else grouped
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(selected)}, sum(r.billable), sum(r.measured), sum(r.amount) "  # noqa: S608
+            f"SELECT {', '.join(selected)}, {ONE_UNIT}, sum(r.billable), sum(r.measured), sum(r.amount) "  # noqa: S608
             "FROM billing_usagerollup r "
             "JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash "
             "JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
@@ -152,8 +159,9 @@ def spend(
             keys=dict(zip(group_by, row[1 : 1 + len(columns)], strict=True)),
             starts=row[0],
             project_name=row[1 + len(columns)],
-            quantity=row[-3],
-            measured=row[-2],
+            unit=row[-4],
+            quantity=row[-3] if row[-4] else None,
+            measured=row[-2] if row[-4] else None,
             cost=Money(row[-1], currency),
         )
         for row in rows
@@ -176,11 +184,15 @@ def month_to_date() -> MonthToDate:
     before = (at.period - timedelta(days=1)).replace(day=1)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT coalesce(sum(amount) FILTER (WHERE period = %(period)s), 0), coalesce(sum(billable) FILTER (WHERE period = %(period)s), 0), "
-            "coalesce(sum(amount) FILTER (WHERE period = %(before)s), 0), coalesce(sum(billable) FILTER (WHERE period = %(before)s), 0), "
-            "coalesce(sum(amount) FILTER (WHERE day = %(day)s), 0) "
-            "FROM billing_usagerollup WHERE tenant_id = %(tenant)s AND day >= %(before)s AND day < %(end)s",
+            "SELECT coalesce(sum(r.amount) FILTER (WHERE r.period = %(period)s), 0), "
+            "coalesce(sum(r.billable) FILTER (WHERE r.period = %(period)s AND m.key = ANY(%(timed)s)), 0), "
+            "coalesce(sum(r.amount) FILTER (WHERE r.period = %(before)s), 0), "
+            "coalesce(sum(r.billable) FILTER (WHERE r.period = %(before)s AND m.key = ANY(%(timed)s)), 0), "
+            "coalesce(sum(r.amount) FILTER (WHERE r.day = %(day)s), 0) "
+            "FROM billing_usagerollup r JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
+            "WHERE r.tenant_id = %(tenant)s AND r.day >= %(before)s AND r.day < %(end)s",
             {
+                "timed": list(DEVICE_TIME),
                 "tenant": current_tenant_id(),
                 "period": at.period,
                 "before": before,

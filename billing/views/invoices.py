@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from billing.defaults import SECOND
 from billing.money import Money
-from billing.naming import job_names
-from billing.queries.explain import explain
+from billing.naming import job_names, page_of, pieces_of, resource_names
+from billing.queries.explain import Explanation, explain
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
 from billing.reconcile import reconcile_faults
@@ -77,9 +79,9 @@ def invoice_reconciled(request: HttpRequest) -> HttpResponse:
 @require_safe
 @page("invoices.view")
 def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
-    """Explain one line: its price, its jobs and attempts, and every interval it is summed from."""
-    attempt = _uuid(request.GET.get("attempt"))
-    shown = explain(invoice_id, n, attempt_id=attempt, after=_cursor(request), limit=INTERVALS + 1)
+    """Explain one line: its price, its jobs and attempts or what else was used, and every interval it is summed from."""
+    attempt, resource = _uuid(request.GET.get("attempt")), request.GET.get("resource") or None
+    shown = explain(invoice_id, n, attempt_id=attempt, resource=resource, after=_cursor(request), limit=INTERVALS + 1)
     more = len(shown.intervals) > INTERVALS
     following = encode_cursor(*shown.intervals[INTERVALS - 1].cursor) if more else None
     context = {
@@ -87,11 +89,26 @@ def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
         "line": shown.line,
         "shares": shown.shares,
         "intervals": shown.intervals[:INTERVALS],
-        "attempt": attempt,
-        "names": job_names(share.job_id for share in shown.shares),
+        "narrowed": attempt is not None or resource is not None,
+        **_words(shown, request.tenant.slug),  # type: ignore[attr-defined]
         **pager(request, following),
     }
     return render(request, "billing/line.html", context)
+
+
+def _words(shown: Explanation, slug: str) -> dict[str, Any]:
+    """Return how the line's page speaks: of jobs and intervals, or of other resources and their batches or events."""
+    timed, of_jobs = shown.line.unit == SECOND, any(share.job_id for share in shown.shares)
+    resources = {share.resource for share in shown.shares if share.job_id is None}
+    return {
+        "timed": timed,
+        "of_jobs": of_jobs,
+        "pieces": "Intervals" if timed else pieces_of(resources),
+        "order": "By attempt, then by time" if of_jobs else "By resource, then by time",
+        "names": job_names(share.job_id for share in shown.shares),
+        "resources": resource_names(resources),
+        "links": {resource: page_of(resource, slug) for resource in resources},
+    }
 
 
 def _page(request: HttpRequest, view: InvoiceView) -> HttpResponse:

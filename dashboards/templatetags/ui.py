@@ -17,7 +17,18 @@ from django.urls import reverse
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from dashboards.words import STATES, duration_text, figure, money_parts, money_text, number, worded
+from dashboards.words import (
+    STATES,
+    duration_text,
+    figure,
+    money_parts,
+    money_text,
+    number,
+    quantity_text,
+    took_text,
+    unit_text,
+    worded,
+)
 
 register = template.Library()
 
@@ -124,6 +135,15 @@ register.filter("number", number)
 
 
 register.filter("figure", figure)
+
+
+register.filter("quantity", quantity_text)
+
+
+register.filter("unit", unit_text)
+
+
+register.filter("took", took_text)
 
 
 @register.filter

@@ -101,6 +101,7 @@ def test_usage_and_spend_are_summed_as_asked(scene: Scene) -> None:
         "job": str(scene.job),
         "meter": "device_seconds",
         "start": "2026-09-15",
+        "unit": "second",
         "quantity": "3600.000000",
         "measured": "3600.000000",
         "cost": {"amount": "0.180000", "currency": "EUR"},
@@ -118,7 +119,13 @@ def test_usage_and_spend_are_summed_as_asked(scene: Scene) -> None:
         "job=1",
     ):
         assert api.call("GET", f"spend/?{bad}", status=400)["code"] == "invalid"
-    assert [meter["event_type"] for meter in api.call("GET", "meters/")["results"]] == ["device.seconds"]
+    types = {meter["key"]: meter["event_type"] for meter in api.call("GET", "meters/")["results"]}
+    assert types == {
+        "batch_seconds": "batch.seconds",
+        "device_seconds": "device.seconds",
+        "inference_ms": "inference.milliseconds",
+        "inference_requests": "inference.requests",
+    }
 
 
 def test_a_budget_is_set_changed_and_closed(scene: Scene) -> None:

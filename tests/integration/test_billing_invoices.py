@@ -91,7 +91,7 @@ def test_b4_a_job_over_a_local_month_end_lies_on_two_invoices(demo_clock: DemoCl
         february, march = Invoice.objects.order_by("period")
         assert (february.period, march.period) == (date(2026, 2, 1), date(2026, 3, 1))
         assert february.ends_at == march.starts_at == midnight
-        assert [queries.invoice(row.id).quantity for row in (february, march)] == [2400, 1200]
+        assert [queries.invoice(row.id).quantities for row in (february, march)] == [{"second": 2400}, {"second": 1200}]
         assert queries.month_to_date().quantity == 1200
         assert queries.month_to_date().previous_quantity == 2400
         listed = queries.invoices(limit=1)
