@@ -39,3 +39,11 @@ class EndpointUndeployed(Event):
     """An endpoint answers no more."""
 
     endpoint_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthAlertOpened(Event):
+    """An endpoint passed a threshold."""
+
+    endpoint_id: UUID
+    alert_id: UUID

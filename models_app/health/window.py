@@ -10,6 +10,9 @@ from uuid import UUID
 
 from models_app.health import bins, latency
 
+MOST_PENDING = 1024
+"""Rows that may wait to be counted: enough to count them cheaply, few enough to keep."""
+
 Counter = Callable[[bins.Feature, Iterable[Any]], list[int]]
 
 
@@ -47,17 +50,27 @@ class Sums:
         )
 
 
+@dataclass
+class _Running:
+    """Traffic of one version so far; rows wait in `pending` and are counted many at a time, which is far cheaper."""
+
+    sums: Sums = field(default_factory=Sums)
+    pending: list[tuple[Mapping[str, Sequence[Any]], Sequence[Any]]] = field(default_factory=list)
+    waiting: int = 0
+
+
 class Window:
     """Collects the traffic of one endpoint between two flushes.
 
-    `counter` counts the values of a column by bin; a process that has NumPy passes `arrays.count`, which is faster.
+    `counter` counts the values of a column by bin; a process that has NumPy passes `arrays.count`, which is faster for
+    arrays. Columns and outputs that were added belong to the window: they are counted later.
     """
 
     def __init__(self, counter: Counter = bins.count) -> None:
         self._counter = counter
         self._lock = Lock()
         self._baselines: dict[UUID, Mapping[str, Any]] = {}
-        self._sums: dict[UUID, Sums] = {}
+        self._running: dict[UUID, _Running] = {}
 
     def track(self, version_id: UUID, baseline: Mapping[str, Any]) -> None:
         """Know the baseline of a version; without one, or with an empty one, its values are not counted by bin."""
@@ -76,33 +89,60 @@ class Window:
         """Add a batch: raw input values by column, predicted labels or numbers (one a row), the latency of each answered
         request in milliseconds, and refused requests by problem code.
         """
-        baseline = self._baselines.get(version_id) or {}
-        features = baseline.get("features", {})
-        refused = dict(errors or {})
-        batch = Sums(
-            requests=len(latency_ms) + sum(refused.values()),
-            rows=len(outputs),
-            compute_ms=compute_ms,
-            errors=refused,
-            latency=latency.count(latency_ms) if latency_ms else [],
-            inputs={
-                name: self._counter(features[name], values)
-                for name, values in (columns or {}).items()
-                if name in features
-            },
-            outputs=self._counter(baseline["output"], outputs) if len(outputs) and "output" in baseline else [],
-        )
         with self._lock:
-            self._sums[version_id] = self._sums.get(version_id, Sums()) + batch
+            running = self._running.setdefault(version_id, _Running())
+            sums = running.sums
+            sums.requests += len(latency_ms)
+            sums.rows += len(outputs)
+            sums.compute_ms += compute_ms
+            if len(latency_ms) and not sums.latency:
+                sums.latency = [0] * latency.BUCKETS
+            for ms in latency_ms:
+                sums.latency[latency.bucket(ms)] += 1
+            for code, number in (errors or {}).items():
+                sums.requests += number
+                sums.errors[code] = sums.errors.get(code, 0) + number
+            if len(outputs):
+                running.pending.append((columns or {}, outputs))
+                running.waiting += len(outputs)
+                if running.waiting >= MOST_PENDING:
+                    self._count(version_id, running)
 
     def drain(self) -> dict[UUID, Sums]:
         """Return the sums by version since the last drain, and start again."""
         with self._lock:
-            drained, self._sums = self._sums, {}
-        return drained
+            drained, self._running = self._running, {}
+        for version_id, running in drained.items():
+            self._count(version_id, running)
+        return {version_id: running.sums for version_id, running in drained.items()}
 
     def give_back(self, drained: Mapping[UUID, Sums]) -> None:
         """Take sums back that could not be stored; what came in between stays."""
         with self._lock:
             for version_id, sums in drained.items():
-                self._sums[version_id] = self._sums.get(version_id, Sums()) + sums
+                running = self._running.setdefault(version_id, _Running())
+                running.sums = running.sums + sums
+
+    def _count(self, version_id: UUID, running: _Running) -> None:
+        """Put the rows that wait into bins."""
+        pending, running.pending, running.waiting = running.pending, [], 0
+        baseline = self._baselines.get(version_id)
+        if not baseline or not pending:
+            return
+        features, sums = baseline.get("features", {}), running.sums
+        for name, feature in features.items():
+            parts = [columns[name] for columns, _ in pending if name in columns]
+            if parts:
+                sums.inputs[name] = bins.add(sums.inputs.get(name, []), self._together(feature, parts))
+        if "output" in baseline:
+            sums.outputs = bins.add(
+                sums.outputs, self._together(baseline["output"], [outputs for _, outputs in pending])
+            )
+
+    def _together(self, feature: bins.Feature, parts: list[Sequence[Any]]) -> list[int]:
+        """Count single values in one go, and what came as a batch batch by batch."""
+        counts = self._counter(feature, [part[0] for part in parts if len(part) == 1])
+        for part in parts:
+            if len(part) > 1:
+                counts = bins.add(counts, self._counter(feature, part))
+        return counts

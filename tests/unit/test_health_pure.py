@@ -170,7 +170,7 @@ def test_windows_add_up_in_any_order(batches, chance: random.Random):
         for rows, waits, errors in order:
             window.add(
                 version,
-                columns={"x": [row[0] for row in rows], "c": [row[1] for row in rows], "unknown": [1]},
+                columns={"x": [row[0] for row in rows], "c": [row[1] for row in rows], "unknown": [1] * len(rows)},
                 outputs=[row[2] for row in rows],
                 latency_ms=waits,
                 errors=errors,

@@ -14,8 +14,8 @@ from models_app.serving import tryout
 WHO = {"tenant_id": UUID(int=1), "endpoint_id": UUID(int=2), "user_id": UUID(int=3)}
 
 
-def made(now_s: float = 1_000.0, secret: str = "secret", nonce: bytes = b"12345678") -> str:
-    return tryout.sign(secret, **WHO, now_s=now_s, nonce=nonce)
+def made(now_s: float = 1_000.0, key: str = "secret", nonce: bytes = b"12345678") -> str:
+    return tryout.sign(key, **WHO, now_s=now_s, nonce=nonce)
 
 
 def test_a_pass_says_who_tries_what():
@@ -31,7 +31,7 @@ def test_a_pass_is_good_for_half_a_minute(now_s):
 
 def test_a_pass_of_another_installation_is_forged():
     with pytest.raises(tryout.BadPass):
-        tryout.verify("secret", made(secret="other"), now_s=1_001)
+        tryout.verify("secret", made(key="other"), now_s=1_001)
 
 
 @given(st.integers(0, tryout.BODY.size + tryout.MAC_BYTES - 1), st.integers(1, 255))

@@ -1,0 +1,115 @@
+"""Alerts of an endpoint: opened once when a threshold is passed, resolved when the endpoint is back.
+
+No row is locked: the database lets one alert of a kind and subject be open, and whoever inserts it tells the others.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Avg, Count, F, Q, StdDev
+
+from models_app.events import HealthAlertOpened
+from models_app.health import judge
+from models_app.models import Dataset, Endpoint, EndpointState, Feedback, HealthAlert
+from tenants import notifications
+from tenants.clock import DatabaseNow
+from tenants.events import publish
+from tenants.scoping import current_tenant_id
+
+LAST_LABELS = 500
+TITLES = {
+    "drift": "input drift",
+    "output": "predictions have moved",
+    "accuracy": "accuracy fell",
+    "latency": "slow answers",
+    "errors": "errors",
+}
+
+
+def evaluate(endpoint_id: UUID) -> int:
+    """Judge the version that an endpoint serves, open and resolve alerts; return how many were opened.
+
+    Runs in the open scope, in the transaction that stored what it judges.
+    """
+    from models_app.health import windows  # windows stores and then calls this
+
+    endpoint = Endpoint.objects.select_related("version").filter(id=endpoint_id).first()
+    if endpoint is None or endpoint.state == EndpointState.UNDEPLOYED:
+        return 0
+    version = endpoint.version
+    recent = windows.last_minutes(endpoint.id, version.id)
+    findings = [
+        *judge.traffic(version.baseline, windows.last_rows(endpoint.id, version.id)),
+        *judge.waits(recent, endpoint.slo_ms),
+        *judge.faults(recent),
+        *judge.truth(labels(endpoint.id, version.id), version.metrics),
+    ]
+    for finding in findings:
+        if not finding.bad:
+            resolve(endpoint.id, kind=finding.kind, subject=finding.subject)
+    return sum(_open(endpoint, finding) for finding in findings if finding.bad)
+
+
+def resolve(endpoint_id: UUID, **which: object) -> int:
+    """Close open alerts of an endpoint, all or those of a kind, subject or version; return how many."""
+    rows = HealthAlert.objects.filter(endpoint_id=endpoint_id, resolved_at=None, **which)
+    return rows.update(resolved_at=DatabaseNow())
+
+
+def resolve_of_other_versions(endpoint_id: UUID, version_id: UUID) -> int:
+    """Close alerts about versions that the endpoint no longer serves: the new one is judged by its own traffic."""
+    rows = HealthAlert.objects.filter(endpoint_id=endpoint_id, resolved_at=None).exclude(version_id=version_id)
+    return rows.update(resolved_at=DatabaseNow())
+
+
+def labels(endpoint_id: UUID, version_id: UUID) -> judge.Labels:
+    """Return the sums of the newest labels of a version."""
+    newest = (
+        Feedback.objects.filter(endpoint_id=endpoint_id, version_id=version_id)
+        .order_by("-id")
+        .values("id")[:LAST_LABELS]
+    )
+    found = Feedback.objects.filter(id__in=newest).aggregate(
+        count=Count("id"),
+        right=Count("id", filter=Q(correct=True)),
+        squared=Avg(F("error") * F("error")),
+        spread=StdDev(F("error") * F("error"), sample=True),
+    )
+    return judge.Labels(**{name: value or 0 for name, value in found.items()})
+
+
+def tell(alert_id: UUID) -> None:
+    """Tell those who may act on an endpoint of an alert that is still open.
+
+    Of a model from a restricted dataset only those hear who see every dataset: the text names its columns.
+    """
+    alert = HealthAlert.objects.select_related("endpoint").filter(id=alert_id, resolved_at=None).first()
+    if alert is None:
+        return
+    restricted = Dataset.objects.filter(versions__id=alert.version.dataset_version_id, restricted=True).exists()
+    notifications.notify(
+        permission="datasets.view_restricted" if restricted else "endpoints.manage",
+        kind="health_alert",
+        title=f"Endpoint {alert.endpoint.name}: {TITLES[alert.kind]}",
+        body=alert.message,
+        path=f"endpoints/{alert.endpoint_id}/",
+    )
+
+
+def _open(endpoint: Endpoint, finding: judge.Finding) -> bool:
+    alert = HealthAlert(
+        endpoint=endpoint,
+        version_id=endpoint.version_id,
+        kind=finding.kind,
+        subject=finding.subject,
+        value=finding.value,
+        threshold=finding.threshold,
+        message=finding.message,
+    )
+    alert.claim_tenant()
+    HealthAlert.objects.bulk_create([alert], ignore_conflicts=True)
+    if not HealthAlert.objects.filter(id=alert.id).exists():
+        return False  # it is open already
+    publish(HealthAlertOpened(tenant_id=current_tenant_id(), endpoint_id=endpoint.id, alert_id=alert.id))
+    return True
