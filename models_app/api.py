@@ -13,7 +13,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_app import operations, queries, serializers, storage, uploads
+from models_app import api_batch, api_versions, operations, queries, serializers, storage, uploads
 from models_app.lineage import Lineage, ModelVersionRow
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
@@ -172,7 +172,7 @@ class Models(Endpoint):
                 "name": row.name,
                 "versions": row.versions,
                 "created_at": row.created_at,
-                "latest": _model_version(row.latest),
+                "latest": serializers.model_version(row.latest),
             },
             lambda row: [row.id],
         )
@@ -193,7 +193,7 @@ class ModelVersions(Endpoint):
             else None
         )
         rows = queries.version_list(self.actor, model_id, before=before, limit=self.page_size())
-        return self.paginated(rows, _model_version, lambda row: [row.number])
+        return self.paginated(rows, serializers.model_version, lambda row: [row.number])
 
 
 class VersionLineage(Endpoint):
@@ -205,7 +205,7 @@ class VersionLineage(Endpoint):
     def get(self, request: Request, version_id: UUID) -> Response:
         """Answer data, code, run, cost and signature of a version."""
         found = queries.lineage(self.actor, version_id)
-        return Response(_model_version(found) | {name: getattr(found, name) for name in LINEAGE_FIELDS})
+        return Response(serializers.model_version(found) | {name: getattr(found, name) for name in LINEAGE_FIELDS})
 
 
 class VersionDownload(Endpoint):
@@ -238,15 +238,6 @@ def _dataset(row: queries.DatasetRow, version: queries.VersionRow | None = None)
     }  # fmt: skip
 
 
-def _model_version(row: ModelVersionRow) -> dict[str, Any]:
-    plain = {
-        name: getattr(row, name)
-        for name in ModelVersionRow.__dataclass_fields__
-        if name not in ("headline", "recipe_title")
-    }
-    return plain | {"cost": row.cost.json(), "billed_seconds": f"{row.billed_seconds:f}"}
-
-
 def _yes(value: Any) -> bool:
     word = str(value).strip().lower()
     if word not in ("true", "false", "1", "0", "on", "off", ""):
@@ -265,4 +256,6 @@ urlpatterns = [
     path("models/<uuid:model_id>/versions/", ModelVersions.as_view(), name="api-model-versions"),
     path("versions/<uuid:version_id>/lineage/", VersionLineage.as_view(), name="api-version-lineage"),
     path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
+    *api_versions.urlpatterns,
+    *api_batch.urlpatterns,
 ]

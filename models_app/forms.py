@@ -33,19 +33,12 @@ class DatasetUpload(forms.Form):
     )
 
 
-class LaunchForm(forms.Form):
-    """What every job is told, whatever its recipe."""
+class JobForm(forms.Form):
+    """What every job is told, whatever it does."""
 
     name = forms.CharField(max_length=120, label="Name", help_text="How you and others find it again.")
     project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
-    recipe = forms.ChoiceField(label="Recipe")
     dataset = forms.ChoiceField(label="Dataset")
-    model = forms.CharField(
-        max_length=120,
-        required=False,
-        label="Model name",
-        help_text="The result becomes the next version of this model. Empty: the job's name.",
-    )
     device_class = forms.ChoiceField(label="Device")
     tier = forms.ChoiceField(label="Price tier", choices=TIERS, initial="on_demand")
     max_minutes = forms.IntegerField(
@@ -69,7 +62,6 @@ class LaunchForm(forms.Form):
         self,
         *args: Any,
         projects: Sequence[tuple[str, str]],
-        recipes: Sequence[Recipe],
         datasets: Sequence[tuple[str, str]],
         devices: Sequence[str],
         currency: str,
@@ -77,13 +69,40 @@ class LaunchForm(forms.Form):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._offer("project", projects)
-        self._offer("recipe", [(recipe.id, recipe.title) for recipe in recipes])
         self._offer("dataset", [("", "Choose a dataset"), *datasets])
         self._offer("device_class", [(name, name) for name in devices])
         self.fields["max_cost"].label = f"Highest cost ({currency})"
 
     def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
         cast("forms.ChoiceField", self.fields[name]).choices = list(choices)
+
+
+class LaunchForm(JobForm):
+    """A training job, but for the recipe's own parameters."""
+
+    recipe = forms.ChoiceField(label="Recipe")
+    model = forms.CharField(
+        max_length=120,
+        required=False,
+        label="Model name",
+        help_text="The result becomes the next version of this model. Empty: the job's name.",
+    )
+
+    def __init__(self, *args: Any, recipes: Sequence[Recipe], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("recipe", [(recipe.id, recipe.title) for recipe in recipes])
+
+
+class BatchForm(JobForm):
+    """A batch prediction: which version, over which dataset."""
+
+    version = forms.ChoiceField(label="Model version", help_text="Archived versions are not offered.")
+
+    def __init__(self, *args: Any, versions: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("version", [("", "Choose a version"), *versions])
+        self.fields["dataset"].help_text = "It needs the columns that the model was trained on; others are ignored."
+        self.fields["max_minutes"].help_text = "It stops here without a result. The limit counts over all attempts."
 
 
 class ParameterForm(forms.Form):

@@ -15,7 +15,7 @@ from billing.money import Money
 from compute.models import Job
 from models_app import storage
 from models_app.access import visible_datasets
-from models_app.models import ModelVersion
+from models_app.models import ModelVersion, Stage
 from models_app.recipes import base
 from tenants.actor import Actor
 from tenants.errors import NotFound
@@ -23,7 +23,10 @@ from tenants.errors import NotFound
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersionRow:
-    """One version in a list. `headline` is the first figure to look at: accuracy, or R2 of a regressor."""
+    """One version in a list. `headline` is the first figure to look at: accuracy, or R2 of a regressor.
+
+    `requested_*`: who asked for production; while nobody has answered, `waiting` is true.
+    """
 
     id: UUID
     model_id: UUID
@@ -39,8 +42,17 @@ class ModelVersionRow:
     dataset: str
     dataset_version: int
     created_at: datetime
+    requested_by: str
+    requested_at: datetime | None
+    approved_by: str
+    approved_at: datetime | None
     cost: Money
     billed_seconds: Decimal
+
+    @property
+    def waiting(self) -> bool:
+        """Whether production was asked for and nobody has answered yet."""
+        return self.requested_at is not None and self.approved_at is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +127,19 @@ def version_list(actor: Actor, model_id: UUID, *, before: int | None = None, lim
     return _rows(rows.order_by("-number")[: limit + 1])
 
 
+def waiting_list(actor: Actor, limit: int = 20) -> list[ModelVersionRow]:
+    """Return the versions for which production was asked and nobody has answered yet, longest waiting first."""
+    asked = _versions(actor).filter(requested_at__isnull=False, approved_at__isnull=True)
+    return _rows(asked.order_by("requested_at")[:limit])
+
+
+def usable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
+    """Return (id, words) of the versions that can predict, newest first: those that are not archived."""
+    rows = _versions(actor).exclude(stage=Stage.ARCHIVED).order_by("-id")
+    found = rows.values_list("id", "model__name", "number", "stage")[:limit]
+    return [(version_id, f"{name} v{number}, {stage}") for version_id, name, number, stage in found]
+
+
 def lineage(actor: Actor, version_id: UUID) -> Lineage:
     """Return one version with all it was made from. Raises NotFound."""
     row = _versions(actor).filter(id=version_id).first()
@@ -179,6 +204,10 @@ def _rows(versions: QuerySet[ModelVersion] | list[ModelVersion]) -> list[ModelVe
             dataset=row.dataset_version.dataset.name,
             dataset_version=row.dataset_version.number,
             created_at=row.created_at,
+            requested_by=row.requested_by_label,
+            requested_at=row.requested_at,
+            approved_by=row.approved_by_label,
+            approved_at=row.approved_at,
             cost=Money(
                 charges[row.job_id].amount if row.job_id in charges else Decimal(0),
                 currency.get(row.job_id) or row.tenant.currency,

@@ -11,7 +11,17 @@ from uuid import UUID
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from models_app.access import visible_datasets
-from models_app.lineage import Lineage, ModelRow, ModelVersionRow, artefact_link, lineage, model_list, version_list
+from models_app.lineage import (
+    Lineage,
+    ModelRow,
+    ModelVersionRow,
+    artefact_link,
+    lineage,
+    model_list,
+    usable,
+    version_list,
+    waiting_list,
+)
 from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
 from models_app.recipes import base
 from models_app.specs import tasks_for
@@ -21,7 +31,7 @@ from tenants.errors import NotFound
 __all__ = [
     "ColumnRow", "DatasetDetail", "DatasetRow", "Launchable", "Lineage", "ModelRow", "ModelVersionRow", "VersionRow",
     "artefact_link", "dataset_detail", "dataset_list", "launchable", "lineage", "model_list", "profile", "recipe_cards",
-    "version_detail", "version_list",
+    "usable", "version_detail", "version_list", "waiting_list",
 ]  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""The registry of models: a job that succeeded adds one version, with all that it was made from."""
+"""The registry of models: a job that succeeded adds one version; people move it through its stages.
+
+`production` is what may be deployed, so it takes an approver: whoever may not approve asks, and the version stays where it is.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,33 @@ from uuid import UUID
 
 from django.db.models import Max
 
+from models_app.access import visible_versions
 from models_app.events import ModelVersionRegistered
-from models_app.models import Model, ModelVersion
+from models_app.models import Endpoint, EndpointState, Model, ModelVersion, Stage
 from models_app.storage import Stored
+from tenants import notifications
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import now
+from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events import publish
 
 MODEL_VERSION_REGISTERED = AuditAction("models_app.model_version.registered")
+MODEL_VERSION_PROMOTED = AuditAction("models_app.model_version.promoted")
+PROMOTION_REQUESTED = AuditAction("models_app.model_version.requested")
+PROMOTION_DECLINED = AuditAction("models_app.model_version.declined")
+
+
+class VersionServes(Conflict):
+    """This version answers at an endpoint. Undeploy it, or deploy another version there, first."""
+
+    code = "version_serves"
+
+
+class NothingToApprove(Conflict):
+    """Nobody has asked for production for this version, or it was answered already."""
+
+    code = "nothing_to_approve"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +115,130 @@ def register(*, actor: Actor, trained: Trained) -> ModelVersion:
         )
     )
     return version
+
+
+def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
+    """Move a version to another stage; to production at once by an approver, else by a request that approvers are told of.
+
+    A version whose request waits has `requested_at` and no `approved_at`. Raises NotFound, Invalid, VersionServes.
+    """
+    actor.require("models.manage")
+    if stage not in Stage.values:
+        raise Invalid(fields={"stage": [f"Choose one of: {', '.join(Stage.values)}."]})
+    if stage == Stage.PRODUCTION and not actor.can("models.approve"):
+        return _request(actor=actor, version_id=version_id)
+    return _promote(actor=actor, version_id=version_id, stage=stage)
+
+
+@operation(MODEL_VERSION_PROMOTED)
+def approve(*, actor: Actor, version_id: UUID) -> ModelVersion:
+    """Grant the request that waits: the version is in production. Raises NotFound, NothingToApprove."""
+    actor.require("models.approve")
+    version = _locked(actor, version_id)
+    if not waits(version):
+        raise NothingToApprove(stage=version.stage)
+    _to_production(actor, version)
+    return version
+
+
+@operation(PROMOTION_DECLINED)
+def decline(*, actor: Actor, version_id: UUID) -> ModelVersion:
+    """Refuse the request that waits; the version stays where it is. Raises NotFound, NothingToApprove."""
+    actor.require("models.approve")
+    version = _locked(actor, version_id)
+    if not waits(version):
+        raise NothingToApprove(stage=version.stage)
+    record(
+        PROMOTION_DECLINED,
+        actor=actor,
+        target=_target(version),
+        changes={"requested_by": [version.requested_by_label, None]},
+    )
+    _keep(version, **NO_APPROVAL)
+    return version
+
+
+def waits(version: ModelVersion) -> bool:
+    """Return whether production was asked for and nobody has answered yet."""
+    return version.requested_at is not None and version.approved_at is None
+
+
+@operation(MODEL_VERSION_PROMOTED)
+def _promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
+    version = _locked(actor, version_id)
+    if version.stage == stage:
+        unchanged("it is in that stage")
+        return version
+    if stage == Stage.PRODUCTION:
+        _to_production(actor, version)
+        return version
+    left = version.stage == Stage.PRODUCTION or stage == Stage.ARCHIVED
+    if left and Endpoint.objects.filter(version=version).exclude(state=EndpointState.UNDEPLOYED).exists():
+        raise VersionServes
+    record(MODEL_VERSION_PROMOTED, actor=actor, target=_target(version), changes={"stage": [version.stage, stage]})
+    _keep(version, stage=stage, **(NO_APPROVAL if left else {}))
+    return version
+
+
+@operation(PROMOTION_REQUESTED)
+def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
+    version = _locked(actor, version_id)
+    if version.stage == Stage.PRODUCTION or waits(version):
+        unchanged("it is in production, or was asked for before")
+        return version
+    _keep(version, **NO_APPROVAL | {"requested_by_label": actor.label, "requested_at": now()})
+    changes = {"requested_by": [None, actor.label], "wanted": [version.stage, str(Stage.PRODUCTION)]}
+    record(PROMOTION_REQUESTED, actor=actor, target=_target(version), changes=changes)
+    notifications.notify(
+        permission="models.approve",
+        kind="model.approval",
+        title=f"{version} waits for approval",
+        body=f"{actor.label} asks to take {version} into production.",
+        path=f"models/versions/{version.id}/",
+    )
+    return version
+
+
+NO_APPROVAL: dict[str, Any] = {
+    "requested_by_label": "", "requested_at": None, "approved_by": None, "approved_by_label": "", "approved_at": None,
+}  # fmt: skip
+
+
+def _to_production(actor: Actor, version: ModelVersion) -> None:
+    """Put a locked version into production; who asked is who approves where nobody had asked."""
+    asked = waits(version)
+    asker = version.requested_by_label if asked else actor.label
+    changes = {
+        "stage": [version.stage, str(Stage.PRODUCTION)],
+        "requested_by": [None, asker],
+        "approved_by": [None, actor.label],
+    }
+    record(MODEL_VERSION_PROMOTED, actor=actor, target=_target(version), changes=changes)
+    moment = now()
+    _keep(
+        version,
+        stage=Stage.PRODUCTION,
+        requested_by_label=asker,
+        requested_at=version.requested_at if asked else moment,
+        approved_by=actor.id,
+        approved_by_label=actor.label,
+        approved_at=moment,
+    )
+
+
+def _locked(actor: Actor, version_id: UUID) -> ModelVersion:
+    rows = visible_versions(actor).select_for_update(of=("self",)).select_related("model")
+    version = rows.filter(id=version_id).first()
+    if version is None:
+        raise NotFound
+    return version
+
+
+def _keep(version: ModelVersion, **fields: Any) -> None:
+    for name, value in fields.items():
+        setattr(version, name, value)
+    ModelVersion.objects.filter(id=version.id).update(**fields)
+
+
+def _target(version: ModelVersion) -> tuple[str, UUID, str]:
+    return ("modelversion", version.id, str(version))

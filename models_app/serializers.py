@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.serializers import MoneySerializer
+from models_app.lineage import ModelVersionRow
 
 
 class ColumnSerializer(serializers.Serializer[Any]):
@@ -116,8 +117,24 @@ class ModelVersionSerializer(serializers.Serializer[Any]):
     dataset = serializers.CharField()
     dataset_version = serializers.IntegerField()
     created_at = serializers.DateTimeField()
+    requested_by = serializers.CharField(help_text="Who asked for production; empty when nobody did")
+    requested_at = serializers.DateTimeField(allow_null=True)
+    approved_by = serializers.CharField(help_text="Who took it into production; empty while the request waits")
+    approved_at = serializers.DateTimeField(allow_null=True)
     cost = MoneySerializer()
     billed_seconds = serializers.CharField()
+
+
+class StageSerializer(serializers.Serializer[Any]):
+    """The stage to move a version to."""
+
+    stage = serializers.ChoiceField(choices=["registered", "staging", "production", "archived"])
+
+
+class StagedSerializer(ModelVersionSerializer):
+    """A version after a move. `state`: promoted, or requested while an approver has yet to answer."""
+
+    state = serializers.CharField()
 
 
 class ModelSerializer(serializers.Serializer[Any]):
@@ -150,8 +167,34 @@ class LineageSerializer(ModelVersionSerializer):
     artefact_size = serializers.IntegerField()
 
 
+class ResultFileSerializer(serializers.Serializer[Any]):
+    """One file of a result, behind a link that is good for five minutes."""
+
+    format = serializers.CharField(help_text="parquet or csv")
+    name = serializers.CharField()
+    size = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    url = serializers.CharField()
+
+
+class BatchResultSerializer(serializers.Serializer[Any]):
+    """What a batch prediction made, and what a thousand rows of it cost."""
+
+    rows = serializers.IntegerField()
+    cost_per_1000 = MoneySerializer()
+    expires_in_s = serializers.IntegerField()
+    files = ResultFileSerializer(many=True)
+
+
 class LinkSerializer(serializers.Serializer[Any]):
     """A link that downloads a file."""
 
     url = serializers.CharField()
     expires_in_s = serializers.IntegerField()
+
+
+def model_version(row: ModelVersionRow) -> dict[str, Any]:
+    """Return one version as the API shows it."""
+    left_out = ("headline", "recipe_title")
+    plain = {name: getattr(row, name) for name in ModelVersionRow.__dataclass_fields__ if name not in left_out}
+    return plain | {"cost": row.cost.json(), "billed_seconds": f"{row.billed_seconds:f}"}

@@ -15,6 +15,8 @@ from tenants.scoping import tenant_scope
 
 PAGE = 50
 MOST_CLASSES = 20
+MOVES = (("registered", "Back to registered"), ("staging", "Move to staging"), ("archived", "Archive"))
+"""The stages that take no confirmation, and what the button says."""
 
 
 @require_safe
@@ -24,7 +26,12 @@ def models(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     rows = queries.model_list(actor, before=_uuid(request.GET.get("cursor")), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
-    context = {"models": rows[:PAGE], "can_launch": actor.can("jobs.launch"), **pager(request, following)}
+    context = {
+        "models": rows[:PAGE],
+        "asked": queries.waiting_list(actor) if actor.can("models.approve") else [],
+        "can_launch": actor.can("jobs.launch"),
+        **pager(request, following),
+    }
     return render(request, "models_app/models.html", context)
 
 
@@ -47,8 +54,14 @@ def model(request: HttpRequest, model_id: UUID) -> HttpResponse:
 @require_safe
 @page("models.view")
 def model_version(request: HttpRequest, version_id: UUID) -> HttpResponse:
-    """Show one version: figures, signature, lineage, cost."""
-    version = queries.lineage(request.actor, version_id)  # type: ignore[attr-defined]
+    """Show one version: stage, figures, signature, lineage, cost."""
+    return version_page(request, version_id)
+
+
+def version_page(request: HttpRequest, version_id: UUID, *, fault: str = "", status: int = 200) -> HttpResponse:
+    """Return a version's page; `fault` says what was refused just now."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    version = queries.lineage(actor, version_id)
     single = {
         name: value
         for name, value in version.metrics.items()
@@ -59,8 +72,13 @@ def model_version(request: HttpRequest, version_id: UUID) -> HttpResponse:
         "figures": single,
         "confusion": _confusion(version.metrics, version.signature.get("classes", [])),
         "inputs": version.signature.get("inputs", []),
+        "fault": fault,
+        "moves": [(stage, words) for stage, words in MOVES if stage != version.stage],
+        "can_manage": actor.can("models.manage"),
+        "can_approve": actor.can("models.approve"),
+        "can_launch": actor.can("jobs.launch"),
     }
-    return render(request, "models_app/version.html", context)
+    return render(request, "models_app/version.html", context, status=status)
 
 
 @require_safe

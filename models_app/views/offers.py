@@ -67,9 +67,9 @@ class Refusal:
     steps: Sequence[str]
 
 
-def devices(currency: str) -> list[DeviceOffer]:
-    """Return the classes of the pool with what a second costs; two queries however many there are."""
-    prices = prices_in_force(METER)
+def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
+    """Return the classes of the pool with what a second costs by this meter; two queries however many there are."""
+    prices = prices_in_force(meter)
     return [
         DeviceOffer(
             name=row.device_class,
@@ -85,8 +85,8 @@ def devices(currency: str) -> list[DeviceOffer]:
     ]
 
 
-def quote_of(order: Order, estimate: Estimate) -> Shown:
-    """Return the cost panel for a checked order."""
+def quote_of(order: Order, estimate: Estimate, *, ending: str = "with a checkpoint and no model") -> Shown:
+    """Return the cost panel for a checked order; `ending` says how one ends that meets its own limit."""
     row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
     limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
     refusals: list[Said] = []
@@ -126,25 +126,27 @@ def quote_of(order: Order, estimate: Estimate) -> Shown:
         quota_limit=limit,
         quota_share=(used + 1) / limit if limit else 0.0,
         refusals=refusals,
-        warnings=warnings_of(order, estimate.unit_amount, estimate.currency),
+        warnings=warnings_of(order, estimate.unit_amount, estimate.currency, ending),
     )
 
 
-def warnings_of(order: Order, unit_amount: Decimal, currency: str) -> list[Said]:
+def warnings_of(
+    order: Order, unit_amount: Decimal, currency: str, ending: str = "with a checkpoint and no model"
+) -> list[Said]:
     """Say which of the job's own limits would stop a typical run before its end."""
     needed = Money(order.typical_s * unit_amount, currency)
     found = []
     if order.typical_s >= order.max_seconds:  # a plan is cut to the longest run time
         found.append(
             Said(
-                "Typically this takes all of the {} it may run, or longer. It would stop with a checkpoint and no model.",
+                f"Typically this takes all of the {{}} it may run, or longer. It would stop {ending}.",
                 (order.max_seconds,),
             )
         )
     if order.max_cost is not None and order.max_cost < needed.amount:
         found.append(
             Said(
-                "Typically this costs {}, more than the {} it may cost. It would stop with a checkpoint and no model.",
+                f"Typically this costs {{}}, more than the {{}} it may cost. It would stop {ending}.",
                 (needed, Money(order.max_cost, currency)),
             )
         )

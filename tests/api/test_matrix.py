@@ -54,6 +54,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "jobs/<uuid:job_id>/clone/": {"POST": LAUNCH},
     "jobs/<uuid:job_id>/logs/": {"GET": EVERYONE},
     "jobs/<uuid:job_id>/metrics/": {"GET": EVERYONE},
+    "jobs/<uuid:job_id>/result/": {"GET": EVERYONE},
     "devices/": {"GET": EVERYONE},
     "utilisation/": {"GET": EVERYONE},
     "datasets/": {"GET": EVERYONE, "POST": LAUNCH},
@@ -66,6 +67,9 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "models/<uuid:model_id>/versions/": {"GET": EVERYONE},
     "versions/<uuid:version_id>/lineage/": {"GET": EVERYONE},
     "versions/<uuid:version_id>/download/": {"GET": EVERYONE},
+    "versions/<uuid:version_id>/promote/": {"POST": LAUNCH},
+    "versions/<uuid:version_id>/approve/": {"POST": ADMINS},
+    "versions/<uuid:version_id>/decline/": {"POST": ADMINS},
 }
 #: Tenant pages: the roles that see them. Each answers GET or POST; the other is 405.
 PAGES: dict[str, frozenset[str]] = {
@@ -94,6 +98,9 @@ PAGES: dict[str, frozenset[str]] = {
     "jobs/new/": LAUNCH,
     "jobs/new/quote/": LAUNCH,
     "jobs/new/parameters/": LAUNCH,
+    "jobs/new/batch/": LAUNCH,
+    "jobs/new/batch/quote/": LAUNCH,
+    "jobs/<uuid:job_id>/result/": EVERYONE,
     "datasets/": EVERYONE,
     "datasets/upload/": LAUNCH,
     "datasets/<uuid:dataset_id>/": EVERYONE,
@@ -103,6 +110,9 @@ PAGES: dict[str, frozenset[str]] = {
     "models/<uuid:model_id>/": EVERYONE,
     "models/versions/<uuid:version_id>/": EVERYONE,
     "models/versions/<uuid:version_id>/weights/": EVERYONE,
+    "models/versions/<uuid:version_id>/promote/": LAUNCH,
+    "models/versions/<uuid:version_id>/approve/": ADMINS,
+    "models/versions/<uuid:version_id>/decline/": ADMINS,
     "dash/<slug:slug>/": EVERYONE,
     "dash/<slug:slug>/<path:path>": EVERYONE,
     "spend/export/<slug:table>.csv": EVERYONE,
@@ -117,6 +127,7 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "budgets/<uuid:budget_id>/": {"amount": "10"},
     "datasets/<uuid:dataset_id>/": {"restricted": True},
+    "versions/<uuid:version_id>/promote/": {"stage": "staging"},
     "datasets/<uuid:dataset_id>/shares/": {"user": "00000000-0000-0000-0000-000000000000"},
 }
 #: What asks about S3 answers 503 here, where no store runs: it was let in.

@@ -10,7 +10,7 @@ from models_app.recipes.base import Card, Cost, Parameters, Recipe
 
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
-_COST = Cost(start_s=4.0, step_s=0.0011, madd_s=0.00016, values_s=0.5)
+_COST = Cost(start_s=4.0, step_s=0.0011, madd_s=0.00016, values_s=0.06)
 
 
 class TabularParameters(Parameters):

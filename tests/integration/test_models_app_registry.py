@@ -1,0 +1,148 @@
+"""Stages of a model version: who moves it, who is asked, who approves, and what a version that answers may not do."""
+
+from __future__ import annotations
+
+import pytest
+
+from models_app import queries, registry
+from models_app.models import Endpoint, ModelVersion
+from models_app.registry import NothingToApprove, VersionServes
+from tenants.audit.models import AuditEntry
+from tenants.errors import Invalid, NotFound, PermissionDenied
+from tenants.models import Notification
+from tenants.scoping import tenant_scope
+from tests.api.objects import one_of_everything
+from tests.api.test_versions import another_version
+from tests.factories import actor_for, make_tenant
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def version():
+    """A tenant, and a version that was just registered."""
+    tenant = make_tenant()
+    return tenant, another_version(tenant, one_of_everything(tenant)["version_id"])
+
+
+def row(tenant, version_id) -> ModelVersion:
+    with tenant_scope(tenant.id):
+        return ModelVersion.objects.get(id=version_id)
+
+
+def actions(tenant) -> list[str]:
+    with tenant_scope(tenant.id):
+        found = AuditEntry.objects.filter(action__startswith="models_app.model_version").order_by("seq")
+        return [entry.action.rpartition(".")[2] for entry in found]
+
+
+def test_an_engineer_moves_a_version_but_asks_for_production(version):
+    tenant, version_id = version
+    engineer, admin = actor_for(tenant, "engineer"), actor_for(tenant, "admin")
+    registry.promote(actor=engineer, version_id=version_id, stage="staging")
+    asked = registry.promote(actor=engineer, version_id=version_id, stage="production")
+    assert registry.waits(asked)
+    assert (asked.stage, asked.requested_by_label) == ("staging", engineer.label)
+    registry.promote(actor=engineer, version_id=version_id, stage="production")
+    with tenant_scope(tenant.id):
+        told = Notification.objects.filter(kind="model.approval")
+        roles = {note.user.email for note in told.select_related("user")}
+        assert admin.label in roles
+        assert engineer.label not in roles
+        assert {note.path for note in told} == {f"models/versions/{version_id}/"}
+        assert told.count() == len(roles)
+        (waiting,) = queries.waiting_list(admin)
+    assert waiting.id == version_id
+    granted = registry.approve(actor=admin, version_id=version_id)
+    assert (granted.stage, registry.waits(granted)) == ("production", False)
+    kept = row(tenant, version_id)
+    assert (kept.requested_by_label, kept.approved_by_label, kept.approved_by) == (
+        engineer.label,
+        admin.label,
+        admin.id,
+    )
+    assert actions(tenant) == ["promoted", "requested", "promoted"]
+    with tenant_scope(tenant.id):
+        last = AuditEntry.objects.filter(action="models_app.model_version.promoted").latest("seq")
+        assert last.changes["requested_by"] == [None, engineer.label]
+        assert last.changes["approved_by"] == [None, admin.label]
+        assert queries.waiting_list(admin) == []
+
+
+def test_an_approver_promotes_at_once_and_stands_for_both(version):
+    tenant, version_id = version
+    owner = actor_for(tenant, "owner")
+    found = registry.promote(actor=owner, version_id=version_id, stage="production")
+    assert (found.stage, found.requested_by_label, found.approved_by_label) == ("production", owner.label, owner.label)
+    registry.promote(actor=owner, version_id=version_id, stage="production")
+    assert actions(tenant) == ["promoted"]
+
+
+@pytest.mark.parametrize("role", ["viewer", "finance"])
+def test_others_move_nothing(version, role):
+    tenant, version_id = version
+    with pytest.raises(PermissionDenied):
+        registry.promote(actor=actor_for(tenant, role), version_id=version_id, stage="staging")
+
+
+def test_an_engineer_approves_nothing(version):
+    tenant, version_id = version
+    engineer = actor_for(tenant, "engineer")
+    registry.promote(actor=engineer, version_id=version_id, stage="production")
+    for act in (registry.approve, registry.decline):
+        with pytest.raises(PermissionDenied):
+            act(actor=engineer, version_id=version_id)
+    assert row(tenant, version_id).stage == "registered"
+
+
+def test_what_nobody_asked_for_is_not_approved(version):
+    tenant, version_id = version
+    admin = actor_for(tenant, "admin")
+    with pytest.raises(NothingToApprove):
+        registry.approve(actor=admin, version_id=version_id)
+    registry.promote(actor=actor_for(tenant, "engineer"), version_id=version_id, stage="production")
+    declined = registry.decline(actor=admin, version_id=version_id)
+    assert (declined.stage, declined.requested_at) == ("registered", None)
+    with pytest.raises(NothingToApprove):
+        registry.decline(actor=admin, version_id=version_id)
+    assert actions(tenant) == ["requested", "declined"]
+
+
+def test_archiving_takes_a_request_back_and_leaving_production_its_approval(version):
+    tenant, version_id = version
+    engineer, admin = actor_for(tenant, "engineer"), actor_for(tenant, "admin")
+    registry.promote(actor=engineer, version_id=version_id, stage="production")
+    registry.promote(actor=engineer, version_id=version_id, stage="archived")
+    with pytest.raises(NothingToApprove):
+        registry.approve(actor=admin, version_id=version_id)
+    registry.promote(actor=admin, version_id=version_id, stage="production")
+    registry.promote(actor=engineer, version_id=version_id, stage="staging")
+    found = row(tenant, version_id)
+    assert (found.stage, found.approved_by, found.approved_by_label, found.requested_by_label) == (
+        "staging",
+        None,
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize("stage", ["archived", "staging", "registered"])
+def test_a_version_that_answers_at_an_endpoint_stays_in_production(version, stage):
+    tenant, version_id = version
+    owner = actor_for(tenant, "owner")
+    found = registry.promote(actor=owner, version_id=version_id, stage="production")
+    with tenant_scope(tenant.id):
+        endpoint = Endpoint.objects.create(name="e", project_id=found.project_id, version=found, created_by_label="o")
+    with pytest.raises(VersionServes):
+        registry.promote(actor=owner, version_id=version_id, stage=stage)
+    with tenant_scope(tenant.id):
+        Endpoint.objects.filter(id=endpoint.id).update(state="undeployed")
+    assert registry.promote(actor=owner, version_id=version_id, stage=stage).stage == stage
+
+
+def test_an_unknown_stage_and_a_foreign_version_are_refused(version):
+    tenant, version_id = version
+    with pytest.raises(Invalid):
+        registry.promote(actor=actor_for(tenant, "owner"), version_id=version_id, stage="gold")
+    with pytest.raises(NotFound):
+        registry.promote(actor=actor_for(make_tenant(), "owner"), version_id=version_id, stage="staging")
