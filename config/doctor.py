@@ -6,6 +6,7 @@ import io
 import shutil
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def examine() -> Iterator[Finding]:
         ("clock", clock),
         ("broker", broker),
         ("object store", object_store),
+        ("serving", serving),
         ("sandbox", sandbox),
         ("disk", disk),
         ("opened folders", opened_folders),
@@ -162,6 +164,18 @@ def object_store() -> Iterator[Finding]:
         yield Finding("wrong", "object store", f"bucket {bucket!r}: {error}")
     else:
         yield Finding("ok", "object store", f"bucket {bucket!r} can be written, read and cleared")
+
+
+def serving() -> Iterator[Finding]:
+    """Does the serving node take requests, and is everything that it answered accounted for?"""
+    url = f"http://127.0.0.1:{settings.EXCHEQUER.serving_port}"
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 (a fixed loopback address)
+            yield Finding("ok", "serving", f"{url} takes requests")
+    except OSError as error:
+        yield Finding("wrong", "serving", f"{url} does not take requests ({error}); what is deployed is not answered")
+    for kept in sorted((Path(settings.EXCHEQUER.home) / "serving").glob("*/spool/*.refused")):
+        yield Finding("wrong", "serving", f"usage that could not be accounted for lies in {kept}; the log says why")
 
 
 def sandbox() -> Iterator[Finding]:

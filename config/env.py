@@ -50,6 +50,7 @@ class Environment(BaseSettings):
     home: Path = Field(Path(".exchequer"), validation_alias="EXCHEQUER_HOME")
     http_port: int = Field(8000, validation_alias="EXCHEQUER_HTTP_PORT", ge=1, le=65535)
     serving_port: int = Field(8001, validation_alias="EXCHEQUER_SERVING_PORT", ge=1, le=65535)
+    serving_slots: int = Field(8, validation_alias="EXCHEQUER_SERVING_SLOTS", ge=1, le=256)
     demo: bool = Field(False, validation_alias="EXCHEQUER_DEMO")
     debug: bool = Field(False, validation_alias="EXCHEQUER_DEBUG")
 

@@ -25,7 +25,7 @@ from deploy.supervisor import Part, Supervisor
 from deploy.web import listen
 
 #: First who makes work, then what it is kept in; the database last.
-WAVES = (("web", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
+WAVES = (("web", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
 DEMO_NOTE = "demo.txt"
 
 
@@ -45,14 +45,15 @@ class Local:
     def up(self) -> None:
         """Start everything, then watch until a stop is asked for."""
         plan = self.plan = parts.plan(self.home, os.environ)
-        listener = _listener(plan.http_port)
+        listener = _listener(plan.http_port, "EXCHEQUER_HTTP_PORT")
+        serving = _listener(plan.serving_port, "EXCHEQUER_SERVING_PORT")
         self.say(f"starting in {self.home.path}; logs are in {self.home.logs}")
         self.home.write_private("environment.json", json.dumps(plan.for_commands(), indent=2))
         waiting = self._services(plan)
-        self._product(plan, listener, waiting)
+        self._product(plan, listener, serving, waiting)
         logins = self._first_data(plan)
         self._sandbox(plan)
-        print(f"\nExchequer is up: {plan.url}\n{logins}", flush=True)
+        print(f"\nExchequer is up: {plan.url}\nPredictions are answered at {plan.serving_url}\n{logins}", flush=True)
         self.supervisor.watch()
 
     def down(self) -> None:
@@ -85,8 +86,9 @@ class Local:
         supervisor.run("migrate", [*MANAGE, "migrate", "--no-input"], plan.environment("owner"), str(ROOT))
         return own[1 if plan.cluster else 0 :]
 
-    def _product(self, plan: Plan, listener: socket.socket, waiting: list[Part]) -> None:
+    def _product(self, plan: Plan, listener: socket.socket, serving: socket.socket, waiting: list[Part]) -> None:
         started = [parts.web(plan, listener), parts.ops(plan), parts.node(plan), parts.controller(plan)]
+        started.append(parts.serving(plan, serving))
         for part in started:
             self.say(f"starting {part.name}")
             self.supervisor.start(part)
@@ -130,13 +132,13 @@ class Local:
         file.write_text("".join(f"{folder}\n" for folder in known + new))
 
 
-def _listener(port: int) -> socket.socket:
-    """Bind the web port before anything is started, so that a port in use is found at once."""
+def _listener(port: int, variable: str) -> socket.socket:
+    """Bind a port before anything is started, so that a port in use is found at once."""
     try:
         return listen("127.0.0.1", port)
     except OSError as error:
         raise StartError(
-            f"port {port} cannot be used ({error.strerror}): stop what uses it, or choose another: EXCHEQUER_HTTP_PORT={port + 80} make up"
+            f"port {port} cannot be used ({error.strerror}): stop what uses it, or choose another: {variable}={port + 80} make up"
         ) from None
 
 

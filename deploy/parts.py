@@ -57,6 +57,7 @@ class Plan:
     home: Home
     given: dict[str, str]
     http_port: int
+    serving_port: int
     cluster: Cluster | None
     valkey: Valkey | None
     seaweedfs: SeaweedFS | None
@@ -67,6 +68,11 @@ class Plan:
     def url(self) -> str:
         """Where people find the product."""
         return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def serving_url(self) -> str:
+        """Where programs send what is to be predicted."""
+        return f"http://127.0.0.1:{self.serving_port}"
 
     @property
     def bucket(self) -> str:
@@ -122,7 +128,11 @@ def plan(home: Home, variables: Mapping[str, str]) -> Plan:
         "PYTHONUNBUFFERED": "1",
     }
     shared = defaults | {name: value for name, value in shared.items() if value} | {"EXCHEQUER_HOME": str(home.path)}
-    return Plan(home, given, _port(given), cluster, valkey, seaweedfs, shared, databases)
+    http_port, serving_port = (
+        _port(given, "EXCHEQUER_HTTP_PORT", "8000"),
+        _port(given, "EXCHEQUER_SERVING_PORT", "8001"),
+    )
+    return Plan(home, given, http_port, serving_port, cluster, valkey, seaweedfs, shared, databases)
 
 
 def with_secret_files(variables: Mapping[str, str]) -> dict[str, str]:
@@ -189,6 +199,21 @@ def web(plan: Plan, listener: socket.socket) -> Part:
     )
 
 
+def serving(plan: Plan, listener: socket.socket) -> Part:
+    """The node that answers predictions, in one process: batches are made of all requests of an endpoint.
+
+    Its way down: answer, record, account for it, give back the money that it holds.
+    """
+    return Part(
+        name="serving",
+        command=[sys.executable, "-m", "deploy.serving", "--fd", str(listener.fileno())],
+        environment=plan.environment("app", OMP_NUM_THREADS="1"),
+        cwd=str(ROOT),
+        ready=lambda: answers(f"{plan.serving_url}/readyz"),
+        pass_fds=(listener.fileno(),),
+    )
+
+
 def ops(plan: Plan) -> Part:
     """The worker for mail, webhooks, invoices, exports and events."""
     command = [*CELERY, "--queues=ops", "--pool=threads", "--concurrency=4", "--hostname=ops@%h"]
@@ -250,8 +275,8 @@ def _worker(plan: Plan, name: str, command: list[str], environment: dict[str, st
     )
 
 
-def _port(given: Mapping[str, str]) -> int:
-    text = given.get("EXCHEQUER_HTTP_PORT") or "8000"
+def _port(given: Mapping[str, str], name: str, usual: str) -> int:
+    text = given.get(name) or usual
     if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise StartError(f"EXCHEQUER_HTTP_PORT is {text!r}: a number from 1 to 65535 is needed")
+        raise StartError(f"{name} is {text!r}: a number from 1 to 65535 is needed")
     return int(text)

@@ -19,7 +19,7 @@ def parse(body: bytes) -> list[Any]:
     unknown = sorted(found.keys() - {"instances"})
     if unknown:
         raise BadBody(f'Beside "instances" nothing is known: {", ".join(unknown)[:200]}.')
-    rows = found["instances"]
+    rows: list[Any] = found["instances"]
     if not rows:
         raise BadBody('"instances" is empty: send at least one row.')
     check_rows(len(rows))

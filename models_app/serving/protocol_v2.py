@@ -116,9 +116,7 @@ def output_names(classes: int) -> tuple[str, ...]:
 
 
 def _wanted(head: dict[str, Any], outputs: Sequence[str]) -> dict[str, bool]:
-    parameters = head.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise BadBody('"parameters" is an object.')
+    parameters = _parameters(head)
     binary = parameters.get("binary_data_output") is True
     asked = head.get("outputs")
     if asked is None or asked == []:
@@ -129,11 +127,18 @@ def _wanted(head: dict[str, Any], outputs: Sequence[str]) -> dict[str, bool]:
     for entry in asked:
         if not isinstance(entry, dict) or entry.get("name") not in outputs:
             raise BadBody(f"The outputs of this model are {', '.join(outputs)}.")
-        own = entry.get("parameters") or {}
-        if not isinstance(own, dict) or own.get("classification"):
+        own = _parameters(entry)
+        if own.get("classification"):
             raise BadBody("Outputs take the parameter binary_data only.")
         wanted[entry["name"]] = bool(own.get("binary_data", binary))
     return wanted
+
+
+def _parameters(entry: dict[str, Any]) -> dict[str, Any]:
+    found = entry.get("parameters")
+    if found is not None and not isinstance(found, dict):
+        raise BadBody('"parameters" is an object.')
+    return found or {}
 
 
 def _tensor(entry: Any, rest: memoryview) -> tuple[Tensor, memoryview]:
@@ -146,8 +151,7 @@ def _tensor(entry: Any, rest: memoryview) -> tuple[Tensor, memoryview]:
         raise BadBody(f"Input {name[:80]!r}: shape is [rows] or [rows, columns].")
     size = shape[0] * (shape[1] if len(shape) == 2 else 1)
     check_rows(shape[0])
-    parameters = entry.get("parameters") or {}
-    length = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    length = _parameters(entry).get("binary_data_size")
     if length is None:
         data: Any = _flat(entry.get("data"), name)
         _check_json(name, datatype, data)

@@ -1,0 +1,297 @@
+"""The door of the serving node: raw ASGI, so that nothing stands between a request and its batch."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import orjson
+import structlog
+
+from models_app.serving import problems, protocol_v2
+from models_app.serving.access import Key, digest_of
+from models_app.serving.batcher import Closed
+from models_app.serving.calls import Answer, Call, problem
+from models_app.serving.node import Node
+from models_app.serving.worker import Worker
+from tenants.errors import ExchequerError, RateLimited
+
+log = structlog.get_logger(__name__)
+
+Bytes = TypeVar("Bytes", bytes, bytearray)
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MAX_BODY = 8 * 1024**2
+MAX_DISCARDED = 64 * 1024**2
+MAX_IN_FLIGHT = 256 * 1024**2
+BODY_S = 30.0
+DISCARD_S = 10.0
+JSON: problems.Headers = [(b"content-type", b"application/json")]
+TEXT: problems.Headers = [(b"content-type", b"text/plain; version=0.0.4")]
+# Keys are sent by hand, never by a browser on its own: any page may call, as any program may.
+CORS: problems.Headers = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"x-exchequer-cost, x-exchequer-model-version, x-request-id, retry-after")]  # fmt: skip
+PREFLIGHT: problems.Headers = [(b"access-control-allow-methods", b"GET, POST"), (b"access-control-allow-headers", b"authorization, content-type"), (b"access-control-max-age", b"600")]  # fmt: skip
+
+
+class Gone(Exception):
+    """The client hung up."""
+
+
+class App:
+    """The ASGI application of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the lifespan or one request; anything else is closed."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        request_id = secrets.token_hex(8)
+        try:
+            answer = await self._route(scope, receive, request_id)
+        except Gone:
+            return
+        except ExchequerError as error:
+            answer = problem(error, request_id)
+            self.node.telemetry.refuse(error.code)
+        except Exception:
+            log.exception("request.failed", request_id=request_id)
+            answer = problem(problems.Broken(), request_id)
+            self.node.telemetry.refuse(answer.code)
+        headers = [
+            *answer.headers,
+            (b"content-length", str(len(answer.body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            *CORS,
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.node.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await asyncio.to_thread(self.node.stop)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _route(self, scope: Scope, receive: Receive, request_id: str) -> Answer:
+        method, path = scope["method"], scope["path"]
+        if method == "OPTIONS":
+            return Answer(204, PREFLIGHT, b"")
+        match path.strip("/").split("/"):
+            case ["v1", "models", name] if name.endswith(":predict"):
+                _only(method, "POST")
+                return await self._call(scope, receive, request_id, 1, unquote(name.removesuffix(":predict")))
+            case ["v2", "models", name, "infer"]:
+                _only(method, "POST")
+                return await self._call(scope, receive, request_id, 2, unquote(name))
+            case ["v2", "models", name, "versions", version, "infer"]:
+                _only(method, "POST")
+                return await self._call(scope, receive, request_id, 2, unquote(name), version)
+        _only(method, "GET")
+        match path.strip("/").split("/"):
+            case ["v2", "health", "live"] | ["healthz"]:
+                return Answer(200, JSON, b'{"live":true}')
+            case ["v2", "health", "ready"] | ["readyz"]:
+                if not self.node.ready:
+                    raise problems.NotReady
+                return Answer(200, JSON, b'{"ready":true}')
+            case ["v2"]:
+                return Answer(
+                    200, JSON, orjson.dumps({"name": "exchequer", "version": "1", "extensions": ["binary_tensor_data"]})
+                )
+            case ["metrics"]:
+                return Answer(200, TEXT, self.node.telemetry.text(await asyncio.to_thread(self.node.gauges)))
+            case ["v2", "models", name] | ["v2", "models", name, "ready"]:
+                return await self._model(scope, unquote(name), "", ready=path.rstrip("/").endswith("/ready"))
+            case ["v2", "models", name, "versions", version] | ["v2", "models", name, "versions", version, "ready"]:
+                return await self._model(scope, unquote(name), version, ready=path.rstrip("/").endswith("/ready"))
+        raise problems.NoSuchModel("There is no such route. POST /v1/models/NAME:predict or /v2/models/NAME/infer.")
+
+    async def _model(self, scope: Scope, name: str, version: str, *, ready: bool) -> Answer:
+        key = await self._key(_header(scope, b"authorization"))
+        worker = self._worker(key, name, version)
+        if ready:
+            return Answer(200, JSON, b'{"ready":true}')
+        order = worker.order
+        described = protocol_v2.metadata(order.name, str(order.number), worker.model.intake, len(worker.model.classes))
+        return Answer(200, JSON, orjson.dumps(described))
+
+    async def _call(
+        self, scope: Scope, receive: Receive, request_id: str, protocol: int, name: str, version: str = ""
+    ) -> Answer:
+        arrived = self.node.clock()
+        authorization = encoding = length = header_length = b""
+        for header, value in scope["headers"]:
+            if header == b"authorization":
+                authorization = value
+            elif header == b"content-length":
+                length = value
+            elif header == b"content-encoding":
+                encoding = value
+            elif header == b"inference-header-content-length":
+                header_length = value
+        sent = Body(receive)
+        try:
+            key = await self._key(authorization)
+            if encoding not in (b"", b"identity"):
+                raise problems.WrongMedia
+            if length.isdigit() and int(length) > MAX_BODY:
+                raise problems.TooLarge(f"The body has {int(length):,} bytes; at most {MAX_BODY:,} are taken.")
+            if header_length and not header_length.isdigit():
+                raise problems.BadBody("Inference-Header-Content-Length is a number of bytes.")
+            worker = self._worker(key, name, version)
+            self._limit(key, worker)
+            body = await sent.read()
+        except ExchequerError:
+            await sent.discard()
+            raise
+        self._in_flight += len(body)
+        try:
+            return await self._answered(
+                worker,
+                Call(
+                    protocol, body, int(header_length) if header_length else None, key, request_id, arrived,
+                    loop := asyncio.get_running_loop(), loop.create_future(),
+                ),
+            )  # fmt: skip
+        finally:
+            self._in_flight -= len(body)
+
+    async def _answered(self, worker: Worker, call: Call) -> Answer:
+        try:
+            worker.batcher.offer(call, len(call.body))
+        except Closed:  # swapped for another version in this moment, or undeployed
+            again = self.node.find(call.key.endpoint_id)
+            if again is None or again is worker:
+                raise problems.NotReady from None
+            try:
+                again.batcher.offer(call, len(call.body))
+            except Closed:
+                raise problems.NotReady from None
+        except ExchequerError as error:
+            worker.watch.refused(worker.order, error.code)
+            raise
+        return await call.future
+
+    async def _key(self, authorization: bytes) -> Key:
+        """Return the key of a request, looked up when it was not good within the last minute."""
+        digest = digest_of(authorization)
+        if digest is None:
+            raise problems.Unauthenticated
+        key = self.node.door.fresh(digest)
+        if key is not None:
+            return key
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+        ticket = self.node.door.ask({digest}, lambda: _wake(loop, answered))
+        try:
+            await asyncio.wait_for(answered.wait(), 5)
+        except TimeoutError:
+            raise problems.Unavailable from None
+        if ticket.away:
+            raise problems.Unavailable
+        key = self.node.door.keys.get(digest)
+        if key is None:
+            raise problems.Unauthenticated("This endpoint key is not known here, or was revoked.")
+        return key
+
+    def _worker(self, key: Key, name: str, version: str) -> Worker:
+        worker = self.node.find(key.endpoint_id)
+        if worker is None:
+            raise problems.NotReady
+        if worker.order.name != name or (version and version != str(worker.order.number)):
+            raise problems.NoSuchModel
+        return worker
+
+    def _limit(self, key: Key, worker: Worker) -> None:
+        wait = key.bucket.take(self.node.clock()) if key.bucket is not None else 0.0
+        if wait > 0:
+            worker.watch.refused(worker.order, RateLimited.code)
+            raise RateLimited(
+                f"This key may send {key.bucket.per_minute if key.bucket else 0} requests a minute.",
+                retry_after=max(1, int(wait + 0.999)),
+            )
+        if self._in_flight > MAX_IN_FLIGHT:
+            raise problems.Unavailable("The node holds as much as it can. Try again shortly.", retry_after=1)
+
+
+class Body:
+    """A request's body: read up to the cap, or thrown away so that a client that still sends sees the answer."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._whole = False
+
+    async def read(self) -> bytes:
+        """Return the body. Raises TooLarge, RequestTimeout, Gone."""
+        part, self._whole = await self._next()
+        if self._whole:
+            return _capped(part)
+        parts = bytearray(part)
+        try:
+            async with asyncio.timeout(BODY_S):
+                while not self._whole:
+                    part, self._whole = await self._next()
+                    parts += part
+                    _capped(parts)
+        except TimeoutError:
+            self._whole = True  # wait no longer
+            raise problems.RequestTimeout from None
+        return bytes(parts)
+
+    async def discard(self) -> None:
+        """Read on for a while what will not be used."""
+        seen = 0
+        try:
+            async with asyncio.timeout(DISCARD_S):
+                while not self._whole and seen < MAX_DISCARDED:
+                    part, self._whole = await self._next()
+                    seen += len(part)
+        except TimeoutError:
+            return
+
+    async def _next(self) -> tuple[bytes, bool]:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        return message.get("body", b""), not message.get("more_body", False)
+
+
+def _capped(body: Bytes) -> Bytes:
+    if len(body) > MAX_BODY:
+        raise problems.TooLarge(f"At most {MAX_BODY:,} bytes are taken.")
+    return body
+
+
+def _wake(loop: asyncio.AbstractEventLoop, answered: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the loop has ended, nobody waits any more
+        loop.call_soon_threadsafe(answered.set)
+
+
+def _only(method: str, allowed: str) -> None:
+    if method != allowed:
+        raise problems.MethodNotAllowed(f"This route takes {allowed}.")
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    for header, value in scope["headers"]:
+        if header == name:
+            return bytes(value)
+    return b""

@@ -1,0 +1,192 @@
+"""The backend on PostgreSQL and the object store. Every call opens its own scope and turns a lost database into Away."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import psycopg
+import structlog
+from django.db import InterfaceError, OperationalError, connection
+
+from billing.metering import Interval, UsageRefused, record_usage
+from compute import allocations, nodes, wire
+from compute.devices.base import Found
+from models_app import deployments, endpoint_keys, storage
+from models_app.deployments import Order
+from models_app.endpoint_keys import KnownKey
+from models_app.health import windows
+from models_app.health.window import Window
+from models_app.serving import slices
+from models_app.serving.backend import Assigned, Away, Refused
+from models_app.serving.loader import SIGNATURE, WEIGHTS
+from models_app.serving.slices import COMPUTE_MS, REQUESTS, Slice
+from tenants.scoping import tenant_scope
+
+log = structlog.get_logger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SOURCE = "serving"
+LOST: tuple[type[Exception], ...] = (OperationalError, InterfaceError, psycopg.OperationalError)
+
+
+def asked(call: Callable[P, R]) -> Callable[P, R]:
+    """Turn a database that does not answer into Away, and start over with a new connection."""
+
+    @wraps(call)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except LOST as error:
+            connection.close()
+            raise Away(str(error).strip()) from error
+
+    return guarded
+
+
+class Database:
+    """The backend of production."""
+
+    def __init__(self, name: str, slots: int) -> None:
+        self.name = name
+        self._slots = slots
+        self._me: nodes.Registered | None = None
+        self._listening = False
+
+    @asked
+    def register(self, boot: UUID) -> None:
+        """Write the node and its slots."""
+        hostname = socket.gethostname()
+        found = [
+            Found(f"serving-{at}", "cpu", allocations.SERVING, f"Serving slot {at} of {hostname}", at, 0)
+            for at in range(self._slots)
+        ]
+        self._me = nodes.register(
+            name=self.name, hostname=hostname, boot=boot, found=found, missing_layers=[], serves=True
+        )
+
+    @asked
+    def leave(self) -> None:
+        """Take no more slots: this node is stopping."""
+        if self._me is not None:
+            nodes.leave(self._me)
+
+    @asked
+    def roster(self) -> list[Assigned]:
+        """Renew the leases of this node's slots and return what shall be served."""
+        if self._me is None:
+            raise Away("the node is not registered yet")
+        if not nodes.alive(self._me):
+            log.error("node.replaced", node=self.name)
+        found = []
+        for tenant_id, allocation_id in allocations.mine(self._me.node_id):
+            renewed = allocations.renew(
+                tenant_id=tenant_id, allocation_id=allocation_id, node_id=self._me.node_id, boot=self._me.boot
+            )
+            endpoint_id = deployments.endpoint_of(tenant_id, allocation_id) if renewed else None
+            if endpoint_id is not None:
+                order = deployments.load_order(tenant_id, endpoint_id)
+                if order.wanted:
+                    found.append(Assigned(allocation_id, order))
+        return found
+
+    def wait(self, seconds: float) -> None:
+        """Return when a slot or a deployment changed, at the latest after `seconds`."""
+        until = time.monotonic() + seconds
+        try:
+            listener = wire.listen(allocations.CHANNEL)
+            for _ in listener.notifies(timeout=seconds, stop_after=1):
+                return
+        except wire.LOST:
+            connection.close()
+            time.sleep(max(0.0, min(1.0, until - time.monotonic())))
+
+    @asked
+    def report(self, order: Order, state: str, message: str = "") -> None:
+        """Say that an order is `ready` or `failed`."""
+        deployments.report(
+            tenant_id=order.tenant_id,
+            endpoint_id=order.endpoint_id,
+            generation=order.generation,
+            state=state,
+            message=message,
+        )
+
+    def fetch(self, order: Order, folder: Path) -> None:
+        """Bring `model.safetensors` and `signature.json` into a folder, held against their checksums."""
+        storage.fetch(order.tenant_id, order.weights, folder / WEIGHTS)
+        storage.fetch(order.tenant_id, order.signature_file, folder / SIGNATURE)
+
+    @asked
+    def known(self, digests: Sequence[bytes]) -> list[KnownKey]:
+        """Return which key hashes are good now, in one query."""
+        return endpoint_keys.known(digests)
+
+    @asked
+    def limits(self, tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
+        """Return the requests a minute of each good key of an endpoint."""
+        return endpoint_keys.limits(tenant_id, endpoint_id)
+
+    @asked
+    def take(self, order: Order, boot: UUID, number: int) -> Slice:
+        """Hold the next slice of money. Raises BudgetExceeded, NotFound."""
+        return slices.take(order.tenant_id, order.endpoint_id, boot, number)
+
+    @asked
+    def close(self, tenant_id: UUID, money: Slice) -> None:
+        """Give back what is left of a slice."""
+        slices.close(tenant_id, money)
+
+    @asked
+    def close_left_behind(self, tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> None:
+        """Give back what an earlier boot left open."""
+        slices.close_left_behind(tenant_id, endpoint_id, boot)
+
+    @asked
+    def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> None:
+        """Account for records of one tenant, those of one hold in one transaction. Raises Refused."""
+        by_hold: dict[str | None, list[Mapping[str, Any]]] = {}
+        for record in records:
+            by_hold.setdefault(record["hold"], []).append(record)
+        for hold, own in by_hold.items():
+            intervals = [interval for record in own for interval in intervals_of(record, boot)]
+            try:
+                with tenant_scope(tenant_id):
+                    recorded = record_usage(intervals, hold_id=UUID(hold) if hold else None)
+            except UsageRefused as error:
+                raise Refused({int(key.split(":")[3]): str(why) for key, why in error.fields.items()}) from error
+            if recorded.conflicts:
+                log.error("usage.conflict", keys=list(recorded.conflicts)[:10])
+
+    @asked
+    def flush(self, order: Order, window: Window) -> None:
+        """Store health sums; what cannot be stored goes back into the window."""
+        windows.flush(order.tenant_id, order.endpoint_id, window)
+
+
+def intervals_of(record: Mapping[str, Any], boot: UUID) -> list[Interval]:
+    """Return a record as usage: the requests that a batch answered, and its milliseconds."""
+    start = datetime.fromisoformat(record["at"])
+    key = f"endpoint:{record['endpoint']}:{boot}:{record['n']}"
+    return [
+        Interval(
+            key=key + suffix,
+            meter=meter,
+            resource=f"endpoint:{record['endpoint']}",
+            project_id=UUID(record["project"]),
+            start=start,
+            end=start + timedelta(microseconds=record["us"]),
+            dims={"endpoint": record["name"]},
+            source=SOURCE,
+            quantity=Decimal(record[name]),
+        )
+        for suffix, meter, name in (("", REQUESTS, "requests"), (":ms", COMPUTE_MS, "ms"))
+    ]

@@ -1,0 +1,211 @@
+"""The life of a serving node: register, take up slots, load and swap endpoints, drain, stop."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import structlog
+
+from models_app.serving.access import Door
+from models_app.serving.backend import Assigned, Away, Backend
+from models_app.serving.books import Books, wait_for
+from models_app.serving.loader import Loader
+from models_app.serving.spool import Spool, backlog
+from models_app.serving.telemetry import Telemetry
+from models_app.serving.worker import Tools, Worker
+
+log = structlog.get_logger(__name__)
+
+DRAIN_S = 2.0
+ACCOUNT_S = 3.0
+SWITCH_S = 0.0005
+"""How long one thread may keep the interpreter while another waits for it: batches hand over several times a request."""
+
+
+class HomeTaken(RuntimeError):
+    """Another serving node works in this folder."""
+
+
+class Node:
+    """One serving node with its threads: roster, door, spool, books, and a worker for each endpoint."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        home: Path,
+        *,
+        secret: str,
+        heartbeat_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        self.boot = uuid4()
+        self.clock = clock
+        self.telemetry = Telemetry()
+        self.stopping = False
+        self.registered = False
+        self.workers: dict[UUID, Worker] = {}
+        self._backend = backend
+        self._heartbeat_s = heartbeat_s
+        self._loading: dict[UUID, Worker] = {}
+        self._draining: list[Worker] = []
+        self._swap = threading.Lock()
+        self._lock = _lock(home)
+        self.spool = Spool(home / "spool", self.boot, write=write)
+        self.door = Door(backend, clock)
+        self.books = Books(backend, self.spool, clock)
+        self._tools = Tools(
+            door=self.door,
+            spool=self.spool,
+            telemetry=self.telemetry,
+            load=lambda assigned: Loader(backend, home / "models").load(assigned.order),
+            money_is_low=self.books.wake,
+            changed=self._changed,
+            number=itertools.count(1).__next__,
+            secret=secret,
+            clock=clock,
+        )
+        self._roster = threading.Thread(target=self._live, name="roster", daemon=True)
+
+    def start(self) -> None:
+        """Start the threads; endpoints are taken up as soon as the database answers."""
+        sys.setswitchinterval(SWITCH_S)
+        self.spool.start()
+        self.door.start()
+        self.books.start()
+        self._roster.start()
+
+    def stop(self) -> None:
+        """Answer what waits, record it, give back what is held; what takes too long is done by the next boot."""
+        self.stopping = True
+        with self._swap:
+            working = [*self.workers.values(), *self._loading.values(), *self._draining]
+            self.workers = {}
+        for worker in working:
+            worker.close()
+        wait_for(lambda: not any(worker.thread.is_alive() for worker in working), DRAIN_S)
+        self.spool.stop()
+        self.books.stop(ACCOUNT_S)
+        self.door.stop()
+        try:
+            self._backend.leave()
+        except Away:
+            log.warning("node.database_away")
+        os.close(self._lock)
+
+    def find(self, endpoint_id: UUID) -> Worker | None:
+        """Return who serves an endpoint now."""
+        return self.workers.get(endpoint_id)
+
+    @property
+    def ready(self) -> bool:
+        """Whether this node takes requests."""
+        return self.registered and not self.stopping
+
+    def gauges(self) -> dict[str, float]:
+        """Return the numbers of now for the metrics page."""
+        workers = list(self.workers.values())
+        return {
+            "endpoints": len(workers),
+            "waiting_requests": sum(len(worker.batcher) for worker in workers),
+            "spool_bytes": backlog(self.spool.folder),
+            "spool_records_total": self.spool.records,
+            "batches_set_aside": self.books.set_aside,
+            "ready": float(self.ready),
+        }
+
+    def _live(self) -> None:
+        while not self.stopping:
+            try:
+                if not self.registered:
+                    self._backend.register(self.boot)
+                    self.registered = True
+                self._apply(self._backend.roster())
+                self._report()
+            except Away as error:
+                log.warning("node.database_away", reason=str(error))
+                time.sleep(min(1.0, self._heartbeat_s))
+                continue
+            except Exception:
+                log.exception("roster.failed")
+                time.sleep(min(1.0, self._heartbeat_s))
+            self._backend.wait(self._heartbeat_s)
+
+    def _apply(self, assigned: list[Assigned]) -> None:
+        """Begin to load what is new, and close what is no longer ours."""
+        wanted = {one.order.endpoint_id: one for one in assigned}
+        with self._swap:
+            if self.stopping:
+                return
+            for endpoint_id, one in wanted.items():
+                account = self.books.account(one.order)
+                current, coming = self.workers.get(endpoint_id), self._loading.get(endpoint_id)
+                newest = coming or current
+                if newest is not None and newest.order.generation == one.order.generation:
+                    continue
+                if coming is not None:
+                    coming.close()
+                worker = self._loading[endpoint_id] = Worker(one, account.till, account.watch, self._tools)
+                worker.thread.start()
+                self.books.wake()
+            for gone in [known for known in (*self.workers, *self._loading) if known not in wanted]:
+                for table in (self.workers, self._loading):
+                    worker_gone = table.pop(gone, None)
+                    if worker_gone is not None:
+                        worker_gone.close()
+                        self._draining.append(worker_gone)
+            self._draining = [worker for worker in self._draining if worker.thread.is_alive()]
+            busy = {worker.order.endpoint_id for worker in self._draining}
+            for endpoint_id, account in list(self.books.accounts.items()):
+                if endpoint_id not in wanted and endpoint_id not in busy:
+                    account.open = False
+                    self.books.wake()
+
+    def _changed(self, worker: Worker) -> None:
+        """Take a worker that is ready into service, in its own thread, and say how its loading went."""
+        endpoint_id = worker.order.endpoint_id
+        if worker.state == "ready":
+            with self._swap:
+                if self._loading.get(endpoint_id) is not worker:
+                    worker.close()
+                    return
+                old = self.workers.get(endpoint_id)
+                self.workers[endpoint_id] = worker
+                del self._loading[endpoint_id]
+                if old is not None:
+                    old.close()
+                    self._draining.append(old)
+        log.info("endpoint.loaded", endpoint=worker.order.name, state=worker.state, generation=worker.order.generation)
+        try:
+            self._tell(worker)
+        except Away:
+            log.warning("node.database_away")
+
+    def _report(self) -> None:
+        for worker in [*self.workers.values(), *self._loading.values()]:
+            if worker.state in ("ready", "failed") and not worker.reported:
+                self._tell(worker)
+
+    def _tell(self, worker: Worker) -> None:
+        self._backend.report(worker.order, worker.state, worker.message)
+        worker.reported = True
+
+
+def _lock(home: Path) -> int:
+    """Take the folder for this process alone: two nodes must not account for one spool. Raises HomeTaken."""
+    home.mkdir(parents=True, exist_ok=True)
+    handle = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise HomeTaken(f"another serving node works in {home}") from error
+    return handle

@@ -1,0 +1,252 @@
+"""The thread that serves one version at one endpoint: load, warm up, then batch after batch.
+
+Take what waits -> have its keys checked, meanwhile decode and predict -> record -> answer once the record is on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import quote
+
+import structlog
+import torch
+
+from models_app.recipes.tabular.joint import join
+from models_app.recipes.tabular.predict import Predictor
+from models_app.serving import problems
+from models_app.serving.access import Door, Key
+from models_app.serving.backend import Assigned
+from models_app.serving.batcher import Batcher
+from models_app.serving.calls import Answer, Call, deliver
+from models_app.serving.interpret import Interpreter, Made, Parsed, empty_block
+from models_app.serving.loader import CannotLoad, NotNow
+from models_app.serving.spool import Spool
+from models_app.serving.telemetry import Telemetry
+from models_app.serving.till import Purse, Till, milliseconds
+from models_app.serving.watch import Served, Watch
+from tenants.errors import ExchequerError
+
+log = structlog.get_logger(__name__)
+
+WARM_SIZES = (1, 2, 4, 8, 16, 32, 64)
+PATIENCE_S = 2.0
+TRY_AGAIN_S = 2.0
+
+
+class BudgetSpent(ExchequerError):
+    """The budget that pays for this endpoint is used up. Raise it, or wait for the next period."""
+
+    code = "budget_exceeded"
+    status = 402
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all workers of a node share."""
+
+    door: Door
+    spool: Spool
+    telemetry: Telemetry
+    load: Callable[[Assigned], Predictor]
+    money_is_low: Callable[[], None]
+    changed: Callable[[Worker], None]
+    number: Callable[[], int]
+    secret: str
+    clock: Callable[[], float]
+
+
+class Worker:
+    """One version being served. `state`: loading, ready, failed (`message` says why), closed."""
+
+    def __init__(self, assigned: Assigned, till: Till, watch: Watch, tools: Tools) -> None:
+        self.assigned = assigned
+        self.order = assigned.order
+        self.till = till
+        self.watch = watch
+        self.state = "loading"
+        self.message = ""
+        self.reported = False
+        self.batcher: Batcher[Call] = Batcher(clock=tools.clock, slo_s=self.order.slo_ms / 1000)
+        self._tools = tools
+        self._reading: Interpreter | None = None
+        self._version = quote(self.order.version_label, safe=" .,:;+()[]/@-_").encode()
+        self.thread = threading.Thread(target=self._run, name=f"serve-{self.order.name}", daemon=True)
+
+    @property
+    def model(self) -> Predictor:
+        """The loaded model; only of a worker that is ready."""
+        return self._interpreter.model
+
+    @property
+    def _interpreter(self) -> Interpreter:
+        if self._reading is None:
+            raise problems.NotReady
+        return self._reading
+
+    def close(self) -> None:
+        """Take no more calls; those that wait are still answered."""
+        self.batcher.close()
+
+    def _run(self) -> None:
+        torch.set_num_threads(1)
+        if self._load():
+            while not self.batcher.drained:
+                calls = self.batcher.take(1.0)
+                if calls:
+                    self._serve_safely(calls)
+                    self.batcher.finished()
+        for call in self.batcher.take(0):
+            call.refuse(problems.NotReady())
+            deliver([call])
+        self._reading = None
+        self.state = "closed"
+
+    def _load(self) -> bool:
+        while not self.batcher.closed:
+            try:
+                model = self._tools.load(self.assigned)
+                for rows in WARM_SIZES:
+                    model.scores(empty_block(model, rows))
+            except NotNow as error:
+                log.warning("endpoint.load_waits", endpoint=self.order.name, reason=str(error))
+                time.sleep(TRY_AGAIN_S)
+                continue
+            except CannotLoad as error:
+                self.state, self.message = "failed", str(error)
+            except Exception:
+                log.exception("endpoint.load_failed", endpoint=self.order.name)
+                self.state, self.message = "failed", "The model could not be loaded. Operators see why in the log."
+            else:
+                self._reading = Interpreter(self.order, model, self._tools.secret)
+                self.state = "ready"
+            self._tools.changed(self)
+            return self.state == "ready"
+        return False
+
+    def _serve_safely(self, calls: list[Call]) -> None:
+        try:
+            self._serve(calls)
+        except Exception:
+            log.exception("batch.failed", endpoint=self.order.name, requests=[call.request_id for call in calls])
+            for call in calls:
+                if call.answer is None:
+                    call.refuse(problems.Broken())
+            self._refused([call for call in calls if call.answer is not None and call.answer.code])
+
+    def _serve(self, calls: list[Call]) -> None:
+        """Answer a batch; what its money does not reach waits for the next slice, or is refused."""
+        while calls:
+            purse, paid = self._money(len(calls))
+            if purse is None:
+                for call in calls:
+                    call.refuse(self._no_money())
+                self._refused(calls)
+                return
+            try:
+                recorded = self._batch(calls[:paid], purse)
+            except BaseException:
+                self.till.settled(purse)
+                raise
+            if not recorded:
+                self.till.settled(purse)
+            calls = calls[paid:]
+
+    def _batch(self, calls: list[Call], purse: Purse) -> bool:
+        """Predict and record one batch; return whether there was anything to record."""
+        clock = self._tools.clock
+        began = clock()
+        ticket = self._tools.door.ask({call.key.digest for call in calls})
+        parsed = self._interpreter.parse(calls)
+        answers: list[Made] = []
+        whole, found = None, None
+        if parsed:
+            whole = join([one.block for one in parsed])
+            found = self.model.scores(whole)
+            answers = self._interpreter.answers(parsed, found)
+        took = clock() - began
+        good, asked = self._tools.door.good(ticket)
+        let_in = [one for one in answers if self._may(one[0].call, good, asked=asked)]
+        self._refused([call for call in calls if call.answer is not None])
+        if not let_in or whole is None or found is None:
+            return False
+        compute = milliseconds(took)
+        rows = sum(parsed.block.rows for parsed, _, _ in let_in)
+        for one, body, header_length in let_in:
+            one.call.answer = self._answer(one, body, header_length, purse, compute * one.block.rows / rows)
+        self._record(
+            [one.call for one, _, _ in let_in],
+            purse,
+            began,
+            took,
+            Served(self.order, self.model, whole, found, compute),
+        )
+        return True
+
+    def _may(self, call: Call, good: dict[bytes, Key], *, asked: bool) -> bool:
+        if call.key.digest in good:
+            return True
+        call.refuse(problems.Unauthenticated() if asked else problems.Unavailable())
+        return False
+
+    def _answer(self, one: Parsed, body: bytes, header_length: int | None, purse: Purse, ms: Decimal) -> Answer:
+        headers: problems.Headers = [
+            (b"content-type", b"application/json" if header_length is None else b"application/octet-stream"),
+            (b"x-exchequer-cost", format(purse.money.cost(1, ms.quantize(Decimal("0.001"))), "f").encode()),
+            (b"x-exchequer-model-version", self._version),
+        ]
+        if header_length is not None:
+            headers.append((b"inference-header-content-length", str(header_length).encode()))
+        return Answer(200, headers, body)
+
+    def _record(self, calls: list[Call], purse: Purse, began: float, took: float, served: Served) -> None:
+        """Write the batch's record; its answers leave when it is on disk."""
+        money, compute = purse.money, served.compute_ms
+        self.till.spend(purse, len(calls), compute)
+        if self.till.running_low:
+            self._tools.money_is_low()
+        record = {
+            "tenant": str(self.order.tenant_id), "endpoint": str(self.order.endpoint_id), "name": self.order.name,
+            "project": str(money.project_id), "n": self._tools.number(), "slice": money.number,
+            "hold": str(money.hold_id) if money.hold_id else None, "at": purse.moment(began).isoformat(),
+            "us": max(1, int(took * 1_000_000)), "requests": len(calls), "ms": str(compute),
+        }  # fmt: skip
+
+        def told(safe: bool) -> None:
+            if not safe:
+                self.till.undo(purse, len(calls), compute)
+                for call in calls:
+                    call.refuse(problems.UsageNotRecorded())
+                self._refused(calls)
+                return
+            deliver(calls)
+            now = self._tools.clock()
+            latencies = [now - call.arrived for call in calls]
+            self._tools.telemetry.batch(latencies, served.block.rows, took)
+            self.watch.saw(served, latencies)
+
+        self._tools.spool.append(record, told)
+
+    def _refused(self, calls: list[Call]) -> None:
+        """Send refusals at once and count them."""
+        deliver(calls)
+        for call in calls:
+            if call.answer is not None:
+                self._tools.telemetry.refuse(call.answer.code)
+                self.watch.refused(self.order, call.answer.code)
+
+    def _money(self, wanted: int) -> tuple[Purse | None, int]:
+        purse, paid = self.till.begin(wanted)
+        if purse is None and not self.till.state:
+            self._tools.money_is_low()
+            self.till.answered.wait(PATIENCE_S)
+            purse, paid = self.till.begin(wanted)
+        return purse, paid
+
+    def _no_money(self) -> ExchequerError:
+        if self.till.state == BudgetSpent.code:
+            return BudgetSpent(retry_after=30)
+        return problems.Unavailable()

@@ -1,0 +1,282 @@
+"""The serving node's backend in memory, and a real uvicorn around it on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import torch
+import uvicorn
+from safetensors.torch import save_file
+
+from billing.holds import BudgetExceeded
+from models_app.deployments import Order
+from models_app.endpoint_keys import KnownKey, key_hash
+from models_app.health.window import Window
+from models_app.recipes.tabular.features import Feature, widths
+from models_app.recipes.tabular.network import TabularNet
+from models_app.recipes.tabular.predict import Predictor
+from models_app.serving.app import App
+from models_app.serving.backend import Assigned, Away, Refused
+from models_app.serving.loader import SIGNATURE, WEIGHTS
+from models_app.serving.node import Node
+from models_app.serving.slices import Slice
+from models_app.storage import Stored
+
+CHURN = [
+    Feature("age", "numeric", mean=40.0, scale=12.5, indicator=True),
+    Feature("town", "categorical", categories=("Berne", "Oslo")),
+    Feature("member", "boolean", mean=0.4, scale=0.5),
+    Feature("since", "datetime", mean=1.6e9, scale=1e8),
+]
+NUMBERS = [Feature(f"x{at}", "numeric", mean=at / 3, scale=1 + at) for at in range(4)]
+
+
+def write_model(
+    folder: Path, features: Sequence[Feature], classes: Sequence[Any], *, seed: int = 7, width: int = 16
+) -> Predictor:
+    """Write a network with random weights into a folder; return it loaded."""
+    import json
+
+    torch.manual_seed(seed)
+    numeric, codes = widths(features)
+    shape = {
+        "numeric": numeric, "codes": codes, "outputs": len(classes) or 1, "layers": 2, "width": width, "dropout": 0.1,
+    }  # fmt: skip
+    net = TabularNet(**shape)
+    torch.nn.init.normal_(net.head.weight, std=0.3)
+    signature = {
+        "format": 1, "inputs": [feature.to_json() for feature in features], "classes": list(classes),
+        "network": shape, "target": {"name": "left", "kind": "categorical", "mean": 3.0, "scale": 2.0},
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(net.state_dict()), folder / WEIGHTS)
+    (folder / SIGNATURE).write_text(json.dumps(signature))
+    return Predictor(signature, net.state_dict())
+
+
+class Memory:
+    """A backend whose database is this object. `away` takes it away; `budget` is the money there is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.away = False
+        self.budget = Decimal("1000")
+        self.slice_requests = 1000
+        self.orders: dict[UUID, Order] = {}
+        self.models: dict[str, Path] = {}
+        self.good: dict[bytes, KnownKey] = {}
+        self.per_minute: dict[UUID, int | None] = {}
+        self.usage: dict[tuple[str, str, int], Mapping[str, Any]] = {}
+        self.reports: list[tuple[str, int, str, str]] = []
+        self.flushed: list[Any] = []
+        self.taken: dict[tuple[UUID, UUID, int], Slice] = {}
+        self.closed: list[tuple[UUID, int]] = []
+        self.left_behind: list[UUID] = []
+        self.poison: set[int] = set()
+        self.queries = 0
+        self.moved = threading.Event()
+
+    # What a test does.
+
+    def deploy(
+        self, name: str, features: Sequence[Feature] = CHURN, classes: Sequence[Any] = ("no", "yes"), **more: Any
+    ) -> Predictor:
+        """Deploy a new model under a name, or roll it over; return the model for comparison."""
+        old = next((order for order in self.orders.values() if order.name == name), None)
+        number = old.number + 1 if old else 1
+        home = self.folder / f"{name}-{number}"
+        model = write_model(home, features, classes, seed=number, width=more.pop("width", 16))
+        stored = [self._stored(home / file) for file in (WEIGHTS, SIGNATURE)]
+        self.models[stored[0].key] = home
+        order = Order(
+            tenant_id=old.tenant_id if old else uuid4(), endpoint_id=old.endpoint_id if old else uuid4(), name=name,
+            project_id=uuid4(), state="deploying", generation=number, slo_ms=more.pop("slo_ms", 2000),
+            version_id=uuid4(), version_label=f"{name} v{number}", number=number, weights=stored[0],
+            signature_file=stored[1], signature={}, baseline={},
+        )  # fmt: skip
+        self.orders[order.endpoint_id] = order
+        self.moved.set()
+        return model
+
+    def undeploy(self, name: str) -> None:
+        """Undeploy an endpoint and revoke its keys."""
+        gone = self.order(name)
+        del self.orders[gone.endpoint_id]
+        self.good = {digest: key for digest, key in self.good.items() if key.endpoint_id != gone.endpoint_id}
+        self.moved.set()
+
+    def order(self, name: str) -> Order:
+        """Return the order of an endpoint."""
+        return next(order for order in self.orders.values() if order.name == name)
+
+    def key(self, name: str, per_minute: int | None = None) -> str:
+        """Make a key for an endpoint."""
+        secret = f"exq_ep_{secrets.token_urlsafe(24)}"
+        order = self.order(name)
+        made = KnownKey(order.tenant_id, order.endpoint_id, uuid4(), key_hash(secret))
+        self.good[made.digest] = made
+        self.per_minute[made.id] = per_minute
+        return secret
+
+    def revoke(self, secret: str) -> None:
+        """Revoke a key."""
+        self.good.pop(key_hash(secret), None)
+
+    def requests(self) -> int:
+        """Return how many requests were accounted for."""
+        return sum(record["requests"] for record in self.usage.values())
+
+    def _stored(self, path: Path) -> Stored:
+        import hashlib
+
+        return Stored(f"t/{path}", hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
+
+    # The protocol.
+
+    def _ask(self) -> None:
+        self.queries += 1
+        if self.away:
+            raise Away("it is away")
+
+    def register(self, boot: UUID) -> None:
+        self._ask()
+
+    def leave(self) -> None:
+        self._ask()
+
+    def roster(self) -> list[Assigned]:
+        self._ask()
+        return [Assigned(order.endpoint_id, order) for order in self.orders.values()]
+
+    def wait(self, seconds: float) -> None:
+        self.moved.wait(seconds)
+        self.moved.clear()
+
+    def report(self, order: Order, state: str, message: str = "") -> None:
+        self._ask()
+        self.reports.append((order.name, order.generation, state, message))
+
+    def fetch(self, order: Order, folder: Path) -> None:
+        self._ask()
+        for name in (WEIGHTS, SIGNATURE):
+            (folder / name).write_bytes((self.models[order.weights.key] / name).read_bytes())
+
+    def known(self, digests: Sequence[bytes]) -> list[KnownKey]:
+        self._ask()
+        return [self.good[digest] for digest in digests if digest in self.good]
+
+    def limits(self, tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
+        self._ask()
+        return {key.id: self.per_minute[key.id] for key in self.good.values() if key.endpoint_id == endpoint_id}
+
+    def take(self, order: Order, boot: UUID, number: int) -> Slice:
+        self._ask()
+        where = (order.endpoint_id, boot, number)
+        if where in self.taken:
+            return self.taken[where]
+        price = Decimal("0.01")
+        amount = min(price * self.slice_requests, self.budget)
+        if amount < 2 * price:
+            raise BudgetExceeded
+        self.budget -= amount
+        now = datetime.now(UTC)
+        self.taken[where] = Slice(
+            endpoint_id=order.endpoint_id, boot=boot, number=number, hold_id=uuid4(), project_id=order.project_id,
+            amount=amount, currency="EUR", request_price=price, ms_price=Decimal(0), db_now=now,
+            until=now + timedelta(minutes=15),
+        )  # fmt: skip
+        return self.taken[where]
+
+    def close(self, tenant_id: UUID, money: Slice) -> None:
+        self._ask()
+        used = [record for record in self.usage.values() if record["hold"] == str(money.hold_id)]
+        self.budget += money.amount - sum(record["requests"] for record in used) * money.request_price
+        self.closed.append((money.endpoint_id, money.number))
+
+    def close_left_behind(self, tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> None:
+        self._ask()
+        self.left_behind.append(boot)
+
+    def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> None:
+        self._ask()
+        bad = {record["n"]: "unsound" for record in records if record["n"] in self.poison}
+        if bad:
+            raise Refused(bad)
+        for record in records:
+            self.usage[record["endpoint"], str(boot), record["n"]] = record
+
+    def flush(self, order: Order, window: Window) -> None:
+        self._ask()
+        self.flushed.append(window.drain())
+
+
+class Server:
+    """A node under a real uvicorn on a loopback port, in threads of this process."""
+
+    def __init__(self, backend: Any, home: Path, **more: Any) -> None:
+        self.node = Node(backend, home, secret="s" * 40, heartbeat_s=0.2, **more)
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(256)
+        self.port = listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.address}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(App(self.node), http="httptools", loop="asyncio", lifespan="on", access_log=False,
+                           log_config=None, server_header=False, timeout_graceful_shutdown=2)
+        )  # fmt: skip
+        self._listener = listener
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._listener]))
+
+    def serves(self, name: str, number: int | None = None) -> bool:
+        """Say whether an endpoint is in service here (a version of it)."""
+        return any(
+            worker.order.name == name and number in (None, worker.order.number)
+            for worker in list(self.node.workers.values())
+        )
+
+    def stop(self) -> None:
+        """Stop as SIGTERM does."""
+        self._server.should_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        self._listener.close()
+
+
+@contextmanager
+def serving(backend: Any, home: Path, *names: str, **more: Any) -> Iterator[Server]:
+    """Serve until the block ends; begins when all named endpoints are in service."""
+    server = Server(backend, home, **more)
+    try:
+        for name in names:
+            until(lambda name=name: server.serves(name), f"{name} is served")
+        yield server
+    finally:
+        server.stop()
+
+
+def until(ready: Callable[[], object], what: str, seconds: float = 30) -> None:
+    """Wait for something; fail saying what."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+__all__ = ["CHURN", "NUMBERS", "Memory", "Server", "replace", "serving", "until", "write_model"]
