@@ -7,5 +7,9 @@ class BillingConfig(AppConfig):
     name = "billing"
 
     def ready(self) -> None:
-        """Subscribe to the events of lower apps."""
+        """Subscribe to the events of lower apps, and tell operators what the month costs."""
         from billing import subscribers  # noqa: F401
+        from billing.queries.digest import digest
+        from tenants.operators import digests
+
+        digests.register(digest)

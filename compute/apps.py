@@ -7,8 +7,10 @@ class ComputeConfig(AppConfig):
     name = "compute"
 
     def ready(self) -> None:
-        """Tell billing's pages what jobs are called."""
+        """Tell billing's pages what jobs are called, and operators how many there are."""
         from billing import naming
         from compute import queries
+        from tenants.operators import digests
 
+        digests.register(queries.digest)
         naming.register(queries.job_names, page="job")

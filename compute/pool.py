@@ -15,7 +15,7 @@ from tenants.clock import now
 
 def devices() -> list[DeviceRow]:
     """Return the pool's devices, those that hosts no longer show left out, by node and index."""
-    seen = _seen_since()
+    seen = seen_since()
     rows = Device.objects.exclude(state=DeviceState.GONE).select_related("node").order_by("node__name", "kind", "index")
     return [
         DeviceRow(
@@ -43,7 +43,7 @@ def devices() -> list[DeviceRow]:
 def device_classes() -> list[ClassRow]:
     """Return the classes that jobs may ask for, with what is free now and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
-    free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=_seen_since())
+    free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=seen_since())
     rows = (
         Device.objects.filter(serves=False)
         .exclude(state=DeviceState.GONE)
@@ -67,5 +67,6 @@ def expected_wait_s(device_class: str) -> float | None:
     return min((max(0.0, float(typical - measured)) for typical, measured in rows), default=None)
 
 
-def _seen_since() -> datetime:
+def seen_since() -> datetime:
+    """Return the moment before which a silent node counts as gone."""
     return now() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))

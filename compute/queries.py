@@ -67,6 +67,13 @@ def counts_by_state(asked: JobFilter | None = None) -> dict[str, int]:
     return dict.fromkeys(JobState.values, 0) | dict(rows)
 
 
+def digest() -> dict[str, int]:
+    """Return what operators may know of the open scope's jobs: how many run and wait."""
+    rows = Job.objects.filter(state__in=(JobState.RUNNING, JobState.QUEUED)).order_by().values_list("state")
+    counts = dict(rows.annotate(number=Count("id")))
+    return {"running_jobs": counts.get(JobState.RUNNING, 0), "queued_jobs": counts.get(JobState.QUEUED, 0)}
+
+
 def job_detail(job_id: UUID) -> JobDetail:
     """Return one job with its attempts. Raises NotFound."""
     job = Job.objects.select_related("project").filter(id=job_id).first()

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from tenants import health
-from tenants.views import entrance
+from tenants.views import entrance, join
 
 api: list[URLPattern | URLResolver] = [
     path("", include(f"{app}.api")) for app in ("tenants", "billing", "compute", "models_app")
@@ -17,12 +17,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", entrance, name="entrance"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("accounts/invitation/<str:token>/", join, name="join"),
     path("accounts/", include("allauth.account.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
     path("api/v1/", include(api)),
     path("dash/", include("dashboards.bundles")),
     path("t/<slug:tenant>/", include(pages)),
+    path("operator/", include("compute.views.operator")),
+    path("operator/", include("tenants.views.operator")),
 ]
 
 handler400 = "tenants.views.bad_request"

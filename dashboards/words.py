@@ -16,6 +16,11 @@ STATES = {
     "ready": ("good", "Ready"),
     "active": ("good", "Active"),
     "ok": ("good", "OK"),
+    "alert": ("wait", "Alert"),
+    "exhausted": ("bad", "Used up"),
+    "in_force": ("good", "In force"),
+    "coming": ("wait", "Coming"),
+    "past": ("idle", "Past"),
     "failed": ("bad", "Failed"),
     "cancelled": ("idle", "Cancelled"),
     "draft": ("wait", "Draft"),
@@ -26,6 +31,15 @@ STATES = {
     "assigned": ("wait", "Assigned"),
     "lost": ("bad", "Lost"),
     "expired": ("bad", "Expired"),
+    "alive": ("good", "Alive"),
+    "leaving": ("wait", "Leaving"),
+    "silent": ("bad", "Silent"),
+    "cordoned": ("wait", "Cordoned"),
+    "gone": ("idle", "Gone"),
+    "open": ("wait", "Open"),
+    "accepted": ("good", "Accepted"),
+    "revoked": ("idle", "Revoked"),
+    "unread": ("busy", "Unread"),
 }
 
 UNITS = {"second": "s", "millisecond": "ms"}

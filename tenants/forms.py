@@ -1,14 +1,19 @@
 """Forms of the tenancy room. A form only parses; operations decide."""
 
+import zoneinfo
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, cast
+from uuid import uuid4
 
 from django import forms
 from django.utils.functional import lazy
 
 from tenants.audit import AuditAction
 from tenants.models import User
+from tenants.permissions import PURPOSES, ROLE_WORDS
 
+KEY_LIVES = ((30, "30 days"), (90, "90 days"), (365, "One year"), (0, "Until revoked"))
 THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
 
 
@@ -73,22 +78,98 @@ class AuditFilter(forms.Form):
 
 
 class NewApiKey(forms.Form):
-    """A key for programs."""
+    """A key for programs: what it is for, or exact scopes, and until when it works."""
 
+    once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
     name = forms.CharField(
         max_length=120,
         label="Name",
         help_text="Who or what will use it, for example ci-nightly.",
     )
-    scopes = forms.MultipleChoiceField(
-        label="Scopes",
+    days = forms.TypedChoiceField(label="Works for", choices=KEY_LIVES, coerce=int, initial=90)
+    purposes = forms.MultipleChoiceField(
+        label="What is it for?",
+        required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Give only what the program needs. Your own role is the limit.",
+        help_text="Choose as little as the program needs. Purposes beyond your own role are not offered.",
+    )
+    scopes = forms.MultipleChoiceField(label="Single scopes", required=False, widget=forms.CheckboxSelectMultiple)
+
+    def __init__(self, data: Any = None, *, own: frozenset[str]) -> None:
+        super().__init__(data, auto_id="key_%s")
+        self.offered = {purpose.key: purpose for purpose in PURPOSES if purpose.permissions <= own}
+        purposes = [(key, purpose.label) for key, purpose in self.offered.items()]
+        cast("forms.MultipleChoiceField", self.fields["purposes"]).choices = purposes
+        cast("forms.MultipleChoiceField", self.fields["scopes"]).choices = [(scope, scope) for scope in sorted(own)]
+
+    def clean(self) -> dict[str, Any]:
+        """Unite purposes and single scopes into `cleaned_data["wanted"]`."""
+        data = self.cleaned_data
+        wanted = set(data.get("scopes") or ())
+        for key in data.get("purposes") or ():
+            wanted |= self.offered[key].permissions
+        if not wanted and not {"purposes", "scopes"} & set(self.errors):
+            self.add_error("purposes", "Choose at least one purpose or scope.")
+        return {**data, "wanted": sorted(wanted)}
+
+
+class InviteMember(forms.Form):
+    """Whom to invite, as what."""
+
+    email = forms.EmailField(label="E-mail address", max_length=254)
+    role = forms.ChoiceField(label="Role")
+
+    def __init__(self, data: Any = None, *, roles: Sequence[str]) -> None:
+        super().__init__(data, auto_id="invite_%s")
+        choices = [(role, f"{role.capitalize()}: {ROLE_WORDS[role]}") for role in roles]
+        cast("forms.ChoiceField", self.fields["role"]).choices = choices
+        if "engineer" in roles:
+            self.fields["role"].initial = "engineer"
+
+
+class JoinAsNew(forms.Form):
+    """The account of an invited person who has none yet."""
+
+    name = forms.CharField(label="Your name", max_length=120)
+    password = forms.CharField(
+        label="Password",
+        max_length=200,
+        strip=False,
+        help_text="At least 12 characters, no common word, nothing like your name.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
-    def __init__(self, data: Any = None, *, scopes: list[str]) -> None:
-        super().__init__(data, auto_id="key_%s")
-        cast("forms.MultipleChoiceField", self.fields["scopes"]).choices = [(scope, scope) for scope in scopes]
+
+class NewProject(forms.Form):
+    """A cost centre."""
+
+    once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    name = forms.CharField(label="Name", max_length=120)
+    slug = forms.CharField(
+        label="Short name",
+        max_length=50,
+        help_text="Small letters, digits and dashes; jobs, budgets and invoice lines carry it. It cannot be changed.",
+    )
+
+
+class QuotaLimit(forms.Form):
+    """A resource's limit; empty means no limit. `was` is the limit that the person looked at."""
+
+    resource = forms.CharField(label="Resource", max_length=80, help_text="Such as devices:cpu.")
+    limit = forms.IntegerField(label="Limit", required=False, min_value=0, max_value=2**53 - 1)
+    was = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
+    confirmed = forms.BooleanField(widget=forms.HiddenInput, required=False)
+
+
+class Organisation(forms.Form):
+    """What the organisation is called, and when its days and months begin."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    timezone = forms.ChoiceField(
+        label="Time zone of reports",
+        choices=lazy(lambda: [(zone, zone) for zone in sorted(zoneinfo.available_timezones())], list),
+        help_text="Where its days and months begin. What is metered already keeps its day.",
+    )
 
 
 def _midnight(day: date | None) -> datetime | None:

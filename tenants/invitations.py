@@ -206,10 +206,13 @@ def invitations(*, before: UUID | None = None, limit: int = 50, only_open: bool 
         rows = rows.filter(accepted_at=None, revoked_at=None)
     if before is not None:
         rows = rows.filter(id__lt=before)
-    return [
-        InvitationRow(row.id, row.email, row.role, row.invited_by, row.created_at, row.expires_at, _state(row, moment))
-        for row in rows[: limit + 1]
-    ]
+    return [as_row(row, moment) for row in rows[: limit + 1]]
+
+
+def as_row(row: Invitation, moment: datetime | None = None) -> InvitationRow:
+    """Return an invitation as those who manage members see it at `moment`: now, unless given."""
+    state = _state(row, moment or now())
+    return InvitationRow(row.id, row.email, row.role, row.invited_by, row.created_at, row.expires_at, state)
 
 
 def letter(tenant_id: UUID, invitation_id: UUID) -> Letter | None:

@@ -87,7 +87,7 @@ def notifications(
 
 def mark_read(actor: Actor, notification_id: UUID) -> NotificationRow:
     """Mark one of the actor's own notifications as read and return it. Raises NotFound for anybody else's."""
-    row = Notification.objects.filter(id=notification_id, user_id=actor.id).first()
+    row = Notification.objects.filter(id=notification_id, user_id=_person(actor)).first()
     if row is None:
         raise NotFound
     Notification.objects.filter(id=row.id, read_at__isnull=True).update(read_at=DatabaseNow())
@@ -96,7 +96,7 @@ def mark_read(actor: Actor, notification_id: UUID) -> NotificationRow:
 
 def mark_all_read(actor: Actor) -> int:
     """Mark all of the actor's own notifications as read; return how many were unread."""
-    return Notification.objects.filter(user_id=actor.id, read_at__isnull=True).update(read_at=DatabaseNow())
+    return Notification.objects.filter(user_id=_person(actor), read_at__isnull=True).update(read_at=DatabaseNow())
 
 
 def letter(tenant_id: UUID, notification_id: UUID) -> Letter | None:
@@ -107,3 +107,9 @@ def letter(tenant_id: UUID, notification_id: UUID) -> Letter | None:
             return None
         name, slug = Tenant.objects.values_list("name", "slug").get(id=tenant_id)
         return Letter(row.user.email, name, slug, row.title, row.body, row.path or "notifications/")
+
+
+def _person(actor: Actor) -> UUID:
+    if actor.kind != "user" or actor.id is None:
+        raise NotFound
+    return actor.id

@@ -1,5 +1,7 @@
 """The one table from role to permissions."""
 
+from dataclasses import dataclass
+
 VIEW = frozenset(
     {
         "tenant.view",
@@ -58,6 +60,70 @@ ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
 }
 ROLES = tuple(ROLE_PERMISSIONS)
 PERMISSIONS = ROLE_PERMISSIONS["owner"]
+
+#: What each role is for, in the words of the members page.
+ROLE_WORDS = {
+    "owner": "everything, the organisation itself included",
+    "admin": "people, keys, quotas, money and work",
+    "finance": "prices, budgets, invoices and the audit log",
+    "engineer": "data, jobs, models and endpoints",
+    "viewer": "looking only",
+}
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """Something that a program is made for, and the permissions that this takes."""
+
+    key: str
+    label: str
+    permissions: frozenset[str]
+
+
+#: How people choose the scopes of an API key: by what the program is to do.
+PURPOSES = (
+    Purpose(
+        "watch",
+        "Watch jobs, models and endpoints",
+        frozenset({"jobs.view", "models.view", "endpoints.view", "datasets.view", "devices.view", "recipes.view"}),
+    ),
+    Purpose(
+        "launch",
+        "Launch, pause and cancel jobs",
+        frozenset({"jobs.launch", "jobs.cancel", "jobs.view", "datasets.view", "recipes.view", "projects.view", "devices.view"}),
+    ),
+    Purpose(
+        "data",
+        "Bring datasets and share them",
+        frozenset({"datasets.create", "datasets.view", "datasets.share", "members.view"}),
+    ),
+    Purpose(
+        "serve",
+        "Promote models, deploy endpoints, send labels back",
+        frozenset({"models.manage", "models.view", "endpoints.manage", "endpoints.view", "endpoints.feedback"}),
+    ),
+    Purpose(
+        "report",
+        "Read usage, spend, budgets and quotas",
+        frozenset({"usage.view", "spend.view", "budgets.view", "quotas.view", "projects.view"}),
+    ),
+    Purpose(
+        "bill",
+        "Read invoices and prices, set budgets",
+        frozenset({"invoices.view", "invoices.manage", "pricebooks.view", "pricebooks.manage", "budgets.view", "budgets.manage"}),
+    ),
+    Purpose("audit", "Read and export the audit log", frozenset({"audit.view", "audit.export"})),
+    Purpose(
+        "administer",
+        "Administer people, keys, projects and quotas",
+        frozenset(
+            {
+                "members.view", "members.manage", "apikeys.view", "apikeys.manage", "projects.view", "projects.manage",
+                "quotas.view", "quotas.manage",
+            }
+        ),
+    ),
+)  # fmt: skip
 
 
 def may_assign(own: frozenset[str], role: str) -> bool:

@@ -41,6 +41,7 @@ class ProjectRow:
     id: UUID
     slug: str
     name: str
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,14 @@ class ApiKeyRow:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ChangeOf:
+    """Who last did something to an object, and when."""
+
+    label: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,9 @@ class AuditRow:
     ip: str
     request_id: str
     hash: str
+
+
+PROJECT = tuple(ProjectRow.__dataclass_fields__)
 
 
 def tenants_of(user_id: UUID) -> list[TenantRow]:
@@ -114,12 +126,12 @@ def members() -> list[MemberRow]:
 
 def projects() -> list[ProjectRow]:
     """Return the tenant's projects by short name."""
-    return [ProjectRow(*row) for row in Project.objects.order_by("slug").values_list("id", "slug", "name")]
+    return [ProjectRow(*row) for row in Project.objects.order_by("slug").values_list(*PROJECT)]
 
 
 def find_project(text: str) -> ProjectRow | None:
     """Return a project by id or short name, or None."""
-    rows = Project.objects.values_list("id", "slug", "name")
+    rows = Project.objects.values_list(*PROJECT)
     try:
         row = rows.filter(id=UUID(text)).first()
     except ValueError:
@@ -162,6 +174,17 @@ def audit_entries(
         rows = rows.filter(occurred_at__lt=until)
     names = list(AuditRow.__dataclass_fields__)
     return [AuditRow(**{**row, "hash": bytes(row["hash"]).hex()}) for row in rows.values(*names)[: limit + 1]]
+
+
+def last_changes(action: str, target_type: str) -> dict[str, ChangeOf]:
+    """Return the newest entry of an action for each object of a type, by the object's label."""
+    rows = (
+        AuditEntry.objects.filter(action=action, target_type=target_type)
+        .order_by("target_id", "-seq")
+        .distinct("target_id")
+        .values_list("target_label", "actor_label", "occurred_at")
+    )
+    return {label: ChangeOf(actor, at) for label, actor, at in rows}
 
 
 def audit_export() -> Iterator[Mapping[str, Any]]:

@@ -95,14 +95,19 @@ def usage() -> Sequence[QuotaUse]:
     return [QuotaUse(*row) for row in rows]
 
 
+def check_limit(resource: str, limit: int | None) -> None:
+    """Raise `Invalid` for what is no resource's name, or no limit."""
+    if not resource or len(resource) > 80 or not resource.isprintable():
+        raise Invalid(fields={"resource": ["Name a resource, such as devices:cpu."]})
+    if limit is not None and not 0 <= limit < 2**53:
+        raise Invalid(fields={"limit": ["Use a whole number of 0 or more, or leave it empty for no limit."]})
+
+
 @operation(QUOTA_CHANGED)
 def set_limit(*, actor: Actor, resource: str, limit: int | None) -> QuotaUse:
     """Set or lift (None) a resource's limit; what is reserved beyond a lowered limit runs to its end."""
     actor.require("quotas.manage")
-    if not resource or len(resource) > 80:
-        raise Invalid(fields={"resource": ["Name a resource, such as devices:cpu."]})
-    if limit is not None and not 0 <= limit < 2**53:
-        raise Invalid(fields={"limit": ["Use a whole number of 0 or more, or leave it empty for no limit."]})
+    check_limit(resource, limit)
     quota, _ = Quota.objects.select_for_update().get_or_create(resource=resource)
     before = quota.limit
     Quota.objects.filter(id=quota.id).update(limit=limit, in_use=F("in_use"))

@@ -53,7 +53,12 @@
       toggle.setAttribute("aria-expanded", String(on));
     }
     const copy = at("[data-copy]");
-    if (copy && navigator.clipboard) navigator.clipboard.writeText(copy.dataset.copy);
+    if (copy && navigator.clipboard) {
+      navigator.clipboard.writeText(copy.dataset.copy).then(() => {
+        const says = copy.querySelector("[data-copy-says]");
+        if (says) says.textContent = "Copied";
+      });
+    }
     for (const menu of document.querySelectorAll("details[data-menu][open]")) {
       if (!menu.contains(event.target)) menu.open = false;
     }

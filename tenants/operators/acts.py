@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,7 +22,6 @@ from django.shortcuts import redirect
 from tenants.answers import log_in_url, page_behind
 from tenants.audit.chain import plain
 from tenants.errors import Invalid
-from tenants.models import User
 from tenants.operators.models import OperatorAct
 
 LONGEST_REASON = 400
@@ -50,7 +49,7 @@ def operator_page(view: PageView) -> PageView:
     def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return redirect(log_in_url(page_behind(request)))
-        user = cast(User, request.user)
+        user = request.user
         if not user.is_operator:
             raise Http404
         operator = Operator(

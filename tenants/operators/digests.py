@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from tenants.clock import DatabaseNow
 from tenants.models import Membership, OperatorAct, Tenant, TenantDigest
@@ -40,6 +40,16 @@ class DigestRow:
     queued_jobs: int
     month_spend: Decimal
     refreshed_at: datetime
+
+
+@dataclass(frozen=True)
+class TotalRow:
+    """The tenants of one currency together."""
+
+    currency: str
+    tenants: int
+    running_jobs: int
+    month_spend: Decimal
 
 
 @dataclass(frozen=True)
@@ -71,10 +81,18 @@ def refresh(limit: int = AT_ONCE) -> int:
     return len(ids)
 
 
-def digests() -> list[DigestRow]:
-    """Return every tenant's digest by name; empty outside an operator's page."""
+def digests(*, text: str = "", after: str = "", limit: int = 50) -> list[DigestRow]:
+    """Return up to `limit` + 1 digests by short name, those after `after`; empty outside an operator's page."""
     names = list(DigestRow.__dataclass_fields__)
-    return [DigestRow(*row) for row in TenantDigest.objects.order_by("name", "slug").values_list(*names)]
+    rows = _matching(text).filter(slug__gt=after).order_by("slug")
+    return [DigestRow(*row) for row in rows.values_list(*names)[: limit + 1]]
+
+
+def totals(text: str = "") -> list[TotalRow]:
+    """Return the sums over all these tenants, a row for each currency."""
+    rows = _matching(text).order_by("currency").values_list("currency")
+    sums = rows.annotate(number=Count("tenant_id"), running=Sum("running_jobs"), spend=Sum("month_spend"))
+    return [TotalRow(*row) for row in sums]
 
 
 def acts(*, before: UUID | None = None, limit: int = 50) -> list[ActRow]:
@@ -84,6 +102,11 @@ def acts(*, before: UUID | None = None, limit: int = 50) -> list[ActRow]:
         rows = rows.filter(id__lt=before)
     names = list(ActRow.__dataclass_fields__)
     return [ActRow(*row) for row in rows.values_list(*names)[: limit + 1]]
+
+
+def _matching(text: str) -> QuerySet[TenantDigest]:
+    rows = TenantDigest.objects.all()
+    return rows.filter(Q(name__icontains=text) | Q(slug__icontains=text)) if text else rows
 
 
 def _refresh_one(tenant_id: UUID) -> None:

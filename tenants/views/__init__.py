@@ -1,7 +1,8 @@
-"""Pages of the tenancy room: the entrance, audit log, settings, errors, and what every page's frame needs."""
+"""Pages of the tenancy room: people, projects, quotas, keys, audit log, settings, errors, and what every page's frame needs."""
 
 from django.urls import URLPattern, path
 
+from tenants.views.api_keys import api_keys, create_key, revoke_key
 from tenants.views.audit import audit_log, audit_verified
 from tenants.views.entrance import entrance
 from tenants.views.errors import (
@@ -13,7 +14,12 @@ from tenants.views.errors import (
     server_error,
 )
 from tenants.views.frame import frame
-from tenants.views.preferences import create_key, revoke_key, settings
+from tenants.views.joining import join
+from tenants.views.members import invitation_revoke, invite, member_remove, member_role, members
+from tenants.views.notifications import notification_open, notifications_page, notifications_read
+from tenants.views.preferences import organisation, settings
+from tenants.views.projects import create_project, projects
+from tenants.views.quotas import quota_change, quotas_page
 
 __all__ = [
     "bad_request",
@@ -22,6 +28,7 @@ __all__ = [
     "error_page",
     "forbidden",
     "frame",
+    "join",
     "not_found",
     "server_error",
     "urlpatterns",
@@ -31,6 +38,20 @@ urlpatterns: list[URLPattern] = [
     path("audit/", audit_log, name="audit"),
     path("audit/verified/", audit_verified, name="audit-verified"),
     path("settings/", settings, name="settings"),
-    path("settings/keys/", create_key, name="api-key-create"),
-    path("settings/keys/<uuid:key_id>/revoke/", revoke_key, name="api-key-revoke"),
+    path("settings/organisation/", organisation, name="organisation"),
+    path("members/", members, name="members"),
+    path("members/invite/", invite, name="member-invite"),
+    path("members/<uuid:user_id>/role/", member_role, name="member-role"),
+    path("members/<uuid:user_id>/remove/", member_remove, name="member-remove"),
+    path("members/invitations/<uuid:invitation_id>/revoke/", invitation_revoke, name="invitation-revoke"),
+    path("projects/", projects, name="projects"),
+    path("projects/new/", create_project, name="project-create"),
+    path("quotas/", quotas_page, name="quotas"),
+    path("quotas/change/", quota_change, name="quota-change"),
+    path("api-keys/", api_keys, name="api-keys-page"),
+    path("api-keys/new/", create_key, name="api-key-create"),
+    path("api-keys/<uuid:key_id>/revoke/", revoke_key, name="api-key-revoke"),
+    path("notifications/", notifications_page, name="notifications"),
+    path("notifications/read/", notifications_read, name="notifications-read"),
+    path("notifications/<uuid:notification_id>/", notification_open, name="notification-open"),
 ]

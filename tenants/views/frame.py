@@ -1,15 +1,18 @@
 """What every page carries: theme, navigation that the role may open, the organisations one can switch to."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import SimpleLazyObject
 
-from tenants import queries
+from tenants import notifications, queries
 from tenants.actor import Actor
+from tenants.scoping import scope_open, tenant_scope
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,17 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Money",
         (
             Entry("Spend", "chart-bar", "dash-page", "spend.view", "u", ("spend",)),
+            Entry("Budgets", "wallet", "budgets", "budgets.view", "b"),
             Entry("Invoice", "receipt", "invoice", "invoices.view", "i"),
         ),
     ),
     (
         "Organisation",
         (
+            Entry("Members", "users", "members", "members.view"),
+            Entry("Projects", "stack-2", "projects", "projects.view"),
+            Entry("Quotas", "gauge", "quotas", "quotas.view", "q"),
+            Entry("API keys", "key", "api-keys-page", "apikeys.view"),
             Entry("Audit", "shield-check", "audit", "audit.view", "a"),
             Entry("Settings", "settings", "settings", "tenant.view", "s"),
         ),
@@ -93,8 +101,19 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     tenant = getattr(request, "tenant", None)
     if actor is not None and tenant is not None and known:
         context["navigation"] = navigation(actor, tenant.slug, request.path)
+        if user.is_operator:  # type: ignore[union-attr]
+            operator = Link("Operator", "server", reverse("operator-fleet"), active=False, key="")
+            context["navigation"].append({"title": "Platform", "entries": [operator]})
+        context["unread"] = _lazily(lambda: _unread(actor.tenant_id, user.pk))  # type: ignore[union-attr]
         context["memberships"] = _lazily(lambda: queries.tenants_of(user.id))  # type: ignore[union-attr]
     return context
+
+
+def _unread(tenant_id: UUID, user_id: UUID) -> str:
+    """Return what the bell shows: nothing for nothing. An error page is rendered when its scope has closed already."""
+    with nullcontext() if scope_open() else tenant_scope(tenant_id):
+        number = notifications.unread(user_id)
+    return f"{number - 1}+" if number == notifications.MOST_COUNTED else str(number or "")
 
 
 def _lazily(load: Callable[[], Any]) -> Any:

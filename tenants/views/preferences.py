@@ -1,23 +1,23 @@
-"""Settings: how Exchequer looks for one person, and the organisation's API keys."""
+"""Settings: how Exchequer looks for one person, and what the organisation is called."""
 
 from typing import Any
-from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from tenants import keys, queries
+from tenants import operations
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
-from tenants.forms import NewApiKey, Preferences
+from tenants.forms import Organisation, Preferences
+from tenants.views.refusals import explain
 
 
 @page("tenant.view")
 def settings(request: HttpRequest) -> HttpResponse:
-    """Show and save one's own preferences; the same page lists API keys for those who may see them."""
+    """Show and save one's own preferences; the same page holds the organisation's for those who may change them."""
     form = Preferences(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
         form.save()
@@ -27,40 +27,27 @@ def settings(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@page("apikeys.manage")
-def create_key(request: HttpRequest) -> HttpResponse:
-    """Create a key and show its secret once."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    form = NewApiKey(request.POST, scopes=sorted(actor.permissions))
-    if not form.is_valid():
-        return _render(request, key_form=form, status=422)
-    try:
-        made = keys.create_api_key(
-            actor=actor,
-            name=form.cleaned_data["name"],
-            scopes=form.cleaned_data["scopes"],
-        )
-    except ExchequerError as refused:
-        form.add_error(None, refused.message)
-        return _render(request, key_form=form, status=422)
-    return _render(request, secret=made.secret)
-
-
-@require_POST
-@page("apikeys.manage")
-def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
-    """Revoke a key; programs that use it are refused from their next request."""
-    keys.revoke_api_key(actor=request.actor, key_id=key_id)  # type: ignore[attr-defined]
-    messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
-    return redirect("settings", request.tenant.slug)  # type: ignore[attr-defined]
+@page("tenant.manage")
+def organisation(request: HttpRequest) -> HttpResponse:
+    """Change the organisation's name and time zone."""
+    form = Organisation(request.POST, auto_id="org_%s")
+    if form.is_valid():
+        try:
+            operations.change_tenant(actor=request.actor, **form.cleaned_data)  # type: ignore[attr-defined]
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "Saved for everybody in the organisation.")
+            return redirect("settings", request.tenant.slug)  # type: ignore[attr-defined]
+    return _render(request, organisation=form, status=422)
 
 
 def _render(request: HttpRequest, *, status: int = 200, **given: Any) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
+    tenant = request.tenant  # type: ignore[attr-defined]
     form = given.pop("form", None) or Preferences(instance=request.user)
     context: dict[str, Any] = {"form": form, **given}
-    if actor.can("apikeys.view"):
-        context["keys"] = queries.api_keys()
-        context["can_manage_keys"] = actor.can("apikeys.manage")
-        context.setdefault("key_form", NewApiKey(scopes=sorted(actor.permissions)))
+    if actor.can("tenant.manage"):
+        known = {"name": tenant.name, "timezone": tenant.timezone}
+        context.setdefault("organisation", Organisation(initial=known, auto_id="org_%s"))
     return render(request, "tenants/settings.html", context, status=status)

@@ -9,10 +9,11 @@ from billing import queries as billing_queries
 from billing.metering import record_usage
 from billing.pricing import provision_defaults
 from compute.models import Job
+from models_app import deployments, endpoint_keys
 from models_app.models import Dataset, DatasetVersion, Model, ModelVersion
-from tenants import keys
+from tenants import invitations, keys
 from tenants.clock import now
-from tenants.models import Tenant
+from tenants.models import Notification, Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.billing_usage import interval
@@ -21,13 +22,15 @@ EMPTY = {"sha256": "0" * 64, "size": 1}
 
 
 def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
-    """Make a member, a key, a budget, an invoice, a job, a dataset and a model; return their ids."""
+    """Make a member, a key, a budget, an invoice, a job, a dataset, a model and an endpoint; return their ids."""
     actor = factories.actor_for(tenant)
     project_id = factories.default_project_id(tenant)
     member = factories.make_member(tenant, "engineer")
     with tenant_scope(tenant.id):
         provision_defaults(tenant.id)
         key = keys.create_api_key(actor=actor, name="a key", scopes=["jobs.view"])
+        invitation = invitations.invite(actor=actor, email="nora@example.org", role="viewer")
+        notification = Notification.objects.create(user=member, kind="hint", title="A hint")
         budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")
         record_usage([interval(project_id, now() - timedelta(seconds=60), 30)])
         dataset = Dataset.objects.create(name="numbers", created_by=actor.id, created_by_label=actor.label)
@@ -57,6 +60,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         model_version = ModelVersion.objects.create(
             model=model,
             number=1,
+            stage="production",
             job_id=job.id,
             project_id=project_id,
             dataset_version=version,
@@ -73,9 +77,13 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             signature_sha256="0" * 64,
             signature_size=1,
         )
+        endpoint = deployments.deploy(actor=actor, name="an-endpoint", version_id=model_version.id)
+        endpoint_key = endpoint_keys.create(actor=actor, endpoint_id=endpoint.id, name="a key")
         return {
             "user_id": member.id,
             "key_id": key.id,
+            "invitation_id": invitation.id,
+            "notification_id": notification.id,
             "budget_id": budget.id,
             "book_id": billing_queries.price_books()[0].id,
             "invoice_id": billing_queries.invoices()[0].id,
@@ -83,6 +91,8 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "dataset_id": dataset.id,
             "version_id": model_version.id,
             "model_id": model.id,
+            "endpoint_id": endpoint.id,
+            "endpoint_key_id": endpoint_key.id,
         }
 
 
@@ -91,6 +101,8 @@ def missing() -> dict[str, UUID]:
     names = (
         "user_id",
         "key_id",
+        "invitation_id",
+        "notification_id",
         "budget_id",
         "book_id",
         "invoice_id",
@@ -98,5 +110,7 @@ def missing() -> dict[str, UUID]:
         "dataset_id",
         "version_id",
         "model_id",
+        "endpoint_id",
+        "endpoint_key_id",
     )
     return {name: uuid4() for name in names}

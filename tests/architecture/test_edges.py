@@ -50,8 +50,14 @@ def test_every_endpoint_declares_a_permission_for_each_method() -> None:
     assert faults == []
 
 
+def test_every_page_below_operator_asks_for_an_operator() -> None:
+    pages = [(route, pattern) for route, pattern in routes() if route.startswith("operator/")]
+    assert len(pages) >= 6
+    assert [route for route, pattern in pages if not getattr(pattern.callback, "operator", False)] == []
+
+
 def test_no_other_route_exists() -> None:
-    known = ("t/", "api/v1/", "accounts/", "static/", "dash-assets/")
+    known = ("t/", "api/v1/", "operator/", "accounts/", "static/", "dash-assets/")
     others = {pattern.name for route, pattern in routes() if not route.startswith(known)}
     assert others <= PUBLIC | {"dash-bundle"}
 

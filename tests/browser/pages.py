@@ -23,8 +23,8 @@ class PageSpec:
     pictured: bool = False
 
     def url(self, slug: str, ids: Mapping[str, Any]) -> str:
-        """Return the path in one tenant."""
-        return f"/t/{slug}/{self.path.format(**ids)}"
+        """Return the path in one tenant; one that begins with a slash belongs to none."""
+        return self.path if self.path.startswith("/") else f"/t/{slug}/{self.path.format(**ids)}"
 
 
 PAGES = (
@@ -45,18 +45,37 @@ PAGES = (
         empty="No dataset is ready yet",
         pictured=True,
     ),
+    PageSpec(
+        "batch",
+        "jobs/new/batch/?version={version}&dataset={dataset_version}",
+        "of device time",
+        fill="version",
+        empty="No model to predict with",
+        pictured=True,
+    ),
+    PageSpec("job-batch", "jobs/{batch}/", "Cost per 1,000", fill="batch", pictured=True),
     PageSpec("datasets", "datasets/", "breast-cancer", empty="No dataset yet"),
     PageSpec("upload", "datasets/upload/", "Choose a file, or drop it here", empty="Choose a file, or drop it here"),
     PageSpec("dataset", "datasets/{dataset}/", "Predictive power", fill="dataset", pictured=True),
     PageSpec("models", "models/", "Newest version", empty="No model yet"),
     PageSpec("model", "models/{model}/", "Versions", fill="model"),
-    PageSpec("model-version", "models/versions/{version}/", "Lineage", fill="version", pictured=True),
+    PageSpec("model-version", "models/versions/{version}/", "Waits for approval", fill="version", pictured=True),
     PageSpec(
         "spend", "dash/spend/", "All that devices were held", empty="Nothing metered in this range", pictured=True
     ),
     PageSpec("invoice", "invoice/", "Reconciled", empty="Nothing to bill so far", pictured=True),
     PageSpec("invoice-line", "invoices/{invoice}/lines/1/", "Jobs and attempts", fill="invoice"),
     PageSpec("audit", "audit/", "Chain verified", empty="Chain verified", pictured=True),
-    PageSpec("settings", "settings/", "API keys", empty="No API key yet"),
+    PageSpec("members", "members/", "Invite someone", empty="No open invitation"),
+    PageSpec("projects", "projects/", "Research", empty="Default"),
+    PageSpec("quotas", "quotas/", "Changed by", empty="No limit is set"),
+    PageSpec("quota-edit", "quotas/?edit=devices:cpu", "Cancel"),
+    PageSpec("api-keys", "api-keys/", "ci-nightly", empty="No API key yet"),
+    PageSpec("notifications", "notifications/", "Mark all as read", empty="No notification yet"),
+    PageSpec("settings", "settings/", "Save for everybody", empty="Save for everybody"),
+    PageSpec("operator-fleet", "/operator/", "Hosts alive"),
+    PageSpec("operator-tenants", "/operator/tenants/", "Refreshed"),
+    PageSpec("operator-acts", "/operator/acts/", "compute.device.cordoned"),
+    PageSpec("operator-mail", "/operator/mail/", "Mail"),
 )
 THEMES = ("light", "dark")

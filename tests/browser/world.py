@@ -26,9 +26,9 @@ import psycopg
 from billing import budgets
 from billing.pricing import price_at
 from billing.queries.invoices import draft_invoice
-from compute import jobs, leases, nodes
+from compute import fleet, jobs, leases, nodes
 from compute.devices.base import Found
-from compute.models import Job, Node, Outcome
+from compute.models import Device, Job, Node, Outcome
 from compute.protocol import Metric
 from compute.scheduling import assign
 from models_app import registry
@@ -37,9 +37,11 @@ from models_app.models import Dataset, DatasetVersion
 from models_app.recipes.base import recipe
 from models_app.runner.protocol import Context, Reporter
 from models_app.storage import Stored
-from tenants import keys, operations, quotas
+from tenants import invitations, keys, notifications, operations, quotas
 from tenants.actor import Actor
 from tenants.models import Tenant, User
+from tenants.operators import digests, people
+from tenants.operators.acts import Operator, operator_scope
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.datasets import csv_bytes
@@ -47,6 +49,7 @@ from tests.datasets import csv_bytes
 NOW = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
 OWNER = "ada@vision.example"
 VIEWER = "vera@vision.example"
+ENGINEER = "emil@vision.example"
 NEWCOMER = "otto@audio.example"
 BEAT_S = 20
 Control = Callable[[], AbstractContextManager[None]]
@@ -84,6 +87,10 @@ class Builder:
         budgets.create_budget(actor=owner, amount=second_price(vision) * 10_000, at_limit="block_new", alerts=[50, 80])
         found = [Found(f"cpu-{n}", "cpu", "cpu", f"CPU {n} of host atlas", n, 16 * 2**30) for n in range(4)]
         nodes.register(name="atlas", hostname="atlas", boot=self.boot, found=found, missing_layers=[])
+        spare = [Found("cpu-0", "cpu", "cpu", "CPU 0 of host borealis", 0, 8 * 2**30)]
+        nodes.register(
+            name="borealis", hostname="borealis", boot=uuid.uuid4(), found=spare, missing_layers=["own network"]
+        )
         cancer = self.dataset(vision, "breast-cancer", "breast_cancer")
         diabetes = self.dataset(vision, "diabetes", "diabetes")
         world.ids |= {"dataset": cancer.dataset_id, "dataset_version": cancer.id}
@@ -102,6 +109,8 @@ class Builder:
             done = self.submit(owner, name, project, data, kind)
             self.train(done, seconds)
             world.ids |= {"succeeded": done.id}
+        self.at(NOW - timedelta(hours=5))
+        scored = self.batch(owner, "cancer-november", default, cancer, world.ids["succeeded"])
         self.at(NOW - timedelta(hours=3))
         failed = self.submit(owner, "cancer-exploding", default, cancer, "tabular.classifier", learning_rate=0.9)
         self.fail(failed)
@@ -117,10 +126,38 @@ class Builder:
             world.ids["version"] = Job.objects.get(id=world.ids["succeeded"]).result["model_version"]
             world.ids["model"] = Job.objects.get(id=world.ids["succeeded"]).result["model"]
             world.ids["invoice"] = draft_invoice().id
-        world.ids |= {"failed": failed.id, "running": running.id, "queued": queued.id, "cancelled": cancelled.id}
+        self.ask(vision, world.ids["version"])
+        world.ids |= {
+            "batch": scored.id,
+            "failed": failed.id,
+            "running": running.id,
+            "queued": queued.id,
+            "cancelled": cancelled.id,
+        }
         self.at(NOW)
         self.beat_node()
+        self.run_the_platform(vision)
         return world
+
+    def run_the_platform(self, vision: Tenant) -> None:
+        """Make the owner an operator who cordons the silent host's device; tell the members of something."""
+        with self.control():
+            people.appoint(OWNER)
+            digests.refresh()
+        user = User.objects.get(email=OWNER)
+        operator = Operator(user.id, user.email)
+        device = Device.objects.get(node__name="borealis")
+        with operator_scope(operator):
+            fleet.cordon(operator=operator, device_id=device.id, reason="Fan fails, replacement ordered")
+        invitations.invite(actor=self.actor(vision, OWNER), email="nora@vision.example", role="engineer")
+        with tenant_scope(vision.id):
+            notifications.notify(
+                permission="budgets.manage",
+                kind="budget_alert",
+                title="The budget of Vision is 50 % spent",
+                body="At this pace it lasts to the end of the month.",
+                path="dash/spend/",
+            )
 
     def at(self, moment: datetime) -> None:
         """Set the clock, as an offset, so that it goes on from there."""
@@ -235,6 +272,44 @@ class Builder:
                 exit_code=0,
                 complete=lambda view: self.register(job, mine),
             )
+
+    def batch(self, actor: Actor, name: str, project: uuid.UUID, data: DatasetVersion, trained: uuid.UUID) -> Job:
+        """Predict a dataset with the version that a job left: two minutes of the clock, files in no store."""
+        with tenant_scope(actor.tenant_id):
+            version = Job.objects.get(id=trained).result["model_version"]
+        job = jobs.submit(
+            actor=actor, name=name, kind="batch_predict", project_id=project, device_class="cpu", max_seconds=1800,
+            max_cost=None, spec={"model_version": version, "dataset_version": str(data.id)},
+        )  # fmt: skip
+        mine = self.claim(job)
+        leases.heartbeat(mine, leases.Beat(elapsed=0.0, layers=[], logs=[(1, f"{data.rows:,} rows to predict")]))
+        for elapsed in range(BEAT_S, 121, BEAT_S):
+            self.later(BEAT_S)
+            progress = {
+                "phase": "predicting",
+                "done": data.rows * elapsed // 120,
+                "total": data.rows,
+                "eta_s": 120 - elapsed,
+            }
+            leases.heartbeat(mine, leases.Beat(elapsed=float(elapsed), progress=progress))
+        files = {
+            form: Stored(f"t/{job.tenant_id}/j/{job.id}/1/{uuid.uuid4()}", "cd" * 32, 20_480).to_json()
+            for form in ("parquet", "csv")
+        }
+        leases.finish(
+            mine, Outcome.SUCCEEDED, leases.Beat(elapsed=120.0), exit_code=0,
+            complete=lambda view: {"rows": data.rows, "files": files},
+        )  # fmt: skip
+        return job
+
+    def ask(self, tenant: Tenant, version_id: str) -> None:
+        """Ask for production as an engineer, who may not approve it."""
+        operations.add_member(
+            actor=self.actor(tenant, OWNER), email=ENGINEER, role="engineer", password=factories.PASSWORD
+        )
+        registry.promote(
+            actor=self.actor(tenant, ENGINEER, "engineer"), version_id=uuid.UUID(version_id), stage="production"
+        )
 
     def fail(self, job: Job) -> None:
         """Run an attempt that ends with the user's mistake."""

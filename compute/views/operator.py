@@ -1,0 +1,71 @@
+"""The operator's fleet: hosts, devices, what is missing on them, and taking a device out of work and back."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST, require_safe
+
+from compute import fleet
+from tenants.errors import ExchequerError, NotFound
+from tenants.operators.acts import operator_page
+
+
+@require_safe
+@operator_page
+def fleet_page(request: HttpRequest) -> HttpResponse:
+    """Show every host and device."""
+    return _render(request)
+
+
+@require_POST
+@operator_page
+def device_cordon(request: HttpRequest, device_id: UUID) -> HttpResponse:
+    """Take a device out of work."""
+    return _change(request, device_id, fleet.cordon, "takes no more work. What it runs goes on to its end.")
+
+
+@require_POST
+@operator_page
+def device_uncordon(request: HttpRequest, device_id: UUID) -> HttpResponse:
+    """Let a device take work again."""
+    return _change(request, device_id, fleet.uncordon, "takes work again.")
+
+
+def _change(request: HttpRequest, device_id: UUID, act: Callable[..., None], done: str) -> HttpResponse:
+    reason = request.POST.get("reason", "")
+    try:
+        act(operator=request.operator, device_id=device_id, reason=reason)  # type: ignore[attr-defined]
+    except NotFound:
+        raise
+    except ExchequerError as refused:
+        return _render(request, asked=device_id, reason=reason, refused=refused.message, status=refused.status)
+    messages.success(request, f"The device {done}")
+    return redirect("operator-fleet")
+
+
+def _render(request: HttpRequest, *, status: int = 200, **given: object) -> HttpResponse:
+    nodes = fleet.nodes()
+    devices = [device for node in nodes for device in node.devices if device.state != "gone"]
+    context = {
+        "nodes": nodes,
+        "area": "fleet",
+        "alive": sum(node.state == "alive" for node in nodes),
+        "known": f"of {len(nodes)} that ever joined",
+        "busy": sum(device.busy for device in devices),
+        "of_all": f"of {len(devices)} on show",
+        "cordoned": sum(device.state == "cordoned" for device in devices),
+        "lacking": sum(bool(node.missing_layers) for node in nodes),
+        **given,
+    }
+    return render(request, "compute/fleet.html", context, status=status)
+
+
+urlpatterns: list[URLPattern] = [
+    path("", fleet_page, name="operator-fleet"),
+    path("devices/<uuid:device_id>/cordon/", device_cordon, name="device-cordon"),
+    path("devices/<uuid:device_id>/uncordon/", device_uncordon, name="device-uncordon"),
+]

@@ -1,0 +1,73 @@
+"""API keys: what programs may do, made for a purpose, shown once, revoked at once."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from tenants import clock, keys, queries
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.errors import ExchequerError
+from tenants.forms import NewApiKey
+from tenants.views.once import once
+from tenants.views.refusals import explain
+
+
+@require_safe
+@page("apikeys.view")
+def api_keys(request: HttpRequest) -> HttpResponse:
+    """List keys without their secrets."""
+    return _render(request)
+
+
+@require_POST
+@page("apikeys.manage")
+def create_key(request: HttpRequest) -> HttpResponse:
+    """Create a key and show its secret once; the same form sent again makes no second key."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    form = NewApiKey(request.POST, own=actor.permissions)
+    if not form.is_valid():
+        return _render(request, form=form, status=422)
+    made: list[keys.NewKey] = []
+    days = form.cleaned_data["days"]
+
+    def act() -> str:
+        expires_at = clock.now() + timedelta(days=days) if days else None
+        wanted = form.cleaned_data["wanted"]
+        made.append(
+            keys.create_api_key(actor=actor, name=form.cleaned_data["name"], scopes=wanted, expires_at=expires_at)
+        )
+        return reverse("api-keys-page", args=(request.tenant.slug,))  # type: ignore[attr-defined]
+
+    try:
+        place = once(actor, form.cleaned_data["once"], act)
+    except ExchequerError as refused:
+        explain(form, refused)
+        return _render(request, form=form, status=422)
+    if not made:
+        messages.warning(request, "This key was made already; its secret was shown then and is shown only once.")
+        return redirect(place)
+    return _render(request, secret=made[0].secret, made=made[0].id)
+
+
+@require_POST
+@page("apikeys.manage")
+def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
+    """Revoke a key; programs that use it are refused from their next request."""
+    keys.revoke_api_key(actor=request.actor, key_id=key_id)  # type: ignore[attr-defined]
+    messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
+    return redirect("api-keys-page", request.tenant.slug)  # type: ignore[attr-defined]
+
+
+def _render(request: HttpRequest, *, form: NewApiKey | None = None, status: int = 200, **given: Any) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    context: dict[str, Any] = {"keys": queries.api_keys(), "now": clock.now(), **given}
+    if actor.can("apikeys.manage"):
+        context["form"] = form or NewApiKey(own=actor.permissions)
+    return render(request, "tenants/api_keys.html", context, status=status)

@@ -1,0 +1,54 @@
+"""Notifications: what one should know, newest first; opening one marks it as read."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from tenants import notifications
+from tenants.edges import page
+from tenants.listing import pager
+
+PAGE = 50
+
+
+@require_safe
+@page("tenant.view")
+def notifications_page(request: HttpRequest) -> HttpResponse:
+    """List one's own notifications; `?show=unread` leaves out what was read."""
+    user_id: UUID = request.user.pk
+    only_unread = request.GET.get("show") == "unread"
+    rows = notifications.notifications(user_id, only_unread=only_unread, before=_cursor(request), limit=PAGE)
+    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
+    context = {"notifications": rows[:PAGE], "only_unread": only_unread, **pager(request, following)}
+    return render(request, "tenants/notifications.html", context)
+
+
+@require_POST
+@page("tenant.view")
+def notification_open(request: HttpRequest, notification_id: UUID) -> HttpResponse:
+    """Mark one as read and go to the page that it tells of; with `stay`, stay on the list."""
+    row = notifications.mark_read(request.actor, notification_id)  # type: ignore[attr-defined]
+    slug = request.tenant.slug  # type: ignore[attr-defined]
+    if row.path and not request.POST.get("stay"):
+        return redirect(f"{reverse('overview', args=(slug,))}{row.path}")
+    return redirect("notifications", slug)
+
+
+@require_POST
+@page("tenant.view")
+def notifications_read(request: HttpRequest) -> HttpResponse:
+    """Mark all as read."""
+    if notifications.mark_all_read(request.actor):  # type: ignore[attr-defined]
+        messages.success(request, "All notifications are marked as read.")
+    return redirect("notifications", request.tenant.slug)  # type: ignore[attr-defined]
+
+
+def _cursor(request: HttpRequest) -> UUID | None:
+    try:
+        return UUID(request.GET.get("cursor", ""))
+    except ValueError:
+        return None

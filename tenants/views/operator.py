@@ -1,0 +1,88 @@
+"""The operator's other pages: tenants by their digests, acts of operators, and the letters of a machine without a mail server."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_safe
+
+from tenants import mailbox
+from tenants.listing import EXPORT_LIMIT, csv_response, pager
+from tenants.operators import digests
+from tenants.operators.acts import operator_page
+
+PAGE = 50
+COLUMNS = (
+    "slug",
+    "name",
+    "members",
+    "running_jobs",
+    "queued_jobs",
+    "month_spend",
+    "currency",
+    "created_at",
+    "refreshed_at",
+)
+
+
+@require_safe
+@operator_page
+def tenants_page(request: HttpRequest) -> HttpResponse:
+    """List tenants with their figures; `?q=` is part of the name, `?export=csv` answers a file."""
+    text = request.GET.get("q", "").strip()[:100]
+    if request.GET.get("export") == "csv":
+        rows = digests.digests(text=text, limit=EXPORT_LIMIT)
+        return csv_response("tenants", COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
+    rows = digests.digests(text=text, after=request.GET.get("cursor", "")[:50], limit=PAGE)
+    following = rows[PAGE - 1].slug if len(rows) > PAGE else None
+    sums = digests.totals(text)
+    context = {
+        "area": "tenants",
+        "rows": [(row, _money(row.month_spend, row.currency)) for row in rows[:PAGE]],
+        "text": text,
+        "number": sum(row.tenants for row in sums),
+        "running": sum(row.running_jobs for row in sums),
+        "spend": [_money(row.month_spend, row.currency) for row in sums],
+        **pager(request, following),
+    }
+    return render(request, "tenants/operator_tenants.html", context)
+
+
+@require_safe
+@operator_page
+def acts_page(request: HttpRequest) -> HttpResponse:
+    """List what operators did to the platform, newest first."""
+    rows = digests.acts(before=_cursor(request), limit=PAGE)
+    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
+    return render(
+        request, "tenants/operator_acts.html", {"area": "acts", "acts": rows[:PAGE], **pager(request, following)}
+    )
+
+
+@require_safe
+@operator_page
+def mail_page(request: HttpRequest) -> HttpResponse:
+    """Show the letters that were written to files, newest first; with a mail server there are none."""
+    files = mailbox.written_to_files()
+    context = {"area": "mail", "files": files, "letters": mailbox.letters(PAGE) if files else []}
+    return render(request, "tenants/operator_mail.html", context)
+
+
+def _money(amount: Decimal, currency: str) -> dict[str, object]:
+    return {"amount": amount, "currency": currency}
+
+
+def _cursor(request: HttpRequest) -> UUID | None:
+    try:
+        return UUID(request.GET.get("cursor", ""))
+    except ValueError:
+        return None
+
+
+urlpatterns: list[URLPattern] = [
+    path("tenants/", tenants_page, name="operator-tenants"),
+    path("acts/", acts_page, name="operator-acts"),
+    path("mail/", mail_page, name="operator-mail"),
+]

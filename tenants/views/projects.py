@@ -1,0 +1,57 @@
+"""Projects: the cost centres that jobs, budgets and invoice lines belong to."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from tenants import operations, queries
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.errors import ExchequerError
+from tenants.forms import NewProject
+from tenants.listing import csv_response
+from tenants.views.once import once
+from tenants.views.refusals import explain
+
+
+@require_safe
+@page("projects.view")
+def projects(request: HttpRequest) -> HttpResponse:
+    """List projects; `?export=csv` for the same as a file."""
+    if request.GET.get("export") == "csv":
+        rows = ([row.slug, row.name, row.created_at] for row in queries.projects())
+        return csv_response("projects", ("slug", "name", "created_at"), rows)
+    return _render(request)
+
+
+@require_POST
+@page("projects.manage")
+def create_project(request: HttpRequest) -> HttpResponse:
+    """Create a project."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    form = NewProject(request.POST)
+
+    def act() -> str:
+        data = form.cleaned_data
+        made = operations.create_project(actor=actor, slug=data["slug"], name=data["name"])
+        messages.success(request, f"{made.name} is there. Jobs, budgets and quotas can name it from now on.")
+        return reverse("projects", args=(request.tenant.slug,))  # type: ignore[attr-defined]
+
+    if form.is_valid():
+        try:
+            return redirect(once(actor, form.cleaned_data["once"], act))
+        except ExchequerError as refused:
+            explain(form, refused)
+    return _render(request, form=form, status=422)
+
+
+def _render(request: HttpRequest, *, form: NewProject | None = None, status: int = 200) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    context = {
+        "projects": queries.projects(),
+        "form": (form or NewProject()) if actor.can("projects.manage") else None,
+        "may_see_jobs": actor.can("jobs.view"),
+    }
+    return render(request, "tenants/projects.html", context, status=status)

@@ -1,0 +1,109 @@
+"""Quotas: how much of a resource the organisation may hold at once; a change is confirmed against its difference."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from tenants import queries, quotas
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.errors import Conflict, ExchequerError
+from tenants.forms import QuotaLimit
+from tenants.listing import csv_response
+from tenants.views.refusals import explain
+
+
+@dataclass(frozen=True)
+class Line:
+    """One resource on the page. `changed_by` and `changed_at` are of the limit; empty when nobody ever set one."""
+
+    resource: str
+    limit: int | None
+    in_use: int
+    changed_by: str
+    changed_at: datetime | None
+
+    @property
+    def share(self) -> float | None:
+        """How much of the limit is in use; None without one."""
+        if self.limit is None:
+            return None
+        return self.in_use / self.limit if self.limit else 1.0
+
+    @property
+    def over(self) -> int:
+        """How much is held beyond the limit, after it was lowered."""
+        return max(0, self.in_use - self.limit) if self.limit is not None else 0
+
+
+@require_safe
+@page("quotas.view")
+def quotas_page(request: HttpRequest) -> HttpResponse:
+    """List resources; `?edit=NAME` opens one for a change, `?export=csv` answers a file."""
+    if request.GET.get("export") == "csv":
+        rows = ([line.resource, line.limit, line.in_use, line.changed_by, line.changed_at] for line in _lines())
+        return csv_response("quotas", ("resource", "limit", "in_use", "changed_by", "changed_at"), rows)
+    return _render(request, editing=request.GET.get("edit", ""))
+
+
+@require_POST
+@page("quotas.manage")
+def quota_change(request: HttpRequest) -> HttpResponse:
+    """Set a limit: sent first, it shows the difference; sent with `confirmed`, it is done."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    form = QuotaLimit(request.POST)
+    if not form.is_valid():
+        return _render(request, form=form, editing=str(request.POST.get("resource", "")), status=422)
+    resource, limit = form.cleaned_data["resource"].strip(), form.cleaned_data["limit"]
+    line = next((line for line in _lines() if line.resource == resource), Line(resource, None, 0, "", None))
+    try:
+        quotas.check_limit(resource, limit)
+        if not form.cleaned_data["confirmed"]:
+            return _render(request, asked={"line": line, "limit": limit, "was": _text(line.limit)})
+        if form.cleaned_data["was"] != _text(line.limit):
+            raise Conflict("Somebody changed this limit meanwhile. Look at it again.")
+        quotas.set_limit(actor=actor, resource=resource, limit=limit)
+    except ExchequerError as refused:
+        explain(form, refused)
+        return _render(request, form=form, editing=resource, status=refused.status)
+    messages.success(request, f"{resource}: {_words(limit)}. Launches heed it from now on.")
+    return redirect("quotas", request.tenant.slug)  # type: ignore[attr-defined]
+
+
+def _lines() -> list[Line]:
+    changed = queries.last_changes(quotas.QUOTA_CHANGED, "quota")
+    lines = []
+    for use in quotas.usage():
+        by = changed.get(use.resource)
+        lines.append(Line(use.resource, use.limit, use.in_use, by.label if by else "", by.at if by else None))
+    return lines
+
+
+def _text(limit: int | None) -> str:
+    return "" if limit is None else str(limit)
+
+
+def _words(limit: int | None) -> str:
+    return "no limit" if limit is None else f"limit {limit}"
+
+
+def _render(
+    request: HttpRequest, *, form: QuotaLimit | None = None, editing: str = "", status: int = 200, **given: Any
+) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    lines = _lines()
+    context: dict[str, Any] = {"lines": lines, "can_manage": actor.can("quotas.manage"), "editing": "", **given}
+    context["set_here"] = "#set" if context["can_manage"] else ""
+    known = next((line for line in lines if line.resource == editing), None)
+    if known is not None:
+        initial = {"resource": known.resource, "limit": known.limit, "was": _text(known.limit)}
+        context |= {"editing": known.resource, "form": form or QuotaLimit(initial=initial, auto_id="edit_%s")}
+    elif form is not None:
+        context["new_form"] = form
+    context.setdefault("new_form", QuotaLimit(auto_id="new_%s"))
+    return render(request, "tenants/quotas.html", context, status=status)
