@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -12,8 +13,8 @@ from urllib.parse import unquote
 import orjson
 import structlog
 
-from models_app.serving import problems, protocol_v2
-from models_app.serving.access import Key, digest_of
+from models_app.serving import problems, protocol_v2, tryout
+from models_app.serving.access import PASS, Key, digest_of
 from models_app.serving.batcher import Closed
 from models_app.serving.calls import Answer, Call, problem
 from models_app.serving.node import Node
@@ -31,6 +32,7 @@ MAX_BODY = 8 * 1024**2
 MAX_DISCARDED = 64 * 1024**2
 MAX_IN_FLIGHT = 256 * 1024**2
 BODY_S = 30.0
+TRYOUT = tryout.HEADER.encode()
 DISCARD_S = 10.0
 JSON: problems.Headers = [(b"content-type", b"application/json")]
 TEXT: problems.Headers = [(b"content-type", b"text/plain; version=0.0.4")]
@@ -49,6 +51,7 @@ class App:
     def __init__(self, node: Node) -> None:
         self.node = node
         self._in_flight = 0
+        self._used = tryout.Used()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the lifespan or one request; anything else is closed."""
@@ -137,7 +140,7 @@ class App:
         self, scope: Scope, receive: Receive, request_id: str, protocol: int, name: str, version: str = ""
     ) -> Answer:
         arrived = self.node.clock()
-        authorization = encoding = length = header_length = b""
+        authorization = encoding = length = header_length = tried = b""
         for header, value in scope["headers"]:
             if header == b"authorization":
                 authorization = value
@@ -147,9 +150,11 @@ class App:
                 encoding = value
             elif header == b"inference-header-content-length":
                 header_length = value
+            elif header == TRYOUT:
+                tried = value
         sent = Body(receive)
         try:
-            key = await self._key(authorization)
+            key = self._pass(tried) if tried else await self._key(authorization)
             if encoding not in (b"", b"identity"):
                 raise problems.WrongMedia
             if length.isdigit() and int(length) > MAX_BODY:
@@ -211,6 +216,16 @@ class App:
         if key is None:
             raise problems.Unauthenticated("This endpoint key is not known here, or was revoked.")
         return key
+
+    def _pass(self, text: bytes) -> Key:
+        """Return what a pass of the endpoint's page stands for; it is taken once."""
+        now = time.time()
+        try:
+            taken = tryout.verify(self.node.secret, text.decode("latin-1"), now_s=now)
+            self._used.take(taken, now_s=now)
+        except (tryout.BadPass, UnicodeEncodeError) as error:
+            raise problems.Unauthenticated(str(error)) from error
+        return Key(PASS, taken.tenant_id, taken.endpoint_id, taken.user_id, None, self.node.clock())
 
     def _worker(self, key: Key, name: str, version: str) -> Worker:
         worker = self.node.find(key.endpoint_id)

@@ -49,6 +49,7 @@ class Node:
     ) -> None:
         self.boot = uuid4()
         self.clock = clock
+        self.secret = secret
         self.telemetry = Telemetry()
         self.stopping = False
         self.registered = False

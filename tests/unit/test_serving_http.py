@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import requests
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from models_app.serving import access
+from models_app.serving import access, tryout
 from models_app.serving.spool import backlog
 from tests.fakes.serving import CHURN, NUMBERS, Memory, Server, serving, until
 
@@ -480,3 +481,21 @@ def test_a_record_that_is_refused_for_ever_does_not_stop_the_others(tmp_path):
         kept = (tmp_path / "home" / "spool" / f"{server.node.boot}.refused").read_text()
         assert json.loads(kept)["n"] == 2
         assert "batches_set_aside 1" in requests.get(f"{server.url}/metrics", timeout=9).text
+
+
+def test_a_pass_of_the_page_opens_its_endpoint_once(house):
+    backend, server, _ = house
+    order = backend.order("price")
+
+    def sign(**more):
+        given = {"tenant_id": order.tenant_id, "endpoint_id": order.endpoint_id, "user_id": uuid4(),
+                 "now_s": time.time(), "nonce": b"12345678", **more}  # fmt: skip
+        return {tryout.HEADER: tryout.sign(more.pop("secret", server.node.secret), **given)}
+
+    one = sign()
+    assert post(server, None, "price", GOOD, headers=one).status_code == 200
+    again = post(server, None, "price", GOOD, headers=one)
+    assert (again.status_code, again.json()["title"]) == (401, "The pass was used before.")
+    assert post(server, None, "price", GOOD, headers=sign(now_s=time.time() - 60)).status_code == 401
+    assert post(server, None, "churn", GOOD, headers=sign(nonce=b"87654321")).status_code == 404
+    assert post(server, None, "price", GOOD, headers={tryout.HEADER: "AAAA"}).status_code == 401
