@@ -1,25 +1,25 @@
-"""REST endpoints of billing: meters, sums, price books, budgets, invoices down to the interval."""
+"""REST endpoints of billing: meters, sums, price books, invoices down to the interval; and all its routes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers as rest
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import budgets, pricing, queries, shapes
+from billing import pricing, queries, shapes
 from billing import serializers as forms
+from billing.api_budgets import Budget, BudgetAlerts, Budgets
+from billing.asked import PAGE, checked
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
 from tenants.parsing import parse_moment, parse_uuid
-from tenants.queries import find_project
 
 T = TypeVar("T")
 RANGE = [
@@ -33,14 +33,6 @@ RANGE = [
     OpenApiParameter("job", UUID),
     OpenApiParameter("meter", str),
 ]
-PAGE = [OpenApiParameter("cursor", str), OpenApiParameter("limit", int)]
-
-
-def checked(serializer: rest.Serializer[Any]) -> dict[str, Any]:
-    """Return validated data or raise with every field's messages."""
-    serializer.is_valid(raise_exception=True)
-    data: dict[str, Any] = serializer.validated_data
-    return data
 
 
 class Meters(Endpoint):
@@ -150,64 +142,6 @@ class PriceVersions(Endpoint):
         return Response(shapes.price_version(stored), status=201)
 
 
-class Budgets(Endpoint):
-    """Budgets of the tenant and its projects."""
-
-    permissions = {"GET": "budgets.view", "POST": "budgets.manage"}
-
-    @extend_schema(responses=forms.BudgetStatusSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """List budgets and how far they are used this month, the organisation's first."""
-        return Response({"results": [shapes.budget(status) for status in queries.budgets()], "next": None})
-
-    @extend_schema(request=forms.BudgetSerializer, responses={201: forms.BudgetStatusSerializer})
-    def post(self, request: Request) -> Response:
-        """Set a budget for the organisation or a project."""
-        data = checked(forms.BudgetSerializer(data=request.data))
-        scope = data["scope"]
-        project = None if scope == "tenant" else find_project(scope)
-        if project is None and scope != "tenant":
-            raise Invalid(fields={"scope": ["Give `tenant`, or the id or short name of a project."]})
-        budget = budgets.create_budget(
-            actor=self.actor,
-            project_id=project.id if project else None,
-            amount=data["amount"],
-            at_limit=data["at_limit"],
-            alerts=data["alerts"],
-        )
-        return Response(shapes.budget(queries.budget(budget.pk)), status=201)
-
-
-class Budget(Endpoint):
-    """One budget."""
-
-    permissions = {"GET": "budgets.view", "PATCH": "budgets.manage", "DELETE": "budgets.manage"}
-
-    @extend_schema(responses=forms.BudgetStatusSerializer)
-    def get(self, request: Request, budget_id: UUID) -> Response:
-        """Answer one budget."""
-        return Response(shapes.budget(queries.budget(budget_id)))
-
-    @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
-    def patch(self, request: Request, budget_id: UUID) -> Response:
-        """Change amount, alerts or what happens at the limit, from this month on."""
-        data = checked(forms.BudgetChangeSerializer(data=request.data))
-        budgets.change_budget(
-            actor=self.actor,
-            budget_id=budget_id,
-            amount=data.get("amount"),
-            at_limit=data.get("at_limit"),
-            alerts=data.get("alerts"),
-        )
-        return Response(shapes.budget(queries.budget(budget_id)))
-
-    @extend_schema(responses={204: None})
-    def delete(self, request: Request, budget_id: UUID) -> Response:
-        """Close a budget; its past months stay."""
-        budgets.close_budget(actor=self.actor, budget_id=budget_id)
-        return Response(status=204)
-
-
 class Invoices(Endpoint):
     """Invoices, drafts included."""
 
@@ -284,6 +218,7 @@ urlpatterns = [
     path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
     path("budgets/", Budgets.as_view(), name="api-budgets"),
     path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
+    path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
     path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),

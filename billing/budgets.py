@@ -61,7 +61,9 @@ def create_budget(
     budget = Budget.objects.create(
         project_id=project_id, amount=amount, currency=currency, at_limit=at_limit, alerts=sorted(set(alerts))
     )
-    _open(budget, period_of(local_day(clock.now(), zone)))
+    period = period_of(local_day(clock.now(), zone))
+    _open(budget, period)
+    _tell_passed(budget, period)
     record(
         BUDGET_CREATED,
         actor=actor,
@@ -90,7 +92,8 @@ def change_budget(
     budget.alerts = budget.alerts if alerts is None else sorted(set(alerts))
     _check(budget.amount, budget.at_limit, budget.alerts)
     budget.save()
-    _limit(budget, budget.amount, budget.at_limit)
+    period = _limit(budget, budget.amount, budget.at_limit)
+    _tell_passed(budget, period)
     after = _terms(budget)
     changes = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
     record(BUDGET_CHANGED, actor=actor, target=budget, changes=changes)
@@ -155,7 +158,8 @@ def _open(budget: Budget, period: date) -> None:
     ledger.post(Entry("open", period, opening))
 
 
-def _limit(budget: Budget, amount: Decimal, at_limit: str) -> None:
+def _limit(budget: Budget, amount: Decimal, at_limit: str) -> date:
+    """Bring the counters from the running month on to a limit; return that month."""
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
     current = period_of(local_day(clock.now(), zone))
     months = BudgetPeriod.objects.filter(budget=budget).filter(Q(period__gte=current) | Q(held__gt=0))
@@ -164,6 +168,14 @@ def _limit(budget: Budget, amount: Decimal, at_limit: str) -> None:
     else:
         promised = Greatest(Value(amount, output_field=exact()), F("held") + F("spent"), output_field=exact())
         months.update(limit=amount, at_limit=at_limit, ceiling=promised)
+    return current
+
+
+def _tell_passed(budget: Budget, period: date) -> None:
+    """Tell of thresholds that the month has passed already; those that were told before are not told again."""
+    counter_id = BudgetPeriod.objects.filter(budget=budget, period=period).values_list("id", flat=True).first()
+    for counter in counters.lock_one(counter_id) if counter_id else []:
+        counters.tell_passed(counter, budget.currency)
 
 
 def _get(budget_id: UUID) -> Budget:

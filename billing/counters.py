@@ -179,9 +179,19 @@ def shift(
         _tell(counter, spent + unheld, currency)
 
 
+def tell_passed(counter: Counter, currency: str) -> None:
+    """Publish every threshold that a counter's spending stands above: for a budget that was made or changed."""
+    _publish(counter, Decimal(0), counter.spent + counter.unheld, currency)
+
+
 def _tell(counter: Counter, growth: Decimal, currency: str) -> None:
-    before, after = counter.spent + counter.unheld, counter.spent + counter.unheld + growth
-    for percent in counter.alerts:
+    before = counter.spent + counter.unheld
+    _publish(counter, before, before + growth, currency)
+
+
+def _publish(counter: Counter, before: Decimal, after: Decimal, currency: str) -> None:
+    # The highest first: what one charge passes together is then told once.
+    for percent in sorted(counter.alerts, reverse=True):
         threshold = counter.limit * percent / 100
         if before < threshold <= after:
             publish(

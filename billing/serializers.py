@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from billing.alerts import DEFAULT_ALERTS
 from billing.models.budgets import AT_LIMIT
 
 
@@ -76,7 +77,10 @@ class BudgetSerializer(serializers.Serializer[Any]):
     amount = serializers.DecimalField(max_digits=27, decimal_places=12, min_value=0)
     period = serializers.ChoiceField(choices=["month"], required=False, default="month")
     alerts = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=100), required=False, default=list, max_length=10
+        child=serializers.IntegerField(min_value=1, max_value=100),
+        required=False,
+        default=list(DEFAULT_ALERTS),
+        max_length=10,
     )
     at_limit = serializers.ChoiceField(choices=AT_LIMIT, required=False, default="notify")
 
@@ -106,7 +110,19 @@ class BudgetStatusSerializer(serializers.Serializer[Any]):
     spent = MoneySerializer()
     left = MoneySerializer()
     used_percent = serializers.IntegerField()
+    forecast = MoneySerializer(help_text="the month's cost if spending goes on at the same pace")
     state = serializers.CharField(help_text="ok, alert or exhausted")
+
+
+class BudgetAlertSerializer(serializers.Serializer[Any]):
+    """A threshold that spending passed: each once a month."""
+
+    id = serializers.UUIDField()
+    month = serializers.DateField()
+    percent = serializers.IntegerField()
+    spent = MoneySerializer()
+    amount = MoneySerializer(help_text="the budget at that time")
+    raised_at = serializers.DateTimeField()
 
 
 class InvoiceSerializer(serializers.Serializer[Any]):

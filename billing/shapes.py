@@ -6,6 +6,7 @@ from typing import Any
 
 from billing.money import Money, shown
 from billing.queries import (
+    AlertRow,
     BudgetStatus,
     IntervalView,
     InvoiceLine,
@@ -69,7 +70,20 @@ def budget(status: BudgetStatus) -> dict[str, Any]:
         "spent": status.spent.json(),
         "left": status.left.json(),
         "used_percent": status.used_percent,
+        "forecast": status.forecast.json(),
         "state": status.state,
+    }
+
+
+def alert(row: AlertRow) -> dict[str, Any]:
+    """Show a threshold that was passed."""
+    return {
+        "id": row.id,
+        "month": row.period,
+        "percent": row.percent,
+        "spent": row.spent.json(),
+        "amount": row.limit.json(),
+        "raised_at": row.raised_at,
     }
 
 

@@ -1,8 +1,9 @@
-"""Handlers of other apps' events."""
+"""Handlers of events: other rooms', and this room's own that are due after the commit."""
 
 from __future__ import annotations
 
-from billing import pricing
+from billing import alerts, pricing
+from billing.events import BudgetThresholdReached
 from tenants.events import TenantCreated, subscribe
 
 
@@ -10,3 +11,9 @@ from tenants.events import TenantCreated, subscribe
 def give_first_prices(event: TenantCreated) -> None:
     """Give a new tenant its meters and first price book."""
     pricing.provision_defaults(event.tenant_id)
+
+
+@subscribe(BudgetThresholdReached)
+def tell_of_a_threshold(event: BudgetThresholdReached) -> None:
+    """Tell those who manage budgets."""
+    alerts.tell(event)

@@ -1,5 +1,6 @@
 """Tables of the billing room. Writes go through operations, reads through `queries`."""
 
+from billing.models.alerts import BudgetAlert
 from billing.models.budgets import Budget, BudgetPeriod
 from billing.models.holds import Hold, HoldShare, Quote
 from billing.models.invoicing import Invoice
@@ -9,6 +10,7 @@ from billing.models.pricing import Price, PriceBook, PriceVersion
 
 __all__ = [
     "Budget",
+    "BudgetAlert",
     "BudgetPeriod",
     "Hold",
     "HoldShare",

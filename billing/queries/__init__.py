@@ -3,7 +3,7 @@
 from billing.defaults import DEVICE_TIME
 from billing.naming import resource_names
 from billing.queries.billed import Billed, billed, billed_attempts
-from billing.queries.budgets import BudgetStatus, budget, budgets, room
+from billing.queries.budgets import AlertRow, BudgetStatus, alerts, budget, budgets, room
 from billing.queries.calendar import Today, tenant_today, today
 from billing.queries.explain import Explanation, IntervalView, Place, Share, explain
 from billing.queries.invoices import (
@@ -40,6 +40,7 @@ from billing.queries.spend import (
 __all__ = [
     "DEVICE_TIME",
     "MOST_ROWS",
+    "AlertRow",
     "Billed",
     "BudgetStatus",
     "Explanation",
@@ -57,6 +58,7 @@ __all__ = [
     "SpendRow",
     "Today",
     "VersionView",
+    "alerts",
     "billed",
     "billed_attempts",
     "budget",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
 from django.db import connection
 
+from billing.forecast import at_month_end
+from billing.models import BudgetAlert
 from billing.models.budgets import NOTIFY
 from billing.money import Money
 from billing.queries.calendar import tenant_today
@@ -28,7 +30,10 @@ ORDER BY b.project_id IS NOT NULL, p.name, b.id
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """One budget in one local month. `project_id` is None for the whole organisation's."""
+    """One budget in one local month. `project_id` is None for the whole organisation's.
+
+    `forecast`: what the month costs if spending goes on at the same pace.
+    """
 
     id: UUID
     project_id: UUID | None
@@ -41,6 +46,7 @@ class BudgetStatus:
     limit: Money
     held: Money
     spent: Money
+    forecast: Money
 
     @property
     def left(self) -> Money:
@@ -51,6 +57,16 @@ class BudgetStatus:
     def used_percent(self) -> int:
         """Whole percent of the limit that is spent, cut down; 100 for a limit of zero."""
         return self._percent(self.spent.amount)
+
+    @property
+    def used_share(self) -> str:
+        """The share of one that is spent, for a bar."""
+        return str(min(Decimal(1), Decimal(self.used_percent) / 100))
+
+    @property
+    def bar_label(self) -> str:
+        """What the bar says to those who hear it."""
+        return f"Share spent of the budget of {self.project_name or 'the whole organisation'}"
 
     @property
     def promised_percent(self) -> int:
@@ -75,7 +91,8 @@ class BudgetStatus:
 
 def budgets(project_id: UUID | None = None, period: date | None = None) -> list[BudgetStatus]:
     """Return the open budgets, the organisation's first; with `project_id` only those that bind the project."""
-    period = period or tenant_today().period
+    at = tenant_today()
+    period = period or at.period
     with connection.cursor() as cursor:
         cursor.execute(STATUS, {"tenant": current_tenant_id(), "period": period, "project": project_id})
         rows = cursor.fetchall()
@@ -92,6 +109,7 @@ def budgets(project_id: UUID | None = None, period: date | None = None) -> list[
             limit=Money(limit, currency),
             held=Money(held, currency),
             spent=Money(spent, currency),
+            forecast=at_month_end(Money(spent, currency), period, at.day),
         )
         for budget_id, project, name, slug, currency, alerts, at_limit, limit, held, spent in rows
     ]
@@ -103,6 +121,42 @@ def budget(budget_id: UUID) -> BudgetStatus:
         if status.id == budget_id:
             return status
     raise NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """One threshold that spending passed. `project_name` is empty for the whole organisation's budget."""
+
+    id: UUID
+    budget_id: UUID
+    project_name: str
+    period: date
+    percent: int
+    spent: Money
+    limit: Money
+    raised_at: datetime
+
+
+def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: int = 50) -> list[AlertRow]:
+    """Return up to `limit` + 1 passed thresholds, newest first, those of closed budgets included."""
+    rows = BudgetAlert.objects.select_related("budget__project").order_by("-id")
+    if budget_id is not None:
+        rows = rows.filter(budget_id=budget_id)
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    return [
+        AlertRow(
+            id=row.pk,
+            budget_id=row.budget_id,
+            project_name=row.budget.project.name if row.budget.project else "",
+            period=row.period,
+            percent=row.percent,
+            spent=Money(row.spent, row.budget.currency),
+            limit=Money(row.limit, row.budget.currency),
+            raised_at=row.raised_at,
+        )
+        for row in rows[: limit + 1]
+    ]
 
 
 def room(project_id: UUID) -> Decimal | None:

@@ -1,0 +1,73 @@
+"""Alerts of budgets: each threshold is told once a month, to those who manage budgets."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from billing import events
+from billing.models import Budget, BudgetAlert
+from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
+from billing.money import Money
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.notifications import notify
+
+BUDGET_ALERTED = AuditAction("billing.budget.alerted")
+DEFAULT_ALERTS = (50, 80, 100)
+AFTERWARDS = {
+    NOTIFY: "Nothing is stopped: the budget only tells.",
+    BLOCK_NEW: "At the limit new work is refused; what runs goes on.",
+    STOP_RUNNING: "At the limit new work is refused and what runs is paused.",
+}
+
+
+def tell(event: events.BudgetThresholdReached) -> None:
+    """Put a passed threshold on record and tell about it, once: the relay may deliver more than once."""
+    actor = Actor.system(event.tenant_id, "billing")
+    raise_alert(
+        actor=actor,
+        budget_id=event.budget_id,
+        period=date.fromisoformat(event.period),
+        percent=event.percent,
+        spent=event.spent,
+        limit=event.limit,
+    )
+
+
+@operation(BUDGET_ALERTED)
+def raise_alert(*, actor: Actor, budget_id: UUID, period: date, percent: int, spent: Decimal, limit: Decimal) -> None:
+    """Store that a threshold was passed and notify; known, or of a closed budget, it changes nothing.
+
+    Where a higher threshold of the month was told already, this one is only stored: one charge may pass several.
+    """
+    budget = Budget.objects.select_related("project").filter(pk=budget_id, closed_at__isnull=True).first()
+    if budget is None:
+        unchanged("the budget was closed meanwhile")
+        return
+    values = {"spent": spent, "limit": limit}
+    _, fresh = BudgetAlert.objects.get_or_create(budget=budget, period=period, percent=percent, defaults=values)
+    if not fresh:
+        unchanged("this threshold was told in this month")
+        return
+    changes = {"percent": [None, percent], "period": [None, period.isoformat()]}
+    record(BUDGET_ALERTED, actor=actor, target=budget, changes=changes)
+    if BudgetAlert.objects.filter(budget=budget, period=period, percent__gt=percent).exists():
+        return
+    scope = budget.project.name if budget.project else "the organisation"
+    used = f"{_plain(Money(spent, budget.currency))} of {_plain(Money(limit, budget.currency))}"
+    notify(
+        permission="budgets.manage",
+        kind="budget",
+        title=f"Budget of {scope}: {percent} % spent",
+        body=f"{used} is spent in {period:%B %Y}. {AFTERWARDS[budget.at_limit]}",
+        path="budgets/",
+    )
+
+
+def _plain(money: Money) -> str:
+    """Write an amount in minor units, or with all its digits where that would hide it."""
+    rounded = money.rounded()
+    shown = rounded.amount if rounded.amount == money.amount or money.amount >= 1 else money.amount.normalize()
+    return f"{shown:f} {money.currency}"

@@ -1,0 +1,90 @@
+"""REST endpoints of budgets."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import budgets, queries, shapes
+from billing import serializers as forms
+from billing.asked import PAGE, checked
+from tenants.edges import Endpoint
+from tenants.errors import Invalid
+from tenants.parsing import parse_uuid
+from tenants.queries import find_project
+
+
+class Budgets(Endpoint):
+    """Budgets of the tenant and its projects."""
+
+    permissions = {"GET": "budgets.view", "POST": "budgets.manage"}
+
+    @extend_schema(responses=forms.BudgetStatusSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List budgets and how far they are used this month, the organisation's first."""
+        return Response({"results": [shapes.budget(status) for status in queries.budgets()], "next": None})
+
+    @extend_schema(request=forms.BudgetSerializer, responses={201: forms.BudgetStatusSerializer})
+    def post(self, request: Request) -> Response:
+        """Set a budget for the organisation or a project."""
+        data = checked(forms.BudgetSerializer(data=request.data))
+        scope = data["scope"]
+        project = None if scope == "tenant" else find_project(scope)
+        if project is None and scope != "tenant":
+            raise Invalid(fields={"scope": ["Give `tenant`, or the id or short name of a project."]})
+        budget = budgets.create_budget(
+            actor=self.actor,
+            project_id=project.id if project else None,
+            amount=data["amount"],
+            at_limit=data["at_limit"],
+            alerts=data["alerts"],
+        )
+        return Response(shapes.budget(queries.budget(budget.pk)), status=201)
+
+
+class Budget(Endpoint):
+    """One budget."""
+
+    permissions = {"GET": "budgets.view", "PATCH": "budgets.manage", "DELETE": "budgets.manage"}
+
+    @extend_schema(responses=forms.BudgetStatusSerializer)
+    def get(self, request: Request, budget_id: UUID) -> Response:
+        """Answer one budget."""
+        return Response(shapes.budget(queries.budget(budget_id)))
+
+    @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
+    def patch(self, request: Request, budget_id: UUID) -> Response:
+        """Change amount, alerts or what happens at the limit, from this month on."""
+        data = checked(forms.BudgetChangeSerializer(data=request.data))
+        budgets.change_budget(
+            actor=self.actor,
+            budget_id=budget_id,
+            amount=data.get("amount"),
+            at_limit=data.get("at_limit"),
+            alerts=data.get("alerts"),
+        )
+        return Response(shapes.budget(queries.budget(budget_id)))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, budget_id: UUID) -> Response:
+        """Close a budget; its past months stay."""
+        budgets.close_budget(actor=self.actor, budget_id=budget_id)
+        return Response(status=204)
+
+
+class BudgetAlerts(Endpoint):
+    """Thresholds of one budget that spending passed."""
+
+    permissions = {"GET": "budgets.view"}
+
+    @extend_schema(parameters=PAGE, responses=forms.BudgetAlertSerializer(many=True))
+    def get(self, request: Request, budget_id: UUID) -> Response:
+        """List them, the newest first."""
+        queries.budget(budget_id)
+        keys = self.cursor(1)
+        before = parse_uuid(keys[0], "cursor") if keys else None
+        rows = queries.alerts(budget_id=budget_id, before=before, limit=self.page_size())
+        return self.paginated(rows, shapes.alert, lambda row: (row.id,))

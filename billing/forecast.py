@@ -1,0 +1,19 @@
+"""Where spending stands at the end of the month if it goes on at the same pace. Pure."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from billing.money import Money
+from billing.rating.calendar import next_period
+
+
+def at_month_end(spent: Money, period: date, day: date) -> Money:
+    """Return the month's whole cost when `spent` is what `period` has cost up to and with local `day`.
+
+    A month that is over costs what it cost. The pace is that of whole days, the running one included.
+    """
+    length = (next_period(period) - period).days
+    elapsed = min((day - period).days + 1, length)
+    return spent * (Decimal(length) / elapsed) if 0 < elapsed < length else spent

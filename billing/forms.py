@@ -1,0 +1,98 @@
+"""Forms of the billing room. A form only parses; operations decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+from uuid import UUID
+
+from django import forms
+
+from billing.alerts import DEFAULT_ALERTS
+from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
+from billing.queries import BudgetStatus
+from tenants.queries import ProjectRow
+
+WHOLE = "tenant"
+MOST_ALERTS = 10
+AT_LIMIT = (
+    (NOTIFY, "Only tell"),
+    (BLOCK_NEW, "Refuse new work"),
+    (STOP_RUNNING, "Refuse new work and pause what runs"),
+)
+
+
+class Percentages(forms.CharField):
+    """Whole percentages by commas: 50, 80, 100."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return them as numbers, each once, in order."""
+        found = set()
+        for part in str(value or "").replace("%", "").replace(";", ",").split(","):
+            text = part.strip()
+            if not text:
+                continue
+            if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= 100):
+                raise forms.ValidationError(f"“{text[:20]}” is no whole percentage from 1 to 100. Write 50, 80, 100.")
+            found.add(int(text))
+        if len(found) > MOST_ALERTS:
+            raise forms.ValidationError(f"Give at most {MOST_ALERTS} percentages.")
+        return sorted(found)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show the numbers as they are typed."""
+        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+class BudgetTerms(forms.Form):
+    """What of a budget may be changed."""
+
+    amount = forms.DecimalField(
+        label="Amount a month",
+        min_value=0,
+        max_digits=27,
+        decimal_places=12,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+    at_limit = forms.ChoiceField(
+        label="When it is used up",
+        choices=AT_LIMIT,
+        help_text="Paused work has its state saved and goes on when there is room again.",
+    )
+    alerts = Percentages(
+        label="Alert at (%)",
+        required=False,
+        help_text="Whole percentages by commas. Those who manage budgets are told once a month for each; empty: nobody.",
+    )
+
+    def __init__(
+        self, data: Any = None, *, status: BudgetStatus | None = None, currency: str = "", **more: Any
+    ) -> None:
+        initial: dict[str, Any] = {"at_limit": BLOCK_NEW, "alerts": list(DEFAULT_ALERTS)}
+        if status is not None:
+            plain = f"{status.limit.amount.normalize():f}"
+            initial = {"amount": plain, "at_limit": status.at_limit, "alerts": list(status.alerts)}
+        super().__init__(data, initial=initial, **more)
+        self.fields["amount"].help_text = f"In {currency}, each month of the organisation's own calendar."
+
+
+class NewBudget(BudgetTerms):
+    """A budget for all or for one project; each has at most one."""
+
+    scope = forms.ChoiceField(label="Budget of")
+    field_order = ("scope", "amount", "at_limit", "alerts")
+
+    def __init__(
+        self, data: Any = None, *, projects: Sequence[ProjectRow], known: Sequence[BudgetStatus], **more: Any
+    ) -> None:
+        super().__init__(data, **more)
+        taken = {status.project_id for status in known}
+        choices = [] if None in taken else [(WHOLE, "The whole organisation")]
+        choices += [(str(project.id), project.name) for project in projects if project.id not in taken]
+        cast("forms.ChoiceField", self.fields["scope"]).choices = choices
+
+    @property
+    def project_id(self) -> UUID | None:
+        """The chosen project; None for the whole organisation."""
+        scope = self.cleaned_data["scope"]
+        return None if scope == WHOLE else UUID(scope)

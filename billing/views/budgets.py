@@ -1,0 +1,144 @@
+"""Budgets: how far each is used this month, what was told, and setting, changing and closing one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from billing import budgets, queries
+from billing.forms import AT_LIMIT, BudgetTerms, NewBudget
+from tenants.actor import Actor
+from tenants.edges import decode_cursor, encode_cursor, page
+from tenants.errors import ExchequerError, Invalid
+from tenants.listing import csv_response, pager
+from tenants.queries import projects
+
+ALERTS = 25
+EXPORTED = (
+    "scope", "amount", "spent", "held", "left", "currency", "used_percent", "forecast", "alerts_at", "at_limit", "state",
+)  # fmt: skip
+
+
+@require_safe
+@page("budgets.view")
+def budget_list(request: HttpRequest) -> HttpResponse:
+    """Show every budget of the running month and the thresholds that were passed; `?export=csv` for a file."""
+    known = queries.budgets()
+    if request.GET.get("export") == "csv":
+        return csv_response("budgets", EXPORTED, (_exported(status) for status in known))
+    passed = queries.alerts(before=_before(request), limit=ALERTS)
+    following = encode_cursor(passed[ALERTS - 1].id) if len(passed) > ALERTS else None
+    context = {
+        "budgets": known,
+        "at_limit": dict(AT_LIMIT),
+        "alerts": passed[:ALERTS],
+        "can_manage": _actor(request).can("budgets.manage"),
+        **pager(request, following),
+    }
+    return render(request, "billing/budgets.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("budgets.manage")
+def budget_create(request: HttpRequest) -> HttpResponse:
+    """Set a budget for the organisation or a project."""
+    form = NewBudget(
+        request.POST or None,
+        projects=projects(),
+        known=queries.budgets(),
+        currency=queries.tenant_today().currency,
+    )
+
+    def create() -> None:
+        budgets.create_budget(actor=_actor(request), project_id=form.project_id, **_terms(form))
+
+    if request.method == "POST" and _done(form, create):
+        messages.success(request, "The budget is set. What was spent and is held this month counts.")
+        return _back(request)
+    return render(request, "billing/budget.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("budgets.manage")
+def budget_change(request: HttpRequest, budget_id: UUID) -> HttpResponse:
+    """Change a budget from this month on."""
+    status = queries.budget(budget_id)
+    form = BudgetTerms(request.POST or None, status=status, currency=status.currency)
+
+    def change() -> None:
+        budgets.change_budget(actor=_actor(request), budget_id=budget_id, **_terms(form))
+
+    if request.method == "POST" and _done(form, change):
+        messages.success(request, "The budget is changed, from this month on.")
+        return _back(request)
+    context = {"form": form, "budget": status}
+    return render(request, "billing/budget.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@page("budgets.manage")
+def budget_close(request: HttpRequest, budget_id: UUID) -> HttpResponse:
+    """Close a budget; its past months stay."""
+    budgets.close_budget(actor=_actor(request), budget_id=budget_id)
+    messages.success(request, "The budget is deleted: it limits nothing from now on. Its history stays.")
+    return _back(request)
+
+
+def _done(form: BudgetTerms, act: Callable[[], None]) -> bool:
+    """Do what a valid form asks for; put what is refused beside its field."""
+    if not form.is_valid():
+        return False
+    try:
+        act()
+    except Invalid as refused:
+        for name, texts in (refused.fields or {"": [refused.message]}).items():
+            for text in texts:
+                form.add_error(name if name in form.fields else None, text)
+        return False
+    except ExchequerError as refused:
+        form.add_error(None, refused.message)
+        return False
+    return True
+
+
+def _terms(form: BudgetTerms) -> dict[str, Any]:
+    return {name: form.cleaned_data[name] for name in ("amount", "at_limit", "alerts")}
+
+
+def _exported(status: queries.BudgetStatus) -> tuple[object, ...]:
+    return (
+        status.project_name or "whole organisation",
+        status.limit.amount,
+        status.spent.amount,
+        status.held.amount,
+        status.left.amount,
+        status.currency,
+        status.used_percent,
+        status.forecast.amount,
+        ", ".join(map(str, status.alerts)),
+        status.at_limit,
+        status.state,
+    )
+
+
+def _before(request: HttpRequest) -> UUID | None:
+    text = request.GET.get("cursor")
+    try:
+        return UUID(decode_cursor(text, 1)[0]) if text else None
+    except (Invalid, ValueError):
+        return None
+
+
+def _actor(request: HttpRequest) -> Actor:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return actor
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    return redirect("budgets", request.tenant.slug)  # type: ignore[attr-defined]
