@@ -1,0 +1,48 @@
+"""The spans of time that health is shown for, each cut into steps that a chart can hold. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+ZERO = datetime(2000, 1, 1, tzinfo=UTC)
+DEFAULT = "24h"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Half-open `[first, end)` in steps; the last step holds the present moment."""
+
+    key: str
+    first: datetime
+    end: datetime
+    step: timedelta
+
+    @property
+    def starts(self) -> list[datetime]:
+        """Return where each step starts."""
+        return [self.first + n * self.step for n in range((self.end - self.first) // self.step)]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One span on offer."""
+
+    label: str
+    length: timedelta
+    step: timedelta
+
+
+CHOICES = {
+    "1h": Choice("Last hour", timedelta(hours=1), timedelta(minutes=1)),
+    "24h": Choice("Last 24 hours", timedelta(hours=24), timedelta(minutes=15)),
+    "7d": Choice("Last 7 days", timedelta(days=7), timedelta(hours=2)),
+    "30d": Choice("Last 30 days", timedelta(days=30), timedelta(hours=8)),
+}
+
+
+def span(key: str, now: datetime) -> Span:
+    """Return the span of this name that ends now. Raises KeyError."""
+    choice = CHOICES[key]
+    end = now - (now - ZERO) % choice.step + choice.step
+    return Span(key, end - choice.length, end, choice.step)

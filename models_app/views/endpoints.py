@@ -1,0 +1,142 @@
+"""Endpoints: the list, the deploy form, one endpoint with its keys, its traffic and its health, and its end."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from models_app import deployments, endpoints, trying
+from models_app import lineage as versions
+from models_app.endpoint_forms import DeployForm, KeyForm, TryForm
+from models_app.health import reads
+from tenants import queries as tenancy
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.errors import ExchequerError, Invalid
+from tenants.listing import pager
+from tenants.views.once import once
+from tenants.views.refusals import explain
+
+PAGE = 50
+MOST_DRIFTS = 5
+ELSEWHERE = {"version_id": "version", "project_id": "project"}
+
+
+@require_safe
+@page("endpoints.view")
+def endpoint_list(request: HttpRequest) -> HttpResponse:
+    """List endpoints, newest first, with requests of a day and open alerts."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    rows = endpoints.endpoint_list(actor, before=_uuid(request.GET.get("cursor")), limit=PAGE)
+    shown = rows[:PAGE]
+    glances = reads.glances([row.id for row in shown])
+    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
+    context = {
+        "endpoints": [(row, glances[row.id]) for row in shown],
+        "can_manage": actor.can("endpoints.manage"),
+        **pager(request, following),
+    }
+    return render(request, "models_app/endpoints.html", context)
+
+
+@page("endpoints.manage")
+def deploy(request: HttpRequest) -> HttpResponse:
+    """Show the form, or deploy; what is refused is said on the form, which keeps what was entered."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    choices = versions.deployable(actor)
+    projects = [(project.id, project.name) for project in tenancy.projects()]
+    if request.method != "POST":
+        chosen = request.GET.get("version", "")
+        label = next((label for key, label in choices if str(key) == chosen), "")
+        started = {"version": chosen, "name": _name_from(label)}
+        form = DeployForm(versions=choices, projects=projects, initial=started)
+        return render(request, "models_app/deploy.html", {"form": form, "versions": choices})
+    form = DeployForm(request.POST, versions=choices, projects=projects)
+    status = 422
+    if form.is_valid():
+        try:
+            with transaction.atomic():
+                return redirect(once(actor, form.cleaned_data["once"], lambda: _deploy(request, form.cleaned_data)))
+        except ExchequerError as refused:
+            status = 422 if isinstance(refused, Invalid) else refused.status
+            explain(form, refused)
+    return render(request, "models_app/deploy.html", {"form": form, "versions": choices}, status=status)
+
+
+@require_safe
+@page("endpoints.view")
+def endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+    """Show one endpoint."""
+    return endpoint_page(request, endpoint_id)
+
+
+@require_safe
+@page("endpoints.view")
+def endpoint_live(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+    """Answer the part that changes while an endpoint is being loaded; once it has settled, it polls no more."""
+    row = endpoints.endpoint_detail(request.actor, endpoint_id)  # type: ignore[attr-defined]
+    return render(request, "models_app/_endpoint_live.html", {"endpoint": row})
+
+
+@require_POST
+@page("endpoints.manage")
+def endpoint_undeploy(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+    """Undeploy and go back to the endpoint's page."""
+    deployments.undeploy(actor=request.actor, endpoint_id=endpoint_id)  # type: ignore[attr-defined]
+    messages.success(request, "The endpoint is undeployed. It answers no more, and its keys are revoked.")
+    return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+
+
+def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200, **more: Any) -> HttpResponse:
+    """Render the page of one endpoint; `more` carries a form that was refused, a fresh key, or what a try answered."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    row = endpoints.endpoint_detail(actor, endpoint_id)
+    found, day = reads.health(actor, endpoint_id), reads.traffic(actor, endpoint_id, "24h")
+    fields = trying.inputs(actor, endpoint_id)
+    manage = actor.can("endpoints.manage") and row.live
+    context = {
+        "endpoint": row,
+        "keys": endpoints.endpoint_keys(actor, endpoint_id),
+        "key_form": KeyForm() if manage else None,
+        "try_form": TryForm(inputs=fields) if manage else None,
+        "code": trying.snippets(row.name, fields).titled,
+        "day": day.totals,
+        "health": found,
+        "drifts": found.drift[:MOST_DRIFTS],
+        "open_alerts": [alert for alert in found.alerts if alert.resolved_at is None],
+        "can_manage": manage,
+        "health_url": f"{reverse('dash-page', args=(request.tenant.slug, 'health'))}?endpoint={row.id}",  # type: ignore[attr-defined]
+        **more,
+    }
+    return render(request, "models_app/endpoint.html", context, status=status)
+
+
+def _deploy(request: HttpRequest, entered: dict[str, Any]) -> str:
+    deployed = deployments.deploy(
+        actor=request.actor,  # type: ignore[attr-defined]
+        name=entered["name"],
+        version_id=UUID(entered["version"]),
+        project_id=UUID(entered["project"]) if entered["project"] else None,
+        slo_ms=entered["slo_ms"],
+    )
+    return reverse("endpoint", args=(request.tenant.slug, deployed.id))  # type: ignore[attr-defined]
+
+
+def _name_from(label: str) -> str:
+    """Suggest an endpoint's name after its model."""
+    letters = [letter if letter.isascii() and letter.isalnum() else "-" for letter in label.rpartition(" v")[0].lower()]
+    return "".join(letters).strip("-")[:63]
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None
