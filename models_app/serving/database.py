@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -16,7 +14,7 @@ import psycopg
 import structlog
 from django.db import InterfaceError, OperationalError, connection
 
-from billing.metering import Interval, UsageRefused, record_usage
+from billing.metering import UsageRefused, record_usage
 from compute import allocations, nodes, wire
 from compute.devices.base import Found
 from models_app import deployments, endpoint_keys, storage
@@ -27,7 +25,8 @@ from models_app.health.window import Window
 from models_app.serving import slices
 from models_app.serving.backend import Assigned, Away, Refused
 from models_app.serving.loader import SIGNATURE, WEIGHTS
-from models_app.serving.slices import COMPUTE_MS, REQUESTS, Slice
+from models_app.serving.slices import Slice
+from models_app.serving.usage import intervals_of
 from tenants.scoping import tenant_scope
 
 log = structlog.get_logger(__name__)
@@ -170,23 +169,3 @@ class Database:
     def flush(self, order: Order, window: Window) -> None:
         """Store health sums; what cannot be stored goes back into the window."""
         windows.flush(order.tenant_id, order.endpoint_id, window)
-
-
-def intervals_of(record: Mapping[str, Any], boot: UUID) -> list[Interval]:
-    """Return a record as usage: the requests that a batch answered, and its milliseconds."""
-    start = datetime.fromisoformat(record["at"])
-    key = f"endpoint:{record['endpoint']}:{boot}:{record['n']}"
-    return [
-        Interval(
-            key=key + suffix,
-            meter=meter,
-            resource=f"endpoint:{record['endpoint']}",
-            project_id=UUID(record["project"]),
-            start=start,
-            end=start + timedelta(microseconds=record["us"]),
-            dims={"endpoint": record["name"]},
-            source=SOURCE,
-            quantity=Decimal(record[name]),
-        )
-        for suffix, meter, name in (("", REQUESTS, "requests"), (":ms", COMPUTE_MS, "ms"))
-    ]
