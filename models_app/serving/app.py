@@ -201,7 +201,8 @@ class App:
         if digest is None:
             raise problems.Unauthenticated
         key = self.node.door.fresh(digest)
-        if key is not None:
+        # One whose endpoint is not here is asked for again: it may be revoked together with its endpoint.
+        if key is not None and self.node.find(key.endpoint_id) is not None:
             return key
         loop = asyncio.get_running_loop()
         answered = asyncio.Event()

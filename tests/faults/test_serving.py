@@ -1,0 +1,165 @@
+"""kill -9 of the serving node under load, PostgreSQL away, a stop: each answered request is billed exactly once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from billing.models import Hold
+from models_app import deployments, endpoint_keys
+from models_app.models import Endpoint, EndpointKey, ServingSlice
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.fakes.serving import NUMBERS, until
+from tests.serving_house import ROW, ServingHouse
+from tests.support.services import S3
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CLIENTS = 4
+
+
+@pytest.fixture
+def home(
+    process_environment: Callable[..., dict[str, str]],
+    as_control: Callable[[], AbstractContextManager[None]],
+    s3: S3,
+    tmp_path: Path,
+) -> Iterator[ServingHouse]:
+    tenant = factories.make_tenant()
+    opened = ServingHouse(process_environment, tmp_path, s3, tenant, factories.actor_for(tenant), as_control)
+    try:
+        yield opened
+    except BaseException:
+        print(opened.log_text()[-6000:])  # noqa: T201
+        raise
+    finally:
+        opened.close()
+
+
+def assert_billed_as_answered(home: ServingHouse, endpoint: Any, answered: int, lost: int) -> None:
+    """Each answered request is billed once; of those whose answer was lost in a kill, at most each once."""
+    until(lambda: home.billed(endpoint)[0] >= answered, f"{answered} billed, are {home.billed(endpoint)}", 60)
+    time.sleep(1.5)
+    billed, _ = home.billed(endpoint)
+    assert answered <= billed <= answered + lost, (answered, billed, lost)
+
+
+def survive(home: ServingHouse, kills: int) -> None:
+    """Kill the node again and again while clients ask, then hold the bill against what they were answered."""
+    chance = random.Random(kills)
+    home.start()
+    _, endpoint = home.deploy("price")
+    home.wait_ready(endpoint)
+    key = home.key(endpoint)
+    with home.load(key, "price", CLIENTS) as tally:
+        for _ in range(kills):
+            before = tally.count(200)
+            until(lambda before=before: tally.count(200) > before + 30, "answers", 60)
+            time.sleep(chance.uniform(0, 0.8))
+            home.kill()
+            home.start()
+        before = tally.count(200)
+        until(lambda: tally.count(200) > before + 30, "answers after the last kill", 60)
+    assert {status for status, _ in tally.answered} <= {200, 503}, [text for _, text in tally.answered if text][:3]
+    assert tally.count(200) > 30 * kills
+    assert tally.broken <= CLIENTS * kills
+    assert_billed_as_answered(home, endpoint, tally.count(200), tally.broken)
+    assert home.stop() < 10
+    billed, amount = home.billed(endpoint)
+    _, compute = home.billed(endpoint, "inference_ms")
+    if not tally.broken:
+        assert amount + compute == pytest.approx(tally.cost, rel=1e-6)
+    with tenant_scope(home.tenant.id):
+        assert not ServingSlice.objects.filter(closed_at=None).exists(), "what was held is given back"
+        assert not Hold.objects.filter(state="open").exists()
+        spent = sum(Hold.objects.values_list("settled", flat=True))
+    assert float(spent) == pytest.approx(amount + compute, rel=1e-9)
+    assert billed > 0
+
+
+def test_three_kills_under_load_bill_each_answer_once(home: ServingHouse) -> None:
+    survive(home, 3)
+
+
+@pytest.mark.nightly
+def test_ten_kills_under_load_bill_each_answer_once(home: ServingHouse) -> None:
+    survive(home, 10)
+
+
+def test_a_stop_answers_bills_and_gives_back_what_was_held(home: ServingHouse) -> None:
+    home.start()
+    model, endpoint = home.deploy("price")
+    home.wait_ready(endpoint)
+    key = home.key(endpoint)
+    rows = [ROW, [0, None, -1, 2.5]]
+    answer = home.post(key, "price", rows)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"] == pytest.approx(model.predict(rows), abs=1e-5)
+    cost = float(answer.headers["x-exchequer-cost"])
+    with home.load(key, "price") as tally:
+        until(lambda: tally.count(200) > 50, "answers")
+        took = home.stop()
+        home.start()
+    assert took < 10
+    assert tally.broken <= CLIENTS, "only who was between two requests on a kept connection"
+    until(lambda: home.billed(endpoint)[0] == tally.count(200) + 1, f"billed {home.billed(endpoint)}", 30)
+    assert home.billed(endpoint)[1] + home.billed(endpoint, "inference_ms")[1] == pytest.approx(cost + tally.cost)
+    assert home.stop() < 10
+    with tenant_scope(home.tenant.id):
+        assert not ServingSlice.objects.filter(closed_at=None).exists()
+
+
+def test_a_revoked_key_and_an_undeployed_endpoint_are_refused_from_the_next_request_on(home: ServingHouse) -> None:
+    home.start()
+    _, endpoint = home.deploy("price")
+    home.wait_ready(endpoint)
+    kept, lost = home.key(endpoint), home.key(endpoint)
+    assert home.post(kept, "price").status_code == home.post(lost, "price").status_code == 200
+    with tenant_scope(home.tenant.id):
+        row = EndpointKey.objects.get(key_hash=endpoint_keys.key_hash(lost))
+    endpoint_keys.revoke(actor=home.actor, endpoint_id=endpoint, key_id=row.id)
+    assert home.post(lost, "price").status_code == 401
+    assert home.post(kept, "price").status_code == 200
+    deployments.undeploy(actor=home.actor, endpoint_id=endpoint)
+    assert home.post(kept, "price").status_code == 401
+    until(lambda: home.billed(endpoint)[0] == 3, "three were answered", 20)
+
+    def given_back() -> bool:
+        with tenant_scope(home.tenant.id):
+            return not ServingSlice.objects.filter(closed_at=None).exists()
+
+    until(given_back, "what was held is given back", 20)
+
+
+def test_a_corrupt_artefact_fails_the_endpoint_and_only_that(home: ServingHouse, s3: S3) -> None:
+    from models_app import storage
+
+    home.start()
+    _, good = home.deploy("good")
+    _, bad = home.deploy("bad", NUMBERS, ("a", "b"))
+    with tenant_scope(home.tenant.id):
+        row = Endpoint.objects.select_related("version").get(id=bad)
+        path = home.folder / "junk"
+        path.write_bytes(b"\x80\x04junk")
+        storage.put(home.tenant.id, row.version.artefact_key, path)
+    home.wait_ready(good)
+
+    def failed() -> bool:
+        home.place()
+        with tenant_scope(home.tenant.id):
+            return Endpoint.objects.get(id=bad).state == "failed"
+
+    until(failed, "it is reported", 30)
+    with tenant_scope(home.tenant.id):
+        assert "checksum" in Endpoint.objects.get(id=bad).message
+    assert home.post(home.key(good), "good").status_code == 200
+    refused = home.post(home.key(bad), "bad")
+    assert (refused.status_code, refused.json()["code"]) == (503, "endpoint_not_ready")
+    assert requests.get(f"{home.url}/v2/health/ready", timeout=5).status_code == 200
