@@ -64,18 +64,23 @@ def amount(value: Any) -> Decimal | None:
     return number
 
 
+def project_of(value: Any) -> UUID:
+    """Return the id of a project that is named by its id or its slug. Raises Invalid."""
+    projects = Project.objects.all()
+    try:
+        found = projects.filter(id=UUID(str(value)))
+    except ValueError:
+        found = projects.filter(slug=str(value))
+    project_id = found.values_list("id", flat=True).first()
+    if project_id is None:
+        raise Invalid(fields={"project": ["There is no such project."]})
+    return project_id
+
+
 def _reference(name: str, value: Any) -> UUID | None:
-    """Return an id; a project may also be named by its slug, and is `default` when not named."""
+    """Return an id; a project is `default` when not named."""
     if name == "project":
-        projects = Project.objects.all()
-        try:
-            found = projects.filter(id=UUID(str(value))) if value is not None else projects.filter(slug="default")
-        except ValueError:
-            found = projects.filter(slug=str(value))
-        project_id = found.values_list("id", flat=True).first()
-        if project_id is None:
-            raise Invalid(fields={"project": ["There is no such project."]})
-        return project_id
+        return project_of("default" if value is None else value)
     if value is None:
         return None
     try:

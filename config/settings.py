@@ -236,6 +236,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
+    "forgotten serving money": {"task": "models_app.close_forgotten_slices", "schedule": 600},
     "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
     "digests for operators": {"task": "tenants.digests", "schedule": 30},

@@ -13,7 +13,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_app import api_batch, api_versions, operations, queries, serializers, storage, uploads
+from models_app import api_batch, api_serving, api_versions, operations, queries, serializers, storage, uploads
 from models_app.lineage import Lineage, ModelVersionRow
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
@@ -258,4 +258,5 @@ urlpatterns = [
     path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
     *api_versions.urlpatterns,
     *api_batch.urlpatterns,
+    *api_serving.urlpatterns,
 ]

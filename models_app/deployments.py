@@ -162,10 +162,11 @@ def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, mes
 
 
 @operation(ENDPOINT_DISPLACED)
-def displaced(*, actor: Actor, endpoint_id: UUID) -> None:
+def displaced(*, actor: Actor, subject: str) -> None:
     """Note that an endpoint lost its slot and waits for another one; nothing when it has one again already."""
-    endpoint = Endpoint.objects.select_for_update().filter(id=endpoint_id, state=EndpointState.READY).first()
-    slot = allocations.slots([endpoint.subject]).get(endpoint.subject) if endpoint else None
+    slot = allocations.slots([subject]).get(subject)
+    ready = Endpoint.objects.select_for_update().filter(state=EndpointState.READY)
+    endpoint = ready.filter(allocation_id=slot.id).first() if slot is not None else None
     if endpoint is None or slot is None or not slot.waits:
         unchanged("it does not wait for a slot")
         return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from compute.events import JobEnded
-from models_app import doorbells, operations
+from compute.events import JobEnded, SlotLost
+from models_app import deployments, doorbells, operations
 from models_app.models import DatasetUserPermission
 from tenants.actor import Actor
 from tenants.events import MemberRemoved, subscribe
@@ -15,6 +15,12 @@ from tenants.events import MemberRemoved, subscribe
 def remove_what_the_job_left(event: JobEnded) -> None:
     """Have checkpoints and fenced results of an ended job removed, once its end is committed."""
     transaction.on_commit(lambda: doorbells.ring_remove_job_files(event.job_id, event.tenant_id))
+
+
+@subscribe(SlotLost)
+def wait_for_another_slot(event: SlotLost) -> None:
+    """Note on the endpoint that its node fell silent."""
+    deployments.displaced(actor=Actor.system(event.tenant_id, "controller"), subject=event.subject)
 
 
 @subscribe(MemberRemoved)

@@ -7,6 +7,7 @@ from uuid import UUID
 from celery import shared_task
 
 from models_app import doorbells, ingestion, orphans, storage
+from models_app.serving import slices
 
 
 @shared_task(name=doorbells.INGEST)
@@ -38,3 +39,9 @@ def remove_orphans() -> None:
 def remove_job_files(job_id: str, tenant_id: str) -> None:
     """Remove what an ended job left in the object store and nothing points at."""
     orphans.remove_of_job(UUID(job_id), UUID(tenant_id))
+
+
+@shared_task(name="models_app.close_forgotten_slices")
+def close_forgotten_slices() -> None:
+    """Give back money that serving nodes which never came back still hold. Scheduled every ten minutes."""
+    slices.close_forgotten_everywhere()

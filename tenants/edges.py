@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import APIView
 
 from tenants.actor import Actor
@@ -57,10 +58,12 @@ def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageVie
 class Endpoint(APIView):
     """Base of every REST view. `permissions` maps each method to the permission it needs; none = denied.
 
-    A POST with an `Idempotency-Key` is answered once; a repetition gets the first answer again.
+    A POST with an `Idempotency-Key` is answered once; a repetition gets the first answer again, without what stands in
+    `shown_once`: a secret is never stored.
     """
 
     permissions: ClassVar[dict[str, str]] = {}
+    shown_once: ClassVar[frozenset[str]] = frozenset()
     own_transaction: ClassVar[bool | frozenset[str]] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -148,7 +151,7 @@ def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
             if stored is not None:
                 return stored
             response = post(self, request, *args, **kwargs)
-            _keep_answer(actor, key, response)
+            _keep_answer(actor, key, response, self.shown_once)
             return response
 
     return run
@@ -171,7 +174,7 @@ def _answer_uploaded(
     response: Response = post(view, view.request, *args, **kwargs)
     with tenant_scope(actor.tenant_id):
         if _first_answer(actor, key, digest) is None:
-            _keep_answer(actor, key, response)
+            _keep_answer(actor, key, response, view.shown_once)
     return response
 
 
@@ -202,8 +205,10 @@ def _replay(row: IdempotencyKey, digest: bytes) -> Response:
     return Response(row.body, status=row.status, headers={"Idempotent-Replayed": "true"})
 
 
-def _keep_answer(actor: Actor, key: str, response: Response) -> None:
-    body = json.loads(json.dumps(response.data, default=str))
+def _keep_answer(actor: Actor, key: str, response: Response, shown_once: frozenset[str]) -> None:
+    body = json.loads(json.dumps(response.data, cls=JSONEncoder))
+    if shown_once:
+        body = {name: None if name in shown_once else value for name, value in body.items()}
     IdempotencyKey.objects.filter(actor_id=_identity(actor), key=key).update(status=response.status_code, body=body)
 
 

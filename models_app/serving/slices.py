@@ -156,12 +156,12 @@ def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
     if not terms.lists:
         pricing.provision_defaults()
         terms = pricing.terms()
-    ends = terms.now + LIFE
-    terms = pricing.terms(terms.now, ends)
-    starts = [listed.effective_at for listed in terms.lists if terms.now < listed.effective_at < ends]
+    present, ends = terms.now, terms.now + LIFE
+    lists = pricing.terms(present, ends).lists
+    starts = [listed.effective_at for listed in lists if present < listed.effective_at < ends]
     unit = {}
     for meter in (REQUESTS, COMPUTE_MS):
-        point = pricing.point_in(terms.lists, meter, {"endpoint": endpoint.name}, terms.now)
+        point = pricing.point_in(lists, meter, {"endpoint": endpoint.name}, present)
         unit[meter] = point.unit_amount if point else NOTHING  # usage that no price rules is charged with nothing
     wanted = Slice(
         endpoint_id=endpoint.id,
@@ -173,7 +173,7 @@ def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
         currency=terms.currency,
         request_price=unit[REQUESTS],
         ms_price=unit[COMPUTE_MS],
-        db_now=terms.now,
+        db_now=present,
         until=min([ends, *starts]),
     )
     return replace(wanted, amount=wanted.cost(FULL_REQUESTS, FULL_MS))
