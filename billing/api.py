@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
@@ -16,6 +15,7 @@ from rest_framework.response import Response
 from billing import pricing, queries, shapes
 from billing import serializers as forms
 from billing.api_budgets import Budget, BudgetAlerts, Budgets
+from billing.api_events import Events, Meters
 from billing.asked import PAGE, checked
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
@@ -33,17 +33,6 @@ RANGE = [
     OpenApiParameter("job", UUID),
     OpenApiParameter("meter", str),
 ]
-
-
-class Meters(Endpoint):
-    """What is metered."""
-
-    permissions = {"GET": "usage.view"}
-
-    @extend_schema(responses=forms.MeterSerializer(many=True))
-    def get(self, request: Request) -> Response:
-        """List meters by key."""
-        return Response({"results": [asdict(meter) for meter in queries.meters()], "next": None})
 
 
 class Sums(Endpoint):
@@ -211,6 +200,8 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
 
 
 urlpatterns = [
+    path("events", Events.as_view(), name="api-events-plain"),
+    path("events/", Events.as_view(), name="api-events"),
     path("meters/", Meters.as_view(), name="api-meters"),
     path("usage/", Usage.as_view(), name="api-usage"),
     path("spend/", Spend.as_view(), name="api-spend"),

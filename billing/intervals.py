@@ -16,7 +16,8 @@ class Interval:
     """Time `[start, end)` for which a resource was used; the quantity is its seconds, unless one is given.
 
     A given `quantity` is a count that belongs to the moment `start`: it is never split, and `end` only says how long
-    it took. (`source`, `key`) counts once for ever within a tenant.
+    it took. (`source`, `key`) counts once for ever within a tenant; the same with other content is a conflict. What was
+    sent is the `content` where the interval itself does not tell it, such as of an event that names no time.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Interval:
     attempt_id: UUID | None = None
     source: str = ""
     quantity: Decimal | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def claims(intervals: Iterable[Interval]) -> list[Claim]:
             series = known[mark] = Series(hashed, item.resource, item.job_id, item.attempt_id, item.source, dims)
         start, end = item.start.astimezone(UTC).isoformat(), item.end.astimezone(UTC).isoformat()
         counted = () if item.quantity is None else (str(item.quantity.normalize()),)
-        payload = digest(item.meter, item.project_id.hex, start, end, series.hash.hex(), *counted)
+        said = (item.content,) if item.content else (item.project_id.hex, start, end, series.hash.hex(), *counted)
+        payload = digest(item.meter, *said)
         result.append(Claim(item, series, digest(item.source, item.key), payload))
     return result
 

@@ -49,7 +49,7 @@ def claim(claims: Sequence[Claim]) -> Claimed:
     Keys are inserted in order, so that two batches never wait for each other in a circle.
     """
     first: dict[bytes, Claim] = {}
-    clashes = [item for item in claims if first.setdefault(item.key_hash, item).payload_hash != item.payload_hash]
+    counts = {item.key_hash: first.setdefault(item.key_hash, item).payload_hash for item in claims}
     with connection.cursor() as cursor:
         cursor.execute(
             INSERT,
@@ -64,8 +64,9 @@ def claim(claims: Sequence[Claim]) -> Claimed:
         replayed = {key: item for key, item in first.items() if key not in inserted}
         if replayed:
             cursor.execute(KNOWN, [current_tenant_id(), array(replayed, bytea)])
-            stored = {bytes(key): bytes(payload) for key, payload in cursor.fetchall()}
-            clashes += [item for key, item in replayed.items() if stored[key] != item.payload_hash]
+            counts |= {bytes(key): bytes(payload) for key, payload in cursor.fetchall()}
+    # What is stored decides, else what came first in this batch.
+    clashes = [item for item in claims if counts[item.key_hash] != item.payload_hash]
     return Claimed([item for key, item in first.items() if key in inserted], clashes)
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "accept",
     "billed",
     "billed_attempts",
+    "faults_of",
     "record_usage",
     "waive_usage",
 ]
@@ -46,7 +47,7 @@ class Recorded:
 
     `excluded` seconds lay outside the hold and are rated 0. `exhausted`: the hold, or a budget that stops running
     work (`refused_by`: hold or budget), has nothing left for the next second. `conflicts`: keys known with other
-    content.
+    content; `clashes`: the intervals that came with them.
     """
 
     accepted: int
@@ -56,6 +57,7 @@ class Recorded:
     excluded: Decimal = NOTHING
     refused_by: str = ""
     conflicts: tuple[str, ...] = ()
+    clashes: tuple[Interval, ...] = ()
 
 
 def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None) -> Recorded:
@@ -89,6 +91,7 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None) 
         excluded=drawn.excluded,
         refused_by=drawn.refused_by,
         conflicts=claimed.conflicts,
+        clashes=tuple(item.interval for item in claimed.clashes),
     )
 
 
@@ -108,6 +111,12 @@ def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
     return recorded
 
 
+def faults_of(intervals: Sequence[Interval]) -> list[str | None]:
+    """Say of each interval why it cannot be usage in the open scope; None when it can."""
+    terms = _terms(intervals)
+    return [_fault(item, terms) for item in intervals]
+
+
 def _terms(intervals: Sequence[Interval]) -> pricing.Terms:
     zoned = [item for item in intervals if item.start.utcoffset() is not None and item.end.utcoffset() is not None]
     first = min((min(item.start, item.end) for item in zoned), default=None)
@@ -115,13 +124,12 @@ def _terms(intervals: Sequence[Interval]) -> pricing.Terms:
 
 
 def _faults(intervals: Sequence[Interval], terms: pricing.Terms) -> dict[str, list[str]]:
-    faults = {}
-    for item in intervals:
-        reason = refusal(item.start, item.end, terms.now)
-        if reason is None and item.meter not in terms.meters:
-            reason = f"there is no meter {item.meter}"
-        if reason is None:
-            reason = count_refusal(item.quantity, timed=item.meter in terms.timed)
-        if reason is not None:
-            faults[item.key] = [reason]
-    return faults
+    faults = ((item.key, _fault(item, terms)) for item in intervals)
+    return {key: [reason] for key, reason in faults if reason is not None}
+
+
+def _fault(item: Interval, terms: pricing.Terms) -> str | None:
+    reason = refusal(item.start, item.end, terms.now)
+    if reason is None and item.meter not in terms.meters:
+        reason = f"there is no meter {item.meter}"
+    return reason or count_refusal(item.quantity, timed=item.meter in terms.timed)

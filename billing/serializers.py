@@ -27,6 +27,34 @@ class MeterSerializer(serializers.Serializer[Any]):
     event_type = serializers.CharField()
 
 
+class NewMeterSerializer(serializers.Serializer[Any]):
+    """A meter to define; the key is made from the event type unless given."""
+
+    key = serializers.CharField(max_length=60, required=False)
+    title = serializers.CharField(max_length=120)
+    unit = serializers.CharField(max_length=30, help_text="one unit in small letters, such as request; second for time")
+    event_type = serializers.CharField(max_length=120)
+
+
+class EventDataSerializer(serializers.Serializer[Any]):
+    """How much was used; other keys are dimensions."""
+
+    quantity = serializers.DecimalField(max_digits=19, decimal_places=6, min_value=0, coerce_to_string=False)
+    project = serializers.CharField(required=False, help_text="short name or id; `default` unless given")
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """A CloudEvent that reports usage."""
+
+    specversion = serializers.ChoiceField(choices=["1.0"])
+    id = serializers.CharField(max_length=200)
+    source = serializers.CharField(max_length=120)
+    type = serializers.CharField(max_length=120, help_text="the event type of a meter")
+    subject = serializers.CharField(max_length=200, help_text="the resource that was used")
+    time = serializers.DateTimeField(required=False, help_text="now unless given; at most five minutes ahead")
+    data = EventDataSerializer()
+
+
 class SumSerializer(serializers.Serializer[Any]):
     """A sum, beside one field for each group that was asked for."""
 

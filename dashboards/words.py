@@ -39,6 +39,7 @@ STATES = {
     "open": ("wait", "Open"),
     "accepted": ("good", "Accepted"),
     "revoked": ("idle", "Revoked"),
+    "busy": ("busy", "In use"),
     "unread": ("busy", "Unread"),
 }
 
@@ -113,6 +114,8 @@ def quantity_text(value: Any, unit: str) -> str:
 
 def took_text(span: timedelta) -> str:
     """Write how long something took, down to the millisecond."""
+    if span <= timedelta(microseconds=1):  # a moment: nothing says how long it took
+        return "\u2013"
     ms = span / timedelta(milliseconds=1)
     return f"{ms:.0f}\u00a0ms" if 1 <= ms < 1000 else f"{ms:.3g}\u00a0ms" if ms < 1 else duration_text(ms / 1000)
 

@@ -27,6 +27,7 @@ ENGINEER = VIEW | {
     "models.manage",
     "endpoints.manage",
     "endpoints.feedback",
+    "usage.ingest",
 }
 FINANCE = VIEW | {
     "pricebooks.view",

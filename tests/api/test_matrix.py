@@ -36,7 +36,9 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "audit/": {"GET": MONEY},
     "audit/verify/": {"GET": MONEY},
     "audit/export/": {"GET": MONEY},
-    "meters/": {"GET": EVERYONE},
+    "events": {"POST": LAUNCH},
+    "events/": {"POST": LAUNCH},
+    "meters/": {"GET": EVERYONE, "POST": MONEY},
     "usage/": {"GET": EVERYONE},
     "spend/": {"GET": EVERYONE},
     "price-books/": {"GET": MONEY},
@@ -152,6 +154,7 @@ PAGES: dict[str, frozenset[str]] = {
     "dash/<slug:slug>/": EVERYONE,
     "dash/<slug:slug>/<path:path>": EVERYONE,
     "spend/export/<slug:table>.csv": EVERYONE,
+    "health/export/<slug:table>.csv": EVERYONE,
 }
 FILLED = {"n": "1", "slug": "spend", "path": "_dash-layout", "table": "jobs"}
 #: Bodies without fault, so that an answer is about the object and not about the body.

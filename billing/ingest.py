@@ -1,0 +1,130 @@
+"""The door for usage from outside: each event counts once for ever, and one that is wrong holds up no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing import pricing
+from billing.cloudevents import Incoming, Refused, parse
+from billing.intervals import Interval
+from billing.keys import UsageConflict
+from billing.metering import UsageRefused, faults_of, record_usage
+from billing.models import Meter, PriceBook
+from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, count_refusal, seconds_delta
+from tenants.actor import Actor
+from tenants.errors import ExchequerError
+from tenants.models import Project
+from tenants.scoping import tenant_scope
+
+MOST_EVENTS = 1_000
+LARGEST_BODY = 2 * 1024 * 1024
+DEFAULT_PROJECT = "default"
+LONGEST_SECONDS = Decimal(LONGEST_INTERVAL // timedelta(seconds=1))
+
+
+class TooManyEvents(ExchequerError):
+    """A batch holds at most 1,000 events in 2 MB. Send them in several."""
+
+    code = "too_large"
+    status = 413
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What events of the open scope's tenant may name: meters by the type of their events, and projects."""
+
+    now: datetime
+    meters: Mapping[str, str]
+    timed: frozenset[str]
+    projects: Mapping[str, UUID]
+
+
+def ingest(*, actor: Actor, events: Sequence[Any]) -> int:
+    """Store usage events; return how many were new. The good ones are stored in every case.
+
+    Raises TooManyEvents before any effect; once the good ones are committed, UsageConflict (409) when an id is known
+    with other content, else UsageRefused (400), each listing every event that was not taken.
+    """
+    actor.require("usage.ingest")
+    if len(events) > MOST_EVENTS:
+        raise TooManyEvents
+    with tenant_scope(actor.tenant_id):
+        known = _known()
+        refused: dict[int, str] = {}
+        good: dict[int, Interval] = {}
+        for number, event in enumerate(events):
+            try:
+                good[number] = _interval(parse(event), known)
+            except Refused as error:
+                refused[number] = str(error)
+        unsound = faults_of(list(good.values()))
+        for number, reason in zip(list(good), unsound, strict=True):
+            if reason is not None:
+                refused[number] = reason
+                del good[number]
+        recorded = record_usage(list(good.values()))
+    clashing = {id(usage) for usage in recorded.clashes}
+    conflicts = {number: "known with other content" for number, usage in good.items() if id(usage) in clashing}
+    if conflicts:
+        raise UsageConflict(conflicts=_listed(events, conflicts), refused=_listed(events, refused))
+    if refused:
+        raise UsageRefused(refused=_listed(events, refused))
+    return recorded.accepted
+
+
+def _known() -> Known:
+    if not PriceBook.objects.exists():
+        pricing.provision_defaults()
+    terms = pricing.terms()
+    projects: dict[str, UUID] = {}
+    for found, slug in Project.objects.values_list("id", "slug"):
+        projects |= {slug: found, str(found): found}
+    types = dict(Meter.objects.values_list("event_type", "key"))
+    return Known(terms.now, types, terms.timed, projects)
+
+
+def _interval(event: Incoming, known: Known) -> Interval:
+    meter = known.meters.get(event.type)
+    if meter is None:
+        raise Refused(f"type: no meter counts “{event.type[:60]}”; GET /api/v1/meters/ lists what is counted")
+    project = known.projects.get(event.project or DEFAULT_PROJECT)
+    if project is None:
+        raise Refused(f"project: there is no project “{event.project or DEFAULT_PROJECT}”")
+    at = event.at or known.now
+    timed = meter in known.timed
+    return Interval(
+        key=event.id,
+        source=event.source,
+        meter=meter,
+        resource=event.subject,
+        project_id=project,
+        # Seconds are over when they are reported; a count belongs to its moment.
+        start=at - _span(event.quantity) if timed else at,
+        end=at if timed else at + MICROSECOND,
+        dims=event.dims,
+        quantity=None if timed else event.quantity,
+        content=event.content,
+    )
+
+
+def _span(quantity: Decimal) -> timedelta:
+    reason = count_refusal(quantity, timed=False)
+    if reason is None and quantity > LONGEST_SECONDS:
+        reason = "the interval is longer than 24 hours"
+    if reason is not None:
+        raise Refused(f"data.quantity: {reason}")
+    return seconds_delta(quantity)
+
+
+def _listed(events: Sequence[Any], reasons: Mapping[int, str]) -> list[dict[str, Any]]:
+    listed = []
+    for number, reason in sorted(reasons.items()):
+        event = events[number] if isinstance(events[number], dict) else {}
+        named = {name: str(event[name])[:200] for name in ("source", "id") if name in event}
+        listed.append({"index": number, **named, "reason": reason})
+    return listed

@@ -1,0 +1,316 @@
+"""Usage from outside: CloudEvents are counted once for ever, good ones are stored whatever the others are."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing import budgets, pricing, queries
+from billing.cloudevents import Refused, parse
+from billing.models import UsageEvent, UsageSeries
+from billing.reconcile import ledger_faults, reconcile_faults
+from tenants.audit.models import AuditEntry
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.api.test_matrix import client_for
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def tenant(demo_clock: DemoClock) -> Tenant:
+    demo_clock.move_to(NOW - timedelta(days=40))
+    made = factories.make_tenant()
+    with tenant_scope(made.id):
+        pricing.provision_defaults()
+    demo_clock.move_to(NOW)
+    return made
+
+
+def event(**more: Any) -> dict[str, Any]:
+    """A good event of its own; None takes an attribute away."""
+    whole = {
+        "specversion": "1.0",
+        "id": uuid4().hex,
+        "source": "gateway",
+        "type": "inference.requests",
+        "subject": "customer-7",
+        "time": "2026-10-05T11:00:00Z",
+        "data": {"quantity": 3},
+        **more,
+    }
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+class Sender:
+    def __init__(self, tenant: Tenant) -> None:
+        self.key = factories.make_api_key(tenant)
+
+    def __call__(self, body: Any, kind: str = "", path: str = "events", status: int = 204, **headers: str) -> Any:
+        raw = body if isinstance(body, bytes | str) else json.dumps(body)
+        kind = kind or (BATCH if isinstance(body, list) else SINGLE)
+        headers["Authorization"] = f"Bearer {self.key}"
+        answer = Client().generic("POST", f"/api/v1/{path}", raw, kind, headers=headers)
+        assert answer.status_code == status, (answer.status_code, answer.content[:600])
+        return json.loads(answer.content) if answer.content else None
+
+
+@pytest.fixture
+def send(tenant: Tenant) -> Sender:
+    return Sender(tenant)
+
+
+def counted(tenant: Tenant) -> Decimal:
+    with tenant_scope(tenant.id):
+        rows = queries.spend(queries.span(), group_by=["meter"])
+        assert list(ledger_faults()) == []
+        assert list(reconcile_faults()) == []
+        return sum((row.quantity or Decimal(0) for row in rows), Decimal(0))
+
+
+def test_one_event_and_a_batch_are_counted_with_and_without_the_last_slash(tenant: Tenant, send: Sender) -> None:
+    assert send(event()) is None
+    send(event(), path="events/")
+    send([event(), event(data={"quantity": "1.5"})])
+    send(event(), kind="application/json; charset=utf-8")
+    send([event()], kind="application/json")
+    send([])
+    assert counted(tenant) == Decimal("16.5")
+
+
+def test_the_same_event_counts_once_for_ever(tenant: Tenant, send: Sender, demo_clock: DemoClock) -> None:
+    one, timeless = event(), event(time=None)
+    for _ in range(3):
+        send([one, one, timeless])
+    demo_clock.move_to(NOW + timedelta(days=20))
+    send([timeless, one])
+    send({**one, "source": "another"})
+    assert counted(tenant) == 9
+
+
+def test_the_same_id_with_another_content_is_a_conflict_and_the_good_ones_are_stored(
+    tenant: Tenant, send: Sender
+) -> None:
+    known = event(id="a")
+    send(known)
+    twin = {**known, "data": {"quantity": 4}}
+    elsewhere = {**twin, "source": "another", "data": {"quantity": -1}}
+    answer = send([event(), twin, elsewhere, known], status=409)
+    assert answer["code"] == "usage_conflict"
+    assert answer["conflicts"] == [{"index": 1, "source": "gateway", "id": "a", "reason": "known with other content"}]
+    assert [(row["index"], row["source"]) for row in answer["refused"]] == [(2, "another")]
+    assert counted(tenant) == 6
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.filter(action="billing.usage.conflicted").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"specversion": "0.3"}, "specversion"),
+        ({"id": ""}, "id"),
+        ({"id": "x" * 201}, "id"),
+        ({"source": None}, "source"),
+        ({"subject": None}, "subject"),
+        ({"type": "no.such"}, "type"),
+        ({"type": 7}, "type"),
+        ({"time": "yesterday"}, "time"),
+        ({"time": "2026-10-05T11:00:00"}, "time"),
+        ({"time": "2026-10-05T12:06:00Z"}, "5 minutes"),
+        ({"time": 5}, "time"),
+        ({"data": None}, "data"),
+        ({"data": []}, "data"),
+        ({"data": {}}, "data.quantity"),
+        ({"data": {"quantity": True}}, "data.quantity"),
+        ({"data": {"quantity": "3 apples"}}, "data.quantity"),
+        ({"data": {"quantity": 0}}, "positive"),
+        ({"data": {"quantity": -1}}, "positive"),
+        ({"data": {"quantity": 1e30}}, "positive"),
+        ({"data": {"quantity": 1e-9}}, "six decimals"),
+        ({"data": {"quantity": 1, "a b": 1}}, "dimension"),
+        ({"data": {"quantity": 1, "a": "x" * 201}}, "data.a"),
+        ({"data": {"quantity": 1, **{f"d{n}": 1 for n in range(21)}}}, "dimensions"),
+        ({"data": {"quantity": 1, "project": "nowhere"}}, "project"),
+        ({"project": 5}, "project"),
+        ({"datacontenttype": "text/plain"}, "datacontenttype"),
+        ({"data_base64": "AA=="}, "data_base64"),
+        ({"subject": "a\x00b"}, "NUL"),
+        ({"type": "device.seconds", "data": {"quantity": 86_401}}, "24 hours"),
+        ({"type": "device.seconds", "data": {"quantity": "NaN"}}, "data.quantity"),
+    ],
+)
+def test_a_bad_event_is_named_with_its_reason_and_the_others_are_stored(
+    tenant: Tenant, send: Sender, more: dict[str, Any], word: str
+) -> None:
+    answer = send([event(), event(**more), event()], status=400)
+    assert answer["code"] == "usage_refused"
+    (refused,) = answer["refused"]
+    assert refused["index"] == 1
+    assert word in refused["reason"], refused
+    assert counted(tenant) == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        ("{", SINGLE, 400, "invalid"),
+        ("\xff\xfe", SINGLE, 400, "invalid"),
+        ("[" * 100_000, BATCH, 400, "invalid"),
+        ('{"data": {"quantity": NaN}}', SINGLE, 400, "invalid"),
+        ("5", SINGLE, 400, "invalid"),
+        ("[5, null]", BATCH, 400, "usage_refused"),
+        ("[]", SINGLE, 400, "invalid"),
+        ("{}", BATCH, 400, "invalid"),
+        ("{}", SINGLE, 400, "usage_refused"),
+        ("{}", "text/plain", 415, "unsupported_media_type"),
+        (json.dumps([{}] * 1001), BATCH, 413, "too_large"),
+        (" " * (2 * 1024 * 1024) + "[]", BATCH, 413, "too_large"),
+    ],
+)
+def test_what_is_no_batch_stores_nothing_and_is_no_crash(
+    tenant: Tenant, send: Sender, body: str, kind: str, status: int, code: str
+) -> None:
+    raw = body.encode("latin-1")
+    assert send(raw, kind=kind, status=status)["code"] == code
+    assert counted(tenant) == 0
+
+
+def test_a_thousand_events_are_one_batch(tenant: Tenant, send: Sender) -> None:
+    send([event(data={"quantity": 1}) for _ in range(1000)])
+    assert counted(tenant) == 1000
+
+
+def test_data_and_extensions_say_the_dimensions_and_the_project(tenant: Tenant, send: Sender) -> None:
+    with tenant_scope(tenant.id):
+        project = factories.make_project(tenant, "research")
+    data = {
+        "quantity": 1,
+        "region": "eu",
+        "calls": 7,
+        "cached": True,
+        "none": None,
+        "price": 1.50,
+        "project": "research",
+    }
+    send(event(data=data))
+    send(event(project=str(project.id)))
+    send(event(project="default", data={"quantity": 5, "project": "research"}))
+    with tenant_scope(tenant.id):
+        dims = [row.dims for row in UsageSeries.objects.exclude(dims={})]
+        assert dims == [{"region": "eu", "calls": "7", "cached": "true", "price": "1.5"}]
+        by_project = {row.project_name: row.quantity for row in queries.spend(queries.span(), group_by=["project"])}
+        assert by_project == {"A project": 4, "Default": 5}
+        assert {row.keys["dim:region"] for row in queries.spend(queries.span(), group_by=["dim:region"])} == {
+            "eu",
+            None,
+        }
+
+
+def test_seconds_are_over_when_they_are_reported(tenant: Tenant, send: Sender) -> None:
+    send(event(type="device.seconds", data={"quantity": 5400.5, "device_class": "cpu"}))
+    with tenant_scope(tenant.id):
+        pieces = UsageEvent.objects.order_by("started_at")
+        assert len(pieces) == 7
+        assert pieces[0].started_at == datetime(2026, 10, 5, 9, 29, 59, 500_000, tzinfo=UTC)
+        assert pieces[6].ended_at == datetime(2026, 10, 5, 11, tzinfo=UTC)
+        assert sum(piece.measured for piece in pieces) == Decimal("5400.5")
+
+
+def test_an_own_meter_is_defined_counted_and_priced(tenant: Tenant, send: Sender) -> None:
+    client = client_for(tenant, "finance")
+    body = {"title": "Storage", "unit": "GiB-hour", "event_type": "storage.gib_hours"}
+    made = client.post("/api/v1/meters/", body, content_type="application/json")
+    assert (made.status_code, made.json()["key"]) == (201, "storage_gib_hours")
+    assert client.post("/api/v1/meters/", body, content_type="application/json").json()["code"] == "meter_exists"
+    for wrong in ({**body, "event_type": "=1+1"}, {**body, "key": "Ä"}, {"title": "x"}, {**body, "unit": ""}):
+        assert client.post("/api/v1/meters/", wrong, content_type="application/json").status_code == 400
+    send(event(type="storage.gib_hours", data={"quantity": 12.25}))
+    with tenant_scope(tenant.id):
+        (row,) = queries.spend(queries.span(), group_by=["meter"])
+        assert (row.quantity, row.measured, row.unit, row.cost.amount) == (0, Decimal("12.25"), "GiB-hour", 0)
+    stranger = client_for(factories.make_tenant(), "owner").get("/api/v1/meters/").json()["results"]
+    assert "storage_gib_hours" not in {meter["key"] for meter in stranger}
+
+
+def test_only_those_who_may_send_usage_do(tenant: Tenant) -> None:
+    key = factories.make_api_key(tenant, ["usage.view"])
+    answer = Client().post(
+        "/api/v1/events", json.dumps(event()), content_type=SINGLE, headers={"Authorization": f"Bearer {key}"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+    assert (
+        client_for(tenant, "finance").post("/api/v1/events", event(), content_type="application/json").status_code
+        == 403
+    )
+    assert (
+        client_for(tenant, "engineer").post("/api/v1/events", event(), content_type="application/json").status_code
+        == 204
+    )
+    assert counted(tenant) == 3
+
+
+def test_two_tenants_may_use_the_same_ids(tenant: Tenant, send: Sender) -> None:
+    other = factories.make_tenant()
+    one = event()
+    send(one)
+    Sender(other)({**one, "data": {"quantity": 9}})
+    assert counted(tenant) == 3
+
+
+def test_eight_senders_of_the_same_events_count_each_once(tenant: Tenant, send: Sender) -> None:
+    batches = [[event(data={"quantity": 1}) for _ in range(20)] for _ in range(4)]
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(4):
+                send(batches[(number + turn) % 4])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert counted(tenant) == 80
+
+
+def test_usage_from_outside_counts_against_budgets(tenant: Tenant, send: Sender) -> None:
+    with tenant_scope(tenant.id):
+        budgets.create_budget(actor=factories.actor_for(tenant), amount=Decimal(1), at_limit="notify")
+    send(event(data={"quantity": 10_000}))
+    with tenant_scope(tenant.id):
+        assert queries.budgets()[0].spent.amount == Decimal("0.2")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*event(), "project", "data_base64", "datacontenttype"]), VALUES))
+def test_whatever_comes_is_read_or_refused(changes: dict[str, Any]) -> None:
+    whole = {**event(), **changes}
+    try:
+        read = parse(whole)
+    except Refused:
+        with pytest.raises(Refused, match=r"\w"):
+            parse(whole)
+    else:
+        assert read.content == parse({**whole, "id": "another"}).content
+        assert all(isinstance(value, str) for value in read.dims.values())
