@@ -47,5 +47,5 @@ def _set(user: User, is_operator: bool) -> bool:
     with transaction.atomic(), operator_scope(by):
         User.objects.filter(id=user.id).update(is_operator=is_operator)
         action = "tenants.operator.appointed" if is_operator else "tenants.operator.dismissed"
-        record_act(by, action, target=("user", user.id, user.email), reason=f"by {COMMAND}")
+        record_act(by, action, target=("user", user.id, user.email), reason="typed on the machine itself")
     return True

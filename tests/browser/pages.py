@@ -60,6 +60,10 @@ PAGES = (
     PageSpec("models", "models/", "Newest version", empty="No model yet"),
     PageSpec("model", "models/{model}/", "Versions", fill="model"),
     PageSpec("model-version", "models/versions/{version}/", "Waits for approval", fill="version", pictured=True),
+    PageSpec("endpoints", "endpoints/", "cancer-screening", empty="No endpoint yet", pictured=True),
+    PageSpec("deploy", "endpoints/new/", "Endpoint name", empty="No version is in production"),
+    PageSpec("endpoint", "endpoints/{endpoint}/", "It answers with", fill="endpoint", pictured=True),
+    PageSpec("health", "dash/health/", "worst: mean_radius", empty="No endpoint yet", pictured=True),
     PageSpec(
         "spend", "dash/spend/", "All that devices were held", empty="Nothing metered in this range", pictured=True
     ),
@@ -72,7 +76,7 @@ PAGES = (
     PageSpec("quota-edit", "quotas/?edit=devices:cpu", "Cancel"),
     PageSpec("api-keys", "api-keys/", "ci-nightly", empty="No API key yet"),
     PageSpec("notifications", "notifications/", "Mark all as read", empty="No notification yet"),
-    PageSpec("settings", "settings/", "Save for everybody", empty="Save for everybody"),
+    PageSpec("settings", "settings/", "Change the organisation", empty="Save for everybody"),
     PageSpec("operator-fleet", "/operator/", "Hosts alive"),
     PageSpec("operator-tenants", "/operator/tenants/", "Refreshed"),
     PageSpec("operator-acts", "/operator/acts/", "compute.device.cordoned"),

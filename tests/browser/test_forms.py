@@ -147,22 +147,38 @@ def test_an_upload_without_a_file_keeps_the_name(page: Page, world: World) -> No
     expect(page.get_by_label("Name", exact=True)).to_have_value("my table")
 
 
-def test_settings_change_the_theme_and_a_key_is_shown_once(page: Page, world: World) -> None:
+def test_settings_change_the_theme(page: Page, world: World) -> None:
     log_in(page, OWNER)
     page.goto("/t/vision/settings/")
     page.get_by_label("Theme").select_option("dark")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
-    page.get_by_text("New API key").click()
+
+
+def test_a_key_is_made_for_a_purpose_and_shown_once(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/api-keys/")
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_text("Choose at least one purpose")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("reporting")
-    page.get_by_label("spend.view").check()
+    page.get_by_label("Read usage, spend, budgets and quotas").check()
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_text("shown only once")).to_be_visible()
-    page.goto("/t/vision/settings/")
-    expect(page.get_by_text("reporting")).to_be_visible()
+    secret = page.locator("#secret").inner_text()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    answer = page.request.get("/api/v1/me/", headers={"Authorization": f"Bearer {secret}"}).json()
+    assert "spend.view" in answer["scopes"]
+    assert "jobs.launch" not in answer["scopes"]
+    page.goto("/t/vision/api-keys/")
+    expect(page.get_by_role("cell", name="reporting")).to_be_visible()
     expect(page.get_by_text("shown only once")).to_have_count(0)
+    page.get_by_role("button", name="Revoke reporting").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("refused from now on")).to_be_visible()
+    assert page.request.get("/api/v1/me/", headers={"Authorization": f"Bearer {secret}"}).status == 401
 
 
 def test_a_filter_that_matches_nothing_says_so_and_can_be_cleared(page: Page, world: World) -> None:

@@ -56,9 +56,23 @@ def test_a_viewer_sees_no_button_and_no_entry_that_the_role_may_not_use(page: Pa
         page.goto("/t/vision/jobs/")
         expect(page.get_by_role("link", name="New job")).to_have_count(0)
         expect(page.get_by_role("navigation", name="Main").get_by_role("link")).to_have_text(
-            ["Overview", "Jobs", "Datasets", "Models", "Spend", "Settings"]
+            [
+                "Overview",
+                "Jobs",
+                "Datasets",
+                "Models",
+                "Endpoints",
+                "Model health",
+                "Spend",
+                "Budgets",
+                "Members",
+                "Projects",
+                "Quotas",
+                "Settings",
+            ]
         )
-        for path in ("jobs/new/", "audit/", "invoice/", "datasets/upload/"):
+        assert page.goto("/operator/").status == 404  # type: ignore[union-attr]
+        for path in ("jobs/new/", "audit/", "invoice/", "datasets/upload/", "api-keys/"):
             answer = page.goto(f"/t/vision/{path}")
             assert answer is not None
             assert answer.status == 403, path

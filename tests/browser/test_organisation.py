@@ -1,0 +1,170 @@
+"""What owners and operators do in a browser: inviting, removing, limits with their difference, cordoning, the bell."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tenants import invitations
+from tenants.actor import Actor
+from tenants.models import Invitation, User
+from tenants.scoping import tenant_scope
+from tests.browser.actions import log_in
+from tests.browser.chromium import watch
+from tests.browser.pages import THEMES
+from tests.browser.world import OWNER, VIEWER, World
+
+
+def link_for(world: World, email: str) -> str:
+    with tenant_scope(world.vision.id):
+        row = Invitation.objects.get(email=email, revoked_at=None)
+    return f"/accounts/invitation/{invitations.token_of(row.id)}/"
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_someone_new_is_invited_and_joins(page: Page, world: World, theme: str) -> None:
+    User.objects.filter(email=OWNER).update(theme=theme)
+    log_in(page, OWNER)
+    with watch(page) as watched:
+        page.goto("/t/vision/members/")
+        page.get_by_label("E-mail address").fill("ada@vision.example")
+        page.get_by_role("button", name="Invite").click()
+        expect(page.get_by_role("alert")).to_contain_text("is a member already")
+        assert not watched.axe()
+        page.get_by_label("E-mail address").fill("Ines@vision.example")
+        page.get_by_label("Role", exact=True).select_option("finance")
+        page.get_by_role("button", name="Invite").click()
+        expect(page.get_by_role("status").first).to_contain_text("ines@vision.example is invited as finance")
+        link = link_for(world, "ines@vision.example")
+        page.goto(link)
+        expect(page.get_by_text("You are logged in as ada@vision.example")).to_be_visible()
+        assert not watched.axe()
+        page.context.clear_cookies()
+        page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        page.goto(link)
+        assert not watched.axe()
+        page.get_by_label("Your name").fill("Ines Invited")
+        page.get_by_label("Password").fill("short")
+        page.get_by_role("button", name="Create my account").click()
+        expect(page.locator("#id_password_error")).to_contain_text("too short")
+        expect(page.get_by_label("Your name")).to_have_value("Ines Invited")
+        assert not watched.axe()
+        page.get_by_label("Password").fill("a long walk at night")
+        page.get_by_role("button", name="Create my account").click()
+        page.get_by_role("heading", level=1, name="Overview").wait_for()
+        expect(page.locator(".x-switch-name")).to_contain_text("finance")
+        page.goto(link)
+        expect(page.get_by_role("heading", level=1)).to_have_text("This link leads nowhere")
+        assert not watched.axe()
+    assert not watched.complaints
+
+
+def test_someone_with_an_account_logs_in_and_joins(page: Page, world: World) -> None:
+    invitations.invite(actor=owner_of(world), email="otto@audio.example", role="engineer")
+    page.goto(link_for(world, "otto@audio.example"))
+    page.get_by_role("link", name="Log in and join").click()
+    page.get_by_label("Email").fill("otto@audio.example")
+    page.get_by_label("Password").fill("correct horse battery staple")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Join as otto@audio.example").click()
+    page.get_by_role("heading", level=1, name="Overview").wait_for()
+    assert "/t/vision/" in page.url
+
+
+def owner_of(world: World) -> Actor:
+    user = User.objects.get(email=OWNER)
+    return Actor.member(tenant_id=world.vision.id, user_id=user.id, email=OWNER, role="owner")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_member_is_removed_only_after_a_second_word(page: Page, world: World, theme: str) -> None:
+    User.objects.filter(email=OWNER).update(theme=theme)
+    log_in(page, OWNER)
+    with watch(page) as watched:
+        page.goto("/t/vision/members/")
+        page.get_by_label(f"Role of {VIEWER}").select_option("engineer")
+        page.get_by_role("button", name=f"Change the role of {VIEWER}").click()
+        expect(page.get_by_label(f"Role of {VIEWER}")).to_have_value("engineer")
+        page.get_by_role("button", name=f"Remove {VIEWER}").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("out at the next click")
+        assert not watched.axe()
+        dialog.get_by_role("button", name="Keep").click()
+        expect(page.get_by_label(f"Role of {VIEWER}")).to_be_visible()
+        page.get_by_role("button", name=f"Remove {VIEWER}").click()
+        dialog.get_by_role("button", name="Remove").click()
+        expect(page.locator("main table")).not_to_contain_text(VIEWER)
+    assert not watched.complaints
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_quota_is_changed_against_its_difference(page: Page, world: World, theme: str) -> None:
+    User.objects.filter(email=OWNER).update(theme=theme)
+    log_in(page, OWNER)
+    with watch(page) as watched:
+        page.goto("/t/vision/quotas/")
+        page.get_by_role("link", name="Change the limit of devices:cpu").click()
+        box = page.get_by_label("New limit of devices:cpu")
+        expect(box).to_be_focused()
+        box.fill("-1")
+        page.get_by_role("button", name="Next").first.click()
+        expect(page.locator(".x-field-error").first).to_be_visible()
+        assert not watched.axe()
+        page.get_by_label("New limit of devices:cpu").fill("1")
+        page.get_by_role("button", name="Next").first.click()
+        expect(page.locator(".x-difference")).to_have_text("Limit 4 → 1")
+        expect(page.locator(".x-ask")).to_contain_text("More than the new limit is in use")
+        assert not watched.axe()
+        page.get_by_role("button", name="Confirm").click()
+        row = page.get_by_role("row").filter(has_text="devices:cpu")
+        expect(row).to_contain_text("2 of 1")
+        expect(row).to_contain_text(OWNER)
+        page.goto("/t/vision/audit/?action=tenants.quota.")
+        page.get_by_text("1 field").first.click()
+        expect(page.locator(".x-diff").first).to_contain_text("4 → 1")
+    assert not watched.complaints
+
+
+def test_the_bell_counts_and_a_notification_leads_to_its_page(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/jobs/")
+    bell = page.get_by_role("link", name="Notifications")
+    count = int((bell.get_attribute("aria-label") or "").split()[1])
+    bell.click()
+    page.get_by_role("button", name="Open: The budget of Vision is 50 % spent").click()
+    page.wait_for_url("**/dash/spend/")
+    expect(page.get_by_role("link", name="Notifications")).to_have_attribute(
+        "aria-label", f"Notifications, {count - 1} unread" if count > 1 else "Notifications"
+    )
+    page.goto("/t/vision/notifications/")
+    page.get_by_role("button", name="Mark all as read").click()
+    expect(page.get_by_role("link", name="Notifications")).to_have_attribute("aria-label", "Notifications")
+    page.goto("/t/vision/notifications/?show=unread")
+    expect(page.get_by_role("heading", name="Nothing unread")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_an_operator_takes_a_device_out_of_work_and_back(page: Page, world: World, theme: str) -> None:
+    User.objects.filter(email=OWNER).update(theme=theme)
+    log_in(page, OWNER)
+    with watch(page) as watched:
+        page.get_by_role("link", name="Operator").click()
+        row = page.get_by_role("row").filter(has_text="CPU 3 of host atlas")
+        row.get_by_text("Cordon").first.click()
+        row.get_by_label("Reason").fill("x   ")
+        row.get_by_role("button", name="Cordon").click()
+        assert not watched.axe()
+        row.get_by_label("Reason").fill("Throttles under load")
+        row.get_by_role("button", name="Cordon").click()
+        expect(row).to_contain_text("Cordoned")
+        expect(row).to_contain_text("Throttles under load")
+        row.get_by_text("Uncordon").first.click()
+        row.get_by_label("Reason").fill("New fan")
+        row.get_by_role("button", name="Uncordon").click()
+        expect(row).to_contain_text("Ready")
+        page.get_by_role("link", name="Acts").click()
+        expect(page.get_by_role("row").nth(1)).to_contain_text("New fan")
+        page.goto("/operator/tenants/?q=nothing")
+        expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+        assert not watched.axe()
+    assert not watched.complaints
