@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from compute import limits, process, protocol
 from compute.sandbox import explained
+from compute.scheduling import slots
 from tenants.errors import ExchequerError
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
@@ -58,6 +59,7 @@ def examine() -> Iterator[Finding]:
         ("broker", broker),
         ("object store", object_store),
         ("serving", serving),
+        ("serving slots", serving_slots),
         ("sandbox", sandbox),
         ("disk", disk),
         ("opened folders", opened_folders),
@@ -176,6 +178,20 @@ def serving() -> Iterator[Finding]:
         yield Finding("wrong", "serving", f"{url} does not take requests ({error}); what is deployed is not answered")
     for kept in sorted((Path(settings.EXCHEQUER.home) / "serving").glob("*/spool/*.refused")):
         yield Finding("wrong", "serving", f"usage that could not be accounted for lies in {kept}; the log says why")
+
+
+def serving_slots() -> Iterator[Finding]:
+    """Does every endpoint have a slot?"""
+    found = slots.standing()
+    if not found.waiting:
+        yield Finding("ok", "serving slots", f"{found.free} of {found.offered} are free and nobody waits for one")
+        return
+    waits = "1 endpoint waits" if found.waiting == 1 else f"{found.waiting} endpoints wait"
+    if found.free:
+        yield Finding("note", "serving slots", f"{waits} although {found.free} are free: the controller hands them out")
+    else:
+        cure = "set EXCHEQUER_SERVING_SLOTS higher, start another serving node, or undeploy one"
+        yield Finding("wrong", "serving slots", f"{waits} and none of {found.offered} is free: {cure}")
 
 
 def sandbox() -> Iterator[Finding]:

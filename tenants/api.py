@@ -169,6 +169,7 @@ class ApiKeys(Endpoint):
     """Keys for programs."""
 
     permissions = {"GET": "apikeys.view", "POST": "apikeys.manage"}
+    shown_once = frozenset({"key"})
 
     @extend_schema(responses=page_of(ApiKeySerializer))
     def get(self, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from django.db.models import F, Q, QuerySet
 from compute import allocations, wire
 from compute.events import SlotLost
 from compute.models import Device, DeviceState
+from compute.pool import seen_since
 from compute.scheduling import policy
 from compute.scheduling.assign import CONTROLLER, free_devices
 from compute.slots import Allocation, SlotState
@@ -28,6 +30,23 @@ SLOT_LOST = AuditAction("compute.slot.lost")
 LOST_REASON = "Its serving node stopped answering. Waits for a free serving slot."
 MOST_A_ROUND = 500
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How many slots nodes that live offer, how many of those are free, and how many allocations wait for one."""
+
+    offered: int
+    free: int
+    waiting: int
+
+
+def standing() -> Standing:
+    """Return how the pool's slots stand, over all tenants."""
+    offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=seen_since())
+    with all_tenants("slots are shared"):
+        waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
+    return Standing(offered.count(), len(free_devices(serves=True)), waiting)
 
 
 def assign_slots() -> int:

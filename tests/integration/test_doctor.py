@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
 from django.core.management import call_command
 from pytest_django import Settings
 
-from compute import sandbox
+from compute import nodes, sandbox
+from compute.devices.base import Found
+from compute.scheduling import slots
 from config import doctor
+from tests import factories
+from tests.endpoints import make_endpoint
 from tests.support.services import S3
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +36,31 @@ def examine(as_control: Control) -> dict[str, list[str]]:
     return told
 
 
-def test_a_healthy_installation_has_nothing_wrong(as_control: Control, s3: S3) -> None:
+class Ready(BaseHTTPRequestHandler):
+    """Answers as a serving node that takes requests."""
+
+    def do_GET(self) -> None:
+        """Answer 200 to whatever is asked."""
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def serving_node(settings: Settings) -> Iterator[None]:
+    """Something that answers on the serving node's port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"serving_port": server.server_port})
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def test_a_healthy_installation_has_nothing_wrong(as_control: Control, s3: S3, serving_node: None) -> None:
     told = examine(as_control)
     assert told["wrong"] == []
     assert "migrations: all applied" in told["ok"]
@@ -100,3 +131,17 @@ def test_the_command_fails_when_anything_is_wrong(as_control: Control, monkeypat
 
 def test_the_sandbox_of_this_machine_can_be_probed() -> None:
     assert all("could not be confined" not in layer for layer in doctor.missing_layers())
+
+
+def test_endpoints_without_a_slot_are_counted(as_control: Control) -> None:
+    assert "serving slots: 0 of 0 are free and nobody waits for one" in examine(as_control)["ok"]
+    tenant = factories.make_tenant()
+    make_endpoint(tenant)
+    (line,) = [line for line in examine(as_control)["wrong"] if line.startswith("serving slots")]
+    assert line.startswith("serving slots: 1 endpoint waits and none of 0 is free: set EXCHEQUER_SERVING_SLOTS higher")
+    found = [Found("slot-0", "cpu", "serving", "Serving slot 0", 0, 0)]
+    nodes.register(name="serving.a", hostname="h", boot=uuid4(), found=found, missing_layers=[], serves=True)
+    assert any("although 1 are free" in line for line in examine(as_control)["note"])
+    with as_control():
+        assert slots.assign_slots() == 1
+    assert "serving slots: 0 of 1 are free and nobody waits for one" in examine(as_control)["ok"]
