@@ -4,12 +4,15 @@ from django.urls import URLPattern, path
 
 from billing.views.budgets import budget_change, budget_close, budget_create, budget_list
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
+from billing.views.prices import prices, publish
 
 urlpatterns: list[URLPattern] = [
     path("budgets/", budget_list, name="budgets"),
     path("budgets/new/", budget_create, name="budget-create"),
     path("budgets/<uuid:budget_id>/", budget_change, name="budget-change"),
     path("budgets/<uuid:budget_id>/close/", budget_close, name="budget-close"),
+    path("prices/", prices, name="prices"),
+    path("prices/new/", publish, name="price-publish"),
     path("invoice/", invoice, name="invoice"),
     path("invoices/<uuid:invoice_id>/", invoice_of, name="invoice-of"),
     path("invoices/<uuid:invoice_id>/lines/<int:n>/", line, name="invoice-line"),

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.forms import BoundField, CheckboxInput, FileInput, HiddenInput, RadioSelect, Select
 from django.template.context import Context
 from django.urls import reverse
-from django.utils.html import conditional_escape, format_html
+from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from dashboards.words import (
@@ -195,6 +195,14 @@ def field(bound: BoundField, quiet: bool = False, **attrs: Any) -> dict[str, Any
     if isinstance(control, FileInput):
         extra.pop("value", None)
     return {"field": bound, "quiet": quiet, "checkbox": checkbox, "widget": bound.as_widget(attrs=extra)}
+
+
+@register.simple_tag
+def unlabelled(bound: BoundField) -> SafeString:
+    """Render a control of a table's row: its label is for those who hear it, its errors stand beneath."""
+    control = bound.as_widget(attrs={"class": "form-control", "aria-label": str(bound.label)})
+    errors = format_html_join("", "<li>{}</li>", ((error,) for error in bound.errors))
+    return format_html('{}<ul class="x-field-error">{}</ul>', control, errors) if errors else control
 
 
 @register.inclusion_tag("components/choices.html")

@@ -110,6 +110,8 @@ PAGES: dict[str, frozenset[str]] = {
     "budgets/new/": MONEY,
     "budgets/<uuid:budget_id>/": MONEY,
     "budgets/<uuid:budget_id>/close/": MONEY,
+    "prices/": MONEY,
+    "prices/new/": MONEY,
     "invoice/": MONEY,
     "invoices/<uuid:invoice_id>/": MONEY,
     "invoices/<uuid:invoice_id>/lines/<int:n>/": MONEY,

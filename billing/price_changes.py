@@ -1,0 +1,55 @@
+"""What a new price list changes against another one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+Mark = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One price before and after; None where the list does not name it."""
+
+    meter: str
+    dims: Mapping[str, str]
+    before: Decimal | None
+    after: Decimal | None
+
+    @property
+    def percent(self) -> Decimal | None:
+        """By how much it rises, or falls below zero; None where there is nothing to compare."""
+        if self.before is None or self.after is None or not self.before:
+            return None
+        return (self.after - self.before) * 100 / self.before
+
+    @property
+    def percent_size(self) -> Decimal | None:
+        """The same without its sign, beside the word that says it."""
+        return None if self.percent is None else abs(self.percent)
+
+    @property
+    def word(self) -> str:
+        """New, removed, higher or lower."""
+        if self.before is None:
+            return "new"
+        if self.after is None:
+            return "removed"
+        return "higher" if self.after > self.before else "lower"
+
+
+def mark(meter: str, dims: Mapping[str, str]) -> Mark:
+    """Return what makes a price the same one in two lists: its meter and its dimensions."""
+    return meter, tuple(sorted(dims.items()))
+
+
+def changes(before: Iterable[tuple[Mark, Decimal]], after: Iterable[tuple[Mark, Decimal]]) -> list[Change]:
+    """Return the prices that differ between two lists, by meter and dimensions."""
+    old, new = dict(before), dict(after)
+    return [
+        Change(one[0], dict(one[1]), old.get(one), new.get(one))
+        for one in sorted(old.keys() | new.keys())
+        if old.get(one) != new.get(one)
+    ]

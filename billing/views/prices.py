@@ -1,0 +1,118 @@
+"""Prices: what is in force, every version, and publishing the next one after a look at what it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from billing import pricing, queries
+from billing.price_changes import Change, changes, mark
+from billing.price_forms import PriceListForm
+from billing.queries import PriceBookView, VersionView
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.errors import Conflict, Invalid
+from tenants.listing import csv_response
+from tenants.views.once import once
+
+EXPORTED = ("version", "state", "effective_at", "meter", "dimensions", "unit", "unit_amount", "currency")
+
+
+@require_safe
+@page("pricebooks.view")
+def prices(request: HttpRequest) -> HttpResponse:
+    """Show the prices in force and every version; `?export=csv` for a file."""
+    book = _book()
+    if request.GET.get("export") == "csv":
+        return csv_response("prices", EXPORTED, _exported(book) if book else ())
+    context = {"book": book, "can_manage": _actor(request).can("pricebooks.manage")}
+    return render(request, "billing/prices.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("pricebooks.manage")
+def publish(request: HttpRequest) -> HttpResponse:
+    """Write the next version, preview what it changes, and publish exactly what was previewed."""
+    book = _book()
+    if book is None or not book.versions:
+        return redirect("prices", request.tenant.slug)  # type: ignore[attr-defined]
+    wanted = request.POST.get("base", "")
+    base = next((one for one in book.versions if str(one.number) == wanted), book.versions[0])
+    form = PriceListForm(
+        request.POST or None,
+        prices=base.prices,
+        meters=queries.meters(),
+        zone=request.tenant.timezone,  # type: ignore[attr-defined]
+    )
+    context: dict[str, Any] = {"form": form, "book": book, "base": base}
+    if request.method != "POST" or not form.is_valid():
+        return _shown(request, context)
+    context["changes"] = _changes(base, form)
+    if request.POST.get("step") != "publish" or form.cleaned_data["previewed"] != form.digest:
+        context["digest"] = form.digest
+        return _shown(request, context)
+    try:
+        target = once(_actor(request), form.cleaned_data["form_key"], lambda: _publish(request, book, base, form))
+    except (Invalid, Conflict) as refused:
+        fields = getattr(refused, "fields", None) or {"": [refused.message]}
+        for name, texts in fields.items():
+            for text in texts:
+                form.add_error(name if name in form.fields else None, text)
+        return _shown(request, context)
+    messages.success(request, "The version is published. Use before it starts keeps its price.")
+    return redirect(target)
+
+
+def _publish(request: HttpRequest, book: PriceBookView, base: VersionView, form: PriceListForm) -> str:
+    if base.number != book.versions[0].number:
+        raise Conflict("Another version was published meanwhile. Begin again from that one.")
+    pricing.publish(
+        actor=_actor(request),
+        book_id=book.id,
+        prices=form.prices,
+        effective_at=form.cleaned_data["effective_at"],
+        note=form.cleaned_data["note"],
+    )
+    return reverse("prices", args=(request.tenant.slug,))  # type: ignore[attr-defined]
+
+
+def _shown(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+    return render(request, "billing/price_list.html", context, status=422 if context["form"].errors else 200)
+
+
+def _changes(base: VersionView, form: PriceListForm) -> list[Change]:
+    before = [(mark(price.meter, price.dims), price.unit_amount) for price in base.prices]
+    return changes(before, [(mark(price.meter, price.dims), price.unit_amount) for price in form.prices])
+
+
+def _book() -> PriceBookView | None:
+    """Return the book in the organisation's currency: the one that rates its use."""
+    currency = queries.tenant_today().currency
+    return next((book for book in queries.price_books() if book.currency == currency), None)
+
+
+def _exported(book: PriceBookView) -> list[tuple[object, ...]]:
+    return [
+        (
+            version.number,
+            version.state,
+            version.effective_at,
+            price.meter,
+            ", ".join(f"{name}={value}" for name, value in sorted(price.dims.items())),
+            price.unit,
+            price.unit_amount,
+            price.currency,
+        )
+        for version in book.versions
+        for price in version.prices
+    ]
+
+
+def _actor(request: HttpRequest) -> Actor:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return actor
