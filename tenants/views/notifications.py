@@ -1,5 +1,6 @@
 """Notifications: what one should know, newest first; opening one marks it as read."""
 
+from typing import cast
 from uuid import UUID
 
 from django.contrib import messages
@@ -19,7 +20,7 @@ PAGE = 50
 @page("tenant.view")
 def notifications_page(request: HttpRequest) -> HttpResponse:
     """List one's own notifications; `?show=unread` leaves out what was read."""
-    user_id: UUID = request.user.pk
+    user_id = cast(UUID, request.user.pk)
     only_unread = request.GET.get("show") == "unread"
     rows = notifications.notifications(user_id, only_unread=only_unread, before=_cursor(request), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
