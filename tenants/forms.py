@@ -155,7 +155,7 @@ class NewProject(forms.Form):
 class QuotaLimit(forms.Form):
     """A resource's limit; empty means no limit. `was` is the limit that the person looked at."""
 
-    resource = forms.CharField(label="Resource", max_length=80, help_text="Such as devices:cpu.")
+    resource = forms.CharField(label="Resource", max_length=80)
     limit = forms.IntegerField(label="Limit", required=False, min_value=0, max_value=2**53 - 1)
     was = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
     confirmed = forms.BooleanField(widget=forms.HiddenInput, required=False)
