@@ -20,13 +20,13 @@ def spend() -> Any:
             dcc.Interval(id="tick", interval=15_000, disabled=True),
             html.Div(
                 [
-                    _select(
+                    select(
                         "range",
                         "Time range",
                         {key: label for key, label in CHOICES.items() if key != "custom"},
                         "month",
                     ),
-                    _select("group", "Group by", GROUPS, "project"),
+                    select("group", "Group by", GROUPS, "project"),
                     html.P(id="range-note", className="x-range-note"),
                 ],
                 className="x-toolbar",
@@ -34,24 +34,24 @@ def spend() -> Any:
                 **aria(label="What to show"),
             ),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
-            _table_card(
+            table_card(
                 "budgets",
                 "Budgets this month",
                 "What is spent, and what running and waiting jobs hold of each.",
                 export=False,
             ),
-            _chart_card(
+            chart_card(
                 "daily",
                 "Daily spend",
                 "Cost of each day by project, stacked; the dashed line is what the budget allows a day.",
             ),
-            _table_card("groups", "Cost by group", "Everything metered in this range, largest first."),
-            _table_card(
+            table_card("groups", "Cost by group", "Everything metered in this range, largest first."),
+            table_card(
                 "jobs",
                 "Cost by project and job",
                 "The fifty most expensive jobs of this range; each leads to its own page.",
             ),
-            _chart_card(
+            chart_card(
                 "utilisation",
                 "Devices: allocated and busy",
                 "Minutes leased in each hour, and how many of them the device was really busy by its own samples.",
@@ -61,7 +61,8 @@ def spend() -> Any:
     )
 
 
-def _select(name: str, label: str, options: dict[str, str], value: str) -> Any:
+def select(name: str, label: str, options: dict[str, str], value: str) -> Any:
+    """Return a labelled choice."""
     return html.Div(
         [
             dbc.Label(label, html_for=name, className="form-label"),
@@ -70,7 +71,8 @@ def _select(name: str, label: str, options: dict[str, str], value: str) -> Any:
     )
 
 
-def _chart_card(name: str, title: str, text: str) -> Any:
+def chart_card(name: str, title: str, text: str) -> Any:
+    """Return a card with a chart, its numbers as a table, and their export."""
     return html.Section(
         [
             html.Header(
@@ -101,7 +103,8 @@ def _chart_card(name: str, title: str, text: str) -> Any:
     )
 
 
-def _table_card(name: str, title: str, text: str, *, export: bool = True) -> Any:
+def table_card(name: str, title: str, text: str, *, export: bool = True) -> Any:
+    """Return a card with a table."""
     link = html.A("Export CSV", id=f"{name}-csv", className="btn btn-sm", href="")
     return html.Section(
         [

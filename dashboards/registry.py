@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dashboards.bridge import BridgedDash
 
-SLUGS = frozenset({"spend"})
+#: The page's slug, and the permission that it needs.
+PAGES = {"spend": "spend.view", "health": "endpoints.view"}
 
 _apps: dict[str, "BridgedDash"] = {}
 _lock = Lock()
@@ -18,17 +19,34 @@ _lock = Lock()
 
 def find(slug: str) -> "BridgedDash | None":
     """Return the app of this slug, or None when there is no such page."""
-    if slug not in SLUGS:
+    if slug not in PAGES:
         return None
     with _lock:
         if slug not in _apps:
-            from dashboards import bridge, callbacks, layouts
-
-            _apps[slug] = bridge.make(
-                slug,
-                title="Spend and utilisation",
-                template="dashboards/dash.html",
-                layout=layouts.spend(),
-                callbacks=callbacks.register,
-            )
+            _apps[slug] = _health() if slug == "health" else _spend()
         return _apps[slug]
+
+
+def _spend() -> "BridgedDash":
+    from dashboards import bridge, callbacks, layouts
+
+    return bridge.make(
+        "spend",
+        title="Spend and utilisation",
+        template="dashboards/dash.html",
+        layout=layouts.spend(),
+        callbacks=callbacks.register,
+    )
+
+
+def _health() -> "BridgedDash":
+    from dashboards import bridge
+    from dashboards.health import callbacks, layout
+
+    return bridge.make(
+        "health",
+        title="Model health",
+        template="dashboards/health.html",
+        layout=layout.health(),
+        callbacks=callbacks.register,
+    )

@@ -8,7 +8,9 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboards import bridge, datasets, registry
+from dashboards.health.datasets import DEFAULT_SPAN, export, health_page
 from dashboards.overview import overview as numbers
+from models_app.queries import HEALTH_SPANS
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.listing import csv_response
@@ -32,12 +34,14 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @csp_update(DASH_POLICY)
 @require_http_methods(["GET", "HEAD", "POST"])
-@page("spend.view")
+@page("tenant.view")
 def dash_page(request: HttpRequest, slug: str, path: str = "") -> HttpResponse:
-    """Answer a Dash page or one of its own requests; 404 for a page there is not."""
+    """Answer a Dash page or one of its own requests, to those with the page's permission; 404 for a page there is not."""
     app = registry.find(slug)
     if app is None:
         raise Http404
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor.require(registry.PAGES[slug])
     return bridge.forward(app, request, path)
 
 
@@ -51,9 +55,23 @@ def spend_export(request: HttpRequest, table: str) -> HttpResponse:
     return csv_response(f"spend-{table}", *exported)
 
 
+@require_safe
+@page("endpoints.view")
+def health_export(request: HttpRequest, table: str) -> HttpResponse:
+    """Answer one table of the page `Model health` as CSV, for the same query string."""
+    values = request.GET.dict()
+    if values.get("range") not in HEALTH_SPANS:
+        values["range"] = DEFAULT_SPAN
+    exported = export(table, health_page(request.actor, values))  # type: ignore[attr-defined]
+    if exported is None:
+        raise Http404
+    return csv_response(f"health-{table}", *exported)
+
+
 urlpatterns: list[URLPattern] = [
     path("", overview, name="overview"),
     path("dash/<slug:slug>/", dash_page, name="dash-page"),
     path("dash/<slug:slug>/<path:path>", dash_page, name="dash-part"),
     path("spend/export/<slug:table>.csv", spend_export, name="spend-export"),
+    path("health/export/<slug:table>.csv", health_export, name="health-export"),
 ]

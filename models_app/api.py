@@ -13,7 +13,17 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_app import api_batch, api_serving, api_versions, operations, queries, serializers, storage, uploads
+from models_app import (
+    api_batch,
+    api_health,
+    api_serving,
+    api_versions,
+    operations,
+    queries,
+    serializers,
+    storage,
+    uploads,
+)
 from models_app.lineage import Lineage, ModelVersionRow
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
@@ -259,4 +269,5 @@ urlpatterns = [
     *api_versions.urlpatterns,
     *api_batch.urlpatterns,
     *api_serving.urlpatterns,
+    *api_health.urlpatterns,
 ]

@@ -140,6 +140,13 @@ def usable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
     return [(version_id, f"{name} v{number}, {stage}") for version_id, name, number, stage in found]
 
 
+def deployable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
+    """Return (id, name) of the versions in production, newest first."""
+    rows = _versions(actor).filter(stage=Stage.PRODUCTION).order_by("-id")
+    found = rows.values_list("id", "model__name", "number")[:limit]
+    return [(version_id, f"{name} v{number}") for version_id, name, number in found]
+
+
 def lineage(actor: Actor, version_id: UUID) -> Lineage:
     """Return one version with all it was made from. Raises NotFound."""
     row = _versions(actor).filter(id=version_id).first()

@@ -11,6 +11,12 @@ from uuid import UUID
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from models_app.access import visible_datasets
+from models_app.health.reads import FeatureDrift, Health, Traffic
+from models_app.health.reads import health as endpoint_health
+from models_app.health.reads import served as endpoints_served
+from models_app.health.reads import traffic as endpoint_traffic
+from models_app.health.spans import CHOICES as HEALTH_SPANS
+from models_app.health.steps import Step
 from models_app.lineage import (
     Lineage,
     ModelRow,
@@ -29,8 +35,9 @@ from tenants.actor import Actor
 from tenants.errors import NotFound
 
 __all__ = [
-    "ColumnRow", "DatasetDetail", "DatasetRow", "Launchable", "Lineage", "ModelRow", "ModelVersionRow", "VersionRow",
-    "artefact_link", "dataset_detail", "dataset_list", "launchable", "lineage", "model_list", "profile", "recipe_cards",
+    "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
+    "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "artefact_link", "dataset_detail", "dataset_list",
+    "endpoint_health", "endpoint_traffic", "endpoints_served", "launchable", "lineage", "model_list", "profile", "recipe_cards",
     "usable", "version_detail", "version_list", "waiting_list",
 ]  # fmt: skip
 

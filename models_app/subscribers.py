@@ -6,6 +6,8 @@ from django.db import transaction
 
 from compute.events import JobEnded, SlotLost
 from models_app import deployments, doorbells, operations
+from models_app.events import EndpointDeployed, EndpointUndeployed, HealthAlertOpened
+from models_app.health import alerts
 from models_app.models import DatasetUserPermission
 from tenants.actor import Actor
 from tenants.events import MemberRemoved, subscribe
@@ -31,3 +33,21 @@ def end_shares_of_a_leaver(event: MemberRemoved) -> None:
         "content_object_id", flat=True
     ):
         operations.unshare(actor=system, dataset_id=dataset_id, user_id=event.user_id)
+
+
+@subscribe(HealthAlertOpened)
+def tell_of_an_alert(event: HealthAlertOpened) -> None:
+    """Tell those who may act on the endpoint."""
+    alerts.tell(event.alert_id)
+
+
+@subscribe(EndpointDeployed)
+def begin_anew_with_a_version(event: EndpointDeployed) -> None:
+    """Close alerts about the version that answered before."""
+    alerts.resolve_of_other_versions(event.endpoint_id, event.version_id)
+
+
+@subscribe(EndpointUndeployed)
+def end_alerts_of_an_endpoint(event: EndpointUndeployed) -> None:
+    """Close all alerts of an endpoint that answers no more."""
+    alerts.resolve(event.endpoint_id)

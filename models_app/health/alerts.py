@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import Avg, Count, F, Q, StdDev
 
 from models_app.events import HealthAlertOpened
-from models_app.health import judge
+from models_app.health import judge, recent
 from models_app.models import Dataset, Endpoint, EndpointState, Feedback, HealthAlert
 from tenants import notifications
 from tenants.clock import DatabaseNow
@@ -32,17 +32,15 @@ def evaluate(endpoint_id: UUID) -> int:
 
     Runs in the open scope, in the transaction that stored what it judges.
     """
-    from models_app.health import windows  # windows stores and then calls this
-
     endpoint = Endpoint.objects.select_related("version").filter(id=endpoint_id).first()
     if endpoint is None or endpoint.state == EndpointState.UNDEPLOYED:
         return 0
     version = endpoint.version
-    recent = windows.last_minutes(endpoint.id, version.id)
+    minutes = recent.last_minutes(endpoint.id, version.id)
     findings = [
-        *judge.traffic(version.baseline, windows.last_rows(endpoint.id, version.id)),
-        *judge.waits(recent, endpoint.slo_ms),
-        *judge.faults(recent),
+        *judge.traffic(version.baseline, recent.last_rows(endpoint.id, version.id)),
+        *judge.waits(minutes, endpoint.slo_ms),
+        *judge.faults(minutes),
         *judge.truth(labels(endpoint.id, version.id), version.metrics),
     ]
     for finding in findings:

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Count, Sum
 
 from models_app.access import visible_versions
-from models_app.health import bins, drift, judge, latency, steps, windows
+from models_app.health import bins, drift, judge, latency, recent, steps
 from models_app.health.alerts import labels as label_sums
 from models_app.health.spans import Span, span
 from models_app.health.steps import Step
@@ -148,10 +148,10 @@ def health(actor: Actor, endpoint_id: UUID) -> Health:
     endpoint = _endpoint(actor, endpoint_id)
     version = endpoint.version
     baseline = version.baseline
-    recent = windows.last_rows(endpoint.id, version.id)
+    last = recent.last_rows(endpoint.id, version.id)
     features = baseline.get("features", {})
     tests = len(features) + 1
-    inputs = [_against(name, feature, recent.inputs.get(name, []), tests) for name, feature in features.items()]
+    inputs = [_against(name, feature, last.inputs.get(name, []), tests) for name, feature in features.items()]
     rows = HealthAlert.objects.filter(endpoint=endpoint).order_by("resolved_at", "-id")
     names = tuple(AlertRow.__dataclass_fields__)
     return Health(
@@ -160,7 +160,7 @@ def health(actor: Actor, endpoint_id: UUID) -> Health:
         version_id=version.id,
         slo_ms=endpoint.slo_ms,
         drift=tuple(sorted(inputs, key=lambda row: -row.psi)),
-        output=_against("", baseline["output"], recent.outputs, tests) if "output" in baseline else None,
+        output=_against("", baseline["output"], last.outputs, tests) if "output" in baseline else None,
         labels=_labels(label_sums(endpoint.id, version.id), version.metrics),
         alerts=tuple(AlertRow(**row) for row in _open_first(rows.values(*names)[:MOST_ALERTS])),
         has_baseline=bool(features),

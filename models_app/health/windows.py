@@ -6,21 +6,16 @@ hundred rows can then be told from what came before, at any rate of traffic.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
-from django.db.models import F, Sum
-from django.db.models import Window as Over
-
-from models_app.health import alerts, drift
+from models_app.health import alerts
+from models_app.health.recent import NAMES, sums_of
 from models_app.health.window import Sums, Window
 from models_app.models import HealthWindow
-from tenants.clock import DatabaseNow, now
+from tenants.clock import now
 from tenants.scoping import tenant_scope
 
 FULL = 200
-RECENT = timedelta(days=7)
-NAMES = tuple(Sums.__dataclass_fields__)
 
 
 def flush(tenant_id: UUID, endpoint_id: UUID, window: Window) -> None:
@@ -52,30 +47,6 @@ def store(endpoint_id: UUID, version_id: UUID, sums: Sums) -> None:
         return
     starts = minute if newest is None else moment
     HealthWindow.objects.create(endpoint_id=endpoint_id, version_id=version_id, minute=starts, **_fields(sums))
-
-
-def last_rows(endpoint_id: UUID, version_id: UUID) -> Sums:
-    """Return the newest windows of a version together: as few as hold enough rows to judge drift."""
-    newer = Over(Sum("rows"), order_by=F("minute").desc()) - F("rows")
-    rows = HealthWindow.objects.filter(
-        endpoint_id=endpoint_id, version_id=version_id, rows__gt=0, minute__gte=DatabaseNow() - RECENT
-    )
-    found = rows.annotate(newer=newer).filter(newer__lt=drift.ENOUGH_ROWS).only(*NAMES)
-    return sum(map(sums_of, found), Sums())
-
-
-def last_minutes(endpoint_id: UUID, version_id: UUID, minutes: int = 5) -> Sums:
-    """Return requests, errors and latency of the last minutes; inputs and outputs are left out."""
-    rows = HealthWindow.objects.filter(
-        endpoint_id=endpoint_id, version_id=version_id, minute__gte=DatabaseNow() - timedelta(minutes=minutes)
-    )
-    values = rows.values("requests", "rows", "compute_ms", "errors", "latency")
-    return sum((Sums(**row) for row in values), Sums())
-
-
-def sums_of(row: HealthWindow) -> Sums:
-    """Return what a stored window holds."""
-    return Sums(**{name: getattr(row, name) for name in NAMES})
 
 
 def _fields(sums: Sums) -> dict[str, object]:

@@ -1,9 +1,11 @@
-"""Pages of the learning room: datasets, the launch form, models."""
+"""Pages of the learning room: datasets, the launch form, models, endpoints."""
 
 from django.urls import URLPattern, path
 
 from models_app.views.batch import batch_launch, batch_quote, job_result
 from models_app.views.datasets import dataset, dataset_row, dataset_status, datasets, upload
+from models_app.views.endpoint_acts import endpoint_key_create, endpoint_key_revoke, endpoint_try
+from models_app.views.endpoints import deploy, endpoint, endpoint_list, endpoint_live, endpoint_undeploy
 from models_app.views.launch import launch, parameters, quote
 from models_app.views.models import model, model_download, model_version, models
 from models_app.views.stages import approve, decline, promote
@@ -20,6 +22,18 @@ urlpatterns: list[URLPattern] = [
     path("jobs/new/batch/", batch_launch, name="job-batch"),
     path("jobs/new/batch/quote/", batch_quote, name="job-batch-quote"),
     path("jobs/<uuid:job_id>/result/", job_result, name="job-result"),
+    path("endpoints/", endpoint_list, name="endpoints"),
+    path("endpoints/new/", deploy, name="endpoint-deploy"),
+    path("endpoints/<uuid:endpoint_id>/", endpoint, name="endpoint"),
+    path("endpoints/<uuid:endpoint_id>/live/", endpoint_live, name="endpoint-live"),
+    path("endpoints/<uuid:endpoint_id>/try/", endpoint_try, name="endpoint-try"),
+    path("endpoints/<uuid:endpoint_id>/undeploy/", endpoint_undeploy, name="endpoint-undeploy"),
+    path("endpoints/<uuid:endpoint_id>/keys/", endpoint_key_create, name="endpoint-key-create"),
+    path(
+        "endpoints/<uuid:endpoint_id>/keys/<uuid:endpoint_key_id>/revoke/",
+        endpoint_key_revoke,
+        name="endpoint-key-revoke",
+    ),
     path("models/", models, name="models"),
     path("models/<uuid:model_id>/", model, name="model"),
     path("models/versions/<uuid:version_id>/", model_version, name="model-version"),

@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings as configured
 
 from config.mail import mail_settings
-from models_app.health import alerts, bins, feedback, prediction_id, windows
+from models_app.health import alerts, bins, feedback, prediction_id, recent, windows
 from models_app.health.window import Sums, Window
 from models_app.models import Endpoint, Feedback, HealthAlert, HealthWindow
 from tenants import outbox
@@ -113,13 +113,13 @@ def test_what_was_flushed_adds_up_to_what_was_counted(endpoint: Endpoint) -> Non
     serve(endpoint, rows, at_once=90)
     with tenant_scope(endpoint.tenant_id):
         stored = list(HealthWindow.objects.filter(endpoint=endpoint).order_by("minute"))
-        recent = windows.last_rows(endpoint.id, endpoint.version_id)
-    total = sum(map(windows.sums_of, stored), Sums())
+        newest = recent.last_rows(endpoint.id, endpoint.version_id)
+    total = sum(map(recent.sums_of, stored), Sums())
     assert (total.requests, total.rows, sum(total.latency), total.compute_ms) == (520, 520, 520, 1040.0)
     for name, feature in endpoint.version.baseline["features"].items():
         assert total.inputs[name] == bins.count(feature, [row[name] for row in rows])
     assert all(row.rows < windows.FULL + 90 for row in stored)
-    assert 400 <= recent.rows <= 520
+    assert 400 <= newest.rows <= 520
 
 
 def test_what_cannot_be_stored_is_kept_for_the_next_flush(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:

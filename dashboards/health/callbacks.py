@@ -1,0 +1,198 @@
+"""Callbacks of the page `Model health`. Who asks comes from the request; what is asked for is checked again."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+from dash import Input, Output, ctx, no_update
+from django.urls import reverse
+
+from dashboards import charts as common
+from dashboards import tables as native
+from dashboards.bridge import BridgedDash, current_request
+from dashboards.callbacks import theme_of, tile
+from dashboards.charts import Figure
+from dashboards.health import charts, tables
+from dashboards.health.datasets import DEFAULT_SPAN, HealthPage, health_page
+from dashboards.health.layout import CHARTS, SPANS
+from dashboards.words import figure, number
+from models_app.queries import Health, Traffic
+from tenants.actor import Actor
+
+PERMISSION = "endpoints.view"
+NOTHING = "No endpoint yet"
+QUIET = "No request in this range"
+
+
+def asker() -> Actor:
+    """Return who is asking; raise `PermissionDenied` without the right to see endpoints."""
+    actor: Actor = current_request().actor  # type: ignore[attr-defined]
+    actor.require(PERMISSION)
+    return actor
+
+
+def chosen(search: str | None) -> dict[str, str]:
+    """Return the query string's known keys; the browser may have sent anything."""
+    found = parse_qs((search or "").removeprefix("?"))
+    values = {name: texts[-1][:40] for name, texts in found.items() if name in ("endpoint", "range")}
+    if values.get("range") not in SPANS:
+        values["range"] = DEFAULT_SPAN
+    return values
+
+
+def register(app: BridgedDash) -> None:
+    """Add the callbacks of the page."""
+
+    @app.callback(
+        Output("url", "search"),
+        Output("range", "value"),
+        Input("url", "search"),
+        Input("range", "value"),
+        Input("endpoint", "value"),
+    )
+    def keep_in_url(search: str | None, span: str | None, endpoint: str | None) -> tuple[Any, Any]:
+        """Keep the choices and the query string the same, whichever changed."""
+        values = chosen(search)
+        if ctx.triggered_id in {"range", "endpoint"}:
+            wanted = chosen("?" + urlencode({"endpoint": endpoint or "", "range": span or ""}))
+            # Setting an equal value would call the other callback, which sets the endpoint, and so for ever.
+            return no_update if wanted == values else "?" + urlencode(wanted), no_update
+        return no_update, values["range"]
+
+    @app.callback(
+        Output("endpoint", "options"),
+        Output("endpoint", "value"),
+        Output("range-note", "children"),
+        Output("tiles", "children"),
+        Output("alerts-table", "children"),
+        *(Output(f"{name}-chart", "figure") for name in CHARTS),
+        *(Output(f"{name}-table", "children") for name in CHARTS),
+        *(Output(f"{name}-csv", "href") for name in CHARTS),
+        Output("tick", "disabled"),
+        Input("url", "search"),
+        Input("tick", "n_intervals"),
+    )
+    def show(search: str | None, _ticks: int | None) -> tuple[Any, ...]:
+        """Load the page's numbers once and draw everything from them."""
+        actor, request = asker(), current_request()
+        theme, slug = theme_of(request), str(request.tenant.slug)  # type: ignore[attr-defined]
+        values = chosen(search)
+        page = health_page(actor, values)
+        options = [{"value": key, "label": name} for key, name in page.endpoints]
+        wanted = urlencode({"endpoint": page.endpoint, "range": values["range"]})
+        links = [f"{reverse('health-export', args=(slug, name))}?{wanted}" for name in CHARTS]
+        if page.traffic is None or page.health is None:
+            empty = native.nothing(
+                NOTHING,
+                "Deploy a model version in production. What it answers, how fast, and how far its inputs drift from training appear here.",
+                ("Endpoints", reverse("endpoints", args=(slug,))),
+            )
+            figures = [common.empty(NOTHING, theme)] * len(CHARTS)
+            return options, None, "", [empty], "", *figures, *[""] * len(CHARTS), *links, True
+        drawn = figures_of(page.traffic, page.health, theme)
+        return (
+            options,
+            page.endpoint,
+            f"{SPANS[page.traffic.span.key]}, times in UTC",
+            tiles(page.traffic, page.health),
+            tables.alerts(page.health),
+            *(drawn[name] for name in CHARTS),
+            *tables_of(page),
+            *links,
+            False,
+        )
+
+
+def tiles(traffic: Traffic, health: Health) -> list[Any]:
+    """Return the tiles: requests, latency, errors, drift, accuracy, slot."""
+    totals, labels = traffic.totals, health.labels
+    bad = [row for row in health.drift if row.drifted]
+    judged = any(row.enough for row in health.drift)
+    worst = f"worst: {health.drift[0].name}, {health.drift[0].psi:.2f}" if judged else "at least 300 rows are needed"
+    kept = figure(labels.expected) if labels.expected is not None else "\u2013"
+    return [
+        tile("Requests", number(totals.requests), f"{number(totals.rows)} rows predicted"),
+        tile(
+            "95 % answered within",
+            tables.wait(totals.p95),
+            f"half within {tables.wait(totals.p50)}; aim {health.slo_ms:,} ms",
+        ),
+        tile(
+            "Failed on our side",
+            tables.share(totals.error_share),
+            f"refused for what was sent: {tables.share(totals.refused_share)}",
+        ),
+        tile(
+            "Inputs that drifted",
+            f"{len(bad)} of {len(health.drift)}" if judged else "\u2013",
+            worst if health.has_baseline else "this version keeps no picture of its training",
+        ),
+        tile(
+            {"rmse": "Error (RMSE)"}.get(labels.figure, "Accuracy"),
+            "\u2013" if labels.value is None else figure(labels.value),
+            f"over {labels.count:,} labels; {kept} on held-out rows" if labels.count else "no label came back yet",
+        ),
+        tile("Slot busy", tables.share(totals.busy_share), "of the time, computing"),
+    ]
+
+
+def figures_of(traffic: Traffic, health: Health, theme: str) -> dict[str, Figure]:
+    """Return every chart, or the reason for its emptiness."""
+    steps, step = traffic.steps, traffic.span.step
+    starts = [one.starts for one in steps]
+    drawn = dict.fromkeys(CHARTS, common.empty(QUIET, theme))
+    if traffic.totals.requests:
+        refused, failed = [one.refused for one in steps], [one.failed for one in steps]
+        limited = [sum(one.errors.values()) - one.refused - one.failed for one in steps]
+        answered = [one.requests - sum(one.errors.values()) for one in steps]
+        parts = [
+            ("answered", answered),
+            ("refused", [a + b for a, b in zip(refused, limited, strict=True)]),
+            ("failed", failed),
+        ]
+        drawn["requests"] = charts.by_step(starts, parts, step=step, unit="requests", theme=theme)
+        waits = [(name, [one.percentile(q) for one in steps]) for name, q in (("half", 0.5), ("95 %", 0.95))]
+        drawn["latency"] = charts.lines(
+            starts, waits, step=step, unit="ms", theme=theme, aim=health.slo_ms if _near(traffic, health) else None
+        )
+        busy = [("busy", [100 * one.compute_ms / 1000 / step.total_seconds() for one in steps])]
+        drawn["busy"] = charts.lines(starts, busy, step=step, unit="%", theme=theme)
+    rows = health.drift[0].rows if health.drift else 0
+    if not health.has_baseline:
+        drawn["drift"] = drawn["predictions"] = common.empty("This version keeps no picture of its training", theme)
+        return drawn
+    drawn["drift"] = (
+        charts.drift([(row.name, row.psi) for row in health.drift], theme=theme)
+        if rows
+        else common.empty("Nothing was predicted in the last seven days", theme)
+    )
+    if health.output is not None and health.output.rows:
+        output = health.output
+        used = [at for at in range(len(output.bins)) if output.before[at] or output.after[at]]
+        drawn["predictions"] = charts.shares(
+            [output.bins[at] for at in used],
+            [output.before[at] for at in used],
+            [output.after[at] for at in used],
+            theme=theme,
+        )
+    return drawn
+
+
+def tables_of(page: HealthPage) -> list[Any]:
+    """Return the numbers behind each chart, in the order of CHARTS."""
+    if page.traffic is None or page.health is None:
+        return [""] * len(CHARTS)
+    requests = tables.traffic(page.traffic) if page.traffic.totals.requests else ""
+    output = page.health.output
+    return [
+        requests,
+        requests,
+        tables.drift(page.health.drift) if page.health.drift else "",
+        tables.predictions(output) if output is not None and output.rows else "",
+        requests,
+    ]
+
+
+def _near(traffic: Traffic, health: Health) -> bool:
+    """Say whether the aim is near enough to be drawn: far above, it would press all lines to the ground."""
+    highest = max((one.percentile(0.95) or 0.0 for one in traffic.steps), default=0.0)
+    return highest * 5 >= health.slo_ms

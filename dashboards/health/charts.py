@@ -1,0 +1,161 @@
+"""Figures of the page `Model health`, as plain dictionaries. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from dashboards.charts import INK, PALETTE, PATTERNS, Figure, layout
+
+NOTICE, ALARM = 0.1, 0.2
+MOST_INPUTS = 20
+
+
+def by_step(
+    starts: Sequence[datetime], series: Sequence[tuple[str, Sequence[float]]], *, step: timedelta, unit: str, theme: str
+) -> Figure:
+    """Stack counts of each step."""
+    theme = _theme(theme)
+    x = [start.isoformat() for start in starts]
+    bars = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": x,
+            "y": list(values),
+            "width": step.total_seconds() * 850,
+            "offset": 0,
+            "marker": {
+                "color": PALETTE[theme][(0, 2, 4)[number % 3]],
+                "pattern": {"shape": PATTERNS[number % 6], "fgcolor": INK[theme]["hover"], "fgopacity": 0.4, "size": 5},
+            },
+            "hovertemplate": "%{y:,}",
+        }
+        for number, (name, values) in enumerate(series)
+    ]
+    figure = layout(theme, unit=unit)
+    figure["xaxis"].update(_times(starts, step))
+    return {"data": bars, "layout": {**figure, "barmode": "stack"}}
+
+
+def lines(
+    starts: Sequence[datetime],
+    series: Sequence[tuple[str, Sequence[float | None]]],
+    *,
+    step: timedelta,
+    unit: str,
+    theme: str,
+    aim: float | None = None,
+) -> Figure:
+    """Draw lines over time; where nothing was measured a line breaks. `aim` is drawn dashed."""
+    theme = _theme(theme)
+    x = [start.isoformat() for start in starts]
+    data: list[Figure] = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": name,
+            "x": x,
+            "y": [None if value is None else round(value, 4) for value in values],
+            "connectgaps": False,
+            "line": {"color": PALETTE[theme][number], "width": 2, "dash": ("solid", "dot")[number % 2]},
+            "marker": {"size": 5, "symbol": ("circle", "diamond")[number % 2]},
+            "hovertemplate": f"%{{y:,.3~g}} {unit}",
+        }
+        for number, (name, values) in enumerate(series)
+    ]
+    figure = layout(theme, unit=unit)
+    figure["xaxis"].update(_times(starts, step))
+    if aim is not None:
+        line = {"color": INK[theme]["strong"], "width": 1.5, "dash": "dash"}
+        data.append({"type": "scatter", "mode": "lines", "name": "aim", "x": x, "y": [aim] * len(x), "line": line})
+    return {"data": data, "layout": figure}
+
+
+def drift(rows: Sequence[tuple[str, float]], *, theme: str) -> Figure:
+    """Draw the index of each input as a bar, largest on top, with the lines at 0.1 and 0.2."""
+    theme = _theme(theme)
+    shown = list(reversed(rows[:MOST_INPUTS]))
+    tones = [
+        PALETTE[theme][4] if value >= ALARM else PALETTE[theme][2] if value >= NOTICE else PALETTE[theme][0]
+        for _, value in shown
+    ]
+    figure = layout(theme)
+    base, ink = figure["xaxis"], INK[theme]
+    highest = max([0.3, *(value * 1.15 for _, value in shown)])
+    lines_at = [
+        {
+            "type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1,
+            "line": {"color": ink["strong"], "width": 1.5, "dash": dash},
+        }
+        for at, dash in ((NOTICE, "dot"), (ALARM, "dash"))
+    ]  # fmt: skip
+    notes = [
+        {"x": at, "y": 1.0, "yref": "paper", "yanchor": "bottom", "text": f"{at}", "showarrow": False}
+        for at in (NOTICE, ALARM)
+    ]
+    bars = {
+        "type": "bar", "orientation": "h", "name": "stability index", "y": list(range(len(shown))),
+        "x": [round(value, 4) for _, value in shown], "marker": {"color": tones}, "customdata": [name for name, _ in shown],
+        "hovertemplate": "%{customdata}: %{x:.3f}<extra></extra>",
+    }  # fmt: skip
+    return {
+        "data": [bars],
+        "layout": {
+            **figure,
+            "height": max(220, 60 + 24 * len(shown)),
+            "margin": {**figure["margin"], "t": 24},
+            "hovermode": "closest",
+            "showlegend": False,
+            "shapes": lines_at,
+            "annotations": notes,
+            "xaxis": {**base, "range": [0, highest], "title": {"text": "stability index", "standoff": 8}},
+            "yaxis": {
+                **base, "tickmode": "array", "tickvals": list(range(len(shown))),
+                "ticktext": [_short(name) for name, _ in shown],
+            },
+        },
+    }  # fmt: skip
+
+
+def shares(names: Sequence[str], before: Sequence[float], after: Sequence[float], *, theme: str) -> Figure:
+    """Draw two distributions side by side: training, and the last rows."""
+    theme = _theme(theme)
+    figure = layout(theme, unit="% of rows")
+    places = list(range(len(names)))
+    bars: list[dict[str, Any]] = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": places,
+            "y": [round(100 * value, 2) for value in values],
+            "marker": {
+                "color": PALETTE[theme][number],
+                "pattern": {"shape": PATTERNS[number], "fgcolor": INK[theme]["hover"], "fgopacity": 0.4, "size": 5},
+            },
+            "hovertemplate": "%{y:.1f} %",
+        }
+        for number, (name, values) in enumerate((("training", before), ("last rows", after)))
+    ]
+    ticks = {"tickmode": "array", "tickvals": places, "ticktext": [_short(name) for name in names]}
+    return {"data": bars, "layout": {**figure, "barmode": "group", "xaxis": {**figure["xaxis"], **ticks}}}
+
+
+def _times(starts: Sequence[datetime], step: timedelta) -> Figure:
+    last = starts[-1] + step
+    days = last - starts[0] > timedelta(days=2)
+    return {
+        "type": "date",
+        "range": [starts[0].isoformat(), last.isoformat()],
+        "tickformat": "%d %b" if days else "%H:%M\n%d %b",
+        "nticks": 10,
+    }
+
+
+def _short(name: str) -> str:
+    """Shorten a name for an axis, where Plotly reads a few tags: nothing that a person typed may be one."""
+    text = name if len(name) <= 28 else name[:27] + "\u2026"
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _theme(theme: str) -> str:
+    return "dark" if theme == "dark" else "light"

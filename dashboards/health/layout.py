@@ -1,0 +1,44 @@
+"""Layout of the page `Model health`: structure only, one object for all tenants, so it holds no data of any."""
+
+from typing import Any
+
+from dash import dcc, html
+
+from dashboards.layouts import chart_card, select, table_card
+from dashboards.tables import aria
+from models_app.queries import HEALTH_SPANS
+
+SPANS = {key: choice.label for key, choice in HEALTH_SPANS.items()}
+CHARTS = ("requests", "latency", "drift", "predictions", "busy")
+
+
+def health() -> Any:
+    """Return the page."""
+    return html.Div(
+        [
+            dcc.Location(id="url", refresh=False),
+            dcc.Interval(id="tick", interval=15_000, disabled=True),
+            html.Div(
+                [
+                    select("endpoint", "Endpoint", {}, ""),
+                    select("range", "Time range", SPANS, "24h"),
+                    html.P(id="range-note", className="x-range-note"),
+                ],
+                className="x-toolbar",
+                role="group",
+                **aria(label="What to show"),
+            ),
+            html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
+            table_card("alerts", "Alerts", "Open ones first. An alert opens once and ends by itself.", export=False),
+            chart_card("requests", "Requests", "Answered, refused for what was sent, and failed on our side."),
+            chart_card("latency", "Latency", "Half and 95 % of the requests were answered within; dashed, the aim."),
+            chart_card(
+                "drift",
+                "Drift by input",
+                "Stability index of the last rows against training: 0.1 is worth a look, from 0.2 on an alert opens.",
+            ),
+            chart_card("predictions", "Predictions against training", "Share of rows by what the model predicted."),
+            chart_card("busy", "Slot busy", "Share of the time in which the endpoint's slot computed."),
+        ],
+        className="x-dash",
+    )

@@ -1,0 +1,108 @@
+"""An endpoint with an afternoon of traffic behind it: deployed by the real operations, counted as a node counts."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.conf import settings
+from sklearn import datasets
+
+from compute import allocations, nodes
+from compute.devices.base import Found
+from compute.models import Job
+from compute.scheduling import slots
+from models_app import deployments, endpoint_keys, registry
+from models_app.health import arrays, feedback, prediction_id, windows
+from models_app.health.baseline import baseline
+from models_app.health.window import Window
+from models_app.models import Endpoint, ModelVersion
+from tenants.actor import Actor
+from tenants.clock import now
+from tenants.scoping import tenant_scope
+
+if TYPE_CHECKING:
+    from tests.browser.world import Builder
+
+ROUNDS, ROWS = 8, 90
+SHIFTED = "mean_radius"
+
+
+@cache
+def table() -> tuple[list[str], Any, Any]:
+    """Return names, rows and classes of the breast cancer table."""
+    found = datasets.load_breast_cancer()
+    return [str(name).replace(" ", "_") for name in found.feature_names], found.data, found.target
+
+
+@cache
+def baseline_of_cancer() -> dict[str, Any]:
+    """Return what its training looked like, by the code that the runner runs."""
+    names, rows, truth = table()
+    inputs = {name: ("numeric", rows[:, at]) for at, name in enumerate(names)}
+    return baseline(inputs, len(rows), classes=["0", "1"], predicted=truth[:200])
+
+
+def serve(builder: Builder, owner: Actor, job: Job, first: datetime) -> uuid.UUID:
+    """Promote the model of a job, deploy it, let it answer for a while with one input that moves; return the endpoint."""
+    builder.at(first)
+    with tenant_scope(owner.tenant_id):
+        version = ModelVersion.objects.get(id=Job.objects.get(id=job.id).result["model_version"])
+    registry.promote(actor=owner, version_id=version.id, stage="production")
+    endpoint = deployments.deploy(actor=owner, name="cancer-screening", version_id=version.id)
+    _give_a_slot(builder, endpoint)
+    deployments.report(tenant_id=owner.tenant_id, endpoint_id=endpoint.id, generation=1, state="ready")
+    endpoint_keys.create(actor=owner, endpoint_id=endpoint.id, name="clinic", requests_per_minute=600)
+    names, rows, truth = table()
+    chance, window = np.random.default_rng(5), Window(arrays.count)
+    window.track(version.id, version.baseline)
+    for number in range(ROUNDS):
+        builder.at(first + timedelta(minutes=10 * (number + 1)))
+        chosen = chance.integers(0, len(rows), ROWS)
+        columns = {name: rows[chosen, at].copy() for at, name in enumerate(names)}
+        if number >= ROUNDS // 2:
+            columns[SHIFTED] += rows[:, names.index(SHIFTED)].std()
+        window.add(
+            version.id,
+            columns=columns,
+            outputs=[str(label) for label in truth[chosen]],
+            latency_ms=chance.lognormal(1.4, 0.4, ROWS).tolist(),
+            errors={"bad_instance": 3} if number % 3 == 0 else None,
+            compute_ms=2.4 * ROWS,
+        )
+        windows.flush(owner.tenant_id, endpoint.id, window)
+    _label(owner, endpoint)
+    return endpoint.id
+
+
+def _give_a_slot(builder: Builder, endpoint: Endpoint) -> None:
+    boot = uuid.uuid4()
+    found = [Found("slot-0", "cpu", "serving", "Serving slot 0", 0, 0)]
+    node = nodes.register(
+        name="serving.atlas", hostname="atlas", boot=boot, found=found, missing_layers=[], serves=True
+    )
+    with builder.control():
+        slots.assign_slots()
+    assert endpoint.allocation_id is not None
+    assert allocations.renew(
+        tenant_id=endpoint.tenant_id, allocation_id=endpoint.allocation_id, node_id=node.node_id, boot=boot
+    )
+
+
+def _label(owner: Actor, endpoint: Endpoint) -> None:
+    key = prediction_id.derive_key(settings.SECRET_KEY, endpoint.id)
+    at = int(now().timestamp() * 1000)
+    items = [
+        {
+            "prediction_id": prediction_id.sign(
+                key, version_id=endpoint.version_id, at_ms=at, outcome=number % 2, random=number.to_bytes(6, "big")
+            ),
+            "label": str(number % 2 if number % 30 else 1 - number % 2),
+        }
+        for number in range(120)
+    ]
+    with tenant_scope(owner.tenant_id):
+        feedback.record(actor=owner, endpoint_id=endpoint.id, items=items)
