@@ -136,7 +136,7 @@ def _take_back(*, actor: Actor, allocation_id: UUID) -> int:
     Allocation.objects.filter(id=row.id).update(
         state=SlotState.WAITING, device=None, device_name="", node=None, boot=None, lease_until=None, reason=LOST_REASON
     )
-    Device.objects.filter(id=row.device_id, taken_by=row.id).update(taken_by=None)
+    Device.objects.filter(taken_by=row.id).update(taken_by=None)
     changes = {"state": [row.state, str(SlotState.WAITING)], "device": [row.device_name, None]}
     record(SLOT_LOST, actor=actor, target=("allocation", row.id, row.subject), changes=changes, reason=LOST_REASON)
     publish(SlotLost(tenant_id=row.tenant_id, subject=row.subject))
