@@ -104,6 +104,11 @@ PURPOSES = (
         frozenset({"models.manage", "models.view", "endpoints.manage", "endpoints.view", "endpoints.feedback"}),
     ),
     Purpose(
+        "send",
+        "Send usage from outside",
+        frozenset({"usage.ingest", "usage.view"}),
+    ),
+    Purpose(
         "report",
         "Read usage, spend, budgets and quotas",
         frozenset({"usage.view", "spend.view", "budgets.view", "quotas.view", "projects.view"}),

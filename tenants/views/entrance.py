@@ -9,8 +9,10 @@ from tenants import queries
 
 @login_required
 def entrance(request: HttpRequest) -> HttpResponse:
-    """Show the tenants one belongs to, or go straight to the only one."""
+    """Show the tenants one belongs to, or go straight to the only one; an operator of none goes to the platform."""
     tenants = queries.tenants_of(request.user.id)  # type: ignore[arg-type]
+    if not tenants and request.user.is_operator:  # type: ignore[union-attr]
+        return redirect("operator-fleet")
     if len(tenants) == 1:
         return redirect("overview", tenants[0].slug)
     return render(request, "tenants/entrance.html", {"tenants": tenants})

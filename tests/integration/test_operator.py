@@ -103,6 +103,7 @@ def test_nobody_else_is_let_in_and_the_area_looks_like_nothing(operator: Operato
     assert log_in(owner.email).post(change, {"reason": "because"}).status_code == 404
     assert Device.objects.get(id=device.id).state == "ready"
     assert log_in(operator.label).get(f"/t/{tenant.slug}/").status_code == 404
+    assert log_in(operator.label).get("/")["Location"] == "/operator/"
 
 
 def test_the_web_role_makes_nobody_an_operator(as_control: Control) -> None:

@@ -1,0 +1,160 @@
+"""Pages and endpoints of the organisation by HTTP: refusals keep what was typed, nothing acts twice."""
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from tenants import quotas
+from tenants.models import ApiKey, Invitation, Membership, Project, Tenant, User
+from tenants.permissions import PERMISSIONS, PURPOSES, ROLE_PERMISSIONS, ROLE_WORDS
+from tenants.scoping import tenant_scope
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def logged_in(tenant: Tenant, role: str = "owner") -> tuple[Client, User]:
+    client, user = Client(), factories.make_member(tenant, role)
+    client.force_login(user)
+    return client, user
+
+
+def test_purposes_are_made_of_permissions_and_leave_out_only_what_a_person_does() -> None:
+    covered = frozenset().union(*(purpose.permissions for purpose in PURPOSES))
+    assert covered <= PERMISSIONS
+    assert {"tenant.view", "tenant.manage", "jobs.cancel_any", "datasets.view_restricted", "models.approve"} >= (
+        PERMISSIONS - covered
+    )
+    assert set(ROLE_WORDS) == set(ROLE_PERMISSIONS)
+
+
+def test_a_key_form_sent_twice_makes_one_key_and_shows_it_once() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant, "admin")
+    form: dict[str, Any] = {"once": str(uuid4()), "name": "ci", "days": "30", "purposes": ["launch"]}
+    first = client.post(f"/t/{tenant.slug}/api-keys/new/", form)
+    second = client.post(f"/t/{tenant.slug}/api-keys/new/", form)
+    assert re.search(rb"exq_\w+", first.content)
+    assert second.status_code == 302
+    with tenant_scope(tenant.id):
+        row = ApiKey.objects.get()
+        assert set(row.scopes) == {*PURPOSES[1].permissions, "tenant.view"}
+        assert row.expires_at is not None
+        assert (row.expires_at - row.created_at).days in (29, 30)
+    assert b"exq_" not in client.get(f"/t/{tenant.slug}/api-keys/").content
+
+
+def test_a_role_that_may_do_less_gets_only_its_own_purposes() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant, "engineer")
+    answer = client.post(f"/t/{tenant.slug}/api-keys/new/", {"name": "x", "days": "0", "purposes": ["bill"]})
+    assert answer.status_code == 403
+    client, _ = logged_in(tenant, "admin")
+    answer = client.post(f"/t/{tenant.slug}/api-keys/new/", {"name": "x", "days": "0", "scopes": ["tenant.manage"]})
+    assert answer.status_code == 422
+
+
+def test_the_last_owner_stays_and_nobody_changes_oneself() -> None:
+    tenant = factories.make_tenant(owner="olga@example.org")
+    olga = User.objects.get(email="olga@example.org")
+    client, admin = logged_in(tenant, "admin")
+    for path, form in (("role", {"role": "viewer"}), ("remove", {})):
+        assert client.post(f"/t/{tenant.slug}/members/{olga.id}/{path}/", form).status_code == 403
+        assert client.post(f"/t/{tenant.slug}/members/{admin.id}/{path}/", form).status_code == 403
+    client = Client()
+    client.force_login(olga)
+    assert client.post(f"/t/{tenant.slug}/members/{olga.id}/remove/").status_code == 403
+    assert client.post(f"/t/{tenant.slug}/members/{admin.id}/remove/").status_code == 302
+    with tenant_scope(tenant.id):
+        assert list(Membership.objects.values_list("role", flat=True)) == ["owner"]
+
+
+def test_a_quota_changes_only_when_confirmed_and_only_from_what_was_seen() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant)
+    change = f"/t/{tenant.slug}/quotas/change/"
+
+    def limit() -> int | None:
+        with tenant_scope(tenant.id):
+            return next((use.limit for use in quotas.usage()), None)
+
+    asked = client.post(change, {"resource": "devices:cpu", "limit": "4"})
+    assert b"Limit <del>none</del>" in asked.content
+    assert limit() is None
+    confirmed = {"resource": "devices:cpu", "limit": "4", "was": "", "confirmed": "1"}
+    assert client.post(change, confirmed).status_code == 302
+    assert limit() == 4
+    assert client.post(change, {**confirmed, "limit": "9"}).status_code == 409
+    assert limit() == 4
+    for wrong in ("-1", "a", "1.5", str(2**60)):
+        assert client.post(change, {"resource": "devices:cpu", "limit": wrong}).status_code == 422
+    assert client.post(change, {"resource": "", "limit": "4"}).status_code == 422
+    assert client.post(change, {**confirmed, "limit": "", "was": "4"}).status_code == 302
+    assert limit() is None
+
+
+def test_a_project_form_names_what_is_wrong_and_is_sent_once() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant)
+    path = f"/t/{tenant.slug}/projects/new/"
+    answer = client.post(path, {"name": "Research", "slug": "No Good"})
+    assert answer.status_code == 422
+    assert b'value="Research"' in answer.content
+    assert client.post(path, {"name": "Again", "slug": "default"}).status_code == 422
+    form = {"once": str(uuid4()), "name": "Research", "slug": "research"}
+    assert [client.post(path, form).status_code for _ in range(2)] == [302, 302]
+    with tenant_scope(tenant.id):
+        assert Project.objects.filter(slug="research").count() == 1
+
+
+def test_the_organisation_is_renamed_by_its_owner_in_the_audit_log() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant, "admin")
+    path = f"/t/{tenant.slug}/settings/organisation/"
+    assert client.post(path, {"name": "New", "timezone": "UTC"}).status_code == 403
+    client, _ = logged_in(tenant)
+    assert client.post(path, {"name": "New", "timezone": "Mars/Olympus"}).status_code == 422
+    assert client.post(path, {"name": "New", "timezone": "Asia/Tokyo"}).status_code == 302
+    assert client.get("/api/v1/me/").json()["tenant"]["timezone"] == "Asia/Tokyo"
+    entry = client.get("/api/v1/audit/?action=tenants.tenant.changed").json()["results"][0]
+    assert entry["changes"]["timezone"] == ["UTC", "Asia/Tokyo"]
+
+
+def test_invitations_by_api() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant, "admin")
+
+    def invite(**body: str) -> Any:
+        return client.post("/api/v1/invitations/", body, content_type="application/json")
+
+    client.get(f"/t/{tenant.slug}/")
+    assert invite(email="nora@example.org", role="owner").json()["code"] == "permission_denied"
+    assert invite(email="nora", role="viewer").json()["fields"]["email"]
+    made = invite(email="Nora@example.org", role="viewer", tenant=str(uuid4()), accepted_at="2020-01-01T00:00:00Z")
+    assert made.status_code == 201
+    assert (made.json()["state"], made.json()["email"]) == ("open", "nora@example.org")
+    assert "token" not in made.content.decode()
+    listed = client.get("/api/v1/invitations/?limit=1").json()
+    assert [row["id"] for row in listed["results"]] == [made.json()["id"]]
+    assert client.delete(f"/api/v1/invitations/{made.json()['id']}/").status_code == 204
+    assert client.get("/api/v1/invitations/").json()["results"][0]["state"] == "revoked"
+    with tenant_scope(tenant.id):
+        assert Invitation.objects.count() == 1
+
+
+def test_a_link_of_nobody_is_gone_in_words() -> None:
+    answer = Client().get("/accounts/invitation/nothing/")
+    assert answer.status_code == 410
+    assert b"Ask for a new one" in answer.content
+
+
+def test_the_bell_costs_one_query(django_assert_max_num_queries: Any) -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant)
+    client.get(f"/t/{tenant.slug}/projects/")
+    with django_assert_max_num_queries(30) as seen:
+        client.get(f"/t/{tenant.slug}/projects/")
+    assert sum("tenants_notification" in query["sql"] for query in seen.captured_queries) == 1
