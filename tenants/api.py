@@ -43,13 +43,18 @@ class ProjectSerializer(serializers.Serializer[Any]):
 
 
 class ApiKeySerializer(serializers.Serializer[Any]):
-    """An API key; `key` is answered once, when it is made."""
+    """An API key without its secret."""
 
     id = serializers.UUIDField(read_only=True)
     name = serializers.CharField(max_length=120)
     scopes = serializers.ListField(child=serializers.CharField())
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
-    key = serializers.CharField(read_only=True)
+
+
+class NewApiKeySerializer(ApiKeySerializer):
+    """A fresh API key; `key` is answered this once, and null where the answer is repeated."""
+
+    key = serializers.CharField(read_only=True, allow_null=True)
 
 
 class QuotaSerializer(serializers.Serializer[Any]):
@@ -116,14 +121,8 @@ class Members(Endpoint):
             role=data["role"],
             name=data.get("name", ""),
         )
-        return Response(
-            {
-                "user_id": str(membership.user_id),
-                "email": data["email"],
-                "role": membership.role,
-            },
-            status=201,
-        )
+        added = next(row for row in queries.members() if row.user_id == membership.user_id)
+        return Response(asdict(added), status=201)
 
 
 class Member(Endpoint):
@@ -168,6 +167,7 @@ class Projects(Endpoint):
 class ApiKeys(Endpoint):
     """Keys for programs."""
 
+    shown_once = frozenset({"key"})
     permissions = {"GET": "apikeys.view", "POST": "apikeys.manage"}
     shown_once = frozenset({"key"})
 
@@ -176,7 +176,7 @@ class ApiKeys(Endpoint):
         """List keys without their secrets."""
         return Response({"results": [asdict(row) for row in queries.api_keys()], "next": None})
 
-    @extend_schema(request=ApiKeySerializer, responses={201: ApiKeySerializer})
+    @extend_schema(request=ApiKeySerializer, responses={201: NewApiKeySerializer})
     def post(self, request: Request) -> Response:
         """Make a key; the answer is the only place that shows it."""
         data = checked(ApiKeySerializer(data=request.data))

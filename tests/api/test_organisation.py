@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from tenants import quotas
-from tenants.models import ApiKey, Invitation, Membership, Project, Tenant, User
+from tenants.models import ApiKey, IdempotencyKey, Invitation, Membership, Project, Tenant, User
 from tenants.permissions import PERMISSIONS, PURPOSES, ROLE_PERMISSIONS, ROLE_WORDS
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -45,6 +45,21 @@ def test_a_key_form_sent_twice_makes_one_key_and_shows_it_once() -> None:
         assert row.expires_at is not None
         assert (row.expires_at - row.created_at).days in (29, 30)
     assert b"exq_" not in client.get(f"/t/{tenant.slug}/api-keys/").content
+
+
+def test_a_repeated_request_gets_the_same_key_but_not_its_secret() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant, "admin")
+    client.get(f"/t/{tenant.slug}/")
+    body = {"name": "ci", "scopes": ["jobs.view"]}
+    first, second = (
+        client.post("/api/v1/api-keys/", body, content_type="application/json", headers={"Idempotency-Key": "one"})
+        for _ in range(2)
+    )
+    assert first.json()["key"].startswith("exq_")
+    assert second.json() == {**first.json(), "key": None}
+    with tenant_scope(tenant.id):
+        assert first.json()["key"] not in str(list(IdempotencyKey.objects.values_list("body", flat=True)))
 
 
 def test_a_role_that_may_do_less_gets_only_its_own_purposes() -> None:
