@@ -167,7 +167,6 @@ class Projects(Endpoint):
 class ApiKeys(Endpoint):
     """Keys for programs."""
 
-    shown_once = frozenset({"key"})
     permissions = {"GET": "apikeys.view", "POST": "apikeys.manage"}
     shown_once = frozenset({"key"})
 
