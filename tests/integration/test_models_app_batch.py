@@ -4,19 +4,26 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
+import threading
+import time
 import urllib.request
 import uuid
 from decimal import Decimal
+from pathlib import Path
 
 import boto3
 import pyarrow.parquet as pq
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
+from django.db import connection
 
-from compute import jobs
+from compute import jobs, leases, nodes
 from compute import queries as compute_queries
 from compute.devices.host import HostSampler
-from compute.models import Job
+from compute.models import Job, Node
 from compute.supervisor import Supervisor
 from models_app import batch, ingestion, operations, orphans, queries, storage
 from models_app.batch import BatchPredictKind
@@ -28,15 +35,8 @@ from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.datasets import csv_bytes
 from tests.factories import actor_for, make_tenant
-from tests.integration.test_models_app_training import (  # noqa: F401 - fixtures
-    _store,
-    claim,
-    dataset,
-    node,
-    project_of,
-    run,
-    submit,
-)
+from tests.integration import test_models_app_training as training
+from tests.integration.test_models_app_training import _store, dataset, node, project_of, submit  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,6 +50,16 @@ def learned(as_control, node, tmp_path):
     run(as_control, node, tmp_path / "train")
     with tenant_scope(actor.tenant_id):
         return actor, version, ModelVersion.objects.get(job_id=job.id)
+
+
+def claim(as_control, boot) -> leases.Claim:
+    """Claim the next job; the node says that it lives, however long the test took until here."""
+    nodes.alive(nodes.Registered(Node.objects.get(name="n1").id, "n1", boot))
+    return training.claim(as_control, boot)
+
+
+def run(as_control, boot, home: Path) -> None:
+    Supervisor(claim(as_control, boot), HostSampler("h", 1), home).run()
 
 
 def predict_all(actor: Actor, version, model, **more) -> Job:
@@ -108,6 +118,30 @@ def test_a_batch_prediction_ends_as_two_files_behind_links(as_control, node, tmp
         kept = {file["key"] for file in Job.objects.get(id=job.id).result["files"].values()}
     orphans.remove_of_job(job.id, actor.tenant_id)
     assert {item.key for item in storage.listing(actor.tenant_id, "j", job.id)} == kept
+
+
+def test_a_run_that_was_killed_starts_from_the_first_row_and_both_are_billed(
+    as_control, node, tmp_path, learned, settings
+):
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"heartbeat_s": 0.3, "lease_s": 200.0})
+    actor, version, model = learned
+    job = predict_all(actor, version, model)
+    first = Supervisor(claim(as_control, node), HostSampler("h", 1), tmp_path / "first")
+    thread = threading.Thread(target=lambda: (first.run(), connection.close()))
+    thread.start()
+    while not detail_of(actor, job).billed_seconds:
+        time.sleep(0.05)
+    assert first._child is not None
+    os.killpg(first._child.group, signal.SIGKILL)
+    thread.join(30)
+    lost = detail_of(actor, job)
+    assert (lost.state, lost.has_checkpoint, lost.attempts[0].cause) == ("queued", False, "killed")
+    run(as_control, node, tmp_path / "second")
+    detail = detail_of(actor, job)
+    assert detail.state == "succeeded", detail.message
+    assert result_of(actor, job).rows == 569
+    assert all(attempt.billed_seconds > 0 for attempt in detail.attempts)
+    assert detail.billed_seconds == sum(attempt.billed_seconds for attempt in detail.attempts)
 
 
 def test_a_table_that_lacks_columns_is_refused_by_name_at_the_door(learned):
@@ -171,7 +205,7 @@ def actor_tenant(actor):
 
 def spoil(key: str, change) -> None:
     """Change the bytes of a stored file behind the product's back."""
-    env = settings.EXCHEQUER
+    env = django_settings.EXCHEQUER
     client = boto3.client(
         "s3", endpoint_url=env.s3_endpoint_url, aws_access_key_id=env.aws_access_key_id,
         aws_secret_access_key=env.aws_secret_access_key, region_name=env.aws_region,
@@ -213,28 +247,24 @@ def test_a_damaged_model_ends_the_job_for_that_cause_and_costs_nothing(
         assert Job.objects.get(id=job.id).hold_id is None
 
 
-def test_a_signature_of_another_network_ends_the_job_for_that_cause(as_control, node, tmp_path, learned):
+def test_a_signature_of_another_network_ends_the_job_for_that_cause(as_control, node, tmp_path, learned, monkeypatch):
     actor, version, model = learned
-    other = submit(actor, version, epochs=1, width=16)
-    run(as_control, node, tmp_path / "other")
-    with tenant_scope(actor.tenant_id):
-        narrow = ModelVersion.objects.get(job_id=other.id)
+    real = storage.fetch
+
+    def narrowed(tenant_id, stored, target):
+        real(tenant_id, stored, target)
+        if target.name == "signature.json":
+            said = json.loads(target.read_text())
+            said["network"]["width"] = 16
+            target.write_text(json.dumps(said))
+
+    monkeypatch.setattr(storage, "fetch", narrowed)
     job = predict_all(actor, version, model)
-    kind, mine = BatchPredictKind(), claim(as_control, node)
-    assert job.id == mine.job.id
-    with pytest.MonkeyPatch.context() as patch:
-        stored = storage.Stored(narrow.signature_key, narrow.signature_sha256, narrow.signature_size)
-        real = storage.fetch
-        patch.setattr(
-            storage, "fetch",
-            lambda tenant, asked, path: real(tenant, stored if path.name == "signature.json" else asked, path),
-        )  # fmt: skip
-        Supervisor(mine, HostSampler("h", 1), tmp_path / "work").run()
+    run(as_control, node, tmp_path)
     detail = detail_of(actor, job)
     assert (detail.state, detail.cause) == ("failed", "artifact")
     assert "the weights do not fit the signature" in detail.message
     assert detail.cost.amount == 0
-    assert kind.meter == "batch_seconds"
 
 
 def test_only_versions_in_use_are_offered(learned):
