@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 SEGMENT_BYTES = 4 * 1024**2
 _NAME = re.compile(r"([0-9a-f-]{36})\.(\d{8})\Z")
+_LEFT = re.compile(r"([0-9a-f-]{36})\.(?:\d{8}|slices)\Z")
 
 Told = Callable[[bool], None]
 """Called once with whether the record is safely on disk."""
@@ -75,6 +76,7 @@ class Spool:
         self._write = write
         self._file = -1
         self._unsound = False
+        self._turn = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[bytes, Told] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,9 +85,20 @@ class Spool:
         """Begin to write."""
         self._thread.start()
 
-    def append(self, record: dict[str, Any], told: Told) -> None:
-        """Queue a record; `told(True)` once it is synced, `told(False)` when it could not be and will not be read."""
-        self._queue.put((encode(record), told))
+    def append(self, record: dict[str, Any], told: Told, *, here: bool = False) -> None:
+        """Record a batch; `told(True)` once it is synced, `told(False)` when it could not be and will not be read.
+
+        `here`: the caller has nothing better to do than to wait, so it writes by itself unless the thread does now.
+        """
+        line = encode(record)
+        if here and self._turn.acquire(blocking=False):
+            try:
+                safe = self._commit(line, 1)
+            finally:
+                self._turn.release()
+            told(safe)
+        else:
+            self._queue.put((line, told))
 
     def stop(self) -> None:
         """Write what waits and end."""
@@ -102,11 +115,14 @@ class Spool:
             ending = None in waiting
             group = [item for item in waiting if item is not None]
             if group:
-                safe = self._commit(b"".join(line for line, _ in group), len(group))
+                with self._turn:
+                    safe = self._commit(b"".join(line for line, _ in group), len(group))
                 for _, told in group:
                     told(safe)
-        if self._file >= 0:
-            os.close(self._file)
+        with self._turn:
+            if self._file >= 0:
+                os.close(self._file)
+            self._file = -1
 
     def _commit(self, lines: bytes, count: int) -> bool:
         try:
@@ -212,8 +228,8 @@ class Reader:
 
 
 def boots(folder: Path) -> list[UUID]:
-    """Return the boots that left segments in a folder."""
-    names = (_NAME.match(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+    """Return the boots that left segments in a folder, or held money without answering anything."""
+    names = (_LEFT.match(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted({UUID(name[1]) for name in names if name})
 
 

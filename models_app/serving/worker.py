@@ -228,7 +228,7 @@ class Worker:
             self._tools.telemetry.batch(latencies, served.block.rows, took)
             self.watch.saw(served, latencies)
 
-        self._tools.spool.append(record, told)
+        self._tools.spool.append(record, told, here=not len(self.batcher))
 
     def _refused(self, calls: list[Call]) -> None:
         """Send refusals at once and count them."""

@@ -5,21 +5,26 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from billing import budgets
 from billing.models import Hold
 from models_app import deployments, endpoint_keys
 from models_app.models import Endpoint, EndpointKey, ServingSlice
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.fakes.serving import NUMBERS, until
+from tests.faults.test_database import Server, server
 from tests.serving_house import ROW, ServingHouse
 from tests.support.services import S3
+
+__all__ = ["server"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CLIENTS = 4
@@ -34,13 +39,9 @@ def home(
 ) -> Iterator[ServingHouse]:
     tenant = factories.make_tenant()
     opened = ServingHouse(process_environment, tmp_path, s3, tenant, factories.actor_for(tenant), as_control)
-    try:
-        yield opened
-    except BaseException:
-        print(opened.log_text()[-6000:])  # noqa: T201
-        raise
-    finally:
-        opened.close()
+    yield opened
+    opened.close()
+    print(opened.log_text()[-6000:])  # noqa: T201 (shown for a test that failed)
 
 
 def assert_billed_as_answered(home: ServingHouse, endpoint: Any, answered: int, lost: int) -> None:
@@ -136,6 +137,70 @@ def test_a_revoked_key_and_an_undeployed_endpoint_are_refused_from_the_next_requ
             return not ServingSlice.objects.filter(closed_at=None).exists()
 
     until(given_back, "what was held is given back", 20)
+
+
+def test_a_spent_budget_is_402_and_heals_by_itself(home: ServingHouse) -> None:
+    home.start()
+    _, endpoint = home.deploy("price")
+    home.wait_ready(endpoint)
+    key = home.key(endpoint)
+    limit = Decimal("0.004")  # two hundred requests, had they no compute
+    with tenant_scope(home.tenant.id):
+        budget = budgets.create_budget(actor=home.actor, amount=limit, at_limit="block_new")
+    home.kill()  # the slice that it held lies outside the new budget
+    home.start()
+    until(lambda: home.post(key, "price").status_code == 200, "what the last boot held is back", 60)
+    answers = [home.post(key, "price") for _ in range(260)]
+    good = sum(answer.status_code == 200 for answer in answers)
+    assert {answer.status_code for answer in answers} == {200, 402}
+    refused = next(answer for answer in answers if answer.status_code == 402)
+    assert refused.json()["code"] == "budget_exceeded" and refused.headers["Retry-After"] == "30"
+    assert good > 100
+    time.sleep(2)
+    with tenant_scope(home.tenant.id):
+        spent = sum(Hold.objects.values_list("settled", flat=True))
+    assert spent <= limit, "a budget is never overspent"
+    with tenant_scope(home.tenant.id):
+        budgets.change_budget(actor=home.actor, budget_id=budget.id, amount=Decimal(5))
+    until(lambda: home.post(key, "price").status_code == 200, "it answers by itself", 30)
+
+
+def test_known_keys_outlive_postgresql_and_their_usage_arrives_later(server: Server, s3: S3, tmp_path: Path) -> None:
+    @contextmanager
+    def as_control() -> Iterator[None]:
+        server.log_in("exchequer_control")
+        yield
+        server.log_in("exchequer_app")
+
+    tenant = factories.make_tenant()
+    home = ServingHouse(server.environment, tmp_path, s3, tenant, factories.actor_for(tenant), as_control)
+    try:
+        home.start()
+        _, endpoint = home.deploy("price")
+        home.wait_ready(endpoint)
+        known, unknown = home.key(endpoint), home.key(endpoint)
+        assert home.post(known, "price").status_code == 200
+        with home.load(known, "price", 3) as tally:
+            for seconds in (1.0, 4.0):
+                before = tally.count(200)
+                until(lambda before=before: tally.count(200) > before + 20, "answers", 30)
+                server.kill()
+                before = tally.count(200)
+                assert home.post(unknown, "price").status_code == 503
+                time.sleep(seconds)
+                assert tally.count(200) > before + 10, "it goes on"
+                server.process = server.start()
+                server.log_in("exchequer_app")
+        assert {status for status, _ in tally.answered} == {200}, [text for _, text in tally.answered if text][:3]
+        assert tally.broken == 0
+        assert_billed_as_answered(home, endpoint, tally.count(200) + 1, 0)
+        until(lambda: home.post(unknown, "price").status_code == 200, "an unknown key is looked up again", 20)
+        assert home.stop() < 10
+    except BaseException:
+        print(home.log_text()[-6000:])  # noqa: T201
+        raise
+    finally:
+        home.close()
 
 
 def test_a_corrupt_artefact_fails_the_endpoint_and_only_that(home: ServingHouse, s3: S3) -> None:
