@@ -32,6 +32,7 @@ SECRETS = frozenset(
         "email_url",
         "init_password",
         "init_api_key",
+        "metrics_token",
         "stripe_api_key",
         "stripe_webhook_secret",
     }
@@ -85,6 +86,8 @@ class Environment(BaseSettings):
     heartbeat_s: float = Field(5.0, validation_alias="EXCHEQUER_HEARTBEAT_S", gt=0, le=60)
     lease_s: float = Field(30.0, validation_alias="EXCHEQUER_LEASE_S", gt=0, le=600)
     sweep_s: float = Field(10.0, validation_alias="EXCHEQUER_SWEEP_S", gt=0, le=600)
+
+    metrics_token: str = Field("", validation_alias="EXCHEQUER_METRICS_TOKEN")
 
     stripe_api_key: str = Field("", validation_alias="STRIPE_API_KEY")
     stripe_api_base: str = Field("", validation_alias="STRIPE_API_BASE")

@@ -17,7 +17,7 @@ STATES = {
     "active": ("good", "Active"),
     "ok": ("good", "OK"),
     "alert": ("wait", "Alert"),
-    "exhausted": ("bad", "Used up"),
+    "exhausted": ("bad", "No room"),
     "in_force": ("good", "In force"),
     "coming": ("wait", "Coming"),
     "past": ("idle", "Past"),

@@ -80,8 +80,8 @@ class BudgetStatus:
 
     @property
     def state(self) -> str:
-        """ok, alert (a threshold passed) or exhausted (nothing left to promise)."""
-        if self.left.amount <= 0:
+        """ok, alert (a threshold passed) or exhausted: all is spent, or one that refuses has nothing left to promise."""
+        if self.left.amount <= 0 and (self.at_limit != NOTIFY or self.spent >= self.limit):
             return "exhausted"
         return "alert" if self.crossed else "ok"
 

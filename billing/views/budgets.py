@@ -12,7 +12,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing import budgets, queries
-from billing.forms import AT_LIMIT, BudgetTerms, NewBudget
+from billing.forms import BudgetTerms, NewBudget
+from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from tenants.actor import Actor
 from tenants.edges import decode_cursor, encode_cursor, page
 from tenants.errors import ExchequerError, Invalid
@@ -20,6 +21,7 @@ from tenants.listing import csv_response, pager
 from tenants.queries import projects
 
 ALERTS = 25
+SHORT = {NOTIFY: "Tell", BLOCK_NEW: "Refuse", STOP_RUNNING: "Refuse and pause"}
 EXPORTED = (
     "scope", "amount", "spent", "held", "left", "currency", "used_percent", "forecast", "alerts_at", "at_limit", "state",
 )  # fmt: skip
@@ -36,7 +38,7 @@ def budget_list(request: HttpRequest) -> HttpResponse:
     following = encode_cursor(passed[ALERTS - 1].id) if len(passed) > ALERTS else None
     context = {
         "budgets": known,
-        "at_limit": dict(AT_LIMIT),
+        "at_limit": SHORT,
         "alerts": passed[:ALERTS],
         "can_manage": _actor(request).can("budgets.manage"),
         **pager(request, following),

@@ -17,7 +17,7 @@ from tenants.permissions import PERMISSIONS
 
 METHODS = ("get", "post", "put", "patch", "delete")
 #: Routes with no tenant: the entrance, log-in, health, the API's own description, Dash's open-source bundles.
-PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs"}
+PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs", "metrics"}
 
 
 def routes(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:

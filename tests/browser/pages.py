@@ -67,8 +67,16 @@ PAGES = (
     PageSpec(
         "spend", "dash/spend/", "All that devices were held", empty="Nothing metered in this range", pictured=True
     ),
+    PageSpec("budgets", "budgets/", "Forecast", empty="No budget: spend is not limited", pictured=True),
+    PageSpec("budget", "budgets/{budget}/", "spent of", fill="budget"),
+    PageSpec("budget-new", "budgets/new/", "How a budget works", empty="How a budget works"),
+    PageSpec("prices", "prices/", "Ten per cent off", empty="No price list yet", pictured=True),
+    PageSpec("price-list", "prices/new/", "Preview what changes"),
     PageSpec("invoice", "invoice/", "Reconciled", empty="Nothing to bill so far", pictured=True),
     PageSpec("invoice-line", "invoices/{invoice}/lines/1/", "Jobs and attempts", fill="invoice"),
+    PageSpec(
+        "invoice-line-serving", "invoices/{invoice}/lines/{serving_line}/", "Batches", fill="invoice", pictured=True
+    ),
     PageSpec("audit", "audit/", "Chain verified", empty="Chain verified", pictured=True),
     PageSpec("members", "members/", "Invite someone", empty="No open invitation"),
     PageSpec("projects", "projects/", "Research", empty="Default"),

@@ -44,6 +44,8 @@ from tenants.operators import digests, people
 from tenants.operators.acts import Operator, operator_scope
 from tenants.scoping import tenant_scope
 from tests import factories
+from tests.browser.money import spend_and_limit
+from tests.browser.serving import baseline_of_cancer, serve
 from tests.datasets import csv_bytes
 
 NOW = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
@@ -109,6 +111,9 @@ class Builder:
             done = self.submit(owner, name, project, data, kind)
             self.train(done, seconds)
             world.ids |= {"succeeded": done.id}
+            if name == "cancer-deep":
+                served = done
+        world.ids["endpoint"] = serve(self, owner, served, NOW - timedelta(hours=8))
         self.at(NOW - timedelta(hours=5))
         scored = self.batch(owner, "cancer-november", default, cancer, world.ids["succeeded"])
         self.at(NOW - timedelta(hours=3))
@@ -117,6 +122,7 @@ class Builder:
         self.at(NOW - timedelta(minutes=9))
         cancelled = self.submit(owner, "wrong-target", default, cancer, "tabular.classifier")
         jobs.cancel(actor=owner, job_id=cancelled.id, reason="Chose the wrong column.")
+        world.ids |= spend_and_limit(self, owner, research.id, world.ids["endpoint"])
         self.at(NOW - timedelta(seconds=170))
         running = self.submit(owner, "cancer-nightly", research.id, cancer, "tabular.classifier")
         self.train(running, 150, end=False)
@@ -350,7 +356,7 @@ class Builder:
             trained=registry.Trained(
                 model=job.spec["model"], job_id=job.id, attempt_id=mine.attempt_id, project_id=job.project_id, submitted_by=job.submitted_by,
                 dataset_version_id=uuid.UUID(job.spec["dataset_version"]), recipe=chosen.id, recipe_version=chosen.version, recipe_digest=chosen.digest(),
-                params=job.spec["params"], metrics=metrics, training={"epochs": 96}, signature=signature, weights=stored, signature_file=stored,
+                params=job.spec["params"], metrics=metrics, training={"epochs": 96}, signature=signature, baseline=baseline_of_cancer() if classes else {}, weights=stored, signature_file=stored,
             ),
         )  # fmt: skip
         return {

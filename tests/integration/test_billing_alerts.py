@@ -224,7 +224,7 @@ def test_the_page_shows_how_far_each_budget_is_used_and_exports_it(tenant: Tenan
     page = answer.content.decode()
     assert "=HYPERLINK(1)" in page
     assert "75&nbsp;%" in page
-    assert "Refuse new work and pause what runs" in page
+    assert "Refuse and pause" in page
     assert "50 % of" not in page
     rows = list(csv.DictReader(io.StringIO(client.get(f"/t/{tenant.slug}/budgets/?export=csv").content.decode())))
     assert [row["scope"] for row in rows] == ["whole organisation", "'=HYPERLINK(1)"]

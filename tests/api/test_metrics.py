@@ -1,0 +1,121 @@
+"""What monitoring reads of the whole platform: figures of all, names of none, and not for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from billing.metering import record_usage
+from billing.pricing import provision_defaults
+from config import metrics
+from config.env import SECRETS
+from tenants.clock import now
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.api.objects import one_of_everything
+from tests.billing_usage import interval
+
+pytestmark = pytest.mark.django_db
+Control = Callable[[], AbstractContextManager[None]]
+TOKEN = "a-token-that-is-long-enough"
+
+
+@pytest.fixture(autouse=True)
+def _no_figures() -> None:
+    cache.delete(metrics.KEPT)
+
+
+def read(**more: Any) -> dict[str, dict[tuple[str, ...], float]]:
+    answer = Client().get("/metrics", **more)
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(answer.content.decode())
+    return {one.name: {tuple(sample.labels.values()): sample.value for sample in one.samples} for one in families}
+
+
+def test_figures_are_those_of_all_organisations_and_name_none(as_control: Control) -> None:
+    tenants = [factories.make_tenant("secretive-one"), factories.make_tenant("secretive-two")]
+    for tenant in tenants:
+        one_of_everything(tenant)
+    assert read() == {"exchequer_database_up": {(): 1.0}}
+    with as_control():
+        metrics.take()
+    found = read()
+    assert found["exchequer_jobs"][("queued",)] == 2
+    assert found["exchequer_queue_oldest_seconds"][()] >= 0
+    assert found["exchequer_outbox_open"][()] >= 2
+    assert found["exchequer_figures_taken_timestamp_seconds"][()] == pytest.approx(now().timestamp(), abs=60)
+    assert b"secretive" not in Client().get("/metrics").content
+
+
+def test_the_web_process_alone_sees_nobodys_jobs() -> None:
+    one_of_everything(factories.make_tenant())
+    assert metrics.take()["jobs"] == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_usage_that_is_accepted_moves_its_time(as_control: Control) -> None:
+    tenant = factories.make_tenant()
+
+    def take() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_force_next_flush()")
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+        with as_control():
+            return metrics.take()["usage_at"]
+
+    first = take()
+    assert take() == first
+    with tenant_scope(tenant.id):
+        provision_defaults(tenant.id)
+        record_usage([interval(factories.default_project_id(tenant), now() - timedelta(seconds=9), 5)])
+    moved = take()
+    assert moved is not None
+    assert moved != first
+    assert take() == moved
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "given", "tls", "status"),
+    [
+        ("127.0.0.1", "", None, False, 200),
+        ("::1", "", None, False, 200),
+        ("192.0.2.7", "", None, False, 401),
+        ("", "", None, False, 401),
+        ("192.0.2.7", TOKEN, TOKEN, False, 200),
+        ("192.0.2.7", TOKEN, "wrong", False, 401),
+        ("192.0.2.7", "", "", False, 401),
+        ("127.0.0.1", "", None, True, 401),
+        ("127.0.0.1", TOKEN, TOKEN, True, 200),
+    ],
+)
+def test_only_the_machine_itself_or_the_token_reads_it(
+    settings: Any, address: str, token: str, given: str | None, tls: bool, status: int
+) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"metrics_token": token, "tls": tls})
+    headers = {"Authorization": f"Bearer {given}"} if given is not None else {}
+    answer = Client().get("/metrics", REMOTE_ADDR=address, headers=headers)
+    assert answer.status_code == status
+    if status == 401:
+        assert answer.json()["code"] == "not_authenticated"
+    assert Client().post("/metrics").status_code == 405
+
+
+def test_it_answers_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> None:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr(metrics.cache, "get", away)
+    assert read() == {"exchequer_database_up": {(): 0.0}}
+
+
+def test_the_token_is_a_secret() -> None:
+    assert "metrics_token" in SECRETS
