@@ -46,6 +46,8 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Jobs", "list-check", "jobs", "jobs.view", "j"),
             Entry("Datasets", "database", "datasets", "datasets.view", "d"),
             Entry("Models", "box", "models", "models.view", "m"),
+            Entry("Endpoints", "bolt", "endpoints", "endpoints.view", "e"),
+            Entry("Model health", "activity", "dash-page", "endpoints.view", "h", ("health",)),
         ),
     ),
     (
@@ -53,6 +55,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("Spend", "chart-bar", "dash-page", "spend.view", "u", ("spend",)),
             Entry("Budgets", "wallet", "budgets", "budgets.view", "b"),
+            Entry("Prices", "coins", "prices", "pricebooks.view"),
             Entry("Invoice", "receipt", "invoice", "invoices.view", "i"),
         ),
     ),
