@@ -124,7 +124,7 @@ def snippets(name: str, fields: tuple[TryInput, ...]) -> Snippets:
     host = f"{public.hostname or '127.0.0.1'}:{settings.EXCHEQUER.serving_port}"
     url = f"{public.scheme or 'http'}://{host}/v1/models/{name}:predict"
     row = {one.name: one.typical for one in fields}
-    body = json.dumps({"instances": [row]}, ensure_ascii=True)
+    body = json.dumps({"instances": [row]}, indent=1)
     quoted = body.replace("'", "'\\''")
     return Snippets(
         url=url,
@@ -134,7 +134,7 @@ def snippets(name: str, fields: tuple[TryInput, ...]) -> Snippets:
             "answer = requests.post(\n"
             f'    "{url}",\n'
             '    headers={"Authorization": "Bearer YOUR_KEY"},\n'
-            f'    json={{"instances": [{_python(row)}]}},\n'
+            f'    json={{"instances": [\n        {_python(row)}\n    ]}},\n'
             "    timeout=10,\n)\n"
             "answer.raise_for_status()\nprint(answer.json())"
         ),
@@ -168,9 +168,9 @@ def _triton(name: str, host: str, fields: tuple[TryInput, ...]) -> str:
         f'client = triton.InferenceServerClient("{host}")',
     ]
     if all(one.kind == "numeric" for one in fields):
-        values = ", ".join(_python(one.typical) for one in fields)
+        values = ",\n    ".join(_python(one.typical) for one in fields)
         lines += [
-            f"row = np.array([[{values}]], dtype=np.float64)",
+            f"row = np.array([[\n    {values},\n]], dtype=np.float64)",
             'tensor = triton.InferInput("inputs", list(row.shape), "FP64")',
             "tensor.set_data_from_numpy(row)",
             "inputs = [tensor]",
@@ -194,5 +194,6 @@ def _triton(name: str, host: str, fields: tuple[TryInput, ...]) -> str:
 def _python(value: Any) -> str:
     """Write a JSON value as Python."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_python(key)}: {_python(item)}" for key, item in value.items()) + "}"
+        lines = ",\n         ".join(f"{_python(key)}: {_python(item)}" for key, item in value.items())
+        return "{" + lines + "}"
     return json.dumps(value) if isinstance(value, str) else repr(value)

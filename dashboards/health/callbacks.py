@@ -87,7 +87,7 @@ def register(app: BridgedDash) -> None:
                 ("Endpoints", reverse("endpoints", args=(slug,))),
             )
             figures = [common.empty(NOTHING, theme)] * len(CHARTS)
-            return options, None, "", [empty], "", *figures, *[""] * len(CHARTS), *links, True
+            return options, None, "", [], empty, *figures, *[""] * len(CHARTS), *links, True
         drawn = figures_of(page.traffic, page.health, theme)
         return (
             options,
@@ -181,14 +181,17 @@ def tables_of(page: HealthPage) -> list[Any]:
     """Return the numbers behind each chart, in the order of CHARTS."""
     if page.traffic is None or page.health is None:
         return [""] * len(CHARTS)
-    requests = tables.traffic(page.traffic) if page.traffic.totals.requests else ""
-    output = page.health.output
+    output, any_requests = page.health.output, page.traffic.totals.requests > 0
+    steps = [
+        tables.traffic(page.traffic, f"{name} in numbers") if any_requests else ""
+        for name in ("Requests", "Latency", "Slot busy")
+    ]
     return [
-        requests,
-        requests,
+        steps[0],
+        steps[1],
         tables.drift(page.health.drift) if page.health.drift else "",
         tables.predictions(output) if output is not None and output.rows else "",
-        requests,
+        steps[2],
     ]
 
 

@@ -24,10 +24,7 @@ def by_step(
             "y": list(values),
             "width": step.total_seconds() * 850,
             "offset": 0,
-            "marker": {
-                "color": PALETTE[theme][(0, 2, 4)[number % 3]],
-                "pattern": {"shape": PATTERNS[number % 6], "fgcolor": INK[theme]["hover"], "fgopacity": 0.4, "size": 5},
-            },
+            "marker": _marker(theme, (0, 2, 4)[number % 3], number),
             "hovertemplate": "%{y:,}",
         }
         for number, (name, values) in enumerate(series)
@@ -128,16 +125,19 @@ def shares(names: Sequence[str], before: Sequence[float], after: Sequence[float]
             "name": name,
             "x": places,
             "y": [round(100 * value, 2) for value in values],
-            "marker": {
-                "color": PALETTE[theme][number],
-                "pattern": {"shape": PATTERNS[number], "fgcolor": INK[theme]["hover"], "fgopacity": 0.4, "size": 5},
-            },
+            "marker": _marker(theme, number, number),
             "hovertemplate": "%{y:.1f} %",
         }
         for number, (name, values) in enumerate((("training", before), ("last rows", after)))
     ]
     ticks = {"tickmode": "array", "tickvals": places, "ticktext": [_short(name) for name in names]}
     return {"data": bars, "layout": {**figure, "barmode": "group", "xaxis": {**figure["xaxis"], **ticks}}}
+
+
+def _marker(theme: str, colour: int, pattern: int) -> Figure:
+    """Return a bar's look: a colour and, so that colour is not the only sign, a pattern over it."""
+    over = {"fillmode": "overlay", "fgcolor": INK[theme]["hover"], "fgopacity": 0.4, "size": 5, "solidity": 0.25}
+    return {"color": PALETTE[theme][colour], "pattern": {"shape": PATTERNS[pattern % 6], **over}}
 
 
 def _times(starts: Sequence[datetime], step: timedelta) -> Figure:

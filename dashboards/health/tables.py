@@ -18,8 +18,8 @@ KINDS = {
 }
 
 
-def traffic(found: Traffic) -> Any:
-    """Return requests of each step that had any."""
+def traffic(found: Traffic, label: str) -> Any:
+    """Return requests of each step that had any; `label` sets the tables of one page apart."""
     header = [
         ("From (UTC)", False), ("Requests", True), ("Rows", True), ("Refused", True), ("Failed", True), ("50 %", True),
         ("95 %", True), ("Busy", True),
@@ -33,7 +33,7 @@ def traffic(found: Traffic) -> Any:
         for step in found.steps
         if step.requests or step.rows
     ]  # fmt: skip
-    return table(header, rows, "Requests by step in numbers")
+    return table(header, rows, label)
 
 
 def drift(rows: tuple[FeatureDrift, ...]) -> Any:
@@ -91,4 +91,6 @@ def wait(ms: float | None) -> str:
 
 def share(value: float | None) -> str:
     """Write a share of one in percent."""
-    return "\u2013" if value is None else f"{100 * value:.1f}\u00a0%"
+    if value is None:
+        return "\u2013"
+    return f"{100 * value:.1f}\u00a0%" if value == 0 or value >= 0.001 else f"{100 * value:.2g}\u00a0%"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -18,6 +19,7 @@ from models_app.health import windows
 from models_app.health.window import Window
 from models_app.models import Endpoint, EndpointKey
 from models_app.serving import tryout
+from models_app.trying import TryInput, snippets
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.factories import actor_for, make_member, make_tenant
@@ -200,6 +202,21 @@ def test_what_the_node_refuses_and_a_node_that_is_away_are_said(tenant: Tenant, 
     away = client.post(path, TRY, headers={"HX-Request": "true"})
     assert away.status_code == 422
     assert "The serving node does not answer" in away.content.decode()
+
+
+def test_code_to_copy_is_code_whatever_columns_are_called() -> None:
+    fields = (
+        TryInput(name="a'b", kind="numeric", typical=1.5),
+        TryInput(name='pl"an', kind="categorical", typical="ba'sic"),
+        TryInput(name="on", kind="boolean"),
+        TryInput(name="since", kind="datetime", typical="2026-01-02T03:04:05"),
+    )
+    for shown in (fields, fields[:1]):
+        made = snippets("churn", shown)
+        for text in (made.requests, made.triton):
+            compile(text, "snippet", "exec")
+        body = shlex.split(made.curl.replace("\\\n", " "))[-1]
+        assert json.loads(body) == {"instances": [{one.name: one.typical for one in shown}]}
 
 
 def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint: Endpoint) -> None:
