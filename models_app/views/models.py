@@ -76,6 +76,7 @@ def version_page(request: HttpRequest, version_id: UUID, *, fault: str = "", sta
         "moves": [(stage, words) for stage, words in MOVES if stage != version.stage],
         "can_manage": actor.can("models.manage"),
         "can_approve": actor.can("models.approve"),
+        "can_deploy": actor.can("endpoints.manage"),
         "can_launch": actor.can("jobs.launch"),
     }
     return render(request, "models_app/version.html", context, status=status)
