@@ -22,7 +22,8 @@ from models_app.serving.bucket import Bucket
 log = structlog.get_logger(__name__)
 
 TRUSTED_S = 60.0
-PATIENCE_S = 0.5
+PATIENCE_S = 2.0
+"""How long a batch waits for the database before it counts as away; a slow one must not let a revoked key pass."""
 LONGEST_KEY = 200
 MOST_KEYS = 50_000
 PASS = b""

@@ -98,6 +98,8 @@ class Books:
                 self._wake.clear()
 
     def _round(self, *, last: bool) -> None:
+        for account in list(self.accounts.values()):
+            account.watch.count()
         if not last:
             self._take_slices()
         else:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from models_app.deployments import Order
     from models_app.recipes.tabular.predict import Predictor
 
-MOST_BATCHES = 20_000
-"""Beyond this many uncounted batches the oldest are dropped: health is a sample then, the bill never is."""
+MOST_BYTES = 64 * 1024**2
+"""Beyond this much that is not counted yet, values are left out: drift is judged on a sample then. Requests never are."""
+MOST_REFUSED = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,29 @@ class Served:
     found: NDArray[np.float64]
     compute_ms: Decimal
 
+    @property
+    def size(self) -> int:
+        """Return about how many bytes it keeps."""
+        return self.block.numbers.nbytes + self.found.nbytes + 64 * self.block.rows * len(self.block.words)
+
 
 class Watch:
     """What one endpoint answered since the last flush."""
 
     def __init__(self) -> None:
         self.window = Window(arrays.count)
-        self._seen: deque[tuple[Served, Sequence[float]]] = deque(maxlen=MOST_BATCHES)
-        self._refused: deque[tuple[Order, str]] = deque(maxlen=10 * MOST_BATCHES)
+        self._seen: deque[tuple[Served, Sequence[float]]] = deque()
+        self._bytes = 0
+        self._refused: deque[tuple[Order, str]] = deque(maxlen=MOST_REFUSED)
         self._tracked: set[UUID] = set()
 
     def saw(self, served: Served, latencies: Sequence[float]) -> None:
         """Note an answered batch and the seconds that each of its requests took."""
+        if self._bytes > MOST_BYTES:
+            spent = float(served.compute_ms)
+            self.window.add(served.order.version_id, latency_ms=[1000 * s for s in latencies], compute_ms=spent)
+            return
+        self._bytes += served.size
         self._seen.append((served, latencies))
 
     def refused(self, order: Order, code: str) -> None:
@@ -54,6 +66,7 @@ class Watch:
 
     def count(self) -> None:
         """Put what was seen into the window, a version at a time."""
+        self._bytes = 0
         batches: dict[UUID, list[tuple[Served, Sequence[float]]]] = {}
         while self._seen:
             served, latencies = self._seen.popleft()

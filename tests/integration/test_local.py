@@ -24,7 +24,7 @@ from deploy.services import free_ports
 pytestmark = pytest.mark.xdist_group("local")
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = {"postgres", "valkey", "seaweedfs", "web", "ops", "node", "controller"}
+PARTS = {"postgres", "valkey", "seaweedfs", "web", "serving", "ops", "node", "controller"}
 # The promise is 15 s; another test and its servers run on the same two cores.
 READY_AGAIN_S = 30
 
@@ -34,9 +34,11 @@ class Console:
 
     def __init__(self, home: Path, port: int, **more: str) -> None:
         self.home, self.port = home, port
+        self.serving_port = free_ports(1)[0]
         self.output = home.parent / f"{home.name}-{time.monotonic_ns()}.out"
         variables = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
-        variables |= {"EXCHEQUER_HOME": str(home), "EXCHEQUER_HTTP_PORT": str(port), "EXCHEQUER_DEMO": "0"} | more
+        variables |= {"EXCHEQUER_HOME": str(home), "EXCHEQUER_HTTP_PORT": str(port), "EXCHEQUER_DEMO": "0"}
+        variables |= {"EXCHEQUER_SERVING_PORT": str(self.serving_port)} | more
         self.began = time.monotonic()
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
@@ -121,6 +123,9 @@ def test_a_start_shows_each_step_and_serves(running: Console) -> None:
     assert running.said("migrating the database")
     with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/readyz", timeout=10) as answer:
         assert answer.status == 200
+    assert running.said(f"Predictions are answered at http://127.0.0.1:{running.serving_port}")
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.serving_port}/v2/health/ready", timeout=10) as answer:
+        assert answer.status == 200
     assert {path.stem for path in (running.home / "run").glob("*.pid")} == PARTS | {"up"}
     assert all((running.home / "logs" / f"{part}.log").exists() for part in PARTS)
 
@@ -128,6 +133,7 @@ def test_a_start_shows_each_step_and_serves(running: Console) -> None:
 def test_each_process_holds_only_the_database_urls_it_may(running: Console) -> None:
     allowed = {
         "web": {"DATABASE_URL"},
+        "serving": {"DATABASE_URL"},
         "node": {"DATABASE_URL"},
         "ops": {"DATABASE_CONTROL_URL"},
         "controller": {"DATABASE_CONTROL_URL"},
@@ -149,7 +155,7 @@ def test_a_second_start_on_the_same_home_is_refused(running: Console) -> None:
     assert second.said(f"Exchequer already runs on {running.home} (process {running.process.pid})")
 
 
-@pytest.mark.parametrize("part", ["postgres", "valkey", "node", "web"])
+@pytest.mark.parametrize("part", ["postgres", "valkey", "node", "serving", "web"])
 def test_a_killed_part_is_named_and_started_again(running: Console, part: str) -> None:
     before = running.pid(part)
     os.kill(before, signal.SIGKILL)
