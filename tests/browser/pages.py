@@ -84,7 +84,7 @@ PAGES = (
     PageSpec("quota-edit", "quotas/?edit=devices:cpu", "Cancel"),
     PageSpec("api-keys", "api-keys/", "ci-nightly", empty="No API key yet"),
     PageSpec("notifications", "notifications/", "Mark all as read", empty="No notification yet"),
-    PageSpec("settings", "settings/", "Change the organisation", empty="Save for everybody"),
+    PageSpec("settings", "settings/", "Change the organisation", empty="Change the organisation"),
     PageSpec("operator-fleet", "/operator/", "Hosts alive"),
     PageSpec("operator-tenants", "/operator/tenants/", "Refreshed"),
     PageSpec("operator-acts", "/operator/acts/", "compute.device.cordoned"),
