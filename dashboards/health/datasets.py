@@ -41,16 +41,19 @@ def health_page(actor: Actor, values: Mapping[str, str]) -> HealthPage:
 
 def export(table: str, page: HealthPage) -> tuple[Sequence[str], list[Sequence[object]]] | None:
     """Return header and rows of one of the page's tables; None for one there is not."""
-    if page.traffic is None or page.health is None:
+    headers = {"requests": STEP, "latency": STEP, "busy": STEP, "drift": DRIFT, "predictions": PREDICTIONS}
+    if table not in headers:
         return None
+    if page.traffic is None or page.health is None:
+        return headers[table], []
     if table in ("requests", "latency", "busy"):
         return STEP, [_step(step, page.traffic.span.step.total_seconds()) for step in page.traffic.steps]
     if table == "drift":
         return DRIFT, [(row.name, row.psi, row.noise, row.rows, row.drifted) for row in page.health.drift]
-    if table == "predictions" and page.health.output is not None:
-        output = page.health.output
-        return PREDICTIONS, [tuple(row) for row in zip(output.bins, output.before, output.after, strict=True)]
-    return None
+    output = page.health.output
+    if output is None:
+        return PREDICTIONS, []
+    return PREDICTIONS, [tuple(row) for row in zip(output.bins, output.before, output.after, strict=True)]
 
 
 def _step(step: Step, step_s: float) -> Sequence[object]:

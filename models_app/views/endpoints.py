@@ -55,7 +55,7 @@ def deploy(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         chosen = request.GET.get("version", "")
         label = next((label for key, label in choices if str(key) == chosen), "")
-        started = {"version": chosen, "name": _name_from(label)}
+        started = {"version": chosen, "name": request.GET.get("name") or _name_from(label)}
         form = DeployForm(versions=choices, projects=projects, initial=started)
         return render(request, "models_app/deploy.html", {"form": form, "versions": choices})
     form = DeployForm(request.POST, versions=choices, projects=projects)

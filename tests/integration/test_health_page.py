@@ -1,0 +1,110 @@
+"""The page Model health: its numbers for one endpoint, its exports, and what it says when there is nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from models_app.models import Endpoint
+from tenants.models import Tenant
+from tests.factories import actor_for, make_member, make_tenant
+from tests.integration.test_model_health import quiet_rows, serve
+from tests.learned import make_endpoint, make_version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return make_tenant("vision")
+
+
+def viewer_of(tenant: Tenant) -> Client:
+    client = Client()
+    client.force_login(make_member(tenant, "viewer"))
+    return client
+
+
+def shown(client: Client, search: str = "", slug: str = "vision") -> dict[str, Any]:
+    """Return what the page's one callback answers, by the component it goes to."""
+    layout = client.get(reverse("dash-part", args=(slug, "health", "_dash-dependencies"))).json()
+    spec = next(one for one in layout if "tiles.children" in one["output"])
+    outputs = [
+        {"id": name.rsplit(".", 1)[0], "property": name.rsplit(".", 1)[1]}
+        for name in spec["output"].strip(".").split("...")
+    ]
+    body = {
+        "output": spec["output"],
+        "outputs": outputs,
+        "inputs": [
+            {"id": "url", "property": "search", "value": search},
+            {"id": "tick", "property": "n_intervals", "value": 0},
+        ],
+        "changedPropIds": ["url.search"],
+        "parsedChangedPropsIds": ["url.search"],
+    }
+    answer = client.post(
+        reverse("dash-part", args=(slug, "health", "_dash-update-component")), body, content_type="application/json"
+    )
+    assert answer.status_code == 200, answer.content[:500]
+    return dict(answer.json()["response"])
+
+
+def test_each_chart_stands_beside_its_numbers(tenant: Tenant) -> None:
+    endpoint: Endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
+    serve(endpoint, [{**row, "age": row["age"] + 15} for row in quiet_rows(450)])
+    client = viewer_of(tenant)
+    found = shown(client)
+    assert found["endpoint"]["value"] == str(endpoint.id)
+    assert found["tick"]["disabled"] is False
+    tiles = json.dumps(found["tiles"])
+    assert "450" in tiles
+    assert "1 of 4" in tiles
+    assert "age" in json.dumps(found["alerts-table"])
+    requests = found["requests-chart"]["figure"]["data"][0]
+    assert sum(requests["y"]) == 450
+    drift = found["drift-chart"]["figure"]
+    assert [shape["x0"] for shape in drift["layout"]["shapes"]] == [0.1, 0.2]
+    assert drift["data"][0]["customdata"][-1] == "age"
+    for name in ("requests", "latency", "drift", "predictions", "busy"):
+        assert "table" in json.dumps(found[f"{name}-table"]).lower(), name
+        lines = client.get(found[f"{name}-csv"]["href"]).content.decode().strip().splitlines()
+        assert len(lines) > 2, name
+
+
+def test_nothing_of_another_tenant_is_shown_whatever_is_asked_for(tenant: Tenant) -> None:
+    other = make_tenant("audio")
+    theirs = make_endpoint(make_version(actor_for(other)), "secret")
+    serve(theirs, quiet_rows(50))
+    client = viewer_of(tenant)
+    found = shown(client, f"?endpoint={theirs.id}&range=1h")
+    assert "No endpoint yet" in json.dumps(found["alerts-table"])
+    assert "secret" not in json.dumps(found)
+    ours = make_endpoint(make_version(actor_for(tenant)), "ours")
+    found = shown(client, f"?endpoint={theirs.id}")
+    assert found["endpoint"]["value"] == str(ours.id)
+    assert "secret" not in json.dumps(found)
+    for name in ("requests", "drift", "predictions"):
+        exported = client.get(reverse("health-export", args=("vision", name)) + f"?endpoint={theirs.id}")
+        assert exported.status_code == 200
+    assert client.get(reverse("health-export", args=("vision", "nothing"))).status_code == 404
+
+
+def test_a_model_of_a_restricted_dataset_is_missing_for_those_who_may_not_see_it(tenant: Tenant) -> None:
+    hidden = make_endpoint(make_version(actor_for(tenant), restricted=True), "hidden")
+    client = viewer_of(tenant)
+    assert "hidden" not in json.dumps(shown(client))
+    assert client.get(reverse("endpoint", args=("vision", hidden.id))).status_code == 404
+    assert client.get(f"/api/v1/endpoints/{hidden.id}/health/").status_code == 404
+
+
+@pytest.mark.parametrize("search", ["?range=2y&endpoint=x", "?endpoint=%00", "?range=7d", "?range=30d", "x" * 5000])
+def test_whatever_stands_in_the_address_the_page_answers(tenant: Tenant, search: str) -> None:
+    make_endpoint(make_version(actor_for(tenant), baseline={}), "bare")
+    found = shown(viewer_of(tenant), search)
+    assert "bare" in json.dumps(found["endpoint"])
+    assert "keeps no picture" in json.dumps(found["drift-chart"])
