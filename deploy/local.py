@@ -26,7 +26,7 @@ from deploy.web import listen
 
 #: First who makes work, then what it is kept in; the database last.
 WAVES = (("web", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
-DEMO_NOTE = "demo.txt"
+DEMO_NOTE, DEMO_UNFINISHED = "demo.txt", "demo-unfinished.json"
 
 
 class Local:
@@ -50,8 +50,9 @@ class Local:
         self.say(f"starting in {self.home.path}; logs are in {self.home.logs}")
         self.home.write_private("environment.json", json.dumps(plan.for_commands(), indent=2))
         waiting = self._services(plan)
+        logins = self._demo(plan, waiting)
         self._product(plan, listener, serving, waiting)
-        logins = self._first_data(plan)
+        self._init_tenant(plan)
         self._sandbox(plan)
         print(f"\nExchequer is up: {plan.url}\nPredictions are answered at {plan.serving_url}\n{logins}", flush=True)
         self.supervisor.watch()
@@ -94,8 +95,33 @@ class Local:
             self.supervisor.start(part)
         self.supervisor.wait_ready(*started, *waiting)
 
-    def _first_data(self, plan: Plan) -> str:
-        """Create the tenant that the environment names and, once, the demo; return the logins to show."""
+    def _demo(self, plan: Plan, waiting: list[Part]) -> str:
+        """Load the demo, once, before anything runs that looks at the clock, which it moves; return the log-ins to show."""
+        note = self.home.path / DEMO_NOTE
+        if plan.shared["EXCHEQUER_DEMO"] == "1" and not note.exists():
+            self.supervisor.wait_ready(*waiting)
+            self.say("loading the demo: two months of three organisations; EXCHEQUER_DEMO=0 starts empty")
+            command = [*MANAGE, "seed_demo", "--unless-used"]
+            environment = plan.environment("control", DATABASE_OWNER_URL=plan.databases["owner"])
+            try:
+                logins = self.supervisor.run("seed_demo", command, environment, str(ROOT), self._hear)
+            except StartError as error:
+                self.say(f"the demo could not be loaded, the next start tries again; {error}")
+            else:
+                self.home.write_private(DEMO_NOTE, logins)
+        if (self.home.path / DEMO_UNFINISHED).exists():
+            parts.stop_demo_clock(plan)
+        return note.read_text() if note.exists() else ""
+
+    def _hear(self, line: str) -> bool:
+        """Show a line of progress; return whether it was one."""
+        word, _, text = line.partition("demo: ")
+        if not word and text:
+            self.say(text)
+        return not word and bool(text)
+
+    def _init_tenant(self, plan: Plan) -> None:
+        """Create the tenant that the environment names, unless it exists."""
         init = {
             name: plan.given[name]
             for name in parts.GUARDED
@@ -104,18 +130,6 @@ class Local:
         if init:
             self.say("creating the tenant that EXCHEQUER_INIT_* names, unless it exists")
             self.supervisor.run("bootstrap", [*MANAGE, "bootstrap"], plan.environment("control", **init), str(ROOT))
-        note = self.home.path / DEMO_NOTE
-        if plan.shared["EXCHEQUER_DEMO"] == "1" and not note.exists():
-            self.say("loading the demo")
-            try:
-                logins = self.supervisor.run(
-                    "load_demo", [*MANAGE, "load_demo"], plan.environment("control"), str(ROOT)
-                )
-            except StartError as error:
-                self.say(f"the demo could not be loaded, the next start tries again; {error}")
-            else:
-                self.home.write_private(DEMO_NOTE, logins)
-        return note.read_text() if note.exists() else ""
 
     def _sandbox(self, plan: Plan) -> None:
         missing = self.supervisor.run(

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 from deploy.home import LOG_BYTES, Home
 from deploy.postgres import Cluster, StartError
 from deploy.services import WEED_PORTS, SeaweedFS, Valkey
@@ -239,6 +241,12 @@ def controller(plan: Plan) -> Part:
     return Part(
         name="controller", command=[*MANAGE, "controller"], environment=plan.environment("control"), cwd=str(ROOT)
     )
+
+
+def stop_demo_clock(plan: Plan) -> None:
+    """Show the real time again: a demo that was killed while it was loaded left the database's clock moved."""
+    with psycopg.connect(plan.databases["owner"], autocommit=True) as owner:
+        owner.execute("DELETE FROM demo_clock")
 
 
 def answers(url: str) -> bool:

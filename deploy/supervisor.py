@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
@@ -87,8 +88,18 @@ class Supervisor:
                 time.sleep(0.05)
             self.say(f"{part.name} is ready")
 
-    def run(self, name: str, command: list[str], environment: dict[str, str], cwd: str) -> str:
-        """Run one step to its end and return what it printed; its errors go to the step's log."""
+    def run(
+        self,
+        name: str,
+        command: list[str],
+        environment: dict[str, str],
+        cwd: str,
+        heard: Callable[[str], bool] = lambda line: False,
+    ) -> str:
+        """Run one step to its end and return what it printed; its errors go to the step's log.
+
+        `heard` is told each line as it comes; those that it takes (True) are left out of the answer.
+        """
         log = self.home.fresh_log(name)
         start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as errors:
@@ -104,7 +115,7 @@ class Supervisor:
             )
         self._steps.add(process.pid)
         try:
-            output = self._communicate(process)
+            output = self._listen(process, heard)
         except BaseException:
             _kill(-process.pid, signal.SIGKILL)
             process.wait()
@@ -114,15 +125,27 @@ class Supervisor:
         if process.returncode != 0:
             tail = b"\n".join(log.read_bytes()[start:].splitlines()[-15:]).decode(errors="replace")
             raise StartError(f"{name} failed with code {process.returncode}; the end of {log}:\n{tail}")
-        return output.decode()
+        return output
 
-    def _communicate(self, process: subprocess.Popen[bytes]) -> bytes:
-        while True:
-            try:
-                return process.communicate(timeout=0.1)[0]
-            except subprocess.TimeoutExpired:
+    def _listen(self, process: subprocess.Popen[bytes], heard: Callable[[str], bool]) -> str:
+        """Return what a step prints until it has ended, less the lines that are taken; the parts are watched meanwhile."""
+        if process.stdout is None:
+            raise RuntimeError("the step has no output")
+        kept: list[str] = []
+        rest = b""
+        with process.stdout as pipe:
+            while True:
                 self.interrupted()
                 self.tick()
+                if not select.select([pipe], [], [], 0.1)[0]:
+                    continue
+                found = os.read(pipe.fileno(), 65_536)
+                *lines, rest = (rest + found).split(b"\n")
+                kept += [line for line in (raw.decode(errors="replace") for raw in lines) if not heard(line)]
+                if not found:
+                    break
+        process.wait()
+        return "".join(f"{line}\n" for line in kept) + rest.decode(errors="replace")
 
     def interrupted(self) -> None:
         """Raise `KeyboardInterrupt` when somebody asked for the stop."""

@@ -1,7 +1,8 @@
 """Take the pictures of README and documents: `python docs/screenshots.py [NAME ...]` writes `docs/pictures/NAME-THEME.png`.
 
-Everything is thrown away afterwards: services, database, browser. The tenant, its clock and the list of pages are
-those of the browser tests, so no page is pictured and not checked, and a picture never goes stale unseen.
+Everything is thrown away afterwards: services, database, browser. What is seen is the demo that the first `make up`
+loads, under a clock that always shows the same moment; the list of pages is that of the browser tests, so no page is
+pictured and not checked, and a picture never goes stale unseen.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
+NOW = datetime(2026, 11, 21, 15, 10, tzinfo=UTC)
+ORGANISATIONS, DAYS, SEED = 3, 60, 7
+SHOWN = "harbour"
+#: Pages that another organisation shows better: its budget is nearly spent, its newest version waits for approval.
+SHOWN_OF = dict.fromkeys(("overview", "model-version", "model", "budgets", "budget", "audit", "launch"), "riverside")
 sys.path.insert(0, str(ROOT))
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # noqa: TID251  Playwright keeps an event loop in this thread
 
@@ -39,50 +46,118 @@ def control() -> Iterator[None]:
 
 
 @contextmanager
-def site() -> Iterator[tuple[str, Any]]:
-    """Serve the filled tenant; yield the address and the world."""
+def site() -> Iterator[str]:
+    """Serve the demo; yield the address."""
+    from django.conf import settings
     from waitress.server import create_server
 
+    from config.demo import loading
     from config.wsgi import application
-    from tests.browser.world import Builder
+    from models_app import storage
     from tests.support.database import provide
 
     name = provide(SESSION, "pictures")
+    store = SESSION.start_s3("pictures")
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(
+        update={
+            "s3_endpoint_url": store.endpoint_url,
+            "s3_bucket": store.bucket,
+            "aws_access_key_id": store.access_key,
+            "aws_secret_access_key": store.secret_key,
+            "database_owner_url": SESSION.cluster.url("exchequer_owner", name),
+        }
+    )
+    storage.ensure_bucket()
+    with control():
+        loading.load(number=ORGANISATIONS, days=DAYS, seed=SEED, until=NOW, say=_tell)
     with SESSION.cluster.superuser(name) as admin:
-        world = Builder(admin, control).build()
-        server: Any = create_server(application, host="127.0.0.1", port=0, threads=6)
-        threading.Thread(target=server.run, daemon=True).start()
-        yield f"http://127.0.0.1:{server.effective_port}", world
-        server.close()
+        admin.execute("INSERT INTO demo_clock (shift) VALUES (%s - clock_timestamp())", [NOW])
+        admin.execute("UPDATE compute_node SET accepting = true, last_seen_at = exchequer_now() + interval '1 hour'")
+    server: Any = create_server(application, host="127.0.0.1", port=0, threads=6)
+    threading.Thread(target=server.run, daemon=True).start()
+    yield f"http://127.0.0.1:{server.effective_port}"
+    server.close()
+
+
+def ids(slug: str) -> dict[str, Any]:
+    """Return what the paths of pages need of one organisation."""
+    from billing.models import Budget
+    from billing.queries import draft_invoice, invoice_lines
+    from compute.models import Job
+    from models_app.models import DatasetVersion, Endpoint, ModelVersion
+    from tenants.models import Tenant
+    from tenants.scoping import tenant_scope
+
+    with control():
+        tenant_id = Tenant.objects.get(slug=slug).id
+    with tenant_scope(tenant_id):
+        data = DatasetVersion.objects.order_by("id")[0]
+        version = ModelVersion.objects.order_by("-id")[0]
+        invoice = draft_invoice()
+        serving = [line.n for line in invoice_lines(invoice.id) if line.meter == "inference_requests"]
+        failed = Job.objects.filter(state="failed").order_by("-id").first()
+        return {
+            "dataset": data.dataset_id,
+            "dataset_version": data.id,
+            "model": version.model_id,
+            "version": version.id,
+            "succeeded": version.job_id,
+            "failed": failed.id if failed else None,
+            "batch": Job.objects.get(kind="batch_predict").id,
+            "endpoint": Endpoint.objects.get().id,
+            "budget": Budget.objects.order_by("id")[0].id,
+            "invoice": invoice.id,
+            "serving_line": serving[0] if serving else None,
+        }
 
 
 def take(wanted: set[str]) -> list[Path]:
-    """Take the wanted pictures (all, when none is named) in both themes; return their paths."""
+    """Take the wanted pictures (all, when none is named) in both themes; return their paths.
+
+    A page of something that the demo does not hold, such as a job that runs at this moment, is left out.
+    """
     from playwright.sync_api import expect, sync_playwright
 
+    from config.demo.cast import PASSWORD
     from tenants.models import User
     from tests.browser import chromium
     from tests.browser.actions import log_in
     from tests.browser.pages import PAGES, THEMES
-    from tests.browser.world import OWNER
 
     taken = []
     PICTURES.mkdir(exist_ok=True)
-    with site() as (address, world), sync_playwright() as playwright:
+    with site() as address, sync_playwright() as playwright:
         browser = chromium.launch(playwright)
+        found = {slug: ids(slug) for slug in {SHOWN, *SHOWN_OF.values()}}
+        specs = [spec for spec in PAGES if spec.name in wanted or (spec.pictured and not wanted)]
         for theme in THEMES:
-            User.objects.filter(email=OWNER).update(theme=theme)
-            page = browser.new_context(viewport=chromium.VIEWPORT, base_url=address, reduced_motion="reduce").new_page()
-            log_in(page, OWNER)
-            for spec in PAGES:
-                if spec.name in wanted or (spec.pictured and not wanted):
-                    page.goto(spec.url("vision", world.ids))
-                    expect(page.locator("main").get_by_text(spec.shows).first).to_be_visible(timeout=20_000)
-                    page.wait_for_load_state("networkidle")
-                    taken.append(PICTURES / f"{spec.name}-{theme}.png")
-                    page.screenshot(path=taken[-1])
+            User.objects.update(theme=theme)
+            pages = {}
+            for slug in found:
+                context = browser.new_context(viewport=chromium.VIEWPORT, base_url=address, reduced_motion="reduce")
+                pages[slug] = context.new_page()
+                log_in(pages[slug], f"owner@{slug}.example", PASSWORD)
+            for spec in specs:
+                slug = SHOWN_OF.get(spec.name, SHOWN)
+                if any(f"{{{name}}}" in spec.path and not found[slug].get(name) for name in _names(spec.path)):
+                    continue
+                page = pages[slug]
+                page.goto(spec.url(slug, found[slug]))
+                expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=20_000)
+                page.wait_for_load_state("networkidle")
+                page.wait_for_timeout(800)  # a chart draws after its data have come
+                taken.append(PICTURES / f"{spec.name}-{theme}.png")
+                page.screenshot(path=taken[-1])
         browser.close()
     return taken
+
+
+def _names(path: str) -> list[str]:
+    return [part.partition("}")[0] for part in path.split("{")[1:]]
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
 
 
 def main() -> None:
@@ -92,7 +167,7 @@ def main() -> None:
     django.setup()
     try:
         for path in take(set(sys.argv[1:])):
-            print(path.relative_to(ROOT))  # noqa: T201
+            _tell(str(path.relative_to(ROOT)))
     finally:
         SESSION.stop()
 

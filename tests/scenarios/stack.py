@@ -70,8 +70,14 @@ class Stack:
 
     def start(self) -> float:
         """Start and wait until it says that it is up; return the seconds that took."""
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "CHROMIUM")}
         began = time.monotonic()
+        self.begin()
+        wait_for(self.said_up, READY_S, f"make up; its console says:\n{self.console.read_text()[-3000:]}")
+        return time.monotonic() - began
+
+    def begin(self) -> None:
+        """Start, and wait for nothing."""
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "CHROMIUM")}
         with self.console.open("ab") as console:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local"],
@@ -80,8 +86,6 @@ class Stack:
                 stdout=console,
                 stderr=console,
             )
-        wait_for(self.said_up, READY_S, f"make up; its console says:\n{self.console.read_text()[-3000:]}")
-        return time.monotonic() - began
 
     def said_up(self) -> bool:
         """Return whether the newest start printed its address."""
@@ -200,12 +204,16 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running_stack(**variables: str) -> Iterator[Stack]:
-    """Start an installation in a short-lived home and stop it at the end, checking that no process is left."""
+def running_stack(*, started: bool = True, **variables: str) -> Iterator[Stack]:
+    """Start an installation in a short-lived home and stop it at the end, checking that no process is left.
+
+    With `started=False` the scenario starts it itself.
+    """
     folder = Path(tempfile.mkdtemp(prefix="exq-"))
     stack = Stack(folder / "home", **variables)
     try:
-        stack.start()
+        if started:
+            stack.start()
         yield stack
         took = stack.stop()
         assert took <= STOP_S, f"stopping took {took:.0f} s"

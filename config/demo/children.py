@@ -1,0 +1,144 @@
+"""The demo's real children: each table is ingested, learned from and predicted in the sandbox, beside the history.
+
+They know no clock and no database, so they run ahead on another core while months pass; what they left is stored when
+the history comes to the moment at which their job ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+
+from compute import workdirs
+from compute.process import Child, Slot
+from compute.protocol import Metric
+from config.demo.cast import Organisation
+from config.demo.tables import Sheet, Tables
+from models_app.ingestion import ENTRYPOINT, MEMORY_BYTES, Claimed, run_child
+from models_app.recipes.base import recipe
+from models_app.storage import Stored
+
+PATIENCE_S = 300
+NOBODY = UUID(int=0)
+
+
+class ChildFailed(RuntimeError):
+    """A child of the demo did not do its work; the message says which and shows its last lines."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a child left: `folder` holds its `out/`; what it reported, and the lines of its log."""
+
+    folder: Path
+    metrics: list[Metric]
+    lines: list[str]
+
+    @property
+    def out(self) -> Path:
+        """The folder of its results."""
+        return self.folder / "out"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The children of one organisation, each as a promise: two ingested tables, its versions, one prediction."""
+
+    training: Future[Done]
+    arriving: Future[Done]
+    versions: list[Future[Done]]
+    predicted: Future[Done]
+
+
+class Nursery:
+    """Starts children, so many at a time that a core is left for the history."""
+
+    def __init__(self) -> None:
+        self._home = (settings.EXCHEQUER.home / "work" / "demo").absolute()
+        shutil.rmtree(self._home, ignore_errors=True)
+        self._home.mkdir(parents=True)
+        self._pool = ThreadPoolExecutor(max_workers=min(4, max(1, (os.cpu_count() or 1) - 1)))
+
+    def raise_all(self, cast: dict[str, tuple[Organisation, Tables]]) -> dict[str, Learned]:
+        """Start everything that the organisations need, what is needed first at first."""
+        trained = {slug: self._later(self._ingest, both.training) for slug, (_, both) in cast.items()}
+        first = {slug: self._version(one, 0, both, trained[slug]) for slug, (one, both) in cast.items()}
+        learned = {}
+        for slug, (one, both) in cast.items():
+            arriving = self._later(self._ingest, both.arriving)
+            predicted = self._later(self._predict, one.recipe, first[slug], arriving)
+            learned[slug] = Learned(trained[slug], arriving, [first[slug]], predicted)
+        for slug, (one, both) in cast.items():
+            more = range(1, len(one.params))
+            learned[slug].versions.extend(self._version(one, at, both, trained[slug]) for at in more)
+        return learned
+
+    def close(self) -> None:
+        """Start nothing more, wait for those that run, and remove their folders."""
+        self._pool.shutdown(cancel_futures=True)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _version(self, one: Organisation, at: int, both: Tables, table: Future[Done]) -> Future[Done]:
+        return self._later(self._train, one.recipe, dict(one.params[at]), both.training.target, table)
+
+    def _later(self, work: Callable[..., Done], *arguments: Any) -> Future[Done]:
+        return self._pool.submit(work, *arguments)
+
+    def _ingest(self, sheet: Sheet) -> Done:
+        workdir = self._folder()
+        (workdir / "in" / "source").write_bytes(sheet.as_csv())
+        claimed = Claimed(NOBODY, NOBODY, NOBODY, 1, 1, Stored("", "", 0), sheet.target)
+        fault = run_child(claimed, workdir)
+        if fault is not None:
+            raise ChildFailed(fault.message)
+        return Done(workdirs.take_output(workdir), [], [])
+
+    def _train(self, recipe_id: str, params: dict[str, Any], target: str, table: Future[Done]) -> Done:
+        def fill(folder: Path) -> None:
+            shutil.copy(table.result().out / "data.parquet", folder)
+
+        payload = {"task": "train", "recipe": recipe_id, "params": recipe(recipe_id).parse(params)}
+        return self._run(payload | {"inputs": {"target": target}, "limits": {"checkpoint_s": 3600.0}}, fill)
+
+    def _predict(self, recipe_id: str, version: Future[Done], table: Future[Done]) -> Done:
+        def fill(folder: Path) -> None:
+            for name in ("model.safetensors", "signature.json"):
+                shutil.copy(version.result().out / name, folder)
+            shutil.copy(table.result().out / "data.parquet", folder)
+
+        return self._run({"task": "predict", "recipe": recipe_id, "inputs": {}, "limits": {}}, fill)
+
+    def _run(self, payload: dict[str, Any], fill: Callable[[Path], None]) -> Done:
+        workdir, attempt = self._folder(), str(uuid4())
+        fill(workdir / "in")
+        common = {"attempt": attempt, "device": {"kind": "cpu"}, "threads": 1, "resume": False}
+        child = Child(
+            entrypoint=ENTRYPOINT, attempt=attempt, workdir=workdir, payload=common | payload,
+            slot=Slot(kind="cpu", uuid="demo", index=0, threads=1, memory_bytes=MEMORY_BYTES),
+            sandbox_required=settings.EXCHEQUER.sandbox == "required",
+        )  # fmt: skip
+        give_up = time.monotonic() + PATIENCE_S
+        try:
+            while not child.exited.wait(0.5) and time.monotonic() < give_up:
+                pass
+        finally:
+            child.kill()
+        if child.exit_code != 0:
+            last = " | ".join(list(child.lines)[-5:])
+            raise ChildFailed(f"{payload['task']} {payload['recipe']} ended with {child.exit_code}: {last}")
+        metrics = [said for said in child.said if isinstance(said, Metric)]
+        return Done(workdirs.take_output(workdir), metrics, list(child.lines))
+
+    def _folder(self) -> Path:
+        workdir = self._home / str(uuid4())
+        workdirs.make(workdir)
+        return workdir

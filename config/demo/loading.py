@@ -1,0 +1,197 @@
+"""Load the demo into an installation that has no organisation yet: all of it, or nothing."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from billing import partitions
+from compute import nodes
+from compute.scheduling.controller import LEADER_LOCK
+from config.demo import serving
+from config.demo.cast import OPERATOR, PASSWORD, Organisation, organisations
+from config.demo.children import Nursery
+from config.demo.clock import DemoClock
+from config.demo.tables import MAKERS
+from config.demo.tenancy import Tenancy
+from config.demo.theatre import Theatre
+from models_app import storage
+from tenants import outbox, queries
+from tenants.errors import Conflict
+from tenants.operators import people
+
+FEWEST_DAYS, MOST_DAYS = 3, 92
+LEASE_S = 48 * 3600.0
+"""Beats of the demo lie a quarter of an hour apart, and quiet nodes more than a day; in life they would be lost by then."""
+
+OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename IN ('exchequer_app', 'exchequer_control')
+"""
+NOTE = "demo-unfinished.json"
+Say = Callable[[str], None]
+
+
+class NotEmpty(Conflict):
+    """This installation has organisations of its own. The demo is loaded into an empty one."""
+
+    code = "not_empty"
+
+
+class ProductRuns(Conflict):
+    """The product runs on this database, and the demo moves its clock. Stop the product first."""
+
+    code = "product_runs"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was made."""
+
+    organisations: int
+    jobs: int
+    refused: int
+    fresh: bool
+
+
+def load(*, number: int, days: int, seed: int, say: Say, until: datetime | None = None) -> Loaded:
+    """Make the organisations with their history, unless they are there; `until` is its end, by default now.
+
+    Raises NotEmpty where other organisations exist, ProductRuns while something else works on this database.
+    """
+    cast = organisations(number)
+    if known([one.slug for one in cast]):
+        note_file().unlink(missing_ok=True)
+        return Loaded(number, 0, 0, fresh=False)
+    with _alone():
+        _tidy_up()
+        _note([])  # from here on until it is gone, the clock may be moved and files may lie in the store for nothing
+        nursery = Nursery()
+        try:
+            with _clock(until) as clock, transaction.atomic():
+                made = _play(cast, clock, nursery, days=days, seed=seed, say=say)
+        finally:
+            nursery.close()
+        note_file().unlink()
+    return Loaded(number, sum(one.launched for one in made), sum(one.refused for one in made), fresh=True)
+
+
+def known(slugs: list[str]) -> bool:
+    """Return whether the demo is loaded already. Raises NotEmpty when only others are there."""
+    there = [slug for slug in slugs if queries.tenant_by_slug(slug) is not None]
+    if not there and queries.all_tenant_ids(None):
+        raise NotEmpty
+    return bool(there)
+
+
+def note_file() -> Path:
+    """Return the file that says that a run is under way, or was when it was killed."""
+    return settings.EXCHEQUER.home / NOTE
+
+
+def _play(
+    cast: tuple[Organisation, ...], clock: DemoClock, nursery: Nursery, *, days: int, seed: int, say: Say
+) -> list[Tenancy]:
+    until = clock.until
+    start = until - timedelta(days=days)
+    tables = {one.slug: MAKERS[one.table](Random(f"{seed}:{one.slug}:table")) for one in cast}
+    learned = nursery.raise_all({one.slug: (one, tables[one.slug]) for one in cast})
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    with _unhurried():
+        clock.move_to(start)
+        partitions.ensure(start.date(), until.date())
+        theatre = Theatre(clock, uuid4())
+        node = theatre.open_node()
+        slots = serving.open_node(theatre.boot, node.name)
+        made: list[Tenancy] = []
+        for one in cast:
+            tenancy = Tenancy(one, tables[one.slug], learned[one.slug], theatre, slots, seed=seed, days=days)
+            tenancy.found()
+            made.append(tenancy)
+            _note(made)
+            tenancy.rehearse(start, until)
+        for day in range(0, days, max(1, days // 6)):
+            theatre.at(start + timedelta(days=day, hours=1), partial(say, f"day {day + 1} of {days}"))
+        theatre.play()
+        for tenancy in made:
+            outbox.drain(tenancy.tenant_id)
+    clock.remove()
+    people.appoint(OPERATOR, password=PASSWORD)
+    for me in (node, slots):
+        nodes.alive(me)
+    for tenancy in made:
+        if tenancy.pipeline.endpoint is not None:
+            tenancy.pipeline.endpoint.renew()
+    for me in (node, slots):
+        nodes.leave(me)  # until the workers of this host start and take over both names
+    say("committing")
+    return made
+
+
+@contextmanager
+def _clock(until: datetime | None) -> Iterator[DemoClock]:
+    clock = DemoClock(settings.EXCHEQUER.database_url("owner"), until)
+    try:
+        yield clock
+    finally:
+        clock.close()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the controller's lock, so that none leads meanwhile. Raises ProductRuns."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK])
+        (mine,) = cursor.fetchone()
+        if mine:
+            cursor.execute(OTHERS)
+        (others,) = cursor.fetchone() if mine else (1,)
+    try:
+        if others:
+            raise ProductRuns
+        yield
+    finally:
+        if mine and not connection.needs_rollback:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LEADER_LOCK])
+
+
+@contextmanager
+def _unhurried() -> Iterator[None]:
+    """Lengthen the lease for this process, and have it look for waste less often."""
+    before, thresholds = settings.EXCHEQUER, gc.get_threshold()
+    settings.EXCHEQUER = before.model_copy(update={"lease_s": LEASE_S})
+    gc.set_threshold(50_000, 20, 50)  # a hundred thousand queries leave much that goes by itself
+    try:
+        yield
+    finally:
+        settings.EXCHEQUER = before
+        gc.set_threshold(*thresholds)
+
+
+def _note(made: list[Tenancy]) -> None:
+    """Note whose files lie in the object store before their organisations are committed."""
+    note_file().write_text(json.dumps([str(one.tenant_id) for one in made]))
+
+
+def _tidy_up() -> None:
+    """Remove the files of a run that came to nothing: no organisation owns them."""
+    file = note_file()
+    if not file.exists():
+        return
+    for text in json.loads(file.read_text()):
+        tenant_id = UUID(text)
+        storage.delete(tenant_id, [item.key for item in storage.listing(tenant_id)])
+    file.unlink()

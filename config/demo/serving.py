@@ -1,0 +1,181 @@
+"""An endpoint of the demo: deployed, called for weeks, billed batch by batch, watched, and told the truth afterwards.
+
+The serving node that comes later takes the slot over. Until then its part is played here: slices of money, usage by the
+function that its books call, health sums by the one that stores them.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from billing.holds import BudgetExceeded
+from billing.metering import record_usage
+from compute import allocations, nodes
+from compute.devices.base import Found
+from compute.scheduling import slots
+from config.demo.cast import Organisation
+from config.demo.children import Done
+from config.demo.tables import Sheet
+from models_app import deployments
+from models_app.health import feedback, prediction_id, windows
+from models_app.health.window import Window
+from models_app.models import EndpointState, ModelVersion
+from models_app.serving import slices
+from models_app.serving.usage import intervals_of
+from tenants.actor import Actor
+from tenants.scoping import tenant_scope
+
+SLOTS = 8
+DRIFT_DAYS = 3
+ROWS_A_TICK = 90
+BATCH_US = 9_000
+LABELS_A_DAY = 14
+
+
+@dataclass
+class Traffic:
+    """What came in and what was answered, row by row, in the order of the arriving table."""
+
+    sheet: Sheet
+    answers: list[Any]
+    truth: list[Any]
+
+    def draw(self, chance: Random, rows: int, *, moved: bool) -> list[int]:
+        """Return which rows come in now: those from before the world changed, or from after it."""
+        first, last = (self.sheet.moved, len(self.sheet.rows)) if moved else (0, self.sheet.moved)
+        return [chance.randrange(first, last) for _ in range(rows)]
+
+
+def traffic(sheet: Sheet, predicted: Done) -> Traffic:
+    """Return the arriving rows with what the model answered to each."""
+    with (predicted.out / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    answers = [row["label"] if "label" in row else float(row["prediction"]) for row in rows]
+    return Traffic(sheet, answers, sheet.column(sheet.target))
+
+
+def open_node(boot: UUID, host: str) -> nodes.Registered:
+    """Register this host's serving node with its slots: the real one takes them over when it starts."""
+    found = [
+        Found(f"serving-{at}", "cpu", allocations.SERVING, f"Serving slot {at} of {host}", at, 0) for at in range(SLOTS)
+    ]
+    name = f"serving.{settings.EXCHEQUER.effective_node_id}"
+    return nodes.register(name=name, hostname=host, boot=boot, found=found, missing_layers=[], serves=True)
+
+
+class Endpoint:
+    """One endpoint's weeks."""
+
+    def __init__(self, one: Organisation, actor: Actor, served: Traffic, node: nodes.Registered, seed: int) -> None:
+        self.one = one
+        self.actor = actor
+        self.served = served
+        self.node = node
+        self.chance = Random(f"{seed}:{one.slug}:traffic")
+        self.window = Window()
+        self.slice = 0
+        self.batch = 0
+        self.ids: list[tuple[str, Any]] = []
+
+    def deploy(self, version_id: UUID) -> None:
+        """Deploy a version, and say as its node that it is ready."""
+        row = deployments.deploy(actor=self.actor, name=self.one.service.name, version_id=version_id)
+        self.id, self.project_id, self.version_id = row.id, row.project_id, row.version_id
+        nodes.alive(self.node)
+        slots.assign_slots()
+        self.renew()
+        deployments.report(
+            tenant_id=self.actor.tenant_id, endpoint_id=self.id, generation=row.generation, state=EndpointState.READY
+        )
+        with tenant_scope(self.actor.tenant_id):
+            version = ModelVersion.objects.get(id=version_id)
+        self.classes = [str(word) for word in version.signature["classes"]]
+        self.features = list(version.baseline["features"])
+        self.window.track(version_id, version.baseline)
+
+    def renew(self) -> None:
+        """Renew the lease of the slot, as the node does with each heartbeat."""
+        for tenant_id, allocation_id in allocations.mine(self.node.node_id):
+            allocations.renew(
+                tenant_id=tenant_id, allocation_id=allocation_id, node_id=self.node.node_id, boot=self.node.boot
+            )
+
+    def answer(self, moment: datetime, requests: int, *, moved: bool) -> None:
+        """Answer a batch of requests: bill it from a slice, count what came in, remember the ids of predictions."""
+        tenant_id = self.actor.tenant_id
+        self.slice += 1
+        try:
+            money = slices.take(tenant_id, self.id, self.node.boot, self.slice)
+        except BudgetExceeded:
+            return  # the node answers 402 to all of them, and nothing is counted
+        latency = [self.chance.lognormvariate(math.log(7.5), 0.45) for _ in range(requests)]
+        compute_ms = round(requests * self.chance.uniform(0.5, 0.8), 3)
+        self.batch += 1
+        record = {
+            "endpoint": str(self.id), "name": self.one.service.name, "project": str(self.project_id), "n": self.batch,
+            "at": money.db_now.isoformat(), "us": BATCH_US, "requests": requests, "ms": str(compute_ms),
+        }  # fmt: skip
+        with tenant_scope(tenant_id):
+            record_usage(intervals_of(record, self.node.boot), hold_id=money.hold_id)
+        self._count(moment, requests, latency, compute_ms, moved=moved)
+        windows.flush(tenant_id, self.id, self.window)
+        slices.close(tenant_id, money)
+
+    def learn_the_truth(self) -> None:
+        """Send back what turned out to be true of some of the latest predictions."""
+        told, self.ids = self.ids[:LABELS_A_DAY], []
+        if told:
+            items = [{"prediction_id": name, "label": truth} for name, truth in told]
+            with tenant_scope(self.actor.tenant_id):
+                feedback.record(actor=self.actor, endpoint_id=self.id, items=items)
+
+    def _count(self, moment: datetime, requests: int, latency: list[float], compute_ms: float, *, moved: bool) -> None:
+        rows = self.served.draw(self.chance, min(ROWS_A_TICK, requests), moved=moved)
+        sheet = self.served.sheet
+        columns: dict[str, Sequence[Any]] = {name: sheet.column(name) for name in self.features}
+        refused = {"bad_instance": 1} if self.chance.random() < 0.1 else {}
+        self.window.add(
+            self.version_id,
+            columns={name: [values[row] for row in rows] for name, values in columns.items()},
+            outputs=[self.served.answers[row] for row in rows],
+            latency_ms=latency,
+            errors=refused,
+            compute_ms=compute_ms,
+        )
+        key = prediction_id.derive_key(settings.SECRET_KEY, self.id)
+        for row in rows[:LABELS_A_DAY]:
+            answer = self.served.answers[row]
+            outcome = self.classes.index(answer) if self.classes else answer
+            name = prediction_id.sign(
+                key,
+                version_id=self.version_id,
+                at_ms=int(moment.timestamp() * 1000),
+                outcome=outcome,
+                random=self.chance.randbytes(6),
+            )
+            self.ids.append((name, self.served.truth[row]))
+
+
+def ticks(one: Organisation, *, start: datetime, until: datetime, seed: int) -> list[tuple[datetime, int, bool]]:
+    """Return when requests come in, how many, and whether the world has changed by then. Pure."""
+    chance = Random(f"{seed}:{one.slug}:ticks")
+    found = []
+    days = max(1, (until - start).days)
+    for day in range(days + 1):
+        busy = one.weekday[(start + timedelta(days=day)).weekday()] * (1 + (one.growth - 1) * day / days)
+        for tick in range(one.service.ticks):
+            at = start + timedelta(days=day, hours=11 * tick / one.service.ticks, minutes=chance.uniform(0, 50))
+            requests = round(one.service.requests / one.service.ticks * max(0.1, busy) * chance.uniform(0.8, 1.2))
+            if at < until - timedelta(minutes=3):
+                moved = one.service.drifts and at > until - timedelta(days=min(DRIFT_DAYS, days / 2))
+                found.append((at, max(3, requests), moved))
+    return found

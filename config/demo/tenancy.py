@@ -1,0 +1,247 @@
+"""One organisation of the demo as its people make it: members, projects, quota, budgets, data, jobs, models, an endpoint."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import ROUND_UP, Decimal
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from billing import budgets, pricing, queries
+from billing.holds import BudgetExceeded
+from billing.models import Price, PriceVersion
+from billing.pricing import NewPrice
+from compute import jobs
+from compute.models import Job
+from compute.nodes import Registered
+from config.demo import attempts, diary, serving
+from config.demo.cast import PASSWORD, Budgeted, Organisation
+from config.demo.children import Learned
+from config.demo.pipeline import Pipeline
+from config.demo.tables import Sheet, Tables
+from config.demo.theatre import Theatre
+from models_app import artefacts, ingestion, operations, storage
+from tenants import bootstrap, keys, notifications, outbox, quotas
+from tenants import operations as people
+from tenants.actor import Actor
+from tenants.models import Project
+from tenants.quotas import QuotaExceeded
+from tenants.scoping import tenant_scope
+
+PRICES_RISE = 0.55
+UNREAD_DAYS = 3
+CENT_OF_CENT = Decimal("0.00000001")
+DEARER = Decimal("1.08")
+
+
+class Tenancy:
+    """Makes one organisation; everything happens at its moment on the theatre's clock."""
+
+    def __init__(
+        self,
+        one: Organisation,
+        tables: Tables,
+        learned: Learned,
+        theatre: Theatre,
+        slots: Registered,
+        *,
+        seed: int,
+        days: int,
+    ) -> None:
+        self.one = one
+        self.tables = tables
+        self.learned = learned
+        self.theatre = theatre
+        self.seed = seed
+        self.days = days
+        self.launched = 0
+        self.refused = 0
+        self.slots = slots
+        self.datasets: dict[str, UUID] = {}
+
+    def found(self) -> None:
+        """Create the organisation with its people, projects, quota, budgets and a key for its scripts."""
+        one = self.one
+        boss = one.people[0]
+        people.find_or_create_user(email=one.email(boss), password=PASSWORD, name=boss.name)
+        made = bootstrap.create(
+            name=one.name,
+            slug=one.slug,
+            email=one.email(boss),
+            password=PASSWORD,
+            timezone=one.timezone,
+            currency=one.currency,
+            with_key=False,
+        )
+        self.tenant_id = made.tenant_id
+        bootstrap.settle_in(self.tenant_id)
+        owner = bootstrap.owner_of(self.tenant_id)
+        self.actors = [owner]
+        with tenant_scope(self.tenant_id):
+            for at, person in enumerate(one.people[1:], 11):
+                row = people.add_member(
+                    actor=owner, email=one.email(person), role=person.role, password=PASSWORD, name=person.name
+                )
+                self.actors.append(
+                    Actor.member(
+                        tenant_id=self.tenant_id,
+                        user_id=row.user_id,
+                        email=one.email(person),
+                        role=person.role,
+                        ip=f"192.0.2.{at}",
+                    )
+                )
+            for slug, name in one.projects:
+                people.create_project(actor=owner, slug=slug, name=name)
+            self.projects = dict(Project.objects.values_list("slug", "id"))
+            keys.create_api_key(actor=owner, name="reporting", scopes=["jobs.view", "spend.view", "usage.view"])
+        self.by("admin", lambda actor: quotas.set_limit(actor=actor, resource="devices:cpu", limit=one.quota))
+        self.by("admin", lambda actor: quotas.set_limit(actor=actor, resource="devices:serving", limit=2))
+        for budget in one.budgets:
+            self.by("finance", partial(self._budget, budget))
+
+    def rehearse(self, start: datetime, until: datetime) -> None:
+        """Put everything that will happen between two moments on the programme."""
+        one, theatre, span = self.one, self.theatre, until - start
+        pipeline = self.pipeline = Pipeline(self, span)
+
+        def share(part: float) -> datetime:
+            return start + span * part
+
+        theatre.at(start + timedelta(minutes=30), partial(self._upload, one.dataset, self.tables.training))
+        work = start + timedelta(hours=1)
+        for launch in diary.launches(one, start=work, until=until, days=self.days, seed=self.seed):
+            theatre.at(launch.at, partial(self._launch, launch))
+        for number, part in enumerate(one.versions):
+            theatre.at(share(part), partial(pipeline.train, number))
+        began = one.service.from_share
+        theatre.at(share(began - 0.06), partial(self._upload, one.arriving, self.tables.arriving))
+        theatre.at(share(began - 0.05), pipeline.predict)
+        theatre.at(share(began), pipeline.deploy)
+        first = share(began + 0.01)
+        for at, requests, moved in serving.ticks(one, start=first, until=until, seed=self.seed):
+            theatre.at(at, partial(pipeline.answer, at, requests, moved=moved))
+        theatre.at(share(PRICES_RISE).replace(hour=2, minute=30), self._raise_prices)
+        theatre.at(until - timedelta(hours=4), self._fill_budgets)
+        for day in range(1, self.days):
+            theatre.at(start + timedelta(days=day), partial(self._end_day, self.days - day))
+        theatre.at(until - timedelta(minutes=1), partial(self._end_day, 0))
+
+    def by(self, role: str, act: Callable[[Actor], object]) -> None:
+        """Have the first person of a role do something in the organisation's scope."""
+        with tenant_scope(self.tenant_id):
+            act(self.first(role))
+
+    def first(self, role: str) -> Actor:
+        """Return the first person of a role."""
+        return next(actor for actor in self.actors if actor.role == role)
+
+    def _budget(self, wanted: Budgeted, actor: Actor) -> None:
+        project = self.projects[wanted.project] if wanted.project else None
+        budgets.create_budget(
+            actor=actor, project_id=project, amount=wanted.amount, alerts=wanted.alerts, at_limit=wanted.at_limit
+        )
+
+    def _upload(self, name: str, sheet: Sheet) -> None:
+        """Upload a table, and ingest it as the ops worker does with what the child has left."""
+        child = (self.learned.training if name == self.one.dataset else self.learned.arriving).result()
+        version = operations.upload(
+            actor=self.first("engineer"),
+            name=name,
+            file=io.BytesIO(sheet.as_csv()),
+            filename=f"{name}.csv",
+            target=sheet.target,
+        )
+        mine = ingestion.claim(version.id, self.tenant_id)
+        if mine is None:
+            raise RuntimeError(f"{name} could not be claimed")
+        key = storage.new_key(self.tenant_id, "d", mine.dataset_id, mine.version_id, mine.token)
+        data = storage.put(
+            self.tenant_id, key, child.out / "data.parquet", content_type="application/vnd.apache.parquet"
+        )
+        result, profile = (artefacts.read_json(child.out / part) for part in ("result.json", "profile.json"))
+        ingestion.complete(
+            actor=Actor.system(self.tenant_id, "ingest"), mine=mine, data=data, result=result, profile=profile
+        )
+        self.datasets[name] = version.id
+
+    def _launch(self, launch: diary.Launch) -> None:
+        """Launch a job; one that is refused, for want of budget or quota, was never there."""
+        actor = self.actors[launch.person]
+        params = {"epochs": launch.epochs, "width": launch.width, "learning_rate": launch.rate}
+        limit = launch.seconds if launch.fate == "runs_out_of_time" else 600 + round(1.5 * launch.seconds, -2)
+        try:
+            with tenant_scope(self.tenant_id):
+                job = self.submit(actor, launch.name, launch.project, params, int(limit), spot=launch.spot)
+        except (BudgetExceeded, QuotaExceeded):
+            self.refused += 1
+            return
+        self.launched += 1
+        if launch.fate == "is_withdrawn":
+            jobs.cancel(actor=actor, job_id=job.id, reason="Chose the wrong column.")
+            return
+        self.theatre.queue(job, attempts.Play(self.theatre, job, actor, launch))
+
+    def submit(
+        self, actor: Actor, name: str, project: str, params: dict[str, Any], limit: int, *, spot: bool = False
+    ) -> Job:
+        spec = {
+            "recipe": self.one.recipe,
+            "dataset_version": str(self.datasets[self.one.dataset]),
+            "params": params,
+            "model": self.one.model,
+        }
+        return jobs.submit(
+            actor=actor,
+            name=name,
+            kind="train",
+            project_id=self.projects[project],
+            spec=spec,
+            device_class="cpu",
+            tier="spot" if spot else "on_demand",
+            max_seconds=limit,
+            tags={"experiment": name.rpartition("-")[0] or name},
+        )
+
+    def _raise_prices(self) -> None:
+        """Publish the next price list: device time grows dearer, what answers cost stays."""
+        with tenant_scope(self.tenant_id):
+            newest = PriceVersion.objects.order_by("-effective_at").first()
+            rows = list(Price.objects.filter(version=newest).select_related("meter", "version"))
+            prices = [
+                NewPrice(
+                    row.meter.key,
+                    row.dims,
+                    (row.unit_amount * DEARER).quantize(CENT_OF_CENT)
+                    if row.meter.unit == "second"
+                    else row.unit_amount,
+                )
+                for row in rows
+            ]
+            pricing.publish(
+                actor=self.first("finance"),
+                book_id=rows[0].version.book_id,
+                prices=prices,
+                note="Energy grew dearer",
+            )
+
+    def _fill_budgets(self) -> None:
+        """Have finance set those budgets anew of which a certain share shall be spent."""
+        with tenant_scope(self.tenant_id):
+            for status in queries.budgets():
+                wanted = next(one for one in self.one.budgets if one.project == status.project_slug)
+                if wanted.filled and status.spent.amount:
+                    amount = (status.spent.amount / Decimal(str(wanted.filled))).quantize(Decimal(1), ROUND_UP)
+                    budgets.change_budget(actor=self.first("finance"), budget_id=status.id, amount=amount)
+
+    def _end_day(self, days_left: int) -> None:
+        """Deliver what happened, send labels back, renew the slot; but for the last days people have read it all."""
+        self.pipeline.end_day()
+        outbox.drain(self.tenant_id)
+        if days_left > UNREAD_DAYS:
+            with tenant_scope(self.tenant_id):
+                for actor in self.actors:
+                    notifications.mark_all_read(actor)

@@ -1,0 +1,62 @@
+"""`manage.py seed_demo --tenants 3 --days 60 --seed 7`: organisations with weeks behind them, through the real operations."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from config.demo import cast, loading
+from tenants.errors import ExchequerError
+
+
+class Command(BaseCommand):
+    """Load the demo, once, and print how to log in."""
+
+    help = (
+        "Make the demo's organisations with people, budgets, data, jobs, models, endpoints and what all of it cost, on "
+        "a clock that is moved along; all or nothing. Needs an installation without organisations, and the product stopped. "
+        "The same seed makes the same demo, ids excepted."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take how many, how long, which."""
+        parser.add_argument("--tenants", type=int, default=3, help=f"organisations, 1 to {cast.MOST} (3)")
+        parser.add_argument(
+            "--days",
+            type=int,
+            default=60,
+            help=f"length of the history, {loading.FEWEST_DAYS} to {loading.MOST_DAYS} (60)",
+        )
+        parser.add_argument(
+            "--unless-used", action="store_true", help="do nothing, and succeed, where other organisations exist"
+        )
+        parser.add_argument("--seed", type=int, default=7, help="of everything that is drawn (7)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print progress, what was made and the log-ins; exit 1 with a sentence when it is refused."""
+        number, days, began = options["tenants"], options["days"], time.monotonic()
+        if not 1 <= number <= cast.MOST or not loading.FEWEST_DAYS <= days <= loading.MOST_DAYS:
+            raise CommandError(
+                f"Use 1 to {cast.MOST} organisations and {loading.FEWEST_DAYS} to {loading.MOST_DAYS} days."
+            )
+        try:
+            made = loading.load(number=number, days=days, seed=options["seed"], say=self._say)
+        except loading.NotEmpty as error:
+            if not options["unless_used"]:
+                raise CommandError(error.message) from error
+            self._say("not loaded: organisations of another kind are here already")
+            return
+        except ExchequerError as error:
+            raise CommandError(error.message) from error
+        if made.fresh:
+            took = time.monotonic() - began
+            self._say(f"{made.organisations} organisations, {days} days, {made.jobs} jobs: loaded in {took:.0f} s")
+        else:
+            self._say("the demo is loaded already; nothing was changed")
+        self.stdout.write(cast.logins(number))
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(f"demo: {text}")
+        self.stdout.flush()

@@ -1,0 +1,89 @@
+"""The first `make up` on an empty home: it loads the demo, also when it was killed while it did, and what is loaded works."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from config.demo.cast import CHARACTERS, PASSWORD
+from tests.scenarios.stack import Stack, running_stack, wait_for
+
+LOADED_S = 420
+"""A quiet machine takes well under a minute; this one may have others at work."""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with running_stack(started=False, EXCHEQUER_DEMO="1") as made:
+        yield made
+
+
+def console(stack: Stack) -> str:
+    return stack.console.read_text() if stack.console.exists() else ""
+
+
+def log_in(stack: Stack, email: str) -> requests.Session:
+    person = requests.Session()
+    form = person.get(f"{stack.url}/accounts/login/", timeout=30)
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
+    assert token is not None
+    sent = {"login": email, "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
+    answer = person.post(form.url, data=sent, headers={"Referer": form.url}, timeout=30)
+    assert answer.status_code == 200, answer.text[:500]
+    return person
+
+
+def test_a_demo_that_was_killed_while_it_was_loaded_is_loaded_by_the_next_start(stack: Stack) -> None:
+    stack.begin()
+    assert stack.process is not None
+    wait_for(lambda: re.search(r"day 1 of \d+", console(stack)), LOADED_S, "the demo is being loaded")
+    assert (stack.home / "demo-unfinished.json").exists()
+    stack.process.send_signal(signal.SIGKILL)
+    stack.process.wait()
+    wait_for(lambda: not stack.processes(), 30, "nothing is left of the killed start")
+    assert not (stack.home / "demo.txt").exists()
+
+    stack.begin()
+    wait_for(stack.said_up, LOADED_S, "make up")
+    text = console(stack).rpartition("starting in")[2]
+    assert "3 organisations, 60 days" in text
+    assert not (stack.home / "demo-unfinished.json").exists()
+    for one in CHARACTERS:
+        assert f"{one.name}: owner@{one.slug}.example" in text
+    assert PASSWORD in text
+
+
+def test_the_books_and_the_log_of_the_demo_are_sound_and_the_clock_is_right(stack: Stack) -> None:
+    for command in ("verify_audit", "verify_ledger", "reconcile"):
+        done = stack.manage(command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "demo clock" not in stack.manage("doctor").stdout
+    again = stack.manage("seed_demo")
+    assert again.returncode == 0
+    assert "loaded already" in again.stdout
+
+
+@pytest.mark.parametrize("one", CHARACTERS, ids=lambda one: one.slug)
+def test_everybody_can_log_in_and_every_endpoint_serves(stack: Stack, one) -> None:
+    for person in one.people:
+        visit = log_in(stack, one.email(person)).get(f"{stack.url}/t/{one.slug}/", timeout=30)
+        assert visit.status_code == 200
+        assert one.name in visit.text
+    engineer = log_in(stack, f"engineer@{one.slug}.example")
+    page = f"{stack.url}/t/{one.slug}/endpoints/"
+    assert one.service.name in engineer.get(page, timeout=30).text
+    found = rf"endpoint\.loaded.*{one.service.name}|{one.service.name}.*endpoint\.loaded"
+    wait_for(lambda: re.search(found, stack.log("serving")), 90, "the serving node loads the endpoint")
+
+
+def test_a_second_start_loads_nothing(stack: Stack) -> None:
+    assert stack.stop() <= 20
+    os.truncate(stack.console, 0)
+    stack.start()
+    assert "loading the demo" not in console(stack)
+    assert f"password of each: {PASSWORD}" in console(stack)
