@@ -22,11 +22,11 @@ from models_app.serving.access import PASS, Door, Key
 from models_app.serving.backend import Assigned
 from models_app.serving.batcher import Batcher
 from models_app.serving.calls import Answer, Call, deliver
-from models_app.serving.interpret import Interpreter, Made, Parsed, empty_block
+from models_app.serving.interpret import Interpreter, Made, empty_block
 from models_app.serving.loader import CannotLoad, NotNow
 from models_app.serving.spool import Spool
 from models_app.serving.telemetry import Telemetry
-from models_app.serving.till import Purse, Till, milliseconds
+from models_app.serving.till import MILLI, Purse, Till, milliseconds
 from models_app.serving.watch import Served, Watch
 from tenants.errors import ExchequerError
 
@@ -175,8 +175,12 @@ class Worker:
             return False
         compute = milliseconds(took)
         rows = sum(parsed.block.rows for parsed, _, _ in let_in)
-        for one, body, header_length in let_in:
-            one.call.answer = self._answer(one, body, header_length, purse, compute * one.block.rows / rows)
+        past, shared = 0, Decimal(0)
+        for one, body, header_length in let_in:  # shares are cut where they end, so that they add up to what is billed
+            past += one.block.rows
+            until = (compute * past / rows).quantize(MILLI)
+            one.call.answer = self._answer(body, header_length, purse, until - shared)
+            shared = until
         self._record(
             [one.call for one, _, _ in let_in],
             purse,
@@ -192,10 +196,10 @@ class Worker:
         call.refuse(problems.Unauthenticated() if asked else problems.Unavailable())
         return False
 
-    def _answer(self, one: Parsed, body: bytes, header_length: int | None, purse: Purse, ms: Decimal) -> Answer:
+    def _answer(self, body: bytes, header_length: int | None, purse: Purse, ms: Decimal) -> Answer:
         headers: problems.Headers = [
             (b"content-type", b"application/json" if header_length is None else b"application/octet-stream"),
-            (b"x-exchequer-cost", format(purse.money.cost(1, ms.quantize(Decimal("0.001"))), "f").encode()),
+            (b"x-exchequer-cost", format(purse.money.cost(1, ms), "f").encode()),
             (b"x-exchequer-model-version", self._version),
         ]
         if header_length is not None:
