@@ -20,6 +20,7 @@ from billing.asked import PAGE, checked
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
 from tenants.parsing import parse_moment, parse_uuid
+from tenants.schema import page_of
 
 T = TypeVar("T")
 RANGE = [
@@ -82,7 +83,7 @@ class Usage(Sums):
     permissions = {"GET": "usage.view"}
     always = ("meter",)
 
-    @extend_schema(parameters=RANGE, responses=forms.SumSerializer(many=True))
+    @extend_schema(operation_id="usage_list", parameters=RANGE, responses=page_of(forms.SumSerializer))
     def get(self, request: Request) -> Response:
         """Answer sums of usage."""
         return self.sums()
@@ -93,7 +94,7 @@ class Spend(Sums):
 
     permissions = {"GET": "spend.view"}
 
-    @extend_schema(parameters=RANGE, responses=forms.SumSerializer(many=True))
+    @extend_schema(operation_id="spend_list", parameters=RANGE, responses=page_of(forms.SumSerializer))
     def get(self, request: Request) -> Response:
         """Answer sums of cost."""
         return self.sums()
@@ -104,7 +105,7 @@ class PriceBooks(Endpoint):
 
     permissions = {"GET": "pricebooks.view"}
 
-    @extend_schema(responses=forms.PriceBookSerializer(many=True))
+    @extend_schema(operation_id="price_books_list", responses=page_of(forms.PriceBookSerializer))
     def get(self, request: Request) -> Response:
         """List price books, each with its newest versions first."""
         return Response({"results": [shapes.price_book(book) for book in queries.price_books()], "next": None})
@@ -136,7 +137,7 @@ class Invoices(Endpoint):
 
     permissions = {"GET": "invoices.view"}
 
-    @extend_schema(parameters=PAGE, responses=forms.InvoiceSerializer(many=True))
+    @extend_schema(operation_id="invoices_list", parameters=PAGE, responses=page_of(forms.InvoiceSerializer))
     def get(self, request: Request) -> Response:
         """List invoices, the newest month first."""
         keys = self.cursor(2)
@@ -161,7 +162,7 @@ class Lines(Endpoint):
 
     permissions = {"GET": "invoices.view"}
 
-    @extend_schema(responses=forms.LineSerializer(many=True))
+    @extend_schema(operation_id="invoices_lines_list", responses=page_of(forms.LineSerializer))
     def get(self, request: Request, invoice_id: UUID) -> Response:
         """List the lines in order of first use."""
         return Response({"results": [shapes.line(row) for row in queries.invoice_lines(invoice_id)], "next": None})
@@ -200,7 +201,7 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
 
 
 urlpatterns = [
-    path("events", Events.as_view(), name="api-events-plain"),
+    path("events", Events.as_view(schema=None), name="api-events-plain"),
     path("events/", Events.as_view(), name="api-events"),
     path("meters/", Meters.as_view(), name="api-meters"),
     path("usage/", Usage.as_view(), name="api-usage"),

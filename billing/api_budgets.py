@@ -15,6 +15,7 @@ from tenants.edges import Endpoint
 from tenants.errors import Invalid
 from tenants.parsing import parse_uuid
 from tenants.queries import find_project
+from tenants.schema import page_of
 
 
 class Budgets(Endpoint):
@@ -22,7 +23,7 @@ class Budgets(Endpoint):
 
     permissions = {"GET": "budgets.view", "POST": "budgets.manage"}
 
-    @extend_schema(responses=forms.BudgetStatusSerializer(many=True))
+    @extend_schema(operation_id="budgets_list", responses=page_of(forms.BudgetStatusSerializer))
     def get(self, request: Request) -> Response:
         """List budgets and how far they are used this month, the organisation's first."""
         return Response({"results": [shapes.budget(status) for status in queries.budgets()], "next": None})
@@ -80,7 +81,7 @@ class BudgetAlerts(Endpoint):
 
     permissions = {"GET": "budgets.view"}
 
-    @extend_schema(parameters=PAGE, responses=forms.BudgetAlertSerializer(many=True))
+    @extend_schema(operation_id="budgets_alerts_list", parameters=PAGE, responses=page_of(forms.BudgetAlertSerializer))
     def get(self, request: Request, budget_id: UUID) -> Response:
         """List them, the newest first."""
         queries.budget(budget_id)

@@ -20,6 +20,7 @@ from billing.cloudevents import BATCH, SINGLE
 from billing.ingest import LARGEST_BODY, TooManyEvents, ingest
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
+from tenants.schema import page_of
 
 
 class EventParser(BaseParser):
@@ -90,7 +91,7 @@ class Meters(Endpoint):
 
     permissions = {"GET": "usage.view", "POST": "pricebooks.manage"}
 
-    @extend_schema(responses=forms.MeterSerializer(many=True))
+    @extend_schema(operation_id="meters_list", responses=page_of(forms.MeterSerializer))
     def get(self, request: Request) -> Response:
         """List meters by key."""
         return Response({"results": [asdict(meter) for meter in queries.meters()], "next": None})

@@ -172,6 +172,8 @@ def publish(
     faults = _faults(prices, set(meters))
     if effective_at is not None and effective_at < clock.now() + FUTURE_LIMIT:
         faults["effective_at"] = ["A version starts at least 5 minutes after it is published."]
+    elif effective_at is not None and PriceVersion.objects.filter(book=book, effective_at=effective_at).exists():
+        faults["effective_at"] = ["Another version of this book starts at that moment. Choose another one."]
     if faults:
         raise Invalid(fields=faults)
     number = PriceVersion.objects.filter(book=book).count() + 1

@@ -17,6 +17,7 @@ from tenants.errors import (
 )
 from tenants.scoping import scope_open
 
+NON_FIELD = "non_field_errors"
 CONTENT_TYPE = "application/problem+json"
 REST_CODES = {
     401: "not_authenticated",
@@ -70,7 +71,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         )
         headers = {}
         if isinstance(error, exceptions.ValidationError):
-            body["fields"] = error.detail if isinstance(error.detail, dict) else {"": error.detail}
+            body["fields"] = by_field(error.detail)
         if getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
         if getattr(error, "wait", None):
@@ -109,6 +110,22 @@ def _as_domain_error(error: Exception) -> ExchequerError | None:
 def _retry_after(error: ExchequerError) -> dict[str, str]:
     wait = error.extra.get("retry_after", 5 if isinstance(error, Unavailable) else None)
     return {"Retry-After": str(wait)} if wait is not None else {}
+
+
+def by_field(detail: Any, name: str = "") -> dict[str, list[str]]:
+    """Return messages by field, with what is wrong inside a list or an object as `prices.0.unit_amount`."""
+    if isinstance(detail, dict):
+        parts = [(str(key), value) for key, value in detail.items()]
+    elif isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
+        parts = [(str(at), value) for at, value in enumerate(detail)]
+    else:
+        return {name: [str(item) for item in detail] if isinstance(detail, list) else [str(detail)]}
+    found: dict[str, list[str]] = {}
+    for key, value in parts:
+        inner = name if key == NON_FIELD and name else f"{name}.{key}".strip(".")
+        for field, messages in by_field(value, inner).items():
+            found.setdefault(field, []).extend(messages)
+    return {field: messages for field, messages in found.items() if messages}
 
 
 def _sentence(detail: Any) -> str:

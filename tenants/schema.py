@@ -1,10 +1,15 @@
-"""How the API describes itself: who may call, and what a page of a list looks like."""
+"""How the API describes itself: who may call, what a page of a list looks like, and how every refusal looks."""
 
+from functools import cache
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.plumbing import build_bearer_security_scheme_object
 from rest_framework import serializers
+
+from tenants.problems import CONTENT_TYPE
+
+METHODS = ("get", "post", "put", "patch", "delete")
 
 
 class ActorScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -19,6 +24,7 @@ class ActorScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return scheme
 
 
+@cache
 def page_of(row: type[serializers.Serializer[Any]]) -> type[serializers.Serializer[Any]]:
     """Return the serializer of a page: `results` and the address of the next page, or null."""
     name = row.__name__.removesuffix("Serializer") + "PageSerializer"
@@ -28,3 +34,56 @@ def page_of(row: type[serializers.Serializer[Any]]) -> type[serializers.Serializ
         "next": serializers.URLField(allow_null=True),
     }
     return type(name, (serializers.Serializer,), fields)
+
+
+PROBLEM = {
+    "type": "object",
+    "description": "Why a request was refused (RFC 9457). Some codes add members, such as `limit` of quota_exceeded.",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string", "description": "What happened and what to do about it."},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "Stable: programs decide by it."},
+        "request_id": {"type": "string"},
+        "fields": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {"type": "string"}},
+            "description": "What is wrong, by the name of the field.",
+        },
+    },
+    "required": ["type", "title", "status", "code", "request_id"],
+}
+WAIT = {"Retry-After": {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}}
+REFUSALS = {
+    "400": "Something in the request is missing or wrong; `fields` names it.",
+    "401": "The key or session is missing, expired or revoked.",
+    "403": "The role or the key's scopes do not include this.",
+    "404": "There is no such thing here; what belongs to others is answered alike.",
+    "409": "It clashes with what is stored, or with the state it is in; or the quota has no room.",
+    "429": "Too many requests.",
+    "503": "A part of Exchequer is away for a moment; nothing was changed.",
+}
+#: Of requests that change something.
+WRITE_REFUSALS = {
+    "402": "The budget has no room for it; nothing was stored.",
+    "413": "The body is too large.",
+    "415": "The body is of another media type than is read here.",
+}
+
+
+def describe_refusals(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Add to every operation how it refuses, unless it says so itself. A hook of drf-spectacular."""
+    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
+    for path in result["paths"].values():
+        for method, described in path.items():
+            if method in METHODS:
+                refusals = REFUSALS if method == "get" else {**REFUSALS, **WRITE_REFUSALS}
+                for status, words in refusals.items():
+                    described["responses"].setdefault(status, _refusal(words, wait=status in ("429", "503")))
+                described["responses"] = dict(sorted(described["responses"].items()))
+    return result
+
+
+def _refusal(words: str, *, wait: bool) -> dict[str, Any]:
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": words, "content": content, **({"headers": WAIT} if wait else {})}
