@@ -45,6 +45,7 @@ def serve(listener: socket.socket) -> None:
     from waitress.server import create_server
 
     from config.wsgi import application
+    from deploy.refusal import Channel
 
     server = create_server(
         application,
@@ -57,6 +58,8 @@ def serve(listener: socket.socket) -> None:
         clear_untrusted_proxy_headers=True,
         ident=None,
     )
+
+    server.channel_class = Channel
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(0)

@@ -41,7 +41,11 @@ WORDS = {
         "This page cannot be used that way.",
         "Go back and use the button or form on the page.",
     ),
-    413: Words("too_large", "That file is too large.", "Choose a smaller file, or split it."),
+    413: Words(
+        "too_large",
+        "That is more than may be sent at once.",
+        "A file may have 50 MiB: choose a smaller one, split it, or convert it to Parquet.",
+    ),
     422: Words(
         "invalid",
         "Some values cannot be accepted.",
@@ -58,6 +62,9 @@ WORDS = {
         "Nothing was changed; try again in a few seconds.",
     ),
 }
+
+#: Set in the WSGI environment by a web server that refused a request's body: the status to answer.
+REFUSED = "exchequer.refused"
 
 
 def without_database(request: HttpRequest, status: int) -> HttpResponse:

@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
 from tenants import authentication, problems
-from tenants.answers import log_in_url, page_behind, without_database
+from tenants.answers import REFUSED, log_in_url, page_behind, without_database
 from tenants.errors import ExchequerError
 from tenants.parsing import NUL
 from tenants.scoping import tenant_scope
@@ -33,8 +33,11 @@ class RequestContextMiddleware:
         given = request.headers.get("X-Request-Id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         request.request_id = request_id  # type: ignore[attr-defined]
-        if unreadable(request):
-            return without_database(request, 400)
+        refused_by_server = 400 if unreadable(request) else request.META.get(REFUSED)
+        if refused_by_server:
+            response = without_database(request, refused_by_server)
+            response["X-Request-Id"] = request_id
+            return response
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             response = self.get_response(request)
