@@ -70,6 +70,7 @@ OUR_FAULT = (
     workdirs.NotPlain,
     BadOutput,
     ChildFailed,
+    OSError,
 )
 
 
@@ -102,7 +103,9 @@ def ingest(version_id: UUID, tenant_id: UUID) -> None:
             doorbells.ring_discard([key], tenant_id)
     except OUR_FAULT as error:
         log.warning("ingest.not_done", version=str(version_id), attempt=mine.token, error=str(error))
-        if mine.tries >= MAX_TRIES:
+        if isinstance(error, storage.StorageUnavailable) or workdirs.disk_full(error):
+            give_back(mine)
+        elif mine.tries >= MAX_TRIES:
             fail(actor=actor, mine=mine, code="ingest_failed", message=GIVEN_UP)
     finally:
         workdirs.remove(workdir)
@@ -121,6 +124,14 @@ def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
         )
         source = storage.Stored(row.source_key, row.sha256, row.size)
         return Claimed(version_id, row.dataset_id, tenant_id, row.token, row.tries, source, row.target)
+
+
+def give_back(mine: Claimed) -> None:
+    """Let the next sweep try again: a store that is away or a full disk counts as no try, however long it lasts."""
+    with tenant_scope(mine.tenant_id):
+        DatasetVersion.objects.filter(id=mine.version_id, token=mine.token, state=IngestState.INGESTING).update(
+            claimed_at=None, tries=F("tries") - 1
+        )
 
 
 def run_child(mine: Claimed, workdir: Path) -> Fault | None:

@@ -1,5 +1,6 @@
 """What a client sends is text of any kind: each reader refuses what would break later, and says what to send."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,8 @@ class StrictJSONParser(JSONParser):
             data = super().parse(stream, media_type, parser_context)
             if holds_nul(data):
                 raise ParseError("the character NUL cannot be stored")
+            if holds_infinity(data):
+                raise ParseError("a number is too large")
         except RecursionError:
             raise ParseError("it is nested too deep") from None
         return data
@@ -37,6 +40,15 @@ def holds_nul(value: Any) -> bool:
     if isinstance(value, dict):
         return any(holds_nul(key) or holds_nul(item) for key, item in value.items())
     return isinstance(value, list) and any(holds_nul(item) for item in value)
+
+
+def holds_infinity(value: Any) -> bool:
+    """Return whether any number inside a JSON value is none: Python reads 1e999 as infinity, which no column takes."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(holds_infinity(item) for item in value.values())
+    return isinstance(value, list) and any(holds_infinity(item) for item in value)
 
 
 def parse_uuid(text: Any, name: str) -> UUID:

@@ -1,5 +1,6 @@
 """Error pages: what happened, what to do, and the request's id for whoever is asked for help."""
 
+import errno
 import sys
 
 from django.db import InterfaceError, OperationalError
@@ -50,6 +51,8 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500, or 503 when the database is away."""
-    away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    """Answer 500, or 503 when the database is away or the disk is full: both pass without the caller's doing."""
+    error = sys.exc_info()[1]
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    away = full or isinstance(error, OperationalError | InterfaceError)
     return without_database(request, 503 if away else 500)

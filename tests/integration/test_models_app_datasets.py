@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 
+from compute import workdirs
 from models_app import ingestion, operations, orphans, queries, storage, tasks
 from models_app.models import Dataset, DatasetVersion
 from tenants import operations as tenancy
@@ -124,11 +126,45 @@ def test_a_store_that_is_away_leaves_the_version_waiting_for_the_next_try(settin
         raise storage.StorageUnavailable
 
     monkeypatch.setattr(storage, "fetch", away)
+    for token in range(1, ingestion.MAX_TRIES + 3):
+        ingestion.ingest(version.id, actor.tenant_id)
+        with tenant_scope(actor.tenant_id):
+            row = DatasetVersion.objects.get(id=version.id)
+        assert (row.state, row.token, row.tries) == ("ingesting", token, 0)
+    monkeypatch.undo()
+    ingestion.ingest(version.id, actor.tenant_id)
+    with tenant_scope(actor.tenant_id):
+        assert DatasetVersion.objects.get(id=version.id).state == "ready"
+
+
+def test_a_full_disk_counts_as_no_try(monkeypatch):
+    actor = actor_for(make_tenant())
+    version = upload(actor)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(workdirs, "make", full)
     ingestion.ingest(version.id, actor.tenant_id)
     with tenant_scope(actor.tenant_id):
         row = DatasetVersion.objects.get(id=version.id)
-        assert (row.state, row.token) == ("ingesting", 1)
-        DatasetVersion.objects.filter(id=version.id).update(claimed_at=None, tries=ingestion.MAX_TRIES - 1)
+    assert (row.state, row.tries) == ("ingesting", 0)
+    monkeypatch.undo()
+    ingestion.ingest(version.id, actor.tenant_id)
+    with tenant_scope(actor.tenant_id):
+        assert DatasetVersion.objects.get(id=version.id).state == "ready"
+
+
+def test_a_stored_file_that_is_damaged_is_given_up_and_can_be_uploaded_again(monkeypatch):
+    actor = actor_for(make_tenant())
+    version = upload(actor)
+
+    def damaged(*_):
+        raise storage.ChecksumMismatch
+
+    monkeypatch.setattr(storage, "fetch", damaged)
+    with tenant_scope(actor.tenant_id):
+        DatasetVersion.objects.filter(id=version.id).update(tries=ingestion.MAX_TRIES - 1)
     ingestion.ingest(version.id, actor.tenant_id)
     with tenant_scope(actor.tenant_id):
         assert DatasetVersion.objects.get(id=version.id).code == "ingest_failed"
