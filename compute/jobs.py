@@ -11,8 +11,9 @@ from uuid import UUID
 from django.db import connection
 
 from billing import holds, quotes
+from billing.counters import BudgetExceeded
 from billing.money import Money
-from compute import transitions
+from compute import cheaper, transitions
 from compute.events import JobSubmitted
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
 from compute.orders import Order, check, estimate
@@ -95,7 +96,10 @@ def submit(
         quote_id=quote_id,
         cloned_from=cloned_from,
     )
-    job.hold_id = hold_for(job, actor)
+    try:
+        job.hold_id = hold_for(job, actor)
+    except BudgetExceeded as refused:
+        raise _with_ways(refused, order) from None
     quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
     job.save(force_insert=True)
     wanted = {
@@ -107,6 +111,12 @@ def submit(
     record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
     publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
     return job
+
+
+def _with_ways(refused: BudgetExceeded, order: Order) -> BudgetExceeded:
+    """Return the refusal with what would fit instead."""
+    found = cheaper.ways(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
+    return BudgetExceeded(refused.message + cheaper.told(found), **refused.extra, ways=found)
 
 
 @dataclass(frozen=True)
