@@ -100,6 +100,7 @@ class Local:
         note = self.home.path / DEMO_NOTE
         if plan.shared["EXCHEQUER_DEMO"] == "1" and not note.exists():
             self.supervisor.wait_ready(*waiting)
+            waiting.clear()
             self.say("loading the demo: two months of three organisations; EXCHEQUER_DEMO=0 starts empty")
             command = [*MANAGE, "seed_demo", "--unless-used"]
             environment = plan.environment("control", DATABASE_OWNER_URL=plan.databases["owner"])
