@@ -48,11 +48,11 @@ class EventSerializer(serializers.Serializer[Any]):
 
     specversion = serializers.ChoiceField(choices=["1.0"])
     id = serializers.CharField(max_length=200)
-    source = serializers.CharField(max_length=120)
+    source = serializers.CharField(max_length=120)  # type: ignore[assignment]
     type = serializers.CharField(max_length=120, help_text="the event type of a meter")
     subject = serializers.CharField(max_length=200, help_text="the resource that was used")
     time = serializers.DateTimeField(required=False, help_text="now unless given; at most five minutes ahead")
-    data = EventDataSerializer()
+    data = EventDataSerializer()  # type: ignore[assignment]
 
 
 class SumSerializer(serializers.Serializer[Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -52,7 +53,8 @@ def publish(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"form": form, "book": book, "base": base}
     if request.method != "POST" or not form.is_valid():
         return _shown(request, context)
-    context["changes"] = _changes(base, form)
+    before, after = _around(book, form.cleaned_data["effective_at"])
+    context |= {"changes": _changes(before, form), "before": before, "after": after}
     if request.POST.get("step") != "publish" or form.cleaned_data["previewed"] != form.digest:
         context["digest"] = form.digest
         return _shown(request, context)
@@ -83,6 +85,14 @@ def _publish(request: HttpRequest, book: PriceBookView, base: VersionView, form:
 
 def _shown(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     return render(request, "billing/price_list.html", context, status=422 if context["form"].errors else 200)
+
+
+def _around(book: PriceBookView, at: datetime | None) -> tuple[VersionView, VersionView | None]:
+    """Return the version that a new one takes over from at a moment (None: now), and the one that follows it, if any."""
+    moment = at or queries.tenant_today().now
+    earlier = [one for one in book.versions if one.effective_at <= moment]
+    later = [one for one in book.versions if one.effective_at > moment]
+    return (earlier or book.versions)[0], later[-1] if later else None
 
 
 def _changes(base: VersionView, form: PriceListForm) -> list[Change]:

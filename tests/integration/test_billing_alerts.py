@@ -193,7 +193,7 @@ def test_a_heartbeat_that_passes_nothing_costs_no_statement_more(
     assert counts[0] == counts[1]
 
 
-def test_b11_a_budget_lowered_under_a_running_job_refuses_its_next_second_and_alerts(tenant: Tenant) -> None:
+def test_b10_a_budget_lowered_under_a_running_job_refuses_its_next_second_and_alerts(tenant: Tenant) -> None:
     project = factories.default_project_id(tenant)
     made = budget(tenant, 1000, at_limit="block_new")
     with tenant_scope(tenant.id):

@@ -81,6 +81,8 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
         assert client.post(address, {**data, "step": "publish"}).status_code == 302
     late = client.post(address, {**data, "step": "publish", "form_key": "0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11"})
     assert "Another version was published meanwhile" in late.content.decode()
+    sooner = client.post(address, filled(client, tenant)).content.decode()
+    assert "Against version 1, in five minutes until version 2 starts on" in sooner
     newest, first = versions(tenant)
     assert (newest.number, newest.state, newest.note) == (2, "coming", "autumn")
     # Midnight in Berlin.
