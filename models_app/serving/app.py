@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import orjson
@@ -16,6 +16,7 @@ import structlog
 from models_app.serving import problems, protocol_v2, tryout
 from models_app.serving.access import PASS, Key, digest_of
 from models_app.serving.batcher import Closed
+from models_app.serving.body import MAX_BODY, Body, Gone, Receive
 from models_app.serving.calls import Answer, Call, problem
 from models_app.serving.node import Node
 from models_app.serving.worker import Worker
@@ -23,26 +24,16 @@ from tenants.errors import ExchequerError, RateLimited
 
 log = structlog.get_logger(__name__)
 
-Bytes = TypeVar("Bytes", bytes, bytearray)
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-MAX_BODY = 8 * 1024**2
-MAX_DISCARDED = 64 * 1024**2
 MAX_IN_FLIGHT = 256 * 1024**2
-BODY_S = 30.0
 TRYOUT = tryout.HEADER.encode()
-DISCARD_S = 10.0
 JSON: problems.Headers = [(b"content-type", b"application/json")]
 TEXT: problems.Headers = [(b"content-type", b"text/plain; version=0.0.4")]
 # Keys are sent by hand, never by a browser on its own: any page may call, as any program may.
 CORS: problems.Headers = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"x-exchequer-cost, x-exchequer-model-version, x-request-id, retry-after")]  # fmt: skip
 PREFLIGHT: problems.Headers = [(b"access-control-allow-methods", b"GET, POST"), (b"access-control-allow-headers", b"authorization, content-type"), (b"access-control-max-age", b"600")]  # fmt: skip
-
-
-class Gone(Exception):
-    """The client hung up."""
 
 
 class App:
@@ -246,54 +237,6 @@ class App:
             )
         if self._in_flight > MAX_IN_FLIGHT:
             raise problems.Unavailable("The node holds as much as it can. Try again shortly.", retry_after=1)
-
-
-class Body:
-    """A request's body: read up to the cap, or thrown away so that a client that still sends sees the answer."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._whole = False
-
-    async def read(self) -> bytes:
-        """Return the body. Raises TooLarge, RequestTimeout, Gone."""
-        part, self._whole = await self._next()
-        if self._whole:
-            return _capped(part)
-        parts = bytearray(part)
-        try:
-            async with asyncio.timeout(BODY_S):
-                while not self._whole:
-                    part, self._whole = await self._next()
-                    parts += part
-                    _capped(parts)
-        except TimeoutError:
-            self._whole = True  # wait no longer
-            raise problems.RequestTimeout from None
-        return bytes(parts)
-
-    async def discard(self) -> None:
-        """Read on for a while what will not be used."""
-        seen = 0
-        try:
-            async with asyncio.timeout(DISCARD_S):
-                while not self._whole and seen < MAX_DISCARDED:
-                    part, self._whole = await self._next()
-                    seen += len(part)
-        except TimeoutError:
-            return
-
-    async def _next(self) -> tuple[bytes, bool]:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise Gone
-        return message.get("body", b""), not message.get("more_body", False)
-
-
-def _capped(body: Bytes) -> Bytes:
-    if len(body) > MAX_BODY:
-        raise problems.TooLarge(f"At most {MAX_BODY:,} bytes are taken.")
-    return body
 
 
 def _wake(loop: asyncio.AbstractEventLoop, answered: asyncio.Event) -> None:

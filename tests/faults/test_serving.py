@@ -52,7 +52,7 @@ def assert_billed_as_answered(home: ServingHouse, endpoint: Any, answered: int, 
     assert answered <= billed <= answered + lost, (answered, billed, lost)
 
 
-def survive(home: ServingHouse, kills: int) -> None:
+def assert_survives(home: ServingHouse, kills: int) -> None:
     """Kill the node again and again while clients ask, then hold the bill against what they were answered."""
     chance = random.Random(kills)
     home.start()
@@ -86,12 +86,12 @@ def survive(home: ServingHouse, kills: int) -> None:
 
 
 def test_three_kills_under_load_bill_each_answer_once(home: ServingHouse) -> None:
-    survive(home, 3)
+    assert_survives(home, 3)
 
 
 @pytest.mark.nightly
 def test_ten_kills_under_load_bill_each_answer_once(home: ServingHouse) -> None:
-    survive(home, 10)
+    assert_survives(home, 10)
 
 
 def test_a_stop_answers_bills_and_gives_back_what_was_held(home: ServingHouse) -> None:
