@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 NOW = datetime(2026, 11, 21, 15, 10, tzinfo=UTC)
 ORGANISATIONS, DAYS, SEED = 3, 60, 7
+CALM_MS = 4_000
 SHOWN = "harbour"
 #: Pages that another organisation shows better: its budget is nearly spent, its newest version waits for approval.
 SHOWN_OF = dict.fromkeys(("overview", "model-version", "model", "budgets", "budget", "audit", "launch"), "riverside")
@@ -145,7 +146,9 @@ def take(wanted: set[str]) -> list[Path]:
                 page.goto(spec.url(slug, found[slug]))
                 expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=20_000)
                 page.wait_for_load_state("networkidle")
-                page.wait_for_timeout(800)  # a chart draws after its data have come
+                if spec.path.startswith("dash/"):  # a chart draws after its data have come
+                    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
+                    page.wait_for_timeout(CALM_MS)
                 taken.append(PICTURES / f"{spec.name}-{theme}.png")
                 page.screenshot(path=taken[-1])
         browser.close()

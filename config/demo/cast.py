@@ -31,9 +31,10 @@ class Theme:
 
 @dataclass(frozen=True)
 class Service:
-    """The endpoint of an organisation. `requests` a day; `from_share` of the span on; `drifts`: its inputs move in the end."""
+    """The endpoint of an organisation, paid by `project`. `requests` a day; `from_share` of the span on; `drifts`: its inputs move in the end."""
 
     name: str
+    project: str
     requests: int
     ticks: int
     from_share: float
@@ -126,7 +127,7 @@ HOSPITAL = Organisation(
     recipe="tabular.classifier",
     model="tumour-screening",
     versions=(0.42, 0.72),
-    service=Service("tumour-screening", 340, 2, 0.6),
+    service=Service("tumour-screening", "diagnostics", 340, 2, 0.6),
     params=({"epochs": 80}, {"epochs": 80, "width": 192, "dropout": 0.4}),
 )
 RETAILER = Organisation(
@@ -164,7 +165,7 @@ RETAILER = Organisation(
     recipe="tabular.classifier",
     model="churn",
     versions=(0.45,),
-    service=Service("churn-score", 620, 3, 0.58, drifts=True),
+    service=Service("churn-score", "churn", 620, 3, 0.58, drifts=True),
     params=({"epochs": 40, "learning_rate": 0.002},),
 )
 LAB = Organisation(
@@ -194,7 +195,7 @@ LAB = Organisation(
     recipe="tabular.regressor",
     model="yield",
     versions=(0.55,),
-    service=Service("yield", 70, 1, 0.75),
+    service=Service("yield", "yield", 70, 1, 0.75),
     quota=4,
     params=({"epochs": 80},),
 )

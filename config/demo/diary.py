@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from itertools import accumulate
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -48,7 +50,7 @@ def launches(one: Organisation, *, start: datetime, until: datetime, days: int, 
     count = max(3, round(one.jobs * days / 60))
     found = [_launch(one, chance, at) for at in _draw(chance, slots, weights, count)]
     for minutes, seconds in RECENT_S:
-        last = _launch(one, chance, until - timedelta(minutes=minutes), fate="succeeds")
+        last = _launch(one, chance, until - timedelta(minutes=minutes * chance.uniform(0.85, 1.15)), fate="succeeds")
         found.append(Launch(**{**last.__dict__, "seconds": seconds}))
     return sorted(found, key=lambda launch: launch.at)
 
@@ -76,10 +78,10 @@ def _slots(one: Organisation, start: datetime, until: datetime, days: int) -> tu
 
 
 def _draw(chance: Random, slots: Sequence[datetime], weights: Sequence[float], count: int) -> list[datetime]:
-    return [
-        at + timedelta(seconds=chance.uniform(0, 3500))
-        for at in sorted(chance.choices(slots, weights=weights, k=count))
-    ]
+    """Return so many moments, spread evenly over the weights: no week goes by without work, none is like another."""
+    reached = list(accumulate(weights))
+    places = [bisect(reached, (at + chance.random()) / count * reached[-1]) for at in range(count)]
+    return [slots[min(place, len(slots) - 1)] + timedelta(seconds=chance.uniform(0, 3500)) for place in places]
 
 
 def _launch(one: Organisation, chance: Random, at: datetime, fate: str = "") -> Launch:

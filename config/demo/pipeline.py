@@ -33,7 +33,7 @@ class Pipeline:
 
     def train(self, number: int) -> None:
         """Train a version for real, and have it asked for and approved."""
-        project, actor = self._of.one.themes[0].project, self._of.first("engineer")
+        project, actor = self._of.one.service.project, self._of.first("engineer")
         with tenant_scope(self._of.tenant_id):
             name, params = f"{self._of.one.model}-{number + 1}", dict(self._of.one.params[number])
             job = self._of.submit(actor, name, project, params, 3 * TRAINING_S)
@@ -76,7 +76,7 @@ class Pipeline:
                 actor=actor,
                 name=f"{self._of.one.model}-over-{self._of.one.arriving}",
                 kind="batch_predict",
-                project_id=self._of.projects[self._of.one.themes[0].project],
+                project_id=self._of.projects[self._of.one.service.project],
                 spec=spec,
                 device_class="cpu",
                 max_seconds=3600,

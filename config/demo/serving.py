@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
@@ -36,8 +36,6 @@ from tenants.scoping import tenant_scope
 
 SLOTS = 8
 DRIFT_DAYS = 3
-ROWS_A_TICK = 90
-BATCH_US = 9_000
 LABELS_A_DAY = 14
 
 
@@ -82,6 +80,7 @@ class Endpoint:
         self.node = node
         self.chance = Random(f"{seed}:{one.slug}:traffic")
         self.window = Window()
+        self.columns = {name: served.sheet.column(name) for name in served.sheet.columns}
         self.slice = 0
         self.batch = 0
         self.ids: list[tuple[str, Any]] = []
@@ -122,7 +121,7 @@ class Endpoint:
         self.batch += 1
         record = {
             "endpoint": str(self.id), "name": self.one.service.name, "project": str(self.project_id), "n": self.batch,
-            "at": money.db_now.isoformat(), "us": BATCH_US, "requests": requests, "ms": str(compute_ms),
+            "at": money.db_now.isoformat(), "us": int(compute_ms * 1000), "requests": requests, "ms": str(compute_ms),
         }  # fmt: skip
         with tenant_scope(tenant_id):
             record_usage(intervals_of(record, self.node.boot), hold_id=money.hold_id)
@@ -139,13 +138,11 @@ class Endpoint:
                 feedback.record(actor=self.actor, endpoint_id=self.id, items=items)
 
     def _count(self, moment: datetime, requests: int, latency: list[float], compute_ms: float, *, moved: bool) -> None:
-        rows = self.served.draw(self.chance, min(ROWS_A_TICK, requests), moved=moved)
-        sheet = self.served.sheet
-        columns: dict[str, Sequence[Any]] = {name: sheet.column(name) for name in self.features}
+        rows = self.served.draw(self.chance, requests, moved=moved)
         refused = {"bad_instance": 1} if self.chance.random() < 0.1 else {}
         self.window.add(
             self.version_id,
-            columns={name: [values[row] for row in rows] for name, values in columns.items()},
+            columns={name: [self.columns[name][row] for row in rows] for name in self.features},
             outputs=[self.served.answers[row] for row in rows],
             latency_ms=latency,
             errors=refused,
@@ -168,14 +165,17 @@ class Endpoint:
 def ticks(one: Organisation, *, start: datetime, until: datetime, seed: int) -> list[tuple[datetime, int, bool]]:
     """Return when requests come in, how many, and whether the world has changed by then. Pure."""
     chance = Random(f"{seed}:{one.slug}:ticks")
+    zone = ZoneInfo(one.timezone)
+    first, days = start.astimezone(zone).date(), max(1, (until - start).days)
     found = []
-    days = max(1, (until - start).days)
-    for day in range(days + 1):
-        busy = one.weekday[(start + timedelta(days=day)).weekday()] * (1 + (one.growth - 1) * day / days)
+    for day in range(days + 2):
+        date = first + timedelta(days=day)
+        busy = one.weekday[date.weekday()] * (1 + (one.growth - 1) * day / days)
         for tick in range(one.service.ticks):
-            at = start + timedelta(days=day, hours=11 * tick / one.service.ticks, minutes=chance.uniform(0, 50))
+            hours = one.opens + len(one.hours) * (tick + 0.3) / one.service.ticks
+            at = datetime.combine(date, time(), zone) + timedelta(hours=hours, minutes=chance.uniform(0, 50))
             requests = round(one.service.requests / one.service.ticks * max(0.1, busy) * chance.uniform(0.8, 1.2))
-            if at < until - timedelta(minutes=3):
+            if start <= at < until - timedelta(minutes=3):
                 moved = one.service.drifts and at > until - timedelta(days=min(DRIFT_DAYS, days / 2))
                 found.append((at, max(3, requests), moved))
     return found

@@ -236,6 +236,7 @@ class Tenancy:
                 if wanted.filled and status.spent.amount:
                     amount = (status.spent.amount / Decimal(str(wanted.filled))).quantize(Decimal(1), ROUND_UP)
                     budgets.change_budget(actor=self.first("finance"), budget_id=status.id, amount=amount)
+        outbox.drain(self.tenant_id)
 
     def _end_day(self, days_left: int) -> None:
         """Deliver what happened, send labels back, renew the slot; but for the last days people have read it all."""

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from html import escape
 
 import pytest
 import requests
@@ -73,7 +74,7 @@ def test_everybody_can_log_in_and_every_endpoint_serves(stack: Stack, one) -> No
     for person in one.people:
         visit = log_in(stack, one.email(person)).get(f"{stack.url}/t/{one.slug}/", timeout=30)
         assert visit.status_code == 200
-        assert one.name in visit.text
+        assert escape(one.name) in visit.text
     engineer = log_in(stack, f"engineer@{one.slug}.example")
     page = f"{stack.url}/t/{one.slug}/endpoints/"
     assert one.service.name in engineer.get(page, timeout=30).text
