@@ -62,7 +62,7 @@ class Backend(Protocol):
         """Return the requests a minute of each good key of an endpoint."""
 
     def take(self, order: Order, boot: UUID, number: int) -> Slice:
-        """Hold the next slice of money. Raises BudgetExceeded, NotFound."""
+        """Hold the slice of a number that was not used before. Raises BudgetExceeded, NotFound, SliceClosed."""
 
     def close(self, tenant_id: UUID, money: Slice) -> None:
         """Give back what is left of a slice."""

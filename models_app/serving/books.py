@@ -6,6 +6,7 @@ could not be stored.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from billing.holds import BudgetExceeded
 from models_app.deployments import Order
 from models_app.serving import spool
 from models_app.serving.backend import Away, Backend, Refused
+from models_app.serving.slices import SliceClosed
 from models_app.serving.till import Till
 from models_app.serving.watch import Watch
 from tenants.errors import ExchequerError, NotFound
@@ -32,13 +34,17 @@ TRIES = 5
 
 
 class Account:
-    """One endpoint's till and health sums, kept over all versions that it serves while this node runs."""
+    """One endpoint's till and health sums, kept over all versions that it serves while this node runs.
+
+    `asking`: the number of the slice that is being asked for; kept while it is unknown whether it was taken.
+    """
 
     def __init__(self, order: Order, clock: Callable[[], float]) -> None:
         self.order = order
         self.till = Till(clock)
         self.watch = Watch()
         self.open = True
+        self.asking = 0
 
 
 class Books:
@@ -53,10 +59,13 @@ class Books:
         self._reader = spool.Reader(spooled.folder, spooled.boot)
         self._clock = clock
         self._left_behind = [boot for boot in spool.boots(spooled.folder) if boot != spooled.boot]
+        self._turn = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
         self._pause = PAUSE_S
         self._flushed_at = clock()
+        # Never goes back in a boot: an endpoint that comes again must not find the closed slices of its first stay.
+        self._numbers = itertools.count(1)
         self._failed: dict[UUID, int] = {}
         self._thread = threading.Thread(target=self._run, name="books", daemon=True)
 
@@ -76,11 +85,12 @@ class Books:
 
     def account(self, order: Order) -> Account:
         """Return the account of an endpoint, opened when it is new."""
-        found = self.accounts.get(order.endpoint_id)
-        if found is None:
-            found = self.accounts[order.endpoint_id] = Account(order, self._clock)
-        found.order, found.open = order, True
-        return found
+        with self._turn:
+            found = self.accounts.get(order.endpoint_id)
+            if found is None:
+                found = self.accounts[order.endpoint_id] = Account(order, self._clock)
+            found.order, found.open = order, True
+            return found
 
     def _run(self) -> None:
         ending = False
@@ -120,9 +130,14 @@ class Books:
                 continue
             till, order = account.till, account.order
             asked_at = self._clock()
+            account.asking = account.asking or next(self._numbers)
             try:
                 self._note(order)
-                till.install(self._backend.take(order, self._spool.boot, till.number + 1), asked_at)
+                till.install(self._backend.take(order, self._spool.boot, account.asking), asked_at)
+                account.asking = 0
+            except SliceClosed:
+                account.asking = 0
+                self._wake.set()
             except BudgetExceeded as error:
                 till.refused(error.code, asked_at)
             except NotFound:
@@ -191,7 +206,9 @@ class Books:
                 account.till.drop(purse)
             if not account.open and not account.till.retired:
                 self._flush_one(account)
-                self.accounts.pop(endpoint_id, None)
+                with self._turn:  # whoever asked for the account meanwhile works with it: then it stays
+                    if not account.open:
+                        self.accounts.pop(endpoint_id, None)
 
     def _replay(self, boot: UUID) -> None:
         """Account for what an earlier boot of this node left, and give back what it held."""

@@ -136,7 +136,7 @@ class Database:
 
     @asked
     def take(self, order: Order, boot: UUID, number: int) -> Slice:
-        """Hold the next slice of money. Raises BudgetExceeded, NotFound."""
+        """Hold the slice of a number that was not used before. Raises BudgetExceeded, NotFound, SliceClosed."""
         return slices.take(order.tenant_id, order.endpoint_id, boot, number)
 
     @asked

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from models_app.deployments import Order
@@ -18,6 +19,8 @@ from models_app.recipes.tabular.predict import Predictor
 from models_app.serving import problems, protocol_v1, protocol_v2
 from models_app.serving.calls import Call
 from tenants.errors import ExchequerError
+
+log = structlog.get_logger(__name__)
 
 Made = tuple["Parsed", bytes, int | None]
 """A call that is understood, its answer's body and, when tensors follow in binary, the length of the JSON part."""
@@ -58,18 +61,39 @@ class Interpreter:
                 call.refuse(bad_instance(error))
             except ExchequerError as error:
                 call.refuse(error)
-        if plain:
-            for (call, _), block in zip(plain, intake.stack([rows for _, rows in plain]), strict=True):
-                if isinstance(block, BadInstance):
-                    call.refuse(bad_instance(block))
-                else:
-                    found.append(Parsed(call, block, None))
+            except Exception:
+                log.exception("request.not_understood", request_id=call.request_id)
+                call.refuse(_not_understood())
+        for call, block in self._stacked(plain):
+            if isinstance(block, BadInstance):
+                call.refuse(bad_instance(block))
+            else:
+                found.append(Parsed(call, block, None))
         at = 0
         for one in found:
             one.at = at
             one.call.rows = one.block.rows
             at += one.block.rows
         return found
+
+    def _stacked(self, plain: list[tuple[Call, list[Any]]]) -> Iterator[tuple[Call, Block | BadInstance]]:
+        """Read the rows of protocol 1 in one stack; should that fail, each call by itself, so that one fails alone."""
+        if not plain:
+            return
+        intake = self.model.intake
+        try:
+            yield from zip([call for call, _ in plain], intake.stack([rows for _, rows in plain]), strict=True)
+            return
+        except Exception:
+            log.exception("stack.failed", requests=[call.request_id for call, _ in plain])
+        for call, rows in plain:
+            try:
+                (block,) = intake.stack([rows])
+            except Exception:
+                log.exception("request.not_understood", request_id=call.request_id)
+                call.refuse(_not_understood())
+            else:
+                yield call, block
 
     def answers(self, parsed: list[Parsed], found: NDArray[np.float64]) -> list[Made]:
         model, order = self.model, self.order
@@ -112,6 +136,11 @@ class Interpreter:
             )
             for at, outcome in enumerate(outcomes)
         ]
+
+
+def _not_understood() -> problems.BadBody:
+    """Return what a call is told whose reading failed in a way nobody foresaw: its own matter, not its neighbours'."""
+    return problems.BadBody("The body could not be understood. The route's description tells its shape.")
 
 
 def bad_instance(error: BadInstance) -> problems.BadInstanceProblem:

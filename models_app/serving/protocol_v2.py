@@ -145,7 +145,7 @@ def _tensor(entry: Any, rest: memoryview) -> tuple[Tensor, memoryview]:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise BadBody('Each input is {"name", "shape", "datatype", "data"}.')
     name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
-    if datatype != "BYTES" and datatype not in DTYPES:
+    if not isinstance(datatype, str) or (datatype != "BYTES" and datatype not in DTYPES):
         raise BadBody(f"Input {name[:80]!r}: datatype is BYTES or one of {', '.join(DTYPES)}.")
     if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or not all(type(n) is int and n >= 0 for n in shape):
         raise BadBody(f"Input {name[:80]!r}: shape is [rows] or [rows, columns].")

@@ -31,6 +31,7 @@ __all__ = [
     "RETRY_AFTER_S",
     "BudgetExceeded",
     "Slice",
+    "SliceClosed",
     "close",
     "close_forgotten",
     "close_forgotten_everywhere",
@@ -51,11 +52,15 @@ TRIES = 5
 NOTHING = Decimal(0)
 
 
+class SliceClosed(Exception):
+    """The slice of this number was closed, or was taken under other prices: a number is never used again, take the next."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """Money that is held for one run of a serving node; `db_now` is the database's time when it was read.
 
-    `hold_id` is None while serving costs nothing: usage is then recorded without a hold. `until`: use it no longer,
+    `hold_id` is None while serving costs nothing, and only then: usage is then recorded without a hold. `until`: use it no longer,
     because a slice lives fifteen minutes and no price changes within it. Unit prices are for one request and one
     millisecond, in `currency`.
     """
@@ -72,15 +77,20 @@ class Slice:
     db_now: datetime
     until: datetime
 
+    @property
+    def free(self) -> bool:
+        """Whether serving costs nothing. A slice whose amount is nothing has no money, which is something else."""
+        return self.hold_id is None
+
     def cost(self, requests: int, compute_ms: Decimal | int) -> Decimal:
         """Return what so many requests and milliseconds cost at this slice's prices."""
         return charge(Decimal(requests), self.request_price) + charge(Decimal(compute_ms), self.ms_price)
 
 
 def take(tenant_id: UUID, endpoint_id: UUID, boot: UUID, number: int) -> Slice:
-    """Hold money for the next requests of an endpoint; the same (boot, number) again answers the same slice.
+    """Hold money for the next requests of an endpoint; the same (boot, number) again answers the same slice while it is open.
 
-    Raises BudgetExceeded (402, nothing held) below 50 requests and a second of compute, NotFound for an endpoint that
+    Raises SliceClosed for one that is not, BudgetExceeded (402, nothing held) below 50 requests and a second of compute, NotFound for an endpoint that
     is undeployed or was never there.
     """
     with tenant_scope(tenant_id):
@@ -95,6 +105,8 @@ def take(tenant_id: UUID, endpoint_id: UUID, boot: UUID, number: int) -> Slice:
             held = _hold(endpoint, asked)
             ServingSlice.objects.filter(id=row.id).update(hold_id=held.hold_id)
             return held
+        if row.closed_at is not None or (row.hold_id is None and asked.amount):
+            raise SliceClosed
         return replace(asked, hold_id=row.hold_id, amount=_amount_of(row.hold_id))
 
 

@@ -49,7 +49,6 @@ class Till:
     clock: Callable[[], float]
     purse: Purse | None = None
     state: str = ""
-    number: int = 0
     retired: list[Purse] = field(default_factory=list)
     batch_ms: Decimal = NOTHING
     asked_at: float = -1e9
@@ -64,7 +63,7 @@ class Till:
             if purse is None:
                 return None, 0
             paid = wanted
-            if purse.money.amount:
+            if not purse.money.free:
                 left = purse.left() - purse.money.cost(0, self.batch_ms)
                 price = purse.money.request_price
                 paid = 0 if left <= 0 else min(wanted, int(left / price)) if price else wanted
@@ -106,13 +105,13 @@ class Till:
             purse = self.purse
             if purse is None or purse.moment(now) >= purse.money.until:
                 return True
-            return bool(purse.money.amount) and purse.used >= RENEW_AT * purse.money.amount
+            return not purse.money.free and purse.used >= RENEW_AT * purse.money.amount
 
     @property
     def running_low(self) -> bool:
         """Whether so much is used that the next slice should be taken at once."""
         purse = self.purse
-        return purse is None or bool(purse.money.amount and purse.used >= RENEW_AT * purse.money.amount)
+        return purse is None or (not purse.money.free and purse.used >= RENEW_AT * purse.money.amount)
 
     def install(self, money: Slice, asked_at: float) -> None:
         """Pay from this slice from now on. `asked_at`: the monotonic time before it was asked for."""
@@ -120,7 +119,6 @@ class Till:
             if self.purse is not None:
                 self.retired.append(self.purse)
             self.purse = Purse(money, asked_at)
-            self.number = money.number
             self.state = ""
             self.asked_at = asked_at
             self.answered.set()

@@ -31,7 +31,7 @@ from models_app.serving.app import App
 from models_app.serving.backend import Assigned, Away, Refused
 from models_app.serving.loader import SIGNATURE, WEIGHTS
 from models_app.serving.node import Node
-from models_app.serving.slices import Slice
+from models_app.serving.slices import Slice, SliceClosed
 from models_app.storage import Stored
 
 CHURN = [
@@ -83,6 +83,7 @@ class Memory:
         self.flushed: list[Any] = []
         self.taken: dict[tuple[UUID, UUID, int], Slice] = {}
         self.closed: list[tuple[UUID, int]] = []
+        self.released: set[tuple[UUID, UUID, int]] = set()
         self.left_behind: list[UUID] = []
         self.poison: set[int] = set()
         self.queries = 0
@@ -184,6 +185,8 @@ class Memory:
     def take(self, order: Order, boot: UUID, number: int) -> Slice:
         self._ask()
         where = (order.endpoint_id, boot, number)
+        if where in self.released:
+            raise SliceClosed
         if where in self.taken:
             return self.taken[where]
         price = Decimal("0.01")
@@ -204,6 +207,7 @@ class Memory:
         used = [record for record in self.usage.values() if record["hold"] == str(money.hold_id)]
         self.budget += money.amount - sum(record["requests"] for record in used) * money.request_price
         self.closed.append((money.endpoint_id, money.number))
+        self.released.add((money.endpoint_id, money.boot, money.number))
 
     def close_left_behind(self, tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> None:
         self._ask()

@@ -243,6 +243,16 @@ def test_money_of_a_node_that_never_came_back_is_given_back(
     assert till.held() == 0
 
 
+def test_the_number_of_a_closed_slice_pays_for_nothing(till: Till) -> None:
+    first = till.take(1)
+    assert till.take(1).hold_id == first.hold_id, "asked again, because the answer was lost"
+    slices.close(till.tenant.id, first)
+    with pytest.raises(slices.SliceClosed):
+        till.take(1)
+    assert till.held() == 0
+    assert not till.take(2).free
+
+
 def test_an_undeployed_endpoint_gets_no_money_and_gives_back_what_it_has(till: Till) -> None:
     money = till.take()
     deployments.undeploy(actor=till.actor, endpoint_id=till.endpoint.id)

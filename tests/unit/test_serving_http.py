@@ -221,7 +221,8 @@ def tensor(**more):
     "body",
     [
         {}, {"inputs": []}, {"inputs": [3]}, {"inputs": [tensor(shape=[4])]}, {"inputs": [tensor(shape=[-1, 4])]},
-        {"inputs": [tensor(shape=[1, 4, 1])]}, {"inputs": [tensor(datatype="FP63")]}, {"inputs": [tensor(data=[1, 2])]},
+        {"inputs": [tensor(shape=[1, 4, 1])]}, {"inputs": [tensor(datatype="FP63")]}, {"inputs": [tensor(datatype=[])]}, {"inputs": [tensor(datatype={})]},
+        {"inputs": [tensor(data=[1, 2])]},
         {"inputs": [tensor(data="1234")]}, {"inputs": [tensor(data=[1, 2, 3, "4"])]}, {"inputs": [tensor(), tensor()]},
         {"inputs": [tensor(datatype="INT32", data=[1, 2, 3, 4.5])]}, {"inputs": [tensor(parameters={"binary_data_size": 99})]},
         {"inputs": [tensor(shape=[1, 3], data=[1, 2, 3])]}, {"inputs": [tensor()], "id": 7}, {"inputs": [tensor(name="y")]},

@@ -167,8 +167,8 @@ def test_a_till_never_promises_more_requests_than_it_has_money_for(batches, cent
         if purse is not None:
             till.spend(purse, number, milliseconds(took))
             paid += number
-    assert paid <= cents if cents else True
-    assert till.wants() == bool(cents and paid >= 0.8 * cents)
+    assert paid <= cents, "nothing is no licence to answer for nothing"
+    assert till.wants() == (paid >= 0.8 * cents)
 
 
 def test_a_purse_is_closed_when_all_that_began_on_it_is_accounted_for():
