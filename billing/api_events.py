@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -34,7 +34,7 @@ class EventParser(BaseParser):
         if len(body) > LARGEST_BODY:
             raise TooManyEvents
         try:
-            return json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_number)
+            return json.loads(body.decode(), parse_float=_number, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise ParseError(f"it is no JSON: {type(error).__name__}") from None
 
@@ -49,6 +49,14 @@ class BatchParser(EventParser):
     """Several events in an array."""
 
     media_type = BATCH
+
+
+def _number(text: str) -> Decimal | str:
+    """Return the number with all its digits; one beyond what can be held stays text, the matter of its own event."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text
 
 
 def _no_number(text: str) -> Any:

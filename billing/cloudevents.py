@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
+from billing.rating.quantity import count_refusal
 from tenants.errors import Invalid
-from tenants.parsing import holds_nul, parse_moment
+from tenants.parsing import MOST_DEPTH, holds_nul, parse_moment, too_deep
 
 SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 LONGEST = {"id": 200, "source": 120, "type": 120, "subject": 200}
@@ -54,6 +55,8 @@ def parse(event: Any) -> Incoming:
     """Read one event. Raises Refused with the reason."""
     if not isinstance(event, dict):
         raise Refused("an event is a JSON object")
+    if too_deep(event):
+        raise Refused(f"lists and objects lie in each other more than {MOST_DEPTH} deep")
     if holds_nul(event):
         raise Refused("the character NUL and half surrogates cannot be stored")
     if event.get("specversion") != "1.0":
@@ -104,10 +107,11 @@ def _no_time() -> datetime:
 def _quantity(value: Any) -> Decimal:
     plain = isinstance(value, int | Decimal) and not isinstance(value, bool)
     if plain or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
-        try:
-            return Decimal(value.strip() if isinstance(value, str) else value)
-        except InvalidOperation:
-            pass
+        quantity = Decimal(value.strip() if isinstance(value, str) else value)
+        # Before any arithmetic: an exponent of a few characters can ask for a million digits.
+        if reason := count_refusal(quantity, timed=False):
+            raise Refused(f"data.quantity: {reason}")
+        return quantity
     raise Refused("data.quantity: must be a number")
 
 

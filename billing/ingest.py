@@ -15,7 +15,8 @@ from billing.intervals import Interval
 from billing.keys import UsageConflict
 from billing.metering import UsageRefused, faults_of, record_usage
 from billing.models import Meter, PriceBook
-from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, count_refusal, seconds_delta
+from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
+from billing.reserved import reserved_fault
 from tenants.actor import Actor
 from tenants.errors import ExchequerError
 from tenants.models import Project
@@ -89,6 +90,8 @@ def _known() -> Known:
 
 
 def _interval(event: Incoming, known: Known) -> Interval:
+    if reason := reserved_fault(event.source, event.subject):
+        raise Refused(reason)
     meter = known.meters.get(event.type)
     if meter is None:
         raise Refused(f"type: no meter counts “{event.type[:60]}”; GET /api/v1/meters/ lists what is counted")
@@ -113,11 +116,8 @@ def _interval(event: Incoming, known: Known) -> Interval:
 
 
 def _span(quantity: Decimal) -> timedelta:
-    reason = count_refusal(quantity, timed=False)
-    if reason is None and quantity > LONGEST_SECONDS:
-        reason = "the interval is longer than 24 hours"
-    if reason is not None:
-        raise Refused(f"data.quantity: {reason}")
+    if quantity > LONGEST_SECONDS:
+        raise Refused("data.quantity: the interval is longer than 24 hours")
     return seconds_delta(quantity)
 
 
@@ -125,6 +125,12 @@ def _listed(events: Sequence[Any], reasons: Mapping[int, str]) -> list[dict[str,
     listed = []
     for number, reason in sorted(reasons.items()):
         event = events[number] if isinstance(events[number], dict) else {}
-        named = {name: str(event[name])[:200] for name in ("source", "id") if name in event}
+        named = {name: _echo(event[name]) for name in ("source", "id") if name in event}
         listed.append({"index": number, **named, "reason": reason})
     return listed
+
+
+def _echo(value: Any) -> str:
+    """Show the start of what was sent; a list or an object there names nothing and may be of any size."""
+    text = "" if isinstance(value, dict | list) else str(value)[:200]
+    return text.encode(errors="replace").decode()

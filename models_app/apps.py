@@ -12,11 +12,12 @@ class ModelsAppConfig(AppConfig):
 
     def ready(self) -> None:
         """Plug in the job kinds and the subscribers, and tell billing's pages what endpoints are called."""
-        from billing import naming
+        from billing import naming, reserved
         from compute import kinds
         from models_app import subscribers  # noqa: F401
         from models_app.batch import BatchPredictKind
         from models_app.models import Endpoint
+        from models_app.serving.usage import SOURCE
         from models_app.training import TrainKind
 
         kinds.register(TrainKind())
@@ -26,3 +27,4 @@ class ModelsAppConfig(AppConfig):
             return dict(Endpoint.objects.filter(id__in=list(ids)).values_list("id", "name"))
 
         naming.register(endpoint_names, "endpoint", page="endpoint", pieces="Batches")
+        reserved.reserve(source=SOURCE, prefixes=("endpoint",))

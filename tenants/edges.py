@@ -215,7 +215,10 @@ def _keep_answer(actor: Actor, key: str, response: Response, shown_once: frozens
 def _request_hash(request: Request) -> bytes:
     digest = hashlib.sha256("|".join([request.method or "", request.path, request.content_type or ""]).encode())
     if not (request.content_type or "").startswith("multipart/"):
-        digest.update(json.dumps(request.data, sort_keys=True, default=str).encode())
+        try:
+            digest.update(json.dumps(request.data, sort_keys=True, default=str).encode())
+        except RecursionError:
+            raise Invalid("The request is nested too deep to be known again by its Idempotency-Key.") from None
         return digest.digest()
     for name, value in sorted(cast(dict[str, Any], request.data).items()):
         digest.update(f"|{name}|".encode())

@@ -14,16 +14,19 @@ from tenants.errors import Invalid
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 MOST_DIGITS = 18
+MOST_DEPTH = 32
 NUL = "\x00"
 
 
 class StrictJSONParser(JSONParser):
-    """JSON without NaN, without infinity, without NUL, nested no deeper than Python can follow."""
+    """JSON without NaN, without infinity, without NUL, nested no deeper than MOST_DEPTH."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         """Return the value; raise `ParseError` for what cannot be read."""
         try:
             data = super().parse(stream, media_type, parser_context)
+            if too_deep(data):
+                raise ParseError(f"lists and objects lie in each other more than {MOST_DEPTH} deep")
             if holds_nul(data):
                 raise ParseError("the character NUL cannot be stored")
             if holds_infinity(data):
@@ -31,6 +34,21 @@ class StrictJSONParser(JSONParser):
         except RecursionError:
             raise ParseError("it is nested too deep") from None
         return data
+
+
+def too_deep(value: Any, most: int = MOST_DEPTH) -> bool:
+    """Return whether lists and objects of a JSON value lie more than `most` deep in each other; never by recursion."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def holds_nul(value: Any) -> bool:

@@ -30,6 +30,7 @@ GROUPS = {
 LABEL = re.compile(r"(tag|dim):([A-Za-z0-9_.-]{1,60})")
 GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "r.period", "": "NULL::date"}
 MOST_ROWS = 10_000
+MOST_GROUPS = 8
 ONE_UNIT = "CASE WHEN min(m.unit) = max(m.unit) THEN max(m.unit) ELSE '' END"
 
 
@@ -131,6 +132,8 @@ def spend(
         "meter": filters.meter,
         "limit": limit,
     }
+    if len(group_by) > MOST_GROUPS:
+        raise Invalid(fields={"group_by": [f"Name at most {MOST_GROUPS} groups."]})
     columns = [_group(name, number, arguments) for number, name in enumerate(group_by)]
     if granularity not in GRANULARITIES:
         raise Invalid(fields={"granularity": ["Choose hour, day or month."]})

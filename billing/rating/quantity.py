@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 
 MICROSECOND = timedelta(microseconds=1)
 LONGEST_INTERVAL = timedelta(hours=24)
 FUTURE_LIMIT = timedelta(minutes=5)
 LARGEST_COUNT = Decimal(10) ** 12
+SMALLEST_STEP = Decimal("0.000001")
+# A count fits; what has to be rounded raises. Nothing here takes more room than the number that came.
+_EXACT = Context(prec=20, traps=[Inexact, InvalidOperation])
 
 
 def seconds_between(start: datetime, end: datetime) -> Decimal:
@@ -29,9 +32,7 @@ def count_refusal(quantity: Decimal | None, *, timed: bool) -> str | None:
         return "the meter counts units: give the quantity"
     if not (quantity.is_finite() and 0 < quantity <= LARGEST_COUNT):
         return "the quantity is not a positive number of at most 10^12"
-    if quantity.normalize().as_tuple().exponent < -6:  # type: ignore[operator]
-        return "the quantity has more than six decimals"
-    return None
+    return None if _has_six_decimals(quantity) else "the quantity has more than six decimals"
 
 
 def refusal(start: datetime, end: datetime, now: datetime) -> str | None:
@@ -49,3 +50,11 @@ def refusal(start: datetime, end: datetime, now: datetime) -> str | None:
     if end > now + FUTURE_LIMIT:
         return "the interval ends more than 5 minutes in the future"
     return None
+
+
+def _has_six_decimals(quantity: Decimal) -> bool:
+    try:
+        quantity.quantize(SMALLEST_STEP, context=_EXACT)
+    except (Inexact, InvalidOperation):
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -143,6 +144,9 @@ def test_the_same_id_with_another_content_is_a_conflict_and_the_good_ones_are_st
         ({"data": {"quantity": -1}}, "positive"),
         ({"data": {"quantity": 1e30}}, "positive"),
         ({"data": {"quantity": 1e-9}}, "six decimals"),
+        ({"data": {"quantity": "1.00000000000000000000000000001"}}, "six decimals"),
+        ({"id": ["x"]}, "id"),
+        ({"id": "\ud800"}, "surrogates"),
         ({"data": {"quantity": 1, "a b": 1}}, "dimension"),
         ({"data": {"quantity": 1, "a": "x" * 201}}, "data.a"),
         ({"data": {"quantity": 1, **{f"d{n}": 1 for n in range(21)}}}, "dimensions"),
@@ -189,6 +193,36 @@ def test_what_is_no_batch_stores_nothing_and_is_no_crash(
     raw = body.encode("latin-1")
     assert send(raw, kind=kind, status=status)["code"] == code
     assert counted(tenant) == 0
+
+
+@pytest.mark.parametrize("header", [{}, {"Idempotency-Key": "k"}])
+@pytest.mark.parametrize("levels", [40, 480, 900])
+def test_an_event_nested_deep_is_refused_by_itself(
+    tenant: Tenant, send: Sender, levels: int, header: dict[str, str]
+) -> None:
+    deep = json.dumps(event(id="deep")).replace('"quantity": 3', '"quantity": 3, "d": ' + "[" * levels + "]" * levels)
+    answer = send(f"[{json.dumps(event())}, {deep}]", kind=BATCH, status=400, **header)
+    if answer["code"] == "usage_refused":
+        assert [(row["index"], "deep" in row["reason"]) for row in answer["refused"]] == [(1, True)]
+        assert counted(tenant) == 3
+    else:
+        assert (levels, answer["code"]) == (900, "invalid")
+
+
+@pytest.mark.parametrize(
+    "number", ["1E1000000", "1E999999", "1E-999999", "1E-1000000", "1E99999999999999999999", "9" * 4000, "-1E999999"]
+)
+def test_a_number_of_few_characters_never_becomes_a_million(tenant: Tenant, send: Sender, number: str) -> None:
+    whole = json.dumps(event()).replace('"quantity": 3', f'"quantity": {number}')
+    tracemalloc.start()
+    try:
+        answer = send(f"[{json.dumps(event())}, {whole}]", kind=BATCH, status=400)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [(row["index"], row["reason"].partition(":")[0]) for row in answer["refused"]] == [(1, "data.quantity")]
+    assert most < 4_000_000, most
+    assert counted(tenant) == 3
 
 
 def test_a_thousand_events_are_one_batch(tenant: Tenant, send: Sender) -> None:
@@ -263,6 +297,29 @@ def test_only_those_who_may_send_usage_do(tenant: Tenant) -> None:
         == 204
     )
     assert counted(tenant) == 3
+
+
+def test_a_sum_takes_a_handful_of_groups_and_a_body_a_handful_of_levels(tenant: Tenant) -> None:
+    client = client_for(tenant, "finance")
+    groups = ",".join(f"tag:t{number}" for number in range(1_700))
+    for path in ("usage", "spend"):
+        answer = client.get(f"/api/v1/{path}/?group_by={groups}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    for levels in (40, 480):
+        body = '{"title": ' + "[" * levels + "]" * levels + "}"
+        answer = client.post("/api/v1/meters/", body, content_type="application/json")
+        assert answer.status_code == 400
+        assert "deep" in answer.content.decode()
+
+
+def test_nobody_outside_speaks_for_the_platform(tenant: Tenant, send: Sender) -> None:
+    taken = [{"source": name} for name in ("serving", "compute", " Serving ")]
+    taken += [{"subject": f"{prefix}:{uuid4()}"} for prefix in ("endpoint", "job", "attempt", "JOB", "job ")]
+    free = [{"source": "serving-gateway"}, {"subject": "jobs"}, {"subject": "customer:job:7"}]
+    answer = send([event(**more) for more in taken + free], status=400)
+    assert [row["index"] for row in answer["refused"]] == list(range(len(taken)))
+    assert all("kept for" in row["reason"] for row in answer["refused"])
+    assert counted(tenant) == 3 * len(free)
 
 
 def test_two_tenants_may_use_the_same_ids(tenant: Tenant, send: Sender) -> None:
