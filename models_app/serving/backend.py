@@ -70,8 +70,11 @@ class Backend(Protocol):
     def close_left_behind(self, tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> None:
         """Give back what an earlier boot left open."""
 
-    def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> None:
-        """Account for records of one tenant, each once for ever. Raises Refused, nothing accounted for."""
+    def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Account for records of one tenant, each once for ever; return the holds that pay for nothing more.
+
+        Raises Refused; what was accounted for before it counts no second time.
+        """
 
     def flush(self, order: Order, window: Window) -> None:
         """Store health sums; what cannot be stored goes back into the window."""

@@ -9,18 +9,18 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import orjson
 import structlog
 
 from billing.holds import BudgetExceeded
 from models_app.deployments import Order
 from models_app.serving import spool
-from models_app.serving.backend import Away, Backend, Refused
+from models_app.serving.accounting import Record, put_aside, settle
+from models_app.serving.backend import Away, Backend
 from models_app.serving.slices import SliceClosed
 from models_app.serving.till import Till
 from models_app.serving.watch import Watch
@@ -30,7 +30,6 @@ log = structlog.get_logger(__name__)
 
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
 FLUSH_S = 5.0
-TRIES = 5
 
 
 class Account:
@@ -66,7 +65,6 @@ class Books:
         self._flushed_at = clock()
         # Never goes back in a boot: an endpoint that comes again must not find the closed slices of its first stay.
         self._numbers = itertools.count(1)
-        self._failed: dict[UUID, int] = {}
         self._thread = threading.Thread(target=self._run, name="books", daemon=True)
 
     def start(self) -> None:
@@ -143,9 +141,12 @@ class Books:
             except NotFound:
                 account.open = False
                 till.refused("not_found", asked_at)
-            except (Away, OSError):
+            except Away:
                 till.refused("unavailable", asked_at)
                 raise
+            except Exception:  # a full disk, say: the others, and what is spooled, must go on
+                log.exception("slice.not_taken", endpoint=order.name)
+                till.refused("unavailable", asked_at)
 
     def _note(self, order: Order) -> None:
         """Write down, before money is held, that this boot holds some for an endpoint: the next boot gives it back."""
@@ -159,10 +160,16 @@ class Books:
         """Account for the next records; return whether there may be more."""
         records, place = reader.read(until)
         by_tenant: dict[UUID, list[dict[str, Any]]] = {}
+        ended: set[str] = set()
+        refused: list[tuple[Record, str]] = []
         for record in records:
             by_tenant.setdefault(UUID(record["tenant"]), []).append(record)
         for tenant_id, own in by_tenant.items():
-            self._settle_tenant(tenant_id, reader.boot, own)
+            outcome = settle(self._backend, tenant_id, reader.boot, own)
+            ended |= outcome.ended
+            refused += outcome.refused
+        put_aside(self._folder, reader.boot, refused)
+        self.set_aside += len(refused)
         reader.advance(place)
         if reader.boot == self._spool.boot:
             for record in records:
@@ -170,39 +177,19 @@ class Books:
                 purse = account.till.find(record["slice"]) if account else None
                 if account and purse:
                     account.till.settled(purse)
+            for account in list(self.accounts.values()):
+                account.till.end(ended)
         return bool(records)
-
-    def _settle_tenant(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> None:
-        try:
-            self._backend.settle(tenant_id, boot, records)
-            self._failed.pop(tenant_id, None)
-        except Away:
-            raise
-        except Refused as error:
-            self._put_aside(boot, [record for record in records if record["n"] in error.reasons], str(error))
-            rest = [record for record in records if record["n"] not in error.reasons]
-            if rest and len(rest) < len(records):
-                self._settle_tenant(tenant_id, boot, rest)
-        except Exception as error:
-            self._failed[tenant_id] = self._failed.get(tenant_id, 0) + 1
-            log.exception("books.not_settled", tries=self._failed[tenant_id])
-            if self._failed[tenant_id] < TRIES:
-                raise Away from error
-            self._put_aside(boot, records, repr(error))
-
-    def _put_aside(self, boot: UUID, records: Sequence[Mapping[str, Any]], reason: str) -> None:
-        """Keep records that can not be accounted for where an operator finds them; the others go on."""
-        log.error("books.set_aside", batches=len(records), reason=reason[:500])
-        self.set_aside += len(records)
-        with (self._folder / f"{boot}.refused").open("ab") as file:
-            file.write(b"".join(orjson.dumps({**record, "boot": str(boot)}) + b"\n" for record in records))
 
     def _close_slices(self) -> None:
         for endpoint_id, account in list(self.accounts.items()):
             if not account.open:
                 account.till.retire()
             for purse in account.till.done():
-                self._backend.close(account.order.tenant_id, purse.money)
+                try:
+                    self._backend.close(account.order.tenant_id, purse.money)
+                except ExchequerError as error:
+                    log.error("slice.not_closed", endpoint=account.order.name, reason=str(error))
                 account.till.drop(purse)
             if not account.open and not account.till.retired:
                 self._flush_one(account)

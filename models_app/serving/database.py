@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DataError, Error, IntegrityError, connection
 
 from billing.metering import UsageRefused, record_usage
 from compute import allocations, nodes, wire
@@ -34,7 +34,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SOURCE = "serving"
-LOST: tuple[type[Exception], ...] = (OperationalError, InterfaceError, psycopg.OperationalError)
+ERRORS: tuple[type[Exception], ...] = (Error, psycopg.Error)
+UNSOUND: tuple[type[Exception], ...] = (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError)
+"""What says something of the values that were sent. Any other error (read-only after a failover, a migration under way)
+says something of the database: it passes, and what was asked is asked again."""
 
 
 def asked(call: Callable[P, R]) -> Callable[P, R]:
@@ -44,7 +47,9 @@ def asked(call: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return call(*args, **kwargs)
-        except LOST as error:
+        except UNSOUND:
+            raise
+        except ERRORS as error:
             connection.close()
             raise Away(str(error).strip()) from error
 
@@ -150,8 +155,9 @@ class Database:
         slices.close_left_behind(tenant_id, endpoint_id, boot)
 
     @asked
-    def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> None:
+    def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> set[str]:
         """Account for records of one tenant, those of one hold in one transaction. Raises Refused."""
+        ended: set[str] = set()
         by_hold: dict[str | None, list[Mapping[str, Any]]] = {}
         for record in records:
             by_hold.setdefault(record["hold"], []).append(record)
@@ -164,6 +170,9 @@ class Database:
                 raise Refused({int(key.split(":")[3]): str(why) for key, why in error.fields.items()}) from error
             if recorded.conflicts:
                 log.error("usage.conflict", keys=list(recorded.conflicts)[:10])
+            if hold and (recorded.exhausted or recorded.excluded):
+                ended.add(hold)
+        return ended
 
     @asked
     def flush(self, order: Order, window: Window) -> None:

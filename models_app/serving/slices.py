@@ -19,6 +19,7 @@ from billing.holds import BudgetExceeded
 from billing.money import Money
 from billing.queries import room
 from billing.rating.flat import charge
+from billing.rating.quantity import FUTURE_LIMIT
 from compute import nodes
 from models_app.models import Endpoint, EndpointState, ServingSlice
 from tenants.actor import Actor
@@ -42,12 +43,15 @@ __all__ = [
 REQUESTS, COMPUTE_MS = "inference_requests", "inference_ms"
 FULL_REQUESTS, FULL_MS = 5_000, 60_000
 LEAST_REQUESTS, LEAST_MS = 50, 1_000
-LIFE = timedelta(minutes=15)
+LIFE = FUTURE_LIMIT - timedelta(minutes=1)
+"""A price starts five minutes after it is published at the earliest: none that is unknown now starts within a slice, nor
+within the minute that it pays on while the database is away."""
 RETRY_AFTER_S = 30
 """What a client is told to wait when no slice could be taken (402)."""
 
 FORGOTTEN_AFTER = timedelta(hours=1)
 NODE_GONE_AFTER = timedelta(hours=24)
+NODE_THERE = timedelta(minutes=5)
 TRIES = 5
 NOTHING = Decimal(0)
 
@@ -61,7 +65,7 @@ class Slice:
     """Money that is held for one run of a serving node; `db_now` is the database's time when it was read.
 
     `hold_id` is None while serving costs nothing, and only then: usage is then recorded without a hold. `until`: use it no longer,
-    because a slice lives fifteen minutes and no price changes within it. Unit prices are for one request and one
+    because a slice lives four minutes and no price changes within it. Unit prices are for one request and one
     millisecond, in `currency`.
     """
 
@@ -142,14 +146,16 @@ def close_left_behind(tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> int:
 def close_forgotten(tenant_id: UUID) -> int:
     """Close a tenant's slices whose node never came back for them; return how many.
 
-    Forgotten is a slice of more than an hour whose node has started anew since, or has been silent for a day. Usage
-    that turns up later still counts, and is charged with nothing.
+    Forgotten is a slice of more than an hour, which is many times as long as it pays: its node is there and did not
+    close it, has started anew since, or has been silent for a day. Only of a node that is silent for less the slices
+    are kept, because its spool may come back. Usage that turns up later still counts, and is charged with nothing.
     """
+    silent = set(nodes.boots_seen(NODE_GONE_AFTER)) - set(nodes.boots_seen(NODE_THERE))
     with tenant_scope(tenant_id):
         rows = list(
             ServingSlice.objects.select_for_update(skip_locked=True)
             .filter(closed_at=None, opened_at__lt=DatabaseNow() - FORGOTTEN_AFTER)
-            .exclude(boot__in=nodes.boots_seen(NODE_GONE_AFTER))
+            .exclude(boot__in=silent)
             .order_by("id")[:500]
         )
         for row in rows:

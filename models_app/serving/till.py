@@ -7,7 +7,7 @@ purse that was replaced is closed once every batch that began on it is accounted
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,9 @@ NOTHING = Decimal(0)
 MILLI = Decimal("0.001")
 RENEW_AT = Decimal("0.8")
 ASK_AGAIN_S = 5.0
+RENEW_EARLY = timedelta(seconds=30)
+AWAY_LIFE = timedelta(seconds=60)
+"""How much longer a slice pays while the database is away: as long as known keys go on."""
 
 
 @dataclass(slots=True)
@@ -33,6 +36,10 @@ class Purse:
         """Return what may still be promised."""
         return self.money.amount - self.used
 
+    def renew_at(self) -> datetime:
+        """Return when the next slice should be had, so that nobody waits for it: a little before this one ends."""
+        return self.money.until - min(RENEW_EARLY, (self.money.until - self.money.db_now) / 5)
+
     def moment(self, now: float) -> datetime:
         """Return the database's time at `now` on this machine's monotonic clock."""
         return self.money.db_now + timedelta(seconds=now - self.taken_at)
@@ -43,12 +50,13 @@ class Till:
     """The purses of one endpoint.
 
     `state`: why the last slice that was asked for could not be had, as a problem's code; empty when it was. `answered`
-    is set when a slice, or its refusal, arrives.
+    is set when a slice, or its refusal, arrives. `short`: the last batch could not be paid in full.
     """
 
     clock: Callable[[], float]
     purse: Purse | None = None
     state: str = ""
+    short: bool = False
     retired: list[Purse] = field(default_factory=list)
     batch_ms: Decimal = NOTHING
     asked_at: float = -1e9
@@ -56,17 +64,23 @@ class Till:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, wanted: int) -> tuple[Purse | None, int]:
-        """Begin a batch of `wanted` requests: return the purse that pays and how many of them it has money for."""
+        """Begin a batch of `wanted` requests: return the purse that pays and how many of them it has money for.
+
+        A purse past its `until` pays only while the database is away, and then for a minute: prices may have changed.
+        """
         with self._lock:
             self.answered.clear()
             purse = self.purse
-            if purse is None:
+            if purse is None or self._ended(purse):
                 return None, 0
             paid = wanted
             if not purse.money.free:
                 left = purse.left() - purse.money.cost(0, self.batch_ms)
                 price = purse.money.request_price
                 paid = 0 if left <= 0 else min(wanted, int(left / price)) if price else wanted
+            if not paid and not purse.used and purse.money.amount:
+                paid = 1  # a slice answers one request at least, however long batches take, or none would ever be
+            self.short = paid < wanted
             if not paid:
                 return None, 0
             purse.pending += 1
@@ -103,7 +117,7 @@ class Till:
             if self.state and now - self.asked_at < ASK_AGAIN_S:
                 return False
             purse = self.purse
-            if purse is None or purse.moment(now) >= purse.money.until:
+            if purse is None or self.short or purse.moment(now) >= purse.renew_at():
                 return True
             return not purse.money.free and purse.used >= RENEW_AT * purse.money.amount
 
@@ -120,6 +134,7 @@ class Till:
                 self.retired.append(self.purse)
             self.purse = Purse(money, asked_at)
             self.state = ""
+            self.short = False
             self.asked_at = asked_at
             self.answered.set()
 
@@ -129,6 +144,17 @@ class Till:
             self.state = code
             self.asked_at = asked_at
             self.answered.set()
+
+    def end(self, holds: Collection[str]) -> None:
+        """Pay nothing more from a purse whose hold is among these: its budget was lowered, or nothing is left of it."""
+        with self._lock:
+            if self.purse is not None and str(self.purse.money.hold_id) in holds:
+                self.retired.append(self.purse)
+                self.purse = None
+
+    def _ended(self, purse: Purse) -> bool:
+        past = purse.moment(self.clock()) - purse.money.until
+        return past >= (AWAY_LIFE if self.state == "unavailable" else timedelta(0))
 
     def retire(self) -> None:
         """Pay for nothing more."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from models_app.serving.app import App
 from models_app.serving.backend import Assigned, Away, Refused
 from models_app.serving.loader import SIGNATURE, WEIGHTS
 from models_app.serving.node import Node
-from models_app.serving.slices import Slice, SliceClosed
+from models_app.serving.slices import LIFE, Slice, SliceClosed
 from models_app.storage import Stored
 
 CHURN = [
@@ -67,7 +67,10 @@ def write_model(
 
 
 class Memory:
-    """A backend whose database is this object. `away` takes it away; `budget` is the money there is."""
+    """A backend whose database is this object. `away` takes it away; `budget` is the money there is.
+
+    `lowered`: a budget that stops running work was lowered below what is spent. `trouble` is called with what is settled.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,6 +89,8 @@ class Memory:
         self.released: set[tuple[UUID, UUID, int]] = set()
         self.left_behind: list[UUID] = []
         self.poison: set[int] = set()
+        self.lowered = False
+        self.trouble: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
         self.queries = 0
         self.moved = threading.Event()
 
@@ -189,6 +194,8 @@ class Memory:
             raise SliceClosed
         if where in self.taken:
             return self.taken[where]
+        if self.lowered:
+            raise BudgetExceeded
         price = Decimal("0.01")
         amount = min(price * self.slice_requests, self.budget)
         if amount < 2 * price:
@@ -198,7 +205,7 @@ class Memory:
         self.taken[where] = Slice(
             endpoint_id=order.endpoint_id, boot=boot, number=number, hold_id=uuid4(), project_id=order.project_id,
             amount=amount, currency="EUR", request_price=price, ms_price=Decimal(0), db_now=now,
-            until=now + timedelta(minutes=15),
+            until=now + LIFE,
         )  # fmt: skip
         return self.taken[where]
 
@@ -213,13 +220,16 @@ class Memory:
         self._ask()
         self.left_behind.append(boot)
 
-    def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> None:
+    def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> set[str]:
         self._ask()
+        if self.trouble is not None:
+            self.trouble(records)
         bad = {record["n"]: "unsound" for record in records if record["n"] in self.poison}
         if bad:
             raise Refused(bad)
         for record in records:
             self.usage[record["endpoint"], str(boot), record["n"]] = record
+        return {record["hold"] for record in records if record["hold"]} if self.lowered else set()
 
     def flush(self, order: Order, window: Window) -> None:
         self._ask()

@@ -234,13 +234,27 @@ def test_money_of_a_node_that_never_came_back_is_given_back(
     assert slices.close_forgotten(till.tenant.id) == 0, "both are young"
     demo_clock.advance(timedelta(hours=2))
     assert nodes.alive(me)
+    demo_clock.advance(timedelta(minutes=6))
     assert slices.close_forgotten_everywhere() >= 0
     assert slices.close_forgotten(till.tenant.id) == 1
-    assert till.held() == kept.amount
+    assert till.held() == kept.amount, "a node that is silent may come back with its spool"
     assert gone.hold_id != kept.hold_id
     demo_clock.advance(timedelta(hours=25))
     assert slices.close_forgotten(till.tenant.id) == 1
     assert till.held() == 0
+
+
+def test_what_a_living_node_does_not_know_any_more_is_given_back(
+    till: Till, demo_clock: DemoClock, superuser: psycopg.Connection
+) -> None:
+    me = nodes.register(name="serving.a", hostname="h", boot=till.boot, found=[], missing_layers=[], serves=True)
+    till.take(1)
+    demo_clock.advance(timedelta(minutes=50))
+    young = till.take(2)
+    demo_clock.advance(timedelta(minutes=20))
+    assert nodes.alive(me)
+    assert slices.close_forgotten(till.tenant.id) == 1
+    assert till.held() == young.amount
 
 
 def test_the_number_of_a_closed_slice_pays_for_nothing(till: Till) -> None:
@@ -277,7 +291,10 @@ def publish(till: Till, request_price: str, ms_price: str, ahead: timedelta = ti
 
 
 def test_no_price_changes_within_a_slice(till: Till, demo_clock: DemoClock) -> None:
-    at = publish(till, "0.001", "0")
+    unknown = till.take(9)
+    at = publish(till, "0.001", "0", timedelta(minutes=5, seconds=1))
+    assert at - unknown.until > timedelta(minutes=1), "nor one that is published after it was taken"
+    demo_clock.advance(timedelta(minutes=3))
     before = till.take(1)
     assert (before.until, before.amount) == (at, FULL)
     demo_clock.advance(timedelta(minutes=7))
@@ -295,6 +312,7 @@ def test_what_costs_nothing_holds_nothing(till: Till, demo_clock: DemoClock) -> 
     assert till.answer(money, 1000, "99").amount == 0
     assert slices.close(till.tenant.id, money).amount == 0
     publish(till, "0.001", "0")
+    demo_clock.advance(timedelta(minutes=4))
     again = till.take(2)
     assert again.until - again.db_now < slices.LIFE, "and no longer than until it costs something"
 

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
+from uuid import uuid4
 
+import pytest
+from django.db import DataError, IntegrityError, InternalError, ProgrammingError
+from psycopg import errors
+
+from models_app.serving import accounting
+from models_app.serving.backend import Away
+from models_app.serving.database import asked
+from models_app.serving.slices import LIFE
+from models_app.serving.till import Till
+from tenants.errors import Invalid
 from tests.fakes.serving import NUMBERS, Memory, serving, until
 from tests.unit.test_serving_http import GOOD, post
+from tests.unit.test_serving_parts import Clock, money
 
 
 def test_a_slot_that_comes_back_in_the_same_run_takes_money_anew(tmp_path):
@@ -106,3 +118,102 @@ class _Odd:
 
     def __getattr__(self, name):
         return getattr(self._real, name)
+
+
+def test_a_budget_that_is_lowered_ends_the_slice_at_once(tmp_path):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        key = backend.key("price")
+        assert post(server, key, "price", GOOD).status_code == 200
+        backend.lowered = True
+        answers = []
+        until(lambda: answers.append(post(server, key, "price", GOOD).status_code) or answers[-1] != 200, "it ends", 10)
+        assert answers[-1] == 402
+        assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [402] * 5
+
+
+def test_a_tail_that_pays_for_no_batch_is_asked_for_again_and_refused_in_words():
+    clock = Clock()
+    till = Till(clock)
+    till.install(money(1, "1.00", clock), clock.now)
+    purse, paid = till.begin(50)
+    assert purse is not None and paid == 50
+    till.spend(purse, 50, Decimal(1))
+    till.batch_ms = Decimal(600)
+    assert till.begin(1) == (None, 0), "half a unit is left, less than a batch may take"
+    assert till.wants(), "though less than four fifths are used"
+    till.refused("budget_exceeded", clock.now)
+    assert not till.wants()
+    till.install(money(2, "0.50", clock), clock.now)
+    assert till.begin(1)[1] == 1, "a new slice pays for one batch at least, or none would ever be answered"
+
+
+def test_a_slice_pays_no_longer_than_it_lives_but_for_a_minute_while_the_database_is_away():
+    clock = Clock()
+    till = Till(clock)
+    till.install(money(1, "1.00", clock), clock.now)
+    clock.now += LIFE.total_seconds() - 30
+    assert till.wants(), "the next one is had in time"
+    assert till.begin(1)[1] == 1
+    clock.now += 30
+    assert till.begin(1) == (None, 0)
+    till.refused("unavailable", clock.now)
+    assert till.begin(1)[1] == 1
+    clock.now += 59
+    assert till.begin(1)[1] == 1
+    clock.now += 1
+    assert till.begin(1) == (None, 0)
+
+
+@pytest.mark.parametrize("fault", [IntegrityError("a value"), KeyError("tenant"), Invalid("another project")])
+def test_one_record_that_is_unsound_stands_aside_alone_and_is_replayed_once_mended(tmp_path, fault):
+    backend, boot = Memory(tmp_path / "m"), uuid4()
+    tenant = uuid4()
+    records = [
+        {"tenant": str(tenant), "endpoint": "e", "n": n, "hold": None, "requests": 1, "reason": ""} for n in range(40)
+    ]
+
+    def trouble(found):
+        if any(record["n"] in (7, 31) for record in found):
+            raise fault
+
+    backend.trouble = trouble
+    outcome = accounting.settle(backend, tenant, boot, records)
+    assert [record["n"] for record, _ in outcome.refused] == [7, 31]
+    assert backend.requests() == 38
+    accounting.put_aside(tmp_path, boot, outcome.refused)
+    assert accounting.replay(backend, tmp_path) == (0, 2)
+    backend.away = True
+    with pytest.raises(Away):
+        accounting.replay(backend, tmp_path)
+    backend.away = False
+    accounting.put_aside(tmp_path, boot, [({**records[3], "n": 41}, "more came meanwhile")])
+    backend.trouble = None
+    assert accounting.replay(backend, tmp_path) == (3, 0)
+    assert accounting.replay(backend, tmp_path) == (0, 0)
+    assert backend.requests() == 41
+    assert not list(tmp_path.glob("*.re*"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.ReadOnlySqlTransaction("standby"), errors.AdminShutdown("bye"), InternalError("x"), ProgrammingError("x")],
+)
+def test_trouble_of_the_database_is_waited_for(error):
+    @asked
+    def call() -> None:
+        raise error
+
+    with pytest.raises(Away):
+        call()
+
+
+@pytest.mark.parametrize("error", [DataError("x"), IntegrityError("x"), errors.CheckViolation("x")])
+def test_trouble_with_a_value_is_the_values(error):
+    @asked
+    def call() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        call()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from models_app.serving.batcher import Batcher, Closed, Overloaded
 from models_app.serving.bucket import Bucket
-from models_app.serving.slices import Slice
+from models_app.serving.slices import LIFE, Slice
 from models_app.serving.spool import Place, Reader, Spool, boots, decode, encode, segments
 from models_app.serving.till import Till, milliseconds
 from tests.fakes.serving import until
@@ -151,7 +151,7 @@ def money(number: int, amount: str, clock: Clock, price: str = "0.01", ms: str =
     return Slice(
         endpoint_id=UUID(int=1), boot=UUID(int=2), number=number, hold_id=uuid4(), project_id=UUID(int=3),
         amount=Decimal(amount), currency="EUR", request_price=Decimal(price), ms_price=Decimal(ms), db_now=now,
-        until=now + timedelta(minutes=15),
+        until=now + LIFE,
     )  # fmt: skip
 
 
