@@ -242,6 +242,7 @@ CELERY_BEAT_SCHEDULE = {
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
     "forgotten serving money": {"task": "models_app.close_forgotten_slices", "schedule": 600},
     "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},
+    "old health": {"task": "models_app.fold_health", "schedule": 86_400},
     "figures for monitoring": {"task": "config.figures", "schedule": 30},
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
     "digests for operators": {"task": "tenants.digests", "schedule": 30},

@@ -7,6 +7,7 @@ from uuid import UUID
 from celery import shared_task
 
 from models_app import doorbells, ingestion, orphans, storage
+from models_app.health import retention
 from models_app.serving import slices
 
 
@@ -45,3 +46,9 @@ def remove_job_files(job_id: str, tenant_id: str) -> None:
 def close_forgotten_slices() -> None:
     """Give back money that serving nodes which never came back still hold. Scheduled every ten minutes."""
     slices.close_forgotten_everywhere()
+
+
+@shared_task(name="models_app.fold_health")
+def fold_health() -> None:
+    """Fold old windows of traffic to hours and remove what is past its time. Scheduled once a day."""
+    retention.tidy_everywhere()

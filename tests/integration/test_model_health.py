@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings as configured
 
 from config.mail import mail_settings
-from models_app.health import alerts, bins, feedback, prediction_id, recent, windows
+from models_app.health import alerts, bins, feedback, prediction_id, recent, retention, windows
 from models_app.health.window import Sums, Window
 from models_app.models import Endpoint, Feedback, HealthAlert, HealthWindow
 from tenants import outbox
@@ -337,3 +337,39 @@ def test_nobody_labels_or_sees_what_is_anothers(endpoint: Endpoint, engineer: Ac
     for empty in ([], [item[0]] * 1_001):
         with pytest.raises(Invalid):
             labelled(engineer, endpoint, empty)
+
+
+def test_old_minutes_become_hours_and_go_and_old_labels_go(endpoint: Endpoint, as_control: Any) -> None:
+    hour = (now() - timedelta(days=3)).replace(minute=0, second=0, microsecond=0)
+    fresh = now() - timedelta(hours=30)
+    sums = Sums(2, 3, 1.5, {"busy": 1}, [1, 0, 2], {"age": [1, 2]}, [3, 4])
+
+    def window(at: Any) -> None:
+        HealthWindow.objects.create(endpoint_id=endpoint.id, version_id=endpoint.version_id, minute=at, **vars(sums))
+
+    def label(at: Any) -> None:
+        Feedback.objects.create(
+            endpoint_id=endpoint.id, version_id=endpoint.version_id, prediction=uuid7().bytes, predicted="a",
+            label="a", predicted_at=at, received_at=at,
+        )  # fmt: skip
+
+    with tenant_scope(endpoint.tenant_id):
+        for at in (hour + timedelta(minutes=7), hour + timedelta(minutes=9, seconds=5), hour + timedelta(minutes=59)):
+            window(at)
+        window(hour + timedelta(hours=1))
+        for at in (fresh, fresh + timedelta(seconds=1), now() - timedelta(days=91)):
+            window(at)
+        label(now() - timedelta(days=401))
+        label(now() - timedelta(days=399))
+    with as_control():
+        assert retention.tidy_everywhere() == {"windows": 3, "feedback": 1}
+        assert retention.tidy_everywhere() == {"windows": 0, "feedback": 0}
+    with tenant_scope(endpoint.tenant_id):
+        kept = {row.minute: recent.sums_of(row) for row in HealthWindow.objects.all()}
+        assert kept == {
+            hour: sums + sums + sums,
+            hour + timedelta(hours=1): sums,
+            fresh: sums,
+            fresh + timedelta(seconds=1): sums,
+        }
+        assert Feedback.objects.count() == 1
