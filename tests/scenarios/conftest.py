@@ -1,0 +1,16 @@
+"""One installation for the walks: starting it takes longer than most of what is done in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.scenarios.stack import Stack, running_stack
+
+
+@pytest.fixture(scope="package")
+def stack() -> Iterator[Stack]:
+    """`make up` on an empty home, with the organisation `lab`. A walk that counts lines makes its own organisation."""
+    with running_stack() as running:
+        yield running
