@@ -176,8 +176,9 @@ def serving() -> Iterator[Finding]:
             yield Finding("ok", "serving", f"{url} takes requests")
     except OSError as error:
         yield Finding("wrong", "serving", f"{url} does not take requests ({error}); what is deployed is not answered")
-    for kept in sorted((Path(settings.EXCHEQUER.home) / "serving").glob("*/spool/*.refused")):
-        yield Finding("wrong", "serving", f"usage that could not be accounted for lies in {kept}; the log says why")
+    for kept in sorted((Path(settings.EXCHEQUER.home) / "serving").glob("*/spool/*.re[fp]*")):
+        cure = "the log says why; mend that, then `manage.py replay_refused`"
+        yield Finding("wrong", "serving", f"usage that could not be accounted for lies in {kept}: {cure}")
 
 
 def serving_slots() -> Iterator[Finding]:

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+ANSWER_S = 60.0
 MAX_IN_FLIGHT = 256 * 1024**2
 TRYOUT = tryout.HEADER.encode()
 JSON: problems.Headers = [(b"content-type", b"application/json")]
@@ -161,7 +162,7 @@ class App:
         self._in_flight += len(body)
         try:
             return await self._answered(
-                worker,
+                lambda: self._worker(key, name, version),
                 Call(
                     protocol, body, int(header_length) if header_length else None, key, request_id, arrived,
                     loop := asyncio.get_running_loop(), loop.create_future(),
@@ -170,21 +171,23 @@ class App:
         finally:
             self._in_flight -= len(body)
 
-    async def _answered(self, worker: Worker, call: Call) -> Answer:
-        try:
-            worker.batcher.offer(call, len(call.body))
-        except Closed:  # swapped for another version in this moment, or undeployed
-            again = self.node.find(call.key.endpoint_id)
-            if again is None or again is worker:
-                raise problems.NotReady from None
+    async def _answered(self, find: Callable[[], Worker], call: Call) -> Answer:
+        """Queue a call with who serves its endpoint, and its version if it names one; return the answer."""
+        for _ in range(2):
+            worker = find()
             try:
-                again.batcher.offer(call, len(call.body))
-            except Closed:
-                raise problems.NotReady from None
-        except ExchequerError as error:
-            worker.watch.refused(worker.order, error.code)
-            raise
-        return await call.future
+                worker.batcher.offer(call, len(call.body))
+            except Closed:  # swapped for another version in this moment, or undeployed
+                continue
+            except ExchequerError as error:
+                worker.watch.refused(worker.order, error.code)
+                raise
+            try:
+                return await asyncio.wait_for(call.future, ANSWER_S)
+            except TimeoutError:
+                log.error("request.unanswered", request_id=call.request_id)
+                raise problems.Unavailable from None
+        raise problems.NotReady
 
     async def _key(self, authorization: bytes) -> Key:
         """Return the key of a request, looked up when it was not good within the last minute."""

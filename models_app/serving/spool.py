@@ -96,7 +96,7 @@ class Spool:
                 safe = self._commit(line, 1)
             finally:
                 self._turn.release()
-            told(safe)
+            _tell(told, safe)
         else:
             self._queue.put((line, told))
 
@@ -118,7 +118,7 @@ class Spool:
                 with self._turn:
                     safe = self._commit(b"".join(line for line, _ in group), len(group))
                 for _, told in group:
-                    told(safe)
+                    _tell(told, safe)
         with self._turn:
             if self._file >= 0:
                 os.close(self._file)
@@ -212,13 +212,18 @@ class Reader:
         if place == self.place:
             return
         self.place = place
-        note = self.folder / f"{self.boot}.done"
-        partial = note.with_suffix(".part")
-        partial.write_bytes(orjson.dumps([place.segment, place.offset]))
-        partial.replace(note)
-        for number, path in segments(self.folder, self.boot):
+        for number, path in segments(
+            self.folder, self.boot
+        ):  # first, for on a full disk it makes the room for the note
             if number < place.segment:
                 path.unlink(missing_ok=True)
+        note = self.folder / f"{self.boot}.done"
+        partial = note.with_suffix(".part")
+        try:
+            partial.write_bytes(orjson.dumps([place.segment, place.offset]))
+            partial.replace(note)
+        except OSError as error:  # what is behind the old note is read again after a crash, and counts once
+            log.warning("spool.note_not_written", error=str(error))
 
     def forget(self) -> None:
         """Remove everything of this boot: all of it is accounted for."""
@@ -265,6 +270,14 @@ def _done(folder: Path, boot: UUID) -> Place:
         return Place(int(segment), int(offset))
     except (OSError, ValueError, TypeError):
         return Place()
+
+
+def _tell(told: Told, safe: bool) -> None:
+    """Tell, whatever that does: who hears it must not end the thread, nor make a record that is safe look lost."""
+    try:
+        told(safe)
+    except Exception:
+        log.exception("spool.not_told", safe=safe)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from decimal import Decimal
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import requests
 from django.db import DataError, IntegrityError, InternalError, ProgrammingError
 from psycopg import errors
 
@@ -14,11 +17,12 @@ from models_app.serving import accounting
 from models_app.serving.backend import Away
 from models_app.serving.database import asked
 from models_app.serving.slices import LIFE
+from models_app.serving.spool import Reader, Spool, segments
 from models_app.serving.till import Till
 from tenants.errors import Invalid
 from tests.fakes.serving import NUMBERS, Memory, serving, until
-from tests.unit.test_serving_http import GOOD, post
-from tests.unit.test_serving_parts import Clock, money
+from tests.unit.test_serving_http import GOOD, post, tensor
+from tests.unit.test_serving_parts import Clock, money, write
 
 
 def test_a_slot_that_comes_back_in_the_same_run_takes_money_anew(tmp_path):
@@ -217,3 +221,55 @@ def test_trouble_with_a_value_is_the_values(error):
 
     with pytest.raises(type(error)):
         call()
+
+
+def test_who_fails_to_hear_that_a_record_is_safe_ends_no_thread(tmp_path):
+    spool, heard = Spool(tmp_path, uuid4()), []
+    spool.start()
+
+    def fails(safe: bool) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    spool.append({"n": 1}, fails)
+    spool.append({"n": 2}, fails, here=True)
+    spool.append({"n": 3}, heard.append)
+    until(lambda: heard == [True], "the next is told")
+    spool.stop()
+    assert {record["n"] for record in Reader(tmp_path, spool.boot).read()[0]} == {1, 2, 3}
+
+
+def test_on_a_full_disk_what_is_accounted_for_makes_room(tmp_path, monkeypatch):
+    boot = write(tmp_path, [{"n": n, "text": "x" * 90} for n in range(9)])
+    reader = Reader(tmp_path, boot)
+    assert len(segments(tmp_path, boot)) > 2
+    _, place = reader.read()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    reader.advance(place)
+    assert len(segments(tmp_path, boot)) == 1
+    assert reader.read()[0] == []
+
+
+def test_a_version_that_is_named_is_not_answered_by_the_next(tmp_path):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        key, app_worker = backend.key("price"), server.node.find(backend.order("price").endpoint_id)
+        assert app_worker is not None
+        real = app_worker.batcher.offer
+
+        def swapped(call, weight=1):
+            backend.deploy("price", NUMBERS, ())
+            until(lambda: server.serves("price", 2), "the next takes over")
+            return real(call, weight)
+
+        app_worker.batcher.offer = swapped
+        answer = requests.post(
+            f"{server.url}/v2/models/price/versions/1/infer",
+            json={"inputs": [tensor()]}, headers={"Authorization": f"Bearer {key}"}, timeout=20,
+        )  # fmt: skip
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert post(server, key, "price", GOOD).headers["x-exchequer-model-version"] == "price v2"

@@ -1,0 +1,32 @@
+"""`manage.py replay_refused`: account for usage that a serving node of this machine had to put aside."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from models_app.serving import accounting
+from models_app.serving.backend import Away
+from models_app.serving.database import Database
+
+
+class Command(BaseCommand):
+    """Account once more for what was put aside; exit 1 when some of it still can not be."""
+
+    help = "Account for usage that was put aside (`doctor` names it), once its cause is mended. The node may run."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Go through the spools of this machine's serving nodes."""
+        backend = Database("replay", 0)
+        done = left = 0
+        for folder in sorted((Path(settings.EXCHEQUER.home).absolute() / "serving").glob("*/spool")):
+            try:
+                more, still = accounting.replay(backend, folder)
+            except Away as error:
+                raise CommandError(f"The database does not answer; nothing is lost, try again. {error}") from error
+            done, left = done + more, left + still
+        self.stdout.write(f"{done} records accounted for, {left} put aside again; the log says why.")
+        if left:
+            sys.exit(1)
