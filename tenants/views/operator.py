@@ -11,9 +11,10 @@ from django.views.decorators.http import require_safe
 from tenants import mailbox
 from tenants.listing import EXPORT_LIMIT, csv_response, pager
 from tenants.operators import digests
-from tenants.operators.acts import operator_page
+from tenants.operators.acts import operator_page, record_act
 
 PAGE = 50
+LETTER_OPENED = "tenants.letter.opened"
 COLUMNS = (
     "slug",
     "name",
@@ -64,9 +65,24 @@ def acts_page(request: HttpRequest) -> HttpResponse:
 @require_safe
 @operator_page
 def mail_page(request: HttpRequest) -> HttpResponse:
-    """Show the letters that were written to files, newest first; with a mail server there are none."""
+    """List the letters that were written to files, newest first; with a mail server there are none.
+
+    `?letter=` opens one of them, without links that let anybody in, and writes down who opened it.
+    """
     files = mailbox.written_to_files()
-    context = {"area": "mail", "files": files, "letters": mailbox.letters(PAGE) if files else []}
+    letters = mailbox.letters(PAGE) if files else []
+    asked = request.GET.get("letter", "")
+    opened = next((letter for letter in letters if letter.name == asked), None)
+    if opened is not None:
+        target = ("letter", opened.name, f"to {opened.to}: {opened.subject}")
+        record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator area")  # type: ignore[attr-defined]
+    context = {
+        "area": "mail",
+        "files": files,
+        "letters": letters,
+        "opened": opened,
+        "text": mailbox.without_links(opened.text) if opened else "",
+    }
     return render(request, "tenants/operator_mail.html", context)
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.mail import EmailMessage
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
@@ -17,7 +19,7 @@ from billing.money import Money
 from compute import fleet, nodes
 from compute.devices.base import Found
 from compute.models import Device
-from tenants import outbox
+from tenants import mailbox, outbox
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.models import OperatorAct, TenantDigest, User
@@ -164,3 +166,28 @@ def test_a_refused_reason_comes_back_with_the_form(operator: Operator, device: D
     assert b'value="x"' in answer.content
     answer = client.post(f"/operator/devices/{device.id}/cordon/", {"reason": "Fan fails"}, follow=True)
     assert b"Fan fails" in answer.content
+
+
+def test_a_letter_is_opened_on_record_and_shows_no_link_that_lets_anybody_in(
+    operator: Operator, tmp_path: Path, settings: Any
+) -> None:
+    settings.EMAIL_BACKEND, settings.EMAIL_FILE_PATH = "tenants.mailbox.FileBackend", str(tmp_path)
+    secrets = ("/accounts/invitation/s3cret-token/", "/accounts/password/reset/key/3w-c0ffee-dead/")
+    text = "Hello.\n\n" + "\n".join(f"<https://x.example{secret}>" for secret in secrets) + "\nGood bye.\n"
+    EmailMessage("Join ours", text, to=["ana@example.org"]).send()
+    client = log_in(operator.label)
+    listed = client.get("/operator/mail/").content.decode()
+    assert "Join ours" in listed
+    assert "Good bye" not in listed
+    assert "written down" in listed
+    (letter,) = mailbox.letters()
+    for name in ("nothing", "../etc", letter.name):
+        shown = client.get("/operator/mail/", {"letter": name}).content.decode()
+        assert not any(secret.split("/")[-2] in shown for secret in secrets)
+    assert "Good bye" in shown
+    assert mailbox.HIDDEN in shown
+    assert all(secret in letter.text for secret in secrets)
+    with operator_scope(operator):
+        (act,) = [act for act in digests.acts() if act.target_type == "letter"]
+    assert (act.action, act.operator_label) == ("tenants.letter.opened", operator.label)
+    assert act.target_label == "to ana@example.org: Join ours"
