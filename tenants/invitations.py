@@ -250,10 +250,11 @@ def _withdraw(actor: Actor, row: Invitation, reason: str) -> None:
 
 
 def _still_backed(row: Invitation) -> bool:
-    """Return whether the person who issued it is still one who may give that role."""
+    """Return whether the person who issued it still has an account and is one who may give that role."""
     if row.invited_by_id is None:
         return True
-    role = Membership.objects.filter(user_id=row.invited_by_id).values_list("role", flat=True).first()
+    issuer = Membership.objects.filter(user_id=row.invited_by_id, user__is_active=True)
+    role = issuer.values_list("role", flat=True).first()
     own = ROLE_PERMISSIONS.get(role or "", frozenset())
     return "members.manage" in own and may_assign(own, row.role)
 
