@@ -23,7 +23,6 @@ KEY_CREATED = AuditAction("models_app.endpoint_key.created")
 KEY_REVOKED = AuditAction("models_app.endpoint_key.revoked")
 KEY_START = "exq_ep_"
 PREFIX_LENGTH = 12
-LONGEST_KEY = 200
 MOST_KEYS = 100
 MOST_A_MINUTE = 1_000_000
 
