@@ -48,6 +48,8 @@ class ModelVersionRow:
     approved_at: datetime | None
     cost: Money
     billed_seconds: Decimal
+    artefact_sha256: str
+    artefact_size: int
 
     @property
     def waiting(self) -> bool:
@@ -83,8 +85,6 @@ class Lineage(ModelVersionRow):
     job_name: str
     project_id: UUID
     launched_by: str
-    artefact_sha256: str
-    artefact_size: int
 
 
 def model_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -> list[ModelRow]:
@@ -170,8 +170,6 @@ def lineage(actor: Actor, version_id: UUID) -> Lineage:
         job_name=job.name if job else "",
         project_id=row.project_id,
         launched_by=job.submitted_by_label if job else "",
-        artefact_sha256=row.artefact_sha256,
-        artefact_size=row.artefact_size,
     )
 
 
@@ -220,6 +218,8 @@ def _rows(versions: QuerySet[ModelVersion] | list[ModelVersion]) -> list[ModelVe
                 currency.get(row.job_id) or row.tenant.currency,
             ),
             billed_seconds=charges[row.job_id].seconds if row.job_id in charges else Decimal(0),
+            artefact_sha256=row.artefact_sha256,
+            artefact_size=row.artefact_size,
         )
         for row in rows
     ]

@@ -123,6 +123,8 @@ class ModelVersionSerializer(serializers.Serializer[Any]):
     approved_at = serializers.DateTimeField(allow_null=True)
     cost = MoneySerializer()
     billed_seconds = serializers.CharField()
+    artefact_sha256 = serializers.CharField(help_text="sha256 of the weights, a safetensors file")
+    artefact_size = serializers.IntegerField(help_text="bytes of the weights")
 
 
 class StageSerializer(serializers.Serializer[Any]):
@@ -163,8 +165,6 @@ class LineageSerializer(ModelVersionSerializer):
     job_name = serializers.CharField()
     project_id = serializers.UUIDField()
     launched_by = serializers.CharField()
-    artefact_sha256 = serializers.CharField()
-    artefact_size = serializers.IntegerField()
 
 
 class ResultFileSerializer(serializers.Serializer[Any]):

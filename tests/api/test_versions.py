@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.template.defaultfilters import filesizeformat
 from django.test import Client
 
 from compute import nodes
@@ -171,3 +172,15 @@ def test_a_dataset_without_the_models_columns_is_refused_by_name(fitting):
         )
     answer = post(client_of(tenant, "engineer"), "jobs/", order(ids))
     assert "size (free text, the model needs numbers)" in answer.json()["fields"]["dataset"][0]
+
+
+def test_the_versions_of_a_model_say_the_size_the_sum_and_the_format_of_their_weights(place):
+    tenant, ids = place
+    with tenant_scope(tenant.id):
+        row = ModelVersion.objects.get(id=ids["version_id"])
+    client = client_of(tenant, "viewer")
+    text = client.get(f"/t/acme/models/{row.model_id}/").content.decode()
+    for said in ("safetensors", row.artefact_sha256, filesizeformat(row.artefact_size), '<th scope="col">sha256</th>'):
+        assert said in text, said
+    listed = client.get(f"/api/v1/models/{row.model_id}/versions/").json()["results"]
+    assert (row.artefact_sha256, row.artefact_size) in {(it["artefact_sha256"], it["artefact_size"]) for it in listed}
