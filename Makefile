@@ -19,6 +19,15 @@ PY := $(VENV)/bin/python
 READY := $(STAMP)
 endif
 
+# What `make bench` compares with has an environment of its own; BENCH_PEERS=/path/to/python uses another.
+PEERS := .venv-peers
+ifdef BENCH_PEERS
+PEERS_READY :=
+else
+BENCH_PEERS := $(PEERS)/bin/python
+PEERS_READY := $(PEERS)/.installed
+endif
+
 # Static checks import the settings and reach nothing: no server stands behind these values.
 STATIC := env SECRET_KEY=checked-without-any-server-or-secret EXCHEQUER_HOME=/nonexistent \
 	DATABASE_URL='postgresql:///none?host=/nonexistent' DATABASE_CONTROL_URL='postgresql:///none?host=/nonexistent' \
@@ -72,8 +81,14 @@ check-django:
 openapi: $(READY) ## write docs/openapi.yaml anew
 	@$(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
-bench: $(READY) ## measure, as one table of ratios
-	@$(PY) -m bench
+bench: $(READY) $(PEERS_READY) ## measure, as one table of ratios; ONLY=G-b3 measures one goal
+	@BENCH_PEERS=$(BENCH_PEERS) $(PY) -m bench $(if $(ONLY),--only $(ONLY))
+
+$(PEERS)/.installed: bench/peers.txt
+	@echo "the servers to compare with, in $(PEERS); without them their rows say so"
+	@$(PYTHON) -m venv $(PEERS) && $(PEERS)/bin/python -m pip install --disable-pip-version-check --no-input -qq $(TORCH) \
+		&& $(PEERS)/bin/python -m pip install --disable-pip-version-check --no-input -qq -r $< && touch $@ \
+		|| echo "they could not be installed; going on without them"
 
 clean: ## remove caches; data and .venv stay
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -23,11 +23,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Row:
-    """One ratio. `measured` and `aim` compare with `reference` (> 1 is better); `absolute` is for sanity only."""
+    """One ratio, or none when there was nothing to compare with. `measured` and `aim` compare with `reference`
+    (> 1 is better); `absolute` is for sanity only."""
 
     goal: str
     what: str
-    measured: float
+    measured: float | None
     aim: float
     reference: str
     absolute: dict[str, float] = field(default_factory=dict)
@@ -35,7 +36,7 @@ class Row:
     @property
     def met(self) -> bool:
         """Whether the aim is reached."""
-        return self.measured >= self.aim
+        return self.measured is not None and self.measured >= self.aim
 
 
 Figure = Callable[[Options], Iterable[Row]]

@@ -16,7 +16,7 @@ import bench
 from bench.database import database
 from bench.rows import FIGURES, Options, Row
 
-FRAME = {"run", "rows", "database", "__main__"}
+FRAME = {"run", "rows", "database", "__main__", "client", "load", "servers", "serving_house", "peers"}
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -35,10 +35,17 @@ def main(argv: list[str] | None = None) -> int:
             os.environ.update(environment("app"))
             rows = measure(Options(asked.rounds, asked.trace, home, environment, superuser), asked.only)
     print(table(rows))
-    RESULTS.write_text(
-        json.dumps({"machine": machine(), "rows": [{**asdict(row), "met": row.met} for row in rows]}, indent=2) + "\n"
-    )
+    kept = other_results({row.goal for row in rows}) if asked.only else []
+    written = kept + [{**asdict(row), "met": row.met} for row in rows]
+    RESULTS.write_text(json.dumps({"machine": machine(), "rows": written}, indent=2) + "\n")
     return 0
+
+
+def other_results(measured: set[str]) -> list[dict[str, object]]:
+    """Return the rows that were written before for goals that were not measured now."""
+    if not RESULTS.exists():
+        return []
+    return [row for row in json.loads(RESULTS.read_text())["rows"] if row["goal"] not in measured]
 
 
 def measure(options: Options, only: list[str] | None) -> list[Row]:
@@ -65,8 +72,9 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         absolute = ", ".join(f"{name} {value:,.0f}" for name, value in row.absolute.items())
         met = "yes" if row.met else "no"
+        measured = "not measured" if row.measured is None else f"{row.measured:.2f}x"
         lines.append(
-            f"| {row.goal} | {row.what} | {row.measured:.2f}x | {row.aim:.2f}x | {met} | {row.reference} | {absolute} |"
+            f"| {row.goal} | {row.what} | {measured} | {row.aim:.2f}x | {met} | {row.reference} | {absolute} |"
         )
     return "\n".join(lines)
 

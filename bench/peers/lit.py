@@ -1,0 +1,60 @@
+"""LitServe: `python -m bench.peers.lit PORT MAX_BATCH` (1 = as it comes, without batching)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import litserve
+
+from bench.peers.model import Model
+
+
+class Api(litserve.LitAPI):
+    """The documented hooks; with batches, a list of bodies is predicted in one call."""
+
+    def setup(self, device: str) -> None:
+        """Load the model."""
+        self.model = Model()
+
+    def decode_request(self, request: dict[str, Any]) -> list[list[float]]:
+        """Take the rows."""
+        rows: list[list[float]] = request["instances"]
+        return rows
+
+    def predict(self, rows: Any) -> Any:
+        """Predict one body's rows."""
+        return self.model(rows)
+
+    def encode_response(self, output: list[float]) -> dict[str, list[float]]:
+        """Answer."""
+        return {"predictions": output}
+
+
+class Batched(Api):
+    """Several bodies at once."""
+
+    def batch(self, inputs: list[list[list[float]]]) -> tuple[list[list[float]], list[int]]:
+        """Put the rows of all bodies together."""
+        return [row for rows in inputs for row in rows], [len(rows) for rows in inputs]
+
+    def predict(self, batch: Any) -> Any:
+        """Predict all rows in one go."""
+        rows, sizes = batch
+        found = self.model(rows)
+        at, parts = 0, []
+        for size in sizes:
+            parts.append(found[at : at + size])
+            at += size
+        return parts
+
+    def unbatch(self, output: list[list[float]]) -> list[list[float]]:
+        """They are apart already."""
+        return output
+
+
+if __name__ == "__main__":
+    port, most = int(sys.argv[1]), int(sys.argv[2])
+    api = Batched(max_batch_size=most, batch_timeout=0.005) if most > 1 else Api()
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
+    server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="warning", access_log=False)

@@ -1,0 +1,135 @@
+"""The servers that a figure compares: started, waited for, loaded in turn, and frozen while it is another's turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.load import Seen, median
+from deploy import procfs
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS_VARIABLE = "BENCH_PEERS"
+START_S = 120
+SECONDS, WARM_S = 3.0, 0.7
+
+
+def peers() -> str:
+    """Return the interpreter that has the peers, or nothing."""
+    return os.environ.get(PEERS_VARIABLE, "")
+
+
+class NotStarted(Exception):
+    """A server that did not come up. The message says what is known."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """A load of one kind: how many callers, and how many slow sockets beside them."""
+
+    connections: int
+    slow: int = 0
+
+
+class Server:
+    """One server process with what it forked, on a port of its own; `request` is what it is asked."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], port: int, request: bytes, log: Path, environment: dict[str, str]
+    ) -> None:
+        self.name, self.port, self.request, self._log = name, port, request, log
+        try:
+            with log.open("wb") as output:
+                self._process = subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
+        except OSError as error:
+            raise NotStarted(f"{name} did not start: {error}") from error
+
+    def load(self, load: Load, seconds: float = SECONDS) -> Seen:
+        """Load it from another process."""
+        command = [
+            sys.executable, "-m", "bench.client", str(self.port), f"--connections={load.connections}",
+            f"--seconds={seconds}", f"--slow={load.slow}",
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, input=self.request, stdout=subprocess.PIPE, check=True)
+        return Seen(**json.loads(done.stdout))
+
+    def wait(self, step: Callable[[], object] = lambda: None) -> None:
+        """Wait until it answers 200, calling `step` meanwhile. Raises NotStarted."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            step()
+            if self.load(Load(1), 0.5).rate > 0:
+                return
+            time.sleep(0.5)
+        raise NotStarted(f"{self.name} did not start: {self.last_words()}")
+
+    def freeze(self) -> None:
+        """Stop it and all below it: an idle server that burns time would be charged to the others."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it run again."""
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it and all below it."""
+        below = procfs.descendants(self._process.pid)
+        self.thaw()
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        for pid in (self._process.pid, *below):
+            if pid == self._process.pid and self._process.poll() is not None:
+                continue
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    def last_words(self) -> str:
+        """Return the last line that it logged."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:120] if lines else "it said nothing"
+
+    def _signal(self, number: int) -> None:
+        for pid in (self._process.pid, *procfs.descendants(self._process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def in_turn(rounds: int, sides: dict[str, tuple[Server, Sequence[Load]]]) -> dict[tuple[str, int], Seen]:
+    """Load every side once a round, in turn, all others frozen; return the medians by name and place in its loads."""
+    found: dict[tuple[str, int], list[Seen]] = {}
+    for server, _ in sides.values():
+        server.freeze()
+    try:
+        for _ in range(rounds):
+            for name, (server, loads) in sides.items():
+                server.thaw()
+                for at, load in enumerate(loads):
+                    server.load(load, WARM_S)
+                    found.setdefault((name, at), []).append(server.load(load))
+                server.freeze()
+    finally:
+        for server, _ in sides.values():
+            server.thaw()
+    return {key: median(seen) for key, seen in found.items()}
+
+
+def ask(method: str, path: str, body: bytes = b"", key: str = "") -> bytes:
+    """Return a request as bytes: kept alive, JSON in the body, with a key when there is one."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Accept: application/json"]
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
