@@ -1,0 +1,171 @@
+"""An installation whose object store and broker the test itself runs, so that it can take them away for as long as it wants."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import subprocess
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from deploy.services import WEED_PORTS, SeaweedFS, Valkey, free_ports
+from tests.scenarios.stack import Stack, running_stack, wait_for
+
+BUCKET = "exchequer"
+
+
+@dataclass
+class Outside:
+    """A server that is no part of the installation: started and killed by the test."""
+
+    server: Valkey | SeaweedFS
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        self.server.prepare()
+        with (self.server.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.server.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        server = self.server
+        wait_for(server.ready, 60, type(server).__name__)
+        if isinstance(server, SeaweedFS):
+            wait_for(lambda: server.make_bucket(BUCKET), 60, "the bucket")
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Parts:
+    """The installation, and what it stands on."""
+
+    stack: Stack
+    store: Outside
+    broker: Outside
+
+    def person(self) -> Person:
+        """Log in at the pages."""
+        return Person(self.stack)
+
+
+class Person:
+    """Somebody at a browser without scripts."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.session = requests.Session()
+        self.send("/accounts/login/", {"login": stack.email, "password": stack.password})
+
+    def get(self, path: str) -> requests.Response:
+        """Open a page."""
+        return self.session.get(self.stack.url + path, timeout=60)
+
+    def send(self, path: str, fields: dict[str, Any], **options: Any) -> requests.Response:
+        """Open the page of a form and send it."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(path).text)
+        assert token is not None, path
+        sent = {**fields, "csrfmiddlewaretoken": token.group(1)}
+        return self.session.post(self.stack.url + path, data=sent, timeout=60, **options)
+
+
+@dataclass
+class Watch:
+    """What everybody is answered meanwhile: API and pages, asked again and again by a thread."""
+
+    stack: Stack
+    person: Person
+    statuses: Counter[int] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Ask until stopped."""
+        paths = ["me/", "jobs/", "datasets/", "spend/", "devices/"]
+        turn = 0
+        while not self._stop.wait(0.1):
+            turn += 1
+            path = paths[turn % len(paths)]
+            try:
+                answer = (
+                    self.person.get(f"/t/lab/{'' if path == 'me/' else path}")
+                    if turn % 3 == 0 and path in ("me/", "jobs/", "datasets/")
+                    else self.stack.request("GET", path)
+                )
+            except requests.RequestException as error:
+                self.faults.append(f"{path}: {error}")
+                continue
+            self.statuses[answer.status_code] += 1
+            if answer.status_code not in (200, 503):
+                self.faults.append(f"{path}: {answer.status_code} {answer.text[:300]}")
+            if answer.status_code == 503 and "Retry-After" not in answer.headers:
+                self.faults.append(f"{path}: a 503 that does not say when to come back")
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._stop.set()
+
+
+@contextmanager
+def watched(parts: Parts) -> Iterator[Watch]:
+    """Have the product asked while the block runs; nothing but 200 and 503 may be answered."""
+    watch = Watch(parts.stack, parts.person())
+    thread = threading.Thread(target=watch.run, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.stop()
+        thread.join(90)
+    assert watch.faults == []
+
+
+@contextmanager
+def running_parts(**variables: str) -> Iterator[Parts]:
+    """Start everything; kill what the test runs by itself at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="exqp-"))
+    ports = free_ports(len(WEED_PORTS) + 1)
+    weed = SeaweedFS(folder / "weed", dict(zip(WEED_PORTS, ports[:-1], strict=True)), "outside", secrets.token_hex(16))
+    store, broker = Outside(weed), Outside(Valkey(folder / "valkey", ports[-1], secrets.token_hex(8)))
+    try:
+        store.start()
+        broker.start()
+        given = {
+            "S3_ENDPOINT_URL": weed.url,
+            "S3_BUCKET": BUCKET,
+            "AWS_ACCESS_KEY_ID": weed.access_key,
+            "AWS_SECRET_ACCESS_KEY": weed.secret_key,
+            "BROKER_URL": broker.server.url,
+            "EXCHEQUER_CPU_DEVICES": "1",
+        }
+        with running_stack(**{**given, **variables}) as stack:
+            yield Parts(stack, store, broker)
+    finally:
+        store.kill()
+        broker.kill()
+        weed.clear_sockets()
+
+
+def wait_running(stack: Stack, job_id: str, seconds: float = 90) -> None:
+    """Wait until a job's child runs: what it needs was brought, and its imports alone take a few seconds more."""
+    wait_for(
+        lambda: (job := stack.job(job_id))["state"] == "running" and job["attempts"][-1]["start"],
+        seconds,
+        "the job's child runs",
+    )
+
+
+def pause(seconds: float) -> None:
+    """Let a part stay away for a while."""
+    time.sleep(seconds)
