@@ -125,7 +125,8 @@ def take(wanted: set[str]) -> list[Path]:
     from tests.browser.actions import log_in
     from tests.browser.pages import PAGES, THEMES
 
-    taken = []
+    taken: list[Path] = []
+    broken: list[str] = []
     PICTURES.mkdir(exist_ok=True)
     with site() as address, sync_playwright() as playwright:
         browser = chromium.launch(playwright)
@@ -137,6 +138,7 @@ def take(wanted: set[str]) -> list[Path]:
             for slug in found:
                 context = browser.new_context(viewport=chromium.VIEWPORT, base_url=address, reduced_motion="reduce")
                 pages[slug] = context.new_page()
+                pages[slug].on("response", lambda answer: answer.status < 500 or broken.append(answer.url))
                 log_in(pages[slug], f"owner@{slug}.example", PASSWORD)
             for spec in specs:
                 slug = SHOWN_OF.get(spec.name, SHOWN)
@@ -149,6 +151,8 @@ def take(wanted: set[str]) -> list[Path]:
                 if spec.path.startswith("dash/"):  # a chart draws after its data have come
                     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
                     page.wait_for_timeout(CALM_MS)
+                if broken:
+                    raise RuntimeError(f"{spec.name}: {broken[0]} is broken, so nothing is pictured")
                 taken.append(PICTURES / f"{spec.name}-{theme}.png")
                 page.screenshot(path=taken[-1])
         browser.close()

@@ -14,7 +14,7 @@ import requests
 from config.demo.cast import CHARACTERS, PASSWORD
 from tests.scenarios.stack import Stack, running_stack, wait_for
 
-LOADED_S = 420
+LOADED_S = 900
 """A quiet machine takes well under a minute; this one may have others at work."""
 
 
