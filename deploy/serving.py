@@ -24,6 +24,8 @@ def serve(listener: socket.socket) -> None:
     import django
     import uvicorn
 
+    from deploy.connections import Patient
+
     django.setup()
     from django.conf import settings
 
@@ -42,7 +44,7 @@ def serve(listener: socket.socket) -> None:
     config = uvicorn.Config(
         App(node),
         loop="uvloop",
-        http="httptools",
+        http=Patient,
         ws="none",
         lifespan="on",
         interface="asgi3",

@@ -16,7 +16,7 @@ import structlog
 from models_app.serving import problems, protocol_v2, tryout
 from models_app.serving.access import PASS, Key, digest_of
 from models_app.serving.batcher import Closed
-from models_app.serving.body import MAX_BODY, Body, Gone, Receive
+from models_app.serving.body import MAX_BODY, Body, Gone, Receive, Room
 from models_app.serving.calls import Answer, Call, problem
 from models_app.serving.node import Node
 from models_app.serving.worker import Worker
@@ -28,7 +28,6 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ANSWER_S = 60.0
-MAX_IN_FLIGHT = 256 * 1024**2
 TRYOUT = tryout.HEADER.encode()
 JSON: problems.Headers = [(b"content-type", b"application/json")]
 TEXT: problems.Headers = [(b"content-type", b"text/plain; version=0.0.4")]
@@ -42,7 +41,7 @@ class App:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self._in_flight = 0
+        self.room = Room()
         self._used = tryout.Used()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +143,7 @@ class App:
                 header_length = value
             elif header == TRYOUT:
                 tried = value
-        sent = Body(receive)
+        sent = Body(receive, self.room)
         try:
             key = self._pass(tried) if tried else await self._key(authorization)
             if encoding not in (b"", b"identity"):
@@ -155,11 +154,13 @@ class App:
                 raise problems.BadBody("Inference-Header-Content-Length is a number of bytes.")
             worker = self._worker(key, name, version)
             self._limit(key, worker)
-            body = await sent.read()
+            body = await sent.read(key.id)
         except ExchequerError:
             await sent.discard()
             raise
-        self._in_flight += len(body)
+        except BaseException:
+            sent.release()
+            raise
         try:
             return await self._answered(
                 lambda: self._worker(key, name, version),
@@ -169,7 +170,7 @@ class App:
                 ),
             )  # fmt: skip
         finally:
-            self._in_flight -= len(body)
+            sent.release()
 
     async def _answered(self, find: Callable[[], Worker], call: Call) -> Answer:
         """Queue a call with who serves its endpoint, and its version if it names one; return the answer."""
@@ -238,8 +239,6 @@ class App:
                 f"This key may send {key.bucket.per_minute if key.bucket else 0} requests a minute.",
                 retry_after=max(1, int(wait + 0.999)),
             )
-        if self._in_flight > MAX_IN_FLIGHT:
-            raise problems.Unavailable("The node holds as much as it can. Try again shortly.", retry_after=1)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, answered: asyncio.Event) -> None:

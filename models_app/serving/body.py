@@ -5,32 +5,72 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeVar
+from uuid import UUID
 
 from models_app.serving import problems
+from tenants.errors import RateLimited
 
 Bytes = TypeVar("Bytes", bytes, bytearray)
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MAX_BODY = 8 * 1024**2
 MAX_DISCARDED = 64 * 1024**2
+MAX_OF_KEY = 32 * 1024**2
+MAX_IN_FLIGHT = 256 * 1024**2
 BODY_S = 30.0
 DISCARD_S = 10.0
+
+
+class TooMuch(RateLimited):
+    """This key's requests hold as many bytes here as one key may. Wait for the answers to some of them."""
 
 
 class Gone(Exception):
     """The client hung up."""
 
 
+class Room:
+    """The bytes of bodies that the node holds, counted as they arrive; used by the loop alone."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.by_key: dict[UUID, int] = {}
+
+    def take(self, key_id: UUID, count: int) -> None:
+        """Count bytes that arrived. Raises TooMuch beyond what one key, Unavailable beyond what all may have here."""
+        own = self.by_key.get(key_id, 0) + count
+        if own > MAX_OF_KEY:
+            raise TooMuch(retry_after=1)
+        if self.held + count > MAX_IN_FLIGHT:
+            raise problems.Unavailable("The node holds as much as it can. Try again shortly.", retry_after=1)
+        self.held += count
+        self.by_key[key_id] = own
+
+    def give(self, key_id: UUID, count: int) -> None:
+        """Forget bytes."""
+        self.held -= count
+        left = self.by_key.get(key_id, 0) - count
+        if left > 0:
+            self.by_key[key_id] = left
+        else:
+            self.by_key.pop(key_id, None)
+
+
 class Body:
     """A request's body: read up to the cap, or thrown away so that a client that still sends sees the answer."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, room: Room) -> None:
         self._receive = receive
+        self._room = room
+        self._owner: UUID | None = None
+        self._held = 0
         self._whole = False
 
-    async def read(self) -> bytes:
-        """Return the body. Raises TooLarge, RequestTimeout, Gone."""
+    async def read(self, key_id: UUID) -> bytes:
+        """Return the body, counted for a key until `release`. Raises TooLarge, TooMuch, RequestTimeout, Gone."""
+        self._owner = key_id
         part, self._whole = await self._next()
+        self._count(len(part))
         if self._whole:
             return _capped(part)
         parts = bytearray(part)
@@ -38,6 +78,7 @@ class Body:
             async with asyncio.timeout(BODY_S):
                 while not self._whole:
                     part, self._whole = await self._next()
+                    self._count(len(part))
                     parts += part
                     _capped(parts)
         except TimeoutError:
@@ -45,8 +86,20 @@ class Body:
             raise problems.RequestTimeout from None
         return bytes(parts)
 
+    def release(self) -> None:
+        """Say that the body is not held any more."""
+        if self._owner is not None:
+            self._room.give(self._owner, self._held)
+            self._owner, self._held = None, 0
+
+    def _count(self, count: int) -> None:
+        if self._owner is not None:
+            self._room.take(self._owner, count)
+            self._held += count
+
     async def discard(self) -> None:
         """Read on for a while what will not be used."""
+        self.release()
         seen = 0
         try:
             async with asyncio.timeout(DISCARD_S):

@@ -21,6 +21,7 @@ import uvicorn
 from safetensors.torch import save_file
 
 from billing.holds import BudgetExceeded
+from deploy.connections import Patient
 from models_app.deployments import Order
 from models_app.endpoint_keys import KnownKey, key_hash
 from models_app.health.window import Window
@@ -241,6 +242,7 @@ class Server:
 
     def __init__(self, backend: Any, home: Path, **more: Any) -> None:
         self.node = Node(backend, home, secret="s" * 40, heartbeat_s=0.2, **more)
+        self.app = App(self.node)
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         listener.listen(256)
@@ -248,7 +250,7 @@ class Server:
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
         self._server = uvicorn.Server(
-            uvicorn.Config(App(self.node), http="httptools", loop="asyncio", lifespan="on", access_log=False,
+            uvicorn.Config(self.app, http=Patient, loop="asyncio", lifespan="on", access_log=False,
                            log_config=None, server_header=False, timeout_graceful_shutdown=2)
         )  # fmt: skip
         self._listener = listener

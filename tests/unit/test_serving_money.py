@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import socket
 import threading
+import time
 from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +15,8 @@ import requests
 from django.db import DataError, IntegrityError, InternalError, ProgrammingError
 from psycopg import errors
 
-from models_app.serving import accounting
+from deploy import connections
+from models_app.serving import accounting, body
 from models_app.serving.backend import Away
 from models_app.serving.database import asked
 from models_app.serving.slices import LIFE
@@ -273,3 +276,62 @@ def test_a_version_that_is_named_is_not_answered_by_the_next(tmp_path):
         )  # fmt: skip
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
         assert post(server, key, "price", GOOD).headers["x-exchequer-model-version"] == "price v2"
+
+
+def test_bytes_count_as_they_arrive_for_their_key_and_for_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(body, "MAX_OF_KEY", 3 << 20)
+    monkeypatch.setattr(body, "MAX_IN_FLIGHT", 5 << 20)
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        keys = [backend.key("price") for _ in range(3)]
+        opened = []
+
+        def begin(key: str) -> None:
+            head = f"POST /v1/models/price:predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+            opened.append(socket.create_connection(("127.0.0.1", server.port)))
+            opened[-1].sendall(head.encode() + b"Content-Length: 4000000\r\n\r\n" + b" " * (2 << 20))
+
+        room = server.app.room
+        begin(keys[0])
+        until(lambda: room.held == 2 << 20, "half a body counts")
+        two = b" " * (2 << 20) + b'{"instances": [[1, 2, 3, 4]]}'
+        answer = post(server, keys[0], "price", two)
+        assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "1")
+        assert post(server, keys[1], "price", two).status_code == 200
+        begin(keys[1])
+        until(lambda: room.held == 4 << 20, "of both")
+        assert post(server, keys[2], "price", two).status_code == 503
+        assert post(server, keys[2], "price", GOOD).status_code == 200
+        for connection in opened:
+            connection.close()
+        until(lambda: not room.held and not room.by_key, "who hangs up holds nothing")
+        assert post(server, keys[0], "price", two).status_code == 200
+
+
+def test_a_connection_without_a_request_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(connections, "HEADER_S", 0.5)
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+
+    def closed(connection: socket.socket) -> bool:
+        connection.settimeout(10)
+        try:
+            return connection.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    with serving(backend, tmp_path / "home", "price") as server:
+        for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nA: " + b"x" * 100_000):
+            with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                connection.sendall(said)
+                assert closed(connection), said[:20]
+        with requests.Session() as session:  # one that asks is kept beyond that time
+            for _ in range(2):
+                assert session.get(f"{server.url}/healthz", timeout=9).status_code == 200
+                time.sleep(0.8)
+        monkeypatch.setattr(connections, "MOST", 1)
+        with socket.create_connection(("127.0.0.1", server.port)) as first:
+            first.sendall(b"GET ")
+            with socket.create_connection(("127.0.0.1", server.port)) as second:
+                assert closed(second)

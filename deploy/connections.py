@@ -1,0 +1,70 @@
+"""Connections of the serving port: so many at once, and none that is open without a request for long.
+
+uvicorn waits for ever for the first request of a connection, and for the rest of a request's header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST = 2048
+HEADER_S = 30.0
+MAX_HEADER = 64 * 1024
+
+
+class Patient(HttpToolsProtocol):
+    """A connection that is closed when no whole header of a request has come within 30 s, or it is beyond 64 KB."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._watch: asyncio.TimerHandle | None = None
+        self._header = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or close it at once when there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST:
+            transport.abort()
+            return
+        self._await_header()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; where they begin a header, the rest of it must follow in time."""
+        if self._watch is not None:
+            self._header += len(data)
+        super().data_received(data)
+        if self._watch is None and self._idle:
+            self._await_header()
+        elif self._watch is not None and self._header > MAX_HEADER:
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        """Wait for no header any more."""
+        self._forget()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go."""
+        self._forget()
+        super().connection_lost(exc)
+
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def _await_header(self) -> None:
+        self._header = 0
+        self._watch = self.loop.call_later(HEADER_S, self._late)
+
+    def _late(self) -> None:
+        self._watch = None
+        if self._idle:
+            self.transport.abort()
+
+    def _forget(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
