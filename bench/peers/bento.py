@@ -7,7 +7,7 @@ import bentoml
 from bench.peers.model import Model
 
 
-@bentoml.service(workers=1, traffic={"timeout": 30}, metrics={"enabled": False})
+@bentoml.service(workers=1, traffic={"timeout": 30}, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 class Predictor:
     """The model behind an API whose calls are put together into batches."""
 
