@@ -63,16 +63,13 @@ def resolve_of_other_versions(endpoint_id: UUID, version_id: UUID) -> int:
 
 def labels(endpoint_id: UUID, version_id: UUID) -> judge.Labels:
     """Return the sums of the newest labels of a version."""
-    newest = (
-        Feedback.objects.filter(endpoint_id=endpoint_id, version_id=version_id)
-        .order_by("-id")
-        .values("id")[:LAST_LABELS]
-    )
-    found = Feedback.objects.filter(id__in=newest).aggregate(
+    newest = Feedback.objects.filter(endpoint_id=endpoint_id, version_id=version_id).order_by("-predicted_at")
+    # Summed over the slice itself: as a condition `id IN (...)` the planner may look the slice up anew for each row.
+    found = newest.annotate(square=F("error") * F("error"))[:LAST_LABELS].aggregate(
         count=Count("id"),
         right=Count("id", filter=Q(correct=True)),
-        squared=Avg(F("error") * F("error")),
-        spread=StdDev(F("error") * F("error"), sample=True),
+        squared=Avg("square"),
+        spread=StdDev("square", sample=True),
     )
     return judge.Labels(**{name: value or 0 for name, value in found.items()})
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from django.db.models import F, Sum
-from django.db.models import Window as Over
-
 from models_app.health import drift
 from models_app.health.window import Sums
 from models_app.models import HealthWindow
@@ -19,12 +16,17 @@ NAMES = tuple(Sums.__dataclass_fields__)
 
 def last_rows(endpoint_id: UUID, version_id: UUID) -> Sums:
     """Return the newest windows of a version together: as few as hold enough rows to judge drift."""
-    newer = Over(Sum("rows"), order_by=F("minute").desc()) - F("rows")
-    rows = HealthWindow.objects.filter(
+    # Each window holds a row at least, so that this many windows always hold enough, at any rate of traffic.
+    newest = HealthWindow.objects.filter(
         endpoint_id=endpoint_id, version_id=version_id, rows__gt=0, minute__gte=DatabaseNow() - RECENT
-    )
-    found = rows.annotate(newer=newer).filter(newer__lt=drift.ENOUGH_ROWS).only(*NAMES)
-    return sum(map(sums_of, found), Sums())
+    ).order_by("-minute")[: drift.ENOUGH_ROWS]
+    chosen, held = [], 0
+    for window_id, rows in newest.values_list("id", "rows"):
+        chosen.append(window_id)
+        held += rows
+        if held >= drift.ENOUGH_ROWS:
+            break
+    return sum(map(sums_of, HealthWindow.objects.filter(id__in=chosen).only(*NAMES)), Sums())
 
 
 def last_minutes(endpoint_id: UUID, version_id: UUID, minutes: int = 5) -> Sums:
