@@ -49,7 +49,13 @@ class Server:
         try:
             with log.open("wb") as output:
                 self._process = subprocess.Popen(
-                    command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                    command,
+                    cwd=ROOT,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
                 )
         except OSError as error:
             raise NotStarted(f"{name} did not start: {error}") from error
@@ -88,11 +94,12 @@ class Server:
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(10)
-        for pid in (self._process.pid, *below):
-            if pid == self._process.pid and self._process.poll() is not None:
-                continue
+        for pid in below:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # What lost its parent earlier is still of its group.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def last_words(self) -> str:
