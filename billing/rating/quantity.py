@@ -9,7 +9,6 @@ MICROSECOND = timedelta(microseconds=1)
 LONGEST_INTERVAL = timedelta(hours=24)
 FUTURE_LIMIT = timedelta(minutes=5)
 LARGEST_COUNT = Decimal(10) ** 12
-SMALLEST_STEP = Decimal("0.000001")
 # A count fits; what has to be rounded raises. Nothing here takes more room than the number that came.
 _EXACT = Context(prec=20, traps=[Inexact, InvalidOperation])
 
@@ -54,7 +53,7 @@ def refusal(start: datetime, end: datetime, now: datetime) -> str | None:
 
 def _has_six_decimals(quantity: Decimal) -> bool:
     try:
-        quantity.quantize(SMALLEST_STEP, context=_EXACT)
+        quantity.scaleb(6, _EXACT).to_integral_exact(context=_EXACT)
     except (Inexact, InvalidOperation):
         return False
     return True

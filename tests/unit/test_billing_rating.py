@@ -24,7 +24,7 @@ from billing.rating.calendar import (
     split,
 )
 from billing.rating.flat import charge
-from billing.rating.quantity import refusal, seconds_between, seconds_delta
+from billing.rating.quantity import count_refusal, refusal, seconds_between, seconds_delta
 from billing.rating.selection import PriceEntry, PriceList, choose, in_force, starts_within
 
 ZONES = [
@@ -172,3 +172,19 @@ def test_the_most_specific_price_wins_whatever_the_order() -> None:
         assert plain is not None
         assert plain.price_id == ids[0]
     assert choose(entries[1:], "seconds", {"class": "large"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        *((good, None) for good in ("1", "0.000001", "1E12", "1.50000000000000000000000000000000000000", "1E-6")),
+        *((large, "10^12") for large in ("1E1000000", "1E999999", "1000000000000.000001", "-1E999999", "0", "NaN")),
+        *(
+            (fine, "six decimals")
+            for fine in ("1E-7", "1E-999999", "1E-1000000", "999999999999.0000001", "1." + "1" * 99)
+        ),
+    ],
+)
+def test_a_count_is_judged_without_being_written_out(text: str, word: str | None) -> None:
+    reason = count_refusal(Decimal(text), timed=False)
+    assert (reason is None) if word is None else (word in (reason or ""))
