@@ -152,7 +152,13 @@ class Migration(migrations.Migration):
             },
         ),
         rls.SecureTable("Invitation", app="SELECT, INSERT, UPDATE", control_grants="SELECT, INSERT, UPDATE"),
-        rls.SecureTable("Notification", app="SELECT, INSERT, UPDATE", control_grants="SELECT, INSERT, UPDATE"),
+        # Housekeeping removes old ones of every tenant.
+        rls.SecureTable(
+            "Notification",
+            control=True,
+            app="SELECT, INSERT, UPDATE",
+            control_grants="SELECT, INSERT, UPDATE, DELETE",
+        ),
         migrations.RunSQL(INVITATIONS, migrations.RunSQL.noop),
         migrations.CreateModel(
             name="TenantDigest",

@@ -12,8 +12,9 @@ from tenants import events, housekeeping, operations, outbox, quotas
 from tenants.actor import Actor
 from tenants.audit import AuditAction, MissingAuditEntry, operation, record
 from tenants.audit.verify import verify
+from tenants.clock import now
 from tenants.errors import PermissionDenied
-from tenants.models import AuditEntry, IdempotencyKey, Membership, OutboxMessage, Project, Tenant
+from tenants.models import AuditEntry, IdempotencyKey, Membership, Notification, OutboxMessage, Project, Tenant
 from tenants.scoping import ForeignTenant, NoTenantScope, all_tenants, tenant_scope
 from tests import factories
 
@@ -280,3 +281,17 @@ def test_housekeeping_removes_what_has_served_its_time(as_control, demo_clock) -
         removed = housekeeping.tidy()
     assert removed["events"] == 1
     assert removed["idempotency keys"] == 1
+
+
+def test_notifications_go_once_they_are_read_or_a_year_old(as_control) -> None:  # type: ignore[no-untyped-def]
+    tenant = factories.make_tenant()
+    member = factories.make_member(tenant, "engineer")
+    days = ((91, 91), (200, 89), (399, None), (401, None))
+    with tenant_scope(tenant.id):
+        for made, read in days:
+            row = {"created_at": now() - timedelta(days=made), "read_at": read and now() - timedelta(days=read)}
+            Notification.objects.create(user=member, kind="k", title=f"{made} {read}", **row)
+    with as_control():
+        assert housekeeping.tidy()["notifications"] == 2
+    with tenant_scope(tenant.id):
+        assert set(Notification.objects.values_list("title", flat=True)) == {"200 89", "399 None"}
