@@ -6,7 +6,6 @@ whole way. Parts that are away: tests/faults. Wrong values one by one: test_laun
 
 from __future__ import annotations
 
-import gc
 import gzip
 import http.client
 import io
@@ -410,11 +409,11 @@ def test_a_launch_over_its_quota_says_what_helps_and_stores_nothing(doors: Doors
     assert doors.traces() == before
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_a_full_disk_of_the_web_server_is_a_503_at_both_doors(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.core.files import uploadhandler
 
-    def full(*_: Any) -> None:
+    def full(handler: Any, *_: Any) -> None:
+        handler.file.close()
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(uploadhandler.TemporaryFileUploadHandler, "receive_data_chunk", full)
@@ -428,4 +427,3 @@ def test_a_full_disk_of_the_web_server_is_a_503_at_both_doors(doors: Doors, monk
     assert doors.datasets() == 0
     monkeypatch.undo()
     assert doors.upload("t.csv", b"a,b\n1,2\n").status_code == 201
-    gc.collect()  # the file of a form that broke off is closed by nobody else
