@@ -24,7 +24,7 @@ from models_app import deployments, endpoint_keys, storage
 from models_app.models import Endpoint
 from models_app.recipes.tabular.features import Feature
 from models_app.recipes.tabular.predict import Predictor
-from models_app.serving.loader import SIGNATURE, WEIGHTS
+from models_app.serving.backend import SIGNATURE, WEIGHTS
 from tenants.actor import Actor
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope

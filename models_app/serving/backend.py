@@ -13,6 +13,8 @@ from models_app.endpoint_keys import KnownKey
 from models_app.health.window import Window
 from models_app.serving.slices import Slice
 
+WEIGHTS, SIGNATURE = "model.safetensors", "signature.json"
+
 
 class Away(Exception):
     """The database does not answer now; nothing was changed."""

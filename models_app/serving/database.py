@@ -23,8 +23,7 @@ from models_app.endpoint_keys import KnownKey
 from models_app.health import windows
 from models_app.health.window import Window
 from models_app.serving import slices
-from models_app.serving.backend import Assigned, Away, Refused
-from models_app.serving.loader import SIGNATURE, WEIGHTS
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, Refused
 from models_app.serving.slices import Slice
 from models_app.serving.usage import intervals_of
 from tenants.scoping import tenant_scope

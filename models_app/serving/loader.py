@@ -11,10 +11,9 @@ from compute.kinds import BadOutput
 from models_app import artefacts
 from models_app.deployments import Order
 from models_app.recipes.tabular import predict
-from models_app.serving.backend import Away, Backend
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Away, Backend
 from models_app.storage import ChecksumMismatch, ObjectMissing, StorageUnavailable
 
-WEIGHTS, SIGNATURE = "model.safetensors", "signature.json"
 MAX_WEIGHTS_BYTES = 2 * 1024**3
 KEPT_MODELS = 16
 

@@ -29,8 +29,7 @@ from models_app.recipes.tabular.features import Feature, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.predict import Predictor
 from models_app.serving.app import App
-from models_app.serving.backend import Assigned, Away, Refused
-from models_app.serving.loader import SIGNATURE, WEIGHTS
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, Refused
 from models_app.serving.node import Node
 from models_app.serving.slices import LIFE, Slice, SliceClosed
 from models_app.storage import Stored
