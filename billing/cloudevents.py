@@ -111,7 +111,8 @@ def _quantity(value: Any) -> Decimal:
         # Before any arithmetic: an exponent of a few characters can ask for a million digits.
         if reason := count_refusal(quantity, timed=False):
             raise Refused(f"data.quantity: {reason}")
-        return quantity
+        # It has at most nineteen digits that count; a million zeros behind them are no matter of the database.
+        return +quantity
     raise Refused("data.quantity: must be a number")
 
 

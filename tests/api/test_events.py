@@ -225,6 +225,12 @@ def test_a_number_of_few_characters_never_becomes_a_million(tenant: Tenant, send
     assert counted(tenant) == 3
 
 
+def test_zeros_behind_a_number_count_for_nothing() -> None:
+    read, plain = (parse(event(id="a", data={"quantity": Decimal(text)})) for text in ("1.5" + "0" * 20_000, "1.5"))
+    assert read.content == plain.content
+    assert len(str(read.quantity)) < 40
+
+
 def test_a_thousand_events_are_one_batch(tenant: Tenant, send: Sender) -> None:
     send([event(data={"quantity": 1}) for _ in range(1000)])
     assert counted(tenant) == 1000
