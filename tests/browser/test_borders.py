@@ -16,7 +16,7 @@ from tests.factories import PASSWORD
 FRAGMENTS = (
     "jobs/{running}/live/", "jobs/{running}/row/", "jobs/{running}/logs/", "jobs/{running}/logs.txt", "datasets/{dataset}/row/",
     "datasets/{dataset}/status/", "models/versions/{version}/weights/", "audit/verified/", "invoices/reconciled/", "spend/export/daily.csv",
-    "dash/spend/_dash-layout", "jobs/new/parameters/",
+    "dash/spend/_dash-layout", "dash/health/_dash-layout", "endpoints/{endpoint}/live/", "health/export/drift.csv", "jobs/new/parameters/",
 )  # fmt: skip
 MOST_QUERIES = 45
 
@@ -53,7 +53,7 @@ def test_every_page_of_another_tenant_is_the_same_404_as_a_missing_one(world: Wo
 def test_another_tenants_object_below_ones_own_tenant_is_a_404(world: World) -> None:
     stranger = logged_in(NEWCOMER)
     for spec in PAGES:
-        if spec.fill and spec.name != "launch":
+        if spec.fill and spec.name not in ("launch", "batch"):  # an id in the query of a form is only a suggestion
             assert stranger.get(spec.url("audio", world.ids)).status_code == 404, spec.name
 
 
@@ -64,7 +64,9 @@ def test_a_post_to_another_tenants_job_changes_nothing(world: World) -> None:
     assert b"Running" in logged_in(OWNER).get(f"/t/vision/jobs/{world.ids['running']}/").content
 
 
-@pytest.mark.parametrize("spec", [spec for spec in PAGES if spec.name != "spend"], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", [spec for spec in PAGES if spec.name not in ("spend", "health")], ids=lambda spec: spec.name
+)
 def test_no_page_asks_the_database_once_a_row(world: World, spec: object) -> None:
     client = logged_in(OWNER)
     path = spec.url("vision", world.ids)  # type: ignore[attr-defined]

@@ -114,7 +114,7 @@ def test_an_upload_that_no_store_could_serve_is_read_when_it_is_back(parts: Part
     wait_for(lambda: stack.get(f"datasets/{sent['id']}/")["state"] == "ready", 120, "the upload is read")
 
 
-def broker_away(parts: Parts, dataset: str, seconds: float) -> None:
+def check_launches_while_the_broker_is_away(parts: Parts, dataset: str, seconds: float) -> None:
     stack = parts.stack
     parts.broker.kill()
     try:
@@ -132,12 +132,12 @@ def broker_away(parts: Parts, dataset: str, seconds: float) -> None:
 
 
 def test_launches_are_taken_while_the_broker_is_away_and_run_when_it_is_back(parts: Parts, dataset: str) -> None:
-    broker_away(parts, dataset, seconds=4)
+    check_launches_while_the_broker_is_away(parts, dataset, seconds=4)
 
 
 @pytest.mark.nightly
 def test_the_broker_may_be_away_for_a_minute(parts: Parts, dataset: str) -> None:
-    broker_away(parts, dataset, seconds=60)
+    check_launches_while_the_broker_is_away(parts, dataset, seconds=60)
 
 
 def test_a_restart_of_postgresql_is_a_503_with_retry_after_and_then_heals(parts: Parts, dataset: str) -> None:
