@@ -139,7 +139,7 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
         if one.state == "exhausted":
             notices.append(Notice("bad", f"The budget of {scope} has nothing left to promise this month.", "budgets"))
         elif one.state == "alert":
-            notices.append(Notice("wait", f"The budget of {scope} is {one.used_percent} % spent.", "budgets"))
+            notices.append(Notice("wait", f"The budget of {scope} is {one.used_percent}\u00a0% spent.", "budgets"))
     if failed:
         words = "1 job failed" if len(failed) == 1 else f"{len(failed)} jobs failed"
         notices.append(Notice("bad", f"{words} in the last 24 hours.", "jobs", "?state=failed"))

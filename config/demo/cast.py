@@ -212,7 +212,8 @@ def organisations(number: int) -> tuple[Organisation, ...]:
     return tuple(found)
 
 
-def logins(number: int) -> str:
+def logins(number: int, *, operator: bool = True) -> str:
     """Return who can log in, as lines for the console."""
     lines = [f"  {one.name}: {', '.join(one.email(person) for person in one.people)}" for one in organisations(number)]
-    return "\n".join([*lines, f"  the platform: {OPERATOR} (/operator/)", f"  password of each: {PASSWORD}"])
+    platform = [f"  the platform: {OPERATOR} (/operator/)"] if operator else []
+    return "\n".join([*lines, *platform, f"  password of each: {PASSWORD}"])

@@ -65,8 +65,12 @@ class Loaded:
     fresh: bool
 
 
-def load(*, number: int, days: int, seed: int, say: Say, until: datetime | None = None) -> Loaded:
+def load(
+    *, number: int, days: int, seed: int, say: Say, until: datetime | None = None, operator: bool = True
+) -> Loaded:
     """Make the organisations with their history, unless they are there; `until` is its end, by default now.
+
+    `operator`: also make the person who sees the platform. Its password is known to all, so not beside real organisations.
 
     Raises NotEmpty where other organisations exist, ProductRuns while something else works on this database.
     """
@@ -81,6 +85,8 @@ def load(*, number: int, days: int, seed: int, say: Say, until: datetime | None 
         try:
             with _clock(until) as clock, transaction.atomic():
                 made = _play(cast, clock, nursery, days=days, seed=seed, say=say)
+                if operator:
+                    people.appoint(OPERATOR, password=PASSWORD)
         finally:
             nursery.close()
         note_file().unlink()
@@ -128,7 +134,6 @@ def _play(
         for tenancy in made:
             outbox.drain(tenancy.tenant_id)
     clock.remove()
-    people.appoint(OPERATOR, password=PASSWORD)
     for me in (node, slots):
         nodes.alive(me)
     for tenancy in made:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 
 from billing import pricing
@@ -22,7 +26,8 @@ from billing.reconcile import ledger_faults, reconcile_faults
 from compute import nodes
 from models_app import deployments, endpoints
 from models_app.models import Endpoint, ServingSlice
-from models_app.serving import slices
+from models_app.serving import accounting, slices
+from models_app.serving.database import Database
 from models_app.serving.slices import BudgetExceeded, Slice
 from tenants.clock import now
 from tenants.errors import NotFound
@@ -194,6 +199,44 @@ def test_what_a_slice_does_not_cover_is_charged_with_nothing(till: Till) -> None
     money = till.take()
     recorded = till.answer(money, 150)
     assert (recorded.amount, recorded.excluded, recorded.exhausted) == (Decimal("0.002"), 50, True)
+
+
+def record_of(till: Till, money: Slice, number: int, requests: int) -> dict[str, Any]:
+    """Return a batch's record as the node spools it."""
+    return {
+        "tenant": str(till.tenant.id), "endpoint": str(till.endpoint.id), "name": till.endpoint.name,
+        "project": str(money.project_id), "n": number, "slice": money.number, "hold": str(money.hold_id),
+        "at": money.db_now.isoformat(), "us": 5000, "requests": requests, "ms": "1.5",
+    }  # fmt: skip
+
+
+def test_a_budget_that_is_lowered_ends_its_slices_and_refuses_the_next(till: Till) -> None:
+    limit = till.budget("1", at_limit="stop_running")
+    money, backend = till.take(), Database("serving.a", 0)
+    assert backend.settle(till.tenant.id, till.boot, [record_of(till, money, 1, 100)]) == set()
+    change_budget(actor=till.actor, budget_id=limit, amount=Decimal(0))
+    assert backend.settle(till.tenant.id, till.boot, [record_of(till, money, 2, 100)]) == {str(money.hold_id)}
+    with pytest.raises(BudgetExceeded):
+        till.take(2)
+    slices.close(till.tenant.id, money)
+
+
+def test_what_was_put_aside_is_replayed_by_the_command(
+    till: Till, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_control: Callable[[], AbstractContextManager[None]]
+) -> None:
+    money, folder = till.take(), tmp_path / "serving" / "a" / "spool"
+    folder.mkdir(parents=True)
+    unsound = record_of(till, money, 2, 50) | {"requests": "many"}
+    records = [record_of(till, money, 1, 100), unsound, record_of(till, money, 3, 20)]
+    outcome = accounting.settle(Database("serving.a", 0), till.tenant.id, till.boot, records)
+    assert [record["n"] for record, _ in outcome.refused] == [2], "its neighbours are accounted for"
+    assert till.held() == FULL - money.cost(120, 3)
+    accounting.put_aside(folder, till.boot, [(unsound | {"requests": 50}, "mended")])
+    monkeypatch.setattr(settings, "EXCHEQUER", settings.EXCHEQUER.model_copy(update={"home": tmp_path}))
+    with as_control():
+        call_command("replay_refused")
+    assert till.held() == FULL - money.cost(170, Decimal("4.5"))
+    assert not list(folder.iterdir())
 
 
 def test_a_slice_goes_on_over_the_end_of_a_month(till: Till, demo_clock: DemoClock) -> None:

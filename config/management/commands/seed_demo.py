@@ -32,6 +32,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--unless-used", action="store_true", help="do nothing, and succeed, where other organisations exist"
         )
+        parser.add_argument(
+            "--no-operator",
+            action="store_true",
+            help="make nobody who sees the platform: the demo's password is known to all",
+        )
         parser.add_argument("--seed", type=int, default=7, help="of everything that is drawn (7)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,7 +47,13 @@ class Command(BaseCommand):
                 f"Use 1 to {cast.MOST} organisations and {loading.FEWEST_DAYS} to {loading.MOST_DAYS} days."
             )
         try:
-            made = loading.load(number=number, days=days, seed=options["seed"], say=self._say)
+            made = loading.load(
+                number=number,
+                days=days,
+                seed=options["seed"],
+                say=self._say,
+                operator=not options["no_operator"],
+            )
         except loading.NotEmpty as error:
             if not options["unless_used"]:
                 raise CommandError(error.message) from error
@@ -55,7 +66,7 @@ class Command(BaseCommand):
             self._say(f"{made.organisations} organisations, {days} days, {made.jobs} jobs: loaded in {took:.0f} s")
         else:
             self._say("the demo is loaded already; nothing was changed")
-        self.stdout.write(cast.logins(number))
+        self.stdout.write(cast.logins(number, operator=not options["no_operator"]))
 
     def _say(self, text: str) -> None:
         self.stdout.write(f"demo: {text}")
