@@ -23,7 +23,7 @@ from tests.faults.parts import Parts, pause, running_parts, wait_running, watche
 from tests.scenarios.stack import Stack, wait_for
 
 # One start serves the whole module: on one worker.
-pytestmark = pytest.mark.xdist_group("parts")
+pytestmark = [pytest.mark.xdist_group("parts"), pytest.mark.nightly]  # a whole house is started, broken and healed
 QUICK = {"epochs": 3}
 
 

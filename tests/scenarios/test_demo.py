@@ -14,6 +14,8 @@ import requests
 from config.demo.cast import CHARACTERS, PASSWORD
 from tests.scenarios.stack import Stack, running_stack, wait_for
 
+pytestmark = pytest.mark.nightly  # two whole starts with sixty days each; the loading itself is tested in integration/
+
 LOADED_S = 900
 """A quiet machine takes well under a minute; this one may have others at work."""
 
