@@ -117,7 +117,7 @@ def test_what_was_sent_or_left_or_logged_out_of_is_not_kept(page: Page, world: W
     page.locator("#id_name").fill("Olga")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Saved.")).to_be_visible()
-    expect(page.get_by_text(NOTICE)).to_be_hidden()
+    expect(page.get_by_text(NOTICE).locator("visible=true")).to_have_count(0)
     fill_launch(page, world)
     page.get_by_role("link", name="Datasets").first.click()
     page.get_by_role("heading", level=1, name="Datasets").wait_for()

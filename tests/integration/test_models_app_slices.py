@@ -67,7 +67,7 @@ class Till:
     def answer(self, money: Slice, requests: int, ms: str = "0", at: datetime | None = None) -> Recorded:
         """Record a batch as the node does."""
         self.keys += 1
-        start = at or now() - timedelta(milliseconds=50)
+        start = at or now()
         common: dict[str, Any] = {
             "resource": self.endpoint.subject,
             "project_id": money.project_id,
