@@ -21,7 +21,8 @@ from tenants.models import Membership, Tenant
 from tenants.scoping import tenant_scope
 from tests.conftest import SESSION
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# One worker for all: a load that began is noted in the home that the workers of a run share.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("demo")]
 
 NUMBER, DAYS, SEED = 2, 5, 7
 UNTIL = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
