@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -10,6 +12,11 @@ from tests.browser.actions import log_in
 from tests.browser.chromium import Watched, watch
 from tests.browser.pages import PAGES, THEMES, PageSpec
 from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
+
+
+def themes(at_night: str) -> list[Any]:
+    """Return both themes; one of them is walked by `make test-nightly` alone, since a walk takes minutes."""
+    return [pytest.param(name, marks=pytest.mark.nightly if name == at_night else ()) for name in THEMES]
 
 
 def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
@@ -27,7 +34,7 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", themes(at_night="dark"))
 def test_every_filled_page_is_complete_accessible_and_within_the_policy(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
     log_in(page, OWNER)
@@ -36,7 +43,7 @@ def test_every_filled_page_is_complete_accessible_and_within_the_policy(page: Pa
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", themes(at_night="light"))
 def test_every_empty_page_says_what_it_is_for_and_what_to_do(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=NEWCOMER).update(theme=theme)
     log_in(page, NEWCOMER)

@@ -148,6 +148,7 @@ def check_what_people_find() -> None:
             assert not told
 
 
+@pytest.mark.nightly
 def test_one_seed_makes_one_demo(as_control, superuser) -> None:
     found = []
     for _ in range(2):
