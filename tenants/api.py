@@ -230,7 +230,7 @@ urlpatterns = [
     path("me/", Me.as_view(), name="api-me"),
     path("members/", Members.as_view(), name="api-members"),
     path("members/<uuid:user_id>/", Member.as_view(), name="api-member"),
-    path("invitations/", include("tenants.invitations_api")),
+    path("invitations/", include("tenants.api_invitations")),
     path("projects/", Projects.as_view(), name="api-projects"),
     path("api-keys/", ApiKeys.as_view(), name="api-keys"),
     path("api-keys/<uuid:key_id>/", OneApiKey.as_view(), name="api-key"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from random import Random
-from typing import Any
 
 from compute import jobs, kinds, leases
 from compute.models import Job, Outcome
@@ -16,7 +15,6 @@ from config.demo.theatre import Script, Theatre
 from tenants.actor import Actor
 
 Scripted = Callable[[leases.Claim], Script]
-Completed = Callable[[kinds.JobView], dict[str, Any]]
 
 BEAT_S = 1_500
 MARGIN_S = 0.5

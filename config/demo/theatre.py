@@ -73,10 +73,6 @@ class Theatre:
         self._scripts[job.id] = script
         self._waiting += 1
 
-    def unqueue(self) -> None:
-        """A job that waited does not wait any more."""
-        self._waiting -= 1
-
     def _assign(self) -> None:
         if not self._waiting or self._taken >= self.devices or self.node is None:
             return

@@ -16,7 +16,6 @@ from models_app.runner.protocol import InputError
 
 SAMPLE_BYTES = 256 * 1024
 DELIMITERS = (",", ";", "\t", "|")
-ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1")
 
 SIGNATURES = (
     (

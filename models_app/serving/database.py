@@ -32,7 +32,6 @@ log = structlog.get_logger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SOURCE = "serving"
 ERRORS: tuple[type[Exception], ...] = (Error, psycopg.Error)
 UNSOUND: tuple[type[Exception], ...] = (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError)
 """What says something of the values that were sent. Any other error (read-only after a failover, a migration under way)

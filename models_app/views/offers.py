@@ -85,7 +85,7 @@ def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
     ]
 
 
-def quote_of(order: Order, estimate: Estimate, *, ending: str = "with a checkpoint and no model") -> Shown:
+def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
     """Return the cost panel for a checked order; `ending` says how one ends that meets its own limit."""
     row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
     limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)

@@ -1,0 +1,178 @@
+"""What the forms that launch a job share: the parts of a form, its cost panel, its refusals, a clone's first values."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django import forms
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from compute import jobs
+from compute import queries as work
+from models_app.views.offers import Refusal, quote_of, refusal_of
+from models_app.views.offers import devices as offered_devices
+from tenants.actor import Actor
+from tenants.errors import ExchequerError, Invalid
+from tenants.views.once import once
+
+NO_DEVICE = {
+    "icon": "cpu",
+    "title": "No device to run on",
+    "text": "No node has registered a device. Whoever runs this installation starts one; it appears here by itself.",
+    "url": "",
+    "label": "",
+}
+
+
+class Ordering(ABC):
+    """A launch form's parts for one request: choices on offer, what was entered, and what that asks for.
+
+    `asks_first`: the fields that the cost panel waits for, `choose`: how it says so. `elsewhere`: fields that a refusal
+    names otherwise than the form. `ending`: how a job ends that meets its own limit.
+    """
+
+    template: ClassVar[str]
+    kind: ClassVar[str]
+    meter: ClassVar[str]
+    asks_first: ClassVar[Sequence[str]]
+    choose: ClassVar[str]
+    ending: ClassVar[str]
+    elsewhere: ClassVar[Mapping[str, str]] = {"max_seconds": "max_minutes", "dataset_version": "dataset"}
+    form: forms.Form
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.actor: Actor = request.actor  # type: ignore[attr-defined]
+        self.currency: str = request.tenant.currency  # type: ignore[attr-defined]
+        self.devices = offered_devices(self.currency, self.meter)
+
+    @abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """Return what the kind is asked for; call after the forms are valid."""
+
+    @abstractmethod
+    def missing(self) -> dict[str, str] | None:
+        """Say what has to be there before a job can be launched, and the way to it."""
+
+    @property
+    def all_forms(self) -> Sequence[forms.Form]:
+        """All forms of the page, in order."""
+        return (self.form,)
+
+    def is_valid(self) -> bool:
+        """Return whether every form is; all are asked, so that all mistakes are shown at once."""
+        valid = [form.is_valid() for form in self.all_forms]
+        return all(valid)
+
+    def request_body(self, name: str = "") -> dict[str, Any]:
+        """Return the arguments of `jobs.submit` and `jobs.check`; call after the forms are valid."""
+        data = self.form.cleaned_data
+        return {
+            "name": name or data["name"],
+            "kind": self.kind,
+            "project_id": UUID(data["project"]),
+            "spec": self.spec(),
+            "device_class": data["device_class"],
+            "tier": data["tier"],
+            "max_seconds": data["max_minutes"] * 60,
+            "max_cost": data["max_cost"],
+        }
+
+    def blame(self, refused: Invalid) -> None:
+        """Put each message of a refusal beside the field it is about."""
+        for name, texts in refused.fields.items():
+            own = self.elsewhere.get(name, name)
+            self.form.add_error(own if own in self.form.fields else None, texts)
+
+    def faults(self) -> list[str]:
+        """Return every mistake as a sentence, for the cost panel."""
+        fields = {name: field for form in self.all_forms for name, field in form.fields.items()}
+        errors = {name: texts for form in self.all_forms for name, texts in form.errors.items()}
+        return [
+            f"{fields[name].label}: {' '.join(map(str, texts))}" if name in fields else " ".join(map(str, texts))
+            for name, texts in errors.items()
+        ]
+
+    def marked(self) -> list[str]:
+        """Return the labels of the fields that hold a mistake."""
+        return [str(field.label) for form in self.all_forms if form.is_bound for field in form if field.errors]
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """Return what the page shows."""
+        chosen = self.form.data if self.form.is_bound else self.form.initial
+        return {
+            "form": self.form,
+            "devices": self.devices,
+            "chosen_device": chosen.get("device_class") or (self.devices[0].name if self.devices else ""),
+            "chosen_tier": chosen.get("tier", "on_demand"),
+            "marked": self.marked(),
+            **more,
+        }
+
+
+def shown(parts: Ordering) -> HttpResponse:
+    """Answer the page with its first values, or with what has to be there before."""
+    return render(parts.request, parts.template, parts.context(missing=parts.missing()))
+
+
+def launched(parts: Ordering) -> HttpResponse:
+    """Launch what was entered; what is refused is said on the form, which keeps what was entered."""
+    refusal: Refusal | None = None
+    status = 422
+    if parts.is_valid():
+        try:
+            with transaction.atomic():
+                return redirect(once(parts.actor, parts.form.cleaned_data["key"], lambda: _submit(parts)))
+        except Invalid as refused:
+            parts.blame(refused)
+        except ExchequerError as refused:
+            refusal, status = refusal_of(refused, parts.currency), refused.status
+    return render(parts.request, parts.template, parts.context(refusal=refusal, missing=None), status=status)
+
+
+def quoted(parts: Ordering) -> HttpResponse:
+    """Answer the cost panel for what is entered so far; asked for at every change."""
+    if not all(parts.request.POST.get(name) for name in parts.asks_first):
+        return _panel(parts, choose=parts.choose)
+    parts.form.fields["name"].required = False
+    if not parts.is_valid():
+        return _panel(parts, quote_faults=parts.faults())
+    try:
+        asked = parts.request_body(name=parts.form.cleaned_data["name"] or "quote")
+        order = jobs.check(actor=parts.actor, tags={}, **asked)
+        return _panel(parts, quote=quote_of(order, jobs.estimate(order), ending=parts.ending))
+    except Invalid as refused:
+        parts.blame(refused)
+        return _panel(parts, quote_faults=parts.faults())
+    except ExchequerError as refused:
+        return _panel(parts, quote_faults=[refused.message])
+
+
+def cloned(request: HttpRequest, own: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Return the first values of a form that clones a job, `own` of them read from its spec; none without one."""
+    try:
+        source = work.job_detail(UUID(request.GET.get("clone", "")))
+    except (ValueError, ExchequerError):
+        return {}
+    return {
+        "name": source.name,
+        "project": str(source.project_id),
+        **own(source.spec),
+        "device_class": source.device_class,
+        "tier": source.tier,
+        "max_minutes": max(1, source.max_seconds // 60),
+        "max_cost": source.max_cost.amount.normalize() if source.max_cost else None,
+    }
+
+
+def _panel(parts: Ordering, **context: Any) -> HttpResponse:
+    return render(parts.request, "models_app/_quote.html", context)
+
+
+def _submit(parts: Ordering) -> str:
+    job = jobs.submit(actor=parts.actor, **parts.request_body())
+    return reverse("job", args=(parts.request.tenant.slug, job.id))  # type: ignore[attr-defined]
