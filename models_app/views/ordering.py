@@ -110,6 +110,7 @@ class Ordering(ABC):
             "chosen_device": chosen.get("device_class") or (self.devices[0].name if self.devices else ""),
             "chosen_tier": chosen.get("tier", "on_demand"),
             "marked": self.marked(),
+            "choose": self.choose,
             **more,
         }
 
