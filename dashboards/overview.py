@@ -11,7 +11,7 @@ from billing.queries.spend import MonthToDate, cost_by_day_and_project, month_to
 from compute.queries import ClassRow, JobFilter, JobRow, device_classes, job_list
 from dashboards.datasets import Daily, daily_of
 from dashboards.ranges import Range
-from models_app.queries import dataset_list
+from models_app.queries import dataset_list, endpoints_alarmed, waiting_list
 from tenants.actor import Actor
 
 SHOWN = 5
@@ -126,7 +126,7 @@ def overview(actor: Actor) -> Overview:
         active=active,
         recent=recent,
         failed=len(failed),
-        notices=_notices(known, failed),
+        notices=[*_notices(known, failed), *_of_models(actor)],
         has_dataset=bool(dataset_list(actor, limit=1)),
         has_job=bool(recent),
     )
@@ -143,4 +143,17 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
     if failed:
         words = "1 job failed" if len(failed) == 1 else f"{len(failed)} jobs failed"
         notices.append(Notice("bad", f"{words} in the last 24 hours.", "jobs", "?state=failed"))
+    return notices
+
+
+def _of_models(actor: Actor) -> list[Notice]:
+    """What models ask for: an approval from those who may give it, a look at an endpoint with open alerts."""
+    notices = []
+    waiting = len(waiting_list(actor)) if actor.can("models.approve") else 0
+    if waiting:
+        words = "1 model version waits" if waiting == 1 else f"{waiting} model versions wait"
+        notices.append(Notice("wait", f"{words} for approval.", "models"))
+    for name, number in endpoints_alarmed(actor):
+        words = "1 alert is open" if number == 1 else f"{number} alerts are open"
+        notices.append(Notice("bad", f"{words} at endpoint {name}.", "endpoints"))
     return notices

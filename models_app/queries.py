@@ -12,6 +12,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from models_app.access import visible_datasets
 from models_app.health.reads import FeatureDrift, Health, Traffic
+from models_app.health.reads import alarmed as endpoints_alarmed
 from models_app.health.reads import health as endpoint_health
 from models_app.health.reads import served as endpoints_served
 from models_app.health.reads import traffic as endpoint_traffic
@@ -37,7 +38,7 @@ from tenants.errors import NotFound
 __all__ = [
     "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
     "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "artefact_link", "dataset_detail", "dataset_list",
-    "endpoint_health", "endpoint_traffic", "endpoints_served", "launchable", "lineage", "model_list", "profile", "recipe_cards",
+    "endpoint_health", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "recipe_cards",
     "usable", "version_detail", "version_list", "waiting_list",
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 
 from models_app.access import visible_versions
 from models_app.health import bins, drift, judge, latency, recent, steps
@@ -182,6 +182,15 @@ def glances(endpoint_ids: Sequence[UUID]) -> dict[UUID, Glance]:
     )
     requests, alerts = dict(counted), dict(opened)
     return {one: Glance(requests=requests.get(one, 0), alerts=alerts.get(one, 0)) for one in endpoint_ids}
+
+
+def alarmed(actor: Actor, limit: int = 3) -> list[tuple[str, int]]:
+    """Return (name, number of open alerts) of the live endpoints that one may see and that have any, most first."""
+    live = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None)).exclude(
+        state=EndpointState.UNDEPLOYED
+    )
+    opened = live.annotate(open=Count("alerts", filter=Q(alerts__resolved_at=None))).filter(open__gt=0)
+    return list(opened.order_by("-open", "name").values_list("name", "open")[:limit])
 
 
 def served(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:

@@ -13,6 +13,8 @@ import pytest
 from django.conf import settings as configured
 
 from config.mail import mail_settings
+from dashboards.overview import overview
+from models_app import registry
 from models_app.health import alerts, bins, feedback, prediction_id, recent, retention, windows
 from models_app.health.window import Sums, Window
 from models_app.models import Endpoint, Feedback, HealthAlert, HealthWindow
@@ -74,6 +76,11 @@ def serve(
 def _batched(rows: list[Any], size: int) -> Iterator[list[Any]]:
     for at in range(0, len(rows), size):
         yield rows[at : at + size]
+
+
+def replace_role(actor: Actor, role: str) -> Actor:
+    """Return somebody of the same organisation with another role."""
+    return Actor.member(tenant_id=actor.tenant_id, user_id=uuid7(), email=f"{role}@else.example", role=role)
 
 
 def open_alerts(endpoint: Endpoint) -> list[tuple[str, str]]:
@@ -173,6 +180,22 @@ def test_an_alert_opens_once_is_told_once_and_resolves(
     assert open_alerts(endpoint) == []
     with tenant_scope(engineer.tenant_id):
         assert HealthAlert.objects.get().resolved_at is not None
+
+
+def test_the_overview_says_what_models_ask_for_to_those_who_can_do_it(endpoint: Endpoint, engineer: Actor) -> None:
+    admin, stranger = replace_role(engineer, "admin"), actor_for(make_tenant())
+
+    def said(actor: Actor) -> list[str]:
+        with tenant_scope(actor.tenant_id):
+            return [notice.text for notice in overview(actor).notices]
+
+    assert said(admin) == []
+    serve(endpoint, [{**row, "age": row["age"] + 15} for row in quiet_rows(600)])
+    other = make_version(engineer, "later", stage="registered")
+    registry.promote(actor=engineer, version_id=other.id, stage="production")
+    assert said(admin) == ["1 model version waits for approval.", "1 alert is open at endpoint churn."]
+    assert said(engineer) == ["1 alert is open at endpoint churn."]
+    assert said(stranger) == []
 
 
 def test_slow_answers_and_errors_are_told_apart(endpoint: Endpoint) -> None:
