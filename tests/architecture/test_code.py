@@ -1,8 +1,11 @@
 """What the code must look like: asked of its syntax trees, so that a rule holds on the day someone forgets it."""
 
 import ast
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("config", "dashboards", "models_app", "compute", "billing", "tenants", "deploy")
@@ -147,3 +150,9 @@ def test_every_test_asserts_something() -> None:
                 if not (asserts or checks):
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert found == []
+
+
+@pytest.mark.xdist_group("grouped")
+def test_tests_of_a_group_share_a_worker(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist sees a group by the ending of the name; where it has none, groups are torn apart without a word."""
+    assert request.node.nodeid.endswith("@grouped") == ("PYTEST_XDIST_WORKER" in os.environ)

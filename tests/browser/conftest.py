@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page
+from waitress import wasyncore
 from waitress.server import create_server
 
 from tests.browser import chromium
@@ -29,12 +30,20 @@ def site(transactional_db: None) -> Iterator[str]:
     server: Any = create_server(
         _closing(application), host="127.0.0.1", port=0, threads=6, clear_untrusted_proxy_headers=True
     )
-    thread = Thread(target=server.run, daemon=True)
+    over = Event()
+
+    def run() -> None:
+        while not over.is_set():
+            wasyncore.loop(timeout=0.2, map=server._map, count=1)
+
+    thread = Thread(target=run, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
+    # In this order: those who answer wake the loop by a pipe, and the loop reads sockets; none may be gone before them.
     server.task_dispatcher.shutdown()
+    over.set()
     thread.join(5)
+    wasyncore.close_all(server._map, ignore_all=True)
 
 
 def _closing(application: Any) -> Any:
