@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from config import traffic
 from tenants.authentication import bearer
 from tenants.problems import json_problem
 
@@ -86,6 +87,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         )
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Figures())
+    traffic.add_to(registry)
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE)
 
 

@@ -194,7 +194,7 @@ def web(plan: Plan, listener: socket.socket) -> Part:
     return Part(
         name="web",
         command=[sys.executable, "-m", "deploy.web", "--fd", str(listener.fileno())],
-        environment=plan.environment("app"),
+        environment=plan.environment("app", PROMETHEUS_MULTIPROC_DIR=str((plan.home.run / "web-counts").absolute())),
         cwd=str(ROOT),
         ready=lambda: answers(f"{plan.url}/readyz"),
         pass_fds=(listener.fileno(),),

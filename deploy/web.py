@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
+from pathlib import Path
 from types import FrameType
 
 from deploy import procfs
@@ -25,6 +28,8 @@ THREADS = 8
 #: Above the 50 MB that an upload may have, for the form around it.
 LARGEST_BODY = 64 * 1024 * 1024
 DRAIN_S = 5.0
+#: Read by prometheus_client when it is imported.
+COUNTS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -138,12 +143,20 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("EXCHEQUER_DB_ROLE", "app")
     listener = socket.socket(fileno=options.fd) if options.fd is not None else listen(options.host, options.port)
 
+    _count_in(os.environ.setdefault(COUNTS, str(Path(tempfile.gettempdir()) / f"exchequer-web-{os.getpid()}")))
+
     from django.db import connections
 
     import config.wsgi  # noqa: F401 (once for all forks)
 
     connections.close_all()
     Server(listener, options.processes).run()
+
+
+def _count_in(folder: str) -> None:
+    """Make the folder where each process counts its answers; what an earlier server counted ends with it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    Path(folder).mkdir(parents=True, mode=0o700)
 
 
 if __name__ == "__main__":

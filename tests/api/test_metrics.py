@@ -34,6 +34,10 @@ def _no_figures() -> None:
 
 
 def read(**more: Any) -> dict[str, dict[tuple[str, ...], float]]:
+    return {name: found for name, found in all_of(**more).items() if not name.startswith("exchequer_http_")}
+
+
+def all_of(**more: Any) -> dict[str, dict[tuple[str, ...], float]]:
     answer = Client().get("/metrics", **more)
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -53,6 +57,28 @@ def test_figures_are_those_of_all_organisations_and_name_none(as_control: Contro
     assert found["exchequer_queue_oldest_seconds"][()] >= 0
     assert found["exchequer_outbox_open"][()] >= 2
     assert found["exchequer_figures_taken_timestamp_seconds"][()] == pytest.approx(now().timestamp(), abs=60)
+    assert b"secretive" not in Client().get("/metrics").content
+
+
+def test_answers_are_counted_by_route_and_status_and_name_nobody() -> None:
+    tenant = factories.make_tenant("secretive")
+    client = Client()
+    client.force_login(factories.make_member(tenant, "viewer"))
+
+    def counts() -> tuple[float, float, float]:
+        found = all_of()
+        requests, seconds = found["exchequer_http_requests"], found["exchequer_http_request_seconds"]
+        page = "/t/<slug:tenant>/"
+        return (
+            requests.get(("GET", page, "200"), 0.0),
+            requests.get(("GET", "none", "404"), 0.0),
+            seconds.get(("+Inf", page), 0.0),
+        )
+
+    before = counts()
+    assert client.get("/t/secretive/").status_code == 200
+    assert client.get("/no/such/place").status_code == 404
+    assert [b - a for a, b in zip(before, counts(), strict=True)] == [1, 1, 1]
     assert b"secretive" not in Client().get("/metrics").content
 
 

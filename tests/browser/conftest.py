@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ def site(transactional_db: None) -> Iterator[str]:
     server.task_dispatcher.shutdown()
     over.set()
     thread.join(5)
+    for channel in list(server.active_channels.values()):
+        channel.handle_close()  # closes what it had still to send, too
     wasyncore.close_all(server._map, ignore_all=True)
 
 
@@ -63,12 +66,29 @@ def _closing(application: Any) -> Any:
 
 
 @pytest.fixture
-def world(transactional_db: None, superuser: psycopg.Connection, as_control: Control) -> Iterator[World]:
-    """A filled and an empty tenant; the clock goes back afterwards."""
-    from tests.browser.world import Builder
+def world(
+    transactional_db: None, superuser: psycopg.Connection, as_control: Control, worlds: list[World]
+) -> Iterator[World]:
+    """A filled and an empty tenant; the clock goes back afterwards.
 
-    yield Builder(superuser, as_control).build()
+    They are made once for a worker and kept beside the tables; each test finds them as on the first day.
+    """
+    from tests.browser.world import NOW, Builder, set_clock
+
+    if not worlds:
+        worlds.append(Builder(superuser, as_control).build())
+        superuser.execute("SELECT testkit.keep('world')")
+    else:
+        superuser.execute("SELECT testkit.lay('world')")
+    set_clock(superuser, NOW)
+    yield deepcopy(worlds[0])
     superuser.execute("DELETE FROM demo_clock")
+
+
+@pytest.fixture(scope="session")
+def worlds() -> list[World]:
+    """The world of this worker, once it is made."""
+    return []
 
 
 @pytest.fixture

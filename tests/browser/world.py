@@ -167,8 +167,7 @@ class Builder:
 
     def at(self, moment: datetime) -> None:
         """Set the clock, as an offset, so that it goes on from there."""
-        self.admin.execute("DELETE FROM demo_clock")
-        self.admin.execute("INSERT INTO demo_clock (shift) VALUES (%s - clock_timestamp())", [moment])
+        set_clock(self.admin, moment)
 
     def later(self, seconds: float) -> None:
         """Move the clock on."""
@@ -401,3 +400,9 @@ def _values(step: int, epochs: int) -> dict[str, float]:
         "val_loss": round(val, 5),
         "val_accuracy": round(0.97 - 0.35 * math.exp(-6 * share), 5),
     }
+
+
+def set_clock(admin: psycopg.Connection, moment: datetime) -> None:
+    """Set the clock of the database to `moment`; it goes on from there."""
+    admin.execute("DELETE FROM demo_clock")
+    admin.execute("INSERT INTO demo_clock (shift) VALUES (%s - clock_timestamp())", [moment])

@@ -130,6 +130,25 @@ def test_a_start_shows_each_step_and_serves(running: Console) -> None:
     assert all((running.home / "logs" / f"{part}.log").exists() for part in PARTS)
 
 
+def test_the_counts_of_all_web_processes_are_added_up(running: Console) -> None:
+    """Whichever process is asked tells of all; and not of `/t/NAME/`, but of the route."""
+
+    def asked(path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.port}{path}", timeout=10) as answer:
+            return answer.read().decode()
+
+    def counted(text: str) -> float:
+        line = re.search(
+            r'^exchequer_http_requests_total\{method="GET",route="/healthz",status="200"\} (.+)$', text, re.M
+        )
+        return float(line[1]) if line else 0.0
+
+    before = counted(asked("/metrics"))
+    for _ in range(12):
+        asked("/healthz")
+    assert [counted(asked("/metrics")) - before for _ in range(8)] == [12.0] * 8
+
+
 def test_each_process_holds_only_the_database_urls_it_may(running: Console) -> None:
     allowed = {
         "web": {"DATABASE_URL"},

@@ -20,31 +20,39 @@ TEMPLATE = "exchequer_template"
 # superuser deletes with triggers off and copies those rows back. DELETE takes no lock that a forgotten connection could hold up.
 RESET = """
 CREATE SCHEMA testkit;
-DO $seed$
+CREATE FUNCTION testkit.tables() RETURNS TABLE (name name, columns text) LANGUAGE sql AS $tables$
+    SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition GROUP BY c.relname
+$tables$;
+CREATE FUNCTION testkit.keep(label text) RETURNS void LANGUAGE plpgsql AS $keep$
 DECLARE
-    one regclass;
+    one record;
     filled boolean;
 BEGIN
-    FOR one IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', one) INTO filled;
+    EXECUTE format('CREATE SCHEMA %I', label);
+    FOR one IN SELECT * FROM testkit.tables() LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', one.name) INTO filled;
         IF filled THEN
-            EXECUTE format('CREATE TABLE testkit.%I AS TABLE %s', (SELECT relname FROM pg_class WHERE oid = one), one);
+            EXECUTE format('CREATE TABLE %I.%I AS SELECT %s FROM public.%I', label, one.name, one.columns, one.name);
         END IF;
     END LOOP;
 END
-$seed$;
-CREATE FUNCTION testkit.reset() RETURNS void LANGUAGE plpgsql SET session_replication_role = replica AS $reset$
+$keep$;
+CREATE FUNCTION testkit.lay(label text) RETURNS void LANGUAGE plpgsql SET session_replication_role = replica AS $lay$
 DECLARE
     one record;
 BEGIN
-    FOR one IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition LOOP
-        EXECUTE format('DELETE FROM public.%I', one.relname);
-    END LOOP;
-    FOR one IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'testkit'::regnamespace AND c.relkind = 'r' LOOP
-        EXECUTE format('INSERT INTO public.%I OVERRIDING SYSTEM VALUE SELECT * FROM testkit.%I', one.relname, one.relname);
+    FOR one IN SELECT * FROM testkit.tables() LOOP
+        EXECUTE format('DELETE FROM public.%I', one.name);
+        IF to_regclass(format('%I.%I', label, one.name)) IS NOT NULL THEN
+            EXECUTE format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %I.%I', one.name, one.columns, one.columns, label, one.name);
+        END IF;
     END LOOP;
 END
-$reset$;
+$lay$;
+CREATE FUNCTION testkit.reset() RETURNS void LANGUAGE sql AS $reset$ SELECT testkit.lay('migrated') $reset$;
+SELECT testkit.keep('migrated');
 """
 
 

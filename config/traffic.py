@@ -1,0 +1,56 @@
+"""What the web server answered, counted for /metrics by route: a route names no organisation and no object.
+
+Several processes serve: each counts in files of its own under PROMETHEUS_MULTIPROC_DIR, and whoever is asked adds
+them up. Without that folder a process counts for itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+answered = Counter("exchequer_http_requests", "Requests answered, by route and status.", ["method", "route", "status"])
+waited = Histogram("exchequer_http_request_seconds", "Seconds to an answer, by route.", ["route"], buckets=BOUNDS_S)
+
+
+class TrafficMiddleware:
+    """Counts each answer and the time it took; what a view streams afterwards is not in it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer and count."""
+        began = time.monotonic()
+        response = self.get_response(request)
+        found = request.resolver_match
+        route = f"/{found.route}" if found is not None else "none"
+        method = request.method if request.method in METHODS else "other"
+        answered.labels(method, route, response.status_code).inc()
+        waited.labels(route).observe(time.monotonic() - began)
+        return response
+
+
+def add_to(registry: CollectorRegistry) -> None:
+    """Let `registry` tell what all processes of this server counted."""
+    try:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    except ValueError:  # no folder is named: one process
+        registry.register(OwnCounts())
+
+
+class OwnCounts(Collector):
+    """The two families of this process."""
+
+    def collect(self) -> list[Metric]:
+        """Return what was counted here."""
+        return [*answered.collect(), *waited.collect()]
