@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,32 @@ def superuser(django_db_setup: None) -> Iterator[psycopg.Connection]:
     """
     with SESSION.cluster.superuser(connection.settings_dict["NAME"]) as admin:
         yield admin
+
+
+@pytest.fixture(scope="session")
+def kept() -> dict[str, Any]:
+    """What `once_made` made so far in this worker, by label."""
+    return {}
+
+
+@pytest.fixture
+def once_made(
+    transactional_db: None, superuser: psycopg.Connection, kept: dict[str, Any]
+) -> Callable[[str, Callable[[], Any]], Any]:
+    """`once_made("world", make)`: what `make` wrote and returned, made once in this worker and laid back for each test.
+
+    Laying back replaces every row of the database and runs no trigger. Objects in the store are not part of it.
+    """
+
+    def get(label: str, make: Callable[[], Any]) -> Any:
+        if label in kept:
+            superuser.execute("SELECT testkit.lay(%s)", [label])
+        else:
+            kept[label] = make()
+            superuser.execute("SELECT testkit.keep(%s)", [label])
+        return deepcopy(kept[label])
+
+    return get
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from copy import deepcopy
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -66,29 +65,14 @@ def _closing(application: Any) -> Any:
 
 
 @pytest.fixture
-def world(
-    transactional_db: None, superuser: psycopg.Connection, as_control: Control, worlds: list[World]
-) -> Iterator[World]:
-    """A filled and an empty tenant; the clock goes back afterwards.
-
-    They are made once for a worker and kept beside the tables; each test finds them as on the first day.
-    """
+def world(once_made: Callable[..., World], superuser: psycopg.Connection, as_control: Control) -> Iterator[World]:
+    """A filled and an empty tenant as on the first day; the clock goes back afterwards."""
     from tests.browser.world import NOW, Builder, set_clock
 
-    if not worlds:
-        worlds.append(Builder(superuser, as_control).build())
-        superuser.execute("SELECT testkit.keep('world')")
-    else:
-        superuser.execute("SELECT testkit.lay('world')")
+    found = once_made("world", Builder(superuser, as_control).build)
     set_clock(superuser, NOW)
-    yield deepcopy(worlds[0])
+    yield found
     superuser.execute("DELETE FROM demo_clock")
-
-
-@pytest.fixture(scope="session")
-def worlds() -> list[World]:
-    """The world of this worker, once it is made."""
-    return []
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from tests.browser.chromium import Watched, watch
 from tests.browser.pages import PAGES, THEMES, PageSpec
 from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
 
+SHARES = 4  # of the pages, so that no worker is left alone with all of them
+
 
 def themes(at_night: str) -> list[Any]:
     """Return both themes; one of them is walked by `make test-nightly` alone, since a walk takes minutes."""
@@ -34,12 +36,19 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
     return faults
 
 
+@pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("theme", themes(at_night="dark"))
-def test_every_filled_page_is_complete_accessible_and_within_the_policy(page: Page, world: World, theme: str) -> None:
+def test_every_filled_page_is_complete_accessible_and_within_the_policy(
+    page: Page, world: World, theme: str, share: int
+) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
     log_in(page, OWNER)
     with watch(page) as watched:
-        faults = [fault for spec in PAGES for fault in look(watched, spec, spec.url("vision", world.ids), spec.shows)]
+        faults = [
+            fault
+            for spec in PAGES[share::SHARES]
+            for fault in look(watched, spec, spec.url("vision", world.ids), spec.shows)
+        ]
     assert not faults, "\n".join(faults)
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 import uuid
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -42,14 +43,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def learned(as_control, node, tmp_path):
+def learned(once_made, as_control, node, tmp_path):
     """An engineer, a ready dataset and a model version trained on it."""
-    actor = actor_for(make_tenant(), "engineer")
-    version = dataset(actor)
-    job = submit(actor, version, epochs=3)
-    run(as_control, node, tmp_path / "train")
-    with tenant_scope(actor.tenant_id):
-        return actor, version, ModelVersion.objects.get(job_id=job.id)
+
+    def make():
+        actor = actor_for(make_tenant(), "engineer")
+        version = dataset(actor)
+        job = submit(actor, version, epochs=3)
+        run(as_control, node, tmp_path / "train")
+        with tenant_scope(actor.tenant_id):
+            return actor, version, ModelVersion.objects.get(job_id=job.id)
+
+    found = once_made("learned", make)
+    training.join(node)
+    return found
 
 
 def claim(as_control, boot) -> leases.Claim:
@@ -203,8 +210,9 @@ def actor_tenant(actor):
     return Tenant.objects.get(id=actor.tenant_id)
 
 
-def spoil(key: str, change) -> None:
-    """Change the bytes of a stored file behind the product's back."""
+@contextmanager
+def spoilt(key: str, change):
+    """Have other bytes in a stored file, changed behind the product's back."""
     env = django_settings.EXCHEQUER
     client = boto3.client(
         "s3", endpoint_url=env.s3_endpoint_url, aws_access_key_id=env.aws_access_key_id,
@@ -212,6 +220,8 @@ def spoil(key: str, change) -> None:
     )  # fmt: skip
     body = client.get_object(Bucket=env.s3_bucket, Key=key)["Body"].read()
     client.put_object(Bucket=env.s3_bucket, Key=key, Body=change(body))
+    yield
+    client.put_object(Bucket=env.s3_bucket, Key=key, Body=body)
 
 
 def flipped(body: bytes) -> bytes:
@@ -236,9 +246,9 @@ def test_a_damaged_model_ends_the_job_for_that_cause_and_costs_nothing(
     words,
 ):
     actor, version, model = learned
-    spoil(getattr(model, column), change)
-    job = predict_all(actor, version, model)
-    run(as_control, node, tmp_path)
+    with spoilt(getattr(model, column), change):
+        job = predict_all(actor, version, model)
+        run(as_control, node, tmp_path)
     detail = detail_of(actor, job)
     assert (detail.state, detail.cause) == ("failed", "artifact")
     assert words in detail.message

@@ -40,7 +40,11 @@ def _store(s3):
 
 @pytest.fixture
 def node():
-    boot = uuid.uuid4()
+    return join(uuid.uuid4())
+
+
+def join(boot: uuid.UUID) -> uuid.UUID:
+    """Register the node with one device, as its worker does when it starts."""
     nodes.register(
         name="n1",
         hostname="h",

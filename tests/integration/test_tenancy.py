@@ -151,7 +151,7 @@ def test_verification_finds(what: str, superuser: psycopg.Connection) -> None:
         assert verify().ok
     superuser.execute("SET session_replication_role = replica")
     columns = superuser.execute(
-        "SELECT array_agg(column_name::text ORDER BY ordinal_position) FROM information_schema.columns WHERE table_name = 'tenants_auditentry'"
+        "SELECT array_agg(column_name::text ORDER BY ordinal_position) FROM information_schema.columns WHERE table_schema = 'public' AND table_name = 'tenants_auditentry'"
     ).fetchone()
     assert columns is not None
     statement = TAMPERINGS[what]

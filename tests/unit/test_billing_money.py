@@ -20,7 +20,7 @@ PRICES = st.decimals(min_value=0, max_value=1000, places=12)
 QUANTITIES = st.decimals(min_value=0, max_value=86_400, places=6)
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=3_000, deadline=None)
 @given(AMOUNTS, AMOUNTS, CURRENCIES, CURRENCIES)
 def test_b13_two_currencies_never_meet_in_one_sum(left: Decimal, right: Decimal, one: str, other: str) -> None:
     a, b = Money(left, one), Money(right, other)
@@ -33,7 +33,7 @@ def test_b13_two_currencies_never_meet_in_one_sum(left: Decimal, right: Decimal,
             meet()
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=3_000, deadline=None)
 @given(AMOUNTS, CURRENCIES)
 def test_b7_a_line_is_rounded_half_even_by_at_most_half_a_minor_unit(amount: Decimal, currency: str) -> None:
     money = Money(amount, currency)
@@ -66,7 +66,7 @@ def test_allocated_parts_add_up_to_the_rounded_amount(weights: list[int], amount
         assert abs(abs(part.minor) - share) < 1
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=3_000, deadline=None)
 @given(QUANTITIES, PRICES, QUANTITIES)
 def test_what_is_affordable_never_costs_more_than_what_is_left(wanted: Decimal, price: Decimal, left: Decimal) -> None:
     fits = affordable(left, price, wanted)

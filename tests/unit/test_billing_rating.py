@@ -91,7 +91,7 @@ def test_b4_every_piece_lies_in_one_day_one_period_and_one_price(
         assert last <= closes
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=3_000, deadline=None)
 @given(
     st.lists(st.tuples(MOMENTS, st.integers(0, 10**9)), min_size=1, max_size=5, unique_by=lambda p: p[0]),
     MOMENTS,
@@ -126,7 +126,7 @@ def test_b5_each_piece_is_rated_by_the_price_in_force_at_its_time(
     assert amount == expected
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=3_000, deadline=None)
 @given(MOMENTS, st.integers(-(10**12), 10**12), MOMENTS)
 def test_b8_only_short_past_positive_intervals_are_usage(start: datetime, micros: int, now: datetime) -> None:
     end = start + timedelta(microseconds=micros)
