@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from compute import jobs
 from compute.models import Job
 from config.demo import attempts, serving
+from config.demo.company import Company
 from models_app import registry
 from models_app.models import Stage
 from tenants.scoping import tenant_scope
-
-if TYPE_CHECKING:
-    from config.demo.tenancy import Tenancy
 
 TRAINING_S, PREDICTING_S = 1_440, 420
 
@@ -24,7 +21,7 @@ TRAINING_S, PREDICTING_S = 1_440, 420
 class Pipeline:
     """The models of one organisation; `span` is the length of its history."""
 
-    def __init__(self, of: Tenancy, span: timedelta) -> None:
+    def __init__(self, of: Company, span: timedelta) -> None:
         self._of = of
         self.span = span
         self.versions: list[UUID] = []

@@ -1,33 +1,24 @@
-"""One organisation of the demo as its people make it: members, projects, quota, budgets, data, jobs, models, an endpoint."""
+"""The programme of one organisation of the demo: data, jobs, models, an endpoint, dearer prices, quiet days."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
 from functools import partial
-from typing import Any
-from uuid import UUID
 
 from billing import budgets, pricing, queries
 from billing.holds import BudgetExceeded
 from billing.models import Price, PriceVersion
 from billing.pricing import NewPrice
 from compute import jobs
-from compute.models import Job
-from compute.nodes import Registered
 from config.demo import attempts, diary, serving
-from config.demo.cast import PASSWORD, Budgeted, Organisation
-from config.demo.children import Learned
+from config.demo.company import Company
 from config.demo.pipeline import Pipeline
-from config.demo.tables import Sheet, Tables
-from config.demo.theatre import Theatre
+from config.demo.tables import Sheet
 from models_app import artefacts, ingestion, operations, storage
-from tenants import bootstrap, keys, notifications, outbox, quotas
-from tenants import operations as people
+from tenants import notifications, outbox
 from tenants.actor import Actor
-from tenants.models import Project
 from tenants.quotas import QuotaExceeded
 from tenants.scoping import tenant_scope
 
@@ -37,71 +28,8 @@ CENT_OF_CENT = Decimal("0.00000001")
 DEARER = Decimal("1.08")
 
 
-class Tenancy:
-    """Makes one organisation; everything happens at its moment on the theatre's clock."""
-
-    def __init__(
-        self,
-        one: Organisation,
-        tables: Tables,
-        learned: Learned,
-        theatre: Theatre,
-        slots: Registered,
-        *,
-        seed: int,
-        days: int,
-    ) -> None:
-        self.one = one
-        self.tables = tables
-        self.learned = learned
-        self.theatre = theatre
-        self.seed = seed
-        self.days = days
-        self.launched = 0
-        self.refused = 0
-        self.slots = slots
-        self.datasets: dict[str, UUID] = {}
-
-    def found(self) -> None:
-        """Create the organisation with its people, projects, quota, budgets and a key for its scripts."""
-        one = self.one
-        boss = one.people[0]
-        people.find_or_create_user(email=one.email(boss), password=PASSWORD, name=boss.name)
-        made = bootstrap.create(
-            name=one.name,
-            slug=one.slug,
-            email=one.email(boss),
-            password=PASSWORD,
-            timezone=one.timezone,
-            currency=one.currency,
-            with_key=False,
-        )
-        self.tenant_id = made.tenant_id
-        bootstrap.settle_in(self.tenant_id)
-        owner = bootstrap.owner_of(self.tenant_id)
-        self.actors = [owner]
-        with tenant_scope(self.tenant_id):
-            for at, person in enumerate(one.people[1:], 11):
-                row = people.add_member(
-                    actor=owner, email=one.email(person), role=person.role, password=PASSWORD, name=person.name
-                )
-                self.actors.append(
-                    Actor.member(
-                        tenant_id=self.tenant_id,
-                        user_id=row.user_id,
-                        email=one.email(person),
-                        role=person.role,
-                        ip=f"192.0.2.{at}",
-                    )
-                )
-            for slug, name in one.projects:
-                people.create_project(actor=owner, slug=slug, name=name)
-            self.projects = dict(Project.objects.values_list("slug", "id"))
-            keys.create_api_key(actor=owner, name="reporting", scopes=["jobs.view", "spend.view", "usage.view"])
-        self.by("admin", lambda actor: quotas.set_limit(actor=actor, resource="devices:cpu", limit=one.quota))
-        self.by("admin", lambda actor: quotas.set_limit(actor=actor, resource="devices:serving", limit=2))
-        for budget in one.budgets:
-            self.by("finance", partial(self._budget, budget))
+class Tenancy(Company):
+    """An organisation over all its days."""
 
     def rehearse(self, start: datetime, until: datetime) -> None:
         """Put everything that will happen between two moments on the programme."""
@@ -129,21 +57,6 @@ class Tenancy:
         for day in range(1, self.days):
             theatre.at(start + timedelta(days=day), partial(self._end_day, self.days - day))
         theatre.at(until - timedelta(minutes=1), partial(self._end_day, 0))
-
-    def by(self, role: str, act: Callable[[Actor], object]) -> None:
-        """Have the first person of a role do something in the organisation's scope."""
-        with tenant_scope(self.tenant_id):
-            act(self.first(role))
-
-    def first(self, role: str) -> Actor:
-        """Return the first person of a role."""
-        return next(actor for actor in self.actors if actor.role == role)
-
-    def _budget(self, wanted: Budgeted, actor: Actor) -> None:
-        project = self.projects[wanted.project] if wanted.project else None
-        budgets.create_budget(
-            actor=actor, project_id=project, amount=wanted.amount, alerts=wanted.alerts, at_limit=wanted.at_limit
-        )
 
     def _upload(self, name: str, sheet: Sheet) -> None:
         """Upload a table, and ingest it as the ops worker does with what the child has left."""
@@ -184,27 +97,6 @@ class Tenancy:
             jobs.cancel(actor=actor, job_id=job.id, reason="Chose the wrong column.")
             return
         self.theatre.queue(job, attempts.Play(self.theatre, job, actor, launch))
-
-    def submit(
-        self, actor: Actor, name: str, project: str, params: dict[str, Any], limit: int, *, spot: bool = False
-    ) -> Job:
-        spec = {
-            "recipe": self.one.recipe,
-            "dataset_version": str(self.datasets[self.one.dataset]),
-            "params": params,
-            "model": self.one.model,
-        }
-        return jobs.submit(
-            actor=actor,
-            name=name,
-            kind="train",
-            project_id=self.projects[project],
-            spec=spec,
-            device_class="cpu",
-            tier="spot" if spot else "on_demand",
-            max_seconds=limit,
-            tags={"experiment": name.rpartition("-")[0] or name},
-        )
 
     def _raise_prices(self) -> None:
         """Publish the next price list: device time grows dearer, what answers cost stays."""
