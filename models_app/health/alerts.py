@@ -43,15 +43,22 @@ def evaluate(endpoint_id: UUID) -> int:
         *judge.faults(minutes),
         *judge.truth(labels(endpoint.id, version.id), version.metrics),
     ]
-    for finding in findings:
-        if not finding.bad:
-            resolve(endpoint.id, kind=finding.kind, subject=finding.subject)
-    return sum(_open(endpoint, finding) for finding in findings if finding.bad)
+    known = {
+        (kind, subject): alert_id
+        for alert_id, kind, subject in HealthAlert.objects.filter(
+            endpoint_id=endpoint.id, resolved_at=None
+        ).values_list("id", "kind", "subject")
+    }
+    bad = {(finding.kind, finding.subject): finding for finding in findings if finding.bad}
+    over = [known[what] for one in findings if (what := (one.kind, one.subject)) in known and what not in bad]
+    if over:
+        HealthAlert.objects.filter(id__in=over, resolved_at=None).update(resolved_at=DatabaseNow())
+    return sum(_open(endpoint, finding) for what, finding in bad.items() if what not in known)
 
 
-def resolve(endpoint_id: UUID, **which: object) -> int:
-    """Close open alerts of an endpoint, all or those of a kind, subject or version; return how many."""
-    rows = HealthAlert.objects.filter(endpoint_id=endpoint_id, resolved_at=None, **which)
+def resolve(endpoint_id: UUID) -> int:
+    """Close all open alerts of an endpoint; return how many."""
+    rows = HealthAlert.objects.filter(endpoint_id=endpoint_id, resolved_at=None)
     return rows.update(resolved_at=DatabaseNow())
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from django.conf import settings as configured
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from config.mail import mail_settings
 from dashboards.overview import overview
@@ -151,6 +153,23 @@ def test_a_shifted_number_and_a_swapped_category_are_flagged_alone(endpoint: End
     moved = [{**row, "age": row["age"] + 10, "plan": swapped[row["plan"]]} for row in quiet_rows(500, seed=5)]
     serve(endpoint, moved)
     assert open_alerts(endpoint) == [("drift", "age"), ("drift", "plan")]
+
+
+def test_judging_asks_no_query_for_each_input(endpoint: Endpoint) -> None:
+    """A node flushes every few seconds: quiet or moved, what is judged costs as many statements with any number of inputs."""
+
+    def asked() -> int:
+        with tenant_scope(endpoint.tenant_id), CaptureQueriesContext(connection) as seen:
+            alerts.evaluate(endpoint.id)
+        return len(seen)
+
+    serve(endpoint, quiet_rows(400))
+    quiet = asked()
+    swapped = {"basic": "team", "team": "basic", "pro": "pro"}
+    moved = [{**row, "age": row["age"] + 10, "plan": swapped[row["plan"]]} for row in quiet_rows(400, seed=5)]
+    serve(endpoint, moved)
+    assert open_alerts(endpoint) == [("drift", "age"), ("drift", "plan")]
+    assert asked() == quiet <= 6
 
 
 def test_predictions_that_moved_are_flagged(endpoint: Endpoint) -> None:
