@@ -116,7 +116,14 @@ def _page(request: HttpRequest, view: InvoiceView) -> HttpResponse:
     if request.GET.get("export") == "csv":
         return csv_response(f"invoice-{view.period:%Y-%m}", EXPORTED, (_exported(one) for one in lines))
     others = [other for other in invoices(limit=MONTHS)[:MONTHS] if other.id != view.id]
-    return render(request, "billing/invoice.html", {"invoice": view, "projects": by_project(lines), "others": others})
+    context = {
+        "invoice": view,
+        "projects": by_project(lines),
+        "others": others,
+        # Spend and budgets show what was used to the last digit; an invoice is in whole minor units, line by line.
+        "rounding": view.total.amount - view.exact.amount,
+    }
+    return render(request, "billing/invoice.html", context)
 
 
 def by_project(lines: Sequence[InvoiceLine]) -> list[ProjectLines]:

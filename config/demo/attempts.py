@@ -16,7 +16,7 @@ from tenants.actor import Actor
 
 Scripted = Callable[[leases.Claim], Script]
 
-BEAT_S = 1_500
+BEAT_S = 2_400
 MARGIN_S = 0.5
 """The clock is moved a little beyond the seconds that a beat reports, so that none of them is cut."""
 

@@ -128,7 +128,7 @@ HOSPITAL = Organisation(
     model="tumour-screening",
     versions=(0.42, 0.72),
     service=Service("tumour-screening", "diagnostics", 340, 2, 0.6),
-    params=({"epochs": 80}, {"epochs": 80, "width": 192, "dropout": 0.4}),
+    params=({"epochs": 40}, {"epochs": 40, "width": 192, "dropout": 0.4}),
 )
 RETAILER = Organisation(
     slug="harbour",
@@ -197,7 +197,7 @@ LAB = Organisation(
     versions=(0.55,),
     service=Service("yield", "yield", 70, 1, 0.75),
     quota=4,
-    params=({"epochs": 80},),
+    params=({"epochs": 40},),
 )
 CHARACTERS = (HOSPITAL, RETAILER, LAB)
 MOST = 12

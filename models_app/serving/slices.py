@@ -127,6 +127,15 @@ def close(tenant_id: UUID, slice_: Slice) -> Money:
         return Money(_close(row), slice_.currency)
 
 
+def without_money(endpoint_id: UUID) -> bool:
+    """Return whether an endpoint refuses every request for want of budget: none left for a slice, and none is open."""
+    endpoint = Endpoint.objects.get(id=endpoint_id)
+    left = room(endpoint.project_id)
+    if left is None or ServingSlice.objects.filter(endpoint=endpoint, closed_at=None).exists():
+        return False
+    return left < _priced(endpoint, endpoint.id, 0).cost(LEAST_REQUESTS, LEAST_MS)
+
+
 def close_left_behind(tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> int:
     """Close what an earlier run (`boot`) of a node left open for an endpoint, after its spool was replayed.
 

@@ -16,6 +16,7 @@ from models_app import deployments, endpoints, trying
 from models_app import lineage as versions
 from models_app.endpoint_forms import DeployForm, KeyForm, TryForm
 from models_app.health import reads
+from models_app.serving import slices
 from tenants import queries as tenancy
 from tenants.actor import Actor
 from tenants.edges import page
@@ -82,7 +83,7 @@ def endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
 def endpoint_live(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
     """Answer the part that changes while an endpoint is being loaded; once it has settled, it polls no more."""
     row = endpoints.endpoint_detail(request.actor, endpoint_id)  # type: ignore[attr-defined]
-    return render(request, "models_app/_endpoint_live.html", {"endpoint": row})
+    return render(request, "models_app/_endpoint_live.html", {"endpoint": row, "spent": _spent(row)})
 
 
 @require_POST
@@ -103,6 +104,7 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
     manage = actor.can("endpoints.manage") and row.live
     context = {
         "endpoint": row,
+        "spent": _spent(row),
         "keys": endpoints.endpoint_keys(actor, endpoint_id),
         "key_form": KeyForm() if manage else None,
         "try_form": TryForm(inputs=fields) if manage else None,
@@ -116,6 +118,10 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
         **more,
     }
     return render(request, "models_app/endpoint.html", context, status=status)
+
+
+def _spent(row: endpoints.EndpointRow) -> bool:
+    return row.answers and slices.without_money(row.id)
 
 
 def _deploy(request: HttpRequest, entered: dict[str, Any]) -> str:

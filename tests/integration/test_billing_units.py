@@ -93,6 +93,11 @@ def test_the_invoice_sums_each_unit_by_itself(month: tuple[Tenant, UUID]) -> Non
     assert "44\u00a0requests" in page
     assert "21\u00a0ms" in page
     assert "95\u00a0" not in page, "30 + 44 + 21: units were added up"
+    with tenant_scope(tenant.id):
+        view = queries.invoice(invoice)
+    assert view.exact != view.total
+    assert f"Use before rounding</dt><dd>{view.exact.amount.normalize():f} EUR" in page
+    assert f"Rounding of lines</dt><dd>{(view.total.amount - view.exact.amount).normalize():f} EUR" in page
     reconciled = client.get(f"/t/{tenant.slug}/invoices/reconciled/").content.decode()
     assert "usage 44\u00a0requests = invoiced 44\u00a0requests" in reconciled
 

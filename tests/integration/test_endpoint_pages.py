@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -15,9 +16,10 @@ from django.conf import settings as configured
 from django.test import Client
 from django.urls import reverse
 
+from billing import budgets
 from models_app.health import windows
 from models_app.health.window import Window
-from models_app.models import Endpoint, EndpointKey
+from models_app.models import Endpoint, EndpointKey, EndpointState
 from models_app.serving import tryout
 from models_app.trying import TryInput, snippets
 from tenants.models import Tenant
@@ -273,3 +275,22 @@ def test_the_api_answers_traffic_health_and_takes_labels(tenant: Tenant, endpoin
     assert client.post(f"{base}/feedback/", {"items": 3}, content_type="application/json").status_code == 400
     labels = client.get(f"{base}/health/").json()["labels"]
     assert labels == {"count": 3, "figure": "accuracy", "value": 1.0, "expected": 0.9}
+
+
+def test_an_endpoint_without_budget_says_that_it_refuses_everything(tenant: Tenant, endpoint: Endpoint) -> None:
+    """It has a slot and a loaded model; but nobody gets an answer, and the page says so and what helps."""
+    client = client_of(tenant)
+    pages = [reverse(name, args=(tenant.slug, endpoint.id)) for name in ("endpoint", "endpoint-live")]
+    with tenant_scope(tenant.id):
+        Endpoint.objects.filter(id=endpoint.id).update(state=EndpointState.READY)
+        budget = budgets.create_budget(actor=actor_for(tenant), amount=Decimal(0), at_limit="block_new", alerts=[])
+    for page in pages:
+        said = client.get(page).content.decode()
+        assert "Refuses every request (402)" in said
+        assert "Ready." not in said
+    with tenant_scope(tenant.id):
+        budgets.change_budget(actor=actor_for(tenant), budget_id=budget.id, amount=Decimal(50))
+    for page in pages:
+        said = client.get(page).content.decode()
+        assert "Refuses every request" not in said
+        assert "Ready." in said
