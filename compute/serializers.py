@@ -12,14 +12,26 @@ from compute.queries import AttemptRow, DeviceRow, JobDetail, JobRow
 
 
 class JobRequestSerializer(serializers.Serializer[Any]):
-    """A job to run. A kind's own fields stand beside these: `recipe`, `dataset`, `params` for `train`."""
+    """A job to run. A kind's own fields stand beside the others, not within `params`.
+
+    `train`: `recipe`, `dataset` (or `dataset_version`), `target`, `params`, `model`. `batch_predict`: `model_version`,
+    `dataset` (or `dataset_version`).
+    """
 
     name = serializers.CharField(max_length=120)
     kind = serializers.CharField(default="train")
     project = serializers.CharField(required=False, help_text="Id or slug; `default` unless given.")
-    recipe = serializers.CharField(required=False)
-    dataset = serializers.CharField(required=False)
-    params = serializers.DictField(required=False)
+    recipe = serializers.CharField(required=False, help_text="`train`: id of a recipe.")
+    dataset = serializers.CharField(required=False, help_text="Id of a dataset: its newest version that is ready.")
+    dataset_version = serializers.CharField(required=False, help_text="Id of one version instead.")
+    target = serializers.CharField(
+        required=False, help_text="`train`: the column to predict; the dataset's own unless given."
+    )
+    params = serializers.DictField(required=False, help_text="`train`: parameters by the recipe's `schema`.")
+    model = serializers.CharField(
+        required=False, help_text="`train`: the model that gets the new version; the job's name unless given."
+    )
+    model_version = serializers.CharField(required=False, help_text="`batch_predict`: id of the version that predicts.")
     device_class = serializers.CharField(default="cpu")
     devices = serializers.IntegerField(default=1)
     tier = serializers.ChoiceField(choices=["on_demand", "spot"], default="on_demand")

@@ -133,7 +133,13 @@ def _target(
         faults["target"] = [f"The dataset has no column {target!r}." + hint]
     elif target not in fitting:
         words = "classes" if chosen.task == "classification" else "numbers"
-        faults["target"] = [f"{chosen.title} needs {words}, and column {target!r} does not hold them." + hint]
+        alone = columns[target]["distinct"] < 2
+        why = (
+            "holds one value only: there is nothing to learn"
+            if alone
+            else f"does not hold {words}, which {chosen.title} needs"
+        )
+        faults["target"] = [f"Column {target!r} {why}." + hint]
     missing = [name for name in params.get("exclude_columns", []) if name not in columns]
     if missing:
         faults["params.exclude_columns"] = [f"The dataset has no column {missing[0]!r}."]

@@ -133,9 +133,13 @@ def _source_digest(module: str) -> str:
     return digest.hexdigest()
 
 
+UNKNOWN = "The recipe has no such parameter; its schema names all. What a job takes besides stands beside `params`, not in it."
+
+
 def _by_field(error: ValidationError) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         name = str(problem["loc"][0]) if problem["loc"] else "params"
-        fields.setdefault(name, []).append(problem["msg"] + ".")
+        words = UNKNOWN if problem["type"] == "extra_forbidden" else problem["msg"] + "."
+        fields.setdefault(name, []).append(words)
     return fields

@@ -18,8 +18,9 @@ from compute.devices.host import HostSampler
 from compute.models import Device, Job, JobMetric
 from compute.scheduling import assign
 from compute.supervisor import Supervisor
-from models_app import ingestion, operations, orphans, queries, storage
+from models_app import ingestion, operations, orphans, queries, specs, storage
 from models_app.models import DatasetVersion, ModelVersion
+from models_app.recipes import base
 from models_app.stored import NotStaged
 from models_app.training import TrainKind
 from tenants.audit.models import AuditEntry
@@ -262,3 +263,19 @@ def test_a_store_that_is_away_counts_as_the_platforms_trouble(as_control, node, 
     monkeypatch.setattr(storage, "fetch", away)
     with pytest.raises(NotStaged):
         TrainKind().stage(mine.job, tmp_path)
+
+
+def test_what_a_job_takes_beside_its_parameters_is_not_looked_for_in_them() -> None:
+    with pytest.raises(base.InvalidParameters) as refused:
+        base.recipe("tabular.classifier").parse({"target": "diagnosis"})
+    assert "stands beside `params`" in refused.value.fields["target"][0]
+
+
+def test_a_target_of_one_value_is_said_to_be_one() -> None:
+    columns = [
+        {"name": "y", "kind": "numeric", "integer": True, "distinct": 1},
+        {"name": "x", "kind": "numeric", "integer": False, "distinct": 90},
+    ]
+    faults: dict[str, list[str]] = {}
+    specs._target(DatasetVersion(columns=columns, rows=90), "y", base.recipe("tabular.regressor"), {}, faults)
+    assert faults == {"target": ["Column 'y' holds one value only: there is nothing to learn. Columns that fit: x."]}
