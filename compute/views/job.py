@@ -27,11 +27,13 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Show a job. `?tab=` chooses logs, attempts or events."""
     detail = queries.job_detail(job_id)
     chosen = request.GET.get("tab", "")
+    may_read_log = request.actor.can("audit.view")  # type: ignore[attr-defined]
+    tabs = TABS if may_read_log else tuple(one for one in TABS if one[0] != "events")
     tab = chosen if chosen in dict(TABS) else ""
-    context = {**live_context(request, detail), "tab": tab, "tabs": TABS, "currency": detail.cost.currency}
+    context = {**live_context(request, detail), "tab": tab, "tabs": tabs, "currency": detail.cost.currency}
     if tab == "logs":
         context["lines"] = queries.last_log_lines(job_id, LOG_TAIL)
-    elif tab == "events" and request.actor.can("audit.view"):  # type: ignore[attr-defined]
+    elif tab == "events" and may_read_log:
         context["entries"] = tenancy.audit_entries(target_type="job", target_id=str(job_id), limit=100)
     return render(request, "compute/job.html", context)
 

@@ -14,6 +14,7 @@ from compute.devices.base import Found
 from tenants import quotas
 from tenants.models import Tenant
 from tests import factories
+from tests.api.objects import one_of_everything
 from tests.fakes.runner import kind
 
 pytestmark = pytest.mark.django_db
@@ -146,3 +147,14 @@ def test_utilisation_answers_rows_that_add_up(api: Api) -> None:
     assert cpu["free_s"] == cpu["capacity_s"] - cpu["allocated_s"] - cpu["held_s"]
     assert api.get("/utilisation/?from=yesterday").status_code == 400
     assert api.get("/utilisation/?group_by=colour").status_code == 400
+
+
+def test_who_may_not_read_the_log_is_offered_no_tab_of_it() -> None:
+    tenant = factories.make_tenant()
+    job = one_of_everything(tenant)["job_id"]
+    offered = {}
+    for role in ("owner", "engineer"):
+        client = Client()
+        client.force_login(factories.make_member(tenant, role))
+        offered[role] = "?tab=events" in client.get(f"/t/{tenant.slug}/jobs/{job}/").content.decode()
+    assert offered == {"owner": True, "engineer": False}
