@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -11,6 +12,7 @@ from rest_framework.response import Response
 from billing import budgets, queries, shapes
 from billing import serializers as forms
 from billing.asked import PAGE, checked
+from billing.money import fineness_fault
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
 from tenants.parsing import parse_uuid
@@ -32,6 +34,7 @@ class Budgets(Endpoint):
     def post(self, request: Request) -> Response:
         """Set a budget for the organisation or a project."""
         data = checked(forms.BudgetSerializer(data=request.data))
+        _check_fineness(data["amount"], queries.tenant_today().currency)
         scope = data["scope"]
         project = None if scope == "tenant" else find_project(scope)
         if project is None and scope != "tenant":
@@ -60,6 +63,8 @@ class Budget(Endpoint):
     def patch(self, request: Request, budget_id: UUID) -> Response:
         """Change amount, alerts or what happens at the limit, from this month on."""
         data = checked(forms.BudgetChangeSerializer(data=request.data))
+        if "amount" in data:
+            _check_fineness(data["amount"], queries.budget(budget_id).currency)
         budgets.change_budget(
             actor=self.actor,
             budget_id=budget_id,
@@ -89,3 +94,9 @@ class BudgetAlerts(Endpoint):
         before = parse_uuid(keys[0], "cursor") if keys else None
         rows = queries.alerts(budget_id=budget_id, before=before, limit=self.page_size())
         return self.paginated(rows, shapes.alert, lambda row: (row.id,))
+
+
+def _check_fineness(amount: Decimal, currency: str) -> None:
+    # Here and in the form, not in the operation: budgets that are computed from prices may be finer than a cent.
+    if fault := fineness_fault(amount, currency):
+        raise Invalid(fields={"amount": [fault]})

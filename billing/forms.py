@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django import forms
 
 from billing.alerts import DEFAULT_ALERTS
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
+from billing.money import coarser, fineness_fault
 from billing.queries import BudgetStatus
 from tenants.queries import ProjectRow
 
@@ -73,7 +75,16 @@ class BudgetTerms(forms.Form):
             plain = f"{status.limit.amount.normalize():f}"
             initial = {"amount": plain, "at_limit": status.at_limit, "alerts": list(status.alerts)}
         super().__init__(data, initial=initial, **more)
+        self.currency = currency
         self.fields["amount"].help_text = f"In {currency}, each month of the organisation's own calendar."
+        self.fields["amount"].error_messages["max_decimal_places"] = coarser(currency)
+
+    def clean_amount(self) -> Decimal:
+        """Refuse what nobody could pay. The operation takes finer amounts: sums that are computed have them."""
+        amount: Decimal = self.cleaned_data["amount"]
+        if fault := fineness_fault(amount, self.currency):
+            raise forms.ValidationError(fault)
+        return amount
 
 
 class NewBudget(BudgetTerms):

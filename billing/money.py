@@ -149,6 +149,17 @@ def minor_decimals(currency: str) -> int:
     return MINOR_UNITS.get(currency, DEFAULT_MINOR_DECIMALS)
 
 
+def fineness_fault(amount: Decimal, currency: str) -> str | None:
+    """Say what to do about an amount that is finer than the currency's minor unit; None for one that is not."""
+    return None if Money(amount, currency).rounded().amount == amount else coarser(currency)
+
+
+def coarser(currency: str) -> str:
+    """Say how fine an amount may be entered."""
+    decimals = minor_decimals(currency)
+    return f"Give the amount with at most {decimals} decimals." if decimals else "Give the amount without decimals."
+
+
 def computed(amount: Decimal) -> Decimal:
     """Bring a product to the twelve decimals that amounts are computed and stored with."""
     return amount.quantize(COMPUTING_QUANTUM, ROUND_HALF_EVEN, EXACT)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Count, Q
 
+from compute.allocations import QUOTA
 from compute.models import Device, DeviceState, Job, JobState
 from compute.rows import INFERENCE, JOBS, ClassRow, DeviceRow
 from tenants import quotas
@@ -56,6 +57,16 @@ def device_classes() -> list[ClassRow]:
         use = uses.get(f"devices:{name}")
         found.append(ClassRow(name, total, number, use.limit if use else None, use.in_use if use else 0))
     return found
+
+
+def limited() -> list[quotas.Resource]:
+    """Return what quotas can limit: devices of each class that ever was in the pool, and slots for endpoints.
+
+    Every host shows a CPU, so that class can be limited before the first one registers.
+    """
+    seen = Device.objects.filter(serves=False).values_list("device_class", flat=True).distinct()
+    classes = [quotas.Resource(f"devices:{name}", f"devices:{name}") for name in sorted({"cpu", *seen})]
+    return [*classes, quotas.Resource(QUOTA, "Serving slots", "Undeploy an endpoint")]
 
 
 def expected_wait_s(device_class: str) -> float | None:

@@ -11,6 +11,7 @@ from billing.queries.spend import MonthToDate, cost_by_day_and_project, month_to
 from compute.queries import ClassRow, JobFilter, JobRow, device_classes, job_list
 from dashboards.datasets import Daily, daily_of
 from dashboards.ranges import Range
+from dashboards.words import percent_text
 from models_app.queries import dataset_list, endpoints_alarmed, waiting_list
 from tenants.actor import Actor
 
@@ -139,7 +140,9 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
         if one.state == "exhausted":
             notices.append(Notice("bad", f"The budget of {scope} has nothing left to promise this month.", "budgets"))
         elif one.state == "alert":
-            notices.append(Notice("wait", f"The budget of {scope} is {one.used_percent}\u00a0% spent.", "budgets"))
+            notices.append(
+                Notice("wait", f"The budget of {scope} is {percent_text(one.used_percent)} spent.", "budgets")
+            )
     if failed:
         words = "1 job failed" if len(failed) == 1 else f"{len(failed)} jobs failed"
         notices.append(Notice("bad", f"{words} in the last 24 hours.", "jobs", "?state=failed"))

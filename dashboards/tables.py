@@ -9,7 +9,7 @@ from dash import html
 
 from billing.queries.budgets import BudgetStatus
 from dashboards.datasets import CostRow, Daily, Utilisation
-from dashboards.words import money_text, quantity_text
+from dashboards.words import money_text, percent_text, quantity_text
 
 Header = Sequence[tuple[str, bool]]
 
@@ -94,11 +94,13 @@ def budgets(rows: Sequence[BudgetStatus]) -> Any:
 
 def share_bar(share: Decimal, label: str) -> Any:
     """Return a share as a bar and its figure."""
-    percent = f"{share * 100:.0f}"
+    percent = share * 100
     return html.Span(
         [
-            html.Progress(value=percent, max="100", className="x-bar", **aria(label=f"Share of {label}")),
-            html.Span(f"{percent}\u00a0%", className="num"),
+            html.Progress(
+                value=f"{min(percent, 100):.0f}", max="100", className="x-bar", **aria(label=f"Share of {label}")
+            ),
+            html.Span(percent_text(percent), className="num"),
         ],
         className="x-share",
     )

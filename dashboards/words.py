@@ -43,6 +43,7 @@ STATES = {
     "unread": ("busy", "Unread"),
 }
 
+MOST_PERCENT = 999
 UNITS = {"second": "s", "millisecond": "ms"}
 NAMES = {"auc": "AUC", "cpu": "CPU", "gpu": "GPU", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC"}
 
@@ -94,6 +95,11 @@ def number(value: Any, places: int = 0) -> str:
         return "\u2013"
     text = f"{Decimal(str(value)):,.{places}f}"
     return text.rstrip("0").rstrip(".") if places and "." in text else text
+
+
+def percent_text(percent: int | Decimal) -> str:
+    """Write a whole percentage; beyond 999 its size says nothing more and would only break the line."""
+    return f"{percent:.0f}\u00a0%" if percent <= MOST_PERCENT else f"> {MOST_PERCENT}\u00a0%"
 
 
 def unit_text(unit: str, count: Any = 2) -> str:

@@ -61,7 +61,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(max_length=254, unique=True)
     name = models.CharField(max_length=120, blank=True)
     theme = models.CharField(
-        max_length=5, choices=[("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark")], default="light"
+        max_length=5, choices=[("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark")], default="auto"
     )
     single_keys = models.BooleanField(default=True)
     is_operator = models.BooleanField(default=False)

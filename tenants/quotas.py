@@ -1,10 +1,10 @@
 """Limits and reservations by resource name: the one door through which every room asks for room.
 
 A resource is a plain string such as `devices:cpu`. Counters move by one conditional UPDATE, so that
-concurrent reservations never pass the limit together.
+concurrent reservations never pass the limit together. Which resources there are, the rooms above say (`register`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -20,7 +20,7 @@ QUOTA_CHANGED = AuditAction("tenants.quota.changed")
 
 
 class QuotaExceeded(ExchequerError):
-    """The organisation's quota has no room for this. Wait for running work to end, or ask an admin to raise it."""
+    """The organisation's quota has no room for this. Give back what is in use, or ask an admin to raise it."""
 
     code = "quota_exceeded"
     status = 409
@@ -38,6 +38,30 @@ class QuotaUse:
     def left(self) -> int | None:
         """What can still be reserved; None without a limit."""
         return None if self.limit is None else max(self.limit - self.in_use, 0)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Something that a room reserves: its name, what people call it, and how some of it becomes free."""
+
+    name: str
+    title: str
+    relief: str = "Wait for running work to end"
+
+
+Source = Callable[[], Iterable[Resource]]
+_sources: list[Source] = []
+
+
+def register(source: Source) -> None:
+    """Add a room's resources, asked for in the open scope of one tenant."""
+    if source not in _sources:
+        _sources.append(source)
+
+
+def resources() -> dict[str, Resource]:
+    """Return every resource that a room reserves, by name."""
+    return {known.name: known for source in _sources for known in source()}
 
 
 def reserve(*, resource: str, subject: str, amount: int = 1) -> None:
@@ -70,8 +94,9 @@ def reserve(*, resource: str, subject: str, amount: int = 1) -> None:
     if QuotaReservation.objects.filter(subject=subject, resource=resource).exists():
         return
     use = next(quota for quota in usage() if quota.resource == resource)
+    known = resources().get(resource, Resource(resource, resource))
     raise QuotaExceeded(
-        f"{resource}: {use.in_use} of {use.limit} in use, {amount} more asked. Wait for running work to end, or ask an admin to raise the quota.",
+        f"{known.title}: {use.in_use} of {use.limit} in use, {amount} more asked. {known.relief}, or ask an admin to raise the quota.",
         resource=resource,
         limit=use.limit,
         in_use=use.in_use,
@@ -96,9 +121,10 @@ def usage() -> Sequence[QuotaUse]:
 
 
 def check_limit(resource: str, limit: int | None) -> None:
-    """Raise `Invalid` for what is no resource's name, or no limit."""
-    if not resource or len(resource) > 80 or not resource.isprintable():
-        raise Invalid(fields={"resource": ["Name a resource, such as devices:cpu."]})
+    """Raise `Invalid` for a resource that no room reserves, or for no limit; one that has a limit can lose it again."""
+    known = resources()
+    if resource not in known and not (resource.isprintable() and Quota.objects.filter(resource=resource).exists()):
+        raise Invalid(fields={"resource": [f"There is no such resource. Name one of {', '.join(sorted(known))}."]})
     if limit is not None and not 0 <= limit < 2**53:
         raise Invalid(fields={"limit": ["Use a whole number of 0 or more, or leave it empty for no limit."]})
 

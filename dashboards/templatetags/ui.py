@@ -24,6 +24,7 @@ from dashboards.words import (
     money_parts,
     money_text,
     number,
+    percent_text,
     quantity_text,
     took_text,
     unit_text,
@@ -235,6 +236,12 @@ def percent(share: Any) -> str:
         return "\u2013"
     value = float(share) * 100
     return f"{value:.1f}\u00a0%" if 0 < value < 10 else f"{value:.0f}\u00a0%"
+
+
+@register.filter
+def percents(percent: int) -> str:
+    """Show a whole percentage."""
+    return percent_text(percent)
 
 
 @register.filter

@@ -1,14 +1,17 @@
 """Pages and endpoints of the organisation by HTTP: refusals keep what was typed, nothing acts twice."""
 
 import re
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.test import Client
 
+from compute.models import Device, Node
 from tenants import quotas
-from tenants.models import ApiKey, IdempotencyKey, Invitation, Membership, Project, Tenant, User
+from tenants.errors import Invalid
+from tenants.models import ApiKey, IdempotencyKey, Invitation, Membership, Project, Quota, Tenant, User
 from tenants.permissions import PERMISSIONS, PURPOSES, ROLE_PERMISSIONS, ROLE_WORDS
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -106,9 +109,49 @@ def test_a_quota_changes_only_when_confirmed_and_only_from_what_was_seen() -> No
     assert limit() == 4
     for wrong in ("-1", "a", "1.5", str(2**60)):
         assert client.post(change, {"resource": "devices:cpu", "limit": wrong}).status_code == 422
+        answer = client.post(change, {"resource": "devices:cpu", "limit": wrong}).content.decode()
+        assert answer.count("Not saved.") == answer.count('class="x-field-error"') == 1
     assert client.post(change, {"resource": "", "limit": "4"}).status_code == 422
     assert client.post(change, {**confirmed, "limit": "", "was": "4"}).status_code == 302
     assert limit() is None
+
+
+@pytest.mark.parametrize("resource", ["\U0001f4a5", "bogus:thing", "devices:tpu", "devices:CPU"])
+def test_only_what_the_platform_reserves_can_be_limited(resource: str) -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant)
+    for confirmed in ({}, {"was": "", "confirmed": "1"}):
+        page = client.post(f"/t/{tenant.slug}/quotas/change/", {"resource": resource, "limit": "4", **confirmed})
+        assert page.status_code == 400
+        assert "Name one of devices:cpu, devices:serving." in page.content.decode()
+        assert "Not saved." in page.content.decode()
+    key = {"authorization": f"Bearer {factories.make_api_key(tenant)}"}
+    put = partial(Client().put, "/api/v1/quotas/", content_type="application/json", headers=key)
+    refused = put({"resource": resource, "limit": 4})
+    assert (refused.status_code, list(refused.json()["fields"])) == (400, ["resource"])
+    with tenant_scope(tenant.id):
+        assert list(quotas.usage()) == []
+        Quota.objects.create(resource=resource, limit=4)
+    assert put({"resource": resource, "limit": None}).status_code == 200, "a limit of before can be lifted"
+
+
+def test_classes_of_devices_that_were_in_the_pool_can_be_limited() -> None:
+    tenant = factories.make_tenant()
+    node = Node.objects.create(name="old", boot=uuid4())
+    more: dict[str, Any] = {"kind": "cuda", "index": 0, "memory_bytes": 1, "name": "T", "state": "gone"}
+    Device.objects.create(node=node, uuid="one", device_class="nvidia-t4", **more)
+    Device.objects.create(node=node, uuid="two", device_class="odd", serves=True, **more)
+    for resource in ("devices:cpu", "devices:serving", "devices:nvidia-t4"):
+        assert quotas.set_limit(actor=factories.actor_for(tenant), resource=resource, limit=1).limit == 1
+    with pytest.raises(Invalid):
+        quotas.set_limit(actor=factories.actor_for(tenant), resource="devices:odd", limit=1)
+
+
+def test_a_new_account_follows_the_system() -> None:
+    tenant = factories.make_tenant()
+    client, user = logged_in(tenant)
+    assert user.theme == "auto"
+    assert 'data-bs-theme="auto"' in client.get(f"/t/{tenant.slug}/quotas/").content.decode()
 
 
 def test_a_project_form_names_what_is_wrong_and_is_sent_once() -> None:

@@ -237,6 +237,7 @@ def test_a_file_beyond_the_limit_is_one_error(page: Page, world: World, tmp_path
 
 
 def test_a_theme_can_follow_the_system_and_does_so_at_log_in(page: Page, world: World) -> None:
+    User.objects.filter(email=OWNER).update(theme="light")
     page.emulate_media(color_scheme="dark")
     log_in(page, OWNER)
     page.goto("/t/vision/settings/")

@@ -155,6 +155,12 @@ def test_a_budget_is_set_changed_and_closed(scene: Scene) -> None:
         {},
     ):
         assert api.call("POST", "budgets/", wrong, 400)["status"] == 400
+    for method, path, fine in (
+        ("POST", "budgets/", {"scope": "tenant", "amount": "0.0000001"}),
+        ("PATCH", f"budgets/{made['id']}/", {"amount": "2.505"}),
+    ):
+        assert api.call(method, path, fine, 400)["fields"] == {"amount": ["Give the amount with at most 2 decimals."]}
+    api.call("PATCH", f"budgets/{made['id']}/", {"amount": "2.50000", "alerts": []})
     api.call("DELETE", f"budgets/{made['id']}/", status=204)
     assert api.call("GET", f"budgets/{made['id']}/", status=404)["code"] == "not_found"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import billing
-from billing.money import CurrencyMismatch, Money, computed, minor_decimals, shown
+from billing.money import CurrencyMismatch, Money, computed, fineness_fault, minor_decimals, shown
 from billing.rating.flat import affordable, charge
 
 CURRENCIES = st.sampled_from(["EUR", "USD", "JPY", "KWD", "GBP", "CHF", "KRW", "BHD"])
@@ -101,6 +101,14 @@ def test_money_is_written_with_six_decimals_or_as_many_as_it_has() -> None:
     assert shown(Decimal("-0")) == "0.000000"
     assert shown(Decimal("1E+3")) == "1000.000000"
     assert computed(Decimal("0.0000000000005")) == Decimal("0E-12")
+
+
+def test_an_entered_amount_is_whole_minor_units_of_its_currency() -> None:
+    for good, currency in (("0", "EUR"), ("12.5", "EUR"), ("12.5000", "EUR"), ("0.001", "KWD"), ("1E+14", "JPY")):
+        assert fineness_fault(Decimal(good), currency) is None, good
+    assert fineness_fault(Decimal("0.0000001"), "EUR") == "Give the amount with at most 2 decimals."
+    assert fineness_fault(Decimal("999999999999999.0001"), "KWD") == "Give the amount with at most 3 decimals."
+    assert fineness_fault(Decimal("0.5"), "JPY") == "Give the amount without decimals."
 
 
 def test_b7_no_float_is_written_in_billing() -> None:

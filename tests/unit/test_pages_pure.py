@@ -14,8 +14,9 @@ from billing.money import Money
 from compute.queries import MetricPoint
 from compute.views.progress import loss_series, other_metrics, single_values
 from dashboards import charts, ranges, svg
+from dashboards.tables import share_bar
 from dashboards.templatetags.recipes import titled
-from dashboards.words import duration_text, figure, money_parts, money_text, number, worded
+from dashboards.words import duration_text, figure, money_parts, money_text, number, percent_text, worded
 from models_app.forms import field_for
 from models_app.recipes.base import recipes
 from tenants.listing import FORMULA, csv_response
@@ -109,6 +110,14 @@ def test_a_small_cost_is_never_shown_as_nothing(amount: str, currency: str, text
 )
 def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert duration_text(seconds).replace("\u00a0", " ") == text
+
+
+def test_a_percentage_beyond_999_says_only_that_it_is_more() -> None:
+    assert [percent_text(value) for value in (0, 75, 999, 1000, 15_004_361_441)] == [
+        "0\u00a0%", "75\u00a0%", "999\u00a0%", "> 999\u00a0%", "> 999\u00a0%"
+    ]  # fmt: skip
+    bar, said = share_bar(Decimal(150_043), "a budget").children
+    assert (bar.value, said.children) == ("100", "> 999\u00a0%")
 
 
 def test_codes_are_worded_and_short_names_keep_their_capitals() -> None:
