@@ -71,8 +71,8 @@ def select(name: str, label: str, options: dict[str, str], value: str) -> Any:
     )
 
 
-def chart_card(name: str, title: str, text: str) -> Any:
-    """Return a card with a chart, its numbers as a table, and their export."""
+def chart_card(name: str, title: str, text: Any) -> Any:
+    """Return a card with a chart, its numbers as a table, and their export. `text` may be a component that changes."""
     return html.Section(
         [
             html.Header(

@@ -58,10 +58,13 @@ class VersionDecline(_Move):
 
     permissions = {"POST": "models.approve"}
 
-    @extend_schema(request=None, responses=serializers.ModelVersionSerializer)
+    @extend_schema(request=serializers.DeclineSerializer, responses=serializers.ModelVersionSerializer)
     def post(self, request: Request, version_id: UUID) -> Response:
-        """Leave a version where it is, and the request answered; 409 when nobody asked."""
-        version = registry.decline(actor=self.actor, version_id=version_id)
+        """Leave a version where it is, and tell who asked, with the reason if one is given; 409 when nobody asked."""
+        reason = self.body().get("reason", "")
+        if not isinstance(reason, str):
+            raise Invalid(fields={"reason": ["Give the reason as text, or leave it out."]})
+        version = registry.decline(actor=self.actor, version_id=version_id, reason=reason)
         return Response(serializers.model_version(lineage.lineage(self.actor, version.id)))
 
 

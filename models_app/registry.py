@@ -15,17 +15,20 @@ from models_app.access import visible_versions
 from models_app.events import ModelVersionRegistered
 from models_app.models import Endpoint, EndpointState, Model, ModelVersion, Stage
 from models_app.storage import Stored
-from tenants import notifications
+from tenants import notifications, queries
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events import publish
+from tenants.parsing import holds_nul
 
 MODEL_VERSION_REGISTERED = AuditAction("models_app.model_version.registered")
 MODEL_VERSION_PROMOTED = AuditAction("models_app.model_version.promoted")
 PROMOTION_REQUESTED = AuditAction("models_app.model_version.requested")
 PROMOTION_DECLINED = AuditAction("models_app.model_version.declined")
+MOST_REASON = 500
+WAITS = "model.approval"
 
 
 class VersionServes(Conflict):
@@ -142,9 +145,15 @@ def approve(*, actor: Actor, version_id: UUID) -> ModelVersion:
 
 
 @operation(PROMOTION_DECLINED)
-def decline(*, actor: Actor, version_id: UUID) -> ModelVersion:
-    """Refuse the request that waits; the version stays where it is. Raises NotFound, NothingToApprove."""
+def decline(*, actor: Actor, version_id: UUID, reason: str = "") -> ModelVersion:
+    """Refuse the request that waits; the version stays where it is. Who asked is told, with the reason.
+
+    Raises NotFound, Invalid, NothingToApprove.
+    """
     actor.require("models.approve")
+    reason = reason.strip()
+    if len(reason) > MOST_REASON or holds_nul(reason):
+        raise Invalid(fields={"reason": [f"Give a reason of at most {MOST_REASON} characters."]})
     version = _locked(actor, version_id)
     if not waits(version):
         raise NothingToApprove(stage=version.stage)
@@ -153,6 +162,15 @@ def decline(*, actor: Actor, version_id: UUID) -> ModelVersion:
         actor=actor,
         target=_target(version),
         changes={"requested_by": [version.requested_by_label, None]},
+        reason=reason,
+    )
+    _answered(
+        actor,
+        version,
+        kind="model.declined",
+        title=f"{version} was declined for production",
+        body=f"{actor.label} declined; it stays in {version.stage}. "
+        + (f"Reason: {reason}" if reason else "No reason was given."),
     )
     _keep(version, **NO_APPROVAL)
     return version
@@ -176,6 +194,14 @@ def _promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
     if left and Endpoint.objects.filter(version=version).exclude(state=EndpointState.UNDEPLOYED).exists():
         raise VersionServes
     record(MODEL_VERSION_PROMOTED, actor=actor, target=_target(version), changes={"stage": [version.stage, stage]})
+    if left and waits(version):
+        _answered(
+            actor,
+            version,
+            kind="model.declined",
+            title=f"{version} was archived",
+            body=f"{actor.label} archived it. Your request to take it into production ended with that.",
+        )
     _keep(version, stage=stage, **(NO_APPROVAL if left else {}))
     return version
 
@@ -191,10 +217,10 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
     record(PROMOTION_REQUESTED, actor=actor, target=_target(version), changes=changes)
     notifications.notify(
         permission="models.approve",
-        kind="model.approval",
+        kind=WAITS,
         title=f"{version} waits for approval",
         body=f"{actor.label} asks to take {version} into production.",
-        path=f"models/versions/{version.id}/",
+        path=_page(version),
     )
     return version
 
@@ -214,6 +240,14 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
         "approved_by": [None, actor.label],
     }
     record(MODEL_VERSION_PROMOTED, actor=actor, target=_target(version), changes=changes)
+    if asked:
+        _answered(
+            actor,
+            version,
+            kind="model.approved",
+            title=f"{version} is in production",
+            body=f"{actor.label} approved what you asked for. It can be deployed now.",
+        )
     moment = now()
     _keep(
         version,
@@ -224,6 +258,18 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
         approved_by_label=actor.label,
         approved_at=moment,
     )
+
+
+def _answered(actor: Actor, version: ModelVersion, *, kind: str, title: str, body: str) -> None:
+    """Tell who asked what came of it, unless it was the answerer; the other approvers need not look any more."""
+    notifications.settle(kind=WAITS, path=_page(version))
+    asker = queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
+    if asker is not None and asker != actor.id:
+        notifications.notify_person(asker, kind=kind, title=title, body=body, path=_page(version))
+
+
+def _page(version: ModelVersion) -> str:
+    return f"models/versions/{version.id}/"
 
 
 def _locked(actor: Actor, version_id: UUID) -> ModelVersion:

@@ -133,6 +133,14 @@ class StageSerializer(serializers.Serializer[Any]):
     stage = serializers.ChoiceField(choices=["registered", "staging", "production", "archived"])
 
 
+class DeclineSerializer(serializers.Serializer[Any]):
+    """Why a request for production is declined."""
+
+    reason = serializers.CharField(
+        required=False, allow_blank=True, max_length=500, help_text="Who asked is told; it is kept in the audit log"
+    )
+
+
 class StagedSerializer(ModelVersionSerializer):
     """A version after a move. `state`: promoted, or requested while an approver has yet to answer."""
 

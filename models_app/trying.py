@@ -12,12 +12,14 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
 
+from billing.money import Money
 from models_app.access import visible_versions
 from models_app.models import Endpoint
 from models_app.serving import tryout
@@ -51,7 +53,7 @@ class Tried:
     number: float | None = None
     scores: tuple[tuple[str, float], ...] = ()
     version: str = ""
-    cost: str = ""
+    cost: Money | None = None
     prediction_id: str = ""
     took_ms: float = 0.0
 
@@ -87,8 +89,13 @@ def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
     return tuple(found)
 
 
-def ask(actor: Actor, *, endpoint_id: UUID, name: str, row: Mapping[str, Any], request_id: str = "") -> Tried:
-    """Have the serving node predict one row and return what it said; call with no transaction open."""
+def ask(
+    actor: Actor, *, endpoint_id: UUID, name: str, row: Mapping[str, Any], currency: str, request_id: str = ""
+) -> Tried:
+    """Have the serving node predict one row and return what it said; call with no transaction open.
+
+    The node answers the cost as a bare number, in the organisation's `currency`.
+    """
     if actor.id is None:
         raise NotFound
     one_pass = tryout.sign(
@@ -115,7 +122,8 @@ def ask(actor: Actor, *, endpoint_id: UUID, name: str, row: Mapping[str, Any], r
         return Tried(fault=AWAY)
     if answer.status != http.HTTPStatus.OK:
         return Tried(fault=str(said.get("title") or AWAY)[:1000])
-    return _read(said, answer.headers.get("x-exchequer-cost", ""), (time.monotonic() - began) * 1000)
+    cost = answer.headers.get("x-exchequer-cost", "")
+    return _read(said, cost, currency, (time.monotonic() - began) * 1000)
 
 
 def snippets(name: str, fields: tuple[TryInput, ...]) -> Snippets:
@@ -142,7 +150,7 @@ def snippets(name: str, fields: tuple[TryInput, ...]) -> Snippets:
     )
 
 
-def _read(said: Mapping[str, Any], cost: str, took_ms: float) -> Tried:
+def _read(said: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> Tried:
     try:
         one, ids = said["predictions"][0], said.get("prediction_ids") or [""]
         named = isinstance(one, Mapping)
@@ -152,11 +160,11 @@ def _read(said: Mapping[str, Any], cost: str, took_ms: float) -> Tried:
             number=None if named else float(one),
             scores=tuple(scores[:10]),
             version=str(said.get("model_version", "")),
-            cost=cost,
+            cost=Money(Decimal(cost), currency) if cost else None,
             prediction_id=str(ids[0]),
             took_ms=took_ms,
         )
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError):
         return Tried(fault=AWAY)
 
 

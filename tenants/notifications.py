@@ -54,17 +54,19 @@ def notify(*, permission: str, kind: str, title: str, body: str = "", path: str 
     """
     if permission not in PERMISSIONS:
         raise KeyError(permission)
-    if path.startswith("/") or ":" in path.partition("?")[0]:
-        raise ValueError(f"{path!r} is not relative to the tenant's pages")
     roles = [role for role, permissions in ROLE_PERMISSIONS.items() if permission in permissions]
-    people = Membership.objects.filter(role__in=roles, user__is_active=True).values_list("user_id", flat=True)
-    rows = Notification.objects.bulk_create(
-        Notification(user_id=person, kind=kind, title=title[:200], body=body, path=path) for person in people
-    )
-    if rows:
-        tenant_id = current_tenant_id()
-        events.publish_all([events.NotificationRaised(tenant_id=tenant_id, notification_id=row.id) for row in rows])
-    return len(rows)
+    return _raise(Membership.objects.filter(role__in=roles), kind, title, body, path)
+
+
+def notify_person(user_id: UUID, *, kind: str, title: str, body: str = "", path: str = "") -> bool:
+    """Tell one person, as `notify` does; return False for somebody who is no member of the open scope (any more)."""
+    return _raise(Membership.objects.filter(user_id=user_id), kind, title, body, path) > 0
+
+
+def settle(*, kind: str, path: str) -> int:
+    """Mark what everybody was told of a matter as read, now that somebody saw to it; return how many were unread."""
+    rows = Notification.objects.filter(kind=kind, path=path, read_at__isnull=True)
+    return rows.update(read_at=DatabaseNow())
 
 
 def unread(user_id: UUID) -> int:
@@ -107,6 +109,19 @@ def letter(tenant_id: UUID, notification_id: UUID) -> Letter | None:
             return None
         name, slug = Tenant.objects.values_list("name", "slug").get(id=tenant_id)
         return Letter(row.user.email, name, slug, row.title, row.body, row.path or "notifications/")
+
+
+def _raise(members: QuerySet[Membership], kind: str, title: str, body: str, path: str) -> int:
+    if path.startswith("/") or ":" in path.partition("?")[0]:
+        raise ValueError(f"{path!r} is not relative to the tenant's pages")
+    people = members.filter(user__is_active=True).values_list("user_id", flat=True)
+    rows = Notification.objects.bulk_create(
+        Notification(user_id=person, kind=kind, title=title[:200], body=body, path=path) for person in people
+    )
+    if rows:
+        tenant_id = current_tenant_id()
+        events.publish_all([events.NotificationRaised(tenant_id=tenant_id, notification_id=row.id) for row in rows])
+    return len(rows)
 
 
 def _person(actor: Actor) -> UUID:

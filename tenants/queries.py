@@ -187,6 +187,15 @@ def last_changes(action: str, target_type: str) -> dict[str, ChangeOf]:
     return {label: ChangeOf(actor, at) for label, actor, at in rows}
 
 
+def who_last(action: str, target_type: str, target_id: UUID) -> UUID | None:
+    """Return the person who last did this to an object; of an API key its maker, of Exchequer itself nobody."""
+    rows = AuditEntry.objects.filter(action=action, target_type=target_type, target_id=str(target_id))
+    kind, who = rows.order_by("-seq").values_list("actor_type", "actor_id").first() or ("", None)
+    if kind == "api_key" and who is not None:
+        return ApiKey.objects.filter(id=who).values_list("created_by_id", flat=True).first()
+    return who if kind == "user" else None
+
+
 def audit_export() -> Iterator[Mapping[str, Any]]:
     """Stream every entry in order with both hashes in hexadecimal: what a stand-alone verifier needs."""
     for row in AuditEntry.objects.order_by("seq").values("prev_hash", "hash", *FIELDS).iterator(chunk_size=2000):

@@ -13,7 +13,7 @@ from dashboards.callbacks import theme_of, tile
 from dashboards.charts import Figure
 from dashboards.health import charts, tables
 from dashboards.health.datasets import DEFAULT_SPAN, HealthPage, health_page
-from dashboards.health.layout import CHARTS, SPANS
+from dashboards.health.layout import CHARTS, DRIFT, SPANS, WAITS
 from dashboards.words import figure, number
 from models_app.queries import Health, Traffic
 from tenants.actor import Actor
@@ -64,6 +64,8 @@ def register(app: BridgedDash) -> None:
         Output("range-note", "children"),
         Output("tiles", "children"),
         Output("alerts-table", "children"),
+        Output("latency-note", "children"),
+        Output("drift-note", "children"),
         *(Output(f"{name}-chart", "figure") for name in CHARTS),
         *(Output(f"{name}-table", "children") for name in CHARTS),
         *(Output(f"{name}-csv", "href") for name in CHARTS),
@@ -87,7 +89,7 @@ def register(app: BridgedDash) -> None:
                 ("Endpoints", reverse("endpoints", args=(slug,))),
             )
             figures = [common.empty(NOTHING, theme)] * len(CHARTS)
-            return options, None, "", [], empty, *figures, *[""] * len(CHARTS), *links, True
+            return options, None, "", [], empty, WAITS, DRIFT, *figures, *[""] * len(CHARTS), *links, True
         drawn = figures_of(page.traffic, page.health, theme)
         return (
             options,
@@ -95,6 +97,8 @@ def register(app: BridgedDash) -> None:
             f"{SPANS[page.traffic.span.key]}, times in UTC",
             tiles(page.traffic, page.health),
             tables.alerts(page.health),
+            aim_note(page.traffic, page.health),
+            drift_note(page.health),
             *(drawn[name] for name in CHARTS),
             *tables_of(page),
             *links,
@@ -161,7 +165,7 @@ def figures_of(traffic: Traffic, health: Health, theme: str) -> dict[str, Figure
         drawn["drift"] = drawn["predictions"] = common.empty("This version keeps no picture of its training", theme)
         return drawn
     drawn["drift"] = (
-        charts.drift([(row.name, row.psi) for row in health.drift], theme=theme)
+        charts.drift([(row.name, row.psi, row.enough) for row in health.drift], theme=theme)
         if rows
         else common.empty("Nothing was predicted in the last seven days", theme)
     )
@@ -193,6 +197,18 @@ def tables_of(page: HealthPage) -> list[Any]:
         tables.predictions(output) if output is not None and output.rows else "",
         steps[2],
     ]
+
+
+def aim_note(traffic: Traffic, health: Health) -> str:
+    """Say beside the latency chart what the aim is, and that it is dashed only where it is drawn."""
+    drawn = bool(traffic.totals.requests) and _near(traffic, health)
+    return f"{WAITS} Aim {health.slo_ms:,} ms{', dashed' if drawn else ''}."
+
+
+def drift_note(health: Health) -> str:
+    """Say beside the drift chart that grey bars are not judged, where there are any."""
+    few = [row for row in health.drift if row.rows and not row.enough]
+    return f"{DRIFT} Grey: too few rows to judge." if few else DRIFT
 
 
 def _near(traffic: Traffic, health: Health) -> bool:

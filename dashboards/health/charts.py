@@ -8,6 +8,7 @@ from dashboards.charts import INK, PALETTE, PATTERNS, Figure, layout
 
 NOTICE, ALARM = 0.1, 0.2
 MOST_INPUTS = 20
+GREY = 5
 
 
 def by_step(
@@ -43,7 +44,10 @@ def lines(
     theme: str,
     aim: float | None = None,
 ) -> Figure:
-    """Draw lines over time; where nothing was measured a line breaks. `aim` is drawn dashed."""
+    """Draw lines over time, told apart by colour and by the shape of their points; where nothing was measured a line breaks.
+
+    `aim` alone is dashed, so that no series is taken for it.
+    """
     theme = _theme(theme)
     x = [start.isoformat() for start in starts]
     data: list[Figure] = [
@@ -54,8 +58,8 @@ def lines(
             "x": x,
             "y": [None if value is None else round(value, 4) for value in values],
             "connectgaps": False,
-            "line": {"color": PALETTE[theme][number], "width": 2, "dash": ("solid", "dot")[number % 2]},
-            "marker": {"size": 5, "symbol": ("circle", "diamond")[number % 2]},
+            "line": {"color": PALETTE[theme][number], "width": 2},
+            "marker": {"size": (5, 9)[number % 2], "symbol": ("circle", "diamond-open")[number % 2]},
             "hovertemplate": f"%{{y:,.3~g}} {unit}",
         }
         for number, (name, values) in enumerate(series)
@@ -68,17 +72,17 @@ def lines(
     return {"data": data, "layout": figure}
 
 
-def drift(rows: Sequence[tuple[str, float]], *, theme: str) -> Figure:
-    """Draw the index of each input as a bar, largest on top, with the lines at 0.1 and 0.2."""
+def drift(rows: Sequence[tuple[str, float, bool]], *, theme: str) -> Figure:
+    """Draw the index of each input as a bar, largest on top, with the lines at 0.1 and 0.2.
+
+    A row is (name, index, whether rows were enough); where they were not, the bar is grey: its length is chance.
+    """
     theme = _theme(theme)
     shown = list(reversed(rows[:MOST_INPUTS]))
-    tones = [
-        PALETTE[theme][4] if value >= ALARM else PALETTE[theme][2] if value >= NOTICE else PALETTE[theme][0]
-        for _, value in shown
-    ]
+    tones = [PALETTE[theme][_tone(value) if enough else GREY] for _, value, enough in shown]
     figure = layout(theme)
     base, ink = figure["xaxis"], INK[theme]
-    highest = max([0.3, *(value * 1.15 for _, value in shown)])
+    highest = max([0.3, *(value * 1.15 for _, value, _ in shown)])
     lines_at = [
         {
             "type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1,
@@ -92,7 +96,7 @@ def drift(rows: Sequence[tuple[str, float]], *, theme: str) -> Figure:
     ]
     bars = {
         "type": "bar", "orientation": "h", "name": "stability index", "y": list(range(len(shown))),
-        "x": [round(value, 4) for _, value in shown], "marker": {"color": tones}, "customdata": [name for name, _ in shown],
+        "x": [round(value, 4) for _, value, _ in shown], "marker": {"color": tones}, "customdata": [name if enough else f"{name} (too few rows to judge)" for name, _, enough in shown],
         "hovertemplate": "%{customdata}: %{x:.3f}<extra></extra>",
     }  # fmt: skip
     return {
@@ -108,7 +112,7 @@ def drift(rows: Sequence[tuple[str, float]], *, theme: str) -> Figure:
             "xaxis": {**base, "range": [0, highest], "title": {"text": "stability index", "standoff": 8}},
             "yaxis": {
                 **base, "tickmode": "array", "tickvals": list(range(len(shown))),
-                "ticktext": [_short(name) for name, _ in shown],
+                "ticktext": [_short(name) for name, _, _ in shown],
             },
         },
     }  # fmt: skip
@@ -132,6 +136,10 @@ def shares(names: Sequence[str], before: Sequence[float], after: Sequence[float]
     ]
     ticks = {"tickmode": "array", "tickvals": places, "ticktext": [_short(name) for name in names]}
     return {"data": bars, "layout": {**figure, "barmode": "group", "xaxis": {**figure["xaxis"], **ticks}}}
+
+
+def _tone(index: float) -> int:
+    return 4 if index >= ALARM else 2 if index >= NOTICE else 0
 
 
 def _marker(theme: str, colour: int, pattern: int) -> Figure:

@@ -37,9 +37,12 @@ def traffic(found: Traffic, label: str) -> Any:
 
 
 def drift(rows: tuple[FeatureDrift, ...]) -> Any:
-    """Return the index of every input and what chance explains of it."""
+    """Return the index of every input and what chance explains of it; no index where rows are too few to judge."""
     header = [("Input", False), ("Stability index", True), ("Chance explains", True), ("Rows", True), ("State", False)]
-    body = [[row.name, f"{row.psi:.3f}", f"{row.noise:.3f}", number(row.rows), state_of(row)] for row in rows]
+    body = [
+        [row.name, f"{row.psi:.3f}" if row.enough else "\u2013", f"{row.noise:.3f}", number(row.rows), state_of(row)]
+        for row in rows
+    ]
     return table(header, body, "Drift by input in numbers")
 
 
@@ -93,4 +96,4 @@ def share(value: float | None) -> str:
     """Write a share of one in percent."""
     if value is None:
         return "\u2013"
-    return f"{100 * value:.1f}\u00a0%" if value == 0 or value >= 0.001 else f"{100 * value:.2g}\u00a0%"
+    return "< 0.1\u00a0%" if 0 < value < 0.001 else f"{100 * value:.1f}\u00a0%"

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from models_app import endpoint_keys, endpoints, trying
 from models_app.endpoint_forms import KeyForm, TryForm
@@ -22,12 +22,14 @@ from tenants.views.once import once
 from tenants.views.refusals import explain
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage")
 def endpoint_key_create(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """Make a key and show its secret once; the same form sent again makes no second key."""
+    """Make a key and show its secret once; the same form sent again makes no second key, a GET leads to the endpoint."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     endpoints.endpoint_detail(actor, endpoint_id)
+    if request.method != "POST":
+        return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
     form = KeyForm(request.POST)
     if not form.is_valid():
         return endpoint_page(request, endpoint_id, key_form=form, status=422)
@@ -66,13 +68,15 @@ def endpoint_key_revoke(request: HttpRequest, endpoint_id: UUID, endpoint_key_id
     return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage", own_transaction=True)
 def endpoint_try(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """Have the serving node predict what was entered; no transaction is open while it does."""
+    """Have the serving node predict what was entered, with no transaction open; a GET leads to the endpoint."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     with tenant_scope(actor.tenant_id):
         row = endpoints.endpoint_detail(actor, endpoint_id)
+        if request.method != "POST":
+            return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
         form = TryForm(request.POST, inputs=trying.inputs(actor, endpoint_id))
     tried: trying.Tried | None = None
     if not row.live:
@@ -83,6 +87,7 @@ def endpoint_try(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
             endpoint_id=endpoint_id,
             name=row.name,
             row=form.row(),
+            currency=request.tenant.currency,  # type: ignore[attr-defined]
             request_id=request.request_id,  # type: ignore[attr-defined]
         )
     status = 422 if tried is None or tried.fault else 200

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods
 
 from models_app import lineage, registry
 from models_app.models import ModelVersion, Stage
@@ -16,7 +16,7 @@ from tenants.edges import page
 from tenants.errors import Conflict, Invalid
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @page("models.manage")
 def promote(request: HttpRequest, version_id: UUID) -> HttpResponse:
     """Move a version to the stage that was chosen, and go back to its page."""
@@ -29,18 +29,19 @@ def promote(request: HttpRequest, version_id: UUID) -> HttpResponse:
     )
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @page("models.approve")
 def approve(request: HttpRequest, version_id: UUID) -> HttpResponse:
     """Take a version into production as it was asked for, and go back to its page."""
     return _move(request, version_id, lambda actor: registry.approve(actor=actor, version_id=version_id), typed=True)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @page("models.approve")
 def decline(request: HttpRequest, version_id: UUID) -> HttpResponse:
-    """Refuse a request for production, and go back to the version's page."""
-    return _move(request, version_id, lambda actor: registry.decline(actor=actor, version_id=version_id))
+    """Refuse a request for production with the reason that was entered, and go back to the version's page."""
+    reason = request.POST.get("reason", "")
+    return _move(request, version_id, lambda actor: registry.decline(actor=actor, version_id=version_id, reason=reason))
 
 
 def _move(
@@ -49,6 +50,8 @@ def _move(
     """Act once what had to be typed is there; what is refused is said on the version's page."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     shown = lineage.lineage(actor, version_id)
+    if request.method != "POST":  # somebody pressed Enter in the address bar after a refusal was shown there
+        return redirect("model-version", request.tenant.slug, version_id)  # type: ignore[attr-defined]
     name = f"{shown.model} v{shown.number}"
     if typed and request.POST.get("confirm", "").strip() != name:
         return version_page(request, version_id, fault=f"Nothing was changed: type “{name}” to confirm.", status=422)

@@ -16,6 +16,7 @@ from tenants.edges import page
 from tenants.errors import ExchequerError
 from tenants.forms import NewApiKey
 from tenants.views.once import once
+from tenants.views.posted import posted
 from tenants.views.refusals import explain
 
 
@@ -26,8 +27,8 @@ def api_keys(request: HttpRequest) -> HttpResponse:
     return _render(request)
 
 
-@require_POST
 @page("apikeys.manage")
+@posted("api-keys-page")
 def create_key(request: HttpRequest) -> HttpResponse:
     """Create a key and show its secret once; the same form sent again makes no second key."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from tenants.errors import ExchequerError
 from tenants.forms import InviteMember
 from tenants.listing import csv_response
 from tenants.permissions import ROLE_WORDS, ROLES, may_assign
+from tenants.views.posted import posted
 from tenants.views.refusals import explain
 
 
@@ -28,8 +29,8 @@ def members(request: HttpRequest) -> HttpResponse:
     return _render(request)
 
 
-@require_POST
 @page("members.manage")
+@posted("members")
 def invite(request: HttpRequest) -> HttpResponse:
     """Invite a person by mail."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

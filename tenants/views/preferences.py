@@ -5,13 +5,13 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST
 
 from tenants import operations
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
 from tenants.forms import Organisation, Preferences
+from tenants.views.posted import posted
 from tenants.views.refusals import explain
 
 
@@ -26,8 +26,8 @@ def settings(request: HttpRequest) -> HttpResponse:
     return _render(request, form=form, status=422 if form.errors else 200)
 
 
-@require_POST
 @page("tenant.manage")
+@posted("settings")
 def organisation(request: HttpRequest) -> HttpResponse:
     """Change the organisation's name and time zone."""
     form = Organisation(request.POST, auto_id="org_%s")

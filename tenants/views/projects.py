@@ -4,7 +4,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from tenants import operations, queries
 from tenants.actor import Actor
@@ -13,6 +13,7 @@ from tenants.errors import ExchequerError
 from tenants.forms import NewProject
 from tenants.listing import csv_response
 from tenants.views.once import once
+from tenants.views.posted import posted
 from tenants.views.refusals import explain
 
 
@@ -26,8 +27,8 @@ def projects(request: HttpRequest) -> HttpResponse:
     return _render(request)
 
 
-@require_POST
 @page("projects.manage")
+@posted("projects")
 def create_project(request: HttpRequest) -> HttpResponse:
     """Create a project."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

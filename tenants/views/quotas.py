@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from tenants import queries, quotas
 from tenants.actor import Actor
@@ -15,6 +15,7 @@ from tenants.edges import page
 from tenants.errors import Conflict, ExchequerError
 from tenants.forms import QuotaLimit
 from tenants.listing import csv_response
+from tenants.views.posted import posted
 from tenants.views.refusals import explain
 
 
@@ -51,8 +52,8 @@ def quotas_page(request: HttpRequest) -> HttpResponse:
     return _render(request, editing=request.GET.get("edit", ""))
 
 
-@require_POST
 @page("quotas.manage")
+@posted("quotas")
 def quota_change(request: HttpRequest) -> HttpResponse:
     """Set a limit: sent first, it shows the difference; sent with `confirmed`, it is done."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -296,3 +296,24 @@ def test_a_key_ends_with_the_membership_and_shrinks_with_the_role_of_its_maker(c
     assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 200
     operations.remove_member(actor=owner, user_id=maker.id)
     assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("form", "page"),
+    [
+        ("api-keys/new/", "api-keys/"),
+        ("projects/new/", "projects/"),
+        ("quotas/change/", "quotas/"),
+        ("members/invite/", "members/"),
+        ("settings/organisation/", "settings/"),
+    ],
+)
+def test_the_address_of_a_form_leads_whoever_opens_it_to_the_page_of_the_form(form: str, page: str) -> None:
+    tenant = factories.make_tenant("acme")
+    owner, viewer = (Client(), Client())
+    owner.force_login(factories.make_member(tenant, "owner"))
+    viewer.force_login(factories.make_member(tenant, "viewer"))
+    answer = owner.get(f"/t/acme/{form}")
+    assert (answer.status_code, answer["Location"]) == (302, f"/t/acme/{page}")
+    assert owner.put(f"/t/acme/{form}").status_code == 405
+    assert viewer.get(f"/t/acme/{form}").status_code == 403

@@ -69,6 +69,21 @@ def test_a_request_for_production_is_accepted_and_granted_by_another(place):
     assert (moved.status_code, moved.json()["stage"]) == (200, "staging")
 
 
+def test_declining_takes_a_reason_which_the_asker_reads(place):
+    tenant, ids = place
+    path = f"versions/{ids['version_id']}"
+    engineer, admin = client_of(tenant, "engineer"), client_of(tenant, "admin")
+    post(engineer, f"{path}/promote/", {"stage": "production"})
+    for wrong in (3, "x" * 501):
+        refused = post(admin, f"{path}/decline/", {"reason": wrong})
+        assert (refused.status_code, list(refused.json()["fields"])) == (400, ["reason"])
+    answer = post(admin, f"{path}/decline/", {"reason": "It was trained on too little."})
+    assert (answer.status_code, answer.json()["requested_by"]) == (200, "")
+    listed = engineer.get("/t/acme/notifications/").content.decode()
+    assert "a model v2 was declined for production" in listed
+    assert "It was trained on too little." in listed
+
+
 @pytest.mark.parametrize("body", [{}, {"stage": 3}, {"stage": "gold"}, {"stage": None}])
 def test_a_stage_that_does_not_exist_is_named(place, body):
     tenant, ids = place
@@ -100,7 +115,12 @@ def test_the_approver_finds_what_waits_and_answers_on_the_page(place):
     assert "An owner or admin can approve it" in engineer.get(path).content.decode()
     assert "Waiting for approval" not in engineer.get("/t/acme/models/").content.decode()
     assert "Waiting for approval" in admin.get("/t/acme/models/").content.decode()
-    assert admin.post(f"{path}decline/").status_code == 302
+    assert 'name="reason"' in admin.get(path).content.decode()
+    assert 'name="reason"' not in engineer.get(path).content.decode()
+    for act in ("decline", "approve", "promote"):  # Enter in the address bar after a refusal was shown there
+        assert admin.get(f"{path}{act}/")["Location"] == path
+    assert admin.post(f"{path}decline/", {"reason": "Not yet."}).status_code == 302
+    assert "Not yet." in engineer.get("/t/acme/notifications/").content.decode()
     assert "Waiting for approval" not in admin.get("/t/acme/models/").content.decode()
     assert engineer.post(f"{path}promote/", {"stage": "production", "confirm": "a model v2"}).status_code == 302
     assert admin.post(f"{path}approve/", {"confirm": "a model v2"}).status_code == 302

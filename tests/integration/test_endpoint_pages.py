@@ -74,7 +74,7 @@ class _Answer(BaseHTTPRequestHandler):
         body = json.dumps(self.server.body).encode()
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("x-exchequer-cost", "0.00002")
+        self.send_header("x-exchequer-cost", "0.000021912000")
         self.end_headers()
         self.wfile.write(body)
 
@@ -174,7 +174,7 @@ def test_one_row_is_tried_with_a_pass_for_this_person_and_endpoint(
     path = reverse("endpoint-try", args=("vision", endpoint.id))
     body = client.post(path, TRY, headers={"HX-Request": "true"}).content.decode()
     assert "leaves" in body
-    assert "0.00002 EUR" in body
+    assert 'title="0.000021912 EUR">€0.000022</data>' in body
     assert "<html" not in body
     asked, one, sent = node.asked[0]
     assert asked == "/v1/models/churn:predict"
@@ -231,6 +231,10 @@ def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint:
         key = EndpointKey.objects.get()
     again = page(client, "endpoint", endpoint.id).content.decode()
     assert body.split('id="secret">')[1].split("<")[0] not in again
+    for name in ("endpoint-key-create", "endpoint-try"):  # Enter in the address bar, where the answer was shown
+        asked = page(client, name, endpoint.id)
+        assert (asked.status_code, asked["Location"]) == (302, reverse("endpoint", args=("vision", endpoint.id)))
+        assert page(client, name, uuid4()).status_code == 404
     refused = client.post(path, {"name": "", "requests_per_minute": "0", "once": str(uuid4())})
     assert refused.status_code == 422
     assert client.post(reverse("endpoint-key-revoke", args=("vision", endpoint.id, key.id))).status_code == 302

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from models_app.models import Endpoint
 from tenants.models import Tenant
+from tenants.scoping import tenant_scope
 from tests.factories import actor_for, make_member, make_tenant
 from tests.integration.test_model_health import quiet_rows, serve
 from tests.learned import make_endpoint, make_version
@@ -74,6 +75,45 @@ def test_each_chart_stands_beside_its_numbers(tenant: Tenant) -> None:
         assert "table" in json.dumps(found[f"{name}-table"]).lower(), name
         lines = client.get(found[f"{name}-csv"]["href"]).content.decode().strip().splitlines()
         assert len(lines) > 2, name
+
+
+def test_few_rows_are_drawn_grey_and_carry_no_index(tenant: Tenant) -> None:
+    endpoint: Endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
+    serve(endpoint, [{**row, "age": row["age"] + 30} for row in quiet_rows(2)])
+    client = viewer_of(tenant)
+    found = shown(client)
+    bars = found["drift-chart"]["figure"]["data"][0]
+    assert max(bars["x"]) > 0.2
+    assert len(set(bars["marker"]["color"])) == 1
+    assert all("too few rows to judge" in name for name in bars["customdata"])
+    assert "Grey: too few rows to judge." in found["drift-note"]["children"]
+    assert f"{max(bars['x']):.3f}" not in json.dumps(found["drift-table"])
+    page = client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
+    rows = page.split('aria-label="Table: Drift"')[1].split("</table>")[0]
+    assert rows.count("too few rows") == 4
+    assert rows.count('<td class="end num">–</td>') == 4
+    serve(endpoint, [{**row, "age": row["age"] + 30} for row in quiet_rows(450)])
+    found = shown(client)
+    assert len(set(found["drift-chart"]["figure"]["data"][0]["marker"]["color"])) > 1
+    assert "Grey" not in found["drift-note"]["children"]
+
+
+@pytest.mark.parametrize(
+    ("slo_ms", "said", "drawn"), [(10, "Aim 10 ms, dashed.", True), (2000, "Aim 2,000 ms.", False)]
+)
+def test_the_aim_is_said_in_words_and_dashed_only_where_it_is_drawn(
+    tenant: Tenant, slo_ms: int, said: str, drawn: bool
+) -> None:
+    endpoint: Endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
+    with tenant_scope(tenant.id):
+        Endpoint.objects.filter(id=endpoint.id).update(slo_ms=slo_ms)
+    client = viewer_of(tenant)
+    assert "dashed" not in shown(client)["latency-note"]["children"]  # no request yet: nothing is drawn
+    serve(endpoint, quiet_rows(20))
+    found = shown(client)
+    lines = {line["name"]: line["line"].get("dash") for line in found["latency-chart"]["figure"]["data"]}
+    assert found["latency-note"]["children"].endswith(said)
+    assert lines == {"half": None, "95 %": None} | ({"aim": "dash"} if drawn else {})
 
 
 def test_nothing_of_another_tenant_is_shown_whatever_is_asked_for(tenant: Tenant) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from models_app import queries, registry
@@ -9,7 +11,7 @@ from models_app.models import Endpoint, ModelVersion
 from models_app.registry import NothingToApprove, VersionServes
 from tenants.audit.models import AuditEntry
 from tenants.errors import Invalid, NotFound, PermissionDenied
-from tenants.models import Notification
+from tenants.models import ApiKey, Membership, Notification, OutboxMessage
 from tenants.scoping import tenant_scope
 from tests.api.objects import one_of_everything
 from tests.api.test_versions import another_version
@@ -106,6 +108,89 @@ def test_what_nobody_asked_for_is_not_approved(version):
     with pytest.raises(NothingToApprove):
         registry.decline(actor=admin, version_id=version_id)
     assert actions(tenant) == ["requested", "declined"]
+
+
+def told(tenant, email: str) -> list[Notification]:
+    with tenant_scope(tenant.id):
+        return list(Notification.objects.filter(user__email=email).order_by("id"))
+
+
+def raised(tenant) -> int:
+    with tenant_scope(tenant.id):
+        return OutboxMessage.objects.filter(topic="tenants.NotificationRaised").count()
+
+
+def test_who_asked_is_told_of_the_answer_and_the_approvers_need_not_look_any_more(version):
+    tenant, version_id = version
+    engineer, colleague = actor_for(tenant, "engineer"), actor_for(tenant, "engineer")
+    admin, owner = actor_for(tenant, "admin"), actor_for(tenant, "owner")
+    page = f"models/versions/{version_id}/"
+
+    registry.promote(actor=engineer, version_id=version_id, stage="production")
+    assert [note.read_at for note in told(tenant, owner.label)] == [None]
+    before = raised(tenant)
+    registry.decline(actor=admin, version_id=version_id, reason="  Trained on last year's table. ")
+    assert all(note.read_at for note in told(tenant, owner.label))
+    assert raised(tenant) == before + 1  # by mail, too
+    (no,) = told(tenant, engineer.label)
+    assert (no.kind, no.title, no.path) == ("model.declined", "a model v2 was declined for production", page)
+    assert no.body == f"{admin.label} declined; it stays in registered. Reason: Trained on last year's table."
+    with tenant_scope(tenant.id):
+        entry = AuditEntry.objects.get(action="models_app.model_version.declined")
+        assert entry.reason == "Trained on last year's table."
+
+    registry.promote(actor=colleague, version_id=version_id, stage="production")
+    registry.promote(actor=admin, version_id=version_id, stage="production")
+    (yes,) = told(tenant, colleague.label)
+    assert (yes.kind, yes.title, yes.path) == ("model.approved", "a model v2 is in production", page)
+    assert admin.label in yes.body
+    assert yes.read_at is None
+    assert len(told(tenant, engineer.label)) == 1
+    assert all(note.read_at for note in told(tenant, owner.label))
+
+
+def test_a_request_by_a_key_is_answered_to_the_person_who_made_it_and_a_leaver_hears_nothing(version):
+    tenant, version_id = version
+    admin, maker = actor_for(tenant, "admin"), actor_for(tenant, "engineer")
+    with tenant_scope(tenant.id):
+        key = ApiKey.objects.create(
+            name="ci", prefix="exq_x", key_hash=b"x", scopes=["models.manage"], created_by=maker.label, created_by_id=maker.id
+        )  # fmt: skip
+    asker = replace(maker, kind="api_key", id=key.id, label="ci")
+    registry.promote(actor=asker, version_id=version_id, stage="production")
+    registry.decline(actor=admin, version_id=version_id)
+    (no,) = told(tenant, maker.label)
+    assert no.body.endswith("No reason was given.")
+    registry.promote(actor=asker, version_id=version_id, stage="production")
+    with tenant_scope(tenant.id):
+        Membership.objects.filter(user_id=maker.id).delete()
+    registry.approve(actor=admin, version_id=version_id)
+    assert len(told(tenant, maker.label)) == 1
+
+
+def test_a_request_that_ends_with_archiving_is_told_to_who_asked_unless_it_was_their_own_doing(version):
+    tenant, version_id = version
+    engineer, colleague = actor_for(tenant, "engineer"), actor_for(tenant, "engineer")
+    owner = actor_for(tenant, "owner")
+    registry.promote(actor=engineer, version_id=version_id, stage="production")
+    registry.promote(actor=engineer, version_id=version_id, stage="archived")
+    assert told(tenant, engineer.label) == []
+    assert all(note.read_at for note in told(tenant, owner.label))
+    registry.promote(actor=engineer, version_id=version_id, stage="staging")
+    registry.promote(actor=engineer, version_id=version_id, stage="production")
+    registry.promote(actor=colleague, version_id=version_id, stage="archived")
+    (note,) = told(tenant, engineer.label)
+    assert note.title == "a model v2 was archived"
+    assert colleague.label in note.body
+
+
+@pytest.mark.parametrize("reason", ["x" * 501, "nul\x00"])
+def test_a_reason_that_cannot_be_kept_declines_nothing(version, reason):
+    tenant, version_id = version
+    registry.promote(actor=actor_for(tenant, "engineer"), version_id=version_id, stage="production")
+    with pytest.raises(Invalid):
+        registry.decline(actor=actor_for(tenant, "admin"), version_id=version_id, reason=reason)
+    assert registry.waits(row(tenant, version_id))
 
 
 def test_archiving_takes_a_request_back_and_leaving_production_its_approval(version):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dashboards.health import tables
 from models_app.health import arrays, baseline, bins, drift, latency, prediction_id
 from models_app.health.window import Sums, Window
 
@@ -246,3 +247,11 @@ def test_a_prediction_has_one_name_only():
 def test_any_text_is_forged(text):
     with pytest.raises(prediction_id.ForgedPrediction):
         prediction_id.verify(KEY, text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0.0\u00a0%"), (2.7e-7, "< 0.1\u00a0%"), (0.00099, "< 0.1\u00a0%"), (0.001, "0.1\u00a0%"), (1, "100.0\u00a0%")],
+)  # fmt: skip
+def test_a_tiny_share_is_said_in_words(value, shown):
+    assert tables.share(value) == shown
