@@ -115,7 +115,7 @@ HOSPITAL = Organisation(
         Theme("outcomes", ("readmission-{n}", "stay-length-{n}"), 0.3, 30),
         Theme("default", ("teaching-example-{n}",), 0.1, 12),
     ),
-    jobs=70,
+    jobs=56,
     weekday=WEEK,
     opens=8,
     hours=OFFICE,
@@ -153,7 +153,7 @@ RETAILER = Organisation(
         Theme("churn", ("churn-features-{n}", "churn-depth-{n}"), 0.4, 35),
         Theme("default", ("price-check-{n}",), 0.05, 15),
     ),
-    jobs=60,
+    jobs=48,
     weekday=(1.0, 1.0, 1.0, 1.05, 1.2, 0.7, 0.45),
     opens=5,
     hours=(1.6, 1.4, 0.8, 0.6, 0.8, 1.0, 0.9, 0.6, 0.7, 0.8, 0.9, 0.8, 0.5, 0.4),
@@ -165,7 +165,7 @@ RETAILER = Organisation(
     recipe="tabular.classifier",
     model="churn",
     versions=(0.45,),
-    service=Service("churn-score", "churn", 620, 3, 0.58, drifts=True),
+    service=Service("churn-score", "churn", 620, 2, 0.58, drifts=True),
     params=({"epochs": 40, "learning_rate": 0.002},),
 )
 LAB = Organisation(
