@@ -115,7 +115,7 @@ HOSPITAL = Organisation(
         Theme("outcomes", ("readmission-{n}", "stay-length-{n}"), 0.3, 30),
         Theme("default", ("teaching-example-{n}",), 0.1, 12),
     ),
-    jobs=56,
+    jobs=42,
     weekday=WEEK,
     opens=8,
     hours=OFFICE,
@@ -127,7 +127,7 @@ HOSPITAL = Organisation(
     recipe="tabular.classifier",
     model="tumour-screening",
     versions=(0.42, 0.72),
-    service=Service("tumour-screening", "diagnostics", 340, 2, 0.6),
+    service=Service("tumour-screening", "diagnostics", 340, 1, 0.6),
     params=({"epochs": 40}, {"epochs": 40, "width": 192, "dropout": 0.4}),
 )
 RETAILER = Organisation(
@@ -153,7 +153,7 @@ RETAILER = Organisation(
         Theme("churn", ("churn-features-{n}", "churn-depth-{n}"), 0.4, 35),
         Theme("default", ("price-check-{n}",), 0.05, 15),
     ),
-    jobs=48,
+    jobs=38,
     weekday=(1.0, 1.0, 1.0, 1.05, 1.2, 0.7, 0.45),
     opens=5,
     hours=(1.6, 1.4, 0.8, 0.6, 0.8, 1.0, 0.9, 0.6, 0.7, 0.8, 0.9, 0.8, 0.5, 0.4),
