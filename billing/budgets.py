@@ -179,7 +179,7 @@ def _tell_passed(budget: Budget, period: date) -> None:
 
 
 def _get(budget_id: UUID) -> Budget:
-    budget = Budget.objects.select_for_update().filter(pk=budget_id, closed_at__isnull=True).first()
+    budget = Budget.objects.select_for_update(no_key=True).filter(pk=budget_id, closed_at__isnull=True).first()
     if budget is None:
         raise NotFound
     return budget

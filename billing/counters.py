@@ -83,13 +83,11 @@ FROM billing_budget b CROSS JOIN unnest(%(periods)s::date[]) AS m(period) WHERE 
 AND NOT EXISTS (SELECT FROM billing_budgetperiod c WHERE c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period)
 ON CONFLICT (tenant_id, budget_id, period) DO NOTHING
 """  # noqa: S608
-LOCK_SCOPE = (
-    f"SELECT {COLUMNS} {FROM} WHERE {IN_SCOPE} AND c.period = ANY(%(periods)s::date[]) ORDER BY c.id FOR UPDATE OF c"
-)
+LOCK_SCOPE = f"SELECT {COLUMNS} {FROM} WHERE {IN_SCOPE} AND c.period = ANY(%(periods)s::date[]) ORDER BY c.id FOR NO KEY UPDATE OF c"
 LOCK_HOLD = (
     f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %(tenant)s AND (c.id IN "  # noqa: S608
     "(SELECT s.counter_id FROM billing_holdshare s WHERE s.tenant_id = %(tenant)s AND s.hold_id = %(hold)s) "
-    f"OR (c.period = ANY(%(periods)s::date[]) AND {IN_SCOPE})) ORDER BY c.id FOR UPDATE OF c"
+    f"OR (c.period = ANY(%(periods)s::date[]) AND {IN_SCOPE})) ORDER BY c.id FOR NO KEY UPDATE OF c"
 )
 # The ceiling falls with what is promised, down to the limit; it rises only when the limit is changed.
 MOVE = """
@@ -211,7 +209,7 @@ def lock_one(counter_id: UUID) -> list[Counter]:
     """Lock one counter by id."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %s AND c.id = %s FOR UPDATE OF c",
+            f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %s AND c.id = %s FOR NO KEY UPDATE OF c",
             [current_tenant_id(), counter_id],
         )
         return [Counter(*row) for row in cursor.fetchall()]

@@ -143,7 +143,7 @@ def release(*, hold_id: UUID) -> Money:
 
 def lock(hold_id: UUID, onward: date | None = None) -> HoldState:
     """Lock a hold and its counters, and those of the month `onward` if it is later than the hold's. Raises NotFound."""
-    row = Hold.objects.select_for_update().filter(pk=hold_id).first()
+    row = Hold.objects.select_for_update(no_key=True).filter(pk=hold_id).first()
     if row is None:
         raise NotFound("There is no such hold.")
     state = HoldState(row.pk, row.project_id, row.period, row.currency, row.amount, row.settled, row.state, ())

@@ -71,7 +71,7 @@ def claim(claims: Sequence[Claim]) -> Claimed:
 
 
 def report(clashes: Sequence[Claim]) -> None:
-    """Audit clashes, if there are any. The audit head makes all others wait: take hold and counters before."""
+    """Audit clashes, if there are any."""
     if clashes:
         _report(actor=Actor.system(current_tenant_id(), "metering"), clashes=clashes)
 

@@ -164,7 +164,7 @@ def publish(
     Raises NotFound for a foreign book and Invalid for unknown meters, doubled or unreal prices and early starts.
     """
     actor.require("pricebooks.manage")
-    book = PriceBook.objects.select_for_update().filter(pk=book_id).first()
+    book = PriceBook.objects.select_for_update(no_key=True).filter(pk=book_id).first()
     if book is None:
         raise NotFound
     meters = {meter.key: meter for meter in Meter.objects.all()}

@@ -137,7 +137,7 @@ def take(quote_id: UUID, body: Mapping[str, Any]) -> Quote:
 
     Raises NotFound, QuoteExpired, QuoteTaken, QuoteMismatch.
     """
-    quote = Quote.objects.select_for_update().filter(pk=quote_id).first()
+    quote = Quote.objects.select_for_update(no_key=True).filter(pk=quote_id).first()
     if quote is None:
         raise NotFound("There is no such quote.")
     if quote.taken_at is not None:

@@ -30,7 +30,7 @@ CROSS JOIN LATERAL (
     AND e.project_id = r.project_id AND e.meter_id = r.meter_id AND e.price_id IS NOT DISTINCT FROM r.price_id
 ) e
 WHERE r.tenant_id = %s AND s.attempt_id = %s AND (r.billable > 0 OR r.amount > 0)
-ORDER BY r.series_hash, r.hour FOR UPDATE OF r
+ORDER BY r.series_hash, r.hour FOR NO KEY UPDATE OF r
 """
 SETTLED = """
 SELECT t.hold_id, t.period, p.pot_kind, p.pot, p.account, p.currency, sum(p.amount)

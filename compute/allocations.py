@@ -80,7 +80,9 @@ def release(*, actor: Actor, subject: str, reason: str) -> bool:
 
     Returns False when there is nothing to end: releasing twice changes nothing the second time.
     """
-    row = Allocation.objects.select_for_update().exclude(state=SlotState.ENDED).filter(subject=subject).first()
+    row = (
+        Allocation.objects.select_for_update(no_key=True).exclude(state=SlotState.ENDED).filter(subject=subject).first()
+    )
     if row is None:
         return False
     Allocation.objects.filter(id=row.id).update(state=SlotState.ENDED, ended_at=DatabaseNow(), reason=reason[:400])

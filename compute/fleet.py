@@ -80,7 +80,12 @@ def uncordon(*, operator: Operator, device_id: UUID, reason: str) -> None:
 def _change(operator: Operator, device_id: UUID, reason: str, to: DeviceState) -> None:
     reason = check_reason(reason)
     with transaction.atomic():
-        device = Device.objects.select_for_update(of=("self",)).select_related("node").filter(id=device_id).first()
+        device = (
+            Device.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("node")
+            .filter(id=device_id)
+            .first()
+        )
         if device is None:
             raise NotFound
         expected = DeviceState.READY if to == DeviceState.CORDONED else DeviceState.CORDONED

@@ -238,7 +238,7 @@ def _own(actor: Actor, job_id: UUID) -> Job:
 
 def _drop_unclaimed(job: Job, actor: Actor) -> None:
     """End an attempt that no node has claimed yet: nobody runs it, so nobody else would."""
-    attempt = Attempt.objects.select_for_update().filter(job_id=job.id, state=AttemptState.ASSIGNED).first()
+    attempt = Attempt.objects.select_for_update(no_key=True).filter(job_id=job.id, state=AttemptState.ASSIGNED).first()
     if attempt is not None:
         outcome = Outcome.CANCELLED if job.state == JobState.CANCELLED else Outcome.PAUSED
         transitions.end_attempt(job, attempt, outcome, actor=actor)

@@ -172,7 +172,7 @@ def _locked(mine: Claim) -> tuple[Job, Attempt]:
     """Return job and attempt under their locks, in that order; raises Fenced unless the attempt is live and in lease."""
     job = transitions.lock(mine.job.id)
     attempt = (
-        Attempt.objects.select_for_update(of=("self",))
+        Attempt.objects.select_for_update(of=("self",), no_key=True)
         .filter(id=mine.attempt_id, token=mine.token, state=AttemptState.RUNNING, lease_until__gt=DatabaseNow())
         .first()
     )

@@ -40,7 +40,7 @@ _ACTIONS = {
 
 def lock(job_id: UUID) -> Job | None:
     """Return the job of the open scope under its row lock, None when there is none."""
-    return Job.objects.select_for_update().filter(id=job_id).first()
+    return Job.objects.select_for_update(no_key=True).filter(id=job_id).first()
 
 
 def view(job: Job, attempt: Attempt | None = None) -> kinds.JobView:

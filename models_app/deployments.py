@@ -149,7 +149,7 @@ def report(*, tenant_id: UUID, endpoint_id: UUID, generation: int, state: str, m
 
 @operation(ENDPOINT_REPORTED)
 def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, message: str) -> bool:
-    endpoint = Endpoint.objects.select_for_update().filter(id=endpoint_id, generation=generation).first()
+    endpoint = Endpoint.objects.select_for_update(no_key=True).filter(id=endpoint_id, generation=generation).first()
     if endpoint is None or endpoint.state == EndpointState.UNDEPLOYED:
         unchanged("another generation is wanted by now")
         return False
@@ -165,7 +165,7 @@ def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, mes
 def displaced(*, actor: Actor, subject: str) -> None:
     """Note that an endpoint lost its slot and waits for another one; nothing when it has one again already."""
     slot = allocations.slots([subject]).get(subject)
-    ready = Endpoint.objects.select_for_update().filter(state=EndpointState.READY)
+    ready = Endpoint.objects.select_for_update(no_key=True).filter(state=EndpointState.READY)
     endpoint = ready.filter(allocation_id=slot.id).first() if slot is not None else None
     if endpoint is None or slot is None or not slot.waits:
         unchanged("it does not wait for a slot")
@@ -208,7 +208,7 @@ def endpoint_of(tenant_id: UUID, allocation_id: UUID) -> UUID | None:
 
 def lock(actor: Actor, endpoint_id: UUID) -> Endpoint:
     """Return an endpoint that the actor may see, under its row lock. Raises NotFound."""
-    rows = Endpoint.objects.select_for_update(of=("self",)).filter(version__in=visible_versions(actor))
+    rows = Endpoint.objects.select_for_update(of=("self",), no_key=True).filter(version__in=visible_versions(actor))
     endpoint = rows.filter(id=endpoint_id).first()
     if endpoint is None:
         raise NotFound
@@ -219,7 +219,7 @@ def _put(fresh: Endpoint) -> Endpoint:
     """Insert an endpoint, or return the live one of its name under its row lock: whoever was first."""
     while True:
         Endpoint.objects.bulk_create([fresh], ignore_conflicts=True)
-        live = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).select_for_update()
+        live = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).select_for_update(no_key=True)
         found = live.filter(name=fresh.name).first()
         if found is not None:  # None: it was undeployed between the two statements
             return found

@@ -242,7 +242,7 @@ def _free() -> Q:
 
 def _held(mine: Claimed) -> DatasetVersion | None:
     return (
-        DatasetVersion.objects.select_for_update()
+        DatasetVersion.objects.select_for_update(no_key=True)
         .filter(id=mine.version_id, token=mine.token, state=IngestState.INGESTING)
         .first()
     )

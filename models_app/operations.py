@@ -74,7 +74,7 @@ def _record_upload(
         dataset = _existing(actor, name)
     if dataset is None:  # somebody else's, made in between
         raise DatasetNameTaken
-    Dataset.objects.select_for_update().get(id=dataset.id)
+    Dataset.objects.select_for_update(no_key=True).get(id=dataset.id)
     version = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target).first()
     if version is not None and version.state != IngestState.FAILED:
         unchanged("the same content was uploaded before")
@@ -151,7 +151,7 @@ def _existing(actor: Actor, name: str) -> Dataset | None:
 
 
 def _own(actor: Actor, dataset_id: UUID) -> Dataset:
-    dataset = visible_datasets(actor).select_for_update().filter(id=dataset_id).first()
+    dataset = visible_datasets(actor).select_for_update(no_key=True).filter(id=dataset_id).first()
     if dataset is None:
         raise NotFound
     return dataset

@@ -75,7 +75,7 @@ def register(*, actor: Actor, trained: Trained) -> ModelVersion:
     fresh = Model(name=trained.model)
     fresh.claim_tenant()
     Model.objects.bulk_create([fresh], ignore_conflicts=True)
-    model = Model.objects.select_for_update().get(name=trained.model)
+    model = Model.objects.select_for_update(no_key=True).get(name=trained.model)
     last = ModelVersion.objects.filter(model=model).aggregate(last=Max("number"))["last"] or 0
     version = ModelVersion.objects.create(
         model=model,
@@ -273,7 +273,7 @@ def _page(version: ModelVersion) -> str:
 
 
 def _locked(actor: Actor, version_id: UUID) -> ModelVersion:
-    rows = visible_versions(actor).select_for_update(of=("self",)).select_related("model")
+    rows = visible_versions(actor).select_for_update(of=("self",), no_key=True).select_related("model")
     version = rows.filter(id=version_id).first()
     if version is None:
         raise NotFound

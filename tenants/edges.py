@@ -182,7 +182,7 @@ def _first_answer(actor: Actor, key: str, digest: bytes) -> Response | None:
     """Claim a key (waiting for a concurrent twin to commit) or return the answer it already has."""
     fresh = IdempotencyKey(tenant_id=actor.tenant_id, actor_id=_identity(actor), key=key, request_hash=digest)
     IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
-    row = IdempotencyKey.objects.select_for_update().get(actor_id=_identity(actor), key=key)
+    row = IdempotencyKey.objects.select_for_update(no_key=True).get(actor_id=_identity(actor), key=key)
     return None if row.id == fresh.id else _replay(row, digest)
 
 

@@ -106,7 +106,9 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
     email = check_email(email)
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is a member already.")
-    for earlier in Invitation.objects.select_for_update().filter(email=email, accepted_at=None, revoked_at=None):
+    for earlier in Invitation.objects.select_for_update(no_key=True).filter(
+        email=email, accepted_at=None, revoked_at=None
+    ):
         _withdraw(actor, earlier, "invited anew")
     invitation_id = uuid7()
     row = Invitation.objects.create(
@@ -127,7 +129,7 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
 def revoke(*, actor: Actor, invitation_id: UUID) -> None:
     """Withdraw an invitation: its link leads nowhere from the next click on."""
     actor.require("members.manage")
-    row = Invitation.objects.select_for_update().filter(id=invitation_id).first()
+    row = Invitation.objects.select_for_update(no_key=True).filter(id=invitation_id).first()
     if row is None:
         raise NotFound
     if row.accepted_at is not None:

@@ -82,7 +82,7 @@ def create_api_key(
 def revoke_api_key(*, actor: Actor, key_id: UUID) -> None:
     """Revoke a key; it is refused from the next request on."""
     actor.require("apikeys.manage")
-    row = ApiKey.objects.select_for_update().filter(id=key_id).first()
+    row = ApiKey.objects.select_for_update(no_key=True).filter(id=key_id).first()
     if row is None:
         raise NotFound
     if row.revoked_at is not None:

@@ -130,7 +130,7 @@ def change_tenant(*, actor: Actor, name: str, timezone: str) -> None:
     """Change the organisation's name and the time zone of its days and months; what is metered already keeps its day."""
     actor.require("tenant.manage")
     name, timezone = check_text(name, "name"), check_timezone(timezone)
-    tenant = Tenant.objects.select_for_update().get(id=actor.tenant_id)
+    tenant = Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
     given = {"name": name, "timezone": timezone}
     changes = {key: [getattr(tenant, key), value] for key, value in given.items() if getattr(tenant, key) != value}
     if not changes:
@@ -241,9 +241,12 @@ def create_project(*, actor: Actor, slug: str, name: str) -> Project:
 
 def _locked_member(actor: Actor, user_id: UUID) -> Membership:
     # Every change of members takes the tenant's owners' rows first, in one order: two owners cannot remove each other.
-    list(Membership.objects.select_for_update().filter(role="owner").order_by("id"))
+    list(Membership.objects.select_for_update(no_key=True).filter(role="owner").order_by("id"))
     membership = (
-        Membership.objects.select_for_update(of=("self",)).select_related("user").filter(user_id=user_id).first()
+        Membership.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("user")
+        .filter(user_id=user_id)
+        .first()
     )
     if membership is None:
         raise NotFound

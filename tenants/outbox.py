@@ -44,7 +44,7 @@ def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
         messages = list(
             OutboxMessage.objects.filter(due, delivered_at__isnull=True)
             .order_by("created_at")
-            .select_for_update(skip_locked=True)
+            .select_for_update(skip_locked=True, no_key=True)
             .values_list("id", "tenant_id")[:limit]
         )
         ids = [message_id for message_id, _ in messages]
@@ -85,7 +85,9 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
 
 
 def _undelivered(message_id: UUID, tenant_id: UUID) -> events.Event | None:
-    message = OutboxMessage.objects.select_for_update().filter(id=message_id, delivered_at__isnull=True).first()
+    message = (
+        OutboxMessage.objects.select_for_update(no_key=True).filter(id=message_id, delivered_at__isnull=True).first()
+    )
     return events.load(message.topic, tenant_id, message.payload) if message else None
 
 

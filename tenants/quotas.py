@@ -134,7 +134,7 @@ def set_limit(*, actor: Actor, resource: str, limit: int | None) -> QuotaUse:
     """Set or lift (None) a resource's limit; what is reserved beyond a lowered limit runs to its end."""
     actor.require("quotas.manage")
     check_limit(resource, limit)
-    quota, _ = Quota.objects.select_for_update().get_or_create(resource=resource)
+    quota, _ = Quota.objects.select_for_update(no_key=True).get_or_create(resource=resource)
     before = quota.limit
     Quota.objects.filter(id=quota.id).update(limit=limit, in_use=F("in_use"))
     record(

@@ -3,9 +3,12 @@
 The second lock is row-level security (`tenants.rls`), which reads the setting that a scope opens.
 """
 
-from collections.abc import Iterable, Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 from uuid import UUID
 
@@ -16,7 +19,10 @@ from tenants.ids import uuid7
 _tenant: ContextVar[UUID | None] = ContextVar("tenant", default=None)
 _all_tenants: ContextVar[str] = ContextVar("all_tenants", default="")
 
+_put_off: ContextVar[list[_PutOff]] = ContextVar("put_off")
+
 M = TypeVar("M", bound="TenantModel")
+T = TypeVar("T")
 
 
 class NoTenantScope(RuntimeError):
@@ -46,6 +52,7 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
 
     A scope of the same tenant may be opened inside; one of another tenant raises `ForeignTenant`.
     The database setting is local to the transaction, so a pooled connection never carries it on.
+    What was handed to `do_last` is done before the outermost scope ends.
     """
     outer = _tenant.get()
     if outer is not None:
@@ -57,14 +64,49 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
     nested = connection.in_atomic_block
     with transaction.atomic():
         set_tenant(tenant_id)
-        token = _tenant.set(tenant_id)
+        token, put_off = _tenant.set(tenant_id), _put_off.set([])
         try:
             yield
-            # A roll-back takes the setting back by itself.
-            if nested and not connection.needs_rollback:
-                set_tenant(None)
+            if not connection.needs_rollback:  # a roll-back undoes all by itself
+                _do_put_off()
+                if nested:
+                    set_tenant(None)
         finally:
             _tenant.reset(token)
+            _put_off.reset(put_off)
+
+
+def do_last(work: Callable[[list[T]], None], item: T) -> None:
+    """Have `work` done once with all its items, in their order, right before the outermost open scope ends.
+
+    It is for locks that all acts of a tenant share: whoever takes one and then waits for another row can meet
+    somebody who does it the other way round. An item whose savepoint is rolled back is forgotten with it.
+    """
+    current_tenant_id()
+    put_off = _PutOff(work, item)
+    transaction.on_commit(put_off)
+    _put_off.get().append(put_off)
+
+
+@dataclass(frozen=True, eq=False)
+class _PutOff:
+    """An item put off. Django keeps it with the transaction's callbacks, and drops it when its savepoint is undone."""
+
+    work: Callable[[list[Any]], None]
+    item: Any
+
+    def __call__(self) -> None:
+        """Do nothing: at the commit it is done."""
+
+
+def _do_put_off() -> None:
+    kept = {id(entry[1]) for entry in connection.run_on_commit}
+    due: dict[Callable[[list[Any]], None], list[Any]] = {}
+    for put_off in _put_off.get():
+        if id(put_off) in kept:
+            due.setdefault(put_off.work, []).append(put_off.item)
+    for work, items in due.items():
+        work(items)
 
 
 def set_tenant(tenant_id: UUID | None) -> None:

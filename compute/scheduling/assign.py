@@ -91,7 +91,11 @@ def free_devices(*, serves: bool = False) -> list[policy.Free]:
 @operation(transitions.JOB_STARTED)
 def _assign(*, actor: Actor, choice: policy.Assignment) -> Ring | None:
     """Write one choice: attempt with the next token, device taken, job running. None when either is gone meanwhile."""
-    job = Job.objects.select_for_update(skip_locked=True).filter(id=choice.job.job_id, state=JobState.QUEUED).first()
+    job = (
+        Job.objects.select_for_update(skip_locked=True, no_key=True)
+        .filter(id=choice.job.job_id, state=JobState.QUEUED)
+        .first()
+    )
     attempt_id = uuid7()
     taken = job is not None and Device.objects.filter(
         id=choice.device.device_id, state=DeviceState.READY, taken_by=None
@@ -130,7 +134,7 @@ def unanswered() -> list[Ring]:
     again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
     with transaction.atomic(), all_tenants("the controller rings for every tenant"):
         rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(
-            skip_locked=True, of=("self",)
+            skip_locked=True, of=("self",), no_key=True
         )
         rings = [Ring(*row) for row in rows.values_list("tenant_id", "id", "token", "node__name")]
         Attempt.objects.filter(id__in=[ring.attempt_id for ring in rings]).update(rung_at=DatabaseNow())

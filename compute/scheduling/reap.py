@@ -53,7 +53,7 @@ def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
     """
     job = transitions.lock(job_id)
     counters.pin_set()
-    attempt = _expired().select_for_update(of=("self",)).filter(id=attempt_id).first()
+    attempt = _expired().select_for_update(of=("self",), no_key=True).filter(id=attempt_id).first()
     if job is None or attempt is None:
         unchanged("it was renewed, or ended, meanwhile")
         return 0

@@ -102,7 +102,7 @@ def _lost() -> QuerySet[Allocation]:
 @operation(SLOT_ASSIGNED)
 def _assign(*, actor: Actor, choice: policy.Assignment) -> int:
     """Write one choice, allocation before device; 0 when either was taken meanwhile."""
-    waiting = Allocation.objects.select_for_update(skip_locked=True, of=("self",))
+    waiting = Allocation.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
     row = waiting.filter(id=choice.job.job_id, state=SlotState.WAITING).first()
     free = Device.objects.filter(id=choice.device.device_id, serves=True, state=DeviceState.READY, taken_by=None)
     if row is None or not free.update(taken_by=row.id):
@@ -129,7 +129,7 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> int:
 @operation(SLOT_LOST)
 def _take_back(*, actor: Actor, allocation_id: UUID) -> int:
     """Have one lost allocation wait again, unless it was renewed or released meanwhile; return 1 if it does."""
-    row = _lost().select_for_update(of=("self",)).filter(id=allocation_id).first()
+    row = _lost().select_for_update(of=("self",), no_key=True).filter(id=allocation_id).first()
     if row is None:
         unchanged("it was renewed, or released, meanwhile")
         return 0

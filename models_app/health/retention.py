@@ -55,7 +55,9 @@ def tidy(tenant_id: UUID) -> dict[str, int]:
 
 def _fold(of_version: QuerySet[HealthWindow], hour: datetime) -> int:
     """Make the windows of an hour one that starts with it; their sums stay what they were."""
-    rows = list(of_version.filter(minute__gte=hour, minute__lt=hour + HOUR).select_for_update().order_by("minute"))
+    rows = list(
+        of_version.filter(minute__gte=hour, minute__lt=hour + HOUR).select_for_update(no_key=True).order_by("minute")
+    )
     if len(rows) < 2:
         return 0
     sums = reduce(add, map(sums_of, rows))

@@ -41,7 +41,7 @@ def store(endpoint_id: UUID, version_id: UUID, sums: Sums) -> None:
     moment = now()
     minute = moment.replace(second=0, microsecond=0)
     rows = HealthWindow.objects.filter(endpoint_id=endpoint_id, version_id=version_id, minute__gte=minute)
-    newest = rows.select_for_update().order_by("-minute").first()
+    newest = rows.select_for_update(no_key=True).order_by("-minute").first()
     if newest is not None and newest.rows < FULL:
         HealthWindow.objects.filter(id=newest.id).update(**_fields(sums_of(newest) + sums))
         return

@@ -104,7 +104,7 @@ def take(tenant_id: UUID, endpoint_id: UUID, boot: UUID, number: int) -> Slice:
         asked = _priced(endpoint, boot, number)
         fresh = ServingSlice(endpoint=endpoint, boot=boot, number=number)
         ServingSlice.objects.bulk_create([fresh], ignore_conflicts=True)
-        row = ServingSlice.objects.select_for_update().get(endpoint=endpoint, boot=boot, number=number)
+        row = ServingSlice.objects.select_for_update(no_key=True).get(endpoint=endpoint, boot=boot, number=number)
         if row.id == fresh.id:
             held = _hold(endpoint, asked)
             ServingSlice.objects.filter(id=row.id).update(hold_id=held.hold_id)
@@ -118,7 +118,7 @@ def close(tenant_id: UUID, slice_: Slice) -> Money:
     """Give back what is left of a slice, once all its usage is recorded; closing again gives nothing twice."""
     with tenant_scope(tenant_id):
         row = (
-            ServingSlice.objects.select_for_update()
+            ServingSlice.objects.select_for_update(no_key=True)
             .filter(endpoint_id=slice_.endpoint_id, boot=slice_.boot, number=slice_.number)
             .first()
         )
@@ -143,7 +143,7 @@ def close_left_behind(tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> int:
     """
     with tenant_scope(tenant_id):
         rows = list(
-            ServingSlice.objects.select_for_update()
+            ServingSlice.objects.select_for_update(no_key=True)
             .filter(endpoint_id=endpoint_id, boot=boot, closed_at=None)
             .order_by("number")
         )
@@ -162,7 +162,7 @@ def close_forgotten(tenant_id: UUID) -> int:
     silent = set(nodes.boots_seen(NODE_GONE_AFTER)) - set(nodes.boots_seen(NODE_THERE))
     with tenant_scope(tenant_id):
         rows = list(
-            ServingSlice.objects.select_for_update(skip_locked=True)
+            ServingSlice.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(closed_at=None, opened_at__lt=DatabaseNow() - FORGOTTEN_AFTER)
             .exclude(boot__in=silent)
             .order_by("id")[:500]

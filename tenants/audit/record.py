@@ -1,6 +1,7 @@
 """The only writer of the audit log, and the decorator that makes an operation leave its entry.
 
-`record` buffers; the outermost operation takes the chain's head lock last and writes all entries in order.
+`record` puts an entry off to the end of the outermost scope, where the chain's head is locked: no lock is waited for
+with the head in hand, so two acts of a tenant never wait for each other in a circle.
 """
 
 import functools
@@ -16,7 +17,7 @@ from django.db.models import Model
 from tenants.actor import Actor
 from tenants.audit.chain import link, plain
 from tenants.audit.models import AuditEntry
-from tenants.scoping import current_tenant_id, tenant_scope
+from tenants.scoping import current_tenant_id, do_last, tenant_scope
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,14 +42,14 @@ class AuditAction(str):
 
 
 @dataclass
-class Buffer:
-    """Entries of the outermost open operation."""
+class Trail:
+    """What the open operation said of itself."""
 
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    unchanged: int = 0
+    actions: set[str] = field(default_factory=set)
+    unchanged: bool = False
 
 
-_buffer: ContextVar[Buffer | None] = ContextVar("audit_buffer", default=None)
+_trail: ContextVar[Trail | None] = ContextVar("audit_trail", default=None)
 
 
 def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -64,19 +65,14 @@ def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]
                 raise TypeError(f"{function.__name__} takes keyword arguments only")
             actor = cast(Actor, kwargs["actor"])
             with tenant_scope(actor.tenant_id):
-                outer = _buffer.get()
-                buffer = Buffer()
-                token = _buffer.set(buffer)
+                trail = Trail()
+                token = _trail.set(trail)
                 try:
                     result = function(*args, **kwargs)
                 finally:
-                    _buffer.reset(token)
-                if not buffer.unchanged and not any(entry["action"] == action for entry in buffer.entries):
+                    _trail.reset(token)
+                if not trail.unchanged and action not in trail.actions:
                     raise MissingAuditEntry(f"{function.__qualname__} did not record {action}")
-                if outer is None:
-                    write(buffer.entries)
-                else:
-                    outer.entries.extend(buffer.entries)
                 return result
 
         run.audit_action = action  # type: ignore[attr-defined]
@@ -94,11 +90,13 @@ def record(
     reason: str = "",
 ) -> None:
     """Add one entry to the open operation. `changes` maps a field to `[old, new]`; never put a secret in it."""
-    buffer = _buffer.get()
-    if buffer is None:
+    trail = _trail.get()
+    if trail is None:
         raise MissingAuditEntry(f"{action} was recorded outside an operation")
+    trail.actions.add(action)
     kind, target_id, label = _describe(target)
-    buffer.entries.append(
+    do_last(
+        write,
         {
             "actor_type": actor.kind,
             "actor_id": actor.id,
@@ -113,22 +111,20 @@ def record(
             "user_agent": plain(actor.user_agent)[:254],
             "request_id": plain(actor.request_id)[:64],
             "schema_version": 1,
-        }
+        },
     )
 
 
 def unchanged(reason: str) -> None:
     """Say that the open operation found its effect already there, so that no entry is due."""
-    buffer = _buffer.get()
-    if buffer is None or not reason:
+    trail = _trail.get()
+    if trail is None or not reason:
         raise MissingAuditEntry("unchanged() needs an open operation and a reason")
-    buffer.unchanged += 1
+    trail.unchanged = True
 
 
 def write(entries: list[dict[str, Any]]) -> None:
     """Append entries to the tenant's chain: the head's row lock, taken last, keeps the sequence gapless."""
-    if not entries:
-        return
     tenant_id = current_tenant_id()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -136,7 +132,7 @@ def write(entries: list[dict[str, Any]]) -> None:
             [tenant_id, bytes(32)],
         )
         cursor.execute(
-            "SELECT seq, hash, exchequer_now() FROM tenants_audithead WHERE tenant_id = %s FOR UPDATE",
+            "SELECT seq, hash, exchequer_now() FROM tenants_audithead WHERE tenant_id = %s FOR NO KEY UPDATE",
             [tenant_id],
         )
         seq, head, occurred_at = cursor.fetchone()

@@ -19,7 +19,7 @@ def once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     fresh = IdempotencyKey(tenant_id=actor.tenant_id, actor_id=actor.id, key=text, request_hash=digest)
     IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
-    row = IdempotencyKey.objects.select_for_update().get(actor_id=actor.id, key=text)
+    row = IdempotencyKey.objects.select_for_update(no_key=True).get(actor_id=actor.id, key=text)
     if row.body is not None:
         return str(row.body["location"])
     location = act()

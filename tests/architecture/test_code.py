@@ -99,6 +99,19 @@ def test_no_import_inside_a_function_hides_a_circle() -> None:
     assert found == []
 
 
+def test_no_row_lock_holds_up_references() -> None:
+    # FOR UPDATE makes whoever refers to the row wait at its commit, with all its locks in hand: that ends in circles.
+    found = []
+    for path, tree in modules("billing", "compute", "models_app", "tenants", "config", "deploy"):
+        for node in ast.walk(tree):
+            locks = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "select_for_update"
+            weak = isinstance(node, ast.Call) and any(keyword.arg == "no_key" for keyword in node.keywords)
+            strong = isinstance(node, ast.Constant) and isinstance(node.value, str) and " FOR UPDATE" in node.value
+            if (locks and not weak) or strong:
+                found.append(f"{path}:{getattr(node, 'lineno', 0)}")
+    assert found == []
+
+
 def test_no_signal_decides_anything() -> None:
     found = []
     for path, tree in modules("billing", "compute", "models_app", "tenants", "dashboards"):

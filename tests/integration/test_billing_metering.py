@@ -119,6 +119,7 @@ def test_b2_the_same_key_with_other_content_is_a_conflict_on_record_and_changes_
         with pytest.raises(UsageConflict) as conflict:
             accept(tenant_id=tenant.id, intervals=[twin, other, interval(project.id, now, 6, "fresh")])
         assert (conflict.value.status, conflict.value.extra["conflicts"]) == (409, ["k", "fresh"])
+    with in_tenant(tenant):
         assert AuditEntry.objects.filter(action="billing.usage.conflicted").count() == 2
         assert sum(row.measured for row in UsageRollup.objects.all()) == 10
         elsewhere = interval(project.id, now, 5, "k", source="another")
