@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -155,8 +154,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _count_in(folder: str) -> None:
     """Make the folder where each process counts its answers; what an earlier server counted ends with it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    Path(folder).mkdir(parents=True, mode=0o700)
+    Path(folder).mkdir(parents=True, mode=0o700, exist_ok=True)
+    for left in Path(folder).glob("*.db"):
+        left.unlink()
 
 
 if __name__ == "__main__":

@@ -60,13 +60,13 @@ class Learned:
 
 
 class Nursery:
-    """Starts children, so many at a time that a core is left for the history."""
+    """Starts children, one for each core: the history soon waits for what they leave."""
 
     def __init__(self) -> None:
         self._home = (settings.EXCHEQUER.home / "work" / "demo").absolute()
         shutil.rmtree(self._home, ignore_errors=True)
         self._home.mkdir(parents=True)
-        self._pool = ThreadPoolExecutor(max_workers=min(4, max(1, (os.cpu_count() or 1) - 1)))
+        self._pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
 
     def raise_all(self, cast: dict[str, tuple[Organisation, Tables]]) -> dict[str, Learned]:
         """Start everything that the organisations need, what is needed first at first."""
