@@ -44,13 +44,16 @@ MEMBER = st.one_of(st.none(), st.booleans(), st.sampled_from(["yes", "no", " TRU
 SINCE = st.one_of(st.none(), st.sampled_from(["2024-05-01", "2024-05-01T12:30:00+02:00"]), st.floats(0, 2e9))
 ROW = st.tuples(NUMBER, TOWN, MEMBER, SINCE).map(list)
 AS_OBJECT = ROW.map(lambda row: dict(zip([f.name for f in FEATURES], row, strict=True)))
-PARTIAL = st.tuples(AS_OBJECT, st.sets(st.sampled_from([f.name for f in FEATURES]))).map(
+PARTIAL = st.tuples(AS_OBJECT, st.sets(st.sampled_from([f.name for f in FEATURES]), min_size=1)).map(
     lambda pair: {name: value for name, value in pair[0].items() if name not in pair[1]}
 )
-BAD = st.sampled_from(
-    [["x", "Oslo", True, None], {"age": 1e999}, {"agee": 3}, [1, 2], "row", None, {"town": ["Oslo"]}, {"age": math.nan},
-     {"member": "maybe"}, {"since": "soon"}, {"age": 10**400}, {"age": {}}, {"age": "nan"}]
+FINE = {"age": 30, "town": "Oslo", "member": True, "since": None}
+WRONG = st.sampled_from(
+    [["x", "Oslo", True, None], FINE | {"age": 1e999}, FINE | {"agee": 3}, [1, 2], "row", None, FINE | {"town": ["Oslo"]},
+     FINE | {"age": math.nan}, FINE | {"member": "maybe"}, FINE | {"since": "soon"}, FINE | {"age": 10**400},
+     FINE | {"age": {}}, FINE | {"age": "nan"}]
 )  # fmt: skip
+BAD = st.one_of(WRONG, PARTIAL)
 
 
 def close(one, other) -> bool:
@@ -63,7 +66,7 @@ def close(one, other) -> bool:
 
 @pytest.mark.parametrize("classes", [("no", "yes"), (True, False), ()])
 @settings(max_examples=150)
-@given(requests=st.lists(st.lists(st.one_of(ROW, AS_OBJECT, PARTIAL), min_size=1, max_size=4), min_size=1, max_size=6))
+@given(requests=st.lists(st.lists(st.one_of(ROW, AS_OBJECT), min_size=1, max_size=4), min_size=1, max_size=6))
 def test_a_batch_of_requests_answers_what_each_row_would_get_alone(classes, requests):
     predictor = model(classes=classes)
     answers = predictor.predict_many(requests)
@@ -85,12 +88,23 @@ def test_one_bad_request_spoils_no_other(good, bad, others):
 
 
 def test_an_error_names_row_and_column():
-    (found,) = model().predict_many([[[1, "Oslo", True, None], {"age": "old"}]])
+    (found,) = model().predict_many([[[1, "Oslo", True, None], FINE | {"age": "old"}]])
     assert isinstance(found, BadInstance)
     assert (found.row, found.column) == (1, "age")
     assert str(found) == "Row 1, column 'age' takes numeric values, not 'old'."
     (found,) = model().predict_many([[{"ages": 3}]])
     assert isinstance(found, BadInstance) and "'ages' is no column" in str(found) and "age, town" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [({"since"}, "Row 0 lacks since."), (set(FINE), "Row 0 lacks age, town, member, since.")],
+)
+def test_a_column_that_is_left_out_is_asked_for(left_out, said):
+    (found,) = model().predict_many([[{name: value for name, value in FINE.items() if name not in left_out}]])
+    assert isinstance(found, BadInstance)
+    assert (found.row, found.column) == (0, min(left_out, key=list(FINE).index))
+    assert str(found) == f"{said} Name every column of the model, with null where there is no value."
 
 
 def test_the_target_may_stand_in_a_row_and_is_not_read():

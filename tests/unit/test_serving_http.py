@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from models_app.serving import access, tryout
+from models_app.serving.calls import Call
 from models_app.serving.spool import backlog
 from tests.fakes.serving import CHURN, NUMBERS, Memory, Server, serving, until
 
@@ -64,7 +66,7 @@ def test_predictions_over_http_equal_the_model_in_process(house):
     assert len(set(found["prediction_ids"])) == 3
     assert answer.headers["x-exchequer-cost"] == "0.010000000000" or float(answer.headers["x-exchequer-cost"]) == 0.01
     assert answer.headers["x-request-id"]
-    rows = [[1, 2.5, -3, None], {"x0": 1}]
+    rows = [[1, 2.5, -3, None], {"x0": 1, "x1": None, "x2": 0.5, "x3": None}]
     answer = post(server, backend.key("price"), "price", {"instances": rows})
     assert same(answer.json()["predictions"], models["price"].predict(rows))
 
@@ -192,6 +194,7 @@ REFUSALS = [
     ({"instances": [[1, 2, 3, {}]]}, 422, "bad_instance"),
     ({"instances": [[1, 2, 3, [4]]]}, 422, "bad_instance"),
     ({"instances": [{"x0": 1, "x9": 2}]}, 422, "bad_instance"),
+    ({"instances": [{"x0": 1, "x1": 2, "x2": 3}]}, 422, "bad_instance"),
     ({"instances": ["x0"]}, 422, "bad_instance"),
     ({"instances": [None]}, 422, "bad_instance"),
     (b'{"instances": [[1, 2, 3, 1e400]]}', 400, "invalid_json"),
@@ -427,12 +430,25 @@ def test_overload_is_refused_early(tmp_path):
         assert post(server, key, "price", GOOD).status_code == 200
         worker = server.node.find(backend.order("price").endpoint_id)
         assert worker is not None
-        worker.batcher.batch_s = 10.0  # batches are slow: whoever would wait for two of them is refused
-        worker.batcher._waiting.extend([(None, 1)] * 65)  # type: ignore[list-item]
-        answer = post(server, key, "price", GOOD)
-        worker.batcher._waiting.clear()
-        assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
-        assert int(answer.headers["Retry-After"]) >= 10
+        entered, gate, serve = threading.Event(), threading.Event(), worker._serve_safely
+
+        def held_up(calls: list[Call]) -> None:
+            entered.set()
+            gate.wait(60)
+            serve(calls)
+
+        worker._serve_safely = held_up  # type: ignore[method-assign]
+        with ThreadPoolExecutor(2) as pool:
+            served = pool.submit(post, server, key, "price", GOOD)
+            assert entered.wait(60)
+            worker.batcher.batch_s = 1000.0  # batches are slow: whoever would wait for a second one is refused
+            waits = pool.submit(post, server, key, "price", GOOD)
+            until(lambda: len(worker.batcher) == 1, "one waits")
+            answer = post(server, key, "price", GOOD)
+            gate.set()
+            assert [one.result().status_code for one in (served, waits)] == [200, 200]
+    assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
+    assert 900 < int(answer.headers["Retry-After"]) <= 1000
 
 
 def test_a_broken_artefact_fails_the_endpoint_with_a_sentence(tmp_path):
@@ -479,9 +495,9 @@ def test_a_record_that_is_refused_for_ever_does_not_stop_the_others(tmp_path):
         for _ in range(4):
             assert post(server, key, "price", GOOD).status_code == 200
         until(lambda: backend.requests() == 3, "the others arrive")
+        until(lambda: "batches_set_aside 1" in requests.get(f"{server.url}/metrics", timeout=9).text, "it is counted")
         kept = (tmp_path / "home" / "spool" / f"{server.node.boot}.refused").read_text()
         assert json.loads(kept)["n"] == 2
-        assert "batches_set_aside 1" in requests.get(f"{server.url}/metrics", timeout=9).text
 
 
 def test_a_pass_of_the_page_opens_its_endpoint_once(house):

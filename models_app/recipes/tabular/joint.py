@@ -90,7 +90,7 @@ class Intake:
         try:
             named = [self._named(at, row) for at, row in enumerate(rows)]
             return self.columns(
-                {name: [row.get(name) for row in named] for name in self.names},
+                {name: [row[name] for row in named] for name in self.names},
                 len(rows),
             )
         except BadInstance as error:
@@ -159,10 +159,17 @@ class Intake:
             for name in row.keys() - self.by_name.keys():
                 if name != self.target:
                     raise BadInstance(
-                        f"Row {at}: {str(name)[:80]!r} is no column of this model. Its columns: {self._listed()}.",
+                        f"Row {at}: {str(name)[:80]!r} is no column of this model. Its columns: {_some(self.names)}.",
                         column=str(name)[:80],
                         row=at,
                     )
+            absent = [name for name in self.names if name not in row]
+            if absent:
+                raise BadInstance(
+                    f"Row {at} lacks {_some(absent)}. Name every column of the model, with null where there is no value.",
+                    column=absent[0],
+                    row=at,
+                )
             return row
         if isinstance(row, str | bytes) or not isinstance(row, Sequence):
             raise BadInstance(
@@ -170,14 +177,14 @@ class Intake:
             )
         if len(row) != len(self.names):
             raise BadInstance(
-                f"Row {at} has {len(row)} values; the signature has {len(self.names)} columns: {self._listed()}.",
+                f"Row {at} has {len(row)} values; the signature has {len(self.names)} columns: {_some(self.names)}.",
                 row=at,
             )
         return dict(zip(self.names, row, strict=True))
 
-    def _listed(self) -> str:
-        shown = ", ".join(self.names[:12])
-        return shown + (f" and {len(self.names) - 12} more" if len(self.names) > 12 else "")
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def join(blocks: Sequence[Block]) -> Block:

@@ -63,7 +63,7 @@ class Predictor:
     ) -> list[list[dict[str, Any] | float] | BadInstance]:
         """Answer the rows of many requests as one batch: each request's answers, or what is wrong with it.
 
-        Stricter than `predict`: a column that the model does not know and NaN are refused.
+        Stricter than `predict`: a column that the model does not know, one that is left out and NaN are refused.
         """
         blocks = self.intake.stack(requests)
         good = [block for block in blocks if isinstance(block, Block)]
