@@ -348,7 +348,7 @@ def test_a_new_version_takes_over_without_a_refused_request(tmp_path):
         stop.set()
         thread.join()
         assert {status for status, _ in seen} == {200}
-        assert ("price", 2, "ready", "") in backend.reports
+        until(lambda: ("price", 2, "ready", "") in backend.reports, "it is reported")
 
 
 def test_while_the_database_is_away_known_keys_go_on_and_usage_arrives_later(tmp_path, monkeypatch):
