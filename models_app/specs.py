@@ -14,7 +14,6 @@ from tenants.actor import Actor
 from tenants.errors import Invalid
 
 KNOWN = frozenset({"recipe", "dataset", "dataset_version", "target", "params", "model", "size"})
-MIN_ROWS = 30
 TYPICAL_PATIENCES = 4
 """Training usually ends after about this many times the patience, or when the epochs are spent."""
 
@@ -150,5 +149,7 @@ def _target(
         faults.setdefault(
             "dataset", ["No column is left to learn from. Choose another dataset, or leave out fewer columns."]
         )
-    if version.rows < MIN_ROWS:
-        faults.setdefault("dataset", [f"The dataset has {version.rows} rows; training needs at least {MIN_ROWS}."])
+    if version.rows < kinds.MIN_TRAINING_ROWS:
+        faults.setdefault(
+            "dataset", [f"The dataset has {version.rows} rows; training needs at least {kinds.MIN_TRAINING_ROWS}."]
+        )

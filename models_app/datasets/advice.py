@@ -10,6 +10,7 @@ LEAK_POWER = 0.98
 IMBALANCE_SHARE = 0.05
 MISSING_SHARE = 0.5
 LISTED = 5
+FEW_ROWS = 200
 
 
 def dataset_warnings(profile: dict[str, Any]) -> list[str]:
@@ -41,7 +42,13 @@ def dataset_warnings(profile: dict[str, Any]) -> list[str]:
     for words, which in named.items():
         if which:
             found.append(f"{_names(which)} {words}.")
-    if rows < 200:
+    usable = rows - sum(column["missing"] for column in columns if column["target"])
+    if usable < kinds.MIN_TRAINING_ROWS:
+        found.insert(
+            0,
+            f"Training needs at least {kinds.MIN_TRAINING_ROWS} rows with a target value, and this has {usable}. Upload a version with more.",
+        )
+    elif rows < FEW_ROWS:
         found.append(f"The dataset has only {rows} rows. Held-out figures will vary much from seed to seed.")
     return found
 

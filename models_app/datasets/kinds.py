@@ -18,3 +18,6 @@ MAX_CATEGORIES = 256
 
 MAX_CLASSES = 100
 """The most classes that a target of a classifier may have."""
+
+MIN_TRAINING_ROWS = 30
+"""Fewer rows with a target than these are neither split nor trained on."""

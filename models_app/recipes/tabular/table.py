@@ -13,11 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models_app.datasets.kinds import KIND_KEY, MAX_CLASSES
+from models_app.datasets.kinds import KIND_KEY, MAX_CLASSES, MIN_TRAINING_ROWS
 from models_app.recipes.tabular.features import Floats, Strings
 from models_app.runner.protocol import InputError
-
-MIN_ROWS = 30
 
 MIN_CLASS_ROWS = 3
 
@@ -70,10 +68,10 @@ def read(path: Path, *, target: str, task: str, exclude: frozenset[str]) -> Tabl
         )
     raw = file.read(columns=[target]).column(0)
     kept = np.flatnonzero(np.asarray(raw.is_valid()))
-    if kept.size < MIN_ROWS:
+    if kept.size < MIN_TRAINING_ROWS:
         raise InputError(
             "too_few_rows",
-            f"Only {kept.size} rows have a target value; training needs at least {MIN_ROWS}. Add rows to the dataset.",
+            f"Only {kept.size} rows have a target value; training needs at least {MIN_TRAINING_ROWS}. Add rows to the dataset.",
         )
     goal = _target(target, kinds[target], raw.take(pa.array(kept)), task)
     columns: dict[str, Floats | Strings] = {}
