@@ -79,9 +79,9 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None) 
     pieces = rate(claimed.fresh, terms)
     series = {item.series.hash: item.series for item in claimed.fresh}
     drawn = draw(hold_id, pieces, series) if hold_id is not None else Drawn(NOTHING, exhausted=False, refused_by="")
-    rollup.write(pieces, series, currency=terms.currency, zone=terms.zone)
     if hold_id is None:
         count_unheld(pieces, series, terms.currency)
+    rollup.write(pieces, series, currency=terms.currency, zone=terms.zone)
     keys.report(claimed.clashes)
     return Recorded(
         accepted=len(claimed.fresh),

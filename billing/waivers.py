@@ -32,11 +32,28 @@ CROSS JOIN LATERAL (
 WHERE r.tenant_id = %s AND s.attempt_id = %s AND (r.billable > 0 OR r.amount > 0)
 ORDER BY r.series_hash, r.hour FOR NO KEY UPDATE OF r
 """
+# A budget that was made after a charge has no leg of it: its opening counted the month's usage as spent, in one sum.
 SETTLED = """
-SELECT t.hold_id, t.period, p.pot_kind, p.pot, p.account, p.currency, sum(p.amount)
-FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
-WHERE t.tenant_id = %s AND t.attempt_id = %s AND p.account IN ('spent', 'unheld')
-GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(p.amount) <> 0 ORDER BY 1, 2
+WITH charge AS (
+  SELECT t.hold_id, t.period, t.posted_at, p.pot_kind, p.pot, p.account, p.currency, p.amount
+  FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
+  WHERE t.tenant_id = %(tenant)s AND t.attempt_id = %(attempt)s AND p.account IN ('spent', 'unheld')
+), opened AS (
+  SELECT o.posted_at, c.id, c.period, b.project_id, p.currency
+  FROM billing_ledgertransaction o JOIN billing_ledgerposting p ON p.tenant_id = o.tenant_id AND p.transaction_id = o.id
+  JOIN billing_budgetperiod c ON c.tenant_id = o.tenant_id AND c.id = p.pot
+  JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id
+  WHERE o.tenant_id = %(tenant)s AND o.kind = 'open' AND p.account = 'spent'
+)
+SELECT hold_id, period, pot_kind, pot, account, currency, sum(amount) FROM (
+  SELECT hold_id, period, pot_kind, pot, account, currency, amount FROM charge
+  UNION ALL
+  SELECT a.hold_id, a.period, 'counter', o.id, 'spent', a.currency, a.amount
+  FROM charge a LEFT JOIN billing_hold h ON h.tenant_id = %(tenant)s AND h.id = a.hold_id
+  JOIN opened o ON o.period = a.period AND o.currency = a.currency AND o.posted_at > a.posted_at
+    AND (o.project_id IS NULL OR o.project_id = coalesce(h.project_id, a.pot))
+  WHERE a.pot_kind <> 'counter'
+) AS share GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 ORDER BY 1, 2
 """
 HOLDS = "SELECT DISTINCT hold_id FROM billing_ledgertransaction WHERE tenant_id = %s AND attempt_id = %s AND hold_id IS NOT NULL ORDER BY 1"
 
@@ -57,10 +74,13 @@ def _waive(*, actor: Actor, attempt_id: UUID, reason: str) -> Decimal:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing.waive' || %s, 0))", [str(attempt_id)])
         cursor.execute(HOLDS, [tenant_id, attempt_id])
         states = {row[0]: holds.lock(row[0]) for row in cursor.fetchall()}
+        cursor.execute(SETTLED, {"tenant": tenant_id, "attempt": attempt_id})
+        settled = cursor.fetchall()
+        locked = {counter.id: counter for state in states.values() for counter in state.counters}
+        others = sorted({row[3] for row in settled if row[2] == "counter"} - locked.keys())
+        locked |= {counter.id: counter for other in others for counter in counters.lock_one(other)}
         cursor.execute(CHARGED, [tenant_id, attempt_id])
         charged = cursor.fetchall()
-        cursor.execute(SETTLED, [tenant_id, attempt_id])
-        settled = cursor.fetchall()
     pieces = [_counter_piece(attempt_id, row) for row in charged]
     amount = -sum((piece.amount for piece in pieces), Decimal(0))
     if not pieces:
@@ -75,7 +95,7 @@ def _waive(*, actor: Actor, attempt_id: UUID, reason: str) -> Decimal:
             [tenant_id, keys],
         )
     rollup.take_back([(row[0], piece) for row, piece in zip(charged, pieces, strict=True)])
-    _return(attempt_id, settled, states, reason)
+    _return(attempt_id, settled, states, locked, reason)
     target = ("attempt", attempt_id, str(attempt_id))
     record(
         USAGE_WAIVED,
@@ -109,13 +129,18 @@ def _counter_piece(attempt_id: UUID, row: tuple) -> Piece:  # type: ignore[type-
     )
 
 
-def _return(attempt_id: UUID, settled: list[tuple], states: dict[UUID, holds.HoldState], reason: str) -> None:  # type: ignore[type-arg]
+def _return(
+    attempt_id: UUID,
+    settled: list[tuple],  # type: ignore[type-arg]
+    states: dict[UUID, holds.HoldState],
+    locked: dict[UUID, counters.Counter],
+    reason: str,
+) -> None:
     """Reverse what the ledger says was charged, pot by pot."""
     transactions: dict[tuple, list[ledger.Posting]] = {}  # type: ignore[type-arg]
     for hold_id, period, kind, pot_id, account, currency, amount in settled:
         state = states.get(hold_id)
         running = state is not None and state.state == holds.OPEN
-        counter = next((c for s in states.values() for c in s.counters if c.id == pot_id), None)
         stays = running and state is not None and period == state.period and account == SPENT
         pot = Pot(kind, pot_id)
         postings = transactions.setdefault((hold_id, period), [])
@@ -123,13 +148,12 @@ def _return(attempt_id: UUID, settled: list[tuple], states: dict[UUID, holds.Hol
         if kind == "hold":
             holds.give_back(pot_id, amount, shrink=running and not stays)
         elif kind == "counter":
-            locked = [counter] if counter else counters.lock_one(pot_id)
             back = (
                 {"unheld": -amount}
                 if account == UNHELD
                 else {"spent": -amount, "held": amount if stays else Decimal(0)}
             )
-            counters.shift(locked, currency, **back)
+            counters.shift([locked[pot_id]], currency, **back)
     entries = [
         Entry("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
         for (hold_id, period), postings in transactions.items()

@@ -19,7 +19,7 @@ from tenants.ids import uuid7
 _tenant: ContextVar[UUID | None] = ContextVar("tenant", default=None)
 _all_tenants: ContextVar[str] = ContextVar("all_tenants", default="")
 
-_put_off: ContextVar[list[_PutOff]] = ContextVar("put_off")
+_put_off: ContextVar[list[PutOff]] = ContextVar("put_off")
 
 M = TypeVar("M", bound="TenantModel")
 T = TypeVar("T")
@@ -76,20 +76,21 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
             _put_off.reset(put_off)
 
 
-def do_last(work: Callable[[list[T]], None], item: T) -> None:
+def do_last(work: Callable[[list[T]], None], item: T) -> PutOff:
     """Have `work` done once with all its items, in their order, right before the outermost open scope ends.
 
     It is for locks that all acts of a tenant share: whoever takes one and then waits for another row can meet
     somebody who does it the other way round. An item whose savepoint is rolled back is forgotten with it.
     """
     current_tenant_id()
-    put_off = _PutOff(work, item)
+    put_off = PutOff(work, item)
     transaction.on_commit(put_off)
     _put_off.get().append(put_off)
+    return put_off
 
 
 @dataclass(frozen=True, eq=False)
-class _PutOff:
+class PutOff:
     """An item put off. Django keeps it with the transaction's callbacks, and drops it when its savepoint is undone."""
 
     work: Callable[[list[Any]], None]
@@ -98,8 +99,15 @@ class _PutOff:
     def __call__(self) -> None:
         """Do nothing: at the commit it is done."""
 
+    @property
+    def kept(self) -> bool:
+        """Whether the savepoint that it was put off in still stands."""
+        return any(entry[1] is self for entry in reversed(connection.run_on_commit))
+
 
 def _do_put_off() -> None:
+    if not _put_off.get():
+        return
     kept = {id(entry[1]) for entry in connection.run_on_commit}
     due: dict[Callable[[list[Any]], None], list[Any]] = {}
     for put_off in _put_off.get():

@@ -17,7 +17,7 @@ from django.db.models import Model
 from tenants.actor import Actor
 from tenants.audit.chain import link, plain
 from tenants.audit.models import AuditEntry
-from tenants.scoping import current_tenant_id, do_last, tenant_scope
+from tenants.scoping import PutOff, current_tenant_id, do_last, tenant_scope
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +45,7 @@ class AuditAction(str):
 class Trail:
     """What the open operation said of itself."""
 
-    actions: set[str] = field(default_factory=set)
+    entries: list[tuple[str, PutOff]] = field(default_factory=list)
     unchanged: bool = False
 
 
@@ -71,7 +71,7 @@ def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]
                     result = function(*args, **kwargs)
                 finally:
                     _trail.reset(token)
-                if not trail.unchanged and action not in trail.actions:
+                if not trail.unchanged and not any(name == action and entry.kept for name, entry in trail.entries):
                     raise MissingAuditEntry(f"{function.__qualname__} did not record {action}")
                 return result
 
@@ -93,9 +93,8 @@ def record(
     trail = _trail.get()
     if trail is None:
         raise MissingAuditEntry(f"{action} was recorded outside an operation")
-    trail.actions.add(action)
     kind, target_id, label = _describe(target)
-    do_last(
+    entry = do_last(
         write,
         {
             "actor_type": actor.kind,
@@ -113,6 +112,7 @@ def record(
             "schema_version": 1,
         },
     )
+    trail.entries.append((action, entry))
 
 
 def unchanged(reason: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 from django.db import connection, transaction
 
 from tenants import operations
+from tenants.actor import Actor
+from tenants.audit import AuditAction, MissingAuditEntry, operation, record
 from tenants.audit.verify import verify
 from tenants.models import AuditEntry, Project, Tenant
 from tenants.scoping import NoTenantScope, do_last, tenant_scope
@@ -101,6 +103,25 @@ def test_an_act_that_is_undone_leaves_no_entry() -> None:
             undone()
         operations.create_project(actor=actor, slug="also", name="Also kept")
     assert targets(tenant) == [(2, "kept"), (3, "also")]
+
+
+@pytest.mark.django_db
+def test_an_operation_whose_entry_was_undone_fails() -> None:
+    tenant = factories.make_tenant()
+    actor = factories.actor_for(tenant)
+    done = AuditAction("tests.thing.swallowed")
+
+    @operation(done)
+    def swallows(*, actor: Actor) -> None:
+        with suppress(ZeroDivisionError), transaction.atomic():
+            record(done, actor=actor)
+            raise ZeroDivisionError
+        Project.objects.create(slug="unaudited", name="x")
+
+    with pytest.raises(MissingAuditEntry):
+        swallows(actor=actor)
+    with tenant_scope(tenant.id):
+        assert not Project.objects.filter(slug="unaudited").exists()
 
 
 @pytest.mark.django_db

@@ -335,6 +335,52 @@ def test_a_waiver_gives_money_back_to_a_hold_and_after_release_to_the_budget() -
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("released", [False, True])
+def test_a_waiver_gives_back_what_a_budget_made_after_the_charge_counted_as_spent(
+    *, replaces: bool, released: bool
+) -> None:
+    tenant = make_tenant()
+    project, other = make_project(tenant), make_project(tenant)
+    with in_tenant(tenant) as actor:
+        pricing.provision_defaults()
+        if replaces:
+            first = budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(1), at_limit="block_new")
+        held = holds.hold(project_id=project.id, subject="job:1", amount=euro("0.01"))
+        start, attempt = clock.now(), uuid4()
+        record_usage([interval(project.id, start, 60, attempt_id=attempt)], hold_id=held)
+        if replaces:
+            budgets.close_budget(actor=actor, budget_id=first.id)
+        for scope in (project.id, other.id, None):
+            budgets.create_budget(actor=actor, project_id=scope, amount=Decimal(1), at_limit="block_new")
+        record_usage([interval(project.id, start + timedelta(seconds=60), 40, attempt_id=attempt)], hold_id=held)
+        if released:
+            holds.release(hold_id=held)
+        assert waive_usage(attempt_id=attempt, reason="disk full") == Decimal("0.005")
+        left = Decimal(0) if released else Decimal("0.01")
+        rows = set(BudgetPeriod.objects.values_list("budget__project_id", "held", "spent", "unheld"))
+        assert rows == {(project.id, left, 0, 0), (None, left, 0, 0), (other.id, 0, 0, 0)}
+        holds.release(hold_id=held)
+        assert not BudgetPeriod.objects.exclude(held=0, spent=0).exists()
+        assert list(ledger_faults()) == list(reconcile_faults()) == []
+
+
+@pytest.mark.django_db
+def test_a_waiver_gives_back_usage_without_a_hold_that_a_later_budget_counted() -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant) as actor:
+        pricing.provision_defaults()
+        start, attempt = clock.now(), uuid4()
+        record_usage([interval(project.id, start, 60, attempt_id=attempt)])
+        budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(1), at_limit="block_new")
+        record_usage([interval(project.id, start + timedelta(seconds=60), 40, attempt_id=attempt)])
+        waive_usage(attempt_id=attempt, reason="disk full")
+        assert list(BudgetPeriod.objects.values_list("held", "spent", "unheld")) == [(0, 0, 0)]
+        assert list(ledger_faults()) == []
+
+
+@pytest.mark.django_db
 def test_only_those_who_manage_budgets_change_them_and_only_to_sound_values() -> None:
     tenant = make_tenant()
     with in_tenant(tenant) as actor:

@@ -72,6 +72,29 @@ class Promise:
 
 
 @dataclass
+class Limit:
+    """What the model knows of a budget. `early`: the attempts whose usage its opening counted as spent."""
+
+    id: UUID
+    scope: UUID | None
+    amount: Decimal
+    held: Decimal = Decimal(0)
+    spent: Decimal = Decimal(0)
+    unheld: Decimal = Decimal(0)
+    open: bool = True
+    shares: set[UUID] = field(default_factory=set)
+    early: set[UUID] = field(default_factory=set)
+    counted: set[UUID] = field(default_factory=set)
+
+    def concerns(self, project: UUID) -> bool:
+        return self.scope in {None, project}
+
+    @property
+    def room(self) -> Decimal:
+        return max(self.amount - self.held - self.spent - self.unheld, Decimal(0))
+
+
+@dataclass
 class Scene:
     """The tenant that every run starts from; a run rolls its changes back."""
 
@@ -93,6 +116,8 @@ def check() -> list[tuple[Any, ...]]:
 
 
 def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
+    scopes = st.sampled_from([None, scene.projects[0].id])
+
     class Billing(RuleBasedStateMachine):
         holds = Bundle("holds")
         used = Bundle("used")
@@ -102,32 +127,32 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
             self.stack = ExitStack()
             self.stack.enter_context(transaction.atomic())
             self.stack.enter_context(tenant_scope(scene.tenant.id))
-            self.limit = dict.fromkeys([None, scene.projects[0].id], Decimal("0.1"))
-            self.held = dict.fromkeys(self.limit, Decimal(0))
-            self.spent = dict.fromkeys(self.limit, Decimal(0))
-            self.unheld = dict.fromkeys(self.limit, Decimal(0))
+            self.budgets = [Limit(made, scope, Decimal("0.1")) for scope, made in scene.limits.items()]
             self.promises: list[Promise] = []
             self.charged: dict[UUID, tuple[Promise | None, UUID, Decimal]] = {}
             self.at = scene.start
 
-        def scopes(self, project: UUID) -> list[UUID | None]:
-            return [scope for scope in self.limit if scope in {None, project}]
+        def over(self, project: UUID) -> list[Limit]:
+            return [budget for budget in self.budgets if budget.open and budget.concerns(project)]
 
-        def room(self, project: UUID) -> Decimal:
-            taken = (self.limit[s] - self.held[s] - self.spent[s] - self.unheld[s] for s in self.scopes(project))
-            return min(max(left, Decimal(0)) for left in taken)
+        def under(self, promise: Promise) -> list[Limit]:
+            return [budget for budget in self.budgets if promise.id in budget.shares]
+
+        def fits(self, amount: Decimal, project: UUID) -> bool:
+            return all(budget.room >= amount for budget in self.over(project))
 
         @rule(target=holds, amount=CENTS, project=st.sampled_from(scene.projects))
         def place(self, amount: Decimal, project: Project) -> Any:
-            fits = self.room(project.id) >= amount
+            fits = self.fits(amount, project.id)
             try:
                 hold_id = holds.hold(project_id=project.id, subject=f"job:{uuid4()}", amount=Money(amount, "EUR"))
             except BudgetExceeded:
                 assert not fits
                 return multiple()
             assert fits
-            for scope in self.scopes(project.id):
-                self.held[scope] += amount
+            for budget in self.over(project.id):
+                budget.held += amount
+                budget.shares.add(hold_id)
             promise = Promise(hold_id, project.id, amount)
             self.promises.append(promise)
             return promise
@@ -136,7 +161,7 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
         def extend(self, promise: Promise, amount: Decimal) -> None:
             if not promise.open:
                 return
-            fits = self.room(promise.project) >= amount
+            fits = self.fits(amount, promise.project)
             try:
                 holds.extend(hold_id=promise.id, amount=Money(amount, "EUR"))
             except BudgetExceeded:
@@ -144,8 +169,8 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
                 return
             assert fits
             promise.amount += amount
-            for scope in self.scopes(promise.project):
-                self.held[scope] += amount
+            for budget in self.under(promise):
+                budget.held += amount
 
         @rule(target=used, promise=holds, seconds=SECONDS)
         def use(self, promise: Promise, seconds: int) -> Interval:
@@ -157,9 +182,10 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
             assert recorded.amount == cost
             assert recorded.exhausted == (cost < seconds * UNIT or left - cost <= 0)
             promise.settled += cost
-            for scope in self.scopes(promise.project):
-                self.held[scope] -= cost
-                self.spent[scope] += cost
+            for budget in self.under(promise):
+                budget.held -= cost
+                budget.spent += cost
+                budget.counted.add(attempt)
             self.charged[attempt] = (promise, promise.project, cost)
             self.at += timedelta(seconds=seconds)
             return usage
@@ -169,8 +195,9 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
             attempt = uuid4()
             usage = interval(project.id, self.at, seconds, attempt_id=attempt)
             assert record_usage([usage]).amount == seconds * UNIT
-            for scope in self.scopes(project.id):
-                self.unheld[scope] += seconds * UNIT
+            for budget in self.over(project.id):
+                budget.unheld += seconds * UNIT
+                budget.counted.add(attempt)
             self.charged[attempt] = (None, project.id, seconds * UNIT)
             self.at += timedelta(seconds=seconds)
             return usage
@@ -186,8 +213,8 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
             left = promise.amount - promise.settled if promise.open else Decimal(0)
             assert holds.release(hold_id=promise.id).amount == left
             promise.open = False
-            for scope in self.scopes(promise.project):
-                self.held[scope] -= left
+            for budget in self.under(promise):
+                budget.held -= left
 
         @rule(usage=consumes(used))
         def waive(self, usage: Interval) -> None:
@@ -195,19 +222,41 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
             promise, project, cost = self.charged[usage.attempt_id]
             assert waive_usage(attempt_id=usage.attempt_id, reason="the node was lost") == cost
             self.charged[usage.attempt_id] = (promise, project, Decimal(0))
-            for scope in self.scopes(project):
-                if promise is None:
-                    self.unheld[scope] -= cost
-                else:
-                    self.spent[scope] -= cost
-                    self.held[scope] += cost if promise.open else 0
+            for budget in self.budgets:
+                if promise is None and usage.attempt_id in budget.counted:
+                    budget.unheld -= cost
+                elif usage.attempt_id in budget.counted | budget.early:
+                    budget.spent -= cost
+                    budget.held += cost if promise and promise.open else 0
             if promise is not None:
                 promise.settled -= cost
 
-        @rule(scope=st.sampled_from([None, scene.projects[0].id]), limit=LIMITS)
-        def change_budget(self, scope: UUID | None, limit: Decimal) -> None:
-            budgets.change_budget(actor=scene.actor, budget_id=scene.limits[scope], amount=limit)
-            self.limit[scope] = limit
+        @rule(scope=scopes, limit=LIMITS)
+        def limit_spending(self, scope: UUID | None, limit: Decimal) -> None:
+            """Change the budget of the scope, or make one in the middle of what runs."""
+            budget = next((one for one in self.budgets if one.open and one.scope == scope), None)
+            if budget is not None:
+                budgets.change_budget(actor=scene.actor, budget_id=budget.id, amount=limit)
+                budget.amount = limit
+                return
+            made = budgets.create_budget(actor=scene.actor, project_id=scope, amount=limit, at_limit="block_new")
+            budget = Limit(made.id, scope, limit)
+            for attempt, (_, project, cost) in self.charged.items():
+                if budget.concerns(project):
+                    budget.spent += cost
+                    budget.early.add(attempt)
+            for promise in self.promises:
+                if promise.open and budget.concerns(promise.project):
+                    budget.held += promise.amount - promise.settled
+                    budget.shares.add(promise.id)
+            self.budgets.append(budget)
+
+        @rule(scope=scopes)
+        def close_budget(self, scope: UUID | None) -> None:
+            for budget in self.budgets:
+                if budget.open and budget.scope == scope:
+                    budgets.close_budget(actor=scene.actor, budget_id=budget.id)
+                    budget.open = False
 
         @invariant()
         def judge(self) -> None:
@@ -215,11 +264,11 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
             rows = check()
             assert [name for kind, name, *_ in rows if kind == "fault"] == []
             counters = {UUID(name): said for kind, name, *said in rows if kind == "counter"}
-            for scope, budget_id in scene.limits.items():
-                held, spent, unheld, ceiling = counters.pop(budget_id)
-                assert (held, spent, unheld) == (self.held[scope], self.spent[scope], self.unheld[scope])
-                assert ceiling is not None
-                assert held + spent <= ceiling
+            for budget in self.budgets:
+                held, spent, unheld, ceiling = counters.pop(budget.id)
+                assert (held, spent, unheld) == (budget.held, budget.spent, budget.unheld)
+                assert (ceiling is not None) == budget.open
+                assert ceiling is None or held + spent <= ceiling
             assert counters == {}
             assert {UUID(name): said[:3] for kind, name, *said in rows if kind == "hold"} == {
                 promise.id: [promise.amount, promise.settled, promise.open] for promise in self.promises
@@ -357,11 +406,13 @@ def test_b1_b10_the_check_after_a_step_sees_what_only_the_model_knows(scene: Sce
     with machine.stack:
         promise = machine.place(Decimal("0.01"), scene.projects[0])
         machine.judge()
-        for amounts in (machine.held, machine.spent, machine.unheld):
-            amounts[None] += UNIT
+        for account in ("held", "spent", "unheld"):
+            budget = machine.budgets[-1]
+            before = getattr(budget, account)
+            setattr(budget, account, before + UNIT)
             with pytest.raises(AssertionError):
                 machine.judge()
-            amounts[None] -= UNIT
+            setattr(budget, account, before)
         promise.open = False
         with pytest.raises(AssertionError):
             machine.judge()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
-from importlib import import_module
 from random import Random
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -13,7 +12,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from billing import holds, pricing
+from billing import budgets, counters, holds, pricing, rollup
 from billing.metering import UsageConflict, UsageRefused, accept, billed, billed_attempts, record_usage, waive_usage
 from billing.models import Hold, UsageKey, UsageRollup
 from billing.money import Money
@@ -30,24 +29,25 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 
-def test_a_conflict_is_audited_after_hold_and_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("with_hold", [True, False])
+def test_usage_takes_the_budgets_before_the_hours_and_the_invoice(
+    monkeypatch: pytest.MonkeyPatch, *, with_hold: bool
+) -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     order: list[str] = []
-    audit_record = import_module("tenants.audit.record")
-    lock, write = holds.lock, audit_record.write
-    monkeypatch.setattr(holds, "lock", lambda *args: order.append("hold") or lock(*args))
-    monkeypatch.setattr(audit_record, "write", lambda entries: order.append("audit") or write(entries))
-    with in_tenant(tenant):
+    for name in ("lock_scope", "lock_for_hold"):
+        lock = getattr(counters, name)
+        monkeypatch.setattr(counters, name, lambda *args, lock=lock: order.append("budgets") or lock(*args))
+    write = rollup.write
+    monkeypatch.setattr(rollup, "write", lambda *args, **named: order.append("hours") or write(*args, **named))
+    with in_tenant(tenant) as actor:
         pricing.provision_defaults()
+        budgets.create_budget(actor=actor, amount=Decimal(1), at_limit="block_new")
         held = holds.hold(project_id=project.id, subject="job:1", amount=Money(Decimal(1), "EUR"))
-        start = clock.now()
-        record_usage([interval(project.id, start, 10, key="a")], hold_id=held)
         order.clear()
-        later = start + timedelta(seconds=10)
-        recorded = record_usage([interval(project.id, start, 9, key="a"), interval(project.id, later, 5)], hold_id=held)
-        assert (recorded.conflicts, recorded.accepted) == (("a",), 1)
-    assert order == ["hold", "audit"]
+        record_usage([interval(project.id, clock.now(), 10)], hold_id=held if with_hold else None)
+    assert order == ["budgets", "hours"]
 
 
 def test_a_second_is_settled_from_the_hold_once() -> None:
