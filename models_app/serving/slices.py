@@ -9,6 +9,7 @@ back, by the sweep (`close_forgotten`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -142,14 +143,12 @@ def close_left_behind(tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> int:
     Returns how many slices were open. Slices of other runs stay: their spool may lie on another machine.
     """
     with tenant_scope(tenant_id):
-        rows = list(
-            ServingSlice.objects.select_for_update(no_key=True)
-            .filter(endpoint_id=endpoint_id, boot=boot, closed_at=None)
+        found = list(
+            ServingSlice.objects.filter(endpoint_id=endpoint_id, boot=boot, closed_at=None)
             .order_by("number")
+            .values_list("id", flat=True)
         )
-        for row in rows:
-            _close(row)
-        return len(rows)
+    return _close_each(tenant_id, found)
 
 
 def close_forgotten(tenant_id: UUID) -> int:
@@ -161,15 +160,13 @@ def close_forgotten(tenant_id: UUID) -> int:
     """
     silent = set(nodes.boots_seen(NODE_GONE_AFTER)) - set(nodes.boots_seen(NODE_THERE))
     with tenant_scope(tenant_id):
-        rows = list(
-            ServingSlice.objects.select_for_update(skip_locked=True, no_key=True)
-            .filter(closed_at=None, opened_at__lt=DatabaseNow() - FORGOTTEN_AFTER)
+        found = list(
+            ServingSlice.objects.filter(closed_at=None, opened_at__lt=DatabaseNow() - FORGOTTEN_AFTER)
             .exclude(boot__in=silent)
-            .order_by("id")[:500]
+            .order_by("id")
+            .values_list("id", flat=True)[:500]
         )
-        for row in rows:
-            _close(row)
-        return len(rows)
+    return _close_each(tenant_id, found, skip_locked=True)
 
 
 def close_forgotten_everywhere() -> int:
@@ -236,6 +233,27 @@ def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
 
 def _amount_of(hold_id: UUID | None) -> Decimal:
     return holds.lock(hold_id).left if hold_id is not None else NOTHING
+
+
+def _close_each(tenant_id: UUID, found: Sequence[UUID], *, skip_locked: bool = False) -> int:
+    """Close slices that are still open, each in a transaction of its own; return how many.
+
+    In one transaction the second hold would be locked after the counters of the first. Late usage of the second slice
+    locks them the other way round, and everybody else who spends would wait for the counters until the last is closed.
+    """
+    closed = 0
+    for slice_id in found:
+        with tenant_scope(tenant_id):
+            row = (
+                ServingSlice.objects.select_for_update(skip_locked=skip_locked, no_key=True)
+                .filter(id=slice_id, closed_at=None)
+                .first()
+            )
+            if row is None:
+                continue
+            _close(row)
+        closed += 1
+    return closed
 
 
 def _close(row: ServingSlice) -> Decimal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ from billing import pricing
 from billing.budgets import change_budget, create_budget
 from billing.metering import Interval, Recorded, record_usage
 from billing.models import BudgetPeriod, Hold, PriceBook
+from billing.money import Money
 from billing.queries import room
 from billing.reconcile import ledger_faults, reconcile_faults
 from compute import nodes
@@ -36,6 +38,7 @@ from tenants.scoping import tenant_scope
 from tests import factories
 from tests.conftest import DemoClock
 from tests.endpoints import make_endpoint
+from tests.fakes.serving import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -266,6 +269,56 @@ def test_what_a_dead_run_left_is_closed_after_its_spool_was_replayed(till: Till)
     assert slices.close(till.tenant.id, second).amount == 0
     late = till.answer(second, 10)
     assert (late.amount, late.accepted) == (0, 1), "usage after its money is gone is kept and costs nothing"
+
+
+@pytest.mark.parametrize("sweep", [True, False])
+def test_each_slice_is_closed_in_a_transaction_of_its_own(
+    till: Till, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch, sweep: bool
+) -> None:
+    till.budget("1")
+    till.take(1)
+    second = till.take(2)
+    demo_clock.advance(timedelta(hours=2))
+
+    def close() -> int:
+        if sweep:
+            return slices.close_forgotten(till.tenant.id)
+        return slices.close_left_behind(till.tenant.id, till.endpoint.id, till.boot)
+
+    def fails_for_the_second(*, hold_id: uuid.UUID) -> Money:
+        if hold_id == second.hold_id:
+            raise RuntimeError("nobody foresaw this")
+        return release(hold_id=hold_id)
+
+    release = slices.holds.release
+    with monkeypatch.context() as patched:
+        patched.setattr(slices.holds, "release", fails_for_the_second)
+        with pytest.raises(RuntimeError):
+            close()
+    assert till.held() == second.amount, "the counters of the first are not kept locked for the second"
+    assert (close(), close(), till.held()) == (1, 0, 0)
+
+
+def test_late_usage_of_one_slice_and_the_closing_of_two_do_not_meet(till: Till) -> None:
+    till.budget("1")
+    till.take(1)
+    second = till.take(2)
+    with ThreadPoolExecutor(1) as pool:
+        with tenant_scope(till.tenant.id):
+            Hold.objects.select_for_update(no_key=True).get(id=second.hold_id)
+            closing = pool.submit(closed_elsewhere, till)
+            until(lambda: Hold.objects.filter(state="open").count() == 1, "the first is closed, the second waits")
+            assert till.answer(second, 10).amount == second.cost(10, 0), "which locks the counters after the hold"
+        assert closing.result(30) == 2
+    assert till.held() == 0
+
+
+def closed_elsewhere(till: Till) -> int:
+    """Close what a run left in a thread, which ends its own connection."""
+    try:
+        return slices.close_left_behind(till.tenant.id, till.endpoint.id, till.boot)
+    finally:
+        connection.close()
 
 
 def test_money_of_a_node_that_never_came_back_is_given_back(
