@@ -185,8 +185,9 @@ class App:
                 raise
             try:
                 return await asyncio.wait_for(call.future, ANSWER_S)
-            except TimeoutError:
+            except TimeoutError:  # the future is cancelled now, by which the worker knows that it was given up
                 log.error("request.unanswered", request_id=call.request_id)
+                worker.watch.refused(worker.order, problems.Unavailable.code)
                 raise problems.Unavailable from None
         raise problems.NotReady
 

@@ -36,6 +36,14 @@ class Call:
     answer: Answer | None = None
     rows: int = 0
 
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody waits for the answer any more: who waited too long was told so, and is not charged.
+
+        Any thread may ask: it only looks at the future's state, and that is final once it is cancelled.
+        """
+        return self.future.cancelled()
+
     def refuse(self, error: ExchequerError) -> None:
         """Answer with a problem."""
         self.answer = problem(error, self.request_id)

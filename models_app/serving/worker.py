@@ -138,8 +138,11 @@ class Worker:
             self._refused([call for call in calls if call.answer is not None and call.answer.code])
 
     def _serve(self, calls: list[Call]) -> None:
-        """Answer a batch; what its money does not reach waits for the next slice, or is refused."""
-        while calls:
+        """Answer a batch; what its money does not reach waits for the next slice, or is refused.
+
+        Calls that were given up while they waited are left out: nobody would get the answer that is paid for.
+        """
+        while calls := [call for call in calls if not call.given_up]:
             purse, paid = self._money(len(calls))
             if purse is None:
                 for call in calls:
@@ -169,11 +172,14 @@ class Worker:
             answers = self._interpreter.answers(parsed, found)
         took = clock() - began
         good, asked = self._tools.door.good(ticket)
-        let_in = [one for one in answers if self._may(one[0].call, good, asked=asked)]
+        # The last look before the record. Who gives up while that is written and synced is charged: it cannot be undone.
+        awaited = [one for one in answers if not one[0].call.given_up]
+        let_in = [one for one in awaited if self._may(one[0].call, good, asked=asked)]
         self._refused([call for call in calls if call.answer is not None])
         if not let_in or whole is None or found is None:
             return False
-        compute = milliseconds(took)
+        # Nobody pays for the rows of those who gave up, their neighbours in the batch neither.
+        compute = milliseconds(took * (sum(parsed.block.rows for parsed, _, _ in awaited) / len(found)))
         rows = sum(parsed.block.rows for parsed, _, _ in let_in)
         past, shared = 0, Decimal(0)
         for one, body, header_length in let_in:  # shares are cut where they end, so that they add up to what is billed
@@ -235,10 +241,10 @@ class Worker:
         self._tools.spool.append(record, told, here=not len(self.batcher))
 
     def _refused(self, calls: list[Call]) -> None:
-        """Send refusals at once and count them."""
+        """Send refusals at once and count them; who gave up was refused, and counted, at the door."""
         deliver(calls)
         for call in calls:
-            if call.answer is not None:
+            if call.answer is not None and not call.given_up:
                 self._tools.telemetry.refuse(call.answer.code)
                 self.watch.refused(self.order, call.answer.code)
 

@@ -16,7 +16,7 @@ import requests
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from models_app.serving import access, tryout
+from models_app.serving import access, app, tryout
 from models_app.serving.calls import Call
 from models_app.serving.spool import backlog
 from tests.fakes.serving import CHURN, NUMBERS, Memory, Server, serving, until
@@ -449,6 +449,100 @@ def test_overload_is_refused_early(tmp_path):
             assert [one.result().status_code for one in (served, waits)] == [200, 200]
     assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
     assert 900 < int(answer.headers["Retry-After"]) <= 1000
+
+
+def test_who_gave_up_in_the_queue_is_not_predicted_and_not_charged(tmp_path, monkeypatch):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        key = backend.key("price")
+        assert post(server, key, "price", GOOD).status_code == 200
+        worker = server.node.find(backend.order("price").endpoint_id)
+        assert worker is not None
+        entered, gate, serve, scores = threading.Event(), threading.Event(), worker._serve_safely, worker.model.scores
+        predicted: list[int] = []
+
+        def held_up(calls: list[Call]) -> None:
+            entered.set()
+            gate.wait(60)
+            serve(calls)
+
+        monkeypatch.setattr(worker, "_serve_safely", held_up)
+        monkeypatch.setattr(worker.model, "scores", lambda block: predicted.append(block.rows) or scores(block))
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(post, server, key, "price", GOOD)
+            assert entered.wait(60)
+            monkeypatch.setattr(app, "ANSWER_S", 0.2)
+            lost = post(server, key, "price", GOOD)
+            assert (lost.status_code, lost.json()["code"]) == (503, "unavailable")
+            monkeypatch.setattr(app, "ANSWER_S", 60.0)
+            waits = pool.submit(post, server, key, "price", GOOD)
+            until(lambda: len(worker.batcher) == 2, "one waits beside the one that was given up")
+            gate.set()
+            assert [one.result().status_code for one in (first, waits)] == [200, 200]
+        assert predicted == [1, 1], "in the second batch one of two"
+    assert backend.requests() == 3, "what was answered"
+
+
+def test_who_gives_up_while_its_key_is_checked_is_not_charged(tmp_path, monkeypatch):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        key, known, gate = backend.key("price"), backend.known, threading.Event()
+        assert post(server, key, "price", GOOD).status_code == 200
+        worker = server.node.find(backend.order("price").endpoint_id)
+        assert worker is not None
+        scores, predicted = worker.model.scores, []
+        monkeypatch.setattr(worker.model, "scores", lambda block: predicted.append(block.rows) or scores(block))
+        monkeypatch.setattr(access, "PATIENCE_S", 60.0)
+        monkeypatch.setattr(backend, "known", lambda digests: gate.wait(60) and known(digests))
+        monkeypatch.setattr(app, "ANSWER_S", 1.0)
+        assert post(server, key, "price", GOOD).status_code == 503
+        assert predicted == [1], "its batch had begun"
+        monkeypatch.setattr(app, "ANSWER_S", 60.0)
+        gate.set()
+        assert post(server, key, "price", GOOD).status_code == 200
+        assert server.node.telemetry.refused == {"unavailable": 1}, "counted once, at the door"
+    assert [record["requests"] for record in backend.usage.values()] == [1, 1]
+
+
+def test_nobody_pays_for_the_rows_of_a_neighbour_that_gave_up(tmp_path, monkeypatch):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        key = backend.key("price")
+        assert post(server, key, "price", GOOD).status_code == 200
+        worker = server.node.find(backend.order("price").endpoint_id)
+        assert worker is not None
+        gate, serve, scores = threading.Event(), worker._serve_safely, worker.model.scores
+        batch: list[Call] = []
+
+        def held_up(calls: list[Call]) -> None:
+            gate.wait(60)
+            batch[:] = calls
+            serve(calls)
+
+        def gives_up(block):
+            if len(batch) == 2:
+                batch[0].loop.call_soon_threadsafe(batch[0].future.cancel)  # as its time does, at this moment
+                until(lambda: batch[0].given_up, "it is given up")
+            return scores(block)
+
+        monkeypatch.setattr(worker, "_serve_safely", held_up)
+        monkeypatch.setattr(worker.model, "scores", gives_up)
+        with ThreadPoolExecutor(3) as pool:
+            first = pool.submit(post, server, key, "price", GOOD)
+            until(lambda: worker.batcher._busy_since is not None, "it is held up")
+            both = []
+            for waiting in (1, 2):
+                both.append(pool.submit(post, server, key, "price", GOOD))
+                until(lambda waiting=waiting: len(worker.batcher) == waiting, "it waits behind")
+            gate.set()
+            assert [one.result().status_code for one in (first, both[1])] == [200, 200]
+            assert both[0].result().status_code != 200
+    last = max(backend.usage.values(), key=lambda record: record["n"])
+    assert last["requests"] == 1
+    assert float(last["ms"]) == pytest.approx(last["us"] / 2000, abs=0.002), "half of the time that the batch took"
 
 
 def test_a_broken_artefact_fails_the_endpoint_with_a_sentence(tmp_path):
