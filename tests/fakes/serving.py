@@ -266,6 +266,13 @@ class Server:
             for worker in list(self.node.workers.values())
         )
 
+    def money_is_known(self, name: str) -> bool:
+        """Say whether the endpoint's money was asked for and had, or refused: until then a request may be told to wait."""
+        return any(
+            worker.order.name == name and (worker.till.purse is not None or worker.till.state)
+            for worker in list(self.node.workers.values())
+        )
+
     def stop(self) -> None:
         """Stop as SIGTERM does."""
         self._server.should_exit = True

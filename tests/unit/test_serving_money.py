@@ -42,6 +42,7 @@ def test_a_slot_that_comes_back_in_the_same_run_takes_money_anew(tmp_path):
             backend.orders[order.endpoint_id] = order
             backend.moved.set()
             until(lambda: server.serves("price"), "it is back")
+            until(lambda: server.money_is_known("price"), "its money was asked for")
             assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [expected] * 5
         numbers = [number for _, _, number in backend.taken]
         assert len(numbers) == len(set(numbers)) == 2
@@ -135,8 +136,9 @@ def test_a_budget_that_is_lowered_ends_the_slice_at_once(tmp_path):
         assert post(server, key, "price", GOOD).status_code == 200
         backend.lowered = True
         answers = []
-        until(lambda: answers.append(post(server, key, "price", GOOD).status_code) or answers[-1] != 200, "it ends", 10)
-        assert answers[-1] == 402
+        until(lambda: answers.append(post(server, key, "price", GOOD).status_code) or answers[-1] == 402, "it ends")
+        # Between the slice's end and the refusal of the next, on a slow machine, one may be told to come back.
+        assert answers == sorted(answers, key=[200, 503, 402].index), "nothing is answered once it has ended"
         assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [402] * 5
 
 
