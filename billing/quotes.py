@@ -78,17 +78,19 @@ def estimate(
     dims: Mapping[str, str],
     typical_s: Decimal | int,
     worst_s: Decimal | int,
+    grace_s: Decimal | int = 0,
     max_cost: Decimal | None = None,
 ) -> Estimate:
     """Return what `typical_s` and `worst_s` units cost at the price in force now.
 
+    `grace_s`: units past `worst_s` until the work is stopped; the worst case pays for them, the limit does not name them.
     Raises PriceMissing without a price, Invalid for a maximum cost that is not positive.
     """
     if max_cost is not None and not (max_cost.is_finite() and max_cost > 0):
         raise Invalid(fields={"max_cost": ["The maximum cost is a positive number."]})
     point = pricing.price_at(meter, dims)
     seconds = Decimal(worst_s)
-    worst, typical = charge(seconds, point.unit_amount), charge(Decimal(typical_s), point.unit_amount)
+    worst, typical = charge(seconds + grace_s, point.unit_amount), charge(Decimal(typical_s), point.unit_amount)
     if max_cost is not None and max_cost < worst:
         seconds, worst = affordable(max_cost, point.unit_amount, seconds), max_cost
     typical = min(typical, worst)

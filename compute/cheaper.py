@@ -6,11 +6,9 @@ from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-from django.conf import settings
-
 from billing.money import Money
-from compute import limits
 from compute.orders import Order, estimate
+from compute.requote import grace_s
 
 SHORTEST_S = 60
 """A run shorter than this is no help."""
@@ -18,7 +16,7 @@ SHORTEST_S = 60
 
 def ways(order: Order, left: Decimal) -> list[dict[str, Any]]:
     """Return changes to a request that the budget has room for, each with its worst case. `left` is in the tenant's currency."""
-    grace = Decimal(str(limits.STOP_GRACE_S + settings.EXCHEQUER.heartbeat_s))
+    grace = grace_s()
     found: list[dict[str, Any]] = []
     for tier in dict.fromkeys((order.tier, "spot")):
         priced = estimate(replace(order, tier=tier))

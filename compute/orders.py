@@ -11,6 +11,7 @@ from uuid import UUID
 from billing import quotes
 from compute import kinds, limits
 from compute.models import Device
+from compute.requote import grace_s
 from tenants.actor import Actor
 from tenants.errors import Invalid
 from tenants.models import Project
@@ -109,12 +110,13 @@ def check(
 
 
 def estimate(order: Order) -> quotes.Estimate:
-    """Return what the order is expected to cost and costs at worst, in the tenant's prices of now."""
+    """Return what the order is expected to cost and what its hold takes, in the tenant's prices of now."""
     return quotes.estimate(
         project_id=order.project_id,
         meter=kinds.meter_of(order.kind),
         dims={"device_class": order.device_class, "tier": order.tier},
         typical_s=order.typical_s,
         worst_s=order.max_seconds,
+        grace_s=grace_s(),
         max_cost=order.max_cost,
     )

@@ -11,14 +11,19 @@ from billing import counters, holds
 from billing.counters import BudgetExceeded
 from billing.money import Money
 from billing.pricing import price_at
+from billing.rating.flat import charge
 from compute import kinds, limits
 from compute.models import Job, JobState
 
 
+def grace_s() -> Decimal:
+    """Return the seconds that a job may run past its longest run time until it is stopped. Holds and quotes count them."""
+    return Decimal(str(limits.STOP_GRACE_S + settings.EXCHEQUER.heartbeat_s))
+
+
 def worst_rest(job: Job) -> Decimal:
     """Return what the seconds a job may still run cost at its unit price, the grace of a stop included."""
-    grace = Decimal(str(limits.STOP_GRACE_S + settings.EXCHEQUER.heartbeat_s))
-    amount = job.unit_amount * (max(Decimal(0), job.max_seconds - job.measured_s) + grace)
+    amount = charge(max(Decimal(0), job.max_seconds - job.measured_s) + grace_s(), job.unit_amount)
     return amount if job.max_cost is None else min(amount, job.max_cost - job.spent)
 
 

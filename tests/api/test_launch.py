@@ -11,6 +11,7 @@ from django.test import Client
 
 from billing import budgets
 from billing import queries as billing_queries
+from billing.models import Hold
 from billing.pricing import provision_defaults
 from compute import nodes
 from compute.devices.base import Found
@@ -105,6 +106,37 @@ def test_of_sixteen_launches_for_a_budget_that_fits_three_at_most_three_get_in(
         assert status.held.amount + status.spent.amount <= limit
         assert Job.objects.count() == BEFORE + 3
         assert OutboxMessage.objects.filter(topic="compute.JobSubmitted").count() == 3
+
+
+@pytest.mark.parametrize("max_cost", [None, "0.25"])
+def test_a_launch_holds_what_its_quote_says_and_a_budget_of_just_that_lets_it_in(
+    tenant: Tenant, order: dict[str, Any], max_cost: str | None
+) -> None:
+    key = factories.make_api_key(tenant)
+    order |= {"max_cost": max_cost}
+    worst = Decimal(post(key, order, "/api/v1/quotes/").json()["worst"]["amount"])
+    with tenant_scope(tenant.id):
+        version = DatasetVersion.objects.get(dataset_id=order["dataset"])
+    person = Client()
+    person.force_login(factories.make_member(tenant, "owner"))
+    budget = project_budget(tenant, worst)
+    form = {
+        "name": "x", "project": str(factories.default_project_id(tenant)), "recipe": order["recipe"],
+        "dataset": str(version.id), "device_class": "cpu", "tier": "on_demand", "max_minutes": "60", "p-target": "t",
+        "max_cost": max_cost or "",
+    }  # fmt: skip
+    panel = person.post("/t/lab/jobs/new/quote/", form).context["quote"]
+    assert (panel.worst.amount, panel.budget_left.amount, panel.refusals) == (worst, 0, [])
+    assert panel.limit_s <= order["max_seconds"], "the seconds for stopping are no run time"
+    quote = post(key, order, "/api/v1/quotes/").json()
+    assert Decimal(quote["budget_left_after"]["amount"]) == 0
+    made = post(key, {**order, "quote": quote["id"]})
+    assert made.status_code == 201, made.content
+    with tenant_scope(tenant.id):
+        assert Hold.objects.get(subject=Job.objects.get(id=made.json()["id"]).subject).amount == worst
+        assert next(one for one in billing_queries.budgets() if one.id == budget).left.amount == 0
+    refused = post(key, order)
+    assert Decimal(refused.json()["asked"]["amount"]) == worst
 
 
 def test_a_launch_beyond_the_quota_is_refused_and_stores_nothing(tenant: Tenant, order: dict[str, Any]) -> None:
