@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import UUID
+
+from billing.rating.selection import PriceEntry, choose
 
 Mark = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One price before and after; None where the list does not name it."""
+    """One price before and after; None where the list does not name it. `ruling` is what rules in place of a removed one."""
 
     meter: str
     dims: Mapping[str, str]
     before: Decimal | None
     after: Decimal | None
+    ruling: PriceEntry | None = None
 
     @property
     def percent(self) -> Decimal | None:
@@ -48,8 +52,15 @@ def mark(meter: str, dims: Mapping[str, str]) -> Mark:
 def changes(before: Iterable[tuple[Mark, Decimal]], after: Iterable[tuple[Mark, Decimal]]) -> list[Change]:
     """Return the prices that differ between two lists, by meter and dimensions."""
     old, new = dict(before), dict(after)
+    entries = [PriceEntry(UUID(int=0), meter, dict(dims), amount) for (meter, dims), amount in new.items()]
     return [
-        Change(one[0], dict(one[1]), old.get(one), new.get(one))
+        Change(
+            one[0],
+            dict(one[1]),
+            old.get(one),
+            new.get(one),
+            None if one in new else choose(entries, one[0], dict(one[1])),
+        )
         for one in sorted(old.keys() | new.keys())
         if old.get(one) != new.get(one)
     ]

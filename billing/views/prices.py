@@ -44,13 +44,15 @@ def publish(request: HttpRequest) -> HttpResponse:
         return redirect("prices", request.tenant.slug)  # type: ignore[attr-defined]
     wanted = request.POST.get("base", "")
     base = next((one for one in book.versions if str(one.number) == wanted), book.versions[0])
+    meters = queries.meters()
     form = PriceListForm(
         request.POST or None,
         prices=base.prices,
-        meters=queries.meters(),
+        meters=meters,
         zone=request.tenant.timezone,  # type: ignore[attr-defined]
     )
-    context: dict[str, Any] = {"form": form, "book": book, "base": base}
+    titles = {meter.key: meter.title for meter in meters}
+    context: dict[str, Any] = {"form": form, "book": book, "base": base, "titles": titles}
     if request.method != "POST" or not form.is_valid():
         return _shown(request, context)
     before, after = _around(book, form.cleaned_data["effective_at"])

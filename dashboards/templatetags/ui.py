@@ -273,11 +273,11 @@ def tail(value: Any) -> str:
 
 
 @register.filter
-def exactly(value: datetime) -> SafeString:
-    """Show a time in UTC to the millisecond."""
-    utc = value.astimezone(UTC)
+def exactly(value: datetime, zone: str) -> SafeString:
+    """Show a time in a named zone to the millisecond; the zone is to be named beside it."""
+    there = value.astimezone(ZoneInfo(zone))
     return format_html(
-        '<time datetime="{}">{}</time>', utc.isoformat(), f"{utc:%d %b %H:%M:%S}.{utc.microsecond // 1000:03d}"
+        '<time datetime="{}">{}</time>', there.isoformat(), f"{there:%d %b %H:%M:%S}.{there.microsecond // 1000:03d}"
     )
 
 

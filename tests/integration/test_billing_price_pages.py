@@ -122,11 +122,16 @@ def test_what_cannot_be_a_price_list_is_said_and_stores_nothing(tenant: Tenant) 
     assert len(versions(tenant)) == 1
 
 
-def test_a_dropped_price_is_shown_as_removed_and_use_costs_nothing_then(tenant: Tenant) -> None:
+def test_a_dropped_price_is_shown_as_removed_with_the_price_that_rules_then(tenant: Tenant) -> None:
     client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
     data = filled(client, tenant, price_0="")
     page = client.post(address, data).content.decode()
-    assert "Removed" in page
+    assert "Removed; then Device class cpu: 0.00005" in page
+    assert "device_seconds" not in page.partition("What changes")[2].partition("</section>")[0]
+    assert "Removed; then All else: 0.0007" in client.post(address, {**data, "price_1": ""}).content.decode()
+    page = client.post(address, {**data, "price_1": "", "price_2": "", "price_3": ""}).content.decode()
+    assert page.count("Removed; then no price: such use costs nothing") == 4
+    page = client.post(address, data).content.decode()
     data["previewed"] = hidden(page, "previewed")
     assert client.post(address, {**data, "step": "publish"}).status_code == 302
     newest, first = versions(tenant)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def month(monkeypatch: pytest.MonkeyPatch, demo_clock: "DemoClock") -> tuple[Ten
     monkeypatch.setattr(pricing, "PRICES", PRICES)
     monkeypatch.setattr(naming, "_kinds", dict(naming._kinds))
     naming.register(lambda ids: dict.fromkeys(set(ids) & {ENDPOINT}, "churn <live>"), "endpoint", pieces="Batches")
-    tenant = factories.make_tenant()
+    tenant = factories.make_tenant(timezone="Asia/Kolkata")
     job = one_of_everything(tenant)["job_id"]
     project = factories.default_project_id(tenant)
     with tenant_scope(tenant.id):
@@ -121,6 +122,11 @@ def test_a_line_of_serving_is_explained_batch_by_batch_and_by_the_endpoints_name
     batch = client.get(f"{address}{numbers[BATCH_SECONDS]}/").content.decode()
     assert "Batch prediction time" in batch
     assert "10\u00a0s</td>" in batch
+    assert "Start (Asia/Kolkata)" in batch
+    prices = client.get(f"/t/{tenant.slug}/prices/").content.decode()
+    in_force = re.search(r"In force from <time[^>]*>([^<]*)</time>", prices)
+    assert in_force
+    assert re.search(rf"in force from <time[^>]*>{in_force[1]}</time>, Asia/Kolkata", batch)
 
 
 def test_a_resource_that_nobody_knows_is_shown_as_it_was_sent(month: tuple[Tenant, UUID]) -> None:
