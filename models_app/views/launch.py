@@ -49,8 +49,8 @@ class Launch(Ordering):
             currency=self.currency,
         )
         entered = data or started
-        self.recipe = self._recipe(str(entered.get("recipe", "")))
         self.dataset = next((row for row in self.datasets if str(row.version_id) == entered.get("dataset")), None)
+        self.recipe = self._recipe(str(entered.get("recipe", "")))
         self.parameters = ParameterForm(
             self.recipe,
             data,
@@ -65,7 +65,13 @@ class Launch(Ordering):
         return self.form, self.parameters
 
     def _recipe(self, chosen: str) -> Recipe:
-        return next((recipe for recipe in self.recipes if recipe.id == chosen), self.recipes[0])
+        """Return the recipe that was chosen, else one that can learn the dataset's target, or any column of it."""
+        if chosen or self.dataset is None:
+            return next((recipe for recipe in self.recipes if recipe.id == chosen), self.recipes[0])
+        told = queries.profile(self.actor, self.dataset.dataset_id, self.dataset.version_id).get("task")
+        any_column = {task for column in self.dataset.columns for task in column.tasks}
+        tasks = (told,) if told in self.dataset.tasks else self.dataset.tasks or any_column
+        return next((recipe for recipe in self.recipes if recipe.task in tasks), self.recipes[0])
 
     def spec(self) -> dict[str, Any]:
         """Return recipe, dataset, target, parameters and model."""
@@ -148,7 +154,8 @@ def parameters(request: HttpRequest) -> HttpResponse:
 
 def _started(request: HttpRequest) -> dict[str, Any]:
     """Return the form's first values: those of the job to clone, or of the dataset one came from."""
-    started: dict[str, Any] = {"key": uuid7(), "dataset": request.GET.get("dataset", "")}
+    asked = {name: request.GET.get(name, "") for name in ("dataset", "recipe")}
+    started: dict[str, Any] = {"key": uuid7(), **asked}
     return started | cloned(
         request,
         lambda spec: {

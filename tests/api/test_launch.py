@@ -139,6 +139,34 @@ def test_a_launch_holds_what_its_quote_says_and_a_budget_of_just_that_lets_it_in
     assert Decimal(refused.json()["asked"]["amount"]) == worst
 
 
+@pytest.mark.parametrize(
+    ("target", "task", "recipe", "chosen"),
+    [
+        ("n", "regression", "", "tabular.regressor"),
+        ("n", "classification", "", "tabular.classifier"),
+        ("n", "regression", "tabular.classifier", "tabular.classifier"),
+        ("a", "", "", "tabular.regressor"),
+        ("t", "classification", "", "tabular.classifier"),
+        ("", "", "", "tabular.classifier"),
+    ],
+)
+def test_the_launch_form_starts_with_a_recipe_for_the_target_of_the_dataset(
+    tenant: Tenant, order: dict[str, Any], target: str, task: str, recipe: str, chosen: str
+) -> None:
+    whole = {"name": "n", "kind": "numeric", "distinct": 40, "integer": True, "missing": 0}
+    with tenant_scope(tenant.id):
+        version = DatasetVersion.objects.get(dataset_id=order["dataset"])
+        DatasetVersion.objects.filter(id=version.id).update(
+            target=target, columns=[*COLUMNS, whole], profile={"task": task or None}
+        )
+    person = Client()
+    person.force_login(factories.make_member(tenant, "owner"))
+    asked = {"dataset": str(version.id)} | ({"recipe": recipe} if recipe else {})
+    shown = person.get("/t/lab/jobs/new/", asked).context
+    assert shown["chosen_recipe"] == chosen
+    assert shown["main_fields"][0].field.initial == target
+
+
 def test_a_launch_beyond_the_quota_is_refused_and_stores_nothing(tenant: Tenant, order: dict[str, Any]) -> None:
     key = factories.make_api_key(tenant)
     quotas.set_limit(actor=factories.actor_for(tenant), resource="devices:cpu", limit=1)
