@@ -57,6 +57,7 @@ class Claimed:
     tries: int
     source: storage.Stored
     target: str
+    filename: str = ""
 
 
 class ChildFailed(RuntimeError):
@@ -119,11 +120,11 @@ def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
         )
         if not taken:
             return None
-        row = DatasetVersion.objects.only("dataset_id", "token", "tries", "source_key", "sha256", "size", "target").get(
-            id=version_id
-        )
+        row = DatasetVersion.objects.only(
+            "dataset_id", "token", "tries", "source_key", "sha256", "size", "target", "filename"
+        ).get(id=version_id)
         source = storage.Stored(row.source_key, row.sha256, row.size)
-        return Claimed(version_id, row.dataset_id, tenant_id, row.token, row.tries, source, row.target)
+        return Claimed(version_id, row.dataset_id, tenant_id, row.token, row.tries, source, row.target, row.filename)
 
 
 def give_back(mine: Claimed) -> None:
@@ -144,7 +145,7 @@ def run_child(mine: Claimed, workdir: Path) -> Fault | None:
     payload = {
         "attempt": attempt,
         "task": "ingest",
-        "inputs": {"target": mine.target or None},
+        "inputs": {"target": mine.target or None, "named_parquet": mine.filename.lower().endswith(".parquet")},
         "device": {"kind": "cpu"},
         "threads": 1,
         "limits": {},

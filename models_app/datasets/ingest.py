@@ -30,6 +30,8 @@ from models_app.runner.protocol import Context, InputError, write_json
 
 ROW_GROUP_BYTES = 16 * MIB
 
+NAMED_COLUMNS = 8
+
 Source = CsvFile | ParquetFile
 
 
@@ -50,13 +52,18 @@ def warm_up() -> None:
 
 
 def run(context: Context) -> None:
-    """Ingest as `job.json` says: `inputs.target` names the target column or is null. Raises InputError."""
+    """Ingest as `job.json` says: `inputs.target` names the target column or is null. Raises InputError.
+
+    `inputs.named_parquet` says what the file was called; it only words the refusal of a file that is no table.
+    """
     target = context.job["inputs"].get("target") or None
     context.report.progress("checking", 0, 3)
-    source = open_source(context.inputs / "source", context.workdir / "source.utf8")
+    path = context.inputs / "source"
+    source = open_source(
+        path, context.workdir / "source.utf8", named_parquet=bool(context.job["inputs"].get("named_parquet"))
+    )
     if target is not None and target not in source.kinds:
-        near = difflib.get_close_matches(target, source.kinds, n=3) or list(source.kinds)[:3]
-        raise InputError("target_missing", f"There is no column {target!r}. Did you mean {', '.join(near)}?")
+        raise InputError("target_missing", _no_target(target, list(source.kinds)))
     context.report.progress("converting", 1, 3)
     data = context.out / "data.parquet"
     write_canonical(source, data)
@@ -83,7 +90,7 @@ def run(context: Context) -> None:
     )
 
 
-def open_source(path: Path, scratch: Path) -> Source:
+def open_source(path: Path, scratch: Path, *, named_parquet: bool = False) -> Source:
     """Recognise the format by the content, never by the name. Raises InputError."""
     size = path.stat().st_size
     if size > MAX_UPLOAD_BYTES:
@@ -94,8 +101,17 @@ def open_source(path: Path, scratch: Path) -> Source:
     with path.open("rb") as file:
         head = file.read(4096)
     text.refuse_other_formats(head)
+    parquet = head.startswith(MAGIC) and size > 12
     try:
-        return open_parquet(path) if head.startswith(MAGIC) and size > 12 else open_csv(path, scratch)
+        return open_parquet(path) if parquet else open_csv(path, scratch)
+    except InputError as error:
+        if parquet or not named_parquet:
+            raise
+        # What is wrong with it as CSV helps nobody who meant to send Parquet.
+        raise InputError(
+            "not_parquet",
+            "This is not a Parquet file, though its name says so. Write it as Parquet again; if it is CSV, end its name in .csv.",
+        ) from error
     except pa.ArrowMemoryError as error:
         raise InputError(
             "too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns."
@@ -125,6 +141,15 @@ def write_canonical(source: Source, path: Path) -> None:
     if writer is not None:
         _flush(writer, pending)
         writer.close()
+
+
+def _no_target(target: str, names: list[str]) -> str:
+    """Say that a target is no column: the nearest names, whatever their case, else what there is."""
+    close = difflib.get_close_matches(target.casefold(), [name.casefold() for name in names], n=3)
+    near = [name for hit in dict.fromkeys(close) for name in names if name.casefold() == hit]
+    more = f" and {len(names) - NAMED_COLUMNS:,} more" if len(names) > NAMED_COLUMNS else ""
+    hint = f"Did you mean {', '.join(near)}?" if near else f"Its columns are {', '.join(names[:NAMED_COLUMNS])}{more}."
+    return f"There is no column {target!r}. {hint} The file is fine: upload it again and name one of its columns as the target."
 
 
 def _flush(writer: pq.ParquetWriter, pending: list[pa.RecordBatch]) -> None:

@@ -126,13 +126,16 @@ ZOO: dict[str, tuple[object, str]] = {
 }
 
 
-def read(folder: Path, data: bytes, target: str | None = None) -> dict:
+def read(folder: Path, data: bytes, target: str | None = None, *, named_parquet: bool = False) -> dict:
     (folder / "in").mkdir(exist_ok=True)
     (folder / "in" / "source").write_bytes(data)
     ingest.run(
         Context(
-            workdir=folder, job={"inputs": {"target": target}}, report=Reporter(io.StringIO()), stopping=lambda: False
-        )
+            workdir=folder,
+            job={"inputs": {"target": target, "named_parquet": named_parquet}},
+            report=Reporter(io.StringIO()),
+            stopping=lambda: False,
+        )  # fmt: skip
     )
     return json.loads((folder / "out" / "profile.json").read_text())
 
@@ -149,6 +152,39 @@ def test_every_hostile_file_is_a_coded_error_with_a_sentence(tmp_path, name):
     assert refused.value.message.count("\n") == 0
     assert time.monotonic() - started < 10
     assert not Path("/tmp/exchequer-pickle-canary").exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"not a table\n", b"PAR1", b"\x00\x01\xff" * 50, bytes(range(1, 256)) * 40],
+    ids=["a line", "only the mark", "zero bytes", "noise"],
+)
+def test_a_file_that_is_parquet_only_by_name_is_told_so(tmp_path, data):
+    with pytest.raises(InputError, match="not a Parquet file") as refused:
+        read(tmp_path, data, named_parquet=True)
+    assert refused.value.code == "not_parquet"
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, data)
+    assert refused.value.code != "not_parquet"
+
+
+def test_a_table_is_read_whatever_its_name(tmp_path):
+    assert read(tmp_path, GOOD.encode(), named_parquet=True)["rows"] == 2
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, SMALL[:-30], named_parquet=True)
+    assert refused.value.code == "truncated_parquet"
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [("wages", "Did you mean wage, age?"), ("JOB", "Did you mean job?"), ("zzz", "Its columns are age, job, wage.")],
+)
+def test_a_target_that_is_no_column_names_the_nearest_ones_and_says_the_file_is_fine(tmp_path, target, hint):
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, GOOD.encode(), target)
+    assert refused.value.code == "target_missing"
+    assert hint in refused.value.message
+    assert "The file is fine" in refused.value.message
 
 
 def kinds(profile: dict) -> dict[str, str]:
