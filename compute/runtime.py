@@ -35,7 +35,7 @@ class Runtime:
         self.home: Path = (settings.EXCHEQUER.home / "work" / name).absolute()
         self._host = HostSampler(socket.gethostname(), settings.EXCHEQUER.effective_cpu_devices)
         self._nvml = NvmlSampler()
-        self._running: dict[str, Supervisor] = {}
+        self._running: dict[uuid.UUID, Supervisor] = {}  # by attempt: a fenced one may outlive its job's next start
         self._stop = threading.Event()
         self._me: nodes.Registered | None = None
 
@@ -77,13 +77,19 @@ class Runtime:
         mine = dataclasses.replace(mine, slot=dataclasses.replace(mine.slot, threads=threads))
         sampler: Sampler = self._host if mine.slot.kind == "cpu" else self._nvml
         supervisor = Supervisor(mine, sampler, self.home)
-        self._running[str(mine.job.id)] = supervisor
+        self._running[mine.attempt_id] = supervisor
         if self._stop.is_set():
             supervisor.shut_down()
         try:
             supervisor.run()
         finally:
-            self._running.pop(str(mine.job.id), None)
+            del self._running[mine.attempt_id]
+
+    def wake(self, job_id: str) -> None:
+        """Have who runs this job here look at it now."""
+        for supervisor in list(self._running.values()):
+            if str(supervisor.mine.job.id) == job_id:
+                supervisor.wake()
 
     def shut_down(self) -> None:
         """Take no more attempts and stop the running ones with a checkpoint; the worker then waits for them by itself."""
@@ -116,9 +122,7 @@ class Runtime:
                 listener = wire.listen("exchequer_job")
                 while not self._stop.is_set():
                     for notice in listener.notifies(timeout=5.0, stop_after=1):
-                        supervisor = self._running.get(notice.payload)
-                        if supervisor is not None:
-                            supervisor.wake()
+                        self.wake(notice.payload)
             except wire.LOST:
                 connection.close()
                 self._stop.wait(1.0)

@@ -1,0 +1,74 @@
+"""What a node's worker process knows of the attempts it runs."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from compute import leases, runtime
+from compute.process import Slot
+from compute.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Mine:
+    """As much of a claim as the runtime reads."""
+
+    job: Any
+    attempt_id: UUID
+    slot: Slot
+
+
+class Waiting:
+    """A supervisor that runs until it is let go."""
+
+    made: list["Waiting"]
+
+    def __init__(self, mine: Mine, sampler: Any, home: Path) -> None:
+        self.mine, self.woken, self.stopped = mine, 0, 0
+        self.runs, self.go = threading.Event(), threading.Event()
+        self.made.append(self)
+
+    def run(self) -> None:
+        self.runs.set()
+        assert self.go.wait(20)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def shut_down(self) -> None:
+        self.stopped += 1
+
+
+def test_a_fenced_attempt_leaves_its_jobs_next_one_within_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    Waiting.made = []
+    job = SimpleNamespace(id=uuid4())
+    slot = Slot(kind="cpu", uuid="cpu-0", index=0, threads=1, memory_bytes=1)
+    monkeypatch.setattr(runtime, "Supervisor", Waiting)
+    monkeypatch.setattr(leases, "claim", lambda **asked: Mine(job, asked["attempt_id"], slot))
+    node = Runtime("n1")
+    threads = []
+    for token in (1, 2):
+        threads.append(threading.Thread(target=node.run, args=(uuid4(), uuid4(), token)))
+        threads[-1].start()
+        while len(Waiting.made) < token:
+            assert threads[-1].is_alive()
+        assert Waiting.made[-1].runs.wait(20)
+    fenced, present = Waiting.made
+    try:
+        fenced.go.set()
+        threads[0].join(20)
+        node.wake(str(job.id))
+        node.wake(str(uuid4()))
+        assert (fenced.woken, present.woken) == (0, 1)
+        node._leave()
+        assert (fenced.stopped, present.stopped) == (0, 1)
+    finally:
+        present.go.set()
+        threads[1].join(20)
+    node._leave()
+    assert present.stopped == 1, "one that has ended is forgotten"
