@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 
 from billing import counters
-from billing.metering import Interval, record_usage, waive_usage
+from billing.metering import Interval, record_usage
 from compute import kinds, limits, transitions
 from compute.beats import Answer, Beat, Claim, Fenced, Sample
 from compute.devices.base import DeviceKind
@@ -50,7 +50,6 @@ __all__ = [
     "heartbeat",
     "keep_checkpoint",
     "seconds_left",
-    "waive_platform",
 ]
 
 LOG_STRIDE = 1_000_000  # positions of one attempt; more than limits.LOG_LINES
@@ -155,17 +154,6 @@ def _finish(
     transitions.end_attempt(
         job, attempt, outcome, actor=actor, message=message, exit_code=exit_code, elsewhere=elsewhere
     )
-    waive_platform(job, attempt, outcome, message)
-
-
-def waive_platform(job: Job, attempt: Attempt, outcome: Outcome, message: str) -> None:
-    """Take back what the platform's own failure cost: this attempt's seconds, or all when the job failed by it."""
-    if job.state == JobState.FAILED and job.cause == "platform":
-        attempts = list(Attempt.objects.filter(job_id=job.id, seq__gt=0).values_list("id", flat=True))
-    else:
-        attempts = [attempt.id] if outcome in {Outcome.PLATFORM, Outcome.DISK_FULL} else []
-    for attempt_id in attempts:
-        waive_usage(attempt_id=attempt_id, reason=message or "The platform could not run this job.")
 
 
 def _locked(mine: Claim) -> tuple[Job, Attempt]:

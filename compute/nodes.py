@@ -31,29 +31,28 @@ def register(
     With `serves` they are slots for long allocations (`allocations`), and no job ever gets one.
     """
     with transaction.atomic():
-        node, _ = Node.objects.update_or_create(
-            name=name,
-            defaults={
-                "hostname": hostname,
-                "boot": boot,
-                "accepting": True,
-                "missing_layers": missing_layers,
-                "last_seen_at": DatabaseNow(),
-            },
-        )
+        of_node = {
+            "hostname": hostname,
+            "boot": boot,
+            "accepting": True,
+            "missing_layers": missing_layers,
+            "last_seen_at": DatabaseNow(),
+        }
+        # Not update_or_create: its lock is the stronger FOR UPDATE, and an assignment refers to both rows.
+        node, _ = Node.objects.select_for_update(no_key=True).get_or_create(name=name, defaults=of_node)
+        Node.objects.filter(id=node.id).update(**of_node)
         for device in found:
-            Device.objects.update_or_create(
-                node=node,
-                uuid=device.uuid,
-                defaults={
-                    "kind": device.kind,
-                    "device_class": device.device_class,
-                    "name": device.name,
-                    "index": device.index,
-                    "memory_bytes": device.memory_bytes,
-                    "serves": serves,
-                },
-            )
+            of_device = {
+                "kind": device.kind,
+                "device_class": device.device_class,
+                "name": device.name,
+                "index": device.index,
+                "memory_bytes": device.memory_bytes,
+                "serves": serves,
+            }
+            known = Device.objects.select_for_update(no_key=True)
+            row, _ = known.get_or_create(node=node, uuid=device.uuid, defaults=of_device)
+            Device.objects.filter(id=row.id).update(**of_device)
         shown = [device.uuid for device in found]
         devices = Device.objects.filter(node=node)
         devices.filter(uuid__in=shown, state=DeviceState.GONE).update(

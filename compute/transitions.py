@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db.models import F
 
 from billing import holds
+from billing.metering import waive_usage
 from compute import kinds, verdicts
 from compute.events import JobEnded
 from compute.models import FINAL_STATES, Attempt, AttemptState, Device, DeviceState, Job, JobState, Outcome
@@ -111,6 +112,7 @@ def end_attempt(
 ) -> None:
     """End a locked, live attempt of a locked job, free its device and move the job as `verdicts.decide` says.
 
+    What the platform's own failure cost is waived, and what the job no longer needs is given back.
     Success also needs `Job.result`, which the caller sets before.
     """
     Attempt.objects.filter(id=attempt.id).update(
@@ -143,20 +145,47 @@ def end_attempt(
             not_before=now() + timedelta(seconds=wait) if wait and verdict.state == JobState.QUEUED else None,
             progress={**job.progress, "phase": "waiting"} if verdict.state == JobState.QUEUED else job.progress,
         )
-    give_back(job)
+    rests = _rests(job)
+    if rests:
+        _release_hold(job)
+    waive_platform(job, attempt, outcome, message)  # money before quota, as at a launch
+    if rests:
+        quotas.release(subject=job.subject)
+
+
+def waive_platform(job: Job, attempt: Attempt, outcome: Outcome, message: str) -> None:
+    """Take back what the platform's own failure cost: this attempt's seconds, or all when the job failed by it.
+
+    What was given back is not spent: a cost limit counts what is charged. What was measured stays measured.
+    """
+    if job.state == JobState.FAILED and job.cause == "platform":
+        attempts = list(Attempt.objects.filter(job_id=job.id, seq__gt=0).values_list("id", flat=True))
+    else:
+        attempts = [attempt.id] if outcome in {Outcome.PLATFORM, Outcome.DISK_FULL} else []
+    for attempt_id in attempts:
+        waived = waive_usage(attempt_id=attempt_id, reason=message or "The platform could not run this job.")
+        if waived:
+            grow(job, spent=-waived)
 
 
 def give_back(job: Job) -> None:
     """Release held money and quota of a locked job that neither waits nor runs and has no live attempt."""
+    if _rests(job):
+        _release_hold(job)
+        quotas.release(subject=job.subject)
+
+
+def _rests(job: Job) -> bool:
     if job.state in {JobState.QUEUED, JobState.RUNNING}:
-        return
-    if Attempt.objects.filter(job_id=job.id).exclude(state=AttemptState.ENDED).exists():
-        return
+        return False
+    return not Attempt.objects.filter(job_id=job.id).exclude(state=AttemptState.ENDED).exists()
+
+
+def _release_hold(job: Job) -> None:
     if job.hold_id is not None:
         holds.release(hold_id=job.hold_id)
         Job.objects.filter(id=job.id).update(hold_id=None)
         job.hold_id = None
-    quotas.release(subject=job.subject)
 
 
 def cordon(device_id: UUID, reason: str) -> None:

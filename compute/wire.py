@@ -8,19 +8,30 @@ import psycopg
 from django.db import Error as DatabaseFault
 from django.db import connection
 
+Session = psycopg.Connection[Any]
 LOST: tuple[type[Exception], ...] = (DatabaseFault, psycopg.Error)
+"""What a listener starts over after. For who works through rows it says too much: see `lives`."""
 
 
-def listen(channel: str) -> psycopg.Connection[Any]:
+def lives(held: Session | None) -> bool:
+    """Return whether this thread still has that session, and with it what it held: a lead, what it listens to.
+
+    An error's class does not tell: a deadlock is an OperationalError too, and loses nothing. Nor does the next query:
+    in the place of a lost session Django opens another without a word, at the end of the transaction that lost it.
+    """
+    return held is not None and connection.connection is held and not held.closed
+
+
+def listen(channel: str) -> Session:
     """Listen on a channel of a fixed name with this thread's connection, and return it. Raises one of LOST."""
     with connection.cursor() as cursor:
         cursor.execute(f"LISTEN {channel}")
     return session()
 
 
-def session() -> psycopg.Connection[Any]:
+def session() -> Session:
     """Return this thread's open connection. Raises psycopg.OperationalError when there is none."""
-    opened: psycopg.Connection[Any] | None = connection.connection
+    opened: Session | None = connection.connection
     if opened is None:
         raise psycopg.OperationalError("the connection is closed")
     return opened

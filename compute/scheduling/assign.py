@@ -60,16 +60,16 @@ def assign_all() -> list[Ring]:
             return []
         live = Attempt.objects.exclude(state=AttemptState.ENDED).values_list("tenant_id", flat=True)
         in_use, present = Counter(live), now()
-    rings = []
+    rings, session = [], wire.session()
     for choice in policy.assign(waiting, free, in_use, present):
         try:
             ring = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
         except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
             log.warning("controller.assignment_refused", job=str(choice.job.job_id), error=str(error).splitlines()[0])
             continue
-        except wire.LOST:
-            raise
         except Exception:
+            if not wire.lives(session):
+                raise
             log.exception(
                 "controller.assignment_failed", job=str(choice.job.job_id)
             )  # the others shall not wait for it

@@ -35,6 +35,7 @@ class Controller:
     def __init__(self, stop: threading.Event | None = None) -> None:
         self.stop = stop or threading.Event()
         self.leads = False
+        self._session: wire.Session | None = None
         self._swept = float("-inf")
         self._broker_back_at = 0.0
 
@@ -45,13 +46,12 @@ class Controller:
             try:
                 self._serve()
                 wait = 0.1
-            except wire.LOST as error:
-                log.warning(
-                    "controller.database_away", error=str(error).splitlines()[0] if str(error) else type(error).__name__
-                )
-                wait = self._recover(wait)
-            except Exception:
-                log.exception("controller.round_failed")
+            except Exception as error:
+                if isinstance(error, wire.LOST) and not wire.lives(self._session):
+                    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    log.warning("controller.database_away", error=said)
+                else:
+                    log.exception("controller.round_failed")
                 wait = self._recover(wait)
         self._let_go()
 
@@ -64,7 +64,7 @@ class Controller:
     def _let_go(self) -> None:
         if self.leads:
             log.info("controller.stood_down")
-        self.leads = False
+        self.leads, self._session = False, None
         connection.close()
 
     def _serve(self) -> None:
@@ -75,7 +75,7 @@ class Controller:
             if not self.leads:
                 self.stop.wait(TICK_S)
                 return
-            wire.listen("exchequer_outbox")
+            self._session = wire.listen("exchequer_outbox")
             self._swept = float("-inf")
             log.info("controller.leads")
         self.step()

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from billing import counters
-from compute import leases, transitions, wire
+from compute import transitions, wire
 from compute.models import Attempt, AttemptState, Outcome
 from compute.scheduling.assign import CONTROLLER
 from tenants.actor import Actor
@@ -26,13 +26,13 @@ def reap() -> int:
     """End attempts whose lease ran out, and unclaimed ones whose node is gone; return how many."""
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
         late = list(_expired().values_list("tenant_id", "job_id", "id")[:500])
-    ended = 0
+    ended, session = 0, wire.session()
     for tenant_id, job_id, attempt_id in late:
         try:
             ended += _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
-        except wire.LOST:
-            raise
         except Exception:
+            if not wire.lives(session):
+                raise
             log.exception("controller.reaping_failed", attempt=str(attempt_id))  # the others shall not wait for it
     return ended
 
@@ -60,5 +60,4 @@ def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
     outcome = Outcome.LOST if attempt.state == AttemptState.RUNNING else Outcome.STOPPED
     message = "Its node stopped answering." if outcome == Outcome.LOST else "Its node went away before it began."
     transitions.end_attempt(job, attempt, outcome, actor=actor, message=message)
-    leases.waive_platform(job, attempt, outcome, message)
     return 1

@@ -62,15 +62,15 @@ def assign_slots() -> int:
             return 0
         live = Allocation.objects.filter(state=SlotState.LIVE).values_list("tenant_id", flat=True)
         in_use, present = Counter(live), now()
-    given = 0
+    given, session = 0, wire.session()
     for choice in policy.assign(waiting, free, in_use, present):
         try:
             given += _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
         except IntegrityError as error:  # someone else was quicker: the unique live allocation of a device
             log.warning("controller.slot_refused", slot=str(choice.job.job_id), error=str(error).splitlines()[0])
-        except wire.LOST:
-            raise
         except Exception:
+            if not wire.lives(session):
+                raise
             log.exception("controller.slot_failed", slot=str(choice.job.job_id))  # the others shall not wait for it
     return given
 
@@ -82,13 +82,13 @@ def reap_slots() -> int:
     """
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
         late = list(_lost().values_list("tenant_id", "id")[:MOST_A_ROUND])
-    lost = 0
+    lost, session = 0, wire.session()
     for tenant_id, allocation_id in late:
         try:
             lost += _take_back(actor=Actor.system(tenant_id, CONTROLLER), allocation_id=allocation_id)
-        except wire.LOST:
-            raise
         except Exception:
+            if not wire.lives(session):
+                raise
             log.exception("controller.slot_reaping_failed", slot=str(allocation_id))
     return lost
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 
+from billing import holds
 from billing.budgets import change_budget, create_budget
 from billing.reconcile import ledger_faults
-from compute import jobs, leases
+from compute import jobs, leases, nodes, transitions
 from compute.beats import Beat, Claim
-from compute.models import Device, Outcome
+from compute.devices.base import Found
+from compute.models import Device, Job, Outcome
+from compute.scheduling import reap
 from tenants import quotas
 from tenants.scoping import tenant_scope
-from tests.integration.test_compute_leases import Control, World
+from tests.integration.test_compute_leases import Control, World, expire
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,6 +46,21 @@ def beside(pool: ThreadPoolExecutor, act: Callable[[], Any]) -> Future[Any]:
     return pool.submit(run)
 
 
+def somebody_waits(superuser: psycopg.Connection) -> bool:
+    """Return whether a session of this database waits for a lock."""
+    asked = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = %s AND NOT granted"
+    row = superuser.execute(asked, [connection.settings_dict["NAME"]]).fetchone()
+    return row is not None and row[0] > 0
+
+
+def until(ready: Callable[[], bool]) -> None:
+    """Wait until two have met; a test in which they missed each other shows nothing."""
+    deadline = time.monotonic() + 20
+    while not ready():
+        assert time.monotonic() < deadline, "they never met"
+        time.sleep(0.02)
+
+
 def ran_for_a_second(world: World) -> tuple[Claim, Beat]:
     """Return a running attempt and the beat that bills its first second."""
     mine = world.running()
@@ -51,7 +71,7 @@ def ran_for_a_second(world: World) -> tuple[Claim, Beat]:
 
 @pytest.mark.parametrize("held_up", ["hold_for", "reserve"])
 def test_a_launch_and_the_end_of_an_attempt_meet_between_money_and_quota(
-    world: World, monkeypatch: pytest.MonkeyPatch, held_up: str
+    world: World, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, held_up: str
 ) -> None:
     create_budget(actor=world.actor, project_id=world.project, amount=Decimal(100), at_limit="block_new")
     mine, beat = ran_for_a_second(world)
@@ -61,7 +81,7 @@ def test_a_launch_and_the_end_of_an_attempt_meet_between_money_and_quota(
 
     def take_late(*args: Any, **named: Any) -> Any:
         launching.set()
-        metered.wait(1.5)
+        until(lambda: metered.is_set() or somebody_waits(superuser))  # a launch that has the money holds the end up
         return take(*args, **named)
 
     def store_late(*args: Any) -> None:
@@ -82,20 +102,20 @@ def test_a_launch_and_the_end_of_an_attempt_meet_between_money_and_quota(
 
 
 def test_a_budget_is_changed_while_the_platforms_failure_gives_money_back(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = create_budget(actor=world.actor, project_id=world.project, amount=Decimal(100), at_limit="block_new")
     mine, beat = ran_for_a_second(world)
     leases.heartbeat(mine, beat)
     Device.objects.filter(taken_by=None).update(state="cordoned")
-    waive, releasing = leases.waive_platform, threading.Event()
+    waive, releasing = transitions.waive_platform, threading.Event()
 
     def waive_late(*args: Any) -> None:
         releasing.set()
-        time.sleep(0.5)
+        until(lambda: somebody_waits(superuser))
         waive(*args)
 
-    monkeypatch.setattr(leases, "waive_platform", waive_late)
+    monkeypatch.setattr(transitions, "waive_platform", waive_late)
     with ThreadPoolExecutor(2) as pool:
         end = beside(pool, lambda: leases.finish(mine, Outcome.PLATFORM, Beat(), message="the device is gone"))
         assert releasing.wait(10)
@@ -106,3 +126,57 @@ def test_a_budget_is_changed_while_the_platforms_failure_gives_money_back(
         assert (end.result(20), change.result(20).amount) == (None, Decimal(50))
     with tenant_scope(world.tenant.id):
         assert list(ledger_faults()) == []
+
+
+def test_a_node_registers_anew_while_the_controller_gives_its_devices_to_jobs(
+    world: World, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.submit()
+    move, assigning = transitions.move, threading.Event()
+
+    def move_late(*args: Any, **named: Any) -> None:
+        move(*args, **named)
+        assigning.set()
+        until(lambda: somebody_waits(superuser))  # the device is taken; at the commit the attempt refers to its node
+
+    found = [Found(f"cpu-{index}", "cpu", "cpu", f"CPU {index} of host h", index, 2**30) for index in range(2)]
+
+    def register() -> nodes.Registered:
+        assert assigning.wait(20)
+        return nodes.register(name="n1", hostname="h", boot=uuid.uuid4(), found=found, missing_layers=[])
+
+    monkeypatch.setattr(transitions, "move", move_late)
+    with ThreadPoolExecutor(1) as pool:
+        registered = beside(pool, register)
+        assert len(world.assign()) == 1
+        assert registered.result(20).name == "n1"
+    assert Device.objects.count() == 2
+
+
+@pytest.mark.parametrize("ended", ["finished", "reaped"])
+def test_what_is_waived_is_given_back_before_the_quota(
+    world: World, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    mine, beat = ran_for_a_second(world)
+    leases.heartbeat(mine, beat)
+    with tenant_scope(world.tenant.id):
+        Job.objects.update(infrastructure_kills=19)
+    touched: list[str] = []
+
+    def noted(owner: Any, name: str, what: str) -> None:
+        act = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args, **named: (touched.append(what), act(*args, **named))[1])
+
+    noted(holds, "release", "hold")
+    noted(transitions, "waive_usage", "waiver")
+    noted(quotas, "release", "quota")
+    if ended == "reaped":
+        expire(superuser)
+        with world.control():
+            assert reap.reap() == 1
+    else:
+        leases.finish(mine, Outcome.DISK_FULL, Beat(), message="disk full")
+    with tenant_scope(world.tenant.id):
+        assert Job.objects.get().cause == "platform"
+        assert [use.in_use for use in quotas.usage()] == [0]
+    assert touched == ["hold", "waiver", "quota"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -19,6 +22,7 @@ from compute.models import Attempt, Device, Job, Outcome
 from compute.process import Child
 from compute.protocol import Metric
 from compute.supervisor import Supervisor
+from tenants.clock import now
 from tenants.scoping import tenant_scope
 from tests.integration.test_compute_leases import World
 
@@ -148,3 +152,25 @@ def test_a_cancelled_job_is_settled_only_when_its_attempt_has_ended(world: World
     leases.finish(mine, Outcome.CANCELLED, Beat(elapsed=0.1))
     with tenant_scope(world.tenant.id):
         assert queries.job_detail(mine.job.id).settled
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_the_platform_waives_is_left_of_the_cost_limit(world: World, paused: bool) -> None:
+    mine = world.running(max_cost=Decimal("0.006"), max_seconds=1000)
+    with tenant_scope(world.tenant.id):
+        before, _ = leases.seconds_left(Job.objects.get())
+        Attempt.objects.update(claimed_at=now() - timedelta(seconds=13))
+    if paused:
+        jobs.pause(actor=world.actor, job_id=mine.job.id)
+    leases.finish(
+        mine, Outcome.DISK_FULL, Beat(elapsed=12.0, began=time.monotonic() - 12), message="The host's disk was full."
+    )
+    job, attempt = stored(world, mine)
+    assert (job.spent, job.measured_s) == (0, attempt.measured_s)
+    assert 11.9 < job.measured_s <= 12
+    with tenant_scope(world.tenant.id):
+        assert leases.seconds_left(job) == (before, Outcome.COST_LIMIT)
+    if paused:
+        jobs.resume(actor=world.actor, job_id=mine.job.id)
+    second = next_run(world)
+    assert leases.heartbeat(second, Beat()).stop is None
