@@ -8,6 +8,7 @@ from typing import Any
 from billing.money import Money
 from billing.queries.prices import PriceView, prices_in_force
 from billing.quotes import Estimate
+from compute import cheaper
 from compute import queries as work
 from compute.jobs import Order
 from tenants.errors import ExchequerError
@@ -94,7 +95,8 @@ def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
         free = Money(estimate.budget_left_after.amount + estimate.worst.amount, estimate.currency)
         refusals.append(
             Said(
-                "Does not fit the budget: up to {} is needed, {} is neither spent nor held. Lower the longest run time or the highest cost.",
+                "Does not fit the budget: up to {} is needed, {} is neither spent nor held. "
+                f"{fitting(cheaper.ways(order, free.amount)) or 'Lower the longest run time or the highest cost.'}",
                 (estimate.worst, free),
             )
         )
@@ -153,6 +155,17 @@ def warnings_of(
     return found
 
 
+def fitting(ways: Sequence[dict[str, Any]]) -> str:
+    """Say what a budget has room for, in the fields of the form: whole minutes and the price tier. Empty when nothing fits."""
+    said = []
+    for change in (way["change"] for way in ways):
+        parts = ["the spot tier"] if change.get("tier") == "spot" else []
+        if "max_seconds" in change:
+            parts.append(f"a longest run time of {change['max_seconds'] // 60:,} min")
+        said.append(" with ".join(parts))
+    return f"This would fit: {'; or '.join(said)}." if said else ""
+
+
 def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     """Say a refusal in words, with the cheaper ways."""
     if refused.code == "budget_exceeded":
@@ -165,7 +178,9 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
             if left is not None and asked is not None
             else Said(refused.message)
         )
+        would = fitting(refused.extra.get("ways", []))
         steps = [
+            *([would] if would else []),
             "Lower the longest run time or the highest cost.",
             "Choose spot, or a cheaper device.",
             "Ask finance or an admin to raise the budget.",

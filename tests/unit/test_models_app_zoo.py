@@ -135,7 +135,7 @@ def read(folder: Path, data: bytes, target: str | None = None, *, named_parquet:
             job={"inputs": {"target": target, "named_parquet": named_parquet}},
             report=Reporter(io.StringIO()),
             stopping=lambda: False,
-        )  # fmt: skip
+        )
     )
     return json.loads((folder / "out" / "profile.json").read_text())
 
