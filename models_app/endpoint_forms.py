@@ -48,7 +48,8 @@ class DeployForm(forms.Form):
     ) -> None:
         super().__init__(data, **more)
         offered = {
-            "version": [(str(key), label) for key, label in versions],
+            # The empty choice: without it a browser chooses the first version, which nobody asked for.
+            "version": [("", "Choose a version"), *((str(key), label) for key, label in versions)],
             "project": [("", "The version's own"), *((str(key), label) for key, label in projects)],
         }
         for name, choices in offered.items():

@@ -8,6 +8,8 @@ from django import template
 from models_app.queries import recipe_cards
 
 register = template.Library()
+BY_ITSELF = frozenset({"batch_size"})
+"""Parameters whose 0 leaves the choice to the recipe."""
 
 
 @register.filter
@@ -15,6 +17,12 @@ def titled(values: Mapping[str, Any], recipe_id: Any) -> list[tuple[str, Any]]:
     """Return parameters in their schema's order, each with its title; what the recipe no longer knows comes last."""
     chosen = [recipe for recipe in recipe_cards() if recipe.id == recipe_id]
     known: Mapping[str, Any] = chosen[0].schema()["properties"] if chosen else {}
-    named = [(str(schema.get("title", name)), values[name]) for name, schema in known.items() if name in values]
+    named = [
+        (str(schema.get("title", name)), _said(name, values[name])) for name, schema in known.items() if name in values
+    ]
     others = [(name.replace("_", " ").capitalize(), value) for name, value in values.items() if name not in known]
     return [*named, *others]
+
+
+def _said(name: str, value: Any) -> Any:
+    return "automatic" if name in BY_ITSELF and value == 0 else value

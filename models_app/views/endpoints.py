@@ -16,11 +16,12 @@ from models_app import deployments, endpoints, trying
 from models_app import lineage as versions
 from models_app.endpoint_forms import DeployForm, KeyForm, TryForm
 from models_app.health import reads
+from models_app.models import Stage
 from models_app.serving import slices
 from tenants import queries as tenancy
 from tenants.actor import Actor
 from tenants.edges import page
-from tenants.errors import ExchequerError, Invalid
+from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.listing import pager
 from tenants.views.once import once
 from tenants.views.refusals import explain
@@ -54,11 +55,19 @@ def deploy(request: HttpRequest) -> HttpResponse:
     choices = versions.deployable(actor)
     projects = [(project.id, project.name) for project in tenancy.projects()]
     if request.method != "POST":
-        chosen = request.GET.get("version", "")
-        label = next((label for key, label in choices if str(key) == chosen), "")
-        started = {"version": chosen, "name": request.GET.get("name") or _name_from(label)}
+        wanted = request.GET.get("version", "")
+        key = _uuid(wanted)
+        label = dict(choices).get(key, "") if key else ""
+        started = {"version": str(key) if label else "", "name": request.GET.get("name") or _name_from(label)}
         form = DeployForm(versions=choices, projects=projects, initial=started)
-        return render(request, "models_app/deploy.html", {"form": form, "versions": choices})
+        refused = bool(wanted) and not label
+        context = {
+            "form": form,
+            "versions": choices,
+            "refused": refused,
+            "asked": _early(actor, key) if refused else None,
+        }
+        return render(request, "models_app/deploy.html", context)
     form = DeployForm(request.POST, versions=choices, projects=projects)
     status = 422
     if form.is_valid():
@@ -108,16 +117,26 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
         "keys": endpoints.endpoint_keys(actor, endpoint_id),
         "key_form": KeyForm() if manage else None,
         "try_form": TryForm(inputs=fields) if manage else None,
-        "code": trying.snippets(row.name, fields).titled,
+        "code": trying.snippets(row.name, fields).titled if row.live else (),
         "day": day.totals,
         "health": found,
         "drifts": found.drift[:MOST_DRIFTS],
         "open_alerts": [alert for alert in found.alerts if alert.resolved_at is None],
         "can_manage": manage,
+        "can_deploy": actor.can("endpoints.manage"),
         "health_url": f"{reverse('dash-page', args=(request.tenant.slug, 'health'))}?endpoint={row.id}",  # type: ignore[attr-defined]
         **more,
     }
     return render(request, "models_app/endpoint.html", context, status=status)
+
+
+def _early(actor: Actor, version_id: UUID | None) -> versions.Lineage | None:
+    """Return the version that is not in production; None for one that one may not see, or that is none."""
+    try:
+        found = versions.lineage(actor, version_id) if version_id else None
+    except NotFound:
+        return None
+    return found if found is not None and found.stage != Stage.PRODUCTION else None
 
 
 def _spent(row: endpoints.EndpointRow) -> bool:

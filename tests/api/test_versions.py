@@ -200,7 +200,12 @@ def test_the_versions_of_a_model_say_the_size_the_sum_and_the_format_of_their_we
         row = ModelVersion.objects.get(id=ids["version_id"])
     client = client_of(tenant, "viewer")
     text = client.get(f"/t/acme/models/{row.model_id}/").content.decode()
-    for said in ("safetensors", row.artefact_sha256, filesizeformat(row.artefact_size), '<th scope="col">sha256</th>'):
+    for said in (
+        "safetensors",
+        row.artefact_sha256,
+        filesizeformat(row.artefact_size),
+        '<th scope="col">Weights, sha256</th>',
+    ):
         assert said in text, said
     listed = client.get(f"/api/v1/models/{row.model_id}/versions/").json()["results"]
     assert (row.artefact_sha256, row.artefact_size) in {(it["artefact_sha256"], it["artefact_size"]) for it in listed}

@@ -238,7 +238,7 @@ def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint:
     refused = client.post(path, {"name": "", "requests_per_minute": "0", "once": str(uuid4())})
     assert refused.status_code == 422
     assert client.post(reverse("endpoint-key-revoke", args=("vision", endpoint.id, key.id))).status_code == 302
-    assert "No key yet" in page(client, "endpoint", endpoint.id).content.decode()
+    assert "No key: no program" in page(client, "endpoint", endpoint.id).content.decode()
 
 
 def test_undeploying_leaves_the_page_and_its_past(tenant: Tenant, endpoint: Endpoint) -> None:

@@ -15,6 +15,8 @@ from compute.queries import MetricPoint
 from compute.views.progress import loss_series, other_metrics, single_values
 from dashboards import charts, ranges, svg
 from dashboards.tables import share_bar
+from dashboards.templatetags import ui
+from dashboards.templatetags.charts import block_legend
 from dashboards.templatetags.recipes import titled
 from dashboards.words import duration_text, figure, money_parts, money_text, number, percent_text, worded
 from models_app.forms import field_for
@@ -125,6 +127,8 @@ def test_codes_are_worded_and_short_names_keep_their_capitals() -> None:
     assert [worded(code) for code in codes] == [
         "Test ROC AUC", "R²", "Test MAE", "RMSE", "CPU", "Time limit", "Billing \u203a quote", "",
     ]  # fmt: skip
+    tables = ("apikey", "datasetversion", "modelversion")
+    assert [worded(table) for table in tables] == ["API key", "Dataset version", "Model version"]
 
 
 def test_no_bound_of_a_parameter_is_written_in_powers_of_ten() -> None:
@@ -193,3 +197,21 @@ def test_parameters_stand_in_their_schemas_order_under_its_titles() -> None:
     shown = titled({"of_old": 1, **dict(sorted(recipe.parse({}).items()))}, recipe.id)
     assert [name for name, _ in shown] == [*(one.get("title", name) for name, one in schema.items()), "Of old"]
     assert titled({"a_b": 1}, "no.recipe") == [("A b", 1)]
+    assert ("Batch size", "automatic") in shown
+    assert ("Batch size", 64) in titled(recipe.parse({"batch_size": 64}), recipe.id)
+
+
+def test_an_address_breaks_after_its_parts_and_what_is_hostile_stays_text() -> None:
+    assert "engineer@<wbr>riverside.<wbr>example</span>" in ui.person("engineer@riverside.example")
+    assert "&lt;b&gt;@<wbr>x" in ui.person("<b>@x")
+    assert "<wbr>" not in ui.person("nightly v1.2")
+
+
+def test_money_beside_money_is_written_in_minor_units_unless_that_shows_nothing() -> None:
+    texts = [money_text(Decimal(amount), "EUR", short=True) for amount in ("0.2599", "0.0031", "12.345", "0")]
+    assert texts == ["€0.26", "€0.0031", "€12.34", "€0.00"]
+
+
+def test_the_legend_names_the_dashed_line_where_there_is_one() -> None:
+    assert "budget a day" in block_legend(["Vision"], 2.5)
+    assert "budget a day" not in block_legend(["Vision"])
