@@ -111,8 +111,13 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
     totals, labels = traffic.totals, health.labels
     bad = [row for row in health.drift if row.drifted]
     judged = any(row.enough for row in health.drift)
-    worst = f"worst: {health.drift[0].name}, {health.drift[0].psi:.2f}" if judged else "at least 300 rows are needed"
+    worst = (
+        f"worst: {health.drift[0].name}, {health.drift[0].psi:.2f}; newest rows of 7 days"
+        if judged
+        else "at least 300 rows are needed"
+    )
     kept = figure(labels.expected) if labels.expected is not None else "\u2013"
+    came = f"newest {labels.count:,} label{'' if labels.count == 1 else 's'} of any time"
     return [
         tile("Requests", number(totals.requests), f"{number(totals.rows)} rows predicted"),
         tile(
@@ -133,7 +138,7 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
         tile(
             {"rmse": "Error (RMSE)"}.get(labels.figure, "Accuracy"),
             "\u2013" if labels.value is None else figure(labels.value),
-            f"over {labels.count:,} labels; {kept} on held-out rows" if labels.count else "no label came back yet",
+            f"{came}; {kept} on held-out rows" if labels.count else "no label came back yet",
         ),
         tile("Slot busy", tables.share(totals.busy_share), "of the time, computing"),
     ]

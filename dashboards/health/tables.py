@@ -6,7 +6,7 @@ from typing import Any
 from dash import html
 
 from dashboards.tables import table
-from dashboards.words import figure, number
+from dashboards.words import number
 from models_app.queries import FeatureDrift, Health, Traffic
 
 KINDS = {
@@ -89,7 +89,7 @@ def moment(at: datetime) -> str:
 
 def wait(ms: float | None) -> str:
     """Write a latency."""
-    return "\u2013" if ms is None else f"{figure(ms)}\u00a0ms"
+    return "\u2013" if ms is None else f"{number(ms, 1)}\u00a0ms"
 
 
 def share(value: float | None) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from dashboards.health.callbacks import tiles as tiles_of
+from models_app.health.reads import Health, LabelRow, Totals, Traffic
+from models_app.health.spans import Span
 from models_app.models import Endpoint
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
@@ -65,6 +70,7 @@ def test_each_chart_stands_beside_its_numbers(tenant: Tenant) -> None:
     tiles = json.dumps(found["tiles"])
     assert "450" in tiles
     assert "1 of 4" in tiles
+    assert "newest rows of 7 days" in tiles
     assert "age" in json.dumps(found["alerts-table"])
     requests = found["requests-chart"]["figure"]["data"][0]
     assert sum(requests["y"]) == 450
@@ -75,6 +81,23 @@ def test_each_chart_stands_beside_its_numbers(tenant: Tenant) -> None:
         assert "table" in json.dumps(found[f"{name}-table"]).lower(), name
         lines = client.get(found[f"{name}-csv"]["href"]).content.decode().strip().splitlines()
         assert len(lines) > 2, name
+
+
+def test_the_tiles_say_that_labels_are_of_any_time_and_write_waits_as_the_endpoints_page_does() -> None:
+    """What the range counts stands beside what it does not."""
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    span = Span("24h", at, at + timedelta(days=1), timedelta(hours=1))
+    labels = LabelRow(count=252, figure="accuracy", value=0.95, expected=0.9)
+    health = Health(
+        endpoint_id=uuid4(), name="churn", version_id=uuid4(), slo_ms=500, drift=(), output=None, labels=labels,
+        alerts=(), has_baseline=True,
+    )  # fmt: skip
+    told = str(tiles_of(Traffic(span=span, steps=(), totals=Totals(p50=7.806, p95=16.94)), health)).replace(
+        "\\xa0", " "
+    )
+    assert "newest 252 labels of any time; 0.9 on held-out rows" in told
+    assert "16.9 ms" in told
+    assert "half within 7.8 ms" in told
 
 
 def test_few_rows_are_drawn_grey_and_carry_no_index(tenant: Tenant) -> None:

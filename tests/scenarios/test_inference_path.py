@@ -216,7 +216,7 @@ def look_at_its_health(page: Page, clinic: Stack, endpoint: str, truth: list[Any
     page.get_by_role("link", name="Model health").first.click()
     tiles = page.locator("#tiles")
     expect(tiles).to_contain_text(f"Requests{requests_seen}")
-    expect(tiles).to_contain_text(re.compile(r"Accuracy0\.9\d*over \d+ labels"))
+    expect(tiles).to_contain_text(re.compile(r"Accuracy0\.9\d*newest \d+ labels of any time"))
     expect(tiles).to_contain_text(re.compile(r"95 % answered within[\d.]+\sms"))
     expect(page.locator("#predictions-chart .js-plotly-plot")).to_be_visible()
     predictions = page.locator("#predictions-table")
