@@ -46,6 +46,9 @@ STATES = {
 MOST_PERCENT = 999
 UNITS = {"second": "s", "millisecond": "ms"}
 NAMES = {"auc": "AUC", "cpu": "CPU", "gpu": "GPU", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC"}
+#: What the audit log names by a table.
+NAMES |= {"apikey": "API key", "datasetversion": "dataset version", "endpointkey": "endpoint key"}
+NAMES |= {"modelversion": "model version", "pricebook": "price book", "priceversion": "price version"}
 
 
 def worded(code: Any) -> str:
@@ -64,12 +67,16 @@ def money_parts(value: Any) -> tuple[Decimal, str] | None:
     return Decimal(value.amount), str(value.currency)
 
 
-def money_text(amount: Decimal, currency: str) -> str:
-    """Write an amount for people: minor units, but enough places that a small cost is not shown as nothing."""
+def money_text(amount: Decimal, currency: str, *, short: bool = False) -> str:
+    """Write an amount for people: minor units, but enough places that a small cost is not shown as nothing.
+
+    `short` keeps to minor units wherever they show something.
+    """
     minor = 0 if currency == "JPY" else 3 if currency == "KWD" else 2
     size = abs(amount)
     whole = size == size.quantize(Decimal(1).scaleb(-minor), rounding=ROUND_HALF_EVEN)
-    places = minor if whole or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
+    seen = short and size >= Decimal(1).scaleb(-minor)
+    places = minor if whole or seen or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
     shown = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
     sign = "\u2212" if amount < 0 and shown else ""
     return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{shown:,}"

@@ -63,6 +63,19 @@ WORDS = {
     ),
 }
 
+#: What stands above the sentence of an error inside an organisation's pages.
+HEADINGS = {
+    400: "Not accepted",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible here",
+    409: "Not possible now",
+    413: "Too large",
+    422: "Not accepted",
+    429: "Too many requests",
+    503: "Not available",
+}
+
 #: Set in the WSGI environment by a web server that refused a request's body: the status to answer.
 REFUSED = "exchequer.refused"
 

@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
 from tenants import authentication, problems
-from tenants.answers import REFUSED, log_in_url, page_behind, without_database
+from tenants.answers import HEADINGS, REFUSED, log_in_url, page_behind, without_database
 from tenants.errors import ExchequerError
 from tenants.parsing import NUL
 from tenants.scoping import tenant_scope
@@ -162,7 +162,8 @@ def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
     body = problems.from_error(error, request)
     if request.path_info.startswith("/api/"):
         return JsonResponse(body, status=error.status, content_type=problems.CONTENT_TYPE)
-    return render(request, "error.html", body, status=error.status)
+    context = {**body, "heading": HEADINGS.get(error.status, "")}
+    return render(request, "error.html", context, status=error.status)
 
 
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:

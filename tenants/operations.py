@@ -126,8 +126,11 @@ def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | 
 
 
 @operation(TENANT_CHANGED)
-def change_tenant(*, actor: Actor, name: str, timezone: str) -> None:
-    """Change the organisation's name and the time zone of its days and months; what is metered already keeps its day."""
+def change_tenant(*, actor: Actor, name: str, timezone: str) -> bool:
+    """Change the organisation's name and the time zone of its days and months; what is metered already keeps its day.
+
+    Returns whether anything changed.
+    """
     actor.require("tenant.manage")
     name, timezone = check_text(name, "name"), check_timezone(timezone)
     tenant = Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
@@ -135,9 +138,10 @@ def change_tenant(*, actor: Actor, name: str, timezone: str) -> None:
     changes = {key: [getattr(tenant, key), value] for key, value in given.items() if getattr(tenant, key) != value}
     if not changes:
         unchanged("name and time zone are so already")
-        return
+        return False
     Tenant.objects.filter(id=tenant.id).update(**given)
     record(TENANT_CHANGED, actor=actor, target=tenant, changes=changes)
+    return True
 
 
 def find_or_create_user(*, email: str, password: str | None, name: str = "") -> User:

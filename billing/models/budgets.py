@@ -40,7 +40,7 @@ class Budget(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"budget of {self.project_id or 'everything'}"
+        return f"budget of {self.project.name if self.project else 'the whole organisation'}"
 
 
 class BudgetPeriod(TenantModel):

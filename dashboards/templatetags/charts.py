@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from django import template
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from dashboards import svg
 
@@ -51,11 +51,15 @@ def stacked_bars(
 
 
 @register.simple_tag
-def block_legend(names: Sequence[str]) -> SafeString:
-    """List the blocks of a stacked chart."""
+def block_legend(names: Sequence[str], limit: float | None = None) -> SafeString:
+    """List the blocks of a stacked chart, and its dashed line where it has one."""
     rows = format_html_join(
         "",
         '<li><svg class="x-chart" viewBox="0 0 24 8" aria-hidden="true"><rect class="f{}" width="24" height="8" rx="2"/></svg>{}</li>',
         enumerate(names, start=1),
     )
+    if names and limit is not None:
+        rows += mark_safe(
+            '<li><svg class="x-chart" viewBox="0 0 24 8" aria-hidden="true"><path class="limit" d="M0 4h24"/></svg>budget a day</li>'
+        )
     return format_html('<ul class="x-legend">{}</ul>', rows)

@@ -1,6 +1,7 @@
 """The words that templates are written in: icons, links inside a tenant, money, times, states, form fields."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -79,15 +80,18 @@ def query(context: Context, **changes: Any) -> str:
 
 
 @register.filter
-def money(value: Any) -> SafeString | str:
-    """Show money with its currency; the title holds every stored digit."""
+def money(value: Any, length: str = "") -> SafeString | str:
+    """Show money with its currency, `short` in minor units beside others; the title holds every stored digit."""
     parts = money_parts(value)
     if parts is None:
         return "\u2013"
     amount, currency = parts
     exact = f"{amount.normalize():f} {currency}"
     return format_html(
-        '<data class="money" value="{}" title="{}">{}</data>', f"{amount:f}", exact, money_text(amount, currency)
+        '<data class="money" value="{}" title="{}">{}</data>',
+        f"{amount:f}",
+        exact,
+        money_text(amount, currency, short=length == "short"),
     )
 
 
@@ -285,3 +289,11 @@ def exactly(value: datetime, zone: str) -> SafeString:
 def is_number(value: Any) -> bool:
     """Return whether a value is a figure to show."""
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+@register.filter
+def person(value: Any) -> SafeString:
+    """Show a person or a key; an address breaks after @ and dots alone, where a cell is narrow."""
+    text = str(value or "")
+    parts = re.split(r"(?<=[@.])", text) if "@" in text else [text]
+    return format_html('<span class="x-person">{}</span>', format_html_join(mark_safe("<wbr>"), "{}", zip(parts)))

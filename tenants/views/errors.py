@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from tenants import problems
-from tenants.answers import WORDS, context_of, log_in_url, page_behind, without_database
+from tenants.answers import HEADINGS, WORDS, context_of, log_in_url, page_behind, without_database
 
 STALE_FORM = "This form was open for too long or came from another site. Reload the page and send it again."
 
@@ -19,6 +19,7 @@ def error_page(request: HttpRequest, status: int, *, title: str = "", advice: st
     if request.path_info.startswith("/api/"):
         return problems.json_problem(request, status=status, code=words.code, title=title or words.title)
     context = context_of(request, status, title or words.title, advice or words.advice)
+    context["heading"] = HEADINGS.get(status, "")
     return render(request, "error.html", context, status=status)
 
 

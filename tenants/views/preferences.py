@@ -33,11 +33,14 @@ def organisation(request: HttpRequest) -> HttpResponse:
     form = Organisation(request.POST, auto_id="org_%s")
     if form.is_valid():
         try:
-            operations.change_tenant(actor=request.actor, **form.cleaned_data)  # type: ignore[attr-defined]
+            changed = operations.change_tenant(actor=request.actor, **form.cleaned_data)  # type: ignore[attr-defined]
         except ExchequerError as refused:
             explain(form, refused)
         else:
-            messages.success(request, "Saved for everybody in the organisation.")
+            if changed:
+                messages.success(request, "Saved for everybody in the organisation.")
+            else:
+                messages.info(request, "Nothing has changed: name and time zone were so already.")
             return redirect("settings", request.tenant.slug)  # type: ignore[attr-defined]
     return _render(request, organisation=form, status=422)
 

@@ -316,4 +316,7 @@ def test_the_address_of_a_form_leads_whoever_opens_it_to_the_page_of_the_form(fo
     answer = owner.get(f"/t/acme/{form}")
     assert (answer.status_code, answer["Location"]) == (302, f"/t/acme/{page}")
     assert owner.put(f"/t/acme/{form}").status_code == 405
-    assert viewer.get(f"/t/acme/{form}").status_code == 403
+    refused = viewer.get(f"/t/acme/{form}")
+    assert refused.status_code == 403
+    assert "<h1>Not allowed</h1>" in refused.content.decode()
+    assert refused.content.decode().count("Your role does not include this.") == 1

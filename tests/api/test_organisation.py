@@ -179,6 +179,12 @@ def test_the_organisation_is_renamed_by_its_owner_in_the_audit_log() -> None:
     assert client.get("/api/v1/me/").json()["tenant"]["timezone"] == "Asia/Tokyo"
     entry = client.get("/api/v1/audit/?action=tenants.tenant.changed").json()["results"][0]
     assert entry["changes"]["timezone"] == ["UTC", "Asia/Tokyo"]
+    page = client.get(path.removesuffix("organisation/")).content.decode()
+    assert "Saved for everybody in the organisation." in page
+    page = client.post(path, {"name": "New", "timezone": "Asia/Tokyo"}, follow=True).content.decode()
+    assert "Nothing has changed" in page
+    assert "Saved for everybody" not in page
+    assert len(client.get("/api/v1/audit/?action=tenants.tenant.changed").json()["results"]) == 1
 
 
 def test_invitations_by_api() -> None:

@@ -222,6 +222,9 @@ def test_the_page_shows_how_far_each_budget_is_used_and_exports_it(tenant: Tenan
         project = Project.objects.create(slug="evil", name="=HYPERLINK(1)")
     budget(tenant, 1000)
     budget(tenant, 200, project_id=project.id, at_limit="stop_running")
+    with tenant_scope(tenant.id):
+        (entry,) = AuditEntry.objects.filter(action="billing.budget.created", target_label__contains="HYPERLINK")
+    assert entry.target_label == f"budget of {project.name}"
     spend(tenant, 150, project_id=project.id)
     client = client_for(tenant, "finance")
     answer = client.get(f"/t/{tenant.slug}/budgets/")
