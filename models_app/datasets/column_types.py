@@ -82,9 +82,10 @@ class ColumnGuess:
         if self.values == 0:
             return "empty", kinds.EMPTY
         if self.infinite and self.possible and self.infinite < self.values:
+            found = "1 infinite value" if self.infinite == 1 else f"{self.infinite:,} infinite values"
             raise InputError(
                 "infinite_value",
-                f"Column {self.name!r} holds {self.infinite:,} infinite values. Replace them by empty cells or real numbers.",
+                f"Column {self.name!r} holds {found}. Replace what is infinite by empty cells or real numbers.",
             )
         if self.possible and not self.infinite:
             return self.possible[0], KIND[self.possible[0]]

@@ -105,6 +105,11 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: 1 thread, 4 threads."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON beside the target and rename it, so that a reader never sees half a file."""
     partial = path.with_name(path.name + ".part")

@@ -149,7 +149,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str, str, str]] = {
     "bomb.csv.gz": (lambda: gzip.compress(b"0" * 200_000_000, 1), "", "refused_format", "gzip"),
     "bomb.xlsx": (workbook, "", "refused_format", "Excel"),
     "bomb.parquet": (parquet_bomb, "", "too_big_unpacked", "MiB"),
-    "infinite.csv": (lambda: b"a,b\n1,2\ninf,3\n", "", "infinite_value", "infinit"),
+    "infinite.csv": (lambda: b"a,b\n1,2\ninf,3\n", "", "infinite_value", "1 infinite value. Replace"),
 }
 
 

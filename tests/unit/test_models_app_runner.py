@@ -16,7 +16,7 @@ import pytest
 from compute.process import Child, Slot
 from compute.protocol import Checkpoint, Fault, Layers, Metric, Progress
 from models_app.runner import main
-from models_app.runner.protocol import EXIT_DEVICE, EXIT_INPUT, EXIT_OK, EXIT_STOPPED
+from models_app.runner.protocol import EXIT_DEVICE, EXIT_INPUT, EXIT_OK, EXIT_STOPPED, counted
 from tests.datasets import TARGET, write_csv
 from tests.unit.test_models_app_recipes import ingested
 
@@ -164,3 +164,7 @@ def test_what_the_data_does_wrong_is_65_with_a_sentence(tmp_path, parquet):
     (fault,) = [said for said in child.said if isinstance(said, Fault)]
     assert fault.code == "unknown_column"
     assert "nothing" in fault.message
+
+
+def test_a_log_counts_one_thing_in_the_singular() -> None:
+    assert [counted(number, "thread") for number in (1, 2, 1200)] == ["1 thread", "2 threads", "1,200 threads"]

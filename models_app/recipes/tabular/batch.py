@@ -25,7 +25,7 @@ from models_app.recipes.tabular.features import Encoded, Feature, Floats, String
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.predict import Predictor
 from models_app.recipes.tabular.table import numbers
-from models_app.runner.protocol import Context, InputError, StopRequested, note, write_json
+from models_app.runner.protocol import Context, InputError, StopRequested, counted, note, write_json
 
 BATCH_BYTES = 24 * 1024**2
 BATCH_ROWS = (64, 16_384)
@@ -49,9 +49,8 @@ def run(context: Context) -> None:
     signature = json.loads((context.inputs / "signature.json").read_text(encoding="utf-8"))
     predictor = Predictor(signature, load_file(context.inputs / "model.safetensors"), context.device)
     table = Rows(context.inputs / "data.parquet", predictor)
-    note(
-        f"{signature['recipe']} on {context.device}, {torch.get_num_threads()} threads: {table.rows:,} rows to predict"
-    )
+    threads = counted(torch.get_num_threads(), "thread")
+    note(f"{signature['recipe']} on {context.device}, {threads}: {counted(table.rows, 'row')} to predict")
     table.tell()
     done = Journal(context, table.rows)
     with Answers(context.out, predictor.classes, table.rows) as answers:

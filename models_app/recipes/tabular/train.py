@@ -18,7 +18,7 @@ from models_app.recipes.tabular.features import Feature, encode, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.reference import reference
 from models_app.recipes.tabular.spec import steps_of
-from models_app.runner.protocol import Context, InputError, StopRequested, note, write_json
+from models_app.runner.protocol import Context, InputError, StopRequested, counted, note, write_json
 
 SIGNATURE_FORMAT = 1
 MIN_GAIN = 1e-4
@@ -48,7 +48,7 @@ def run(context: Context) -> None:
     params = recipe.parse(job["params"])
     context.report.progress("reading")
     note(
-        f"{recipe.id} version {recipe.version} on {context.device}, {torch.get_num_threads()} threads, seed {params['seed']}"
+        f"{recipe.id} version {recipe.version} on {context.device}, {counted(torch.get_num_threads(), 'thread')}, seed {params['seed']}"
     )
     data = table.read(
         context.inputs / "data.parquet",
@@ -153,7 +153,7 @@ class Training:
         train = torch.from_numpy(self.parts.train).to(self.device)
         size, count = steps_of(train.numel(), self.params["batch_size"])
         epochs = self.params["epochs"]
-        shape = f"{self.params['layers']} hidden layers of {self.params['width']}"
+        shape = f"{counted(self.params['layers'], 'hidden layer')} of {self.params['width']}"
         note(f"network: {self.weights:,} weights, {shape}; {count:,} batches of {size:,} rows an epoch")
         self.journal.start(self.at, count)
         while self.at.epoch < epochs and self.at.waited < self.params["patience"]:
