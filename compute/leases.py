@@ -188,7 +188,11 @@ def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
             Job.objects.filter(id=job.id).update(started_at=attempt.started_at)
     start: datetime = attempt.measured_until or attempt.started_at
     bounds = [attempt.started_at + timedelta(seconds=elapsed), present]
-    end = min([*bounds, attempt.lease_until] if attempt.lease_until else bounds)
+    if attempt.lease_until:
+        bounds.append(attempt.lease_until)
+    if job.state == JobState.CANCELLED and job.ended_at is not None:  # a node slow to hear of it is our own slowness
+        bounds.append(job.ended_at + timedelta(seconds=settings.EXCHEQUER.heartbeat_s))
+    end = min(bounds)
     if end <= start:
         return ""
     interval = Interval(

@@ -118,14 +118,13 @@ def _refresh_one(tenant_id: UUID) -> None:
     unknown = set(figures) - FIGURES - {"members"}
     if unknown:
         raise KeyError(f"no digest has {sorted(unknown)}")
-    TenantDigest.objects.update_or_create(
-        tenant_id=tenant_id,
-        defaults={
-            "slug": tenant.slug,
-            "name": tenant.name,
-            "currency": tenant.currency,
-            "created_at": tenant.created_at,
-            "refreshed_at": DatabaseNow(),
-            **figures,
-        },
-    )
+    row = {
+        "slug": tenant.slug,
+        "name": tenant.name,
+        "currency": tenant.currency,
+        "created_at": tenant.created_at,
+        "refreshed_at": DatabaseNow(),
+        **figures,
+    }
+    fresh = TenantDigest(tenant_id=tenant_id, **row)
+    TenantDigest.objects.bulk_create([fresh], update_conflicts=True, unique_fields=["tenant"], update_fields=list(row))

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from django.conf import settings
 
 from compute import jobs, leases, pulse, queries
 from compute.beats import Beat, Claim
@@ -174,3 +175,15 @@ def test_what_the_platform_waives_is_left_of_the_cost_limit(world: World, paused
         jobs.resume(actor=world.actor, job_id=mine.job.id)
     second = next_run(world)
     assert leases.heartbeat(second, Beat()).stop is None
+
+
+def test_a_node_slow_to_hear_of_a_cancel_bills_a_heartbeat_at_most(world: World) -> None:
+    mine, began = world.running(), time.monotonic()
+    jobs.cancel(actor=world.actor, job_id=mine.job.id)
+    time.sleep(settings.EXCHEQUER.heartbeat_s + 0.5)
+    elapsed = time.monotonic() - began
+    assert leases.heartbeat(mine, Beat(elapsed=elapsed, began=began)).stop == Outcome.CANCELLED
+    leases.finish(mine, Outcome.CANCELLED, Beat(elapsed=elapsed + 0.1, began=began))
+    job, attempt = stored(world, mine)
+    assert job.ended_at is not None and attempt.measured_until is not None
+    assert attempt.measured_until == job.ended_at + timedelta(seconds=settings.EXCHEQUER.heartbeat_s)
