@@ -124,7 +124,7 @@ def test_a_batch_answers_what_the_model_answers_in_process(tmp_path, models, rec
     assert [entry["phase"] for entry in said[:2]] == ["starting", "predicting"]
     assert (said[-1]["done"], said[-1]["total"]) == (900, 900)
     log = "\n".join(child.lines)
-    assert "on cpu, 1 threads: 900 rows to predict" in log
+    assert "on cpu, 1 thread: 900 rows to predict" in log
     assert "ignored, as the model was not trained on them: 'note'" in log
 
 

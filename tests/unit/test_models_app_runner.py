@@ -75,7 +75,7 @@ def test_a_finished_run_leaves_three_files_and_tells_its_epochs(tmp_path, parque
     assert json.loads((tmp_path / "out" / "result.json").read_text())["epochs"] == 3
     log = "\n".join(child.lines)
     for words in (
-        "on cpu, 1 threads", "read 569 rows, 31 columns, target", ", 2 classes", "split: 342 training, 85 validation",
+        "on cpu, 1 thread, seed", "read 569 rows, 31 columns, target", ", 2 classes", "split: 342 training, 85 validation",
         "network: ", "epoch 1 of 3: train loss ", "epoch 3 of 3: train loss ", "learning rate 0.001, best val loss ",
         "all 3 epochs done", "held-out test: accuracy ", "wrote model.safetensors, ",
     ):  # fmt: skip
