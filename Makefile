@@ -59,7 +59,7 @@ test: $(READY) ## the whole suite, browser included
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && $(PY) -m pytest -n 2 -m "not nightly"
 
 test-nightly: $(READY) ## the long fault, load and fuzz runs too
-	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && $(PY) -m pytest -n 2
+	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && NIGHTLY=1 $(PY) -m pytest -n 2
 
 check: $(READY) ## style, types, imports, migrations, templates, OpenAPI
 	@$(MAKE) -j 2 -O PY=$(PY) check-types check-style check-django

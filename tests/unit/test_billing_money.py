@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import billing
 from billing.money import CurrencyMismatch, Money, computed, fineness_fault, minor_decimals, shown
 from billing.rating.flat import affordable, charge
+from tests.support.examples import examples
 
 CURRENCIES = st.sampled_from(["EUR", "USD", "JPY", "KWD", "GBP", "CHF", "KRW", "BHD"])
 AMOUNTS = st.decimals(min_value=-(10**12), max_value=10**12, places=12)
@@ -20,7 +21,7 @@ PRICES = st.decimals(min_value=0, max_value=1000, places=12)
 QUANTITIES = st.decimals(min_value=0, max_value=86_400, places=6)
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=examples(3_000), deadline=None)
 @given(AMOUNTS, AMOUNTS, CURRENCIES, CURRENCIES)
 def test_b13_two_currencies_never_meet_in_one_sum(left: Decimal, right: Decimal, one: str, other: str) -> None:
     a, b = Money(left, one), Money(right, other)
@@ -33,7 +34,7 @@ def test_b13_two_currencies_never_meet_in_one_sum(left: Decimal, right: Decimal,
             meet()
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=examples(3_000), deadline=None)
 @given(AMOUNTS, CURRENCIES)
 def test_b7_a_line_is_rounded_half_even_by_at_most_half_a_minor_unit(amount: Decimal, currency: str) -> None:
     money = Money(amount, currency)
@@ -51,7 +52,7 @@ def test_b7_a_million_micro_cent_events_cost_what_one_big_event_costs(currency: 
     assert Money(total, currency).rounded().amount == Decimal(line)
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=examples(2_000), deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=9), AMOUNTS, CURRENCIES)
 def test_allocated_parts_add_up_to_the_rounded_amount(weights: list[int], amount: Decimal, currency: str) -> None:
     money = Money(amount, currency)
@@ -66,7 +67,7 @@ def test_allocated_parts_add_up_to_the_rounded_amount(weights: list[int], amount
         assert abs(abs(part.minor) - share) < 1
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=examples(3_000), deadline=None)
 @given(QUANTITIES, PRICES, QUANTITIES)
 def test_what_is_affordable_never_costs_more_than_what_is_left(wanted: Decimal, price: Decimal, left: Decimal) -> None:
     fits = affordable(left, price, wanted)

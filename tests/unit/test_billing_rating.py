@@ -26,6 +26,7 @@ from billing.rating.calendar import (
 from billing.rating.flat import charge
 from billing.rating.quantity import count_refusal, refusal, seconds_between, seconds_delta
 from billing.rating.selection import PriceEntry, PriceList, choose, in_force, starts_within
+from tests.support.examples import examples
 
 ZONES = [
     "UTC",
@@ -66,7 +67,7 @@ LENGTHS = st.one_of(st.integers(1, 10_000_000), st.integers(1, 86_400_000_000)).
 )
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=examples(10_000), deadline=None)
 @given(MOMENTS, LENGTHS, st.sampled_from(ZONES), st.lists(MOMENTS, max_size=3))
 def test_b4_every_piece_lies_in_one_day_one_period_and_one_price(
     start: datetime, length: timedelta, zone: str, price_starts: list[datetime]
@@ -91,7 +92,7 @@ def test_b4_every_piece_lies_in_one_day_one_period_and_one_price(
         assert last <= closes
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=examples(3_000), deadline=None)
 @given(
     st.lists(st.tuples(MOMENTS, st.integers(0, 10**9)), min_size=1, max_size=5, unique_by=lambda p: p[0]),
     MOMENTS,
@@ -126,7 +127,7 @@ def test_b5_each_piece_is_rated_by_the_price_in_force_at_its_time(
     assert amount == expected
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=examples(3_000), deadline=None)
 @given(MOMENTS, st.integers(-(10**12), 10**12), MOMENTS)
 def test_b8_only_short_past_positive_intervals_are_usage(start: datetime, micros: int, now: datetime) -> None:
     end = start + timedelta(microseconds=micros)

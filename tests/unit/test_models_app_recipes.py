@@ -19,6 +19,7 @@ from models_app.recipes.tabular import predict, table, train
 from models_app.recipes.tabular.features import encode
 from models_app.runner.protocol import Context, InputError, Reporter, StopRequested
 from tests.datasets import TARGET, csv_bytes
+from tests.support.examples import examples
 
 RECIPE = {"breast_cancer": "tabular.classifier", "digits": "tabular.classifier", "diabetes": "tabular.regressor"}
 
@@ -80,7 +81,7 @@ def test_default_parameters_learn_real_tables(tmp_path, parquet, name, figure, l
     assert sum(result["rows"][part] for part in ("train", "validation", "test")) == csv_bytes(name).count(b"\n") - 1
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in (1, 2))])
 def test_other_seeds_learn_too(tmp_path, parquet, seed):
     figures = {name: trained(tmp_path / name, parquet[name], RECIPE[name], seed=seed)["metrics"] for name in RECIPE}
     assert figures["breast_cancer"]["accuracy"] > 0.9
@@ -270,7 +271,7 @@ WEIRD = st.one_of(
     ),
     value=WEIRD,
 )
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=examples(2000), deadline=None)
 def test_no_value_outside_the_schema_is_accepted(recipe, field, value):
     spec = recipe.schema()["properties"][field]
     right = isinstance(value, int) and not isinstance(value, bool)
