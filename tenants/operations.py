@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from tenants import events
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.clock import DatabaseNow
+from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.ids import uuid7
 from tenants.models import ApiKey, Invitation, Membership, Project, Tenant, User, slug_rules
@@ -129,7 +129,7 @@ def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | 
 def change_tenant(*, actor: Actor, name: str, timezone: str) -> bool:
     """Change the organisation's name and the time zone of its days and months; what is metered already keeps its day.
 
-    Returns whether anything changed.
+    Returns whether anything changed. Raises Invalid for a zone in which the last month still runs.
     """
     actor.require("tenant.manage")
     name, timezone = check_text(name, "name"), check_timezone(timezone)
@@ -139,9 +139,19 @@ def change_tenant(*, actor: Actor, name: str, timezone: str) -> bool:
     if not changes:
         unchanged("name and time zone are so already")
         return False
+    _check_month(tenant.timezone, timezone)
     Tenant.objects.filter(id=tenant.id).update(**given)
     record(TENANT_CHANGED, actor=actor, target=tenant, changes=changes)
     return True
+
+
+def _check_month(before: str, after: str) -> None:
+    """Refuse to go back to a month that is over: its budgets were left to it, and would be spent a second time."""
+    present = now()
+    old, new = (present.astimezone(zoneinfo.ZoneInfo(zone)) for zone in (before, after))
+    if (new.year, new.month) < (old.year, old.month):
+        message = f"In this time zone it is still {new:%B}, whose budgets are closed here. Change it when {old:%B} has begun there, too."
+        raise Invalid(fields={"timezone": [message]})
 
 
 def find_or_create_user(*, email: str, password: str | None, name: str = "") -> User:

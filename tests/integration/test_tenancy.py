@@ -1,7 +1,7 @@
 """Two locks between tenants, the audit chain and the outbox, on a real PostgreSQL with the product's roles."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import psycopg
@@ -13,7 +13,7 @@ from tenants.actor import Actor
 from tenants.audit import AuditAction, MissingAuditEntry, operation, record
 from tenants.audit.verify import verify
 from tenants.clock import now
-from tenants.errors import PermissionDenied
+from tenants.errors import Invalid, PermissionDenied
 from tenants.models import AuditEntry, IdempotencyKey, Membership, Notification, OutboxMessage, Project, Tenant
 from tenants.scoping import ForeignTenant, NoTenantScope, all_tenants, tenant_scope
 from tests import factories
@@ -295,3 +295,16 @@ def test_notifications_go_once_they_are_read_or_a_year_old(as_control) -> None: 
         assert housekeeping.tidy()["notifications"] == 2
     with tenant_scope(tenant.id):
         assert set(Notification.objects.values_list("title", flat=True)) == {"200 89", "399 None"}
+
+
+@pytest.mark.django_db
+def test_a_time_zone_does_not_lead_back_to_a_month_that_is_over(demo_clock) -> None:  # type: ignore[no-untyped-def]
+    demo_clock.move_to(datetime(2026, 11, 1, 1, tzinfo=UTC))
+    tenant = factories.make_tenant(timezone="UTC")
+    actor = factories.actor_for(tenant)
+    with pytest.raises(Invalid) as refused:
+        operations.change_tenant(actor=actor, name=tenant.name, timezone="Pacific/Honolulu")
+    assert "still October" in refused.value.fields["timezone"][0]
+    assert operations.change_tenant(actor=actor, name=tenant.name, timezone="Asia/Tokyo")
+    demo_clock.move_to(datetime(2026, 11, 1, 11, tzinfo=UTC))
+    assert operations.change_tenant(actor=actor, name=tenant.name, timezone="Pacific/Honolulu")
