@@ -95,3 +95,11 @@ def parse_whole(text: str, name: str, message: str, *, least: int = 0, most: int
     if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and least <= int(text) <= most):
         raise Invalid(fields={name: [message]})
     return int(text)
+
+
+def uuid_in(text: str | None) -> UUID | None:
+    """Return the UUID that a page's address names; None for any other text: a page is lenient where the API is not."""
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None

@@ -21,6 +21,7 @@ from tenants.clock import now
 from tenants.edges import decode_cursor, encode_cursor, page
 from tenants.errors import Invalid
 from tenants.listing import csv_response, pager
+from tenants.parsing import uuid_in
 
 INTERVALS = 50
 MONTHS = 13
@@ -80,7 +81,7 @@ def invoice_reconciled(request: HttpRequest) -> HttpResponse:
 @page("invoices.view")
 def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
     """Explain one line: its price, its jobs and attempts or what else was used, and every interval it is summed from."""
-    attempt, resource = _uuid(request.GET.get("attempt")), request.GET.get("resource") or None
+    attempt, resource = uuid_in(request.GET.get("attempt")), request.GET.get("resource") or None
     shown = explain(invoice_id, n, attempt_id=attempt, resource=resource, after=_cursor(request), limit=INTERVALS + 1)
     more = len(shown.intervals) > INTERVALS
     following = encode_cursor(*shown.intervals[INTERVALS - 1].cursor) if more else None
@@ -157,11 +158,4 @@ def _cursor(request: HttpRequest) -> tuple[str, ...] | None:
     try:
         return decode_cursor(text, 4) if text else None
     except Invalid:
-        return None
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
         return None

@@ -11,6 +11,7 @@ from compute.forms import TABS, JobListFilter
 from tenants import queries as tenancy
 from tenants.edges import page
 from tenants.listing import EXPORT_LIMIT, csv_response, pager
+from tenants.parsing import uuid_in
 
 PAGE = 50
 EXPORTED = (
@@ -41,7 +42,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     asked = form.asked()
     if request.GET.get("export") == "csv":
         return _export(asked)
-    rows = queries.job_list(asked, before=_cursor(request), limit=PAGE)
+    rows = queries.job_list(asked, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {
         "jobs": rows[:PAGE],
@@ -69,13 +70,6 @@ def _tabs(asked: queries.JobFilter, form: JobListFilter) -> list[dict[str, objec
         {"key": key, "label": label, "count": sum(counts[state] for state in states or counts), "active": key == chosen}
         for key, label, states in TABS
     ]
-
-
-def _cursor(request: HttpRequest) -> UUID | None:
-    try:
-        return UUID(request.GET.get("cursor", ""))
-    except ValueError:
-        return None
 
 
 def _export(asked: queries.JobFilter) -> HttpResponse:

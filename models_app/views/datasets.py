@@ -16,6 +16,7 @@ from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.listing import pager
+from tenants.parsing import uuid_in
 from tenants.scoping import tenant_scope
 
 PAGE = 50
@@ -27,7 +28,7 @@ COLUMNS_SHOWN = 200
 def datasets(request: HttpRequest) -> HttpResponse:
     """List the datasets that the actor may see, newest first."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    rows = queries.dataset_list(actor, before=_uuid(request.GET.get("cursor")), limit=PAGE)
+    rows = queries.dataset_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {"datasets": rows[:PAGE], "can_create": actor.can("datasets.create"), **pager(request, following)}
     return render(request, "models_app/datasets.html", context)
@@ -119,10 +120,3 @@ def _chosen(detail: queries.DatasetDetail, text: str | None) -> queries.VersionR
     if found is None:
         raise NotFound
     return found
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None

@@ -23,6 +23,7 @@ from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.listing import pager
+from tenants.parsing import uuid_in
 from tenants.views.once import once
 from tenants.views.refusals import explain
 
@@ -36,7 +37,7 @@ ELSEWHERE = {"version_id": "version", "project_id": "project"}
 def endpoint_list(request: HttpRequest) -> HttpResponse:
     """List endpoints, newest first, with requests of a day and open alerts."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    rows = endpoints.endpoint_list(actor, before=_uuid(request.GET.get("cursor")), limit=PAGE)
+    rows = endpoints.endpoint_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     shown = rows[:PAGE]
     glances = reads.glances([row.id for row in shown])
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
@@ -56,7 +57,7 @@ def deploy(request: HttpRequest) -> HttpResponse:
     projects = [(project.id, project.name) for project in tenancy.projects()]
     if request.method != "POST":
         wanted = request.GET.get("version", "")
-        key = _uuid(wanted)
+        key = uuid_in(wanted)
         label = dict(choices).get(key, "") if key else ""
         started = {"version": str(key) if label else "", "name": request.GET.get("name") or _name_from(label)}
         form = DeployForm(versions=choices, projects=projects, initial=started)
@@ -158,10 +159,3 @@ def _name_from(label: str) -> str:
     """Suggest an endpoint's name after its model."""
     letters = [letter if letter.isascii() and letter.isalnum() else "-" for letter in label.rpartition(" v")[0].lower()]
     return "".join(letters).strip("-")[:63]
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None

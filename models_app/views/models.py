@@ -11,6 +11,7 @@ from models_app import lineage as queries
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.listing import pager
+from tenants.parsing import uuid_in
 from tenants.scoping import tenant_scope
 
 PAGE = 50
@@ -24,7 +25,7 @@ MOVES = (("registered", "Back to registered"), ("staging", "Move to staging"), (
 def models(request: HttpRequest) -> HttpResponse:
     """List models, newest first."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    rows = queries.model_list(actor, before=_uuid(request.GET.get("cursor")), limit=PAGE)
+    rows = queries.model_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {
         "models": rows[:PAGE],
@@ -98,10 +99,3 @@ def _confusion(metrics: dict[str, Any], classes: list[Any]) -> dict[str, Any] | 
         return None
     labels = [str(label) for label in classes] or [str(n) for n in range(len(matrix))]
     return {"labels": labels, "rows": list(zip(labels, matrix, strict=False))}
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None
