@@ -1,4 +1,4 @@
-"""How many examples a property is tried on: all of them by `make test-nightly`, a fifth by `make test`."""
+"""How many examples a property is tried on: all of them, new ones each time, by `make test-nightly`; a fifth by `make test`."""
 
 import os
 

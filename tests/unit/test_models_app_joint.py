@@ -87,6 +87,18 @@ def test_one_bad_request_spoils_no_other(good, bad, others):
     assert all(map(close, last, predictor.predict(others)))
 
 
+@pytest.mark.parametrize("features", [FEATURES, FEATURES[:1], [Feature(f"x{at}", "numeric") for at in range(3)]])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("beside", [None, 1.5])
+def test_nan_is_not_taken_for_null_among_plain_rows(features, number, beside):
+    rest = [None] * (len(features) - 1)
+    found = model(features).predict_many([[[beside, *rest]], [[beside, *rest], [number, *rest]]])
+    assert not isinstance(found[0], BadInstance)
+    assert isinstance(found[1], BadInstance)
+    assert (found[1].row, found[1].column) == (1, features[0].name)
+    assert "null means missing" in str(found[1])
+
+
 def test_an_error_names_row_and_column():
     (found,) = model().predict_many([[[1, "Oslo", True, None], FINE | {"age": "old"}]])
     assert isinstance(found, BadInstance)

@@ -139,6 +139,7 @@ class Intake:
             if not self.word_at:
                 if not NUMBERS.issuperset(map(type, chain.from_iterable(found))):
                     raise _NotPlain
+                taken = found
                 numbers = np.array(found, dtype=np.float64).reshape(len(found), width)
                 words: list[list[str | None]] = []
             else:
@@ -150,7 +151,8 @@ class Intake:
                 words = [_words(self.features[at], columns[at]) for at in self.word_at]
         except (OverflowError, BadInstance) as error:
             raise _NotPlain from error
-        if np.isinf(numbers).any():
+        # Both null and NaN are NaN by now; only null was meant to be.
+        if np.isinf(numbers).any() or np.isnan(numbers).sum() != sum(values.count(None) for values in taken):
             raise _NotPlain
         return Block(len(found), numbers, words)
 
