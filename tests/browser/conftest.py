@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from django.db import connections
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from waitress import wasyncore
 from waitress.server import create_server
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tests.browser.world import World
 
 Control = Callable[[], AbstractContextManager[None]]
+
+SLOW_MS = 60_000
+"""For whatever a page has still to do: a loaded machine is slow, not wrong."""
 
 
 @pytest.fixture
@@ -81,8 +84,10 @@ def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
     fresh = browser.new_context(
         viewport=chromium.VIEWPORT, base_url=site, reduced_motion="reduce", accept_downloads=True
     )
-    fresh.set_default_timeout(10_000)
+    fresh.set_default_timeout(SLOW_MS)
+    expect.set_options(timeout=SLOW_MS)
     yield fresh
+    expect.set_options(timeout=None)
     fresh.close()
 
 

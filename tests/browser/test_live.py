@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from compute import jobs, transitions
 from compute.models import Attempt, Outcome
@@ -16,6 +18,7 @@ from tenants.models import User
 from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
+from tests.browser.conftest import SLOW_MS
 from tests.browser.world import OWNER, World
 from tests.factories import PASSWORD
 
@@ -42,12 +45,20 @@ def polls(page: Page, part: str) -> list[Request]:
     return seen
 
 
+def wait_for(page: Page, ready: Callable[[], object]) -> None:
+    """Let the page go on until something has happened; whoever asserts it says what."""
+    give_up = time.monotonic() + SLOW_MS / 1000
+    while not ready() and time.monotonic() < give_up:
+        page.wait_for_timeout(100)
+
+
 def test_only_rows_under_way_poll_and_the_last_answer_ends_it(page: Page, world: World) -> None:
     log_in(page, OWNER)
     asked = polls(page, "/row/")
     page.goto("/t/vision/jobs/")
-    page.wait_for_timeout(3600)
     wanted = {f"/jobs/{world.ids[name]}/row/" for name in ("running", "queued")}
+    wait_for(page, lambda: len({request.url for request in asked}) >= len(wanted))
+    page.wait_for_timeout(3600)
     assert {request.url.partition("/vision")[2] for request in asked} == wanted
     for name in ("running", "queued"):
         cancel(world, world.ids[name])
@@ -61,7 +72,7 @@ def test_the_page_of_a_job_ends_its_polling_with_the_job(page: Page, world: Worl
     log_in(page, OWNER)
     asked = polls(page, "/live/")
     page.goto(f"/t/vision/jobs/{world.ids['running']}/")
-    page.wait_for_timeout(2600)
+    wait_for(page, lambda: asked)
     assert asked
     cancel(world, world.ids["running"])
     expect(page.get_by_role("status").get_by_text("The job has ended: cancelled.")).to_have_count(1)
@@ -69,7 +80,7 @@ def test_the_page_of_a_job_ends_its_polling_with_the_job(page: Page, world: Worl
     expect(page.get_by_text("no checkpoint yet")).to_have_count(0)
     expect(page.get_by_text("Cost so far")).to_have_count(1)
     asked.clear()
-    page.wait_for_timeout(2600)
+    wait_for(page, lambda: asked)
     assert asked, "its last seconds are not billed yet"
     stop(actor=Actor.system(world.vision.id, "node"), job_id=world.ids["running"])
     expect(page.get_by_text("Cost so far")).to_have_count(0)
@@ -82,14 +93,22 @@ def test_one_503_leaves_the_page_as_it_is_and_polling_goes_on(page: Page, world:
     log_in(page, OWNER)
     with watch(page) as watched:
         page.goto(f"/t/vision/jobs/{world.ids['running']}/")
-        page.route("**/live/?*", lambda route: route.fulfill(status=503, body="<h1>away</h1>"))
-        page.wait_for_timeout(2600)
+        refused: list[Route] = []
+
+        def away(route: Route) -> None:
+            route.fulfill(status=503, body="<h1>away</h1>")
+            refused.append(route)
+
+        page.route("**/live/?*", away)
+        wait_for(page, lambda: refused)
+        assert refused
+        page.wait_for_timeout(600)
         expect(page.get_by_text("Cost so far")).to_be_visible()
         expect(page.get_by_text("away")).to_have_count(0)
         expect(page.locator("#toasts")).to_be_empty()
         page.unroute("**/live/?*")
         asked = polls(page, "/live/")
-        page.wait_for_timeout(2600)
+        wait_for(page, lambda: asked)
         assert asked
     assert not watched.complaints
 
@@ -123,6 +142,7 @@ def test_keys_lead_around_and_stay_out_of_fields(page: Page, world: World) -> No
     page.keyboard.press("g")
     page.keyboard.press("j")
     page.get_by_role("heading", level=1, name="Jobs").wait_for()
+    page.wait_for_load_state("load")  # keys are heard from then on
     page.keyboard.press("j")
     page.keyboard.press("j")
     expect(page.locator("tr.selected")).to_contain_text("cancer-nightly")

@@ -25,7 +25,7 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
     """Open a page, wait for its words, and return all that is wrong with it."""
     watched.page.goto(url)
     try:
-        expect(watched.page.locator("main").get_by_text(words).first).to_be_visible(timeout=30_000)
+        expect(watched.page.locator("main").get_by_text(words).first).to_be_visible()
         watched.page.wait_for_load_state("networkidle")
     except AssertionError:
         return [f"{spec.name}: {words!r} is not there"]
