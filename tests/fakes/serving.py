@@ -276,7 +276,7 @@ class Server:
     def stop(self) -> None:
         """Stop as SIGTERM does."""
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self._listener.close()
 
@@ -288,6 +288,7 @@ def serving(backend: Any, home: Path, *names: str, **more: Any) -> Iterator[Serv
     try:
         for name in names:
             until(lambda name=name: server.serves(name), f"{name} is served")
+            until(lambda name=name: server.money_is_known(name), f"the money of {name} was asked for")
         yield server
     finally:
         server.stop()
@@ -295,7 +296,7 @@ def serving(backend: Any, home: Path, *names: str, **more: Any) -> Iterator[Serv
 
 def until(ready: Callable[[], object], what: str, seconds: float = 30) -> None:
     """Wait for something; fail saying what."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 3 * seconds  # a loaded machine is slow, not wrong
     while not ready():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

@@ -42,7 +42,7 @@ def house(tmp_path_factory):
 def post(server: Server, key: str | None, name: str, body: object, **more) -> requests.Response:
     headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **more.pop("headers", {})}
     data = body if isinstance(body, bytes) else json.dumps(body)
-    return requests.post(f"{server.url}/v1/models/{name}:predict", data=data, headers=headers, timeout=20, **more)
+    return requests.post(f"{server.url}/v1/models/{name}:predict", data=data, headers=headers, timeout=90, **more)
 
 
 def same(one: list, other: list) -> bool:
@@ -83,7 +83,7 @@ def test_many_clients_at_once_each_get_their_own_answer(house):
                 rows = random.normal(size=(int(random.integers(1, 5)), 4)).tolist()
                 answer = session.post(
                     f"{server.url}/v1/models/price:predict", json={"instances": rows},
-                    headers={"Authorization": f"Bearer {key}"}, timeout=20,
+                    headers={"Authorization": f"Bearer {key}"}, timeout=90,
                 )  # fmt: skip
                 if answer.status_code != 200 or not same(answer.json()["predictions"], models["price"].predict(rows)):
                     failures.append(answer.text)
@@ -104,7 +104,7 @@ def test_curl_works_as_it_stands(house):
     done = subprocess.run(
         ["curl", "-sS", "-i", "-H", f"Authorization: Bearer {backend.key('churn')}", "-d",
          json.dumps({"instances": ROWS[:1]}), f"{server.url}/v1/models/churn:predict"],
-        capture_output=True, text=True, timeout=20, check=True,
+        capture_output=True, text=True, timeout=90, check=True,
     )  # fmt: skip
     head, _, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
     assert head.startswith("HTTP/1.1 200 OK")
@@ -112,7 +112,7 @@ def test_curl_works_as_it_stands(house):
     big = subprocess.run(
         ["curl", "-sS", "-H", f"Authorization: Bearer {backend.key('churn')}", "--data-binary", "@-",
          f"{server.url}/v1/models/churn:predict"],
-        input=b'{"instances": [' + b" " * (9 << 20) + b"[]]}", capture_output=True, timeout=20, check=True,
+        input=b'{"instances": [' + b" " * (9 << 20) + b"[]]}", capture_output=True, timeout=90, check=True,
     )  # fmt: skip
     assert json.loads(big.stdout)["code"] == "too_large"
 
@@ -237,12 +237,12 @@ def tensor(**more):
 def test_every_wrong_tensor_is_a_coded_problem(house, body):
     backend, server, _ = house
     headers = {"Authorization": f"Bearer {backend.key('price')}"}
-    answer = requests.post(f"{server.url}/v2/models/price/infer", json=body, headers=headers, timeout=20)
+    answer = requests.post(f"{server.url}/v2/models/price/infer", json=body, headers=headers, timeout=90)
     assert answer.status_code in (400, 413, 422), answer.text
     assert answer.json()["error"] == answer.json()["title"]
     ragged = requests.post(
         f"{server.url}/v2/models/price/infer", data=json.dumps({"inputs": [tensor()]}) + "tail",
-        headers={**headers, "Inference-Header-Content-Length": str(len(json.dumps({"inputs": [tensor()]})))}, timeout=20,
+        headers={**headers, "Inference-Header-Content-Length": str(len(json.dumps({"inputs": [tensor()]})))}, timeout=90,
     )  # fmt: skip
     assert ragged.status_code == 400
 
@@ -257,9 +257,9 @@ def test_keys_open_their_own_endpoint_only(house):
     hide = {"request_id": ""}
     assert foreign.json() | hide == absent.json() | hide
     headers = {"Authorization": f"Bearer {key}"}
-    assert requests.get(f"{server.url}/v2/models/price", headers=headers, timeout=9).status_code == 404
-    assert requests.get(f"{server.url}/v1/models/churn:predict", headers=headers, timeout=9).status_code == 405
-    assert requests.get(f"{server.url}/nothing", timeout=9).status_code == 404
+    assert requests.get(f"{server.url}/v2/models/price", headers=headers, timeout=60).status_code == 404
+    assert requests.get(f"{server.url}/v1/models/churn:predict", headers=headers, timeout=60).status_code == 405
+    assert requests.get(f"{server.url}/nothing", timeout=60).status_code == 404
     packed = post(server, key, "churn", b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
     assert packed.json()["code"] == "unsupported_media_type"
 
@@ -286,7 +286,7 @@ def test_a_key_has_its_own_limit(house):
 def test_metrics_name_no_tenant_and_no_endpoint(house):
     backend, server, _ = house
     post(server, backend.key("price"), "price", GOOD)
-    text = requests.get(f"{server.url}/metrics", timeout=9).text
+    text = requests.get(f"{server.url}/metrics", timeout=60).text
     for name in (
         "requests_total",
         "latency_seconds_bucket",
@@ -496,7 +496,7 @@ def test_who_gives_up_while_its_key_is_checked_is_not_charged(tmp_path, monkeypa
         monkeypatch.setattr(worker.model, "scores", lambda block: predicted.append(block.rows) or scores(block))
         monkeypatch.setattr(access, "PATIENCE_S", 60.0)
         monkeypatch.setattr(backend, "known", lambda digests: gate.wait(60) and known(digests))
-        monkeypatch.setattr(app, "ANSWER_S", 1.0)
+        monkeypatch.setattr(app, "ANSWER_S", 3.0)
         assert post(server, key, "price", GOOD).status_code == 503
         assert predicted == [1], "its batch had begun"
         monkeypatch.setattr(app, "ANSWER_S", 60.0)
@@ -589,7 +589,7 @@ def test_a_record_that_is_refused_for_ever_does_not_stop_the_others(tmp_path):
         for _ in range(4):
             assert post(server, key, "price", GOOD).status_code == 200
         until(lambda: backend.requests() == 3, "the others arrive")
-        until(lambda: "batches_set_aside 1" in requests.get(f"{server.url}/metrics", timeout=9).text, "it is counted")
+        until(lambda: "batches_set_aside 1" in requests.get(f"{server.url}/metrics", timeout=60).text, "it is counted")
         kept = (tmp_path / "home" / "spool" / f"{server.node.boot}.refused").read_text()
         assert json.loads(kept)["n"] == 2
 

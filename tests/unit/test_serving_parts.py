@@ -74,7 +74,7 @@ def test_a_waiting_taker_gets_an_item_at_once_and_close_lets_it_go():
     batcher.offer("a")
     until(lambda: ["a"] in seen, "it is taken")
     batcher.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     with pytest.raises(Closed):
         batcher.offer("b")
