@@ -118,7 +118,7 @@ def test_the_client_counts_good_answers_and_calls_again_when_the_server_closes()
     async def both() -> Seen:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        seen = await run(port, ask("GET", "/"), connections=2, seconds=0.5, slow=3)
+        seen = await run(port, ask("GET", "/"), connections=2, seconds=2, slow=3)
         server.close()
         await asyncio.sleep(0.1)
         return seen

@@ -22,7 +22,7 @@ class SlowStore:
         self.stored: list[str] = []
 
     def save_checkpoint(self, job, token, folder):
-        self.open.wait(20)
+        self.open.wait(60)
         self.stored.append(folder.name)
         return {"files": []}
 
@@ -48,7 +48,7 @@ def test_the_newest_checkpoint_waits_for_the_one_going_up_and_the_supervisor_for
         began = time.monotonic()
         watched._child.said.append(Checkpoint(step))
         watched._gather()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 20, "the store is closed for a minute"
     store.open.set()
     watched._saver.finish(watched._pulse, watched._gather)
     assert store.stored == ["step-1", "step-3"]
@@ -63,5 +63,5 @@ def test_a_worker_that_ends_gives_up_a_checkpoint_that_outlasts_the_grace(runnin
     watched.shut_down()
     began = time.monotonic()
     watched._saver.finish(watched._pulse, watched._gather)
-    assert 0.2 < time.monotonic() - began < 1.5
+    assert 0.2 < time.monotonic() - began < 20, "the store is closed for a minute"
     assert store.stored == []
