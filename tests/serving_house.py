@@ -34,6 +34,8 @@ from tests.support.services import S3
 
 ROOT = Path(__file__).resolve().parents[1]
 ROW = [1.0, 2.0, 3.0, 4.0]
+#: A request may wait in the socket for as long as a killed node takes to start again, on a loaded machine, too.
+PATIENCE_S = 180
 
 
 @dataclass
@@ -170,7 +172,7 @@ class ServingHouse:
         """Ask for predictions."""
         return requests.post(
             f"{self.url}/v1/models/{name}:predict", json={"instances": list(rows)},
-            headers={"Authorization": f"Bearer {key}"}, timeout=more.pop("timeout", 30), **more,
+            headers={"Authorization": f"Bearer {key}"}, timeout=more.pop("timeout", PATIENCE_S), **more,
         )  # fmt: skip
 
     @contextmanager
@@ -186,7 +188,7 @@ class ServingHouse:
                 try:
                     answer = session.post(
                         f"{self.url}/v1/models/{name}:predict", json={"instances": [ROW]},
-                        headers={"Authorization": f"Bearer {key}"}, timeout=30,
+                        headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE_S,
                     )  # fmt: skip
                 except requests.RequestException:
                     session.close()
