@@ -236,9 +236,9 @@ def assert_no_overlap(spans: list[tuple[Any, Any]]) -> None:
 def assert_billed_as_seen(opened: House, job_id: UUID, *, per_kill: float = HEARTBEAT_S) -> None:
     """J2 for each attempt: truth - (heartbeat + slack) <= billed <= truth + slack.
 
-    The slack is 0.05 s and what the watcher itself may be wrong by on a busy machine: its longest pause at both ends.
+    The slack is 0.05 s and what watcher and node may be wrong by on a busy machine: the longest pause, for each at both ends.
     """
-    slack = 0.05 + 2 * opened.truth.lag
+    slack = 0.05 + 4 * opened.truth.lag
     for run in opened.job(job_id).attempts:
         truth, billed = opened.truth.seconds(run.id), float(run.billed_seconds)
         assert truth - per_kill - slack <= billed <= truth + slack, (truth, billed, run)

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[House]:
-    with house(process_environment, tmp_path, own_valkey) as opened:
+    # Nobody is killed here: no pause of a busy machine shall cost an attempt its lease.
+    with house(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as opened:
         opened.controller()
         opened.node()
         yield opened
@@ -130,7 +131,7 @@ def test_cancel_wins_at_fifty_random_instants(home: House) -> None:
 def test_the_time_limit_saves_a_checkpoint_and_fails_the_job(home: House) -> None:
     job = home.wait(home.submit(steps=1000, step_s=0.1, every=1000, max_seconds=2))
     assert (job.state, job.cause, job.has_checkpoint) == ("failed", "time_limit", True)
-    assert 2 <= job.billed_seconds <= Decimal("2.6")
+    assert 2 <= job.billed_seconds <= Decimal("2.6") + 4 * Decimal(home.truth.lag)
     assert_nothing_is_kept(home)
 
 
