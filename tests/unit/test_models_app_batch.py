@@ -27,6 +27,7 @@ from models_app.recipes.tabular.shapes import tensor_shapes
 from models_app.runner import main
 from models_app.runner.protocol import EXIT_DEVICE, EXIT_INPUT, EXIT_OK, EXIT_STOPPED, InputError
 from tenants import listing
+from tests.support.work import work_until_the_end
 from tests.unit.test_models_app_recipes import ingested, trained
 
 MAIN = Path(main.__file__)
@@ -182,7 +183,7 @@ def million(models, tmp_path_factory):
 def peak_bytes(child: Child) -> int:
     """The most memory that the child had at once, read while it lives."""
     most = 0
-    while not child.exited.wait(0.02):
+    while not child.exited.wait(0.005):
         try:
             status = Path(f"/proc/{child.group}/status").read_text()
         except OSError:
@@ -208,15 +209,14 @@ def test_a_million_rows_need_little_more_memory_than_twenty_thousand(tmp_path, m
 
 def test_a_request_to_stop_ends_within_two_seconds(tmp_path, models, million):
     child = start(tmp_path, models["tabular.classifier"], million.read_bytes())
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 180
     while not any(said.values["phase"] == "predicting" for said in child.said if isinstance(said, Progress)):
         assert not child.exited.is_set(), list(child.lines)
         assert time.monotonic() < give_up
         time.sleep(0.01)
-    asked = time.monotonic()
     child.ask_to_stop()
+    assert work_until_the_end(child) < 2.0
     assert ended(child) == EXIT_STOPPED
-    assert time.monotonic() - asked < 2.0
 
 
 def test_columns_are_compared_by_name_and_kind_whatever_their_order():
