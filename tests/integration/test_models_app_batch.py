@@ -13,7 +13,6 @@ import urllib.request
 import uuid
 from contextlib import contextmanager
 from decimal import Decimal
-from pathlib import Path
 
 import boto3
 import pyarrow.parquet as pq
@@ -21,10 +20,10 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 
-from compute import jobs, leases, nodes
+from compute import jobs
 from compute import queries as compute_queries
 from compute.devices.host import HostSampler
-from compute.models import Job, Node
+from compute.models import Job
 from compute.supervisor import Supervisor
 from models_app import batch, ingestion, operations, orphans, queries, storage
 from models_app.batch import BatchPredictKind
@@ -37,7 +36,7 @@ from tenants.scoping import tenant_scope
 from tests.datasets import csv_bytes
 from tests.factories import actor_for, make_tenant
 from tests.integration import test_models_app_training as training
-from tests.integration.test_models_app_training import _store, dataset, node, project_of, submit  # noqa: F401 - fixtures
+from tests.integration.test_models_app_training import _store, claim, dataset, node, project_of, run, submit  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,16 +58,6 @@ def learned(once_made, as_control, node, tmp_path):
     return found
 
 
-def claim(as_control, boot) -> leases.Claim:
-    """Claim the next job; the node says that it lives, however long the test took until here."""
-    nodes.alive(nodes.Registered(Node.objects.get(name="n1").id, "n1", boot))
-    return training.claim(as_control, boot)
-
-
-def run(as_control, boot, home: Path) -> None:
-    Supervisor(claim(as_control, boot), HostSampler("h", 1), home).run()
-
-
 def predict_all(actor: Actor, version, model, **more) -> Job:
     return jobs.submit(
         actor=actor, name="score all", kind="batch_predict", project_id=project_of(actor), device_class="cpu",
@@ -87,7 +76,7 @@ def result_of(actor, job) -> batch.BatchResult:
 
 
 def fetched(link: str) -> bytes:
-    with urllib.request.urlopen(link, timeout=10) as answer:  # noqa: S310 - our own store's
+    with urllib.request.urlopen(link, timeout=60) as answer:  # noqa: S310 - our own store's
         return bytes(answer.read())
 
 
@@ -140,7 +129,7 @@ def test_a_run_that_was_killed_starts_from_the_first_row_and_both_are_billed(
         time.sleep(0.05)
     assert first._child is not None
     os.killpg(first._child.group, signal.SIGKILL)
-    thread.join(30)
+    thread.join(120)
     lost = detail_of(actor, job)
     assert (lost.state, lost.has_checkpoint, lost.attempts[0].cause) == ("queued", False, "killed")
     run(as_control, node, tmp_path / "second")
