@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -123,14 +124,16 @@ def test_a_heartbeat_bills_what_ran_since_the_last_one_and_never_more_than_the_l
     mine = world.running()
     with tenant_scope(world.tenant.id):
         Attempt.objects.filter(id=mine.attempt_id).update(claimed_at=now() - timedelta(seconds=20))
+    began = time.monotonic()
     leases.heartbeat(mine, Beat(elapsed=3.0))
     leases.heartbeat(mine, Beat(elapsed=3.0))
     leases.heartbeat(mine, Beat(elapsed=500.0))
+    most = Decimal(3.01 + time.monotonic() - began)
     with tenant_scope(world.tenant.id):
         attempt = Attempt.objects.get(id=mine.attempt_id)
         assert attempt.started_at is not None and attempt.measured_until is not None
         assert attempt.measured_until <= now()
-        assert Decimal(3) <= attempt.measured_s < Decimal(5), "it cannot have run for 500 s"
+        assert Decimal(3) <= attempt.measured_s <= most, "it cannot have run for 500 s"
         assert 0 < queries.attempts(mine.job.id)[0].billed_seconds <= attempt.measured_s
 
 

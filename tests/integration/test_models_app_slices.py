@@ -388,8 +388,11 @@ def publish(till: Till, request_price: str, ms_price: str, ahead: timedelta = ti
 
 def test_no_price_changes_within_a_slice(till: Till, demo_clock: DemoClock) -> None:
     unknown = till.take(9)
-    at = publish(till, "0.001", "0", timedelta(minutes=5, seconds=1))
-    assert at - unknown.until > timedelta(minutes=1), "nor one that is published after it was taken"
+    ahead = timedelta(minutes=5, seconds=30)  # five minutes are asked for, when it is stored
+    at = publish(till, "0.001", "0", ahead)
+    assert at - unknown.until > ahead - slices.LIFE >= timedelta(minutes=1), (
+        "nor one that is published after it was taken"
+    )
     demo_clock.advance(timedelta(minutes=3))
     before = till.take(1)
     assert (before.until, before.amount) == (at, FULL)
