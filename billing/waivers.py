@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -21,7 +23,7 @@ from tenants.scoping import current_tenant_id
 USAGE_WAIVED = AuditAction("billing.usage.waived")
 
 CHARGED = """
-SELECT r.id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, e.hold
+SELECT s.attempt_id, r.id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, e.hold
 FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 CROSS JOIN LATERAL (
   SELECT min(started_at) AS start, max(ended_at) AS end, min(hold_id::text)::uuid AS hold FROM billing_usageevent e
@@ -29,15 +31,15 @@ CROSS JOIN LATERAL (
     AND e.started_at >= r.hour AND e.started_at < r.hour + interval '1 hour'
     AND e.project_id = r.project_id AND e.meter_id = r.meter_id AND e.price_id IS NOT DISTINCT FROM r.price_id
 ) e
-WHERE r.tenant_id = %s AND s.attempt_id = %s AND (r.billable > 0 OR r.amount > 0)
+WHERE r.tenant_id = %s AND s.attempt_id = ANY(%s) AND (r.billable > 0 OR r.amount > 0)
 ORDER BY r.series_hash, r.hour FOR NO KEY UPDATE OF r
 """
 # A budget that was made after a charge has no leg of it: its opening counted the month's usage as spent, in one sum.
 SETTLED = """
 WITH charge AS (
-  SELECT t.hold_id, t.period, t.posted_at, p.pot_kind, p.pot, p.account, p.currency, p.amount
+  SELECT t.attempt_id, t.hold_id, t.period, t.posted_at, p.pot_kind, p.pot, p.account, p.currency, p.amount
   FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
-  WHERE t.tenant_id = %(tenant)s AND t.attempt_id = %(attempt)s AND p.account IN ('spent', 'unheld')
+  WHERE t.tenant_id = %(tenant)s AND t.attempt_id = ANY(%(attempts)s) AND p.account IN ('spent', 'unheld')
 ), opened AS (
   SELECT o.posted_at, c.id, c.period, b.project_id, p.currency
   FROM billing_ledgertransaction o JOIN billing_ledgerposting p ON p.tenant_id = o.tenant_id AND p.transaction_id = o.id
@@ -45,71 +47,101 @@ WITH charge AS (
   JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id
   WHERE o.tenant_id = %(tenant)s AND o.kind = 'open' AND p.account = 'spent'
 )
-SELECT hold_id, period, pot_kind, pot, account, currency, sum(amount) FROM (
-  SELECT hold_id, period, pot_kind, pot, account, currency, amount FROM charge
+SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, sum(amount) FROM (
+  SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, amount FROM charge
   UNION ALL
-  SELECT a.hold_id, a.period, 'counter', o.id, 'spent', a.currency, a.amount
+  SELECT a.attempt_id, a.hold_id, a.period, 'counter', o.id, 'spent', a.currency, a.amount
   FROM charge a LEFT JOIN billing_hold h ON h.tenant_id = %(tenant)s AND h.id = a.hold_id
   JOIN opened o ON o.period = a.period AND o.currency = a.currency AND o.posted_at > a.posted_at
     AND (o.project_id IS NULL OR o.project_id = coalesce(h.project_id, a.pot))
   WHERE a.pot_kind <> 'counter'
-) AS share GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 ORDER BY 1, 2
+) AS share GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(amount) <> 0 ORDER BY 1, 2, 3
 """
-HOLDS = "SELECT DISTINCT hold_id FROM billing_ledgertransaction WHERE tenant_id = %s AND attempt_id = %s AND hold_id IS NOT NULL ORDER BY 1"
+HOLDS = """
+SELECT DISTINCT hold_id FROM billing_ledgertransaction WHERE tenant_id = %s AND attempt_id = ANY(%s) AND hold_id IS NOT NULL ORDER BY 1
+"""
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('billing.waive' || id, 0)) FROM unnest(%s::text[]) AS id"
 
 
-def waive_usage(*, attempt_id: UUID, reason: str) -> Decimal:
-    """Charge an attempt with nothing, because the platform failed it; return the amount that was given back.
+def waive_usage(*attempts: UUID, reason: str) -> Decimal:
+    """Charge attempts with nothing, because the platform failed them; return the amount that was given back.
 
-    What was measured stays. The money goes back to an open hold, else to the budgets. Waiving again finds nothing.
+    What was measured stays. The money goes back to open holds, else to the budgets. Waiving again finds nothing.
     """
-    return _waive(actor=Actor.system(current_tenant_id(), "billing"), attempt_id=attempt_id, reason=reason)
+    actor = Actor.system(current_tenant_id(), "billing")
+    return _waive(actor=actor, attempts=sorted(attempts), reason=reason) if attempts else Decimal(0)
 
 
 @operation(USAGE_WAIVED)
-def _waive(*, actor: Actor, attempt_id: UUID, reason: str) -> Decimal:
+def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
+    # All together: every hold and budget is in hand before the first hourly sum.
     tenant_id = current_tenant_id()
     counters.pin_set()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing.waive' || %s, 0))", [str(attempt_id)])
-        cursor.execute(HOLDS, [tenant_id, attempt_id])
+        cursor.execute(ONE_AT_A_TIME, [[str(attempt) for attempt in attempts]])
+        cursor.execute(HOLDS, [tenant_id, attempts])
         states = {row[0]: holds.lock(row[0]) for row in cursor.fetchall()}
-        cursor.execute(SETTLED, {"tenant": tenant_id, "attempt": attempt_id})
+        cursor.execute(SETTLED, {"tenant": tenant_id, "attempts": attempts})
         settled = cursor.fetchall()
         locked = {counter.id: counter for state in states.values() for counter in state.counters}
-        others = sorted({row[3] for row in settled if row[2] == "counter"} - locked.keys())
+        others = sorted({row[4] for row in settled if row[3] == "counter"} - locked.keys())
         locked |= {counter.id: counter for other in others for counter in counters.lock_one(other)}
-        cursor.execute(CHARGED, [tenant_id, attempt_id])
+        cursor.execute(CHARGED, [tenant_id, attempts])
         charged = cursor.fetchall()
-    pieces = [_counter_piece(attempt_id, row) for row in charged]
-    amount = -sum((piece.amount for piece in pieces), Decimal(0))
+    pieces = [(row[1], _counter_piece(*row)) for row in charged]
     if not pieces:
         unchanged("nothing was charged")
-        return amount
-    currency = Tenant.objects.values_list("currency", flat=True).get(pk=tenant_id)
-    keys = [piece.key_hash for piece in pieces]
+        return Decimal(0)
+    keys = [piece.key_hash for _, piece in pieces]
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at) "
             "SELECT %s, k, k, exchequer_now() FROM unnest(%s::bytea[]) AS k",
             [tenant_id, keys],
         )
-    rollup.take_back([(row[0], piece) for row, piece in zip(charged, pieces, strict=True)])
-    _return(attempt_id, settled, states, locked, reason)
-    target = ("attempt", attempt_id, str(attempt_id))
-    record(
-        USAGE_WAIVED,
-        actor=actor,
-        target=target,
-        changes={"amount": [amount, Decimal(0)], "currency": [currency, currency]},
-        reason=reason,
-    )
-    publish(UsageWaived(tenant_id=tenant_id, attempt_id=attempt_id, amount=amount, currency=currency, reason=reason))
-    return amount
+    rollup.take_back(pieces)
+    _return(settled, states, locked, reason)
+    amounts: dict[UUID, Decimal] = defaultdict(Decimal)
+    for row, (_, piece) in zip(charged, pieces, strict=True):
+        amounts[row[0]] -= piece.amount
+    _tell(actor, amounts, reason)
+    return sum(amounts.values(), Decimal(0))
 
 
-def _counter_piece(attempt_id: UUID, row: tuple) -> Piece:  # type: ignore[type-arg]
-    rollup_id, events, series, start, end, period, day, meter_id, project_id, price_id, billable, amount, hold_id = row
+def _tell(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> None:
+    currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
+    for attempt, amount in sorted(amounts.items()):
+        record(
+            USAGE_WAIVED,
+            actor=actor,
+            target=("attempt", attempt, str(attempt)),
+            changes={"amount": [amount, Decimal(0)], "currency": [currency, currency]},
+            reason=reason,
+        )
+        publish(
+            UsageWaived(
+                tenant_id=current_tenant_id(), attempt_id=attempt, amount=amount, currency=currency, reason=reason
+            )
+        )
+
+
+def _counter_piece(
+    attempt_id: UUID,
+    rollup_id: int,
+    events: int,
+    series: bytes,
+    start: datetime,
+    end: datetime,
+    period: date,
+    day: date,
+    meter_id: UUID,
+    project_id: UUID,
+    price_id: UUID | None,
+    billable: Decimal,
+    amount: Decimal,
+    hold_id: UUID | None,
+) -> Piece:
+    """Return the counter-entry to a row of CHARGED."""
     return Piece(
         key_hash=digest("waiver", str(attempt_id), str(rollup_id), str(events)),
         part=0,
@@ -130,7 +162,6 @@ def _counter_piece(attempt_id: UUID, row: tuple) -> Piece:  # type: ignore[type-
 
 
 def _return(
-    attempt_id: UUID,
     settled: list[tuple],  # type: ignore[type-arg]
     states: dict[UUID, holds.HoldState],
     locked: dict[UUID, counters.Counter],
@@ -138,12 +169,12 @@ def _return(
 ) -> None:
     """Reverse what the ledger says was charged, pot by pot."""
     transactions: dict[tuple, list[ledger.Posting]] = {}  # type: ignore[type-arg]
-    for hold_id, period, kind, pot_id, account, currency, amount in settled:
+    for attempt_id, hold_id, period, kind, pot_id, account, currency, amount in settled:
         state = states.get(hold_id)
         running = state is not None and state.state == holds.OPEN
         stays = running and state is not None and period == state.period and account == SPENT
         pot = Pot(kind, pot_id)
-        postings = transactions.setdefault((hold_id, period), [])
+        postings = transactions.setdefault((attempt_id, hold_id, period), [])
         postings += ledger.move(account, HELD if stays else AVAILABLE, [pot], amount, currency)
         if kind == "hold":
             holds.give_back(pot_id, amount, shrink=running and not stays)
@@ -156,6 +187,6 @@ def _return(
             counters.shift([locked[pot_id]], currency, **back)
     entries = [
         Entry("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
-        for (hold_id, period), postings in transactions.items()
+        for (attempt_id, hold_id, period), postings in transactions.items()
     ]
     ledger.post(*entries)

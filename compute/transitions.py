@@ -162,10 +162,9 @@ def waive_platform(job: Job, attempt: Attempt, outcome: Outcome, message: str) -
         attempts = list(Attempt.objects.filter(job_id=job.id, seq__gt=0).values_list("id", flat=True))
     else:
         attempts = [attempt.id] if outcome in {Outcome.PLATFORM, Outcome.DISK_FULL} else []
-    for attempt_id in attempts:
-        waived = waive_usage(attempt_id=attempt_id, reason=message or "The platform could not run this job.")
-        if waived:
-            grow(job, spent=-waived)
+    waived = waive_usage(*attempts, reason=message or "The platform could not run this job.")
+    if waived:
+        grow(job, spent=-waived)
 
 
 def give_back(job: Job) -> None:

@@ -150,7 +150,7 @@ def test_a_charge_taken_back_and_made_again_is_not_told_twice_but_the_next_month
     budget(tenant, 100)
     spend(tenant, 60, attempt_id=attempt)
     with tenant_scope(tenant.id):
-        waive_usage(attempt_id=attempt, reason="the node died")
+        waive_usage(attempt, reason="the node died")
     spend(tenant, 60)
     assert len(told(tenant)) == 1
     demo_clock.move_to(START + timedelta(days=30))

@@ -306,7 +306,7 @@ def test_usage_without_a_hold_leaves_less_room_but_is_never_refused() -> None:
         assert record_usage([interval(project.id, clock.now(), 290, attempt_id=attempt)]).amount == Decimal("0.0145")
         with pytest.raises(BudgetExceeded):
             holds.hold(project_id=project.id, subject="job:1", amount=euro("0.001"))
-        waive_usage(attempt_id=attempt, reason="the node was lost")
+        waive_usage(attempt, reason="the node was lost")
         holds.hold(project_id=project.id, subject="job:1", amount=euro("0.01"))
         assert list(ledger_faults()) == []
 
@@ -321,12 +321,12 @@ def test_a_waiver_gives_money_back_to_a_hold_and_after_release_to_the_budget() -
         held = holds.hold(project_id=project.id, subject="job:1", amount=euro("0.01"))
         start, attempts = clock.now(), [uuid4(), uuid4()]
         record_usage([interval(project.id, start, 100, attempt_id=attempts[0])], hold_id=held)
-        assert waive_usage(attempt_id=attempts[0], reason="lost") == Decimal("0.005")
+        assert waive_usage(attempts[0], reason="lost") == Decimal("0.005")
         assert counters() == {project.id: (Decimal("0.01"), 0)}
         record_usage([interval(project.id, start, 200, attempt_id=attempts[1])], hold_id=held)
         holds.release(hold_id=held)
         assert counters() == {project.id: (0, Decimal("0.01"))}
-        assert waive_usage(attempt_id=attempts[1], reason="lost") == Decimal("0.01")
+        assert waive_usage(attempts[1], reason="lost") == Decimal("0.01")
         assert counters() == {project.id: (0, 0)}
         late = record_usage(
             [interval(project.id, start + timedelta(seconds=200), 5, attempt_id=attempts[1])], hold_id=held
@@ -358,7 +358,7 @@ def test_a_waiver_gives_back_what_a_budget_made_after_the_charge_counted_as_spen
         record_usage([interval(project.id, start + timedelta(seconds=60), 40, attempt_id=attempt)], hold_id=held)
         if released:
             holds.release(hold_id=held)
-        assert waive_usage(attempt_id=attempt, reason="disk full") == Decimal("0.005")
+        assert waive_usage(attempt, reason="disk full") == Decimal("0.005")
         left = Decimal(0) if released else Decimal("0.01")
         rows = set(BudgetPeriod.objects.values_list("budget__project_id", "held", "spent", "unheld"))
         assert rows == {(project.id, left, 0, 0), (None, left, 0, 0), (other.id, 0, 0, 0)}
@@ -377,7 +377,7 @@ def test_a_waiver_gives_back_usage_without_a_hold_that_a_later_budget_counted() 
         record_usage([interval(project.id, start, 60, attempt_id=attempt)])
         budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(1), at_limit="block_new")
         record_usage([interval(project.id, start + timedelta(seconds=60), 40, attempt_id=attempt)])
-        waive_usage(attempt_id=attempt, reason="disk full")
+        waive_usage(attempt, reason="disk full")
         assert list(BudgetPeriod.objects.values_list("held", "spent", "unheld")) == [(0, 0, 0)]
         assert list(ledger_faults()) == []
 

@@ -169,7 +169,7 @@ def test_a_waived_attempt_stays_measured_and_costs_nothing() -> None:
         pricing.provision_defaults()
         attempt = uuid4()
         record_usage([interval(project.id, clock.now(), 200, attempt_id=attempt)])
-        assert waive_usage(attempt_id=attempt, reason="the node was lost") == Decimal("0.01")
+        assert waive_usage(attempt, reason="the node was lost") == Decimal("0.01")
         (line,) = queries.invoice_lines(queries.draft_invoice().id)
         assert (line.measured, line.quantity, line.amount.amount) == (200, 0, 0)
         kinds = [piece.kind for piece in queries.explain(queries.draft_invoice().id, 1).intervals]

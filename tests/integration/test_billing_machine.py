@@ -220,7 +220,7 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
         def waive(self, usage: Interval) -> None:
             assert usage.attempt_id
             promise, project, cost = self.charged[usage.attempt_id]
-            assert waive_usage(attempt_id=usage.attempt_id, reason="the node was lost") == cost
+            assert waive_usage(usage.attempt_id, reason="the node was lost") == cost
             self.charged[usage.attempt_id] = (promise, project, Decimal(0))
             for budget in self.budgets:
                 if promise is None and usage.attempt_id in budget.counted:

@@ -74,8 +74,8 @@ def test_a_second_is_settled_from_the_hold_once() -> None:
         )
         assert billed([job])[job].seconds == 20
         assert billed_attempts([attempt])[attempt].measured == 25
-        assert waive_usage(attempt_id=attempt, reason="node lost") == Decimal("0.001")
-        assert waive_usage(attempt_id=attempt, reason="node lost") == 0
+        assert waive_usage(attempt, reason="node lost") == Decimal("0.001")
+        assert waive_usage(attempt, reason="node lost") == 0
         assert (billed([job])[job].seconds, billed([job])[job].measured) == (0, 25)
         assert Hold.objects.get().settled == 0
         assert holds.release(hold_id=held).amount == Decimal("0.001")
