@@ -84,11 +84,12 @@ def test_a_job_survives_ten_kills_at_random_moments(home: House) -> None:
 
 
 def test_a_zombie_that_wakes_up_after_its_lease_writes_nothing(home: House) -> None:
-    zombie = home.node("n1", EXCHEQUER_CPU_DEVICES=1)
+    lease = {"EXCHEQUER_LEASE_S": 6}  # longer than a busy machine pauses: only the zombie loses it
+    zombie = home.node("n1", EXCHEQUER_CPU_DEVICES=1, **lease)
     job_id = home.submit(steps=60, step_s=0.1, every=4)
     home.wait_step(job_id, 10)
     zombie.send_signal(signal.SIGSTOP)
-    home.node("n2", EXCHEQUER_CPU_DEVICES=1)
+    home.node("n2", EXCHEQUER_CPU_DEVICES=1, **lease)
     job = home.wait(job_id, seconds=90)
     assert (job.state, job.result["token"], [run.node for run in job.attempts]) == ("succeeded", 2, ["n1", "n2"])
 
