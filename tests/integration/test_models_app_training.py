@@ -140,7 +140,7 @@ def trained_epochs(actor, job) -> int:
 def test_a_job_stopped_in_the_middle_goes_on_from_its_checkpoint(as_control, node, tmp_path, settings):
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"heartbeat_s": 0.3, "lease_s": 200.0})
     actor = actor_for(make_tenant(), "engineer")
-    job = submit(actor, dataset(actor, "digits"), patience=200, epochs=60)
+    job = submit(actor, dataset(actor, "digits"), patience=200, epochs=100)
     first = Supervisor(claim(as_control, node), HostSampler("h", 1), tmp_path)
     thread = threading.Thread(target=lambda: (first.run(), connection.close()))
     thread.start()
@@ -162,7 +162,7 @@ def test_a_job_stopped_in_the_middle_goes_on_from_its_checkpoint(as_control, nod
         assert row.state == "succeeded", row.message
         steps = [point.attempt for point in compute_queries.metrics(job.id)]
         training = ModelVersion.objects.get(job_id=job.id).training
-    assert training["epochs"] == 60
+    assert training["epochs"] == 100
     assert steps[0] == 1
     assert steps[-1] == 2
     assert orphans.remove_of_job(job.id, actor.tenant_id) >= 3
