@@ -39,7 +39,8 @@ from models_app.datasets.limits import MAX_UPLOAD_BYTES, MIB
 from tenants import quotas
 from tenants.models import Tenant
 from tests import factories
-from tests.scenarios.stack import free_port, wait_for
+from tests.scenarios.stack import wait_for
+from tests.support.ports import free_port
 from tests.support.services import S3
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -225,7 +226,7 @@ def server(doors: Doors, s3: S3, process_environment: Callable[..., dict[str, st
         yield Server(port, process)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         connection.close()
 
 
@@ -250,7 +251,7 @@ def send(
     server: Server, path: str, headers: dict[str, str], body: Iterator[bytes], *, chunked: bool
 ) -> tuple[Any, bytes]:
     """Stream a request as a patient client does; return the answer and its body."""
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", **headers}
     client.request("POST", path, body=body, headers=headers, encode_chunked=chunked)
     answer = client.getresponse()

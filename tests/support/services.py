@@ -22,7 +22,8 @@ from filelock import FileLock
 
 from deploy import procfs
 from deploy.postgres import ROLES, Cluster
-from deploy.services import WEED_PORTS, SeaweedFS, Valkey, free_ports
+from deploy.services import WEED_PORTS, SeaweedFS, Valkey
+from tests.support.ports import free_port, free_ports
 
 FOLDER_VARIABLE = "EXCHEQUER_TEST_SESSION"
 TEST_ROLE = "exchequer_test"
@@ -97,10 +98,10 @@ class Session:
         """Start a Valkey once by `name`; return the URL of its database 0."""
 
         def make() -> str:
-            server = Valkey(self.folder / name, free_ports(1)[0], "throw-away")
+            server = Valkey(self.folder / name, free_port(), "throw-away")
             server.prepare()
             self.keep(name, server.command())
-            wait_until(server.ready, 20, "Valkey")
+            wait_until(server.ready, 60, "Valkey")
             return server.url
 
         return str(self.once(name, make))
@@ -116,8 +117,8 @@ class Session:
             return ports
 
         server = self._weed(self.once("seaweedfs", make))  # type: ignore[arg-type]
-        wait_until(server.ready, 60, "SeaweedFS")
-        wait_until(lambda: server.make_bucket(bucket), 60, f"the bucket {bucket}")
+        wait_until(server.ready, 180, "SeaweedFS")
+        wait_until(lambda: server.make_bucket(bucket), 180, f"the bucket {bucket}")
         return S3(server.url, bucket, server.access_key, server.secret_key)
 
     def keep(self, name: str, command: list[str], user: tuple[int, int] | None = None) -> None:
