@@ -60,6 +60,14 @@ def _quick_settings(django_test_environment: None) -> Iterator[None]:
     quick.disable()
 
 
+@pytest.fixture(autouse=True)
+def _fresh_counters(_quick_settings: None) -> None:
+    """Forget who logged in how often: log-ins are limited by the minute, and no test counts another's."""
+    from django.core.cache import cache
+
+    cache.clear()
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Give this worker its copy of the migrated template, and Django the login of the tests."""
