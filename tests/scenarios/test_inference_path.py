@@ -121,7 +121,7 @@ def try_it(page: Page) -> str:
     page.get_by_role("button", name="Predict").click()
     tried = page.locator("#try-result")
     expect(tried.locator(".x-tile-value")).to_have_text(re.compile(r"^[01]$"))
-    expect(tried.locator(".x-tile-note")).to_contain_text(re.compile(r"v1, \d+ ms, €0\.0000\d+"))
+    expect(tried.locator(".x-tile-note")).to_contain_text(re.compile(r"v1, \d+ ms, €0\.000\d+"))
     expect(tried.get_by_role("region", name="Table: Scores").get_by_role("row")).to_have_count(3)
     return tried.locator(".x-tile-value").inner_text()
 
