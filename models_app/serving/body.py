@@ -69,16 +69,14 @@ class Body:
     async def read(self, key_id: UUID) -> bytes:
         """Return the body, counted for a key until `release`. Raises TooLarge, TooMuch, RequestTimeout, Gone."""
         self._owner = key_id
-        part, self._whole = await self._next()
-        self._count(len(part))
-        if self._whole:
-            return _capped(part)
-        parts = bytearray(part)
+        parts = bytearray()
         try:
-            async with asyncio.timeout(BODY_S):
+            async with asyncio.timeout(BODY_S):  # from the first part on: a body may never begin
                 while not self._whole:
                     part, self._whole = await self._next()
                     self._count(len(part))
+                    if self._whole and not parts:
+                        return _capped(part)
                     parts += part
                     _capped(parts)
         except TimeoutError:
