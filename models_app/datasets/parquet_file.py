@@ -48,7 +48,7 @@ class ParquetFile:
 def open_parquet(source: Path) -> ParquetFile:
     """Check a Parquet file and learn its columns. Raises InputError."""
     metadata, schema = _metadata(source)
-    names = text.check_names(list(schema.names))
+    names = text.check_names(schema.names)
     if len(names) < 2:
         raise InputError("one_column", "Only one column was found. A dataset needs at least one input and one target.")
     for field in schema:
@@ -82,6 +82,12 @@ def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
     try:
         file_ = _open(source)
         metadata, schema = file_.metadata, file_.schema_arrow
+        # What the columns take decoded, whatever runs and dictionaries made of them in the file.
+        least = metadata.num_rows * sum(_least_bytes(_canonical_type(field)) for field in schema)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "bad_column_name", "A column name is not UTF-8 text. Rename it and write the Parquet file again."
+        ) from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             "bad_parquet", "The Parquet file is damaged and cannot be read. Export and upload it again."
@@ -97,8 +103,6 @@ def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
             f"The file has {metadata.num_rows:,} rows; the most is {MAX_ROWS:,}. Take a sample and upload that.",
         )
     unpacked = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
-    # What the columns take decoded, whatever runs and dictionaries made of them in the file.
-    least = metadata.num_rows * sum(_least_bytes(_canonical_type(field)) for field in schema)
     if max(unpacked, least) > MAX_UNPACKED_BYTES or metadata.num_rows < 0 or unpacked < 0:
         raise InputError("too_big_unpacked", TOO_BIG)
     if unpacked > RATIO_FROM_BYTES and unpacked > MAX_RATIO * source.stat().st_size:
@@ -153,7 +157,14 @@ def _canonical(name: str, column: pa.Array) -> pa.Array:
             raise InputError(
                 "infinite_value", f"Column {name!r} holds infinite values. Replace them by empty cells or real numbers."
             )
-    column = pc.cast(column, target, safe=False)
+    try:
+        column = pc.cast(column, options=_cast_to(target))
+    except pa.ArrowInvalid as error:
+        if not pa.types.is_timestamp(target):
+            raise
+        raise InputError(
+            "date_out_of_range", f"Column {name!r} holds dates more than 290,000 years away. Correct them."
+        ) from error
     if pa.types.is_string(target):
         longest = pc.max(pc.binary_length(column)).as_py() or 0
         if longest > MAX_VALUE_BYTES:
@@ -162,8 +173,20 @@ def _canonical(name: str, column: pa.Array) -> pa.Array:
                 f"A value in column {name!r} is longer than {MAX_VALUE_BYTES:,} bytes. Leave out that column.",
             )
         column.validate(full=True)
+        if pc.any(pc.match_substring(column, "\0")).as_py():
+            raise InputError(
+                "not_text",
+                f"Column {name!r} holds zero bytes, which are not text. Remove them or leave out that column.",
+            )
         column = column_types.clean(column)
     return column
+
+
+def _cast_to(target: pa.DataType) -> pc.CastOptions:
+    """Let numbers and nanoseconds be rounded, but no date come round as another one."""
+    options = pc.CastOptions.unsafe(target)
+    options.allow_time_overflow = False
+    return options
 
 
 def _spread_bytes(column: pa.Array) -> int:

@@ -74,7 +74,7 @@ class _Goal:
         if self.task == "classification":
             self.codes: Codes = known.dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
         elif self.task == "regression":
-            self.values = known.cast(pa.float64()).to_numpy()
+            self.values = known.cast(pa.float64(), safe=False).to_numpy()
 
     def power(self, codes: Codes) -> float | None:
         """Return how much the column says about the target, 0 to 1; None where that cannot be said."""
@@ -87,7 +87,9 @@ class _Goal:
 
 def _describe(file: pq.ParquetFile, field: pa.Field, kind: str) -> tuple[dict[str, Any], Codes | None]:
     base: dict[str, Any] = {"name": field.name, "kind": kind, "integer": pa.types.is_integer(field.type)}
-    if kind in (kinds.TEXT, kinds.EMPTY):
+    if kind == kinds.EMPTY:  # of whatever type: there is nothing to measure
+        return base | _summary_of_text(file.metadata.num_rows, 0), None
+    if kind == kinds.TEXT:
         return base | _text(file, field.name), None
     raw = file.read(columns=[field.name]).column(0)
     base |= {"missing": raw.null_count, "missing_share": round(raw.null_count / max(1, len(raw)), 6)}
@@ -117,7 +119,7 @@ def _numbers(base: dict[str, Any], raw: pa.ChunkedArray, kind: str) -> tuple[dic
         values = values / 1e6
     known = values[~np.isnan(values)]
     quantiles = np.quantile(known, [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
-    counts, edges = np.histogram(known, bins=min(BINS, max(1, np.unique(known[:100_000]).size)))
+    counts, edges = _histogram(known)
     described = base | {
         "distinct": int(np.unique(known).size),
         "min": float(known.min()),
@@ -138,6 +140,14 @@ def _numbers(base: dict[str, Any], raw: pa.ChunkedArray, kind: str) -> tuple[dic
     return described, codes
 
 
+def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return counts and edges of at most BINS bins; one bin where the values lie too close together to be cut."""
+    try:
+        return np.histogram(known, bins=min(BINS, max(1, np.unique(known[:100_000]).size)))
+    except ValueError:  # fewer numbers lie between the lowest and the highest than there would be edges
+        return np.array([known.size]), np.array([known.min(), known.max()])
+
+
 def _text(file: pq.ParquetFile, name: str) -> dict[str, Any]:
     """Count free text in batches: its dictionary may be as large as the file."""
     seen: set[int] = set()
@@ -150,12 +160,15 @@ def _text(file: pq.ParquetFile, name: str) -> dict[str, Any]:
         longest = max(longest, pc.max(lengths).as_py() or 0)
         if len(seen) < DISTINCT_COUNTED:
             seen.update(map(hash, pc.unique(column.drop_null()).to_pylist()))
-    values = total - missing
+    return _summary_of_text(total, total - missing, len(seen), length, longest)
+
+
+def _summary_of_text(rows: int, values: int, distinct: int = 0, length: int = 0, longest: int = 0) -> dict[str, Any]:
     return {
-        "missing": missing,
-        "missing_share": round(missing / max(1, total), 6),
-        "distinct": min(len(seen), DISTINCT_COUNTED),
-        "distinct_is_floor": len(seen) >= DISTINCT_COUNTED,
+        "missing": rows - values,
+        "missing_share": round((rows - values) / max(1, rows), 6),
+        "distinct": min(distinct, DISTINCT_COUNTED),
+        "distinct_is_floor": distinct >= DISTINCT_COUNTED,
         "length": {"mean": round(length / values, 1) if values else 0.0, "max": longest},
     }
 

@@ -85,7 +85,9 @@ def read_dialect(path: Path) -> Dialect:
     with path.open("rb") as file:
         raw = file.read(MAX_ROW_BYTES)
     sample = raw.decode("utf-8", errors="ignore")
-    stated = re.match(r"sep=(.)\r?\n", sample)
+    stated = re.match(r"sep=([^\r\n])\r?\n", sample)
+    if stated and not stated.group(1).isascii():  # the reader splits by bytes
+        stated = None
     skipped = stated.group(0) if stated else ""
     blank = re.match(r"(?:[ \t]*\r?\n)*", sample[len(skipped) :])
     skipped += blank.group(0) if blank else ""

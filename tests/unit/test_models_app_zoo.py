@@ -21,6 +21,7 @@ from compute.process import Child, Slot
 from compute.protocol import Fault
 from models_app.datasets import ingest
 from models_app.runner.protocol import EXIT_INPUT, EXIT_OK, Context, InputError, Reporter
+from models_app.views.profile import columns
 
 MAIN = Path(ingest.__file__).parent.parent / "runner" / "main.py"
 GOOD = "age,job,wage\n31,smith,10.5\n44,baker,12\n"
@@ -115,6 +116,31 @@ ZOO: dict[str, tuple[object, str]] = {
     "a parquet of lists": (parquet(pa.table({"a": [[1], [2]], "b": [1, 2]})), "unsupported_type"),
     "a parquet of bytes": (parquet(pa.table({"a": [b"x", b"y"], "b": [1, 2]})), "unsupported_type"),
     "a parquet with infinity": (parquet(pa.table({"a": [1.0, float("inf")], "b": [1, 2]})), "infinite_value"),
+    "a parquet of durations": (
+        parquet(pa.table({"a": pa.array([1, 2], pa.duration("s")), "b": [1, 2]})),
+        "unsupported_type",
+    ),
+    "a parquet of times": (parquet(pa.table({"a": pa.array([1, 2], pa.time32("s")), "b": [1, 2]})), "unsupported_type"),
+    "a parquet of days too far away": (
+        parquet(pa.table({"a": pa.array([1, 2**31 - 1], pa.date32()), "b": [1, 2]})),
+        "date_out_of_range",
+    ),
+    "a parquet of seconds too far away": (
+        parquet(pa.table({"a": pa.array([1, 2**62], pa.timestamp("ms")), "b": [1, 2]}), coerce_timestamps="ms"),
+        "date_out_of_range",
+    ),
+    "a parquet of endless decimals": (
+        parquet(pa.table({"a": pa.array([10**60, 2], pa.decimal256(76, 0)), "b": [1, 2]})),
+        "number_out_of_range",
+    ),
+    "a parquet of zero bytes": (parquet(pa.table({"a": ["x\0", "y"] * 20, "b": list(range(40))})), "not_text"),
+    "a parquet whose names are not UTF-8": (
+        parquet(pa.table({"aaaa": [1, 2], "b": [1, 2]})).replace(b"aaaa", b"a\xe9\xffa"),
+        "bad_column_name",
+    ),
+    "a parquet without columns": (parquet(pa.table({})), "one_column"),
+    "a stated delimiter of two bytes": ("sep=é\nxéy\n1é2\n".encode(), "one_column"),
+    "a stated delimiter of three bytes": ("sep=€\r\nx€y\r\n1€2\r\n".encode(), "one_column"),
     "a parquet without rows": (
         parquet(pa.table({"a": pa.array([], pa.int64()), "b": pa.array([], pa.int64())})),
         "no_rows",
@@ -271,6 +297,68 @@ def test_a_parquet_file_keeps_its_types(tmp_path):
     profile = read(tmp_path, parquet(table), "s")
     assert kinds(profile) == {"i": "numeric", "f": "numeric", "s": "categorical", "t": "datetime", "b": "boolean"}
     assert [column["missing"] for column in profile["columns"]] == [20, 20, 0, 0, 20]
+
+
+def number_column(values: list) -> bytes:
+    return "\n".join(["x,y", *(f"{value},{at % 2}" for at, value in enumerate(values))]).encode()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [41111111111111111 + at for at in range(60)],
+        [41111111111111111] * 60,
+        ["1e17"] * 60,
+        ["0.3", "0.30000000000000004"] * 30,
+        [-(2**63), 2**63 - 1] * 30,
+    ],
+    ids=["ids in sequence", "one id", "one large number", "noise of rounding", "the ends of int64"],
+)
+@pytest.mark.parametrize("target", ["x", "y"])
+def test_numbers_that_lie_too_close_together_for_bins_are_described(tmp_path, values, target):
+    described = read(tmp_path, number_column(values), target)["columns"][0]
+    histogram = described["histogram"]
+    assert sum(histogram["counts"]) == 60
+    assert len(histogram["edges"]) == len(histogram["counts"]) + 1
+    assert histogram["edges"][0] <= described["min"]
+    assert described["max"] <= histogram["edges"][-1]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.int8(), pa.uint64(), pa.float16(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("ns", "Asia/Tokyo"),
+        pa.decimal128(5, 2), pa.string(), pa.large_string(), pa.null(), pa.dictionary(pa.int8(), pa.int64()),
+        pa.dictionary(pa.int8(), pa.string()),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("target", ["void", "y"])
+def test_a_parquet_column_without_any_value_is_empty_whatever_its_type(tmp_path, kind, target):
+    table = pa.table({"void": pa.nulls(40, kind), "y": [0, 1] * 20})
+    void, _ = read(tmp_path, parquet(table), target)["columns"]
+    assert (void["kind"], void["missing"], void["missing_share"], void["distinct"]) == ("empty", 40, 1.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pa.array([2**64 - 1, 0] * 20, pa.uint64()), "numeric"),
+        (pa.array([1.5, None] * 20, pa.float16()), "numeric"),
+        (pa.array([1, 2] * 20, pa.decimal256(60, 2)), "numeric"),
+        (pa.array([1, 2] * 20).dictionary_encode(), "numeric"),
+        (pa.array([True, False] * 20).dictionary_encode(), "boolean"),
+        (pa.array([0, 1] * 20, pa.timestamp("ns", "Asia/Tokyo")), "datetime"),
+        (pa.array([-62167219200, 1] * 20, pa.timestamp("s")), "datetime"),
+        (pa.array([2**63 - 1, -(2**63)] * 20, pa.timestamp("us")), "datetime"),
+        (pa.array(["a", "b"] * 20, pa.string_view()), "categorical"),
+    ],
+    ids=lambda made: str(getattr(made, "type", made)),
+)
+def test_rare_types_of_parquet_are_read_as_what_they_hold(tmp_path, values, kind):
+    profile = read(tmp_path, parquet(pa.table({"x": values, "y": [0, 1] * 20})), "y")
+    assert kinds(profile) == {"x": kind, "y": "numeric"}
+    assert {column.name: column.kind for column in columns(profile)} == kinds(profile), "and the page can show it"
 
 
 def test_the_target_must_be_a_column_and_the_error_names_near_ones(tmp_path):
