@@ -115,5 +115,8 @@ def _typical(known: NDArray[np.float64], source: str) -> Any:
     if source == "boolean":
         return bool(known.mean() >= 0.5)
     if source == "datetime":
-        return datetime.fromtimestamp(middle, UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        try:
+            return datetime.fromtimestamp(middle, UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        except (OverflowError, ValueError, OSError):  # a column may hold years that Python has no dates for
+            return None
     return int(middle) if middle.is_integer() and abs(middle) < 2**53 else middle

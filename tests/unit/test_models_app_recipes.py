@@ -164,6 +164,22 @@ def test_a_regressor_on_two_values_is_warned_about(tmp_path, parquet, name, caps
     assert ("warning: the target has only 2 different values" in capsys.readouterr().err) == (name == "breast_cancer")
 
 
+def test_a_regressor_learns_whole_numbers_beyond_those_that_a_float_holds_exactly(tmp_path):
+    rows = ["id,x", *(f"{10**17 + at * 7**15 + 3},{at}" for at in range(80))]
+    data = ingested(tmp_path, "\n".join(rows).encode(), "id")
+    assert trained(tmp_path, data, "tabular.regressor", target="id", epochs=2)["metrics"]["mae"] > 0
+
+
+@pytest.mark.parametrize("date", ["0000-01-01", "9999-12-31"])
+def test_training_ends_well_with_years_that_python_has_no_dates_for(tmp_path, date):
+    rows = ["d,x,y", *(f"{date if at % 3 else f'2020-01-{at % 28 + 1:02d}'},{at},{at % 2}" for at in range(80))]
+    data = ingested(tmp_path, "\n".join(rows).encode(), "y")
+    typical = trained(tmp_path, data, "tabular.classifier", target="y", epochs=2)["baseline"]["features"]["d"][
+        "typical"
+    ]
+    assert typical == (None if date.startswith("0000") else f"{date}T00:00:00")
+
+
 def test_a_run_stopped_early_says_why(tmp_path, parquet, capsys):
     trained(tmp_path, parquet["diabetes"], "tabular.regressor", patience=1, learning_rate=0.5)
     assert "stopped early: no better validation loss for 1 epochs; best val loss " in capsys.readouterr().err

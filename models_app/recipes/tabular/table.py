@@ -128,13 +128,13 @@ def _target(name: str, kind: str, raw: pa.ChunkedArray, task: str) -> Target:
                 "target_unfit",
                 f"Target column {name!r} holds classes, not numbers. Use tabular.classifier, or choose a numeric column.",
             )
-        values = raw.cast(pa.float64()).to_numpy()
+        values = numbers(raw, kind)
         if values.min() == values.max():
             raise InputError(
                 "target_constant",
                 f"Target column {name!r} has the same value in every row, so there is nothing to learn.",
             )
-        return Target(name, kind, values.astype(np.float64))
+        return Target(name, kind, values)
     if kind == "numeric" and not pa.types.is_integer(raw.type):
         raise InputError(
             "target_unfit",
