@@ -184,11 +184,17 @@ class App:
                 worker.watch.refused(worker.order, error.code)
                 raise
             try:
-                return await asyncio.wait_for(call.future, ANSWER_S)
-            except TimeoutError:  # the future is cancelled now, by which the worker knows that it was given up
-                log.error("request.unanswered", request_id=call.request_id)
-                worker.watch.refused(worker.order, problems.Unavailable.code)
-                raise problems.Unavailable from None
+                await asyncio.wait({call.future}, timeout=ANSWER_S)
+                if not call.future.done() and not call.give_up():  # it is being recorded: sent, though late
+                    await asyncio.wait({call.future}, timeout=ANSWER_S)
+                if call.future.done():
+                    return call.future.result()
+            except asyncio.CancelledError:
+                call.give_up()
+                raise
+            log.error("request.unanswered", request_id=call.request_id)
+            worker.watch.refused(worker.order, problems.Unavailable.code)
+            raise problems.Unavailable
         raise problems.NotReady
 
     async def _key(self, authorization: bytes) -> Key:

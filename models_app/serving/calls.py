@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models_app.serving.access import Key
 from models_app.serving.problems import Headers, body_of, headers_of
@@ -35,14 +36,18 @@ class Call:
     future: asyncio.Future[Answer]
     answer: Answer | None = None
     rows: int = 0
+    given_up: bool = False
+    _fate: threading.Lock = field(default_factory=threading.Lock)
+    """Taken once, never given back: by who gives the call up, or by who is about to record it."""
 
-    @property
-    def given_up(self) -> bool:
-        """Whether nobody waits for the answer any more: who waited too long was told so, and is not charged.
+    def give_up(self) -> bool:
+        """Wait for the answer no more, whatever becomes of it; return False where it is about to be recorded."""
+        self.given_up = self._fate.acquire(blocking=False)
+        return self.given_up
 
-        Any thread may ask: it only looks at the future's state, and that is final once it is cancelled.
-        """
-        return self.future.cancelled()
+    def keep(self) -> bool:
+        """Let nobody give the call up from here on, so that what is charged is sent; return False where one did."""
+        return self._fate.acquire(blocking=False)
 
     def refuse(self, error: ExchequerError) -> None:
         """Answer with a problem."""

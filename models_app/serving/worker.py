@@ -172,8 +172,8 @@ class Worker:
             answers = self._interpreter.answers(parsed, found)
         took = clock() - began
         good, asked = self._tools.door.good(ticket)
-        # The last look before the record. Who gives up while that is written and synced is charged: it cannot be undone.
-        awaited = [one for one in answers if not one[0].call.given_up]
+        # Before the record: what is written cannot be undone, so from here on nobody is told that it took too long.
+        awaited = [one for one in answers if one[0].call.keep()]
         let_in = [one for one in awaited if self._may(one[0].call, good, asked=asked)]
         self._refused([call for call in calls if call.answer is not None])
         if not let_in or whole is None or found is None:

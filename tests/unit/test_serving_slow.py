@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 
 import pytest
 
-from models_app.serving import body
-from tests.fakes.serving import NUMBERS, Memory, Server, serving
+from models_app.serving import app, body
+from tests.fakes.serving import NUMBERS, Memory, Server, serving, until
+from tests.unit.test_serving_http import GOOD, post
 
 
 def connect(server: Server) -> socket.socket:
@@ -35,3 +38,23 @@ def test_a_body_that_does_not_come_is_not_waited_for(tmp_path, monkeypatch, begu
         connection.sendall(head(backend.key("price"), "price", 100) + begun)
         assert connection.recv(200).startswith(b"HTTP/1.1 408 ")
         assert not server.app.room.held
+
+
+def test_an_answer_whose_record_is_being_written_is_sent_however_late(tmp_path, monkeypatch):
+    slow = [0.0]
+
+    def write(file: int, data: bytes) -> int:
+        time.sleep(slow[0])
+        return os.write(file, data)
+
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price", write=write) as server:
+        key = backend.key("price")
+        assert post(server, key, "price", GOOD).status_code == 200
+        monkeypatch.setattr(app, "ANSWER_S", 3.0)
+        slow[0] = 4.0
+        assert post(server, key, "price", GOOD).status_code == 200, "it is charged, so it is sent"
+        slow[0] = 0.0
+        assert post(server, key, "price", GOOD).status_code == 200
+        until(lambda: backend.requests() == 3, "what was answered is charged")
