@@ -145,11 +145,13 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.tls else No
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# Log-in limits are counted here, so the table lies in PostgreSQL: a flushed broker loosens nothing.
+# Log-in limits are counted here, so the table lies in PostgreSQL: a flushed broker loosens nothing. Room for many:
+# a full table drops rows that still count. Housekeeping removes those that do not.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "tenants_ratelimit",
+        "OPTIONS": {"MAX_ENTRIES": 1_000_000},
     }
 }
 

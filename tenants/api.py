@@ -113,13 +113,14 @@ class Members(Endpoint):
 
     @extend_schema(request=MemberSerializer, responses={201: MemberSerializer})
     def post(self, request: Request) -> Response:
-        """Add a person with a role."""
+        """Add a person who has no account yet, with a role; somebody who has one is invited."""
         data = checked(MemberSerializer(data=request.data))
         membership = operations.add_member(
             actor=self.actor,
             email=data["email"],
             role=data["role"],
             name=data.get("name", ""),
+            new_only=True,
         )
         added = next(row for row in queries.members() if row.user_id == membership.user_id)
         return Response(asdict(added), status=201)

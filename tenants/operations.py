@@ -24,7 +24,7 @@ MEMBER_ADDED = AuditAction("tenants.member.added")
 MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
 MEMBER_REMOVED = AuditAction("tenants.member.removed")
 PROJECT_CREATED = AuditAction("tenants.project.created")
-
+LONGEST_EMAIL = 254
 
 #: Passwords that an operator sets by command or environment; people who choose their own meet all the rules.
 OPERATOR_RULES = [password_validation.MinimumLengthValidator(8)]
@@ -34,6 +34,12 @@ class TenantExists(Conflict):
     """An organisation with this short name exists already. Choose another one."""
 
     code = "tenant_exists"
+
+
+class HasAccount(Conflict):
+    """Someone has an account with this e-mail address. Send an invitation, so that they can agree."""
+
+    code = "has_account"
 
 
 class LastOwner(Conflict):
@@ -66,6 +72,8 @@ def check_email(text: str) -> str:
         validate_email(email)
     except ValidationError as error:
         raise Invalid(fields={"email": ["Give an e-mail address, such as ana@example.org."]}) from error
+    if len(email) > LONGEST_EMAIL:
+        raise Invalid(fields={"email": [f"Give an address of at most {LONGEST_EMAIL} characters."]})
     return email
 
 
@@ -170,13 +178,21 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
 
 
 @operation(MEMBER_ADDED)
-def add_member(*, actor: Actor, email: str, role: str, password: str | None = None, name: str = "") -> Membership:
-    """Make a person a member with a role not above the actor's own; raises `Conflict` for a member."""
+def add_member(
+    *, actor: Actor, email: str, role: str, password: str | None = None, name: str = "", new_only: bool = False
+) -> Membership:
+    """Make a person a member with a role not above the actor's own; raises `Conflict` for a member.
+
+    With `new_only` an account that exists is refused: its owner is asked by an invitation, and nobody learns her name.
+    """
     actor.require("members.manage")
     check_role(actor, role)
+    email = check_email(email)
+    if Membership.objects.filter(user__email=email).exists():
+        raise Conflict(f"{email} is a member already.")
+    if new_only and User.objects.filter(email=email).exists():
+        raise HasAccount
     user = find_or_create_user(email=email, password=password, name=name)
-    if Membership.objects.filter(user=user).exists():
-        raise Conflict(f"{user.email} is a member already.")
     membership = Membership.objects.create(user=user, role=role)
     record(
         MEMBER_ADDED,
