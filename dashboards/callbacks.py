@@ -30,10 +30,10 @@ def theme_of(request: HttpRequest) -> str:
     return request.COOKIES.get("scheme", "light") if theme == "auto" else theme
 
 
-def chosen(search: str | None) -> dict[str, str]:
+def chosen(search: Any) -> dict[str, str]:
     """Return the query string's known keys; the browser may have sent anything."""
     values: dict[str, str] = {}
-    for name, texts in parse_qs((search or "").removeprefix("?")).items():
+    for name, texts in parse_qs(str(search or "").removeprefix("?")).items():
         if name in {"range", "group", "from", "to"}:
             values[name] = texts[-1][:40]
     if values.get("group") not in layouts.GROUPS:

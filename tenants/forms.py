@@ -7,10 +7,12 @@ from typing import Any, ClassVar, cast
 from uuid import uuid4
 
 from django import forms
+from django.core.validators import MaxValueValidator
 from django.utils.functional import lazy
 
 from tenants.audit import AuditAction
 from tenants.models import User
+from tenants.parsing import LATEST
 from tenants.permissions import PURPOSES, ROLE_WORDS
 
 KEY_LIVES = ((30, "30 days"), (90, "90 days"), (365, "One year"), (0, "Until revoked"))
@@ -59,9 +61,15 @@ class AuditFilter(forms.Form):
     since = forms.DateField(
         required=False,
         label="From (UTC)",
+        validators=[MaxValueValidator(LATEST.date())],
         widget=forms.DateInput(attrs={"type": "date"}),
     )
-    until = forms.DateField(required=False, label="To (UTC)", widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(
+        required=False,
+        label="To (UTC)",
+        validators=[MaxValueValidator(LATEST.date())],
+        widget=forms.DateInput(attrs={"type": "date"}),
+    )
 
     def chosen(self) -> dict[str, Any]:
         """Return the keyword arguments for the query."""

@@ -30,9 +30,9 @@ def asker() -> Actor:
     return actor
 
 
-def chosen(search: str | None) -> dict[str, str]:
+def chosen(search: Any) -> dict[str, str]:
     """Return the query string's known keys; the browser may have sent anything."""
-    found = parse_qs((search or "").removeprefix("?"))
+    found = parse_qs(str(search or "").removeprefix("?"))
     values = {name: texts[-1][:40] for name, texts in found.items() if name in ("endpoint", "range")}
     if values.get("range") not in SPANS:
         values["range"] = DEFAULT_SPAN

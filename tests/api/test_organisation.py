@@ -222,3 +222,11 @@ def test_the_bell_costs_one_query(django_assert_max_num_queries: Any) -> None:
     with django_assert_max_num_queries(30) as seen:
         client.get(f"/t/{tenant.slug}/projects/")
     assert sum("tenants_notification" in query["sql"] for query in seen.captured_queries) == 1
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "9000-01-02", "0001-01-01", "31.12.2026"])
+def test_the_audit_log_takes_any_day_in_its_filter(day: str) -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant)
+    for name in ("since", "until"):
+        assert client.get(f"/t/{tenant.slug}/audit/", {name: day}).status_code == 200

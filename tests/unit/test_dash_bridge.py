@@ -3,15 +3,17 @@
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from dash import Input, Output, dcc, html
+from dash._utils import split_callback_id
 from django.http import Http404
 from django.test import Client, RequestFactory
 
 from dashboards import bridge
 from dashboards.bridge import BridgedDash
-from tests.factories import PASSWORD, make_tenant
+from tests.factories import PASSWORD, make_member, make_tenant
 
 
 def _callbacks(app: BridgedDash) -> None:
@@ -96,6 +98,44 @@ class TestPage:
             "changedPropIds": [],
             "parsedChangedPropsIds": [],
         }
+
+    @pytest.mark.parametrize("page", ["spend", "health"])
+    def test_a_body_that_is_no_call_of_a_callback_is_refused(self, page: str) -> None:
+        tenant = make_tenant("vision")
+        client = Client()
+        client.force_login(make_member(tenant, "owner"))
+        base = f"/t/vision/dash/{page}/"
+        callbacks = client.get(f"{base}_dash-dependencies").json()
+        assert callbacks
+        real = [self.called(one, "?range=7d") for one in callbacks]
+        assert [self.post(client, base, json.dumps(one)) for one in real] == [200] * len(real)
+        bad = ["", "{}", "[]", "null", '"x"', "nonsense", '{"output": 5}', "[" * 100_000]
+        bad += [json.dumps(one | {"output": "nothing.children"}) for one in real]
+        bad += [json.dumps(one | {"inputs": one["inputs"][:-1]}) for one in real]
+        bad += [json.dumps(one | {"changedPropIds": 5}) for one in real]
+        bad += [json.dumps(one | {"inputs": [{"id": 5} for _ in one["inputs"]], "state": 3}) for one in real]
+        bad += [json.dumps(self.called(one, value)) for one in callbacks for value in ({"a": 1}, [1], 0.5)]
+        assert {body[:80]: self.post(client, base, body) for body in bad if self.post(client, base, body) != 400} == {}
+        odd = [
+            self.called(one, value)
+            for one in callbacks
+            for value in (5, True, None, "x" * 9_000, "?range=custom&from=\u0000")
+        ]
+        assert [self.post(client, base, json.dumps(one)) for one in odd] == [200] * len(odd)
+
+    @staticmethod
+    def called(callback: dict[str, Any], value: Any) -> dict[str, Any]:
+        return {
+            "output": callback["output"],
+            "outputs": split_callback_id(callback["output"]),
+            "inputs": [slot | {"value": value} for slot in callback["inputs"]],
+            "state": [slot | {"value": value} for slot in callback["state"]],
+            "changedPropIds": ["url.search"],
+        }
+
+    @staticmethod
+    def post(client: Client, base: str, body: str) -> int:
+        return client.post(f"{base}_dash-update-component", body, content_type="application/json").status_code
 
     def test_configuration_names_the_tenants_url_and_holds_no_data_of_any(self, browser: Client) -> None:
         page = browser.get("/t/vision/dash/spend/").content.decode()
