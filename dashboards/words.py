@@ -24,6 +24,7 @@ STATES = {
     "failed": ("bad", "Failed"),
     "cancelled": ("idle", "Cancelled"),
     "draft": ("wait", "Draft"),
+    "over": ("idle", "Month over"),
     "in_review": ("wait", "In review"),
     "finalised": ("good", "Finalised"),
     "paid": ("good", "Paid"),

@@ -1,7 +1,8 @@
-"""The draft invoice, line by line down to the interval and the job, and whether all tables say the same."""
+"""A month's invoice, line by line down to the interval and the job, and whether all tables say the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing.defaults import SECOND
+from billing.models.invoicing import DRAFT
 from billing.money import Money
 from billing.naming import job_names, page_of, pieces_of, resource_names
 from billing.queries.explain import Explanation, explain
@@ -71,10 +73,14 @@ def invoice_of(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
 @require_safe
 @page("invoices.view")
 def invoice_reconciled(request: HttpRequest) -> HttpResponse:
-    """Compare intervals, roll-ups and lines with one another and answer the badge; asked for after the page has loaded."""
+    """Compare intervals, roll-ups and lines with one another and answer the badge; asked for after the page has loaded.
+
+    `?invoice=` names the invoice whose figures the badge says; without it, the running month's draft.
+    """
     faults = [str(fault) for fault in islice(reconcile_faults(), 5)]
-    draft = draft_invoice()
-    return render(request, "billing/_reconciled.html", {"faults": faults, "invoice": draft, "at": now()})
+    wanted = uuid_in(request.GET.get("invoice"))
+    view = invoice_by_id(wanted) if wanted else draft_invoice()
+    return render(request, "billing/_reconciled.html", {"faults": faults, "invoice": view, "at": now()})
 
 
 @require_safe
@@ -116,15 +122,22 @@ def _page(request: HttpRequest, view: InvoiceView) -> HttpResponse:
     lines = invoice_lines(view.id) if view.id else []
     if request.GET.get("export") == "csv":
         return csv_response(f"invoice-{view.period:%Y-%m}", EXPORTED, (_exported(one) for one in lines))
+    at = now()
     others = [other for other in invoices(limit=MONTHS)[:MONTHS] if other.id != view.id]
     context = {
         "invoice": view,
+        "state": _state(view, at),
         "projects": by_project(lines),
-        "others": others,
+        "others": [(other, _state(other, at)) for other in others],
         # Spend and budgets show what was used to the last digit; an invoice is in whole minor units, line by line.
         "rounding": view.total.amount - view.exact.amount,
     }
     return render(request, "billing/invoice.html", context)
+
+
+def _state(view: InvoiceView, at: datetime) -> str:
+    """Return an invoice's state as a page says it: a draft whose month has ended takes no more use of its own accord."""
+    return "over" if view.state == DRAFT and view.ends_at <= at else view.state
 
 
 def by_project(lines: Sequence[InvoiceLine]) -> list[ProjectLines]:

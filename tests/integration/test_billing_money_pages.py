@@ -1,0 +1,64 @@
+"""Invoices and budgets as people read them: the month that is shown, what a budget says when it is set."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from billing import pricing, queries
+from billing.metering import record_usage
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.api.test_matrix import client_for
+from tests.billing_usage import interval
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db
+OCTOBER, NOVEMBER = datetime(2026, 10, 20, 12, tzinfo=UTC), datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def tenant(demo_clock: DemoClock) -> Tenant:
+    """An organisation that used 70 s in October and 20 s in November, at prices that leave parts of a cent."""
+    demo_clock.move_to(OCTOBER - timedelta(days=1))
+    made = factories.make_tenant(timezone="Europe/Berlin")
+    project = factories.default_project_id(made)
+    with tenant_scope(made.id):
+        pricing.provision_defaults()
+        for moment, seconds in ((OCTOBER, 70), (NOVEMBER, 20)):
+            demo_clock.move_to(moment + timedelta(hours=1))
+            record_usage([interval(project, moment, seconds)])
+    return made
+
+
+def invoice_of(tenant: Tenant, month: int) -> UUID:
+    with tenant_scope(tenant.id):
+        return next(one.id for one in queries.invoices() if one.period.month == month and one.id)
+
+
+def test_the_badge_of_a_past_months_invoice_says_that_months_figures(tenant: Tenant) -> None:
+    client, october = client_for(tenant, "finance"), invoice_of(tenant, 10)
+    page = client.get(f"/t/{tenant.slug}/invoices/{october}/").content.decode()
+    address = f"/t/{tenant.slug}/invoices/reconciled/?invoice={october}"
+    assert f'hx-get="{address}"' in page
+    badge = client.get(address).content.decode()
+    assert "October 2026: usage 70\u00a0s = invoiced 70\u00a0s" in badge
+    running = client.get(f"/t/{tenant.slug}/invoices/reconciled/").content.decode()
+    assert "November 2026: usage 20\u00a0s = invoiced 20\u00a0s" in running
+
+
+def test_a_month_that_is_over_is_not_told_as_growing(tenant: Tenant) -> None:
+    client = client_for(tenant, "finance")
+    past = client.get(f"/t/{tenant.slug}/invoices/{invoice_of(tenant, 10)}/").content.decode()
+    assert "The month is over" in past
+    assert "so far" not in past
+    assert "Month over" in past
+    running = client.get(f"/t/{tenant.slug}/invoice/").content.decode()
+    assert "What this month costs so far" in running
+    assert "Month over" in running, "the list of other months says it of October"
