@@ -120,9 +120,9 @@ def lock_scope(projects: Collection[UUID], periods: Collection[date], currency: 
         return [Counter(*row) for row in cursor.fetchall()]
 
 
-def lock_for_hold(hold_id: UUID, project_id: UUID, currency: str, onward: date | None = None) -> list[Counter]:
-    """Lock the counters that a hold lies on, and those of the month `onward` that it is about to move to."""
-    periods = [onward] if onward else []
+def lock_for_hold(hold_id: UUID, project_id: UUID, currency: str, onward: Collection[date] = ()) -> list[Counter]:
+    """Lock the counters that a hold lies on, and those of the months `onward` that it is about to move to, in order of id."""
+    periods = list(onward)
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "projects": [project_id],

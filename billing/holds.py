@@ -5,7 +5,7 @@ Locks are taken in the order set of budgets, hold, counters by id, then the ledg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -26,7 +26,19 @@ from tenants.errors import Conflict, NotFound
 from tenants.models import Tenant
 from tenants.scoping import current_tenant_id
 
-__all__ = ["OPEN", "BudgetExceeded", "HoldExists", "HoldState", "carry", "extend", "hold", "lock", "release", "settle"]
+__all__ = [
+    "OPEN",
+    "BudgetExceeded",
+    "HoldExists",
+    "HoldState",
+    "carry",
+    "cover",
+    "extend",
+    "hold",
+    "lock",
+    "release",
+    "settle",
+]
 
 
 class HoldExists(Conflict):
@@ -37,7 +49,7 @@ class HoldExists(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class HoldState:
-    """A hold and the counters it lies on, read under their row locks."""
+    """A hold and the counters it lies on, read under their row locks. `cut`: a new month had no room for all of it."""
 
     id: UUID
     project_id: UUID
@@ -47,6 +59,7 @@ class HoldState:
     settled: Decimal
     state: str
     counters: tuple[Counter, ...]
+    cut: bool = False
 
     @property
     def left(self) -> Decimal:
@@ -62,7 +75,7 @@ class HoldState:
     @property
     def refused_by(self) -> str:
         """Which limit binds first: `budget` or `hold`."""
-        return "budget" if self.room < self.left else "hold"
+        return "budget" if self.cut or self.room < self.left else "hold"
 
     @property
     def current(self) -> tuple[Counter, ...]:
@@ -85,10 +98,9 @@ def hold(*, project_id: UUID, subject: str, amount: Money, actor: Actor | None =
         raise ValueError("hold a positive amount")
     with transaction.atomic():
         counters.pin_set()
-        zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=current_tenant_id())
+        period, currency = _running_month()
         if currency != amount.currency:
             raise CurrencyMismatch(f"{amount.currency} cannot be held in {currency}")
-        period = period_of(local_day(clock.now(), zone))
         locked = counters.lock_scope([project_id], [period], currency)
         counters.require_room(locked, amount)
         counters.shift(locked, currency, held=amount.amount)
@@ -110,21 +122,20 @@ def hold(*, project_id: UUID, subject: str, amount: Money, actor: Actor | None =
 
 
 def extend(*, hold_id: UUID, amount: Money) -> None:
-    """Let an open hold grow: for a retry, a raised limit, a new quote. Raises BudgetExceeded, NotFound, Conflict."""
+    """Let an open hold grow in the running month: for a retry, a raised limit. Raises BudgetExceeded, NotFound, Conflict."""
     if amount.amount <= 0:
         raise ValueError("extend by a positive amount")
     with transaction.atomic():
-        counters.pin_set()
-        state = lock(hold_id)
-        if state.state != OPEN:
-            raise Conflict("The hold is released.")
-        if state.currency != amount.currency:
-            raise CurrencyMismatch(f"{amount.currency} cannot be held in {state.currency}")
-        counters.require_room(state.current, amount)
-        counters.shift(state.current, state.currency, held=amount.amount)
-        _grow(hold_id, amount=amount.amount)
-        legs = ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency)
-        ledger.post(Entry("extend", state.period, legs, hold_id=hold_id))
+        _extend(_open(hold_id, amount.currency), amount)
+
+
+def cover(*, hold_id: UUID, amount: Money) -> None:
+    """Let an open hold grow until `amount` can be settled from it in the running month: for a new quote. Raises as `extend`."""
+    with transaction.atomic():
+        state = _open(hold_id, amount.currency)
+        missing = amount - Money(state.left, state.currency)
+        if missing.amount > 0:
+            _extend(state, missing)
 
 
 def release(*, hold_id: UUID) -> Money:
@@ -141,13 +152,13 @@ def release(*, hold_id: UUID) -> Money:
         return Money(left, state.currency)
 
 
-def lock(hold_id: UUID, onward: date | None = None) -> HoldState:
-    """Lock a hold and its counters, and those of the month `onward` if it is later than the hold's. Raises NotFound."""
+def lock(hold_id: UUID, onward: Iterable[date] = ()) -> HoldState:
+    """Lock a hold and its counters, and at once those of the months `onward` that are later than its own. Raises NotFound."""
     row = Hold.objects.select_for_update(no_key=True).filter(pk=hold_id).first()
     if row is None:
         raise NotFound("There is no such hold.")
     state = HoldState(row.pk, row.project_id, row.period, row.currency, row.amount, row.settled, row.state, ())
-    later = onward if onward and onward > state.period and state.state == OPEN else None
+    later = sorted({period for period in onward if period > state.period}) if state.state == OPEN else []
     return replace(state, counters=tuple(counters.lock_for_hold(hold_id, state.project_id, state.currency, later)))
 
 
@@ -170,7 +181,7 @@ def carry(state: HoldState, period: date) -> HoldState:
     ledger.post(Entry("carry", period, legs, hold_id=state.id))
     Hold.objects.filter(pk=state.id).update(period=period, amount=state.amount - lost)
     moved = tuple(replace(c, held=c.held + carried) if c.period == period else c for c in state.counters)
-    return replace(state, period=period, amount=state.amount - lost, counters=moved)
+    return replace(state, period=period, amount=state.amount - lost, counters=moved, cut=state.cut or lost > 0)
 
 
 def settle(state: HoldState, charges: Mapping[tuple[date, UUID | None], Decimal]) -> HoldState:
@@ -189,6 +200,32 @@ def settle(state: HoldState, charges: Mapping[tuple[date, UUID | None], Decimal]
         replace(c, held=c.held - total, spent=c.spent + total) if c in state.current else c for c in state.counters
     )
     return replace(state, settled=state.settled + total, counters=moved)
+
+
+def _running_month() -> tuple[date, str]:
+    """Return the tenant-local month and the tenant's currency."""
+    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=current_tenant_id())
+    return period_of(local_day(clock.now(), zone)), currency
+
+
+def _open(hold_id: UUID, currency: str) -> HoldState:
+    """Lock an open hold, carried to the running month: its budgets are asked, not those of the month it was placed in."""
+    counters.pin_set()
+    period, _ = _running_month()
+    state = lock(hold_id, [period])
+    if state.state != OPEN:
+        raise Conflict("The hold is released.")
+    if state.currency != currency:
+        raise CurrencyMismatch(f"{currency} cannot be held in {state.currency}")
+    return carry(state, period)
+
+
+def _extend(state: HoldState, amount: Money) -> None:
+    counters.require_room(state.current, amount)
+    counters.shift(state.current, state.currency, held=amount.amount)
+    _grow(state.id, amount=amount.amount)
+    legs = ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency)
+    ledger.post(Entry("extend", state.period, legs, hold_id=state.id))
 
 
 def _grow(hold_id: UUID, *, amount: Decimal = Decimal(0), settled: Decimal = Decimal(0)) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from billing.budgets import count_unheld
 from billing.intervals import Interval, claims
 from billing.keys import UsageConflict
 from billing.queries import Billed, billed, billed_attempts
-from billing.rate import Drawn, draw, rate
+from billing.rate import Drawn, draw, leave_out, rate
 from billing.rating.quantity import count_refusal, refusal
 from billing.waivers import waive_usage
 from tenants.errors import Invalid
@@ -60,11 +60,12 @@ class Recorded:
     clashes: tuple[Interval, ...] = ()
 
 
-def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None) -> Recorded:
+def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, held_only: bool = False) -> Recorded:
     """Accept usage in the open tenant scope and transaction; every effect hangs on its key's insert.
 
     Rated by the price in force at each moment and settled from the hold: seconds that the hold does not cover are
-    stored and rated 0. Without a hold usage is rated in full and only counted against budgets.
+    stored and rated 0. Without a hold usage is rated in full and only counted against budgets, unless it may be paid
+    from a hold alone (`held_only`): then what has a price is rated 0.
     Raises UsageRefused, before any effect, for unsound intervals or an unknown meter. A known key with other
     content is left out, audited and listed in `conflicts`: raising would take the audit entry back.
     """
@@ -78,8 +79,12 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None) 
     claimed = keys.claim(claims(intervals))
     pieces = rate(claimed.fresh, terms)
     series = {item.series.hash: item.series for item in claimed.fresh}
-    drawn = draw(hold_id, pieces, series) if hold_id is not None else Drawn(NOTHING, exhausted=False, refused_by="")
-    if hold_id is None:
+    drawn = Drawn(NOTHING, exhausted=False, refused_by="")
+    if hold_id is not None:
+        drawn = draw(hold_id, pieces, series)
+    elif held_only:
+        drawn = replace(drawn, excluded=leave_out(pieces))
+    else:
         count_unheld(pieces, series, terms.currency)
     rollup.write(pieces, series, currency=terms.currency, zone=terms.zone)
     keys.report(claimed.clashes)

@@ -69,6 +69,15 @@ def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
     return pieces
 
 
+def leave_out(pieces: Sequence[Piece]) -> Decimal:
+    """Charge nothing for pieces that only a hold may pay where there is none; return their units. What is free stays."""
+    priced = [piece for piece in pieces if piece.amount]
+    excluded = sum((piece.billable for piece in priced), NOTHING)
+    for piece in priced:
+        piece.billable = piece.amount = NOTHING
+    return excluded
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """What a hold paid: the units it did not cover, and whether and by what it is used up."""
@@ -85,11 +94,11 @@ def draw(hold_id: UUID, pieces: list[Piece], series: dict[bytes, Series]) -> Dra
     hold, Invalid for usage of another project than the hold's.
     """
     pieces.sort(key=lambda piece: (piece.start, piece.key_hash))
-    state = holds.lock(hold_id)
+    # Every counter in one statement: one taken later could stand before one that is held, and close a circle.
+    state = holds.lock(hold_id, {piece.period for piece in pieces})
     excluded, refused_by = NOTHING, ""
     for period, group in groupby(pieces, key=lambda piece: piece.period):
-        if period > state.period:
-            state = holds.carry(holds.lock(hold_id, onward=period), period)
+        state = holds.carry(state, period)
         left, charges = state.room, dict[tuple[date, UUID | None], Decimal]()
         for piece in group:
             if piece.project_id != state.project_id:

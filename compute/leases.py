@@ -208,7 +208,7 @@ def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
         source="compute",
     )
     held = follow_price(job)
-    recorded = record_usage([interval], hold_id=job.hold_id)
+    recorded = record_usage([interval], hold_id=job.hold_id, held_only=True)
     seconds = Decimal((end - start) // timedelta(microseconds=1)) / 1_000_000
     attempt.seq += 1
     attempt.measured_until, attempt.measured_s = end, attempt.measured_s + seconds
@@ -257,7 +257,8 @@ def _answer(job: Job, refused: str) -> Answer:
     elif job.state != JobState.RUNNING:
         stop = Outcome.PAUSED
     elif refused:
-        stop = Outcome.BUDGET if refused == "budget" else limit
+        # A hold that is used up before a limit is reached was cut at a month's turn: a budget had no room for all of it.
+        stop = limit if refused == "hold" and left <= 0 else Outcome.BUDGET
     elif left <= 0:
         stop = limit
     return Answer(stop, max(left, 0.0), limit)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 from django.conf import settings
-from django.db import transaction
 
-from billing import counters, holds
+from billing import holds
 from billing.counters import BudgetExceeded
 from billing.money import Money
-from billing.pricing import price_at
+from billing.pricing import PriceMissing, price_at
 from billing.rating.flat import charge
 from compute import kinds, limits
 from compute.models import Job, JobState
+from tenants.actor import Actor
 
 
 def grace_s() -> Decimal:
@@ -28,23 +28,43 @@ def worst_rest(job: Job) -> Decimal:
 
 
 def follow_price(job: Job) -> bool:
-    """Quote a locked, running job anew when its price changed: the hold grows to what the rest costs now.
+    """Quote a locked, running job anew when its price changed: its hold grows to what the rest costs now.
 
-    Returns False when a budget has no room for that: the job is then paused, its checkpoint saved. Usage itself is
-    always rated at the price in force at its time (B5).
+    A job that began while it cost nothing has no hold: it is placed when a price starts. Returns False when a budget
+    has no room: the job is then paused, its checkpoint saved. Usage itself is always rated at the price in force at
+    its time (B5).
     """
-    price = price_at(kinds.meter_of(job.kind), {"device_class": job.device_class, "tier": job.tier})
-    if price.unit_amount == job.unit_amount or job.state != JobState.RUNNING or job.hold_id is None:
+    if job.state != JobState.RUNNING:
+        return True
+    try:
+        price = price_at(kinds.meter_of(job.kind), {"device_class": job.device_class, "tier": job.tier})
+    except PriceMissing:  # the list in force names it no more: such use costs nothing
+        return True
+    if price.unit_amount == job.unit_amount and (job.hold_id is not None or not price.unit_amount):
         return True
     job.unit_amount, job.price_version = price.unit_amount, price.version_id
     Job.objects.filter(id=job.id).update(unit_amount=job.unit_amount, price_version=job.price_version)
-    counters.pin_set()
-    missing = worst_rest(job) - holds.lock(job.hold_id).left
-    if missing <= 0:
+    rest = Money(worst_rest(job), job.currency)
+    if rest.amount <= 0:  # free, or at its highest cost already
         return True
     try:
-        with transaction.atomic():
-            holds.extend(hold_id=job.hold_id, amount=Money(missing, job.currency))
+        if job.hold_id is None:
+            _hold(job, rest)
+        else:
+            holds.cover(hold_id=job.hold_id, amount=rest)
     except BudgetExceeded:
         return False
     return True
+
+
+def _hold(job: Job, rest: Money) -> None:
+    # An explained line names who asked for the job; the hold asks for no right.
+    asked = Actor(
+        kind="system",
+        tenant_id=job.tenant_id,
+        id=job.submitted_by,
+        label=job.submitted_by_label,
+        permissions=frozenset(),
+    )
+    job.hold_id = holds.hold(project_id=job.project_id, subject=job.subject, amount=rest, actor=asked)
+    Job.objects.filter(id=job.id).update(hold_id=job.hold_id)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from billing import pricing, queries
-from billing.budgets import create_budget
+from billing import holds, pricing, queries
+from billing.budgets import change_budget, create_budget
 from billing.metering import billed
 from billing.models import Hold
+from billing.money import Money
 from billing.reconcile import ledger_faults
-from compute import leases, nodes
+from compute import jobs, leases, nodes
 from compute.beats import Beat
 from compute.devices.base import Found
-from compute.models import Job, Outcome
+from compute.models import Attempt, Cause, Job, JobState, Outcome
 from tenants.clock import now
 from tenants.scoping import tenant_scope
 from tests.integration.test_compute_leases import World
@@ -40,9 +41,39 @@ def dear_soon(world: World, demo_clock: DemoClock) -> tuple[Decimal, Decimal]:
         book = queries.price_books()[0].id
         pricing.publish(actor=world.actor, book_id=book, prices=prices, effective_at=now() + timedelta(minutes=6))
     demo_clock.advance(timedelta(minutes=5, seconds=50))
+    beat_of_the_node(world)
+    return old, old * 10
+
+
+def beat_of_the_node(world: World) -> None:
+    """Let the node be seen: the clock was moved on."""
     found = [Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**30)]
     nodes.register(name="n1", hostname="h", boot=world.boot, found=found, missing_layers=[])
-    return old, old * 10
+
+
+def publish(world: World, price: Decimal) -> None:
+    """Publish one price of all device seconds, in force five minutes from now."""
+    with tenant_scope(world.tenant.id):
+        book = queries.price_books()[0].id
+        pricing.publish(actor=world.actor, book_id=book, prices=[pricing.NewPrice("device_seconds", {}, price)])
+
+
+def launched_for_nothing(world: World, demo_clock: DemoClock, price: Decimal) -> tuple[leases.Claim, float]:
+    """Run a job of 100 s that costs nothing, ten seconds before the price starts; return its claim and its start."""
+    with tenant_scope(world.tenant.id):
+        pricing.provision_defaults()
+    publish(world, Decimal(0))
+    demo_clock.advance(timedelta(minutes=6))
+    publish(world, price)
+    demo_clock.advance(timedelta(minutes=4, seconds=50))
+    beat_of_the_node(world)
+    mine, began = world.running(max_seconds=100), time.monotonic()
+    time.sleep(0.2)
+    assert leases.heartbeat(mine, Beat(elapsed=0.2, began=began)).stop is None
+    with tenant_scope(world.tenant.id):
+        assert Job.objects.get(id=mine.job.id).hold_id is None
+    demo_clock.advance(timedelta(seconds=20))
+    return mine, began
 
 
 def test_the_hold_of_a_running_job_follows_its_price(
@@ -81,3 +112,127 @@ def test_a_budget_without_room_for_the_new_price_pauses_the_job(
         (status,) = queries.budgets()
         assert status.spent.amount + status.held.amount <= old * 120
         assert list(ledger_faults()) == []
+
+
+def test_a_job_launched_for_nothing_is_held_from_the_start_of_a_price(
+    as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
+) -> None:
+    world = World(as_control)
+    create_budget(actor=world.actor, amount=Decimal(1000), at_limit="stop_running")
+    mine, began = launched_for_nothing(world, demo_clock, Decimal(5))
+    assert leases.heartbeat(mine, Beat(elapsed=20.0, began=began)).stop is None
+    with tenant_scope(world.tenant.id):
+        job = Job.objects.get(id=mine.job.id)
+        hold = Hold.objects.get(pk=job.hold_id)
+        assert (hold.subject, hold.placed_by_id, hold.placed_by) == (job.subject, world.actor.id, world.actor.label)
+        assert hold.amount - hold.settled >= 5 * (100 - job.measured_s)
+        charge = billed([job.id])[job.id]
+        assert Decimal(0) < charge.amount == hold.settled < 5 * charge.seconds
+    # A price that falls to nothing again takes no hold away and asks for no other.
+    publish(world, Decimal(0))
+    demo_clock.advance(timedelta(minutes=6))
+    with tenant_scope(world.tenant.id):
+        Attempt.objects.update(lease_until=now() + timedelta(minutes=1))
+    leases.heartbeat(mine, Beat(elapsed=21.0, began=began))
+    leases.finish(mine, Outcome.CANCELLED, Beat(elapsed=22.0, began=began))
+    with tenant_scope(world.tenant.id):
+        (status,) = queries.budgets()
+        assert status.spent.amount == Hold.objects.get().settled
+        assert list(ledger_faults()) == []
+
+
+def test_a_budget_without_room_for_a_price_that_starts_pauses_the_job_and_nothing_is_overspent(
+    as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
+) -> None:
+    world = World(as_control)
+    create_budget(actor=world.actor, amount=Decimal(10), at_limit="stop_running")
+    mine, began = launched_for_nothing(world, demo_clock, Decimal(5))
+    # Said again with every heartbeat: an answer may be lost on its way to the node.
+    for elapsed in (12.0, 20.0):
+        assert leases.heartbeat(mine, Beat(elapsed=elapsed, began=began)).stop == Outcome.BUDGET
+    leases.finish(mine, Outcome.BUDGET, Beat(elapsed=21.0, began=began))
+    with tenant_scope(world.tenant.id):
+        job = Job.objects.get(id=mine.job.id)
+        assert (job.state, job.cause, job.hold_id) == (JobState.PAUSED, Cause.BUDGET, None)
+        (status,) = queries.budgets()
+        assert (status.spent.amount, status.held.amount) == (0, 0)
+        charge = billed([job.id])[job.id]
+        assert charge.measured == job.measured_s > charge.seconds
+        assert list(ledger_faults()) == []
+
+
+def test_a_budget_that_is_full_when_the_month_turns_pauses_the_job_and_fails_it_for_no_limit(
+    as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
+) -> None:
+    world = World(as_control)
+    demo_clock.move_to(datetime(2027, 1, 31, 23, 59, 40, tzinfo=UTC))
+    beat_of_the_node(world)
+    with tenant_scope(world.tenant.id):
+        pricing.provision_defaults()
+        second = pricing.price_at("device_seconds", DIMS).unit_amount
+    budget = create_budget(actor=world.actor, amount=second * 200, at_limit="block_new")
+    mine, began = world.running(max_seconds=100), time.monotonic()
+    time.sleep(0.2)
+    leases.heartbeat(mine, Beat(elapsed=0.2, began=began))
+    demo_clock.move_to(datetime(2027, 2, 1, 0, 0, 1, tzinfo=UTC))
+    with tenant_scope(world.tenant.id):  # February: another launch leaves room for ten seconds
+        holds.hold(project_id=world.project, subject="other", amount=Money(second * 190, "EUR"))
+    assert leases.heartbeat(mine, Beat(elapsed=15.0, began=began)).stop is None
+    demo_clock.move_to(datetime(2027, 2, 1, 0, 0, 20, tzinfo=UTC))
+    answer = leases.heartbeat(mine, Beat(elapsed=35.0, began=began))
+    assert (answer.stop, answer.limit, answer.left_s > 0) == (Outcome.BUDGET, Outcome.TIME_LIMIT, True)
+    leases.finish(mine, answer.stop or Outcome.SUCCEEDED, Beat(elapsed=36.0, began=began))
+    with tenant_scope(world.tenant.id):
+        job = Job.objects.get(id=mine.job.id)
+        assert (job.state, job.cause) == (JobState.PAUSED, Cause.BUDGET)
+        assert list(ledger_faults()) == []
+    change_budget(actor=world.actor, budget_id=budget.id, amount=second * 400)
+    assert jobs.resume(actor=world.actor, job_id=mine.job.id).state == JobState.QUEUED
+
+
+def test_a_price_that_rises_with_the_month_asks_the_budget_of_the_new_month(
+    as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
+) -> None:
+    world = World(as_control)
+    demo_clock.move_to(datetime(2027, 1, 31, 23, 55, tzinfo=UTC))
+    with tenant_scope(world.tenant.id):
+        pricing.provision_defaults()
+        second = pricing.price_at("device_seconds", DIMS).unit_amount
+    publish(world, second * 2)
+    demo_clock.move_to(datetime(2027, 1, 31, 23, 59, 50, tzinfo=UTC))
+    beat_of_the_node(world)
+    create_budget(actor=world.actor, amount=second * 400, at_limit="block_new")
+    mine, began = world.running(max_seconds=100), time.monotonic()
+    time.sleep(0.2)
+    leases.heartbeat(mine, Beat(elapsed=0.2, began=began))
+    with tenant_scope(world.tenant.id):  # January is full from here on
+        holds.hold(
+            project_id=world.project, subject="other", amount=Money(queries.room(world.project) or second, "EUR")
+        )
+    demo_clock.move_to(datetime(2027, 2, 1, 0, 0, 5, tzinfo=UTC))
+    assert leases.heartbeat(mine, Beat(elapsed=14.0, began=began)).stop is None
+    with tenant_scope(world.tenant.id):
+        hold = Hold.objects.get(pk=Job.objects.get(id=mine.job.id).hold_id)
+        assert hold.period == datetime(2027, 2, 1, tzinfo=UTC).date()
+        assert hold.amount - hold.settled >= second * 2 * 85
+        assert list(ledger_faults()) == []
+
+
+def test_a_price_that_is_dropped_lets_the_job_run_on_for_nothing(
+    as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
+) -> None:
+    world = World(as_control)
+    dear_soon(world, demo_clock)
+    with tenant_scope(world.tenant.id):
+        prices = [pricing.NewPrice("inference_requests", {}, Decimal(1))]
+        pricing.publish(actor=world.actor, book_id=queries.price_books()[0].id, prices=prices)
+    demo_clock.advance(timedelta(minutes=4, seconds=50))
+    beat_of_the_node(world)
+    mine, began = world.running(max_seconds=100), time.monotonic()
+    time.sleep(0.2)
+    leases.heartbeat(mine, Beat(elapsed=0.2, began=began))
+    demo_clock.advance(timedelta(seconds=20))
+    assert leases.heartbeat(mine, Beat(elapsed=20.0, began=began)).stop is None
+    with tenant_scope(world.tenant.id):
+        charge = billed([mine.job.id])[mine.job.id]
+        assert 0 < charge.seconds < charge.measured

@@ -1,0 +1,98 @@
+"""The turn of a month under running work: its hold moves on, as far as the new month's budgets have room."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from billing import budgets, counters, holds, pricing
+from billing.metering import record_usage
+from billing.models import BudgetPeriod, Hold
+from billing.money import Money
+from billing.reconcile import ledger_faults, reconcile_faults
+from tests.billing_usage import interval
+from tests.factories import default_project_id, in_tenant, make_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from uuid import UUID
+
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db
+JANUARY = datetime(2027, 1, 31, 23, 59, 50, tzinfo=UTC)
+FEBRUARY = datetime(2027, 2, 1, tzinfo=UTC)
+#: What a second of the tests' device costs.
+SECOND = Decimal("0.00005")
+
+
+def euro(amount: Decimal) -> Money:
+    return Money(amount, "EUR")
+
+
+def test_usage_over_a_months_turn_locks_the_budgets_of_all_its_months_in_one_statement(
+    demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo_clock.move_to(datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
+    tenant = make_tenant()
+    project = default_project_id(tenant)
+    locked: list[list[date]] = []
+    lock = counters.lock_for_hold
+
+    def seen(hold_id: UUID, project_id: UUID, currency: str, onward: Collection[date] = ()) -> list[counters.Counter]:
+        rows = lock(hold_id, project_id, currency, onward)
+        locked.append(sorted(row.period for row in rows))
+        return rows
+
+    with in_tenant(tenant) as actor:
+        pricing.provision_defaults()
+        budgets.create_budget(actor=actor, amount=Decimal(1), at_limit="block_new")
+        held = holds.hold(project_id=project, subject="job:1", amount=euro(SECOND * 100))
+        demo_clock.move_to(FEBRUARY + timedelta(seconds=10))
+        monkeypatch.setattr(counters, "lock_for_hold", seen)
+        late = [interval(project, at, 10) for at in (datetime(2027, 1, 1, tzinfo=UTC) - timedelta(seconds=5), JANUARY)]
+        recorded = record_usage([*late, interval(project, FEBRUARY, 10)], hold_id=held)
+        assert (recorded.amount, recorded.exhausted) == (SECOND * 30, False)
+        assert locked == [[date(2026, 12, 1), date(2027, 1, 1), date(2027, 2, 1)]]
+        found = {row.period.month: (row.held, row.spent) for row in BudgetPeriod.objects.all()}
+        assert found == {12: (0, SECOND * 5), 1: (0, SECOND * 15), 2: (SECOND * 70, SECOND * 10)}
+        assert [*ledger_faults(), *reconcile_faults()] == []
+
+
+def test_a_hold_that_a_new_month_has_no_room_for_is_refused_by_the_budget(demo_clock: DemoClock) -> None:
+    demo_clock.move_to(JANUARY - timedelta(minutes=1))
+    tenant = make_tenant()
+    project = default_project_id(tenant)
+    with in_tenant(tenant) as actor:
+        pricing.provision_defaults()
+        budgets.create_budget(actor=actor, amount=SECOND * 100, at_limit="block_new")
+        held = holds.hold(project_id=project, subject="job:1", amount=euro(SECOND * 100))
+        demo_clock.move_to(FEBRUARY + timedelta(seconds=10))
+        holds.hold(project_id=project, subject="job:2", amount=euro(SECOND * 96))
+        recorded = record_usage([interval(project, JANUARY, 20)], hold_id=held)
+        assert (recorded.amount, recorded.excluded) == (SECOND * 14, 6)
+        assert (recorded.exhausted, recorded.refused_by) == (True, "budget")
+        assert list(ledger_faults()) == []
+
+
+def test_a_hold_grows_in_the_running_month_and_not_in_the_one_it_was_placed_in(demo_clock: DemoClock) -> None:
+    demo_clock.move_to(JANUARY - timedelta(minutes=1))
+    tenant = make_tenant()
+    project = default_project_id(tenant)
+    with in_tenant(tenant) as actor:
+        pricing.provision_defaults()
+        budgets.create_budget(actor=actor, amount=SECOND * 100, at_limit="block_new")
+        held = holds.hold(project_id=project, subject="job:1", amount=euro(SECOND * 30))
+        holds.hold(project_id=project, subject="job:2", amount=euro(SECOND * 70))
+        with pytest.raises(holds.BudgetExceeded):
+            holds.extend(hold_id=held, amount=euro(SECOND))
+        demo_clock.move_to(FEBRUARY)
+        holds.extend(hold_id=held, amount=euro(SECOND * 70))
+        with pytest.raises(holds.BudgetExceeded):
+            holds.extend(hold_id=held, amount=euro(SECOND))
+        assert Hold.objects.get(pk=held).period == FEBRUARY.date()
+        assert {row.period.month: row.held for row in BudgetPeriod.objects.all()} == {1: SECOND * 70, 2: SECOND * 100}
+        assert list(ledger_faults()) == []
