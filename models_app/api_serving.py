@@ -34,6 +34,10 @@ class DeploymentSerializer(serializers.Serializer[Any]):
     slo_ms = serializers.IntegerField(
         required=False, min_value=10, max_value=60_000, help_text="Longest wait before new requests are refused"
     )
+    replace = serializers.BooleanField(
+        required=False,
+        help_text="Move a live endpoint of this name to a version that takes other input columns; refused unless true",
+    )
 
 
 class EndpointSerializer(serializers.Serializer[Any]):
@@ -113,7 +117,11 @@ class Endpoints(Endpoint):
 
     @extend_schema(request=DeploymentSerializer, responses={201: EndpointSerializer})
     def post(self, request: Request) -> Response:
-        """Deploy a version in production; a live endpoint of this name is rolled over to it."""
+        """Deploy a version in production; a live endpoint of this name is rolled over to it.
+
+        Where the live version takes other input columns, the answer is 409 `signature_differs`, with `columns` that
+        says which, unless `replace` is true.
+        """
         body = self.body()
         faults: dict[str, list[str]] = {}
         name, slo_ms = body.get("name", ""), body.get("slo_ms")
@@ -121,6 +129,8 @@ class Endpoints(Endpoint):
             faults["name"] = ["Give a text."]
         if slo_ms is not None and (isinstance(slo_ms, bool) or not isinstance(slo_ms, int)):
             faults["slo_ms"] = ["Give a whole number of milliseconds."]
+        if not isinstance(body.get("replace", False), bool):
+            faults["replace"] = ["Give true or false."]
         if faults:
             raise Invalid(fields=faults)
         endpoint = deployments.deploy(
@@ -129,6 +139,7 @@ class Endpoints(Endpoint):
             version_id=parse_uuid(body.get("version"), "version"),
             project_id=None if body.get("project") is None else project_of(body["project"]),
             slo_ms=slo_ms,
+            replace=body.get("replace", False),
         )
         return Response(endpoints.shown(endpoints.endpoint_detail(self.actor, endpoint.id)), status=201)
 

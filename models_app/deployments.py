@@ -16,6 +16,7 @@ from models_app.access import visible_versions
 from models_app.events import EndpointDeployed, EndpointUndeployed
 from models_app.models import Endpoint, EndpointKey, EndpointState, ModelVersion, Stage
 from models_app.models.serving import SLO_MS
+from models_app.replacing import differing, inputs_of
 from models_app.storage import Stored
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -53,6 +54,12 @@ class EndpointMoved(Conflict):
     code = "endpoint_in_other_project"
 
 
+class SignatureDiffers(Conflict):
+    """The live endpoint of this name takes other input columns: its callers would break. Choose a new name, or ask for it with `replace`."""
+
+    code = "signature_differs"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What a serving node must load for one endpoint. `generation` goes back with its report."""
@@ -80,12 +87,19 @@ class Order:
 
 @operation(ENDPOINT_DEPLOYED)
 def deploy(
-    *, actor: Actor, name: str, version_id: UUID, project_id: UUID | None = None, slo_ms: int | None = None
+    *,
+    actor: Actor,
+    name: str,
+    version_id: UUID,
+    project_id: UUID | None = None,
+    slo_ms: int | None = None,
+    replace: bool = False,
 ) -> Endpoint:
     """Have a version in production answer under `name`, and wait for a slot; a live endpoint is rolled over to it.
 
     The project (of the version unless given) pays. The same version again changes nothing, unless it had failed.
-    Raises NotFound, Invalid, VersionNotApproved, EndpointNameTaken, EndpointMoved, QuotaExceeded (409).
+    `replace` allows a version that takes other input columns than the live one. Raises NotFound, Invalid,
+    VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409).
     """
     actor.require("endpoints.manage")
     _check(name, project_id, slo_ms)
@@ -105,7 +119,7 @@ def deploy(
     )
     endpoint = _put(fresh)
     if endpoint.id != fresh.id:
-        return _roll_over(actor, endpoint, version, project_id, slo_ms)
+        return _roll_over(actor, endpoint, version, project_id, slo_ms, replace)
     endpoint.allocation_id = allocations.request(actor=actor, subject=endpoint.subject, project_id=endpoint.project_id)
     Endpoint.objects.filter(id=endpoint.id).update(allocation_id=endpoint.allocation_id)
     _deployed(actor, endpoint, {"version": [None, str(version)], "slo_ms": [None, endpoint.slo_ms]})
@@ -226,13 +240,16 @@ def _put(fresh: Endpoint) -> Endpoint:
 
 
 def _roll_over(
-    actor: Actor, endpoint: Endpoint, version: ModelVersion, project_id: UUID | None, slo_ms: int | None
+    actor: Actor, endpoint: Endpoint, version: ModelVersion, project_id: UUID | None, slo_ms: int | None, replace: bool
 ) -> Endpoint:
     """Give a locked, live endpoint another version or wait; the node goes on with the old one until it has swapped."""
     if not visible_versions(actor).filter(id=endpoint.version_id).exists():
         raise EndpointNameTaken
     if project_id is not None and project_id != endpoint.project_id:
         raise EndpointMoved
+    columns = differing(inputs_of(endpoint.version.signature), inputs_of(version.signature))
+    if columns and not replace:
+        raise SignatureDiffers(live=str(endpoint.version), columns=str(columns))
     before = [str(endpoint.version), endpoint.slo_ms, endpoint.state]
     failed = endpoint.state == EndpointState.FAILED
     if endpoint.version_id == version.id and endpoint.slo_ms == (slo_ms or endpoint.slo_ms) and not failed:

@@ -11,6 +11,7 @@ from django import forms
 from models_app.deployments import SLO_RANGE_MS
 from models_app.endpoint_keys import MOST_A_MINUTE
 from models_app.models.serving import SLO_MS
+from models_app.replacing import Replaced
 from models_app.trying import MOST_FIELDS, TryInput
 
 YES_NO = (("", "not known"), ("true", "yes"), ("false", "no"))
@@ -37,6 +38,8 @@ class DeployForm(forms.Form):
         help_text="Requests that would wait longer are refused at once, and an alert opens when answers are slower.",
     )
     once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    replaces = forms.UUIDField(widget=forms.HiddenInput, required=False)
+    confirm = forms.CharField(required=False, max_length=63, label="Endpoint name again")
 
     def __init__(
         self,
@@ -54,6 +57,11 @@ class DeployForm(forms.Form):
         }
         for name, choices in offered.items():
             cast(forms.ChoiceField, self.fields[name]).choices = choices
+
+    def allows(self, found: Replaced) -> bool:
+        """Return whether this very version was said to be replaced, and the name typed where callers would break."""
+        typed = self.cleaned_data["confirm"] == found.name or not found.columns
+        return typed and self.cleaned_data["replaces"] == found.version_id
 
 
 class KeyForm(forms.Form):

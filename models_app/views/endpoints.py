@@ -17,6 +17,7 @@ from models_app import lineage as versions
 from models_app.endpoint_forms import DeployForm, KeyForm, TryForm
 from models_app.health import reads
 from models_app.models import Stage
+from models_app.replacing import replaced
 from models_app.serving import slices
 from tenants import queries as tenancy
 from tenants.actor import Actor
@@ -51,7 +52,10 @@ def endpoint_list(request: HttpRequest) -> HttpResponse:
 
 @page("endpoints.manage")
 def deploy(request: HttpRequest) -> HttpResponse:
-    """Show the form, or deploy; what is refused is said on the form, which keeps what was entered."""
+    """Show the form, or deploy; what is refused is said on the form, which keeps what was entered.
+
+    A live endpoint changes its version only once that was asked and answered.
+    """
     actor: Actor = request.actor  # type: ignore[attr-defined]
     choices = versions.deployable(actor)
     projects = [(project.id, project.name) for project in tenancy.projects()]
@@ -70,15 +74,21 @@ def deploy(request: HttpRequest) -> HttpResponse:
         }
         return render(request, "models_app/deploy.html", context)
     form = DeployForm(request.POST, versions=choices, projects=projects)
-    status = 422
+    status, found = 422, None
     if form.is_valid():
+        entered = form.cleaned_data
+        found = replaced(actor, entered["name"], UUID(entered["version"]))
+        allowed = found is not None and form.allows(found)
         try:
-            with transaction.atomic():
-                return redirect(once(actor, form.cleaned_data["once"], lambda: _deploy(request, form.cleaned_data)))
+            if found is None or allowed:
+                with transaction.atomic():
+                    return redirect(once(actor, entered["once"], lambda: _deploy(request, entered, replace=allowed)))
+            status = 409
         except ExchequerError as refused:
             status = 422 if isinstance(refused, Invalid) else refused.status
             explain(form, refused)
-    return render(request, "models_app/deploy.html", {"form": form, "versions": choices}, status=status)
+    context = {"form": form, "versions": choices, "replaced": found}
+    return render(request, "models_app/deploy.html", context, status=status)
 
 
 @require_safe
@@ -144,13 +154,14 @@ def _spent(row: endpoints.EndpointRow) -> bool:
     return row.answers and slices.without_money(row.id)
 
 
-def _deploy(request: HttpRequest, entered: dict[str, Any]) -> str:
+def _deploy(request: HttpRequest, entered: dict[str, Any], *, replace: bool) -> str:
     deployed = deployments.deploy(
         actor=request.actor,  # type: ignore[attr-defined]
         name=entered["name"],
         version_id=UUID(entered["version"]),
         project_id=UUID(entered["project"]) if entered["project"] else None,
         slo_ms=entered["slo_ms"],
+        replace=replace,
     )
     return reverse("endpoint", args=(request.tenant.slug, deployed.id))  # type: ignore[attr-defined]
 

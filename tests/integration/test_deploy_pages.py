@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from models_app.models import ModelVersion
+from models_app.models import Endpoint, ModelVersion
 from tenants.models import Tenant
+from tenants.scoping import tenant_scope
 from tests.factories import actor_for, make_member, make_tenant
-from tests.learned import make_endpoint, make_version
+from tests.learned import make_endpoint, make_version, plain_signature
 
 pytestmark = pytest.mark.django_db
 
@@ -113,3 +115,66 @@ def test_what_is_cut_by_a_box_is_counted_in_its_head(tenant: Tenant) -> None:
     assert "4 inputs: what a prediction must be given" in body
     assert "<dt>Batch size</dt><dd>automatic</dd>" in body
     assert "4 fields, filled with" in client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
+
+
+def other_columns() -> dict[str, Any]:
+    """Return a signature that lacks the plan and wants a size."""
+    signature = plain_signature()
+    signature["inputs"][1] = {**signature["inputs"][0], "name": "size"}
+    return signature
+
+
+def deployed(tenant: Tenant, version: ModelVersion, **more: str) -> tuple[int, str]:
+    """Return the status and the page of deploying a version under the name `churn`."""
+    form = {"version": str(version.id), "name": "churn", "project": "", "slo_ms": "500", "once": str(uuid4()), **more}
+    answer = client_of(tenant).post(reverse("endpoint-deploy", args=("vision",)), form)
+    return answer.status_code, answer.content.decode()
+
+
+def serves(tenant: Tenant, version: ModelVersion) -> bool:
+    with tenant_scope(tenant.id):
+        return Endpoint.objects.get(name="churn").version_id == version.id
+
+
+def test_a_live_endpoint_moves_to_a_version_with_the_same_columns_once_that_was_asked(tenant: Tenant) -> None:
+    actor = actor_for(tenant)
+    before, after = make_version(actor, "churn"), make_version(actor, "better")
+    assert deployed(tenant, before)[0] == 302, "a new name is not asked about"
+    status, page = deployed(tenant, after)
+    assert status == 409
+    assert "churn is live with churn v1. Replace it by better v1?" in page
+    assert 'name="confirm"' not in page
+    assert serves(tenant, before)
+    assert deployed(tenant, after, replaces=str(after.id))[0] == 409, "another version was live when it was asked"
+    assert deployed(tenant, after, replaces=str(before.id))[0] == 302
+    assert serves(tenant, after)
+
+
+def test_callers_who_send_other_columns_are_broken_only_by_typing_the_name(tenant: Tenant) -> None:
+    actor = actor_for(tenant)
+    before, after = make_version(actor, "churn"), make_version(actor, "sizes", signature=other_columns())
+    deployed(tenant, before)
+    for typed in ("", "chur"):
+        status, page = deployed(tenant, after, replaces=str(before.id), confirm=typed)
+        assert status == 409
+        assert "Its callers send other columns (added size; gone plan)" in page
+        assert serves(tenant, before)
+    assert deployed(tenant, after, replaces=str(before.id), confirm="churn")[0] == 302
+    assert serves(tenant, after)
+
+
+def test_the_api_replaces_other_columns_only_where_it_is_told_to(tenant: Tenant) -> None:
+    actor = actor_for(tenant)
+    before, after = make_version(actor, "churn"), make_version(actor, "sizes", signature=other_columns())
+    deployed(tenant, before)
+    client = client_of(tenant)
+    client.get(reverse("overview", args=("vision",)))
+    body = {"name": "churn", "version": str(after.id)}
+    refused = client.post("/api/v1/endpoints/", body, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (409, "signature_differs")
+    assert refused.json()["columns"] == "added size; gone plan"
+    assert client.post("/api/v1/endpoints/", body | {"replace": 1}, content_type="application/json").status_code == 400
+    assert serves(tenant, before)
+    told = client.post("/api/v1/endpoints/", body | {"replace": True}, content_type="application/json")
+    assert told.status_code == 201
+    assert serves(tenant, after)
