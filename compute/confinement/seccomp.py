@@ -44,6 +44,13 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "setpgid": (109, 154), "setsid": (112, 157), "setpriority": (141, 140), "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118), "sched_setattr": (314, 274), "ioprio_set": (251, 30), "migrate_pages": (256, 238),
     "move_pages": (279, 239), "process_madvise": (440, 440), "process_mrelease": (448, 448),
+    # Landlock asks nothing of these: they would reach every file of the worker's user, outside the work folder too.
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+    "file_setattr": (469, 469),
 }  # fmt: skip
 _CLONE = (56, 220)
 _CLONE3 = (435, 435)
@@ -59,7 +66,8 @@ _ON_ITSELF_ALONE: tuple[tuple[tuple[int, int], bool], ...] = (
 _PARTS_DENIED: tuple[tuple[tuple[int, int], int, tuple[int, ...]], ...] = (
     ((157, 167), 0, (kernel.PR_SET_PDEATHSIG,)),  # prctl: to outlive the supervisor
     ((72, 25), 1, (8, 10, 15)),  # fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX: a pipe that sends signals to others
-    ((16, 29), 1, (0x8901, 0x8902)),  # ioctl FIOSETOWN, SIOCSPGRP: the same
+    # ioctl FIOSETOWN, SIOCSPGRP: the same; FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR: attributes of files that it may only read
+    ((16, 29), 1, (0x8901, 0x8902, 0x40086602, 0x401C5820)),
 )
 
 _Row = tuple[int, int, int, int]

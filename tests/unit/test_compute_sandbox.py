@@ -41,7 +41,7 @@ def workdir(tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_fifteen_ways_out_are_blocked(workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_nineteen_ways_out_are_blocked(workdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
     secret = tmp_path / "another tenant's file"
     secret.write_text("secret")
@@ -53,7 +53,7 @@ def test_all_fifteen_ways_out_are_blocked(workdir: Path, tmp_path: Path, monkeyp
         child = start(workdir, "canary.py", inputs=inputs)
         assert child.exited.wait(180)
     (tried,) = [said for said in child.said if isinstance(said, Metric)]
-    assert len(tried.values) == 16
+    assert len(tried.values) == 20
     assert {name for name, blocked in tried.values.items() if not blocked} == set(), list(child.lines)
 
 
@@ -208,6 +208,26 @@ def test_the_filter_refuses_processes_and_lets_threads_pass(machine: str, arch: 
     assert [run_filter(rows, fcntl, 8, arch, second) for second in (3, 8, 10, 15)] == [allow, refuse, refuse, refuse]
     assert run_filter(rows, 0 if column == 0 else 63, 0, arch) == allow
     assert run_filter(rows, 0, 0, arch ^ 1) == 0x80000000
+
+
+CHANGES = {
+    "x86_64": (90, 91, 268, 452, 92, 94, 93, 260, 188, 189, 190, 463, 197, 198, 199, 466, 132, 235, 261, 280, 469),
+    "aarch64": (52, 53, 452, 55, 54, 5, 6, 7, 463, 14, 15, 16, 466, 88, 469),
+}
+
+
+@pytest.mark.parametrize(("machine", "arch"), [("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)])
+def test_the_filter_refuses_what_changes_the_modes_owners_times_and_attributes_of_files(
+    machine: str, arch: int
+) -> None:
+    rows = seccomp.program(machine, own_pid=4242)
+    assert {call for call in CHANGES[machine] if run_filter(rows, call, 0, arch) != 0x00050001} == set()
+    ioctl = 16 if machine == "x86_64" else 29
+    assert [run_filter(rows, ioctl, 0, arch, second) for second in (0x5401, 0x40086602, 0x401C5820)] == [
+        0x7FFF0000,
+        0x00050001,
+        0x00050001,
+    ]
 
 
 def test_landlock_says_when_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:

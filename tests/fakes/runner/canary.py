@@ -1,4 +1,4 @@
-"""A hostile training script: tries fifteen ways out of the sandbox and reports each as a metric (1 = blocked)."""
+"""A hostile training script: tries nineteen ways out of the sandbox and reports each as a metric (1 = blocked)."""
 
 import contextlib
 import ctypes
@@ -60,6 +60,12 @@ def big_file():
         file.truncate(resource.getrlimit(resource.RLIMIT_FSIZE)[0] + 1)
 
 
+def own_file():
+    """Return a file that only the filter keeps from changes: it is the child's own, in its own folder."""
+    Path("own").touch()
+    return "own"
+
+
 def secrets_in_environment():
     if not [name for name in os.environ if any(word in name for word in ("KEY", "URL", "SECRET", "PASSWORD", "HOME"))]:
         raise OSError("none")
@@ -81,6 +87,10 @@ probes = {
     "memory": hoard,
     "open_files": flood_files,
     "big_file": big_file,
+    "change_mode": lambda: os.chmod(own_file(), 0o600),
+    "change_owner": lambda: os.chown(own_file(), os.getuid(), os.getgid()),
+    "change_times": lambda: os.utime(own_file(), (0, 0)),
+    "change_attributes": lambda: os.setxattr(own_file(), "user.canary", b"x"),
 }
 blocked = {name: refused(act) for name, act in probes.items()}
 blocked["no_secret_in_environment"] = refused(secrets_in_environment)
