@@ -84,6 +84,22 @@ def describe_refusals(result: dict[str, Any], generator: Any, request: Any, publ
     return result
 
 
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "Any text of your own: sent again with the same request, the first answer comes back and nothing is done twice. Kept for 30 days.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+
+
+def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Add the header that `edges.idempotent` honours to every POST. A hook of drf-spectacular."""
+    for path in result["paths"].values():
+        if "post" in path:
+            path["post"].setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+    return result
+
+
 def _refusal(words: str, *, wait: bool) -> dict[str, Any]:
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {"description": words, "content": content, **({"headers": WAIT} if wait else {})}
