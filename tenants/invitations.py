@@ -200,6 +200,13 @@ def find(token: str) -> Offer:
         return Offer(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at, known)
 
 
+def is_open(email: str) -> bool:
+    """Return whether an address has an invitation whose link still works; a new one would withdraw it."""
+    return Invitation.objects.filter(
+        email=email.strip().lower(), accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
+    ).exists()
+
+
 def invitations(*, before: UUID | None = None, limit: int = 50, only_open: bool = False) -> list[InvitationRow]:
     """Return up to `limit` + 1 invitations, newest first, older than `before`."""
     moment = now()

@@ -38,11 +38,16 @@ def invite(event: InvitationIssued) -> None:
         return
     text = (
         f"{letter.invited_by} invites you to {letter.tenant} on Exchequer as {letter.role}.\n\n"
-        f"{link(f'accounts/invitation/{letter.token}/')}\n\n"
+        f"{invitation_link(letter)}\n\n"
         f"The link works once, for {letter.to} only, until {letter.expires_at:%d %B %Y, %H:%M} UTC. "
         "If you did not expect it, do nothing.\n"
     )
     send(letter.to, f"Join {letter.tenant} on Exchequer", text, event.invitation_id)
+
+
+def invitation_link(letter: invitations.Letter) -> str:
+    """Return the address that an invitation opens at: whoever has it may accept."""
+    return link(f"accounts/invitation/{letter.token}/")
 
 
 def link(path: str) -> str:

@@ -31,6 +31,7 @@ from dashboards.words import (
     unit_text,
     worded,
 )
+from tenants.mailbox import written_to_files
 
 register = template.Library()
 
@@ -161,6 +162,12 @@ def short(value: Any) -> str:
 def lookup(mapping: Mapping[Any, Any], key: Any) -> Any:
     """Return `mapping[key]`, or nothing."""
     return mapping.get(key)
+
+
+@register.simple_tag
+def mail_in_files() -> bool:
+    """Return whether letters are files on this machine, since no mail server is named."""
+    return written_to_files()
 
 
 @register.simple_tag

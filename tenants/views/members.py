@@ -14,15 +14,20 @@ from tenants.edges import page
 from tenants.errors import ExchequerError
 from tenants.forms import InviteMember
 from tenants.listing import csv_response
+from tenants.mail import invitation_link
+from tenants.mailbox import written_to_files
+from tenants.parsing import uuid_in
 from tenants.permissions import ROLE_WORDS, ROLES, may_assign
 from tenants.views.posted import posted
 from tenants.views.refusals import explain
+
+JUST_INVITED = "just_invited"
 
 
 @require_safe
 @page("members.view")
 def members(request: HttpRequest) -> HttpResponse:
-    """List members and open invitations; `?export=csv` for the members as a file."""
+    """List members and open invitations; `?change=ID&role=ROLE` asks before a role changes, `?export=csv` for a file."""
     if request.GET.get("export") == "csv":
         rows = ([row.email, row.name, row.role, row.since] for row in queries.members())
         return csv_response("members", ("email", "name", "role", "since"), rows)
@@ -32,16 +37,20 @@ def members(request: HttpRequest) -> HttpResponse:
 @page("members.manage")
 @posted("members")
 def invite(request: HttpRequest) -> HttpResponse:
-    """Invite a person by mail."""
+    """Invite a person by mail; where no mail server is named, the link is shown once to the one who invited."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     form = InviteMember(request.POST, roles=_assignable(actor))
     if form.is_valid():
+        anew = invitations.is_open(form.cleaned_data["email"])
         try:
             row = invitations.invite(actor=actor, **form.cleaned_data)
         except ExchequerError as refused:
             explain(form, refused)
         else:
-            messages.success(request, f"{row.email} is invited as {row.role}. The link works for seven days.")
+            earlier = " The link of the earlier invitation leads nowhere from now on." if anew else ""
+            messages.success(request, f"{row.email} is invited as {row.role}. The link works for seven days.{earlier}")
+            if written_to_files():
+                request.session[JUST_INVITED] = str(row.id)
             return redirect("members", request.tenant.slug)  # type: ignore[attr-defined]
     return _render(request, form=form, status=422)
 
@@ -84,14 +93,34 @@ def _assignable(actor: Actor) -> list[str]:
     return [role for role in ROLES if may_assign(actor.permissions, role)]
 
 
+def _asked(request: HttpRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
+    """Return whose role is to change into what, where the person who asks may do that; None else."""
+    user_id, role = uuid_in(request.GET.get("change")), request.GET.get("role", "")
+    member = next((one for one in known if one.user_id == user_id and one.user_id != request.user.pk), None)
+    if member is None or member.role == role or not {member.role, role} <= set(roles):
+        return None
+    return {"member": member, "role": role, "was_words": ROLE_WORDS[member.role], "words": ROLE_WORDS[role]}
+
+
+def _just_invited(request: HttpRequest) -> tuple[invitations.Letter | None, str]:
+    """Return the invitation that this session issued last, with its link, the first time this is asked.
+
+    The session holds the invitation's id alone: nothing that opens a door is stored.
+    """
+    invitation_id = uuid_in(request.session.pop(JUST_INVITED, None))
+    letter = invitations.letter(request.tenant.id, invitation_id) if invitation_id else None  # type: ignore[attr-defined]
+    return letter, invitation_link(letter) if letter else ""
+
+
 def _render(
     request: HttpRequest, *, form: InviteMember | None = None, refused: str = "", status: int = 200
 ) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     manage = actor.can("members.manage")
     roles = _assignable(actor)
+    known = queries.members()
     context: dict[str, Any] = {
-        "members": queries.members(),
+        "members": known,
         "role_words": ROLE_WORDS,
         "refused": refused,
         "can_manage": manage,
@@ -99,5 +128,8 @@ def _render(
     }
     if manage:
         context["form"] = form or InviteMember(roles=roles)
+        context["asked"] = _asked(request, known, roles)
+        context["by_hand"] = written_to_files()
+        context["letter"], context["letter_link"] = _just_invited(request)
         context["invited"] = invitations.invitations(only_open=True, limit=200)
     return render(request, "tenants/members.html", context, status=status)

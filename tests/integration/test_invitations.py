@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client, override_settings
 
@@ -179,6 +180,59 @@ def test_of_twenty_who_accept_at_once_one_succeeds(has_account: bool) -> None:
     assert roles_of(tenant) == ["engineer"]
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.filter(action="tenants.invitation.accepted").count() == 1
+
+
+def test_without_a_mail_server_the_one_who_invites_gets_the_link_once(tmp_path: Path) -> None:
+    tenant = factories.make_tenant()
+    owner, other = Client(), Client()
+    owner.force_login(factories.make_member(tenant, "owner"))
+    other.force_login(factories.make_member(tenant, "admin"))
+    members, form = f"/t/{tenant.slug}/members/", {"email": "Nora@example.org", "role": "viewer"}
+
+    def link() -> str:
+        with tenant_scope(tenant.id):
+            row = Invitation.objects.get(revoked_at=None)
+        return f"http://127.0.0.1:8000/accounts/invitation/{invitations.token_of(row.id)}/"
+
+    with override_settings(**mail_settings("", tmp_path)):
+        owner.post(f"{members}invite/", form)
+        assert link() not in other.get(members).content.decode()
+        first = owner.get(members).content.decode()
+        assert f'data-copy="{link()}"' in first
+        assert "earlier invitation" not in first
+        assert link() not in owner.get(members).content.decode(), "it was shown twice"
+        stored = [str(session.get_decoded()) for session in Session.objects.all()]
+        owner.post(f"{members}invite/", form)
+        anew = owner.get(members).content.decode()
+        assert link() in anew
+        assert "The link of the earlier invitation leads nowhere from now on." in anew
+        assert owner.get(members, follow=True).status_code == 200
+    assert not any(invitations.token_of(row.id) in text for row in _listed(tenant) for text in stored)
+
+
+def test_with_a_mail_server_the_link_goes_to_the_address_alone(tmp_path: Path) -> None:
+    tenant = factories.make_tenant()
+    owner = Client()
+    owner.force_login(factories.make_member(tenant, "owner"))
+    with override_settings(**mail_settings("smtp://mail.example:25", tmp_path)):
+        owner.post(f"/t/{tenant.slug}/members/invite/", {"email": ADDRESS, "role": "viewer"})
+        page = owner.get(f"/t/{tenant.slug}/members/").content.decode()
+    assert f"{ADDRESS} is invited as viewer" in page
+    assert "/accounts/invitation/" not in page
+
+
+def test_a_role_changes_after_a_second_word(client: Client) -> None:
+    tenant = factories.make_tenant()
+    person, admin = factories.make_member(tenant, "viewer", ADDRESS), factories.make_member(tenant, "admin")
+    members = f"/t/{tenant.slug}/members/"
+    client.force_login(admin)
+    asked = client.get(members, {"change": str(person.id), "role": "engineer"}).content.decode()
+    assert f"Change the role of {person.name or person.email}?" in asked
+    assert roles_of(tenant) == ["viewer"]
+    for refused in ({"change": str(person.id), "role": "owner"}, {"change": str(admin.id), "role": "viewer"}):
+        assert "Change the role of" not in client.get(members, refused).content.decode().split("<table")[0]
+    client.post(f"{members}{person.id}/role/", {"role": "engineer"})
+    assert roles_of(tenant) == ["engineer"]
 
 
 HOSTS = [
