@@ -57,6 +57,7 @@ class JobForm(forms.Form):
         help_text="Never spend more than this on the job. Empty: only the run time limits it.",
     )
     key = forms.UUIDField(widget=forms.HiddenInput, required=False)
+    clone = forms.UUIDField(widget=forms.HiddenInput, required=False)
 
     def __init__(
         self,
@@ -101,6 +102,8 @@ class BatchForm(JobForm):
     def __init__(self, *args: Any, versions: Sequence[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._offer("version", [("", "Choose a version"), *versions])
+        self._offer("project", [("", "The version's own"), *self.fields["project"].choices])  # type: ignore[attr-defined]
+        self.fields["project"].required = False
         self.fields["dataset"].help_text = "It needs the columns that the model was trained on; others are ignored."
         self.fields["max_minutes"].help_text = "It stops here without a result. The limit counts over all attempts."
 

@@ -140,6 +140,14 @@ def usable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
     return [(version_id, f"{name} v{number}, {stage}") for version_id, name, number, stage in found]
 
 
+def project_of(actor: Actor, version_id: UUID) -> UUID:
+    """Return the project that a version was trained for. Raises NotFound."""
+    found = _versions(actor).filter(id=version_id).values_list("project_id", flat=True).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
 def deployable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
     """Return (id, name) of the versions in production, newest first."""
     rows = _versions(actor).filter(stage=Stage.PRODUCTION).order_by("-id")

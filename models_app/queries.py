@@ -25,6 +25,7 @@ from models_app.lineage import (
     artefact_link,
     lineage,
     model_list,
+    project_of,
     usable,
     version_list,
     waiting_list,
@@ -38,7 +39,7 @@ from tenants.errors import NotFound
 __all__ = [
     "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
     "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "artefact_link", "dataset_detail", "dataset_list",
-    "endpoint_health", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "recipe_cards",
+    "endpoint_health", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "project_of", "recipe_cards",
     "usable", "version_detail", "version_list", "waiting_list",
 ]  # fmt: skip
 
@@ -165,20 +166,22 @@ def profile(actor: Actor, dataset_id: UUID, version_id: UUID | None = None) -> d
     return {"version": {"id": str(row.id), "number": row.number}, **row.profile}
 
 
-def launchable(actor: Actor, limit: int = 200) -> list[Launchable]:
-    """Return ready versions for the launch form: the newest ready one of each dataset, newest dataset first."""
+def launchable(actor: Actor, *, also: UUID | None = None, limit: int = 200) -> list[Launchable]:
+    """Return ready versions for the launch form: the newest ready one of each dataset, newest dataset first.
+
+    `also` is offered too, ahead of them, where it is an older version or of a dataset beyond the limit.
+    """
     newest = (
         DatasetVersion.objects.filter(dataset=OuterRef("dataset"), state=IngestState.READY)
         .order_by("-number")
         .values("id")[:1]
     )
-    rows = (
-        _versions()
-        .filter(dataset__in=visible_datasets(actor), state=IngestState.READY, id=Subquery(newest))
-        .select_related("dataset")
-    )
+    ready = _versions().filter(dataset__in=visible_datasets(actor), state=IngestState.READY).select_related("dataset")
+    rows = list(ready.filter(id=Subquery(newest)).order_by("-dataset_id")[:limit])
+    if also is not None and all(row.id != also for row in rows):
+        rows = [*ready.filter(id=also), *rows]
     found = []
-    for row in rows.order_by("-dataset_id")[:limit]:
+    for row in rows:
         shown = _version(row)
         goal = next((column for column in shown.columns if column.name == row.target), None)
         label = f"{row.dataset.name} v{row.number}, {row.rows:,} rows"

@@ -60,10 +60,11 @@ def make_version(actor: Actor, name: str = "", *, restricted: bool = False, **fi
             "metrics": {"accuracy": 0.9}, "signature": plain_signature(), "baseline": plain_baseline(),
             "artefact_key": "a", "artefact_sha256": "0" * 64, "artefact_size": 1, "signature_key": "s",
             "signature_sha256": "0" * 64, "signature_size": 1, "stage": "production",
+            "project_id": Project.objects.get(slug="default").id,
         }  # fmt: skip
         return ModelVersion.objects.create(
             model=Model.objects.create(name=name), number=1, job_id=uuid7(), dataset_version=data,
-            project_id=Project.objects.get(slug="default").id, **(given | fields),
+            **(given | fields),
         )  # fmt: skip
 
 

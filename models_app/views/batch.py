@@ -15,6 +15,7 @@ from models_app.views.ordering import NO_DEVICE, Ordering, cloned, launched, quo
 from tenants import queries as tenancy
 from tenants.edges import page
 from tenants.ids import uuid7
+from tenants.parsing import uuid_in
 from tenants.scoping import tenant_scope
 
 
@@ -34,12 +35,13 @@ class BatchLaunch(Ordering):
     ) -> None:
         super().__init__(request)
         self.versions = queries.usable(self.actor)
+        also = uuid_in((data or initial or {}).get("dataset"))
         self.form = BatchForm(
             data,
             initial=dict(initial or {}),
             projects=[(str(project.id), project.name) for project in tenancy.projects()],
             versions=[(str(version_id), label) for version_id, label in self.versions],
-            datasets=[(str(row.version_id), row.label) for row in queries.launchable(self.actor)],
+            datasets=[(str(row.version_id), row.label) for row in queries.launchable(self.actor, also=also)],
             devices=[device.name for device in self.devices],
             currency=self.currency,
         )
@@ -48,6 +50,11 @@ class BatchLaunch(Ordering):
         """Return version and dataset."""
         data = self.form.cleaned_data
         return {"model_version": data["version"], "dataset_version": data["dataset"]}
+
+    def project(self) -> UUID:
+        """Return the cost centre that was chosen, else that of the version, as where a version is deployed."""
+        data = self.form.cleaned_data
+        return UUID(data["project"]) if data["project"] else queries.project_of(self.actor, UUID(data["version"]))
 
     def missing(self) -> dict[str, str] | None:
         """Say what has to be there before anything can be predicted, and the way to it."""

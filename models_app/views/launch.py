@@ -18,6 +18,7 @@ from tenants import queries as tenancy
 from tenants.edges import page
 from tenants.errors import Invalid
 from tenants.ids import uuid7
+from tenants.parsing import uuid_in
 
 MAIN_FIELDS = 4
 
@@ -37,8 +38,9 @@ class Launch(Ordering):
     ) -> None:
         super().__init__(request)
         self.recipes = queries.recipe_cards()
-        self.datasets = queries.launchable(self.actor)
         started = dict(initial or {})
+        entered = data or started
+        self.datasets = queries.launchable(self.actor, also=uuid_in(entered.get("dataset")))
         self.form = LaunchForm(
             data,
             initial=started,
@@ -48,7 +50,6 @@ class Launch(Ordering):
             devices=[device.name for device in self.devices],
             currency=self.currency,
         )
-        entered = data or started
         self.dataset = next((row for row in self.datasets if str(row.version_id) == entered.get("dataset")), None)
         self.recipe = self._recipe(str(entered.get("recipe", "")))
         self.parameters = ParameterForm(
@@ -163,5 +164,6 @@ def _started(request: HttpRequest) -> dict[str, Any]:
             "dataset": spec.get("dataset_version", ""),
             "target": spec.get("target", ""),
             "params": spec.get("params", {}),
+            "model": spec.get("model", ""),
         },
     )

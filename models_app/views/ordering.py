@@ -16,7 +16,8 @@ from compute import queries as work
 from models_app.views.offers import Refusal, quote_of, refusal_of
 from models_app.views.offers import devices as offered_devices
 from tenants.actor import Actor
-from tenants.errors import ExchequerError, Invalid
+from tenants.errors import ExchequerError, Invalid, NotFound
+from tenants.parsing import uuid_in
 from tenants.views.once import once
 
 NO_DEVICE = {
@@ -74,13 +75,22 @@ class Ordering(ABC):
         return {
             "name": name or data["name"],
             "kind": self.kind,
-            "project_id": UUID(data["project"]),
+            "project_id": self.project(),
             "spec": self.spec(),
             "device_class": data["device_class"],
             "tier": data["tier"],
             "max_seconds": data["max_minutes"] * 60,
             "max_cost": data["max_cost"],
         }
+
+    def project(self) -> UUID:
+        """Return the cost centre that was chosen; call after the forms are valid."""
+        return UUID(self.form.cleaned_data["project"])
+
+    def origin(self) -> dict[str, Any]:
+        """Return what a clone takes from its job beside the form's fields, as `jobs.clone` does."""
+        source = _source(self.form.cleaned_data["clone"])
+        return {"cloned_from": source.id, "tags": source.tags} if source and source.kind == self.kind else {}
 
     def blame(self, refused: Invalid) -> None:
         """Put each message of a refusal beside the field it is about."""
@@ -155,11 +165,11 @@ def quoted(parts: Ordering) -> HttpResponse:
 
 def cloned(request: HttpRequest, own: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     """Return the first values of a form that clones a job, `own` of them read from its spec; none without one."""
-    try:
-        source = work.job_detail(UUID(request.GET.get("clone", "")))
-    except (ValueError, ExchequerError):
+    source = _source(uuid_in(request.GET.get("clone")))
+    if source is None:
         return {}
     return {
+        "clone": source.id,
         "name": source.name,
         "project": str(source.project_id),
         **own(source.spec),
@@ -170,10 +180,17 @@ def cloned(request: HttpRequest, own: Callable[[dict[str, Any]], dict[str, Any]]
     }
 
 
+def _source(job_id: UUID | None) -> work.JobDetail | None:
+    try:
+        return work.job_detail(job_id) if job_id else None
+    except NotFound:
+        return None
+
+
 def _panel(parts: Ordering, **context: Any) -> HttpResponse:
     return render(parts.request, "models_app/_quote.html", context)
 
 
 def _submit(parts: Ordering) -> str:
-    job = jobs.submit(actor=parts.actor, **parts.request_body())
+    job = jobs.submit(actor=parts.actor, **parts.request_body(), **parts.origin())
     return reverse("job", args=(parts.request.tenant.slug, job.id))  # type: ignore[attr-defined]

@@ -1,0 +1,140 @@
+"""The launch forms: what they start with, what a clone keeps, which versions they offer, who pays, and what they warn of."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.test import Client
+
+from billing.pricing import provision_defaults
+from compute import jobs, nodes
+from compute.devices.base import Found
+from compute.models import Job
+from models_app.models import Dataset, DatasetVersion
+from tenants.models import Project, Tenant
+from tenants.scoping import tenant_scope
+from tests.factories import actor_for, default_project_id, make_member, make_tenant
+from tests.learned import make_version
+
+pytestmark = pytest.mark.django_db
+NEW, BATCH = "/t/lab/jobs/new/", "/t/lab/jobs/new/batch/"
+NUMBERS = [{"name": name, "kind": "numeric", "distinct": 400, "integer": False, "missing": 0} for name in ("a", "b")]
+WITH_CLASSES = [*NUMBERS, {"name": "t", "kind": "categorical", "distinct": 2, "integer": False, "missing": 0}]
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    made = make_tenant("lab")
+    nodes.register(
+        name="n1", hostname="h", boot=uuid4(), found=[Found("cpu-0", "cpu", "cpu", "CPU", 0, 2**32)], missing_layers=[]
+    )
+    with tenant_scope(made.id):
+        provision_defaults(made.id)
+    return made
+
+
+@pytest.fixture
+def client(tenant: Tenant) -> Client:
+    client = Client()
+    client.force_login(make_member(tenant, "owner"))
+    return client
+
+
+def table(tenant: Tenant, *, columns: list[dict[str, Any]], target: str = "", number: int = 1) -> DatasetVersion:
+    """Return a ready version of the dataset `diabetes`."""
+    with tenant_scope(tenant.id):
+        dataset, _ = Dataset.objects.get_or_create(name="diabetes", defaults={"created_by_label": "o@lab.example"})
+        return DatasetVersion.objects.create(
+            dataset=dataset, number=number, filename="d.csv", sha256=f"{number:064}", size=1, target=target, state="ready",
+            source_key="s", data_key="d", data_sha256="0" * 64, data_size=1, rows=442, columns=columns,
+            uploaded_by_label="o@lab.example",
+        )  # fmt: skip
+
+
+def submitted(tenant: Tenant, version: DatasetVersion, **spec: str) -> Job:
+    wanted = {"recipe": "tabular.classifier", "dataset_version": str(version.id), "target": "t", "params": {}}
+    return jobs.submit(
+        actor=actor_for(tenant), name="first try", kind="train", project_id=default_project_id(tenant),
+        spec=wanted | spec, device_class="cpu", tags={"team": "risk"},
+    )  # fmt: skip
+
+
+def entered(page: str) -> dict[str, str]:
+    """Return what a form would send as it stands: hidden and text fields, choices and radio buttons."""
+    form = page.partition('id="launch"')[2].partition("</form>")[0]
+    found = {}
+    for tag in re.findall(r"<input[^>]*>", form):
+        said = dict(re.findall(r'(\w+)="([^"]*)"', tag))
+        if said.get("type") not in ("radio", "checkbox") or " checked" in tag:
+            found[said["name"]] = said.get("value", "")
+    for name, options in re.findall(r'<select name="([^"]+)".*?>(.*?)</select>', form, re.DOTALL):
+        found[name] = next(iter(re.findall(r'value="([^"]*)" selected', options)), "")
+    return found
+
+
+def test_a_clone_from_the_page_is_what_a_clone_from_the_api_is(tenant: Tenant, client: Client) -> None:
+    version = table(tenant, columns=WITH_CLASSES, target="t")
+    job = submitted(tenant, version, model="risk model")
+    with tenant_scope(tenant.id):
+        by_api = jobs.clone(actor=actor_for(tenant), job_id=job.id)
+    answer = client.post(NEW, entered(client.get(NEW, {"clone": job.id}).content.decode()))
+    assert answer.status_code == 302, answer.content.decode()
+    with tenant_scope(tenant.id):
+        by_page = Job.objects.order_by("id").last()
+    assert by_page is not None and by_page.id != by_api.id
+    assert by_page.spec["model"] == "risk model"
+    for name in ("name", "project_id", "spec", "tags", "cloned_from", "device_class", "tier", "max_seconds"):
+        assert getattr(by_page, name) == getattr(by_api, name), name
+
+
+def test_an_older_version_is_offered_where_it_was_asked_for(tenant: Tenant, client: Client) -> None:
+    old = table(tenant, columns=WITH_CLASSES, target="t")
+    job = submitted(tenant, old)
+    new = table(tenant, columns=WITH_CLASSES, target="t", number=2)
+    for path, asked in ((NEW, {"dataset": old.id}), (NEW, {"clone": job.id}), (BATCH, {"dataset": old.id})):
+        make_version(actor_for(tenant), f"m{uuid4().hex[:6]}")
+        page = client.get(path, asked).content.decode()
+        options = page.partition('name="dataset"')[2].partition("</select>")[0]
+        assert f'<option value="{old.id}" selected>diabetes v1, 442 rows' in options, path
+        assert f'<option value="{new.id}">diabetes v2' in options
+    form = entered(client.get(NEW, {"clone": job.id}).content.decode())
+    assert "of device time" in client.post(f"{NEW}quote/", form).content.decode()
+    assert client.post(NEW, form).status_code == 302
+    assert "diabetes v1" not in client.get(NEW).content.decode(), "nobody asked for it"
+
+
+def test_a_version_that_one_may_not_see_is_not_offered_however_it_is_asked_for(tenant: Tenant) -> None:
+    version = table(tenant, columns=WITH_CLASSES, target="t")
+    with tenant_scope(tenant.id):
+        Dataset.objects.update(restricted=True)
+    engineer = Client()
+    engineer.force_login(make_member(tenant, "engineer"))
+    assert "diabetes" not in engineer.get(NEW, {"dataset": version.id}).content.decode()
+
+
+def test_a_batch_prediction_is_paid_by_the_project_of_the_version_unless_another_is_chosen(
+    tenant: Tenant, client: Client
+) -> None:
+    with tenant_scope(tenant.id):
+        own = Project.objects.create(name="Research", slug="research").id
+    model = make_version(actor_for(tenant), "risk", project_id=own)
+    columns = [
+        {"name": one["name"], "kind": one["kind"], "distinct": 9, "integer": False} for one in model.signature["inputs"]
+    ]
+    data = table(tenant, columns=columns)
+    page = client.get(BATCH, {"version": model.id, "dataset": data.id}).content.decode()
+    assert """<option value="" selected>The version&#x27;s own</option>""" in page
+    form = entered(page)
+
+    def payer(**more: str) -> UUID:
+        answer = client.post(BATCH, form | {"key": str(uuid4())} | more)
+        assert answer.status_code == 302, answer.content.decode()
+        with tenant_scope(tenant.id):
+            return Job.objects.order_by("-id").values_list("project_id", flat=True)[0]
+
+    assert payer() == own
+    other = default_project_id(tenant)
+    assert payer(project=str(other)) == other
