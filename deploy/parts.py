@@ -184,7 +184,7 @@ def seaweedfs(server: SeaweedFS, bucket: str) -> Part:
         command=server.command(),
         environment={"PATH": os.defpath, "HOME": str(server.folder)},
         prepare=server.prepare,
-        ready=lambda: server.ready() and server.make_bucket(bucket),
+        ready=lambda within_s: server.ready(within_s) and server.make_bucket(bucket, within_s),
         grace_s=2,
     )
 
@@ -196,7 +196,7 @@ def web(plan: Plan, listener: socket.socket) -> Part:
         command=[sys.executable, "-m", "deploy.web", "--fd", str(listener.fileno())],
         environment=plan.environment("app", PROMETHEUS_MULTIPROC_DIR=str((plan.home.run / "web-counts").absolute())),
         cwd=str(ROOT),
-        ready=lambda: answers(f"{plan.url}/readyz"),
+        ready=lambda within_s: answers(f"{plan.url}/readyz", within_s),
         pass_fds=(listener.fileno(),),
     )
 
@@ -211,7 +211,7 @@ def serving(plan: Plan, listener: socket.socket) -> Part:
         command=[sys.executable, "-m", "deploy.serving", "--fd", str(listener.fileno())],
         environment=plan.environment("app", OMP_NUM_THREADS="1"),
         cwd=str(ROOT),
-        ready=lambda: answers(f"{plan.serving_url}/readyz"),
+        ready=lambda within_s: answers(f"{plan.serving_url}/readyz", within_s),
         pass_fds=(listener.fileno(),),
     )
 
@@ -249,10 +249,10 @@ def stop_demo_clock(plan: Plan) -> None:
         owner.execute("DELETE FROM demo_clock")
 
 
-def answers(url: str) -> bool:
+def answers(url: str, within_s: float) -> bool:
     """Return whether a GET of a page on this machine answers 200."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 (a fixed loopback address)
+        with urllib.request.urlopen(url, timeout=within_s) as response:  # noqa: S310 (a fixed loopback address)
             return bool(response.status == 200)
     except OSError:
         return False
@@ -266,7 +266,7 @@ def _worker(plan: Plan, name: str, command: list[str], environment: dict[str, st
         nonlocal start
         start = log.stat().st_size if log.exists() and log.stat().st_size <= LOG_BYTES else 0
 
-    def says_ready() -> bool:
+    def says_ready(within_s: float) -> bool:
         if not log.exists():
             return False
         with log.open("rb") as file:

@@ -8,6 +8,7 @@ cluster reaches its superuser `postgres`, by `peer`.
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import secrets
 import subprocess
@@ -143,10 +144,10 @@ class Cluster:
             else:
                 return
 
-    def ready(self) -> bool:
-        """Return whether the server answers."""
+    def ready(self, within_s: float) -> bool:
+        """Return whether the server answers. psycopg counts in whole seconds, two at least."""
         try:
-            self.superuser("postgres").close()
+            self.superuser("postgres", within_s=math.ceil(within_s)).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -168,10 +169,10 @@ class Cluster:
         with self.superuser(database) as connection:
             connection.execute(ROLES_SQL.read_bytes())
 
-    def superuser(self, database: str = DATABASE) -> psycopg.Connection:
+    def superuser(self, database: str = DATABASE, *, within_s: int = 5) -> psycopg.Connection:
         """Connect as `postgres` by `peer`, in autocommit mode."""
         return psycopg.connect(
-            host=str(self.folder), dbname=database, user="postgres", autocommit=True, connect_timeout=5
+            host=str(self.folder), dbname=database, user="postgres", autocommit=True, connect_timeout=within_s
         )
 
     def url(self, role: str, database: str = DATABASE) -> str:

@@ -81,10 +81,10 @@ class Valkey:
             )
         return [str(found[0]), str(self.folder / "valkey.conf")]
 
-    def ready(self) -> bool:
+    def ready(self, within_s: float) -> bool:
         """Return whether the server answers `PING`."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=within_s) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
                 answer = b""
                 while answer.count(b"\r\n") < 2:
@@ -169,18 +169,18 @@ class SeaweedFS:
         for name in ("master", "volume", "filer", "s3"):
             Path(f"/tmp/seaweedfs-{name}-grpc-{self.ports[name + '_grpc']}.sock").unlink(missing_ok=True)
 
-    def ready(self) -> bool:
+    def ready(self, within_s: float) -> bool:
         """Return whether the gateway answers (that it refuses the anonymous caller is an answer)."""
         try:
-            with urllib.request.urlopen(self.url + "/", timeout=2):  # noqa: S310 (a fixed loopback address)
+            with urllib.request.urlopen(self.url + "/", timeout=within_s):  # noqa: S310 (a fixed loopback address)
                 return True
         except urllib.error.HTTPError as error:
             return error.code < 500
         except OSError:
             return False
 
-    def make_bucket(self, name: str) -> bool:
-        """Make the bucket when it is missing; return whether it is there now."""
+    def make_bucket(self, name: str, within_s: float = 3.0) -> bool:
+        """Make the bucket when it is missing; return whether it is there now. Each of its calls has `within_s`."""
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
@@ -191,7 +191,7 @@ class SeaweedFS:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name="us-east-1",
-            config=Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=3),
+            config=Config(retries={"max_attempts": 1}, connect_timeout=within_s, read_timeout=within_s),
         )
         try:
             if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:

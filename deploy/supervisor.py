@@ -17,20 +17,23 @@ from deploy.postgres import StartError
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
 HEALTHY_AFTER_S = 30.0
+#: How long a part may take to say that it is ready: while it is waited for, and while others wait for the supervisor too.
+PATIENT_S, BRIEF_S = 5.0, 0.5
+ASK_AGAIN_S = 1.0
 
 
 @dataclass(kw_only=True)
 class Part:
     """One supervised process.
 
-    `prepare` runs before each start. `ready` says whether it serves. `stop_signal` asks it to end; after `grace_s`
+    `prepare` runs before each start. `ready` says, within so many seconds, whether it serves. `stop_signal` asks it to end; after `grace_s`
     its process group is killed. `orphan_signal` is what the kernel sends it when the supervisor itself dies.
     """
 
     name: str
     command: list[str]
     environment: dict[str, str]
-    ready: Callable[[], bool] = lambda: True
+    ready: Callable[[float], bool] = lambda within_s: True
     prepare: Callable[[], object] = lambda: None
     ready_s: float = 60.0
     stop_signal: int = signal.SIGTERM
@@ -44,6 +47,7 @@ class Part:
     start_again_at: float | None = field(default=None, init=False)
     pause_s: float = field(default=FIRST_PAUSE_S, init=False)
     again: bool = field(default=False, init=False)
+    ask_at: float = field(default=0.0, init=False)
 
     def runs(self) -> bool:
         """Return whether the process is there."""
@@ -77,7 +81,7 @@ class Supervisor:
         """Wait until each part is ready; raise `StartError` with the end of its log when it ends or takes too long."""
         for part in parts:
             deadline = part.started_at + part.ready_s
-            while not part.ready():
+            while not part.ready(PATIENT_S):
                 if not part.runs():
                     raise StartError(f"{part.name} ended while it started:\n{self._last_lines(part)}")
                 if time.monotonic() > deadline:
@@ -163,9 +167,8 @@ class Supervisor:
         now = time.monotonic()
         for part in self.parts:
             if part.runs():
-                if part.again and part.ready():
-                    part.again = False
-                    self.say(f"{part.name} is back")
+                if part.again and time.monotonic() >= part.ask_at:
+                    self._ask(part)
                 if now - part.started_at > HEALTHY_AFTER_S:
                     part.pause_s = FIRST_PAUSE_S
             elif part.start_again_at is None:
@@ -221,6 +224,13 @@ class Supervisor:
             self.say(f"{part.name} cannot be started: {error}; next try in {part.pause_s:g} s")
             part.start_again_at = time.monotonic() + part.pause_s
             part.pause_s = min(part.pause_s * 2, LONGEST_PAUSE_S)
+
+    def _ask(self, part: Part) -> None:
+        """Say that a restarted part is back when it is. One that hangs keeps the others waiting for a moment at most."""
+        if part.ready(BRIEF_S):
+            part.again = False
+            self.say(f"{part.name} is back")
+        part.ask_at = time.monotonic() + ASK_AGAIN_S
 
     def _stop_together(self, parts: list[Part]) -> None:
         for part in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,3 +80,44 @@ def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     process.wait()
     wait_for(lambda: not procfs.alive(part), 30)
     assert not procfs.alive(part)
+
+
+HANGING = """
+import socket, sys, time
+from pathlib import Path
+from deploy.home import Home
+from deploy.parts import answers
+from deploy.supervisor import Part, Supervisor
+home = Home(Path(sys.argv[1]))
+home.take()
+supervisor = Supervisor(home, lambda text: print(text, flush=True))
+port = socket.create_server(("127.0.0.1", 0))  # the kernel takes the connections, nobody ever answers them
+asked = []
+def ready(*within_s):
+    asked.append(time.monotonic())
+    return answers(f"http://127.0.0.1:{port.getsockname()[1]}/", *within_s)
+for name, how in (("hung", {"ready": ready}), ("other", {})):
+    part = Part(name=name, command=["/bin/sleep", "300"], environment={"PATH": "/bin:/usr/bin"}, grace_s=1, **how)
+    supervisor.start(part)
+    part.child.kill()
+    part.child.wait()
+longest, until = 0.0, time.monotonic() + 6
+while time.monotonic() < until:
+    began = time.monotonic()
+    supervisor.tick()
+    longest = max(longest, time.monotonic() - began)
+    time.sleep(0.02)
+supervisor.stop(["hung", "other"])
+closest = min(after - before for before, after in zip(asked, asked[1:]))
+print(f"longest tick {longest:.2f} s, closest questions {closest:.2f} s")
+"""
+
+
+def test_a_restarted_part_that_hangs_keeps_neither_the_others_nor_a_stop_waiting(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HANGING, str(tmp_path / "h")]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+    found = re.search(r"longest tick (.+) s, closest questions (.+) s", said)
+    assert found is not None, said
+    assert float(found[1]) < 2.5, "half a second for the question, and the pauses of a busy machine"
+    assert float(found[2]) >= 1.0
+    assert "other is back" in said and "hung is back" not in said
