@@ -67,6 +67,12 @@ class Actor:
         return permission in self.permissions
 
     def require(self, permission: str, target: object = None) -> None:
-        """Raise `PermissionDenied` unless the actor has the permission."""
+        """Raise `PermissionDenied` unless the actor has the permission; a key is told which scope it lacks."""
         if not self.can(permission):
-            raise PermissionDenied(permission=permission)
+            words = key_lacks(permission) if self.kind == "api_key" else None
+            raise PermissionDenied(words, permission=permission)
+
+
+def key_lacks(permission: str) -> str:
+    """Return what an API key without a scope is told."""
+    return f"This key lacks the scope {permission}. Make one that has it."

@@ -17,7 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from tenants.actor import Actor
+from tenants.actor import Actor, key_lacks
 from tenants.clock import DatabaseNow
 from tenants.models import ApiKey, Membership
 from tenants.permissions import ROLE_PERMISSIONS
@@ -175,5 +175,5 @@ class DeclaredPermission(BasePermission):
         needed = declared.get(request.method or "")
         actor: Any = request.auth
         if actor is not None and actor.kind == "api_key":
-            self.message = f"This key lacks the scope {needed}. Make one that has it."
+            self.message = key_lacks(str(needed))
         return bool(needed and actor is not None and actor.can(needed))

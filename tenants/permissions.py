@@ -90,7 +90,7 @@ PURPOSES = (
     ),
     Purpose(
         "launch",
-        "Launch, pause and cancel jobs",
+        "Launch jobs, pause and cancel those it launched",
         frozenset({"jobs.launch", "jobs.cancel", "jobs.view", "datasets.view", "recipes.view", "projects.view", "devices.view"}),
     ),
     Purpose(
@@ -130,6 +130,14 @@ PURPOSES = (
         ),
     ),
 )  # fmt: skip
+
+#: What no purpose holds, since it acts on others' work or decides for the organisation: chosen one by one.
+ALONE = {
+    "jobs.cancel_any": "pause and cancel jobs that others launched",
+    "models.approve": "approve or decline model versions",
+    "datasets.view_restricted": "read datasets that are shared with named people only",
+    "tenant.manage": "change the organisation’s name and time zone",
+}
 
 
 def may_assign(own: frozenset[str], role: str) -> bool:

@@ -15,6 +15,7 @@ from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
 from tenants.forms import NewApiKey
+from tenants.permissions import ALONE
 from tenants.views.once import once
 from tenants.views.posted import posted
 from tenants.views.refusals import explain
@@ -71,4 +72,5 @@ def _render(request: HttpRequest, *, form: NewApiKey | None = None, status: int 
     context: dict[str, Any] = {"keys": queries.api_keys(), "now": clock.now(), **given}
     if actor.can("apikeys.manage"):
         context["form"] = form or NewApiKey(own=actor.permissions)
+        context["alone"] = {scope: words for scope, words in ALONE.items() if actor.can(scope)}
     return render(request, "tenants/api_keys.html", context, status=status)
