@@ -144,7 +144,7 @@ class Cluster:
             else:
                 return
 
-    def ready(self, within_s: float) -> bool:
+    def ready(self, within_s: float = 3.0) -> bool:
         """Return whether the server answers. psycopg counts in whole seconds, two at least."""
         try:
             self.superuser("postgres", within_s=math.ceil(within_s)).close()

@@ -81,7 +81,7 @@ class Valkey:
             )
         return [str(found[0]), str(self.folder / "valkey.conf")]
 
-    def ready(self, within_s: float) -> bool:
+    def ready(self, within_s: float = 3.0) -> bool:
         """Return whether the server answers `PING`."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=within_s) as connection:
@@ -169,7 +169,7 @@ class SeaweedFS:
         for name in ("master", "volume", "filer", "s3"):
             Path(f"/tmp/seaweedfs-{name}-grpc-{self.ports[name + '_grpc']}.sock").unlink(missing_ok=True)
 
-    def ready(self, within_s: float) -> bool:
+    def ready(self, within_s: float = 3.0) -> bool:
         """Return whether the gateway answers (that it refuses the anonymous caller is an answer)."""
         try:
             with urllib.request.urlopen(self.url + "/", timeout=within_s):  # noqa: S310 (a fixed loopback address)
