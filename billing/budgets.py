@@ -122,15 +122,16 @@ def count_unheld(pieces: Sequence[Piece], series: Mapping[bytes, Series], curren
         return
     locked = counters.lock_scope({mark[1] for mark in charges}, {mark[0] for mark in charges}, currency)
     entries = []
-    sums: dict[tuple[date, UUID], Decimal] = {}
+    growth: dict[UUID, Decimal] = {}
     for (period, project_id, attempt_id), amount in charges.items():
-        sums[period, project_id] = sums.get((period, project_id), NOTHING) + amount
-        pots = [Pot("project", project_id), *(c.pot for c in locked if c.period == period and c.concerns(project_id))]
+        concerned = [c for c in locked if c.period == period and c.concerns(project_id)]
+        growth |= {counter.id: growth.get(counter.id, NOTHING) + amount for counter in concerned}
+        pots = [Pot("project", project_id), *(counter.pot for counter in concerned)]
         legs = ledger.move(AVAILABLE, UNHELD, pots, amount, currency)
         entries.append(Entry("unheld", period, legs, attempt_id=attempt_id))
-    for (period, project_id), amount in sums.items():
-        concerned = [c for c in locked if c.period == period and c.concerns(project_id)]
-        counters.shift(concerned, currency, unheld=amount)
+    # Each counter moves once, by all that the batch adds to it: so it sees every threshold that it passes.
+    for counter in locked:
+        counters.shift([counter], currency, unheld=growth.get(counter.id, NOTHING))
     ledger.post(*entries)
 
 

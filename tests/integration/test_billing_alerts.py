@@ -122,6 +122,20 @@ def test_a_charge_that_passes_several_is_told_once_and_each_is_on_record(tenant:
     assert passed(tenant) == [50, 80]
 
 
+def test_a_batch_that_charges_two_projects_passes_the_organisations_threshold_by_their_sum(tenant: Tenant) -> None:
+    budget(tenant, 100)
+    projects = [factories.default_project_id(tenant), factories.make_project(tenant).id]
+    with tenant_scope(tenant.id):
+        record_usage([interval(project, START - timedelta(hours=11), 40) for project in projects])
+    deliver(tenant)
+    assert told(tenant) == ["Budget of the organisation: 80 % spent"]
+    assert passed(tenant) == [50, 80]
+    with tenant_scope(tenant.id):
+        (status,) = queries.budgets()
+        assert status.spent.amount == 80 * SECOND
+        assert list(ledger_faults()) == []
+
+
 def test_the_same_event_delivered_again_tells_nobody_again(tenant: Tenant) -> None:
     made = budget(tenant, 100)
     event = BudgetThresholdReached(
