@@ -76,7 +76,7 @@ class Events(Endpoint):
         responses={204: None},
     )
     def post(self, request: Request) -> Response:
-        """Store usage as CloudEvents 1.0: one or, as a batch, up to 1,000 in 2 MB.
+        """Store usage as CloudEvents 1.0: one or, as a batch, up to 1,000 in 2 MB whose times touch up to 5,000 quarter hours.
 
         `type` names the event type of a meter, `subject` the resource, `data.quantity` the amount; other keys of `data`
         are dimensions. The project is that of the extension `project` or of `data.project`, else `default`.

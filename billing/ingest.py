@@ -15,6 +15,7 @@ from billing.intervals import Interval
 from billing.keys import UsageConflict
 from billing.metering import UsageRefused, faults_of, record_usage
 from billing.models import Meter, PriceBook
+from billing.rating.calendar import quarters
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
 from billing.reserved import reserved_fault
 from tenants.actor import Actor
@@ -23,6 +24,7 @@ from tenants.models import Project
 from tenants.scoping import tenant_scope
 
 MOST_EVENTS = 1_000
+MOST_QUARTERS = 5_000
 LARGEST_BODY = 2 * 1024 * 1024
 DEFAULT_PROJECT = "default"
 LONGEST_SECONDS = Decimal(LONGEST_INTERVAL // timedelta(seconds=1))
@@ -48,7 +50,7 @@ class Known:
 def ingest(*, actor: Actor, events: Sequence[Any]) -> int:
     """Store usage events; return how many were new. The good ones are stored in every case.
 
-    Raises TooManyEvents before any effect; once the good ones are committed, UsageConflict (409) when an id is known
+    Raises TooManyEvents, and nothing is stored; once the good ones are committed, UsageConflict (409) when an id is known
     with other content, else UsageRefused (400), each listing every event that was not taken.
     """
     actor.require("usage.ingest")
@@ -68,6 +70,12 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> int:
             if reason is not None:
                 refused[number] = reason
                 del good[number]
+        # The budgets stay locked until every piece is stored: running work waits for them no longer than a heartbeat can.
+        if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
+            raise TooManyEvents(
+                f"The times of this batch touch more than {MOST_QUARTERS:,} quarter hours. Nothing of it is stored: send "
+                "fewer events, or shorter ones, at once."
+            )
         recorded = record_usage(list(good.values()))
     clashing = {id(usage) for usage in recorded.clashes}
     conflicts = {number: "known with other content" for number, usage in good.items() if id(usage) in clashing}

@@ -12,7 +12,8 @@ from billing.budgets import count_unheld
 from billing.intervals import Interval, claims
 from billing.keys import UsageConflict
 from billing.queries import Billed, billed, billed_attempts
-from billing.rate import Drawn, draw, leave_out, rate
+from billing.rate import Drawn, draw, leave_out, most_cost, rate
+from billing.rating.flat import LARGEST_CHARGE
 from billing.rating.quantity import count_refusal, refusal
 from billing.waivers import waive_usage
 from tenants.errors import Invalid
@@ -117,9 +118,9 @@ def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
 
 
 def faults_of(intervals: Sequence[Interval]) -> list[str | None]:
-    """Say of each interval why it cannot be usage in the open scope; None when it can."""
+    """Say of each interval from outside why it cannot be usage in the open scope; None when it can."""
     terms = _terms(intervals)
-    return [_fault(item, terms) for item in intervals]
+    return [_fault(item, terms) or _too_dear(item, terms) for item in intervals]
 
 
 def _terms(intervals: Sequence[Interval]) -> pricing.Terms:
@@ -138,3 +139,9 @@ def _fault(item: Interval, terms: pricing.Terms) -> str | None:
     if reason is None and item.meter not in terms.meters:
         reason = f"there is no meter {item.meter}"
     return reason or count_refusal(item.quantity, timed=item.meter in terms.timed)
+
+
+def _too_dear(item: Interval, terms: pricing.Terms) -> str | None:
+    if most_cost(item, terms) <= LARGEST_CHARGE:
+        return None
+    return "it would cost more than 10^12: see its quantity and the price"

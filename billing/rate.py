@@ -10,7 +10,7 @@ from itertools import groupby
 from uuid import UUID
 
 from billing import holds
-from billing.intervals import Claim, Series
+from billing.intervals import Claim, Interval, Series
 from billing.pricing import PricePoint, Terms, point_in
 from billing.rating.calendar import local_day, period_of, quarter_of, split
 from billing.rating.flat import QUANTITY_QUANTUM, affordable, charge
@@ -67,6 +67,14 @@ def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
                 )
             )
     return pieces
+
+
+def most_cost(usage: Interval, terms: Terms) -> Decimal:
+    """Return the most that an interval can cost: all of it at the highest price that rules it at any time."""
+    moments = [usage.start, *starts_within(terms.lists, usage.start, usage.end)]
+    points = [point_in(terms.lists, usage.meter, usage.dims, at) for at in moments]
+    quantity = seconds_between(usage.start, usage.end) if usage.quantity is None else usage.quantity
+    return max(charge(quantity, point.unit_amount) if point else NOTHING for point in points)
 
 
 def leave_out(pieces: Sequence[Piece]) -> Decimal:

@@ -33,6 +33,11 @@ def split(start: datetime, end: datetime, cuts: Iterable[datetime] = ()) -> list
     return list(pairwise(bounds))
 
 
+def quarters(start: datetime, end: datetime) -> int:
+    """Return how many quarter hours of UTC `[start, end)` touches: as many as its pieces, where no price starts in it."""
+    return -((quarter_of(start) - end) // QUARTER)
+
+
 def quarter_of(moment: datetime) -> datetime:
     """Return the start of the UTC quarter hour that `moment` lies in."""
     return moment - (moment - EPOCH) % QUARTER

@@ -21,6 +21,7 @@ from billing.rating.calendar import (
     period_bounds,
     period_of,
     quarter_of,
+    quarters,
     split,
 )
 from billing.rating.flat import charge
@@ -75,6 +76,7 @@ def test_b4_every_piece_lies_in_one_day_one_period_and_one_price(
     end = start + length
     cuts = [*price_starts, start + length / 3]
     pieces = split(start.astimezone(ZoneInfo(zone)), end.astimezone(ZoneInfo(zone)), cuts)
+    assert quarters(start, end) == len(split(start, end))
     assert pieces[0][0] == start
     assert pieces[-1][1] == end
     assert all(left[1] == right[0] for left, right in pairwise(pieces))
