@@ -107,7 +107,7 @@ class PriceBooks(Endpoint):
 
     @extend_schema(operation_id="price_books_list", responses=page_of(forms.PriceBookSerializer))
     def get(self, request: Request) -> Response:
-        """List price books, each with its newest versions first."""
+        """List price books, each with every coming version, the one in force and the newest past ones, latest start first."""
         return Response({"results": [shapes.price_book(book) for book in queries.price_books()], "next": None})
 
 
@@ -127,9 +127,7 @@ class PriceVersions(Endpoint):
             effective_at=data.get("effective_at"),
             note=data["note"],
         )
-        books = {book.id: book for book in queries.price_books()}
-        stored = next(item for item in books[book_id].versions if item.id == version.pk)
-        return Response(shapes.price_version(stored), status=201)
+        return Response(shapes.price_version(queries.price_version(version.pk)), status=201)
 
 
 class Invoices(Endpoint):

@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.forms import BoundField
 
-from billing.pricing import NewPrice
+from billing.pricing import TOO_LATE, NewPrice
 from billing.queries import MeterView, PriceView
+from tenants.parsing import LATEST
 
 MORE = 3
 DIMENSION = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -92,7 +93,12 @@ class PriceListForm(forms.Form):
     def clean_effective_at(self) -> datetime | None:
         """Read the moment in the organisation's zone."""
         moment: datetime | None = self.cleaned_data["effective_at"]
-        return moment.replace(tzinfo=ZoneInfo(self.zone)) if moment else None
+        if moment is None:
+            return None
+        moment = moment.replace(tzinfo=ZoneInfo(self.zone))
+        if moment >= LATEST:
+            raise forms.ValidationError(TOO_LATE)
+        return moment
 
     def clean(self) -> dict[str, Any]:
         """Let a new price be whole or empty."""

@@ -20,11 +20,13 @@ from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.models import Tenant
+from tenants.parsing import LATEST
 from tenants.scoping import current_tenant_id
 
 BOOK_PROVISIONED = AuditAction("billing.price_book.provisioned")
 VERSION_PUBLISHED = AuditAction("billing.price_version.published")
 LARGEST_PRICE = Decimal(10) ** 12
+TOO_LATE = f"A version starts before the year {LATEST.year}."
 
 
 class PriceMissing(ExchequerError):
@@ -161,7 +163,7 @@ def publish(
     """Publish the next version of a book: its complete list of prices, in force from `effective_at`.
 
     It starts at least five minutes ahead (the default), so that no usage accepted so far changes its price.
-    Raises NotFound for a foreign book and Invalid for unknown meters, doubled or unreal prices and early starts.
+    Raises NotFound for a foreign book and Invalid for unknown meters, doubled or unreal prices and starts too early or too late.
     """
     actor.require("pricebooks.manage")
     book = PriceBook.objects.select_for_update(no_key=True).filter(pk=book_id).first()
@@ -172,6 +174,8 @@ def publish(
     faults = _faults(prices, set(meters))
     if effective_at is not None and effective_at < clock.now() + FUTURE_LIMIT:
         faults["effective_at"] = ["A version starts at least 5 minutes after it is published."]
+    elif effective_at is not None and effective_at >= LATEST:
+        faults["effective_at"] = [TOO_LATE]
     elif effective_at is not None and PriceVersion.objects.filter(book=book, effective_at=effective_at).exists():
         faults["effective_at"] = ["Another version of this book starts at that moment. Choose another one."]
     if faults:

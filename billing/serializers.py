@@ -80,7 +80,7 @@ class VersionSerializer(serializers.Serializer[Any]):
     number = serializers.IntegerField(read_only=True)
     state = serializers.CharField(read_only=True, help_text="coming, in_force or past")
     effective_at = serializers.DateTimeField(
-        required=False, help_text="at least five minutes ahead, which is the default"
+        required=False, help_text="at least five minutes ahead, which is the default, and before the year 9000"
     )
     published_at = serializers.DateTimeField(read_only=True)
     published_by = serializers.CharField(read_only=True)
@@ -89,7 +89,7 @@ class VersionSerializer(serializers.Serializer[Any]):
 
 
 class PriceBookSerializer(serializers.Serializer[Any]):
-    """A price book with its newest versions."""
+    """A price book with its coming versions, the one in force and the newest past ones."""
 
     id = serializers.UUIDField()
     name = serializers.CharField()

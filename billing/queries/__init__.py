@@ -22,6 +22,7 @@ from billing.queries.prices import (
     VersionView,
     meters,
     price_books,
+    price_version,
     prices_in_force,
 )
 from billing.queries.spend import (
@@ -74,6 +75,7 @@ __all__ = [
     "meters",
     "month_to_date",
     "price_books",
+    "price_version",
     "prices_in_force",
     "resource_names",
     "room",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from billing.models import Meter, Price, PriceBook, PriceVersion
 from billing.queries.calendar import tenant_today
+from tenants.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class VersionView:
 
 @dataclass(frozen=True, slots=True)
 class PriceBookView:
-    """A price book with its newest versions, newest first."""
+    """A price book with its versions, the latest start first."""
 
     id: UUID
     name: str
@@ -71,20 +73,42 @@ def meters() -> list[MeterView]:
     return [MeterView(*row) for row in rows]
 
 
-def price_books(versions: int = 12) -> list[PriceBookView]:
-    """Return the tenant's price books, each with its newest `versions` and their prices."""
-    at = tenant_today()
-    result = []
+def price_books(begun: int = 12) -> list[PriceBookView]:
+    """Return the tenant's price books, each with all its coming versions, the one in force and the newest past ones.
+
+    `begun` counts the last two together; the latest start comes first.
+    """
+    now = tenant_today().now
+    found: list[tuple[PriceBook, list[PriceVersion], int]] = []
     for book in PriceBook.objects.order_by("currency"):
-        newest = list(PriceVersion.objects.filter(book=book).order_by("-effective_at")[:versions])
-        shown = []
-        ruling = next((version.pk for version in newest if version.effective_at <= at.now), None)
-        for version in newest:
-            ahead = version.effective_at > at.now
-            state = "coming" if ahead else ("in_force" if version.pk == ruling else "past")
-            shown.append(_version(version, state, book.currency))
-        result.append(PriceBookView(book.pk, book.name, book.currency, tuple(shown)))
-    return result
+        versions = PriceVersion.objects.filter(book=book).order_by("-effective_at")
+        coming = list(versions.filter(effective_at__gt=now))
+        found.append((book, [*coming, *versions.filter(effective_at__lte=now)[:begun]], len(coming)))
+    prices = _prices([version.pk for _, versions, _ in found for version in versions])
+    return [
+        PriceBookView(
+            book.pk,
+            book.name,
+            book.currency,
+            tuple(
+                _version(one, "coming" if at < ahead else "in_force" if at == ahead else "past", book.currency, prices)
+                for at, one in enumerate(versions)
+            ),
+        )
+        for book, versions, ahead in found
+    ]
+
+
+def price_version(version_id: UUID) -> VersionView:
+    """Return one version with its prices. Raises NotFound."""
+    version = PriceVersion.objects.select_related("book").filter(pk=version_id).first()
+    if version is None:
+        raise NotFound
+    now = tenant_today().now
+    begun = PriceVersion.objects.filter(book=version.book, effective_at__lte=now)
+    followed = begun.filter(effective_at__gt=version.effective_at).exists()
+    state = "coming" if version.effective_at > now else "past" if followed else "in_force"
+    return _version(version, state, version.book.currency, _prices([version.pk]))
 
 
 def prices_in_force(meter: str) -> list[PriceView]:
@@ -95,12 +119,16 @@ def prices_in_force(meter: str) -> list[PriceView]:
     return sorted(prices, key=lambda price: (price.unit_amount, sorted(price.dims.items())))
 
 
-def _version(version: PriceVersion, state: str, currency: str) -> VersionView:
-    rows = Price.objects.filter(version=version).select_related("meter").order_by("meter__key", "unit_amount", "id")
-    prices = tuple(
-        PriceView(row.pk, row.meter.key, row.meter.title, row.meter.unit, row.dims, row.unit_amount, currency)
-        for row in rows
-    )
+def _prices(version_ids: Sequence[UUID]) -> Mapping[UUID, list[Price]]:
+    """Return the prices of these versions, in one query."""
+    found: dict[UUID, list[Price]] = defaultdict(list)
+    rows = Price.objects.filter(version__in=version_ids).select_related("meter")
+    for row in rows.order_by("meter__key", "unit_amount", "id"):
+        found[row.version_id].append(row)
+    return found
+
+
+def _version(version: PriceVersion, state: str, currency: str, prices: Mapping[UUID, Sequence[Price]]) -> VersionView:
     return VersionView(
         id=version.pk,
         number=version.number,
@@ -109,5 +137,8 @@ def _version(version: PriceVersion, state: str, currency: str) -> VersionView:
         published_by=version.published_by,
         note=version.note,
         state=state,
-        prices=prices,
+        prices=tuple(
+            PriceView(row.pk, row.meter.key, row.meter.title, row.meter.unit, row.dims, row.unit_amount, currency)
+            for row in prices.get(version.pk, ())
+        ),
     )

@@ -105,6 +105,7 @@ def test_what_cannot_be_a_price_list_is_said_and_stores_nothing(tenant: Tenant) 
         {"meter_0": "bananas", "amount_0": "1"},
         {"meter_0": "device_seconds", "amount_0": "1", "dims_0": "cpu"},
         {"effective_at": "soon"},
+        {"effective_at": "9999-12-31T23:59"},
     ]
     for one in wrong:
         answer = client.post(address, filled(client, tenant, **one))
