@@ -18,6 +18,7 @@ from billing.money import Money
 from billing.queries.calendar import Today, tenant_today
 from billing.rating.calendar import hour_of, local_day, next_period
 from tenants.errors import Invalid
+from tenants.parsing import EARLIEST, LATEST
 from tenants.scoping import current_tenant_id
 
 GROUPS = {
@@ -90,9 +91,12 @@ class MonthToDate:
 def span(start: date | datetime | None = None, end: date | datetime | None = None, at: Today | None = None) -> Span:
     """Return the range from local days (`[start, end)`) or instants, cut to whole hours; default: the running month.
 
-    Raises Invalid for an empty range or one of more than ten years.
+    Raises Invalid for an empty range, one of more than ten years or one beyond all time.
     """
     at = at or tenant_today()
+    for name, day in (("from", start), ("to", end)):
+        if day is not None and not isinstance(day, datetime) and not EARLIEST.date() <= day < LATEST.date():
+            raise Invalid(fields={name: [f"Give a day from {EARLIEST.year} to {LATEST.year - 1}."]})
     since, until = (moment if isinstance(moment, datetime) else None for moment in (start, end))
     if any(moment is not None and moment.utcoffset() is None for moment in (since, until)):
         raise Invalid(fields={"from": ["Give times with their offset."]})

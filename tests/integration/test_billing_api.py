@@ -117,7 +117,12 @@ def test_usage_and_spend_are_summed_as_asked(scene: Scene) -> None:
         "from=2026-13-01",
         "from=2026-09-16&to=2026-09-15",
         "job=1",
+        "from=9999-12-31",
+        "from=9999-11-30",
+        "to=9999-12-31&from=9999-12-30",
+        "from=1969-12-31",
     ):
+        assert api.call("GET", f"usage/?{bad}", status=400)["code"] == "invalid"
         assert api.call("GET", f"spend/?{bad}", status=400)["code"] == "invalid"
     types = {meter["key"]: meter["event_type"] for meter in api.call("GET", "meters/")["results"]}
     assert types == {
@@ -181,6 +186,49 @@ def test_a_price_version_is_published_ahead_of_time(scene: Scene) -> None:
     unknown = {"prices": [{"meter": "bananas", "unit_amount": "1"}]}
     assert "prices" in api.call("POST", path, unknown, 400)["fields"]
     assert api.call("POST", f"price-books/{uuid4()}/versions/", {"prices": prices}, 404)["code"] == "not_found"
+
+
+def test_a_version_before_many_that_are_coming_is_published_and_the_one_in_force_stays_in_sight(
+    scene: Scene, django_assert_max_num_queries: Any
+) -> None:
+    api = scene.api
+    (book,) = api.call("GET", "price-books/")["results"]
+    prices = [{"meter": "device_seconds", "unit_amount": "0.0003"}]
+    path = f"price-books/{book['id']}/versions/"
+    with django_assert_max_num_queries(60) as asked:
+        api.call("GET", "price-books/")
+        at_first = len(asked)
+    for month in range(1, 13):
+        api.call("POST", path, {"prices": prices, "effective_at": f"2027-{month:02}-01T00:00:00Z"}, 201)
+    version = api.call("POST", path, {"prices": prices}, 201)
+    assert (version["number"], version["state"], version["effective_at"][:10]) == (14, "coming", "2026-09-15")
+    with django_assert_max_num_queries(at_first):
+        (book,) = api.call("GET", "price-books/")["results"]
+    assert [one["state"] for one in book["versions"]] == ["coming"] * 13 + ["in_force"]
+
+
+def test_past_versions_are_shown_up_to_a_dozen_with_the_one_in_force(scene: Scene, demo_clock: DemoClock) -> None:
+    api = scene.api
+    (book,) = api.call("GET", "price-books/")["results"]
+    prices = [{"meter": "device_seconds", "unit_amount": "0.0003"}]
+    path = f"price-books/{book['id']}/versions/"
+    stored = [
+        api.call("POST", path, {"prices": prices, "effective_at": f"2026-10-{day:02}T00:00:00Z"}, 201)
+        for day in range(1, 15)
+    ]
+    demo_clock.move_to(datetime(2026, 10, 13, 12, tzinfo=UTC))
+    (book,) = api.call("GET", "price-books/")["results"]
+    assert [one["state"] for one in book["versions"]] == ["coming", "in_force", *["past"] * 11]
+    assert [one["number"] for one in book["versions"]] == [one["number"] for one in reversed(stored)][:13]
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-11:00", "9000-01-01T00:00:00Z"])
+def test_a_version_that_starts_beyond_all_time_is_refused(scene: Scene, moment: str) -> None:
+    (book,) = scene.api.call("GET", "price-books/")["results"]
+    body = {"prices": [{"meter": "device_seconds", "unit_amount": "0.0003"}], "effective_at": moment}
+    refused = scene.api.call("POST", f"price-books/{book['id']}/versions/", body, 400)
+    assert "effective_at" in refused["fields"]
+    assert len(scene.api.call("GET", "price-books/")["results"][0]["versions"]) == 1
 
 
 def test_another_tenant_gets_the_same_404_as_for_a_missing_id(scene: Scene) -> None:
