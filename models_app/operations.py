@@ -1,4 +1,4 @@
-"""What people do with datasets: upload, restrict, share. Each is one audited operation."""
+"""What people do with datasets: upload, restrict, share, remove. Each is one audited operation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from guardian.shortcuts import assign_perm, remove_perm
 
 from models_app import doorbells, storage
 from models_app.access import VIEW_DATASET, visible_datasets
+from models_app.datasets.limits import MAX_NAME_LENGTH
 from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -23,6 +24,7 @@ DATASET_UPLOADED = AuditAction("models_app.dataset.uploaded")
 DATASET_RESTRICTED = AuditAction("models_app.dataset.restricted")
 DATASET_SHARED = AuditAction("models_app.dataset.shared")
 DATASET_UNSHARED = AuditAction("models_app.dataset.unshared")
+DATASET_REMOVED = AuditAction("models_app.dataset.removed")
 
 MAX_NAME = 120
 
@@ -31,6 +33,12 @@ class DatasetNameTaken(Conflict):
     """A restricted dataset has this name already. Choose another name."""
 
     code = "dataset_name_taken"
+
+
+class NothingFailed(Conflict):
+    """No upload of this dataset has failed. Versions that were read stay: jobs and models name them."""
+
+    code = "dataset_in_use"
 
 
 def upload(
@@ -46,9 +54,9 @@ def upload(
     name, target = name.strip(), target.strip()
     faults: dict[str, list[str]] = {}
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        faults["name"] = [f"Give a name of 1 to {MAX_NAME} characters."]
-    if len(target) > 200:
-        faults["target"] = ["A column name has at most 200 characters."]
+        faults["name"] = [f"Give a name of 1 to {MAX_NAME} printable characters."]
+    if len(target) > MAX_NAME_LENGTH or not target.isprintable():
+        faults["target"] = [f"A column name has at most {MAX_NAME_LENGTH} characters, all of them printable."]
     if faults:
         raise Invalid(fields=faults)
     with tenant_scope(actor.tenant_id):
@@ -67,14 +75,15 @@ def upload(
 def _record_upload(
     *, actor: Actor, name: str, target: str, filename: str, restricted: bool, stored: storage.Stored
 ) -> DatasetVersion:
-    dataset = _existing(actor, name)
-    if dataset is None:
-        fresh = Dataset(name=name, restricted=restricted, created_by=actor.id, created_by_label=actor.label)
-        Dataset.objects.bulk_create([_claimed(fresh)], ignore_conflicts=True)
-        dataset = _existing(actor, name)
-    if dataset is None:  # somebody else's, made in between
-        raise DatasetNameTaken
-    Dataset.objects.select_for_update(no_key=True).get(id=dataset.id)
+    dataset = None
+    while dataset is None:  # in between somebody may make it or take it away
+        found = _existing(actor, name)
+        if found is None:
+            fresh = Dataset(name=name, restricted=restricted, created_by=actor.id, created_by_label=actor.label)
+            Dataset.objects.bulk_create([_claimed(fresh)], ignore_conflicts=True)
+            found = _existing(actor, name)
+        if found is not None:
+            dataset = Dataset.objects.select_for_update(no_key=True).filter(id=found.id).first()
     version = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target).first()
     if version is not None and version.state != IngestState.FAILED:
         unchanged("the same content was uploaded before")
@@ -140,6 +149,29 @@ def unshare(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
         return
     remove_perm(VIEW_DATASET, User.objects.get(id=user_id), dataset)
     record(DATASET_UNSHARED, actor=actor, target=dataset, changes={"shared_with": [str(user_id), None]})
+
+
+@operation(DATASET_REMOVED)
+def remove_failed(*, actor: Actor, dataset_id: UUID) -> bool:
+    """Remove a dataset's failed versions with their files; return whether the dataset, left without any, went too.
+
+    Raises NotFound or NothingFailed.
+    """
+    actor.require("datasets.create")
+    dataset = _own(actor, dataset_id)
+    failed = list(DatasetVersion.objects.filter(dataset=dataset, state=IngestState.FAILED))
+    if not failed:
+        raise NothingFailed
+    DatasetVersion.objects.filter(id__in=[version.id for version in failed]).delete()
+    numbers = ", ".join(f"v{version.number}" for version in failed)
+    record(DATASET_REMOVED, actor=actor, target=dataset, changes={"versions": [numbers, None]})
+    keys = [version.source_key for version in failed]
+    transaction.on_commit(lambda: doorbells.ring_discard(keys, actor.tenant_id))
+    if DatasetVersion.objects.filter(dataset=dataset).exists():
+        return False
+    DatasetUserPermission.objects.filter(content_object=dataset).delete()
+    dataset.delete()
+    return True
 
 
 def _existing(actor: Actor, name: str) -> Dataset | None:

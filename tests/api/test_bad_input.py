@@ -177,6 +177,30 @@ def test_a_bad_file_is_told_at_both_doors_and_leaves_nothing(doors: Doors, name:
     assert doors.api("get", f"datasets/{dataset}/profile/", data="").status_code == 404
 
 
+@pytest.mark.parametrize("field", ["name", "target"])
+@pytest.mark.parametrize(
+    "text", ["a\0b", "a\x01b", "a\u202eb"], ids=["NUL", "a control character", "a turn of direction"]
+)
+def test_a_name_or_target_that_cannot_be_printed_is_told_by_its_field_and_leaves_nothing(
+    doors: Doors, field: str, text: str
+) -> None:
+    before = doors.traces()
+    sent = {"name": "t", "target": "b", field: text}
+    headers = {"Authorization": f"Bearer {doors.key}"}
+    client = Client(raise_request_exception=False)
+    refused = client.post(
+        "/api/v1/datasets/", sent | {"file": SimpleUploadedFile("t.csv", b"a,b\n1,2\n")}, headers=headers
+    )
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid"), refused.content
+    assert list(refused.json()["fields"]) == [field]
+    form = doors.page("datasets/upload/", sent | {"file": SimpleUploadedFile("t.csv", b"a,b\n1,2\n")})
+    assert form.status_code == 422
+    assert form.context["form"].errors.keys() == {field}
+    assert doors.traces() == before
+    assert doors.datasets() == 0
+    assert list(storage.listing(doors.tenant.id)) == []
+
+
 def test_a_file_over_the_cap_is_told_on_the_form_and_by_a_code(doors: Doors) -> None:
     big = b"a,b\n" + b"1,2\n" * (MAX_UPLOAD_BYTES // 4)
     refused = doors.upload("big.csv", big)
