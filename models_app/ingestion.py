@@ -1,12 +1,13 @@
 """Ingest a dataset version on the ops worker: claim it, run the sandboxed child, complete by compare-and-set.
 
-Every write carries the token of its claim; a worker that was overtaken changes nothing.
+Every write carries the token of its claim; a worker that was overtaken changes nothing. Of one tenant one file is read
+at a time, whatever the number of workers: the session's lock says who lives, so a lost worker holds nobody up.
 """
 
 from __future__ import annotations
 
-import os
-import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,17 +16,16 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 
 from compute import workdirs
 from compute.kinds import BadOutput
-from compute.process import Child, Slot
 from compute.protocol import Fault
 from models_app import artefacts, doorbells, storage
 from models_app.events import DatasetVersionReady
+from models_app.ingest_child import ChildCrashed, ChildKilled, run_child
 from models_app.models import DatasetVersion, IngestState
-from models_app.runner.protocol import EXIT_INPUT, EXIT_OK
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
@@ -35,13 +35,16 @@ from tenants.scoping import all_tenants, tenant_scope
 DATASET_READY = AuditAction("models_app.dataset_version.ready")
 DATASET_FAILED = AuditAction("models_app.dataset_version.failed")
 
-ENTRYPOINT = Path(__file__).with_name("runner") / "main.py"
-INGEST_S = 120.0
-CLAIM_S = 180
+CLAIM_S = 60
 UNHEARD_S = 30
 MAX_TRIES = 5
 GIVEN_UP = "The file could not be read on our side. Upload it again; if it fails again, ask your operator."
-MEMORY_BYTES = 1024**3
+CRASHED = (
+    "Our reader stopped with an error at this file, twice alike. Save it in the other format, CSV or Parquet, and upload "
+    "that, or ask your operator, who finds the cause in the log."
+)
+ONE_OF_A_TENANT = "SELECT pg_try_advisory_lock(hashtextextended('models_app.ingest' || %s, 0))"
+LET_THE_NEXT = "SELECT pg_advisory_unlock(hashtextextended('models_app.ingest' || %s, 0))"
 
 log = structlog.get_logger(__name__)
 
@@ -60,56 +63,89 @@ class Claimed:
     filename: str = ""
 
 
-class ChildFailed(RuntimeError):
-    """The child ended in a way that is not the file's fault."""
-
-
+CRASHES = (ChildCrashed, BadOutput)
 OUR_FAULT = (
     storage.StorageUnavailable,
     storage.ObjectMissing,
     storage.ChecksumMismatch,
-    workdirs.NotPlain,
-    BadOutput,
-    ChildFailed,
+    ChildKilled,
     OSError,
 )
 
 
 def ingest(version_id: UUID, tenant_id: UUID) -> None:
-    """Ingest a version if it still waits for it; a doubled ring does nothing.
+    """Ingest a version if it still waits for it; a doubled ring does nothing, nor one while the tenant's other file is read.
 
-    What the file does wrong ends as state `failed`; what we do wrong is tried again by the sweep, at most
-    MAX_TRIES times in all.
+    What the file does wrong ends as state `failed`, and so does what crashes the reader twice; what else we do wrong is
+    tried again by the sweep, at most MAX_TRIES times in all.
     """
-    mine = claim(version_id, tenant_id)
-    if mine is None:
-        return
-    actor = Actor.system(tenant_id, "ingest")
+    with _alone(tenant_id) as alone:
+        mine = claim(version_id, tenant_id) if alone else None
+        if mine is not None:
+            _ingest(mine, Actor.system(tenant_id, "ingest"))
+
+
+def _ingest(mine: Claimed, actor: Actor) -> None:
     if mine.tries > MAX_TRIES:  # the worker itself went down with the last of them
         fail(actor=actor, mine=mine, code="ingest_failed", message=GIVEN_UP)
         return
-    workdir = (settings.EXCHEQUER.home / "work" / "ingest" / str(uuid4())).absolute()
+    workdir = (work_folder() / str(uuid4())).absolute()
+    said = {"version": str(mine.version_id), "attempt": mine.token}
     try:
-        workdirs.make(workdir)
-        storage.fetch(tenant_id, mine.source, workdir / "in" / "source")
-        fault = run_child(mine, workdir)
-        if fault is not None:
-            fail(actor=actor, mine=mine, code=fault.code, message=fault.message)
+        try:
+            found = _read(mine, workdir)
+        except CRASHES as error:
+            log.warning("ingest.crashed", **said, error=str(error))
+            found = _read(mine, workdir)  # was it a mishap? A later try would tell no more
+        if isinstance(found, Fault):
+            fail(actor=actor, mine=mine, code=found.code, message=found.message)
             return
-        out = workdirs.take_output(workdir) / "out"
-        result, profile = artefacts.read_json(out / "result.json"), artefacts.read_json(out / "profile.json")
-        key = storage.new_key(tenant_id, "d", mine.dataset_id, mine.version_id, mine.token)
-        data = storage.put(tenant_id, key, out / "data.parquet", content_type="application/vnd.apache.parquet")
-        if not complete(actor=actor, mine=mine, data=data, result=result, profile=profile):
-            doorbells.ring_discard([key], tenant_id)
+        data, result, profile = found
+        key = storage.new_key(mine.tenant_id, "d", mine.dataset_id, mine.version_id, mine.token)
+        stored = storage.put(mine.tenant_id, key, data, content_type="application/vnd.apache.parquet")
+        if not complete(actor=actor, mine=mine, data=stored, result=result, profile=profile):
+            doorbells.ring_discard([key], mine.tenant_id)
+    except CRASHES as error:
+        log.exception("ingest.crashed_again", **said, error=str(error))
+        fail(actor=actor, mine=mine, code="ingest_crashed", message=CRASHED)
     except OUR_FAULT as error:
-        log.warning("ingest.not_done", version=str(version_id), attempt=mine.token, error=str(error))
+        log.warning("ingest.not_done", **said, error=str(error))
         if isinstance(error, storage.StorageUnavailable) or workdirs.disk_full(error):
             give_back(mine)
         elif mine.tries >= MAX_TRIES:
             fail(actor=actor, mine=mine, code="ingest_failed", message=GIVEN_UP)
     finally:
         workdirs.remove(workdir)
+
+
+def _read(mine: Claimed, workdir: Path) -> Fault | tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Return what is wrong with the file, or (its canonical Parquet, result, profile)."""
+    workdirs.make(workdir)
+    storage.fetch(mine.tenant_id, mine.source, workdir / "in" / "source")
+    fault = run_child(workdir, target=mine.target, filename=mine.filename)
+    if fault is not None:
+        return fault
+    out = workdirs.take_output(workdir) / "out"
+    return out / "data.parquet", artefacts.read_json(out / "result.json"), artefacts.read_json(out / "profile.json")
+
+
+def work_folder() -> Path:
+    """Return where the work folders of ingests lie on this host."""
+    return Path(settings.EXCHEQUER.home / "work" / "ingest")
+
+
+@contextmanager
+def _alone(tenant_id: UUID) -> Iterator[bool]:
+    """Try to be the one who reads a file of this tenant. The session holds the lock; a lost connection gives it back."""
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_OF_A_TENANT, [str(tenant_id)])
+        mine = bool(cursor.fetchone()[0])
+    try:
+        yield mine
+    finally:
+        if mine and not connection.needs_rollback:
+            with suppress(DatabaseError), connection.cursor() as cursor:
+                cursor.execute(LET_THE_NEXT, [str(tenant_id)])
 
 
 def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
@@ -133,48 +169,6 @@ def give_back(mine: Claimed) -> None:
         DatasetVersion.objects.filter(id=mine.version_id, token=mine.token, state=IngestState.INGESTING).update(
             claimed_at=None, tries=F("tries") - 1
         )
-
-
-def run_child(mine: Claimed, workdir: Path) -> Fault | None:
-    """Run the sandboxed child to its end; return what is wrong with the file, None when all is well.
-
-    Raises ChildFailed when the child crashed, or was killed for time; a file that takes too much memory or time
-    in every way is the file's fault.
-    """
-    attempt = str(uuid4())
-    payload = {
-        "attempt": attempt,
-        "task": "ingest",
-        "inputs": {"target": mine.target or None, "named_parquet": mine.filename.lower().endswith(".parquet")},
-        "device": {"kind": "cpu"},
-        "threads": 1,
-        "limits": {},
-    }
-    slot = Slot(kind="cpu", uuid="ops", index=0, threads=1, memory_bytes=MEMORY_BYTES)
-    child = Child(
-        entrypoint=ENTRYPOINT, attempt=attempt, workdir=workdir, slot=slot, payload=payload,
-        sandbox_required=settings.EXCHEQUER.sandbox == "required",
-    )  # fmt: skip
-    stop_at = time.monotonic() + INGEST_S
-    try:
-        while not child.exited.wait(0.05):
-            if _resident_bytes(child.group) > MEMORY_BYTES:
-                return Fault(
-                    "too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns."
-                )
-            if time.monotonic() > stop_at:
-                return Fault(
-                    "too_slow",
-                    f"The file could not be read within {INGEST_S:.0f} seconds. Take fewer rows or columns, or use Parquet.",
-                )
-    finally:
-        child.kill()
-    faults = [said for said in child.said if isinstance(said, Fault)]
-    if child.exit_code == EXIT_INPUT and faults:
-        return faults[-1]
-    if child.exit_code != EXIT_OK:
-        raise ChildFailed(f"exit code {child.exit_code}: {' | '.join(list(child.lines)[-5:])}")
-    return None
 
 
 @operation(DATASET_READY)
@@ -222,19 +216,24 @@ def fail(*, actor: Actor, mine: Claimed, code: str, message: str) -> None:
     )
 
 
-def requeue_stale(ring: Any = doorbells.ring_ingest, limit: int = 100) -> int:
-    """Ring again for versions whose ring or worker was lost; return how many. Needs the control role."""
+def requeue_stale(ring: Any = doorbells.ring_ingest, limit: int = 100, known: Collection[UUID] = ()) -> int:
+    """Ring again for versions whose ring or worker was lost; return how many. Needs the control role.
+
+    What merely waits is left alone: the versions that this worker knows, and those of a tenant whose file is being read.
+    """
     with transaction.atomic(), all_tenants("stale uploads of every tenant are rung again"):
-        waiting = list(
-            DatasetVersion.objects.filter(
-                _free(), state=IngestState.INGESTING, created_at__lt=DatabaseNow() - timedelta(seconds=UNHEARD_S)
-            )
+        waiting = DatasetVersion.objects.filter(state=IngestState.INGESTING)
+        busy = waiting.exclude(_free()).values("tenant_id")
+        stale = list(
+            waiting.filter(_free(), created_at__lt=DatabaseNow() - timedelta(seconds=UNHEARD_S))
+            .exclude(tenant_id__in=busy)
+            .exclude(id__in=known)
             .order_by("id")
             .values_list("id", "tenant_id")[:limit]
         )
-    for version_id, tenant_id in waiting:
+    for version_id, tenant_id in stale:
         ring(version_id, tenant_id)
-    return len(waiting)
+    return len(stale)
 
 
 def _free() -> Q:
@@ -247,11 +246,3 @@ def _held(mine: Claimed) -> DatasetVersion | None:
         .filter(id=mine.version_id, token=mine.token, state=IngestState.INGESTING)
         .first()
     )
-
-
-def _resident_bytes(process: int) -> int:
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,11 +1,15 @@
-"""Find and remove stored files that no row points at: lost uploads, fenced results, checkpoints of ended jobs."""
+"""Find and remove what nobody comes back for: stored files that no row points at (lost uploads, fenced results,
+checkpoints of ended jobs), and work folders of a worker that was killed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
+from compute import workdirs
 from compute.models import FINAL_STATES, Job
 from models_app import storage
 from models_app.batch import kept_keys
@@ -15,6 +19,9 @@ from tenants.scoping import tenant_scope
 
 YOUNG = timedelta(days=1)
 """A file may lie this long before its row is committed."""
+
+ABANDONED = timedelta(hours=1)
+"""No ingest takes as long, its repeat included."""
 
 
 def unreferenced(tenant_id: UUID, keys: Sequence[str]) -> list[str]:
@@ -47,6 +54,19 @@ def remove_of_job(job_id: UUID, tenant_id: UUID) -> int:
         if not Job.objects.filter(id=job_id, state__in=FINAL_STATES).exists():
             return 0
     return _sweep(tenant_id, storage.listing(tenant_id, "j", job_id), timedelta(0), 500)
+
+
+def remove_work_folders(home: Path, *, older_than: timedelta = ABANDONED) -> int:
+    """Remove the work folders in `home` that nobody has touched for so long; return how many."""
+    limit = (datetime.now(UTC) - older_than).timestamp()
+    abandoned = []
+    for folder in home.iterdir() if home.exists() else ():
+        with suppress(FileNotFoundError):  # its worker has just removed it
+            if folder.lstat().st_mtime < limit:
+                abandoned.append(folder)
+    for folder in abandoned:
+        workdirs.remove(folder)
+    return len(abandoned)
 
 
 def _sweep(tenant_id: UUID, found: Iterable[storage.Listed], older_than: timedelta, batch: int) -> int:

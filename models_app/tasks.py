@@ -8,13 +8,22 @@ from celery import shared_task
 
 from models_app import doorbells, ingestion, orphans, storage
 from models_app.health import retention
+from models_app.ingest_turns import turns
 from models_app.serving import slices
 
 
 @shared_task(name=doorbells.INGEST)
 def ingest(version_id: str, tenant_id: str) -> None:
-    """Ingest one dataset version."""
-    ingestion.ingest(UUID(version_id), UUID(tenant_id))
+    """Ingest one dataset version, or let it wait for its turn without holding a thread."""
+    version, tenant = UUID(version_id), UUID(tenant_id)
+    if not turns.begin(version, tenant):
+        return
+    try:
+        ingestion.ingest(version, tenant)
+    finally:
+        following = turns.end(tenant)
+        if following is not None:
+            doorbells.ring_ingest(*following)
 
 
 @shared_task(name=doorbells.DISCARD)
@@ -26,8 +35,9 @@ def discard(keys: list[str], tenant_id: str) -> None:
 
 @shared_task(name="models_app.requeue_stale")
 def requeue_stale() -> None:
-    """Ring again for uploads whose ring or worker was lost. Scheduled every half minute."""
-    ingestion.requeue_stale()
+    """Ring again for uploads whose ring or worker was lost, and tidy up after the worker. Scheduled every half minute."""
+    orphans.remove_work_folders(ingestion.work_folder())
+    ingestion.requeue_stale(known=turns.known())
 
 
 @shared_task(name="models_app.remove_orphans")

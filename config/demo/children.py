@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from django.conf import settings
 
@@ -23,12 +23,10 @@ from compute.process import Child, Slot
 from compute.protocol import Metric
 from config.demo.cast import Organisation
 from config.demo.tables import Sheet, Tables
-from models_app.ingestion import ENTRYPOINT, MEMORY_BYTES, Claimed, run_child
+from models_app.ingest_child import ENTRYPOINT, MEMORY_BYTES, run_child
 from models_app.recipes.base import recipe
-from models_app.storage import Stored
 
 PATIENCE_S = 300
-NOBODY = UUID(int=0)
 
 
 class ChildFailed(RuntimeError):
@@ -96,8 +94,7 @@ class Nursery:
     def _ingest(self, sheet: Sheet) -> Done:
         workdir = self._folder()
         (workdir / "in" / "source").write_bytes(sheet.as_csv())
-        claimed = Claimed(NOBODY, NOBODY, NOBODY, 1, 1, Stored("", "", 0), sheet.target)
-        fault = run_child(claimed, workdir)
+        fault = run_child(workdir, target=sheet.target)
         if fault is not None:
             raise ChildFailed(fault.message)
         return Done(workdirs.take_output(workdir), [], [])
