@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.money import Money
-from compute.models import FINAL_STATES, AttemptState
+from compute.models import FINAL_STATES, AttemptState, JobState
 
 JOBS, INFERENCE = "jobs", "inference"
 
@@ -105,7 +105,16 @@ class JobDetail(JobRow):
     @property
     def settled(self) -> bool:
         """Whether nothing is added to its cost any more: it is final, and the child of its last attempt is gone."""
-        return self.final and all(attempt.state == AttemptState.ENDED for attempt in self.attempts)
+        return self.final and not self._lives
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it is paused but not stopped yet: its attempt still saves a checkpoint, and its seconds are billed."""
+        return self.state == JobState.PAUSED and self._lives
+
+    @property
+    def _lives(self) -> bool:
+        return any(attempt.state != AttemptState.ENDED for attempt in self.attempts)
 
 
 @dataclass(frozen=True)

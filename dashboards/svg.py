@@ -74,7 +74,10 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: st
     xs = [x for points in drawn.values() for x, _ in points]
     ys = [y for points in drawn.values() for _, y in points]
     low_x, high_x = min(xs), max(xs)
-    marks = ticks(min(0.0, *ys) if min(ys) < 0 or min(ys) < max(ys) * 0.5 else min(ys), max(ys))
+    low, high = min(ys), max(ys)
+    if low == high or low < 0 or low < high * 0.5:
+        low, high = min(0.0, low), max(0.0, high) if low == high else high  # one epoch: a share ends at one
+    marks = ticks(low, high)
     low_y, high_y = marks[0], marks[-1]
 
     def place(x: float, y: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ STATES = {
     "ingesting": ("busy", "Ingesting"),
     "uploading": ("busy", "Uploading"),
     "running": ("busy", "Running"),
+    "pausing": ("busy", "Pausing"),
     "paused": ("wait", "Paused"),
     "succeeded": ("good", "Succeeded"),
     "ready": ("good", "Ready"),

@@ -148,6 +148,12 @@ def project_of(actor: Actor, version_id: UUID) -> UUID:
     return found
 
 
+def version_name(actor: Actor, version_id: UUID | str) -> str:
+    """Return how people name a version, such as `risk v2`; empty for none that the actor may see."""
+    rows = _versions(actor).filter(id=version_id)
+    return next((f"{name} v{number}" for name, number in rows.values_list("model__name", "number")), "")
+
+
 def deployable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
     """Return (id, name) of the versions in production, newest first."""
     rows = _versions(actor).filter(stage=Stage.PRODUCTION).order_by("-id")

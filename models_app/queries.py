@@ -28,6 +28,7 @@ from models_app.lineage import (
     project_of,
     usable,
     version_list,
+    version_name,
     waiting_list,
 )
 from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
@@ -38,9 +39,9 @@ from tenants.errors import NotFound
 
 __all__ = [
     "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
-    "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "artefact_link", "dataset_detail", "dataset_list",
+    "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "artefact_link", "data_name", "dataset_detail", "dataset_list",
     "endpoint_health", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "project_of", "recipe_cards",
-    "usable", "version_detail", "version_list", "waiting_list",
+    "usable", "version_detail", "version_list", "version_name", "waiting_list",
 ]  # fmt: skip
 
 
@@ -150,6 +151,12 @@ def version_detail(actor: Actor, version_id: UUID) -> tuple[UUID, VersionRow]:
     if row is None:
         raise NotFound
     return row.dataset_id, _version(row)
+
+
+def data_name(actor: Actor, version_id: UUID | str) -> str:
+    """Return how people name a dataset's version, such as `diabetes v1`; empty for none that the actor may see."""
+    rows = DatasetVersion.objects.filter(id=version_id, dataset__in=visible_datasets(actor))
+    return next((f"{name} v{number}" for name, number in rows.values_list("dataset__name", "number")), "")
 
 
 def profile(actor: Actor, dataset_id: UUID, version_id: UUID | None = None) -> dict[str, Any]:

@@ -87,8 +87,12 @@ def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
 def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Pause a job and go back to its page."""
     operations.pause(actor=request.actor, job_id=job_id)  # type: ignore[attr-defined]
+    stopping = queries.job_detail(job_id).stopping
     messages.success(
-        request, "Paused. A job that runs saves a checkpoint first; nothing is charged while it is paused."
+        request,
+        "Pausing: saving a checkpoint. It is charged until it has stopped, and no longer."
+        if stopping
+        else "Paused. Nothing is charged while it is paused.",
     )
     return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
 

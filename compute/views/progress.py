@@ -45,7 +45,9 @@ def stages(job: JobDetail) -> list[Stage]:
         timedelta(seconds=float(job.billed_seconds)) if job.billed_seconds else None,
         phase(job),
     )
-    if job.state == "paused":
+    if job.stopping:
+        end = Stage("Pausing", "now", None, "saving a checkpoint, if it makes any")
+    elif job.state == "paused":
         end = Stage("Paused", "now", None, job.cause)
     else:
         end = Stage(FINAL_WORDS.get(job.state, "Done"), TONES.get(job.state, ""), None, job.cause.replace("_", " "))

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import template
+from django.template import Context
 
-from models_app.queries import recipe_cards
+from models_app import queries
 
 register = template.Library()
 BY_ITSELF = frozenset({"batch_size"})
@@ -15,13 +16,25 @@ BY_ITSELF = frozenset({"batch_size"})
 @register.filter
 def titled(values: Mapping[str, Any], recipe_id: Any) -> list[tuple[str, Any]]:
     """Return parameters in their schema's order, each with its title; what the recipe no longer knows comes last."""
-    chosen = [recipe for recipe in recipe_cards() if recipe.id == recipe_id]
+    chosen = [recipe for recipe in queries.recipe_cards() if recipe.id == recipe_id]
     known: Mapping[str, Any] = chosen[0].schema()["properties"] if chosen else {}
     named = [
         (str(schema.get("title", name)), _said(name, values[name])) for name, schema in known.items() if name in values
     ]
     others = [(name.replace("_", " ").capitalize(), value) for name, value in values.items() if name not in known]
     return [*named, *others]
+
+
+@register.simple_tag(takes_context=True)
+def data_named(context: Context, version_id: Any) -> str:
+    """Return the name of a dataset's version, such as `diabetes v1`; empty for one that the reader may not see."""
+    return queries.data_name(context["request"].actor, version_id)
+
+
+@register.simple_tag(takes_context=True)
+def version_named(context: Context, version_id: Any) -> str:
+    """Return the name of a model's version, such as `risk v2`; empty for one that the reader may not see."""
+    return queries.version_name(context["request"].actor, version_id)
 
 
 def _said(name: str, value: Any) -> Any:

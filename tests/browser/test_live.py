@@ -159,7 +159,7 @@ def test_a_job_is_paused_and_resumed_from_its_page(page: Page, world: World) -> 
     log_in(page, OWNER)
     page.goto(f"/t/vision/jobs/{world.ids['queued']}/")
     page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_text("Paused. A job that runs saves a checkpoint first")).to_be_visible()
+    expect(page.get_by_text("Paused. Nothing is charged while it is paused.")).to_be_visible()
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text("Resumed. It waits for a device")).to_be_visible()

@@ -69,6 +69,15 @@ def test_a_line_chart_is_well_formed_and_thin(points: list[tuple[float, float]],
     assert all(len(line) <= svg.MAX_POINTS for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("value", "ends"), [(0.93, ["0", "1"]), (1.0, ["0", "1"]), (0.0, ["0", "1"]), (-0.4, ["-0.4", "0"])]
+)
+def test_a_single_value_is_drawn_from_zero_and_a_share_ends_at_one(value: float, ends: list[str]) -> None:
+    drawn = ET.fromstring(svg.line_chart({"accuracy": [(1.0, value)]}, title="x"))  # noqa: S314  our own markup
+    marks = [one.text for one in drawn.iter("text") if one.attrib.get("text-anchor") == "end"]
+    assert [marks[0], marks[-1]] == ends
+
+
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
 def test_ticks_cover_what_they_measure(one: float, other: float) -> None:
     low, high = sorted((one, other))
