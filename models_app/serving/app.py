@@ -53,25 +53,37 @@ class App:
             await send({"type": "websocket.close", "code": 1000})
             return
         request_id = secrets.token_hex(8)
+        sent = Body(receive, self.room)
         try:
-            answer = await self._route(scope, receive, request_id)
+            answer = await self._tried(scope, sent, request_id)
+            headers = [
+                *answer.headers,
+                (b"content-length", str(len(answer.body)).encode()),
+                (b"x-request-id", request_id.encode()),
+                *CORS,
+            ]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+            # The server takes whatever it is given, and waits before the next: so this returns when it was read.
+            await send({"type": "http.response.body", "body": b""})
         except Gone:
             return
+        finally:
+            sent.release()
+
+    async def _tried(self, scope: Scope, sent: Body, request_id: str) -> Answer:
+        try:
+            return await self._route(scope, sent, request_id)
+        except Gone:
+            raise
         except ExchequerError as error:
-            answer = problem(error, request_id)
             self.node.telemetry.refuse(error.code)
+            return problem(error, request_id)
         except Exception:
             log.exception("request.failed", request_id=request_id)
             answer = problem(problems.Broken(), request_id)
             self.node.telemetry.refuse(answer.code)
-        headers = [
-            *answer.headers,
-            (b"content-length", str(len(answer.body)).encode()),
-            (b"x-request-id", request_id.encode()),
-            *CORS,
-        ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+            return answer
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -84,20 +96,20 @@ class App:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _route(self, scope: Scope, receive: Receive, request_id: str) -> Answer:
+    async def _route(self, scope: Scope, sent: Body, request_id: str) -> Answer:
         method, path = scope["method"], scope["path"]
         if method == "OPTIONS":
             return Answer(204, PREFLIGHT, b"")
         match path.strip("/").split("/"):
             case ["v1", "models", name] if name.endswith(":predict"):
                 _only(method, "POST")
-                return await self._call(scope, receive, request_id, 1, unquote(name.removesuffix(":predict")))
+                return await self._call(scope, sent, request_id, 1, unquote(name.removesuffix(":predict")))
             case ["v2", "models", name, "infer"]:
                 _only(method, "POST")
-                return await self._call(scope, receive, request_id, 2, unquote(name))
+                return await self._call(scope, sent, request_id, 2, unquote(name))
             case ["v2", "models", name, "versions", version, "infer"]:
                 _only(method, "POST")
-                return await self._call(scope, receive, request_id, 2, unquote(name), version)
+                return await self._call(scope, sent, request_id, 2, unquote(name), version)
         _only(method, "GET")
         match path.strip("/").split("/"):
             case ["v2", "health", "live"] | ["healthz"]:
@@ -128,7 +140,7 @@ class App:
         return Answer(200, JSON, orjson.dumps(described))
 
     async def _call(
-        self, scope: Scope, receive: Receive, request_id: str, protocol: int, name: str, version: str = ""
+        self, scope: Scope, sent: Body, request_id: str, protocol: int, name: str, version: str = ""
     ) -> Answer:
         arrived = self.node.clock()
         authorization = encoding = length = header_length = tried = b""
@@ -143,7 +155,6 @@ class App:
                 header_length = value
             elif header == TRYOUT:
                 tried = value
-        sent = Body(receive, self.room)
         try:
             key = self._pass(tried) if tried else await self._key(authorization)
             if encoding not in (b"", b"identity"):
@@ -158,19 +169,13 @@ class App:
         except ExchequerError:
             await sent.discard()
             raise
-        except BaseException:
-            sent.release()
-            raise
-        try:
-            return await self._answered(
-                lambda: self._worker(key, name, version),
-                Call(
-                    protocol, body, int(header_length) if header_length else None, key, request_id, arrived,
-                    loop := asyncio.get_running_loop(), loop.create_future(),
-                ),
-            )  # fmt: skip
-        finally:
-            sent.release()
+        return await self._answered(
+            lambda: self._worker(key, name, version),
+            Call(
+                protocol, body, int(header_length) if header_length else None, key, request_id, arrived,
+                loop := asyncio.get_running_loop(), loop.create_future(), sent.answer,
+            ),
+        )  # fmt: skip
 
     async def _answered(self, find: Callable[[], Worker], call: Call) -> Answer:
         """Queue a call with who serves its endpoint, and its version if it names one; return the answer."""

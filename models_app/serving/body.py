@@ -1,8 +1,9 @@
-"""The body of a request: read up to the cap, within a time."""
+"""The body of a request: read up to the cap, within a time; and the room that it and its answer take."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeVar
 from uuid import UUID
@@ -17,12 +18,14 @@ MAX_BODY = 8 * 1024**2
 MAX_DISCARDED = 64 * 1024**2
 MAX_OF_KEY = 32 * 1024**2
 MAX_IN_FLIGHT = 256 * 1024**2
+#: A body and its answer together fit into what one key may hold.
+MAX_ANSWER = MAX_OF_KEY - MAX_BODY
 BODY_S = 30.0
 DISCARD_S = 10.0
 
 
 class TooMuch(RateLimited):
-    """This key's requests hold as many bytes here as one key may. Wait for the answers to some of them."""
+    """This key's requests, and the answers that it has not read, hold as many bytes here as one key may."""
 
 
 class Gone(Exception):
@@ -30,30 +33,33 @@ class Gone(Exception):
 
 
 class Room:
-    """The bytes of bodies that the node holds, counted as they arrive; used by the loop alone."""
+    """The bytes of bodies, counted as they arrive, and of answers until they are read. Any thread may use it."""
 
     def __init__(self) -> None:
+        self._turn = threading.Lock()
         self.held = 0
         self.by_key: dict[UUID, int] = {}
 
     def take(self, key_id: UUID, count: int) -> None:
-        """Count bytes that arrived. Raises TooMuch beyond what one key, Unavailable beyond what all may have here."""
-        own = self.by_key.get(key_id, 0) + count
-        if own > MAX_OF_KEY:
-            raise TooMuch(retry_after=1)
-        if self.held + count > MAX_IN_FLIGHT:
-            raise problems.Unavailable("The node holds as much as it can. Try again shortly.", retry_after=1)
-        self.held += count
-        self.by_key[key_id] = own
+        """Count bytes. Raises TooMuch beyond what one key, Unavailable beyond what all may have here."""
+        with self._turn:
+            own = self.by_key.get(key_id, 0) + count
+            if own > MAX_OF_KEY:
+                raise TooMuch(retry_after=1)
+            if self.held + count > MAX_IN_FLIGHT:
+                raise problems.Unavailable("The node holds as much as it can. Try again shortly.", retry_after=1)
+            self.held += count
+            self.by_key[key_id] = own
 
     def give(self, key_id: UUID, count: int) -> None:
         """Forget bytes."""
-        self.held -= count
-        left = self.by_key.get(key_id, 0) - count
-        if left > 0:
-            self.by_key[key_id] = left
-        else:
-            self.by_key.pop(key_id, None)
+        with self._turn:
+            self.held -= count
+            left = self.by_key.get(key_id, 0) - count
+            if left > 0:
+                self.by_key[key_id] = left
+            else:
+                self.by_key.pop(key_id, None)
 
 
 class Body:
@@ -84,8 +90,19 @@ class Body:
             raise problems.RequestTimeout from None
         return bytes(parts)
 
+    def answer(self, count: int) -> None:
+        """Count the bytes of its answer until `release`. Raises TooLarge, TooMuch, Unavailable.
+
+        Called by the thread that answers, while the loop waits for it.
+        """
+        if count > MAX_ANSWER:
+            raise problems.TooLarge(
+                f"The answer would have {count:,} bytes; at most {MAX_ANSWER:,} are sent. Send fewer rows at once."
+            )
+        self._count(count)
+
     def release(self) -> None:
-        """Say that the body is not held any more."""
+        """Say that neither the body nor its answer is held any more."""
         if self._owner is not None:
             self._room.give(self._owner, self._held)
             self._owner, self._held = None, 0

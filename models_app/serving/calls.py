@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from models_app.serving.access import Key
@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A request that was let in: its protocol (1 or 2), body, key, and who waits for the answer."""
+    """A request that was let in: its protocol (1 or 2), body, key, who waits for the answer, and who counts its bytes."""
 
     protocol: int
     body: bytes
@@ -34,6 +34,7 @@ class Call:
     arrived: float
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Answer]
+    hold: Callable[[int], None]
     answer: Answer | None = None
     rows: int = 0
     given_up: bool = False

@@ -173,12 +173,12 @@ class Worker:
         took = clock() - began
         good, asked = self._tools.door.good(ticket)
         # Before the record: what is written cannot be undone, so from here on nobody is told that it took too long.
-        awaited = [one for one in answers if one[0].call.keep()]
+        awaited = [one for one in answers if one[0].call.keep() and self._fits(one[0].call, len(one[1]))]
         let_in = [one for one in awaited if self._may(one[0].call, good, asked=asked)]
         self._refused([call for call in calls if call.answer is not None])
         if not let_in or whole is None or found is None:
             return False
-        # Nobody pays for the rows of those who gave up, their neighbours in the batch neither.
+        # Nobody pays for the rows of those who gave up or did not fit, their neighbours in the batch neither.
         compute = milliseconds(took * (sum(parsed.block.rows for parsed, _, _ in awaited) / len(found)))
         rows = sum(parsed.block.rows for parsed, _, _ in let_in)
         past, shared = 0, Decimal(0)
@@ -201,6 +201,15 @@ class Worker:
             return True
         call.refuse(problems.Unauthenticated() if asked else problems.Unavailable())
         return False
+
+    def _fits(self, call: Call, size: int) -> bool:
+        """Count an answer for its key until it is read; one that finds no room is refused, and so not charged."""
+        try:
+            call.hold(size)
+        except ExchequerError as error:
+            call.refuse(error)
+            return False
+        return True
 
     def _answer(self, body: bytes, header_length: int | None, purse: Purse, ms: Decimal) -> Answer:
         headers: problems.Headers = [
