@@ -85,7 +85,7 @@ class Datasets(Endpoint):
 class Dataset(Endpoint):
     """One dataset."""
 
-    permissions = {"GET": "datasets.view", "PATCH": "datasets.share"}
+    permissions = {"GET": "datasets.view", "PATCH": "datasets.share", "DELETE": "datasets.create"}
 
     @extend_schema(operation_id="datasets_retrieve", responses=serializers.DatasetSerializer)
     def get(self, request: Request, dataset_id: UUID) -> Response:
@@ -100,6 +100,12 @@ class Dataset(Endpoint):
             raise Invalid(fields={"restricted": ["Send true or false."]})
         operations.restrict(actor=self.actor, dataset_id=dataset_id, restricted=restricted)
         return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
+
+    @extend_schema(operation_id="datasets_destroy", responses={204: None})
+    def delete(self, request: Request, dataset_id: UUID) -> Response:
+        """Remove its failed versions, and the dataset when none is left; 409 `dataset_in_use` when none has failed."""
+        operations.remove_failed(actor=self.actor, dataset_id=dataset_id)
+        return Response(status=204)
 
 
 class DatasetShares(Endpoint):

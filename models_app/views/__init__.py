@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 
 from models_app.views.batch import batch_launch, batch_quote, job_result
-from models_app.views.datasets import dataset, dataset_row, dataset_status, datasets, upload
+from models_app.views.datasets import dataset, dataset_remove, dataset_row, dataset_status, datasets, upload
 from models_app.views.endpoint_acts import endpoint_key_create, endpoint_key_revoke, endpoint_try
 from models_app.views.endpoints import deploy, endpoint, endpoint_list, endpoint_live, endpoint_undeploy
 from models_app.views.launch import launch, parameters, quote
@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern] = [
     path("datasets/", datasets, name="datasets"),
     path("datasets/upload/", upload, name="dataset-upload"),
     path("datasets/<uuid:dataset_id>/", dataset, name="dataset"),
+    path("datasets/<uuid:dataset_id>/remove/", dataset_remove, name="dataset-remove"),
     path("datasets/<uuid:dataset_id>/row/", dataset_row, name="dataset-row"),
     path("datasets/<uuid:dataset_id>/status/", dataset_status, name="dataset-status"),
     path("jobs/new/", launch, name="job-launch"),

@@ -3,9 +3,10 @@
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from models_app import operations, queries
 from models_app.datasets.limits import MAX_UPLOAD_BYTES
@@ -60,17 +61,31 @@ def dataset(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
         "columns": columns[:COLUMNS_SHOWN],
         "hidden_columns": max(0, len(columns) - COLUMNS_SHOWN),
         "can_launch": actor.can("jobs.launch"),
+        "can_create": actor.can("datasets.create"),
     }
     return render(request, "models_app/dataset.html", context)
+
+
+@require_POST
+@page("datasets.create")
+def dataset_remove(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+    """Remove a dataset's failed uploads; go on to what is left of it."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    gone = operations.remove_failed(actor=actor, dataset_id=dataset_id)
+    messages.success(request, "The failed upload is removed.")
+    slug = request.tenant.slug  # type: ignore[attr-defined]
+    return redirect("datasets", slug) if gone else redirect("dataset", slug, dataset_id)
 
 
 @require_safe
 @page("datasets.view")
 def dataset_status(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
     """Answer the banner that waits for the ingest; its end reloads the page, which then shows the profile."""
-    detail = queries.dataset_detail(request.actor, dataset_id)  # type: ignore[attr-defined]
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    detail = queries.dataset_detail(actor, dataset_id)
     version = _chosen(detail, request.GET.get("version"))
-    response = render(request, "models_app/_dataset_status.html", {"dataset": detail, "version": version})
+    context = {"dataset": detail, "version": version, "can_create": actor.can("datasets.create")}
+    response = render(request, "models_app/_dataset_status.html", context)
     if version.state != "ingesting":
         response["HX-Refresh"] = "true"
     return response
