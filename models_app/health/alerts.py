@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import Avg, Count, F, Q, StdDev
+from django.db.models import Avg, Count, Q, StdDev, Value
+from django.db.models.functions import Abs, Least
 
 from models_app.events import HealthAlertOpened
 from models_app.health import judge, recent
@@ -18,6 +19,8 @@ from tenants.events import publish
 from tenants.scoping import current_tenant_id
 
 LAST_LABELS = 500
+FAR = 1e70
+"""An error that counts no further: the squares of such squares can still be summed, as the spread needs it."""
 TITLES = {
     "drift": "input drift",
     "output": "predictions have moved",
@@ -72,11 +75,13 @@ def labels(endpoint_id: UUID, version_id: UUID) -> judge.Labels:
     """Return the sums of the newest labels of a version."""
     newest = Feedback.objects.filter(endpoint_id=endpoint_id, version_id=version_id).order_by("-predicted_at")
     # Summed over the slice itself: as a condition `id IN (...)` the planner may look the slice up anew for each row.
-    found = newest.annotate(square=F("error") * F("error"))[:LAST_LABELS].aggregate(
+    measured = Q(error__isnull=False)
+    near = Least(Abs("error"), Value(FAR))  # rows from before such errors were refused: one would end all judging
+    found = newest.annotate(square=near * near)[:LAST_LABELS].aggregate(
         count=Count("id"),
         right=Count("id", filter=Q(correct=True)),
-        squared=Avg("square"),
-        spread=StdDev("square", sample=True),
+        squared=Avg("square", filter=measured),
+        spread=StdDev("square", sample=True, filter=measured),
     )
     return judge.Labels(**{name: value or 0 for name, value in found.items()})
 

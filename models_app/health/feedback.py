@@ -147,7 +147,7 @@ def _feedback(version: ModelVersion | None, prediction: prediction_id.Prediction
     if number is None or not math.isfinite(number):
         raise Refused("unknown_label", "This model predicts numbers: send a finite number as the label.")
     error = float(prediction.outcome) - number
-    if not math.isfinite(error * error):
+    if not abs(error) < alerts.FAR:  # NaN neither
         raise Refused("unknown_label", "The label is too far from the prediction to be measured.")
     return Feedback(
         version=version,

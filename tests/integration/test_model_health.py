@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from config.mail import mail_settings
 from dashboards.overview import overview
 from models_app import registry
-from models_app.health import alerts, bins, feedback, prediction_id, recent, retention, windows
+from models_app.health import alerts, bins, feedback, prediction_id, reads, recent, retention, windows
 from models_app.health.window import Sums, Window
 from models_app.models import Endpoint, Feedback, HealthAlert, HealthWindow
 from tenants import outbox
@@ -336,6 +336,33 @@ def test_labels_of_numbers_are_finite_numbers(engineer: Actor) -> None:
     assert [error["code"] for error in found.errors] == ["unknown_label"] * 4
     with tenant_scope(engineer.tenant_id):
         assert sorted(Feedback.objects.values_list("error", flat=True)) == [-2.5, -1.0]
+
+
+@pytest.mark.parametrize("label", [-1e70, 3e76, 1e100, 1e153])
+def test_a_label_too_far_off_to_be_summed_is_refused_and_one_that_is_stored_spoils_nothing(
+    engineer: Actor, label: float
+) -> None:
+    version = make_version(engineer, metrics={"rmse": 2.0}, signature={"classes": []}, baseline={})
+    endpoint = make_endpoint(version)
+    far, *ids = predictions(endpoint, 60, outcome=1.0)  # type: ignore[arg-type]
+    found = labelled(engineer, endpoint, [{"prediction_id": far, "label": label}])
+    assert [(error["code"], error["index"]) for error in found.errors] == [("unknown_label", 0)]
+    assert "too far" in found.errors[0]["message"]
+    with tenant_scope(engineer.tenant_id):  # as it was stored before such labels were refused
+        stored = Feedback(
+            endpoint=endpoint, version=version, prediction=b"far", label=f"{label:.12g}", error=1 - label,
+            predicted_at=now(),
+        )  # fmt: skip
+        stored.claim_tenant()
+        stored.save()
+    found = labelled(engineer, endpoint, [{"prediction_id": one, "label": 1.5} for one in ids])
+    assert (found.accepted, found.errors) == (59, [])
+    window = Window()
+    window.add(endpoint.version_id, outputs=[1.0], latency_ms=[3.0])
+    windows.flush(endpoint.tenant_id, endpoint.id, window)
+    with tenant_scope(engineer.tenant_id):
+        assert HealthWindow.objects.get().requests == 1
+        assert reads.health(engineer, endpoint.id).labels.count == 60
 
 
 def test_labels_that_disagree_raise_an_alert_and_labels_that_agree_end_it(endpoint: Endpoint, engineer: Actor) -> None:
