@@ -143,7 +143,7 @@ class Play:
             )
             if at == 1:
                 beat.layers = []
-                self._say(beat, "runner: ready after 2.4 s; sandbox layers missing: none")
+                self._say(beat, "runner: ready after 2.4 s")
                 self._say(beat, f"learning with {self.launch.width} units, learning rate {self.launch.rate}")
             last = points[-1].values
             self._say(

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from compute import sandbox
 from compute.process import Child, Slot
 from compute.protocol import Checkpoint, Fault, Layers, Metric, Progress
 from models_app.runner import main
@@ -164,6 +166,21 @@ def test_what_the_data_does_wrong_is_65_with_a_sentence(tmp_path, parquet):
     (fault,) = [said for said in child.said if isinstance(said, Fault)]
     assert fault.code == "unknown_column"
     assert "nothing" in fault.message
+
+
+@pytest.mark.parametrize("missing", [[], [sandbox.USER, sandbox.FILES]], ids=["complete", "incomplete"])
+def test_the_log_tells_a_tenant_no_more_of_the_hosts_sandbox_than_whether_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: list[str]
+) -> None:
+    task = SimpleNamespace(warm_up=lambda: None, run=lambda context: None)
+    monkeypatch.setattr(main, "lock_down", lambda: missing)
+    monkeypatch.setattr(main.importlib, "import_module", lambda name: task)
+    nothing = SimpleNamespace(progress=lambda *said: None, bound=lambda: None)
+    main.run({"task": "ingest"}, tmp_path, nothing, nothing)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("runner: ready after ")
+    assert ("isolation" in line) == bool(missing)
+    assert not any(word in line for layer in missing for word in (layer, sandbox.explained(layer)))
 
 
 def test_a_log_counts_one_thing_in_the_singular() -> None:
