@@ -24,7 +24,10 @@ and a start takes longer while other runs share the processor. Measured runs too
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A checked request for a job: what `submit` stores and what a quote prices."""
+    """A checked request for a job: what `submit` stores and what a quote prices.
+
+    `needed_s` is what a run typically takes, `typical_s` what it is given of that by the longest run time.
+    """
 
     name: str
     kind: str
@@ -35,12 +38,17 @@ class Order:
     max_seconds: int
     max_cost: Decimal | None
     tags: dict[str, str]
+    needed_s: int
     typical_s: int
 
     def typical_range(self) -> tuple[int, int]:
         """Return the seconds between which a run typically ends, within the longest run time."""
-        shortest = max(1, int(self.typical_s * SHORTEST))
-        return min(shortest, self.max_seconds), min(self.typical_s * LONGEST, self.max_seconds)
+        least, most = self.needed_range()
+        return min(least, self.max_seconds), min(most, self.max_seconds)
+
+    def needed_range(self) -> tuple[int, int]:
+        """Return the seconds between which a run would typically end if nothing stopped it."""
+        return max(1, int(self.needed_s * SHORTEST)), self.needed_s * LONGEST
 
     def body(self) -> dict[str, Any]:
         """Return what a quote binds, JSON-able and independent of the order of keys."""
@@ -95,6 +103,7 @@ def check(
         raise Invalid(fields=faults)
     chosen = kinds.get(kind)
     normalised = chosen.validate(actor, dict(spec))
+    needed_s = chosen.plan(normalised).typical_s
     return Order(
         name=name.strip(),
         kind=kind,
@@ -105,7 +114,8 @@ def check(
         max_seconds=max_seconds,
         max_cost=max_cost,
         tags={str(key): str(value) for key, value in tags.items()},
-        typical_s=min(chosen.plan(normalised).typical_s, max_seconds),
+        needed_s=needed_s,
+        typical_s=min(needed_s, max_seconds),
     )
 
 

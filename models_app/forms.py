@@ -140,11 +140,7 @@ def target_field(recipe: Recipe, dataset: Launchable | None, chosen: str = "") -
     fitting = [column.name for column in columns if recipe.task in column.tasks]
     first = next((name for name in (chosen, dataset.target if dataset else "") if name in fitting), "")
     choices = [("", "Choose a column" if dataset else "Choose a dataset first"), *((name, name) for name in fitting)]
-    text = (
-        "The column to predict."
-        if not dataset or fitting
-        else f"This dataset has no column that a {recipe.task} recipe can learn."
-    )
+    text = "The column to predict." if not dataset or fitting else f"No column of this dataset suits {recipe.title}."
     return forms.ChoiceField(
         label="Target column",
         required=dataset is not None and not first,

@@ -103,7 +103,9 @@ def _started(request: HttpRequest) -> dict[str, Any]:
     version = request.GET.get("version", "")
     started: dict[str, Any] = {"key": uuid7(), "version": version, "dataset": request.GET.get("dataset", "")}
     label = next((label for known, label in queries.usable(request.actor) if str(known) == version), "")  # type: ignore[attr-defined]
-    if label:
+    if request.GET.get("name"):
+        started["name"] = request.GET["name"]
+    elif label:
         started["name"] = f"{label.partition(',')[0]} batch"[-120:]
     return started | cloned(
         request,

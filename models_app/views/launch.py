@@ -30,7 +30,7 @@ class Launch(Ordering):
     kind = TrainKind.name
     meter = TrainKind.meter
     asks_first = ("dataset",)
-    choose = ""
+    choose = "a dataset"
     ending = "with a checkpoint and no model"
 
     def __init__(
@@ -74,6 +74,20 @@ class Launch(Ordering):
         tasks = (told,) if told in self.dataset.tasks else self.dataset.tasks or any_column
         return next((recipe for recipe in self.recipes if recipe.task in tasks), self.recipes[0])
 
+    def better(self) -> Recipe | None:
+        """Return a recipe that can learn a column of the dataset, where the chosen one can learn none."""
+        tasks = {task for column in self.dataset.columns for task in column.tasks} if self.dataset else set()
+        if not self.dataset or self.recipe.task in tasks:
+            return None
+        return next((recipe for recipe in self.recipes if recipe.task in tasks), None)
+
+    def waits_for(self) -> str:
+        """Say what is to be chosen first: a dataset, a recipe that suits it, a target."""
+        better = self.better()
+        if super().waits_for() or self.parameters.data.get("p-target") or self.parameters.fields["target"].initial:
+            return super().waits_for()
+        return f"the recipe {better.title}" if better else "a target column"
+
     def spec(self) -> dict[str, Any]:
         """Return recipe, dataset, target, parameters and model."""
         data, parameters = self.form.cleaned_data, self.parameters.parameters()
@@ -116,6 +130,7 @@ class Launch(Ordering):
         return super().context(
             recipes=self.recipes,
             chosen_recipe=self.recipe.id,
+            better=self.better(),
             main_fields=bound[:MAIN_FIELDS],
             more_fields=bound[MAIN_FIELDS:],
             more_open=any(field.errors for field in bound[MAIN_FIELDS:]),
@@ -155,7 +170,7 @@ def parameters(request: HttpRequest) -> HttpResponse:
 
 def _started(request: HttpRequest) -> dict[str, Any]:
     """Return the form's first values: those of the job to clone, or of the dataset one came from."""
-    asked = {name: request.GET.get(name, "") for name in ("dataset", "recipe")}
+    asked = {name: request.GET.get(name, "") for name in ("name", "dataset", "recipe")}
     started: dict[str, Any] = {"key": uuid7(), **asked}
     return started | cloned(
         request,

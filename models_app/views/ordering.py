@@ -83,6 +83,10 @@ class Ordering(ABC):
             "max_cost": data["max_cost"],
         }
 
+    def waits_for(self) -> str:
+        """Say what is to be chosen before there is a price; empty when nothing is."""
+        return "" if all(self.request.POST.get(name) for name in self.asks_first) else self.choose
+
     def project(self) -> UUID:
         """Return the cost centre that was chosen; call after the forms are valid."""
         return UUID(self.form.cleaned_data["project"])
@@ -147,8 +151,9 @@ def launched(parts: Ordering) -> HttpResponse:
 
 def quoted(parts: Ordering) -> HttpResponse:
     """Answer the cost panel for what is entered so far; asked for at every change."""
-    if not all(parts.request.POST.get(name) for name in parts.asks_first):
-        return _panel(parts, choose=parts.choose)
+    waits_for = parts.waits_for()
+    if waits_for:
+        return _panel(parts, choose=waits_for)
     parts.form.fields["name"].required = False
     if not parts.is_valid():
         return _panel(parts, quote_faults=parts.faults())

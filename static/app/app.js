@@ -64,6 +64,17 @@
     }
   });
 
+  // The tabs of a form take along what was typed into the one field that both sides have.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-carry] a");
+    if (!link) return;
+    const field = document.querySelector(link.closest("[data-carry]").dataset.carry);
+    if (!field || !field.value) return;
+    const place = new URL(link.href);
+    place.searchParams.set(field.name, field.value);
+    link.href = place.href;
+  });
+
   // Filters and ranges apply at once.
   document.addEventListener("change", (event) => {
     const form = event.target.closest("form[data-autosubmit]");

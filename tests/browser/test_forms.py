@@ -282,3 +282,12 @@ def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: Worl
     rows = page.get_by_role("region", name="Table: Budgets this month").get_by_role("row")
     expect(rows).to_have_count(3)
     expect(rows.last).to_contain_text("Research")
+
+
+def test_a_typed_name_goes_along_to_the_other_kind_of_job_and_back(page: Page, world: World) -> None:
+    open_launch(page, world)
+    page.get_by_label("Name", exact=True).fill("november")
+    page.get_by_role("link", name="Batch prediction").click()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("november")
+    page.get_by_role("link", name="Training").click()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("november")

@@ -71,7 +71,8 @@ def entered(page: str) -> dict[str, str]:
         if said.get("type") not in ("radio", "checkbox") or " checked" in tag:
             found[said["name"]] = said.get("value", "")
     for name, options in re.findall(r'<select name="([^"]+)".*?>(.*?)</select>', form, re.DOTALL):
-        found[name] = next(iter(re.findall(r'value="([^"]*)" selected', options)), "")
+        chosen = re.findall(r'value="([^"]*)" selected', options) or re.findall(r'value="([^"]*)"', options)
+        found[name] = chosen[0]  # the first one, as a browser does
     return found
 
 
@@ -138,3 +139,45 @@ def test_a_batch_prediction_is_paid_by_the_project_of_the_version_unless_another
     assert payer() == own
     other = default_project_id(tenant)
     assert payer(project=str(other)) == other
+
+
+def test_a_run_that_needs_hours_is_not_said_to_end_within_ten_minutes(tenant: Tenant, client: Client) -> None:
+    version = table(tenant, columns=WITH_CLASSES, target="t")
+    form = entered(client.get(NEW, {"dataset": version.id}).content.decode())
+    deep = {"p-epochs": "1000", "p-patience": "200", "p-layers": "6", "p-width": "2048", "max_minutes": "10"}
+    panel = client.post(f"{NEW}quote/", form | deep).context["quote"]
+    (warning,) = panel.warnings
+    assert "the limit will probably stop it, with a checkpoint and no model" in warning.text
+    least, most, limit = warning.parts
+    assert (limit, panel.least_s, panel.most_s) == (600, 600, 600)
+    assert 600 < least < most
+    assert not client.post(f"{NEW}quote/", form).context["quote"].warnings
+
+
+def test_a_dataset_of_numbers_points_to_the_recipe_that_can_learn_it(tenant: Tenant, client: Client) -> None:
+    version = table(tenant, columns=NUMBERS)
+    asked = {"dataset": version.id, "recipe": "tabular.classifier"}
+    said = client.get(f"{NEW}parameters/", asked).content.decode()
+    assert "Choose Table regressor above" in said
+    form = entered(client.get(NEW, asked).content.decode())
+    assert (
+        "Choose the recipe Table regressor to see what this will cost."
+        in client.post(f"{NEW}quote/", form).content.decode()
+    )
+    assert "Choose Table regressor" not in client.get(f"{NEW}parameters/", {"dataset": version.id}).content.decode()
+
+
+def test_an_untouched_form_asks_for_a_target_and_finds_no_fault(tenant: Tenant, client: Client) -> None:
+    version = table(tenant, columns=WITH_CLASSES)
+    form = entered(client.get(NEW, {"dataset": version.id}).content.decode())
+    said = client.post(f"{NEW}quote/", form).content.decode()
+    assert "Choose a target column to see what this will cost." in said
+    assert "This field is required" not in said
+    assert "of device time" in client.post(f"{NEW}quote/", form | {"p-target": "t"}).content.decode()
+
+
+@pytest.mark.parametrize("path", [NEW, BATCH])
+def test_a_name_that_was_typed_on_the_other_tab_is_there(tenant: Tenant, client: Client, path: str) -> None:
+    make_version(actor_for(tenant))
+    table(tenant, columns=WITH_CLASSES)
+    assert entered(client.get(path, {"name": "november"}).content.decode())["name"] == "november"

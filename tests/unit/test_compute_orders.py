@@ -25,13 +25,21 @@ def order(typical_s: int, max_seconds: int) -> Order:
         max_seconds=max_seconds,
         max_cost=None,
         tags={},
-        typical_s=typical_s,
+        needed_s=typical_s,
+        typical_s=min(typical_s, max_seconds),
     )
 
 
 @pytest.mark.parametrize(
     ("typical_s", "max_seconds", "between"),
-    [(5, 3600, (2, 15)), (1, 3600, (1, 3)), (100, 120, (50, 120)), (60, 60, (30, 60)), (1, 1, (1, 1))],
+    [
+        (5, 3600, (2, 15)),
+        (1, 3600, (1, 3)),
+        (100, 120, (50, 120)),
+        (60, 60, (30, 60)),
+        (2148, 600, (600, 600)),
+        (1, 1, (1, 1)),
+    ],
 )
 def test_runs_end_around_the_typical_time_and_within_the_limit(
     typical_s: int, max_seconds: int, between: tuple[int, int]
@@ -61,5 +69,8 @@ def test_a_cost_of_a_range_never_exceeds_the_worst_case() -> None:
 
 
 def test_a_run_that_typically_needs_all_its_time_is_warned_of() -> None:
-    assert warnings_of(order(60, 60), Decimal(1), "EUR")[0].parts == (60,)
+    assert warnings_of(order(60, 60), Decimal(1), "EUR")[0].parts == (30, 180, 60)
+    (said,) = warnings_of(order(7200, 600), Decimal(1), "EUR")
+    assert said.parts == (3600, 21600, 600), "what it needs, not what the limit leaves of it"
+    assert "the limit will probably stop it, with a checkpoint and no model" in said.text
     assert warnings_of(order(59, 60), Decimal(1), "EUR") == []
