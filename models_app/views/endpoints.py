@@ -10,7 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from models_app import deployments, endpoints, trying
 from models_app import lineage as versions
@@ -106,10 +106,16 @@ def endpoint_live(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
     return render(request, "models_app/_endpoint_live.html", {"endpoint": row, "spent": _spent(row)})
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage")
 def endpoint_undeploy(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
-    """Undeploy and go back to the endpoint's page."""
+    """Undeploy once the endpoint's name was typed, and go back to its page; a GET leads there."""
+    row = endpoints.endpoint_detail(request.actor, endpoint_id)  # type: ignore[attr-defined]
+    if request.method != "POST":
+        return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+    if row.live and request.POST.get("confirm", "").strip() != row.name:
+        fault = f"Nothing was changed: type “{row.name}” to undeploy it."
+        return endpoint_page(request, endpoint_id, fault=fault, status=422)
     deployments.undeploy(actor=request.actor, endpoint_id=endpoint_id)  # type: ignore[attr-defined]
     messages.success(request, "The endpoint is undeployed. It answers no more, and its keys are revoked.")
     return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]

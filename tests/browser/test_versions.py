@@ -57,7 +57,7 @@ def test_the_approver_types_the_name_and_the_version_is_in_production(page: Page
     expect(page.get_by_text("Waits for approval.")).to_be_visible()
     page.get_by_role("button", name="Approve").click()
     page.get_by_label("Type").fill("cancer")
-    page.get_by_role("button", name="Promote to production").click()
+    page.get_by_role("dialog").get_by_role("button", name="Approve").click()
     expect(page.get_by_role("alert")).to_contain_text("to confirm")
     with tenant_scope(world.vision.id):
         version = ModelVersion.objects.select_related("model").get(id=world.ids["version"])
@@ -65,7 +65,7 @@ def test_the_approver_types_the_name_and_the_version_is_in_production(page: Page
         name = str(version)
     page.get_by_role("button", name="Approve").click()
     page.get_by_label("Type").fill(name)
-    page.get_by_role("button", name="Promote to production").click()
+    page.get_by_role("dialog").get_by_role("button", name="Approve").click()
     expect(page.get_by_text(f"{name} is in stage production.")).to_be_visible()
     expect(page.locator("main")).to_contain_text(f"Approved{OWNER}")
     with tenant_scope(world.vision.id):

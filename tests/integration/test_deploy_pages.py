@@ -95,7 +95,11 @@ def test_an_undeployed_endpoint_says_what_to_do_and_offers_no_call(tenant: Tenan
     endpoint = make_endpoint(version, "churn")
     client, path = client_of(tenant), reverse("endpoint", args=("vision", endpoint.id))
     assert "Call it" in client.get(path).content.decode()
-    client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id)))
+    refused = client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id)), {"confirm": "chur"})
+    assert refused.status_code == 422
+    assert "type “churn” to undeploy it" in refused.content.decode()
+    assert "Call it" in client.get(path).content.decode(), "the name is to be typed: its keys are revoked for good"
+    client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id)), {"confirm": "churn"})
     body = client.get(path).content.decode()
     again = f"{reverse('endpoint-deploy', args=('vision',))}?version={version.id}&amp;name=churn"
     for words in ("Served <a", "deploy churn model v1 again and create new keys", f'href="{again}"'):
@@ -178,3 +182,18 @@ def test_the_api_replaces_other_columns_only_where_it_is_told_to(tenant: Tenant)
     told = client.post("/api/v1/endpoints/", body | {"replace": True}, content_type="application/json")
     assert told.status_code == 201
     assert serves(tenant, after)
+
+
+def test_asking_for_production_is_one_click_and_granting_it_takes_the_name(tenant: Tenant) -> None:
+    version = make_version(actor_for(tenant), "churn", stage="staging")
+    engineer, owner = client_of(tenant), client_of(tenant, "owner")
+    page, promote = (reverse(name, args=("vision", version.id)) for name in ("model-version", "model-promote"))
+    assert 'name="confirm"' not in engineer.get(page).content.decode()
+    assert engineer.post(promote, {"stage": "production"}).status_code == 302
+    body = owner.get(page).content.decode()
+    dialog = body.partition('id="production"')[2].partition("</dialog>")[0]
+    assert ">Approve</button>" in dialog
+    assert "Promote to production" not in dialog
+    approve = reverse("model-approve", args=("vision", version.id))
+    assert owner.post(approve).status_code == 422
+    assert owner.post(approve, {"confirm": "churn v1"}).status_code == 302

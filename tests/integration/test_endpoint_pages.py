@@ -243,7 +243,9 @@ def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint:
 
 def test_undeploying_leaves_the_page_and_its_past(tenant: Tenant, endpoint: Endpoint) -> None:
     client = client_of(tenant)
-    assert client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id))).status_code == 302
+    assert (
+        client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id)), {"confirm": "churn"}).status_code == 302
+    )
     body = page(client, "endpoint", endpoint.id).content.decode()
     assert "Undeployed" in body
     assert "Try it" not in body

@@ -272,6 +272,7 @@ def undeploy(page: Page, clinic: Stack, endpoint: str, key: str) -> None:
     assert held(clinic) > 0
     page.goto(f"/t/{SLUG}/endpoints/{endpoint}/")
     page.get_by_role("button", name="Undeploy").click()
+    page.get_by_role("dialog").get_by_label("Type").fill(ENDPOINT)
     page.get_by_role("dialog").get_by_role("button", name="Undeploy").click()
     expect(page.locator("#live")).to_contain_text("Undeployed")
     url, headers = f"http://{node_of(clinic)}/v1/models/{ENDPOINT}:predict", {"Authorization": f"Bearer {key}"}
