@@ -28,6 +28,8 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ANSWER_S = 60.0
+#: No body is as long as a number of more; one of thousands is none that Python reads.
+MAX_DIGITS = 10
 TRYOUT = tryout.HEADER.encode()
 JSON: problems.Headers = [(b"content-type", b"application/json")]
 TEXT: problems.Headers = [(b"content-type", b"text/plain; version=0.0.4")]
@@ -161,7 +163,7 @@ class App:
                 raise problems.WrongMedia
             if length.isdigit() and int(length) > MAX_BODY:
                 raise problems.TooLarge(f"The body has {int(length):,} bytes; at most {MAX_BODY:,} are taken.")
-            if header_length and not header_length.isdigit():
+            if header_length and not (header_length.isdigit() and len(header_length) <= MAX_DIGITS):
                 raise problems.BadBody("Inference-Header-Content-Length is a number of bytes.")
             worker = self._worker(key, name, version)
             self._limit(key, worker)

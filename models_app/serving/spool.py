@@ -14,6 +14,7 @@ import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -250,7 +251,12 @@ def segments(folder: Path, boot: UUID) -> list[tuple[int, Path]]:
 
 def backlog(folder: Path) -> int:
     """Return the bytes that lie in a folder's segments, accounted for or not."""
-    return sum(path.stat().st_size for path in folder.iterdir() if _NAME.match(path.name))
+    found = 0
+    for path in folder.iterdir():
+        if _NAME.match(path.name):
+            with suppress(FileNotFoundError):  # accounted for, and so removed, since it was listed
+                found += path.stat().st_size
+    return found
 
 
 def _lines(path: Path, start: int, end: int | None) -> Iterator[tuple[bytes, int]]:

@@ -247,6 +247,17 @@ def test_every_wrong_tensor_is_a_coded_problem(house, body):
     assert ragged.status_code == 400
 
 
+@pytest.mark.parametrize("length", ["9" * 11, "9" * 5000, "-1", "²", "1e3"], ids=lambda text: text[:12])
+def test_a_length_that_is_no_length_is_a_coded_problem(house, length):
+    backend, server, _ = house
+    headers = {
+        "Authorization": f"Bearer {backend.key('price')}",
+        "Inference-Header-Content-Length": length.encode("latin-1"),
+    }
+    answer = requests.post(f"{server.url}/v2/models/price/infer", data=b"{}", headers=headers, timeout=90)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_body"), answer.text
+
+
 def test_keys_open_their_own_endpoint_only(house):
     backend, server, _ = house
     key = backend.key("churn")
