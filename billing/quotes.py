@@ -14,7 +14,7 @@ from uuid import UUID
 from billing import pricing
 from billing.models import Quote
 from billing.money import Money
-from billing.queries.budgets import room
+from billing.queries.budgets import BudgetStatus, tightest
 from billing.rating.flat import affordable, charge
 from tenants import clock
 from tenants.actor import Actor
@@ -48,8 +48,8 @@ class QuoteMismatch(Conflict):
 class Estimate:
     """What a launch will cost. `typical` and `worst` are capped by `max_cost`; `worst` is what a hold takes.
 
-    `billable_limit_s`: the seconds that the worst case pays for. `budget_left_after`: what the tightest
-    enforced budget has left once the worst case is held (negative: it does not fit); None without a budget.
+    `billable_limit_s`: the seconds that the worst case pays for. `budget`: the tightest enforced one, `budget_left_after`:
+    what it has left once the worst case is held (negative: it does not fit, or it is overspent); both None without one.
     """
 
     unit_amount: Decimal
@@ -60,11 +60,12 @@ class Estimate:
     price_id: UUID
     budget_left_after: Money | None
     billable_limit_s: Decimal
+    budget: BudgetStatus | None = None
 
     @property
     def fits(self) -> bool:
-        """Whether the budget has room for the worst case."""
-        return self.budget_left_after is None or self.budget_left_after.amount >= 0
+        """Whether the budget has room for the worst case; what costs nothing fits always."""
+        return self.budget_left_after is None or self.budget_left_after.amount >= 0 or not self.worst
 
     def cost_of(self, units: Decimal | int) -> Money:
         """Return what so many units cost at this price, the worst case at most."""
@@ -94,7 +95,7 @@ def estimate(
     if max_cost is not None and max_cost < worst:
         seconds, worst = affordable(max_cost, point.unit_amount, seconds), max_cost
     typical = min(typical, worst)
-    left = room(project_id)
+    budget = tightest(project_id)
     return Estimate(
         unit_amount=point.unit_amount,
         currency=point.currency,
@@ -102,8 +103,9 @@ def estimate(
         worst=Money(worst, point.currency),
         price_version=point.version_id,
         price_id=point.price_id,
-        budget_left_after=None if left is None else Money(left - worst, point.currency),
+        budget_left_after=None if budget is None else budget.free - Money(worst, point.currency),
         billable_limit_s=seconds,
+        budget=budget,
     )
 
 

@@ -39,5 +39,8 @@ def ways(order: Order, left: Decimal) -> list[dict[str, Any]]:
 def told(found: list[dict[str, Any]]) -> str:
     """Say the ways in words, and what else helps."""
     said = [" with ".join(f"{name} {value}" for name, value in way["change"].items()) for way in found]
-    fitting = f" This would fit: {'; or '.join(said)}." if said else ""
-    return f"{fitting} Lower max_seconds or max_cost, choose spot or a cheaper device, or have the budget raised."
+    if not said:
+        return (
+            " Nothing shorter fits, at the spot price neither: wait for running work to end, or have the budget raised."
+        )
+    return f" This would fit: {'; or '.join(said)}. Lower max_seconds or max_cost, choose spot or a cheaper device, or have the budget raised."

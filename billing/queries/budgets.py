@@ -49,9 +49,19 @@ class BudgetStatus:
     forecast: Money
 
     @property
+    def promised(self) -> Money:
+        """What is spent or held."""
+        return self.spent + self.held
+
+    @property
+    def free(self) -> Money:
+        """What the limit leaves beside what is promised: below zero where more is promised."""
+        return self.limit - self.promised
+
+    @property
     def left(self) -> Money:
         """What may still be promised; never below zero."""
-        return Money(max(self.limit.amount - self.held.amount - self.spent.amount, Decimal(0)), self.currency)
+        return max(self.free, Money.zero(self.currency))
 
     @property
     def used_percent(self) -> int:
@@ -161,5 +171,11 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
 
 def room(project_id: UUID) -> Decimal | None:
     """Return what the tightest enforced budget of a project has left to promise; None without one."""
-    lefts = [status.left.amount for status in budgets(project_id) if status.at_limit != NOTIFY]
-    return min(lefts, default=None)
+    status = tightest(project_id)
+    return None if status is None else status.left.amount
+
+
+def tightest(project_id: UUID) -> BudgetStatus | None:
+    """Return the enforced budget of a project, or of its organisation, that leaves the least; None without one."""
+    enforced = [status for status in budgets(project_id) if status.at_limit != NOTIFY]
+    return min(enforced, key=lambda status: status.free.amount, default=None)

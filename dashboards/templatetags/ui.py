@@ -126,12 +126,16 @@ def duration(value: Any) -> SafeString | str:
 
 @register.filter
 def said(sentence: Any) -> SafeString:
-    """Show a sentence with its parts in their places: money as money, seconds as people say them."""
+    """Show a sentence with its parts in their places: money as money, names as they are, seconds as people say them."""
     if not sentence.parts:
         return conditional_escape(sentence.text)
-    return format_html(
-        str(sentence.text), *(money(part) if hasattr(part, "amount") else duration(part) for part in sentence.parts)
-    )
+    return format_html(str(sentence.text), *(_part(part) for part in sentence.parts))
+
+
+def _part(part: Any) -> SafeString | str:
+    if isinstance(part, str):
+        return part
+    return money(part) if hasattr(part, "amount") else duration(part)
 
 
 register.filter("words", worded)

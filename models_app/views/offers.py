@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from billing.money import Money
+from billing.queries.budgets import BudgetStatus, budget
 from billing.queries.prices import PriceView, prices_in_force
 from billing.quotes import Estimate
 from compute import cheaper
 from compute import queries as work
 from compute.jobs import Order
-from tenants.errors import ExchequerError
+from tenants.errors import ExchequerError, NotFound
 
 METER = "device_seconds"
+LOWER = "Lower the longest run time or the highest cost."
+RAISE = "Ask finance or an admin to raise the budget."
 HOUR = 3600
 
 
@@ -33,10 +37,10 @@ class DeviceOffer:
 
 @dataclass(frozen=True)
 class Said:
-    """A sentence with a place `{}` for each part: money, or seconds. The page writes them as it writes all others."""
+    """A sentence with a place `{}` for each part: money, seconds, or a name. The page writes them as it writes all others."""
 
     text: str
-    parts: tuple[Money | int, ...] = ()
+    parts: tuple[Money | int | str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Shown:
     rate: Money
     limit_s: Decimal
     budget_left: Money | None
+    budget: BudgetStatus | None
     waiting: str
     quota_after: int
     quota_limit: int | None
@@ -61,11 +66,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a launch was refused, and what one can do about it."""
+    """Why a launch was refused, and what one can do about it; `budget` where one refused."""
 
     title: str
     text: Said
     steps: Sequence[str]
+    budget: BudgetStatus | None = None
 
 
 def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
@@ -91,15 +97,12 @@ def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
     row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
     limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
     refusals: list[Said] = []
-    if not estimate.fits and estimate.budget_left_after is not None:
-        free = Money(estimate.budget_left_after.amount + estimate.worst.amount, estimate.currency)
-        refusals.append(
-            Said(
-                "Does not fit the budget: up to {} is needed, {} is neither spent nor held. "
-                f"{fitting(cheaper.ways(order, free.amount)) or 'Lower the longest run time or the highest cost.'}",
-                (estimate.worst, free),
-            )
-        )
+    if not estimate.fits and estimate.budget is not None:
+        ways = cheaper.ways(order, estimate.budget.left.amount)
+        advice = fitting(ways) or " ".join(without_ways(estimate.budget))
+        stands = _stands(estimate.budget)
+        text = f"Does not fit the budget: up to {{}} is needed. {stands.text} {advice}"
+        refusals.append(Said(text, (estimate.worst, *stands.parts)))
     if limit is not None and used + 1 > limit:
         refusals.append(
             Said(
@@ -117,6 +120,7 @@ def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
         rate=Money(estimate.unit_amount, estimate.currency),
         limit_s=estimate.billable_limit_s,
         budget_left=estimate.budget_left_after,
+        budget=estimate.budget,
         waiting="no wait"
         if wait == 0
         else "until others end"
@@ -170,23 +174,14 @@ def fitting(ways: Sequence[dict[str, Any]]) -> str:
 def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     """Say a refusal in words, with the cheaper ways."""
     if refused.code == "budget_exceeded":
-        left, asked = (_of(refused.extra.get(name), currency) for name in ("left", "asked"))
-        text = (
-            Said(
-                "The job may cost up to {}; {} of the budget is neither spent nor held by other jobs. Nothing was charged.",
-                (asked, left),
-            )
-            if left is not None and asked is not None
-            else Said(refused.message)
-        )
+        asked, status = _of(refused.extra.get("asked"), currency), _budget_of(refused)
+        if asked is None or status is None:
+            return Refusal("The budget has no room for this.", Said(refused.message), [RAISE])
+        stands = _stands(status)
+        text = Said(f"The job may cost up to {{}}. {stands.text} Nothing was charged.", (asked, *stands.parts))
         would = fitting(refused.extra.get("ways", []))
-        steps = [
-            *([would] if would else []),
-            "Lower the longest run time or the highest cost.",
-            "Choose spot, or a cheaper device.",
-            "Ask finance or an admin to raise the budget.",
-        ]
-        return Refusal("The budget has no room for this.", text, steps)
+        steps = [would, LOWER, "Choose spot, or a cheaper device.", RAISE] if would else without_ways(status)
+        return Refusal("The budget has no room for this.", text, steps, status)
     if refused.code == "quota_exceeded":
         limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
         text = (
@@ -200,6 +195,31 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
             ["Wait for a running job to end, or cancel one.", "Ask an admin to raise the quota."],
         )
     return Refusal("Not launched.", Said(refused.message), [])
+
+
+def without_ways(status: BudgetStatus) -> list[str]:
+    """Say what helps where no shorter or cheaper run fits: held money that comes back, or a higher budget."""
+    wait = ["Nothing shorter fits, at the spot price neither."]
+    if status.held:
+        wait.append("Wait for running jobs to end: what they hold and do not use comes back.")
+    return [*wait, RAISE]
+
+
+def _stands(status: BudgetStatus) -> Said:
+    """Name a budget and say what it has left."""
+    whose = f"project {status.project_name}" if status.project_id else "the organisation"
+    if status.left:
+        return Said("The budget of {} has {} that is neither spent nor held.", (whose, status.left))
+    if status.free:
+        return Said("The budget of {}, {} a month, is used up and {} over.", (whose, status.limit, -status.free))
+    return Said("The budget of {}, {} a month, is used up.", (whose, status.limit))
+
+
+def _budget_of(refused: ExchequerError) -> BudgetStatus | None:
+    try:
+        return budget(UUID(str(refused.extra.get("budget"))))
+    except (NotFound, ValueError):
+        return None
 
 
 def _price(prices: Sequence[PriceView], **dims: str) -> Decimal | None:

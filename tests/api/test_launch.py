@@ -11,17 +11,20 @@ from django.test import Client
 
 from billing import budgets
 from billing import queries as billing_queries
+from billing.metering import record_usage
 from billing.models import Hold
 from billing.pricing import provision_defaults
 from compute import nodes
 from compute.devices.base import Found
 from compute.models import Job
 from models_app.models import DatasetVersion
-from tenants import quotas
+from tenants import clock, quotas
+from tenants.ids import uuid7
 from tenants.models import OutboxMessage, Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.api.objects import one_of_everything
+from tests.billing_usage import interval
 
 pytestmark = pytest.mark.django_db(transaction=True)
 #: The job of `one_of_everything`.
@@ -137,6 +140,40 @@ def test_a_launch_holds_what_its_quote_says_and_a_budget_of_just_that_lets_it_in
         assert next(one for one in billing_queries.budgets() if one.id == budget).left.amount == 0
     refused = post(key, order)
     assert Decimal(refused.json()["asked"]["amount"]) == worst
+
+
+def test_a_launch_beyond_a_budget_that_is_overspent_names_it_and_gives_no_vain_advice(
+    tenant: Tenant, order: dict[str, Any]
+) -> None:
+    key, person = factories.make_api_key(tenant), Client()
+    person.force_login(factories.make_member(tenant, "owner"))
+    with tenant_scope(tenant.id):
+        version = DatasetVersion.objects.get(dataset_id=order["dataset"])
+        record_usage([interval(factories.default_project_id(tenant), clock.now(), 30)])
+    worst = Decimal(post(key, order, "/api/v1/quotes/").json()["worst"]["amount"])
+    budget = project_budget(tenant, Decimal("0.0005"))
+    with tenant_scope(tenant.id):
+        over = billing_queries.budget(budget).spent.amount - Decimal("0.0005")
+    assert over > 0
+    form = {
+        "name": "x", "project": str(factories.default_project_id(tenant)), "recipe": order["recipe"],
+        "dataset": str(version.id), "device_class": "cpu", "tier": "on_demand", "max_minutes": "60", "p-target": "t",
+    }  # fmt: skip
+    answer = person.post("/t/lab/jobs/new/quote/", form)
+    assert answer.context["quote"].budget_left.amount == -over - worst
+    refused = person.post("/t/lab/jobs/new/", {**form, "key": str(uuid7())})
+    assert refused.status_code == 402
+    for page in (answer.content.decode(), refused.content.decode()):
+        assert "The budget of project Default, " in page
+        assert "is used up and " in page
+        assert "Nothing shorter fits" in page
+        assert 'href="/t/lab/budgets/"' in page
+        assert "Lower the longest run time" not in page
+        assert "Choose spot" not in page
+    said = post(key, order).json()["title"]
+    assert "left in the budget of this project" in said
+    assert "have the budget raised" in said
+    assert "choose spot" not in said
 
 
 @pytest.mark.parametrize(
