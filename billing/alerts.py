@@ -33,14 +33,17 @@ def tell(event: events.BudgetThresholdReached) -> None:
         percent=event.percent,
         spent=event.spent,
         limit=event.limit,
+        quiet=event.quiet,
     )
 
 
 @operation(BUDGET_ALERTED)
-def raise_alert(*, actor: Actor, budget_id: UUID, period: date, percent: int, spent: Decimal, limit: Decimal) -> None:
+def raise_alert(
+    *, actor: Actor, budget_id: UUID, period: date, percent: int, spent: Decimal, limit: Decimal, quiet: bool = False
+) -> None:
     """Store that a threshold was passed and notify; known, or of a closed budget, it changes nothing.
 
-    Where a higher threshold of the month was told already, this one is only stored: one charge may pass several.
+    A `quiet` one is only stored: the same charge passed a higher one, which is told. So is one below what was told already.
     """
     budget = Budget.objects.select_related("project").filter(pk=budget_id, closed_at__isnull=True).first()
     if budget is None:
@@ -53,10 +56,10 @@ def raise_alert(*, actor: Actor, budget_id: UUID, period: date, percent: int, sp
         return
     changes = {"percent": [None, percent], "period": [None, period.isoformat()]}
     record(BUDGET_ALERTED, actor=actor, target=budget, changes=changes)
-    if BudgetAlert.objects.filter(budget=budget, period=period, percent__gt=percent).exists():
+    if quiet or BudgetAlert.objects.filter(budget=budget, period=period, percent__gt=percent).exists():
         return
     scope = budget.project.name if budget.project else "the organisation"
-    used = f"{_plain(Money(spent, budget.currency))} of {_plain(Money(limit, budget.currency))}"
+    used = f"{plain(Money(spent, budget.currency))} of {plain(Money(limit, budget.currency))}"
     notify(
         permission="budgets.manage",
         kind="budget",
@@ -66,7 +69,7 @@ def raise_alert(*, actor: Actor, budget_id: UUID, period: date, percent: int, sp
     )
 
 
-def _plain(money: Money) -> str:
+def plain(money: Money) -> str:
     """Write an amount in minor units, or with all its digits where that would hide it."""
     rounded = money.rounded()
     shown = rounded.amount if rounded.amount == money.amount or money.amount >= 1 else money.amount.normalize()

@@ -188,21 +188,21 @@ def _tell(counter: Counter, growth: Decimal, currency: str) -> None:
 
 
 def _publish(counter: Counter, before: Decimal, after: Decimal, currency: str) -> None:
-    # The highest first: what one charge passes together is then told once.
-    for percent in sorted(counter.alerts, reverse=True):
-        threshold = counter.limit * percent / 100
-        if before < threshold <= after:
-            publish(
-                BudgetThresholdReached(
-                    tenant_id=current_tenant_id(),
-                    budget_id=counter.budget_id,
-                    period=counter.period.isoformat(),
-                    percent=percent,
-                    spent=after,
-                    limit=counter.limit,
-                    currency=currency,
-                )
+    passed = [percent for percent in counter.alerts if before < counter.limit * percent / 100 <= after]
+    # The highest alone is told, in whatever order the relay delivers them; the others go on record.
+    for percent in sorted(passed, reverse=True):
+        publish(
+            BudgetThresholdReached(
+                tenant_id=current_tenant_id(),
+                budget_id=counter.budget_id,
+                period=counter.period.isoformat(),
+                percent=percent,
+                spent=after,
+                limit=counter.limit,
+                currency=currency,
+                quiet=percent != max(passed),
             )
+        )
 
 
 def lock_one(counter_id: UUID) -> list[Counter]:

@@ -11,7 +11,10 @@ from tenants.events import Event
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetThresholdReached(Event):
-    """Spending passed a share (`percent`) of a budget in the local month that starts on `period`."""
+    """Spending passed a share (`percent`) of a budget in the local month that starts on `period`.
+
+    `quiet`: the same charge passed a higher one, which tells of both.
+    """
 
     budget_id: UUID
     period: str
@@ -19,6 +22,7 @@ class BudgetThresholdReached(Event):
     spent: Decimal
     limit: Decimal
     currency: str
+    quiet: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing import budgets, queries
+from billing.alerts import plain
 from billing.forms import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from tenants.actor import Actor
@@ -22,6 +23,11 @@ from tenants.queries import projects
 
 ALERTS = 25
 SHORT = {NOTIFY: "Tell", BLOCK_NEW: "Refuse", STOP_RUNNING: "Refuse and pause"}
+FOLLOWS = {
+    NOTIFY: "Nothing is stopped: this budget only tells.",
+    BLOCK_NEW: "New work is refused until the month ends, held money comes back or the budget is raised; what runs goes on.",
+    STOP_RUNNING: "New work is refused, and what runs is paused at its next report, until the month ends or the budget is raised.",
+}
 EXPORTED = (
     "scope", "amount", "spent", "held", "left", "currency", "used_percent", "forecast", "alerts_at", "at_limit", "state",
 )  # fmt: skip
@@ -57,11 +63,13 @@ def budget_create(request: HttpRequest) -> HttpResponse:
         currency=queries.tenant_today().currency,
     )
 
+    made: list[UUID] = []
+
     def create() -> None:
-        budgets.create_budget(actor=_actor(request), project_id=form.project_id, **_terms(form))
+        made.append(budgets.create_budget(actor=_actor(request), project_id=form.project_id, **_terms(form)).pk)
 
     if request.method == "POST" and _done(form, create):
-        messages.success(request, "The budget is set. What was spent and is held this month counts.")
+        _say(request, made[0], "The budget is set. What was spent and is held this month counts.")
         return _back(request)
     return render(request, "billing/budget.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -77,7 +85,7 @@ def budget_change(request: HttpRequest, budget_id: UUID) -> HttpResponse:
         budgets.change_budget(actor=_actor(request), budget_id=budget_id, **_terms(form))
 
     if request.method == "POST" and _done(form, change):
-        messages.success(request, "The budget is changed, from this month on.")
+        _say(request, budget_id, "The budget is changed, from this month on.")
         return _back(request)
     context = {"form": form, "budget": status}
     return render(request, "billing/budget.html", context, status=422 if form.errors else 200)
@@ -107,6 +115,17 @@ def _done(form: BudgetTerms, act: Callable[[], None]) -> bool:
         form.add_error(None, refused.message)
         return False
     return True
+
+
+def _say(request: HttpRequest, budget_id: UUID, done: str) -> None:
+    """Say what was done; of a budget below what this month has promised already, also that, and what follows from it."""
+    status = queries.budget(budget_id)
+    if status.promised <= status.limit:
+        messages.success(request, done)
+        return
+    spent, held, limit = (plain(one) for one in (status.spent, status.held, status.limit))
+    already = f"{spent} is spent" if status.spent > status.limit else f"{spent} is spent and {held} held"
+    messages.warning(request, f"{done} It is below that: {already} already, of {limit}. {FOLLOWS[status.at_limit]}")
 
 
 def _terms(form: BudgetTerms) -> dict[str, Any]:

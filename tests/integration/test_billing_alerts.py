@@ -122,6 +122,22 @@ def test_a_charge_that_passes_several_is_told_once_and_each_is_on_record(tenant:
     assert passed(tenant) == [50, 80]
 
 
+def test_what_one_charge_passes_is_told_once_in_whatever_order_it_is_delivered(tenant: Tenant) -> None:
+    budget(tenant, 100)
+    with tenant_scope(tenant.id):
+        record_usage([interval(factories.default_project_id(tenant), START - timedelta(hours=11), 100)])
+        told_of = OutboxMessage.objects.filter(topic="billing.BudgetThresholdReached")
+        lowest_first = list(told_of.order_by("-id").values_list("id", flat=True))
+    assert len(lowest_first) == 3
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE exchequer_control")
+        for message in lowest_first:
+            outbox.deliver(message, tenant.id)
+        cursor.execute("SET ROLE exchequer_app")
+    assert told(tenant) == ["Budget of the organisation: 100 % spent"]
+    assert passed(tenant) == [50, 80, 100]
+
+
 def test_a_batch_that_charges_two_projects_passes_the_organisations_threshold_by_their_sum(tenant: Tenant) -> None:
     budget(tenant, 100)
     projects = [factories.default_project_id(tenant), factories.make_project(tenant).id]

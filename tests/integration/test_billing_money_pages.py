@@ -25,13 +25,13 @@ OCTOBER, NOVEMBER = datetime(2026, 10, 20, 12, tzinfo=UTC), datetime(2026, 11, 2
 
 @pytest.fixture
 def tenant(demo_clock: DemoClock) -> Tenant:
-    """An organisation that used 70 s in October and 20 s in November, at prices that leave parts of a cent."""
+    """An organisation that used 70 s in October and 600 s in November, at prices that leave parts of a cent."""
     demo_clock.move_to(OCTOBER - timedelta(days=1))
     made = factories.make_tenant(timezone="Europe/Berlin")
     project = factories.default_project_id(made)
     with tenant_scope(made.id):
         pricing.provision_defaults()
-        for moment, seconds in ((OCTOBER, 70), (NOVEMBER, 20)):
+        for moment, seconds in ((OCTOBER, 70), (NOVEMBER, 600)):
             demo_clock.move_to(moment + timedelta(hours=1))
             record_usage([interval(project, moment, seconds)])
     return made
@@ -50,7 +50,7 @@ def test_the_badge_of_a_past_months_invoice_says_that_months_figures(tenant: Ten
     badge = client.get(address).content.decode()
     assert "October 2026: usage 70\u00a0s = invoiced 70\u00a0s" in badge
     running = client.get(f"/t/{tenant.slug}/invoices/reconciled/").content.decode()
-    assert "November 2026: usage 20\u00a0s = invoiced 20\u00a0s" in running
+    assert "November 2026: usage 600\u00a0s = invoiced 600\u00a0s" in running
 
 
 def test_a_month_that_is_over_is_not_told_as_growing(tenant: Tenant) -> None:
@@ -62,3 +62,22 @@ def test_a_month_that_is_over_is_not_told_as_growing(tenant: Tenant) -> None:
     running = client.get(f"/t/{tenant.slug}/invoice/").content.decode()
     assert "What this month costs so far" in running
     assert "Month over" in running, "the list of other months says it of October"
+
+
+@pytest.mark.parametrize(
+    ("at_limit", "follows"),
+    [("notify", "Nothing is stopped"), ("block_new", "New work is refused"), ("stop_running", "what runs is paused")],
+)
+def test_a_budget_below_what_is_spent_says_so_and_what_follows(tenant: Tenant, at_limit: str, follows: str) -> None:
+    client, budgets = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
+    form = {"scope": "tenant", "at_limit": at_limit, "alerts": "50, 80", "amount": "0.01"}
+    below = client.post(f"{budgets}new/", form, follow=True).content.decode()
+    assert "It is below that: 0.03 EUR is spent already, of 0.01 EUR." in below
+    assert follows in below
+    with tenant_scope(tenant.id):
+        (status,) = queries.budgets()
+    enough = client.post(f"{budgets}{status.id}/", {**form, "amount": "5"}, follow=True).content.decode()
+    assert "The budget is changed, from this month on." in enough
+    assert "below that" not in enough
+    again = client.post(f"{budgets}{status.id}/", form, follow=True).content.decode()
+    assert "0.03 EUR is spent already" in again
