@@ -58,6 +58,7 @@ def dataset(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
         "dataset": detail,
         "version": version,
         "profile": profile,
+        "differs": shown.differs(version, detail.history),
         "columns": columns[:COLUMNS_SHOWN],
         "hidden_columns": max(0, len(columns) - COLUMNS_SHOWN),
         "can_launch": actor.can("jobs.launch"),

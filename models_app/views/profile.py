@@ -1,9 +1,12 @@
 """A dataset's profile as a page shows it: one row a column, with bars for its distribution."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from models_app.queries import VersionRow
+from models_app.replacing import differing
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,25 @@ def columns(profile: Mapping[str, Any]) -> list[Column]:
     """Return the profile's columns: the target first, then by what they say about it, then in the file's order."""
     found = [_column(described) for described in profile.get("columns", [])]
     return sorted(found, key=lambda one: (not one.is_target, -(one.power if one.power is not None else -1.0)))
+
+
+def differs(version: VersionRow, history: Sequence[VersionRow]) -> str:
+    """Say how a version's columns differ from those of the ready version before it; empty where they are the same."""
+    before = max(
+        (one for one in history if one.state == "ready" and one.number < version.number), default=None, key=_at
+    )
+    if before is None or version.state != "ready":
+        return ""
+    found = differing(_kinds(before), _kinds(version))
+    return f"Columns differ from version {before.number}: {found}." if found else ""
+
+
+def _at(version: VersionRow) -> int:
+    return version.number
+
+
+def _kinds(version: VersionRow) -> dict[str, str]:
+    return {column.name: column.kind for column in version.columns}
 
 
 def _column(described: Mapping[str, Any]) -> Column:

@@ -181,3 +181,14 @@ def test_a_name_that_was_typed_on_the_other_tab_is_there(tenant: Tenant, client:
     make_version(actor_for(tenant))
     table(tenant, columns=WITH_CLASSES)
     assert entered(client.get(path, {"name": "november"}).content.decode())["name"] == "november"
+
+
+def test_a_version_with_other_columns_says_so(tenant: Tenant, client: Client) -> None:
+    first = table(tenant, columns=WITH_CLASSES, target="t")
+    path = f"/t/lab/datasets/{first.dataset_id}/"
+    assert "Columns differ" not in client.get(path).content.decode()
+    table(tenant, columns=[NUMBERS[0], {**NUMBERS[1], "name": "c"}], number=2)
+    assert "Columns differ from version 1: added c; gone b, t." in client.get(path).content.decode()
+    assert "Columns differ" not in client.get(path, {"version": first.id}).content.decode()
+    table(tenant, columns=[NUMBERS[0], {**NUMBERS[1], "name": "c"}], number=3)
+    assert "Columns differ" not in client.get(path).content.decode()
