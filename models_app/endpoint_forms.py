@@ -104,9 +104,9 @@ class TryForm(forms.Form):
 def _field(one: TryInput) -> forms.Field:
     common: dict[str, Any] = {"label": one.name[:80], "required": False}
     if one.kind == "numeric":
-        number = forms.FloatField(initial=one.typical, **common)
-        number.widget.attrs["step"] = "any"
-        return number
+        # A browser empties a number field that holds more than it can count, which would read as a missing value.
+        widget = forms.TextInput(attrs={"inputmode": "decimal"})
+        return forms.FloatField(initial=one.typical, widget=widget, **common)
     if one.kind == "boolean":
         typical = {True: "true", False: "false"}.get(one.typical, "")
         return forms.ChoiceField(choices=YES_NO, initial=typical, **common)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,7 @@ from tenants.errors import NotFound
 
 PATIENCE_S = 2.0
 MOST_BYTES = 1_000_000
+MOST_NOTES = 5
 MOST_FIELDS = 100
 """Fields that a page shows; further inputs take their typical value."""
 
@@ -57,20 +59,33 @@ class Tried:
     prediction_id: str = ""
     took_ms: float = 0.0
 
+    @property
+    def shares(self) -> tuple[tuple[str, float, str], ...]:
+        """Return the scores, each with its percentage in words; those of all classes add up to 100.0 %."""
+        exact = [score * 1000 for _, score in self.scores]
+        tenths = [math.floor(value) for value in exact]
+        rest = max(0, round(sum(exact)) - sum(tenths))
+        for at in sorted(range(len(exact)), key=lambda at: tenths[at] - exact[at])[:rest]:
+            tenths[at] += 1
+        said = [f"{tenth // 10}.{tenth % 10}\u00a0%" for tenth in tenths]
+        return tuple((name, score, words) for (name, score), words in zip(self.scores, said, strict=True))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snippets:
-    """Code that calls an endpoint, ready but for the key."""
+    """Code that calls an endpoint, and tells it true answers: ready but for the keys."""
 
     url: str
     curl: str
     requests: str
     triton: str
+    feedback: str = ""
 
     @property
     def titled(self) -> tuple[tuple[str, str], ...]:
         """Return each piece of code with its title."""
-        return (("curl", self.curl), ("Python, requests", self.requests), ("Python, tritonclient", self.triton))
+        calls = (("curl", self.curl), ("Python, requests", self.requests), ("Python, tritonclient", self.triton))
+        return (*calls, ("curl, to send back what was true", self.feedback)) if self.feedback else calls
 
 
 def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
@@ -87,6 +102,29 @@ def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
         typical = feature.get("typical", categories[0] if categories else None)
         found.append(TryInput(name=one["name"], kind=one["kind"], typical=typical, choices=categories))
     return tuple(found)
+
+
+def notes(actor: Actor, endpoint_id: UUID, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say of which inputs no value was given, and which lie outside the dataset that the served version learnt from."""
+    endpoint = Endpoint.objects.select_related("version__dataset_version").get(id=endpoint_id)
+    if not visible_versions(actor).filter(id=endpoint.version_id).exists():
+        raise NotFound
+    found = []
+    empty = [name for name, value in row.items() if value is None]
+    if empty:
+        found.append(
+            f"No value given: {_some(empty) if len(empty) < len(row) else 'all inputs'}. The model takes it as missing."
+        )
+    for column in endpoint.version.dataset_version.profile.get("columns", []):
+        value, low, high = row.get(column["name"]), column.get("min"), column.get("max")
+        if column["kind"] != "numeric" or value is None or low is None or low <= value <= high:
+            continue
+        found.append(f"{column['name']}: {value:g} is outside {low:g} to {high:g}, all that the dataset holds.")
+    return (
+        (*found[:MOST_NOTES], f"And {len(found) - MOST_NOTES} more such inputs.")
+        if len(found) > MOST_NOTES
+        else tuple(found)
+    )
 
 
 def ask(
@@ -126,8 +164,13 @@ def ask(
     return _read(said, cost, currency, (time.monotonic() - began) * 1000)
 
 
-def snippets(name: str, fields: tuple[TryInput, ...]) -> Snippets:
-    """Return code for curl, Python's requests and tritonclient with this endpoint's address and a typical row."""
+def snippets(
+    name: str, fields: tuple[TryInput, ...], *, endpoint_id: UUID | None = None, key: str = "YOUR_KEY"
+) -> Snippets:
+    """Return code for curl, Python's requests and tritonclient with this endpoint's address and a typical row.
+
+    With its id also code that sends labels back, which takes an API key of the organisation.
+    """
     public = urlsplit(settings.EXCHEQUER.effective_public_url)
     host = f"{public.hostname or '127.0.0.1'}:{settings.EXCHEQUER.serving_port}"
     url = f"{public.scheme or 'http'}://{host}/v1/models/{name}:predict"
@@ -136,17 +179,18 @@ def snippets(name: str, fields: tuple[TryInput, ...]) -> Snippets:
     quoted = body.replace("'", "'\\''")
     return Snippets(
         url=url,
-        curl=f"curl {url} \\\n  -H 'Authorization: Bearer YOUR_KEY' \\\n  -H 'Content-Type: application/json' \\\n  -d '{quoted}'",
+        curl=f"curl {url} \\\n  -H 'Authorization: Bearer {key}' \\\n  -H 'Content-Type: application/json' \\\n  -d '{quoted}'",
         requests=(
             "import requests\n\n"
             "answer = requests.post(\n"
             f'    "{url}",\n'
-            '    headers={"Authorization": "Bearer YOUR_KEY"},\n'
+            f'    headers={{"Authorization": "Bearer {key}"}},\n'
             f'    json={{"instances": [\n        {_python(row)}\n    ]}},\n'
             "    timeout=10,\n)\n"
             "answer.raise_for_status()\nprint(answer.json())"
         ),
-        triton=_triton(name, host, fields),
+        triton=_triton(name, host, fields, key),
+        feedback=_feedback(endpoint_id) if endpoint_id else "",
     )
 
 
@@ -168,7 +212,20 @@ def _read(said: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> 
         return Tried(fault=AWAY)
 
 
-def _triton(name: str, host: str, fields: tuple[TryInput, ...]) -> str:
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NOTES
+    return ", ".join(names[:MOST_NOTES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _feedback(endpoint_id: UUID) -> str:
+    return (
+        f"curl {settings.EXCHEQUER.effective_public_url.rstrip('/')}/api/v1/endpoints/{endpoint_id}/feedback/ \\\n"
+        "  -H 'Authorization: Bearer API_KEY' \\\n  -H 'Content-Type: application/json' \\\n"
+        '  -d \'{"items": [{"prediction_id": "ONE_OF_prediction_ids", "label": "WHAT_WAS_TRUE"}]}\''
+    )
+
+
+def _triton(name: str, host: str, fields: tuple[TryInput, ...], key: str) -> str:
     lines = [
         "import numpy as np",
         "import tritonclient.http as triton",
@@ -195,7 +252,7 @@ def _triton(name: str, host: str, fields: tuple[TryInput, ...]) -> str:
         lines += ["]", "inputs = []", "for name, kind, values in columns:"]
         lines += ["    tensor = triton.InferInput(name, list(values.shape), kind)"]
         lines += ["    tensor.set_data_from_numpy(values)", "    inputs.append(tensor)"]
-    lines += [f'answer = client.infer({_python(name)}, inputs, headers={{"Authorization": "Bearer YOUR_KEY"}})']
+    lines += [f'answer = client.infer({_python(name)}, inputs, headers={{"Authorization": "Bearer {key}"}})']
     return "\n".join([*lines, "print(answer.get_response())"])
 
 

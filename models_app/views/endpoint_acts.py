@@ -79,9 +79,12 @@ def endpoint_try(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
             return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
         form = TryForm(request.POST, inputs=trying.inputs(actor, endpoint_id))
     tried: trying.Tried | None = None
+    notes: tuple[str, ...] = ()
     if not row.live:
         tried = trying.Tried(fault="This endpoint is undeployed and answers no more.")
     elif form.is_valid():
+        with tenant_scope(actor.tenant_id):
+            notes = trying.notes(actor, endpoint_id, form.row())
         tried = trying.ask(
             actor,
             endpoint_id=endpoint_id,
@@ -92,7 +95,7 @@ def endpoint_try(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
         )
     status = 422 if tried is None or tried.fault else 200
     if request.headers.get("HX-Request") == "true":
-        context = {"try_form": form, "tried": tried, "endpoint": row}
+        context = {"try_form": form, "tried": tried, "notes": notes, "endpoint": row}
         return render(request, "models_app/_tried.html", context, status=status)
     with tenant_scope(actor.tenant_id):
-        return endpoint_page(request, endpoint_id, status=status, try_form=form, tried=tried)
+        return endpoint_page(request, endpoint_id, status=status, try_form=form, tried=tried, notes=notes)

@@ -134,7 +134,9 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
         "keys": endpoints.endpoint_keys(actor, endpoint_id),
         "key_form": KeyForm() if manage else None,
         "try_form": TryForm(inputs=fields) if manage else None,
-        "code": trying.snippets(row.name, fields).titled if row.live else (),
+        "code": trying.snippets(row.name, fields, endpoint_id=row.id, key=more.get("secret") or "YOUR_KEY").titled
+        if row.live
+        else (),
         "day": day.totals,
         "health": found,
         "drifts": found.drift[:MOST_DRIFTS],

@@ -19,9 +19,9 @@ from django.urls import reverse
 from billing import budgets
 from models_app.health import windows
 from models_app.health.window import Window
-from models_app.models import Endpoint, EndpointKey, EndpointState
+from models_app.models import DatasetVersion, Endpoint, EndpointKey, EndpointState
 from models_app.serving import tryout
-from models_app.trying import TryInput, snippets
+from models_app.trying import Tried, TryInput, snippets
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.factories import actor_for, make_member, make_tenant
@@ -162,7 +162,10 @@ def test_the_page_of_an_endpoint_shows_all_of_it_to_a_viewer_and_offers_nothing(
 
 def test_a_fresh_endpoint_and_one_without_a_baseline_say_so(tenant: Tenant, endpoint: Endpoint) -> None:
     client = client_of(tenant)
-    assert "Nothing was predicted in the last seven days" in page(client, "endpoint", endpoint.id).content.decode()
+    assert (
+        "churn model v1 predicted nothing in the last seven days"
+        in page(client, "endpoint", endpoint.id).content.decode()
+    )
     bare = make_endpoint(make_version(actor_for(tenant), baseline={}))
     assert "keeps no picture of its training rows" in page(client, "endpoint", bare.id).content.decode()
 
@@ -300,3 +303,64 @@ def test_an_endpoint_without_budget_says_that_it_refuses_everything(tenant: Tena
         said = client.get(page).content.decode()
         assert "Refuses every request" not in said
         assert "Ready." in said
+
+
+def test_a_try_says_what_was_left_empty_and_what_training_never_saw(
+    tenant: Tenant, endpoint: Endpoint, node: Node
+) -> None:
+    columns = [{"name": "age", "kind": "numeric", "min": 18.0, "max": 90.0}]
+    with tenant_scope(tenant.id):
+        DatasetVersion.objects.filter(id=endpoint.version.dataset_version_id).update(profile={"columns": columns})
+    client, path = client_of(tenant), reverse("endpoint-try", args=("vision", endpoint.id))
+
+    def said(**more: str) -> str:
+        return str(client.post(path, TRY | more, headers={"HX-Request": "true"}).content.decode())
+
+    assert "x-banner" not in said()
+    assert "age: 400 is outside 18 to 90, all that the dataset holds." in said(**{"try-f0": "400"})
+    assert "No value given: plan." in said(**{"try-f1": ""})
+    assert "No value given: all inputs." in said(**dict.fromkeys(TRY, ""))
+    asked = len(node.asked)
+    assert "<strong>age:</strong> Enter a number." in said(**{"try-f0": "1e400"})
+    assert len(node.asked) == asked
+    page_of = page(client, "endpoint", endpoint.id).content.decode()
+    assert 'type="number" name="try' not in page_of, "a browser sends a number that is too large as nothing"
+
+
+@pytest.mark.parametrize(
+    ("scores", "shown"),
+    [
+        ((0.99834, 0.00166), ["99.8", "0.2"]),
+        ((1 / 3, 1 / 3, 1 / 3), ["33.4", "33.3", "33.3"]),
+        ((1.0, 0.0), ["100.0", "0.0"]),
+    ],
+)
+def test_scores_add_up_as_they_are_shown(scores: tuple[float, ...], shown: list[str]) -> None:
+    tried = Tried(scores=tuple((str(at), score) for at, score in enumerate(scores)))
+    assert [words for _, _, words in tried.shares] == [f"{one}\u00a0%" for one in shown]
+
+
+def test_a_new_key_is_in_the_code_that_calls_and_labels_have_code_too(tenant: Tenant, endpoint: Endpoint) -> None:
+    client = client_of(tenant)
+    before = page(client, "endpoint", endpoint.id).content.decode()
+    assert "Bearer YOUR_KEY" in before
+    assert f"/api/v1/endpoints/{endpoint.id}/feedback/" in before
+    path = reverse("endpoint-key-create", args=("vision", endpoint.id))
+    body = client.post(path, {"name": "shop", "requests_per_minute": "", "once": str(uuid4())}).content.decode()
+    secret = body.split('id="secret">')[1].split("<")[0]
+    assert f"Bearer {secret}" in body
+    assert "YOUR_KEY" not in body
+
+
+def test_figures_of_one_version_say_which(tenant: Tenant, endpoint: Endpoint) -> None:
+    serve(endpoint, quiet_rows(16))
+    make = make_version(actor_for(tenant), "newer")
+    with tenant_scope(tenant.id):
+        Endpoint.objects.filter(id=endpoint.id).update(version=make)
+    body = page(client_of(tenant), "endpoint", endpoint.id).content.decode()
+    for words in (
+        "predicted, by any version",
+        "newer v1 predicted nothing in the last seven days",
+        "no labels came back yet for v1",
+    ):
+        assert words in body, words
