@@ -36,7 +36,7 @@ class FleetDevice:
 
 @dataclass(frozen=True)
 class FleetNode:
-    """One host with its devices. `state`: alive, leaving (its worker is stopping) or silent (no heartbeat)."""
+    """One host with its devices. `state`: alive, leaving (its worker is stopping, or hears no doorbell) or silent (no heartbeat)."""
 
     id: UUID
     name: str

@@ -8,6 +8,9 @@ INFRASTRUCTURE_KILLS = 20
 BACKOFF_S = (1.0, 60.0)
 """First and longest wait before a job that failed to start or crashed is tried again."""
 
+DEAF_S = 60.0
+"""How long a living node may leave a doorbell unanswered, and how long one that runs nothing may go on hearing none."""
+
 ARTIFACT_PATIENCE_S = 900.0
 """How long storing results is retried before the job fails with cause `artifact`."""
 

@@ -31,7 +31,7 @@ __all__ = [
 
 
 class Node(models.Model):
-    """A host, of no tenant, that runs attempts. `boot` changes with its worker; one that stops is not `accepting`."""
+    """A host, of no tenant, that runs attempts. `boot` changes with its worker; one that stops or is deaf is not `accepting`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=120, unique=True)

@@ -68,6 +68,16 @@ def alive(me: Registered) -> bool:
     return bool(Node.objects.filter(id=me.node_id, boot=me.boot).update(last_seen_at=DatabaseNow()))
 
 
+def accepting(me: Registered) -> bool:
+    """Return whether this worker is given attempts: not when it left some unclaimed, until it answers."""
+    return Node.objects.filter(id=me.node_id, boot=me.boot, accepting=True).exists()
+
+
+def answer(me: Registered) -> None:
+    """Take attempts again: a call has come through to this worker."""
+    Node.objects.filter(id=me.node_id, boot=me.boot, accepting=False).update(accepting=True)
+
+
 def leave(me: Registered) -> None:
     """Take no more attempts: this worker is stopping."""
     Node.objects.filter(id=me.node_id, boot=me.boot).update(accepting=False)

@@ -7,16 +7,19 @@ stopped at once and not at its next heartbeat. Losing either connection costs on
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import threading
+import time
 import uuid
 from pathlib import Path
 
 import structlog
+from celery import current_app
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from compute import leases, nodes, probe, sandbox, wire, workdirs
+from compute import leases, limits, nodes, probe, sandbox, wire, workdirs
 from compute.devices.base import Sampler
 from compute.devices.host import HostSampler
 from compute.devices.nvml import NvmlSampler
@@ -85,6 +88,11 @@ class Runtime:
         finally:
             del self._running[mine.attempt_id]
 
+    def answer(self) -> None:
+        """Say that calls come through: this node takes attempts again, unless it is stopping."""
+        if self._me is not None and not self._stop.is_set():
+            nodes.answer(self._me)
+
     def wake(self, job_id: str) -> None:
         """Have who runs this job here look at it now."""
         for supervisor in list(self._running.values()):
@@ -108,13 +116,28 @@ class Runtime:
             supervisor.shut_down()
 
     def _live(self, me: nodes.Registered) -> None:
+        excused_at = time.monotonic()
         while not self._stop.wait(settings.EXCHEQUER.heartbeat_s):
             try:
                 if not nodes.alive(me):
                     log.error("node.replaced", node=self.name)
+                elif nodes.accepting(me) or self._running or not broker_answers():
+                    excused_at = time.monotonic()
+                elif time.monotonic() - excused_at > limits.DEAF_S:
+                    self._start_over()
             except AWAY:
                 log.warning("node.database_away", node=self.name)
                 connection.close()
+                excused_at = time.monotonic()
+
+    def _start_over(self) -> None:
+        """End this worker, which runs nothing and hears nothing although the broker answers: who keeps it starts another.
+
+        At once: a consumer that hangs would not notice a polite request either.
+        """
+        log.error("node.hears_nothing", node=self.name)
+        self._stop.set()
+        os._exit(os.EX_TEMPFAIL)
 
     def _listen(self) -> None:
         while not self._stop.is_set():
@@ -126,3 +149,13 @@ class Runtime:
             except wire.LOST:
                 connection.close()
                 self._stop.wait(1.0)
+
+
+def broker_answers() -> bool:
+    """Return whether a new connection to the broker comes about."""
+    with current_app.connection_for_read() as link:
+        try:
+            link.ensure_connection(max_retries=1, timeout=3)
+        except Exception:  # noqa: BLE001 (each transport has its own errors)
+            return False
+    return True

@@ -28,6 +28,13 @@ def run_attempt(tenant_id: str, attempt_id: str, token: int) -> None:
         _runtime.run(UUID(tenant_id), UUID(attempt_id), token)
 
 
+@shared_task(name="compute.call_node")
+def call_node() -> None:
+    """Answer that this node hears: it left a doorbell unanswered and gets no work until it does."""
+    if _runtime is not None:
+        _runtime.answer()
+
+
 @celeryd_after_setup.connect
 def open_node(instance: Any, **_: Any) -> None:
     """Register this node before its worker takes messages; the ops worker serves no node and does nothing."""

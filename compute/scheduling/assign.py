@@ -141,6 +141,13 @@ def unanswered() -> list[Ring]:
     return rings
 
 
+def unheard() -> list[str]:
+    """Return the names of living nodes that get no work until they answer; among them those that are about to leave."""
+    seen = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
+    rows = Device.objects.filter(serves=False, node__accepting=False, node__last_seen_at__gt=seen)
+    return list(rows.values_list("node__name", flat=True).distinct().order_by("node__name"))
+
+
 def free_forgotten_devices() -> int:
     """Free devices whose attempt or allocation has ended without freeing them; none should exist: the caller logs a count."""
     with transaction.atomic(), all_tenants("devices are shared"):

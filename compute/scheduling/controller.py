@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 
 from compute import wire
 from compute.scheduling import assign, reap, schedules, slots
-from compute.tasks import queue_of, run_attempt
+from compute.tasks import call_node, queue_of, run_attempt
 from tenants import outbox
 from tenants.tasks import ring as ring_delivery
 
@@ -100,12 +100,17 @@ class Controller:
             if forgotten:
                 log.error("controller.devices_were_forgotten", devices=forgotten)
             self._ring(assign.unanswered())
+            self._call(assign.unheard())
             schedules.forget()
         self._with_broker(lambda: schedules.fire(current_app.conf.beat_schedule or {}, _send))
 
     def _ring(self, rings: list[assign.Ring]) -> None:
         for one in rings:
             self._with_broker(lambda one=one: _knock(one))  # type: ignore[misc]
+
+    def _call(self, names: list[str]) -> None:
+        for name in names:
+            self._with_broker(lambda name=name: call_node.apply_async((), queue=queue_of(name), retry=False))  # type: ignore[misc]
 
     def _with_broker(self, act: Callable[[], object]) -> None:
         """Do what needs the broker; after a failure leave it alone for a moment, the sweep makes up for it."""

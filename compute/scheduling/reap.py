@@ -1,4 +1,8 @@
-"""Return expired attempts' jobs to the queue: the only place that does. Times are the database's."""
+"""Return expired attempts' jobs to the queue: the only place that does. Times are the database's.
+
+That a node lives does not say that it hears: its worker may have lost the broker, or have stopped to read from it, and
+look healthy. So it must claim in time, and one that does not gets nothing more until it answers (`nodes.answer`).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,11 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.db.models.expressions import CombinedExpression
 
 from billing import counters
-from compute import transitions, wire
-from compute.models import Attempt, AttemptState, Outcome
+from compute import limits, transitions, wire
+from compute.models import Attempt, AttemptState, Node, Outcome
 from compute.scheduling.assign import CONTROLLER
 from tenants.actor import Actor
 from tenants.audit import operation, unchanged
@@ -23,26 +28,43 @@ log = structlog.get_logger(__name__)
 
 
 def reap() -> int:
-    """End attempts whose lease ran out, and unclaimed ones whose node is gone; return how many."""
+    """End attempts whose lease ran out, and those that their node left unclaimed; return how many."""
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
-        late = list(_expired().values_list("tenant_id", "job_id", "id")[:500])
-    ended, session = 0, wire.session()
-    for tenant_id, job_id, attempt_id in late:
+        late = list(_expired().values_list("tenant_id", "job_id", "id", "state", "node_id")[:500])
+    ended, deaf, session = 0, set(), wire.session()
+    for tenant_id, job_id, attempt_id, state, node_id in late:
         try:
-            ended += _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
+            one = _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
         except Exception:
             if not wire.lives(session):
                 raise
             log.exception("controller.reaping_failed", attempt=str(attempt_id))  # the others shall not wait for it
+            continue
+        ended += one
+        if one and state == AttemptState.ASSIGNED:
+            deaf.add(node_id)
+    _pass_over(deaf)
     return ended
 
 
+def _pass_over(deaf: set[UUID]) -> None:
+    """Give these nodes no more work until they answer; the silent among them get none anyway."""
+    if deaf and Node.objects.filter(id__in=deaf, last_seen_at__gte=_silent()).update(accepting=False):
+        log.warning("controller.nodes_left_attempts_unclaimed", nodes=[str(node_id) for node_id in deaf])
+
+
 def _expired() -> QuerySet[Attempt]:
-    """Claimed attempts past their lease; unclaimed ones whose node was not seen for a lease."""
-    silent = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
+    """Claimed attempts past their lease; unclaimed ones whose node was not seen for a lease, or did not claim for two."""
+    silent = _silent()
+    overdue = DatabaseNow() - timedelta(seconds=max(2 * settings.EXCHEQUER.lease_s, limits.DEAF_S))
     lost = Q(state=AttemptState.RUNNING, lease_until__lt=DatabaseNow())
-    unclaimed = Q(state=AttemptState.ASSIGNED, node__last_seen_at__lt=silent, assigned_at__lt=silent)
-    return Attempt.objects.filter(lost | unclaimed)
+    gone = Q(node__last_seen_at__lt=silent, assigned_at__lt=silent)
+    return Attempt.objects.filter(lost | Q(gone | Q(assigned_at__lt=overdue), state=AttemptState.ASSIGNED))
+
+
+def _silent() -> CombinedExpression:
+    """Return the moment before which a node that was not seen since is silent."""
+    return DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
 
 
 @operation(transitions.ATTEMPT_ENDED)
@@ -58,6 +80,6 @@ def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
         unchanged("it was renewed, or ended, meanwhile")
         return 0
     outcome = Outcome.LOST if attempt.state == AttemptState.RUNNING else Outcome.STOPPED
-    message = "Its node stopped answering." if outcome == Outcome.LOST else "Its node went away before it began."
+    message = "Its node stopped answering." if outcome == Outcome.LOST else "Its node did not begin it."
     transitions.end_attempt(job, attempt, outcome, actor=actor, message=message)
     return 1

@@ -115,6 +115,64 @@ def test_a_lost_node_costs_an_unclaimed_job_nothing(world: World, superuser: psy
         assert queries.job_detail(job_id).state == "queued"
 
 
+def leave_unclaimed(superuser: psycopg.Connection, seconds: float) -> None:
+    superuser.execute(
+        "UPDATE compute_attempt SET assigned_at = clock_timestamp() - %s * interval '1 second'", [seconds]
+    )
+    superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp()")
+
+
+def test_what_a_living_node_leaves_unclaimed_is_taken_back_and_costs_the_job_nothing(
+    world: World, superuser: psycopg.Connection
+) -> None:
+    job_id = world.submit()
+    (ring,) = world.assign()
+    leave_unclaimed(superuser, 55)
+    with world.control():
+        assert reap.reap() == 0, "a node may be slow to claim"
+    leave_unclaimed(superuser, 65)
+    with world.control():
+        assert (reap.reap(), reap.reap()) == (1, 0)
+    assert not Device.objects.exclude(taken_by=None).exists()
+    with tenant_scope(world.tenant.id):
+        job, row = queries.job_detail(job_id), jobs.Job.objects.get(id=job_id)
+    assert (job.state, [run.cause for run in job.attempts]) == ("queued", ["stopped"])
+    assert (row.own_crashes, row.infrastructure_kills, row.not_before) == (0, 0, None)
+    assert world.claim(ring) is None, "the doorbell that rings at last is too late"
+
+
+def test_a_node_that_leaves_an_attempt_unclaimed_gets_no_other_until_it_answers(
+    world: World, superuser: psycopg.Connection
+) -> None:
+    me = nodes.Registered(Node.objects.get().id, "n1", world.boot)
+    world.submit()
+    world.assign()
+    with world.control():
+        assert assign.unheard() == []
+    leave_unclaimed(superuser, 65)
+    with world.control():
+        reap.reap()
+        assert assign.unheard() == ["n1"]
+    assert world.assign() == []
+    nodes.answer(nodes.Registered(me.node_id, "n1", uuid.uuid4()))
+    assert world.assign() == [], "another run of the worker says nothing about this one"
+    nodes.answer(me)
+    with world.control():
+        assert assign.unheard() == []
+    assert [ring.token for ring in world.assign()] == [2]
+
+
+def test_a_silent_node_is_not_called(world: World, superuser: psycopg.Connection) -> None:
+    world.submit()
+    world.assign()
+    leave_unclaimed(superuser, 65)
+    superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp() - interval '1 hour'")
+    with world.control():
+        assert reap.reap() == 1
+        assert assign.unheard() == []
+    assert Node.objects.get().accepting, "it is given work again when it is back"
+
+
 def test_the_twentieth_lost_attempt_fails_the_job_and_gives_its_money_back(
     world: World, superuser: psycopg.Connection
 ) -> None:

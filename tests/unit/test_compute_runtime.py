@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pytest_django import Settings
 
-from compute import leases, runtime
+from compute import leases, limits, nodes, runtime
 from compute.process import Slot
 from compute.runtime import Runtime
 
@@ -72,3 +73,50 @@ def test_a_fenced_attempt_leaves_its_jobs_next_one_within_reach(monkeypatch: pyt
         threads[1].join(20)
     node._leave()
     assert present.stopped == 1, "one that has ended is forgotten"
+
+
+class Ended(BaseException):
+    """The process has ended."""
+
+
+@pytest.mark.parametrize(
+    ("accepting", "broker", "busy", "ends"),
+    [
+        (False, True, False, True),
+        (True, True, False, False),
+        (False, False, False, False),
+        (False, True, True, False),
+    ],
+    ids=["deaf", "in service", "broker away", "busy"],
+)
+def test_a_worker_ends_when_it_hears_nothing_though_the_broker_answers_and_it_runs_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, accepting: bool, broker: bool, busy: bool, ends: bool
+) -> None:
+    node, looks = Runtime("n1"), 0
+
+    def look(me: nodes.Registered) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 20:
+            node._stop.set()
+        return accepting
+
+    def end(code: int) -> None:
+        raise Ended
+
+    monkeypatch.setattr(limits, "DEAF_S", 0.05)
+    monkeypatch.setattr(nodes, "alive", lambda me: True)
+    monkeypatch.setattr(nodes, "accepting", look)
+    monkeypatch.setattr(runtime, "broker_answers", lambda: broker)
+    monkeypatch.setattr(runtime.os, "_exit", end)
+    if busy:
+        node._running[uuid4()] = SimpleNamespace()  # type: ignore[assignment]
+    me = nodes.Registered(uuid4(), "n1", node.boot)
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"heartbeat_s": 0.01})
+    if ends:
+        with pytest.raises(Ended):
+            node._live(me)
+        assert node._stop.is_set(), "no doorbell is answered by a worker that ends"
+    else:
+        node._live(me)
+        assert looks == 20

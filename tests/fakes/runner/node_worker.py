@@ -1,5 +1,13 @@
-"""A real node worker that also knows the test kind: `python -m tests.fakes.runner.node_worker`."""
+"""A real node worker that also knows the test kind: `python -m tests.fakes.runner.node_worker`.
 
+With `DEAF_S` in its environment it is one whose consumer stops to read from the broker although it looks healthy; that
+is how long it goes on so.
+"""
+
+import os
+from typing import Any
+
+from celery.signals import worker_ready
 from django import setup
 
 
@@ -8,12 +16,16 @@ def main() -> None:
     setup()
     from django.conf import settings
 
+    from compute import limits
     from compute.tasks import queue_of
     from config.celery import app
     from tests.fakes.runner import kind
 
     kind.install()
     queue = queue_of(settings.EXCHEQUER.effective_node_id)
+    if "DEAF_S" in os.environ:
+        limits.DEAF_S = float(os.environ["DEAF_S"])
+        worker_ready.connect(stop_consuming)
     app.worker_main(
         [
             "worker",
@@ -31,6 +43,12 @@ def main() -> None:
             "INFO",
         ]
     )
+
+
+def stop_consuming(sender: Any, **_: Any) -> None:
+    """Leave what comes for this node in the broker."""
+    for queue in list(sender.app.amqp.queues.consume_from):
+        sender.cancel_task_queue(queue)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""A node that lives and hears no doorbell: its job is given to another run, and the node comes back by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from compute.models import Job, Node
+from tenants.scoping import tenant_scope
+from tests.faults.harness import House, house, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[House]:
+    with house(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as opened:
+        opened.controller()
+        yield opened
+
+
+def pass_the_time(superuser: psycopg.Connection) -> None:
+    """Have the attempts that nobody claimed be as old as a node may leave them."""
+    superuser.execute(
+        "UPDATE compute_attempt SET assigned_at = assigned_at - interval '65 seconds' WHERE state = 'assigned'"
+    )
+
+
+def kills_of(home: House, job_id: UUID) -> int:
+    with tenant_scope(home.tenant.id):
+        return Job.objects.get(id=job_id).infrastructure_kills
+
+
+def test_a_worker_that_stops_consuming_loses_its_job_and_ends_to_be_started_again(
+    home: House, superuser: psycopg.Connection
+) -> None:
+    deaf = home.node(EXCHEQUER_CPU_DEVICES=1, DEAF_S=3)
+    until(lambda: " ready." in home.log("n1"), 40, "the worker")
+    job_id = home.submit(steps=3)
+    until(lambda: home.job(job_id).attempts, 20, "the assignment")
+    pass_the_time(superuser)
+    until(lambda: home.job(job_id).attempts[0].state == "ended", 20, "the attempt to be taken back")
+    assert (home.job(job_id).state, len(home.job(job_id).attempts)) == ("queued", 1)
+    until(lambda: deaf.poll() is not None, 30, "the worker to end")
+    assert "node.hears_nothing" in home.log("n1")
+    assert not Node.objects.get().accepting
+    home.node(EXCHEQUER_CPU_DEVICES=1)
+    job = home.wait(job_id)
+    assert (job.state, [run.cause for run in job.attempts]) == ("succeeded", ["stopped", "succeeded"])
+    assert kills_of(home, job_id) == 0
+
+
+def test_a_node_that_heard_nothing_while_the_broker_was_away_comes_back_by_itself(
+    home: House, superuser: psycopg.Connection
+) -> None:
+    node = home.node(EXCHEQUER_CPU_DEVICES=1)
+    assert home.wait(home.submit(steps=3)).state == "succeeded"
+    superuser.execute("UPDATE compute_node SET accepting = false")  # what the reaper does meanwhile
+    until(lambda: Node.objects.get().accepting, 20, "the node to answer")
+    assert home.wait(home.submit(steps=3)).state == "succeeded"
+    assert node.poll() is None
