@@ -92,7 +92,7 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: st
             parts.append(format_html('<polyline class="line s{}" points="{}"/>', number, path))
         x, y = placed[-1]
         parts.append(format_html('<circle class="dot f{}" cx="{}" cy="{}" r="4"/>', number, f"{x:.1f}", f"{y:.1f}"))
-    return _svg(box, title, parts)
+    return _plot(box, title, parts)
 
 
 def bar_chart(bars: Sequence[tuple[str, float]], *, title: str) -> SafeString:
@@ -135,7 +135,7 @@ def _grid(box: Box, marks: Sequence[float], low: float, high: float) -> SafeStri
     rows = ((f"{box.y((value - low) / (high - low)):.1f}", label(value)) for value in marks)
     return format_html_join(
         "",
-        '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text x="{}" y="{}" dy="4" text-anchor="end">{}</text>',
+        '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/><text x="{}" y="{}" dy=".35em" text-anchor="end">{}</text>',
         ((box.x(0), box.x(1), y, y, box.left - 8, y, text) for y, text in rows),
     )
 
@@ -148,6 +148,11 @@ def _x_labels(box: Box, low: float, high: float, name: str) -> SafeString:
         format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', box.x(1), y, label(high)) if high > low else ""
     )
     return format_html("{}{}{}", first, middle, last)
+
+
+def _plot(box: Box, title: str, parts: Sequence[SafeString]) -> SafeString:
+    """Draw a chart with axes inside a frame whose width tells the style sheet how large letters must be to be read."""
+    return format_html('<div class="x-plot">{}</div>', _svg(box, title, parts))
 
 
 def _svg(box: Box, title: str, parts: Sequence[SafeString], css: str = "x-chart") -> SafeString:
@@ -199,4 +204,4 @@ def stacked_bars(
         parts.append(format_html('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"/>', box.x(0), box.x(1), y, y))
     parts.append(format_html('<text x="{}" y="{}">{}</text>', box.x(0), box.height - 6, days[0]))
     parts.append(format_html('<text x="{}" y="{}" text-anchor="end">{}</text>', box.x(1), box.height - 6, days[-1]))
-    return _svg(box, title, parts)
+    return _plot(box, title, parts)

@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tenants.models import User
+from tests.browser import chromium
 from tests.browser.actions import log_in
 from tests.browser.chromium import Watched, watch
 from tests.browser.pages import PAGES, THEMES, PageSpec
 from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
 
+PHONE: ViewportSize = {"width": 390, "height": 844}
+READABLE = 9
+LETTERS = """Array.from(document.querySelectorAll("svg.x-chart text"), (text) => {
+  const svg = text.ownerSVGElement;
+  return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+}).sort((a, b) => a - b)"""
 SHARES = 4  # of the pages, so that no worker is left alone with all of them
 
 
@@ -33,7 +40,17 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
     watched.complaints.clear()
     if watched.page.locator("h1").count() != 1:
         faults.append(f"{spec.name}: not exactly one h1")
+    faults += [f"{spec.name}: {line}" for line in on_a_phone(watched.page)]
     return faults
+
+
+def on_a_phone(page: Page) -> list[str]:
+    """Return what is wrong on a narrow screen: a page that scrolls sideways as a whole, letters of a chart too small to read."""
+    page.set_viewport_size(PHONE)
+    width, letters = page.evaluate("[document.scrollingElement.scrollWidth, " + LETTERS + "]")
+    page.set_viewport_size(chromium.VIEWPORT)
+    faults = [f"{width} px wide on a screen of {PHONE['width']}"] if width > PHONE["width"] else []
+    return faults + [f"letters of {size:.1f} px in a chart" for size in letters[:1] if size < READABLE]
 
 
 @pytest.mark.parametrize("share", range(SHARES))
