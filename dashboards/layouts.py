@@ -9,6 +9,7 @@ from dashboards.ranges import CHOICES
 from dashboards.tables import aria
 
 GRAPH: Any = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+ROUNDED = "Spend is shown as metered. An invoice rounds each of its lines, so its total may differ by a few cents."
 GROUPS = {"project": "Project", "job": "Job", "resource": "Resource", "meter": "Meter"}
 
 
@@ -34,6 +35,7 @@ def spend() -> Any:
                 **aria(label="What to show"),
             ),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
+            html.P(ROUNDED, className="x-range-note"),
             table_card(
                 "budgets",
                 "Budgets this month",

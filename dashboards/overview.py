@@ -56,6 +56,16 @@ class Overview:
         return None if self.budget is None else min(1.0, self.budget.used_percent / 100)
 
     @property
+    def budget_of(self) -> str:
+        """Whose budget the bar shows: the tightest may be a project's, while spend and forecast are the organisation's."""
+        return (self.budget and self.budget.project_name) or "the organisation"
+
+    @property
+    def budget_bar(self) -> str:
+        """What the bar is called for those who hear it."""
+        return f"Share of the budget of {self.budget_of} that is spent"
+
+    @property
     def hours(self) -> Decimal:
         """Device hours billed this month."""
         return self.month.quantity / 3600

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
-from billing import pricing, queries
+from billing import budgets, pricing, queries
 from billing.metering import record_usage
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
+from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
 from tests.billing_usage import interval
 
@@ -64,20 +67,43 @@ def test_a_month_that_is_over_is_not_told_as_growing(tenant: Tenant) -> None:
     assert "Month over" in running, "the list of other months says it of October"
 
 
+def test_the_spend_page_says_why_an_invoice_differs_by_cents(tenant: Tenant) -> None:
+    with tenant_scope(tenant.id):
+        october = queries.invoice(invoice_of(tenant, 10))
+    assert october.exact != october.total
+    layout = client_for(tenant, "viewer").get(f"/t/{tenant.slug}/dash/spend/_dash-layout").content.decode()
+    assert "An invoice rounds each of its lines, so its total may differ by a few cents." in layout
+
+
+def test_the_overview_names_whose_figures_its_spend_card_shows(tenant: Tenant) -> None:
+    one_of_everything(tenant)
+    budgets.create_budget(
+        actor=factories.actor_for(tenant),
+        project_id=factories.default_project_id(tenant),
+        amount=Decimal("0.04"),
+        at_limit="notify",
+    )
+    page = client_for(tenant, "owner").get(f"/t/{tenant.slug}/").content.decode()
+    card = page.split("Spend this month")[1].split("Device hours")[0]
+    assert "whole organisation · forecast" in card
+    assert re.search(r"Budget of Default: <data[^>]*>€0.03</data> of <data[^>]*>€0.04</data>, 78", card), card
+    assert 'aria-label="Share of the budget of Default that is spent"' in card
+
+
 @pytest.mark.parametrize(
     ("at_limit", "follows"),
     [("notify", "Nothing is stopped"), ("block_new", "New work is refused"), ("stop_running", "what runs is paused")],
 )
 def test_a_budget_below_what_is_spent_says_so_and_what_follows(tenant: Tenant, at_limit: str, follows: str) -> None:
-    client, budgets = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
+    client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
     form = {"scope": "tenant", "at_limit": at_limit, "alerts": "50, 80", "amount": "0.01"}
-    below = client.post(f"{budgets}new/", form, follow=True).content.decode()
+    below = client.post(f"{page}new/", form, follow=True).content.decode()
     assert "It is below that: 0.03 EUR is spent already, of 0.01 EUR." in below
     assert follows in below
     with tenant_scope(tenant.id):
         (status,) = queries.budgets()
-    enough = client.post(f"{budgets}{status.id}/", {**form, "amount": "5"}, follow=True).content.decode()
+    enough = client.post(f"{page}{status.id}/", {**form, "amount": "5"}, follow=True).content.decode()
     assert "The budget is changed, from this month on." in enough
     assert "below that" not in enough
-    again = client.post(f"{budgets}{status.id}/", form, follow=True).content.decode()
+    again = client.post(f"{page}{status.id}/", form, follow=True).content.decode()
     assert "0.03 EUR is spent already" in again
