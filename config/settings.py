@@ -131,6 +131,13 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_ADAPTER = "tenants.authentication.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "tenants.account_forms.LogIn",
+    "reset_password": "tenants.account_forms.ForgottenPassword",
+    "reset_password_from_key": "tenants.account_forms.ChosenPassword",
+    "change_password": "tenants.account_forms.ChangedPassword",
+    "set_password": "tenants.account_forms.FirstPassword",
+}
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "5/5m/key"}

@@ -63,7 +63,7 @@ def test_someone_with_an_account_logs_in_and_joins(page: Page, world: World) -> 
     invitations.invite(actor=owner_of(world), email="otto@audio.example", role="engineer")
     page.goto(link_for(world, "otto@audio.example"))
     page.get_by_role("link", name="Log in and join").click()
-    page.get_by_label("Email").fill("otto@audio.example")
+    page.get_by_label("E-mail address").fill("otto@audio.example")
     page.get_by_label("Password").fill("correct horse battery staple")
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("button", name="Join as otto@audio.example").click()

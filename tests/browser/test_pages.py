@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -132,4 +133,19 @@ def test_doors_and_dialogs_are_accessible(page: Page, world: World, theme: str) 
         page.get_by_role("button", name="Cancel job").click()
         expect(page.get_by_role("dialog")).to_be_visible()
         assert not watched.axe()
+    assert not watched.complaints
+
+
+def test_doors_speak_as_the_rest_does_and_the_api_page_keeps_the_policy(page: Page, world: World) -> None:
+    with watch(page) as watched:
+        page.goto("/accounts/login/")
+        expect(page.locator("label")).to_have_text(["E-mail address", "Password", re.compile("Stay logged in")])
+        page.goto("/accounts/password/reset/")
+        expect(page.locator("label")).to_have_text("E-mail address")
+        log_in(page, OWNER)
+        page.goto("/accounts/password/change/")
+        expect(page.locator("label")).to_have_text(["Current password", "New password", "New password, once more"])
+        page.goto("/api/docs/")
+        expect(page.get_by_role("heading", name="Exchequer").first).to_be_visible()
+        page.wait_for_load_state("networkidle")
     assert not watched.complaints
