@@ -100,15 +100,17 @@ def other_metrics(points: Sequence[MetricPoint]) -> dict[str, list[tuple[float, 
 
 def single_values(points: Sequence[MetricPoint]) -> dict[str, float]:
     """Return the metrics that were reported once in a run of many steps, such as a test's accuracy: no line can show them."""
-    return {name: values[0][1] for name, values in _found(points, lambda _: True).items() if _lone(values, points)}
+    return {
+        name: values[0][1] for name, values in _found(points, lambda _: True).items() if _lone(name, values, points)
+    }
 
 
-def _lone(values: Sequence[tuple[float, float]], points: Sequence[MetricPoint]) -> bool:
-    return len(values) == 1 and len(points) > 2
+def _lone(name: str, values: Sequence[tuple[float, float]], points: Sequence[MetricPoint]) -> bool:
+    return len(values) == 1 and (len(points) > 2 or name.startswith("test"))  # after a single epoch, too
 
 
 def _series(points: Sequence[MetricPoint], wanted: Callable[[str], bool]) -> dict[str, list[tuple[float, float]]]:
-    return {name: values for name, values in _found(points, wanted).items() if not _lone(values, points)}
+    return {name: values for name, values in _found(points, wanted).items() if not _lone(name, values, points)}
 
 
 def _found(points: Sequence[MetricPoint], wanted: Callable[[str], bool]) -> dict[str, list[tuple[float, float]]]:

@@ -69,6 +69,14 @@ def test_a_line_chart_is_well_formed_and_thin(points: list[tuple[float, float]],
     assert all(len(line) <= svg.MAX_POINTS for line in lines)
 
 
+def test_after_one_epoch_the_figures_of_the_test_are_no_second_epoch() -> None:
+    values = [{"train_loss": 0.7, "val_accuracy": 0.8}, {"test_log_loss": 0.6, "test_accuracy": 0.75}]
+    points = [MetricPoint(step, datetime(2026, 1, 1, tzinfo=UTC), 1, one) for step, one in enumerate(values, start=1)]
+    assert loss_series(points) == {"train_loss": [(1.0, 0.7)]}
+    assert other_metrics(points) == {"val_accuracy": [(1.0, 0.8)]}
+    assert single_values(points) == {"test_log_loss": 0.6, "test_accuracy": 0.75}
+
+
 @pytest.mark.parametrize(
     ("value", "ends"), [(0.93, ["0", "1"]), (1.0, ["0", "1"]), (0.0, ["0", "1"]), (-0.4, ["-0.4", "0"])]
 )
