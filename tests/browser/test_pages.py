@@ -16,6 +16,7 @@ from tests.browser.pages import PAGES, THEMES, PageSpec
 from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
+REDRAWS = 40
 READABLE = 9
 LETTERS = """Array.from(document.querySelectorAll("svg.x-chart text"), (text) => {
   const svg = text.ownerSVGElement;
@@ -48,7 +49,11 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
 def on_a_phone(page: Page) -> list[str]:
     """Return what is wrong on a narrow screen: a page that scrolls sideways as a whole, letters of a chart too small to read."""
     page.set_viewport_size(PHONE)
-    width, letters = page.evaluate("[document.scrollingElement.scrollWidth, " + LETTERS + "]")
+    for _ in range(REDRAWS):  # a Dash chart follows its frame a moment later
+        width, letters = page.evaluate("[document.scrollingElement.scrollWidth, " + LETTERS + "]")
+        if width <= PHONE["width"]:
+            break
+        page.wait_for_timeout(250)
     page.set_viewport_size(chromium.VIEWPORT)
     faults = [f"{width} px wide on a screen of {PHONE['width']}"] if width > PHONE["width"] else []
     return faults + [f"letters of {size:.1f} px in a chart" for size in letters[:1] if size < READABLE]
