@@ -31,7 +31,6 @@ from dashboards.words import (
     unit_text,
     worded,
 )
-from tenants.mailbox import written_to_files
 
 register = template.Library()
 
@@ -129,13 +128,8 @@ def said(sentence: Any) -> SafeString:
     """Show a sentence with its parts in their places: money as money, names as they are, seconds as people say them."""
     if not sentence.parts:
         return conditional_escape(sentence.text)
-    return format_html(str(sentence.text), *(_part(part) for part in sentence.parts))
-
-
-def _part(part: Any) -> SafeString | str:
-    if isinstance(part, str):
-        return part
-    return money(part) if hasattr(part, "amount") else duration(part)
+    parts = (p if isinstance(p, str) else money(p) if hasattr(p, "amount") else duration(p) for p in sentence.parts)
+    return format_html(str(sentence.text), *parts)
 
 
 register.filter("words", worded)
@@ -166,12 +160,6 @@ def short(value: Any) -> str:
 def lookup(mapping: Mapping[Any, Any], key: Any) -> Any:
     """Return `mapping[key]`, or nothing."""
     return mapping.get(key)
-
-
-@register.simple_tag
-def mail_in_files() -> bool:
-    """Return whether letters are files on this machine, since no mail server is named."""
-    return written_to_files()
 
 
 @register.simple_tag

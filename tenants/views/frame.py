@@ -1,4 +1,4 @@
-"""What every page carries: theme, navigation that the role may open, the organisations one can switch to."""
+"""What every page carries: theme, where letters go, navigation that the role may open, the organisations one can switch to."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,6 +12,7 @@ from django.utils.functional import SimpleLazyObject
 
 from tenants import notifications, queries
 from tenants.actor import Actor
+from tenants.mailbox import written_to_files
 from tenants.scoping import scope_open, tenant_scope
 
 
@@ -99,6 +100,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     context: dict[str, Any] = {
         "theme": getattr(user, "theme", "light") if known else "auto",
         "single_keys": getattr(user, "single_keys", True) if known else True,
+        "mail_in_files": written_to_files(),
     }
     actor = getattr(request, "actor", None)
     tenant = getattr(request, "tenant", None)

@@ -129,7 +129,6 @@ def _render(
     if manage:
         context["form"] = form or InviteMember(roles=roles)
         context["asked"] = _asked(request, known, roles)
-        context["by_hand"] = written_to_files()
         context["letter"], context["letter_link"] = _just_invited(request)
         context["invited"] = invitations.invitations(only_open=True, limit=200)
     return render(request, "tenants/members.html", context, status=status)
