@@ -39,13 +39,13 @@ def test_a_worker_that_stops_consuming_loses_its_job_and_ends_to_be_started_agai
     home: House, superuser: psycopg.Connection
 ) -> None:
     deaf = home.node(EXCHEQUER_CPU_DEVICES=1, DEAF_S=3)
-    until(lambda: " ready." in home.log("n1"), 40, "the worker")
+    until(lambda: " ready." in home.log("n1"), 180, "the worker")
     job_id = home.submit(steps=3)
-    until(lambda: home.job(job_id).attempts, 20, "the assignment")
+    until(lambda: home.job(job_id).attempts, 180, "the assignment")
     pass_the_time(superuser)
-    until(lambda: home.job(job_id).attempts[0].state == "ended", 20, "the attempt to be taken back")
+    until(lambda: home.job(job_id).attempts[0].state == "ended", 180, "the attempt to be taken back")
     assert (home.job(job_id).state, len(home.job(job_id).attempts)) == ("queued", 1)
-    until(lambda: deaf.poll() is not None, 30, "the worker to end")
+    until(lambda: deaf.poll() is not None, 180, "the worker to end")
     assert "node.hears_nothing" in home.log("n1")
     assert not Node.objects.get().accepting
     home.node(EXCHEQUER_CPU_DEVICES=1)
@@ -60,6 +60,6 @@ def test_a_node_that_heard_nothing_while_the_broker_was_away_comes_back_by_itsel
     node = home.node(EXCHEQUER_CPU_DEVICES=1)
     assert home.wait(home.submit(steps=3)).state == "succeeded"
     superuser.execute("UPDATE compute_node SET accepting = false")  # what the reaper does meanwhile
-    until(lambda: Node.objects.get().accepting, 20, "the node to answer")
+    until(lambda: Node.objects.get().accepting, 180, "the node to answer")
     assert home.wait(home.submit(steps=3)).state == "succeeded"
     assert node.poll() is None
