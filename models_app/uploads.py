@@ -55,7 +55,7 @@ def cap_uploads(request: HttpRequest) -> None:
 
 
 def uploaded_file(request: HttpRequest | Request, name: str = "file") -> UploadedFile[Any]:
-    """Return the uploaded file of a request. Raises UploadTooLarge, or Invalid when there is none."""
+    """Return the uploaded file of a request. Raises UploadTooLarge, or Invalid for none or an empty one."""
     found = request.FILES.get(name)
     plain: HttpRequest = getattr(request, "_request", request)
     declared = plain.META.get("CONTENT_LENGTH") or "0"
@@ -64,6 +64,8 @@ def uploaded_file(request: HttpRequest | Request, name: str = "file") -> Uploade
     if found is None:
         raise Invalid(fields={name: ["Choose a CSV or Parquet file."]})
     file = cast("UploadedFile[Any]", found)
-    if (file.size or 0) > MAX_UPLOAD_BYTES:
+    if not file.size:
+        raise Invalid(fields={name: ["The file is empty. Choose a CSV or Parquet file with a heading and rows."]})
+    if file.size > MAX_UPLOAD_BYTES:
         raise UploadTooLarge
     return file

@@ -201,6 +201,16 @@ def test_a_name_or_target_that_cannot_be_printed_is_told_by_its_field_and_leaves
     assert list(storage.listing(doors.tenant.id)) == []
 
 
+def test_an_empty_file_is_told_by_its_field_and_leaves_nothing(doors: Doors) -> None:
+    refused = doors.upload("nothing.csv", b"")
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid"), refused.content
+    assert list(refused.json()["fields"]) == ["file"]
+    form = doors.page("datasets/upload/", {"name": "t", "target": "", "file": SimpleUploadedFile("t.csv", b"")})
+    assert form.status_code == 422
+    assert form.context["form"].errors.keys() == {"file"}
+    assert doors.datasets() == 0
+
+
 def test_a_file_over_the_cap_is_told_on_the_form_and_by_a_code(doors: Doors) -> None:
     big = b"a,b\n" + b"1,2\n" * (MAX_UPLOAD_BYTES // 4)
     refused = doors.upload("big.csv", big)
