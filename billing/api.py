@@ -44,6 +44,12 @@ class Sums(Endpoint):
     def sums(self) -> Response:
         """Answer the sums that the query string asks for; refuse more than the largest answer."""
         asked = self.request.query_params
+        known = [parameter.name for parameter in RANGE]
+        if unknown := sorted(asked.keys() - {*known, "limit"}):
+            # A misspelt range would be answered by the sums of another one, and believed.
+            raise Invalid(
+                fields={name: [f"There is no such parameter here. Use {', '.join(known)}."] for name in unknown}
+            )
         groups = [name for name in asked.get("group_by", "").split(",") if name]
         groups += [name for name in self.always if name not in groups]
         filters = queries.Filters(

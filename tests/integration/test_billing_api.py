@@ -121,6 +121,8 @@ def test_usage_and_spend_are_summed_as_asked(scene: Scene) -> None:
         "from=9999-11-30",
         "to=9999-12-31&from=9999-12-30",
         "from=1969-12-31",
+        "since=2026-09-15",
+        "form=2026-09-15",
     ):
         assert api.call("GET", f"usage/?{bad}", status=400)["code"] == "invalid"
         assert api.call("GET", f"spend/?{bad}", status=400)["code"] == "invalid"
