@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 from guardian.shortcuts import assign_perm, remove_perm
 
 from models_app import doorbells, storage
@@ -176,8 +176,10 @@ def remove_failed(*, actor: Actor, dataset_id: UUID) -> bool:
 
 def _existing(actor: Actor, name: str) -> Dataset | None:
     """Return the dataset of this name that the actor may add to. Raises DatasetNameTaken for one it may not see."""
-    dataset = Dataset.objects.filter(name=name).first()
-    if dataset is not None and not visible_datasets(actor).filter(id=dataset.id).exists():
+    # In one statement: one that is removed between two would look like one that is hidden.
+    seen = Exists(visible_datasets(actor).filter(id=OuterRef("id")))
+    dataset = Dataset.objects.filter(name=name).annotate(seen=seen).first()
+    if dataset is not None and not dataset.seen:
         raise DatasetNameTaken
     return dataset
 

@@ -86,7 +86,7 @@ def test_the_page_offers_it_to_those_who_may_upload() -> None:
 
 def test_an_upload_that_meets_a_removal_makes_the_dataset_anew() -> None:
     actor = factories.actor_for(factories.make_tenant(), "engineer")
-    for number in range(5):
+    for number in range(8):
         version = ingested(actor, BROKEN, f"set {number}")
 
         def again(name: str = f"set {number}") -> DatasetVersion:
