@@ -6,8 +6,7 @@ at a time, whatever the number of workers: the session's lock says who lives, so
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
 from django.db.models import F, Q
 
 from compute import workdirs
@@ -26,6 +25,7 @@ from models_app import artefacts, doorbells, storage
 from models_app.events import DatasetVersionReady
 from models_app.ingest_child import ChildCrashed, ChildKilled, run_child
 from models_app.models import DatasetVersion, IngestState
+from tenants import advisory
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
@@ -43,8 +43,6 @@ CRASHED = (
     "Our reader stopped with an error at this file, twice alike. Save it in the other format, CSV or Parquet, and upload "
     "that, or ask your operator, who finds the cause in the log."
 )
-ONE_OF_A_TENANT = "SELECT pg_try_advisory_lock(hashtextextended('models_app.ingest' || %s, 0))"
-LET_THE_NEXT = "SELECT pg_advisory_unlock(hashtextextended('models_app.ingest' || %s, 0))"
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +77,7 @@ def ingest(version_id: UUID, tenant_id: UUID) -> None:
     What the file does wrong ends as state `failed`, and so does what crashes the reader twice; what else we do wrong is
     tried again by the sweep, at most MAX_TRIES times in all.
     """
-    with _alone(tenant_id) as alone:
+    with advisory.alone(reader_of(tenant_id)) as alone:
         mine = claim(version_id, tenant_id) if alone else None
         if mine is not None:
             _ingest(mine, Actor.system(tenant_id, "ingest"))
@@ -134,18 +132,9 @@ def work_folder() -> Path:
     return Path(settings.EXCHEQUER.home / "work" / "ingest")
 
 
-@contextmanager
-def _alone(tenant_id: UUID) -> Iterator[bool]:
-    """Try to be the one who reads a file of this tenant. The session holds the lock; a lost connection gives it back."""
-    with connection.cursor() as cursor:
-        cursor.execute(ONE_OF_A_TENANT, [str(tenant_id)])
-        mine = bool(cursor.fetchone()[0])
-    try:
-        yield mine
-    finally:
-        if mine and not connection.needs_rollback:
-            with suppress(DatabaseError), connection.cursor() as cursor:
-                cursor.execute(LET_THE_NEXT, [str(tenant_id)])
+def reader_of(tenant_id: UUID) -> str:
+    """Return the name of the lock that the one who reads a file of this tenant holds."""
+    return f"models_app.ingest {tenant_id}"
 
 
 def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:

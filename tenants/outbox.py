@@ -4,24 +4,21 @@
 `deliver` does the work under a row lock. An unanswered ring is repeated after `RING_AGAIN_S`.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
 
-from tenants import events
+from tenants import advisory, events
 from tenants.clock import DatabaseNow
 from tenants.models import OutboxMessage
 from tenants.scoping import all_tenants, tenant_scope
 
 RING_AGAIN_S = 30
 MAX_BACKOFF_S = 900
-#: Sets the locks of errands apart from other advisory locks.
-ERRANDS = 0x45584351_4D41494C
 log = structlog.get_logger(__name__)
 
 
@@ -106,7 +103,7 @@ def _run_errand(message_id: UUID, event: events.Event) -> bool:
 
     A process that dies in between lets go of the lock and leaves the message open, so the errand is run again.
     """
-    with _alone(message_id) as mine:
+    with advisory.alone(f"tenants.errand {message_id}") as mine:
         if not mine:
             return False
         with tenant_scope(event.tenant_id):
@@ -117,21 +114,6 @@ def _run_errand(message_id: UUID, event: events.Event) -> bool:
         with tenant_scope(event.tenant_id):
             _mark_delivered(message_id)
     return True
-
-
-@contextmanager
-def _alone(message_id: UUID) -> Iterator[bool]:
-    """Try to take the message's lock, which the session holds and a lost connection gives back."""
-    number = (message_id.int ^ ERRANDS) % 2**63
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
-        mine = bool(cursor.fetchone()[0])
-    try:
-        yield mine
-    finally:
-        if mine and not connection.needs_rollback:
-            with suppress(DatabaseError), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [number])
 
 
 def drain(tenant_id: UUID) -> int:

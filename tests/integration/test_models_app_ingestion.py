@@ -17,6 +17,7 @@ from compute import workdirs
 from models_app import doorbells, ingest_child, ingestion, operations, storage, tasks
 from models_app.ingest_turns import Turns
 from models_app.models import DatasetVersion
+from tenants import advisory
 from tenants.scoping import tenant_scope
 from tests.factories import actor_for, make_tenant
 
@@ -125,12 +126,14 @@ def test_only_what_the_child_computes_counts_against_the_file(child, tmp_path, m
 def test_of_one_tenant_one_file_is_read_whatever_the_number_of_workers(superuser):
     actor, other = actor_for(make_tenant()), actor_for(make_tenant())
     version = upload(actor)
-    superuser.execute(ingestion.ONE_OF_A_TENANT, [str(actor.tenant_id)])  # another worker reads one of its files
+    superuser.execute(advisory.TAKE, [ingestion.reader_of(actor.tenant_id)])  # another worker reads one of its files
     assert read(actor, version).token == 0
     assert read(other, upload(other)).state == "ready"
-    superuser.execute(ingestion.LET_THE_NEXT, [str(actor.tenant_id)])
+    superuser.execute(advisory.LET_GO, [ingestion.reader_of(actor.tenant_id)])
     assert read(actor, version).state == "ready"
-    assert superuser.execute(ingestion.ONE_OF_A_TENANT, [str(actor.tenant_id)]).fetchone() == (True,), "it was let go"
+    assert superuser.execute(advisory.TAKE, [ingestion.reader_of(actor.tenant_id)]).fetchone() == (True,), (
+        "it was let go"
+    )
 
 
 def test_files_that_wait_hold_no_thread_and_all_are_read_in_turn(monkeypatch):
