@@ -59,7 +59,7 @@ def raise_alert(
     if quiet or BudgetAlert.objects.filter(budget=budget, period=period, percent__gt=percent).exists():
         return
     scope = budget.project.name if budget.project else "the organisation"
-    used = f"{plain(Money(spent, budget.currency))} of {plain(Money(limit, budget.currency))}"
+    used = f"{Money(spent, budget.currency).plain()} of {Money(limit, budget.currency).plain()}"
     notify(
         permission="budgets.manage",
         kind="budget",
@@ -67,10 +67,3 @@ def raise_alert(
         body=f"{used} is spent in {period:%B %Y}. {AFTERWARDS[budget.at_limit]}",
         path="budgets/",
     )
-
-
-def plain(money: Money) -> str:
-    """Write an amount in minor units, or with all its digits where that would hide it."""
-    rounded = money.rounded()
-    shown = rounded.amount if rounded.amount == money.amount or money.amount >= 1 else money.amount.normalize()
-    return f"{shown:f} {money.currency}"

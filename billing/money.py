@@ -115,6 +115,15 @@ class Money:
         decimals = minor_decimals(self.currency)
         return Money(Decimal(self.minor).scaleb(-decimals, EXACT), self.currency)
 
+    def plain(self) -> str:
+        """Write the amount in minor units; one below a whole unit that these would hide in four decimals, or in six."""
+        amount = self.rounded().amount
+        if self.amount != amount and abs(self.amount) < 1:
+            amount = self.amount.quantize(
+                Decimal("0.0001") if abs(self.amount) >= Decimal("0.0001") else Decimal("0.000001")
+            )
+        return f"{amount:f} {self.currency}"
+
     def json(self) -> dict[str, str]:
         """Return the API's form: at least six decimals, never fewer than the amount has."""
         return {"amount": shown(self.amount), "currency": self.currency}

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from billing import pricing
 from billing.metering import Interval
+from tenants.models import Tenant
+from tenants.scoping import tenant_scope
+from tests import factories
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
 
 DIMS = {"device_class": "cpu", "tier": "on_demand"}
 
@@ -25,3 +32,13 @@ def interval(project_id: UUID, start: datetime, seconds: int, key: str = "", **m
             **more,
         }
     )
+
+
+def priced_tenant(demo_clock: DemoClock, now: datetime, *, for_: timedelta) -> Tenant:
+    """Return a tenant that has had the default prices for so long when it is `now`."""
+    demo_clock.move_to(now - for_)
+    made = factories.make_tenant()
+    with tenant_scope(made.id):
+        pricing.provision_defaults()
+    demo_clock.move_to(now)
+    return made

@@ -12,7 +12,6 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing import budgets, queries
-from billing.alerts import plain
 from billing.forms import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from tenants.actor import Actor
@@ -123,7 +122,7 @@ def _say(request: HttpRequest, budget_id: UUID, done: str) -> None:
     if status.promised <= status.limit:
         messages.success(request, done)
         return
-    spent, held, limit = (plain(one) for one in (status.spent, status.held, status.limit))
+    spent, held, limit = (one.plain() for one in (status.spent, status.held, status.limit))
     already = f"{spent} is spent" if status.spent > status.limit else f"{spent} is spent and {held} held"
     messages.warning(request, f"{done} It is below that: {already} already, of {limit}. {FOLLOWS[status.at_limit]}")
 

@@ -16,7 +16,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import budgets, pricing, queries
+from billing import budgets, queries
 from billing.cloudevents import Refused, parse
 from billing.models import UsageEvent, UsageSeries
 from billing.reconcile import ledger_faults, reconcile_faults
@@ -25,6 +25,7 @@ from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.api.test_matrix import client_for
+from tests.billing_usage import priced_tenant
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -36,12 +37,7 @@ NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
 @pytest.fixture
 def tenant(demo_clock: DemoClock) -> Tenant:
-    demo_clock.move_to(NOW - timedelta(days=40))
-    made = factories.make_tenant()
-    with tenant_scope(made.id):
-        pricing.provision_defaults()
-    demo_clock.move_to(NOW)
-    return made
+    return priced_tenant(demo_clock, NOW, for_=timedelta(days=40))
 
 
 def event(**more: Any) -> dict[str, Any]:

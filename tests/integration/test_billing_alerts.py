@@ -15,7 +15,7 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import alerts, budgets, holds, pricing, queries
+from billing import alerts, budgets, holds, queries
 from billing.events import BudgetThresholdReached
 from billing.forecast import at_month_end
 from billing.forms import Percentages
@@ -31,7 +31,7 @@ from tenants.models import Notification, OutboxMessage, Project, Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.api.test_matrix import client_for
-from tests.billing_usage import interval
+from tests.billing_usage import interval, priced_tenant
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -44,12 +44,7 @@ SECOND = Decimal("0.00005")
 
 @pytest.fixture
 def tenant(demo_clock: DemoClock) -> Tenant:
-    demo_clock.move_to(START - timedelta(hours=12))
-    made = factories.make_tenant()
-    with tenant_scope(made.id):
-        pricing.provision_defaults()
-    demo_clock.move_to(START)
-    return made
+    return priced_tenant(demo_clock, START, for_=timedelta(hours=12))
 
 
 def deliver(tenant: Tenant) -> None:

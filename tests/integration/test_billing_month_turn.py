@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from tests.billing_usage import interval
 from tests.factories import default_project_id, in_tenant, make_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from uuid import UUID
 
     from tests.conftest import DemoClock
@@ -33,12 +34,21 @@ def euro(amount: Decimal) -> Money:
     return Money(amount, "EUR")
 
 
+@contextmanager
+def budgeted(demo_clock: DemoClock, start: datetime, amount: Decimal) -> Iterator[UUID]:
+    """Open the scope of a tenant that has a budget from `start` on; give its project."""
+    demo_clock.move_to(start)
+    tenant = make_tenant()
+    project = default_project_id(tenant)
+    with in_tenant(tenant) as actor:
+        pricing.provision_defaults()
+        budgets.create_budget(actor=actor, amount=amount, at_limit="block_new")
+        yield project
+
+
 def test_usage_over_a_months_turn_locks_the_budgets_of_all_its_months_in_one_statement(
     demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    demo_clock.move_to(datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
-    tenant = make_tenant()
-    project = default_project_id(tenant)
     locked: list[list[date]] = []
     lock = counters.lock_for_hold
 
@@ -47,9 +57,7 @@ def test_usage_over_a_months_turn_locks_the_budgets_of_all_its_months_in_one_sta
         locked.append(sorted(row.period for row in rows))
         return rows
 
-    with in_tenant(tenant) as actor:
-        pricing.provision_defaults()
-        budgets.create_budget(actor=actor, amount=Decimal(1), at_limit="block_new")
+    with budgeted(demo_clock, datetime(2026, 12, 31, 23, 59, tzinfo=UTC), Decimal(1)) as project:
         held = holds.hold(project_id=project, subject="job:1", amount=euro(SECOND * 100))
         demo_clock.move_to(FEBRUARY + timedelta(seconds=10))
         monkeypatch.setattr(counters, "lock_for_hold", seen)
@@ -63,12 +71,7 @@ def test_usage_over_a_months_turn_locks_the_budgets_of_all_its_months_in_one_sta
 
 
 def test_a_hold_that_a_new_month_has_no_room_for_is_refused_by_the_budget(demo_clock: DemoClock) -> None:
-    demo_clock.move_to(JANUARY - timedelta(minutes=1))
-    tenant = make_tenant()
-    project = default_project_id(tenant)
-    with in_tenant(tenant) as actor:
-        pricing.provision_defaults()
-        budgets.create_budget(actor=actor, amount=SECOND * 100, at_limit="block_new")
+    with budgeted(demo_clock, JANUARY - timedelta(minutes=1), SECOND * 100) as project:
         held = holds.hold(project_id=project, subject="job:1", amount=euro(SECOND * 100))
         demo_clock.move_to(FEBRUARY + timedelta(seconds=10))
         holds.hold(project_id=project, subject="job:2", amount=euro(SECOND * 96))
@@ -79,12 +82,7 @@ def test_a_hold_that_a_new_month_has_no_room_for_is_refused_by_the_budget(demo_c
 
 
 def test_a_hold_grows_in_the_running_month_and_not_in_the_one_it_was_placed_in(demo_clock: DemoClock) -> None:
-    demo_clock.move_to(JANUARY - timedelta(minutes=1))
-    tenant = make_tenant()
-    project = default_project_id(tenant)
-    with in_tenant(tenant) as actor:
-        pricing.provision_defaults()
-        budgets.create_budget(actor=actor, amount=SECOND * 100, at_limit="block_new")
+    with budgeted(demo_clock, JANUARY - timedelta(minutes=1), SECOND * 100) as project:
         held = holds.hold(project_id=project, subject="job:1", amount=euro(SECOND * 30))
         holds.hold(project_id=project, subject="job:2", amount=euro(SECOND * 70))
         with pytest.raises(holds.BudgetExceeded):

@@ -17,6 +17,7 @@ from tenants.actor import Actor
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
+from tests.billing_usage import priced_tenant
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -27,12 +28,7 @@ NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
 @pytest.fixture
 def tenant(demo_clock: DemoClock) -> Tenant:
-    demo_clock.move_to(NOW - timedelta(days=2))
-    made = factories.make_tenant()
-    with tenant_scope(made.id):
-        pricing.provision_defaults()
-    demo_clock.move_to(NOW)
-    return made
+    return priced_tenant(demo_clock, NOW, for_=timedelta(days=2))
 
 
 @pytest.fixture

@@ -126,3 +126,15 @@ def test_b7_no_float_is_written_in_billing() -> None:
             if literal or call or field:
                 found.append(f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}")
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "written"),
+    [
+        ("0.392992268912", "EUR", "0.3930 EUR"), ("0.0405", "EUR", "0.0405 EUR"), ("0.30", "EUR", "0.30 EUR"),
+        ("0.000052", "EUR", "0.000052 EUR"), ("7.4649", "EUR", "7.46 EUR"), ("0", "JPY", "0 JPY"),
+        ("0.5", "JPY", "0.5000 JPY"), ("1234567.005", "KWD", "1234567.005 KWD"), ("-0.0301", "EUR", "-0.0301 EUR"),
+    ],
+)  # fmt: skip
+def test_an_amount_in_a_sentence_has_as_many_digits_as_it_needs_to_be_seen(amount, currency, written):
+    assert Money(Decimal(amount), currency).plain() == written
