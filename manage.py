@@ -3,13 +3,25 @@
 
 import sys
 
-from config.env import choose_database_role
+from config.env import OWNER_COMMANDS, choose_database_role
+
+#: They look at an installation, or at the code, and say what they find.
+ONLY_LOOK = frozenset({"", "help", "check", "config", "doctor", "spectacular"})
 
 
 def main() -> None:
-    """Pick the role by the command's name, then hand over to Django."""
-    choose_database_role(sys.argv[1] if len(sys.argv) > 1 else "")
+    """Pick the role by the command's name, refuse one that is too strong, then hand over to Django."""
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    choose_database_role(command)
     from django.core.management import execute_from_command_line
+
+    if command not in OWNER_COMMANDS | ONLY_LOOK:
+        import django
+
+        django.setup()
+        from tenants.checks import refuse_unsafe_role
+
+        refuse_unsafe_role()
 
     execute_from_command_line(sys.argv)
 

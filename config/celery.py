@@ -1,6 +1,9 @@
 """The Celery app: doorbells only. PostgreSQL holds the work, so no result backend, no ETA, no chord, no beat."""
 
+from typing import Any
+
 from celery import Celery
+from celery.signals import celeryd_init
 
 from config.env import use_django_settings
 
@@ -9,3 +12,13 @@ use_django_settings()
 app = Celery("exchequer")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@celeryd_init.connect
+def refuse_unsafe_role(**_: Any) -> None:
+    """Check the database role before the worker does anything: a node works for one tenant at a time, ops for all."""
+    from django.conf import settings
+
+    from tenants import checks
+
+    checks.refuse_unsafe_role(one_tenant=settings.EXCHEQUER.db_role == "app")

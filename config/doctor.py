@@ -20,6 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 from compute import limits, process, protocol
 from compute.sandbox import explained
 from compute.scheduling import slots
+from tenants.checks import role_faults
 from tenants.errors import ExchequerError
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
@@ -93,6 +94,8 @@ def roles() -> Iterator[Finding]:
             yield Finding("ok", "roles", f"{name} is a plain role")
     for missing in {"exchequer_app", "exchequer_control"} - {row[0] for row in rows}:
         yield Finding("wrong", "roles", f"{missing} does not exist: run deploy/roles.sql")
+    for fault in role_faults():
+        yield Finding("wrong", "roles", f"{fault} No process starts with it: see deploy/roles.sql")
 
 
 def row_security() -> Iterator[Finding]:

@@ -22,12 +22,15 @@ BACKLOG = 1024
 def serve(listener: socket.socket) -> None:
     """Serve requests from `listener` in this process until SIGTERM."""
     import django
-    import uvicorn
-
-    from deploy.connections import Patient
 
     django.setup()
+    from tenants.checks import refuse_unsafe_role
+
+    refuse_unsafe_role(one_tenant=True)
+    import uvicorn
     from django.conf import settings
+
+    from deploy.connections import Patient
 
     from models_app.serving.app import App
     from models_app.serving.database import Database

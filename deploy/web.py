@@ -147,7 +147,9 @@ def main(arguments: list[str] | None = None) -> None:
     from django.db import connections
 
     import config.wsgi  # noqa: F401 (once for all forks)
+    from tenants.checks import refuse_unsafe_role
 
+    refuse_unsafe_role(one_tenant=True)
     connections.close_all()
     Server(listener, options.processes).run()
 

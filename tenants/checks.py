@@ -1,33 +1,59 @@
-"""System checks that refuse to start a process whose database role could see every tenant."""
+"""Refuses a process whose database role could see every tenant: when it starts, and at each connection it opens later."""
 
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
+from django.db.backends.signals import connection_created
 
+#: What the login may become by SET ROLE counts as what it is: one injected statement is enough.
 ROLE_FACTS = """
-SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole,
-       has_schema_privilege(r.rolname, 'public', 'CREATE'),
-       EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relowner = r.oid)
-FROM pg_roles r WHERE r.rolname = current_user
+WITH mine AS (SELECT * FROM pg_roles r WHERE pg_has_role(session_user, r.oid, 'MEMBER'))
+SELECT session_user,
+       bool_or(rolsuper), bool_or(rolbypassrls), bool_or(rolcreaterole), bool_or(rolreplication),
+       bool_or(rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')),
+       bool_or(has_schema_privilege(oid, 'public', 'CREATE')),
+       EXISTS (SELECT FROM pg_class c JOIN mine ON mine.oid = c.relowner
+               WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v')),
+       EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+               AND has_table_privilege(c.oid, 'TRUNCATE')),
+       EXISTS (SELECT FROM pg_roles r WHERE rolname = 'exchequer_control' AND pg_has_role(current_user, r.oid, 'USAGE'))
+FROM mine
 """
+FAULTS = (
+    "is a superuser and so sees every tenant",
+    "bypasses row-level security",
+    "may make roles",
+    "may copy the whole database",
+    "may use files and programs of the database server",
+    "may create tables",
+    "owns tables",
+    "may empty tables",
+)
+OF_CONTROL = "works as exchequer_control, which sees every tenant"
+HINT = "Set DATABASE_URL and DATABASE_CONTROL_URL to the plain roles of deploy/roles.sql."
 
 
-def role_faults() -> list[str]:
-    """Return why the current role must not run the product; empty when all is well. Raises `DatabaseError`."""
-    with connection.cursor() as cursor:
+class UnsafeRole(ImproperlyConfigured):
+    """This process may not use the database with the role that it logs in as."""
+
+
+def role_faults(of: Any = None, *, one_tenant: bool = False) -> list[str]:
+    """Return why a connection's role must not run the product; empty when all is well. Raises `DatabaseError`.
+
+    `one_tenant`: the process serves one tenant at a time, so the controller's role is too strong for it.
+    """
+    with (of or connection).cursor() as cursor:
         cursor.execute(ROLE_FACTS)
-        name, superuser, bypass, createrole, create, owns = cursor.fetchone()
-    faults = {
-        "is a superuser and so sees every tenant": superuser,
-        "bypasses row-level security": bypass,
-        "may make roles": createrole,
-        "may create tables": create,
-        "owns tables": owns,
-    }
-    return [f"Database role {name!r} {fault}." for fault, found in faults.items() if found]
+        name, *facts, control = cursor.fetchone()
+    found = [fault for fault, is_so in zip(FAULTS, facts, strict=True) if is_so]
+    if FAULTS[0] in found:
+        found = [FAULTS[0]]
+    elif one_tenant and control:
+        found.append(OF_CONTROL)
+    return [f"Database role {name!r} {fault}." for fault in found]
 
 
 @register(Tags.database)
@@ -35,21 +61,28 @@ def check_database_role(app_configs: Any, databases: Any = None, **kwargs: Any) 
     """Refuse run-time processes that log in as an owner or superuser (trust T1)."""
     if settings.EXCHEQUER.db_role == "owner" or not databases:
         return []
-    return [
-        Error(
-            fault,
-            hint="Set DATABASE_URL and DATABASE_CONTROL_URL to the plain roles of deploy/roles.sql.",
-            id="tenants.E001",
-        )
-        for fault in role_faults()
-    ]
+    return [Error(fault, hint=HINT, id="tenants.E001") for fault in role_faults()]
 
 
-def refuse_unsafe_role() -> None:
-    """Exit with the reason when this process may not run with its database role; pass when the database is away."""
+def refuse_unsafe_role(*, one_tenant: bool = False) -> None:
+    """End this process with the reason when its database role is too strong; every entrance calls this first.
+
+    While the database is away nothing can be asked: then, and for as long as the process runs, each new connection is
+    asked before it is used.
+    """
+
+    def ask(*, connection: Any, **kwargs: Any) -> None:
+        faults = role_faults(connection, one_tenant=one_tenant)
+        if faults:
+            connection.close()
+            raise UnsafeRole(" ".join(faults))
+
+    connection_created.connect(ask, weak=False, dispatch_uid="tenants.refuse_unsafe_role")
     try:
-        faults = role_faults()
+        connection.ensure_connection()
+    except UnsafeRole as error:
+        raise SystemExit(f"Exchequer refuses to start. {error} {HINT}") from None
     except DatabaseError:
         return
-    if faults:
-        raise SystemExit("Exchequer refuses to start. " + " ".join(faults))
+    finally:
+        connection.close()

@@ -27,8 +27,10 @@ from tests.support.ports import free_port, free_ports
 
 FOLDER_VARIABLE = "EXCHEQUER_TEST_SESSION"
 TEST_ROLE = "exchequer_test"
+#: Row security does not hold it: no process of the product may start with such a login.
+BYPASSING_ROLE = "exchequer_bypassing"
 #: Throw-away passwords of throw-away servers that only this user can reach.
-PASSWORDS = dict.fromkeys((*ROLES, TEST_ROLE), "throw-away")
+PASSWORDS = dict.fromkeys((*ROLES, TEST_ROLE, BYPASSING_ROLE), "throw-away")
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,11 @@ class Session:
             self.cluster.wait_ready()
             with self.cluster.superuser("postgres") as connection:
                 connection.execute(f"CREATE ROLE {TEST_ROLE} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS")
+                connection.execute(f"CREATE ROLE {BYPASSING_ROLE} LOGIN BYPASSRLS")
             self.cluster.provision()
             with self.cluster.superuser("postgres") as connection:
                 connection.execute(f"GRANT exchequer_app, exchequer_control TO {TEST_ROLE}")
+                connection.execute(f"GRANT exchequer_app TO {BYPASSING_ROLE}")
                 connection.execute(f"ALTER ROLE {TEST_ROLE} SET role = 'exchequer_app'")
             return True
 
