@@ -31,7 +31,6 @@ def serve(listener: socket.socket) -> None:
     from django.conf import settings
 
     from deploy.connections import Patient
-
     from models_app.serving.app import App
     from models_app.serving.database import Database
     from models_app.serving.node import Node
