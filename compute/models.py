@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from compute.run_priors import RunPrior
 from compute.slots import Allocation
 from compute.states import FINAL_STATES, AttemptState, Cause, DeviceState, JobState, Outcome
 from tenants.clock import DatabaseNow
@@ -26,6 +27,7 @@ __all__ = [
     "JobState",
     "Node",
     "Outcome",
+    "RunPrior",
     "ScheduleTick",
 ]
 
@@ -71,7 +73,11 @@ class Device(models.Model):
 
 
 class Job(TenantModel):
-    """One piece of work of a kind. `token` grows with each attempt; `spec` is the kind's own, not read here."""
+    """One piece of work of a kind. `token` grows with each attempt; `spec` is the kind's own, not read here.
+
+    What a later quote learns from: `family` names the runs that are like this one, `work_key` the very same work,
+    `nominal_s` the work by the kind's own formula. `forecast` and the quoted amounts are what its quote said.
+    """
 
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=40)
@@ -84,6 +90,12 @@ class Job(TenantModel):
     max_seconds = models.PositiveIntegerField()
     max_cost = models.DecimalField(max_digits=38, decimal_places=12, null=True)
     typical_s = models.PositiveIntegerField(default=0)
+    family = models.CharField(max_length=80, blank=True, default="", db_default="")
+    work_key = models.CharField(max_length=64, blank=True, default="", db_default="")
+    nominal_s = models.FloatField(null=True)
+    forecast = models.JSONField(default=dict, db_default={})
+    quoted_least = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    quoted_most = models.DecimalField(max_digits=38, decimal_places=12, null=True)
     state = models.CharField(max_length=9, choices=JobState, default=JobState.QUEUED)
     cause = models.CharField(max_length=10, choices=Cause, default=Cause.NONE, blank=True)
     message = models.TextField(blank=True)
@@ -123,6 +135,11 @@ class Job(TenantModel):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "-id"], name="compute_job_newest"),
             models.Index(fields=["tenant", "queued_at"], condition=Q(state="queued"), name="compute_job_waiting"),
+            models.Index(
+                fields=["tenant", "family", "device_class", "-ended_at"],
+                condition=Q(ended_at__isnull=False) & ~Q(family=""),
+                name="compute_job_learnt",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -159,6 +176,7 @@ class Attempt(TenantModel):
     ended_at = models.DateTimeField(null=True)
     seq = models.PositiveIntegerField(default=0)
     measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
+    startup_s = models.FloatField(null=True)
     missing_layers = models.JSONField(default=list)
 
     class Meta:

@@ -30,6 +30,7 @@ class Allocation(TenantModel):
 
     `boot` is the run of the node's worker that renewed it last. A trigger lets it become live only on a device that
     it has taken (`Device.taken_by`); a key would tell of other tenants.
+    Its seconds on a slot are recorded up to `billed_until`; `settle_at` is when to look again (`slot_seconds.py`).
     """
 
     subject = models.CharField(max_length=120)
@@ -46,6 +47,12 @@ class Allocation(TenantModel):
     lease_until = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=400, blank=True)
+    dims = models.JSONField(default=dict, db_default={})
+    requested_by = models.UUIDField(null=True)
+    requested_by_label = models.CharField(max_length=254, blank=True, default="", db_default="")
+    hold_id = models.UUIDField(null=True)
+    billed_until = models.DateTimeField(null=True)
+    settle_at = models.DateTimeField(null=True)
 
     if TYPE_CHECKING:
         project_id: UUID

@@ -53,7 +53,11 @@ class HoldShare(TenantModel):
 
 
 class Quote(TenantModel):
-    """A binding unit price for one launch, until it expires or is taken."""
+    """A binding unit price for one launch, until it expires or is taken.
+
+    Nine bills of ten lie between `least` and `most`. `limit_s` is the longest run time that it was priced for, and
+    `forecast` what the asking room knew of the time: both go to the launch as they are.
+    """
 
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     price = TenantForeignKey(Price, on_delete=models.PROTECT, related_name="+")
@@ -63,6 +67,10 @@ class Quote(TenantModel):
     currency = models.CharField(max_length=3)
     typical = exact()
     worst = exact()
+    least = exact(null=True)
+    most = exact(null=True)
+    limit_s = models.PositiveIntegerField(null=True)
+    forecast = models.JSONField(default=dict, db_default={})
     created_by = models.CharField(max_length=254)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     expires_at = models.DateTimeField()

@@ -18,11 +18,15 @@ SLO_MS = 2000
 
 
 class EndpointState(models.TextChoices):
-    """Where an endpoint stands; `failed` says why in `message` and is mended by deploying again."""
+    """Where an endpoint stands; `failed` and `stopped` say why in `message` and are mended by deploying again.
+
+    A stopped one gave its slot back, and keeps its name and its keys.
+    """
 
     DEPLOYING = "deploying"
     READY = "ready"
     FAILED = "failed"
+    STOPPED = "stopped"
     UNDEPLOYED = "undeployed"
 
 
@@ -30,6 +34,7 @@ class Endpoint(TenantModel):
     """A name under which one model version answers. `generation` grows with each deployment, so that nodes load anew.
 
     `allocation_id` names the device slot that it holds; `slo_ms` is the wait above which new requests are refused.
+    `cause` says why it is stopped: `budget`.
     """
 
     name = models.CharField(max_length=63)
@@ -37,6 +42,7 @@ class Endpoint(TenantModel):
     version = TenantForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="endpoints")
     state = models.CharField(max_length=10, choices=EndpointState, default=EndpointState.DEPLOYING)
     message = models.TextField(blank=True)
+    cause = models.CharField(max_length=10, blank=True, default="", db_default="")
     generation = models.PositiveIntegerField(default=1)
     allocation_id = models.UUIDField(null=True)
     slo_ms = models.PositiveIntegerField(default=SLO_MS)
