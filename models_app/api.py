@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from models_app import (
     api_batch,
+    api_columns,
     api_health,
     api_serving,
     api_versions,
@@ -272,6 +273,7 @@ urlpatterns = [
     path("models/<uuid:model_id>/versions/", ModelVersions.as_view(), name="api-model-versions"),
     path("versions/<uuid:version_id>/lineage/", VersionLineage.as_view(), name="api-version-lineage"),
     path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
+    *api_columns.urlpatterns,
     *api_versions.urlpatterns,
     *api_batch.urlpatterns,
     *api_serving.urlpatterns,

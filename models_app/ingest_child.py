@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
@@ -37,9 +39,12 @@ class ChildCrashed(RuntimeError):
     """The child went down by itself, as it will do again with the same file."""
 
 
-def run_child(workdir: Path, *, target: str, filename: str = "") -> Fault | None:
+def run_child(
+    workdir: Path, *, target: str, filename: str = "", choices: Mapping[str, Any] | None = None
+) -> Fault | None:
     """Run the child to its end; return what is wrong with the file, None when all is well.
 
+    `choices`: what a person chose of the columns, by name (`datasets/contract.py`).
     A file that takes too much memory or time in every way is the file's fault. Raises ChildCrashed, ChildKilled, and
     OSError when it crashed on a disk without room.
     """
@@ -47,7 +52,11 @@ def run_child(workdir: Path, *, target: str, filename: str = "") -> Fault | None
     payload = {
         "attempt": attempt,
         "task": "ingest",
-        "inputs": {"target": target or None, "named_parquet": filename.lower().endswith(".parquet")},
+        "inputs": {
+            "target": target or None,
+            "named_parquet": filename.lower().endswith(".parquet"),
+            "choices": dict(choices or {}),
+        },
         "device": {"kind": "cpu"},
         "threads": 1,
         "limits": {},

@@ -7,7 +7,7 @@ at a time, whatever the number of workers: the session's lock says who lives, so
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Claimed:
     source: storage.Stored
     target: str
     filename: str = ""
+    choices: dict[str, Any] = field(default_factory=dict)
 
 
 CRASHES = (ChildCrashed, BadOutput)
@@ -120,7 +121,7 @@ def _read(mine: Claimed, workdir: Path) -> Fault | tuple[Path, dict[str, Any], d
     """Return what is wrong with the file, or (its canonical Parquet, result, profile)."""
     workdirs.make(workdir)
     storage.fetch(mine.tenant_id, mine.source, workdir / "in" / "source")
-    fault = run_child(workdir, target=mine.target, filename=mine.filename)
+    fault = run_child(workdir, target=mine.target, filename=mine.filename, choices=mine.choices)
     if fault is not None:
         return fault
     out = workdirs.take_output(workdir) / "out"
@@ -146,10 +147,12 @@ def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
         if not taken:
             return None
         row = DatasetVersion.objects.only(
-            "dataset_id", "token", "tries", "source_key", "sha256", "size", "target", "filename"
+            "dataset_id", "token", "tries", "source_key", "sha256", "size", "target", "filename", "choices"
         ).get(id=version_id)
         source = storage.Stored(row.source_key, row.sha256, row.size)
-        return Claimed(version_id, row.dataset_id, tenant_id, row.token, row.tries, source, row.target, row.filename)
+        return Claimed(
+            version_id, row.dataset_id, tenant_id, row.token, row.tries, source, row.target, row.filename, row.choices
+        )
 
 
 def give_back(mine: Claimed) -> None:
@@ -177,6 +180,7 @@ def complete(
         result["warnings"],
         profile,
     )
+    row.reading = result.get("reading", {})
     row.save()
     record(
         DATASET_READY,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import F, Func, Q, Value
 from guardian.models import UserObjectPermissionBase
 
 from tenants.clock import DatabaseNow
@@ -51,8 +51,10 @@ class IngestState(models.TextChoices):
 
 
 class DatasetVersion(TenantModel):
-    """One upload's content. The same bytes with the same target are the same version of a dataset.
+    """One upload's content, read in one way. The same bytes, target and choices are the same version of a dataset.
 
+    `choices`: what a person chose of the columns, by name (`datasets/contract.py`); `choices_sha256` is empty for none.
+    `reading`: what the file showed of itself and of each column, with the evidence (`columns.py` reads it).
     `token` grows with each try to ingest and fences the writes of the one before; `tries` starts again with an upload.
     """
 
@@ -73,6 +75,9 @@ class DatasetVersion(TenantModel):
     columns = models.JSONField(default=list)
     warnings = models.JSONField(default=list)
     profile = models.JSONField(default=dict)
+    choices = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
+    choices_sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
+    reading = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
     token = models.PositiveIntegerField(default=0)
     tries = models.PositiveSmallIntegerField(default=0, db_default=0)
     claimed_at = models.DateTimeField(null=True)
@@ -88,7 +93,9 @@ class DatasetVersion(TenantModel):
         base_manager_name = "objects"
         constraints: ClassVar = [
             models.UniqueConstraint("tenant", "dataset", "number", name="models_app_version_number"),
-            models.UniqueConstraint("tenant", "dataset", "sha256", "target", name="models_app_version_content"),
+            models.UniqueConstraint(
+                "tenant", "dataset", "sha256", "target", "choices_sha256", name="models_app_version_content"
+            ),
             models.CheckConstraint(condition=Q(state__in=IngestState.values), name="models_app_version_state"),
             models.CheckConstraint(
                 condition=~Q(state="ready") | Q(data_key__gt="", rows__gt=0), name="models_app_version_ready_has_data"

@@ -1,0 +1,180 @@
+"""How the columns of a dataset version were read, and the operation that has them read otherwise.
+
+A version is never read anew in place: jobs and models name it. Other choices make the next version of the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Max
+
+from models_app import doorbells
+from models_app.access import visible_datasets
+from models_app.datasets import contract
+from models_app.models import Dataset, DatasetVersion, IngestState
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Conflict, Invalid, NotFound
+
+COLUMNS_CHOSEN = AuditAction("models_app.dataset_version.columns_chosen")
+
+
+class VersionNotRead(Conflict):
+    """This version has not been read: its columns are not known. Wait until it is ready."""
+
+    code = "version_not_read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnReading:
+    """How one column was read.
+
+    `type`, `role`, `number`, `date` and `missing` are what holds, `inferred` what the file showed, `chosen` what a person
+    chose over it. `evidence` and `ambiguous` are sentences, empty where there is nothing to say. `can_be`: how many of
+    its `values` fit each type. `taken_as_missing`: how often each word, and the empty cell, was taken for no value.
+    `odd`: cells of another type than the column's, `{"value", "count", "rows"}`, rows counted from 1.
+    """
+
+    name: str
+    type: str
+    role: str
+    number: str
+    date: str
+    missing: tuple[str, ...]
+    inferred: Mapping[str, Any]
+    chosen: Mapping[str, Any]
+    evidence: str
+    ambiguous: str
+    values: int
+    can_be: Mapping[str, int]
+    taken_as_missing: Mapping[str, int]
+    odd: tuple[Mapping[str, Any], ...]
+
+
+def column_readings(actor: Actor, version_id: UUID) -> tuple[ColumnReading, ...]:
+    """Return how each column of a ready version was read, in the order of the file. Raises NotFound, VersionNotRead."""
+    return tuple(_reading(version, one) for version, one in _columns(_version(actor, version_id)))
+
+
+def file_reading(actor: Actor, version_id: UUID) -> Mapping[str, Any]:
+    """Return how the file itself was read: `format`, and `encoding`, `delimiter`, `skipped` lines, `sheet` where it has them."""
+    found: dict[str, Any] = _version(actor, version_id).reading.get("file", {})
+    return found
+
+
+@operation(COLUMNS_CHOSEN)
+def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]) -> DatasetVersion:
+    """Have the file of a version read with other choices; return the version that this makes, `ingesting` at first.
+
+    `choices`: column -> any of `type`, `role`, `missing`, `number`, `date` (`datasets/contract.py`); null takes a choice
+    back. What was chosen before stays. The role `target` makes a column the target. The same choices answer the version
+    that they made before. Raises NotFound, VersionNotRead, Invalid by column.
+    """
+    actor.require("datasets.create")
+    before = _version(actor, version_id)
+    known = {one["name"]: one for _, one in _columns(before)}
+    wrong = {
+        name: contract.faults(choice, known[name].get("can_be")) for name, choice in choices.items() if name in known
+    }
+    wrong |= {name: [f"The dataset has no column {name[:80]!r}."] for name in choices if name not in known}
+    if not choices or any(wrong.values()):
+        raise Invalid(
+            fields={f"columns.{name}": said for name, said in wrong.items() if said}
+            or {"columns": ["Choose something."]}
+        )
+    wanted = {name: _plain({**before.choices.get(name, {}), **choices.get(name, {})}) for name in known}
+    wanted = {name: choice for name, choice in wanted.items() if choice}
+    target = _target(before, wanted)
+    digest = _digest(wanted)
+    dataset = Dataset.objects.select_for_update(no_key=True).get(id=before.dataset_id)
+    same = DatasetVersion.objects.filter(
+        dataset=dataset, sha256=before.sha256, target=target, choices_sha256=digest
+    ).first()
+    if same is not None and same.state != IngestState.FAILED:
+        unchanged("the file was read with these choices before")
+        return same
+    if same is None:
+        last = DatasetVersion.objects.filter(dataset=dataset).aggregate(last=Max("number"))["last"] or 0
+        same = DatasetVersion(dataset=dataset, number=last + 1, sha256=before.sha256, target=target)
+    same.filename, same.size, same.source_key = before.filename, before.size, before.source_key
+    same.choices, same.choices_sha256 = wanted, digest
+    same.state, same.code, same.message, same.claimed_at, same.tries = IngestState.INGESTING, "", "", None, 0
+    same.uploaded_by, same.uploaded_by_label = actor.id, actor.label
+    same.save()
+    changes: dict[str, Any] = {"version": [before.number, same.number]}
+    changes |= {
+        f"columns.{name}"[:200]: [before.choices.get(name, {}), wanted.get(name, {})]
+        for name in choices
+        if before.choices.get(name, {}) != wanted.get(name, {})
+    }
+    record(COLUMNS_CHOSEN, actor=actor, target=dataset, changes=changes)
+    version_id = same.id
+    transaction.on_commit(lambda: doorbells.ring_ingest(version_id, actor.tenant_id))
+    return same
+
+
+def _version(actor: Actor, version_id: UUID) -> DatasetVersion:
+    rows = DatasetVersion.objects.filter(dataset__in=visible_datasets(actor)).defer("profile")
+    row = rows.filter(id=version_id).first()
+    if row is None:
+        raise NotFound
+    if row.state != IngestState.READY:
+        raise VersionNotRead
+    return row
+
+
+def _columns(version: DatasetVersion) -> list[tuple[DatasetVersion, dict[str, Any]]]:
+    """Return what is kept of each column; of a version read before readings were kept, its kind alone."""
+    kept = version.reading.get("columns") or [
+        {"name": one["name"], "inferred": {"type": one["kind"]}} for one in version.columns
+    ]
+    return [(version, one) for one in kept]
+
+
+def _reading(version: DatasetVersion, one: Mapping[str, Any]) -> ColumnReading:
+    chosen = version.choices.get(one["name"], {})
+    holds = contract.Contract.from_json(one["inferred"]).chosen(chosen)
+    return ColumnReading(
+        name=one["name"],
+        type=holds.type,
+        role="target" if one["name"] == version.target else holds.role,
+        number=holds.number,
+        date=holds.date,
+        missing=holds.missing,
+        inferred=one["inferred"],
+        chosen=chosen,
+        evidence=one.get("evidence", ""),
+        ambiguous="" if chosen else one.get("ambiguous", ""),
+        values=one.get("values", 0),
+        can_be=one.get("can_be", {}),
+        taken_as_missing=one.get("missing", {}),
+        odd=tuple(one.get("odd", ())),
+    )
+
+
+def _plain(choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in choice.items() if value is not None}
+
+
+def _target(before: DatasetVersion, wanted: dict[str, dict[str, Any]]) -> str:
+    """Return the column that was given the role, which is no choice of its own: the version keeps its target's name."""
+    named = [name for name, choice in wanted.items() if choice.get("role") == "target"]
+    if len(named) > 1:
+        raise Invalid(fields={f"columns.{named[1]}": ["A dataset has one target."]})
+    for name in named:
+        del wanted[name]["role"]
+        if not wanted[name]:
+            del wanted[name]
+    return named[0] if named else before.target
+
+
+def _digest(choices: Mapping[str, Any]) -> str:
+    """Return the sha256 of choices; empty for none, as of a version that nobody chose anything for."""
+    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest() if choices else ""

@@ -1,0 +1,76 @@
+"""How columns were read, and choosing otherwise: the next version of the same file, with what was chosen."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from models_app import ingestion, storage
+from tests.api.test_models_app import Api
+from tests.factories import make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TABLE = b"code,size,y\n" + b"".join(b"%d,%d,%s\n" % (at % 3, at, b"ab"[at % 2 : at % 2 + 1]) for at in range(60))
+
+
+@pytest.fixture(autouse=True)
+def _store(s3):
+    storage.ensure_bucket()
+
+
+@pytest.fixture
+def api():
+    return Api(make_tenant())
+
+
+def uploaded(api, data=TABLE, target="y"):
+    sent = api.upload(data, name="Table", target=target).json()
+    ingestion.ingest(uuid.UUID(sent["version"]["id"]), api.tenant.id)
+    return sent["id"]
+
+
+def choose(api, dataset, columns, **more):
+    return api.send("patch", f"/datasets/{dataset}/columns/", {"columns": columns, **more})
+
+
+def test_a_choice_makes_the_next_version_of_the_same_file(api):
+    dataset = uploaded(api)
+    made = choose(api, dataset, {"code": {"type": "categorical"}})
+    assert (made.status_code, made.json()["number"], made.json()["state"]) == (200, 2, "ingesting")
+    assert choose(api, dataset, {"code": {"type": "text"}}).json()["code"] == "version_not_read"
+    ingestion.ingest(uuid.UUID(made.json()["version"]), api.tenant.id)
+    found = api.get(f"/datasets/{dataset}/columns/").json()
+    assert (found["number"], found["state"]) == (2, "ready")
+    assert {one["name"]: one["chosen"] for one in found["columns"]}["code"] == {"type": "categorical"}
+    assert choose(api, dataset, {"code": {"type": "categorical"}}).json()["number"] == 2, "the same choices again"
+    assert choose(api, dataset, {"code": {"type": None}}).json()["number"] == 1, "taken back"
+    renamed = choose(api, dataset, {"size": {"role": "target"}}).json()
+    assert renamed["number"] == 3
+    assert api.get(f"/datasets/{dataset}/").json()["target"] == "size"
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"nothing": {"type": "text"}}, "nothing"),
+        ({"code": {"type": "complex"}}, "code"),
+        ({"code": {"colour": "red"}}, "code"),
+        ({"code": ["text"]}, "code"),
+        ({"code": {"missing": "NA"}}, "code"),
+        ({"code": {"missing": ["a\0"]}}, "code"),
+        ({"size": {"number": "1234"}}, "size"),
+        ({"size": {"date": "ydm"}}, "size"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused_by_column(api, columns, named):
+    answer = choose(api, uploaded(api), columns)
+    assert answer.status_code == 400, answer.content
+    assert list(answer.json()["fields"]) == [f"columns.{named}"]
+
+
+def test_a_version_of_another_dataset_is_not_found(api):
+    first, other = uploaded(api), api.upload(TABLE, name="Other").json()
+    assert choose(api, first, {"code": {"type": "text"}}, version=other["version"]["id"]).status_code == 404
+    assert api.get(f"/datasets/{first}/columns/?version={other['version']['id']}").status_code == 404
+    assert choose(api, first, {}).status_code == 400
