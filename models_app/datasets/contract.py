@@ -77,7 +77,7 @@ def faults(choice: Any, can_be: Mapping[str, int] | None) -> list[str]:
         or not all(isinstance(word, str) and len(word) <= LONGEST_WORD and "\0" not in word for word in words)
     ):
         found.append(f"missing is a list of at most {MOST_WORDS} words of up to {LONGEST_WORD} letters.")
-    kind = choice.get("type")
+    kind = str(choice.get("type"))
     if not found and can_be is not None and kind in can_be and not can_be[kind]:
         found.append(f"No value of this column can be read as {kind}.")
     return found
