@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config import proxies
 from config.mail import mail_settings
 
 DatabaseRole = Literal["app", "control", "owner"]
@@ -63,8 +64,9 @@ class Environment(BaseSettings):
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
     allowed_hosts: str = Field("127.0.0.1,localhost,[::1]", validation_alias="ALLOWED_HOSTS")
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
-    tls: bool = Field(False, validation_alias="EXCHEQUER_TLS")
+    tls: bool | None = Field(None, validation_alias="EXCHEQUER_TLS")
     public_url: str = Field("", validation_alias="EXCHEQUER_PUBLIC_URL")
+    trusted_proxies: str = Field("", validation_alias="EXCHEQUER_TRUSTED_PROXIES")
 
     db_role: DatabaseRole = Field("app", validation_alias="EXCHEQUER_DB_ROLE")
     database_app_url: str = Field("", validation_alias="DATABASE_URL")
@@ -124,6 +126,22 @@ class Environment(BaseSettings):
         if value and not plain:
             raise ValueError("use the address that people type, such as https://exchequer.example.org")
         return value.rstrip("/")
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        proxies.trusted(value)
+        return value
+
+    @property
+    def effective_tls(self) -> bool:
+        """Whether people come over TLS: as EXCHEQUER_TLS says, else as the public address does."""
+        return self.public_url.startswith("https://") if self.tls is None else self.tls
 
     @property
     def effective_public_url(self) -> str:

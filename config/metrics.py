@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from config import traffic
+from config import proxies, traffic
 from tenants.authentication import bearer
 from tenants.problems import json_problem
 
@@ -94,12 +94,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def may_read(request: HttpRequest) -> bool:
     """Return whether a request may read the figures.
 
-    Under TLS a proxy stands before us and may stand on this machine, so that everybody seems to: only the token counts.
+    Behind a proxy, which may stand on this machine, a wrong setting makes everybody seem to ask from here: only the
+    token counts.
     """
     token, given = settings.EXCHEQUER.metrics_token, bearer(request)
     if token and given is not None and hmac.compare_digest(token.encode(), given.encode()):
         return True
-    if settings.EXCHEQUER.tls:
+    if settings.EXCHEQUER.effective_tls or request.META.get(proxies.BEHIND):
         return False
     try:
         return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback

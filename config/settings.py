@@ -7,6 +7,7 @@ import django_stubs_ext
 from csp.constants import NONCE, NONE, SELF
 from psycopg.conninfo import conninfo_to_dict
 
+from config import hosts
 from config import logging as structured_logging
 from config.env import load_once
 from config.mail import mail_settings
@@ -20,6 +21,9 @@ SECRET_KEY = env.secret_key
 DEBUG = env.debug
 ALLOWED_HOSTS = [host.strip() for host in env.allowed_hosts.split(",") if host.strip()]
 CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in env.csrf_trusted_origins.split(",") if origin.strip()]
+if env.public_url:
+    ALLOWED_HOSTS.append(hosts.of(env.public_url)[0])
+    CSRF_TRUSTED_ORIGINS.append(hosts.origin(env.public_url))
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = True
@@ -55,6 +59,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.traffic.TrafficMiddleware",
     "tenants.middleware.RequestContextMiddleware",
+    "config.hosts.HostMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -130,7 +135,7 @@ LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_ADAPTER = "tenants.authentication.AccountAdapter"
+ACCOUNT_ADAPTER = "tenants.account_adapter.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "tenants.account_forms.LogIn",
     "reset_password": "tenants.account_forms.ForgottenPassword",
@@ -140,15 +145,18 @@ ACCOUNT_FORMS = {
 }
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
-ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "5/5m/key"}
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # we write to nobody whom no organisation named
+# The key of login_failed is account and client address: a stranger's mistakes lock nobody out until they are very many.
+ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "5/5m/key", "login_failed_anywhere": "60/h/key"}
+PASSWORD_RESET_TIMEOUT = 3600
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
-SESSION_COOKIE_NAME = "__Host-exchequer" if env.tls else "exchequer"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.tls
+SESSION_COOKIE_NAME = "__Host-exchequer" if env.effective_tls else "exchequer"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.effective_tls
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "tenants.views.csrf_failure"
-SECURE_HSTS_SECONDS = 31536000 if env.tls else 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.tls else None
+SECURE_HSTS_SECONDS = 31536000 if env.effective_tls else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 

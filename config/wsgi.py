@@ -2,8 +2,9 @@
 
 from django.core.wsgi import get_wsgi_application
 
-from config.env import use_django_settings
+from config.env import load_once, use_django_settings
+from config.proxies import TrustedProxies, trusted
 
 use_django_settings()
 
-application = get_wsgi_application()
+application = TrustedProxies(get_wsgi_application(), trusted(load_once().trusted_proxies))

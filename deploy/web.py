@@ -59,7 +59,7 @@ def serve(listener: socket.socket) -> None:
         asyncore_use_poll=True,
         max_request_body_size=LARGEST_BODY,
         channel_timeout=60,
-        clear_untrusted_proxy_headers=True,
+        clear_untrusted_proxy_headers=False,  # config.proxies alone decides which of them are believed
         ident=None,
     )
 

@@ -9,7 +9,6 @@ import secrets
 from typing import Any
 from uuid import UUID
 
-from allauth.account.adapter import DefaultAccountAdapter
 from django.db import connection
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
@@ -151,14 +150,6 @@ class ActorAuthentication(SessionAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """Make an anonymous request a 401."""
         return 'Bearer realm="exchequer"'
-
-
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Log-in by e-mail; accounts are made by an organisation, not by signing up."""
-
-    def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Refuse self-service accounts."""
-        return False
 
 
 class DeclaredPermission(BasePermission):

@@ -1,0 +1,46 @@
+"""What this product wants otherwise than allauth does it: no signing up, limits and links that no header decides."""
+
+from typing import Any
+from urllib.parse import quote
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.internal import ratelimit
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """Log-in by e-mail; accounts are made by an organisation, not by signing up."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Refuse self-service accounts."""
+        return False
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count an attempt for its account and client address, and for the account from everywhere; refuse one too many."""
+        super().pre_authenticate(request, **credentials)
+        anywhere = ratelimit.consume(
+            request, app="allauth.account", action="login_failed_anywhere", key=account(credentials)
+        )
+        if not anywhere:
+            raise self.validation_error("too_many_login_attempts")
+        self._login_failed_rl_usage.usage.extend(anywhere.usage)
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        # allauth's own key begins with the Host header, which the client chooses.
+        return f"{account(credentials)} {ratelimit.get_ip(request)}"
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Return the link of a letter, at the public address."""
+        path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
+        return f"{settings.EXCHEQUER.effective_public_url}{path.replace('UID-KEY', quote(key))}"
+
+    def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
+        """Send the link to the address of the account, not to the one that was typed, which may only look like it."""
+        super().send_password_reset_mail(user, user.email, context)
+
+
+def account(credentials: dict[str, Any]) -> str:
+    """Return the account that somebody wants into, as one text however it is written."""
+    return str(credentials.get("email") or credentials.get("username") or "").strip().casefold()
