@@ -12,13 +12,18 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Options:
     """What a figure may use: how often to measure, an outside trace, a folder, variables for child processes,
-    and a way to run statements that fill tables past every lock."""
+    and a way to run statements that fill tables past every lock. `tiny` is a smoke run: its ratios mean nothing."""
 
     rounds: int
     trace: Path | None
     home: Path
     environment: Callable[[str], dict[str, str]]
     superuser: Callable[[str], str]
+    tiny: bool = False
+
+    def size(self, full: int, tiny: int) -> int:
+        """Return how much of something to measure with: the full amount, or in a smoke run hardly any."""
+        return tiny if self.tiny else full
 
 
 @dataclass(frozen=True)

@@ -26,26 +26,32 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="GOAL", help="measure only this goal, such as G-b3")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median counts")
     parser.add_argument("--trace", type=Path, help="a published trace for the figures that replay one")
+    parser.add_argument(
+        "--tiny", action="store_true", help="hardly any data, one round: whether each figure still runs"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where to write the rows as JSON")
     asked = parser.parse_args(argv)
+    rounds = 1 if asked.tiny else asked.rounds
     with tempfile.TemporaryDirectory(prefix="exq-bench-", dir="/tmp") as folder:
         home = Path(folder)
         # The database's account must be able to reach its own folder inside.
         home.chmod(0o711)
         with database(home) as (environment, superuser):
             os.environ.update(environment("app"))
-            rows = measure(Options(asked.rounds, asked.trace, home, environment, superuser), asked.only)
+            options = Options(rounds, asked.trace, home, environment, superuser, asked.tiny)
+            rows = measure(options, asked.only)
     print(table(rows))
-    kept = other_results({row.goal for row in rows}) if asked.only else []
+    kept = other_results(asked.results, {row.goal for row in rows}) if asked.only else []
     written = kept + [{**asdict(row), "met": row.met} for row in rows]
-    RESULTS.write_text(json.dumps({"machine": machine(), "rows": written}, indent=2) + "\n")
+    asked.results.write_text(json.dumps({"machine": machine(), "rows": written}, indent=2) + "\n")
     return 0
 
 
-def other_results(measured: set[str]) -> list[dict[str, object]]:
+def other_results(results: Path, measured: set[str]) -> list[dict[str, object]]:
     """Return the rows that were written before for goals that were not measured now."""
-    if not RESULTS.exists():
+    if not results.exists():
         return []
-    return [row for row in json.loads(RESULTS.read_text())["rows"] if row["goal"] not in measured]
+    return [row for row in json.loads(results.read_text())["rows"] if row["goal"] not in measured]
 
 
 def measure(options: Options, only: list[str] | None) -> list[Row]:

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import Seen, median
+from bench.rows import Options
 from deploy import procfs
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS_VARIABLE = "BENCH_PEERS"
 START_S = 120
 SECONDS, WARM_S = 3.0, 0.7
+TINY_S = 0.3
 
 
 def peers() -> str:
@@ -113,18 +115,19 @@ class Server:
                 os.kill(pid, number)
 
 
-def in_turn(rounds: int, sides: dict[str, tuple[Server, Sequence[Load]]]) -> dict[tuple[str, int], Seen]:
+def in_turn(options: Options, sides: dict[str, tuple[Server, Sequence[Load]]]) -> dict[tuple[str, int], Seen]:
     """Load every side once a round, in turn, all others frozen; return the medians by name and place in its loads."""
+    warm, seconds = (TINY_S, TINY_S) if options.tiny else (WARM_S, SECONDS)
     found: dict[tuple[str, int], list[Seen]] = {}
     for server, _ in sides.values():
         server.freeze()
     try:
-        for _ in range(rounds):
+        for _ in range(options.rounds):
             for name, (server, loads) in sides.items():
                 server.thaw()
                 for at, load in enumerate(loads):
-                    server.load(load, WARM_S)
-                    found.setdefault((name, at), []).append(server.load(load))
+                    server.load(load, warm)
+                    found.setdefault((name, at), []).append(server.load(load, seconds))
                 server.freeze()
     finally:
         for server, _ in sides.values():

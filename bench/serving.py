@@ -53,7 +53,7 @@ def serving(options: Options) -> Iterator[Row]:
             sides[name] = (peer, LOADS)
         if not peers():
             missing.append(f"no peers: {PEERS_VARIABLE} names no interpreter")
-        found = in_turn(options.rounds, sides)
+        found = in_turn(options, sides)
         # A figure for answers that nobody pays for would be no figure: say how many were paid for.
         deadline = time.monotonic() + 10
         while not (paid := billed(*account)) and time.monotonic() < deadline:

@@ -18,10 +18,10 @@ from bench.rows import Options, Row, figure, interleaved, rate
 if TYPE_CHECKING:
     from billing.metering import Interval
 
-EVENTS = 40_000
+EVENTS, FEW_EVENTS = 40_000, 2_000
 BATCH = 1_000
 STAGED_BATCH = 5_000
-SINGLES = 300
+SINGLES, FEW_SINGLES = 300, 5
 LEAN = """
 CREATE TABLE lean (tenant smallint, key uuid PRIMARY KEY, meter smallint, at timestamptz, micro bigint);
 CREATE UNLOGGED TABLE staged (LIKE lean);
@@ -47,12 +47,13 @@ def usage_ingest(options: Options) -> Iterator[Row]:
     fleet = [(uuid4(), uuid4(), f"device:{number}") for number in range(200)]
     admin = psycopg.connect(options.environment("owner")["DATABASE_OWNER_URL"], autocommit=True)
     admin.execute(LEAN)
+    events, singles = options.size(EVENTS, FEW_EVENTS), options.size(SINGLES, FEW_SINGLES)
     sent: list[list[Interval]] = []
     serial = itertools.count()
 
     def batches() -> list[list[Interval]]:
-        made = [_interval(project, start, fleet, next(serial)) for _ in range(EVENTS)]
-        return [made[at : at + BATCH] for at in range(0, EVENTS, BATCH)]
+        made = [_interval(project, start, fleet, next(serial)) for _ in range(events)]
+        return [made[at : at + BATCH] for at in range(0, events, BATCH)]
 
     def record(parts: list[list[Interval]]) -> int:
         accepted = 0
@@ -63,7 +64,7 @@ def usage_ingest(options: Options) -> Iterator[Row]:
 
     def fresh() -> float:
         sent[:] = batches()
-        return rate(EVENTS, lambda: _require(record(sent), EVENTS))
+        return rate(events, lambda: _require(record(sent), events))
 
     def total() -> tuple[Decimal, Decimal]:
         with tenant_scope(tenant.id):
@@ -72,13 +73,13 @@ def usage_ingest(options: Options) -> Iterator[Row]:
 
     def replay() -> float:
         before = total()
-        measured = rate(EVENTS, lambda: _require(record(sent), 0))
+        measured = rate(events, lambda: _require(record(sent), 0))
         _require(total() == before, True)
         return measured
 
     def one_by_one() -> float:
-        usage = [_interval(project, start, fleet, next(serial)) for _ in range(SINGLES)]
-        return rate(SINGLES, lambda: [record([[item]]) for item in usage])
+        usage = [_interval(project, start, fleet, next(serial)) for _ in range(singles)]
+        return rate(singles, lambda: [record([[item]]) for item in usage])
 
     # What autovacuum does within minutes of real use: plans made on empty tables are made anew.
     fresh()
@@ -86,7 +87,7 @@ def usage_ingest(options: Options) -> Iterator[Row]:
     sides: dict[str, Callable[[], float]] = {
         "new": fresh,
         "replay": replay,
-        "COPY": partial(_staged_copy, admin),
+        "COPY": partial(_staged_copy, admin, events),
         "single": one_by_one,
     }
     found = interleaved(options.rounds, sides)
@@ -119,11 +120,11 @@ def _interval(project: UUID, start: datetime, fleet: list[tuple[UUID, UUID, str]
     )
 
 
-def _staged_copy(admin: psycopg.Connection) -> float:
-    rows = [(1, uuid4(), 1, datetime(2026, 1, 1), number) for number in range(EVENTS)]  # noqa: DTZ001
+def _staged_copy(admin: psycopg.Connection, events: int) -> float:
+    rows = [(1, uuid4(), 1, datetime(2026, 1, 1), number) for number in range(events)]  # noqa: DTZ001
 
     def load() -> None:
-        for at in range(0, EVENTS, STAGED_BATCH):
+        for at in range(0, events, STAGED_BATCH):
             with admin.transaction(), admin.cursor() as cursor:
                 cursor.execute("TRUNCATE staged")
                 with cursor.copy("COPY staged FROM STDIN") as copy:
@@ -131,7 +132,7 @@ def _staged_copy(admin: psycopg.Connection) -> float:
                         copy.write_row(row)
                 cursor.execute("INSERT INTO lean SELECT * FROM staged ON CONFLICT DO NOTHING")
 
-    return rate(EVENTS, load)
+    return rate(events, load)
 
 
 def _require(found: object, expected: object) -> None:

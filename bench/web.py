@@ -42,7 +42,7 @@ def web(options: Options) -> Iterator[Row]:
             sides[THEIRS] = (start(THEIRS, command), (Load(CALLERS),))
         except NotStarted as error:
             missing = f" ({error})"
-        found = in_turn(options.rounds, sides)
+        found = in_turn(options, sides)
     held, free, theirs = found[OURS, 0], found[OURS, 1], found.get((THEIRS, 0))
     rates = {"held req/s": held.rate, "not held": free.rate, "sockets still held": held.held, "failed": held.failed}
     waits = {"held p99 ms": 1000 * held.p99, "not held": 1000 * free.p99}
