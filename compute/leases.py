@@ -17,14 +17,13 @@ from django.conf import settings
 
 from billing import counters
 from billing.metering import Interval, record_usage
-from compute import kinds, limits, transitions
+from compute import kinds, limits, samples, transitions
 from compute.beats import Answer, Beat, Claim, Fenced, Sample
 from compute.devices.base import DeviceKind
 from compute.models import (
     Attempt,
     AttemptState,
     Device,
-    DeviceSample,
     DeviceState,
     Job,
     JobLog,
@@ -232,21 +231,7 @@ def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
     JobMetric.objects.bulk_create(
         [JobMetric(step=one.step, values=one.values, **common) for one in beat.metrics], ignore_conflicts=True
     )
-    DeviceSample.objects.bulk_create(
-        [
-            DeviceSample(
-                attempt_id=attempt.id,
-                job_id=job.id,
-                device_id=attempt.device_id,
-                number=one.number,
-                seconds=one.seconds,
-                busy=one.busy,
-                memory_bytes=one.memory_bytes,
-            )
-            for one in beat.samples
-        ],
-        ignore_conflicts=True,
-    )
+    samples.store(job.id, attempt, beat.samples)
 
 
 def _answer(job: Job, refused: str) -> Answer:

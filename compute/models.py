@@ -19,6 +19,7 @@ __all__ = [
     "AttemptState",
     "Cause",
     "Device",
+    "DeviceHour",
     "DeviceSample",
     "DeviceState",
     "Job",
@@ -254,6 +255,22 @@ class DeviceSample(TenantModel):
             models.UniqueConstraint(fields=["tenant", "attempt", "number"], name="compute_sample_once")
         ]
         indexes: ClassVar = [models.Index(fields=["tenant", "at"], name="compute_sample_by_time")]
+
+
+class DeviceHour(TenantModel):
+    """What the samples of one attempt say of one UTC hour; it stays when the samples are gone."""
+
+    attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
+    hour = models.DateTimeField()
+    sampled_s = models.FloatField()
+    used_s = models.FloatField()
+    peak_memory_bytes = models.BigIntegerField()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "attempt", "hour"], name="compute_hour_once")
+        ]
 
 
 class ScheduleTick(models.Model):

@@ -11,6 +11,7 @@ from celery.concurrency.thread import TaskPool
 from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
 
+from compute import retention
 from compute.runtime import Runtime
 
 _runtime: Runtime | None = None
@@ -33,6 +34,12 @@ def call_node() -> None:
     """Answer that this node hears: it left a doorbell unanswered and gets no work until it does."""
     if _runtime is not None:
         _runtime.answer()
+
+
+@shared_task(name="compute.retention")
+def tidy() -> None:
+    """Drop samples, log lines and metrics that have served their time."""
+    retention.tidy()
 
 
 @celeryd_after_setup.connect

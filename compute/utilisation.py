@@ -42,8 +42,8 @@ cut AS (
     FROM runs r JOIN span s ON r.assigned_at < s.until AND r.ended_at > s.hour
 ),
 busy AS (
-    SELECT attempt_id, date_trunc('hour', at) AS hour, sum(seconds * busy) AS used FROM compute_devicesample
-    WHERE tenant_id = %(tenant)s AND at >= date_trunc('hour', %(start)s) AND at < %(end)s + interval '1 hour' GROUP BY 1, 2
+    SELECT attempt_id, hour, used_s AS used FROM compute_devicehour
+    WHERE tenant_id = %(tenant)s AND hour >= date_trunc('hour', %(start)s) AND hour < %(end)s
 )
 SELECT c.hour, c.device_class, c.device_name, c.project, c.unit_amount, c.allocated, greatest(c.taken - c.allocated, 0),
        least(coalesce(b.used, 0), c.allocated)

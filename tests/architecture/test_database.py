@@ -22,6 +22,8 @@ SECURITY_DEFINERS = {
     "exchequer_endpoint_keys",
     "exchequer_invitation",
     "billing_ensure_partitions",
+    "compute_drop_partitions",
+    "compute_ensure_partitions",
     "compute_slots_of",
 }
 ROLES = ("exchequer_app", "exchequer_control")

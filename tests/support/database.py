@@ -63,7 +63,7 @@ def provide(session: Session, worker: str) -> str:
     name = f"exchequer_{worker}"
     with session.lock("copy"), cluster.superuser("postgres") as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        _copy(connection, name, TEMPLATE)
+        copy_database(connection, name, TEMPLATE)
         cluster.grant(name)
         connection.execute(
             sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(TEST_ROLE))
@@ -75,7 +75,7 @@ def provide(session: Session, worker: str) -> str:
 def _make_template(cluster: Cluster) -> bool:
     with cluster.superuser("postgres") as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
-        _copy(connection, TEMPLATE, "template1")
+        copy_database(connection, TEMPLATE, "template1")
     cluster.grant(TEMPLATE)
     with logged_in(cluster, TEMPLATE, "exchequer_owner"):
         call_command("migrate", verbosity=0, interactive=False)
@@ -84,7 +84,7 @@ def _make_template(cluster: Cluster) -> bool:
     return True
 
 
-def _copy(connection: psycopg.Connection, name: str, template: str) -> None:
+def copy_database(connection: psycopg.Connection, name: str, template: str) -> None:
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     connection.execute(statement)
 
