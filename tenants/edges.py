@@ -213,19 +213,28 @@ def _keep_answer(actor: Actor, key: str, response: Response, shown_once: frozens
 
 
 def _request_hash(request: Request) -> bytes:
-    digest = hashlib.sha256("|".join([request.method or "", request.path, request.content_type or ""]).encode())
-    if not (request.content_type or "").startswith("multipart/"):
-        try:
-            digest.update(json.dumps(request.data, sort_keys=True, default=str).encode())
-        except RecursionError:
-            raise Invalid("The request is nested too deep to be known again by its Idempotency-Key.") from None
-        return digest.digest()
-    for name, value in sorted(cast(dict[str, Any], request.data).items()):
-        digest.update(f"|{name}|".encode())
-        if hasattr(value, "chunks"):
-            for chunk in value.chunks():
-                digest.update(chunk)
-            value.seek(0)
-        else:
-            digest.update(str(value).encode())
-    return digest.digest()
+    """Return the hash of what is asked for: fields and the bytes of files, not how they travelled.
+
+    So the boundary of a multipart body, the order of fields, spaces of the JSON and the charset make no difference.
+    """
+    media = (request.content_type or "").partition(";")[0].strip().lower()
+    body: Any = request.data
+    if media.startswith("multipart/"):
+        parts = cast(Any, request.data).lists()
+        body = {name: [_content(value) for value in values] for name, values in parts}
+    asked = [request.method or "", request.path.rstrip("/"), media, body]
+    try:
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).digest()
+    except RecursionError:
+        raise Invalid("The request is nested too deep to be known again by its Idempotency-Key.") from None
+
+
+def _content(value: Any) -> Any:
+    """Return a field's text, or the hash of a file, which can be read again afterwards."""
+    if not hasattr(value, "chunks"):
+        return value
+    digest = hashlib.sha256()
+    for chunk in value.chunks():
+        digest.update(chunk)
+    value.seek(0)
+    return {"sha256": digest.hexdigest()}

@@ -122,6 +122,9 @@ def test_an_idempotency_key_is_answered_once(client: Client) -> None:
     assert (first.status_code, again.status_code, other.status_code) == (201, 201, 409)
     assert first.json() == again.json()
     assert again["Idempotent-Replayed"] == "true"
+    send["content_type"] = "application/json; charset=utf-8"
+    turned = client.post("/api/v1/projects/", '{ "name": "Once",\n"slug": "once" }', **send)
+    assert turned.json() == first.json()
 
 
 def test_a_refused_request_may_be_tried_again_with_its_key(client: Client) -> None:

@@ -299,10 +299,23 @@ def test_an_idempotency_key_covers_the_content_of_the_file(client):
     key = make_api_key(make_tenant())
     headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "upload"}
 
-    def post(data):
-        file = SimpleUploadedFile("t.csv", data, "text/csv")
-        return client.post("/api/v1/datasets/", {"name": "t", "target": "b", "file": file}, headers=headers)
+    def post(data, boundary="b1", order=("name", "target", "file")):
+        parts = {
+            "name": ("", b"t"),
+            "target": ("", b"b"),
+            "file": ('; filename="t.csv"\r\nContent-Type: text/csv', data),
+        }
+        body = b"".join(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{parts[name][0]}\r\n\r\n'.encode()
+            + parts[name][1]
+            + b"\r\n"
+            for name in order
+        )
+        kind = f"multipart/form-data; boundary={boundary}"
+        return client.generic("POST", "/api/v1/datasets/", body + f"--{boundary}--\r\n".encode(), kind, headers=headers)
 
-    first, twin, other = post(b"a,b\n1,2\n"), post(b"a,b\n1,2\n"), post(b"a,b\n1,3\n")
-    assert (first.status_code, twin.status_code, other.status_code) == (201, 201, 409)
-    assert first.json()["id"] == twin.json()["id"]
+    first, twin, other = post(b"a,b\n1,2\n"), post(b"a,b\n1,2\n", "b2"), post(b"a,b\n1,3\n")
+    turned = post(b"a,b\n1,2\n", "----WebKitFormBoundaryx7", order=("file", "target", "name"))
+    assert (first.status_code, twin.status_code, turned.status_code, other.status_code) == (201, 201, 201, 409)
+    assert first.json()["id"] == twin.json()["id"] == turned.json()["id"]
+    assert twin["Idempotent-Replayed"] == turned["Idempotent-Replayed"] == "true"
