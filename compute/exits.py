@@ -38,9 +38,9 @@ def judge(
     if stop is not None:
         return stop, _LIMITS.get(stop, "")
     if unopened and code == EXIT_PLATFORM:
-        return Outcome.PLATFORM, f"{device} could not be opened. {fault}".strip()
+        return Outcome.PLATFORM, f"{device} could not be opened: our fault, and not charged."
     if unopened:
-        return Outcome.PLATFORM, "This host lacks layers of the sandbox that are required."
+        return Outcome.PLATFORM, "It could not be started on this host: our fault, and not charged."
     if full:
         return Outcome.CRASHED, "It used more memory than its device offers."
     if killed and code is not None:

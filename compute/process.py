@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections import deque
@@ -24,6 +25,8 @@ from compute.devices.base import DeviceKind
 LAUNCHER = Path(__file__).with_name("launch.py")
 ROOT = LAUNCHER.parent.parent
 CHILD_USERS = 1_000
+PYTHON = sorted({*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}, key=len, reverse=True)
+"""Where Python and its packages lie, the innermost folders first."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +153,17 @@ class Child:
         for line in _lines(pipe, 4 * limits.LOG_LINE_CHARS):
             self._logged += 1
             if self._logged <= limits.LOG_LINES:
-                self.lines.append(protocol.clean(line.decode("utf-8", "replace").rstrip("\r\n"), limits.LOG_LINE_CHARS))
+                said = _without_places(line.decode("utf-8", "replace").rstrip("\r\n"), self._workdir)
+                self.lines.append(protocol.clean(said, limits.LOG_LINE_CHARS))
             elif self._logged == limits.LOG_LINES + 1:
                 self.lines.append(f"(only the first {limits.LOG_LINES} lines are kept)")
+
+
+def _without_places(line: str, workdir: Path) -> str:
+    """Return a log line without where things lie on this host: the log is read by whoever owns the job."""
+    for place in (workdir, ROOT, *PYTHON):
+        line = line.replace(f"{place}/", "")
+    return line
 
 
 def hand_over(workdir: Path, user: int | None) -> None:

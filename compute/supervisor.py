@@ -28,6 +28,9 @@ from tenants.errors import ExchequerError, Unavailable
 
 log = structlog.get_logger(__name__)
 
+BAD_OUTPUT = "The program ended, but what it left could not be used."
+"""What exactly is wrong is for the operators' log: the owner of a job cannot mend it."""
+
 
 class Supervisor:
     """One attempt on one device. `wake()` makes it look at the job now; `shut_down()` ends it for a worker's stop."""
@@ -95,14 +98,15 @@ class Supervisor:
                 self._finish(Outcome.USER_ERROR, error.message)
                 return
             self.log.exception("attempt.stage_failed")
-            self._finish(Outcome.UNSTAGED, f"Could not be started: {type(error).__name__}: {error}")
+            self._finish(Outcome.UNSTAGED, "It could not be started: our fault, and not charged.")
             return
         try:
             self._watch(self._child)
             self._settle(self._child)
         except kinds.BadOutput as error:
             self._child.kill()
-            self._finish(Outcome.CRASHED, str(error), self._child.exit_code)
+            self.log.warning("attempt.bad_output", error=str(error))
+            self._finish(Outcome.CRASHED, BAD_OUTPUT, self._child.exit_code)
 
     def _start(self, staged: dict[str, Any]) -> Child:
         slot = self.mine.slot
@@ -152,6 +156,8 @@ class Supervisor:
             code, stop=self._stop, full=self._full, fault=self._fault.message,
             device=slot.uuid, opening=self._opening, cuda=slot.kind == "cuda",
         )  # fmt: skip
+        if self._fault.message and outcome in {Outcome.CRASHED, Outcome.PLATFORM}:
+            self.log.warning("attempt.fault", code=self._fault.code, said=self._fault.message)
         if outcome == Outcome.SUCCEEDED:
             self._succeed(code)
         else:
@@ -169,7 +175,8 @@ class Supervisor:
         except leases.Fenced:
             raise
         except kinds.BadOutput as error:
-            self._finish(Outcome.CRASHED, str(error), code)
+            self.log.warning("attempt.bad_output", error=str(error))
+            self._finish(Outcome.CRASHED, BAD_OUTPUT, code)
         except ExchequerError as error:
             self._finish(Outcome.USER_ERROR, error.message, code)
         except Exception as error:
@@ -177,7 +184,7 @@ class Supervisor:
             if workdirs.disk_full(error):
                 self._finish(Outcome.DISK_FULL, "The host's disk was full: our fault, and not charged.", code)
                 return
-            self._finish(Outcome.CRASHED, f"The results could not be read: {type(error).__name__}.", code)
+            self._finish(Outcome.CRASHED, BAD_OUTPUT, code)
 
     def _collect(self) -> dict[str, Any] | None:
         """Return what the kind collected; None when its store stayed away for too long. Raises what no retry heals."""

@@ -79,7 +79,8 @@ def run_child(
         return faults[-1]
     if child.exit_code == EXIT_OK:
         return None
-    how = f"exit code {child.exit_code}: {' | '.join(list(child.lines)[-5:])}"
+    told = [*list(child.lines)[-5:], *(fault.message for fault in faults)]
+    how = f"exit code {child.exit_code}: {' | '.join(told)}"
     if child.exit_code in FROM_OUTSIDE:
         raise ChildKilled(how)
     if shutil.disk_usage(workdir).free < NO_ROOM_BYTES:  # whatever it said, there was no room for it

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,18 @@ def main(arguments: list[str]) -> int:
             "out_of_memory", "The work needs more memory than the limit allows. Use a smaller dataset or network."
         )
         return EXIT_INPUT
+    except sandbox.SandboxIncomplete:
+        raise  # who confined this process answers it
+    except Exception as error:
+        report.error("internal_error", f"The program failed with an internal error ({place_of(error)}).")
+        return EXIT_CRASH
     return EXIT_OK
+
+
+def place_of(error: Exception) -> str:
+    """Return what failed and where, as `KeyError: train.py 41 > table.py 7`: no paths of the host, no values of the data."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return f"{type(error).__name__}: {' > '.join(f'{Path(one.filename).name} {one.lineno}' for one in frames)}"
 
 
 def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSignal) -> None:
@@ -125,22 +137,21 @@ def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSign
     else:
         task = importlib.import_module(INGEST_MODULE)
     task.warm_up()
-    missing = lock_down()
+    lock_down()
     report.progress("starting", 0, 1)  # from here on a device that fails is no longer one that could not be opened
     spent = time.monotonic() - started
-    # Which layers, and what mends it, is for the operators: the supervisor has their names.
-    lacking = "; this host gives less isolation than it should, its operators see what is missing" if missing else ""
-    note(f"runner: ready after {spent:.1f} s{lacking}")
+    note(f"runner: ready after {spent:.1f} s")
     stopping.bound()
     task.run(Context(workdir=workdir, job=job, report=report, stopping=stopping, device=device))
 
 
-def lock_down() -> list[str]:
-    """Give up every right that the task does not need and return the layers that the host cannot give.
+def lock_down() -> None:
+    """Give up every right that the task does not need.
 
-    `compute/launch.py` has confined the process already; the policy that it read holds here too.
+    `compute/launch.py` has confined the process already; the policy that it read holds here too. What the host cannot
+    give, the sandbox tells the supervisor, which tells the operators; a job's log is its owner's and says nothing of it.
     """
-    return sandbox.lock_down()
+    sandbox.lock_down()
 
 
 if __name__ == "__main__":

@@ -423,6 +423,21 @@ def test_the_sandboxed_child_refuses_bombs_in_bounded_memory(name, tmp_path):
     assert peak < 400 * 1024
 
 
+def test_a_child_that_fails_says_where_in_our_code_and_nothing_of_the_host(tmp_path):
+    work = tmp_path / "work"
+    (work / "in").mkdir(parents=True)
+    child = Child(
+        entrypoint=MAIN, attempt="a", workdir=work, slot=Slot("cpu", "ops", 78, 1, 1 << 30),
+        payload={"attempt": "a", "task": "ingest", "inputs": {"target": None}, "device": {"kind": "cpu"}, "threads": 1}, sandbox_required=False,
+    )  # fmt: skip
+    assert child.exited.wait(60)
+    (fault,) = [said for said in child.said if isinstance(said, Fault)]  # there is no file to read
+    assert (child.exit_code, fault.code) == (1, "internal_error")
+    assert "FileNotFoundError: main.py" in fault.message
+    said = "\n".join([fault.message, *child.lines])
+    assert not any(place in said for place in (str(tmp_path), str(MAIN.parents[2]), "isolation", "Traceback"))
+
+
 def test_a_large_honest_file_is_read_in_bounded_memory(tmp_path):
     work = tmp_path / "work"
     (work / "in").mkdir(parents=True)
