@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> int:
         return EXIT_INPUT
     except sandbox.SandboxIncomplete:
         raise  # who confined this process answers it
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a traceback in the log would show the host
         report.error("internal_error", f"The program failed with an internal error ({place_of(error)}).")
         return EXIT_CRASH
     return EXIT_OK
