@@ -28,6 +28,16 @@ class JobRequestSerializer(serializers.Serializer[Any]):
         required=False, help_text="`train`: the column to predict; the dataset's own unless given."
     )
     params = serializers.DictField(required=False, help_text="`train`: parameters by the recipe's `schema`.")
+    leave_out = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="`train`: columns to leave out. Unless given: identifiers, constants and what gives the target away, as `left_out` of the answer says; `[]` keeps all.",
+    )
+    columns = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="`train`: columns to learn from, in place of `leave_out`.",
+    )
     model = serializers.CharField(
         required=False, help_text="`train`: the model that gets the new version; the job's name unless given."
     )

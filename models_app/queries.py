@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -99,7 +99,7 @@ class DatasetDetail(DatasetRow):
 
 @dataclass(frozen=True, kw_only=True)
 class Launchable:
-    """A ready version that a training job can use. `label` reads `name v3, 569 rows`."""
+    """A ready version that a training job can use. `label` reads `name v3, 569 rows`; `profile` is empty in a list."""
 
     version_id: UUID
     dataset_id: UUID
@@ -108,6 +108,7 @@ class Launchable:
     tasks: tuple[str, ...]
     rows: int
     columns: tuple[ColumnRow, ...]
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
 
 def dataset_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -> list[DatasetRow]:

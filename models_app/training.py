@@ -36,7 +36,8 @@ class TrainKind:
 
     def describe(self, job: JobView) -> dict[str, Any]:
         """Return what the API says about a training job beyond compute's own words."""
-        said = {name: job.spec.get(name) for name in ("recipe", "dataset", "dataset_version", "target", "params")}
+        names = ("recipe", "dataset", "dataset_version", "target", "params", "left_out")
+        said = {name: job.spec.get(name) for name in names}
         return {
             **said,
             "model": job.result.get("model"),
@@ -58,7 +59,7 @@ class TrainKind:
             "task": "train",
             "recipe": job.spec["recipe"],
             "params": job.spec["params"],
-            "inputs": {"target": job.spec["target"]},
+            "inputs": {"target": job.spec["target"], "left_out": job.spec.get("left_out", {})},
             "limits": {"checkpoint_s": CHECKPOINT_S},
             "resume": resumed,
         }

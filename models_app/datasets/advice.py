@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from models_app.datasets import kinds
@@ -20,7 +21,7 @@ def dataset_warnings(profile: dict[str, Any]) -> list[str]:
     rows = profile["rows"]
     leaks = [column["name"] for column in inputs if (column["power"] or 0) >= LEAK_POWER]
     found = [
-        f"Column {name} alone gives the target away. If it is only known afterwards, leave it out: the model would learn nothing else."
+        f"Column {name} alone gives the target away. If it is only known afterwards, the model would learn nothing else. Training leaves it out unless you keep it."
         for name in leaks
     ]
     found += _about_target(profile)
@@ -29,11 +30,11 @@ def dataset_warnings(profile: dict[str, Any]) -> list[str]:
             c for c in inputs if c["kind"] != kinds.EMPTY and c["distinct"] == 1 and not c["missing"]
         ],
         "holds no values": [c for c in inputs if c["kind"] == kinds.EMPTY],
-        "looks like an identifier: every row has its own value. Leave it out": [
-            c for c in inputs if _identifier(c, rows)
+        "looks like an identifier: every row has its own value. Training leaves it out unless you keep it": [
+            c for c in inputs if is_identifier(c, rows)
         ],
         "is free text and will not be used by the tabular recipes": [
-            c for c in inputs if c["kind"] == kinds.TEXT and not _identifier(c, rows)
+            c for c in inputs if c["kind"] == kinds.TEXT and not is_identifier(c, rows)
         ],
         "has no value in more than half of the rows": [
             c for c in inputs if c["kind"] != kinds.EMPTY and c["missing_share"] > MISSING_SHARE
@@ -76,7 +77,8 @@ def _about_target(profile: dict[str, Any]) -> list[str]:
     return found
 
 
-def _identifier(column: dict[str, Any], rows: int) -> bool:
+def is_identifier(column: Mapping[str, Any], rows: int) -> bool:
+    """Return whether every row has a value of its own, as in a row number or a code."""
     if column.get("distinct_is_floor") or rows < 50 or column["missing"]:
         return False
     whole = column["kind"] == kinds.TEXT or (column["kind"] == kinds.NUMERIC and column["integer"])

@@ -1,6 +1,7 @@
 """The launch form: what to learn, how, on which device, and what that will cost before anything runs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -10,7 +11,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from models_app import queries
-from models_app.forms import LaunchForm, ParameterForm
+from models_app.forms import LaunchForm
+from models_app.parameter_form import ParameterForm
 from models_app.recipes.base import Recipe
 from models_app.training import TrainKind
 from models_app.views.ordering import NO_DEVICE, Ordering, cloned, launched, quoted, shown
@@ -50,7 +52,7 @@ class Launch(Ordering):
             devices=[device.name for device in self.devices],
             currency=self.currency,
         )
-        self.dataset = next((row for row in self.datasets if str(row.version_id) == entered.get("dataset")), None)
+        self.dataset = self._dataset(str(entered.get("dataset", "")))
         self.recipe = self._recipe(str(entered.get("recipe", "")))
         self.parameters = ParameterForm(
             self.recipe,
@@ -65,11 +67,16 @@ class Launch(Ordering):
         """The job's own form, and that of its recipe's parameters."""
         return self.form, self.parameters
 
+    def _dataset(self, chosen: str) -> queries.Launchable | None:
+        """Return the dataset version that was chosen, with its profile, which advice is taken from."""
+        row = next((row for row in self.datasets if str(row.version_id) == chosen), None)
+        return row and replace(row, profile=queries.profile(self.actor, row.dataset_id, row.version_id))
+
     def _recipe(self, chosen: str) -> Recipe:
         """Return the recipe that was chosen, else one that can learn the dataset's target, or any column of it."""
         if chosen or self.dataset is None:
             return next((recipe for recipe in self.recipes if recipe.id == chosen), self.recipes[0])
-        told = queries.profile(self.actor, self.dataset.dataset_id, self.dataset.version_id).get("task")
+        told = self.dataset.profile.get("task")
         any_column = {task for column in self.dataset.columns for task in column.tasks}
         tasks = (told,) if told in self.dataset.tasks else self.dataset.tasks or any_column
         return next((recipe for recipe in self.recipes if recipe.task in tasks), self.recipes[0])
@@ -126,11 +133,12 @@ class Launch(Ordering):
 
     def context(self, **more: Any) -> dict[str, Any]:
         """Return what the page shows."""
-        bound = list(self.parameters)
+        bound = [one for one in self.parameters if one.name != "keep"]
         return super().context(
             recipes=self.recipes,
             chosen_recipe=self.recipe.id,
             better=self.better(),
+            parameters=self.parameters,
             main_fields=bound[:MAIN_FIELDS],
             more_fields=bound[MAIN_FIELDS:],
             more_open=any(field.errors for field in bound[MAIN_FIELDS:]),
@@ -157,7 +165,10 @@ def quote(request: HttpRequest) -> HttpResponse:
 @page("jobs.launch")
 def parameters(request: HttpRequest) -> HttpResponse:
     """Answer the fields of the chosen recipe for the chosen dataset, keeping what was entered where it still fits."""
-    entered = {name.removeprefix("p-"): value for name, value in request.GET.items() if name.startswith("p-")}
+    entered: dict[str, Any] = {
+        name.removeprefix("p-"): value for name, value in request.GET.items() if name.startswith("p-")
+    }
+    entered["keep"] = request.GET.getlist("p-keep")
     target = entered.pop("target", "")
     started = {
         "recipe": request.GET.get("recipe", ""),

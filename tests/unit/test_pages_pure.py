@@ -19,7 +19,7 @@ from dashboards.templatetags import ui
 from dashboards.templatetags.charts import block_legend
 from dashboards.templatetags.recipes import titled
 from dashboards.words import duration_text, figure, money_parts, money_text, number, percent_text, worded
-from models_app.forms import field_for
+from models_app.fields import field_for
 from models_app.recipes.base import recipes
 from tenants.listing import FORMULA, csv_response
 

@@ -16,10 +16,11 @@ from models_app.runner.protocol import InputError
 
 
 def fit_features(
-    data: table.Table, train: table.Rows, params: Mapping[str, Any]
+    data: table.Table, train: table.Rows, params: Mapping[str, Any], reasons: Mapping[str, str]
 ) -> tuple[list[Feature], list[dict[str, str]]]:
     """Learn the encoding from training rows alone. Returns the features, and the columns left out with the reason.
 
+    `reasons`: why a column of `exclude_columns` is left out, where it was not a person's own wish.
     Raises InputError when no column is left to learn from.
     """
     features: list[Feature] = []
@@ -31,7 +32,7 @@ def fit_features(
         column = data.columns.get(name)
         if column is None:
             reason = (
-                "left out by you"
+                reasons.get(name, "left out by you")
                 if name in params["exclude_columns"]
                 else f"{kind} columns are not used by this recipe"
             )

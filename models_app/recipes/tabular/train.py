@@ -59,7 +59,7 @@ def run(context: Context) -> None:
     parts = table.split(
         data.target, validation=params["validation_share"], test=params["test_share"], seed=params["seed"]
     )
-    features, ignored = preparation.fit_features(data, parts.train, params)
+    features, ignored = preparation.fit_features(data, parts.train, params, job["inputs"].get("left_out", {}))
     training = Training(context, recipe, params, data, parts, features)
     training.journal.read(data, parts, task=recipe.task, used=len(features), ignored=ignored)
     training.resume()
