@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator
-from datetime import datetime
 from decimal import Decimal
 from ipaddress import ip_address
 from typing import Any
@@ -51,7 +50,7 @@ def take() -> dict[str, Any]:
     When usage was last accepted is read from the database's own count of rows added to the key table: it costs the
     heartbeat nothing, and is as exact as this is often called.
     """
-    before = cache.get(KEPT) or {}
+    before = kept()
     with connection.cursor() as cursor:
         cursor.execute(JOBS)
         jobs = dict(cursor.fetchall())
@@ -59,19 +58,27 @@ def take() -> dict[str, Any]:
         devices = [tuple(row) for row in cursor.fetchall()]
         cursor.execute(PLATFORM)
         now, queue_age, outbox, outbox_age, keys = cursor.fetchone()
-    more = keys > before["keys"] if "keys" in before else keys > 0
+    moment = now.timestamp()
+    more = keys > before.get("keys", 0)
     figures = {
-        "at": now,
+        "at": moment,
         "jobs": jobs,
         "devices": devices,
         "queue_age": _seconds(queue_age),
         "outbox": outbox,
         "outbox_age": _seconds(outbox_age),
-        "keys": keys,
-        "usage_at": now if more else before.get("usage_at"),
+        "keys": int(keys),
+        "usage_at": moment if more else before.get("usage_at"),
     }
     cache.set(KEPT, figures, KEPT_S)
     return figures
+
+
+def kept() -> dict[str, Any]:
+    """Return the figures that were last taken, empty when there are none: the web processes may write that row too."""
+    found = cache.get(KEPT)
+    sound = isinstance(found, dict) and all(isinstance(found.get(name), int) for name in ("keys", "outbox"))
+    return found if sound and isinstance(found.get("usage_at"), float | None) else {}
 
 
 @login_not_required
@@ -114,7 +121,7 @@ class Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield one family after the other; without a database, or figures, only what is known."""
         try:
-            found = cache.get(KEPT)
+            found = kept()
             with connection.cursor() as cursor:
                 cursor.execute("SELECT exchequer_now()")
             up = 1
@@ -153,8 +160,8 @@ def _labelled(name: str, text: str, labels: list[str], rows: list[tuple[tuple[st
     return family
 
 
-def _moment(name: str, text: str, at: datetime) -> Metric:
-    return GaugeMetricFamily(f"{name}_timestamp_seconds", f"{text} Seconds since 1970.", value=at.timestamp())
+def _moment(name: str, text: str, at: float) -> Metric:
+    return GaugeMetricFamily(f"{name}_timestamp_seconds", f"{text} Seconds since 1970.", value=at)
 
 
 def _seconds(value: Decimal | None) -> float:

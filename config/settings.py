@@ -152,6 +152,7 @@ ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "5/5m/key", "login_fa
 PASSWORD_RESET_TIMEOUT = 3600
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 SESSION_COOKIE_NAME = "__Host-exchequer" if env.effective_tls else "exchequer"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.effective_tls
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -160,15 +161,8 @@ SECURE_HSTS_SECONDS = 31536000 if env.effective_tls else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# Log-in limits are counted here, so the table lies in PostgreSQL: a flushed broker loosens nothing. Room for many:
-# a full table drops rows that still count. Housekeeping removes those that do not.
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "tenants_ratelimit",
-        "OPTIONS": {"MAX_ENTRIES": 1_000_000},
-    }
-}
+# Log-in limits are counted here, so the table lies in PostgreSQL: a flushed broker loosens nothing.
+CACHES = {"default": {"BACKEND": "tenants.counters.JsonCache", "LOCATION": "tenants_ratelimit"}}
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -239,6 +233,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 CELERY_BROKER_URL = env.broker_url
+CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_DEFAULT_QUEUE = "ops"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.db import DatabaseError, connection
-from django.test import Client
+from django.test import Client, override_settings
 from prometheus_client.parser import text_string_to_metric_families
 
 from billing.metering import record_usage
 from billing.pricing import provision_defaults
 from config import metrics
+from config import settings as shipped
+from config.celery import app
 from config.env import SECRETS
+from config.tasks import take_figures as figures
 from tenants.clock import now
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -145,3 +151,43 @@ def test_it_answers_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_token_is_a_secret() -> None:
     assert "metrics_token" in SECRETS
+
+
+def test_what_one_role_lays_into_the_cache_is_never_code_for_another(as_control: Control, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+
+    class Boom:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return open, (str(canary), "w")
+
+    planted = base64.b64encode(pickle.dumps({"keys": Boom()})).decode()
+    with override_settings(CACHES=shipped.CACHES):
+        for value in (planted, '{"keys": "none", "outbox": 1}', "[" * 50_000, "NaN"):
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM tenants_ratelimit")
+                cursor.execute(
+                    "INSERT INTO tenants_ratelimit VALUES (%s, %s, 'infinity')",
+                    [caches["default"].make_key(metrics.KEPT), value],
+                )
+            assert read() == {"exchequer_database_up": {(): 1.0}}
+            with as_control():
+                figures()
+            assert read()["exchequer_outbox_open"] == {(): 0.0}
+        with pytest.raises(TypeError):
+            caches["default"].set("x", Boom())
+    assert not canary.exists()
+    assert set(app.conf.accept_content) == {"json"}
+    assert shipped.SESSION_SERIALIZER == "django.contrib.sessions.serializers.JSONSerializer"
+
+
+def test_the_shipped_cache_counts_as_a_cache_does() -> None:
+    with override_settings(CACHES=shipped.CACHES):
+        shop = caches["default"]
+        assert (shop.add("a", [1.5], 60), shop.add("a", [2], 60), shop.get("a")) == (True, False, [1.5])
+        shop.set("a", True, 0)
+        assert (shop.get("a", "gone"), shop.add("a", "new", None), shop.touch("a", 60)) == ("gone", True, True)
+        assert (shop.delete("a"), shop.delete("a"), shop.touch("a")) == (True, False, False)
+        shop.set_many({"b": 1, "c": None})
+        assert (shop.get_many(["b", "c", "d"]), shop.incr("b")) == ({"b": 1, "c": None}, 2)
+        shop.clear()
+        assert "b" not in shop
