@@ -5,6 +5,7 @@ import pytest
 from django.db import connection
 
 from tenants.checks import role_faults
+from tests.architecture.locks import UNLOCKED, policy_faults, reference_faults
 from tests.support.services import TEST_ROLE
 
 pytestmark = pytest.mark.django_db
@@ -35,12 +36,9 @@ def tenant_table_faults(superuser: psycopg.Connection) -> list[str]:
     for oid, name, enabled, forced, partition in superuser.execute(TENANT_TABLES).fetchall():
         if not (enabled and forced):
             faults.append(f"{name}: row security is not enabled and forced")
-        policies = superuser.execute(
-            "SELECT polname, polqual IS NOT NULL, polwithcheck IS NOT NULL, polcmd FROM pg_policy WHERE polrelid = %s",
-            [oid],
-        ).fetchall()
-        if not partition and not any(using and check for _, using, check, _ in policies):
-            faults.append(f"{name}: no policy with both USING and WITH CHECK")
+        faults += policy_faults(superuser, oid, name, partition=partition)
+        if not partition:
+            faults += reference_faults(superuser, oid, name)
         indexed = superuser.execute(
             "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] WHERE i.indrelid = %s AND a.attname = 'tenant_id'",
             [oid],
@@ -70,7 +68,9 @@ def foreign_key_faults(superuser: psycopg.Connection) -> list[str]:
     rows = superuser.execute(
         f"WITH t AS ({TENANT_TABLES}) "
         "SELECT k.conrelid::regclass::text, k.conname FROM pg_constraint k JOIN t source ON source.oid = k.conrelid JOIN t target ON target.oid = k.confrelid "
-        "WHERE k.contype = 'f' AND NOT EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND a.attname = 'tenant_id')"
+        "WHERE k.contype = 'f' AND NOT EXISTS (SELECT 1 FROM unnest(k.conkey, k.confkey) AS pair (here, there) "
+        "JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = here AND a.attname = 'tenant_id' "
+        "JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = there AND b.attname = 'tenant_id')"
     ).fetchall()
     faults = [f"{table}: {name} does not carry the tenant" for table, name in rows]
     rows = superuser.execute(
@@ -89,24 +89,53 @@ def test_references_between_tenant_tables_carry_the_tenant(superuser: psycopg.Co
     assert foreign_key_faults(superuser) == []
 
 
+CARELESS = """
+CREATE TABLE careless (id uuid PRIMARY KEY, tenant_id uuid, name text UNIQUE, job_id uuid REFERENCES tenants_project (id), owner_id uuid);
+CREATE TABLE open_wide (tenant_id uuid NOT NULL, id uuid, parent uuid, crossed_id uuid, PRIMARY KEY (tenant_id, id), UNIQUE (id, tenant_id));
+ALTER TABLE open_wide ADD FOREIGN KEY (crossed_id, tenant_id) REFERENCES open_wide (tenant_id, id);
+ALTER TABLE open_wide ENABLE ROW LEVEL SECURITY;
+ALTER TABLE open_wide FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant_rows ON open_wide TO exchequer_app, exchequer_control USING (true) WITH CHECK (true);
+CREATE TABLE half_open (LIKE open_wide INCLUDING ALL);
+ALTER TABLE half_open ENABLE ROW LEVEL SECURITY;
+ALTER TABLE half_open FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant_rows ON half_open TO exchequer_app, exchequer_control
+    USING (tenant_id = (SELECT nullif(current_setting('app.tenant', true), '')::uuid)) WITH CHECK (true);
+CREATE POLICY control_rows ON half_open TO PUBLIC USING (true) WITH CHECK (true);
+"""
+CAUGHT = (
+    "careless: row security is not enabled and forced",
+    "careless: no index begins",
+    "careless: tenant_id may be empty",
+    "careless: careless_job_id_fkey does not carry the tenant",
+    "careless_name_key: unique over all tenants",
+    "careless: owner_id references nothing",
+    "careless: policy ('tenant_rows', '*', ('exchequer_app', 'exchequer_control'),",
+    "open_wide: policy ('tenant_rows', '*', ('exchequer_app', 'exchequer_control'), 'true', 'true') is not among",
+    "open_wide: open_wide_crossed_id_tenant_id_fkey does not carry the tenant",
+    "half_open: crossed_id references nothing",
+    "half_open: policy ('control_rows', '*', ('public',), 'true', 'true') is not among",
+    "'true') is not among those it may have",
+)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_careless_migration_is_caught(superuser: psycopg.Connection) -> None:
-    superuser.execute(
-        "CREATE TABLE careless (id uuid PRIMARY KEY, tenant_id uuid, name text UNIQUE, job_id uuid REFERENCES tenants_project (id))"
-    )
+    superuser.execute(CARELESS)
     try:
         found = "\n".join(tenant_table_faults(superuser) + foreign_key_faults(superuser))
     finally:
-        superuser.execute("DROP TABLE careless")
-    faults = (
-        "not enabled and forced",
-        "no policy",
-        "no index begins",
-        "may be empty",
-        "does not carry the tenant",
-        "unique over all tenants",
-    )
-    assert [fault for fault in faults if fault not in found] == []
+        superuser.execute("DROP TABLE careless, open_wide, half_open")
+    assert [fault for fault in CAUGHT if fault not in found] == []
+
+
+def test_tables_that_no_policy_locks_are_known(superuser: psycopg.Connection) -> None:
+    rows = superuser.execute(
+        "SELECT relname FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') "
+        "AND NOT (relrowsecurity AND relforcerowsecurity) "
+        "AND has_table_privilege('exchequer_app', c.oid, 'SELECT, INSERT, UPDATE, DELETE')"
+    ).fetchall()
+    assert {name for (name,) in rows} - UNLOCKED == set()
 
 
 def test_nothing_else_sees_through_the_locks(superuser: psycopg.Connection) -> None:

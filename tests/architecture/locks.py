@@ -1,0 +1,115 @@
+"""What the locks of tenants' tables must say, word for word: policies by table, and references that are no foreign keys.
+
+A policy that is merely there locks nothing: `USING (true)` is one too. So each table's policies are compared with what is
+written here; a table that needs more than `tenant_rows` is listed with its reason.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+BOTH = ("exchequer_app", "exchequer_control")
+SAME = """(tenant_id = ( SELECT (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid AS "nullif"))"""
+OPERATOR = "(( SELECT current_setting('app.operator'::text, true) AS current_setting) = '1'::text)"
+
+Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
+"""Name, command (* for all), roles, USING, WITH CHECK."""
+
+TENANT_ROWS: Policy = ("tenant_rows", "*", BOTH, SAME, SAME)
+CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "true")
+LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
+OPERATOR_READS: Policy = ("operator_rows", "r", ("exchequer_app",), OPERATOR, None)
+
+#: The controller, the relay, housekeeping and readers of files find these rows before they know the tenant.
+CONTROL = frozenset(
+    {
+        "compute_allocation",
+        "compute_attempt",
+        "compute_job",
+        "models_app_datasetversion",
+        "tenants_idempotencykey",
+        "tenants_notification",
+        "tenants_outboxmessage",
+    }
+)
+#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only.
+LOOKED_UP = frozenset(
+    {"compute_allocation", "models_app_endpointkey", "tenants_apikey", "tenants_invitation", "tenants_membership"}
+)
+#: Tables whose whole set of policies is their own.
+OWN: dict[str, set[Policy]] = {"tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS}}
+
+#: Tables without a tenant that the web process may reach: Django's own, accounts of people, counters, the platform's devices.
+UNLOCKED = frozenset(
+    {
+        "account_emailaddress",
+        "account_emailconfirmation",
+        "auth_group",
+        "auth_group_permissions",
+        "auth_permission",
+        "compute_device",
+        "compute_node",
+        "compute_runprior",
+        "demo_clock",
+        "django_content_type",
+        "django_migrations",
+        "django_session",
+        "guardian_groupobjectpermission",
+        "guardian_userobjectpermission",
+        "tenants_ratelimit",
+        "tenants_user",
+        "tenants_user_groups",
+        "tenants_user_user_permissions",
+    }
+)
+
+#: References to another row that no foreign key holds, by table, and why that is right.
+LOOSE = {
+    # People and keys leave; what they did stays, with their id.
+    "billing_hold": {"placed_by_id"},
+    "tenants_apikey": {"created_by_id"},
+    "tenants_idempotencykey": {"actor_id"},
+    "tenants_invitation": {"invited_by_id"},
+    "tenants_auditentry": {"actor_id", "request_id", "target_id"},
+    # Written for every second of every device: a key that each row checks costs more than the row.
+    "billing_ledgertransaction": {"attempt_id", "hold_id"},
+    "billing_usageevent": {"hold_id", "meter_id", "price_id", "project_id"},
+    "billing_usageseries": {"attempt_id", "job_id"},
+    # What the target's own app may remove by age.
+    "compute_allocation": {"hold_id"},
+    "compute_job": {"hold_id", "quote_id"},
+    "models_app_endpoint": {"allocation_id"},
+    "models_app_modelversion": {"attempt_id", "job_id", "project_id"},
+    "models_app_servingslice": {"hold_id"},
+}
+
+POLICIES = """
+SELECT polname, polcmd, ARRAY(SELECT CASE role WHEN 0 THEN 'public' ELSE role::regrole::text END FROM unnest(polroles) role ORDER BY 1),
+       pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid), polpermissive
+FROM pg_policy WHERE polrelid = %s
+"""
+# A reference is a column that is named as one, `..._id`, and is neither the row's own id nor its tenant.
+REFERENCES = """
+SELECT a.attname FROM pg_attribute a
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attname LIKE '%%\\_id' AND a.attname <> 'tenant_id'
+  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'f' AND a.attnum = ANY (k.conkey))
+"""
+
+
+def policy_faults(admin: psycopg.Connection, oid: int, table: str, *, partition: bool) -> list[str]:
+    """Return where a table's policies differ from what they must say."""
+    rows = admin.execute(POLICIES, [oid]).fetchall()
+    found = {(name, command, tuple(roles), using, check) for name, command, roles, using, check, _ in rows}
+    wanted = OWN.get(table) or {TENANT_ROWS}
+    wanted = wanted | ({CONTROL_ROWS} if table in CONTROL else set()) | ({LOOKUP_ROWS} if table in LOOKED_UP else set())
+    if partition and not found:
+        return []  # nobody may reach it but through its parent
+    faults = [f"{table}: policy {policy} is not among those it may have" for policy in sorted(found - wanted, key=str)]
+    faults += [f"{table}: policy {policy} is missing" for policy in sorted(wanted - found, key=str)]
+    return faults + [f"{table}: policy {row[0]} is restrictive" for row in rows if not row[5]]
+
+
+def reference_faults(admin: psycopg.Connection, oid: int, table: str) -> list[str]:
+    """Return the columns that name another row and that no foreign key holds."""
+    loose = {name for (name,) in admin.execute(REFERENCES, [oid]).fetchall()}
+    return [f"{table}: {name} references nothing" for name in sorted(loose - LOOSE.get(table, set()))]
