@@ -11,6 +11,12 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input
+# A long step says each 8 seconds that it is at work: silence looks like a hang.
+define PATIENTLY
+patiently() { local begun=$$SECONDS rc=0; "$$@" & local it=$$!; trap "kill $$it 2>/dev/null" INT TERM; \
+	while kill -0 $$it 2>/dev/null; do for _ in 1 2 3 4 5 6 7 8; do sleep 1; kill -0 $$it 2>/dev/null || break 2; done; \
+	echo "      still at it ($$((SECONDS - begun)) s)"; done; wait $$it || rc=$$?; return $$rc; }
+endef
 
 ifdef PY
 READY :=
@@ -33,7 +39,7 @@ STATIC := env SECRET_KEY=checked-without-any-server-or-secret EXCHEQUER_HOME=/no
 	DATABASE_URL='postgresql:///none?host=/nonexistent' DATABASE_CONTROL_URL='postgresql:///none?host=/nonexistent' \
 	DATABASE_OWNER_URL='postgresql:///none?host=/nonexistent' PYTHONWARNINGS=ignore
 
-.PHONY: help venv up test test-nightly check check-style check-types check-django openapi bench clean
+.PHONY: help venv up doctor test test-nightly check check-style check-types check-django openapi bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -45,15 +51,18 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "[1/4] virtual environment in $(VENV) ($$($(PYTHON) --version))"
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "[2/4] PyTorch (the largest part: 0.2 GB for the CPU build, 3 GB with CUDA)"
-	@$(PIP) -qq -c constraints.txt $(TORCH)
+	@$(PATIENTLY); patiently $(PIP) -qq -c constraints.txt $(TORCH)
 	@echo "[3/4] Exchequer's dependencies, pinned by constraints.txt"
-	@$(PIP) -qq -c constraints.txt setuptools
-	@$(PIP) -qq -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
+	@$(PATIENTLY); patiently $(PIP) -qq -c constraints.txt setuptools
+	@$(PATIENTLY); patiently $(PIP) -qq -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
 	@echo "[4/4] done"
 	@touch $(STAMP)
 
 up: $(READY) ## start everything on this machine; Ctrl-C stops it
 	@exec $(PY) -m deploy.local
+
+doctor: $(READY) ## say what is wrong with this installation, one line each
+	@$(PY) manage.py doctor
 
 test: $(READY) ## the whole suite, browser included
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && $(PY) -m pytest -n 2 -m "not nightly"

@@ -3,7 +3,12 @@
 
 import sys
 
-from config.env import OWNER_COMMANDS, choose_database_role
+try:
+    from config.env import OWNER_COMMANDS, choose_database_role
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"This Python has no {missing.name}. Use the one that `make venv` prepares: .venv/bin/python {' '.join(sys.argv)}"
+    ) from None
 
 #: They look at an installation, or at the code, and say what they find.
 ONLY_LOOK = frozenset({"", "help", "check", "config", "doctor", "spectacular"})

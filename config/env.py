@@ -196,7 +196,18 @@ def load() -> Environment:
         return Environment()
     except ValidationError as error:
         lines = [f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-        raise SettingsInvalid("Exchequer cannot start; set these:\n" + "\n".join(lines)) from error
+        told = "Exchequer cannot start; set these:\n" + "\n".join(lines)
+        if "SECRET_KEY" not in os.environ:
+            told += (
+                f"\nor start an installation on this machine with `make up`: it keeps them for commands, and there are none "
+                f"that this user may read in {_kept_environment()}."
+            )
+        raise SettingsInvalid(told) from error
+
+
+def _kept_environment() -> Path:
+    """Return where `make up` keeps the environment of its installation, from wherever the command is typed."""
+    return Path(__file__).parent.parent / os.environ.get("EXCHEQUER_HOME", ".exchequer") / "environment.json"
 
 
 def use_django_settings() -> None:
@@ -206,7 +217,7 @@ def use_django_settings() -> None:
 
 def find_local_installation() -> None:
     """Take what is not set from the installation that `make up` runs in EXCHEQUER_HOME, if there is one."""
-    kept = Path(os.environ.get("EXCHEQUER_HOME", ".exchequer")) / "environment.json"
+    kept = _kept_environment()
     if "SECRET_KEY" not in os.environ and "SECRET_KEY_FILE" not in os.environ and os.access(kept, os.R_OK):
         for name, value in json.loads(kept.read_text()).items():
             os.environ.setdefault(name, value)

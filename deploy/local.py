@@ -26,6 +26,7 @@ from deploy.web import listen
 
 #: First who makes work, then what it is kept in; the database last.
 WAVES = (("web", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
+LONGEST_SILENCE_S = 8
 DEMO_NOTE, DEMO_UNFINISHED = "demo.txt", "demo-unfinished.json"
 
 
@@ -34,13 +35,19 @@ class Local:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.began = time.monotonic()
-        self.supervisor = Supervisor(home, self.say)
+        self.began = self.said_at = time.monotonic()
+        self.supervisor = Supervisor(home, self.say, self.still)
         self.plan: Plan | None = None
 
     def say(self, text: str) -> None:
         """Print one line of progress with the seconds since the start."""
-        print(f"[{time.monotonic() - self.began:5.1f} s] {text}", flush=True)
+        self.said_at = time.monotonic()
+        print(f"[{self.said_at - self.began:5.1f} s] {text}", flush=True)
+
+    def still(self, what: str) -> None:
+        """Say what is waited for when nothing was said for a while: silence looks like a hang."""
+        if time.monotonic() - self.said_at > LONGEST_SILENCE_S:
+            self.say(f"still busy with {what}")
 
     def up(self) -> None:
         """Start everything, then watch until a stop is asked for."""

@@ -64,10 +64,13 @@ class Part:
 class Supervisor:
     """Starts, watches and stops the parts of one home. Single-threaded: the kernel's death signal follows the thread."""
 
-    def __init__(self, home: Home, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, home: Home, say: Callable[[str], None], waiting: Callable[[str], None] = lambda what: None
+    ) -> None:
         self.home = home
         self.parts: list[Part] = []
         self.say = say
+        self.waiting = waiting
         self.stop_asked = 0
         self._steps: set[int] = set()
         procfs.adopt_orphans()
@@ -89,6 +92,7 @@ class Supervisor:
                         f"{part.name} was not ready within {part.ready_s:.0f} s:\n{self._last_lines(part)}"
                     )
                 self.interrupted()
+                self.waiting(part.name)
                 time.sleep(0.05)
             self.say(f"{part.name} is ready")
 
@@ -119,7 +123,7 @@ class Supervisor:
             )
         self._steps.add(process.pid)
         try:
-            output = self._listen(process, heard)
+            output = self._listen(name, process, heard)
         except BaseException:
             _kill(-process.pid, signal.SIGKILL)
             process.wait()
@@ -131,7 +135,7 @@ class Supervisor:
             raise StartError(f"{name} failed with code {process.returncode}; the end of {log}:\n{tail}")
         return output
 
-    def _listen(self, process: subprocess.Popen[bytes], heard: Callable[[str], bool]) -> str:
+    def _listen(self, name: str, process: subprocess.Popen[bytes], heard: Callable[[str], bool]) -> str:
         """Return what a step prints until it has ended, less the lines that are taken; the parts are watched meanwhile."""
         if process.stdout is None:
             raise RuntimeError("the step has no output")
@@ -141,6 +145,7 @@ class Supervisor:
             while True:
                 self.interrupted()
                 self.tick()
+                self.waiting(name)
                 if not select.select([pipe], [], [], 0.1)[0]:
                     continue
                 found = os.read(pipe.fileno(), 65_536)

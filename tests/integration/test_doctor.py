@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -24,6 +27,7 @@ from tests.endpoints import make_endpoint
 from tests.support.services import S3
 
 pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).resolve().parents[2]
 Control = Callable[[], AbstractContextManager[None]]
 
 
@@ -34,6 +38,26 @@ def examine(as_control: Control) -> dict[str, list[str]]:
     for finding in findings:
         told[finding.level].append(f"{finding.subject}: {finding.text}")
     return told
+
+
+def test_a_command_typed_with_another_python_or_before_the_first_start_says_what_to_type(tmp_path: Path) -> None:
+    def doctor_of(*python: str) -> str:
+        done = subprocess.run(
+            [*python, "manage.py", "doctor"],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "EXCHEQUER_HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 1
+        return done.stdout
+
+    without_packages = doctor_of(sys.executable, "-S")
+    assert "make venv" in without_packages and ".venv/bin/python manage.py doctor" in without_packages
+    before_the_start = doctor_of(sys.executable)
+    assert "SECRET_KEY" in before_the_start and "make up" in before_the_start
+    assert "Traceback" not in without_packages + before_the_start
 
 
 class Ready(BaseHTTPRequestHandler):

@@ -121,3 +121,22 @@ def test_a_restarted_part_that_hangs_keeps_neither_the_others_nor_a_stop_waiting
     assert float(found[1]) < 2.5, "half a second for the question, and the pauses of a busy machine"
     assert float(found[2]) >= 1.0
     assert "other is back" in said and "hung is back" not in said
+
+
+SLOW_STEP = """
+import signal, sys
+from pathlib import Path
+from deploy import local
+from deploy.home import Home
+local.LONGEST_SILENCE_S = 0.3
+home = Home(Path(sys.argv[1]))
+home.take()
+run = local.Local(home)
+run.supervisor.run("slow step", ["/bin/sh", "-c", "sleep 1.5"], {"PATH": "/bin:/usr/bin"}, "/")
+"""
+
+
+def test_a_long_step_is_never_silent(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SLOW_STEP, str(tmp_path / "h")]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.count("still busy with slow step") >= 2
