@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from models_app import (
     api_batch,
     api_columns,
+    api_datasets,
     api_health,
     api_serving,
     api_versions,
@@ -104,33 +105,11 @@ class Dataset(Endpoint):
 
     @extend_schema(operation_id="datasets_destroy", responses={204: None})
     def delete(self, request: Request, dataset_id: UUID) -> Response:
-        """Remove its failed versions, and the dataset when none is left; 409 `dataset_in_use` when none has failed."""
+        """Remove its failed versions, and the dataset when none is left; 409 `dataset_in_use` when none has failed.
+
+        A version that was read is removed at `datasets/{id}/versions/{version_id}/`.
+        """
         operations.remove_failed(actor=self.actor, dataset_id=dataset_id)
-        return Response(status=204)
-
-
-class DatasetShares(Endpoint):
-    """Members who may see a restricted dataset."""
-
-    permissions = {"POST": "datasets.share"}
-
-    @extend_schema(request=serializers.DatasetShareSerializer, responses={201: serializers.DatasetShareSerializer})
-    def post(self, request: Request, dataset_id: UUID) -> Response:
-        """Share a dataset with one member."""
-        user = parse_uuid(self.body().get("user"), "user")
-        operations.share(actor=self.actor, dataset_id=dataset_id, user_id=user)
-        return Response({"user": str(user)}, status=201)
-
-
-class DatasetShare(Endpoint):
-    """One member's share."""
-
-    permissions = {"DELETE": "datasets.share"}
-
-    @extend_schema(responses={204: None})
-    def delete(self, request: Request, dataset_id: UUID, user_id: UUID) -> Response:
-        """Take the share back."""
-        operations.unshare(actor=self.actor, dataset_id=dataset_id, user_id=user_id)
         return Response(status=204)
 
 
@@ -265,8 +244,6 @@ def _yes(value: Any) -> bool:
 urlpatterns = [
     path("datasets/", Datasets.as_view(), name="api-datasets"),
     path("datasets/<uuid:dataset_id>/", Dataset.as_view(), name="api-dataset"),
-    path("datasets/<uuid:dataset_id>/shares/", DatasetShares.as_view(), name="api-dataset-shares"),
-    path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/", DatasetShare.as_view(), name="api-dataset-share"),
     path("datasets/<uuid:dataset_id>/profile/", DatasetProfile.as_view(), name="api-dataset-profile"),
     path("recipes/", Recipes.as_view(), name="api-recipes"),
     path("models/", Models.as_view(), name="api-models"),
@@ -274,6 +251,7 @@ urlpatterns = [
     path("versions/<uuid:version_id>/lineage/", VersionLineage.as_view(), name="api-version-lineage"),
     path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
     *api_columns.urlpatterns,
+    *api_datasets.urlpatterns,
     *api_versions.urlpatterns,
     *api_batch.urlpatterns,
     *api_serving.urlpatterns,

@@ -97,7 +97,7 @@ def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]
     same = DatasetVersion.objects.filter(
         dataset=dataset, sha256=before.sha256, target=target, choices_sha256=digest
     ).first()
-    if same is not None and same.state != IngestState.FAILED:
+    if same is not None and same.state not in (IngestState.FAILED, IngestState.REMOVED):
         unchanged("the file was read with these choices before")
         return same
     if same is None:
@@ -107,6 +107,7 @@ def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]
     same.choices, same.choices_sha256 = wanted, digest
     same.state, same.code, same.message, same.claimed_at, same.tries = IngestState.INGESTING, "", "", None, 0
     same.uploaded_by, same.uploaded_by_label = actor.id, actor.label
+    same.removed_at, same.removed_by_label = None, ""
     same.save()
     changes: dict[str, Any] = {"version": [before.number, same.number]}
     changes |= {

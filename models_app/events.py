@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from tenants.events import Event
+from tenants.events import Errand, Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +14,14 @@ class DatasetVersionReady(Event):
 
     dataset_id: UUID
     version_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetVersionRemoved(Errand):
+    """A version lost its data; `keys` names what the object store shall lose with it."""
+
+    version_id: UUID
+    keys: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)

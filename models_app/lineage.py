@@ -73,6 +73,7 @@ class Lineage(ModelVersionRow):
     """Data -> code -> run -> cost of one version: everything needed to explain or repeat it."""
 
     dataset_version_id: UUID
+    dataset_state: str
     dataset_sha256: str
     dataset_rows: int
     target: str
@@ -172,6 +173,7 @@ def lineage(actor: Actor, version_id: UUID) -> Lineage:
     return Lineage(
         **{name: getattr(base_row, name) for name in ModelVersionRow.__dataclass_fields__},
         dataset_version_id=data.id,
+        dataset_state=data.state,
         dataset_sha256=data.sha256,
         dataset_rows=data.rows,
         target=row.signature.get("target", {}).get("name", ""),

@@ -46,8 +46,8 @@ def upload(
 ) -> DatasetVersion:
     """Store a file and have it ingested; return its version, `ingesting` at first.
 
-    The same bytes and target under the same name answer the version that they made before; one that failed is
-    tried again. A known name gets a new version. Opens its own transactions: the file goes to the object store between
+    The same bytes and target under the same name answer the version that they made before; one that failed or was
+    removed is read again. A known name gets a new version. Opens its own transactions: the file goes to the object store between
     them. Raises Invalid, DatasetNameTaken, StorageUnavailable.
     """
     actor.require("datasets.create")
@@ -85,7 +85,7 @@ def _record_upload(
         if found is not None:
             dataset = Dataset.objects.select_for_update(no_key=True).filter(id=found.id).first()
     version = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target).first()
-    if version is not None and version.state != IngestState.FAILED:
+    if version is not None and version.state not in (IngestState.FAILED, IngestState.REMOVED):
         unchanged("the same content was uploaded before")
         return version
     if version is None:
@@ -100,6 +100,7 @@ def _record_upload(
         0,
     )
     version.uploaded_by, version.uploaded_by_label = actor.id, actor.label
+    version.removed_at, version.removed_by_label = None, ""
     version.save()
     changes: dict[str, Any] = {
         "version": [None, version.number],
@@ -172,6 +173,12 @@ def remove_failed(*, actor: Actor, dataset_id: UUID) -> bool:
     DatasetUserPermission.objects.filter(content_object=dataset).delete()
     dataset.delete()
     return True
+
+
+def seen(actor: Actor, dataset_id: UUID) -> None:
+    """Raise NotFound unless the actor sees the dataset: who restricts one may lose sight of it."""
+    if not visible_datasets(actor).filter(id=dataset_id).exists():
+        raise NotFound
 
 
 def _existing(actor: Actor, name: str) -> Dataset | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from models_app.access import visible_datasets
 from models_app.health.reads import FeatureDrift, Health, Traffic
@@ -57,7 +57,7 @@ class ColumnRow:
 
 @dataclass(frozen=True, kw_only=True)
 class VersionRow:
-    """One version of a dataset. `state` is ingesting, ready or failed; `code` and `message` say why it failed."""
+    """One version of a dataset. `state` is ingesting, ready, failed or removed; `code` and `message` say why it failed."""
 
     id: UUID
     number: int
@@ -74,11 +74,13 @@ class VersionRow:
     uploaded_by_label: str
     created_at: datetime
     ready_at: datetime | None
+    removed_at: datetime | None
+    removed_by_label: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRow:
-    """One line of the list of datasets; figures are of the newest version."""
+    """One line of the list of datasets; figures are of the newest version that is not removed."""
 
     id: UUID
     name: str
@@ -113,9 +115,10 @@ class Launchable:
 
 def dataset_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -> list[DatasetRow]:
     """Return up to `limit` + 1 datasets, newest first, older than `before`: the extra one only says that there is more."""
+    kept = DatasetVersion.objects.filter(dataset=OuterRef("id")).exclude(state=IngestState.REMOVED)
     rows = visible_datasets(actor).annotate(
-        newest=Subquery(DatasetVersion.objects.filter(dataset=OuterRef("id")).order_by("-number").values("id")[:1]),
-        number=Count("versions"),
+        newest=Subquery(kept.order_by("-number").values("id")[:1]),
+        number=Count("versions", filter=~Q(versions__state=IngestState.REMOVED)),
     )
     if before is not None:
         rows = rows.filter(id__lt=before)
@@ -128,7 +131,7 @@ def dataset_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -
 
 
 def dataset_detail(actor: Actor, dataset_id: UUID) -> DatasetDetail:
-    """Return one dataset with all its versions, newest first. Raises NotFound."""
+    """Return one dataset with all its versions, newest first, removed ones too. Raises NotFound."""
     dataset = visible_datasets(actor).filter(id=dataset_id).first()
     history = (
         [_version(row) for row in _versions().filter(dataset_id=dataset_id).order_by("-number")] if dataset else []
@@ -141,8 +144,9 @@ def dataset_detail(actor: Actor, dataset_id: UUID) -> DatasetDetail:
         else []
     )
     shared = tuple((row.user_id, str(row.user.email)) for row in shares)
+    kept = [row for row in history if row.state != IngestState.REMOVED]
     return DatasetDetail(
-        **_dataset(dataset), versions=len(history), latest=history[0], history=tuple(history), shared_with=shared
+        **_dataset(dataset), versions=len(kept), latest=(kept or history)[0], history=tuple(history), shared_with=shared
     )
 
 
@@ -229,5 +233,6 @@ def _version(row: DatasetVersion) -> VersionRow:
     return VersionRow(
         id=row.id, number=row.number, state=row.state, code=row.code, message=row.message, filename=row.filename,
         sha256=row.sha256, size=row.size, target=row.target, rows=row.rows, columns=columns, warnings=tuple(row.warnings),
-        uploaded_by_label=row.uploaded_by_label, created_at=row.created_at, ready_at=row.ready_at,
+        uploaded_by_label=row.uploaded_by_label, created_at=row.created_at, ready_at=row.ready_at, removed_at=row.removed_at,
+        removed_by_label=row.removed_by_label,
     )  # fmt: skip

@@ -24,7 +24,7 @@ class DatasetVersionSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     number = serializers.IntegerField()
-    state = serializers.CharField(help_text="ingesting, ready or failed")
+    state = serializers.CharField(help_text="ingesting, ready, failed or removed")
     code = serializers.CharField(help_text="Why it failed, stable")
     message = serializers.CharField(help_text="Why it failed, and what to do")
     filename = serializers.CharField()
@@ -37,6 +37,8 @@ class DatasetVersionSerializer(serializers.Serializer[Any]):
     uploaded_by_label = serializers.CharField()
     created_at = serializers.DateTimeField()
     ready_at = serializers.DateTimeField(allow_null=True)
+    removed_at = serializers.DateTimeField(allow_null=True, help_text="When its data was removed; name and hash stay")
+    removed_by_label = serializers.CharField()
 
 
 class DatasetSerializer(serializers.Serializer[Any]):
@@ -74,6 +76,30 @@ class DatasetShareSerializer(serializers.Serializer[Any]):
     """The member to share with."""
 
     user = serializers.UUIDField()
+
+
+class SharedWithSerializer(serializers.Serializer[Any]):
+    """One member that a dataset is shared with."""
+
+    user = serializers.UUIDField()
+    email = serializers.CharField()
+
+
+class HangingSerializer(serializers.Serializer[Any]):
+    """What was made of a dataset version, or will be; lists name a few, counts are of all."""
+
+    waiting = serializers.ListField(child=serializers.DictField(), help_text="Jobs that have not ended: id and name")
+    trainings = serializers.IntegerField()
+    batches = serializers.IntegerField()
+    models = serializers.ListField(child=serializers.DictField(), help_text="Model versions: id and name")
+    versions = serializers.IntegerField(help_text="Model versions in all")
+    endpoints = serializers.ListField(child=serializers.CharField())
+
+
+class DatasetVersionDetailSerializer(DatasetVersionSerializer):
+    """One version, and what hangs on it."""
+
+    hangs = HangingSerializer()
 
 
 class ProfileSerializer(serializers.Serializer[Any]):
@@ -161,6 +187,7 @@ class LineageSerializer(ModelVersionSerializer):
     """Data, code, run and cost of one version."""
 
     dataset_version_id = serializers.UUIDField()
+    dataset_state = serializers.CharField(help_text="ready, or removed when its data is gone")
     dataset_sha256 = serializers.CharField()
     dataset_rows = serializers.IntegerField()
     target = serializers.CharField()

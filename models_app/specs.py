@@ -125,6 +125,7 @@ def ready_version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str
             None: "There is no such dataset.",
             IngestState.INGESTING: "The dataset is still being read. Try again in a moment.",
             IngestState.FAILED: f"The dataset could not be read: {last.message if last else ''}",
+            IngestState.REMOVED: "The data of this version was removed. Choose another version, or upload it again.",
         }
         faults["dataset"] = [words[IngestState(last.state) if last else None]]
     return ready

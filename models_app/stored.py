@@ -24,6 +24,8 @@ def bring(tenant_id: UUID, stored: storage.Stored, target: Path, what: str) -> N
 
     Raises NotStaged while the store is away, BadArtefact when the file is gone or its bytes are not those that were stored.
     """
+    if not stored.key:
+        raise BadArtefact(f"{what} was removed. Nothing was charged for this run.")
     for left in reversed(range(TRIES)):
         try:
             with platform():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import transaction
 
 from compute.events import JobEnded, SlotLost
-from models_app import deployments, doorbells, operations
-from models_app.events import EndpointDeployed, EndpointUndeployed, HealthAlertOpened
+from models_app import deployments, doorbells, operations, orphans, storage
+from models_app.events import DatasetVersionRemoved, EndpointDeployed, EndpointUndeployed, HealthAlertOpened
 from models_app.health import alerts
 from models_app.models import DatasetUserPermission
 from tenants.actor import Actor
@@ -17,6 +17,13 @@ from tenants.events import MemberRemoved, subscribe
 def remove_what_the_job_left(event: JobEnded) -> None:
     """Have checkpoints and fenced results of an ended job removed, once its end is committed."""
     transaction.on_commit(lambda: doorbells.ring_remove_job_files(event.job_id, event.tenant_id))
+
+
+@subscribe(DatasetVersionRemoved)
+def remove_its_files(event: DatasetVersionRemoved) -> None:
+    """Remove a removed version's file and table from the store, but what another version still points at."""
+    keys = [key for key in event.keys.values() if key]
+    storage.delete(event.tenant_id, orphans.unreferenced(event.tenant_id, keys))
 
 
 @subscribe(SlotLost)

@@ -47,14 +47,10 @@ def plain_signature() -> dict[str, Any]:
 
 
 def make_version(actor: Actor, name: str = "", *, restricted: bool = False, **fields: Any) -> ModelVersion:
-    """Return a version in production of a new model, from a new dataset of the actor's tenant."""
+    """Return a version in production of a new model, from a new dataset of the actor's tenant unless one is given."""
     name = name or f"model-{next(_count)}"
     with tenant_scope(actor.tenant_id):
-        dataset = Dataset.objects.create(name=name, restricted=restricted, created_by_label="olga@example.org")
-        data = DatasetVersion.objects.create(
-            dataset=dataset, number=1, filename="data.csv", sha256="0" * 64, size=1, target="churn", state="ready",
-            source_key="s", data_key="d", data_sha256="0" * 64, data_size=1, rows=1000, uploaded_by_label="olga@example.org",
-        )  # fmt: skip
+        data = fields.pop("dataset_version", None) or _data(name, restricted=restricted)
         given: dict[str, Any] = {
             "recipe": "tabular.classifier", "recipe_version": "1", "recipe_digest": "0" * 64, "params": {},
             "metrics": {"accuracy": 0.9}, "signature": plain_signature(), "baseline": plain_baseline(),
@@ -66,6 +62,14 @@ def make_version(actor: Actor, name: str = "", *, restricted: bool = False, **fi
             model=Model.objects.create(name=name), number=1, job_id=uuid7(), dataset_version=data,
             **(given | fields),
         )  # fmt: skip
+
+
+def _data(name: str, *, restricted: bool) -> DatasetVersion:
+    dataset = Dataset.objects.create(name=name, restricted=restricted, created_by_label="olga@example.org")
+    return DatasetVersion.objects.create(
+        dataset=dataset, number=1, filename="data.csv", sha256="0" * 64, size=1, target="churn", state="ready",
+        source_key="s", data_key="d", data_sha256="0" * 64, data_size=1, rows=1000, uploaded_by_label="olga@example.org",
+    )  # fmt: skip
 
 
 def make_endpoint(version: ModelVersion, name: str = "", **fields: Any) -> Endpoint:

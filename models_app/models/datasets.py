@@ -43,11 +43,12 @@ class Dataset(TenantModel):
 
 
 class IngestState(models.TextChoices):
-    """Where a version stands; `failed` carries a code and a sentence."""
+    """Where a version stands; `failed` carries a code and a sentence, `removed` has lost its data and keeps its name and hash."""
 
     INGESTING = "ingesting"
     READY = "ready"
     FAILED = "failed"
+    REMOVED = "removed"
 
 
 class DatasetVersion(TenantModel):
@@ -85,6 +86,8 @@ class DatasetVersion(TenantModel):
     uploaded_by_label = models.CharField(max_length=254)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     ready_at = models.DateTimeField(null=True)
+    removed_at = models.DateTimeField(null=True)
+    removed_by_label = models.CharField(max_length=254, blank=True, default="", db_default="")
 
     if TYPE_CHECKING:
         dataset_id: UUID
@@ -102,6 +105,10 @@ class DatasetVersion(TenantModel):
             ),
             models.CheckConstraint(
                 condition=~Q(state="failed") | Q(code__gt=""), name="models_app_version_failed_has_code"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="removed") | Q(source_key="", data_key="", removed_at__isnull=False),
+                name="models_app_version_removed_has_no_data",
             ),
         ]
         indexes: ClassVar = [

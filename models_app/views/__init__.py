@@ -3,7 +3,14 @@
 from django.urls import URLPattern, path
 
 from models_app.views.batch import batch_launch, batch_quote, job_result
-from models_app.views.datasets import dataset, dataset_remove, dataset_row, dataset_status, datasets, upload
+from models_app.views.dataset_acts import (
+    dataset_remove,
+    dataset_restrict,
+    dataset_share,
+    dataset_unshare,
+    dataset_version_remove,
+)
+from models_app.views.datasets import dataset, dataset_row, dataset_status, datasets, upload
 from models_app.views.endpoint_acts import endpoint_key_create, endpoint_key_revoke, endpoint_try
 from models_app.views.endpoints import deploy, endpoint, endpoint_list, endpoint_live, endpoint_undeploy
 from models_app.views.launch import launch, parameters, quote
@@ -15,6 +22,14 @@ urlpatterns: list[URLPattern] = [
     path("datasets/upload/", upload, name="dataset-upload"),
     path("datasets/<uuid:dataset_id>/", dataset, name="dataset"),
     path("datasets/<uuid:dataset_id>/remove/", dataset_remove, name="dataset-remove"),
+    path(
+        "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/remove/",
+        dataset_version_remove,
+        name="dataset-version-remove",
+    ),
+    path("datasets/<uuid:dataset_id>/restrict/", dataset_restrict, name="dataset-restrict"),
+    path("datasets/<uuid:dataset_id>/shares/", dataset_share, name="dataset-share"),
+    path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/remove/", dataset_unshare, name="dataset-unshare"),
     path("datasets/<uuid:dataset_id>/row/", dataset_row, name="dataset-row"),
     path("datasets/<uuid:dataset_id>/status/", dataset_status, name="dataset-status"),
     path("jobs/new/", launch, name="job-launch"),

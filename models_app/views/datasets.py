@@ -3,16 +3,16 @@
 from typing import Any
 from uuid import UUID
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from models_app import operations, queries
+from models_app import operations, queries, removal
 from models_app.datasets.limits import MAX_UPLOAD_BYTES
 from models_app.forms import DatasetUpload
 from models_app.uploads import UploadTooLarge, cap_uploads, uploaded_file
 from models_app.views import profile as shown
+from tenants import queries as tenancy
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError, Invalid, NotFound
@@ -47,13 +47,28 @@ def dataset_row(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
 @page("datasets.view")
 def dataset(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
     """Show a dataset's version (the newest unless `?version=` names one) with its profile."""
+    return dataset_page(request, dataset_id, uuid_in(request.GET.get("version")), asked=request.GET.get("version", ""))
+
+
+def dataset_page(
+    request: HttpRequest,
+    dataset_id: UUID,
+    version_id: UUID | None,
+    *,
+    asked: str = "",
+    fault: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    """Return the page of a dataset's version; `fault` says what was refused just now. Raises NotFound."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     detail = queries.dataset_detail(actor, dataset_id)
-    version = _chosen(detail, request.GET.get("version"))
+    version = _chosen(detail, str(version_id or asked))
     profile: dict[str, Any] = {}
     if version.state == "ready":
         profile = queries.profile(actor, dataset_id, version.id)
     columns = shown.columns(profile)
+    create, share = actor.can("datasets.create"), actor.can("datasets.share")
+    known = {user_id for user_id, _ in detail.shared_with}
     context = {
         "dataset": detail,
         "version": version,
@@ -61,21 +76,14 @@ def dataset(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
         "differs": shown.differs(version, detail.history),
         "columns": columns[:COLUMNS_SHOWN],
         "hidden_columns": max(0, len(columns) - COLUMNS_SHOWN),
+        "hanging": removal.hangs_on(actor, version.id) if create and version.state == "ready" else None,
+        "members": [one for one in tenancy.members() if one.user_id not in known] if share else [],
         "can_launch": actor.can("jobs.launch"),
-        "can_create": actor.can("datasets.create"),
+        "can_create": create,
+        "can_share": share,
+        "fault": fault,
     }
-    return render(request, "models_app/dataset.html", context)
-
-
-@require_POST
-@page("datasets.create")
-def dataset_remove(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
-    """Remove a dataset's failed uploads; go on to what is left of it."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    gone = operations.remove_failed(actor=actor, dataset_id=dataset_id)
-    messages.success(request, "The failed upload is removed.")
-    slug = request.tenant.slug  # type: ignore[attr-defined]
-    return redirect("datasets", slug) if gone else redirect("dataset", slug, dataset_id)
+    return render(request, "models_app/dataset.html", context, status=status)
 
 
 @require_safe

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import io
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 from django.db import IntegrityError, connection
 from django.test import Client
 
-from models_app import ingestion, operations, storage
+from compute.models import Job
+from models_app import columns, ingestion, operations, removal, specs, storage
 from models_app.models import Dataset, DatasetVersion
+from tenants import outbox
 from tenants.actor import Actor
 from tenants.audit.models import AuditEntry
-from tenants.errors import NotFound
+from tenants.errors import Invalid, NotFound
+from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
+from tests.learned import make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
+Control = Callable[[], AbstractContextManager[None]]
 BROKEN, FINE = b"a,b\n1,2\n1,2,3\n", b"a,b\n" + b"1,2\n3,4\n" * 30
 
 
@@ -114,3 +121,100 @@ def test_the_database_keeps_what_was_read() -> None:
     version = ingested(actor, FINE)
     with pytest.raises(IntegrityError, match="only a failed"), tenant_scope(actor.tenant_id):
         DatasetVersion.objects.filter(id=version.id).delete()
+
+
+def stored_keys(tenant: Tenant) -> set[str]:
+    return {one.key for one in storage.listing(tenant.id)}
+
+
+def test_a_version_that_was_read_is_removed_and_leaves_its_name_hash_and_counts(as_control: Control) -> None:
+    tenant = factories.make_tenant()
+    actor = factories.actor_for(tenant, "engineer")
+    version = ingested(actor, FINE)
+    model = make_version(actor, "risk", dataset_version=version)
+    client = Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"})
+    path = f"/api/v1/datasets/{version.dataset_id}/versions/{version.id}/"
+    hangs = client.get(path).json()["hangs"]
+    assert (hangs["versions"], hangs["models"]) == (1, [{"id": str(model.id), "name": "risk v1"}])
+    assert len(stored_keys(tenant)) == 2
+    assert client.delete(path).status_code == client.delete(path).status_code == 204
+    with as_control():
+        outbox.relay(outbox.deliver)
+    assert stored_keys(tenant) == set()
+    left = client.get(path).json()
+    assert (left["state"], left["sha256"], left["rows"]) == ("removed", version.sha256, 60)
+    assert left["removed_by_label"]
+    with tenant_scope(tenant.id):
+        row = DatasetVersion.objects.get(id=version.id)
+        assert (row.profile, row.warnings, row.reading, row.data_key, row.source_key) == ({}, [], {}, "", "")
+        entry = AuditEntry.objects.get(action="models_app.dataset_version.removed")
+        assert (entry.target_label, entry.changes["state"]) == ("Digits v1", ["ready", "removed"])
+    assert client.get(f"/api/v1/versions/{model.id}/lineage/").json()["dataset_state"] == "removed"
+    assert client.get("/api/v1/datasets/").json()["results"] == []
+    with pytest.raises(Invalid, match="was removed"), tenant_scope(tenant.id):
+        specs.validate(actor, {"recipe": "tabular.classifier", "dataset_version": str(version.id), "target": "a"})
+    again = ingested(actor, FINE)
+    assert (again.id, client.get(path).json()["state"]) == (version.id, "ready"), "the same bytes bring it back"
+
+
+def test_a_removal_keeps_the_file_that_another_version_was_read_from(as_control: Control) -> None:
+    tenant = factories.make_tenant()
+    actor = factories.actor_for(tenant, "engineer")
+    version = ingested(actor, FINE)
+    with tenant_scope(tenant.id):
+        other = columns.choose_columns(actor=actor, version_id=version.id, choices={"a": {"type": "text"}})
+    ingestion.ingest(other.id, tenant.id)
+    with tenant_scope(tenant.id):
+        removal.remove_version(actor=actor, dataset_id=version.dataset_id, version_id=version.id)
+        rest = DatasetVersion.objects.get(id=other.id)
+    with as_control():
+        outbox.relay(outbox.deliver)
+    assert stored_keys(tenant) == {rest.source_key, rest.data_key}
+
+
+def test_work_that_has_not_ended_keeps_its_data_and_is_named() -> None:
+    tenant = factories.make_tenant()
+    actor = factories.actor_for(tenant, "engineer")
+    version = ingested(actor, FINE)
+    with tenant_scope(tenant.id):
+        job = Job.objects.create(
+            name="nightly", kind="train", project_id=factories.default_project_id(tenant), device_class="cpu",
+            spec={"dataset_version": str(version.id)}, tier="on_demand", max_seconds=60, submitted_by_label="o",
+            unit_amount=1, currency="EUR",
+        )  # fmt: skip
+    engineer = Client()
+    engineer.force_login(factories.make_member(tenant, "engineer"))
+    page = f"/t/{tenant.slug}/datasets/{version.dataset_id}/"
+    assert "Work that has not ended uses it:" in engineer.get(page).content.decode()
+    answer = engineer.post(f"{page}versions/{version.id}/remove/", {"confirm": "Digits v1"})
+    assert answer.status_code == 409
+    assert "nightly" in answer.content.decode()
+    with tenant_scope(tenant.id):
+        Job.objects.filter(id=job.id).update(state="cancelled")
+    said = engineer.get(page).content.decode()
+    assert "1 training job" in said
+    assert "Nothing was removed" in engineer.post(f"{page}versions/{version.id}/remove/").content.decode()
+    answer = engineer.post(f"{page}versions/{version.id}/remove/", {"confirm": "Digits v1"}, follow=True)
+    assert "The data of this version was removed" in answer.content.decode()
+
+
+def test_a_dataset_is_restricted_and_shared_on_its_page() -> None:
+    tenant = factories.make_tenant()
+    version = ingested(factories.actor_for(tenant, "owner"), FINE)
+    owner, guest, viewer = Client(), Client(), Client()
+    person = factories.make_member(tenant, "engineer")
+    owner.force_login(factories.make_member(tenant, "owner"))
+    guest.force_login(person)
+    viewer.force_login(factories.make_member(tenant, "viewer"))
+    page = f"/t/{tenant.slug}/datasets/{version.dataset_id}/"
+    assert "Who sees it" not in viewer.get(page).content.decode()
+    assert "Restricted:" in owner.post(f"{page}restrict/", {"restricted": "on"}, follow=True).content.decode()
+    assert guest.get(page).status_code == 404
+    assert owner.post(f"{page}shares/", {"user": "nobody"}).status_code == 422
+    said = owner.post(f"{page}shares/", {"user": str(person.pk)}, follow=True).content.decode()
+    assert f"Take back the share of {person.email}" in said
+    assert guest.get(page).status_code == 200
+    owner.post(f"{page}shares/{person.pk}/remove/")
+    assert guest.get(page).status_code == 404
+    assert "All members of" in owner.post(f"{page}restrict/", follow=True).content.decode()
+    assert guest.get(page).status_code == 200

@@ -1,0 +1,129 @@
+"""Take away a dataset version that was read: what hangs on it, and the operation that leaves a tombstone.
+
+The row stays, without its data: models and jobs name it, and its hash and counts explain what they learnt from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from compute.models import FINAL_STATES, Job
+from models_app import batch
+from models_app.access import visible_datasets
+from models_app.events import DatasetVersionRemoved
+from models_app.models import DatasetVersion, Endpoint, EndpointState, IngestState, ModelVersion
+from models_app.training import TrainKind
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import now
+from tenants.errors import Conflict, NotFound
+from tenants.events import publish
+
+DATASET_VERSION_REMOVED = AuditAction("models_app.dataset_version.removed")
+NAMED = 5
+
+
+class DatasetInUse(Conflict):
+    """Work that has not ended uses this version. Wait for it, or cancel it."""
+
+    code = "dataset_in_use"
+
+
+class StillReading(Conflict):
+    """This version is being read. Remove it when it is ready."""
+
+    code = "version_not_read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hanging:
+    """What was made of a dataset version, or will be. Lists name at most a few, newest first; counts are of all.
+
+    `waiting` are jobs that have not ended: they stop a removal. All else stays as it is, without its data.
+    """
+
+    waiting: tuple[tuple[UUID, str], ...]
+    trainings: int
+    batches: int
+    models: tuple[tuple[UUID, str], ...]
+    versions: int
+    endpoints: tuple[str, ...]
+
+
+def hangs_on(actor: Actor, version_id: UUID) -> Hanging:
+    """Return what hangs on a version. Raises NotFound."""
+    version = DatasetVersion.objects.filter(id=version_id, dataset__in=visible_datasets(actor)).only("id").first()
+    if version is None:
+        raise NotFound
+    jobs, made = _jobs(version_id), ModelVersion.objects.filter(dataset_version_id=version_id)
+    ended = jobs.filter(state__in=FINAL_STATES)
+    newest = made.select_related("model").only("number", "model__name").order_by("-id")[:NAMED]
+    live = Endpoint.objects.filter(version__in=made).exclude(state=EndpointState.UNDEPLOYED)
+    return Hanging(
+        waiting=tuple(_unended(version_id).order_by("-id").values_list("id", "name")[:NAMED]),
+        trainings=ended.filter(kind=TrainKind.name).count(),
+        batches=ended.filter(kind=batch.KIND).count(),
+        models=tuple((one.id, str(one)) for one in newest),
+        versions=made.count(),
+        endpoints=tuple(live.order_by("name").values_list("name", flat=True)[:NAMED]),
+    )
+
+
+def version_name(actor: Actor, dataset_id: UUID, version_id: UUID) -> str:
+    """Return how people name a version, such as `diabetes v1`: what one types to remove it. Raises NotFound."""
+    rows = DatasetVersion.objects.filter(id=version_id, dataset_id=dataset_id, dataset__in=visible_datasets(actor))
+    version = rows.select_related("dataset").only("number", "dataset__name").first()
+    if version is None:
+        raise NotFound
+    return str(version)
+
+
+@operation(DATASET_VERSION_REMOVED)
+def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> DatasetVersion:
+    """Remove a version's file, table and profile for good; name, hash and counts stay. A second call changes nothing.
+
+    Raises NotFound, StillReading, DatasetInUse.
+    """
+    actor.require("datasets.create")
+    rows = DatasetVersion.objects.filter(dataset_id=dataset_id, dataset__in=visible_datasets(actor))
+    version = rows.select_for_update(of=("self",), no_key=True).select_related("dataset").filter(id=version_id).first()
+    if version is None:
+        raise NotFound
+    if version.state == IngestState.REMOVED:
+        unchanged("it was removed before")
+        return version
+    if version.state == IngestState.INGESTING:
+        raise StillReading
+    waiting = list(_unended(version_id).order_by("id").values_list("id", "name")[:NAMED])
+    if waiting:
+        raise DatasetInUse(
+            f"Work that has not ended uses this version: {', '.join(name for _, name in waiting)}. Wait for it, or cancel it.",
+            jobs=[str(job_id) for job_id, _ in waiting],
+        )
+    keys = {"source": version.source_key, "data": version.data_key}
+    changes = {
+        "state": [version.state, str(IngestState.REMOVED)],
+        "sha256": [version.sha256, version.sha256],
+        "rows": [version.rows, version.rows],
+    }
+    record(DATASET_VERSION_REMOVED, actor=actor, target=("datasetversion", version.id, str(version)), changes=changes)
+    version.state, version.code, version.message = IngestState.REMOVED, "", ""
+    version.source_key = version.data_key = ""
+    version.profile, version.warnings, version.reading = {}, [], {}
+    version.removed_at, version.removed_by_label = now(), actor.label
+    version.save()
+    publish(DatasetVersionRemoved(tenant_id=actor.tenant_id, version_id=version.id, keys=keys))
+    return version
+
+
+def _jobs(version_id: UUID) -> QuerySet[Job]:
+    return Job.objects.filter(
+        Q(kind=TrainKind.name) | Q(kind=batch.KIND), spec__contains={"dataset_version": str(version_id)}
+    )
+
+
+def _unended(version_id: UUID) -> QuerySet[Job]:
+    return _jobs(version_id).exclude(state__in=FINAL_STATES)
