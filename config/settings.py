@@ -255,6 +255,7 @@ CELERY_BEAT_SCHEDULE = {
     "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
     "old samples and logs": {"task": "compute.retention", "schedule": 21_600},
+    "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},
     "forgotten serving money": {"task": "models_app.close_forgotten_slices", "schedule": 600},
     "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},
     "old health": {"task": "models_app.fold_health", "schedule": 86_400},
