@@ -85,6 +85,8 @@ class EndpointKeySerializer(NewEndpointKeySerializer):
     created_by_label = serializers.CharField()
     created_at = serializers.DateTimeField()
     revoked_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="With the API key that made it")
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute")
 
 
 class EndpointKeySecretSerializer(serializers.Serializer[Any]):

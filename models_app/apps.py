@@ -11,10 +11,10 @@ class ModelsAppConfig(AppConfig):
     verbose_name = "Models"
 
     def ready(self) -> None:
-        """Plug in the job kinds and the subscribers, and tell billing's pages what endpoints are called."""
+        """Plug in the job kinds, the endpoint keys as credentials and the subscribers, and tell billing's pages what endpoints are called."""
         from billing import naming, reserved
         from compute import kinds
-        from models_app import subscribers  # noqa: F401
+        from models_app import endpoint_keys, subscribers  # noqa: F401
         from models_app.batch import BatchPredictKind
         from models_app.models import Endpoint
         from models_app.serving.usage import SOURCE

@@ -143,7 +143,8 @@ def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
     )
     allocations.release(actor=actor, subject=endpoint.subject, reason="The endpoint was undeployed.")
     keys = EndpointKey.objects.filter(endpoint=endpoint, revoked_at=None)
-    revoked = [str(key_id) for key_id in keys.values_list("id", flat=True)]
+    locked = keys.select_for_update(no_key=True).order_by("id")  # the order of whoever takes keys back
+    revoked = [str(row.id) for row in locked.only("id")]
     keys.update(revoked_at=DatabaseNow())
     changes = {"state": [before, str(EndpointState.UNDEPLOYED)], "keys": [revoked, []]}
     record(ENDPOINT_UNDEPLOYED, actor=actor, target=endpoint, changes=changes)

@@ -12,6 +12,7 @@ from django.db import connection
 
 from models_app import deployments
 from models_app.models import EndpointKey, EndpointState
+from tenants import provenance
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
@@ -21,10 +22,24 @@ from tenants.scoping import tenant_scope
 
 KEY_CREATED = AuditAction("models_app.endpoint_key.created")
 KEY_REVOKED = AuditAction("models_app.endpoint_key.revoked")
+KEY_ADOPTED = AuditAction("models_app.endpoint_key.adopted")
 KEY_START = "exq_ep_"
 PREFIX_LENGTH = 12
 MOST_KEYS = 100
 MOST_A_MINUTE = 1_000_000
+
+
+provenance.register(
+    provenance.Kind(
+        "endpointkey",
+        EndpointKey,
+        KEY_REVOKED,
+        label=lambda row: f"{row.name} of {row.endpoint.name}",
+        could_make=lambda row, own: "endpoints.manage" in own,
+        related=("endpoint",),
+        adopted=KEY_ADOPTED,
+    )
+)
 
 
 class EndpointIsUndeployed(Conflict):
@@ -66,9 +81,12 @@ def key_hash(secret: str) -> bytes:
 def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: int | None = None) -> NewKey:
     """Make a key for one endpoint; without `requests_per_minute` it has no limit of its own.
 
-    Raises NotFound, Invalid, EndpointIsUndeployed, TooManyKeys.
+    It ends with the member or the API key that made it. Raises NotFound, Invalid, EndpointIsUndeployed, TooManyKeys.
     """
     actor.require("endpoints.manage")
+    maker = provenance.lock_maker(actor)
+    if "endpoints.manage" not in maker.permissions:
+        raise provenance.AccessEnded
     endpoint = deployments.lock(actor, endpoint_id)
     if endpoint.state == EndpointState.UNDEPLOYED:
         raise EndpointIsUndeployed
@@ -76,7 +94,7 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
     if requests_per_minute is not None and not 1 <= requests_per_minute <= MOST_A_MINUTE:
         message = f"Use a whole number from 1 to {MOST_A_MINUTE}, or leave it empty for no limit."
         raise Invalid(fields={"requests_per_minute": [message]})
-    if EndpointKey.objects.filter(endpoint=endpoint, revoked_at=None).count() >= MOST_KEYS:
+    if EndpointKey.objects.filter(EndpointKey.good(), endpoint=endpoint).count() >= MOST_KEYS:
         raise TooManyKeys(most=MOST_KEYS)
     secret = KEY_START + secrets.token_urlsafe(32)
     row = EndpointKey.objects.create(
@@ -87,6 +105,8 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
         requests_per_minute=requests_per_minute,
         created_by=actor.id,
         created_by_label=actor.label,
+        expires_at=maker.expires_at,
+        **maker.origin(),
     )
     changes = {"endpoint": [None, endpoint.name], "requests_per_minute": [None, requests_per_minute]}
     record(KEY_CREATED, actor=actor, target=("endpointkey", row.id, name), changes=changes)
@@ -123,5 +143,5 @@ def known(digests: Sequence[bytes]) -> list[KnownKey]:
 def limits(tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
     """Return the requests a minute that each good key of an endpoint may send; None = no limit of its own."""
     with tenant_scope(tenant_id):
-        keys = EndpointKey.objects.filter(endpoint_id=endpoint_id, revoked_at=None)
+        keys = EndpointKey.objects.filter(EndpointKey.good(), endpoint_id=endpoint_id)
         return dict(keys.values_list("id", "requests_per_minute"))

@@ -82,6 +82,8 @@ class EndpointKeyRow:
     created_by_label: str
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 def endpoint_list(
@@ -115,7 +117,7 @@ def endpoint_keys(actor: Actor, endpoint_id: UUID) -> list[EndpointKeyRow]:
     if not _seen(actor).filter(id=endpoint_id).exists():
         raise NotFound
     names = tuple(EndpointKeyRow.__dataclass_fields__)
-    rows = EndpointKey.objects.filter(endpoint_id=endpoint_id, revoked_at=None).order_by("-id")
+    rows = EndpointKey.objects.filter(EndpointKey.good(), endpoint_id=endpoint_id).order_by("-id")
     return [EndpointKeyRow(**row) for row in rows.values(*names)]
 
 
@@ -127,7 +129,7 @@ def _rows(endpoints: QuerySet[Endpoint]) -> list[EndpointRow]:
     rows = list(endpoints.select_related("tenant", "project", "version", "version__model"))
     slots = allocations.slots([row.subject for row in rows])
     charges = charged([row.subject for row in rows])
-    good = Q(endpoint__in=[row.id for row in rows], revoked_at=None)
+    good = EndpointKey.good() & Q(endpoint__in=[row.id for row in rows])
     keys = dict(EndpointKey.objects.filter(good).values_list("endpoint").annotate(number=Count("id")))
     return [_row(row, slots.get(row.subject), charges[row.subject], keys.get(row.id, 0)) for row in rows]
 

@@ -1,4 +1,4 @@
-"""REST endpoints of the tenancy room: who am I, members, projects, keys, quotas, audit."""
+"""REST endpoints of the tenancy room: who am I, projects, keys, quotas, audit."""
 
 from dataclasses import asdict
 from typing import Any
@@ -22,16 +22,6 @@ class MeSerializer(serializers.Serializer[Any]):
     actor = serializers.DictField(help_text="kind, id, label")
     role = serializers.CharField()
     scopes = serializers.ListField(child=serializers.CharField())
-
-
-class MemberSerializer(serializers.Serializer[Any]):
-    """A member."""
-
-    user_id = serializers.UUIDField(read_only=True)
-    email = serializers.EmailField()
-    name = serializers.CharField(required=False, allow_blank=True, max_length=120)
-    role = serializers.CharField()
-    since = serializers.DateTimeField(read_only=True)
 
 
 class ProjectSerializer(serializers.Serializer[Any]):
@@ -101,49 +91,6 @@ class Me(Endpoint):
         )
 
 
-class Members(Endpoint):
-    """People of the tenant."""
-
-    permissions = {"GET": "members.view", "POST": "members.manage"}
-
-    @extend_schema(responses=page_of(MemberSerializer))
-    def get(self, request: Request) -> Response:
-        """List members by address."""
-        return Response({"results": [asdict(row) for row in queries.members()], "next": None})
-
-    @extend_schema(request=MemberSerializer, responses={201: MemberSerializer})
-    def post(self, request: Request) -> Response:
-        """Add a person who has no account yet, with a role; somebody who has one is invited."""
-        data = checked(MemberSerializer(data=request.data))
-        membership = operations.add_member(
-            actor=self.actor,
-            email=data["email"],
-            role=data["role"],
-            name=data.get("name", ""),
-            new_only=True,
-        )
-        added = next(row for row in queries.members() if row.user_id == membership.user_id)
-        return Response(asdict(added), status=201)
-
-
-class Member(Endpoint):
-    """One member."""
-
-    permissions = {"PATCH": "members.manage", "DELETE": "members.manage"}
-
-    @extend_schema(request=MemberSerializer, responses={204: None})
-    def patch(self, request: Request, user_id: UUID) -> Response:
-        """Change the role."""
-        operations.change_role(actor=self.actor, user_id=user_id, role=str(self.body().get("role", "")))
-        return Response(status=204)
-
-    @extend_schema(responses={204: None})
-    def delete(self, request: Request, user_id: UUID) -> Response:
-        """End the membership."""
-        operations.remove_member(actor=self.actor, user_id=user_id)
-        return Response(status=204)
-
-
 class Projects(Endpoint):
     """Projects (cost centres)."""
 
@@ -191,6 +138,7 @@ class ApiKeys(Endpoint):
                 "id": str(key.id),
                 "name": data["name"],
                 "scopes": data["scopes"],
+                "expires_at": data.get("expires_at"),
                 "key": key.secret,
             },
             status=201,
@@ -229,8 +177,7 @@ class Quotas(Endpoint):
 urlpatterns = [
     path("audit/", include("tenants.audit.api")),
     path("me/", Me.as_view(), name="api-me"),
-    path("members/", Members.as_view(), name="api-members"),
-    path("members/<uuid:user_id>/", Member.as_view(), name="api-member"),
+    path("members/", include("tenants.api_members")),
     path("invitations/", include("tenants.api_invitations")),
     path("projects/", Projects.as_view(), name="api-projects"),
     path("api-keys/", ApiKeys.as_view(), name="api-keys"),

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants import invitations
+from tenants import invitation_queries, invitations
 from tenants.edges import Endpoint
 from tenants.parsing import parse_uuid
 from tenants.permissions import ROLES
@@ -39,7 +39,7 @@ class Invitations(Endpoint):
         """List invitations, newest first."""
         after = self.cursor(1)
         before = parse_uuid(after[0], "cursor") if after else None
-        rows = invitations.invitations(before=before, limit=self.page_size())
+        rows = invitation_queries.invitations(before=before, limit=self.page_size())
         return self.paginated(rows, asdict, lambda row: [row.id])
 
     @extend_schema(request=InvitationSerializer, responses={201: InvitationSerializer})
@@ -49,7 +49,7 @@ class Invitations(Endpoint):
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
         row = invitations.invite(actor=self.actor, email=data["email"], role=data["role"])
-        return Response(InvitationSerializer(invitations.as_row(row)).data, status=201)
+        return Response(InvitationSerializer(invitation_queries.as_row(row)).data, status=201)
 
 
 class OneInvitation(Endpoint):

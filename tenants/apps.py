@@ -7,5 +7,5 @@ class TenantsConfig(AppConfig):
     name = "tenants"
 
     def ready(self) -> None:
-        """Register the system checks, the scheme of the API's keys, and the errands that send mail."""
-        from tenants import checks, mail, schema  # noqa: F401
+        """Register the system checks, the kinds of credentials, the scheme of the API's keys, and the errands that send mail."""
+        from tenants import checks, invitations, keys, mail, schema  # noqa: F401

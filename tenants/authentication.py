@@ -98,15 +98,18 @@ def key_actor(request: HttpRequest, key: str) -> Actor | None:
             )
             if row is None or not hmac.compare_digest(bytes(row.key_hash), key_hash(key)):
                 continue
+            permissions = frozenset(row.scopes)
+            if row.membership_id is not None:
+                # A key never does more than the member from whom it descends may do today.
+                member = Membership.objects.filter(id=row.membership_id, user__is_active=True)
+                role = member.values_list("role", flat=True).first()
+                if role is None:
+                    continue
+                permissions &= ROLE_PERMISSIONS.get(role, frozenset())
             ApiKey.objects.filter(id=key_id).extra(
                 where=["last_used_at IS NULL OR last_used_at < exchequer_now() - interval '1 minute'"]
             ).update(last_used_at=DatabaseNow())
             request.tenant = row.tenant  # type: ignore[attr-defined]
-            permissions = frozenset(row.scopes)
-            if row.created_by_id is not None:
-                # A key never does more than the person who made it may do today.
-                role = Membership.objects.filter(user_id=row.created_by_id).values_list("role", flat=True).first()
-                permissions &= ROLE_PERMISSIONS.get(role or "", frozenset())
             return Actor(
                 kind="api_key",
                 tenant_id=tenant_id,

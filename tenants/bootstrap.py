@@ -42,8 +42,13 @@ def create(
     )
     if not with_key:
         return Made(tenant.id, tenant.slug, email, "")
-    system = Actor.system(tenant.id, "bootstrap")
-    key = keys.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), secret=api_key or None)
+    key = keys.create_api_key(
+        actor=Actor.system(tenant.id, "bootstrap"),
+        name="bootstrap",
+        scopes=sorted(PERMISSIONS),
+        secret=api_key or None,
+        answers_for=owner_of(tenant.id).id,
+    )
     return Made(tenant.id, tenant.slug, email, key.secret)
 
 

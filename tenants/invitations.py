@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,23 +18,48 @@ from django.conf import settings
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 
-from tenants import events
+from tenants import events, provenance
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
-from tenants.errors import Conflict, ExchequerError, Invalid, NotFound, PermissionDenied
+from tenants.errors import Conflict, ExchequerError, Invalid, NotFound, PermissionDenied, RateLimited
 from tenants.ids import uuid7
-from tenants.keys import maker
+from tenants.members import MEMBER_ADDED, check_role
 from tenants.models import Invitation, Membership, Tenant, User
-from tenants.operations import MEMBER_ADDED, check_email, check_role, check_text
-from tenants.permissions import ROLE_PERMISSIONS, may_assign
+from tenants.operations import check_email, check_text
+from tenants.permissions import may_assign
 from tenants.scoping import tenant_scope
 
 INVITED = AuditAction("tenants.invitation.issued")
 ACCEPTED = AuditAction("tenants.invitation.accepted")
 REVOKED = AuditAction("tenants.invitation.revoked")
 VALID_DAYS = 7
+#: How many invitations an organisation may send in 24 hours, withdrawn ones included: their mails have left.
+MOST_A_DAY = 100
+
+
+def _could_issue(row: Invitation, own: frozenset[str]) -> bool:
+    return "members.manage" in own and may_assign(own, row.role)
+
+
+provenance.register(
+    provenance.Kind(
+        "invitation",
+        Invitation,
+        REVOKED,
+        label=lambda row: str(row.email),
+        could_make=_could_issue,
+        live=Q(revoked_at=None, accepted_at=None),
+    )
+)
+
+
+class TooManyInvitations(RateLimited):
+    """This organisation has sent as many invitations as it may in a day. Try again later."""
+
+    code = "too_many_invitations"
 
 
 class InvitationGone(ExchequerError):
@@ -70,45 +96,26 @@ class Offer:
     has_account: bool
 
 
-@dataclass(frozen=True)
-class Letter:
-    """What the mail of an invitation needs."""
-
-    to: str
-    tenant: str
-    role: str
-    invited_by: str
-    token: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True)
-class InvitationRow:
-    """An invitation as those who manage members see it. `state`: open, accepted, revoked or expired."""
-
-    id: UUID
-    email: str
-    role: str
-    invited_by: str
-    created_at: datetime
-    expires_at: datetime
-    state: str
-
-
 @operation(INVITED)
 def invite(*, actor: Actor, email: str, role: str) -> Invitation:
     """Invite an address with a role not above the actor's own; an open invitation of that address is withdrawn.
 
-    Raises `Conflict` for a member. The mail follows by way of the outbox.
+    It ends with what issued it: the member, or the API key. Raises `Conflict` for a member, `TooManyInvitations`.
+    The mail follows by way of the outbox.
     """
     actor.require("members.manage")
     check_role(actor, role)
     email = check_email(email)
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is a member already.")
+    _check_limit(actor)
+    maker = provenance.lock_maker(actor)
+    if not _could_issue(Invitation(role=role), maker.permissions):
+        raise provenance.AccessEnded
     for earlier in Invitation.objects.select_for_update(no_key=True).filter(
         email=email, accepted_at=None, revoked_at=None
     ):
+        check_role(actor, earlier.role)
         _withdraw(actor, earlier, "invited anew")
     invitation_id = uuid7()
     row = Invitation.objects.create(
@@ -117,8 +124,9 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
         role=role,
         token_hash=hash_of(token_of(invitation_id)),
         invited_by=actor.label,
-        invited_by_id=maker(actor),
-        expires_at=now() + timedelta(days=VALID_DAYS),
+        invited_by_id=maker.person_id,
+        expires_at=maker.until(now() + timedelta(days=VALID_DAYS)),
+        **maker.origin(),
     )
     record(INVITED, actor=actor, target=("invitation", row.id, email), changes={"role": [None, role]})
     events.publish(events.InvitationIssued(tenant_id=actor.tenant_id, invitation_id=row.id))
@@ -164,12 +172,15 @@ def accept(*, token: str, user: User | None, name: str = "", password: str = "",
 
 @operation(ACCEPTED)
 def _accept(*, actor: Actor, offer: Offer, user: User | None, name: str, password: str) -> User:
-    # The conditional UPDATE decides: whoever comes second waits for it and then finds the row taken.
+    # What issued it is locked first, as by whoever takes it back. Then the conditional UPDATE decides: whoever comes
+    # second waits for it and finds the row taken.
+    row = Invitation.objects.filter(id=offer.id).first()
+    if row is None or not _still_backed(row):
+        raise InvitationGone
     taken = Invitation.objects.filter(
         id=offer.id, accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
     ).update(accepted_at=DatabaseNow())
-    row = Invitation.objects.filter(id=offer.id).first()
-    if taken != 1 or row is None or not _still_backed(row):
+    if taken != 1:
         raise InvitationGone
     person = user or _new_account(row.email, name, password)
     if Membership.objects.filter(user_id=person.id).exists():
@@ -200,42 +211,6 @@ def find(token: str) -> Offer:
         return Offer(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at, known)
 
 
-def is_open(email: str) -> bool:
-    """Return whether an address has an invitation whose link still works; a new one would withdraw it."""
-    return Invitation.objects.filter(
-        email=email.strip().lower(), accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
-    ).exists()
-
-
-def invitations(*, before: UUID | None = None, limit: int = 50, only_open: bool = False) -> list[InvitationRow]:
-    """Return up to `limit` + 1 invitations, newest first, older than `before`."""
-    moment = now()
-    rows = Invitation.objects.order_by("-id")
-    if only_open:
-        rows = rows.filter(accepted_at=None, revoked_at=None)
-    if before is not None:
-        rows = rows.filter(id__lt=before)
-    return [as_row(row, moment) for row in rows[: limit + 1]]
-
-
-def as_row(row: Invitation, moment: datetime | None = None) -> InvitationRow:
-    """Return an invitation as those who manage members see it at `moment`: now, unless given."""
-    state = _state(row, moment or now())
-    return InvitationRow(row.id, row.email, row.role, row.invited_by, row.created_at, row.expires_at, state)
-
-
-def letter(tenant_id: UUID, invitation_id: UUID) -> Letter | None:
-    """Return what the mail of an invitation needs; None once it is no longer open."""
-    with tenant_scope(tenant_id):
-        row = Invitation.objects.filter(
-            id=invitation_id, accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
-        ).first()
-        if row is None:
-            return None
-        tenant = Tenant.objects.values_list("name", flat=True).get(id=tenant_id)
-        return Letter(row.email, tenant, row.role, row.invited_by, token_of(row.id), row.expires_at)
-
-
 def token_of(invitation_id: UUID) -> str:
     """Return the secret part of an invitation's link: 256 bits that only this installation can compute."""
     digest = hmac.digest(settings.SECRET_KEY.encode(), b"invitation:" + invitation_id.bytes, "sha256")
@@ -259,13 +234,23 @@ def _withdraw(actor: Actor, row: Invitation, reason: str) -> None:
 
 
 def _still_backed(row: Invitation) -> bool:
-    """Return whether the person who issued it still has an account and is one who may give that role."""
-    if row.invited_by_id is None:
-        return True
-    issuer = Membership.objects.filter(user_id=row.invited_by_id, user__is_active=True)
-    role = issuer.values_list("role", flat=True).first()
-    own = ROLE_PERMISSIONS.get(role or "", frozenset())
-    return "members.manage" in own and may_assign(own, row.role)
+    """Return whether what issued it is there still, and may give that role now."""
+    try:
+        maker = provenance.standing(parent_key_id=row.parent_key_id, membership_id=row.membership_id)
+    except provenance.AccessEnded:
+        return False
+    return _could_issue(row, maker.permissions)
+
+
+def _check_limit(actor: Actor) -> None:
+    """Raise TooManyInvitations beyond the limit; the tenant's lock makes those who invite at once count one by one."""
+    Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
+    since = DatabaseNow() - timedelta(days=1)
+    recent = Invitation.objects.filter(created_at__gt=since).order_by("-created_at")
+    oldest = recent.values_list("created_at", flat=True)[MOST_A_DAY - 1 : MOST_A_DAY]
+    for sent_at in oldest:
+        wait = math.ceil((sent_at + timedelta(days=1) - now()).total_seconds())
+        raise TooManyInvitations(retry_after=max(wait, 1), most=MOST_A_DAY)
 
 
 def _new_account(email: str, name: str, password: str) -> User:
@@ -279,11 +264,3 @@ def _new_account(email: str, name: str, password: str) -> User:
             return User.objects.create_user(email, password, name=name)
     except IntegrityError as error:
         raise AccountExists from error
-
-
-def _state(row: Invitation, moment: datetime) -> str:
-    if row.accepted_at is not None:
-        return "accepted"
-    if row.revoked_at is not None:
-        return "revoked"
-    return "open" if row.expires_at > moment else "expired"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from tenants import authentication
+from tenants import authentication, provenance
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
@@ -15,8 +15,15 @@ from tenants.permissions import PERMISSIONS
 
 KEY_CREATED = AuditAction("tenants.api_key.created")
 KEY_REVOKED = AuditAction("tenants.api_key.revoked")
-#: Every key may ask who it is.
-ALWAYS = "tenant.view"
+provenance.register(
+    provenance.Kind(
+        "apikey",
+        ApiKey,
+        KEY_REVOKED,
+        label=lambda row: str(row.name),
+        could_make=lambda row, own: {"apikeys.manage", *row.scopes} <= own,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,12 @@ def create_api_key(
     scopes: list[str],
     expires_at: datetime | None = None,
     secret: str | None = None,
+    answers_for: UUID | None = None,
 ) -> NewKey:
-    """Create a key whose scopes lie within the actor's own permissions. `secret` is given only when bootstrapping."""
+    """Create a key whose scopes lie within the actor's own permissions, and which ends no later than the actor's key.
+
+    `secret`, and the person who answers for the key, are given only when bootstrapping.
+    """
     actor.require("apikeys.manage")
     name = check_text(name, "name")
     unknown = sorted(set(scopes) - PERMISSIONS)
@@ -44,10 +55,14 @@ def create_api_key(
         raise Invalid(
             fields={"scopes": [f"Unknown: {', '.join(unknown)}." if unknown else "Choose at least one scope."]}
         )
-    scopes = sorted({*scopes, ALWAYS})
-    beyond = sorted(set(scopes) - actor.permissions)
+    scopes = sorted({*scopes, provenance.ALWAYS})
+    maker = provenance.lock_maker(actor)
+    beyond = sorted({"apikeys.manage", *scopes} - (maker.permissions & actor.permissions))
     if beyond:
         raise PermissionDenied(f"You cannot give what you do not have: {', '.join(beyond)}.")
+    if maker.expires_at is not None and (expires_at is None or expires_at > maker.expires_at):
+        latest = f"A key made with this one ends with it at the latest: {maker.expires_at:%Y-%m-%dT%H:%M:%SZ}."
+        raise Invalid(fields={"expires_at": [latest]})
     key, prefix, digest = authentication.new_key()
     if secret is not None:
         if (
@@ -66,8 +81,9 @@ def create_api_key(
         key_hash=digest,
         scopes=sorted(set(scopes)),
         created_by=actor.label,
-        created_by_id=maker(actor),
+        created_by_id=answers_for or maker.person_id,
         expires_at=expires_at,
+        **maker.origin(),
     )
     record(
         KEY_CREATED,
@@ -79,21 +95,21 @@ def create_api_key(
 
 
 @operation(KEY_REVOKED)
-def revoke_api_key(*, actor: Actor, key_id: UUID) -> None:
-    """Revoke a key; it is refused from the next request on."""
+def revoke_api_key(*, actor: Actor, key_id: UUID) -> dict[str, list[str]]:
+    """Revoke a key with all that descends from it, from the next request on; return the ids of the descendants by kind.
+
+    Nobody revokes a key that may do more than they may. Raises NotFound, PermissionDenied.
+    """
     actor.require("apikeys.manage")
     row = ApiKey.objects.select_for_update(no_key=True).filter(id=key_id).first()
     if row is None:
         raise NotFound
+    beyond = sorted((PERMISSIONS & set(row.scopes)) - actor.permissions)
+    if beyond:
+        raise PermissionDenied(f"You cannot revoke a key that may do what you may not: {', '.join(beyond)}.")
     if row.revoked_at is not None:
         unchanged("the key is revoked already")
-        return
+        return {}
     ApiKey.objects.filter(id=key_id).update(revoked_at=DatabaseNow())
     record(KEY_REVOKED, actor=actor, target=("apikey", row.id, row.name))
-
-
-def maker(actor: Actor) -> UUID | None:
-    """Return the person behind an actor: a key made by a key belongs to the one who made that one."""
-    if actor.kind == "api_key":
-        return ApiKey.objects.values_list("created_by_id", flat=True).get(id=str(actor.id))
-    return actor.id
+    return provenance.take_back(actor=actor, key_id=row.id, reason=f"made with the key {row.name}")

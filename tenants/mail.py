@@ -5,6 +5,7 @@ A letter's Message-ID follows from what it tells of, so a copy that is sent agai
 
 from __future__ import annotations
 
+import unicodedata
 from smtplib import SMTPRecipientsRefused
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -13,10 +14,12 @@ import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage
 
-from tenants import invitations, notifications
+from tenants import invitation_queries, notifications
 from tenants.events import InvitationIssued, NotificationRaised, subscribe
 
 log = structlog.get_logger(__name__)
+INVITED = "Invitation to Exchequer"
+LONGEST_NAME = 60
 FOOT = "You get this mail because you are a member of {name} on Exchequer."
 
 
@@ -33,19 +36,28 @@ def tell(event: NotificationRaised) -> None:
 @subscribe(InvitationIssued)
 def invite(event: InvitationIssued) -> None:
     """Mail an invitation's link; say nothing when the invitation is no longer open."""
-    letter = invitations.letter(event.tenant_id, event.invitation_id)
+    letter = invitation_queries.letter(event.tenant_id, event.invitation_id)
     if letter is None:
         return
+    # Names are chosen by strangers, so the subject and the first line are ours, and names come later, in quotes.
     text = (
-        f"{letter.invited_by} invites you to {letter.tenant} on Exchequer as {letter.role}.\n\n"
+        "You are invited to join an organisation on Exchequer.\n\n"
         f"{invitation_link(letter)}\n\n"
+        f"Organisation: {quoted(letter.tenant)}\nInvited by: {quoted(letter.invited_by)}\nRole: {letter.role}\n\n"
         f"The link works once, for {letter.to} only, until {letter.expires_at:%d %B %Y, %H:%M} UTC. "
         "If you did not expect it, do nothing.\n"
     )
-    send(letter.to, f"Join {letter.tenant} on Exchequer", text, event.invitation_id)
+    send(letter.to, INVITED, text, event.invitation_id)
 
 
-def invitation_link(letter: invitations.Letter) -> str:
+def quoted(name: str) -> str:
+    """Return a name that somebody chose as one short line in quotes, without control, invisible and link characters."""
+    kept = "".join(" " if one in '"“”/\\' or unicodedata.category(one)[0] in "CZ" else one for one in name)
+    short = " ".join(kept.split())
+    return f"“{short if len(short) <= LONGEST_NAME else short[: LONGEST_NAME - 1] + '…'}”"
+
+
+def invitation_link(letter: invitation_queries.Letter) -> str:
     """Return the address that an invitation opens at: whoever has it may accept."""
     return link(f"accounts/invitation/{letter.token}/")
 

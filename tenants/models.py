@@ -14,6 +14,7 @@ from django.db.models.functions import Lower
 
 from tenants.audit.models import AuditEntry, AuditHead
 from tenants.clock import DatabaseNow
+from tenants.credentials import Credential
 from tenants.ids import uuid7
 from tenants.operators.models import OperatorAct, TenantDigest
 from tenants.permissions import ROLES
@@ -88,6 +89,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=120)
     timezone = models.CharField(max_length=64, default="UTC")
     currency = models.CharField(max_length=3, default="EUR")
+    self_approval = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     def __str__(self) -> str:
@@ -122,8 +124,8 @@ class Membership(TenantModel):
         ]
 
 
-class ApiKey(TenantModel):
-    """A key for programs: found by its prefix, checked by its hash, shown once."""
+class ApiKey(Credential):
+    """A key for programs: found by its prefix, checked by its hash, shown once. `created_by_id` is the person who answers for it."""
 
     name = models.CharField(max_length=120)
     prefix = models.CharField(max_length=12)
@@ -131,12 +133,10 @@ class ApiKey(TenantModel):
     scopes = ArrayField(models.CharField(max_length=40))
     created_by = models.CharField(max_length=254)
     created_by_id = models.UUIDField(null=True)
-    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
-    expires_at = models.DateTimeField(null=True)
-    revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
 
-    class Meta(TenantModel.Meta):
+    class Meta(Credential.Meta):
+        abstract = False
         indexes = [models.Index(fields=["prefix"], name="apikey_prefix")]
 
 
@@ -203,7 +203,7 @@ class IdempotencyKey(TenantModel):
         constraints = [models.UniqueConstraint(fields=["tenant", "actor_id", "key"], name="idempotency_key_once")]
 
 
-class Invitation(TenantModel):
+class Invitation(Credential):
     """An offer of a role to one e-mail address: single use, role fixed at issue, its token stored as a hash."""
 
     email = models.EmailField()
@@ -211,12 +211,11 @@ class Invitation(TenantModel):
     token_hash = models.BinaryField()
     invited_by = models.CharField(max_length=254)
     invited_by_id = models.UUIDField(null=True)
-    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
-    expires_at = models.DateTimeField()
+    expires_at = models.DateTimeField()  # unlike other kinds it always has an end
     accepted_at = models.DateTimeField(null=True)
-    revoked_at = models.DateTimeField(null=True)
 
-    class Meta(TenantModel.Meta):
+    class Meta(Credential.Meta):
+        abstract = False
         indexes = [models.Index(fields=["token_hash"], name="invitation_token")]
         constraints = [models.CheckConstraint(condition=models.Q(role__in=ROLES), name="invitation_role_known")]
 

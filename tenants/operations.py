@@ -2,7 +2,6 @@
 
 import zoneinfo
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
@@ -12,17 +11,13 @@ from django.db import IntegrityError, transaction
 from tenants import events
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.clock import DatabaseNow, now
-from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.clock import now
+from tenants.errors import Conflict, Invalid
 from tenants.ids import uuid7
-from tenants.models import ApiKey, Invitation, Membership, Project, Tenant, User, slug_rules
-from tenants.permissions import ROLES, may_assign
+from tenants.models import Membership, Project, Tenant, User, slug_rules
 
 TENANT_CREATED = AuditAction("tenants.tenant.created")
 TENANT_CHANGED = AuditAction("tenants.tenant.changed")
-MEMBER_ADDED = AuditAction("tenants.member.added")
-MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
-MEMBER_REMOVED = AuditAction("tenants.member.removed")
 PROJECT_CREATED = AuditAction("tenants.project.created")
 LONGEST_EMAIL = 254
 
@@ -34,18 +29,6 @@ class TenantExists(Conflict):
     """An organisation with this short name exists already. Choose another one."""
 
     code = "tenant_exists"
-
-
-class HasAccount(Conflict):
-    """Someone has an account with this e-mail address. Send an invitation, so that they can agree."""
-
-    code = "has_account"
-
-
-class LastOwner(Conflict):
-    """An organisation keeps at least one owner. Make someone else an owner first."""
-
-    code = "last_owner"
 
 
 def check_slug(slug: str, field: str = "slug") -> str:
@@ -177,85 +160,6 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
         return User.objects.create_user(email, password, name=name)
 
 
-@operation(MEMBER_ADDED)
-def add_member(
-    *, actor: Actor, email: str, role: str, password: str | None = None, name: str = "", new_only: bool = False
-) -> Membership:
-    """Make a person a member with a role not above the actor's own; raises `Conflict` for a member.
-
-    With `new_only` an account that exists is refused: its owner is asked by an invitation, and nobody learns her name.
-    """
-    actor.require("members.manage")
-    check_role(actor, role)
-    email = check_email(email)
-    if Membership.objects.filter(user__email=email).exists():
-        raise Conflict(f"{email} is a member already.")
-    if new_only and User.objects.filter(email=email).exists():
-        raise HasAccount
-    user = find_or_create_user(email=email, password=password, name=name)
-    membership = Membership.objects.create(user=user, role=role)
-    record(
-        MEMBER_ADDED,
-        actor=actor,
-        target=("member", user.id, user.email),
-        changes={"role": [None, role]},
-    )
-    return membership
-
-
-@operation(MEMBER_CHANGED)
-def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
-    """Give a member another role: never above the actor's own, never one's own, never the last owner's."""
-    actor.require("members.manage")
-    membership = _locked_member(actor, user_id)
-    check_role(actor, role)
-    check_role(actor, membership.role)
-    if membership.role == role:
-        unchanged("the member has this role already")
-        return
-    if membership.role == "owner":
-        _keep_an_owner(user_id)
-    Membership.objects.filter(id=membership.id).update(role=role)
-    record(
-        MEMBER_CHANGED,
-        actor=actor,
-        target=("member", user_id, membership.user.email),
-        changes={"role": [membership.role, role]},
-    )
-
-
-@operation(MEMBER_REMOVED)
-def remove_member(*, actor: Actor, user_id: UUID) -> None:
-    """End a membership, revoke the API keys that the person made, withdraw the invitations; it counts from the next request."""
-    actor.require("members.manage")
-    membership = _locked_member(actor, user_id)
-    check_role(actor, membership.role)
-    if membership.role == "owner":
-        _keep_an_owner(user_id)
-    Membership.objects.filter(id=membership.id).delete()
-    own_keys = ApiKey.objects.filter(created_by_id=user_id, revoked_at__isnull=True)
-    revoked = [str(key_id) for key_id in own_keys.values_list("id", flat=True)]
-    own_keys.update(revoked_at=DatabaseNow())
-    offers = Invitation.objects.filter(invited_by_id=user_id, accepted_at=None, revoked_at=None)
-    withdrawn = list(offers.values_list("email", flat=True))
-    offers.update(revoked_at=DatabaseNow())
-    events.publish(events.MemberRemoved(tenant_id=actor.tenant_id, user_id=user_id))
-    record(
-        MEMBER_REMOVED,
-        actor=actor,
-        target=("member", user_id, membership.user.email),
-        changes={"role": [membership.role, None], "api_keys": [revoked, []], "invitations": [withdrawn, []]},
-    )
-
-
-def check_role(actor: Actor, role: str) -> None:
-    """Raise unless `role` exists and holds nothing that the actor does not have."""
-    if role not in ROLES:
-        raise Invalid(fields={"role": [f"Choose one of {', '.join(ROLES)}."]})
-    if not may_assign(actor.permissions, role):
-        raise PermissionDenied("You cannot give or take a role that may do more than you.")
-
-
 @operation(PROJECT_CREATED)
 def create_project(*, actor: Actor, slug: str, name: str) -> Project:
     """Create a project (cost centre); raises `Conflict` when the short name is taken."""
@@ -267,24 +171,3 @@ def create_project(*, actor: Actor, slug: str, name: str) -> Project:
     project = Project.objects.create(slug=slug, name=name)
     record(PROJECT_CREATED, actor=actor, target=project, changes={"name": [None, name]})
     return project
-
-
-def _locked_member(actor: Actor, user_id: UUID) -> Membership:
-    # Every change of members takes the tenant's owners' rows first, in one order: two owners cannot remove each other.
-    list(Membership.objects.select_for_update(no_key=True).filter(role="owner").order_by("id"))
-    membership = (
-        Membership.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("user")
-        .filter(user_id=user_id)
-        .first()
-    )
-    if membership is None:
-        raise NotFound
-    if actor.id == user_id:
-        raise PermissionDenied("You cannot change your own role or remove yourself.")
-    return membership
-
-
-def _keep_an_owner(user_id: UUID) -> None:
-    if not Membership.objects.filter(role="owner").exclude(user_id=user_id).exists():
-        raise LastOwner

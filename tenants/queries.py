@@ -57,6 +57,7 @@ class ApiKeyRow:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    parent_key_id: UUID | None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from config.demo.cast import PASSWORD, Budgeted, Organisation
 from config.demo.children import Learned
 from config.demo.tables import Tables
 from config.demo.theatre import Theatre
-from tenants import bootstrap, keys, quotas
+from tenants import bootstrap, keys, members, quotas
 from tenants import operations as people
 from tenants.actor import Actor
 from tenants.models import Project, User
@@ -75,7 +75,7 @@ class Company:
         self.actors = [owner]
         with tenant_scope(self.tenant_id):
             for at, person in enumerate(one.people[1:], 11):
-                row = people.add_member(actor=owner, email=one.email(person), role=person.role, name=person.name)
+                row = members.add_member(actor=owner, email=one.email(person), role=person.role, name=person.name)
                 self.actors.append(
                     Actor.member(
                         tenant_id=self.tenant_id,

@@ -68,6 +68,7 @@ class ModelVersion(TenantModel):
     signature_size = models.BigIntegerField()
     created_by = models.UUIDField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    requested_by = models.UUIDField(null=True)
     requested_by_label = models.CharField(max_length=254, blank=True)
     requested_at = models.DateTimeField(null=True)
     approved_by = models.UUIDField(null=True)

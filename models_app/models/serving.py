@@ -9,6 +9,7 @@ from django.db.models import F, Q
 
 from models_app.models.registry import ModelVersion
 from tenants.clock import DatabaseNow
+from tenants.credentials import Credential
 from tenants.scoping import TenantForeignKey, TenantModel
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Endpoint(TenantModel):
         return f"endpoint:{self.id}"
 
 
-class EndpointKey(TenantModel):
+class EndpointKey(Credential):
     """A key that calls one endpoint: found and checked by its hash, shown once."""
 
     endpoint = TenantForeignKey(Endpoint, on_delete=models.PROTECT, related_name="keys")
@@ -85,8 +86,7 @@ class EndpointKey(TenantModel):
     requests_per_minute = models.PositiveIntegerField(null=True)
     created_by = models.UUIDField(null=True)
     created_by_label = models.CharField(max_length=254)
-    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
-    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
 
     if TYPE_CHECKING:
         endpoint_id: UUID
@@ -97,6 +97,11 @@ class EndpointKey(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @staticmethod
+    def good() -> Q:
+        """Return what selects keys that are neither revoked nor expired."""
+        return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()))
 
 
 class ServingSlice(TenantModel):

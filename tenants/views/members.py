@@ -8,7 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from tenants import invitations, operations, queries
+from tenants import invitation_queries, invitations, queries
+from tenants import members as people
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
@@ -41,7 +42,7 @@ def invite(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     form = InviteMember(request.POST, roles=_assignable(actor))
     if form.is_valid():
-        anew = invitations.is_open(form.cleaned_data["email"])
+        anew = invitation_queries.is_open(form.cleaned_data["email"])
         try:
             row = invitations.invite(actor=actor, **form.cleaned_data)
         except ExchequerError as refused:
@@ -61,8 +62,8 @@ def member_role(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """Change a member's role; it counts from the member's next request."""
     role = request.POST.get("role", "")
     try:
-        operations.change_role(actor=request.actor, user_id=user_id, role=role)  # type: ignore[attr-defined]
-    except operations.LastOwner as refused:
+        people.change_role(actor=request.actor, user_id=user_id, role=role)  # type: ignore[attr-defined]
+    except people.LastOwner as refused:
         return _render(request, refused=refused.message, status=409)
     messages.success(request, f"The role is {role} from the next click on.")
     return redirect("members", request.tenant.slug)  # type: ignore[attr-defined]
@@ -73,8 +74,8 @@ def member_role(request: HttpRequest, user_id: UUID) -> HttpResponse:
 def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
     """Remove a member, with the API keys that the person made."""
     try:
-        operations.remove_member(actor=request.actor, user_id=user_id)  # type: ignore[attr-defined]
-    except operations.LastOwner as refused:
+        people.remove_member(actor=request.actor, user_id=user_id)  # type: ignore[attr-defined]
+    except people.LastOwner as refused:
         return _render(request, refused=refused.message, status=409)
     messages.success(request, "Removed. The person and the API keys made by the person are out from now on.")
     return redirect("members", request.tenant.slug)  # type: ignore[attr-defined]
@@ -102,13 +103,13 @@ def _asked(request: HttpRequest, known: list[queries.MemberRow], roles: list[str
     return {"member": member, "role": role, "was_words": ROLE_WORDS[member.role], "words": ROLE_WORDS[role]}
 
 
-def _just_invited(request: HttpRequest) -> tuple[invitations.Letter | None, str]:
+def _just_invited(request: HttpRequest) -> tuple[invitation_queries.Letter | None, str]:
     """Return the invitation that this session issued last, with its link, the first time this is asked.
 
     The session holds the invitation's id alone: nothing that opens a door is stored.
     """
     invitation_id = uuid_in(request.session.pop(JUST_INVITED, None))
-    letter = invitations.letter(request.tenant.id, invitation_id) if invitation_id else None  # type: ignore[attr-defined]
+    letter = invitation_queries.letter(request.tenant.id, invitation_id) if invitation_id else None  # type: ignore[attr-defined]
     return letter, invitation_link(letter) if letter else ""
 
 
@@ -130,5 +131,5 @@ def _render(
         context["form"] = form or InviteMember(roles=roles)
         context["asked"] = _asked(request, known, roles)
         context["letter"], context["letter_link"] = _just_invited(request)
-        context["invited"] = invitations.invitations(only_open=True, limit=200)
+        context["invited"] = invitation_queries.invitations(only_open=True, limit=200)
     return render(request, "tenants/members.html", context, status=status)

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from tenants import keys, operations
+from tenants import keys, members
 from tenants.edges import encode_cursor
 from tenants.models import IdempotencyKey, Project, Tenant
 from tenants.scoping import tenant_scope
@@ -85,7 +85,7 @@ def test_a_removed_member_is_out_at_the_next_request() -> None:
     client = Client()
     client.force_login(user)
     assert client.get("/api/v1/me/").status_code == 200
-    operations.remove_member(actor=factories.actor_for(tenant), user_id=user.id)
+    members.remove_member(actor=factories.actor_for(tenant), user_id=user.id)
     assert client.get("/api/v1/me/").status_code == 401
     assert client.get(f"/t/{tenant.slug}/").status_code == 404
 
@@ -294,10 +294,10 @@ def test_a_key_ends_with_the_membership_and_shrinks_with_the_role_of_its_maker(c
     key = keys.create_api_key(actor=maker, name="k", scopes=["members.view", "apikeys.view"]).secret
     assert client.get("/api/v1/api-keys/", headers=bearer(key)).status_code == 200
     assert maker.id is not None
-    operations.change_role(actor=owner, user_id=maker.id, role="viewer")
+    members.change_role(actor=owner, user_id=maker.id, role="viewer")
     assert client.get("/api/v1/api-keys/", headers=bearer(key)).status_code == 403
     assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 200
-    operations.remove_member(actor=owner, user_id=maker.id)
+    members.remove_member(actor=owner, user_id=maker.id)
     assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 401
 
 

@@ -27,6 +27,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "me/": {"GET": EVERYONE},
     "members/": {"GET": EVERYONE, "POST": ADMINS},
     "members/<uuid:user_id>/": {"PATCH": ADMINS, "DELETE": ADMINS},
+    "members/<uuid:user_id>/departure/": {"GET": ADMINS},
     "invitations/": {"GET": ADMINS, "POST": ADMINS},
     "invitations/<uuid:invitation_id>/": {"DELETE": ADMINS},
     "projects/": {"GET": EVERYONE, "POST": ADMINS},

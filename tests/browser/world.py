@@ -37,7 +37,7 @@ from models_app.models import Dataset, DatasetVersion
 from models_app.recipes.base import recipe
 from models_app.runner.protocol import Context, Reporter
 from models_app.storage import Stored
-from tenants import invitations, keys, notifications, operations, quotas
+from tenants import invitations, keys, members, notifications, operations, quotas
 from tenants.actor import Actor
 from tenants.models import Tenant, User
 from tenants.operators import digests, people
@@ -83,7 +83,7 @@ class Builder:
         world = World(vision, audio)
         owner = self.actor(vision, OWNER)
         research = operations.create_project(actor=owner, slug="research", name="Research")
-        operations.add_member(actor=owner, email=VIEWER, role="viewer", password=factories.PASSWORD)
+        members.add_member(actor=owner, email=VIEWER, role="viewer", password=factories.PASSWORD)
         keys.create_api_key(actor=owner, name="ci-nightly", scopes=["jobs.view", "jobs.launch"])
         quotas.set_limit(actor=owner, resource="devices:cpu", limit=4)
         budgets.create_budget(actor=owner, amount=second_price(vision) * 10_000, at_limit="block_new", alerts=[50, 80])
@@ -309,7 +309,7 @@ class Builder:
 
     def ask(self, tenant: Tenant, version_id: str) -> None:
         """Ask for production as an engineer, who may not approve it."""
-        operations.add_member(
+        members.add_member(
             actor=self.actor(tenant, OWNER), email=ENGINEER, role="engineer", password=factories.PASSWORD
         )
         registry.promote(

@@ -17,6 +17,7 @@ from billing import budgets
 from billing.models import Hold
 from models_app import deployments, endpoint_keys
 from models_app.models import Endpoint, EndpointKey, ServingSlice
+from tenants import members
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.fakes.serving import NUMBERS, until
@@ -132,10 +133,15 @@ def test_a_revoked_key_and_an_undeployed_endpoint_are_refused_from_the_next_requ
         row = EndpointKey.objects.get(key_hash=endpoint_keys.key_hash(lost))
     endpoint_keys.revoke(actor=home.actor, endpoint_id=endpoint, key_id=row.id)
     assert home.post(lost, "price").status_code == 401
+    leaver = factories.actor_for(home.tenant, "engineer")
+    theirs = endpoint_keys.create(actor=leaver, endpoint_id=endpoint, name="of a leaver").secret
+    assert home.post(theirs, "price").status_code == 200
+    members.remove_member(actor=home.actor, user_id=leaver.id)  # type: ignore[arg-type]
+    assert home.post(theirs, "price").status_code == 401
     assert home.post(kept, "price").status_code == 200
     deployments.undeploy(actor=home.actor, endpoint_id=endpoint)
     assert home.post(kept, "price").status_code == 401
-    until(lambda: home.billed(endpoint)[0] == 3, "three were answered", 20)
+    until(lambda: home.billed(endpoint)[0] == 4, "four were answered", 20)
 
     def given_back() -> bool:
         with tenant_scope(home.tenant.id):

@@ -14,11 +14,13 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from config.mail import mail_settings
-from tenants import invitations, mailbox, operations, outbox
+from tenants import invitation_queries, invitations, keys, mailbox, members, outbox, provenance
 from tenants.errors import Conflict, ExchequerError, Invalid, PermissionDenied
-from tenants.models import AuditEntry, Invitation, Membership, OutboxMessage, Tenant, User
+from tenants.models import ApiKey, AuditEntry, Invitation, Membership, OutboxMessage, Tenant, User
 from tenants.scoping import tenant_scope
 from tests import factories
+from tests.integration.test_audit_order import in_thread
+from tests.support.services import wait_until
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "nora@example.org"
@@ -109,27 +111,29 @@ def test_an_invitation_dies_with_time_withdrawal_a_newer_one_and_its_issuer(supe
     invitations.revoke(actor=owner, invitation_id=second.id)
     assert dead(invitations.token_of(second.id))
     third = invitations.invite(actor=admin, email=ADDRESS, role="engineer")
-    operations.change_role(actor=owner, user_id=admin.id, role="viewer")
+    members.change_role(actor=owner, user_id=admin.id, role="viewer")
     assert dead(invitations.token_of(third.id))
-    operations.change_role(actor=owner, user_id=admin.id, role="admin")
-    assert not dead(invitations.token_of(third.id))
+    members.change_role(actor=owner, user_id=admin.id, role="admin")
+    assert dead(invitations.token_of(third.id)), "a role that is raised again brings nothing back"
+    anew = invitations.invite(actor=admin, email=ADDRESS, role="engineer")
     User.objects.filter(id=admin.id).update(is_active=False)
-    assert dead(invitations.token_of(third.id))
+    assert dead(invitations.token_of(anew.id))
     User.objects.filter(id=admin.id).update(is_active=True)
-    operations.remove_member(actor=owner, user_id=admin.id)
-    assert dead(invitations.token_of(third.id))
+    assert not dead(invitations.token_of(anew.id))
+    members.remove_member(actor=owner, user_id=admin.id)
+    assert dead(invitations.token_of(anew.id))
     fourth = invitations.invite(actor=owner, email=ADDRESS, role="engineer")
     with tenant_scope(tenant.id):
         Invitation.objects.filter(id=fourth.id).update(expires_at=fourth.created_at - timedelta(seconds=1))
     assert dead(invitations.token_of(fourth.id))
-    assert [row.state for row in _listed(tenant)] == ["expired", "revoked", "revoked", "revoked"]
+    assert [row.state for row in _listed(tenant)] == ["expired", "revoked", "revoked", "revoked", "revoked"]
     assert dead("nothing")
     assert roles_of(tenant) == []
 
 
-def _listed(tenant: Tenant) -> list[invitations.InvitationRow]:
+def _listed(tenant: Tenant) -> list[invitation_queries.InvitationRow]:
     with tenant_scope(tenant.id):
-        return invitations.invitations()
+        return invitation_queries.invitations()
 
 
 def test_seven_days_and_not_a_role_above_ones_own() -> None:
@@ -180,6 +184,34 @@ def test_of_twenty_who_accept_at_once_one_succeeds(has_account: bool) -> None:
     assert roles_of(tenant) == ["engineer"]
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.filter(action="tenants.invitation.accepted").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("act", ["accept", "key", "invite"])
+def test_what_is_made_while_its_maker_is_removed_is_not_made(act: str, superuser: Any) -> None:
+    """The removal is not committed yet when the other act begins: it waits for that, and then finds its ground gone."""
+    tenant = factories.make_tenant()
+    owner, leaver = factories.actor_for(tenant), factories.actor_for(tenant, "admin")
+    offer = invitations.invite(actor=leaver, email=ADDRESS, role="viewer")
+    acts: dict[str, Callable[[], object]] = {
+        "accept": lambda: invitations.accept(token=invitations.token_of(offer.id), user=None, **NEW),
+        "key": lambda: keys.create_api_key(actor=leaver, name="late", scopes=["jobs.view"]),
+        "invite": lambda: invitations.invite(actor=leaver, email="late@example.org", role="viewer"),
+    }
+    faults: list[BaseException] = []
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with tenant_scope(tenant.id):
+        members.remove_member(actor=owner, user_id=leaver.id)  # type: ignore[arg-type]
+        other = in_thread(acts[act], faults)
+        wait_until(lambda: not other.is_alive() or superuser.execute(waits).fetchone() == (1,), 60, "the act waits")
+        assert other.is_alive(), "it did not wait"
+    other.join(60)
+    (fault,) = faults
+    assert isinstance(fault, provenance.AccessEnded | invitations.InvitationGone)
+    with tenant_scope(tenant.id):
+        assert not ApiKey.objects.filter(revoked_at=None).exists()
+        assert not Invitation.objects.filter(revoked_at=None).exists()
+    assert roles_of(tenant) == []
 
 
 def test_without_a_mail_server_the_one_who_invites_gets_the_link_once(tmp_path: Path) -> None:

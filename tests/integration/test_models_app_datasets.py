@@ -14,8 +14,7 @@ from django.db import connection
 from compute import workdirs
 from models_app import ingestion, operations, orphans, queries, storage, tasks
 from models_app.models import Dataset, DatasetVersion
-from tenants import operations as tenancy
-from tenants import outbox
+from tenants import members, outbox
 from tenants.actor import Actor
 from tenants.audit.models import AuditEntry
 from tenants.audit.verify import verify
@@ -285,10 +284,10 @@ def test_a_share_ends_with_the_membership_and_does_not_come_back(as_control):
     version = upload(engineer, name="secret", restricted=True)
     guest = make_member(tenant, "viewer")
     operations.share(actor=engineer, dataset_id=version.dataset_id, user_id=guest.id)
-    tenancy.remove_member(actor=owner, user_id=guest.id)
+    members.remove_member(actor=owner, user_id=guest.id)
     with as_control():
         outbox.drain(tenant.id)
-    tenancy.add_member(actor=owner, email=guest.email, role="viewer")
+    members.add_member(actor=owner, email=guest.email, role="viewer")
     again = Actor.member(tenant_id=tenant.id, user_id=guest.id, email=guest.email, role="viewer")
     with tenant_scope(tenant.id):
         assert queries.dataset_list(again) == []

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from tenants import events, housekeeping, operations, outbox, quotas
+from tenants import events, housekeeping, members, operations, outbox, quotas
 from tenants.actor import Actor
 from tenants.audit import AuditAction, MissingAuditEntry, operation, record
 from tenants.audit.verify import verify
@@ -169,12 +169,12 @@ def test_a_membership_ends_at_the_next_request_and_an_owner_remains() -> None:
     tenant = factories.make_tenant()
     actor = factories.actor_for(tenant, "owner")
     other = factories.make_member(tenant, "owner")
-    operations.remove_member(actor=actor, user_id=other.id)
+    members.remove_member(actor=actor, user_id=other.id)
     with tenant_scope(tenant.id):
         first = Membership.objects.exclude(user_id=actor.id).get()
-    operations.remove_member(actor=actor, user_id=first.user_id)
+    members.remove_member(actor=actor, user_id=first.user_id)
     with pytest.raises(PermissionDenied):
-        operations.remove_member(actor=actor, user_id=actor.id)
+        members.remove_member(actor=actor, user_id=actor.id)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -191,7 +191,7 @@ def test_two_owners_who_remove_each_other_leave_one() -> None:
     def remove(actor: Actor, other: Actor) -> None:
         barrier.wait()
         try:
-            operations.remove_member(actor=actor, user_id=other.id)  # type: ignore[arg-type]
+            members.remove_member(actor=actor, user_id=other.id)  # type: ignore[arg-type]
         except Exception:  # noqa: S110, BLE001 (one of the two is refused, in one of several ways)
             pass
         finally:

@@ -1,0 +1,293 @@
+"""Access ends with what it came from: keys of keys, endpoint keys, invitations, shrunken roles, leavers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from django.test import Client
+
+from models_app import endpoint_keys
+from models_app.models import EndpointKey
+from tenants import invitations, keys, members
+from tenants.actor import Actor
+from tenants.clock import now
+from tenants.errors import PermissionDenied
+from tenants.models import ApiKey, AuditEntry, Invitation, Membership, Tenant, User
+from tenants.permissions import PERMISSIONS, ROLE_PERMISSIONS
+from tenants.scoping import tenant_scope
+from tests import factories
+from tests.endpoints import make_endpoint
+
+pytestmark = pytest.mark.django_db
+ADMIN_SCOPES = sorted(
+    ROLE_PERMISSIONS["viewer"] | {"apikeys.manage", "apikeys.view", "members.manage", "endpoints.manage"}
+)
+
+
+class Api:
+    """The API, asked with a key."""
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+        self.client = Client(headers={"Authorization": f"Bearer {secret}"})
+
+    def __call__(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self.client.generic(method, f"/api/v1/{path}", _json(body), content_type="application/json")
+
+    def key(self, scopes: list[str], **fields: Any) -> tuple[Api, UUID]:
+        """Make a key with this key."""
+        answer = self("POST", "api-keys/", {"name": "k", "scopes": scopes, **fields})
+        assert answer.status_code == 201, answer.content
+        return Api(answer.json()["key"]), UUID(answer.json()["id"])
+
+    def works(self) -> bool:
+        return bool(self("GET", "me/").status_code == 200)
+
+
+def _json(body: dict[str, Any] | None) -> str:
+    return json.dumps(body) if body is not None else ""
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return factories.make_tenant()
+
+
+@pytest.fixture
+def owner(tenant: Tenant) -> Actor:
+    return factories.actor_for(tenant)
+
+
+def key_of(actor: Actor, scopes: list[str] | None = None, **fields: Any) -> tuple[Api, UUID]:
+    made = keys.create_api_key(actor=actor, name="k", scopes=scopes or sorted(actor.permissions), **fields)
+    return Api(made.secret), made.id
+
+
+def answers(secret: str) -> bool:
+    """Return whether the serving node would take an endpoint key: it asks this once a batch."""
+    return len(endpoint_keys.known([endpoint_keys.key_hash(secret)])) == 1
+
+
+def endpoint_key(api: Api, endpoint_id: UUID) -> str:
+    answer = api("POST", f"endpoints/{endpoint_id}/keys/", {"name": "shop"})
+    assert answer.status_code == 201, answer.content
+    return str(answer.json()["key"])
+
+
+def offered(token_of: UUID) -> bool:
+    try:
+        invitations.find(invitations.token_of(token_of))
+    except invitations.InvitationGone:
+        return False
+    return True
+
+
+def invite(api: Api, role: str = "viewer", email: str = "nora@example.org") -> UUID:
+    answer = api("POST", "invitations/", {"email": email, "role": role})
+    assert answer.status_code == 201, answer.content
+    return UUID(answer.json()["id"])
+
+
+def test_what_descends_from_a_key_ends_with_it_three_levels_deep(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    other, _ = key_of(owner)
+    root, root_id = key_of(owner)
+    child, _ = root.key(ADMIN_SCOPES)
+    grandchild, grandchild_id = child.key(ADMIN_SCOPES)
+    leaf, _ = grandchild.key(["members.view"])
+    secrets = [endpoint_key(api, endpoint.id) for api in (root, grandchild)]
+    offers = [invite(root), invite(grandchild, email="otto@example.org")]
+    assert all(answers(secret) for secret in secrets)
+    with tenant_scope(tenant.id):
+        stored = ApiKey.objects.get(id=grandchild_id)
+        assert (stored.created_by_id, stored.parent_key_id is not None) == (owner.id, True)
+    assert other("DELETE", f"api-keys/{root_id}/").status_code == 204
+    assert [api.works() for api in (root, child, grandchild, leaf, other)] == [False] * 4 + [True]
+    assert not any(answers(secret) for secret in secrets)
+    assert not any(offered(one) for one in offers)
+    with tenant_scope(tenant.id):
+        ended = AuditEntry.objects.filter(action__endswith=".revoked").values_list("target_type", flat=True)
+        assert sorted(ended) == ["apikey"] * 4 + ["endpointkey"] * 2 + ["invitation"] * 2
+
+
+def test_a_key_with_an_end_makes_nothing_that_lives_longer(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    end = (now() + timedelta(hours=1)).replace(microsecond=0)
+    parent, _ = key_of(owner, expires_at=end)
+    for late in (None, end + timedelta(seconds=1)):
+        body = {"name": "k", "scopes": ["jobs.view"], "expires_at": late.isoformat() if late else None}
+        refused = parent("POST", "api-keys/", body)
+        assert (refused.status_code, list(refused.json()["fields"])) == (400, ["expires_at"])
+    child, _ = parent.key(["apikeys.manage", "jobs.view"], expires_at=end.isoformat())
+    assert child.works()
+    endpoint_key(parent, endpoint.id)
+    offer = invite(parent)
+    (shown,) = parent("GET", f"endpoints/{endpoint.id}/keys/").json()["results"]
+    assert datetime.fromisoformat(shown["expires_at"]) == end
+    with tenant_scope(tenant.id):
+        assert Invitation.objects.get(id=offer).expires_at == end
+
+
+def test_an_endpoint_key_ends_when_the_key_that_made_it_expires(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    parent, parent_id = key_of(owner, expires_at=now() + timedelta(hours=1))
+    shop = endpoint_key(parent, endpoint.id)
+    assert answers(shop)
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    with tenant_scope(tenant.id):
+        ApiKey.objects.filter(id=parent_id).update(expires_at=past)
+    assert not answers(shop)
+
+
+def test_nobody_revokes_what_may_do_more_than_they_may(tenant: Tenant, owner: Actor) -> None:
+    strong, strong_id = key_of(owner)
+    weak, weak_id = key_of(owner, ["apikeys.manage", "members.manage", "members.view"])
+    admin, _ = key_of(factories.actor_for(tenant, "admin"))
+    for api in (weak, admin):
+        assert api("DELETE", f"api-keys/{strong_id}/").status_code == 403
+    assert strong.works()
+    offer = invite(strong, "owner")
+    assert admin("DELETE", f"invitations/{offer}/").status_code == 403
+    # To invite the same address anew withdraws the earlier invitation: that takes the right to withdraw it.
+    assert admin("POST", "members/", {"email": "nora@example.org", "role": "viewer"}).status_code == 403
+    assert offered(offer)
+    assert strong("DELETE", f"api-keys/{weak_id}/").status_code == 204
+
+
+def test_the_key_that_the_installation_made_ends_with_all_that_it_made(tenant: Tenant, owner: Actor) -> None:
+    system = Actor.system(tenant.id, "bootstrap")
+    made = keys.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), answers_for=owner.id)
+    root = Api(made.secret)
+    offer, (child, _) = invite(root, "owner"), root.key(["jobs.view"])
+    assert offered(offer)
+    other, _ = key_of(owner)
+    assert other("DELETE", f"api-keys/{made.id}/").status_code == 204
+    assert (offered(offer), child.works()) == (False, False)
+
+
+def test_a_leaver_takes_every_credential_along_and_the_answer_names_them(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    api, _ = key_of(owner)
+    leaver = factories.actor_for(tenant, "admin")
+    own, _ = key_of(leaver)
+    child, _ = own.key(ADMIN_SCOPES)
+    shop = endpoint_key(child, endpoint.id)
+    mine = endpoint_keys.create(actor=leaver, endpoint_id=endpoint.id, name="mine").secret
+    offer = invite(own)
+    assert answers(shop)
+    path = f"members/{leaver.id}/"
+    shown = api("GET", f"{path}departure/").json()
+    kinds = sorted(one["kind"] for one in shown["credentials"])
+    assert kinds == ["apikey", "apikey", "endpointkey", "endpointkey", "invitation"]
+    used = {one["name"].split()[0]: one["last_used_at"] for one in shown["credentials"] if one["kind"] == "endpointkey"}
+    assert (used["shop"] is not None, used["mine"]) == (True, None)
+    gone = api("DELETE", path)
+    assert (gone.status_code, gone.json()["credentials"]) == (200, shown["credentials"])
+    assert (own.works(), child.works(), answers(shop), answers(mine), offered(offer)) == (False,) * 5
+    # Coming back brings nothing back.
+    with tenant_scope(tenant.id):
+        members.add_member(actor=owner, email=leaver.label, role="admin")
+    assert (own.works(), child.works(), answers(shop), offered(offer)) == (False,) * 4
+
+
+def test_an_owner_adopts_the_endpoint_keys_of_a_leaver(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    leaver = factories.actor_for(tenant, "engineer")
+    secret = endpoint_keys.create(actor=leaver, endpoint_id=endpoint.id, name="shop").secret
+    admin, _ = key_of(factories.actor_for(tenant, "admin"))
+    assert admin("DELETE", f"members/{leaver.id}/?endpoint_keys=adopt").status_code == 403
+    assert answers(secret)
+    client = Client()
+    client.force_login(User.objects.get(id=owner.id))
+    client.get(f"/t/{tenant.slug}/")
+    gone = client.delete(f"/api/v1/members/{leaver.id}/?endpoint_keys=adopt")
+    assert (gone.status_code, len(gone.json()["adopted"])) == (200, 1)
+    assert answers(secret)
+    with tenant_scope(tenant.id):
+        entry = AuditEntry.objects.get(action="models_app.endpoint_key.adopted")
+        assert entry.actor_label == owner.label
+    members.remove_member(actor=factories.actor_for(tenant), user_id=owner.id)  # type: ignore[arg-type]
+    assert not answers(secret), "it descends from the one who adopted it"
+
+
+def test_a_role_that_shrinks_takes_back_for_good_what_it_could_not_have_made(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    admin = factories.actor_for(tenant, "admin")
+    own, own_id = key_of(admin)
+    useless, _ = key_of(admin, ["apikeys.view"])
+    child, _ = own.key(ADMIN_SCOPES)
+    shop, offer = endpoint_key(child, endpoint.id), invite(own)
+    members.change_role(actor=owner, user_id=admin.id, role="viewer")  # type: ignore[arg-type]
+    members.change_role(actor=owner, user_id=admin.id, role="admin")  # type: ignore[arg-type]
+    assert (useless.works(), answers(shop), offered(offer)) == (False, False, False)
+    for api in (own, child):
+        assert api("GET", "members/").status_code == 200
+        assert api("GET", "api-keys/").status_code == 403
+    with tenant_scope(tenant.id):
+        assert "members.manage" not in ApiKey.objects.get(id=own_id).scopes
+        assert AuditEntry.objects.filter(action="tenants.api_key.narrowed").count() == 2
+
+
+def test_an_account_that_is_closed_takes_its_keys_along(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    api, _ = key_of(owner)
+    secret = endpoint_key(api, endpoint.id)
+    User.objects.filter(id=owner.id).update(is_active=False)
+    assert (api.works(), answers(secret)) == (False, False)
+
+
+def test_who_is_gone_since_the_request_began_makes_nothing_more(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    leaver = factories.actor_for(tenant, "admin")
+    made = keys.create_api_key(actor=leaver, name="k", scopes=sorted(leaver.permissions))
+    by_key = Actor(
+        kind="api_key", tenant_id=tenant.id, id=made.id, label="k", role="key", permissions=leaver.permissions
+    )
+    members.remove_member(actor=owner, user_id=leaver.id)  # type: ignore[arg-type]
+    for actor in (leaver, by_key):
+        with pytest.raises(PermissionDenied):
+            keys.create_api_key(actor=actor, name="late", scopes=["jobs.view"])
+        with pytest.raises(PermissionDenied):
+            endpoint_keys.create(actor=actor, endpoint_id=endpoint.id, name="late")
+        with pytest.raises(PermissionDenied):
+            invitations.invite(actor=actor, email="late@example.org", role="viewer")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_credentials_of_before_learn_where_they_came_from(superuser: psycopg.Connection) -> None:
+    """Rows as they were written before `parent_key_id`; the superuser passes by row security as the migration does."""
+    tenant, leaver = factories.make_tenant(), uuid4()
+    owner = factories.actor_for(tenant)
+    with tenant_scope(tenant.id):
+        root = keys.create_api_key(
+            actor=owner, name="root", scopes=["apikeys.manage"], expires_at=now() + timedelta(hours=1)
+        )
+        parent = Actor(
+            kind="api_key", tenant_id=tenant.id, id=root.id, label="root", permissions=frozenset(owner.permissions)
+        )
+        child = keys.create_api_key(
+            actor=parent, name="child", scopes=["tenant.view"], expires_at=now() + timedelta(minutes=30)
+        )
+        lost = keys.create_api_key(actor=owner, name="lost", scopes=["tenant.view"])
+        endpoint_id = make_endpoint(tenant).id
+        made = {by: endpoint_keys.create(actor=owner, endpoint_id=endpoint_id, name="e").id for by in ("kept", "left")}
+    superuser.execute("UPDATE tenants_apikey SET parent_key_id = NULL, membership_id = NULL")
+    superuser.execute("UPDATE tenants_apikey SET expires_at = NULL WHERE id = %s", [child.id])
+    superuser.execute("UPDATE tenants_apikey SET created_by_id = %s WHERE id = %s", [leaver, lost.id])
+    superuser.execute("UPDATE models_app_endpointkey SET membership_id = NULL, created_by = %s", [owner.id])
+    superuser.execute("UPDATE models_app_endpointkey SET created_by = %s WHERE id = %s", [leaver, made["left"]])
+    for module in ("tenants.migrations.0005_credentials_descend", "models_app.migrations.0008_endpoint_keys_descend"):
+        superuser.execute(import_module(module).DESCENT)
+    with tenant_scope(tenant.id):
+        found = {row.id: row for row in ApiKey.objects.all()}
+        assert (found[child.id].parent_key_id, found[child.id].expires_at) == (root.id, found[root.id].expires_at)
+        assert {found[key.id].membership_id for key in (root, child)} == {Membership.objects.get(user_id=owner.id).id}
+        assert [found[key.id].revoked_at is None for key in (root, child, lost)] == [True, True, False]
+        good = dict(EndpointKey.objects.filter(revoked_at=None).values_list("id", "membership_id"))
+        assert good == {made["kept"]: found[root.id].membership_id}
