@@ -37,7 +37,11 @@ LOOKED_UP = frozenset(
     {"compute_allocation", "models_app_endpointkey", "tenants_apikey", "tenants_invitation", "tenants_membership"}
 )
 #: Tables whose whole set of policies is their own.
-OWN: dict[str, set[Policy]] = {"tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS}}
+OWN: dict[str, set[Policy]] = {
+    "tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS},
+    # The function that looks a key up also notes when it was used last.
+    "models_app_endpointkey": {TENANT_ROWS, ("last_use", "w", ("exchequer_owner",), "true", None)},
+}
 
 #: Tables without a tenant that the web process may reach: Django's own, accounts of people, counters, the platform's devices.
 UNLOCKED = frozenset(
@@ -67,9 +71,10 @@ UNLOCKED = frozenset(
 LOOSE = {
     # People and keys leave; what they did stays, with their id.
     "billing_hold": {"placed_by_id"},
-    "tenants_apikey": {"created_by_id"},
+    "tenants_apikey": {"created_by_id", "membership_id"},
+    "models_app_endpointkey": {"membership_id"},
     "tenants_idempotencykey": {"actor_id"},
-    "tenants_invitation": {"invited_by_id"},
+    "tenants_invitation": {"invited_by_id", "membership_id"},
     "tenants_auditentry": {"actor_id", "request_id", "target_id"},
     # Written for every second of every device: a key that each row checks costs more than the row.
     "billing_ledgertransaction": {"attempt_id", "hold_id"},
