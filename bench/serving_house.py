@@ -102,7 +102,7 @@ def _version(actor: Any, home: Path) -> UUID:
             baseline=learned, stage="production",
             artefact_key=stored[WEIGHTS].key, artefact_sha256=stored[WEIGHTS].sha256, artefact_size=stored[WEIGHTS].size,
             signature_key=stored[SIGNATURE].key, signature_sha256=stored[SIGNATURE].sha256,
-            signature_size=stored[SIGNATURE].size,
+            signature_size=stored[SIGNATURE].size, artefact_encrypted=True, signature_encrypted=True,
         )  # fmt: skip
     return UUID(str(version.id))
 

@@ -28,6 +28,7 @@ from tenants.ids import uuid7
 __all__ = ["Order", "cancel", "check", "clone", "estimate", "hold_for", "pause", "resume", "submit", "wake_attempt"]
 
 JOB_SUBMITTED = AuditAction("compute.job.submitted")
+JOB_LOG_DOWNLOADED = AuditAction("compute.job_log.downloaded")
 
 
 class JobIsFinal(Conflict):
@@ -218,6 +219,16 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
         "tags": old.tags,
     }
     return submit(**{**request, **(changes or {}), "actor": actor, "cloned_from": old.id})
+
+
+@operation(JOB_LOG_DOWNLOADED)
+def note_log_download(*, actor: Actor, job_id: UUID) -> None:
+    """Enter in the audit log that somebody takes a job's log away. Raises NotFound."""
+    actor.require("jobs.view")
+    job = Job.objects.filter(id=job_id).only("id", "name").first()
+    if job is None:
+        raise NotFound
+    record(JOB_LOG_DOWNLOADED, actor=actor, target=("job", job.id, job.name))
 
 
 def wake_attempt(job_id: UUID) -> None:

@@ -16,9 +16,10 @@ app.autodiscover_tasks()
 
 @celeryd_init.connect
 def refuse_unsafe_role(**_: Any) -> None:
-    """Check the database role before the worker does anything: a node works for one tenant at a time, ops for all."""
+    """Check the database role and the master key before the worker does anything: a node works for one tenant at a time, ops for all."""
     from django.conf import settings
 
     from tenants import checks
 
     checks.refuse_unsafe_role(one_tenant=settings.EXCHEQUER.db_role == "app")
+    checks.refuse_wrong_master_key()

@@ -4,6 +4,7 @@ Every value has a default for one machine or is reported missing together with a
 A secret may be given as `NAME_FILE`, the path of a file that holds it.
 """
 
+import base64
 import json
 import os
 import socket
@@ -24,6 +25,8 @@ OWNER_COMMANDS = frozenset({"migrate", "makemigrations", "sqlmigrate", "showmigr
 SECRETS = frozenset(
     {
         "secret_key",
+        "master_key",
+        "master_key_previous",
         "database_app_url",
         "database_control_url",
         "database_owner_url",
@@ -62,6 +65,9 @@ class Environment(BaseSettings):
     init_api_key: str = Field("", validation_alias="EXCHEQUER_INIT_API_KEY")
 
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
+    master_key: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY")
+    master_key_file: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY_FILE")
+    master_key_previous: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY_PREVIOUS")
     allowed_hosts: str = Field("127.0.0.1,localhost,[::1]", validation_alias="ALLOWED_HOSTS")
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
     tls: bool | None = Field(None, validation_alias="EXCHEQUER_TLS")
@@ -111,6 +117,17 @@ class Environment(BaseSettings):
     def hostname(self) -> str:
         """Name of this machine; the default id of its node."""
         return socket.gethostname()
+
+    @field_validator("master_key", "master_key_previous")
+    @classmethod
+    def _master_key(cls, value: str) -> str:
+        try:
+            length = len(base64.b64decode(value, validate=True))
+        except ValueError:
+            length = 0
+        if value and length != 32:
+            raise ValueError("use 32 random bytes as base64, such as `openssl rand -base64 32` prints")
+        return value
 
     @field_validator("email_url")
     @classmethod

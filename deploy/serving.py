@@ -24,9 +24,10 @@ def serve(listener: socket.socket) -> None:
     import django
 
     django.setup()
-    from tenants.checks import refuse_unsafe_role
+    from tenants.checks import refuse_unsafe_role, refuse_wrong_master_key
 
     refuse_unsafe_role(one_tenant=True)
+    refuse_wrong_master_key()
     import uvicorn
     from django.conf import settings
 

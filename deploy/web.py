@@ -147,9 +147,10 @@ def main(arguments: list[str] | None = None) -> None:
     from django.db import connections
 
     import config.wsgi  # noqa: F401 (once for all forks)
-    from tenants.checks import refuse_unsafe_role
+    from tenants.checks import refuse_unsafe_role, refuse_wrong_master_key
 
     refuse_unsafe_role(one_tenant=True)
+    refuse_wrong_master_key()
     connections.close_all()
     Server(listener, options.processes).run()
 

@@ -17,13 +17,13 @@ from models_app import (
     api_batch,
     api_columns,
     api_datasets,
+    api_files,
     api_health,
     api_serving,
     api_versions,
     operations,
     queries,
     serializers,
-    storage,
     uploads,
 )
 from models_app.lineage import Lineage, ModelVersionRow
@@ -204,17 +204,6 @@ class VersionLineage(Endpoint):
         return Response(serializers.model_version(found) | {name: getattr(found, name) for name in LINEAGE_FIELDS})
 
 
-class VersionDownload(Endpoint):
-    """The weights of one version."""
-
-    permissions = {"GET": "models.view"}
-
-    @extend_schema(responses=serializers.LinkSerializer)
-    def get(self, request: Request, version_id: UUID) -> Response:
-        """Answer a link to the safetensors file, good for five minutes."""
-        return Response({"url": queries.artefact_link(self.actor, version_id), "expires_in_s": storage.MAX_LINK_S})
-
-
 LINEAGE_FIELDS = tuple(
     name for name in Lineage.__dataclass_fields__ if name not in ModelVersionRow.__dataclass_fields__
 )
@@ -249,11 +238,11 @@ urlpatterns = [
     path("models/", Models.as_view(), name="api-models"),
     path("models/<uuid:model_id>/versions/", ModelVersions.as_view(), name="api-model-versions"),
     path("versions/<uuid:version_id>/lineage/", VersionLineage.as_view(), name="api-version-lineage"),
-    path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
     *api_columns.urlpatterns,
     *api_datasets.urlpatterns,
     *api_versions.urlpatterns,
     *api_batch.urlpatterns,
+    *api_files.urlpatterns,
     *api_serving.urlpatterns,
     *api_health.urlpatterns,
 ]

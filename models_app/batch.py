@@ -18,6 +18,7 @@ from compute.models import Job
 from models_app import artefacts, batch_specs, storage
 from models_app.access import visible_datasets
 from models_app.models import DatasetVersion, ModelVersion
+from models_app.models.files import Stored
 from models_app.stored import bring, platform
 from tenants.actor import Actor
 from tenants.errors import Conflict, NotFound
@@ -64,23 +65,18 @@ class BatchPredictKind:
         """
         with tenant_scope(job.tenant_id):
             model = ModelVersion.objects.select_related("model").get(id=UUID(job.spec["model_version"]))
-            data = DatasetVersion.objects.only("data_key", "data_sha256", "data_size").get(
-                id=UUID(job.spec["dataset_version"])
-            )
+            data = DatasetVersion.objects.get(id=UUID(job.spec["dataset_version"]))
         folder = workdir / "in"
         folder.mkdir(exist_ok=True)
-        weights = storage.Stored(model.artefact_key, model.artefact_sha256, model.artefact_size)
-        signature = storage.Stored(model.signature_key, model.signature_sha256, model.signature_size)
-        bring(job.tenant_id, weights, folder / "model.safetensors", f"The file of weights of {model}")
-        bring(job.tenant_id, signature, folder / "signature.json", f"The signature of {model}")
+        bring(job.tenant_id, model.weights, folder / "model.safetensors", f"The file of weights of {model}")
+        bring(job.tenant_id, model.signature_file, folder / "signature.json", f"The signature of {model}")
         try:
             described = artefacts.read_json(folder / "signature.json")
             artefacts.check_model(described, model.recipe, folder / "model.safetensors")
         except BadOutput as error:
             words = f"{model} cannot be used: {error}. Train it again. Nothing was charged for this run."
             raise BadArtefact(words) from error
-        table = storage.Stored(data.data_key, data.data_sha256, data.data_size)
-        bring(job.tenant_id, table, folder / "data.parquet", "The dataset's table")
+        bring(job.tenant_id, data.table, folder / "data.parquet", "The dataset's table")
         return {"task": "predict", "recipe": model.recipe, "limits": {}, "resume": False}
 
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
@@ -108,13 +104,14 @@ class BatchPredictKind:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFile:
-    """One file of a result, with a link that is good for five minutes."""
+    """One file of a result; `filename` is what a person gets it by."""
 
     format: str
     name: str
     size: int
     sha256: str
-    url: str
+    filename: str
+    stored: Stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +124,7 @@ class BatchResult:
 
 
 def result(actor: Actor, job_id: UUID) -> BatchResult:
-    """Return the result of a batch prediction with fresh links. Raises NotFound, NoResult, StorageUnavailable.
+    """Return the result of a batch prediction and its files. Raises NotFound, NoResult.
 
     A result is seen by those who may see its dataset.
     """
@@ -138,9 +135,11 @@ def result(actor: Actor, job_id: UUID) -> BatchResult:
         raise NoResult
     files = []
     for form, name in FILES.items():
-        stored = storage.Stored(**job.result["files"][form])
-        url = storage.link(actor.tenant_id, stored, filename=f"{job.name}-{name}")
-        files.append(ResultFile(format=form, name=name, size=stored.size, sha256=stored.sha256, url=url))
+        stored = Stored(**job.result["files"][form])
+        filename = f"{job.name}-{name}"
+        files.append(
+            ResultFile(format=form, name=name, size=stored.size, sha256=stored.sha256, filename=filename, stored=stored)
+        )
     rows = job.result["rows"]
     return BatchResult(rows=rows, cost_per_1000=cost_per_1000(job_id, rows), files=tuple(files))
 

@@ -208,8 +208,8 @@ def load_order(tenant_id: UUID, endpoint_id: UUID) -> Order:
             version_id=version.id,
             version_label=str(version),
             number=version.number,
-            weights=Stored(version.artefact_key, version.artefact_sha256, version.artefact_size),
-            signature_file=Stored(version.signature_key, version.signature_sha256, version.signature_size),
+            weights=version.weights,
+            signature_file=version.signature_file,
             signature=version.signature,
             baseline=version.baseline,
         )

@@ -146,12 +146,17 @@ def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
         )
         if not taken:
             return None
-        row = DatasetVersion.objects.only(
-            "dataset_id", "token", "tries", "source_key", "sha256", "size", "target", "filename", "choices"
-        ).get(id=version_id)
-        source = storage.Stored(row.source_key, row.sha256, row.size)
+        row = DatasetVersion.objects.defer("columns", "warnings", "profile").get(id=version_id)
         return Claimed(
-            version_id, row.dataset_id, tenant_id, row.token, row.tries, source, row.target, row.filename, row.choices
+            version_id,
+            row.dataset_id,
+            tenant_id,
+            row.token,
+            row.tries,
+            row.source,
+            row.target,
+            row.filename,
+            row.choices,
         )
 
 
@@ -173,7 +178,7 @@ def complete(
         unchanged("another try was faster")
         return False
     row.state, row.ready_at = IngestState.READY, DatabaseNow()
-    row.data_key, row.data_sha256, row.data_size = data.key, data.sha256, data.size
+    row.data_key, row.data_sha256, row.data_size, row.data_encrypted = data.key, data.sha256, data.size, data.encrypted
     row.rows, row.columns, row.warnings, row.profile = (
         int(result["rows"]),
         result["columns"],

@@ -13,7 +13,6 @@ from django.db.models import Count, QuerySet
 from billing.metering import billed
 from billing.money import Money
 from compute.models import Job
-from models_app import storage
 from models_app.access import visible_datasets
 from models_app.models import ModelVersion, Stage
 from models_app.recipes import base
@@ -187,15 +186,6 @@ def lineage(actor: Actor, version_id: UUID) -> Lineage:
         project_id=row.project_id,
         launched_by=job.submitted_by_label if job else "",
     )
-
-
-def artefact_link(actor: Actor, version_id: UUID) -> str:
-    """Return a URL, good for five minutes, that downloads the weights. Raises NotFound, StorageUnavailable."""
-    row = _versions(actor).filter(id=version_id).first()
-    if row is None:
-        raise NotFound
-    stored = storage.Stored(row.artefact_key, row.artefact_sha256, row.artefact_size)
-    return storage.link(actor.tenant_id, stored, filename=f"{row.model.name}-v{row.number}.safetensors")
 
 
 def _versions(actor: Actor) -> QuerySet[ModelVersion]:

@@ -91,7 +91,8 @@ def _record_upload(
     if version is None:
         last = DatasetVersion.objects.filter(dataset=dataset).aggregate(last=Max("number"))["last"] or 0
         version = DatasetVersion(dataset=dataset, number=last + 1, sha256=stored.sha256, target=target)
-    version.filename, version.size, version.source_key = filename, stored.size, stored.key
+    version.filename, version.size = filename, stored.size
+    version.source_key, version.source_encrypted = stored.key, stored.encrypted
     version.state, version.code, version.message, version.claimed_at, version.tries = (
         IngestState.INGESTING,
         "",

@@ -22,7 +22,6 @@ from models_app.lineage import (
     Lineage,
     ModelRow,
     ModelVersionRow,
-    artefact_link,
     lineage,
     model_list,
     project_of,
@@ -39,7 +38,7 @@ from tenants.errors import NotFound
 
 __all__ = [
     "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
-    "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "artefact_link", "data_name", "dataset_detail", "dataset_list",
+    "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "data_name", "dataset_detail", "dataset_list",
     "endpoint_health", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "project_of", "recipe_cards",
     "usable", "version_detail", "version_list", "version_name", "waiting_list",
 ]  # fmt: skip

@@ -95,9 +95,11 @@ def register(*, actor: Actor, trained: Trained) -> ModelVersion:
         artefact_key=trained.weights.key,
         artefact_sha256=trained.weights.sha256,
         artefact_size=trained.weights.size,
+        artefact_encrypted=trained.weights.encrypted,
         signature_key=trained.signature_file.key,
         signature_sha256=trained.signature_file.sha256,
         signature_size=trained.signature_file.size,
+        signature_encrypted=trained.signature_file.encrypted,
         created_by=trained.submitted_by,
     )
     changes = {

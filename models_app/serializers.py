@@ -203,7 +203,7 @@ class LineageSerializer(ModelVersionSerializer):
 
 
 class ResultFileSerializer(serializers.Serializer[Any]):
-    """One file of a result, behind a link that is good for five minutes."""
+    """One file of a result. Its address answers whoever may see the job: a session, or a key in the header."""
 
     format = serializers.CharField(help_text="parquet or csv")
     name = serializers.CharField()
@@ -217,15 +217,13 @@ class BatchResultSerializer(serializers.Serializer[Any]):
 
     rows = serializers.IntegerField()
     cost_per_1000 = MoneySerializer()
-    expires_in_s = serializers.IntegerField()
     files = ResultFileSerializer(many=True)
 
 
 class LinkSerializer(serializers.Serializer[Any]):
-    """A link that downloads a file."""
+    """Where a file is downloaded from, by whoever may see it: a session, or a key in the header."""
 
     url = serializers.CharField()
-    expires_in_s = serializers.IntegerField()
 
 
 def model_version(row: ModelVersionRow) -> dict[str, Any]:

@@ -1,39 +1,40 @@
-"""The object store: the only importer of boto3. Every key carries its tenant and is checked on every call.
+"""The object store as this room sees it. Every key carries its tenant and is checked on every call.
 
 Keys are made by the server, `t/{tenant}/{room}/.../{uuid}`; what a person called a file appears in
-Content-Disposition alone. What is read is held against the sha256 that the database keeps.
+Content-Disposition alone. A file is encrypted before it leaves the process, under its tenant's data key and its own name
+(`tenants.encryption.stream`); what is read is held against the sha256 that the database keeps.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import os
 import re
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import quote
 from uuid import UUID
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from django.conf import settings
-
-from tenants.errors import NotFound, Unavailable
+from models_app import s3
+from models_app.models.files import Stored
+from models_app.s3 import Listed, ObjectMissing, StorageUnavailable, ensure_bucket
+from tenants.encryption import DataKey, KeyUnavailable, data_key
+from tenants.encryption.keys import UnknownKey
+from tenants.encryption.stream import HEADER, Damaged, Header, seal, unseal, unseal_range
+from tenants.errors import ExchequerError
 from tenants.ids import uuid7
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+__all__ = [
+    "ChecksumMismatch", "ForeignKeyPath", "KeyMissing", "Listed", "ObjectMissing", "Readable", "StorageUnavailable",
+    "Stored", "delete", "disposition", "ensure_bucket", "fetch", "listing", "new_key", "prefix_of", "put", "stream", "works",
+]  # fmt: skip
 
 CHUNK = 1024 * 1024
-MAX_LINK_S = 300
-DELETE_BATCH = 500
 _PART = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
+_TRIED = b"can be written and read"
 
 
 class Readable(Protocol):
@@ -44,45 +45,29 @@ class Readable(Protocol):
     def seek(self, offset: int, whence: int = ..., /) -> int: ...
 
 
-class StorageUnavailable(Unavailable):
-    """The object store does not answer. Nothing was changed; try again shortly."""
+class KeyMissing(StorageUnavailable):
+    """The key of this organisation's stored files cannot be used at the moment. Ask your operator."""
 
-    code = "storage_unavailable"
-
-
-class ObjectMissing(NotFound):
-    """The stored file is gone from the object store."""
-
-    code = "object_missing"
+    code = "encryption_key_unavailable"
 
 
-class ChecksumMismatch(RuntimeError):
-    """A stored file is not what was stored: its sha256 differs."""
+class ChecksumMismatch(ExchequerError):
+    """The stored file is damaged: it is not what was stored. Ask your operator, who finds the cause in the log."""
+
+    code = "object_damaged"
+    status = 500
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__()
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """Return what is for the log: it names the key in the store."""
+        return self.detail or self.message
 
 
 class ForeignKeyPath(RuntimeError):
     """A key does not lie under its tenant's prefix."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Where something lies, what it is (sha256, hex) and its size in bytes."""
-
-    key: str
-    sha256: str
-    size: int
-
-    def to_json(self) -> dict[str, str | int]:
-        return {"key": self.key, "sha256": self.sha256, "size": self.size}
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One key of a listing and when it was last written, by the store's clock."""
-
-    key: str
-    written_at: datetime
-    size: int
 
 
 def prefix_of(tenant_id: UUID) -> str:
@@ -101,91 +86,78 @@ def new_key(tenant_id: UUID, *parts: object) -> str:
 def put(
     tenant_id: UUID, key: str, source: Path | Readable, *, content_type: str = "application/octet-stream"
 ) -> Stored:
-    """Store a file under a key of the tenant. Raises StorageUnavailable."""
+    """Encrypt a file and store it under a key of the tenant. Raises StorageUnavailable, KeyMissing.
+
+    It is encrypted once, to a file without a name: a retry sends the same bytes, and no nonce is used twice.
+    """
     _check(tenant_id, key)
     if isinstance(source, Path):
         with source.open("rb") as file:
             return put(tenant_id, key, file, content_type=content_type)
+    with _named(key):
+        secret = data_key(tenant_id)
     source.seek(0)
-    hashed, size = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK):
-        hashed.update(chunk)
-        size += len(chunk)
-    source.seek(0)
-    digest = hashed.hexdigest()
-    with _store() as (client, bucket):
-        client.put_object(
-            Bucket=bucket,
-            Key=key,
-            Body=source,
-            ContentLength=size,
-            ContentType=content_type,
-            Metadata={"sha256": digest},
-        )
-    return Stored(key, digest, size)
+    with _room_on_disk(), tempfile.SpooledTemporaryFile(max_size=2 * CHUNK) as sealed:
+        digest, size = seal(source, sealed, secret, key)
+        length = sealed.tell()
+        sealed.seek(0)
+        s3.put(key, sealed, length, content_type)
+    return Stored(key, digest, size, encrypted=True)
 
 
 def fetch(tenant_id: UUID, stored: Stored, target: Path) -> None:
-    """Copy a stored file to `target`, streamed. Raises ChecksumMismatch, ObjectMissing, StorageUnavailable."""
-    _check(tenant_id, stored.key)
+    """Copy a stored file to `target`, decrypted, in bounded memory. Raises as `stream` does."""
     partial = target.with_name(target.name + ".part")
-    digest, size = hashlib.sha256(), 0
-    with _store() as (client, bucket), partial.open("wb") as out:
-        body = client.get_object(Bucket=bucket, Key=stored.key)["Body"]
-        while chunk := body.read(CHUNK):
-            size += len(chunk)
-            if size > stored.size:
-                break
-            digest.update(chunk)
-            out.write(chunk)
-    if size != stored.size or digest.hexdigest() != stored.sha256:
+    try:
+        with partial.open("wb") as out:
+            for chunk in stream(tenant_id, stored):
+                out.write(chunk)
+        partial.replace(target)
+    finally:
         partial.unlink(missing_ok=True)
-        raise ChecksumMismatch(f"{stored.key}: {size} bytes that do not match the stored sha256")
-    partial.replace(target)
 
 
-def link(tenant_id: UUID, stored: Stored, *, filename: str, seconds: int = MAX_LINK_S) -> str:
-    """Return a URL that lets anyone who has it download the file for at most five minutes, GET only."""
+def stream(tenant_id: UUID, stored: Stored, start: int = 0, stop: int | None = None) -> Generator[bytes]:
+    """Yield a stored file in the clear, the bytes from `start` up to `stop` when they are given.
+
+    Each chunk of an encrypted file is checked before it is yielded; the sha256 of a whole file is checked before its last
+    chunk is. Raises ChecksumMismatch, ObjectMissing, StorageUnavailable, KeyMissing: the commonest with the first chunk.
+    """
     _check(tenant_id, stored.key)
-    with _store() as (client, bucket):
-        url: str = client.generate_presigned_url(
-            "get_object",
-            Params={"Bucket": bucket, "Key": stored.key, "ResponseContentDisposition": disposition(filename)},
-            ExpiresIn=max(1, min(seconds, MAX_LINK_S)),
-            HttpMethod="GET",
-        )
-    return url
+    stop = stored.size if stop is None else min(stop, stored.size)
+    with _named(stored.key):
+        if (start, stop) == (0, stored.size):
+            yield from _whole(stored, lambda key_id: data_key(tenant_id, key_id))
+        elif start < stop:
+            yield from _part(stored, lambda key_id: data_key(tenant_id, key_id), start, stop)
 
 
 def delete(tenant_id: UUID, keys: Sequence[str]) -> None:
     """Remove keys of a tenant; missing ones are no error. Raises StorageUnavailable."""
     for key in keys:
         _check(tenant_id, key)
-    for at in range(0, len(keys), DELETE_BATCH):
-        with _store() as (client, bucket):
-            for key in keys[at : at + DELETE_BATCH]:
-                client.delete_object(Bucket=bucket, Key=key)
+    s3.delete(keys)
 
 
 def listing(tenant_id: UUID, *parts: object) -> Iterator[Listed]:
     """Yield what lies under the tenant's prefix and further parts of a key. Raises StorageUnavailable."""
     prefix = prefix_of(tenant_id) + "".join(f"{part}/" for part in parts)
     _check(tenant_id, prefix)
-    with _store() as (client, bucket):
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for item in page.get("Contents", []):
-                yield Listed(item["Key"], item["LastModified"], item["Size"])
+    return s3.listing(prefix)
 
 
-def ensure_bucket() -> None:
-    """Make the bucket when it is not there. Raises StorageUnavailable."""
-    with _store() as (client, bucket):
-        try:
-            client.head_bucket(Bucket=bucket)
-        except ClientError as error:
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
-                raise
-            client.create_bucket(Bucket=bucket)
+def works() -> bool:
+    """Return whether the store gives back what is written to it. Raises StorageUnavailable, ObjectMissing."""
+    key = f"doctor/{uuid7()}"
+    with tempfile.SpooledTemporaryFile(max_size=CHUNK) as file:
+        file.write(_TRIED)
+        file.seek(0)
+        s3.put(key, file, len(_TRIED))
+    try:
+        with s3.opened(key) as body:
+            return body.read(CHUNK) == _TRIED
+    finally:
+        s3.delete([key])
 
 
 def disposition(filename: str) -> str:
@@ -195,41 +167,60 @@ def disposition(filename: str) -> str:
     return f"attachment; filename=\"{ascii_only}\"; filename*=UTF-8''{quote(plain, safe='')}"
 
 
+def _whole(stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]:
+    """Yield every chunk, one behind what was read: the last one waits for the sha256."""
+    digest, size, waiting = hashlib.sha256(), 0, b""
+    with s3.opened(stored.key) as body:
+        chunks = unseal(body, key_of, stored.key) if stored.encrypted else iter(lambda: body.read(CHUNK), b"")
+        for chunk in chunks:
+            size += len(chunk)
+            if size > stored.size:
+                break
+            digest.update(chunk)
+            if waiting:
+                yield waiting
+            waiting = chunk
+    if size != stored.size or digest.hexdigest() != stored.sha256:
+        raise ChecksumMismatch(f"{stored.key}: {size} bytes that do not match the stored sha256")
+    if waiting:
+        yield waiting
+
+
+def _part(stored: Stored, key_of: Callable[[UUID], DataKey], start: int, stop: int) -> Iterator[bytes]:
+    if not stored.encrypted:
+        with s3.opened(stored.key, start, stop) as body:
+            yield from iter(lambda: body.read(CHUNK), b"")
+        return
+    with s3.opened(stored.key, 0, HEADER.size) as body:
+        header = Header.parse(body.read(HEADER.size))
+    numbers = range(start // header.chunk, -(-stop // header.chunk))
+    at = numbers.start * header.chunk
+    with s3.opened(stored.key, header.offset(numbers.start), header.offset(numbers.stop)) as body:
+        chunks = unseal_range(body, header, key_of(header.key_id), stored.key, size=stored.size, numbers=numbers)
+        for chunk in chunks:
+            yield chunk[max(0, start - at) : stop - at]
+            at += header.chunk
+
+
 @contextmanager
-def _store() -> Iterator[tuple[S3Client, str]]:
-    """Yield client and bucket; what the store or the network does wrong becomes one of this module's errors."""
+def _named(key: str) -> Iterator[None]:
+    """Turn what encryption says into this module's errors."""
     try:
-        yield _client(os.getpid(), settings.EXCHEQUER.s3_endpoint_url), settings.EXCHEQUER.s3_bucket
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in ("NoSuchKey", "404"):
-            raise ObjectMissing from error
-        raise StorageUnavailable from error
-    except (BotoCoreError, ConnectionError) as error:
-        raise StorageUnavailable from error
+        yield
+    except (Damaged, UnknownKey) as error:
+        raise ChecksumMismatch(f"{key}: {error}") from error
+    except KeyUnavailable as error:
+        raise KeyMissing from error
 
 
-@lru_cache(maxsize=4)
-def _client(process: int, endpoint: str) -> S3Client:
-    """Return one client a process: a client's sockets must not be shared across a fork."""
-    env = settings.EXCHEQUER
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=endpoint or None,
-        aws_access_key_id=env.aws_access_key_id or None,
-        aws_secret_access_key=env.aws_secret_access_key or None,
-        region_name=env.aws_region,
-        config=Config(
-            connect_timeout=2,
-            read_timeout=30,
-            retries={"mode": "standard", "max_attempts": 3},
-            signature_version="s3v4",
-            s3={"addressing_style": "path"},
-            # The default adds trailing checksums that not every S3 takes; the sha256 is ours.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
+@contextmanager
+def _room_on_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageUnavailable("There is no room on the disk for the file. Nothing was changed.") from error
+        raise
 
 
 def _check(tenant_id: UUID, key: str) -> None:

@@ -48,12 +48,9 @@ class TrainKind:
     def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
         """Fetch the dataset version, and the checkpoint if there is one, and say what the child shall do."""
         with tenant_scope(job.tenant_id):
-            version = DatasetVersion.objects.only("data_key", "data_sha256", "data_size").get(
-                id=UUID(job.spec["dataset_version"])
-            )
+            version = DatasetVersion.objects.get(id=UUID(job.spec["dataset_version"]))
         (workdir / "in").mkdir(exist_ok=True)
-        table = storage.Stored(version.data_key, version.data_sha256, version.data_size)
-        bring(job.tenant_id, table, workdir / "in" / "data.parquet", "The dataset's table")
+        bring(job.tenant_id, version.table, workdir / "in" / "data.parquet", "The dataset's table")
         resumed = self._restore(job, workdir)
         return {
             "task": "train",
@@ -141,9 +138,7 @@ class TrainKind:
                 if file["name"] not in CHECKPOINT_FILES:
                     raise storage.ChecksumMismatch(f"{file['name']!r} is no part of a checkpoint")
                 with platform():
-                    storage.fetch(
-                        job.tenant_id, storage.Stored(file["key"], file["sha256"], file["size"]), folder / file["name"]
-                    )
+                    storage.fetch(job.tenant_id, _stored(file), folder / file["name"])
         except (storage.ChecksumMismatch, storage.ObjectMissing):
             shutil.rmtree(folder, ignore_errors=True)
             return False
@@ -157,3 +152,8 @@ class TrainKind:
             storage.delete(job.tenant_id, [key for key in mine if key not in keep])
         except storage.StorageUnavailable:
             return  # they are removed when the job has ended
+
+
+def _stored(file: dict[str, Any]) -> storage.Stored:
+    """Return one file of a checkpoint's pointer."""
+    return storage.Stored(**{name: value for name, value in file.items() if name != "name"})

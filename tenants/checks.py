@@ -8,6 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 from django.db.backends.signals import connection_created
 
+from tenants.encryption import keys
+
 #: What the login may become by SET ROLE counts as what it is: one injected statement is enough.
 ROLE_FACTS = """
 WITH mine AS (SELECT * FROM pg_roles r WHERE pg_has_role(session_user, r.oid, 'MEMBER'))
@@ -62,6 +64,21 @@ def check_database_role(app_configs: Any, databases: Any = None, **kwargs: Any) 
     if settings.EXCHEQUER.db_role == "owner" or not databases:
         return []
     return [Error(fault, hint=HINT, id="tenants.E001") for fault in role_faults()]
+
+
+def refuse_wrong_master_key() -> None:
+    """End this process with the reason when it cannot use the master key that files are encrypted under.
+
+    Those that read or write stored files call this first; while the database is away nothing can be asked.
+    """
+    try:
+        found = keys.fault()
+    except DatabaseError:
+        return
+    finally:
+        connection.close()
+    if found:
+        raise SystemExit(f"Exchequer refuses to start. {found}")
 
 
 def refuse_unsafe_role(*, one_tenant: bool = False) -> None:

@@ -15,6 +15,7 @@ from django.db.models.functions import Lower
 from tenants.audit.models import AuditEntry, AuditHead
 from tenants.clock import DatabaseNow
 from tenants.credentials import Credential
+from tenants.encryption.models import MasterKeyRecord, TenantKey
 from tenants.ids import uuid7
 from tenants.operators.models import OperatorAct, TenantDigest
 from tenants.permissions import ROLES
@@ -26,6 +27,7 @@ __all__ = [
     "AuditHead",
     "IdempotencyKey",
     "Invitation",
+    "MasterKeyRecord",
     "Membership",
     "Notification",
     "OperatorAct",
@@ -35,6 +37,7 @@ __all__ = [
     "QuotaReservation",
     "Tenant",
     "TenantDigest",
+    "TenantKey",
     "User",
 ]
 

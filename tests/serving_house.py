@@ -131,7 +131,7 @@ class ServingHouse:
             self.actor, name, signature=json.loads((home / SIGNATURE).read_text()), baseline={},
             artefact_key=stored[WEIGHTS].key, artefact_sha256=stored[WEIGHTS].sha256, artefact_size=stored[WEIGHTS].size,
             signature_key=stored[SIGNATURE].key, signature_sha256=stored[SIGNATURE].sha256,
-            signature_size=stored[SIGNATURE].size,
+            signature_size=stored[SIGNATURE].size, artefact_encrypted=True, signature_encrypted=True,
         )  # fmt: skip
         endpoint = deployments.deploy(actor=self.actor, name=name, version_id=version.id)
         return model, endpoint.id

@@ -58,7 +58,8 @@ def job_logs(request: HttpRequest, job_id: UUID) -> HttpResponse:
 @require_safe
 @page("jobs.view")
 def job_log_file(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Answer the whole log as a text file."""
+    """Answer the whole log as a text file; the download is entered in the audit log."""
+    operations.note_log_download(actor=request.actor, job_id=job_id)  # type: ignore[attr-defined]
     lines = queries.logs_after(job_id, limit=200_000)
     text = "".join(f"{line.at.isoformat()} [{line.attempt}] {line.line}\n" for line in lines)
     return HttpResponse(

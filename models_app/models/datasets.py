@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 from guardian.models import UserObjectPermissionBase
 
+from models_app.models.files import Stored
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
 from tenants.scoping import TenantForeignKey, TenantModel
@@ -69,9 +70,11 @@ class DatasetVersion(TenantModel):
     code = models.CharField(max_length=80, blank=True)
     message = models.TextField(blank=True)
     source_key = models.CharField(max_length=300)
+    source_encrypted = models.BooleanField(default=False, db_default=False)
     data_key = models.CharField(max_length=300, blank=True)
     data_sha256 = models.CharField(max_length=64, blank=True)
     data_size = models.BigIntegerField(default=0)
+    data_encrypted = models.BooleanField(default=False, db_default=False)
     rows = models.BigIntegerField(default=0)
     columns = models.JSONField(default=list)
     warnings = models.JSONField(default=list)
@@ -117,6 +120,16 @@ class DatasetVersion(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.dataset} v{self.number}"
+
+    @property
+    def source(self) -> Stored:
+        """The file as it was uploaded."""
+        return Stored(self.source_key, self.sha256, self.size, self.source_encrypted)
+
+    @property
+    def table(self) -> Stored:
+        """The canonical Parquet."""
+        return Stored(self.data_key, self.data_sha256, self.data_size, self.data_encrypted)
 
 
 class DatasetUserPermission(UserObjectPermissionBase):

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from models_app.models.datasets import DatasetVersion
+from models_app.models.files import Stored
 from tenants.clock import DatabaseNow
 from tenants.scoping import TenantForeignKey, TenantModel
 
@@ -63,9 +64,11 @@ class ModelVersion(TenantModel):
     artefact_key = models.CharField(max_length=300)
     artefact_sha256 = models.CharField(max_length=64)
     artefact_size = models.BigIntegerField()
+    artefact_encrypted = models.BooleanField(default=False, db_default=False)
     signature_key = models.CharField(max_length=300)
     signature_sha256 = models.CharField(max_length=64)
     signature_size = models.BigIntegerField()
+    signature_encrypted = models.BooleanField(default=False, db_default=False)
     created_by = models.UUIDField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     requested_by = models.UUIDField(null=True)
@@ -89,3 +92,13 @@ class ModelVersion(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.model} v{self.number}"
+
+    @property
+    def weights(self) -> Stored:
+        """The safetensors file."""
+        return Stored(self.artefact_key, self.artefact_sha256, self.artefact_size, self.artefact_encrypted)
+
+    @property
+    def signature_file(self) -> Stored:
+        """The signature as a file."""
+        return Stored(self.signature_key, self.signature_sha256, self.signature_size, self.signature_encrypted)

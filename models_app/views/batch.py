@@ -5,18 +5,18 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from models_app import batch, queries
+from models_app import batch, downloads, queries
 from models_app.forms import BatchForm
 from models_app.views.ordering import NO_DEVICE, Ordering, cloned, launched, quoted, shown
 from tenants import queries as tenancy
+from tenants.actor import Actor
 from tenants.edges import page
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in
-from tenants.scoping import tenant_scope
 
 
 class BatchLaunch(Ordering):
@@ -90,12 +90,11 @@ def batch_quote(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @page("jobs.view", own_transaction=True)
-def job_result(request: HttpRequest, job_id: UUID) -> HttpResponse:
-    """Lead to a file of the result, `?format=parquet` or CSV: a link to the object store that is good for five minutes."""
+def job_result(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
+    """Answer a file of the result, `?format=parquet` or CSV."""
     wanted = "parquet" if request.GET.get("format") == "parquet" else "csv"
-    with tenant_scope(request.tenant_id):  # type: ignore[attr-defined]
-        found = batch.result(request.actor, job_id)  # type: ignore[attr-defined]
-    return redirect(next(file.url for file in found.files if file.format == wanted))
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return downloads.answer(request, actor, lambda: downloads.batch_file(actor, job_id, wanted))
 
 
 def _started(request: HttpRequest) -> dict[str, Any]:

@@ -4,15 +4,16 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from models_app import downloads
 from models_app import lineage as queries
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.listing import pager
 from tenants.parsing import uuid_in
-from tenants.scoping import tenant_scope
 
 PAGE = 50
 MOST_CLASSES = 20
@@ -85,11 +86,10 @@ def version_page(request: HttpRequest, version_id: UUID, *, fault: str = "", sta
 
 @require_safe
 @page("models.view", own_transaction=True)
-def model_download(request: HttpRequest, version_id: UUID) -> HttpResponse:
-    """Lead to the weights: a link to the object store that is good for five minutes."""
-    with tenant_scope(request.tenant_id):  # type: ignore[attr-defined]
-        link = queries.artefact_link(request.actor, version_id)  # type: ignore[attr-defined]
-    return redirect(link)
+def model_download(request: HttpRequest, version_id: UUID) -> HttpResponseBase:
+    """Answer the weights."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return downloads.answer(request, actor, lambda: downloads.weights(actor, version_id))
 
 
 def _confusion(metrics: dict[str, Any], classes: list[Any]) -> dict[str, Any] | None:

@@ -61,6 +61,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "jobs/<uuid:job_id>/logs/": {"GET": EVERYONE},
     "jobs/<uuid:job_id>/metrics/": {"GET": EVERYONE},
     "jobs/<uuid:job_id>/result/": {"GET": EVERYONE},
+    "jobs/<uuid:job_id>/result/<slug:form>/": {"GET": EVERYONE},
     "devices/": {"GET": EVERYONE},
     "utilisation/": {"GET": EVERYONE},
     "datasets/": {"GET": EVERYONE, "POST": LAUNCH},
@@ -82,6 +83,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "endpoints/<uuid:endpoint_id>/feedback/": {"POST": LAUNCH},
     "versions/<uuid:version_id>/lineage/": {"GET": EVERYONE},
     "versions/<uuid:version_id>/download/": {"GET": EVERYONE},
+    "versions/<uuid:version_id>/weights/": {"GET": EVERYONE},
     "versions/<uuid:version_id>/promote/": {"POST": LAUNCH},
     "versions/<uuid:version_id>/approve/": {"POST": ADMINS},
     "versions/<uuid:version_id>/decline/": {"POST": ADMINS},
@@ -166,7 +168,7 @@ PAGES: dict[str, frozenset[str]] = {
     "spend/export/<slug:table>.csv": EVERYONE,
     "health/export/<slug:table>.csv": EVERYONE,
 }
-FILLED = {"n": "1", "slug": "spend", "path": "_dash-layout", "table": "jobs"}
+FILLED = {"n": "1", "slug": "spend", "path": "_dash-layout", "table": "jobs", "form": "csv"}
 #: Bodies without fault, so that an answer is about the object and not about the body.
 BODIES: dict[str, dict[str, Any]] = {
     "members/<uuid:user_id>/": {"role": "viewer"},

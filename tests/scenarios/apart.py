@@ -36,8 +36,7 @@ def model(tenant_id: str, version_id: str) -> list[Any]:
         version = ModelVersion.objects.get(id=version_id)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for file, of in (("model.safetensors", "artefact"), ("signature.json", "signature")):
-            stored = storage.Stored(*(getattr(version, f"{of}_{part}") for part in ("key", "sha256", "size")))
+        for file, stored in (("model.safetensors", version.weights), ("signature.json", version.signature_file)):
             storage.fetch(version.tenant_id, stored, folder / file)
         return predict.load(folder).predict(json.load(sys.stdin))
 

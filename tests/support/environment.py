@@ -24,6 +24,7 @@ def use_test_environment() -> Session:
         "EXCHEQUER_CPU_DEVICES": "2",
         "EXCHEQUER_SANDBOX": "best_effort",
         "SECRET_KEY": "a secret key for tests, known to everybody",
+        "EXCHEQUER_MASTER_KEY": "dGhlIG1hc3RlciBrZXkgb2YgZXZlcnkgdGVzdCBydW4=",
         "ALLOWED_HOSTS": "127.0.0.1,localhost,testserver",
         "DATABASE_URL": session.cluster.url("exchequer_app"),
         "DATABASE_CONTROL_URL": session.cluster.url("exchequer_control"),

@@ -1,0 +1,138 @@
+"""The S3 client: the only importer of boto3. It moves bytes as they are stored; `storage` knows what they mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import IO, TYPE_CHECKING, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+
+from tenants.encryption.stream import Damaged
+from tenants.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DELETE_BATCH = 500
+
+
+class StorageUnavailable(Unavailable):
+    """The object store does not answer. Nothing was changed; try again shortly."""
+
+    code = "storage_unavailable"
+
+
+class ObjectMissing(NotFound):
+    """The stored file is gone from the object store."""
+
+    code = "object_missing"
+
+
+class Body(Protocol):
+    """The bytes of an object as they arrive."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Return at most `size` bytes; none at the end."""
+
+    def close(self) -> None:
+        """Let the connection go."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One key of a listing and when it was last written, by the store's clock."""
+
+    key: str
+    written_at: datetime
+    size: int
+
+
+def put(key: str, body: IO[bytes], size: int, content_type: str = "application/octet-stream") -> None:
+    """Store `size` bytes under a key. Raises StorageUnavailable."""
+    with _store() as (client, bucket):
+        client.put_object(Bucket=bucket, Key=key, Body=body, ContentLength=size, ContentType=content_type)
+
+
+@contextmanager
+def opened(key: str, start: int = 0, stop: int | None = None) -> Iterator[Body]:
+    """Open an object's bytes from `start` up to `stop`. Raises ObjectMissing, StorageUnavailable, Damaged."""
+    span = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"} if start or stop is not None else {}
+    with (
+        _store() as (client, bucket),
+        closing(client.get_object(Bucket=bucket, Key=key, **span)["Body"]) as body,
+    ):
+        yield body
+
+
+def delete(keys: Sequence[str]) -> None:
+    """Remove keys; missing ones are no error. Raises StorageUnavailable."""
+    for at in range(0, len(keys), DELETE_BATCH):
+        with _store() as (client, bucket):
+            for key in keys[at : at + DELETE_BATCH]:
+                client.delete_object(Bucket=bucket, Key=key)
+
+
+def listing(prefix: str) -> Iterator[Listed]:
+    """Yield what lies under a prefix. Raises StorageUnavailable."""
+    with _store() as (client, bucket):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                yield Listed(item["Key"], item["LastModified"], item["Size"])
+
+
+def ensure_bucket() -> None:
+    """Make the bucket when it is not there. Raises StorageUnavailable."""
+    with _store() as (client, bucket):
+        try:
+            client.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                raise
+            client.create_bucket(Bucket=bucket)
+
+
+@contextmanager
+def _store() -> Iterator[tuple[S3Client, str]]:
+    """Yield client and bucket; what the store or the network does wrong becomes one of this module's errors."""
+    try:
+        yield client(os.getpid(), settings.EXCHEQUER.s3_endpoint_url), settings.EXCHEQUER.s3_bucket
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in ("NoSuchKey", "404"):
+            raise ObjectMissing from error
+        if code == "InvalidRange":
+            raise Damaged("it is shorter than what was stored") from error
+        raise StorageUnavailable from error
+    except (BotoCoreError, ConnectionError) as error:
+        raise StorageUnavailable from error
+
+
+@lru_cache(maxsize=4)
+def client(process: int, endpoint: str) -> S3Client:
+    """Return one client a process: a client's sockets must not be shared across a fork."""
+    env = settings.EXCHEQUER
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint or None,
+        aws_access_key_id=env.aws_access_key_id or None,
+        aws_secret_access_key=env.aws_secret_access_key or None,
+        region_name=env.aws_region,
+        config=Config(
+            connect_timeout=2,
+            read_timeout=30,
+            retries={"mode": "standard", "max_attempts": 3},
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            # The default adds trailing checksums that not every S3 takes; the sha256 is ours.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )

@@ -1,0 +1,121 @@
+"""Data keys of tenants: made at first use, unwrapped when needed, rotated and rewrapped by commands.
+
+Making a key and changing the master key exclude each other by an advisory lock of the transaction: no data key is left
+behind under a master key that is going.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Max
+
+from tenants.encryption.master import KEY_BYTES, KeyUnavailable, MasterKey, given, master_key
+from tenants.encryption.models import MasterKeyRecord, TenantKey
+from tenants.ids import uuid7
+from tenants.scoping import all_tenants, tenant_scope
+
+LOCK = "exchequer master key"
+KEPT_KEYS = 1024
+
+
+class UnknownKey(KeyUnavailable):
+    """The key that this file was encrypted with is not one of this organisation."""
+
+
+@dataclass(frozen=True)
+class DataKey:
+    """A data key in the clear. It stays in memory."""
+
+    id: UUID
+    secret: bytes = field(repr=False)
+
+
+def data_key(tenant_id: UUID, key_id: UUID | None = None) -> DataKey:
+    """Return the tenant's newest data key, made at first use, or the one named by `key_id`.
+
+    Raises UnknownKey when it is not the tenant's, KeyUnavailable without its master key.
+    """
+    with tenant_scope(tenant_id):
+        rows = TenantKey.objects.order_by("-version")
+        row = (rows.filter(id=key_id) if key_id else rows).first()
+        if row is None and key_id is not None:
+            raise UnknownKey
+        row = row or new_version(tenant_id)
+    return _unwrapped(row.id, tenant_id, row.version, bytes(row.wrapped), row.master_id)
+
+
+def new_version(tenant_id: UUID) -> TenantKey:
+    """Make the next version of a tenant's data key, or take the one that somebody else makes at this moment."""
+    with tenant_scope(tenant_id):
+        _lock("pg_advisory_xact_lock_shared")
+        version = (TenantKey.objects.aggregate(last=Max("version"))["last"] or 0) + 1
+        master = _in_use()
+        row = TenantKey(id=uuid7(), tenant_id=tenant_id, version=version, master_id=master.id)
+        row.wrapped = master.wrap(os.urandom(KEY_BYTES), _context(tenant_id, row.id, version))
+        TenantKey.objects.bulk_create([row], ignore_conflicts=True)
+        return TenantKey.objects.get(version=version)
+
+
+def rewrap() -> int:
+    """Wrap every data key with the given master key, all or none; return how many changed. Needs the control role."""
+    new = given()
+    with transaction.atomic(), all_tenants("the data keys of every tenant are wrapped anew"):
+        _lock("pg_advisory_xact_lock")
+        MasterKeyRecord.objects.exclude(id=new.id).update(current=False)
+        if not MasterKeyRecord.objects.filter(id=new.id).update(current=True):
+            MasterKeyRecord.objects.create(id=new.id)
+        changed = 0
+        for row in TenantKey.objects.exclude(master_id=new.id).order_by("id"):
+            context = _context(row.tenant_id, row.id, row.version)
+            secret = master_key(row.master_id).unwrap(bytes(row.wrapped), context)
+            row.wrapped, row.master_id = new.wrap(secret, context), new.id
+            row.save(update_fields=["wrapped", "master"])
+            changed += 1
+    return changed
+
+
+def fault() -> str:
+    """Return why this process cannot use its master key; empty when it can. Raises DatabaseError."""
+    current = MasterKeyRecord.objects.filter(current=True).values_list("id", flat=True).first()
+    try:
+        key = given()
+        if current is not None:
+            master_key(current)
+    except KeyUnavailable:
+        if current is None:
+            return "EXCHEQUER_MASTER_KEY is not set: stored files are encrypted under it (`openssl rand -base64 32` makes one)."
+        return (
+            f"EXCHEQUER_MASTER_KEY is not the key that this installation's files are encrypted under ({current}): "
+            "give that key, or EXCHEQUER_MASTER_KEY_PREVIOUS beside a new one."
+        )
+    return "" if key else "EXCHEQUER_MASTER_KEY is not set."
+
+
+@lru_cache(maxsize=KEPT_KEYS)
+def _unwrapped(key_id: UUID, tenant_id: UUID, version: int, wrapped: bytes, master_id: str) -> DataKey:
+    """Unwrap once a process: the row is read each time, so a key that is gone is gone at once."""
+    return DataKey(key_id, master_key(master_id).unwrap(wrapped, _context(tenant_id, key_id, version)))
+
+
+def _in_use() -> MasterKey:
+    """Return the master key that wraps now: the first one given to this installation until it is rotated."""
+    known = MasterKeyRecord.objects.filter(current=True)
+    row = known.first()
+    if row is None:
+        MasterKeyRecord.objects.bulk_create([MasterKeyRecord(id=given().id)], ignore_conflicts=True)
+        row = known.get()
+    return master_key(row.id)
+
+
+def _context(tenant_id: UUID, key_id: UUID, version: int) -> bytes:
+    return f"exchequer data key 1|{tenant_id}|{key_id}|{version}".encode()
+
+
+def _lock(function: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(hashtextextended(%s, 0))", [LOCK])
