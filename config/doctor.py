@@ -19,6 +19,8 @@ from compute import limits, process, protocol
 from compute.sandbox import explained
 from compute.scheduling import slots
 from tenants.checks import role_faults
+from tenants.encryption import keys
+from tenants.encryption.models import MasterKeyRecord
 from tenants.errors import ExchequerError
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
@@ -57,6 +59,7 @@ def examine() -> Iterator[Finding]:
         ("clock", clock),
         ("broker", broker),
         ("object store", object_store),
+        ("master key", master_key),
         ("serving", serving),
         ("serving slots", serving_slots),
         ("sandbox", sandbox),
@@ -165,6 +168,20 @@ def object_store() -> Iterator[Finding]:
         yield Finding("ok", "object store", f"bucket {bucket!r} can be written, read and cleared")
     else:
         yield Finding("wrong", "object store", f"bucket {bucket!r} gives back other bytes than were written")
+
+
+def master_key() -> Iterator[Finding]:
+    """Can this process use the master key, is a copy of it kept elsewhere, and is everything encrypted?"""
+    wrong = keys.fault()
+    if wrong:
+        yield Finding("wrong", "master key", wrong)
+        return
+    record = MasterKeyRecord.objects.filter(current=True).first()
+    if record is None or record.backup_confirmed_at:
+        yield Finding("ok", "master key", record.id if record else "nothing was stored with it yet")
+        return
+    said = f"{record.id}: without it every stored file is lost. Copy it elsewhere, then manage.py confirm_key_backup"
+    yield Finding("note" if settings.EXCHEQUER.demo else "wrong", "master key", said)
 
 
 def serving() -> Iterator[Finding]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,14 @@ from deploy.postgres import ROLES, StartError, random_passwords
 from deploy.services import WEED_PORTS, free_ports, port_free
 
 LOG_BYTES = 10 * 1024 * 1024
+MASTER_KEY, PREVIOUS_KEY = "master.key", "master.key.previous"
+#: Only those that read or write stored files hold it: web, ops, node and serving node.
+MASTER_KEYS = (
+    "EXCHEQUER_MASTER_KEY",
+    "EXCHEQUER_MASTER_KEY_FILE",
+    "EXCHEQUER_MASTER_KEY_PREVIOUS",
+    "EXCHEQUER_MASTER_KEY_PREVIOUS_FILE",
+)
 
 
 class Home:
@@ -64,6 +74,34 @@ class Home:
         known["ports"] = _usable_ports(kept.get("ports", {}))
         self.write_private("secrets.json", json.dumps(known, indent=2))
         return known
+
+    def master_key(self, given: Mapping[str, str]) -> tuple[dict[str, str], Path | None]:
+        """Return the variables that name the master key, and its file if it was made just now.
+
+        It is made once, where none is given: another key in its place would open nothing that is stored. Raises
+        `StartError` when it is gone.
+        """
+        named = {name: given[name] for name in MASTER_KEYS if given.get(name)}
+        if named:
+            return named, None
+        file, noted = self.path / MASTER_KEY, self.path / "secrets.json"
+        kept: dict[str, Any] = json.loads(noted.read_text()) if noted.exists() else {}
+        if file.exists():
+            made = False
+        elif kept.get("master_key_made"):
+            raise StartError(
+                f"{file} is gone, and what is stored cannot be read without it: put your copy of the key there "
+                "(mode 0600), or name it with EXCHEQUER_MASTER_KEY_FILE"
+            )
+        else:
+            self.write_private(MASTER_KEY, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+            made = True
+        if not kept.get("master_key_made"):
+            self.write_private("secrets.json", json.dumps(kept | {"master_key_made": True}, indent=2))
+        named = {"EXCHEQUER_MASTER_KEY_FILE": str(file)}
+        if (self.path / PREVIOUS_KEY).exists():  # a rotation was interrupted
+            named["EXCHEQUER_MASTER_KEY_PREVIOUS_FILE"] = str(self.path / PREVIOUS_KEY)
+        return named, file if made else None
 
     def write_private(self, name: str, text: str) -> Path:
         """Write a file that only its owner can read, all or nothing."""

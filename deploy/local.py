@@ -55,6 +55,11 @@ class Local:
         listener = _listener(plan.http_port, "EXCHEQUER_HTTP_PORT")
         serving = _listener(plan.serving_port, "EXCHEQUER_SERVING_PORT")
         self.say(f"starting in {self.home.path}; logs are in {self.home.logs}")
+        if plan.master_made:
+            self.say(
+                f"made the master key {plan.master_made}: stored files are encrypted under it. Keep a copy on another"
+            )
+            self.say("machine and say so (manage.py confirm_key_backup): without it the files are lost")
         self.home.write_private("environment.json", json.dumps(plan.for_commands(), indent=2))
         waiting = self._services(plan)
         logins = self._demo(plan, waiting)
@@ -112,7 +117,7 @@ class Local:
             # Beside an organisation of its own the installation gets no operator whose password everybody knows.
             alone = [] if not plan.given.get("EXCHEQUER_INIT_TENANT") else ["--no-operator"]
             command = [*MANAGE, "seed_demo", "--unless-used", *alone]
-            environment = plan.environment("control", DATABASE_OWNER_URL=plan.databases["owner"])
+            environment = plan.environment("control", DATABASE_OWNER_URL=plan.databases["owner"], **plan.master)
             try:
                 logins = self.supervisor.run("seed_demo", command, environment, str(ROOT), self._hear)
             except StartError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.home import LOG_BYTES, Home
+from deploy.home import LOG_BYTES, MASTER_KEYS, Home
 from deploy.postgres import Cluster, StartError
 from deploy.services import WEED_PORTS, SeaweedFS, Valkey
 from deploy.supervisor import Part
@@ -65,6 +65,8 @@ class Plan:
     seaweedfs: SeaweedFS | None
     shared: dict[str, str]
     databases: dict[str, str]
+    master: dict[str, str]
+    master_made: Path | None = None
 
     @property
     def url(self) -> str:
@@ -88,7 +90,7 @@ class Plan:
     def for_commands(self) -> dict[str, str]:
         """Return what `manage.py` needs when a person types a command beside the running product."""
         settings = {name: value for name, value in self.shared.items() if name.startswith(FAMILIES) or name in SECRETS}
-        return settings | {DATABASE_URLS[role]: url for role, url in self.databases.items()}
+        return settings | self.master | {DATABASE_URLS[role]: url for role, url in self.databases.items()}
 
 
 def plan(home: Home, variables: Mapping[str, str]) -> Plan:
@@ -115,7 +117,8 @@ def plan(home: Home, variables: Mapping[str, str]) -> Plan:
     elif not given.get("AWS_ACCESS_KEY_ID") or not given.get("AWS_SECRET_ACCESS_KEY"):
         raise StartError("with an object store of your own, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed")
 
-    shared = {name: value for name, value in given.items() if name not in GUARDED}
+    master, made = home.master_key(given)
+    shared = {name: value for name, value in given.items() if name not in (*GUARDED, *MASTER_KEYS)}
     defaults = {
         "SECRET_KEY": kept["secret_key"],
         "BROKER_URL": valkey.url if valkey else "",
@@ -134,7 +137,7 @@ def plan(home: Home, variables: Mapping[str, str]) -> Plan:
         _port(given, "EXCHEQUER_HTTP_PORT", "8000"),
         _port(given, "EXCHEQUER_SERVING_PORT", "8001"),
     )
-    return Plan(home, given, http_port, serving_port, cluster, valkey, seaweedfs, shared, databases)
+    return Plan(home, given, http_port, serving_port, cluster, valkey, seaweedfs, shared, databases, master, made)
 
 
 def with_secret_files(variables: Mapping[str, str]) -> dict[str, str]:
@@ -194,7 +197,9 @@ def web(plan: Plan, listener: socket.socket) -> Part:
     return Part(
         name="web",
         command=[sys.executable, "-m", "deploy.web", "--fd", str(listener.fileno())],
-        environment=plan.environment("app", PROMETHEUS_MULTIPROC_DIR=str((plan.home.run / "web-counts").absolute())),
+        environment=plan.environment(
+            "app", PROMETHEUS_MULTIPROC_DIR=str((plan.home.run / "web-counts").absolute()), **plan.master
+        ),
         cwd=str(ROOT),
         ready=lambda within_s: answers(f"{plan.url}/readyz", within_s),
         pass_fds=(listener.fileno(),),
@@ -209,7 +214,7 @@ def serving(plan: Plan, listener: socket.socket) -> Part:
     return Part(
         name="serving",
         command=[sys.executable, "-m", "deploy.serving", "--fd", str(listener.fileno())],
-        environment=plan.environment("app", OMP_NUM_THREADS="1"),
+        environment=plan.environment("app", OMP_NUM_THREADS="1", **plan.master),
         cwd=str(ROOT),
         ready=lambda within_s: answers(f"{plan.serving_url}/readyz", within_s),
         pass_fds=(listener.fileno(),),
@@ -219,7 +224,7 @@ def serving(plan: Plan, listener: socket.socket) -> Part:
 def ops(plan: Plan) -> Part:
     """The worker for mail, webhooks, invoices, exports and events."""
     command = [*CELERY, "--queues=ops", "--pool=threads", "--concurrency=4", "--hostname=ops@%h"]
-    return _worker(plan, "ops", command, plan.environment("control"))
+    return _worker(plan, "ops", command, plan.environment("control", **plan.master))
 
 
 def node(plan: Plan) -> Part:
@@ -233,7 +238,7 @@ def node(plan: Plan) -> Part:
         f"--concurrency={devices}",
         f"--hostname=node@{name}",
     ]
-    return _worker(plan, "node", command, plan.environment("app"))
+    return _worker(plan, "node", command, plan.environment("app", **plan.master))
 
 
 def controller(plan: Plan) -> Part:

@@ -45,25 +45,34 @@ def data_key(tenant_id: UUID, key_id: UUID | None = None) -> DataKey:
         row = (rows.filter(id=key_id) if key_id else rows).first()
         if row is None and key_id is not None:
             raise UnknownKey
-        row = row or new_version(tenant_id)
+        row = row or new_version(tenant_id, after=0)
     return _unwrapped(row.id, tenant_id, row.version, bytes(row.wrapped), row.master_id)
 
 
-def new_version(tenant_id: UUID) -> TenantKey:
-    """Make the next version of a tenant's data key, or take the one that somebody else makes at this moment."""
+def newest_version(tenant_id: UUID) -> int:
+    """Return the version of the data key that new files take; 0 before the first."""
+    with tenant_scope(tenant_id):
+        return TenantKey.objects.aggregate(last=Max("version"))["last"] or 0
+
+
+def new_version(tenant_id: UUID, *, after: int) -> TenantKey:
+    """Make the version after `after` of a tenant's data key, or take the one that somebody else made meanwhile."""
     with tenant_scope(tenant_id):
         _lock("pg_advisory_xact_lock_shared")
-        version = (TenantKey.objects.aggregate(last=Max("version"))["last"] or 0) + 1
-        master = _in_use()
+        version = after + 1
+        master = in_use()
         row = TenantKey(id=uuid7(), tenant_id=tenant_id, version=version, master_id=master.id)
         row.wrapped = master.wrap(os.urandom(KEY_BYTES), _context(tenant_id, row.id, version))
         TenantKey.objects.bulk_create([row], ignore_conflicts=True)
         return TenantKey.objects.get(version=version)
 
 
-def rewrap() -> int:
-    """Wrap every data key with the given master key, all or none; return how many changed. Needs the control role."""
-    new = given()
+def rewrap(new: MasterKey, *known: MasterKey) -> int:
+    """Wrap every data key with `new`, all or none; return how many changed. Needs the control role.
+
+    `known` are master keys beside those that this process was given. Raises KeyUnavailable.
+    """
+    extra = {key.id: key for key in known}
     with transaction.atomic(), all_tenants("the data keys of every tenant are wrapped anew"):
         _lock("pg_advisory_xact_lock")
         MasterKeyRecord.objects.exclude(id=new.id).update(current=False)
@@ -72,7 +81,8 @@ def rewrap() -> int:
         changed = 0
         for row in TenantKey.objects.exclude(master_id=new.id).order_by("id"):
             context = _context(row.tenant_id, row.id, row.version)
-            secret = master_key(row.master_id).unwrap(bytes(row.wrapped), context)
+            old = extra.get(row.master_id) or master_key(row.master_id)
+            secret = old.unwrap(bytes(row.wrapped), context)
             row.wrapped, row.master_id = new.wrap(secret, context), new.id
             row.save(update_fields=["wrapped", "master"])
             changed += 1
@@ -102,7 +112,7 @@ def _unwrapped(key_id: UUID, tenant_id: UUID, version: int, wrapped: bytes, mast
     return DataKey(key_id, master_key(master_id).unwrap(wrapped, _context(tenant_id, key_id, version)))
 
 
-def _in_use() -> MasterKey:
+def in_use() -> MasterKey:
     """Return the master key that wraps now: the first one given to this installation until it is rotated."""
     known = MasterKeyRecord.objects.filter(current=True)
     row = known.first()

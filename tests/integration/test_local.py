@@ -167,8 +167,18 @@ def test_each_process_holds_only_the_database_urls_it_may(running: Console) -> N
         assert "EXCHEQUER_INIT_PASSWORD" not in variables, part
 
 
+def test_only_those_that_read_stored_files_hold_the_master_key(running: Console) -> None:
+    holders = {
+        part
+        for part in PARTS
+        if "EXCHEQUER_MASTER_KEY" in Path(f"/proc/{running.pid(part)}/environ").read_bytes().decode()
+    }
+    assert holders == {"web", "serving", "ops", "node"}
+    assert running.said(f"made the master key {running.home / 'master.key'}")
+
+
 def test_secrets_are_readable_by_their_owner_only(running: Console) -> None:
-    for name in ("secrets.json", "environment.json", "valkey/valkey.conf", "seaweedfs/s3.json"):
+    for name in ("secrets.json", "master.key", "environment.json", "valkey/valkey.conf", "seaweedfs/s3.json"):
         assert (running.home / name).stat().st_mode & 0o077 == 0, name
 
 

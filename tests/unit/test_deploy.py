@@ -84,6 +84,19 @@ def test_secrets_stay_and_ports_that_others_took_change(home: Home) -> None:
     assert stat.S_IMODE((home.path / "secrets.json").stat().st_mode) == 0o600
 
 
+def test_a_master_key_is_made_once_and_no_other_takes_its_place(home: Home) -> None:
+    home.secrets()
+    named, made = home.master_key({})
+    assert made == home.path / "master.key" and named == {"EXCHEQUER_MASTER_KEY_FILE": str(made)}
+    key = made.read_text()
+    assert home.master_key({}) == (named, None)
+    home.secrets()
+    made.unlink()
+    with pytest.raises(StartError, match="put your copy of the key there"):
+        home.master_key({})
+    assert home.master_key({"EXCHEQUER_MASTER_KEY": key}) == ({"EXCHEQUER_MASTER_KEY": key}, None)
+
+
 def test_a_home_is_held_by_one_process_at_a_time(home: Home) -> None:
     with pytest.raises(StartError, match=f"already runs on .* \\(process {os.getpid()}\\)"):
         Home(home.path).take()

@@ -1,0 +1,82 @@
+"""Change keys: the master key of the installation, the data key of one tenant; and the word that a copy is kept."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db import transaction
+
+from tenants.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.clock import DatabaseNow
+from tenants.encryption import keys, master
+from tenants.encryption.models import MasterKeyRecord
+
+DATA_KEY_ROTATED = AuditAction("tenants.data_key.rotated")
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """What a rotation of the master key did. `kept`: where the old key lies now, when it is a file of ours."""
+
+    master_id: str
+    keys: int
+    kept: Path | None = None
+
+
+@operation(DATA_KEY_ROTATED)
+def rotate_data_key(*, actor: Actor) -> int:
+    """Give a tenant's new files a new data key; the old ones stay readable. Returns the version."""
+    before = keys.newest_version(actor.tenant_id)
+    row = keys.new_version(actor.tenant_id, after=before)
+    record(DATA_KEY_ROTATED, actor=actor, changes={"version": [before or None, row.version]})
+    return row.version
+
+
+def to_given_key() -> Rotated:
+    """Wrap every data key with the given master key; the one before it was given too. Raises KeyUnavailable."""
+    new = master.given()
+    return Rotated(new.id, keys.rewrap(new))
+
+
+def to_fresh_key(file: Path) -> Rotated:
+    """Replace the master key in a file by a new one and wrap every data key with it.
+
+    Both keys lie on the disk before the database changes, so that an interruption loses none: the next call finishes
+    what this one began. Running processes read the file again. The old key is kept: older backups need it.
+    """
+    previous = file.with_name(f"{file.name}.previous")
+    if not previous.exists():
+        _write(previous, file.read_text())
+        _write(file, master.fresh() + "\n")
+    old, new = master.parse(previous.read_text()), master.parse(file.read_text())
+    changed = keys.rewrap(new, old)
+    kept = file.with_name(f"{file.name}.{old.id.removeprefix('local:')}")
+    previous.replace(kept)
+    return Rotated(new.id, changed, kept)
+
+
+def confirm_backup() -> str:
+    """Note that a copy of the master key in use lies elsewhere; return its fingerprint. Raises KeyUnavailable."""
+    key = keys.in_use()
+    with transaction.atomic():
+        MasterKeyRecord.objects.filter(id=key.id).update(backup_confirmed_at=DatabaseNow())
+    return key.id
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, all or nothing, on the disk when this returns."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,19 @@
+"""`manage.py confirm_key_backup`: say that a copy of the master key lies elsewhere; the doctor asks until then."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from tenants.encryption import KeyUnavailable, rotation
+
+
+class Command(BaseCommand):
+    help = "Confirm that a copy of the master key lies outside this machine. Without the key every stored file is lost."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Note it for the key in use."""
+        try:
+            key = rotation.confirm_backup()
+        except KeyUnavailable as error:
+            raise CommandError("this process does not hold the master key in use: set EXCHEQUER_MASTER_KEY") from error
+        self.stdout.write(f"noted: the master key {key} is kept elsewhere, too")

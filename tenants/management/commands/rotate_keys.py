@@ -1,0 +1,53 @@
+"""`manage.py rotate_keys`: a new master key for the installation, or with `--tenant` a new data key for one organisation."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from tenants.actor import Actor
+from tenants.encryption import KeyUnavailable, rotation
+from tenants.models import Tenant
+
+HOW = (
+    "give the new key as EXCHEQUER_MASTER_KEY and the old one as EXCHEQUER_MASTER_KEY_PREVIOUS, to this command and to every "
+    "process, or keep the key in a file that EXCHEQUER_MASTER_KEY_FILE names: then a new one is made there"
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Wrap all data keys with a new master key, or (--tenant) make a new data key for one organisation's new files."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare `--tenant`."""
+        parser.add_argument("--tenant", metavar="SLUG", help="make a new data key for this organisation instead")
+
+    def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
+        """Rotate and say what to do next."""
+        try:
+            self.stdout.write(self._tenant(tenant) if tenant else self._master())
+        except KeyUnavailable as error:
+            raise CommandError(f"a data key could not be unwrapped, nothing was changed: {HOW}") from error
+
+    def _tenant(self, slug: str) -> str:
+        found = Tenant.objects.filter(slug=slug).first()
+        if found is None:
+            raise CommandError(f"there is no organisation {slug!r}")
+        version = rotation.rotate_data_key(actor=Actor.system(found.id, "rotate_keys"))
+        return f"new files of {slug} are encrypted under data key {version}; older ones stay readable"
+
+    def _master(self) -> str:
+        env = settings.EXCHEQUER
+        if env.master_key_file and Path(env.master_key_file).exists():
+            done = rotation.to_fresh_key(Path(env.master_key_file))
+        elif env.master_key_previous:
+            done = rotation.to_given_key()
+        else:
+            raise CommandError(HOW)
+        said = f"{done.keys} data keys are wrapped with the master key {done.master_id} now"
+        if done.kept:
+            said += f". The old key lies in {done.kept}: backups that were made before need it"
+        return f"{said}. Copy the new key to another machine, then run manage.py confirm_key_backup"
