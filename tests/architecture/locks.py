@@ -20,13 +20,14 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", ("exchequer_app",), OPERATOR, None)
 
-#: The controller, the relay, housekeeping and readers of files find these rows before they know the tenant.
+#: The controller, the relay, housekeeping, readers of files and the rotation of keys find these rows before they know the tenant.
 CONTROL = frozenset(
     {
         "compute_allocation",
         "compute_attempt",
         "compute_job",
         "models_app_datasetversion",
+        "tenants_datakey",
         "tenants_idempotencykey",
         "tenants_notification",
         "tenants_outboxmessage",
@@ -60,6 +61,7 @@ UNLOCKED = frozenset(
         "django_session",
         "guardian_groupobjectpermission",
         "guardian_userobjectpermission",
+        "tenants_masterkey",
         "tenants_ratelimit",
         "tenants_user",
         "tenants_user_groups",
