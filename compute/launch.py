@@ -6,6 +6,7 @@ Called as `python -I launch.py ENTRYPOINT --attempt ID` in the work folder, with
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
@@ -32,6 +33,9 @@ def main(arguments: list[str]) -> None:
         user=settings["user"],
         required=settings["required"],
     )
+    for package in policy.read_paths:  # found now: the folder that they lie in can be listed no more afterwards
+        if package.parent == ROOT:
+            importlib.import_module(package.name)
     try:
         sandbox.confine(policy)
         if os.getppid() != settings["parent"]:  # it went away before the death signal was set

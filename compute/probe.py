@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from compute import workdirs
 from compute.process import Child, Slot
@@ -18,7 +19,7 @@ UNKNOWN = "all layers (the probe did not run)"
 
 def missing_layers(home: Path) -> list[str]:
     """Return the names of the layers that a child on this host goes without; `home` is where work folders lie."""
-    workdir = home / "probe"
+    workdir = home / f"probe-{uuid4()}"  # whatever an earlier one left that could not be removed
     payload: dict[str, Any] = {}
     try:
         workdirs.make(workdir)

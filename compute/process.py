@@ -58,6 +58,7 @@ class Child:
         self.lines: deque[str] = deque()
         self._logged = 0
         self._ended_at: float | None = None
+        self.peak_bytes = 0  # the most memory that it had, once it has exited
         self.exited = threading.Event()
         self.changed = threading.Event()
         (workdir / "tmp").mkdir(exist_ok=True)
@@ -122,7 +123,8 @@ class Child:
         self._ended_at = time.monotonic()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.group, signal.SIGKILL)
-        self._process.wait()
+        _, status, used = os.wait4(self.group, 0)
+        self._process.returncode, self.peak_bytes = os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024
         self._give_user_back()
         for reader in self._readers:
             reader.join(5)

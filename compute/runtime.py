@@ -47,8 +47,7 @@ class Runtime:
 
         From then on two threads keep it alive and listening.
         """
-        workdirs.remove(self.home)
-        self.home.mkdir(parents=True, exist_ok=True)
+        workdirs.clear(self.home)
         found = [*self._host.inventory(), *self._nvml.inventory()]
         missing = probe.missing_layers(self.home)
         if missing:

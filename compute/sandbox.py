@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compute.confinement import kernel, landlock, seccomp
+from compute.confinement import kernel, landlock, seccomp, tree
 
 GIB = 1024**3
 EXIT_REFUSED = 71  # EX_OSERR: a layer is missing and the policy says `required`
@@ -27,14 +27,17 @@ DEATH_SIGNAL = "death signal"
 LIMITS = "resource limits"
 NO_NEW_PRIVILEGES = "no new privileges"
 NETWORK = "network namespace"
+TREE = "own file tree (mount namespace)"
 FILES = "file rules (Landlock)"
 CAPABILITIES = "no capabilities"
 USER = "unprivileged user"
 CALLS = "system call filter (seccomp)"
 
 MENDS = {
+    TREE: "Let this user make user namespaces (user.max_user_namespaces above 0, and on Ubuntu "
+    "kernel.apparmor_restrict_unprivileged_userns=0), or this container mount. Without it a job can ask whether a file exists.",
     USER: "Run `make up` as an ordinary user, or put Python and the checkout in a folder that every user may read "
-    "(below /opt or /srv, not in a closed home)."
+    "(below /opt or /srv, not in a closed home).",
 }
 """What an operator can do about a missing layer; most are up to the kernel."""
 
@@ -87,6 +90,7 @@ def confine(policy: Policy) -> list[str]:
     _layer(LIMITS, lambda: _limit(policy))
     _layer(NO_NEW_PRIVILEGES, lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
     _layer(NETWORK, _leave_the_network)
+    _layer(TREE, lambda: _leave_the_file_tree(policy))
     _layer(FILES, lambda: _restrict_files(policy))
     return _answer(policy)
 
@@ -105,7 +109,7 @@ def lock_down(policy: Policy | None = None) -> list[str]:
     _layer(USER, lambda: _step_down(chosen))
     _layer(CAPABILITIES, kernel.drop_capabilities)
     _layer(DEATH_SIGNAL, _die_with_the_parent)  # a change of user clears it
-    _layer(CALLS, seccomp.install)
+    _layer(CALLS, lambda: seccomp.install(cuda=chosen.cuda))
     os.write(1, json.dumps({"type": "sandbox", "missing": _missing}).encode() + b"\n")
     return _answer(chosen)
 
@@ -143,10 +147,14 @@ def _limit(policy: Policy) -> None:
 
 
 def _leave_the_network() -> None:
-    if os.geteuid() == 0:
-        kernel.unshare(kernel.CLONE_NEWNET)
-    else:
-        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
+    if os.geteuid() != 0:
+        kernel.own_user_namespace()
+    kernel.unshare(kernel.CLONE_NEWNET)
+
+
+def _leave_the_file_tree(policy: Policy) -> None:
+    read, devices = _paths(policy)
+    tree.enter([*read, *devices, Path("/etc/alternatives")], policy.workdir)  # links of system libraries lead there
 
 
 def interpreter_paths() -> tuple[Path, ...]:
@@ -156,6 +164,12 @@ def interpreter_paths() -> tuple[Path, ...]:
 
 
 def _restrict_files(policy: Policy) -> None:
+    read, devices = _paths(policy)
+    landlock.restrict(read=read, write=[policy.workdir], devices=devices)
+
+
+def _paths(policy: Policy) -> tuple[list[Path], list[Path]]:
+    """Return what a child may read beside its work folder, and the devices that it may open."""
     system = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo")
     single: tuple[str, ...] = (
         "/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm",
@@ -166,7 +180,7 @@ def _restrict_files(policy: Policy) -> None:
         devices += sorted(Path("/dev").glob("nvidia*"))
         single += ("/proc/driver/nvidia", "/proc/devices", "/sys/module/nvidia", "/sys/bus/pci")
     read = [*interpreter_paths(), *policy.read_paths, *(Path(name) for name in system + single)]
-    landlock.restrict(read=read, write=[policy.workdir], devices=devices)
+    return read, devices
 
 
 def _step_down(policy: Policy) -> None:

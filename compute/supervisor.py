@@ -8,6 +8,7 @@ is killed when the lease has run out by this process's own clock.
 from __future__ import annotations
 
 import functools
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
-from compute import exits, kinds, leases, limits, protocol, workdirs
+from compute import exits, kinds, leases, limits, protocol, sandbox, workdirs
 from compute.devices.base import DeviceLost, Sampler
 from compute.models import Outcome
 from compute.process import Child
@@ -51,8 +52,9 @@ class Supervisor:
         self._limit = Outcome.TIME_LIMIT
         self._limit_at = float("inf")
         self._sampled = time.monotonic()
-        self._full = False
+        self._excess = ""
         self._opening, self._required = True, settings.EXCHEQUER.sandbox == "required"
+        self._layers: list[str] | None = None
         self._saver = Saver(mine, self._kind, self._workdir)
 
     def wake(self) -> None:
@@ -141,7 +143,7 @@ class Supervisor:
                 self.log.info("attempt.stopping", reason=str(self._stop))
                 kill_at = time.monotonic() + limits.STOP_GRACE_S
                 child.ask_to_stop()
-            if time.monotonic() >= kill_at or self._stop == Outcome.CANCELLED or (self._full and self._stop is None):
+            if time.monotonic() >= kill_at or self._stop == Outcome.CANCELLED or (self._excess and self._stop is None):
                 child.kill()
             nearest = min(self._pulse.next, kill_at, self._limit_at if self._stop is None else kill_at)
             child.changed.wait(max(0.01, min(nearest - time.monotonic(), 0.25)))
@@ -152,9 +154,13 @@ class Supervisor:
         self._gather()
         self._saver.finish(self._pulse, self._gather)
         code, slot = child.exit_code, self.mine.slot
+        if self._stop is None and self._stopping.is_set():  # who stops this worker may have asked its children too
+            self._stop = Outcome.STOPPED
+        if code == -signal.SIGKILL:  # by the kernel, when it took much memory between two looks
+            self._excess = self._excess or self._beyond(child, child.peak_bytes)
         outcome, message = exits.judge(
-            code, stop=self._stop, full=self._full, fault=self._fault.message,
-            device=slot.uuid, opening=self._opening, cuda=slot.kind == "cuda",
+            code, stop=self._stop, excess=self._excess, fault=self._fault.message, device=slot.uuid,
+            opening=self._opening, cuda=slot.kind == "cuda", filtered=sandbox.CALLS not in (self._layers or ()),
         )  # fmt: skip
         if self._fault.message and outcome in {Outcome.CRASHED, Outcome.PLATFORM}:
             self.log.warning("attempt.fault", code=self._fault.code, said=self._fault.message)
@@ -255,7 +261,8 @@ class Supervisor:
                 elif isinstance(said, protocol.Fault):
                     self._fault = said
                 elif isinstance(said, protocol.Layers):
-                    beat.layers = said.missing
+                    if self._layers is None:  # what it says later, it says itself
+                        beat.layers = self._layers = said.missing
                 else:
                     self._saver.newest = said
             while child.lines:
@@ -274,7 +281,15 @@ class Supervisor:
         except DeviceLost as lost:
             self.log.warning("device.lost", error=str(lost))
             return
-        most = min(slot.memory_bytes, limits.CHILD_ADDRESS_SPACE) * limits.MEMORY_SHARE_THAT_IS_FULL
-        self._full = self._full or (slot.kind == "cpu" and reading.memory_bytes > most)
+        self._excess = self._excess or self._beyond(child, reading.memory_bytes)
         self._pulse.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
         self._sampled = now
+
+    def _beyond(self, child: Child, memory_bytes: int) -> str:
+        """Return what to kill the child for: it takes more memory than its device offers, or more of the disk."""
+        slot = self.mine.slot
+        most = min(slot.memory_bytes, limits.CHILD_ADDRESS_SPACE) * limits.MEMORY_SHARE_THAT_IS_FULL
+        if slot.kind == "cpu" and memory_bytes > most:
+            return "It used more memory than its device offers."
+        left = workdirs.excess(self._workdir, child.group)
+        return f"It left more in its work folder than it may: {left}." if left else ""

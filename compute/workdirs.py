@@ -9,13 +9,12 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compute import limits
+from compute import folders, limits
 from compute.kinds import BadOutput
 
 MOST_FILES = 32
@@ -37,7 +36,7 @@ class NotPlain(BadOutput):
 
 
 def make(workdir: Path) -> None:
-    """Make an empty work folder; leftovers of the same name are removed."""
+    """Make an empty work folder; leftovers of the same name are removed. Raises OSError when they cannot be."""
     remove(workdir)
     workdir.mkdir(parents=True, mode=0o700)
     for name in ("in", "out"):
@@ -45,9 +44,15 @@ def make(workdir: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, everything in it and what was taken of it; nothing happens when it is not there."""
+    """Remove a folder, everything in it and what was taken of it; what cannot be removed is logged and stays."""
     for each in (folder, _taken(folder)):
-        shutil.rmtree(each, ignore_errors=True)
+        folders.remove(each)
+
+
+def clear(home: Path) -> None:
+    """Empty the folder that holds the work folders of a node, each by itself, and make it when it is not there."""
+    home.mkdir(parents=True, exist_ok=True)
+    folders.clear(home)
 
 
 def _taken(workdir: Path) -> Path:
@@ -67,16 +72,18 @@ def take_output(workdir: Path) -> Path:
     except FileNotFoundError as error:
         raise NotPlain("the output went away while it was read") from error
     except OSError as error:
-        if disk_full(error) and _size(workdir) > OUTPUT_BYTES + 2 * CHECKPOINT_BYTES:
+        if disk_full(error) and excess(workdir) is not None:
             raise NotPlain("it filled the disk with more files than it may leave") from error
         raise
     return taken
 
 
-def _size(folder: Path) -> int:
-    """Return the bytes that a folder whose child is gone takes on the disk."""
-    found = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
-    return sum(os.lstat(path).st_blocks * 512 for path in found)
+def excess(workdir: Path, process: int | None = None) -> str | None:
+    """Return in words what a child left beyond its quota of files, depth and bytes; None while it keeps within.
+
+    The bytes are those of its output and of a checkpoint beside the one that it replaces.
+    """
+    return folders.excess(workdir, OUTPUT_BYTES + 2 * CHECKPOINT_BYTES, process)
 
 
 def copy_checkpoint(workdir: Path, step: int) -> Path | None:

@@ -14,20 +14,23 @@ from uuid import uuid4
 
 from django.conf import settings
 
-from compute import sandbox
+from compute import sandbox, workdirs
 from compute.process import Child, Slot
-from compute.protocol import Fault
+from compute.protocol import Fault, Layers
 from models_app.datasets.limits import MIB
-from models_app.runner.protocol import EXIT_DEVICE, EXIT_INPUT, EXIT_OK, EXIT_STOPPED
+from models_app.runner.protocol import EXIT_INPUT, EXIT_OK
 
 ENTRYPOINT = Path(__file__).with_name("runner") / "main.py"
 CPU_S = 120.0
 """What a file may cost, in the child's own processor time: on a busy machine the same files are read."""
 
 WALL_S = 600.0
+FOLDER_S = 1.0
+"""How often its folder is looked at."""
+
 MEMORY_BYTES = 1024**3
 NO_ROOM_BYTES = 64 * MIB
-FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, EXIT_STOPPED, EXIT_DEVICE, sandbox.EXIT_REFUSED})
+FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM})
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
@@ -66,12 +69,16 @@ def run_child(
         entrypoint=ENTRYPOINT, attempt=attempt, workdir=workdir, slot=slot, payload=payload,
         sandbox_required=settings.EXCHEQUER.sandbox == "required",
     )  # fmt: skip
-    stop_at = time.monotonic() + WALL_S
+    stop_at, look_at = time.monotonic() + WALL_S, time.monotonic() + FOLDER_S
     try:
         while not child.exited.wait(0.05):
             fault = _too_much(child.group, stop_at)
             if fault is not None:
                 return fault
+            if time.monotonic() >= look_at:
+                if (left := workdirs.excess(workdir, child.group)) is not None:
+                    raise ChildCrashed(f"it left {left}")
+                look_at = time.monotonic() + FOLDER_S
     finally:
         child.kill()
     faults = [said for said in child.said if isinstance(said, Fault)]
@@ -81,11 +88,19 @@ def run_child(
         return None
     told = [*list(child.lines)[-5:], *(fault.message for fault in faults)]
     how = f"exit code {child.exit_code}: {' | '.join(told)}"
-    if child.exit_code in FROM_OUTSIDE:
+    if _ended_by_others(child):
         raise ChildKilled(how)
     if shutil.disk_usage(workdir).free < NO_ROOM_BYTES:  # whatever it said, there was no room for it
         raise OSError(errno.ENOSPC, how)
     raise ChildCrashed(how)
+
+
+def _ended_by_others(child: Child) -> bool:
+    """Return whether it was killed, or never came to read: an exit code is its own choice once it has locked itself down."""
+    layers = next((said.missing for said in child.said if isinstance(said, Layers)), None)
+    if child.exit_code == sandbox.EXIT_REFUSED:
+        return layers is None or (bool(layers) and settings.EXCHEQUER.sandbox == "required")
+    return child.exit_code in FROM_OUTSIDE and sandbox.CALLS not in (layers or ())
 
 
 def _too_much(process: int, stop_at: float) -> Fault | None:

@@ -9,6 +9,8 @@ import os
 PR_SET_PDEATHSIG = 1
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
+MNT_DETACH = 2
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -45,6 +47,26 @@ def prctl(option: int, first: int = 0, second: int = 0) -> None:
 def unshare(flags: int) -> None:
     """Leave the namespaces named by `flags`; raises OSError."""
     _check(int(_libc.unshare(ctypes.c_int(flags))), "unshare")
+
+
+def own_user_namespace() -> None:
+    """Enter a user namespace in which the caller is who it was, and may make namespaces of other kinds; raises OSError."""
+    user, group = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER)
+    for name, words in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(words)
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    """Call mount(2); raises OSError."""
+    words = [None if word is None else word.encode() for word in (source, target, kind)]
+    _check(int(_libc.mount(*words, ctypes.c_ulong(flags), data.encode())), f"mount {target}")
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Call umount2(2); raises OSError."""
+    _check(int(_libc.umount2(target.encode(), ctypes.c_int(flags))), f"umount {target}")
 
 
 def drop_capabilities() -> None:

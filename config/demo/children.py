@@ -62,8 +62,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._home = (settings.EXCHEQUER.home / "work" / "demo").absolute()
-        shutil.rmtree(self._home, ignore_errors=True)
-        self._home.mkdir(parents=True)
+        workdirs.clear(self._home)
         self._pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
 
     def raise_all(self, cast: dict[str, tuple[Organisation, Tables]]) -> dict[str, Learned]:
@@ -83,7 +82,7 @@ class Nursery:
     def close(self) -> None:
         """Start nothing more, wait for those that run, and remove their folders."""
         self._pool.shutdown(cancel_futures=True)
-        shutil.rmtree(self._home, ignore_errors=True)
+        workdirs.remove(self._home)
 
     def _version(self, one: Organisation, at: int, both: Tables, table: Future[Done]) -> Future[Done]:
         return self._later(self._train, one.recipe, dict(one.params[at]), both.training.target, table)

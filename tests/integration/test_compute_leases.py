@@ -50,11 +50,11 @@ class World:
         found = [Found(f"cpu-{index}", "cpu", "cpu", f"CPU {index} of host h", index, 2**30) for index in range(2)]
         nodes.register(name="n1", hostname="h", boot=self.boot, found=found, missing_layers=[])
 
-    def submit(self, **more: object) -> uuid.UUID:
+    def submit(self, spec: dict[str, object] | None = None, **more: object) -> uuid.UUID:
         """Submit a counting job."""
         request: dict[str, object] = {"device_class": "cpu", "max_seconds": 100, **more}
-        spec = {"steps": 3, "store": "x"}
-        return jobs.submit(actor=self.actor, name="a", kind="tick", project_id=self.project, spec=spec, **request).id  # type: ignore[arg-type]
+        whole = {"steps": 3, "store": "x", **(spec or {})}
+        return jobs.submit(actor=self.actor, name="a", kind="tick", project_id=self.project, spec=whole, **request).id  # type: ignore[arg-type]
 
     def assign(self) -> list[assign.Ring]:
         """Let the controller assign once."""
@@ -67,9 +67,9 @@ class World:
             tenant_id=ring.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=node, boot=boot or self.boot
         )
 
-    def running(self, **more: object) -> Claim:
+    def running(self, spec: dict[str, object] | None = None, **more: object) -> Claim:
         """Submit, assign and claim a job."""
-        self.submit(**more)
+        self.submit(spec, **more)
         mine = self.claim(self.assign()[0])
         assert mine is not None
         return mine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import cast
 import pytest
 from django.conf import settings
 
-from compute import jobs, leases, pulse, queries
+from compute import jobs, leases, limits, pulse, queries
 from compute.beats import Beat, Claim
 from compute.devices.base import Sampler
 from compute.kinds import BadOutput
@@ -129,6 +130,43 @@ def test_a_supervisor_ends_a_child_whose_report_cannot_be_stored(
         "It reported values that cannot be stored.",
         1,
     )
+
+
+def supervised(world: World, home: Path, **spec: object) -> tuple[Job, Attempt]:
+    """Run a real child under the real supervisor to its end."""
+    mine = world.running(spec=spec)
+    sampler = SimpleNamespace(read=lambda *_: SimpleNamespace(busy=0.0, memory_bytes=0))
+    Supervisor(mine, cast(Sampler, sampler), home).run()
+    return stored(world, mine)
+
+
+@pytest.mark.parametrize("code", [1, 69, 71, 75, 124, 137, 143, 255])
+def test_whatever_exit_code_a_child_chooses_it_crashed_by_itself_and_pays(
+    world: World, tmp_path: Path, code: int
+) -> None:
+    job, attempt = supervised(world, tmp_path, exit=code)
+    assert (attempt.outcome, attempt.exit_code) == ("crashed", code)
+    assert (job.own_crashes, job.infrastructure_kills) == (1, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_that_kills_itself_is_not_taken_for_one_that_the_host_killed(
+    world: World, tmp_path: Path, number: int
+) -> None:
+    job, attempt = supervised(world, tmp_path, exit=-number)
+    assert (attempt.outcome, job.own_crashes, job.infrastructure_kills) == ("crashed", 1, 0)
+
+
+def test_a_child_that_fills_its_folder_is_killed_for_it_and_removed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "EXCHEQUER", settings.EXCHEQUER.model_copy(update={"heartbeat_s": 0.1}))
+    monkeypatch.setattr(limits, "STOP_GRACE_S", 0.5)
+    job, attempt = supervised(world, tmp_path, dig=1_500, steps=10_000)
+    assert (attempt.outcome, attempt.exit_code) == ("crashed", -signal.SIGKILL)
+    assert "folders more than 16 deep" in attempt.message and job.own_crashes == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_attempt_that_met_a_full_disk_costs_nothing_and_is_tried_again(world: World) -> None:

@@ -13,7 +13,7 @@ STOPS = [Outcome.TIME_LIMIT, Outcome.COST_LIMIT, Outcome.BUDGET, Outcome.CANCELL
 
 
 def outcome(code: int | None, **changed: Any) -> Outcome:
-    found: dict[str, Any] = {"stop": None, "full": False, "fault": "", "device": "d", "opening": False, "cuda": True}
+    found: dict[str, Any] = {"stop": None, "excess": "", "fault": "", "device": "d", "opening": False, "cuda": True}
     return judge(code, **(found | changed))[0]
 
 
@@ -22,7 +22,9 @@ def outcome(code: int | None, **changed: Any) -> Outcome:
     [
         (os.EX_OK, Outcome.SUCCEEDED),
         (65, Outcome.USER_ERROR),
-        (75, Outcome.KILLED),
+        (75, Outcome.CRASHED),
+        (137, Outcome.CRASHED),
+        (143, Outcome.CRASHED),
         (-signal.SIGKILL, Outcome.KILLED),
         (-signal.SIGSEGV, Outcome.CRASHED),
         (1, Outcome.CRASHED),
@@ -61,3 +63,10 @@ def test_a_crash_while_a_pause_is_under_way_is_a_crash(code: int) -> None:
 @pytest.mark.parametrize("code", [75, -signal.SIGTERM, -signal.SIGKILL, None])
 def test_a_child_that_stops_for_a_pause_or_is_killed_for_it_has_not_crashed(code: int | None) -> None:
     assert outcome(code, stop=Outcome.PAUSED) == Outcome.PAUSED
+
+
+@pytest.mark.parametrize("code", [-signal.SIGTERM, -signal.SIGKILL])
+def test_a_signal_is_from_outside_only_where_the_child_could_not_send_it(code: int) -> None:
+    assert outcome(code, filtered=False, opening=True) == Outcome.KILLED
+    assert outcome(code, filtered=False) == Outcome.CRASHED
+    assert outcome(code, excess="It used more memory than its device offers.") == Outcome.CRASHED

@@ -145,3 +145,80 @@ def test_a_checkpoint_is_never_copied_by_the_thread_that_keeps_the_lease(
     supervisor._gather()
     supervisor._saver.finish(supervisor._pulse, supervisor._gather)
     assert len(threads) == 1 and threads[0] is not threading.current_thread()
+
+
+def dig(folder: Path, depth: int, name: str = "d") -> None:
+    """Make folders in each other, by descriptor: no path is as long."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("deepest", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+
+
+def test_whatever_a_child_left_is_removed_at_any_depth_and_nothing_beside_it(workdir: Path, secret: Path) -> None:
+    dig(workdir / "out", 3_000)
+    dig(workdir, 300, "n" * 255)
+    (workdir / "link").symlink_to(secret.parent)
+    (workdir / os.fsdecode(b"\xff\n")).mkdir()
+    os.mkfifo(workdir / "pipe")
+    for place in ("a", "a/closed", "a/closed/inner"):
+        (workdir / place).mkdir()
+    for place in ("a/closed/inner", "a/closed", "a"):
+        (workdir / place).chmod(0)
+    workdirs.remove(workdir)
+    assert not workdir.exists() and secret.read_text() == "secret"
+
+
+def test_a_folder_that_cannot_be_removed_keeps_no_other_and_no_start(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = os.unlink
+
+    def unlink(name: str, *, dir_fd: int) -> None:
+        if name == "bad":
+            raise OSError(errno.EPERM, "Operation not permitted")
+        really(name, dir_fd=dir_fd)
+
+    (workdir / "bad").touch()
+    for other in ("another", "work-taken", "zz"):
+        dig(workdir.parent, 5, other)
+    monkeypatch.setattr(workdirs.folders.os, "unlink", unlink)
+    workdirs.clear(workdir.parent)
+    assert [path.name for path in workdir.parent.iterdir()] == ["work"]
+    assert [path.name for path in workdir.iterdir()] == ["bad"]
+
+
+EXCESSES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "files": ("files and folders", lambda folder: [(folder / str(n)).touch() for n in range(60)]),
+    "depth": ("deep", lambda folder: dig(folder, workdirs.folders.MOST_DEPTH)),
+    "bytes": ("MB", lambda folder: (folder / "much").write_bytes(bytes(4 * 1024**2))),
+}
+
+
+@pytest.mark.parametrize("what", EXCESSES)
+def test_a_child_has_a_quota_of_files_depth_and_bytes(
+    workdir: Path, secret: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(workdirs.folders, "MOST_ENTRIES", 50)
+    monkeypatch.setattr(workdirs, "OUTPUT_BYTES", 1024**2)
+    monkeypatch.setattr(workdirs, "CHECKPOINT_BYTES", 1024**2)
+    (workdir / "link").symlink_to(secret.parent.parent)
+    assert workdirs.excess(workdir) is None
+    words, plant = EXCESSES[what]
+    plant(workdir)
+    assert words in str(workdirs.excess(workdir))
+
+
+def test_a_file_without_a_name_counts_too(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workdirs, "OUTPUT_BYTES", 0)
+    monkeypatch.setattr(workdirs, "CHECKPOINT_BYTES", 512 * 1024)
+    with (workdir / "gone").open("wb") as file:
+        file.write(bytes(4 * 1024**2))
+        file.flush()
+        (workdir / "gone").unlink()
+        assert workdirs.excess(workdir) is None
+        assert "MB" in str(workdirs.excess(workdir, os.getpid()))

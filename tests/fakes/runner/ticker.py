@@ -62,7 +62,13 @@ if job["resume"]:
 resumed_at = step
 if spec.get("exit") is not None:
     say(type="error", code="asked", message="the spec asks for this exit")
+    if spec["exit"] < 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), -spec["exit"])
     sys.exit(spec["exit"])
+for _ in range(spec.get("dig", 0)):
+    os.mkdir("d")
+    os.chdir("d")
 total = spec["steps"]
 while step < total:
     time.sleep(spec["step_s"])
