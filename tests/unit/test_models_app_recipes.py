@@ -78,6 +78,7 @@ def parquet(tmp_path_factory):
 def test_default_parameters_learn_real_tables(tmp_path, parquet, name, figure, least):
     result = trained(tmp_path, parquet[name], RECIPE[name])
     assert result["metrics"][figure] > least
+    assert result["metrics"]["importance"]["columns"][0]["drop"] > 0.01
     assert sum(result["rows"][part] for part in ("train", "validation", "test")) == csv_bytes(name).count(b"\n") - 1
 
 
@@ -213,6 +214,14 @@ def test_categories_dates_gaps_and_unseen_values_are_handled(tmp_path):
     result = trained(tmp_path / "t", data, "tabular.classifier", target="label", epochs=80)
     assert result["metrics"]["accuracy"] > 0.9
     assert {entry["name"] for entry in result["ignored_columns"]} == {"note", "same"}
+    found = result["metrics"]["importance"]
+    drops = {one["name"]: one["drop"] for one in found["columns"]}
+    assert list(drops)[:2] in (["colour", "wet"], ["wet", "colour"]), "the label is made of these two"
+    assert min(drops["colour"], drops["wet"]) > 0.2 > 0.1 > max(drops["size"], drops["when"])
+    assert (found["figure"], found["base"], found["seed"]) == ("accuracy", result["metrics"]["accuracy"], 42)
+    confusion, each = result["metrics"]["confusion"], result["metrics"]["by_class"]
+    assert [one["support"] for one in each] == [sum(row) for row in confusion]
+    assert np.mean([one["recall"] for one in each]) == pytest.approx(result["metrics"]["balanced_accuracy"])
     model = predict.load(tmp_path / "t" / "out")
     rows = [{"colour": "red", "size": 0.1, "when": "2024-01-05", "wet": "yes"}, {"colour": "purple"}, {}]
     answers = model.predict(rows)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models_app.recipes.tabular.by_class import by_class
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -15,7 +17,8 @@ def classification(scores: Floats, truth: Ints) -> dict[str, Any]:
     """Measure class scores [rows, classes] that sum to one against true class indices [rows].
 
     `balanced_accuracy` is the mean recall over classes that occur in `truth`; `log_loss` is in nats with scores
-    clipped at 1e-15; `roc_auc` is given for two classes only. Rows of the confusion matrix are true classes.
+    clipped at 1e-15; `roc_auc` is given for two classes only. Rows of the confusion matrix are true classes, `by_class`
+    is in their order.
     """
     classes = scores.shape[1]
     predicted = scores.argmax(axis=1)
@@ -28,6 +31,7 @@ def classification(scores: Floats, truth: Ints) -> dict[str, Any]:
         "log_loss": float(-np.log(np.clip(scores[np.arange(truth.size), truth], 1e-15, 1.0)).mean()),
         "majority_share": float(totals.max() / totals.sum()),
         "confusion": confusion.tolist(),
+        "by_class": by_class(confusion.tolist()),
     }
     if classes == 2 and 0 < truth.sum() < truth.size:
         figures["roc_auc"] = roc_auc(scores[:, 1], truth)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models_app.recipes import base
 from models_app.recipes.tabular import checkpoint, journal, metrics, preparation, table
 from models_app.recipes.tabular.features import Feature, encode, widths
+from models_app.recipes.tabular.importance import importance
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.reference import reference
 from models_app.recipes.tabular.spec import steps_of
@@ -79,14 +80,8 @@ class Training:
         parts: table.Split,
         features: list[Feature],
     ) -> None:
-        self.context, self.recipe, self.params, self.data, self.parts, self.features = (
-            context,
-            recipe,
-            params,
-            data,
-            parts,
-            features,
-        )
+        self.context, self.recipe, self.params = context, recipe, params
+        self.data, self.parts, self.features = data, parts, features
         self.device = context.device
         classes = data.target.classes
         truth = data.target.values
@@ -180,7 +175,11 @@ class Training:
         """Measure the best network on the test rows and write what the parent collects."""
         self.context.report.progress("measuring", self.at.epoch, self.params["epochs"], 0.0)
         out = self.context.out
-        measured, held = self._measure(self.parts.test), self._measure(self.parts.validation)
+        measured, held = (self._measure(self._predict(part), part) for part in (self.parts.test, self.parts.validation))
+        measured["importance"] = importance(
+            self.features, self.numeric, self.codes, self.parts.test,
+            net=self.net, figures=self._measure, seed=self.params["seed"],
+        )  # fmt: skip
         note(f"validation: {journal.figures(held)}")
         note(f"held-out test: {journal.figures(measured)}")
         save_file(
@@ -265,12 +264,11 @@ class Training:
         unlearnt = self._predict(np.concatenate([self.parts.validation, self.parts.test])).double().cpu().numpy()
         return reference(self.features, self.data, unlearnt, mean=self.mean, scale=self.scale)
 
-    def _measure(self, rows: table.Rows) -> dict[str, Any]:
-        found = self._predict(rows)
+    def _measure(self, found: Tensor, rows: table.Rows) -> dict[str, Any]:
         truth: NDArray[Any] = self.data.target.values[rows]
         if self.data.target.classes:
             return metrics.classification(torch.softmax(found.double(), dim=1).cpu().numpy(), truth)
-        return metrics.regression(found.double().cpu().numpy() * self.scale + self.mean, truth)
+        return metrics.regression(found.double().cpu().numpy().reshape(-1) * self.scale + self.mean, truth)
 
     def _pause_or_save(self) -> None:
         if self.context.stopping():
