@@ -9,7 +9,7 @@ from models_app.datasets.left_out import left_out
 from models_app.fields import field_for
 from models_app.queries import Launchable
 from models_app.recipes.base import Recipe
-from models_app.specs import why_not
+from models_app.specs import rows_without, why_not
 
 EXCLUDE = "exclude_columns"
 
@@ -31,6 +31,7 @@ class ParameterForm(forms.Form):
         self.fields["target"] = target_field(recipe, dataset, target)
         aim = str((data or {}).get("p-target") or self.fields["target"].initial or "")
         self.left_out = left_out(dataset.profile, aim) if dataset else {}
+        self.without = rows_without(dataset.profile, aim) if dataset else 0
         if isinstance(started.get(EXCLUDE), list):  # a job to clone: what it left out, it leaves out again
             self.initial["keep"] = [name for name in self.left_out if name not in started[EXCLUDE]]
             self.initial[EXCLUDE] = [name for name in started[EXCLUDE] if name not in self.left_out]

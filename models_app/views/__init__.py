@@ -3,6 +3,8 @@
 from django.urls import URLPattern, path
 
 from models_app.views.batch import batch_launch, batch_quote, job_result
+from models_app.views.columns import dataset_columns
+from models_app.views.compare import compare
 from models_app.views.dataset_acts import (
     dataset_remove,
     dataset_restrict,
@@ -26,6 +28,9 @@ urlpatterns: list[URLPattern] = [
         "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/remove/",
         dataset_version_remove,
         name="dataset-version-remove",
+    ),
+    path(
+        "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/columns/", dataset_columns, name="dataset-columns"
     ),
     path("datasets/<uuid:dataset_id>/restrict/", dataset_restrict, name="dataset-restrict"),
     path("datasets/<uuid:dataset_id>/shares/", dataset_share, name="dataset-share"),
@@ -51,6 +56,7 @@ urlpatterns: list[URLPattern] = [
         name="endpoint-key-revoke",
     ),
     path("models/", models, name="models"),
+    path("models/compare/", compare, name="model-compare"),
     path("models/<uuid:model_id>/", model, name="model"),
     path("models/versions/<uuid:version_id>/", model_version, name="model-version"),
     path("models/versions/<uuid:version_id>/promote/", promote, name="model-promote"),

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from models_app import operations, queries, removal
+from models_app.columns import column_readings
 from models_app.datasets.limits import MAX_UPLOAD_BYTES
 from models_app.forms import DatasetUpload
 from models_app.uploads import UploadTooLarge, cap_uploads, uploaded_file
@@ -66,13 +67,15 @@ def dataset_page(
     profile: dict[str, Any] = {}
     if version.state == "ready":
         profile = queries.profile(actor, dataset_id, version.id)
-    columns = shown.columns(profile)
+    readings = column_readings(actor, version.id) if profile else ()
+    columns = shown.columns(profile, readings)
     create, share = actor.can("datasets.create"), actor.can("datasets.share")
     known = {user_id for user_id, _ in detail.shared_with}
     context = {
         "dataset": detail,
         "version": version,
         "profile": profile,
+        "without_target": sum(one.missing for one in columns if one.is_target),
         "differs": shown.differs(version, detail.history),
         "columns": columns[:COLUMNS_SHOWN],
         "hidden_columns": max(0, len(columns) - COLUMNS_SHOWN),

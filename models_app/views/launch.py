@@ -1,6 +1,6 @@
 """The launch form: what to learn, how, on which device, and what that will cost before anything runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from models_app import queries
+from models_app.columns import ColumnReading, column_readings
 from models_app.forms import LaunchForm
 from models_app.parameter_form import ParameterForm
 from models_app.recipes.base import Recipe
@@ -23,6 +24,7 @@ from tenants.ids import uuid7
 from tenants.parsing import uuid_in
 
 MAIN_FIELDS = 4
+COLUMNS_SHOWN = 200
 
 
 class Launch(Ordering):
@@ -80,6 +82,10 @@ class Launch(Ordering):
         any_column = {task for column in self.dataset.columns for task in column.tasks}
         tasks = (told,) if told in self.dataset.tasks else self.dataset.tasks or any_column
         return next((recipe for recipe in self.recipes if recipe.task in tasks), self.recipes[0])
+
+    def readings(self) -> Sequence[ColumnReading]:
+        """Return how the first columns of the dataset are read; the page of the dataset has the others."""
+        return column_readings(self.actor, self.dataset.version_id)[:COLUMNS_SHOWN] if self.dataset else ()
 
     def better(self) -> Recipe | None:
         """Return a recipe that can learn a column of the dataset, where the chosen one can learn none."""
@@ -139,6 +145,8 @@ class Launch(Ordering):
             chosen_recipe=self.recipe.id,
             better=self.better(),
             parameters=self.parameters,
+            chosen_dataset=self.dataset,
+            readings=self.readings(),
             main_fields=bound[:MAIN_FIELDS],
             more_fields=bound[MAIN_FIELDS:],
             more_open=any(field.errors for field in bound[MAIN_FIELDS:]),

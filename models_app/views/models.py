@@ -1,6 +1,5 @@
 """Models: the list, a model's versions, and one version with what it was made from."""
 
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -10,13 +9,13 @@ from django.views.decorators.http import require_safe
 
 from models_app import downloads
 from models_app import lineage as queries
+from models_app.views import figures
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.listing import pager
 from tenants.parsing import uuid_in
 
 PAGE = 50
-MOST_CLASSES = 20
 MOVES = (("registered", "Back to registered"), ("staging", "Move to staging"), ("archived", "Archive"))
 """The stages that take no confirmation, and what the button says."""
 
@@ -49,7 +48,12 @@ def model(request: HttpRequest, model_id: UUID) -> HttpResponse:
     return render(
         request,
         "models_app/model.html",
-        {"versions": rows[:PAGE], "name": rows[0].model if rows else "", **pager(request, following)},
+        {
+            "versions": rows[:PAGE],
+            "name": rows[0].model if rows else "",
+            "marked": uuid_in(request.GET.get("mark")),
+            **pager(request, following),
+        },
     )
 
 
@@ -64,16 +68,14 @@ def version_page(request: HttpRequest, version_id: UUID, *, fault: str = "", sta
     """Return a version's page; `fault` says what was refused just now."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     version = queries.lineage(actor, version_id)
-    single = {
-        name: value
-        for name, value in version.metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    rows, importance = figures.inputs(version.metrics, version.signature)
     context = {
         "version": version,
-        "figures": single,
-        "confusion": _confusion(version.metrics, version.signature.get("classes", [])),
-        "inputs": version.signature.get("inputs", []),
+        "figures": figures.single(version.metrics),
+        "held_out": version.training.get("rows", {}).get("test"),
+        "classes": figures.classes(version.metrics, version.signature.get("classes", [])),
+        "inputs": rows,
+        "importance": importance,
         "fault": fault,
         "moves": [(stage, words) for stage, words in MOVES if stage != version.stage],
         "can_manage": actor.can("models.manage"),
@@ -90,12 +92,3 @@ def model_download(request: HttpRequest, version_id: UUID) -> HttpResponseBase:
     """Answer the weights."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     return downloads.answer(request, actor, lambda: downloads.weights(actor, version_id))
-
-
-def _confusion(metrics: dict[str, Any], classes: list[Any]) -> dict[str, Any] | None:
-    """Return the confusion matrix with its classes; None for a regressor or more classes than a page can show."""
-    matrix = metrics.get("confusion")
-    if not isinstance(matrix, list) or len(matrix) > MOST_CLASSES:
-        return None
-    labels = [str(label) for label in classes] or [str(n) for n in range(len(matrix))]
-    return {"labels": labels, "rows": list(zip(labels, matrix, strict=False))}

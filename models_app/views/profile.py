@@ -1,12 +1,21 @@
-"""A dataset's profile as a page shows it: one row a column, with bars for its distribution."""
+"""A dataset's profile as a page shows it: one row a column, with bars for its distribution, and how it was read."""
 
+from __future__ import annotations
+
+import csv
+import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from models_app.columns import ColumnReading
+from models_app.datasets import contract, kinds
 from models_app.queries import VersionRow
+from models_app.recipes.columns import WORDS
 from models_app.replacing import differing
+
+ORDERS = (("ymd", "year first"), ("dmy", "day first"), ("mdy", "month first"))
 
 
 @dataclass(frozen=True)
@@ -22,12 +31,70 @@ class Column:
     bars: list[tuple[str, float]]
     summary: str
     power: float | None
+    reading: Reading | None = None
 
 
-def columns(profile: Mapping[str, Any]) -> list[Column]:
+@dataclass(frozen=True)
+class Reading:
+    """How a column was read, and the fields that have it read otherwise. `at` is its place in the file, from 0.
+
+    `types`: (type, words, whether it is chosen, whether any value fits). `missing`: its words as one writes them.
+    `numbers` and `dates` are choices where the column has such a notation.
+    """
+
+    at: int
+    evidence: str
+    ambiguous: str
+    chosen: bool
+    types: tuple[tuple[str, str, bool, bool], ...]
+    missing: str
+    taken: tuple[tuple[str, int], ...]
+    number: str
+    date: str
+    numbers: tuple[str, ...]
+    dates: tuple[tuple[str, str], ...]
+
+
+def columns(profile: Mapping[str, Any], readings: Sequence[ColumnReading] = ()) -> list[Column]:
     """Return the profile's columns: the target first, then by what they say about it, then in the file's order."""
-    found = [_column(described) for described in profile.get("columns", [])]
+    read = {one.name: reading(at, one) for at, one in enumerate(readings)}
+    found = [replace(_column(one), reading=read.get(one["name"])) for one in profile.get("columns", [])]
     return sorted(found, key=lambda one: (not one.is_target, -(one.power if one.power is not None else -1.0)))
+
+
+def reading(at: int, one: ColumnReading) -> Reading:
+    """Return how one column was read as its row shows it."""
+    types = []
+    for name in contract.TYPES:
+        fits = one.can_be.get(name)
+        part = f" ({fits:,} of {one.values:,})" if fits is not None and fits < one.values and name != kinds.TEXT else ""
+        types.append((name, WORDS[name] + part, name == one.type, fits is None or fits > 0 or name == one.type))
+    return Reading(
+        at=at,
+        evidence=one.evidence,
+        ambiguous=one.ambiguous,
+        chosen=bool(one.chosen),
+        types=tuple(types),
+        missing=written(one.missing),
+        taken=tuple((word or "empty cells", count) for word, count in one.taken_as_missing.items() if count),
+        number=one.number,
+        date=one.date,
+        numbers=contract.NUMBERS if one.type == kinds.NUMERIC else (),
+        dates=ORDERS if one.type == kinds.DATETIME else (),
+    )
+
+
+def written(words: Sequence[str]) -> str:
+    """Return words as one line, those with a comma or a quotation mark in quotation marks."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(words)
+    return "" if not words else out.getvalue()
+
+
+def words_of(line: str) -> list[str]:
+    """Return the words of such a line, blanks around them left out."""
+    found = next(csv.reader([line], skipinitialspace=True), [])
+    return [word.strip() for word in found if word.strip()]
 
 
 def differs(version: VersionRow, history: Sequence[VersionRow]) -> str:

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.test import Client
 
-from billing.pricing import provision_defaults
-from compute import jobs, nodes
-from compute.devices.base import Found
+from compute import jobs
 from compute.models import Job
-from models_app.models import Dataset, DatasetVersion
-from tenants.errors import Invalid
+from models_app.models import Dataset
 from tenants.models import Project, Tenant
 from tenants.scoping import tenant_scope
-from tests.factories import actor_for, default_project_id, make_member, make_tenant
+from tests.factories import actor_for, default_project_id, make_member
+from tests.launching import BATCH, NEW, NUMBERS, WITH_CLASSES, entered, make_lab, submitted, table
 from tests.learned import make_version
 
 pytestmark = pytest.mark.django_db
-NEW, BATCH = "/t/lab/jobs/new/", "/t/lab/jobs/new/batch/"
-NUMBERS = [{"name": name, "kind": "numeric", "distinct": 400, "integer": False, "missing": 0} for name in ("a", "b")]
-WITH_CLASSES = [*NUMBERS, {"name": "t", "kind": "categorical", "distinct": 2, "integer": False, "missing": 0}]
 
 
 @pytest.fixture
 def tenant() -> Tenant:
-    made = make_tenant("lab")
-    nodes.register(
-        name="n1", hostname="h", boot=uuid4(), found=[Found("cpu-0", "cpu", "cpu", "CPU", 0, 2**32)], missing_layers=[]
-    )
-    with tenant_scope(made.id):
-        provision_defaults(made.id)
-    return made
+    return make_lab()
 
 
 @pytest.fixture
@@ -42,39 +29,6 @@ def client(tenant: Tenant) -> Client:
     client = Client()
     client.force_login(make_member(tenant, "owner"))
     return client
-
-
-def table(tenant: Tenant, *, columns: list[dict[str, Any]], target: str = "", number: int = 1) -> DatasetVersion:
-    """Return a ready version of the dataset `diabetes`."""
-    with tenant_scope(tenant.id):
-        dataset, _ = Dataset.objects.get_or_create(name="diabetes", defaults={"created_by_label": "o@lab.example"})
-        return DatasetVersion.objects.create(
-            dataset=dataset, number=number, filename="d.csv", sha256=f"{number:064}", size=1, target=target, state="ready",
-            source_key="s", data_key="d", data_sha256="0" * 64, data_size=1, rows=442, columns=columns,
-            uploaded_by_label="o@lab.example",
-        )  # fmt: skip
-
-
-def submitted(tenant: Tenant, version: DatasetVersion, **spec: Any) -> Job:
-    wanted = {"recipe": "tabular.classifier", "dataset_version": str(version.id), "target": "t", "params": {}}
-    return jobs.submit(
-        actor=actor_for(tenant), name="first try", kind="train", project_id=default_project_id(tenant),
-        spec=wanted | spec, device_class="cpu", tags={"team": "risk"},
-    )  # fmt: skip
-
-
-def entered(page: str) -> dict[str, str]:
-    """Return what a form would send as it stands: hidden and text fields, choices and radio buttons."""
-    form = page.partition('id="launch"')[2].partition("</form>")[0]
-    found = {}
-    for tag in re.findall(r"<input[^>]*>", form):
-        said = dict(re.findall(r'(\w+)="([^"]*)"', tag))
-        if said.get("type") not in ("radio", "checkbox") or " checked" in tag:
-            found[said["name"]] = said.get("value", "")
-    for name, options in re.findall(r'<select name="([^"]+)".*?>(.*?)</select>', form, re.DOTALL):
-        chosen = re.findall(r'value="([^"]*)" selected', options) or re.findall(r'value="([^"]*)"', options)
-        found[name] = chosen[0]  # the first one, as a browser does
-    return found
 
 
 def test_a_clone_from_the_page_is_what_a_clone_from_the_api_is(tenant: Tenant, client: Client) -> None:
@@ -193,113 +147,3 @@ def test_a_version_with_other_columns_says_so(tenant: Tenant, client: Client) ->
     assert "Columns differ" not in client.get(path, {"version": first.id}).content.decode()
     table(tenant, columns=[NUMBERS[0], {**NUMBERS[1], "name": "c"}], number=3)
     assert "Columns differ" not in client.get(path).content.decode()
-
-
-def advised(tenant: Tenant, *, target: str = "t") -> DatasetVersion:
-    """Return a version with an identifier, a constant, a column that gives its target away, and one to learn from."""
-    shapes = {
-        "id": (442, 1.0),
-        "same": (1, 0.0),
-        "leak": (400, 1.0),
-        "a": (400, 0.4),
-        "noted": (442, None),
-        "t": (2, None),
-    }
-    kinds = {"noted": "text", "t": "categorical"}
-    columns = [
-        {"name": name, "kind": kinds.get(name, "numeric"), "integer": name == "id", "distinct": distinct, "missing": 0,
-         "power": power, "min": 1.0, "max": 442.0, "target": name == target}
-        for name, (distinct, power) in shapes.items()
-    ]  # fmt: skip
-    version = table(tenant, columns=columns, target=target)
-    with tenant_scope(tenant.id):
-        profile = {"rows": 442, "target": target, "task": "classification", "columns": columns, "warnings": []}
-        DatasetVersion.objects.filter(id=version.id).update(profile=profile)
-    return version
-
-
-def last_spec(tenant: Tenant) -> dict[str, Any]:
-    with tenant_scope(tenant.id):
-        return dict(Job.objects.order_by("-id").values_list("spec", flat=True)[0])
-
-
-def test_the_form_leaves_out_what_the_dataset_page_warns_of_and_one_click_keeps_it(
-    tenant: Tenant, client: Client
-) -> None:
-    version = advised(tenant)
-    page = client.get(NEW, {"dataset": version.id}).content.decode()
-    for name, reason in (("id", "an identifier"), ("same", "the same value in every row"), ("leak", "gives t away")):
-        assert re.search(f"Keep <strong>{name}</strong> <span[^>]*>{reason}", page), name
-    assert "Keep <strong>a</strong>" not in page
-    form = {**entered(page), "name": "first"}
-    assert client.post(f"{NEW}quote/", form).context["quote"], "the advice is no mistake"
-    assert client.post(NEW, form).status_code == 302
-    spec = last_spec(tenant)
-    assert spec["params"]["exclude_columns"] == ["id", "same", "leak"]
-    assert spec["left_out"].keys() == {"id", "same", "leak"}
-    kept = {**form, "key": str(uuid4()), "p-keep": ["leak"], "p-exclude_columns": "a"}
-    assert client.post(NEW, kept).status_code == 302
-    assert last_spec(tenant)["params"]["exclude_columns"] == ["id", "same", "a"]
-    with tenant_scope(tenant.id):
-        job = Job.objects.order_by("-id")[0]
-    again = client.get(NEW, {"clone": job.id}).content.decode()
-    assert re.findall(r'<input[^>]*value="(\w+)"[^>]* checked[^>]*>', again.partition('id="left-out"')[2])[0] == "leak"
-    assert client.post(NEW, {**entered(again), "p-keep": "leak"}).status_code == 302
-    assert last_spec(tenant)["params"]["exclude_columns"] == ["id", "same", "a"]
-
-
-def test_what_gives_one_target_away_is_kept_for_another(tenant: Tenant, client: Client) -> None:
-    version = advised(tenant)
-    asked = {"dataset": version.id, "recipe": "tabular.regressor", "p-target": "a", "p-keep": ["id"]}
-    said = client.get(f"{NEW}parameters/", asked).content.decode().partition('id="left-out"')[2]
-    assert re.findall("Keep <strong>(\\w+)</strong>", said) == ["id", "same"]
-    assert re.search(r'<input[^>]*value="id"[^>]* checked', said)
-
-
-def test_a_job_by_api_leaves_the_same_out_unless_it_names_the_columns_itself(tenant: Tenant) -> None:
-    version = advised(tenant)
-
-    def left(**more: Any) -> list[str]:
-        spec = submitted(tenant, version, **more).spec
-        return list(spec["params"]["exclude_columns"])
-
-    assert left() == ["id", "same", "leak"]
-    assert left(params={"epochs": 3}) == ["id", "same", "leak"]
-    assert left(params={"exclude_columns": []}) == [] == left(leave_out=[])
-    assert left(leave_out=["leak"]) == ["leak"]
-    assert left(columns=["a", "id"]) == ["same", "leak", "noted"]
-    for wrong, field in (
-        ({"columns": ["nothing"]}, "columns"),
-        ({"leave_out": "id"}, "leave_out"),
-        ({"columns": ["a"], "leave_out": ["id"]}, "columns"),
-        ({"leave_out": ["id"], "params": {"exclude_columns": ["id"]}}, "leave_out"),
-    ):
-        with pytest.raises(Invalid) as refused:
-            left(**wrong)
-        assert field in refused.value.fields, wrong
-
-
-def test_every_column_is_listed_as_a_target_and_says_why_it_cannot_be_one(tenant: Tenant, client: Client) -> None:
-    version = advised(tenant)
-    page = client.get(NEW, {"dataset": version.id}).content.decode()
-    options = page.partition('name="p-target"')[2].partition("</select>")[0]
-    for name, reason in (
-        ("id", "has 442 different values: a classifier tells at most 100 classes apart"),
-        ("same", "holds one value only: there is nothing to learn"),
-        ("noted", "holds free text, which no recipe predicts"),
-    ):
-        assert re.search(f'<option value="{name}" disabled>{name}: {reason}', options), name
-        form = {**entered(page), "p-target": name, "key": str(uuid4())}
-        for path in (f"{NEW}quote/", NEW):
-            assert reason in client.post(path, form).content.decode().replace("&#x27;", "'"), (path, name)
-
-
-def test_rows_without_a_target_do_not_count_as_rows_to_learn_from(tenant: Tenant, client: Client) -> None:
-    version = advised(tenant)
-    with tenant_scope(tenant.id):
-        columns = [{**one, "missing": 420 if one["name"] == "t" else 0} for one in version.columns]
-        DatasetVersion.objects.filter(id=version.id).update(
-            profile={"rows": 442, "target": "t", "task": "classification", "columns": columns}
-        )
-    with pytest.raises(Invalid, match="22 rows with a value of 't'"):
-        submitted(tenant, version)

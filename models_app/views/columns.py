@@ -1,0 +1,67 @@
+"""How a dataset's columns are read: what a person chose on its page makes the next version."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from models_app import columns, queries
+from models_app.views.datasets import dataset_page
+from models_app.views.profile import words_of, written
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.errors import Conflict, Invalid, NotFound
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("datasets.create")
+def dataset_columns(request: HttpRequest, dataset_id: UUID, data_version_id: UUID) -> HttpResponse:
+    """Have a version's file read as was chosen, and go to the version that this makes; a GET leads to the dataset."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    home = reverse("dataset", args=(request.tenant.slug, dataset_id))  # type: ignore[attr-defined]
+    if queries.version_detail(actor, data_version_id)[0] != dataset_id:
+        raise NotFound
+    if request.method != "POST":
+        return redirect(f"{home}?version={data_version_id}")
+    try:
+        choices = chosen(request.POST, columns.column_readings(actor, data_version_id))
+        if not choices:
+            raise Invalid("Nothing was changed: choose another type, format or word for missing first.")
+        made = columns.choose_columns(actor=actor, version_id=data_version_id, choices=choices)
+    except (Invalid, Conflict) as refused:
+        status = 422 if isinstance(refused, Invalid) else refused.status
+        return dataset_page(request, dataset_id, data_version_id, fault=said(refused), status=status)
+    messages.success(request, f"The file is read as you chose: that is version {made.number}.")
+    return redirect(f"{home}?version={made.id}")
+
+
+def chosen(form: QueryDict, readings: tuple[columns.ColumnReading, ...]) -> dict[str, dict[str, Any]]:
+    """Return what differs from how the columns are read now; None takes a choice back to what the file showed."""
+    found: dict[str, dict[str, Any]] = {}
+    for at, one in enumerate(readings):
+        wanted: dict[str, Any] = {}
+        for name in ("type", "number", "date"):
+            value = form.get(f"{name}-{at}", "")
+            if value and value != getattr(one, name):
+                wanted[name] = None if value == one.inferred.get(name) else value
+        line = form.get(f"missing-{at}")
+        if line is not None and line.strip() != written(one.missing):
+            words = words_of(line)
+            wanted["missing"] = None if words == list(one.inferred.get("missing", ())) else words
+        if wanted:
+            found[one.name] = wanted
+    return found
+
+
+def said(refused: Invalid | Conflict) -> str:
+    """Return a refusal with its columns by name."""
+    fields = getattr(refused, "fields", {})
+    return " ".join(f"{name.removeprefix('columns.')}: {' '.join(texts)}" for name, texts in fields.items()) or (
+        refused.message
+    )

@@ -1,0 +1,73 @@
+"""Model versions side by side: figures, data, parameters, cost; what differs stands out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from models_app import lineage as queries
+from models_app.recipes import base
+from models_app.views.figures import LOWER_IS_BETTER, single
+from tenants.actor import Actor
+from tenants.edges import page
+from tenants.parsing import uuid_in
+
+MOST = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a value for each version, None where it has none. `best` are the places of the best figure."""
+
+    name: str
+    values: Sequence[Any]
+    best: frozenset[int] = frozenset()
+
+    @property
+    def differs(self) -> bool:
+        """Whether the versions have different values."""
+        return any(value != self.values[0] for value in self.values[1:])
+
+
+@require_safe
+@page("models.view")
+def compare(request: HttpRequest) -> HttpResponse:
+    """Show two to four versions, named by `v`, side by side; fewer lead to a hint."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    asked = dict.fromkeys(uuid_in(text) for text in request.GET.getlist("v"))
+    versions = [queries.lineage(actor, one) for one in list(asked)[:MOST] if one is not None]
+    context = {
+        "versions": versions,
+        "figures": figures(versions),
+        "params": parameters(versions),
+        "dropped": max(0, len(asked) - MOST),
+    }
+    return render(request, "models_app/compare.html", context)
+
+
+def figures(versions: Sequence[queries.Lineage]) -> list[Row]:
+    """Return the held-out figures, each with the places of its best value; only the same recipe measures alike."""
+    held = [single(version.metrics) for version in versions]
+    found = []
+    for name in dict.fromkeys(name for one in held for name in one):
+        values = [one.get(name) for one in held]
+        known = [value for value in values if value is not None]
+        top = min(known) if name in LOWER_IS_BETTER else max(known)
+        ranked = len(set(known)) > 1 and name != "majority_share"
+        found.append(Row(name, values, frozenset(at for at, value in enumerate(values) if ranked and value == top)))
+    return found
+
+
+def parameters(versions: Sequence[queries.Lineage]) -> list[Row]:
+    """Return the parameters by their titles, those that differ first."""
+    titles: dict[str, str] = {}
+    for recipe in base.recipes():
+        titles |= {name: str(one.get("title", name)) for name, one in recipe.schema()["properties"].items()}
+    names = dict.fromkeys(name for version in versions for name in version.params)
+    rows = [Row(titles.get(name, name), [version.params.get(name) for version in versions]) for name in names]
+    return sorted(rows, key=lambda row: not row.differs)
