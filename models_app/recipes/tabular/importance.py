@@ -78,7 +78,7 @@ def importance(
         "repeats": REPEATS,
         "seed": seed,
         "not_measured": len(features) - len(measured),
-        "columns": sorted(found, key=lambda one: -float(one["drop"])),  # type: ignore[arg-type]
+        "columns": sorted(found, key=lambda one: -float(one["drop"])),
     }
 
 
