@@ -25,7 +25,8 @@ from tenants.schema import page_of
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
 LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
 AFTER = OpenApiParameter("after", int, description="Only what comes after this position or step.")
-FILTERS = [OpenApiParameter(name, str) for name in ("state", "project", "kind", "device_class", "tag", "name")]
+FILTERS = [OpenApiParameter(name, str) for name in ("state", "project", "kind", "device_class", "name")]
+FILTERS.append(OpenApiParameter("tag", str, many=True, description="name:value; a job has all that are given."))
 
 
 class Quotes(Endpoint):
@@ -214,7 +215,9 @@ def _filter(request: Request) -> queries.JobFilter:
     states = tuple(state for state in query.get("state", "").split(",") if state)
     if set(states) - set(JobState.values):
         raise Invalid(fields={"state": [f"Choose among {', '.join(JobState.values)}."]})
-    tags = dict(tag.split(":", 1) for tag in query.getlist("tag") if ":" in tag)
+    if any(":" not in tag for tag in query.getlist("tag")):
+        raise Invalid(fields={"tag": ["Give a tag as name:value."]})
+    tags = dict(tag.split(":", 1) for tag in query.getlist("tag"))
     return queries.JobFilter(
         states=states,
         project_id=parse_uuid(query["project"], "project") if query.get("project") else None,

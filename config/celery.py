@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import structlog
 from celery import Celery
-from celery.signals import celeryd_init
+from celery.signals import celeryd_init, task_prerun
 
 from config.env import use_django_settings
 
@@ -23,3 +24,10 @@ def refuse_unsafe_role(**_: Any) -> None:
 
     checks.refuse_unsafe_role(one_tenant=settings.EXCHEQUER.db_role == "app")
     checks.refuse_wrong_master_key()
+
+
+@task_prerun.connect
+def begin_logging(task: Any, **_: Any) -> None:
+    """Name the task in its logs, and nothing that an earlier one of the thread left there."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name)

@@ -228,6 +228,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "tenants.schema.describe_refusals",
         "tenants.schema.describe_idempotency",
+        "tenants.schema.describe_paging",
     ],
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
 }

@@ -1,5 +1,7 @@
 """Pages that read every room: the overview, the Dash pages through the bridge, and their exports."""
 
+from collections.abc import Collection
+
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.http import Http404, HttpRequest, HttpResponse
@@ -9,12 +11,17 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboards import bridge, datasets, registry
 from dashboards.health.datasets import DEFAULT_SPAN, export, health_page
+from dashboards.layouts import GROUPS
 from dashboards.overview import overview as numbers
+from dashboards.ranges import CHOICES
 from models_app.queries import HEALTH_SPANS
 from tenants.actor import Actor
 from tenants.edges import page
-from tenants.listing import csv_response
+from tenants.errors import Invalid
+from tenants.listing import csv_response, refuse_unknown
 
+#: What the page `Spend and utilisation` keeps in its query string.
+SPEND_ASKED = ("range", "group", "from", "to")
 # Plotly writes style attributes; scripts stay as strict as everywhere.
 DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "blob:"]}
 
@@ -49,6 +56,8 @@ def dash_page(request: HttpRequest, slug: str, path: str = "") -> HttpResponse:
 @page("spend.view")
 def spend_export(request: HttpRequest, table: str) -> HttpResponse:
     """Answer one table of the page `Spend and utilisation` as CSV, for the same query string."""
+    refuse_unknown(request, *SPEND_ASKED)
+    offered(request, range=CHOICES, group=GROUPS)
     exported = datasets.export(table, request.GET.dict())
     if exported is None:
         raise Http404
@@ -59,13 +68,20 @@ def spend_export(request: HttpRequest, table: str) -> HttpResponse:
 @page("endpoints.view")
 def health_export(request: HttpRequest, table: str) -> HttpResponse:
     """Answer one table of the page `Model health` as CSV, for the same query string."""
-    values = request.GET.dict()
-    if values.get("range") not in HEALTH_SPANS:
-        values["range"] = DEFAULT_SPAN
+    refuse_unknown(request, "range", "endpoint")
+    offered(request, range=HEALTH_SPANS)
+    values = {"range": DEFAULT_SPAN} | request.GET.dict()
     exported = export(table, health_page(request.actor, values))  # type: ignore[attr-defined]
     if exported is None:
         raise Http404
     return csv_response(f"health-{table}", *exported)
+
+
+def offered(request: HttpRequest, **choices: Collection[str]) -> None:
+    """Raise `Invalid` for a choice that the page does not offer: its file would silently show another."""
+    for name, values in choices.items():
+        if name in request.GET and request.GET[name] not in values:
+            raise Invalid(f"{name}: choose among {', '.join(values)}.")
 
 
 urlpatterns: list[URLPattern] = [

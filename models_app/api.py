@@ -34,6 +34,7 @@ from tenants.schema import page_of
 from tenants.scoping import tenant_scope
 
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
+NAME = OpenApiParameter("name", str, description="Only those whose name holds this text.")
 LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
 
 
@@ -51,12 +52,13 @@ class Datasets(Endpoint):
 
     @extend_schema(
         operation_id="datasets_list",
-        parameters=[CURSOR, LIMIT],
+        parameters=[NAME, CURSOR, LIMIT],
         responses=page_of(serializers.DatasetSerializer),
     )
     def get(self, request: Request) -> Response:
         """List datasets, newest first."""
-        rows = queries.dataset_list(self.actor, before=_before(self), limit=self.page_size())
+        name = request.query_params.get("name", "")
+        rows = queries.dataset_list(self.actor, name=name, before=_before(self), limit=self.page_size())
         return self.paginated(rows, _dataset, lambda row: [row.id])
 
     @extend_schema(
@@ -157,10 +159,11 @@ class Models(Endpoint):
 
     permissions = {"GET": "models.view"}
 
-    @extend_schema(parameters=[CURSOR, LIMIT], responses=page_of(serializers.ModelSerializer))
+    @extend_schema(parameters=[NAME, CURSOR, LIMIT], responses=page_of(serializers.ModelSerializer))
     def get(self, request: Request) -> Response:
         """List models, newest first."""
-        rows = queries.model_list(self.actor, before=_before(self), limit=self.page_size())
+        name = request.query_params.get("name", "")
+        rows = queries.model_list(self.actor, name=name, before=_before(self), limit=self.page_size())
         return self.paginated(
             rows,
             lambda row: {

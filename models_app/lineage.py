@@ -87,13 +87,17 @@ class Lineage(ModelVersionRow):
     launched_by: str
 
 
-def model_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -> list[ModelRow]:
+def model_list(actor: Actor, *, name: str = "", before: UUID | None = None, limit: int = 50) -> list[ModelRow]:
     """Return up to `limit` + 1 models, newest first, older than `before`: the extra one only says that there is more.
+
+    `name`: only those whose name holds this text.
 
     A model whose every version comes from a dataset that the actor may not see is left out.
     """
     seen = _versions(actor)
     rows = seen.values("model_id", "model__name", "model__created_at").annotate(versions=Count("id"))
+    if name:
+        rows = rows.filter(model__name__icontains=name)
     if before is not None:
         rows = rows.filter(model_id__lt=before)
     found = list(rows.order_by("-model_id")[: limit + 1])

@@ -112,13 +112,18 @@ class Launchable:
     profile: Mapping[str, Any] = field(default_factory=dict)
 
 
-def dataset_list(actor: Actor, *, before: UUID | None = None, limit: int = 50) -> list[DatasetRow]:
-    """Return up to `limit` + 1 datasets, newest first, older than `before`: the extra one only says that there is more."""
+def dataset_list(actor: Actor, *, name: str = "", before: UUID | None = None, limit: int = 50) -> list[DatasetRow]:
+    """Return up to `limit` + 1 datasets, newest first, older than `before`: the extra one only says that there is more.
+
+    `name`: only those whose name holds this text.
+    """
     kept = DatasetVersion.objects.filter(dataset=OuterRef("id")).exclude(state=IngestState.REMOVED)
     rows = visible_datasets(actor).annotate(
         newest=Subquery(kept.order_by("-number").values("id")[:1]),
         number=Count("versions", filter=~Q(versions__state=IngestState.REMOVED)),
     )
+    if name:
+        rows = rows.filter(name__icontains=name)
     if before is not None:
         rows = rows.filter(id__lt=before)
     found = list(rows.filter(newest__isnull=False).order_by("-id")[: limit + 1])

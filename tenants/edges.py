@@ -8,12 +8,14 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
@@ -22,6 +24,7 @@ from rest_framework.views import APIView
 from tenants.actor import Actor
 from tenants.errors import Conflict, Invalid
 from tenants.models import IdempotencyKey
+from tenants.parameters import declared, refuse_unknown
 from tenants.parsing import holds_nul, parse_whole
 from tenants.permissions import PERMISSIONS
 from tenants.scoping import tenant_scope
@@ -55,14 +58,24 @@ def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageVie
     return decorate
 
 
+class Negotiation(DefaultContentNegotiation):
+    """The Accept header chooses how an answer looks; `?format=` is a parameter like any other."""
+
+    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+
+
 class Endpoint(APIView):
     """Base of every REST view. `permissions` maps each method to the permission it needs; none = denied.
+
+    A parameter that the method's description does not declare is refused. A list that the view answers whole is cut by
+    `?limit=` and `?cursor=` here.
 
     A POST with an `Idempotency-Key` is answered once; a repetition gets the first answer again, without what stands in
     `shown_once`: a secret is never stored.
     """
 
     permissions: ClassVar[dict[str, str]] = {}
+    content_negotiation_class = Negotiation
     shown_once: ClassVar[frozenset[str]] = frozenset()
     own_transaction: ClassVar[bool | frozenset[str]] = False
 
@@ -70,6 +83,27 @@ class Endpoint(APIView):
         super().__init_subclass__(**kwargs)
         if "post" in cls.__dict__:
             cls.post = idempotent(cls.__dict__["post"])  # type: ignore[attr-defined]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Let in who may ask, with parameters that are known."""
+        super().initial(request, *args, **kwargs)
+        self.pages_itself = False
+        if request.method != "OPTIONS":
+            refuse_unknown(self, request)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Cut a list that was answered whole, when a page of it is asked for."""
+        asked = getattr(response, "status_code", 0) == 200 and request.query_params and not self.pages_itself
+        if asked and declared(self, request.method or "")[1] and isinstance(getattr(response, "data", None), dict):
+            try:
+                response.data |= self._page(response.data["results"])
+            except Invalid as wrong:
+                response = self.handle_exception(wrong)
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer which methods there are, to whoever is let in at all."""
+        return Response(status=204)
 
     @property
     def actor(self) -> Actor:
@@ -85,11 +119,13 @@ class Endpoint(APIView):
 
     def page_size(self) -> int:
         """Return `?limit=`, 1 to 200, 50 unless given."""
+        self.pages_itself = True
         text = self.request.query_params.get("limit", "50")
         return parse_whole(text, "limit", f"Use a whole number from 1 to {MAX_PAGE}.", least=1, most=MAX_PAGE)
 
     def cursor(self, length: int) -> tuple[str, ...] | None:
         """Return the `length` keys of `?cursor=`, or None on the first page."""
+        self.pages_itself = True
         text = self.request.query_params.get("cursor")
         return decode_cursor(text, length) if text else None
 
@@ -101,12 +137,20 @@ class Endpoint(APIView):
     ) -> Response:
         """Answer a page. `rows` holds up to `page_size() + 1` rows; the extra one only says that there is more."""
         size = self.page_size()
-        following = None
-        if len(rows) > size:
-            query = self.request.query_params.copy()
-            query["cursor"] = encode_cursor(*key(rows[size - 1]))
-            following = self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+        following = self._following(encode_cursor(*key(rows[size - 1]))) if len(rows) > size else None
         return Response({"results": [show(row) for row in rows[:size]], "next": following})
+
+    def _page(self, rows: list[Any]) -> dict[str, Any]:
+        keys = self.cursor(1)
+        start = parse_whole(keys[0], "cursor", NOT_A_CURSOR) if keys else 0
+        end = start + self.page_size() if "limit" in self.request.query_params else len(rows)
+        following = self._following(encode_cursor(end)) if end < len(rows) else None
+        return {"results": rows[start:end], "next": following}
+
+    def _following(self, cursor: str) -> str:
+        query = self.request.query_params.copy()
+        query["cursor"] = cursor
+        return self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
 
 
 def encode_cursor(*keys: Any) -> str:

@@ -7,7 +7,10 @@ from decimal import Decimal
 from io import StringIO
 from typing import Any
 
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
+
+from tenants.errors import Invalid
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 EXPORT_LIMIT = 50_000
@@ -25,6 +28,28 @@ def cell(value: Any) -> Any:
         return value.isoformat()
     text = str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def wants_csv(request: HttpRequest, *known: str, form: Form | None = None) -> bool:
+    """Return whether a page is asked for as a file. Raises `Invalid` for a filter that the file would not follow.
+
+    A person sees what a page shows; who reads a file believes it. So a parameter that the page does not know, or a value
+    that its filter does not offer, is refused.
+    """
+    if request.GET.get("export") != "csv":
+        return False
+    refuse_unknown(request, "export", "cursor", *known, *(form.fields if form else ()))
+    if form is not None and not form.is_valid():
+        raise Invalid(fields={name: [str(text) for text in texts] for name, texts in form.errors.items()})
+    return True
+
+
+def refuse_unknown(request: HttpRequest, *known: str) -> None:
+    """Raise `Invalid` naming the parameters of an address of a file that are not known; marks of a mailing are let be."""
+    unknown = sorted(name for name in request.GET if name not in known and not name.startswith("utm_"))
+    if unknown:
+        words = f"There is no such parameter here. Use {', '.join(known)}."
+        raise Invalid(f"{', '.join(unknown)}: {words}", fields={name: [words] for name in unknown})
 
 
 def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:

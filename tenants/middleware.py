@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import is_valid_path
 
 from tenants import authentication, problems
 from tenants.answers import HEADINGS, REFUSED, log_in_url, page_behind, without_database
@@ -38,13 +39,25 @@ class RequestContextMiddleware:
             response = without_database(request, refused_by_server)
             response["X-Request-Id"] = request_id
             return response
+        add_slash(request)
+        # A thread serves one request after the other: nothing of an earlier one may stand in this one's logs.
+        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             response = self.get_response(request)
         finally:
-            structlog.contextvars.unbind_contextvars("request_id")
+            structlog.contextvars.clear_contextvars()
         response["X-Request-Id"] = request_id
         return response
+
+
+def add_slash(request: HttpRequest) -> None:
+    """Read a write whose path lacks the last slash as if it had it: clients turn what a redirect answers into a GET."""
+    path = request.path_info
+    if request.method in ("GET", "HEAD") or path.endswith("/") or is_valid_path(path):
+        return
+    if is_valid_path(f"{path}/"):
+        request.path_info, request.path = f"{path}/", f"{request.path}/"
 
 
 def unreadable(request: HttpRequest) -> bool:
@@ -146,7 +159,8 @@ def own_transaction(view: Any, request: HttpRequest) -> bool:
         "own_transaction",
         False,
     )
-    return declared if isinstance(declared, bool) else request.method in declared
+    method = "GET" if request.method == "HEAD" else request.method
+    return declared if isinstance(declared, bool) else method in declared
 
 
 def log_in_first(request: HttpRequest) -> HttpResponse:

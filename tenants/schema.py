@@ -92,6 +92,29 @@ IDEMPOTENCY_KEY = {
 }
 
 
+PAGING = (
+    {"in": "query", "name": "cursor", "schema": {"type": "string"}, "description": "From `next` of the page before."},
+    {
+        "in": "query",
+        "name": "limit",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 200},
+        "description": "Rows of a page, 1 to 200.",
+    },
+)
+
+
+def describe_paging(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Add the parameters that `edges.Endpoint` reads for every list. A hook of drf-spectacular."""
+    for path in result["paths"].values():
+        content = path.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        shape = content.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]
+        fields = result["components"]["schemas"].get(shape, {}).get("properties", {})
+        if {"results", "next"} <= fields.keys():
+            given = path["get"].setdefault("parameters", [])
+            given += [one for one in PAGING if one["name"] not in {known["name"] for known in given}]
+    return result
+
+
 def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Add the header that `edges.idempotent` honours to every POST. A hook of drf-spectacular."""
     for path in result["paths"].values():

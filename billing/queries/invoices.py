@@ -99,9 +99,15 @@ def draft_invoice() -> InvoiceView:
     return InvoiceView(None, at.period, starts, ends, at.currency, "draft", None, 0, {}, zero, zero)
 
 
-def invoices(*, after: tuple[date, UUID] | None = None, limit: int = 50, state: str | None = None) -> list[InvoiceView]:
-    """Return invoices by newest period; `after` is the (period, id) of the last one seen."""
-    return _invoices(after=after, limit=limit, state=state)
+def invoices(
+    *,
+    after: tuple[date, UUID] | None = None,
+    limit: int = 50,
+    state: str | None = None,
+    period: date | None = None,
+) -> list[InvoiceView]:
+    """Return invoices by newest period, of one state or month if given; `after` is the (period, id) of the last one seen."""
+    return _invoices(after=after, limit=limit, state=state, period=period)
 
 
 def invoice(invoice_id: UUID) -> InvoiceView:

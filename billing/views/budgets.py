@@ -17,7 +17,7 @@ from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from tenants.actor import Actor
 from tenants.edges import decode_cursor, encode_cursor, page
 from tenants.errors import ExchequerError, Invalid
-from tenants.listing import csv_response, pager
+from tenants.listing import csv_response, pager, wants_csv
 from tenants.queries import projects
 
 ALERTS = 25
@@ -37,7 +37,7 @@ EXPORTED = (
 def budget_list(request: HttpRequest) -> HttpResponse:
     """Show every budget of the running month and the thresholds that were passed; `?export=csv` for a file."""
     known = queries.budgets()
-    if request.GET.get("export") == "csv":
+    if wants_csv(request):
         return csv_response("budgets", EXPORTED, (_exported(status) for status in known))
     passed = queries.alerts(before=_before(request), limit=ALERTS)
     following = encode_cursor(passed[ALERTS - 1].id) if len(passed) > ALERTS else None

@@ -22,7 +22,7 @@ from billing.reconcile import reconcile_faults
 from tenants.clock import now
 from tenants.edges import decode_cursor, encode_cursor, page
 from tenants.errors import Invalid
-from tenants.listing import csv_response, pager
+from tenants.listing import csv_response, pager, wants_csv
 from tenants.parsing import uuid_in
 
 INTERVALS = 50
@@ -120,7 +120,7 @@ def _words(shown: Explanation, slug: str) -> dict[str, Any]:
 
 def _page(request: HttpRequest, view: InvoiceView) -> HttpResponse:
     lines = invoice_lines(view.id) if view.id else []
-    if request.GET.get("export") == "csv":
+    if wants_csv(request):
         return csv_response(f"invoice-{view.period:%Y-%m}", EXPORTED, (_exported(one) for one in lines))
     at = now()
     others = [other for other in invoices(limit=MONTHS)[:MONTHS] if other.id != view.id]

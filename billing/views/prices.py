@@ -18,7 +18,7 @@ from billing.queries import PriceBookView, VersionView
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import Conflict, Invalid
-from tenants.listing import csv_response
+from tenants.listing import csv_response, wants_csv
 from tenants.views.once import once
 
 EXPORTED = ("version", "state", "effective_at", "meter", "dimensions", "unit", "unit_amount", "currency")
@@ -29,7 +29,7 @@ EXPORTED = ("version", "state", "effective_at", "meter", "dimensions", "unit", "
 def prices(request: HttpRequest) -> HttpResponse:
     """Show the prices in force and every version; `?export=csv` for a file."""
     book = _book()
-    if request.GET.get("export") == "csv":
+    if wants_csv(request):
         return csv_response("prices", EXPORTED, _exported(book) if book else ())
     context = {"book": book, "can_manage": _actor(request).can("pricebooks.manage")}
     return render(request, "billing/prices.html", context)

@@ -10,7 +10,7 @@ from compute import queries
 from compute.forms import TABS, JobListFilter
 from tenants import queries as tenancy
 from tenants.edges import page
-from tenants.listing import EXPORT_LIMIT, csv_response, pager
+from tenants.listing import EXPORT_LIMIT, csv_response, pager, wants_csv
 from tenants.parsing import uuid_in
 
 PAGE = 50
@@ -40,7 +40,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     projects = [(str(project.id), project.name) for project in tenancy.projects()]
     form = JobListFilter(request.GET, projects=projects, devices=[row.device_class for row in queries.device_classes()])
     asked = form.asked()
-    if request.GET.get("export") == "csv":
+    if wants_csv(request, form=form):
         return _export(asked)
     rows = queries.job_list(asked, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None

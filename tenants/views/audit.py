@@ -12,7 +12,7 @@ from tenants.audit.verify import verify
 from tenants.clock import now
 from tenants.edges import page
 from tenants.forms import AuditFilter
-from tenants.listing import csv_response, pager
+from tenants.listing import csv_response, pager, wants_csv
 
 PAGE = 50
 EXPORTED = (
@@ -36,7 +36,7 @@ def audit_log(request: HttpRequest) -> HttpResponse:
     """List entries, newest first, filtered; `?export=csv` for the same rows as a file."""
     form = AuditFilter(request.GET)
     filters: dict[str, Any] = form.chosen()
-    if request.GET.get("export") == "csv":
+    if wants_csv(request, form=form):
         actor: Actor = request.actor  # type: ignore[attr-defined]
         actor.require("audit.export")
         rows = queries.audit_entries(limit=10_000, **filters)

@@ -14,7 +14,7 @@ from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
 from tenants.forms import InviteMember
-from tenants.listing import csv_response
+from tenants.listing import csv_response, wants_csv
 from tenants.mail import invitation_link
 from tenants.mailbox import written_to_files
 from tenants.parsing import uuid_in
@@ -29,7 +29,7 @@ JUST_INVITED = "just_invited"
 @page("members.view")
 def members(request: HttpRequest) -> HttpResponse:
     """List members and open invitations; `?change=ID&role=ROLE` asks before a role changes, `?export=csv` for a file."""
-    if request.GET.get("export") == "csv":
+    if wants_csv(request):
         rows = ([row.email, row.name, row.role, row.since] for row in queries.members())
         return csv_response("members", ("email", "name", "role", "since"), rows)
     return _render(request)

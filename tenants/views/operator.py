@@ -9,7 +9,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
 from tenants import mailbox
-from tenants.listing import EXPORT_LIMIT, csv_response, pager
+from tenants.listing import EXPORT_LIMIT, csv_response, pager, wants_csv
 from tenants.operators import digests
 from tenants.operators.acts import operator_page, record_act
 
@@ -33,7 +33,7 @@ COLUMNS = (
 def tenants_page(request: HttpRequest) -> HttpResponse:
     """List tenants with their figures; `?q=` is part of the name, `?export=csv` answers a file."""
     text = request.GET.get("q", "").strip()[:100]
-    if request.GET.get("export") == "csv":
+    if wants_csv(request, "q"):
         rows = digests.digests(text=text, limit=EXPORT_LIMIT)
         return csv_response("tenants", COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
     rows = digests.digests(text=text, after=request.GET.get("cursor", "")[:50], limit=PAGE)

@@ -11,7 +11,7 @@ from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
 from tenants.forms import NewProject
-from tenants.listing import csv_response
+from tenants.listing import csv_response, wants_csv
 from tenants.views.once import once
 from tenants.views.posted import posted
 from tenants.views.refusals import explain
@@ -21,7 +21,7 @@ from tenants.views.refusals import explain
 @page("projects.view")
 def projects(request: HttpRequest) -> HttpResponse:
     """List projects; `?export=csv` for the same as a file."""
-    if request.GET.get("export") == "csv":
+    if wants_csv(request):
         rows = ([row.slug, row.name, row.created_at] for row in queries.projects())
         return csv_response("projects", ("slug", "name", "created_at"), rows)
     return _render(request)

@@ -14,7 +14,7 @@ from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import Conflict, ExchequerError
 from tenants.forms import QuotaLimit
-from tenants.listing import csv_response
+from tenants.listing import csv_response, wants_csv
 from tenants.views.posted import posted
 from tenants.views.refusals import explain
 
@@ -46,7 +46,7 @@ class Line:
 @page("quotas.view")
 def quotas_page(request: HttpRequest) -> HttpResponse:
     """List resources; `?edit=NAME` opens one for a change, `?export=csv` answers a file."""
-    if request.GET.get("export") == "csv":
+    if wants_csv(request):
         rows = ([line.resource, line.limit, line.in_use, line.changed_by, line.changed_at] for line in _lines())
         return csv_response("quotas", ("resource", "limit", "in_use", "changed_by", "changed_at"), rows)
     return _render(request, editing=request.GET.get("edit", ""))
