@@ -61,7 +61,7 @@ def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageVie
 class Negotiation(DefaultContentNegotiation):
     """The Accept header chooses how an answer looks; `?format=` is a parameter like any other."""
 
-    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]
 
 
 class Endpoint(APIView):
@@ -101,7 +101,7 @@ class Endpoint(APIView):
                 response = self.handle_exception(wrong)
         return super().finalize_response(request, response, *args, **kwargs)
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
         """Answer which methods there are, to whoever is let in at all."""
         return Response(status=204)
 

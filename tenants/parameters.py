@@ -48,7 +48,7 @@ def answers_list(shape: Any) -> bool:
 
 def is_page(shape: type[serializers.Serializer[Any]]) -> bool:
     """Return whether a serializer is one of `schema.page_of`, or made from one."""
-    return {"results", "next"} <= shape._declared_fields.keys()  # type: ignore[attr-defined]
+    return {"results", "next"} <= shape._declared_fields.keys()
 
 
 def refuse_unknown(view: Any, request: Request) -> None:
