@@ -1,29 +1,24 @@
-"""The registry of models: a job that succeeded adds one version; people move it through its stages.
+"""The stages of model versions, through which people move them. `registration` adds versions.
 
-`production` is what may be deployed, so it takes an approver: whoever may not approve asks, and the version stays where it is.
+`production` is what may be deployed, so it takes two people: one asks, and the version stays where it is until an approver
+who is somebody else grants it. Keys count as the person who made them (`provenance.person_of`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Max
-
 from models_app.access import visible_versions
-from models_app.events import ModelVersionRegistered
-from models_app.models import Endpoint, EndpointState, Model, ModelVersion, Stage
-from models_app.storage import Stored
-from tenants import notifications, queries
+from models_app.models import Endpoint, EndpointState, ModelVersion, Stage
+from tenants import notifications, provenance, queries
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
-from tenants.errors import Conflict, Invalid, NotFound
-from tenants.events import publish
+from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.parsing import holds_nul
+from tenants.scoping import tenant_scope
 
-MODEL_VERSION_REGISTERED = AuditAction("models_app.model_version.registered")
 MODEL_VERSION_PROMOTED = AuditAction("models_app.model_version.promoted")
 PROMOTION_REQUESTED = AuditAction("models_app.model_version.requested")
 PROMOTION_DECLINED = AuditAction("models_app.model_version.declined")
@@ -43,105 +38,44 @@ class NothingToApprove(Conflict):
     code = "nothing_to_approve"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a training job left, and where it came from."""
+class SelfApproval(PermissionDenied):
+    """Somebody else must approve what you asked for, or what was asked with a key that you made."""
 
-    model: str
-    job_id: UUID
-    attempt_id: UUID | None
-    project_id: UUID
-    submitted_by: UUID | None
-    dataset_version_id: UUID
-    recipe: str
-    recipe_version: str
-    recipe_digest: str
-    params: dict[str, Any]
-    metrics: dict[str, Any]
-    training: dict[str, Any]
-    signature: dict[str, Any]
-    weights: Stored
-    signature_file: Stored
-    baseline: dict[str, Any] = field(default_factory=dict)
-
-
-@operation(MODEL_VERSION_REGISTERED)
-def register(*, actor: Actor, trained: Trained) -> ModelVersion:
-    """Add a version to the model of this name, made when it is new. A job's second call answers the first version."""
-    before = ModelVersion.objects.filter(job_id=trained.job_id).first()
-    if before is not None:
-        unchanged("the job's version was registered before")
-        return before
-    fresh = Model(name=trained.model)
-    fresh.claim_tenant()
-    Model.objects.bulk_create([fresh], ignore_conflicts=True)
-    model = Model.objects.select_for_update(no_key=True).get(name=trained.model)
-    last = ModelVersion.objects.filter(model=model).aggregate(last=Max("number"))["last"] or 0
-    version = ModelVersion.objects.create(
-        model=model,
-        number=last + 1,
-        job_id=trained.job_id,
-        attempt_id=trained.attempt_id,
-        project_id=trained.project_id,
-        dataset_version_id=trained.dataset_version_id,
-        recipe=trained.recipe,
-        recipe_version=trained.recipe_version,
-        recipe_digest=trained.recipe_digest,
-        params=trained.params,
-        metrics=trained.metrics,
-        training=trained.training,
-        signature=trained.signature,
-        baseline=trained.baseline,
-        artefact_key=trained.weights.key,
-        artefact_sha256=trained.weights.sha256,
-        artefact_size=trained.weights.size,
-        artefact_encrypted=trained.weights.encrypted,
-        signature_key=trained.signature_file.key,
-        signature_sha256=trained.signature_file.sha256,
-        signature_size=trained.signature_file.size,
-        signature_encrypted=trained.signature_file.encrypted,
-        created_by=trained.submitted_by,
-    )
-    changes = {
-        "version": [None, version.number],
-        "job": [None, str(trained.job_id)],
-        "dataset_version": [None, str(trained.dataset_version_id)],
-        "artefact_sha256": [None, trained.weights.sha256],
-    }
-    record(
-        MODEL_VERSION_REGISTERED,
-        actor=actor,
-        target=("modelversion", version.id, f"{model.name} v{version.number}"),
-        changes=changes,
-    )
-    publish(
-        ModelVersionRegistered(
-            tenant_id=actor.tenant_id, model_id=model.id, version_id=version.id, job_id=trained.job_id
-        )
-    )
-    return version
+    code = "self_approval"
 
 
 def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
-    """Move a version to another stage; to production at once by an approver, else by a request that approvers are told of.
+    """Move a version to another stage; to production by a request that approvers are told of, or by granting another's.
 
     A version whose request waits has `requested_at` and no `approved_at`. Raises NotFound, Invalid, VersionServes.
     """
     actor.require("models.manage")
     if stage not in Stage.values:
         raise Invalid(fields={"stage": [f"Choose one of: {', '.join(Stage.values)}."]})
-    if stage == Stage.PRODUCTION and not actor.can("models.approve"):
+    if stage == Stage.PRODUCTION and not grants(actor, version_id):
         return _request(actor=actor, version_id=version_id)
     return _promote(actor=actor, version_id=version_id, stage=stage)
 
 
+def grants(actor: Actor, version_id: UUID) -> bool:
+    """Return whether this actor's word takes a version into production now: as the second person, or as the only one."""
+    if not actor.can("models.approve"):
+        return False
+    with tenant_scope(actor.tenant_id):
+        version = visible_versions(actor).filter(id=version_id).first()
+        if version is None:
+            return False
+        return queries.approves_alone() or (waits(version) and not _own_request(actor, version))
+
+
 @operation(MODEL_VERSION_PROMOTED)
 def approve(*, actor: Actor, version_id: UUID) -> ModelVersion:
-    """Grant the request that waits: the version is in production. Raises NotFound, NothingToApprove."""
+    """Grant the request that waits: the version is in production. Raises NotFound, NothingToApprove, SelfApproval."""
     actor.require("models.approve")
     version = _locked(actor, version_id)
     if not waits(version):
         raise NothingToApprove(stage=version.stage)
+    _require_second_person(actor, version)
     _to_production(actor, version)
     return version
 
@@ -190,6 +124,7 @@ def _promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
         unchanged("it is in that stage")
         return version
     if stage == Stage.PRODUCTION:
+        _require_second_person(actor, version)
         _to_production(actor, version)
         return version
     left = version.stage == Stage.PRODUCTION or stage == Stage.ARCHIVED
@@ -214,7 +149,8 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
     if version.stage == Stage.PRODUCTION or waits(version):
         unchanged("it is in production, or was asked for before")
         return version
-    _keep(version, **NO_APPROVAL | {"requested_by_label": actor.label, "requested_at": now()})
+    asked = {"requested_by": provenance.person_of(actor), "requested_by_label": actor.label, "requested_at": now()}
+    _keep(version, **NO_APPROVAL | asked)
     changes = {"requested_by": [None, actor.label], "wanted": [version.stage, str(Stage.PRODUCTION)]}
     record(PROMOTION_REQUESTED, actor=actor, target=_target(version), changes=changes)
     notifications.notify(
@@ -228,8 +164,19 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
 
 
 NO_APPROVAL: dict[str, Any] = {
-    "requested_by_label": "", "requested_at": None, "approved_by": None, "approved_by_label": "", "approved_at": None,
+    "requested_by": None, "requested_by_label": "", "requested_at": None, "approved_by": None, "approved_by_label": "", "approved_at": None,
 }  # fmt: skip
+
+
+def _own_request(actor: Actor, version: ModelVersion) -> bool:
+    """Return whether the actor asked; also where it is not known who did."""
+    asker = version.requested_by or queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
+    return asker is None or asker == provenance.person_of(actor)
+
+
+def _require_second_person(actor: Actor, version: ModelVersion) -> None:
+    if not queries.approves_alone() and (not waits(version) or _own_request(actor, version)):
+        raise SelfApproval
 
 
 def _to_production(actor: Actor, version: ModelVersion) -> None:
@@ -254,6 +201,7 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
     _keep(
         version,
         stage=Stage.PRODUCTION,
+        requested_by=version.requested_by if asked else provenance.person_of(actor),
         requested_by_label=asker,
         requested_at=version.requested_at if asked else moment,
         approved_by=actor.id,

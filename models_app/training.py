@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from compute.kinds import BadOutput, JobView, Plan
-from models_app import artefacts, registry, specs, storage
+from models_app import artefacts, registration, specs, storage
 from models_app.models import DatasetVersion
 from models_app.recipes.base import recipe
 from models_app.stored import bring, platform
@@ -102,9 +102,9 @@ class TrainKind:
     def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
         """Register the model version, inside the completion transaction; return the job's result."""
         chosen = recipe(job.spec["recipe"])
-        version = registry.register(
+        version = registration.register(
             actor=Actor.system(job.tenant_id, "training"),
-            trained=registry.Trained(
+            trained=registration.Trained(
                 model=job.spec["model"] or job.name,
                 job_id=job.id,
                 attempt_id=job.attempt_id,

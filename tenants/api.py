@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from tenants import keys, operations, queries, quotas
 from tenants.edges import Endpoint
+from tenants.models import Tenant
 from tenants.schema import page_of
 
 
@@ -22,6 +23,18 @@ class MeSerializer(serializers.Serializer[Any]):
     actor = serializers.DictField(help_text="kind, id, label")
     role = serializers.CharField()
     scopes = serializers.ListField(child=serializers.CharField())
+
+
+class OrganisationSerializer(serializers.Serializer[Any]):
+    """The organisation."""
+
+    slug = serializers.CharField(read_only=True)
+    name = serializers.CharField(max_length=120)
+    timezone = serializers.CharField(max_length=64)
+    currency = serializers.CharField(read_only=True)
+    self_approval = serializers.BooleanField(
+        help_text="The only member may approve their own requests; it counts while there is one member"
+    )
 
 
 class ProjectSerializer(serializers.Serializer[Any]):
@@ -89,6 +102,27 @@ class Me(Endpoint):
                 "scopes": sorted(actor.permissions),
             }
         )
+
+
+class Organisation(Endpoint):
+    """The organisation's settings."""
+
+    permissions = {"GET": "tenant.view", "PATCH": "tenant.manage"}
+
+    @extend_schema(responses=OrganisationSerializer)
+    def get(self, request: Request) -> Response:
+        """Answer name, short name, time zone, currency, and whether the only member approves alone."""
+        tenant = Tenant.objects.get(id=self.actor.tenant_id)
+        return Response({name: getattr(tenant, name) for name in OrganisationSerializer().fields})
+
+    @extend_schema(request=OrganisationSerializer, responses=OrganisationSerializer)
+    def patch(self, request: Request) -> Response:
+        """Change name, time zone or `self_approval`; what is left out stays."""
+        tenant = Tenant.objects.get(id=self.actor.tenant_id)
+        data = checked(OrganisationSerializer(data=request.data, partial=True))
+        known = {"name": tenant.name, "timezone": tenant.timezone}
+        operations.change_tenant(actor=self.actor, **known | data)
+        return self.get(request)
 
 
 class Projects(Endpoint):
@@ -177,6 +211,7 @@ class Quotas(Endpoint):
 urlpatterns = [
     path("audit/", include("tenants.audit.api")),
     path("me/", Me.as_view(), name="api-me"),
+    path("organisation/", Organisation.as_view(), name="api-organisation"),
     path("members/", include("tenants.api_members")),
     path("invitations/", include("tenants.api_invitations")),
     path("projects/", Projects.as_view(), name="api-projects"),

@@ -178,6 +178,11 @@ class Organisation(forms.Form):
         choices=lazy(lambda: [(zone, zone) for zone in sorted(zoneinfo.available_timezones())], list),
         help_text="Where its days and months begin. What is metered already keeps its day.",
     )
+    self_approval = forms.BooleanField(
+        label="Let its only member approve their own requests",
+        required=False,
+        help_text="Counts while the organisation has one member, and is written to the audit log.",
+    )
 
 
 def _midnight(day: date | None) -> datetime | None:

@@ -31,6 +31,12 @@ class TenantExists(Conflict):
     code = "tenant_exists"
 
 
+class NotAlone(Conflict):
+    """Only an organisation with one member can let that member approve their own requests."""
+
+    code = "not_alone"
+
+
 def check_slug(slug: str, field: str = "slug") -> str:
     """Return a valid short name; raise `Invalid` otherwise."""
     try:
@@ -117,18 +123,23 @@ def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | 
 
 
 @operation(TENANT_CHANGED)
-def change_tenant(*, actor: Actor, name: str, timezone: str) -> bool:
+def change_tenant(*, actor: Actor, name: str, timezone: str, self_approval: bool | None = None) -> bool:
     """Change the organisation's name and the time zone of its days and months; what is metered already keeps its day.
 
-    Returns whether anything changed. Raises Invalid for a zone in which the last month still runs.
+    `self_approval` lets the only member approve what they asked for themselves; with a second member it counts no more.
+    Returns whether anything changed. Raises Invalid for a zone in which the last month still runs, NotAlone.
     """
     actor.require("tenant.manage")
     name, timezone = check_text(name, "name"), check_timezone(timezone)
     tenant = Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
-    given = {"name": name, "timezone": timezone}
+    given: dict[str, Any] = {"name": name, "timezone": timezone}
+    if self_approval is not None:
+        if self_approval and not tenant.self_approval and Membership.objects.count() != 1:
+            raise NotAlone
+        given["self_approval"] = self_approval
     changes = {key: [getattr(tenant, key), value] for key, value in given.items() if getattr(tenant, key) != value}
     if not changes:
-        unchanged("name and time zone are so already")
+        unchanged("all of it is so already")
         return False
     _check_month(tenant.timezone, timezone)
     Tenant.objects.filter(id=tenant.id).update(**given)

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from tenants import authentication
 from tenants.audit.chain import FIELDS
 from tenants.models import ApiKey, AuditEntry, Membership, Project, Tenant
+from tenants.scoping import current_tenant_id
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,12 @@ def members() -> list[MemberRow]:
         "user_id", "user__email", "user__name", "role", "created_at"
     )
     return [MemberRow(*row) for row in rows]
+
+
+def approves_alone() -> bool:
+    """Return whether the only member of the open tenant may approve what they asked for themselves."""
+    allowed = Tenant.objects.filter(id=current_tenant_id(), self_approval=True).exists()
+    return allowed and Membership.objects.count() == 1
 
 
 def projects() -> list[ProjectRow]:

@@ -7,7 +7,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from models_app import downloads
+from models_app import downloads, registry
 from models_app import lineage as queries
 from models_app.views import figures
 from tenants.actor import Actor
@@ -80,6 +80,7 @@ def version_page(request: HttpRequest, version_id: UUID, *, fault: str = "", sta
         "moves": [(stage, words) for stage, words in MOVES if stage != version.stage],
         "can_manage": actor.can("models.manage"),
         "can_approve": actor.can("models.approve"),
+        "grants": registry.grants(actor, version_id),
         "can_deploy": actor.can("endpoints.manage"),
         "can_launch": actor.can("jobs.launch"),
     }

@@ -25,7 +25,7 @@ def promote(request: HttpRequest, version_id: UUID) -> HttpResponse:
         request,
         version_id,
         lambda actor: registry.promote(actor=actor, version_id=version_id, stage=stage),
-        typed=stage == Stage.PRODUCTION and request.actor.can("models.approve"),  # type: ignore[attr-defined]
+        typed=stage == Stage.PRODUCTION and registry.grants(request.actor, version_id),  # type: ignore[attr-defined]
     )
 
 
@@ -57,7 +57,7 @@ def _move(
         return version_page(request, version_id, fault=f"Nothing was changed: type “{name}” to confirm.", status=422)
     try:
         version = act(actor)
-    except (Conflict, Invalid) as refused:
+    except (Conflict, Invalid, registry.SelfApproval) as refused:
         return version_page(request, version_id, fault=refused.message, status=refused.status)
     waits = registry.waits(version)
     said = f"{name} waits for an approver." if waits else f"{name} is in stage {version.stage}."

@@ -29,7 +29,7 @@ def settings(request: HttpRequest) -> HttpResponse:
 @page("tenant.manage")
 @posted("settings")
 def organisation(request: HttpRequest) -> HttpResponse:
-    """Change the organisation's name and time zone."""
+    """Change the organisation's name, its time zone, and whether its only member approves alone."""
     form = Organisation(request.POST, auto_id="org_%s")
     if form.is_valid():
         try:
@@ -40,7 +40,7 @@ def organisation(request: HttpRequest) -> HttpResponse:
             if changed:
                 messages.success(request, "Saved for everybody in the organisation.")
             else:
-                messages.info(request, "Nothing has changed: name and time zone were so already.")
+                messages.info(request, "Nothing has changed: all of it was so already.")
             return redirect("settings", request.tenant.slug)  # type: ignore[attr-defined]
     return _render(request, organisation=form, status=422)
 
@@ -51,6 +51,6 @@ def _render(request: HttpRequest, *, status: int = 200, **given: Any) -> HttpRes
     form = given.pop("form", None) or Preferences(instance=request.user)
     context: dict[str, Any] = {"form": form, **given}
     if actor.can("tenant.manage"):
-        known = {"name": tenant.name, "timezone": tenant.timezone}
+        known = {"name": tenant.name, "timezone": tenant.timezone, "self_approval": tenant.self_approval}
         context.setdefault("organisation", Organisation(initial=known, auto_id="org_%s"))
     return render(request, "tenants/settings.html", context, status=status)

@@ -25,6 +25,7 @@ ADMINS = frozenset({"owner", "admin"})
 #: Who may call what. Written by hand: this is the promise, the code is what is tested.
 API: dict[str, dict[str, frozenset[str]]] = {
     "me/": {"GET": EVERYONE},
+    "organisation/": {"GET": EVERYONE, "PATCH": frozenset({"owner"})},
     "members/": {"GET": EVERYONE, "POST": ADMINS},
     "members/<uuid:user_id>/": {"PATCH": ADMINS, "DELETE": ADMINS},
     "members/<uuid:user_id>/departure/": {"GET": ADMINS},

@@ -96,14 +96,30 @@ def test_production_takes_the_typed_name_on_the_page(place):
     tenant, ids = place
     client = client_of(tenant, "owner")
     path = f"/t/acme/models/versions/{ids['version_id']}/"
+    assert client.post(f"{path}approve/", {"confirm": "a model v2"}).status_code == 409
+    post(client_of(tenant, "engineer"), f"versions/{ids['version_id']}/promote/", {"stage": "production"})
     refused = client.post(f"{path}promote/", {"stage": "production", "confirm": "yes"})
     assert refused.status_code == 422
     assert "type “a model v2” to confirm" in refused.content.decode()
     assert stage_of(tenant, ids) == "registered"
     assert client.post(f"{path}promote/", {"stage": "gold"}).status_code == 400
-    assert client.post(f"{path}approve/", {"confirm": "a model v2"}).status_code == 409
     assert client.post(f"{path}promote/", {"stage": "production", "confirm": " a model v2 "}).status_code == 302
     assert stage_of(tenant, ids) == "production"
+
+
+def test_who_asked_finds_no_approve_button_and_is_refused(place):
+    tenant, ids = place
+    client = client_of(tenant, "admin")
+    path = f"/t/acme/models/versions/{ids['version_id']}/"
+    assert post(client, f"versions/{ids['version_id']}/promote/", {"stage": "production"}).status_code == 202
+    shown = client.get(path).content.decode()
+    assert "You asked for it" in shown
+    assert "Withdraw the request" in shown
+    assert "approve/" not in shown
+    assert client.post(f"{path}approve/", {"confirm": "a model v2"}).status_code == 403
+    refused = post(client, f"versions/{ids['version_id']}/approve/")
+    assert (refused.status_code, refused.json()["code"]) == (403, "self_approval")
+    assert stage_of(tenant, ids) == "registered"
 
 
 def test_the_approver_finds_what_waits_and_answers_on_the_page(place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,9 @@ def serve(builder: Builder, owner: Actor, job: Job, first: datetime) -> uuid.UUI
     builder.at(first)
     with tenant_scope(owner.tenant_id):
         version = ModelVersion.objects.get(id=Job.objects.get(id=job.id).result["model_version"])
-    registry.promote(actor=owner, version_id=version.id, stage="production")
+    colleague = replace(owner, id=uuid.uuid4(), label="mlops@example.org")
+    for second in (colleague, owner):
+        registry.promote(actor=second, version_id=version.id, stage="production")
     endpoint = deployments.deploy(actor=owner, name="cancer-screening", version_id=version.id)
     _give_a_slot(builder, endpoint)
     deployments.report(tenant_id=owner.tenant_id, endpoint_id=endpoint.id, generation=1, state="ready")

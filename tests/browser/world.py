@@ -31,7 +31,7 @@ from compute.devices.base import Found
 from compute.models import Device, Job, Node, Outcome
 from compute.protocol import Metric
 from compute.scheduling import assign
-from models_app import registry
+from models_app import registration, registry
 from models_app.datasets import ingest
 from models_app.models import Dataset, DatasetVersion
 from models_app.recipes.base import recipe
@@ -350,9 +350,9 @@ class Builder:
         }
         stored = Stored(f"t/{job.tenant_id}/m/{uuid.uuid4()}", "ab" * 32, 48_212)
         actor = Actor.system(job.tenant_id, "node atlas")
-        version = registry.register(
+        version = registration.register(
             actor=actor,
-            trained=registry.Trained(
+            trained=registration.Trained(
                 model=job.spec["model"], job_id=job.id, attempt_id=mine.attempt_id, project_id=job.project_id, submitted_by=job.submitted_by,
                 dataset_version_id=uuid.UUID(job.spec["dataset_version"]), recipe=chosen.id, recipe_version=chosen.version, recipe_digest=chosen.digest(),
                 params=job.spec["params"], metrics=metrics, training={"epochs": 96}, signature=signature, baseline=baseline_of_cancer() if classes else {}, weights=stored, signature_file=stored,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from django.test import Client
 
 from models_app import queries, registry
 from models_app.models import Endpoint, ModelVersion
 from models_app.registry import NothingToApprove, VersionServes
+from tenants import keys
+from tenants.actor import Actor
 from tenants.audit.models import AuditEntry
 from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.models import ApiKey, Membership, Notification, OutboxMessage
@@ -16,6 +19,7 @@ from tenants.scoping import tenant_scope
 from tests.api.objects import one_of_everything
 from tests.api.test_versions import another_version
 from tests.factories import actor_for, make_tenant
+from tests.learned import make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -71,13 +75,77 @@ def test_an_engineer_moves_a_version_but_asks_for_production(version):
         assert queries.waiting_list(admin) == []
 
 
-def test_an_approver_promotes_at_once_and_stands_for_both(version):
+def into_production(tenant, version_id) -> ModelVersion:
+    """Have an engineer ask and an admin grant."""
+    registry.promote(actor=actor_for(tenant, "engineer"), version_id=version_id, stage="production")
+    return registry.promote(actor=actor_for(tenant, "admin"), version_id=version_id, stage="production")
+
+
+def key_of(maker, scopes=("models.manage", "models.approve", "apikeys.manage")):
+    """Return an API key of a person, or of a key, as operations see it."""
+    made = keys.create_api_key(actor=maker, name="ci", scopes=list(scopes))
+    return replace(maker, kind="api_key", id=made.id, label="ci", permissions=frozenset({*scopes, "tenant.view"}))
+
+
+def test_nobody_approves_what_they_asked_for_by_whatever_key_or_detour(version):
+    tenant, version_id = version
+    owner, other = actor_for(tenant, "owner"), actor_for(tenant, "owner")
+    key = key_of(owner)
+    below = key_of(key)
+    faces = (owner, key, below, key_of(owner))
+    for asker in faces:
+        asked = registry.promote(actor=asker, version_id=version_id, stage="production")
+        assert (asked.stage, registry.waits(asked)) == ("registered", True)
+        for approver in faces:
+            with pytest.raises(registry.SelfApproval):
+                registry.approve(actor=approver, version_id=version_id)
+            again = registry.promote(actor=approver, version_id=version_id, stage="production")
+            assert again.stage == "registered"
+        # Declined, archived and asked for anew by another face of the same person, it is still one person.
+        registry.decline(actor=asker, version_id=version_id)
+        registry.promote(actor=asker, version_id=version_id, stage="archived")
+        registry.promote(actor=asker, version_id=version_id, stage="registered")
+    registry.promote(actor=below, version_id=version_id, stage="production")
+    granted = registry.approve(actor=key_of(other), version_id=version_id)
+    assert (granted.stage, granted.requested_by, granted.approved_by_label) == ("production", owner.id, "ci")
+
+
+def test_the_key_of_the_installation_counts_as_its_owner(version):
     tenant, version_id = version
     owner = actor_for(tenant, "owner")
-    found = registry.promote(actor=owner, version_id=version_id, stage="production")
-    assert (found.stage, found.requested_by_label, found.approved_by_label) == ("production", owner.label, owner.label)
-    registry.promote(actor=owner, version_id=version_id, stage="production")
-    assert actions(tenant) == ["promoted"]
+    system = Actor.system(tenant.id, "bootstrap")
+    scopes = ["models.manage", "models.approve"]
+    made = keys.create_api_key(actor=system, name="bootstrap", scopes=scopes, answers_for=owner.id)
+    key = replace(owner, kind="api_key", id=made.id, label="bootstrap", permissions=frozenset(scopes))
+    registry.promote(actor=key, version_id=version_id, stage="production")
+    for approver in (key, owner):
+        with pytest.raises(registry.SelfApproval):
+            registry.approve(actor=approver, version_id=version_id)
+
+
+def test_an_only_member_approves_alone_where_the_organisation_says_so():
+    tenant = make_tenant()
+    with tenant_scope(tenant.id):
+        only = Membership.objects.select_related("user").get()
+    owner = Actor.member(tenant_id=tenant.id, user_id=only.user_id, email=only.user.email, role="owner")
+    version_id = make_version(owner, stage="registered").id
+    assert registry.promote(actor=owner, version_id=version_id, stage="production").stage == "registered"
+    client = Client()
+    client.force_login(only.user)
+    client.get(f"/t/{tenant.slug}/")
+
+    def allow():
+        return client.patch("/api/v1/organisation/", {"self_approval": True}, content_type="application/json")
+
+    assert allow().json()["self_approval"] is True
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.get(action="tenants.tenant.changed").changes == {"self_approval": [False, True]}
+    assert registry.approve(actor=owner, version_id=version_id).stage == "production"
+    actor_for(tenant, "viewer")
+    later = make_version(owner, "later", stage="registered").id
+    assert registry.promote(actor=owner, version_id=later, stage="production").stage == "registered"
+    client.patch("/api/v1/organisation/", {"self_approval": False}, content_type="application/json")
+    assert (allow().status_code, allow().json()["code"]) == (409, "not_alone")
 
 
 @pytest.mark.parametrize("role", ["viewer", "finance"])
@@ -200,7 +268,7 @@ def test_archiving_takes_a_request_back_and_leaving_production_its_approval(vers
     registry.promote(actor=engineer, version_id=version_id, stage="archived")
     with pytest.raises(NothingToApprove):
         registry.approve(actor=admin, version_id=version_id)
-    registry.promote(actor=admin, version_id=version_id, stage="production")
+    into_production(tenant, version_id)
     registry.promote(actor=engineer, version_id=version_id, stage="staging")
     found = row(tenant, version_id)
     assert (found.stage, found.approved_by, found.approved_by_label, found.requested_by_label) == (
@@ -215,7 +283,7 @@ def test_archiving_takes_a_request_back_and_leaving_production_its_approval(vers
 def test_a_version_that_answers_at_an_endpoint_stays_in_production(version, stage):
     tenant, version_id = version
     owner = actor_for(tenant, "owner")
-    found = registry.promote(actor=owner, version_id=version_id, stage="production")
+    found = into_production(tenant, version_id)
     with tenant_scope(tenant.id):
         endpoint = Endpoint.objects.create(name="e", project_id=found.project_id, version=found, created_by_label="o")
     with pytest.raises(VersionServes):
