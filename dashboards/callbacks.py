@@ -14,6 +14,8 @@ from dashboards.words import duration_text, money_text
 from tenants.actor import Actor
 
 PERMISSION = "spend.view"
+DAYS = ("from", "to")
+CONTROLS = ("range", "group", *DAYS)
 
 
 def asker() -> tuple[Actor, Any]:
@@ -43,29 +45,39 @@ def chosen(search: Any) -> dict[str, str]:
     return values
 
 
+def is_custom(values: dict[str, str]) -> bool:
+    """Return whether the days are chosen one by one."""
+    return values["range"] == "custom"
+
+
 def register(app: BridgedDash) -> None:
     """Add the callbacks of the page `Spend and utilisation`."""
 
     @app.callback(
         Output("url", "search"),
-        Output("range", "value"),
-        Output("group", "value"),
+        *(Output(name, "value") for name in CONTROLS),
+        Output("custom-days", "hidden"),
         Input("url", "search"),
-        Input("range", "value"),
-        Input("group", "value"),
+        *(Input(name, "value") for name in CONTROLS),
     )
-    def keep_in_url(search: str | None, span: str | None, group: str | None) -> tuple[Any, Any, Any]:
+    def keep_in_url(search: str | None, *values: str | None) -> tuple[Any, ...]:
         """Keep the choices and the query string the same, whichever changed."""
-        values = chosen(search)
-        if ctx.triggered_id in {"range", "group"}:
-            wanted = chosen("?" + urlencode({"range": span or "", "group": group or ""}))
-            return "?" + urlencode({"range": wanted["range"], "group": wanted["group"]}), no_update, no_update
-        return no_update, values["range"], values["group"]
+        if ctx.triggered_id in CONTROLS:
+            typed = dict(zip(CONTROLS, (str(value or "") for value in values), strict=True))
+            wanted = chosen("?" + urlencode(typed))
+            kept = {
+                name: wanted[name] for name in CONTROLS if name in wanted and (name not in DAYS or is_custom(wanted))
+            }
+            return "?" + urlencode(kept), *(no_update for _ in CONTROLS), not is_custom(wanted)
+        known = chosen(search)
+        return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known)
 
     @app.callback(
         Output("tiles", "children"),
         Output("budgets-table", "children"),
+        Output("budgets-note", "children"),
         Output("range-note", "children"),
+        Output("daily-note", "children"),
         Output("daily-chart", "figure"),
         Output("daily-table", "children"),
         Output("groups-table", "children"),
@@ -87,7 +99,9 @@ def register(app: BridgedDash) -> None:
         return (
             tiles(page),
             budgets(page),
+            f"{month_of(page)}: what is spent, and what running and waiting jobs hold of each.",
             range_note(page),
+            daily_note(page),
             daily_figure(page, theme),
             tables.daily(page.daily, page.totals.currency) if page.daily.series else "",
             costs(page, tenant.slug),
@@ -106,7 +120,7 @@ def tiles(page: datasets.SpendPage) -> list[Any]:
     """Return the tiles: spend against the budget, then billable, measured and excluded device time."""
     totals = page.totals
     budget = (
-        f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget this month"
+        f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget in {month_of(page)}"
         if totals.budget is not None
         else "No budget for all; projects have their own, below."
         if page.budgets
@@ -135,17 +149,34 @@ def tile(label: str, value: str, note: str) -> Any:
 
 
 def budgets(page: datasets.SpendPage) -> Any:
-    """Return every budget of the running month."""
+    """Return every budget of the range's month."""
     if not page.budgets:
         return tables.nothing(
             "No budget", "Spend is not limited. Finance or an admin can set one, for all or for a project."
         )
-    return tables.budgets(page.budgets)
+    return tables.budgets(page.budgets, month_of(page))
 
 
 def range_note(page: datasets.SpendPage) -> str:
-    """Say which days are shown."""
-    return f"{page.range.label}, days in {page.zone}"
+    """Say which days are shown, and why they are others than were asked for."""
+    return f"{page.range.problem} {page.range.label}, days in {page.zone}".strip()
+
+
+def month_of(page: datasets.SpendPage) -> str:
+    """Return the month that the budgets shown are of, in words."""
+    return f"{page.month:%B %Y}" if page.month else ""
+
+
+def daily_note(page: datasets.SpendPage) -> str:
+    """Say what the chart stacks, and what its line is or why it has none."""
+    told = f"Cost of each day by {layouts.GROUPS[page.group].lower()}, stacked."
+    allowed = page.daily.budget_per_day
+    if allowed is None:
+        return told
+    money = money_text(allowed, page.totals.currency, short=True)
+    if charts.line_fits(page.daily.series, allowed):
+        return f"{told} The dashed line is what the budget of {month_of(page)} allows a day: {money}."
+    return f"{told} The budget of {month_of(page)} allows {money} a day, far above these bars."
 
 
 def daily_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
@@ -176,6 +207,7 @@ def costs(page: datasets.SpendPage, slug: str) -> Any:
         )
     return tables.costs(
         page.groups,
+        total=page.totals.amount,
         currency=page.totals.currency,
         label="Cost by group",
         heading=layouts.GROUPS[page.group],
@@ -189,6 +221,7 @@ def jobs(page: datasets.SpendPage, slug: str) -> Any:
         return tables.nothing("No job cost anything in this range", "Jobs are listed here with what each cost.")
     return tables.costs(
         page.jobs,
+        total=page.totals.amount,
         currency=page.totals.currency,
         label="Cost by project and job",
         heading="Job",

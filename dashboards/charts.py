@@ -82,7 +82,7 @@ def daily_spend(
         }
         for number, (name, values) in enumerate(series.items())
     ]
-    if budget_per_day is not None and x:
+    if budget_per_day is not None and x and line_fits(series, budget_per_day):
         data.append(
             {
                 "type": "scatter",
@@ -95,6 +95,12 @@ def daily_spend(
             }
         )
     return {"data": data, "layout": {**layout(theme, unit=currency), "barmode": "stack"}}
+
+
+def line_fits(series: Mapping[str, Sequence[Decimal]], budget_per_day: Decimal) -> bool:
+    """Return whether a line at the day's budget leaves the bars readable: it is at most twice the highest of them."""
+    highest = max((sum(values, Decimal(0)) for values in zip(*series.values(), strict=True)), default=Decimal(0))
+    return budget_per_day <= 2 * highest
 
 
 def utilisation(hours: Sequence[datetime], allocated: Sequence[float], used: Sequence[float], *, theme: str) -> Figure:

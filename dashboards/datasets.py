@@ -3,7 +3,7 @@
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from billing.queries import DEVICE_TIME, meters, resource_names
 from billing.queries.budgets import BudgetStatus, budgets
 from billing.queries.calendar import today
-from billing.queries.spend import SpendRow, cost_by_day_and_project, costliest_jobs, span, spend
+from billing.queries.spend import Span, SpendRow, cost_by_day, costliest_jobs, span, spend
 from compute.queries import counts_by_state, job_names, utilisation
 from dashboards.ranges import Range, parse
 
@@ -19,6 +19,7 @@ ZERO = Decimal(0)
 SERIES = 6
 MOST_GROUPS = 100
 MOST_JOBS = 50
+OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class SpendPage:
     budgets: Sequence[BudgetStatus] = ()
     running: int = 0
     zone: str = "UTC"
+    month: date | None = None  # the month that the budgets are of
 
 
 def spend_page(values: Mapping[str, str]) -> SpendPage:
@@ -92,20 +94,42 @@ def spend_page(values: Mapping[str, str]) -> SpendPage:
     dearest = costliest_jobs(over, MOST_JOBS)
     names = _names(by_group, group)
     jobs_named = _names(dearest, "job")
-    known = budgets()
+    # A range over several months is seen against the budgets of its last one.
+    month = (chosen.end - timedelta(days=1)).replace(day=1)
+    known = budgets(period=month)
     budget = next((one for one in known if one.project_id is None), None)
     return SpendPage(
         range=chosen,
         group=group,
         totals=_totals(spend(over, group_by=["meter"]), at.currency, budget),
-        daily=daily_of(cost_by_day_and_project(over), chosen, budget),
+        daily=daily_of(_by_day(over, group, by_group, names), chosen, budget),
         groups=[_cost(row, group, names) for row in by_group],
         jobs=[_cost(row, "job", jobs_named) for row in dearest if row.keys.get("job")],
         utilisation=_utilisation(chosen, at.zone),
         budgets=known,
         running=counts_by_state()["running"],
         zone=at.zone,
+        month=month,
     )
+
+
+def _by_day(
+    over: Span, group: str, rows: Sequence[SpendRow], names: Mapping[str, str]
+) -> list[tuple[date, str, Decimal]]:
+    """Return what each day cost by the dearest groups, all others as one."""
+    series: dict[str, str] = {}
+    for row in rows:
+        key = row.keys.get(group)
+        if key and key not in series and len(series) < SERIES - (len(rows) > SERIES):
+            series[key] = row.project_name if group == "project" else _label(key, group, names)
+    taken: dict[str, str] = {}
+    for key, label in series.items():  # two jobs of one name are two series
+        taken[key] = label if label not in taken.values() else f"{label} ({key[-8:]})"
+    return [
+        (row.starts, taken.get(row.keys[group] or "", OTHER), row.cost.amount)
+        for row in cost_by_day(over, group, list(taken))
+        if isinstance(row.starts, date)
+    ]
 
 
 def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None) -> Totals:
@@ -123,23 +147,28 @@ def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None
     )
 
 
-def daily_of(rows: Sequence[SpendRow], chosen: Range, budget: BudgetStatus | None) -> Daily:
-    """Return a series for each of the dearest projects and one for all the others."""
+def daily_of(costs: Sequence[tuple[date, str, Decimal]], chosen: Range, budget: BudgetStatus | None) -> Daily:
+    """Return a series for each of the dearest labels and one for all the others."""
     sums: dict[str, Decimal] = {}
-    for row in rows:
-        sums[row.project_name] = sums.get(row.project_name, ZERO) + row.cost.amount
-    dearest = sorted(sums, key=lambda name: sums[name], reverse=True)
-    shown = dearest if len(dearest) <= SERIES else dearest[: SERIES - 1]
+    for _, label, amount in costs:
+        sums[label] = sums.get(label, ZERO) + amount
+    dearest = sorted(sums, key=lambda label: (label != OTHER, sums[label]), reverse=True)
+    shown = dearest if len(dearest) <= SERIES else [label for label in dearest if label != OTHER][: SERIES - 1]
     days = chosen.days
     place = {day: number for number, day in enumerate(days)}
-    series = {name: [ZERO] * len(days) for name in shown}
-    for row in rows:
-        name = row.project_name if row.project_name in series else "other"
-        values = series.setdefault(name, [ZERO] * len(days))
-        if isinstance(row.starts, date) and row.starts in place:
-            values[place[row.starts]] += row.cost.amount
-    length = monthrange(chosen.first.year, chosen.first.month)[1]
+    series = {label: [ZERO] * len(days) for label in shown}
+    for day, label, amount in costs:
+        values = series.setdefault(label if label in series else OTHER, [ZERO] * len(days))
+        if day in place:
+            values[place[day]] += amount
+    last = chosen.end - timedelta(days=1)
+    length = monthrange(last.year, last.month)[1]
     return Daily(days, series, budget.limit.amount / length if budget else None)
+
+
+def by_project(rows: Sequence[SpendRow]) -> list[tuple[date, str, Decimal]]:
+    """Return rows by day and project as a chart takes them."""
+    return [(row.starts, row.project_name, row.cost.amount) for row in rows if isinstance(row.starts, date)]
 
 
 def _cost(row: SpendRow, group: str, names: Mapping[str, str]) -> CostRow:

@@ -10,7 +10,7 @@ from dashboards.tables import aria
 
 GRAPH: Any = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 ROUNDED = "Spend is shown as metered. An invoice rounds each of its lines, so its total may differ by a few cents."
-GROUPS = {"project": "Project", "job": "Job", "resource": "Resource", "meter": "Meter"}
+GROUPS = {"project": "Project", "job": "Job", "meter": "Meter"}
 
 
 def spend() -> Any:
@@ -24,8 +24,11 @@ def spend() -> Any:
                     select(
                         "range",
                         "Time range",
-                        {key: label for key, label in CHOICES.items() if key != "custom"},
+                        CHOICES,
                         "month",
+                    ),
+                    html.Div(
+                        [day_field("from", "First day"), day_field("to", "Last day")], id="custom-days", hidden=True
                     ),
                     select("group", "Group by", GROUPS, "project"),
                     html.P(id="range-note", className="x-range-note"),
@@ -38,14 +41,14 @@ def spend() -> Any:
             html.P(ROUNDED, className="x-range-note"),
             table_card(
                 "budgets",
-                "Budgets this month",
-                "What is spent, and what running and waiting jobs hold of each.",
+                "Budgets",
+                html.Span("What is spent, and what running and waiting jobs hold of each.", id="budgets-note"),
                 export=False,
             ),
             chart_card(
                 "daily",
                 "Daily spend",
-                "Cost of each day by project, stacked; the dashed line is what the budget allows a day.",
+                html.Span("Cost of each day, stacked.", id="daily-note"),
             ),
             table_card("groups", "Cost by group", "Everything metered in this range, largest first."),
             table_card(
@@ -61,6 +64,12 @@ def spend() -> Any:
         ],
         className="x-dash",
     )
+
+
+def day_field(name: str, label: str) -> Any:
+    """Return a labelled field for one day, in the browser's own calendar; it counts when it is left or Enter is typed."""
+    field = dcc.Input(id=name, type="date", debounce=True, className="form-control")  # type: ignore[arg-type]
+    return html.Div([dbc.Label(label, html_for=name, className="form-label"), field])
 
 
 def select(name: str, label: str, options: dict[str, str], value: str) -> Any:
@@ -105,7 +114,7 @@ def chart_card(name: str, title: str, text: Any) -> Any:
     )
 
 
-def table_card(name: str, title: str, text: str, *, export: bool = True) -> Any:
+def table_card(name: str, title: str, text: Any, *, export: bool = True) -> Any:
     """Return a card with a table."""
     link = html.A("Export CSV", id=f"{name}-csv", className="btn btn-sm", href="")
     return html.Section(

@@ -9,7 +9,8 @@ from billing.queries.budgets import BudgetStatus, budgets
 from billing.queries.calendar import today
 from billing.queries.spend import MonthToDate, cost_by_day_and_project, month_to_date, span
 from compute.queries import ClassRow, JobFilter, JobRow, device_classes, job_list
-from dashboards.datasets import Daily, daily_of
+from dashboards.charts import line_fits
+from dashboards.datasets import Daily, by_project, daily_of
 from dashboards.ranges import Range
 from dashboards.words import percent_text
 from models_app.queries import dataset_list, endpoints_alarmed, waiting_list
@@ -22,10 +23,11 @@ RECENT = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that needs attention: words, the page that shows it, and how grave it is (bad, wait)."""
+    """Something that needs attention: words, what to do, the page for it, and how grave it is (bad, wait)."""
 
     tone: str
     text: str
+    action: str
     page: str
     query: str = ""
 
@@ -35,7 +37,8 @@ class Overview:
     """All that the overview shows."""
 
     month: MonthToDate
-    budget: BudgetStatus | None  # the tightest: the one of which the largest share is promised
+    budget: BudgetStatus | None  # the whole organisation's
+    tightest: BudgetStatus | None  # of the projects' budgets the one of which the largest share is promised
     daily: Daily
     classes: Sequence[ClassRow]
     active: Sequence[JobRow]
@@ -54,16 +57,6 @@ class Overview:
     def budget_share(self) -> float | None:
         """The share of the budget that is spent; None without one."""
         return None if self.budget is None else min(1.0, self.budget.used_percent / 100)
-
-    @property
-    def budget_of(self) -> str:
-        """Whose budget the bar shows: the tightest may be a project's, while spend and forecast are the organisation's."""
-        return (self.budget and self.budget.project_name) or "the organisation"
-
-    @property
-    def budget_bar(self) -> str:
-        """What the bar is called for those who hear it."""
-        return f"Share of the budget of {self.budget_of} that is spent"
 
     @property
     def hours(self) -> Decimal:
@@ -95,8 +88,9 @@ class Overview:
 
     @property
     def budget_per_day(self) -> float | None:
-        """What the budget allows a day."""
-        return None if self.daily.budget_per_day is None else float(self.daily.budget_per_day)
+        """What the budget allows a day; None without one, or where a line so high would squash the bars."""
+        allowed = self.daily.budget_per_day
+        return None if allowed is None or not line_fits(self.daily.series, allowed) else float(allowed)
 
     @property
     def chart_rows(self) -> list[tuple[str, list[float]]]:
@@ -131,8 +125,11 @@ def overview(actor: Actor) -> Overview:
     recent = job_list(limit=SHOWN)[:SHOWN]
     return Overview(
         month=month_to_date(),
-        budget=max(known, key=lambda one: one.promised_percent, default=None),
-        daily=daily_of(cost_by_day_and_project(span(chosen.first, chosen.end, at)), chosen, tenant_wide),
+        budget=tenant_wide,
+        tightest=max(
+            (one for one in known if one.project_id is not None), key=lambda one: one.promised_percent, default=None
+        ),
+        daily=daily_of(by_project(cost_by_day_and_project(span(chosen.first, chosen.end, at))), chosen, tenant_wide),
         classes=device_classes(),
         active=active,
         recent=recent,
@@ -148,14 +145,23 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
     for one in known:
         scope = one.project_name or "the organisation"
         if one.state == "exhausted":
-            notices.append(Notice("bad", f"The budget of {scope} has nothing left to promise this month.", "budgets"))
+            notices.append(
+                Notice(
+                    "bad", f"The budget of {scope} has nothing left to promise this month.", "See budgets", "budgets"
+                )
+            )
         elif one.state == "alert":
             notices.append(
-                Notice("wait", f"The budget of {scope} is {percent_text(one.used_percent)} spent.", "budgets")
+                Notice(
+                    "wait",
+                    f"The budget of {scope} is {percent_text(one.used_percent)} spent.",
+                    "See budgets",
+                    "budgets",
+                )
             )
     if failed:
         words = "1 job failed" if len(failed) == 1 else f"{len(failed)} jobs failed"
-        notices.append(Notice("bad", f"{words} in the last 24 hours.", "jobs", "?state=failed"))
+        notices.append(Notice("bad", f"{words} in the last 24 hours.", "See failed jobs", "jobs", "?state=failed"))
     return notices
 
 
@@ -165,8 +171,8 @@ def _of_models(actor: Actor) -> list[Notice]:
     waiting = len(waiting_list(actor)) if actor.can("models.approve") else 0
     if waiting:
         words = "1 model version waits" if waiting == 1 else f"{waiting} model versions wait"
-        notices.append(Notice("wait", f"{words} for approval.", "models"))
+        notices.append(Notice("wait", f"{words} for approval.", "Review", "models"))
     for name, number in endpoints_alarmed(actor):
         words = "1 alert is open" if number == 1 else f"{number} alerts are open"
-        notices.append(Notice("bad", f"{words} at endpoint {name}.", "endpoints"))
+        notices.append(Notice("bad", f"{words} at endpoint {name}.", "See alerts", "endpoints"))
     return notices

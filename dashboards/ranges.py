@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from tenants.parsing import EARLIEST, LATEST
+
 CHOICES = {
     "month": "Month to date",
     "7d": "Last 7 days",
@@ -12,6 +14,7 @@ CHOICES = {
     "custom": "Custom",
 }
 LONGEST = timedelta(days=92)
+NO_RANGE = f"Give a first and a last day, at most {LONGEST.days} days. Until then this is the month to date:"
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Range:
     key: str
     first: date
     end: date
+    problem: str = ""
 
     @property
     def days(self) -> list[date]:
@@ -45,9 +49,7 @@ def parse(values: Mapping[str, str], today: date) -> Range:
     if key == "last-month":
         return Range(key, (month - timedelta(days=1)).replace(day=1), month)
     if key == "custom":
-        chosen = _custom(values)
-        if chosen:
-            return chosen
+        return _custom(values) or Range("month", month, tomorrow, problem=NO_RANGE)
     return Range("month", month, tomorrow)
 
 
@@ -57,4 +59,5 @@ def _custom(values: Mapping[str, str]) -> Range | None:
         end = last + timedelta(days=1)
     except (ValueError, OverflowError):
         return None
-    return Range("custom", first, end) if timedelta() < end - first <= LONGEST else None
+    fits = first >= EARLIEST.date() and end <= LATEST.date() and timedelta() < end - first <= LONGEST
+    return Range("custom", first, end) if fits else None

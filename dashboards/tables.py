@@ -9,7 +9,7 @@ from dash import html
 
 from billing.queries.budgets import BudgetStatus
 from dashboards.datasets import CostRow, Daily, Utilisation
-from dashboards.words import money_text, percent_text, quantity_text
+from dashboards.words import limit_tone, money_text, percent_text, quantity_text, shares
 
 Header = Sequence[tuple[str, bool]]
 
@@ -45,17 +45,17 @@ def nothing(title: str, text: str, link: tuple[str, str] | None = None) -> Any:
     return html.Div(parts, className="x-empty")
 
 
-def costs(rows: Sequence[CostRow], *, currency: str, label: str, heading: str, job_url: str = "") -> Any:
-    """Return what each group cost, with its share of the whole."""
-    total = sum((row.amount for row in rows), Decimal(0))
+def costs(
+    rows: Sequence[CostRow], *, total: Decimal, currency: str, label: str, heading: str, job_url: str = ""
+) -> Any:
+    """Return what each group cost, with its share of the range's `total`."""
     with_project = any(row.project for row in rows)
     header: list[tuple[str, bool]] = [(heading, False)]
     if with_project:
         header.append(("Project", False))
     header += [("Quantity", True), ("Cost", True), ("Share", True)]
     body = []
-    for row in rows:
-        share = row.amount / total if total else Decimal(0)
+    for row, percent in zip(rows, shares([row.amount for row in rows], total), strict=True):
         name = html.A(row.label, href=f"{job_url}{row.job_id}/") if row.job_id and job_url else row.label
         cells: list[Any] = [name]
         if with_project:
@@ -63,14 +63,14 @@ def costs(rows: Sequence[CostRow], *, currency: str, label: str, heading: str, j
         cells += [
             quantity_text(row.quantity, row.unit),
             money_text(row.amount, currency),
-            share_bar(share, row.label),
+            share_bar(percent, row.label),
         ]
         body.append(cells)
     return table(header, body, label)
 
 
-def budgets(rows: Sequence[BudgetStatus]) -> Any:
-    """Return how far each budget of the month is used. What is held is promised, not spent."""
+def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
+    """Return how far each budget of a month is used. What is held is promised, not spent."""
     header: Header = [
         ("Budget of", False),
         ("Spent", True),
@@ -84,21 +84,25 @@ def budgets(rows: Sequence[BudgetStatus]) -> Any:
             row.project_name or "The whole organisation",
             *(money_text(part.amount, row.currency) for part in (row.spent, row.held, row.left, row.limit)),
             share_bar(
-                Decimal(row.used_percent) / 100, f"the budget of {row.project_name or 'the whole organisation'} spent"
+                row.used_percent,
+                f"the budget of {row.project_name or 'the whole organisation'} spent",
+                limit_tone(row.used_percent),
             ),
         ]
         for row in rows
     ]
-    return table(header, body, "Budgets this month")
+    return table(header, body, f"Budgets of {month}")
 
 
-def share_bar(share: Decimal, label: str) -> Any:
-    """Return a share as a bar and its figure."""
-    percent = share * 100
+def share_bar(percent: int, label: str, tone: str = "") -> Any:
+    """Return a whole percentage as a bar and its figure. `tone` is wait or bad where it nears or passes a limit."""
     return html.Span(
         [
             html.Progress(
-                value=f"{min(percent, 100):.0f}", max="100", className="x-bar", **aria(label=f"Share of {label}")
+                value=f"{min(percent, 100)}",
+                max="100",
+                className=f"x-bar {tone}".strip(),
+                **aria(label=f"Share of {label}"),
             ),
             html.Span(percent_text(percent), className="num"),
         ],

@@ -1,6 +1,6 @@
 """Money, durations and figures as people write them: the one place for pages, tables and charts. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -109,6 +109,24 @@ def number(value: Any, places: int = 0) -> str:
 def percent_text(percent: int | Decimal) -> str:
     """Write a whole percentage; beyond 999 its size says nothing more and would only break the line."""
     return f"{percent:.0f}\u00a0%" if percent <= MOST_PERCENT else f"> {MOST_PERCENT}\u00a0%"
+
+
+def limit_tone(percent: float | Decimal) -> str:
+    """Return how a share of a limit is coloured, on every page alike: amber from 75 percent, red from 90."""
+    return "bad" if percent >= 90 else "wait" if percent >= 75 else ""
+
+
+def shares(amounts: Sequence[Decimal], total: Decimal | None = None) -> list[int]:
+    """Return whole percentages of a total (by default the sum) that add up to what they are parts of: largest remainders."""
+    whole = sum(amounts, Decimal(0)) if total is None else total
+    if whole <= 0:
+        return [0 for _ in amounts]
+    exact = [amount * 100 / whole for amount in amounts]
+    cut = [int(share) for share in exact]
+    missing = int((sum(exact, Decimal(0))).to_integral_value(ROUND_HALF_EVEN)) - sum(cut)
+    for place in sorted(range(len(exact)), key=lambda n: (cut[n] - exact[n], n))[: max(missing, 0)]:
+        cut[place] += 1
+    return cut
 
 
 def unit_text(unit: str, count: Any = 2) -> str:

@@ -21,6 +21,8 @@ from tenants.scoping import tenant_scope
 GetResponse = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TENANT_HEADER = "X-Exchequer-Tenant"
+#: Where a script goes whose session has ended.
+LOG_IN_HEADER = "X-Exchequer-Log-In"
 
 
 class RequestContextMiddleware:
@@ -164,10 +166,14 @@ def own_transaction(view: Any, request: HttpRequest) -> bool:
 
 
 def log_in_first(request: HttpRequest) -> HttpResponse:
-    """Send a browser to the log-in page and from there back to the page it was on; tell an htmx poll to make it go there."""
+    """Send a browser to the log-in page and from there back to the page it was on; tell a poll or a script to go there."""
     target = log_in_url(page_behind(request))
     if request.headers.get("HX-Request"):
         return HttpResponse(status=401, headers={"HX-Redirect": target})
+    if (
+        request.content_type == "application/json"
+    ):  # a script's own call, which would take the log-in page for its answer
+        return HttpResponse(status=401, headers={LOG_IN_HEADER: target})
     return redirect(target)
 
 

@@ -118,11 +118,12 @@ def spend(
     filters: Filters | None = None,
     limit: int = MOST_ROWS,
     costliest_first: bool = False,
+    apart: Sequence[str] | None = None,
 ) -> list[SpendRow]:
     """Return sums over a range, oldest first (or the costliest first), at most `limit` rows.
 
-    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Raises Invalid for another group or
-    granularity.
+    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. With `apart`, every other value of the first
+    group is summed as one, its key None. Raises Invalid for another group or granularity.
     """
     filters = filters or Filters()
     arguments: dict[str, Any] = {
@@ -135,10 +136,13 @@ def spend(
         "job": filters.job_id,
         "meter": filters.meter,
         "limit": limit,
+        "apart": list(apart or ()),
     }
     if len(group_by) > MOST_GROUPS:
         raise Invalid(fields={"group_by": [f"Name at most {MOST_GROUPS} groups."]})
     columns = [_group(name, number, arguments) for number, name in enumerate(group_by)]
+    if apart is not None and columns:
+        columns[0] = f"CASE WHEN {columns[0]} = ANY(%(apart)s) THEN {columns[0]} END"
     if granularity not in GRANULARITIES:
         raise Invalid(fields={"granularity": ["Choose hour, day or month."]})
     starts = GRANULARITIES[granularity]
@@ -179,6 +183,11 @@ def spend(
 def cost_by_day_and_project(over: Span) -> list[SpendRow]:
     """Return the cost of each project on each local day: what the stacked chart shows."""
     return spend(over, group_by=["project"], granularity="day")
+
+
+def cost_by_day(over: Span, group: str, apart: Sequence[str]) -> list[SpendRow]:
+    """Return the cost of each local day of these values of a group, and of all others together (key None)."""
+    return spend(over, group_by=[group], granularity="day", apart=apart)
 
 
 def costliest_jobs(over: Span, limit: int = 20) -> list[SpendRow]:

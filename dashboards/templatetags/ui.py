@@ -22,6 +22,7 @@ from dashboards.words import (
     STATES,
     duration_text,
     figure,
+    limit_tone,
     money_parts,
     money_text,
     number,
@@ -174,7 +175,7 @@ def bar(share: Any, label: str, tone: str = "") -> SafeString:
     """Draw a share of one as a bar; amber from three quarters, red from nine tenths when `tone` is 'limit'."""
     part = min(1.0, max(0.0, float(share or 0)))
     if tone == "limit":
-        tone = "bad" if part >= 0.9 else "wait" if part >= 0.75 else ""
+        tone = limit_tone(part * 100)
     percent = f"{part * 100:.0f}"
     return format_html(
         '<progress class="x-bar {}" max="100" value="{}" aria-label="{}">{} %</progress>', tone, percent, label, percent

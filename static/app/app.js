@@ -36,6 +36,7 @@
       : "The server refused this (" + status + "). Reload the page and try again.";
     toast("That did not work", id ? text + " Request " + id : text);
   });
+  document.addEventListener("exchequer:toast", (event) => toast(event.detail.title, event.detail.text));
   document.addEventListener("htmx:error", (event) => {
     if (event.target.closest && event.target.closest("[data-poll]")) return;
     toast("No connection", "The server could not be reached. Check the network and try again.");

@@ -279,7 +279,7 @@ def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: Worl
     expect(page.locator(".x-tiles")).to_contain_text("Research: ")
     page.goto("/t/vision/dash/spend/")
     page.get_by_text("All that devices were held").wait_for()
-    rows = page.get_by_role("region", name="Table: Budgets this month").get_by_role("row")
+    rows = page.get_by_role("region", name=re.compile("Table: Budgets of")).get_by_role("row")
     expect(rows).to_have_count(3)
     expect(rows.last).to_contain_text("Research")
 

@@ -86,8 +86,10 @@ def test_the_overview_names_whose_figures_its_spend_card_shows(tenant: Tenant) -
     page = client_for(tenant, "owner").get(f"/t/{tenant.slug}/").content.decode()
     card = page.split("Spend this month")[1].split("Device hours")[0]
     assert "whole organisation · forecast" in card
-    assert re.search(r"Budget of Default: <data[^>]*>€0.03</data> of <data[^>]*>€0.04</data>, 78", card), card
-    assert 'aria-label="Share of the budget of Default that is spent"' in card
+    assert card.count("<progress") == 1, "a project's share is no bar beneath the organisation's spend"
+    assert re.search(r"Budget: <data[^>]*>€0.03</data> of <data[^>]*>€1,000.00</data>, 0", card), card
+    assert "Share of the organisation&#x27;s budget that is spent" in card.replace("'", "&#x27;")
+    assert re.search(r"Tightest project budget: Default, 78\s%\s*of <data[^>]*>€0.04</data> spent", card), card
 
 
 @pytest.mark.parametrize(

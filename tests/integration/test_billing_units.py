@@ -174,6 +174,24 @@ def test_sums_over_several_units_have_a_cost_and_no_quantity(month: tuple[Tenant
         }
         assert {row.label for row in datasets.spend_page({"group": "resource"}).groups} >= {"churn <live>", "training"}
         assert "Without a job" in {row.label for row in datasets.spend_page({"group": "job"}).groups}
+        for group, named in (("project", {"Default"}), ("job", {"training", "other"})):
+            chart = datasets.spend_page({"group": group}).daily
+            assert set(chart.series) == named, "the chart follows the grouping"
+            assert sum(sum(values) for values in chart.series.values()) == everything.cost.amount
+        chart = datasets.spend_page({"group": "meter"}).daily
+        assert "Device time" in chart.series
+
+
+def test_last_month_is_seen_against_last_months_budget(month: tuple[Tenant, UUID], demo_clock: "DemoClock") -> None:
+    tenant, _ = month
+    with tenant_scope(tenant.id):
+        spent = datasets.spend_page({}).totals.amount
+        assert spent > 0
+        demo_clock.advance(timedelta(days=40))
+        before = datasets.spend_page({"range": "last-month"})
+        assert before.month is not None
+        assert [row.period for row in before.budgets] == [before.month]
+        assert datasets.spend_page({}).budgets[0].period == (before.month + timedelta(days=32)).replace(day=1)
 
 
 def test_names_are_looked_up_once_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from dash import Input, Output, dcc, html
 from dash._utils import split_callback_id
+from django.conf import settings
 from django.http import Http404
 from django.test import Client, RequestFactory
 
@@ -84,16 +85,21 @@ class TestPage:
 
     def body(self) -> dict[str, object]:
         return {
-            "output": "..url.search...range.value...group.value..",
+            "output": "..url.search...range.value...group.value...from.value...to.value...custom-days.hidden..",
             "outputs": [
                 {"id": "url", "property": "search"},
                 {"id": "range", "property": "value"},
                 {"id": "group", "property": "value"},
+                {"id": "from", "property": "value"},
+                {"id": "to", "property": "value"},
+                {"id": "custom-days", "property": "hidden"},
             ],
             "inputs": [
                 {"id": "url", "property": "search", "value": "?range=7d"},
                 {"id": "range", "property": "value", "value": "month"},
                 {"id": "group", "property": "value", "value": "project"},
+                {"id": "from", "property": "value", "value": None},
+                {"id": "to", "property": "value", "value": None},
             ],
             "changedPropIds": [],
             "parsedChangedPropsIds": [],
@@ -179,7 +185,22 @@ class TestPage:
         )
         assert answer.status_code == 200, answer.content
         assert answer.json()["response"]["range"]["value"] == "7d"
+        assert answer.json()["response"]["custom-days"]["hidden"] is True
         assert not answer.cookies
+
+    def test_a_callback_after_the_session_ended_is_told_where_to_log_in(self, browser: Client) -> None:
+        page = "/t/vision/dash/spend/?range=7d"
+        browser.get(page)
+        del browser.cookies[settings.SESSION_COOKIE_NAME]
+        answer = browser.post(
+            "/t/vision/dash/spend/_dash-update-component",
+            self.body(),
+            content_type="application/json",
+            headers={"X-CSRFToken": browser.cookies["csrftoken"].value, "Referer": f"http://testserver{page}"},
+        )
+        assert answer.status_code == 401
+        assert answer["X-Exchequer-Log-In"] == "/accounts/login/?next=%2Ft%2Fvision%2Fdash%2Fspend%2F%3Frange%3D7d"
+        assert "Location" not in answer
 
     @pytest.mark.parametrize("path", ["", "_dash-layout", "_dash-dependencies"])
     def test_another_tenants_page_is_the_same_404_as_a_missing_one(self, browser: Client, path: str) -> None:

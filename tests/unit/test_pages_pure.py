@@ -18,7 +18,17 @@ from dashboards.tables import share_bar
 from dashboards.templatetags import ui
 from dashboards.templatetags.charts import block_legend
 from dashboards.templatetags.recipes import titled
-from dashboards.words import duration_text, figure, money_parts, money_text, number, percent_text, worded
+from dashboards.words import (
+    duration_text,
+    figure,
+    limit_tone,
+    money_parts,
+    money_text,
+    number,
+    percent_text,
+    shares,
+    worded,
+)
 from models_app.fields import field_for
 from models_app.recipes.base import recipes
 from tenants.listing import FORMULA, csv_response
@@ -135,8 +145,41 @@ def test_a_percentage_beyond_999_says_only_that_it_is_more() -> None:
     assert [percent_text(value) for value in (0, 75, 999, 1000, 15_004_361_441)] == [
         "0\u00a0%", "75\u00a0%", "999\u00a0%", "> 999\u00a0%", "> 999\u00a0%"
     ]  # fmt: skip
-    bar, said = share_bar(Decimal(150_043), "a budget").children
-    assert (bar.value, said.children) == ("100", "> 999\u00a0%")
+    bar, said = share_bar(150_043, "a budget", limit_tone(150_043)).children
+    assert (bar.value, bar.className, said.children) == ("100", "x-bar bad", "> 999\u00a0%")
+
+
+@given(st.lists(st.decimals(0, 10**9, allow_nan=False, places=6), max_size=40), st.booleans())
+def test_shares_are_whole_and_add_up(amounts: list[Decimal], all_of_it: bool) -> None:
+    whole = sum(amounts, Decimal(0))
+    total = whole if all_of_it else 2 * whole
+    found = shares(amounts, total)
+    assert len(found) == len(amounts)
+    if whole > 0:
+        assert sum(found) == (100 if all_of_it else 50)
+        assert all(abs(share - amount * 100 / total) < 1 for share, amount in zip(found, amounts, strict=True))
+    else:
+        assert not any(found)
+
+
+def test_a_share_of_a_limit_has_one_colour_on_every_page() -> None:
+    for percent, tone in ((74, ""), (75, "wait"), (89, "wait"), (90, "bad"), (250, "bad")):
+        on_spend = share_bar(percent, "x", limit_tone(percent)).children[0].className.split()
+        elsewhere = str(ui.bar(percent / 100, "x", "limit")).split('class="')[1].split('"')[0].split()
+        assert on_spend == elsewhere == ["x-bar", *([tone] if tone else [])]
+
+
+def test_a_budget_far_above_the_bars_is_told_and_not_drawn() -> None:
+    days, series = [date(2026, 3, 1)], {"a": [Decimal(3)], "b": [Decimal(2)]}
+    for allowed, lines in ((Decimal(10), 1), (Decimal("10.01"), 0)):
+        drawn = charts.daily_spend(days, series, currency="EUR", budget_per_day=allowed, theme="dark")
+        assert sum(trace["type"] == "scatter" for trace in drawn["data"]) == lines
+
+
+def test_days_that_are_no_range_are_told() -> None:
+    for values in ({"from": "2026-03-09", "to": "2026-03-01"}, {"from": "2026-03-09"}, {"from": "x", "to": "y"}):
+        assert "Give a first and a last day" in ranges.parse({"range": "custom", **values}, date(2026, 3, 15)).problem
+    assert ranges.parse({"range": "custom", "from": "2026-03-01", "to": "2026-03-09"}, date(2026, 3, 15)).problem == ""
 
 
 def test_codes_are_worded_and_short_names_keep_their_capitals() -> None:
