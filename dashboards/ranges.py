@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from tenants.parsing import EARLIEST, LATEST
-
 CHOICES = {
     "month": "Month to date",
     "7d": "Last 7 days",
@@ -14,6 +12,7 @@ CHOICES = {
     "custom": "Custom",
 }
 LONGEST = timedelta(days=92)
+EARLIEST, LATEST = 1970, 9999
 NO_RANGE = f"Give a first and a last day, at most {LONGEST.days} days. Until then this is the month to date:"
 
 
@@ -59,5 +58,5 @@ def _custom(values: Mapping[str, str]) -> Range | None:
         end = last + timedelta(days=1)
     except (ValueError, OverflowError):
         return None
-    fits = first >= EARLIEST.date() and end <= LATEST.date() and timedelta() < end - first <= LONGEST
+    fits = first.year >= EARLIEST and end.year < LATEST and timedelta() < end - first <= LONGEST
     return Range("custom", first, end) if fits else None
