@@ -12,7 +12,7 @@ CHOICES = {
     "custom": "Custom",
 }
 LONGEST = timedelta(days=92)
-EARLIEST, LATEST = 1970, 9999
+EARLIEST, LATEST = 1970, 9000
 NO_RANGE = f"Give a first and a last day, at most {LONGEST.days} days. Until then this is the month to date:"
 
 

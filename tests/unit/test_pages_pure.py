@@ -59,6 +59,7 @@ def test_p4_an_export_holds_no_formula_and_numbers_stay_numbers(rows: list[tuple
         ({"range": "custom", "from": "2026-01-05", "to": "2025-01-05"}, date(2026, 3, 1), date(2026, 3, 16)),
         ({"range": "custom", "from": "1999-01-05", "to": "2026-01-05"}, date(2026, 3, 1), date(2026, 3, 16)),
         ({"range": "custom", "from": "x", "to": "9999-12-31"}, date(2026, 3, 1), date(2026, 3, 16)),
+        ({"range": "custom", "from": "9500-01-01", "to": "9500-01-02"}, date(2026, 3, 1), date(2026, 3, 16)),
         ({"range": "' OR 1=1"}, date(2026, 3, 1), date(2026, 3, 16)),
     ],
 )
