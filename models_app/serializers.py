@@ -115,6 +115,9 @@ class ProfileSerializer(serializers.Serializer[Any]):
     )
     warnings = serializers.ListField(child=serializers.CharField())
     columns = serializers.ListField(child=serializers.DictField())
+    preview = serializers.DictField(
+        required=False, help_text="`columns` and the first `rows` as short texts; absent for a version read before"
+    )
 
 
 class RecipeSerializer(serializers.Serializer[Any]):

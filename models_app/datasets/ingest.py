@@ -25,6 +25,7 @@ from models_app.datasets.csv_file import CsvFile, open_csv
 from models_app.datasets.kinds import KIND_KEY
 from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES, MIB
 from models_app.datasets.parquet_file import MAGIC, ParquetFile, open_parquet
+from models_app.datasets.preview import preview
 from models_app.datasets.profile import profile
 from models_app.runner.protocol import Context, InputError, write_json
 
@@ -69,7 +70,7 @@ def run(context: Context) -> None:
     write_canonical(source, data)
     (context.workdir / "source.utf8").unlink(missing_ok=True)
     context.report.progress("profiling", 2, 3)
-    described = profile(data, target=target, warnings=source.warnings)
+    described = {**profile(data, target=target, warnings=source.warnings), "preview": preview(data)}
     write_json(context.out / "profile.json", described)
     with data.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

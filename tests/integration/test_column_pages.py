@@ -153,10 +153,18 @@ def test_a_column_is_read_otherwise_from_its_page_and_says_why_it_was_read_so(te
         {"name": "t", "inferred": {"type": "categorical"}, "values": 442},
     ]  # fmt: skip
     with tenant_scope(tenant.id):
-        DatasetVersion.objects.filter(id=version.id).update(reading={"columns": seen})
+        preview = {"columns": ["a", "t"], "rows": [["<b>1</b>", None]]}
+        profile = {**DatasetVersion.objects.get(id=version.id).profile, "preview": preview}
+        DatasetVersion.objects.filter(id=version.id).update(reading={"columns": seen}, profile=profile)
     page = f"/t/lab/datasets/{version.dataset_id}/"
     said = client.get(page).content.decode()
-    for words in ("440 of 442 are numbers; &#x27;-&#x27; in rows 12, 40", "-: 2", "numbers (440 of 442)"):
+    for words in (
+        "First rows",
+        "&lt;b&gt;1&lt;/b&gt;",
+        "440 of 442 are numbers; &#x27;-&#x27; in rows 12, 40",
+        "-: 2",
+        "numbers (440 of 442)",
+    ):
         assert words in said, words
     assert '<option value="datetime" disabled>' in said
     act = f"{page}versions/{version.id}/columns/"

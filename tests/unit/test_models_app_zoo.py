@@ -361,6 +361,16 @@ def test_rare_types_of_parquet_are_read_as_what_they_hold(tmp_path, values, kind
     assert {column.name: column.kind for column in columns(profile)} == kinds(profile), "and the page can show it"
 
 
+def test_the_first_rows_are_kept_as_short_printable_text(tmp_path):
+    hostile = ["<script>alert(1)</script>", "a\u202ebcd\x07", "x" * 500, "=1+1", None] * 8
+    dates = pa.array([0, 1, 2, None, 4] * 8, pa.timestamp("us", "UTC"))
+    wide = {f"c{at}": [1.5, None] * 20 for at in range(300)}
+    first = read(tmp_path, parquet(pa.table({"text": hostile, "when": dates, **wide})), None)["preview"]
+    assert (len(first["rows"]), first["columns"][:3], len(first["columns"])) == (20, ["text", "when", "c0"], 200)
+    assert [row[0] for row in first["rows"][:5]] == [hostile[0], "a\ufffdbcd\ufffd", "x" * 79 + "\u2026", "=1+1", None]
+    assert first["rows"][1][1:4] == ["1970-01-01 00:00:00.000001", None, None]
+
+
 def test_the_target_must_be_a_column_and_the_error_names_near_ones(tmp_path):
     with pytest.raises(InputError, match="wage"):
         read(tmp_path, GOOD.encode(), "wages")
