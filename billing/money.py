@@ -10,36 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 
+from tenants import currencies
+
 COMPUTING_DECIMALS = 12
 COMPUTING_QUANTUM = Decimal(1).scaleb(-COMPUTING_DECIMALS)
 SHOWN_DECIMALS = 6
-DEFAULT_MINOR_DECIMALS = 2
-# Currencies of ISO 4217 that do not have two decimals.
-MINOR_UNITS: dict[str, int] = {
-    "BHD": 3,
-    "BIF": 0,
-    "CLP": 0,
-    "DJF": 0,
-    "GNF": 0,
-    "IQD": 3,
-    "ISK": 0,
-    "JOD": 3,
-    "JPY": 0,
-    "KMF": 0,
-    "KRW": 0,
-    "KWD": 3,
-    "LYD": 3,
-    "OMR": 3,
-    "PYG": 0,
-    "RWF": 0,
-    "TND": 3,
-    "UGX": 0,
-    "VND": 0,
-    "VUV": 0,
-    "XAF": 0,
-    "XOF": 0,
-    "XPF": 0,
-}
+#: How many decimals the minor unit of a currency has.
+minor_decimals = currencies.minor_decimals
 # Wide enough for numeric(38,12) times numeric(38,12), so that no product is rounded on the way.
 EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
@@ -151,11 +128,6 @@ class Money:
     def zero(cls, currency: str) -> Money:
         """Nothing, in `currency`."""
         return cls(Decimal(0), currency)
-
-
-def minor_decimals(currency: str) -> int:
-    """Return how many decimals the currency's minor unit has (ISO 4217)."""
-    return MINOR_UNITS.get(currency, DEFAULT_MINOR_DECIMALS)
 
 
 def fineness_fault(amount: Decimal, currency: str) -> str | None:

@@ -5,6 +5,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from dashboards.words import money_text
+
 Figure = dict[str, Any]
 MOST_POINTS = 1000
 HOUR_MS = 3_600_000
@@ -78,7 +80,8 @@ def daily_spend(
                     "solidity": 0.25,
                 },
             },
-            "hovertemplate": f"%{{y:,.4f}} {currency}",
+            "customdata": [money_text(value, currency) for value in values][-MOST_POINTS:],
+            "hovertemplate": "%{customdata}",
         }
         for number, (name, values) in enumerate(series.items())
     ]
@@ -91,7 +94,8 @@ def daily_spend(
                 "x": x,
                 "y": [float(budget_per_day)] * len(x),
                 "line": {"color": INK[theme]["strong"], "width": 1.5, "dash": "dash"},
-                "hovertemplate": f"%{{y:,.2f}} {currency}",
+                "customdata": [money_text(budget_per_day, currency)] * len(x),
+                "hovertemplate": "%{customdata}",
             }
         )
     return {"data": data, "layout": {**layout(theme, unit=currency), "barmode": "stack"}}

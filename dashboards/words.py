@@ -5,6 +5,8 @@ from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+from tenants.currencies import minor_decimals
+
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF\u00a0"}
 STATES = {
     "queued": ("wait", "Queued"),
@@ -74,7 +76,7 @@ def money_text(amount: Decimal, currency: str, *, short: bool = False) -> str:
 
     `short` keeps to minor units wherever they show something.
     """
-    minor = 0 if currency == "JPY" else 3 if currency == "KWD" else 2
+    minor = minor_decimals(currency)
     size = abs(amount)
     whole = size == size.quantize(Decimal(1).scaleb(-minor), rounding=ROUND_HALF_EVEN)
     seen = short and size >= Decimal(1).scaleb(-minor)

@@ -12,6 +12,7 @@ from tenants import events
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
+from tenants.currencies import currency_fault
 from tenants.errors import Conflict, Invalid
 from tenants.ids import uuid7
 from tenants.models import Membership, Project, Tenant, User, slug_rules
@@ -89,8 +90,8 @@ def create_tenant(
     check_slug(slug)
     check_text(name, "name")
     check_timezone(timezone)
-    if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
-        raise Invalid(fields={"currency": ["Use an ISO 4217 code, such as EUR."]})
+    if fault := currency_fault(currency):
+        raise Invalid(fields={"currency": [fault]})
     tenant_id = uuid7()
     actor = Actor.system(tenant_id, "bootstrap")
     try:

@@ -38,6 +38,7 @@ def test_create_tenant_names_what_is_wrong_and_leaves_nothing(as_control: AsCont
             ["--email", "nobody"],
             ["--email", "a@b.example", "--password", "short"],
             ["--email", "a@b.example", "--timezone", "Mars/Base"],
+            *(["--email", "a@b.example", "--currency", code] for code in ("ABC", "XXX", "XAU", "eur", "EURO", "")),
         ):
             with pytest.raises(CommandError):
                 run("create_tenant", "Half", *wrong)

@@ -19,6 +19,7 @@ from dashboards.templatetags import ui
 from dashboards.templatetags.charts import block_legend
 from dashboards.templatetags.recipes import titled
 from dashboards.words import (
+    SYMBOLS,
     duration_text,
     figure,
     limit_tone,
@@ -31,6 +32,7 @@ from dashboards.words import (
 )
 from models_app.fields import field_for
 from models_app.recipes.base import recipes
+from tenants.currencies import CURRENCIES
 from tenants.listing import FORMULA, csv_response
 
 TEXTS = st.text(max_size=40) | st.builds(lambda sign, rest: sign + rest, st.sampled_from(FORMULA), st.text(max_size=20))
@@ -276,3 +278,14 @@ def test_money_beside_money_is_written_in_minor_units_unless_that_shows_nothing(
 def test_the_legend_names_the_dashed_line_where_there_is_one() -> None:
     assert "budget a day" in block_legend(["Vision"], 2.5)
     assert "budget a day" not in block_legend(["Vision"])
+
+
+@pytest.mark.parametrize(("currency", "decimals"), sorted(CURRENCIES.items()))
+def test_each_currency_is_written_with_the_decimals_of_its_minor_unit(currency: str, decimals: int) -> None:
+    shown = money_text(Decimal(1234), currency)
+    assert shown.removeprefix(SYMBOLS.get(currency, f"{currency}\u00a0")) == f"{1234:,.{decimals}f}"
+    assert Money(Decimal("1.23456"), currency).plain() == f"{Decimal('1.23456'):.{decimals}f} {currency}"
+    chart = charts.daily_spend(
+        [date(2026, 1, 1)], {"a": [Decimal(1234)]}, currency=currency, budget_per_day=Decimal(1234), theme="dark"
+    )
+    assert [list(trace["customdata"]) for trace in chart["data"]] == [[shown], [shown]]
