@@ -58,7 +58,8 @@ def raise_alert(
     record(BUDGET_ALERTED, actor=actor, target=budget, changes=changes)
     if quiet or BudgetAlert.objects.filter(budget=budget, period=period, percent__gt=percent).exists():
         return
-    scope = budget.project.name if budget.project else "the organisation"
+    tag = f"the tag {budget.tag_key}={budget.tag_value}"
+    scope = tag if budget.tag_key else budget.project.name if budget.project else "the organisation"
     used = f"{Money(spent, budget.currency).plain()} of {Money(limit, budget.currency).plain()}"
     notify(
         permission="budgets.manage",

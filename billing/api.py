@@ -16,6 +16,15 @@ from billing import pricing, queries, shapes
 from billing import serializers as forms
 from billing.api_budgets import Budget, BudgetAlerts, Budgets
 from billing.api_events import Events, Meters
+from billing.api_reported import (
+    HeldUsage,
+    HeldUsageDecision,
+    UsageBatch,
+    UsageBatches,
+    UsageBatchVoid,
+    UsageLimits,
+    UsageVoid,
+)
 from billing.asked import PAGE, checked
 from billing.models.invoicing import STATES
 from tenants.edges import Endpoint
@@ -120,6 +129,8 @@ class PriceVersions(Endpoint):
     @extend_schema(request=forms.VersionSerializer, responses={201: forms.VersionSerializer})
     def post(self, request: Request, book_id: UUID) -> Response:
         """Publish the next version: the complete list of prices from a moment on."""
+        sent = request.data.get("prices") if isinstance(request.data, dict) else None
+        pricing.check_size(sent if isinstance(sent, list) else ())
         data = checked(forms.VersionSerializer(data=request.data))
         version = pricing.publish(
             actor=self.actor,
@@ -229,6 +240,13 @@ urlpatterns = [
     path("events/", Events.as_view(), name="api-events"),
     path("meters/", Meters.as_view(), name="api-meters"),
     path("usage/", Usage.as_view(), name="api-usage"),
+    path("usage/batches/", UsageBatches.as_view(), name="api-usage-batches"),
+    path("usage/batches/<uuid:batch_id>/", UsageBatch.as_view(), name="api-usage-batch"),
+    path("usage/batches/<uuid:batch_id>/void/", UsageBatchVoid.as_view(), name="api-usage-batch-void"),
+    path("usage/void/", UsageVoid.as_view(), name="api-usage-void"),
+    path("usage/held/", HeldUsage.as_view(), name="api-usage-held"),
+    path("usage/held/decide/", HeldUsageDecision.as_view(), name="api-usage-held-decide"),
+    path("usage/limits/", UsageLimits.as_view(), name="api-usage-limits"),
     path("spend/", Spend.as_view(), name="api-spend"),
     path("price-books/", PriceBooks.as_view(), name="api-price-books"),
     path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),

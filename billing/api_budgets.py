@@ -13,6 +13,7 @@ from billing import budgets, queries, shapes
 from billing import serializers as forms
 from billing.asked import PAGE, checked
 from billing.money import fineness_fault
+from billing.tags import PREFIX, parse_tags
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
 from tenants.parsing import parse_uuid
@@ -32,16 +33,18 @@ class Budgets(Endpoint):
 
     @extend_schema(request=forms.BudgetSerializer, responses={201: forms.BudgetStatusSerializer})
     def post(self, request: Request) -> Response:
-        """Set a budget for the organisation or a project."""
+        """Set a budget for the organisation, a project, or work with a tag (`tag:team=vision`)."""
         data = checked(forms.BudgetSerializer(data=request.data))
         _check_fineness(data["amount"], queries.tenant_today().currency)
         scope = data["scope"]
-        project = None if scope == "tenant" else find_project(scope)
-        if project is None and scope != "tenant":
-            raise Invalid(fields={"scope": ["Give `tenant`, or the id or short name of a project."]})
+        tag = _tag(scope)
+        project = None if tag or scope == "tenant" else find_project(scope)
+        if project is None and tag is None and scope != "tenant":
+            raise Invalid(fields={"scope": ["Give `tenant`, the id or short name of a project, or `tag:name=value`."]})
         budget = budgets.create_budget(
             actor=self.actor,
             project_id=project.id if project else None,
+            tag=tag,
             amount=data["amount"],
             at_limit=data["at_limit"],
             alerts=data["alerts"],
@@ -94,6 +97,16 @@ class BudgetAlerts(Endpoint):
         before = parse_uuid(keys[0], "cursor") if keys else None
         rows = queries.alerts(budget_id=budget_id, before=before, limit=self.page_size())
         return self.paginated(rows, shapes.alert, lambda row: (row.id,))
+
+
+def _tag(scope: str) -> tuple[str, str] | None:
+    if not scope.startswith(PREFIX):
+        return None
+    try:
+        ((name, value),) = parse_tags([scope.removeprefix(PREFIX)]).items()
+    except ValueError as error:
+        raise Invalid(fields={"scope": [str(error)]}) from None
+    return name, value
 
 
 def _check_fineness(amount: Decimal, currency: str) -> None:

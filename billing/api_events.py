@@ -73,15 +73,17 @@ class Events(Endpoint):
 
     @extend_schema(
         request={SINGLE: forms.EventSerializer, BATCH: forms.EventSerializer(many=True)},
-        responses={204: None},
+        responses={204: None, 202: forms.TakenSerializer},
     )
     def post(self, request: Request) -> Response:
         """Store usage as CloudEvents 1.0: one or, as a batch, up to 1,000 in 2 MB whose times touch up to 5,000 quarter hours.
 
         `type` names the event type of a meter, `subject` the resource, `data.quantity` the amount; other keys of `data`
         are dimensions. The project is that of the extension `project` or of `data.project`, else `default`.
-        (`source`, `id`) counts once for ever. 204: all are stored or were known. 409 lists in `conflicts` ids that are
-        known with other content, and in `refused`, as 400 does, those that cannot be usage; all others are stored.
+        (`source`, `id`) counts once for ever. 204: all are counted or were known. 202: all are stored, but those in `held`
+        are not counted before a person has accepted them: they are older than 35 days, or no price rules them.
+        409 lists in `conflicts` ids that are known with other content, and in `refused`, as 400 does, those that cannot be
+        usage; all others are stored. 429: the sender has reported as much today as it may; nothing is stored.
         """
         sent, kind = request.data, (request.content_type or "").partition(";")[0].strip().lower()
         if isinstance(sent, dict) and kind != BATCH:
@@ -90,8 +92,10 @@ class Events(Endpoint):
             events = sent
         else:
             raise Invalid(f"Send one event as an object ({SINGLE}), or several as an array ({BATCH}).")
-        ingest(actor=self.actor, events=events)
-        return Response(status=204)
+        taken = ingest(actor=self.actor, events=events)
+        if not taken.held:
+            return Response(status=204)
+        return Response({"accepted": taken.accepted, "held": taken.held}, status=202)
 
 
 class Meters(Endpoint):
@@ -106,7 +110,7 @@ class Meters(Endpoint):
 
     @extend_schema(request=forms.NewMeterSerializer, responses={201: forms.MeterSerializer})
     def post(self, request: Request) -> Response:
-        """Define a meter. Its usage is charged with nothing until a price version names it."""
+        """Define a meter. Its usage from outside waits for a person until a price version names it."""
         data = checked(forms.NewMeterSerializer(data=request.data))
         made = meters.define(actor=self.actor, **data)
         stored = next(meter for meter in queries.meters() if meter.id == made.pk)

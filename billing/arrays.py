@@ -5,7 +5,8 @@ Only for values whose text needs no quoting: numbers, times, ids, bytes and fixe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -29,3 +30,9 @@ def iso(value: date) -> str:
 def uuid(value: UUID) -> str:
     """Write an id."""
     return value.hex
+
+
+def parsed(dims: object) -> Mapping[str, str]:
+    """Return dimensions as a cursor gives them: decoded, or as JSON."""
+    value = json.loads(dims) if isinstance(dims, str) else dims
+    return value if isinstance(value, dict) else {}

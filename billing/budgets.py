@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db.models import F, Q, Sum, Value
@@ -13,13 +14,14 @@ from django.db.models.functions import Greatest
 from billing import counters, ledger
 from billing.intervals import Series
 from billing.ledger import AVAILABLE, HELD, SPENT, UNHELD, Entry, Pot
-from billing.models import Budget, BudgetPeriod, Hold, HoldShare, UsageRollup
+from billing.models import Budget, BudgetPeriod, Hold, HoldShare, UsageRollup, UsageSeries
 from billing.models.budgets import AT_LIMIT, NOTIFY
 from billing.models.fields import exact
 from billing.models.holds import OPEN
 from billing.money import Money, computed
 from billing.rating.calendar import local_day, period_of
 from billing.rollup import Piece
+from billing.tags import as_dims, marks, tag_fault, tags_in
 from tenants import clock
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -42,24 +44,43 @@ class BudgetExists(Conflict):
 
 @operation(BUDGET_CREATED)
 def create_budget(
-    *, actor: Actor, amount: Decimal, at_limit: str, project_id: UUID | None = None, alerts: Sequence[int] = ()
+    *,
+    actor: Actor,
+    amount: Decimal,
+    at_limit: str,
+    project_id: UUID | None = None,
+    tag: tuple[str, str] | None = None,
+    alerts: Sequence[int] = (),
 ) -> Budget:
-    """Limit what a project (or, without one, the tenant) spends in a local month, from the current month on.
+    """Limit what a project, work with a tag, or else the tenant spends in a local month, from the current month on.
 
     What it has spent and holds this month counts. Raises Invalid, NotFound for a foreign project, BudgetExists.
     """
     actor.require("budgets.manage")
     _check(amount, at_limit, alerts)
+    if tag is not None and (project_id is not None or (fault := tag_fault(dict([tag])))):
+        raise Invalid(fields={"scope": ["A budget is of a project or of a tag." if project_id else str(fault)]})
+    key, value = tag or ("", "")
     if project_id is not None and not Project.objects.filter(pk=project_id).exists():
         raise NotFound
     counters.pin_set(exclusive=True)
     zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=actor.tenant_id)
     if Budget.objects.filter(
-        Q(project_id=project_id) if project_id else Q(project__isnull=True), currency=currency, closed_at__isnull=True
+        Q(project_id=project_id) if project_id else Q(project__isnull=True),
+        tag_key=key,
+        tag_value=value,
+        currency=currency,
+        closed_at__isnull=True,
     ).exists():
         raise BudgetExists
     budget = Budget.objects.create(
-        project_id=project_id, amount=amount, currency=currency, at_limit=at_limit, alerts=sorted(set(alerts))
+        project_id=project_id,
+        tag_key=key,
+        tag_value=value,
+        amount=amount,
+        currency=currency,
+        at_limit=at_limit,
+        alerts=sorted(set(alerts)),
     )
     period = period_of(local_day(clock.now(), zone))
     _open(budget, period)
@@ -112,23 +133,32 @@ def close_budget(*, actor: Actor, budget_id: UUID) -> None:
 
 
 def count_unheld(pieces: Sequence[Piece], series: Mapping[bytes, Series], currency: str) -> None:
-    """Count usage that no hold covered against its budgets: it cannot be refused any more, but leaves less room."""
-    charges: dict[tuple[date, UUID, UUID | None], Decimal] = {}
-    for piece in pieces:
-        if piece.amount:
-            mark = (piece.period, piece.project_id, series[piece.series].attempt_id)
-            charges[mark] = charges.get(mark, NOTHING) + piece.amount
-    if not charges:
+    """Count usage that no hold covered against its budgets: it cannot be refused any more, but leaves less room.
+
+    One ledger transaction for each attempt or request from outside, month, project and set of budgets.
+    """
+    charged = [piece for piece in pieces if piece.amount]
+    if not charged:
         return
-    locked = counters.lock_scope({mark[1] for mark in charges}, {mark[0] for mark in charges}, currency)
-    entries = []
+    tags = {key: tags_in(series[key].carried) for key in {piece.series for piece in charged}}
+    locked = counters.lock_scope(
+        {piece.project_id for piece in charged},
+        {piece.period for piece in charged},
+        currency,
+        {mark for found in tags.values() for mark in marks(found)},
+    )
+    charges: dict[tuple[date, UUID | None, UUID | None, tuple[Pot, ...]], Decimal] = {}
     growth: dict[UUID, Decimal] = {}
-    for (period, project_id, attempt_id), amount in charges.items():
-        concerned = [c for c in locked if c.period == period and c.concerns(project_id)]
-        growth |= {counter.id: growth.get(counter.id, NOTHING) + amount for counter in concerned}
-        pots = [Pot("project", project_id), *(counter.pot for counter in concerned)]
+    for piece in charged:
+        concerned = [c for c in locked if c.period == piece.period and c.concerns(piece.project_id, tags[piece.series])]
+        growth |= {counter.id: growth.get(counter.id, NOTHING) + piece.amount for counter in concerned}
+        pots = (Pot("project", piece.project_id), *(counter.pot for counter in concerned))
+        mark = (piece.period, series[piece.series].attempt_id, piece.batch_id, pots)
+        charges[mark] = charges.get(mark, NOTHING) + piece.amount
+    entries = []
+    for (period, attempt_id, batch_id, pots), amount in charges.items():
         legs = ledger.move(AVAILABLE, UNHELD, pots, amount, currency)
-        entries.append(Entry("unheld", period, legs, attempt_id=attempt_id))
+        entries.append(Entry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id))
     # Each counter moves once, by all that the batch adds to it: so it sees every threshold that it passes.
     for counter in locked:
         counters.shift([counter], currency, unheld=growth.get(counter.id, NOTHING))
@@ -137,8 +167,13 @@ def count_unheld(pieces: Sequence[Piece], series: Mapping[bytes, Series], curren
 
 def _open(budget: Budget, period: date) -> None:
     """Start the counter of a new budget with what its scope has spent and holds in the month."""
-    scope = {} if budget.project_id is None else {"project_id": budget.project_id}
-    spent = UsageRollup.objects.filter(period=period, **scope).aggregate(total=Sum("amount"))["total"] or NOTHING
+    scope: dict[str, Any] = {} if budget.project_id is None else {"project_id": budget.project_id}
+    used = UsageRollup.objects.filter(period=period, **scope)
+    if budget.tag_key:
+        scope = {"tags__contains": {budget.tag_key: budget.tag_value}}
+        tagged = UsageSeries.objects.filter(dims__contains=as_dims({budget.tag_key: budget.tag_value}))
+        used = used.filter(series_hash__in=tagged.values("hash"))
+    spent = used.aggregate(total=Sum("amount"))["total"] or NOTHING
     # Usage and releases are pinned out meanwhile: no hold of the tenant moves before this transaction ends.
     holds = list(Hold.objects.filter(state=OPEN, period=period, currency=budget.currency, **scope))
     held = sum((hold.amount - hold.settled for hold in holds), NOTHING)
@@ -189,6 +224,7 @@ def _get(budget_id: UUID) -> Budget:
 def _terms(budget: Budget) -> dict[str, object]:
     return {
         "project": str(budget.project_id) if budget.project_id else None,
+        **({"tag": f"{budget.tag_key}={budget.tag_value}"} if budget.tag_key else {}),
         "amount": Money(budget.amount, budget.currency).json(),
         "at_limit": budget.at_limit,
         "alerts": list(budget.alerts),

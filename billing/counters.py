@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -34,6 +34,8 @@ class Counter:
     id: UUID
     budget_id: UUID
     project_id: UUID | None
+    tag_key: str
+    tag_value: str
     period: date
     limit: Decimal
     at_limit: str
@@ -59,9 +61,17 @@ class Counter:
             return None
         return max(self.limit - self.spent - self.unheld, Decimal(0))
 
-    def concerns(self, project_id: UUID) -> bool:
-        """Whether the budget counts a project's spending."""
+    def concerns(self, project_id: UUID, tags: Mapping[str, str]) -> bool:
+        """Whether the budget counts what a project spends on work with these tags."""
+        if self.tag_key:
+            return tags.get(self.tag_key) == self.tag_value
         return self.project_id is None or self.project_id == project_id
+
+    @property
+    def of(self) -> str:
+        """Whose budget it is, in words."""
+        tag = f"the tag {self.tag_key}={self.tag_value}"
+        return tag if self.tag_key else "this project" if self.project_id else "this organisation"
 
     @property
     def pot(self) -> Pot:
@@ -69,11 +79,22 @@ class Counter:
         return Pot("counter", self.id)
 
 
-COLUMNS = 'c.id, c.budget_id, b.project_id, c.period, c."limit", c.at_limit, b.alerts, c.held, c.spent, c.unheld'
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A counter with its budget's life. `opened_with_usage`: it began with what its scope had spent already."""
+
+    counter: Counter
+    created_at: datetime
+    closed_at: datetime | None
+    opened_with_usage: bool
+
+
+COLUMNS = 'c.id, c.budget_id, b.project_id, b.tag_key, b.tag_value, c.period, c."limit", c.at_limit, b.alerts, c.held, c.spent, c.unheld'
 FROM = "FROM billing_budgetperiod c JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id"
 IN_SCOPE = (
     "b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND b.currency = %(currency)s "
-    "AND (b.project_id IS NULL OR b.project_id = ANY(%(projects)s::uuid[]))"
+    "AND (b.project_id IS NULL OR b.project_id = ANY(%(projects)s::uuid[])) "
+    "AND (b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[]))"
 )
 ENSURE = f"""
 INSERT INTO billing_budgetperiod (id, tenant_id, budget_id, period, "limit", at_limit, ceiling, held, spent, unheld)
@@ -89,6 +110,12 @@ LOCK_HOLD = (
     "(SELECT s.counter_id FROM billing_holdshare s WHERE s.tenant_id = %(tenant)s AND s.hold_id = %(hold)s) "
     f"OR (c.period = ANY(%(periods)s::date[]) AND {IN_SCOPE})) ORDER BY c.id FOR NO KEY UPDATE OF c"
 )
+LOCK_MONTHS = f"""
+SELECT {COLUMNS}, b.created_at, b.closed_at, EXISTS (
+  SELECT FROM billing_ledgerposting p JOIN billing_ledgertransaction t ON t.tenant_id = p.tenant_id AND t.id = p.transaction_id
+  WHERE p.tenant_id = c.tenant_id AND p.pot = c.id AND p.account = 'spent' AND t.kind = 'open')
+{FROM} WHERE c.tenant_id = %s AND b.currency = %s AND c.period = ANY(%s::date[]) ORDER BY c.id FOR NO KEY UPDATE OF c
+"""  # noqa: S608
 # The ceiling falls with what is promised, down to the limit; it rises only when the limit is changed.
 MOVE = """
 UPDATE billing_budgetperiod SET held = held + %(held)s, spent = spent + %(spent)s, unheld = unheld + %(unheld)s,
@@ -106,13 +133,19 @@ def pin_set(*, exclusive: bool = False) -> None:
         cursor.execute(EXCLUSIVE if exclusive else SHARED, [str(current_tenant_id())])
 
 
-def lock_scope(projects: Collection[UUID], periods: Collection[date], currency: str) -> list[Counter]:
-    """Lock the counters of these months of the projects' and the tenant's budgets, in order of id; make missing ones."""
+def lock_scope(
+    projects: Collection[UUID], periods: Collection[date], currency: str, tags: Iterable[str] = ()
+) -> list[Counter]:
+    """Lock the counters of these months of the projects', the tags' and the tenant's budgets, in order of id; make missing ones.
+
+    Tags are given as `name=value`.
+    """
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "projects": list(projects),
         "periods": list(periods),
         "currency": currency,
+        "tags": list(tags),
     }
     with connection.cursor() as cursor:
         cursor.execute(ENSURE, arguments)
@@ -120,7 +153,9 @@ def lock_scope(projects: Collection[UUID], periods: Collection[date], currency: 
         return [Counter(*row) for row in cursor.fetchall()]
 
 
-def lock_for_hold(hold_id: UUID, project_id: UUID, currency: str, onward: Collection[date] = ()) -> list[Counter]:
+def lock_for_hold(
+    hold_id: UUID, project_id: UUID, currency: str, onward: Collection[date] = (), tags: Iterable[str] = ()
+) -> list[Counter]:
     """Lock the counters that a hold lies on, and those of the months `onward` that it is about to move to, in order of id."""
     periods = list(onward)
     arguments: dict[str, Any] = {
@@ -128,6 +163,7 @@ def lock_for_hold(hold_id: UUID, project_id: UUID, currency: str, onward: Collec
         "projects": [project_id],
         "periods": periods,
         "currency": currency,
+        "tags": list(tags),
         "hold": hold_id,
     }
     with connection.cursor() as cursor:
@@ -145,7 +181,7 @@ def require_room(counters: Iterable[Counter], asked: Money) -> None:
     tightest = min(short, key=lambda counter: counter.room)
     left = Money(tightest.room, asked.currency)
     raise BudgetExceeded(
-        f"{asked} asked, {left} left in the budget of this {'project' if tightest.project_id else 'organisation'}.",
+        f"{asked} asked, {left} left in the budget of {tightest.of}.",
         left=left.json(),
         asked=asked.json(),
         budget=str(tightest.budget_id),
@@ -203,6 +239,13 @@ def _publish(counter: Counter, before: Decimal, after: Decimal, currency: str) -
                 quiet=percent != max(passed),
             )
         )
+
+
+def lock_months(periods: Collection[date], currency: str) -> list[Dated]:
+    """Lock the counters of these months, those of closed budgets included, in order of id."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_MONTHS, [current_tenant_id(), currency, list(periods)])
+        return [Dated(Counter(*row[:-3]), *row[-3:]) for row in cursor.fetchall()]
 
 
 def lock_one(counter_id: UUID) -> list[Counter]:

@@ -10,12 +10,14 @@ from uuid import UUID
 from django import forms
 
 from billing.alerts import DEFAULT_ALERTS
+from billing.amounts import AmountField
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
-from billing.money import coarser, fineness_fault
+from billing.money import coarser, fineness_fault, minor_decimals
 from billing.queries import BudgetStatus
+from billing.tags import parse_tags, tag_fault
 from tenants.queries import ProjectRow
 
-WHOLE = "tenant"
+WHOLE, TAGGED = "tenant", "tag"
 MOST_ALERTS = 10
 AT_LIMIT = (
     (NOTIFY, "Only tell"),
@@ -49,13 +51,7 @@ class Percentages(forms.CharField):
 class BudgetTerms(forms.Form):
     """What of a budget may be changed."""
 
-    amount = forms.DecimalField(
-        label="Amount a month",
-        min_value=0,
-        max_digits=27,
-        decimal_places=12,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-    )
+    amount = AmountField(label="Amount a month", min_value=0, max_digits=27, decimal_places=12)
     at_limit = forms.ChoiceField(
         label="When it is used up",
         choices=AT_LIMIT,
@@ -76,6 +72,7 @@ class BudgetTerms(forms.Form):
             initial = {"amount": plain, "at_limit": status.at_limit, "alerts": list(status.alerts)}
         super().__init__(data, initial=initial, **more)
         self.currency = currency
+        cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
         self.fields["amount"].help_text = f"In {currency}, each month of the organisation's own calendar."
         self.fields["amount"].error_messages["max_decimal_places"] = coarser(currency)
 
@@ -88,22 +85,72 @@ class BudgetTerms(forms.Form):
 
 
 class NewBudget(BudgetTerms):
-    """A budget for all or for one project; each has at most one."""
+    """A budget for all, for one project or for work with a tag; each has at most one."""
 
     scope = forms.ChoiceField(label="Budget of")
-    field_order = ("scope", "amount", "at_limit", "alerts")
+    tag = forms.CharField(
+        label="Tag",
+        required=False,
+        max_length=170,
+        help_text="Only for a budget of work with a tag, such as team=vision.",
+        widget=forms.TextInput(attrs={"placeholder": "team=vision", "autocomplete": "off"}),
+    )
+    field_order = ("scope", "tag", "amount", "at_limit", "alerts")
 
     def __init__(
         self, data: Any = None, *, projects: Sequence[ProjectRow], known: Sequence[BudgetStatus], **more: Any
     ) -> None:
         super().__init__(data, **more)
-        taken = {status.project_id for status in known}
+        taken = {status.project_id for status in known if not status.tag}
         choices = [] if None in taken else [(WHOLE, "The whole organisation")]
         choices += [(str(project.id), project.name) for project in projects if project.id not in taken]
+        choices.append((TAGGED, "Work with a tag"))
         cast("forms.ChoiceField", self.fields["scope"]).choices = choices
+
+    def clean(self) -> dict[str, Any]:
+        """Let a tag be given where, and only where, the budget is of one."""
+        data: dict[str, Any] = self.cleaned_data
+        text = data.get("tag", "")
+        if data.get("scope") == TAGGED and "tag" not in self.errors:
+            try:
+                tags = parse_tags([text])
+            except ValueError as error:
+                self.add_error("tag", str(error))
+            else:
+                data["tag_pair"] = next(iter(tags.items()))
+                if fault := tag_fault(tags):
+                    self.add_error("tag", fault)
+        elif text:
+            self.add_error("tag", "Choose “Work with a tag”, or leave the tag empty.")
+        return data
+
+    @property
+    def tag_pair(self) -> tuple[str, str] | None:
+        """Name and value of the chosen tag; None for another budget."""
+        return self.cleaned_data.get("tag_pair")
 
     @property
     def project_id(self) -> UUID | None:
-        """The chosen project; None for the whole organisation."""
+        """The chosen project; None for the whole organisation or a tag."""
         scope = self.cleaned_data["scope"]
-        return None if scope == WHOLE else UUID(scope)
+        return None if scope in (WHOLE, TAGGED) else UUID(scope)
+
+
+class SenderLimits(forms.Form):
+    """What each key or person may report on a day."""
+
+    events = forms.IntegerField(label="Events a day", min_value=0, max_value=1_000_000_000)
+    amount = AmountField(label="Cost a day", min_value=0, max_digits=27, decimal_places=12)
+
+    def __init__(self, data: Any = None, *, currency: str, **more: Any) -> None:
+        super().__init__(data, **more)
+        cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
+        self.fields[
+            "amount"
+        ].help_text = f"In {currency}, for each key or person on a day of UTC. Above it, requests are refused."
+
+
+class Decision(forms.Form):
+    """What to do with reported events, and why."""
+
+    reason = forms.CharField(label="Why", max_length=200, help_text="Kept in the audit log.")

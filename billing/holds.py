@@ -20,6 +20,7 @@ from billing.models import Hold, HoldShare
 from billing.models.holds import OPEN, RELEASED
 from billing.money import CurrencyMismatch, Money
 from billing.rating.calendar import local_day, period_of
+from billing.tags import marks
 from tenants import clock
 from tenants.actor import Actor
 from tenants.errors import Conflict, NotFound
@@ -59,6 +60,7 @@ class HoldState:
     settled: Decimal
     state: str
     counters: tuple[Counter, ...]
+    tags: tuple[str, ...] = ()
     cut: bool = False
 
     @property
@@ -88,8 +90,15 @@ class HoldState:
         return [Pot("hold", self.id), *(counter.pot for counter in self.current)]
 
 
-def hold(*, project_id: UUID, subject: str, amount: Money, actor: Actor | None = None) -> UUID:
-    """Promise `amount` to `subject` on every budget of its project and tenant; return the hold's id.
+def hold(
+    *,
+    project_id: UUID,
+    subject: str,
+    amount: Money,
+    actor: Actor | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> UUID:
+    """Promise `amount` to `subject` on every budget of its project, tags and tenant; return the hold's id.
 
     Raises BudgetExceeded (402) when one of them has no room, HoldExists when the subject holds money already,
     CurrencyMismatch for another currency than the tenant's. `actor` is remembered: an explained line names it.
@@ -101,10 +110,11 @@ def hold(*, project_id: UUID, subject: str, amount: Money, actor: Actor | None =
         period, currency = _running_month()
         if currency != amount.currency:
             raise CurrencyMismatch(f"{amount.currency} cannot be held in {currency}")
-        locked = counters.lock_scope([project_id], [period], currency)
+        locked = counters.lock_scope([project_id], [period], currency, marks(tags or {}))
         counters.require_room(locked, amount)
         counters.shift(locked, currency, held=amount.amount)
         placed = Hold(subject=subject, project_id=project_id, period=period, currency=currency, amount=amount.amount)
+        placed.tags = dict(tags or {})
         if actor is not None:
             placed.placed_by_id, placed.placed_by = actor.id, actor.label[:254]
         try:
@@ -157,9 +167,11 @@ def lock(hold_id: UUID, onward: Iterable[date] = ()) -> HoldState:
     row = Hold.objects.select_for_update(no_key=True).filter(pk=hold_id).first()
     if row is None:
         raise NotFound("There is no such hold.")
-    state = HoldState(row.pk, row.project_id, row.period, row.currency, row.amount, row.settled, row.state, ())
+    tags = tuple(marks(row.tags))
+    state = HoldState(row.pk, row.project_id, row.period, row.currency, row.amount, row.settled, row.state, (), tags)
     later = sorted({period for period in onward if period > state.period}) if state.state == OPEN else []
-    return replace(state, counters=tuple(counters.lock_for_hold(hold_id, state.project_id, state.currency, later)))
+    locked = counters.lock_for_hold(hold_id, state.project_id, state.currency, later, tags)
+    return replace(state, counters=tuple(locked))
 
 
 def carry(state: HoldState, period: date) -> HoldState:

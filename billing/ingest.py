@@ -9,15 +9,20 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from billing import pricing
+from billing import counters, pricing
 from billing.cloudevents import Incoming, Refused, parse
 from billing.intervals import Interval
 from billing.keys import UsageConflict
-from billing.metering import UsageRefused, faults_of, record_usage
+from billing.metering import UsageRefused, fault_of
 from billing.models import Meter, PriceBook
+from billing.money import Money
+from billing.outside import OLDEST, Receipt, receive, review_reason
+from billing.rate import most_cost
 from billing.rating.calendar import quarters
+from billing.rating.flat import LARGEST_CHARGE
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
 from billing.reserved import reserved_fault
+from billing.senders import Limits, lock_today
 from tenants.actor import Actor
 from tenants.errors import ExchequerError
 from tenants.models import Project
@@ -47,11 +52,19 @@ class Known:
     projects: Mapping[str, UUID]
 
 
-def ingest(*, actor: Actor, events: Sequence[Any]) -> int:
-    """Store usage events; return how many were new. The good ones are stored in every case.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a request whose events were all good: how many were new, and which are not counted, and why."""
 
-    Raises TooManyEvents, and nothing is stored; once the good ones are committed, UsageConflict (409) when an id is known
-    with other content, else UsageRefused (400), each listing every event that was not taken.
+    accepted: int
+    held: Sequence[Mapping[str, Any]] = ()
+
+
+def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
+    """Store usage events under their sender. The good ones are stored in every case; some are held for a person.
+
+    Raises TooManyEvents or ReportLimitReached, and nothing is stored; once the good ones are committed, UsageConflict
+    (409) when an id is known with other content, else UsageRefused (400), each listing every event that was not taken.
     """
     actor.require("usage.ingest")
     if len(events) > MOST_EVENTS:
@@ -65,31 +78,75 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> int:
                 good[number] = _interval(parse(event), known)
             except Refused as error:
                 refused[number] = str(error)
-        unsound = faults_of(list(good.values()))
-        for number, reason in zip(list(good), unsound, strict=True):
-            if reason is not None:
-                refused[number] = reason
+        terms = _terms(list(good.values()), known.now)
+        counters.pin_set()
+        today = lock_today(actor)
+        reasons: dict[int, str] = {}
+        for number, usage in list(good.items()):
+            fault = fault_of(usage, terms)
+            why = "" if fault else review_reason(usage, terms)
+            # What waits for a person is weighed when it is accepted: old use may have had any price.
+            fault = fault or (None if why else _too_dear(usage, terms, today.limits))
+            if fault is not None:
+                refused[number] = fault
                 del good[number]
+            elif why:
+                reasons[number] = why
         # The budgets stay locked until every piece is stored: running work waits for them no longer than a heartbeat can.
         if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
             raise TooManyEvents(
                 f"The times of this batch touch more than {MOST_QUARTERS:,} quarter hours. Nothing of it is stored: send "
                 "fewer events, or shorter ones, at once."
             )
-        recorded = record_usage(list(good.values()))
-    clashing = {id(usage) for usage in recorded.clashes}
+        places = {place: reasons[number] for place, number in enumerate(good) if number in reasons}
+        receipt = receive(actor=actor, intervals=list(good.values()), reasons=places, terms=terms, today=today)
+    clashing = {id(usage) for usage in receipt.clashes}
     conflicts = {number: "known with other content" for number, usage in good.items() if id(usage) in clashing}
+    held = _uncounted(events, good, receipt)
+    more: dict[str, Any] = {"held": held} if held else {}
     if conflicts:
-        raise UsageConflict(conflicts=_listed(events, conflicts), refused=_listed(events, refused))
+        raise UsageConflict(conflicts=_listed(events, conflicts), refused=_listed(events, refused), **more)
     if refused:
-        raise UsageRefused(refused=_listed(events, refused))
-    return recorded.accepted
+        raise UsageRefused(refused=_listed(events, refused), **more)
+    return Taken(receipt.accepted, held)
+
+
+def _terms(intervals: Sequence[Interval], now: datetime) -> pricing.Terms:
+    """Return the terms that these intervals are checked and rated by; what is held for its age needs no prices."""
+    oldest = now - OLDEST - LONGEST_INTERVAL
+    recent = [usage for usage in intervals if usage.end >= now - OLDEST]
+    first = max(min((usage.start for usage in recent), default=now), oldest)
+    last = max((usage.end for usage in recent), default=now)
+    return pricing.terms(first, last, meters={usage.meter for usage in recent})
+
+
+def _too_dear(usage: Interval, terms: pricing.Terms, limits: Limits) -> str | None:
+    cost = most_cost(usage, terms)
+    if cost > LARGEST_CHARGE:
+        return "it would cost more than 10^12: see its quantity and the price"
+    if cost > limits.amount.amount:
+        dear = Money(cost, limits.amount.currency).plain()
+        return (
+            f"it would cost {dear}, more than the {limits.amount.plain()} that a sender may report a day: see its quantity, "
+            "or have finance raise the limit"
+        )
+    return None
+
+
+def _uncounted(events: Sequence[Any], good: Mapping[int, Interval], receipt: Receipt) -> list[dict[str, Any]]:
+    """List the events that are not counted, with their state: waiting for a person, or rejected by one."""
+    found = {"waiting": receipt.held, "rejected": receipt.rejected}
+    listed = []
+    for state, intervals in found.items():
+        named = {number: intervals[id(usage)] for number, usage in good.items() if id(usage) in intervals}
+        listed += [{**row, "state": state} for row in _listed(events, named)]
+    return sorted(listed, key=lambda row: row["index"])
 
 
 def _known() -> Known:
     if not PriceBook.objects.exists():
         pricing.provision_defaults()
-    terms = pricing.terms()
+    terms = pricing.terms(meters=())
     projects: dict[str, UUID] = {}
     for found, slug in Project.objects.values_list("id", "slug"):
         projects |= {slug: found, str(found): found}

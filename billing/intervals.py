@@ -36,7 +36,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What usage is told apart by, beside meter, project and price. `hash` stands for it in every row."""
+    """What usage is told apart by, beside meter, project and price. `hash` stands for it in every row.
+
+    `dims` is JSON, `carried` what it says.
+    """
 
     hash: bytes
     resource: str
@@ -44,6 +47,7 @@ class Series:
     attempt_id: UUID | None
     source: str
     dims: str
+    carried: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,9 @@ def claims(intervals: Iterable[Interval]) -> list[Claim]:
         if series is None:
             dims = json.dumps(dict(item.dims), sort_keys=True, separators=(",", ":"))
             hashed = digest(item.resource, str(item.job_id), str(item.attempt_id), item.source, dims)
-            series = known[mark] = Series(hashed, item.resource, item.job_id, item.attempt_id, item.source, dims)
+            series = known[mark] = Series(
+                hashed, item.resource, item.job_id, item.attempt_id, item.source, dims, item.dims
+            )
         start, end = item.start.astimezone(UTC).isoformat(), item.end.astimezone(UTC).isoformat()
         counted = () if item.quantity is None else (str(item.quantity.normalize()),)
         said = (item.content,) if item.content else (item.project_id.hex, start, end, series.hash.hex(), *counted)
@@ -75,7 +81,17 @@ def claims(intervals: Iterable[Interval]) -> list[Claim]:
     return result
 
 
+def series_of(claimed: Iterable[Claim]) -> dict[bytes, Series]:
+    """Return the series of claims by their hash."""
+    return {item.series.hash: item.series for item in claimed}
+
+
 def digest(*parts: str) -> bytes:
     """Return sixteen bytes that stand for these texts in this order; each one's length keeps them apart."""
     text = "".join([f"{len(part)}:{part}" for part in parts])
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def void_key(key: bytes) -> bytes:
+    """Return the key of the counter-entries to an event: three parts, so that no (source, id) can take it."""
+    return digest("void", key.hex(), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import connection
 
@@ -17,8 +18,8 @@ from tenants.scoping import current_tenant_id
 USAGE_CONFLICTED = AuditAction("billing.usage.conflicted")
 
 INSERT = """
-INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at)
-SELECT %(tenant)s, k.* FROM unnest(%(keys)s::bytea[], %(payloads)s::bytea[], %(times)s::timestamptz[]) AS k(key, payload, at)
+INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
+SELECT %(tenant)s, k.*, %(batch)s::uuid FROM unnest(%(keys)s::bytea[], %(payloads)s::bytea[], %(times)s::timestamptz[]) AS k(key, payload, at)
 ORDER BY k.key ON CONFLICT DO NOTHING RETURNING key_hash
 """
 KNOWN = "SELECT key_hash, payload_hash FROM billing_usagekey WHERE tenant_id = %s AND key_hash = ANY(%s::bytea[])"
@@ -43,10 +44,11 @@ class Claimed:
         return tuple(dict.fromkeys(item.interval.key for item in self.clashes))
 
 
-def claim(claims: Sequence[Claim]) -> Claimed:
+def claim(claims: Sequence[Claim], batch_id: UUID | None = None) -> Claimed:
     """Insert the keys in one statement and return the claims whose key was not there; the caller audits the clashes.
 
-    Keys are inserted in order, so that two batches never wait for each other in a circle.
+    Keys are inserted in order, so that two batches never wait for each other in a circle. `batch_id`: the request from
+    outside that brought them.
     """
     first: dict[bytes, Claim] = {}
     counts = {item.key_hash: first.setdefault(item.key_hash, item).payload_hash for item in claims}
@@ -55,6 +57,7 @@ def claim(claims: Sequence[Claim]) -> Claimed:
             INSERT,
             {
                 "tenant": current_tenant_id(),
+                "batch": batch_id,
                 "keys": array(first, bytea),
                 "payloads": array((item.payload_hash for item in first.values()), bytea),
                 "times": array((item.interval.start for item in first.values()), iso),

@@ -22,10 +22,10 @@ PotKind = Literal["hold", "counter", "project"]
 
 POST = """
 WITH entry AS (
-  INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, hold_id, attempt_id, reason)
-  SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.reason
-  FROM unnest(%(id)s::uuid[], %(kind)s::text[], %(period)s::date[], %(hold_id)s::uuid[], %(attempt_id)s::uuid[], %(reason)s::text[])
-    AS t(id, kind, period, hold_id, attempt_id, reason)
+  INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, hold_id, attempt_id, batch_id, reason)
+  SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.batch_id, t.reason
+  FROM unnest(%(id)s::uuid[], %(kind)s::text[], %(period)s::date[], %(hold_id)s::uuid[], %(attempt_id)s::uuid[], %(batch_id)s::uuid[], %(reason)s::text[])
+    AS t(id, kind, period, hold_id, attempt_id, batch_id, reason)
 )
 INSERT INTO billing_ledgerposting (id, tenant_id, transaction_id, account, pot, pot_kind, currency, amount)
 SELECT gen_random_uuid(), %(tenant)s, p.entry, p.account, p.pot, p.pot_kind, p.currency, p.amount
@@ -61,6 +61,7 @@ class Entry:
     postings: Sequence[Posting]
     hold_id: UUID | None = None
     attempt_id: UUID | None = None
+    batch_id: UUID | None = None
     reason: str = ""
     id: UUID = field(default_factory=uuid7)
 
@@ -89,6 +90,7 @@ def post(*entries: Entry) -> None:
         "period": array((entry.period for entry in moving), iso),
         "hold_id": array((entry.hold_id for entry in moving), uuid),
         "attempt_id": array((entry.attempt_id for entry in moving), uuid),
+        "batch_id": array((entry.batch_id for entry in moving), uuid),
         "reason": [entry.reason[:200] for entry in moving],
         "entries": array((entry_id for entry_id, _ in legs), uuid),
         "accounts": array((posting.account for _, posting in legs), str),

@@ -9,11 +9,10 @@ from uuid import UUID
 
 from billing import counters, keys, pricing, rollup
 from billing.budgets import count_unheld
-from billing.intervals import Interval, claims
+from billing.intervals import Interval, claims, series_of
 from billing.keys import UsageConflict
 from billing.queries import Billed, billed, billed_attempts
-from billing.rate import Drawn, draw, leave_out, most_cost, rate
-from billing.rating.flat import LARGEST_CHARGE
+from billing.rate import Drawn, draw, leave_out, rate
 from billing.rating.quantity import count_refusal, refusal
 from billing.waivers import waive_usage
 from tenants.errors import Invalid
@@ -28,8 +27,9 @@ __all__ = [
     "accept",
     "billed",
     "billed_attempts",
-    "faults_of",
+    "fault_of",
     "record_usage",
+    "terms_of",
     "waive_usage",
 ]
 
@@ -73,13 +73,13 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, 
     if not intervals:
         return Recorded(0, NOTHING, NOTHING, exhausted=False)
     counters.pin_set()
-    terms = _terms(intervals)
+    terms = terms_of(intervals)
     faults = _faults(intervals, terms)
     if faults:
         raise UsageRefused(fields=faults)
     claimed = keys.claim(claims(intervals))
     pieces = rate(claimed.fresh, terms)
-    series = {item.series.hash: item.series for item in claimed.fresh}
+    series = series_of(claimed.fresh)
     drawn = Drawn(NOTHING, exhausted=False, refused_by="")
     if hold_id is not None:
         drawn = draw(hold_id, pieces, series)
@@ -108,7 +108,7 @@ def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
     UsageRefused (400) listing the unsound ones.
     """
     with tenant_scope(tenant_id):
-        faults = _faults(intervals, _terms(intervals)) if intervals else {}
+        faults = _faults(intervals, terms_of(intervals)) if intervals else {}
         recorded = record_usage([interval for interval in intervals if interval.key not in faults])
     if recorded.conflicts:
         raise UsageConflict(conflicts=list(recorded.conflicts), refused=faults)
@@ -117,31 +117,22 @@ def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
     return recorded
 
 
-def faults_of(intervals: Sequence[Interval]) -> list[str | None]:
-    """Say of each interval from outside why it cannot be usage in the open scope; None when it can."""
-    terms = _terms(intervals)
-    return [_fault(item, terms) or _too_dear(item, terms) for item in intervals]
-
-
-def _terms(intervals: Sequence[Interval]) -> pricing.Terms:
+def terms_of(intervals: Sequence[Interval]) -> pricing.Terms:
+    """Return the terms that rate these intervals, with the prices of their meters alone."""
     zoned = [item for item in intervals if item.start.utcoffset() is not None and item.end.utcoffset() is not None]
     first = min((min(item.start, item.end) for item in zoned), default=None)
-    return pricing.terms(first, max((max(item.start, item.end) for item in zoned), default=None))
+    last = max((max(item.start, item.end) for item in zoned), default=None)
+    return pricing.terms(first, last, meters={item.meter for item in intervals})
 
 
 def _faults(intervals: Sequence[Interval], terms: pricing.Terms) -> dict[str, list[str]]:
-    faults = ((item.key, _fault(item, terms)) for item in intervals)
+    faults = ((item.key, fault_of(item, terms)) for item in intervals)
     return {key: [reason] for key, reason in faults if reason is not None}
 
 
-def _fault(item: Interval, terms: pricing.Terms) -> str | None:
+def fault_of(item: Interval, terms: pricing.Terms) -> str | None:
+    """Say why an interval cannot be usage; None when it can."""
     reason = refusal(item.start, item.end, terms.now)
     if reason is None and item.meter not in terms.meters:
         reason = f"there is no meter {item.meter}"
     return reason or count_refusal(item.quantity, timed=item.meter in terms.timed)
-
-
-def _too_dear(item: Interval, terms: pricing.Terms) -> str | None:
-    if most_cost(item, terms) <= LARGEST_CHARGE:
-        return None
-    return "it would cost more than 10^12: see its quantity and the price"

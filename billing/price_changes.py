@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from billing.rating.selection import PriceEntry, choose
+from billing.rating.selection import PriceEntry, PriceTable
 
 Mark = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -52,14 +52,17 @@ def mark(meter: str, dims: Mapping[str, str]) -> Mark:
 def changes(before: Iterable[tuple[Mark, Decimal]], after: Iterable[tuple[Mark, Decimal]]) -> list[Change]:
     """Return the prices that differ between two lists, by meter and dimensions."""
     old, new = dict(before), dict(after)
-    entries = [PriceEntry(UUID(int=0), meter, dict(dims), amount) for (meter, dims), amount in new.items()]
+    entries: dict[str, list[PriceEntry]] = {}
+    for (meter, dims), amount in new.items():
+        entries.setdefault(meter, []).append(PriceEntry(UUID(int=0), meter, dict(dims), amount))
+    tables = {meter: PriceTable(listed) for meter, listed in entries.items()}
     return [
         Change(
             one[0],
             dict(one[1]),
             old.get(one),
             new.get(one),
-            None if one in new else choose(entries, one[0], dict(one[1])),
+            None if one in new or one[0] not in tables else tables[one[0]].find(dict(one[1])),
         )
         for one in sorted(old.keys() | new.keys())
         if old.get(one) != new.get(one)

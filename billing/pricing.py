@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -13,12 +14,14 @@ from django.db import connection
 from billing.defaults import METERS, PRICES, SECOND, MeterSpec
 from billing.models import Meter, Price, PriceBook, PriceVersion
 from billing.money import EXACT, computed
+from billing.price_tables import tables_of
 from billing.rating.quantity import FUTURE_LIMIT
-from billing.rating.selection import PriceEntry, PriceList, choose, in_force
+from billing.rating.selection import PriceList, in_force
+from billing.tags import PREFIX
 from tenants import clock
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.errors import ExchequerError, Invalid, NotFound
+from tenants.errors import Conflict, ExchequerError, Invalid, NotFound
 from tenants.models import Tenant
 from tenants.parsing import LATEST
 from tenants.scoping import current_tenant_id
@@ -26,7 +29,22 @@ from tenants.scoping import current_tenant_id
 BOOK_PROVISIONED = AuditAction("billing.price_book.provisioned")
 VERSION_PUBLISHED = AuditAction("billing.price_version.published")
 LARGEST_PRICE = Decimal(10) ** 12
+MOST_PRICES = 500
+MOST_VERSIONS = 24
+MOST_DIMENSIONS = 20
 TOO_LATE = f"A version starts before the year {LATEST.year}."
+
+
+class TooManyPrices(Invalid):
+    """A version of a price book holds at most 500 prices. Name fewer dimensions: the price for all else rules the rest."""
+
+    code = "too_many_prices"
+
+
+class TooManyVersions(Conflict):
+    """At most 24 versions of a price book wait for their start, and as many start within a day. Choose a later start."""
+
+    code = "too_many_versions"
 
 
 class PriceMissing(ExchequerError):
@@ -64,10 +82,7 @@ class Terms:
 TERMS = """
 SELECT t.timezone, t.currency, exchequer_now(),
   (SELECT coalesce(json_agg(json_build_array(m.key, m.id, m.unit)), '[]') FROM billing_meter m WHERE m.tenant_id = t.id),
-  (SELECT coalesce(json_agg(json_build_array(v.id, v.effective_at, b.currency,
-     (SELECT coalesce(json_agg(json_build_array(p.id, m.key, p.dims, p.unit_amount::text)), '[]')
-      FROM billing_price p JOIN billing_meter m ON m.id = p.meter_id AND m.tenant_id = p.tenant_id
-      WHERE p.tenant_id = t.id AND p.version_id = v.id))), '[]')
+  (SELECT coalesce(json_agg(json_build_array(v.id, v.effective_at, b.currency)), '[]')
    FROM billing_priceversion v JOIN billing_pricebook b ON b.tenant_id = v.tenant_id AND b.id = v.book_id
    WHERE v.tenant_id = t.id AND b.currency = t.currency AND v.effective_at <= %(until)s
      AND v.effective_at >= coalesce((SELECT max(w.effective_at) FROM billing_priceversion w
@@ -76,26 +91,30 @@ FROM tenants_tenant t WHERE t.id = %(tenant)s
 """
 
 
-def terms(since: datetime | None = None, until: datetime | None = None) -> Terms:
-    """Return the terms that hold in `[since, until]` for the open scope, in one query; default: now."""
+def terms(
+    since: datetime | None = None, until: datetime | None = None, *, meters: Collection[str] | None = None
+) -> Terms:
+    """Return the terms that hold in `[since, until]` for the open scope; default: now.
+
+    One query, and another one where a price list was not read before in this process. The lists hold the prices of these
+    `meters` alone; default: of all.
+    """
     with connection.cursor() as cursor:
         at = since or until or clock.now()
         cursor.execute(TERMS, {"tenant": current_tenant_id(), "since": at, "until": until or at})
-        zone, currency, now, meters, lists = cursor.fetchone()
+        zone, currency, now, known, lists = cursor.fetchone()
+    ids = {key: UUID(meter_id) for key, meter_id, _ in known}
+    priced = ids if meters is None else {key: ids[key] for key in set(meters) & ids.keys()}
+    tables = tables_of([UUID(version) for version, _, _ in lists], priced)
     return Terms(
         zone=zone,
         currency=currency,
         now=now,
-        meters={key: UUID(meter_id) for key, meter_id, _ in meters},
-        timed=frozenset(key for key, _, unit in meters if unit == SECOND),
+        meters=ids,
+        timed=frozenset(key for key, _, unit in known if unit == SECOND),
         lists=[
-            PriceList(
-                UUID(version),
-                datetime.fromisoformat(effective_at),
-                book_currency,
-                tuple(PriceEntry(UUID(price), meter, dims, Decimal(amount)) for price, meter, dims, amount in entries),
-            )
-            for version, effective_at, book_currency, entries in lists
+            PriceList(UUID(version), datetime.fromisoformat(effective_at), book_currency, tables=tables[UUID(version)])
+            for version, effective_at, book_currency in lists
         ],
     )
 
@@ -105,10 +124,10 @@ def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) ->
 
     Raises PriceMissing when no version in force names a price.
     """
-    ruling = terms(at)
+    ruling = terms(at, meters=[meter])
     if not ruling.lists and not PriceBook.objects.exists():
         provision_defaults()
-        ruling = terms(at)
+        ruling = terms(at, meters=[meter])
     point = point_in(ruling.lists, meter, dims, at or ruling.now)
     if point is None:
         raise PriceMissing(meter=meter, dims=dict(dims))
@@ -118,7 +137,8 @@ def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) ->
 def point_in(lists: Sequence[PriceList], meter: str, dims: Mapping[str, str], at: datetime) -> PricePoint | None:
     """Return the price among `lists` that rules at `at`; None without one."""
     ruling = in_force(lists, at)
-    entry = choose(ruling.entries, meter, dims) if ruling else None
+    table = ruling.tables.get(meter) if ruling else None
+    entry = table.find(dims) if table else None
     if ruling is None or entry is None:
         return None
     return PricePoint(ruling.version_id, entry.price_id, entry.unit_amount, ruling.currency)
@@ -163,9 +183,11 @@ def publish(
     """Publish the next version of a book: its complete list of prices, in force from `effective_at`.
 
     It starts at least five minutes ahead (the default), so that no usage accepted so far changes its price.
-    Raises NotFound for a foreign book and Invalid for unknown meters, doubled or unreal prices and starts too early or too late.
+    Raises NotFound for a foreign book, Invalid for unknown meters, doubled or unreal prices and starts too early or too
+    late, TooManyPrices, TooManyVersions.
     """
     actor.require("pricebooks.manage")
+    check_size(prices)
     book = PriceBook.objects.select_for_update(no_key=True).filter(pk=book_id).first()
     if book is None:
         raise NotFound
@@ -180,6 +202,7 @@ def publish(
         faults["effective_at"] = ["Another version of this book starts at that moment. Choose another one."]
     if faults:
         raise Invalid(fields=faults)
+    _check_density(book, effective_at)
     number = PriceVersion.objects.filter(book=book).count() + 1
     version = _store(actor, book, number, effective_at, rows, note)
     record(
@@ -192,6 +215,23 @@ def publish(
     return version
 
 
+def check_size(prices: Sequence[Any]) -> None:
+    """Raise TooManyPrices for a list that no version holds, before anything looks at its entries."""
+    if len(prices) > MOST_PRICES:
+        raise TooManyPrices(
+            fields={"prices": [f"A version holds at most {MOST_PRICES} prices; these are {len(prices)}."]}
+        )
+
+
+def _check_density(book: PriceBook, effective_at: datetime | None) -> None:
+    present = clock.now()
+    at, day = effective_at or present, timedelta(days=1)
+    versions = PriceVersion.objects.filter(book=book)
+    near = versions.filter(effective_at__gt=at - day, effective_at__lt=at + day)
+    if max(versions.filter(effective_at__gt=present).count(), near.count()) >= MOST_VERSIONS:
+        raise TooManyVersions
+
+
 def _faults(prices: Sequence[NewPrice], meters: set[str]) -> dict[str, list[str]]:
     messages = []
     seen = set()
@@ -202,6 +242,10 @@ def _faults(prices: Sequence[NewPrice], meters: set[str]) -> dict[str, list[str]
         if mark in seen:
             messages.append(f"{price.meter} has two prices for the same dimensions.")
         seen.add(mark)
+        if any(name.startswith(PREFIX) for name in price.dims):
+            messages.append("A tag has no price: leave out what begins with “tag:”.")
+        if len(price.dims) > MOST_DIMENSIONS:
+            messages.append(f"A price names at most {MOST_DIMENSIONS} dimensions.")
         amount = price.unit_amount
         if not amount.is_finite() or not 0 <= amount < LARGEST_PRICE:
             messages.append("A price is a number from 0 to 10^12.")

@@ -81,6 +81,7 @@ def estimate(
     worst_s: Decimal | int,
     grace_s: Decimal | int = 0,
     max_cost: Decimal | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Estimate:
     """Return what `typical_s` and `worst_s` units cost at the price in force now.
 
@@ -95,7 +96,7 @@ def estimate(
     if max_cost is not None and max_cost < worst:
         seconds, worst = affordable(max_cost, point.unit_amount, seconds), max_cost
     typical = min(typical, worst)
-    budget = tightest(project_id)
+    budget = tightest(project_id, tags)
     return Estimate(
         unit_amount=point.unit_amount,
         currency=point.currency,

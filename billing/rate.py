@@ -23,7 +23,7 @@ NOTHING = Decimal(0)
 ONE = Decimal(1)
 
 
-def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
+def rate(claims: Sequence[Claim], terms: Terms, batch_id: UUID | None = None) -> list[Piece]:
     """Split intervals at quarter hours and price starts and rate each piece by the price in force at its time.
 
     A count is one piece, of the moment that it starts. A piece that no price rules is measured and charged with nothing.
@@ -64,6 +64,7 @@ def rate(claims: Sequence[Claim], terms: Terms) -> list[Piece]:
                     amount=charge(quantity, price.unit_amount) if price else NOTHING,
                     unit_amount=price.unit_amount if price else NOTHING,
                     counted=counted,
+                    batch_id=batch_id,
                 )
             )
     return pieces

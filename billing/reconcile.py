@@ -33,7 +33,8 @@ WHERE e.tenant_id = %(tenant)s AND k.key_hash IS NULL LIMIT 1
 ORPHANS = """
 SELECT format('key %%s of %%s has no interval', encode(k.key_hash, 'hex'), k.event_at)
 FROM billing_usagekey k LEFT JOIN billing_usageevent e ON e.tenant_id = k.tenant_id AND e.key_hash = k.key_hash
-WHERE k.tenant_id = %(tenant)s AND e.key_hash IS NULL LIMIT 1
+WHERE k.tenant_id = %(tenant)s AND e.key_hash IS NULL AND NOT EXISTS (
+  SELECT FROM billing_heldevent h WHERE h.tenant_id = k.tenant_id AND h.key_hash = k.key_hash AND h.state <> 'accepted') LIMIT 1
 """
 OVERLAPS = """
 SELECT format('attempt %%s: %%s starts before the one before it ends', s.attempt_id, o.started_at) FROM (

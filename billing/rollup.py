@@ -38,6 +38,7 @@ class Piece:
     hold_id: UUID | None = None
     kind: str = "usage"
     counted: bool = False
+    batch_id: UUID | None = None
 
 
 PIECES = """
@@ -45,14 +46,14 @@ piece AS MATERIALIZED (
   SELECT * FROM unnest(
     %(key_hash)s::bytea[], %(part)s::smallint[], %(series)s::bytea[], %(start)s::timestamptz[], %(end)s::timestamptz[],
     %(period)s::date[], %(day)s::date[], %(meter_id)s::uuid[], %(project_id)s::uuid[], %(price_id)s::uuid[],
-    %(hold_id)s::uuid[], %(kind)s::text[], %(measured)s::numeric[], %(billable)s::numeric[], %(amount)s::numeric[]
+    %(hold_id)s::uuid[], %(kind)s::text[], %(measured)s::numeric[], %(billable)s::numeric[], %(amount)s::numeric[], %(batch_id)s::uuid[]
   ) AS p(key_hash, part, series_hash, started_at, ended_at, period, day, meter_id, project_id, price_id,
-         hold_id, kind, measured, billable, amount)
+         hold_id, kind, measured, billable, amount, batch_id)
 ), event AS (
   INSERT INTO billing_usageevent (tenant_id, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
-    meter_id, project_id, price_id, hold_id, measured, billable, amount)
+    meter_id, project_id, price_id, hold_id, measured, billable, amount, batch_id)
   SELECT %(tenant)s, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
-    meter_id, project_id, price_id, hold_id, measured, billable, amount FROM piece
+    meter_id, project_id, price_id, hold_id, measured, billable, amount, batch_id FROM piece
 )
 """
 WRITE = f"""
@@ -79,14 +80,19 @@ ON CONFLICT (tenant_id, series_hash, hour, day, period, project_id, meter_id, pr
 """  # noqa: S608
 TAKE_BACK = f"""
 WITH {PIECES}
-UPDATE billing_usagerollup r SET events = r.events + 1, billable = r.billable + w.billable, amount = r.amount + w.amount
-FROM unnest(%(rollups)s::uuid[], %(billable)s::numeric[], %(amount)s::numeric[]) AS w(id, billable, amount)
+UPDATE billing_usagerollup r SET events = r.events + w.events, measured = r.measured + w.measured,
+  billable = r.billable + w.billable, amount = r.amount + w.amount
+FROM (
+  SELECT id, count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount
+  FROM unnest(%(rollups)s::uuid[], %(measured)s::numeric[], %(billable)s::numeric[], %(amount)s::numeric[])
+    AS t(id, measured, billable, amount) GROUP BY id
+) w
 WHERE r.tenant_id = %(tenant)s AND r.id = w.id
 """  # noqa: S608
 FIELDS: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("key_hash", "series"), bytea),
     **dict.fromkeys(("start", "end", "period", "day"), iso),
-    **dict.fromkeys(("meter_id", "project_id", "price_id", "hold_id"), uuid),
+    **dict.fromkeys(("meter_id", "project_id", "price_id", "hold_id", "batch_id"), uuid),
     **dict.fromkeys(("part", "measured", "billable", "amount", "kind"), str),
 }
 
@@ -118,7 +124,8 @@ def take_back(counter_entries: Sequence[tuple[UUID, Piece]]) -> None:
     """Store counter-entries, each with the locked hourly sum that it takes away from."""
     pieces = [piece for _, piece in counter_entries]
     with connection.cursor() as cursor:
-        cursor.execute(TAKE_BACK, {**_columns(pieces), "rollups": [rollup_id for rollup_id, _ in counter_entries]})
+        rollups = [rollup_id for rollup_id, _ in counter_entries]
+        cursor.execute(TAKE_BACK, {**_columns(pieces), "rollups": rollups})
 
 
 def _columns(pieces: Sequence[Piece]) -> dict[str, Any]:

@@ -55,6 +55,23 @@ class EventSerializer(serializers.Serializer[Any]):
     data = EventDataSerializer()  # type: ignore[assignment]
 
 
+class HeldNowSerializer(serializers.Serializer[Any]):
+    """An event that is stored and not counted."""
+
+    index = serializers.IntegerField()
+    source = serializers.CharField()  # type: ignore[assignment]
+    id = serializers.CharField()
+    reason = serializers.CharField()
+    state = serializers.ChoiceField(choices=["waiting", "rejected"])
+
+
+class TakenSerializer(serializers.Serializer[Any]):
+    """What became of a request of which some events are not counted."""
+
+    accepted = serializers.IntegerField(help_text="events that are new and counted")
+    held = HeldNowSerializer(many=True)
+
+
 class SumSerializer(serializers.Serializer[Any]):
     """A sum, beside one field for each group that was asked for."""
 
@@ -98,10 +115,12 @@ class PriceBookSerializer(serializers.Serializer[Any]):
 
 
 class BudgetSerializer(serializers.Serializer[Any]):
-    """How much a project or the whole organisation may spend in a local month."""
+    """How much a project, work with a tag or the whole organisation may spend in a local month."""
 
     id = serializers.UUIDField(read_only=True)
-    scope = serializers.CharField(max_length=50, help_text="`tenant`, or the id or slug of a project")
+    scope = serializers.CharField(
+        max_length=200, help_text="`tenant`, the id or short name of a project, or `tag:name=value`"
+    )
     amount = serializers.DecimalField(max_digits=27, decimal_places=12, min_value=0)
     period = serializers.ChoiceField(choices=["month"], required=False, default="month")
     alerts = serializers.ListField(

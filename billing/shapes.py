@@ -7,15 +7,19 @@ from typing import Any
 from billing.money import Money, shown
 from billing.queries import (
     AlertRow,
+    BatchRow,
     BudgetStatus,
+    HeldRow,
     IntervalView,
     InvoiceLine,
     InvoiceView,
     PriceBookView,
+    ReportedEvent,
     Share,
     SpendRow,
     VersionView,
 )
+from billing.senders import Limits
 
 
 def sum_row(row: SpendRow) -> dict[str, Any]:
@@ -59,8 +63,8 @@ def budget(status: BudgetStatus) -> dict[str, Any]:
     """Show a budget and how far it is used."""
     return {
         "id": status.id,
-        "scope": str(status.project_id) if status.project_id else "tenant",
-        "project_name": status.project_name,
+        "scope": status.scope,
+        "project_name": status.project_name if status.project_id else "",
         "amount": status.limit.json(),
         "period": "month",
         "alerts": list(status.alerts),
@@ -153,3 +157,30 @@ def interval(row: IntervalView) -> dict[str, Any]:
         "attempt": row.attempt_id,
         "actor": row.actor,
     }
+
+
+def usage_batch(row: BatchRow) -> dict[str, Any]:
+    """Show a request that reported usage."""
+    names = ("id", "sender", "sender_kind", "sender_id", "received_at", "accepted", "held", "voided")
+    return {**{name: getattr(row, name) for name in names}, "amount": row.amount.json()}
+
+
+def reported_event(row: ReportedEvent) -> dict[str, Any]:
+    """Show a counted event of a request."""
+    names = ("source", "resource", "dims", "meter", "unit", "project_name", "starts_at", "ends_at", "voided")
+    more = {"key": row.key.hex(), "quantity": shown(row.measured), "cost": row.cost.json()}
+    return {**{name: getattr(row, name) for name in names}, **more}
+
+
+def held_event(row: HeldRow) -> dict[str, Any]:
+    """Show an event that waits for a person."""
+    names = ["id", "sender", "source", "meter", "resource", "project_name", "starts_at", "ends_at", "dims"]
+    names += ["reason", "state", "received_at", "decided_at", "decided_by"]
+    quantity = None if row.quantity is None else shown(row.quantity)
+    more = {"batch": row.batch_id, "event_id": row.key, "quantity": quantity}
+    return {**{name: getattr(row, name) for name in names}, **more}
+
+
+def report_limits(limits: Limits) -> dict[str, Any]:
+    """Show what each sender may report."""
+    return {"events": limits.events, "amount": limits.amount.json(), "own": limits.own}

@@ -41,7 +41,7 @@ WITH charge AS (
   FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
   WHERE t.tenant_id = %(tenant)s AND t.attempt_id = ANY(%(attempts)s) AND p.account IN ('spent', 'unheld')
 ), opened AS (
-  SELECT o.posted_at, c.id, c.period, b.project_id, p.currency
+  SELECT o.posted_at, c.id, c.period, b.project_id, b.tag_key, b.tag_value, p.currency
   FROM billing_ledgertransaction o JOIN billing_ledgerposting p ON p.tenant_id = o.tenant_id AND p.transaction_id = o.id
   JOIN billing_budgetperiod c ON c.tenant_id = o.tenant_id AND c.id = p.pot
   JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id
@@ -54,6 +54,8 @@ SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, sum(amount
   FROM charge a LEFT JOIN billing_hold h ON h.tenant_id = %(tenant)s AND h.id = a.hold_id
   JOIN opened o ON o.period = a.period AND o.currency = a.currency AND o.posted_at > a.posted_at
     AND (o.project_id IS NULL OR o.project_id = coalesce(h.project_id, a.pot))
+    AND (o.tag_key = '' OR EXISTS (SELECT FROM billing_usageseries s WHERE s.tenant_id = %(tenant)s
+      AND s.attempt_id = a.attempt_id AND s.dims ->> ('tag:' || o.tag_key) = o.tag_value))
   WHERE a.pot_kind <> 'counter'
 ) AS share GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(amount) <> 0 ORDER BY 1, 2, 3
 """

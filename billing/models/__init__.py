@@ -6,12 +6,14 @@ from billing.models.holds import Hold, HoldShare, Quote
 from billing.models.invoicing import Invoice
 from billing.models.ledger import LedgerPosting, LedgerTransaction
 from billing.models.metering import Meter, UsageEvent, UsageKey, UsageRollup, UsageSeries
+from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
 from billing.models.pricing import Price, PriceBook, PriceVersion
 
 __all__ = [
     "Budget",
     "BudgetAlert",
     "BudgetPeriod",
+    "HeldEvent",
     "Hold",
     "HoldShare",
     "Invoice",
@@ -22,6 +24,9 @@ __all__ = [
     "PriceBook",
     "PriceVersion",
     "Quote",
+    "ReportLimit",
+    "SenderDay",
+    "UsageBatch",
     "UsageEvent",
     "UsageKey",
     "UsageRollup",

@@ -16,9 +16,11 @@ AT_LIMIT = [NOTIFY, BLOCK_NEW, STOP_RUNNING]
 
 
 class Budget(TenantModel):
-    """How much a project, or the whole tenant when `project` is empty, may spend in a local month."""
+    """How much a project, a tag of what is used, or else the whole tenant may spend in a local month."""
 
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+", null=True)
+    tag_key = models.CharField(max_length=60, blank=True, default="", db_default="")
+    tag_value = models.CharField(max_length=200, blank=True, default="", db_default="")
     amount = exact()
     currency = models.CharField(max_length=3)
     period = models.CharField(max_length=5, choices=[("month", "Month")], default="month")
@@ -30,16 +32,19 @@ class Budget(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "project", "currency"],
+                fields=["tenant", "project", "tag_key", "tag_value", "currency"],
                 condition=Q(closed_at__isnull=True),
                 nulls_distinct=False,
                 name="budget_once_per_scope",
             ),
             models.CheckConstraint(condition=Q(amount__gte=0, amount__lt=10**15), name="budget_is_real"),
             models.CheckConstraint(condition=Q(at_limit__in=AT_LIMIT), name="budget_at_limit_known"),
+            models.CheckConstraint(condition=Q(project__isnull=True) | Q(tag_key=""), name="budget_has_one_scope"),
         ]
 
     def __str__(self) -> str:
+        if self.tag_key:
+            return f"budget of the tag {self.tag_key}={self.tag_value}"
         return f"budget of {self.project.name if self.project else 'the whole organisation'}"
 
 

@@ -22,6 +22,7 @@ class Hold(TenantModel):
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     period = models.DateField()
     currency = models.CharField(max_length=3)
+    tags = models.JSONField(default=dict, db_default={})
     amount = exact()
     settled = exact(default=0)
     state = models.CharField(max_length=8, default=OPEN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 from billing.models.fields import exact, lean_tenant
 from tenants.clock import DatabaseNow
@@ -14,13 +15,14 @@ AVAILABLE, HELD, SPENT, UNHELD = "available", "held", "spent", "unheld"
 
 
 class LedgerTransaction(TenantModel):
-    """One movement: hold, extend, settle, carry, release, waive, unheld, open."""
+    """One movement: hold, extend, settle, carry, release, waive, unheld, open, void."""
 
     tenant = lean_tenant()
     kind = models.CharField(max_length=8)
     period = models.DateField()
     hold_id = models.UUIDField(null=True)
     attempt_id = models.UUIDField(null=True)
+    batch_id = models.UUIDField(null=True)
     reason = models.CharField(max_length=200, blank=True)
     posted_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
@@ -28,6 +30,7 @@ class LedgerTransaction(TenantModel):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "attempt_id"], name="ledger_attempt"),
             models.Index(fields=["tenant", "hold_id"], name="ledger_hold"),
+            models.Index(fields=["tenant", "batch_id"], name="ledger_batch", condition=Q(batch_id__isnull=False)),
         ]
 
 

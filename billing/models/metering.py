@@ -32,7 +32,10 @@ class Meter(TenantModel):
 
 
 class UsageKey(TenantModel):
-    """The key of a usage interval. Every effect hangs on this insert; never partitioned, never detached."""
+    """The key of a usage interval. Every effect hangs on this insert; never partitioned, never detached.
+
+    `batch_id` names the request that reported it from outside, and so its sender.
+    """
 
     id = None  # type: ignore[assignment]
     tenant = lean_tenant()
@@ -40,6 +43,7 @@ class UsageKey(TenantModel):
     key_hash = models.BinaryField()
     payload_hash = models.BinaryField()
     event_at = models.DateTimeField()
+    batch_id = models.UUIDField(null=True)
 
 
 class UsageSeries(TenantModel):
@@ -66,7 +70,8 @@ class UsageEvent(TenantModel):
     """A piece of an interval inside one quarter hour and one price, in a monthly partition.
 
     `measured` is what ran, `billable` what is charged: less where no hold covered it. A waiver is a
-    counter-entry with nothing measured and a negative charge. The partitioned table is made by SQL.
+    counter-entry with nothing measured and a negative charge; a void takes the whole of a reported event back. The
+    partitioned table is made by SQL.
     """
 
     id = None  # type: ignore[assignment]
@@ -77,7 +82,9 @@ class UsageEvent(TenantModel):
     key_hash = models.BinaryField()
     part = models.PositiveSmallIntegerField()
     ended_at = models.DateTimeField()
-    kind = models.CharField(max_length=6, choices=[("usage", "Usage"), ("waiver", "Waiver")], default="usage")
+    kind = models.CharField(
+        max_length=6, choices=[("usage", "Usage"), ("waiver", "Waiver"), ("void", "Void")], default="usage"
+    )
     period = models.DateField()
     day = models.DateField()
     meter_id = models.UUIDField()
@@ -87,6 +94,7 @@ class UsageEvent(TenantModel):
     measured = exact()
     billable = exact()
     amount = exact()
+    batch_id = models.UUIDField(null=True)
     recorded_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -10,27 +11,29 @@ from uuid import UUID
 from django.db import connection
 
 from billing.forecast import at_month_end
-from billing.models import BudgetAlert
+from billing.models import Budget, BudgetAlert
 from billing.models.budgets import NOTIFY
 from billing.money import Money
 from billing.queries.calendar import tenant_today
+from billing.tags import marks
 from tenants.errors import NotFound
 from tenants.scoping import current_tenant_id
 
 STATUS = """
-SELECT b.id, b.project_id, coalesce(p.name, ''), coalesce(p.slug, ''), b.currency, b.alerts, b.at_limit,
+SELECT b.id, b.project_id, coalesce(p.name, ''), coalesce(p.slug, ''), b.tag_key, b.tag_value, b.currency, b.alerts, b.at_limit,
   coalesce(c."limit", b.amount), coalesce(c.held, 0), coalesce(c.spent, 0) + coalesce(c.unheld, 0)
 FROM billing_budget b
 LEFT JOIN billing_budgetperiod c ON c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = %(period)s
 LEFT JOIN tenants_project p ON p.tenant_id = b.tenant_id AND p.id = b.project_id
 WHERE b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND (%(project)s::uuid IS NULL OR b.project_id IS NULL OR b.project_id = %(project)s)
-ORDER BY b.project_id IS NOT NULL, p.name, b.id
+  AND (%(project)s::uuid IS NULL OR b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[]))
+ORDER BY b.project_id IS NOT NULL, b.tag_key <> '', b.tag_key, b.tag_value, p.name, b.id
 """
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """One budget in one local month. `project_id` is None for the whole organisation's.
+    """One budget in one local month. `project_id` is None for the whole organisation's and for a tag's.
 
     `forecast`: what the month costs if spending goes on at the same pace.
     """
@@ -39,6 +42,7 @@ class BudgetStatus:
     project_id: UUID | None
     project_name: str
     project_slug: str
+    tag: str
     currency: str
     alerts: tuple[int, ...]
     at_limit: str
@@ -47,6 +51,11 @@ class BudgetStatus:
     held: Money
     spent: Money
     forecast: Money
+
+    @property
+    def scope(self) -> str:
+        """Whose budget it is, as it is asked for: `tenant`, the id of a project, or `tag:name=value`."""
+        return str(self.project_id) if self.project_id else f"tag:{self.tag}" if self.tag else "tenant"
 
     @property
     def promised(self) -> Money:
@@ -99,19 +108,24 @@ class BudgetStatus:
         return int(amount * 100 // self.limit.amount) if self.limit.amount else 100
 
 
-def budgets(project_id: UUID | None = None, period: date | None = None) -> list[BudgetStatus]:
-    """Return the open budgets, the organisation's first; with `project_id` only those that bind the project."""
+def budgets(
+    project_id: UUID | None = None, period: date | None = None, tags: Mapping[str, str] | None = None
+) -> list[BudgetStatus]:
+    """Return the open budgets, the organisation's first; with `project_id` only those that bind its work with these tags."""
     at = tenant_today()
     period = period or at.period
     with connection.cursor() as cursor:
-        cursor.execute(STATUS, {"tenant": current_tenant_id(), "period": period, "project": project_id})
+        cursor.execute(
+            STATUS, {"tenant": current_tenant_id(), "period": period, "project": project_id, "tags": marks(tags or {})}
+        )
         rows = cursor.fetchall()
     return [
         BudgetStatus(
             id=budget_id,
             project_id=project,
-            project_name=name,
+            project_name=f"tag {key}={value}" if key else name,
             project_slug=slug,
+            tag=f"{key}={value}" if key else "",
             currency=currency,
             alerts=tuple(alerts),
             at_limit=at_limit,
@@ -121,7 +135,7 @@ def budgets(project_id: UUID | None = None, period: date | None = None) -> list[
             spent=Money(spent, currency),
             forecast=at_month_end(Money(spent, currency), period, at.day),
         )
-        for budget_id, project, name, slug, currency, alerts, at_limit, limit, held, spent in rows
+        for budget_id, project, name, slug, key, value, currency, alerts, at_limit, limit, held, spent in rows
     ]
 
 
@@ -158,7 +172,7 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
         AlertRow(
             id=row.pk,
             budget_id=row.budget_id,
-            project_name=row.budget.project.name if row.budget.project else "",
+            project_name=_named(row.budget),
             period=row.period,
             percent=row.percent,
             spent=Money(row.spent, row.budget.currency),
@@ -169,13 +183,19 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
     ]
 
 
-def room(project_id: UUID) -> Decimal | None:
-    """Return what the tightest enforced budget of a project has left to promise; None without one."""
-    status = tightest(project_id)
+def room(project_id: UUID, tags: Mapping[str, str] | None = None) -> Decimal | None:
+    """Return what the tightest enforced budget of work has left to promise; None without one."""
+    status = tightest(project_id, tags)
     return None if status is None else status.left.amount
 
 
-def tightest(project_id: UUID) -> BudgetStatus | None:
-    """Return the enforced budget of a project, or of its organisation, that leaves the least; None without one."""
-    enforced = [status for status in budgets(project_id) if status.at_limit != NOTIFY]
+def tightest(project_id: UUID, tags: Mapping[str, str] | None = None) -> BudgetStatus | None:
+    """Return the enforced budget of a project, of these tags or of the organisation that leaves the least; None without one."""
+    enforced = [status for status in budgets(project_id, tags=tags) if status.at_limit != NOTIFY]
     return min(enforced, key=lambda status: status.free.amount, default=None)
+
+
+def _named(budget: Budget) -> str:
+    if budget.tag_key:
+        return f"tag {budget.tag_key}={budget.tag_value}"
+    return budget.project.name if budget.project else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,6 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.arrays import parsed
 from billing.money import Money
 from billing.queries.calendar import tenant_today
 from billing.rating.calendar import next_period, period_bounds
@@ -152,7 +152,7 @@ def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceL
         for row in cursor.fetchall():
             lines = result[row[0]]
             exact = Money(row[17], currency)
-            dims = _parsed(row[10])
+            dims = parsed(row[10])
             head: tuple[Any, ...] = (len(lines) + 1, *row[1:10], dims, *row[11:14], row[14] or "")
             lines.append(InvoiceLine(*head, row[15], row[16], int(row[18]), exact, exact.rounded()))  # type: ignore[call-arg]
     return result
@@ -163,11 +163,6 @@ def _by_unit(lines: Sequence[InvoiceLine]) -> dict[str, Decimal]:
     for line in lines:
         sums[line.unit] = sums.get(line.unit, Decimal(0)) + line.quantity
     return sums
-
-
-def _parsed(value: object) -> Mapping[str, str]:
-    parsed = json.loads(value) if isinstance(value, str) else value
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def _rows(

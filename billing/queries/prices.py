@@ -9,9 +9,15 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from django.db.models import Count, F, Window
+from django.db.models.functions import RowNumber
+
 from billing.models import Meter, Price, PriceBook, PriceVersion
 from billing.queries.calendar import tenant_today
 from tenants.errors import NotFound
+
+MOST_SHOWN = 500
+"""Prices of one meter on a page. A version holds no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class PriceView:
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
-    """A published version; `state` is coming, in_force or past."""
+    """A published version; `state` is coming, in_force or past. `unshown` counts prices beyond the first 500."""
 
     id: UUID
     number: int
@@ -50,6 +56,7 @@ class VersionView:
     note: str
     state: str
     prices: tuple[PriceView, ...]
+    unshown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +120,31 @@ def price_version(version_id: UUID) -> VersionView:
 
 def prices_in_force(meter: str) -> list[PriceView]:
     """Return the prices of a meter that rate usage now, in the tenant's currency, cheapest first."""
-    currency = tenant_today().currency
-    ruling = [book.in_force for book in price_books() if book.currency == currency]
-    prices = [price for version in ruling if version for price in version.prices if price.meter == meter]
+    at = tenant_today()
+    begun = PriceVersion.objects.filter(book__currency=at.currency, effective_at__lte=at.now)
+    ruling = begun.order_by("-effective_at").first()
+    if ruling is None:
+        return []
+    rows = Price.objects.filter(version=ruling, meter__key=meter).select_related("meter").order_by("unit_amount", "id")
+    prices = [_price(row, at.currency) for row in rows[:MOST_SHOWN]]
     return sorted(prices, key=lambda price: (price.unit_amount, sorted(price.dims.items())))
 
 
 def _prices(version_ids: Sequence[UUID]) -> Mapping[UUID, list[Price]]:
-    """Return the prices of these versions, in one query."""
+    """Return the first prices of each of these versions, in one query: one of before the limit may hold many more."""
     found: dict[UUID, list[Price]] = defaultdict(list)
+    each, order = [F("version_id")], ["meter__key", "unit_amount", "id"]
     rows = Price.objects.filter(version__in=version_ids).select_related("meter")
-    for row in rows.order_by("meter__key", "unit_amount", "id"):
+    rows = rows.annotate(
+        place=Window(RowNumber(), partition_by=each, order_by=order), in_all=Window(Count("id"), partition_by=each)
+    )
+    for row in rows.filter(place__lte=MOST_SHOWN).order_by(*order):
         found[row.version_id].append(row)
     return found
 
 
 def _version(version: PriceVersion, state: str, currency: str, prices: Mapping[UUID, Sequence[Price]]) -> VersionView:
+    rows = prices.get(version.pk, ())
     return VersionView(
         id=version.pk,
         number=version.number,
@@ -137,8 +153,10 @@ def _version(version: PriceVersion, state: str, currency: str, prices: Mapping[U
         published_by=version.published_by,
         note=version.note,
         state=state,
-        prices=tuple(
-            PriceView(row.pk, row.meter.key, row.meter.title, row.meter.unit, row.dims, row.unit_amount, currency)
-            for row in prices.get(version.pk, ())
-        ),
+        prices=tuple(_price(row, currency) for row in rows),
+        unshown=rows[0].in_all - len(rows) if rows else 0,  # type: ignore[attr-defined]
     )
+
+
+def _price(row: Price, currency: str) -> PriceView:
+    return PriceView(row.pk, row.meter.key, row.meter.title, row.meter.unit, row.dims, row.unit_amount, currency)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
+
+from billing.tags import PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +22,56 @@ class PriceEntry:
     unit_amount: Decimal
 
 
+class PriceTable:
+    """The prices of one meter in one version, indexed by their dimensions; a price that names a tag matches nothing."""
+
+    def __init__(self, entries: Iterable[PriceEntry]) -> None:
+        kept = [entry for entry in entries if not any(name.startswith(PREFIX) for name in entry.dims)]
+        used = Counter(name for entry in kept for name in entry.dims)
+        self._entries: dict[tuple[str, ...], dict[tuple[str, ...], PriceEntry]] = {}
+        self._shapes: dict[str, list[tuple[str, ...]]] = {}
+        for entry in kept:
+            shape = tuple(sorted(entry.dims))
+            if shape not in self._entries:
+                self._entries[shape] = {}
+                # Under its rarest name, so that names which many entries share lead to few shapes.
+                rarest = min(shape, key=lambda name: (used[name], name), default="")
+                self._shapes.setdefault(rarest, []).append(shape)
+            self._entries[shape].setdefault(tuple(entry.dims[name] for name in shape), entry)
+        self.size = len(kept)
+
+    def candidates(self, dims: Mapping[str, str]) -> list[PriceEntry]:
+        """Return the entries that apply to `dims`, without looking at the others."""
+        shapes = [shape for name in ("", *dims) for shape in self._shapes.get(name, ())]
+        found = [
+            self._entries[shape].get(tuple(dims[name] for name in shape))
+            for shape in shapes
+            if all(name in dims for name in shape)
+        ]
+        return [entry for entry in found if entry is not None]
+
+    def find(self, dims: Mapping[str, str]) -> PriceEntry | None:
+        """Return the entry that names the most of `dims` and nothing else.
+
+        Among equally specific entries the one whose dimensions sort first wins, so that the choice
+        does not depend on the order in which they are read.
+        """
+        return min(
+            self.candidates(dims),
+            key=lambda entry: (-len(entry.dims), sorted(entry.dims.items())),
+            default=None,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """A published version of a price book, in force from `effective_at` until the next one."""
+    """A published version of a price book, in force from `effective_at` until the next one; `tables` by meter."""
 
     version_id: UUID
     effective_at: datetime
     currency: str
-    entries: tuple[PriceEntry, ...]
+    entries: tuple[PriceEntry, ...] = ()
+    tables: Mapping[str, PriceTable] = field(default_factory=dict, compare=False)
 
 
 def in_force(lists: Sequence[PriceList], at: datetime) -> PriceList | None:
@@ -41,14 +86,5 @@ def starts_within(lists: Iterable[PriceList], start: datetime, end: datetime) ->
 
 
 def choose(entries: Iterable[PriceEntry], meter: str, dims: Mapping[str, str]) -> PriceEntry | None:
-    """Return the entry of `meter` that names the most of `dims` and nothing else.
-
-    Among equally specific entries the one whose dimensions sort first wins, so that the choice
-    does not depend on the order in which they are read.
-    """
-    fitting = [
-        entry
-        for entry in entries
-        if entry.meter == meter and all(dims.get(name) == value for name, value in entry.dims.items())
-    ]
-    return min(fitting, key=lambda entry: (-len(entry.dims), sorted(entry.dims.items())), default=None)
+    """Return the entry of `meter` that rules `dims`; see `PriceTable.find`."""
+    return PriceTable(entry for entry in entries if entry.meter == meter).find(dims)

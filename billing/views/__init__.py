@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from billing.views.budgets import budget_change, budget_close, budget_create, budget_list
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
 from billing.views.prices import prices, publish
+from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
 
 urlpatterns: list[URLPattern] = [
     path("budgets/", budget_list, name="budgets"),
@@ -13,6 +14,11 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/close/", budget_close, name="budget-close"),
     path("prices/", prices, name="prices"),
     path("prices/new/", publish, name="price-publish"),
+    path("reported/", reported, name="reported"),
+    path("reported/decide/", reported_decide, name="reported-decide"),
+    path("reported/limits/", reported_limits, name="reported-limits"),
+    path("reported/<uuid:batch_id>/", reported_batch, name="reported-batch"),
+    path("reported/<uuid:batch_id>/void/", reported_void, name="reported-void"),
     path("invoice/", invoice, name="invoice"),
     path("invoices/<uuid:invoice_id>/", invoice_of, name="invoice-of"),
     path("invoices/<uuid:invoice_id>/lines/<int:n>/", line, name="invoice-line"),

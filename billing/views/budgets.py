@@ -65,7 +65,8 @@ def budget_create(request: HttpRequest) -> HttpResponse:
     made: list[UUID] = []
 
     def create() -> None:
-        made.append(budgets.create_budget(actor=_actor(request), project_id=form.project_id, **_terms(form)).pk)
+        scope: dict[str, Any] = {"project_id": form.project_id, "tag": form.tag_pair}
+        made.append(budgets.create_budget(actor=_actor(request), **scope, **_terms(form)).pk)
 
     if request.method == "POST" and _done(form, create):
         _say(request, made[0], "The budget is set. What was spent and is held this month counts.")

@@ -58,6 +58,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Budgets", "wallet", "budgets", "budgets.view", "b"),
             Entry("Prices", "coins", "prices", "pricebooks.view"),
             Entry("Invoice", "receipt", "invoice", "invoices.view", "i"),
+            Entry("Reported usage", "upload", "reported", "invoices.view"),
         ),
     ),
     (

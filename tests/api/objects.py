@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 from billing import budgets
 from billing import queries as billing_queries
+from billing.ingest import ingest
 from billing.metering import record_usage
 from billing.pricing import provision_defaults
 from compute.models import Job
@@ -32,6 +33,8 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         invitation = invitations.invite(actor=actor, email="nora@example.org", role="viewer")
         notification = Notification.objects.create(user=member, kind="hint", title="A hint")
         budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")
+        sent = {"specversion": "1.0", "id": "e", "source": "a", "type": "inference.requests", "subject": "s"}
+        ingest(actor=actor, events=[{**sent, "data": {"quantity": 1}}])
         record_usage([interval(project_id, now() - timedelta(seconds=60), 30)])
         dataset = Dataset.objects.create(name="numbers", created_by=actor.id, created_by_label=actor.label)
         version = DatasetVersion.objects.create(
@@ -85,6 +88,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "invitation_id": invitation.id,
             "notification_id": notification.id,
             "budget_id": budget.id,
+            "batch_id": billing_queries.usage_batches()[0].id,
             "book_id": billing_queries.price_books()[0].id,
             "invoice_id": billing_queries.invoices()[0].id,
             "job_id": job.id,
@@ -105,6 +109,7 @@ def missing() -> dict[str, UUID]:
         "invitation_id",
         "notification_id",
         "budget_id",
+        "batch_id",
         "book_id",
         "invoice_id",
         "job_id",

@@ -277,7 +277,16 @@ def test_an_own_meter_is_defined_counted_and_priced(tenant: Tenant, send: Sender
     assert client.post("/api/v1/meters/", body, content_type="application/json").json()["code"] == "meter_exists"
     for wrong in ({**body, "event_type": "=1+1"}, {**body, "key": "Ä"}, {"title": "x"}, {**body, "unit": ""}):
         assert client.post("/api/v1/meters/", wrong, content_type="application/json").status_code == 400
-    send(event(type="storage.gib_hours", data={"quantity": 12.25}))
+    unpriced = event(type="storage.gib_hours", data={"quantity": 12.25})
+    for _ in range(2):  # a repetition is told the same: it is stored and not counted
+        (held,) = send(unpriced, status=202)["held"]
+        assert (held["id"], held["reason"], held["state"]) == (unpriced["id"], "no price rules it", "waiting")
+    with tenant_scope(tenant.id):
+        assert queries.spend(queries.span(), group_by=["meter"]) == []
+    (row,) = client.get("/api/v1/usage/held/").json()["results"]
+    body = {"events": [row["id"]], "decision": "accept", "reason": "it was free then"}
+    done = client.post("/api/v1/usage/held/decide/", body, content_type="application/json")
+    assert done.json() == {"decided": 1, "amount": {"amount": "0.000000", "currency": "EUR"}}
     with tenant_scope(tenant.id):
         (row,) = queries.spend(queries.span(), group_by=["meter"])
         assert (row.quantity, row.measured, row.unit, row.cost.amount) == (0, Decimal("12.25"), "GiB-hour", 0)
@@ -327,7 +336,7 @@ def test_nobody_outside_speaks_for_the_platform(tenant: Tenant, send: Sender) ->
 
 def test_two_tenants_may_use_the_same_ids(tenant: Tenant, send: Sender) -> None:
     other = factories.make_tenant()
-    one = event()
+    one = event(time=None)
     send(one)
     Sender(other)({**one, "data": {"quantity": 9}})
     assert counted(tenant) == 3

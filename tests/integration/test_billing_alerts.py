@@ -302,7 +302,14 @@ def test_a_budget_is_set_changed_and_deleted_by_form(tenant: Tenant) -> None:
         refused = client.post(f"{base}{status.id}/", {**good, "amount": amount})
         assert refused.status_code == 422
         assert "Give the amount with at most 2 decimals." in refused.content.decode(), amount
-    assert client.post(f"{base}{status.id}/", {**good, "amount": "20.000", "alerts": ""}).status_code == 302
+    unsure = client.post(f"{base}{status.id}/", {**good, "amount": "20.000"})
+    assert unsure.status_code == 422
+    assert "can be read two ways" in unsure.content.decode()
+    for amount in ("2,000", "2 000", "2.000,00", "2'000.00", "2\u00a0000,00"):
+        assert client.post(f"{base}{status.id}/", {**good, "amount": amount}).status_code == 302, amount
+        with tenant_scope(tenant.id):
+            assert queries.budgets()[0].limit.amount == 2000, amount
+    assert client.post(f"{base}{status.id}/", {**good, "amount": "20,00", "alerts": ""}).status_code == 302
     with tenant_scope(tenant.id):
         (changed,) = queries.budgets()
         assert (changed.limit.amount, changed.alerts) == (20, ())

@@ -1,0 +1,72 @@
+"""Amounts as people type them: 2000, 2,000, 2 000, 2.000,50. What can be read two ways is asked, never guessed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+SPACES = re.compile(r"[\s'’_]")
+SHAPE = re.compile(r"[+-]?[0-9][0-9., '’_]*")
+LONGEST = 40
+
+
+def read_amount(text: str, *, decimals: int = 2) -> Decimal:
+    """Read an amount that has at most so many decimals. Raises ValueError with what to type.
+
+    The last of two different marks is the decimal one. One mark that stands alone before exactly three digits may group
+    or begin the decimals: a comma groups where amounts have fewer than three decimals, anything else is asked.
+    """
+    plain = unicodedata.normalize("NFKC", text).strip().replace("\u2212", "-")
+    if len(plain) > LONGEST or not SHAPE.fullmatch(plain):
+        raise ValueError("This is no amount. Write digits alone, such as 2000 or 2000.50.")
+    sign, plain = ("-", plain[1:]) if plain[0] == "-" else ("", plain.removeprefix("+"))
+    marks = [mark for mark in plain if mark in ",."]
+    decimal = ""
+    if len(set(marks)) == 2:
+        decimal = marks[-1]
+    elif len(marks) == 1:
+        decimal = _single(plain, marks[0], decimals)
+    whole, _, part = plain.rpartition(decimal) if decimal else (plain, "", "")
+    groups = re.split(r"[,.\s'’_]", whole)
+    grouped = len(groups) > 1
+    if (not part.isdecimal() and part) or SPACES.search(part) or not all(group.isdecimal() for group in groups):
+        raise ValueError("The marks in this amount do not fit together. Write digits alone, such as 2000 or 2000.50.")
+    if grouped and not (1 <= len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:])):
+        raise ValueError("Thousands have three digits each. Write digits alone, such as 2000 or 2000.50.")
+    return Decimal(f"{sign}{''.join(groups)}.{part or 0}")
+
+
+def _single(plain: str, mark: str, decimals: int) -> str:
+    """Return the mark where it begins the decimals; empty where it groups thousands."""
+    whole, _, part = plain.partition(mark)
+    thousands = len(part) == 3 and 1 <= len(whole) <= 3 and not whole.startswith("0")
+    if not thousands:
+        return mark
+    if mark == "," and decimals < 3:
+        return ""
+    if decimals > 3:
+        raise ValueError(f"“{plain}” can be read two ways. Write {whole}{part} or {whole}.{part}0.")
+    fine = f"Give the amount with at most {decimals} decimals." if decimals else "Give the amount without decimals."
+    raise ValueError(f"“{plain}” can be read two ways. Write {whole}{part} if it means thousands. {fine}")
+
+
+class AmountField(forms.DecimalField):
+    """A field for an amount of money, as people write one. Set `decimals` to how many its currency has."""
+
+    def __init__(self, *, decimals: int = 2, **more: Any) -> None:
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+        super().__init__(**{"widget": widget, **more})
+        self.decimals = decimals
+
+    def to_python(self, value: Any) -> Any:
+        """Return the amount; refuse what can be read two ways with what to type."""
+        if value in self.empty_values or not isinstance(value, str) or not value.strip():
+            return super().to_python(value.strip() if isinstance(value, str) else value)
+        try:
+            return read_amount(value, decimals=self.decimals)
+        except ValueError as error:
+            raise forms.ValidationError(str(error), code="invalid") from None

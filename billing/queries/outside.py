@@ -1,0 +1,195 @@
+"""Usage that was reported from outside: requests with their senders, their events, and what waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from billing.arrays import parsed
+from billing.intervals import void_key
+from billing.models import HeldEvent, UsageBatch
+from billing.models.outside import WAITING
+from billing.money import Money
+from tenants.errors import NotFound
+from tenants.scoping import current_tenant_id
+
+EVENTS = """
+SELECT e.key_hash, s.source, s.resource, s.dims, m.key, m.title, m.unit, p.name, min(e.started_at), max(e.ended_at),
+  sum(e.measured), sum(e.amount)
+FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
+JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
+JOIN tenants_project p ON p.tenant_id = e.tenant_id AND p.id = e.project_id
+WHERE e.tenant_id = %(tenant)s AND e.batch_id = %(batch)s AND e.kind = 'usage'
+  AND (%(after)s::bytea IS NULL OR e.key_hash > %(after)s::bytea)
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY e.key_hash LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One request. `accepted` and `held` count its events; `voided` those taken back since."""
+
+    id: UUID
+    sender_kind: str
+    sender_id: UUID | None
+    sender: str
+    received_at: datetime
+    accepted: int
+    held: int
+    voided: int
+    amount: Money
+
+    @property
+    def can_void(self) -> bool:
+        """Whether something is left to take back."""
+        return self.accepted > self.voided or self.held > 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedEvent:
+    """One counted event of a request; `key` stands for its source and id."""
+
+    key: bytes
+    source: str
+    resource: str
+    dims: Mapping[str, str]
+    meter: str
+    meter_title: str
+    unit: str
+    project_name: str
+    starts_at: datetime
+    ends_at: datetime
+    measured: Decimal
+    cost: Money
+    voided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """One event that waits for a person, or that was decided."""
+
+    id: UUID
+    batch_id: UUID
+    sender: str
+    source: str
+    key: str
+    meter: str
+    resource: str
+    project_name: str
+    starts_at: datetime
+    ends_at: datetime
+    quantity: Decimal | None
+    dims: Mapping[str, str]
+    reason: str
+    state: str
+    received_at: datetime
+    decided_at: datetime | None
+    decided_by: str
+
+
+def usage_batches(*, before: UUID | None = None, limit: int = 50) -> list[BatchRow]:
+    """Return up to `limit` + 1 requests that reported usage, the newest first."""
+    rows = UsageBatch.objects.order_by("-id")
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    return [_batch(row) for row in rows[: limit + 1]]
+
+
+def usage_batch(batch_id: UUID) -> BatchRow:
+    """Return one request. Raises NotFound."""
+    row = UsageBatch.objects.filter(pk=batch_id).first()
+    if row is None:
+        raise NotFound
+    return _batch(row)
+
+
+def senders_of(batch_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return who sent each of these requests."""
+    return dict(UsageBatch.objects.filter(pk__in=set(batch_ids)).values_list("id", "sender"))
+
+
+def batch_events(batch: BatchRow, *, after: bytes | None = None, limit: int = 50) -> list[ReportedEvent]:
+    """Return up to `limit` + 1 counted events of a request, in the order of their keys."""
+    arguments: dict[str, Any] = {"tenant": current_tenant_id(), "batch": batch.id, "after": after, "limit": limit + 1}
+    with connection.cursor() as cursor:
+        cursor.execute(EVENTS, arguments)
+        rows = cursor.fetchall()
+        marks = {void_key(bytes(row[0])): bytes(row[0]) for row in rows}
+        cursor.execute(
+            "SELECT key_hash FROM billing_usagekey WHERE tenant_id = %s AND key_hash = ANY(%s::bytea[])",
+            [current_tenant_id(), list(marks)],
+        )
+        voided = {marks[bytes(row[0])] for row in cursor.fetchall()}
+    currency = batch.amount.currency
+    return [
+        ReportedEvent(
+            key=bytes(key),
+            source=source,
+            resource=resource,
+            dims=parsed(dims),
+            meter=meter,
+            meter_title=title,
+            unit=unit,
+            project_name=project,
+            starts_at=start,
+            ends_at=end,
+            measured=measured,
+            cost=Money(cost, currency),
+            voided=bytes(key) in voided,
+        )
+        for key, source, resource, dims, meter, title, unit, project, start, end, measured, cost in rows
+    ]
+
+
+def held_events(*, state: str = WAITING, before: UUID | None = None, limit: int = 50) -> list[HeldRow]:
+    """Return up to `limit` + 1 events in a state, the newest first."""
+    rows = HeldEvent.objects.select_related("batch", "project").filter(state=state).order_by("-id")
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    return [
+        HeldRow(
+            id=row.pk,
+            batch_id=row.batch_id,
+            sender=row.batch.sender,
+            source=row.source,
+            key=row.key,
+            meter=row.meter,
+            resource=row.resource,
+            project_name=row.project.name,
+            starts_at=row.starts_at,
+            ends_at=row.ends_at,
+            quantity=row.quantity,
+            dims=row.dims,
+            reason=row.reason,
+            state=row.state,
+            received_at=row.received_at,
+            decided_at=row.decided_at,
+            decided_by=row.decided_by,
+        )
+        for row in rows[: limit + 1]
+    ]
+
+
+def waiting_count() -> int:
+    """Return how many reported events wait for a person."""
+    return HeldEvent.objects.filter(state=WAITING).count()
+
+
+def _batch(row: UsageBatch) -> BatchRow:
+    return BatchRow(
+        row.pk,
+        row.sender_kind,
+        row.sender_id,
+        row.sender,
+        row.received_at,
+        row.accepted,
+        row.held,
+        row.voided,
+        Money(row.amount, row.currency),
+    )

@@ -1,0 +1,60 @@
+"""Tags: what people call their work. They ride beside the dimensions of usage as `tag:NAME` and match no price. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+PREFIX = "tag:"
+MOST_TAGS = 20
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+LONGEST_VALUE = 120
+RULE = (
+    f"Use up to {MOST_TAGS} tags: names of letters, digits, _ . and -, at most 40, "
+    f"each with a value of 1 to {LONGEST_VALUE} characters."
+)
+
+
+def tag_fault(tags: Mapping[str, str]) -> str | None:
+    """Say what tags may be where some of these cannot; None when all can."""
+    good = len(tags) <= MOST_TAGS and all(
+        NAME.fullmatch(name)
+        and 0 < len(value.strip()) <= LONGEST_VALUE
+        and len(value) <= LONGEST_VALUE
+        and value.isprintable()
+        for name, value in tags.items()
+    )
+    return None if good else RULE
+
+
+def as_dims(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags as usage carries them."""
+    return {PREFIX + name: value for name, value in tags.items()}
+
+
+def tags_in(dims: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that usage carries."""
+    return {name.removeprefix(PREFIX): value for name, value in dims.items() if name.startswith(PREFIX)}
+
+
+def priced(dims: Mapping[str, str]) -> dict[str, str]:
+    """Return the dimensions that a price may match."""
+    return {name: value for name, value in dims.items() if not name.startswith(PREFIX)}
+
+
+def marks(tags: Mapping[str, str]) -> list[str]:
+    """Return each tag as `name=value`."""
+    return [f"{name}={value}" for name, value in sorted(tags.items())]
+
+
+def parse_tags(parts: Iterable[str]) -> dict[str, str]:
+    """Read `name=value` texts. Raises ValueError, with what to write, for one that is none or names a tag twice."""
+    tags: dict[str, str] = {}
+    for part in parts:
+        name, separator, value = (piece.strip() for piece in part.partition("="))
+        if not separator or not name or not value:
+            raise ValueError(f"“{part.strip()[:40]}” is no tag. Write name=value, such as team=vision.")
+        if name in tags:
+            raise ValueError(f"The tag {name[:40]} is named twice.")
+        tags[name] = value
+    return tags

@@ -1,0 +1,152 @@
+"""Reported usage: who sent what, what waits for a person, taking it back, and how much a sender may report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from billing import queries, reviews, senders, voids
+from billing.forms import Decision, SenderLimits
+from billing.models.outside import REASONS
+from billing.money import Money
+from billing.outside import WHY
+from tenants.actor import Actor
+from tenants.edges import decode_cursor, encode_cursor, page
+from tenants.errors import ExchequerError, Invalid
+from tenants.listing import pager
+from tenants.parsing import uuid_in
+
+ROWS = 50
+
+
+@require_safe
+@page("invoices.view")
+def reported(request: HttpRequest) -> HttpResponse:
+    """Show what waits for a person, the requests that reported usage, and the limits of senders."""
+    limits = senders.limits()
+    currency = limits.amount.currency
+    batches = queries.usage_batches(before=uuid_in(_cursor(request)), limit=ROWS)
+    following = encode_cursor(batches[ROWS - 1].id) if len(batches) > ROWS else None
+    waiting = queries.held_events(limit=ROWS)
+    first = {"events": limits.events, "amount": f"{limits.amount.rounded().amount:f}"}
+    context = {
+        "waiting": waiting[:ROWS],
+        "waiting_count": queries.waiting_count() if waiting else 0,
+        "why": {reason: WHY[reason] for reason in REASONS},
+        "batches": batches[:ROWS],
+        "limits": limits,
+        "form": SenderLimits(currency=currency, initial=first),
+        "decision": Decision(auto_id="decision_%s"),
+        "can_decide": _actor(request).can("invoices.manage"),
+        **pager(request, following),
+    }
+    return render(request, "billing/reported.html", context)
+
+
+@require_POST
+@page("invoices.manage")
+def reported_decide(request: HttpRequest) -> HttpResponse:
+    """Accept or reject the chosen events."""
+    chosen = [found for text in request.POST.getlist("event") if (found := uuid_in(text))]
+    accept = request.POST.get("decision") == "accept"
+
+    def act() -> str:
+        done = reviews.decide(
+            actor=_actor(request), event_ids=chosen, accept=accept, reason=request.POST.get("reason", "")
+        )
+        if not accept:
+            return f"{done.events} rejected. Their ids stay used."
+        return f"{done.events} accepted and counted: {done.amount.plain()}."
+
+    return _done(request, act, "reported")
+
+
+@require_POST
+@page("budgets.manage")
+def reported_limits(request: HttpRequest) -> HttpResponse:
+    """Set how much each sender may report on a day."""
+    form = SenderLimits(request.POST, currency=queries.tenant_today().currency)
+
+    def act() -> str:
+        if not form.is_valid():
+            raise Invalid(
+                fields={str(form.fields[name].label): list(map(str, texts)) for name, texts in form.errors.items()}
+            )
+        senders.set_limits(actor=_actor(request), **form.cleaned_data)
+        return "The limits are set, from now on."
+
+    return _done(request, act, "reported")
+
+
+@require_safe
+@page("invoices.view")
+def reported_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+    """Show one request with its events."""
+    batch = queries.usage_batch(batch_id)
+    text = _cursor(request)
+    try:
+        after = bytes.fromhex(text) if text else None
+    except ValueError:
+        after = None
+    events = queries.batch_events(batch, after=after, limit=ROWS)
+    following = encode_cursor(events[ROWS - 1].key.hex()) if len(events) > ROWS else None
+    context = {
+        "batch": batch,
+        "events": events[:ROWS],
+        "decision": Decision(auto_id="decision_%s"),
+        "can_decide": _actor(request).can("invoices.manage"),
+        **pager(request, following),
+    }
+    return render(request, "billing/reported_batch.html", context)
+
+
+@require_POST
+@page("invoices.manage")
+def reported_void(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+    """Take back the chosen events of a request, or all of it."""
+    batch = queries.usage_batch(batch_id)
+    reason = request.POST.get("reason", "")
+    keys = [bytes.fromhex(text) for text in request.POST.getlist("event") if _is_key(text)]
+
+    def act() -> str:
+        if request.POST.get("what") == "chosen":
+            amount = voids.void_events(actor=_actor(request), keys=keys, reason=reason)
+        else:
+            amount = voids.void_batch(actor=_actor(request), batch_id=batch_id, reason=reason)
+        return f"Voided: {Money(amount, batch.amount.currency).plain()} is taken back."
+
+    return _done(request, act, "reported-batch", batch_id)
+
+
+def _done(request: HttpRequest, act: Callable[[], str], where: str, *rest: UUID) -> HttpResponse:
+    """Do what was asked for and say what came of it on the page that it was asked on."""
+    try:
+        messages.success(request, act())
+    except ExchequerError as refused:
+        messages.error(request, refused.message)
+    return redirect(where, request.tenant.slug, *rest)  # type: ignore[attr-defined]
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(bytes.fromhex(text)) == 16
+    except ValueError:
+        return False
+
+
+def _cursor(request: HttpRequest) -> str:
+    text = request.GET.get("cursor")
+    try:
+        return decode_cursor(text, 1)[0] if text else ""
+    except Invalid:
+        return ""
+
+
+def _actor(request: HttpRequest) -> Actor:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return actor
