@@ -73,14 +73,18 @@ UNLOCKED = frozenset(
 LOOSE = {
     # People and keys leave; what they did stays, with their id.
     "billing_hold": {"placed_by_id"},
+    "billing_heldevent": {"decided_by_id"},
+    "billing_senderday": {"sender_id"},
+    "billing_usagebatch": {"sender_id"},
     "tenants_apikey": {"created_by_id", "membership_id"},
     "models_app_endpointkey": {"membership_id"},
     "tenants_idempotencykey": {"actor_id"},
     "tenants_invitation": {"invited_by_id", "membership_id"},
     "tenants_auditentry": {"actor_id", "request_id", "target_id"},
     # Written for every second of every device: a key that each row checks costs more than the row.
-    "billing_ledgertransaction": {"attempt_id", "hold_id"},
-    "billing_usageevent": {"hold_id", "meter_id", "price_id", "project_id"},
+    "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id"},
+    "billing_usageevent": {"batch_id", "hold_id", "meter_id", "price_id", "project_id"},
+    "billing_usagekey": {"batch_id"},
     "billing_usageseries": {"attempt_id", "job_id"},
     # What the target's own app may remove by age.
     "compute_allocation": {"hold_id"},
