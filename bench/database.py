@@ -32,6 +32,7 @@ def database(home: Path) -> Iterator[tuple[Callable[[str], dict[str, str]], Call
                 "EXCHEQUER_HOME": str(home),
                 "EXCHEQUER_DB_ROLE": role,
                 "EXCHEQUER_SANDBOX": "best_effort",
+                "EXCHEQUER_API_RATE": "0",
                 "SECRET_KEY": "a secret key for benchmarks, known to everybody",
                 "DATABASE_URL": cluster.url("exchequer_app"),
                 "DATABASE_CONTROL_URL": cluster.url("exchequer_control"),

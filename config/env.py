@@ -95,6 +95,8 @@ class Environment(BaseSettings):
     lease_s: float = Field(30.0, validation_alias="EXCHEQUER_LEASE_S", gt=0, le=600)
     sweep_s: float = Field(10.0, validation_alias="EXCHEQUER_SWEEP_S", gt=0, le=600)
 
+    #: Requests a second that one API key may send, after a burst; 0 sets no limit.
+    api_rate: float = Field(50.0, validation_alias="EXCHEQUER_API_RATE", ge=0)
     metrics_token: str = Field("", validation_alias="EXCHEQUER_METRICS_TOKEN")
 
     stripe_api_key: str = Field("", validation_alias="STRIPE_API_KEY")

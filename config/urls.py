@@ -33,4 +33,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
 handler400 = "tenants.views.bad_request"
 handler403 = "tenants.views.forbidden"
 handler404 = "tenants.views.not_found"
+handler429 = "tenants.views.too_many"
 handler500 = "tenants.views.server_error"

@@ -9,6 +9,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
+#: After how many seconds it is worth while to try again.
+HELD_UP_S = 300
+
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Log-in by e-mail; accounts are made by an organisation, not by signing up."""
@@ -19,12 +22,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count an attempt for its account and client address, and for the account from everywhere; refuse one too many."""
+        request.held_up_s = HELD_UP_S  # type: ignore[attr-defined]
         super().pre_authenticate(request, **credentials)
         anywhere = ratelimit.consume(
             request, app="allauth.account", action="login_failed_anywhere", key=account(credentials)
         )
         if not anywhere:
             raise self.validation_error("too_many_login_attempts")
+        del request.held_up_s  # type: ignore[attr-defined]
         self._login_failed_rl_usage.usage.extend(anywhere.usage)
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:

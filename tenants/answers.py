@@ -51,6 +51,11 @@ WORDS = {
         "Some values cannot be accepted.",
         "Go back, correct the marked fields and send the form again.",
     ),
+    429: Words(
+        "rate_limited",
+        "Too many requests.",
+        "Wait a minute and try again.",
+    ),
     500: Words(
         "internal_error",
         "Something broke on our side.",

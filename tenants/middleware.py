@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import is_valid_path
 
-from tenants import authentication, problems
+from tenants import authentication, limits, problems
 from tenants.answers import HEADINGS, REFUSED, log_in_url, page_behind, without_database
 from tenants.errors import ExchequerError
 from tenants.parsing import NUL
@@ -50,6 +50,9 @@ class RequestContextMiddleware:
         finally:
             structlog.contextvars.clear_contextvars()
         response["X-Request-Id"] = request_id
+        if seconds := getattr(request, "held_up_s", 0):
+            # The form says so in words, to whoever reads it; programs read the status.
+            response.status_code, response["Retry-After"] = 429, str(seconds)
         return response
 
 
@@ -132,7 +135,9 @@ class TenantMiddleware:
         """Set the actor from a bearer key, else from the session and its tenant; leave it unset otherwise."""
         key = authentication.bearer(request)
         actor = None
+        many = limits.OF_EVENTS if request.path_info.startswith("/api/v1/events") else 1
         if key is not None:
+            limits.take("key", f"{key[: authentication.LONGEST_KEY]} {many}", times=limits.PER_KEY * many)
             actor = authentication.key_actor(request, key)
         elif request.user.is_authenticated:
             slug = request.headers.get(TENANT_HEADER) or request.session.get("tenant")
@@ -144,6 +149,7 @@ class TenantMiddleware:
             if len(ids) == 1 and ids[0] is not None:
                 actor = authentication.member_actor(request, request.user, ids[0])
         if actor is not None:
+            limits.take("tenant", f"{actor.tenant_id} {many}", times=limits.PER_TENANT * many)
             self.accept(request, actor)
 
     @staticmethod
@@ -181,7 +187,8 @@ def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
     """Answer a domain error: problem+json on the API, else the error page with its sentence."""
     body = problems.from_error(error, request)
     if request.path_info.startswith("/api/"):
-        return JsonResponse(body, status=error.status, content_type=problems.CONTENT_TYPE)
+        headers = problems.retry_after(error)
+        return JsonResponse(body, status=error.status, content_type=problems.CONTENT_TYPE, headers=headers)
     context = {**body, "heading": HEADINGS.get(error.status, "")}
     return render(request, "error.html", context, status=error.status)
 

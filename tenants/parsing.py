@@ -15,6 +15,7 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 MOST_DIGITS = 18
 MOST_DEPTH = 32
+MOST_VALUES = 100_000
 NUL = "\x00"
 
 
@@ -25,15 +26,43 @@ class StrictJSONParser(JSONParser):
         """Return the value; raise `ParseError` for what cannot be read."""
         try:
             data = super().parse(stream, media_type, parser_context)
-            if too_deep(data):
-                raise ParseError(f"lists and objects lie in each other more than {MOST_DEPTH} deep")
-            if holds_nul(data):
-                raise ParseError("the character NUL cannot be stored")
-            if holds_infinity(data):
-                raise ParseError("a number is too large")
         except RecursionError:
             raise ParseError("it is nested too deep") from None
+        if fault := fault_of(data):
+            raise ParseError(fault)
         return data
+
+
+def fault_of(value: Any) -> str:
+    """Return why a JSON value cannot be taken, empty when it can: level by level, and no more values than MOST_VALUES."""
+    level, left = [value], MOST_VALUES
+    for _ in range(MOST_DEPTH + 1):
+        left -= len(level)
+        if left < 0:
+            return f"it holds more than {MOST_VALUES} values"
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.keys()
+                inner += one.values()
+            elif isinstance(one, list):
+                inner += one
+            elif isinstance(one, str) and not storable(one):
+                return "the character NUL cannot be stored"
+            elif isinstance(one, float) and not math.isfinite(one):
+                return "a number is too large"  # Python reads 1e999 as infinity, which no column takes
+        if not inner:
+            return ""
+        level = inner
+    return f"lists and objects lie in each other more than {MOST_DEPTH} deep"
+
+
+def storable(text: str) -> bool:
+    """Return whether a text holds no NUL and no half of a surrogate pair: PostgreSQL stores neither."""
+    try:
+        return NUL not in text and bool(text.encode() or True)
+    except UnicodeEncodeError:
+        return False
 
 
 def too_deep(value: Any, most: int = MOST_DEPTH) -> bool:
@@ -54,19 +83,10 @@ def too_deep(value: Any, most: int = MOST_DEPTH) -> bool:
 def holds_nul(value: Any) -> bool:
     """Return whether any text inside a JSON value holds a NUL or half a surrogate pair: PostgreSQL stores neither."""
     if isinstance(value, str):
-        return NUL in value or any("\ud800" <= letter <= "\udfff" for letter in value)
+        return not storable(value)
     if isinstance(value, dict):
         return any(holds_nul(key) or holds_nul(item) for key, item in value.items())
     return isinstance(value, list) and any(holds_nul(item) for item in value)
-
-
-def holds_infinity(value: Any) -> bool:
-    """Return whether any number inside a JSON value is none: Python reads 1e999 as infinity, which no column takes."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, dict):
-        return any(holds_infinity(item) for item in value.values())
-    return isinstance(value, list) and any(holds_infinity(item) for item in value)
 
 
 def parse_uuid(text: Any, name: str) -> UUID:

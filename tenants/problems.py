@@ -60,7 +60,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     request = context["request"]._request
     mapped = _as_domain_error(error)
     if mapped is not None:
-        body, headers = from_error(mapped, request), _retry_after(mapped)
+        body, headers = from_error(mapped, request), retry_after(mapped)
     elif isinstance(error, exceptions.APIException):
         status = error.status_code
         body = problem(
@@ -107,7 +107,8 @@ def _as_domain_error(error: Exception) -> ExchequerError | None:
     return None
 
 
-def _retry_after(error: ExchequerError) -> dict[str, str]:
+def retry_after(error: ExchequerError) -> dict[str, str]:
+    """Return the header that says when to try again, for an error that passes."""
     wait = error.extra.get("retry_after", 5 if isinstance(error, Unavailable) else None)
     return {"Retry-After": str(wait)} if wait is not None else {}
 

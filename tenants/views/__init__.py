@@ -12,6 +12,7 @@ from tenants.views.errors import (
     forbidden,
     not_found,
     server_error,
+    too_many,
 )
 from tenants.views.frame import frame
 from tenants.views.joining import join
@@ -31,6 +32,7 @@ __all__ = [
     "join",
     "not_found",
     "server_error",
+    "too_many",
     "urlpatterns",
 ]
 

@@ -33,6 +33,13 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return error_page(request, 403)
 
 
+def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer 429; allauth's limits ask for it."""
+    answer = error_page(request, 429)
+    answer["Retry-After"] = "60"
+    return answer
+
+
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 for a missing or old CSRF token, with the way back to the form: through the log-in page without a session."""
     words = ("This form is no longer valid.", STALE_FORM)

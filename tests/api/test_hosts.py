@@ -53,7 +53,8 @@ def test_no_header_gives_another_try_at_a_password(headers: dict[str, str]) -> N
         client.post("/accounts/login/", wrong, **forged(headers, 2000 + number))
     right = {"login": user.email, "password": factories.PASSWORD}
     for number in range(6, 9):
-        client.post("/accounts/login/", right, **forged(headers, 2000 + number))
+        held = client.post("/accounts/login/", right, **forged(headers, 2000 + number))
+        assert (held.status_code, held["Retry-After"]) == (429, "300")
         assert "_auth_user_id" not in client.session
     elsewhere = Client(REMOTE_ADDR="192.0.2.7")
     elsewhere.post("/accounts/login/", right)
@@ -218,7 +219,7 @@ def test_log_in_through_a_proxy_that_ends_tls(behind: Behind, superuser: psycopg
     guesser = proxy.visitor("127.0.0.12", behind.file)
     for number in range(5):
         assert behind.log_in(guesser, password="wrong", **{"X-Forwarded-For": f"203.0.113.{number}"}) == "200"
-    assert behind.log_in(guesser, **{"X-Forwarded-For": "203.0.113.77"}) == "200", "held up, whatever it claims"
+    assert behind.log_in(guesser, **{"X-Forwarded-For": "203.0.113.77"}) == "429", "held up, whatever it claims"
     assert behind.log_in(proxy.visitor("127.0.0.13", behind.file)) == "302 /", "nobody else is"
     # Who comes past the proxy is believed nothing: it is itself, and over plain HTTP.
     direct = requests.get(

@@ -1,0 +1,61 @@
+"""How often a key and a tenant may ask the API: counted in memory that the forked web processes of a machine share.
+
+No statement is spent on it, so a flood is turned away before it reaches the database. Each name has one number, the
+time at which its next request is due (the generic cell rate algorithm): after a burst, `rate` requests a second pass.
+Two processes that count at the same instant may lose one count, which lets one request more pass.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+import time
+from hashlib import blake2b
+
+from django.conf import settings
+
+from tenants.errors import RateLimited
+
+SLOTS = 1 << 16
+PROBES = 8
+CELL = struct.Struct("<Qd")
+BURST_S = 10
+#: Of the rate of one key: a tenant may have several; usage from outside comes in many small requests.
+PER_KEY, PER_TENANT, OF_EVENTS = 1, 2, 4
+
+_cells = mmap.mmap(-1, SLOTS * CELL.size)  # anonymous and shared: whoever is forked counts in the same memory
+
+
+def take(kind: str, name: str, *, times: float = 1) -> None:
+    """Count one request of a key or tenant. Raises `RateLimited` with the seconds to wait when there are too many."""
+    rate = settings.EXCHEQUER.api_rate * times
+    if rate <= 0:
+        return
+    wait = due(blake2b(f"{kind} {name}".encode(), digest_size=8).digest(), rate, BURST_S, time.monotonic())
+    if wait > 0:
+        raise RateLimited(retry_after=math.ceil(wait))
+
+
+def due(name: bytes, rate: float, burst_s: float, now: float) -> float:
+    """Return after how many seconds a request of `name` may pass; 0 lets it pass and counts it."""
+    number = int.from_bytes(name, "little")
+    place, next_at = _find(number, now)
+    next_at = max(next_at, now)
+    wait = next_at - now - burst_s
+    if wait > 0:
+        return wait
+    CELL.pack_into(_cells, place, number, next_at + 1 / rate)
+    return 0.0
+
+
+def _find(number: int, now: float) -> tuple[int, float]:
+    """Return where a name is counted, and until when; a full neighbourhood gives up the name that is due first."""
+    earliest = (math.inf, 0)
+    for probe in range(PROBES):
+        place = (number + probe) % SLOTS * CELL.size
+        known, next_at = CELL.unpack_from(_cells, place)
+        if known == number:
+            return place, next_at
+        earliest = min(earliest, (next_at, place))
+    return earliest[1], now

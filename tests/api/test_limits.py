@@ -1,0 +1,119 @@
+"""Nobody takes more than a share: of requests, of a worker's time, of the database's."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+
+from config import settings as shipped
+from tenants import limits
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def sent(client: Client, path: str = "/api/v1/me/", *, number: int = 1, **more: Any) -> list[int]:
+    return [client.get(path, **more).status_code for _ in range(number)]
+
+
+@pytest.fixture
+def slow_rate(settings: Any) -> None:
+    """Half a request a second and key: a burst of five, then one each two seconds."""
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"api_rate": 0.5})
+
+
+def by_key(tenant: Any) -> Client:
+    return Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"})
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_back(slow_rate: None) -> None:
+    tenant, other = factories.make_tenant(), factories.make_tenant()
+    one, two, neighbour = by_key(tenant), by_key(tenant), by_key(other)
+    answers = sent(one, number=12)
+    assert answers[:5] == [200] * 5
+    refused = one.get("/api/v1/projects/")
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert 1 <= int(refused["Retry-After"]) <= 3
+    assert refused["Content-Type"] == "application/problem+json"
+    assert sent(two, number=3) == [200] * 3, "another key has its own share"
+    assert 429 in sent(two, number=12), "and the tenant a limit over all its keys"
+    assert sent(by_key(tenant), number=1) in ([200], [429])
+    assert sent(neighbour, number=5) == [200] * 5, "no other tenant feels it"
+
+
+def test_a_flood_is_turned_away_before_the_database(slow_rate: None, django_assert_num_queries: Any) -> None:
+    client = by_key(factories.make_tenant())
+    sent(client, number=8)
+    with django_assert_num_queries(0):
+        assert client.get("/api/v1/me/").status_code == 429
+    bogus = Client(headers={"Authorization": "Bearer exq_00000000_" + "x" * 43})
+    assert sent(bogus, number=8)[-1] == 429
+
+
+def test_a_session_has_its_tenants_limit_on_the_api_and_none_on_pages(slow_rate: None) -> None:
+    tenant = factories.make_tenant("lab")
+    client = Client()
+    client.force_login(factories.make_member(tenant, "owner"))
+    assert 429 in sent(client, number=14, headers={"X-Exchequer-Tenant": "lab"})
+    assert sent(client, "/t/lab/projects/", number=14) == [200] * 14
+
+
+def test_requests_become_due_again_with_time() -> None:
+    name, rate = b"\x07" * 8, 2.0
+    passed = [limits.due(name, rate, 10, 1000.0) for _ in range(25)]
+    assert passed[:21] == [0.0] * 21
+    assert passed[-1] == pytest.approx(0.5)
+    assert limits.due(name, rate, 10, 1000.5) == 0.0
+    assert limits.due(name, rate, 10, 1000.5) > 0
+    assert limits.due(b"\x08" * 8, rate, 10, 1000.5) == 0.0
+
+
+BODIES = {
+    "empty lists": "[" + ",".join(["[]"] * 630_000) + "]",
+    "empty lists in a field": '{"slug": [' + ",".join(["[]"] * 630_000) + "]}",
+    "many names": "{" + ",".join(f'"{n}":1' for n in range(150_000)) + "}",
+    "small lists in each other": "[" + ",".join(["[[[[]]]]"] * 200_000) + "]",
+    "half surrogates": '{"slug": "' + "\\ud800" * 300_000 + '"}',
+    "numbers": "[" + ",".join(["0"] * 900_000) + "]",
+}
+
+
+VERSIONS = "price-books/00000000-0000-0000-0000-000000000000/versions/"
+SENT = [("projects/", body) for body in BODIES] + [("events/", "empty lists"), (VERSIONS, "empty lists in a field")]
+
+
+@pytest.mark.parametrize(("path", "body"), SENT, ids=lambda text: text[:20])
+def test_no_body_holds_a_worker(body: str, path: str) -> None:
+    client = by_key(factories.make_tenant())
+    assert len(BODIES[body]) < 2 * 1024 * 1024
+    more = {} if path == "events/" else {"headers": {"Idempotency-Key": "k"}}
+    before = time.process_time()
+    answer = client.post(f"/api/v1/{path}", BODIES[body], content_type="application/json", **more)
+    spent = time.process_time() - before
+    assert answer.status_code in (400, 413, 415), answer.content[:300]
+    assert len(answer.content) < 100_000
+    assert spent < 1.5
+
+
+def test_a_long_body_of_sound_values_is_read() -> None:
+    client = by_key(factories.make_tenant())
+    body = json.dumps({"slug": "p", "name": "P", "more": [1] * 90_000})
+    assert client.post("/api/v1/projects/", body, content_type="application/json").status_code == 201
+
+
+def test_no_statement_runs_for_ever(process_environment: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"
+        )
+        assert cursor.fetchone() == ("30s", "1min")
+        cursor.execute("SET LOCAL statement_timeout = 50")
+        with pytest.raises(OperationalError, match="statement timeout"):
+            cursor.execute("SELECT pg_sleep(10)")
+    assert shipped.STATEMENT_S["control"] > 30
+    assert shipped.STATEMENT_S["owner"] == 0
