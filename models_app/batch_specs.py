@@ -33,7 +33,11 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
     version = ready_version(actor, spec, faults)
     if model is not None and version is not None:
         found = {column["name"]: column["kind"] for column in version.columns}
-        unfit = columns.fit(model.signature.get("inputs", []), found).faults
+        shares = {
+            one["name"]: columns.shares(one.get("can_be", {}), one.get("values", 0))
+            for one in version.reading.get("columns", [])
+        }
+        unfit = columns.fit(model.signature.get("inputs", []), found, shares).faults
         if unfit:
             faults["dataset"] = unfit
     if faults or model is None or version is None:

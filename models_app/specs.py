@@ -40,7 +40,7 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model, str) or len(model) > 120 or not model.isprintable():
         faults["model"] = ["Give the model a name of up to 120 characters, or leave it out."]
     target = str(spec.get("target") or (version.target if version else ""))
-    advised = left_out(version.profile, target) if version is not None else {}
+    advised = left_out(version.profile, target, version.choices) if version is not None else {}
     if isinstance(given, dict) and "exclude_columns" not in given and params:
         params["exclude_columns"] = list(advised)
     if version is not None and chosen is not None:
@@ -85,7 +85,9 @@ def tasks_for(column: dict[str, Any]) -> list[str]:
     """Return which tasks a column can be the target of."""
     kind, distinct = column["kind"], column["distinct"]
     found = []
-    classes = kind in (kinds.CATEGORICAL, kinds.BOOLEAN) or (kind == kinds.NUMERIC and column["integer"])
+    classes = kind in (kinds.CATEGORICAL, kinds.BOOLEAN) or (
+        kind == kinds.NUMERIC and (column["integer"] or column.get("whole"))
+    )
     if classes and 2 <= distinct <= kinds.MAX_CLASSES:
         found.append("classification")
     if kind == kinds.NUMERIC and distinct >= 2:

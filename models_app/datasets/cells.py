@@ -43,6 +43,11 @@ class Odd(ValueError):
     """A cell is not of its column's type."""
 
 
+def plain_name(name: str) -> str:
+    """Return a column's name with plain single blanks and nothing without width, as it is compared everywhere."""
+    return " ".join(re.sub("[\u200b\u2060\ufeff]", "", name).strip(BLANKS).split())
+
+
 def notation(number: str) -> tuple[str, str]:
     """Return (sign between groups of digits, decimal sign) of one of NUMBERS."""
     return (number[1] if not number[1].isdigit() else ""), number[-2]

@@ -1,17 +1,23 @@
-"""Read a CSV file twice in bounded memory: once to learn the types, once to convert."""
+"""Read a CSV file twice in bounded memory: once to learn what its columns hold, once to convert."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
-from models_app.datasets import column_types, text
+from models_app.datasets import decide, dialect, quotes, text
+from models_app.datasets.convert import convert
+from models_app.datasets.guess import ColumnGuess
 from models_app.datasets.limits import MAX_ROW_BYTES, MAX_ROWS, MIB
+from models_app.datasets.stored import Cells, as_read, of_decision
 from models_app.runner.protocol import InputError
 
 BLOCK_BYTES = MAX_ROW_BYTES
@@ -19,32 +25,38 @@ BLOCK_BYTES = MAX_ROW_BYTES
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A CSV file whose columns are known. `kinds` maps names to kinds in the order of the file."""
+    """A CSV file whose columns are known; `decisions` are those of the columns that are kept."""
 
     path: Path
-    dialect: text.Dialect
-    types: tuple[str, ...]
-    kinds: dict[str, str]
+    dialect: dialect.Dialect
+    decisions: tuple[decide.Decision, ...]
     rows: int
     warnings: tuple[str, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, converted to the types of their columns."""
+    def batches(self) -> Iterator[list[Cells]]:
+        """Yield the rows: of each column its converted values and, where they say less, the cells as written."""
+        places = {name: at for at, name in enumerate(self.dialect.names)}
         for batch in _raw_batches(self.path, self.dialect):
-            columns = [
-                column_types.convert(column_types.clean(column), kind)
-                for column, kind in zip(batch.columns, self.types, strict=True)
-            ]
-            yield pa.RecordBatch.from_arrays(columns, names=list(self.dialect.names))
+            found = []
+            for one in self.decisions:
+                raw = batch.column(places[one.name])
+                values, _ = convert(raw, one.contract, of_decision(one))
+                found.append(Cells(one, values, raw if as_read(one) else None))
+            yield found
 
 
-def open_csv(source: Path, scratch: Path) -> CsvFile:
+def open_csv(
+    source: Path, scratch: Path, *, target: str | None = None, choices: Mapping[str, Any] | None = None
+) -> CsvFile:
     """Check a CSV file and learn its columns; `scratch` is where the UTF-8 copy goes. Raises InputError."""
-    warnings = text.to_utf8(source, scratch)
-    dialect = text.read_dialect(scratch)
-    guesses = [column_types.ColumnGuess(name, comma_allowed=dialect.delimiter != ",") for name in dialect.names]
+    encoding, warnings = text.to_utf8(source, scratch)
+    shape = dialect.read_dialect(scratch)
+    shape, said = quotes.unclosed(scratch, shape)
+    warnings = [*warnings, *shape.warnings, *said]
+    guesses = [ColumnGuess(name, nameless=name in shape.nameless) for name in shape.names]
     rows = 0
-    for batch in _raw_batches(scratch, dialect):
+    for batch in _raw_batches(scratch, shape):
         rows += batch.num_rows
         if rows > MAX_ROWS:
             raise InputError(
@@ -54,12 +66,18 @@ def open_csv(source: Path, scratch: Path) -> CsvFile:
             guess.see(column)
     if rows == 0:
         raise InputError("no_rows", "The file has a header but no rows. Add rows and upload again.")
-    decided = [guess.decide() for guess in guesses]
-    kinds = {guess.name: kind for guess, (_, kind) in zip(guesses, decided, strict=True)}
-    return CsvFile(scratch, dialect, tuple(kind for kind, _ in decided), kinds, rows, tuple(warnings))
+    kept = [one for one in guesses if not (one.nameless and one.values == 0)]
+    if len(kept) < len(guesses):
+        warnings.append("Columns without a name and without any value were left out.")
+    if len(kept) < 2:
+        raise InputError(*dialect.ONE_COLUMN)
+    decisions = decide.decide(kept, target=target, delimiter=shape.delimiter, choices=choices)
+    about = {"format": "csv", "encoding": encoding, "delimiter": shape.delimiter, "skipped": list(shape.skipped)}
+    return CsvFile(scratch, shape, tuple(decisions), rows, tuple(warnings), about)
 
 
-def _raw_batches(path: Path, dialect: text.Dialect) -> Iterator[pa.RecordBatch]:
+def _raw_batches(path: Path, shape: dialect.Dialect) -> Iterator[pa.RecordBatch]:
+    """Yield the rows as text, without the empty ones that spreadsheets leave at the end."""
     ragged: list[csv.InvalidRow] = []
 
     def stop_at(row: csv.InvalidRow) -> str:
@@ -67,26 +85,50 @@ def _raw_batches(path: Path, dialect: text.Dialect) -> Iterator[pa.RecordBatch]:
         return "error"
 
     with path.open("rb") as file:
-        file.seek(dialect.offset)
+        file.seek(shape.offset)
         try:
             reader = csv.open_csv(
                 file,
-                read_options=csv.ReadOptions(
-                    use_threads=False, block_size=BLOCK_BYTES, column_names=list(dialect.names)
-                ),
+                read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=list(shape.names)),
                 parse_options=csv.ParseOptions(
-                    delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=stop_at
+                    delimiter=shape.delimiter,
+                    quote_char='"' if shape.quoted else False,
+                    newlines_in_values=shape.quoted,
+                    invalid_row_handler=stop_at,
                 ),
                 convert_options=csv.ConvertOptions(
-                    column_types=dict.fromkeys(dialect.names, pa.string()), strings_can_be_null=False
+                    column_types=dict.fromkeys(shape.names, pa.string()), strings_can_be_null=False
                 ),
             )
-            yield from reader
+            yield from _without_last_empty(reader)
         except pa.ArrowInvalid as error:
-            raise _explain(error, ragged, dialect) from error
+            raise _explain(error, ragged, shape) from error
 
 
-def _explain(error: pa.ArrowInvalid, ragged: list[csv.InvalidRow], dialect: text.Dialect) -> InputError:
+def _without_last_empty(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches without the rows at the very end that hold no value; those in between are rows like others."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        filled = batch.num_rows - _empty_at_the_end(batch)
+        if filled:
+            yield from waiting
+            waiting.clear()
+            yield batch.slice(0, filled)
+        if filled < batch.num_rows:
+            waiting.append(batch.slice(filled))
+
+
+def _empty_at_the_end(batch: pa.RecordBatch) -> int:
+    last = batch.num_rows - 1
+    if last < 0 or any(column[last].as_py() for column in batch.columns):
+        return 0
+    empty = np.ones(batch.num_rows, dtype=bool)
+    for column in batch.columns:
+        empty &= np.asarray(pc.equal(column, ""))
+    return int(np.argmin(empty[::-1])) if not empty.all() else batch.num_rows
+
+
+def _explain(error: pa.ArrowInvalid, ragged: list[csv.InvalidRow], shape: dialect.Dialect) -> InputError:
     said = str(error)
     if ragged:
         row = ragged[0]
@@ -94,7 +136,7 @@ def _explain(error: pa.ArrowInvalid, ragged: list[csv.InvalidRow], dialect: text
         return InputError(
             "ragged_rows",
             f"{place} has {row.actual_columns} values, the header has {row.expected_columns} columns. "
-            f"Check for a stray {dialect.delimiter!r}, or a line break without quotation marks.",
+            f"Check for a stray {shape.delimiter!r}, or a line break without quotation marks.",
         )
     if "straddling" in said or "truncated" in said.lower():
         return InputError(

@@ -52,13 +52,16 @@ class Seen:
 class ColumnGuess:
     """What the cells of one column showed.
 
-    `stored`: text of a format with types of its own. `nameless`: its header was empty. `values` counts cells that are not
+    `stored`: text of a format with types of its own; `as_text`: which stays text, `dates_only`: unless all of it is dates.
+    `nameless`: its header was empty. `values` counts cells that are not
     empty; `tally` the different words while they are few (None beyond).
     """
 
     name: str
     stored: bool = False
     nameless: bool = False
+    as_text: bool = False
+    dates_only: bool = False
     rows: int = 0
     values: int = 0
     plain: int = 0
@@ -128,7 +131,7 @@ class ColumnGuess:
         if len(self.tally) > kinds.MAX_CATEGORIES:
             self.tally = None
 
-    def _rest(self, rest: pa.Array, rows: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _rest(self, rest: pa.Array, rows: np.ndarray) -> None:
         if self.live is not None:
             if not self.live:
                 odd = pc.is_in(rest, CONVENTIONAL)
@@ -144,7 +147,7 @@ class ColumnGuess:
             rest, rows = rest.filter(odd), rows[np.flatnonzero(np.asarray(odd))]
         self._keep(rest, rows)
 
-    def _keep(self, rest: pa.Array, rows: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _keep(self, rest: pa.Array, rows: np.ndarray) -> None:
         coded = rest.dictionary_encode()
         most = WORDS_KEPT + (WORDS_MORE if self.live is not None else 0)
         indices = np.asarray(coded.indices)
@@ -163,7 +166,8 @@ class ColumnGuess:
                 seen = self.words[word] = Seen()
             seen.count += int(counts[at])
             if len(seen.rows) < ROWS_NAMED:
-                seen.rows += rows[order[starts[at] : starts[at] + ROWS_NAMED - len(seen.rows)]].tolist()
+                first = min(int(counts[at]), ROWS_NAMED - len(seen.rows))
+                seen.rows += rows[order[starts[at] : starts[at] + first]].tolist()
 
     def _count_live(self, word: str, count: int) -> bool:
         found = [form for form in self.live or () if has(form, word)]

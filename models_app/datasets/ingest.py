@@ -7,26 +7,27 @@ file is an InputError with a code and a sentence that says what to do.
 from __future__ import annotations
 
 import difflib
-import encodings.cp1252
-import encodings.latin_1
 import encodings.utf_8_sig
 import encodings.utf_16
 import encodings.utf_16_be
 import encodings.utf_16_le
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models_app.datasets import text
+from models_app.datasets import encoding, text
 from models_app.datasets.csv_file import CsvFile, open_csv
-from models_app.datasets.kinds import KIND_KEY
+from models_app.datasets.decide import Decision
 from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES, MIB
 from models_app.datasets.parquet_file import MAGIC, ParquetFile, open_parquet
 from models_app.datasets.preview import preview
 from models_app.datasets.profile import profile
+from models_app.datasets.stored import Cells, fields
 from models_app.runner.protocol import Context, InputError, write_json
 
 ROW_GROUP_BYTES = 16 * MIB
@@ -39,14 +40,13 @@ Source = CsvFile | ParquetFile
 def warm_up() -> None:
     """Import what is imported late otherwise: after the lock-down files may be out of reach."""
     for codec in (
-        encodings.cp1252,
-        encodings.latin_1,
         encodings.utf_8_sig,
         encodings.utf_16,
         encodings.utf_16_be,
         encodings.utf_16_le,
     ):
         codec.getregentry()
+    encoding.warm_up()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     pc.cast(pa.array(["2020-01-01T00:00:00Z"]), pa.timestamp("us", "UTC"))
@@ -55,27 +55,42 @@ def warm_up() -> None:
 def run(context: Context) -> None:
     """Ingest as `job.json` says: `inputs.target` names the target column or is null. Raises InputError.
 
-    `inputs.named_parquet` says what the file was called; it only words the refusal of a file that is no table.
+    `inputs.choices` are a person's, by column (`contract.py`). `inputs.named_parquet` says what the file was called; it only words the refusal of a file that is no table.
     """
     target = context.job["inputs"].get("target") or None
     context.report.progress("checking", 0, 3)
     path = context.inputs / "source"
+    choices = context.job["inputs"].get("choices") or {}
     source = open_source(
-        path, context.workdir / "source.utf8", named_parquet=bool(context.job["inputs"].get("named_parquet"))
+        path,
+        context.workdir / "source.utf8",
+        named_parquet=bool(context.job["inputs"].get("named_parquet")),
+        target=target,
+        choices=choices,
     )
-    if target is not None and target not in source.kinds:
-        raise InputError("target_missing", _no_target(target, list(source.kinds)))
+    names = [one.name for one in source.decisions]
+    if target is not None and target not in names:
+        raise InputError("target_missing", _no_target(target, names))
     context.report.progress("converting", 1, 3)
     data = context.out / "data.parquet"
     write_canonical(source, data)
     (context.workdir / "source.utf8").unlink(missing_ok=True)
     context.report.progress("profiling", 2, 3)
-    described = {**profile(data, target=target, warnings=source.warnings), "preview": preview(data)}
+    described = profile(data, target=target, warnings=[*source.warnings, *doubts(source.decisions)])
+    for column, one in zip(described["columns"], source.decisions, strict=True):
+        column["role"] = one.contract.role
+    described["preview"] = preview(data)
     write_json(context.out / "profile.json", described)
     with data.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     columns = [
-        {"name": column["name"], "kind": column["kind"], "integer": column["integer"], "distinct": column["distinct"]}
+        {
+            "name": column["name"],
+            "kind": column["kind"],
+            "integer": column["integer"],
+            "distinct": column["distinct"],
+            "whole": column.get("whole", False),
+        }
         for column in described["columns"]
     ]
     write_json(
@@ -84,6 +99,11 @@ def run(context: Context) -> None:
             "rows": source.rows,
             "columns": columns,
             "warnings": described["warnings"],
+            "reading": {
+                "format": 1,
+                "file": {**source.about, "rows": source.rows},
+                "columns": [one.to_json() for one in source.decisions],
+            },
             "sha256": digest,
             "size": data.stat().st_size,
             "files": ["data.parquet", "profile.json"],
@@ -91,7 +111,14 @@ def run(context: Context) -> None:
     )
 
 
-def open_source(path: Path, scratch: Path, *, named_parquet: bool = False) -> Source:
+def open_source(
+    path: Path,
+    scratch: Path,
+    *,
+    named_parquet: bool = False,
+    target: str | None = None,
+    choices: Mapping[str, Any] | None = None,
+) -> Source:
     """Recognise the format by the content, never by the name. Raises InputError."""
     size = path.stat().st_size
     if size > MAX_UPLOAD_BYTES:
@@ -104,7 +131,9 @@ def open_source(path: Path, scratch: Path, *, named_parquet: bool = False) -> So
     text.refuse_other_formats(head)
     parquet = head.startswith(MAGIC) and size > 12
     try:
-        return open_parquet(path) if parquet else open_csv(path, scratch)
+        if parquet:
+            return open_parquet(path, target=target, choices=choices)
+        return open_csv(path, scratch, target=target, choices=choices)
     except InputError as error:
         if parquet or not named_parquet:
             raise
@@ -120,28 +149,35 @@ def open_source(path: Path, scratch: Path, *, named_parquet: bool = False) -> So
 
 
 def write_canonical(source: Source, path: Path) -> None:
-    """Write typed columns as Parquet, the kind of each in its field's metadata. Raises InputError for absurd numbers."""
+    """Write typed columns as Parquet, each with its kind and contract. Raises InputError for absurd numbers."""
     writer: pq.ParquetWriter | None = None
     pending: list[pa.RecordBatch] = []
     held = written = 0
-    for batch in source.batches():
-        _check_numbers(batch)
+    for columns in source.batches():
+        _check_numbers(columns)
+        if writer is None:
+            schema = pa.schema(fields(columns))
+            writer = pq.ParquetWriter(path, schema, compression="zstd")
+        arrays = [one.values for one in columns] + [one.raw for one in columns if one.raw is not None]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=writer.schema)
         pending.append(batch)
         held += batch.nbytes
-        written += batch.nbytes
+        written += sum(one.values.nbytes for one in columns)
         if written > MAX_UNPACKED_BYTES:
             raise InputError(
                 "too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
             )
-        if writer is None:
-            fields = [field.with_metadata({KIND_KEY: source.kinds[field.name].encode()}) for field in batch.schema]
-            writer = pq.ParquetWriter(path, pa.schema(fields), compression="zstd")
         if held >= ROW_GROUP_BYTES:
             _flush(writer, pending)
             held = 0
     if writer is not None:
         _flush(writer, pending)
         writer.close()
+
+
+def doubts(decisions: Sequence[Decision]) -> list[str]:
+    """Return what the person should know of how columns were read, and may choose otherwise."""
+    return [f"Column {one.name}: {said}" for one in decisions for said in (one.ambiguous, one.evidence) if said]
 
 
 def _no_target(target: str, names: list[str]) -> str:
@@ -155,19 +191,17 @@ def _no_target(target: str, names: list[str]) -> str:
 
 def _flush(writer: pq.ParquetWriter, pending: list[pa.RecordBatch]) -> None:
     if pending:
-        arrays = [batch.columns for batch in pending]
-        writer.write_table(
-            pa.Table.from_batches([pa.RecordBatch.from_arrays(columns, schema=writer.schema) for columns in arrays])
-        )
+        writer.write_table(pa.Table.from_batches(pending))
         pending.clear()
 
 
-def _check_numbers(batch: pa.RecordBatch) -> None:
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+def _check_numbers(columns: list[Cells]) -> None:
+    for one in columns:
+        column = one.values
         if pa.types.is_floating(column.type) and column.null_count < len(column):
             bounds = pc.min_max(column)
             if not (bounds["min"].as_py() >= -MAX_NUMBER and bounds["max"].as_py() <= MAX_NUMBER):
                 raise InputError(
                     "number_out_of_range",
-                    f"Column {name!r} holds numbers beyond 1e30. Correct them, or use another unit.",
+                    f"Column {one.decision.name!r} holds numbers beyond 1e30. Correct them, or use another unit.",
                 )

@@ -33,7 +33,7 @@ def left_out(
 def _reason(column: Mapping[str, Any], profile: Mapping[str, Any], target: str, role: str | None) -> str:
     if column["distinct"] == 1 and not column.get("missing"):
         return "the same value in every row"
-    if role != "feature" and is_identifier(column, profile["rows"]):
+    if role != "feature" and (column.get("role") == "identifier" or is_identifier(column, profile["rows"])):
         return "an identifier: every row has its own value"
     if profile.get("target") == target and (column.get("power") or 0) >= LEAK_POWER:
         return f"gives {target} away: if it is only known afterwards, the model would learn nothing else"

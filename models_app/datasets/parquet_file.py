@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models_app.datasets import column_types, kinds, text
+from models_app.datasets import dialect, typed
+from models_app.datasets.decide import Decision
 from models_app.datasets.limits import (
     MAX_COLUMNS,
     MAX_RATIO,
@@ -20,54 +23,68 @@ from models_app.datasets.limits import (
     MIB,
     RATIO_FROM_BYTES,
 )
+from models_app.datasets.stored import Cells
 from models_app.runner.protocol import InputError
 
 MAGIC = b"PAR1"
 THRIFT_LIMIT = 16 * MIB
 BATCH_BYTES = 8 * MIB
 TEXT_ROWS = 4_096
+PLAIN_ROWS = 1_024
+DICTIONARY_ENCODINGS = frozenset({"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"})
+PANDAS_INDEX = "__index_level_0__"
 MAX_BATCH_BYTES = 96 * MIB
 TOO_BIG = "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
 
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """A Parquet file whose columns are known. `kinds` maps names to kinds in the order of the file."""
+    """A Parquet file whose columns are known; `decisions` in the order of the file."""
 
     path: Path
-    names: tuple[str, ...]
-    kinds: dict[str, str]
+    decisions: tuple[Decision, ...]
     rows: int
     warnings: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the canonical types."""
-        yield from _checked_batches(self.path, self.names)
+    def batches(self) -> Iterator[list[Cells]]:
+        """Yield the rows: of each column its values, and its text where the values say less."""
+        for columns in _checked_batches(self.path):
+            yield [typed.cells(one, column) for one, column in zip(self.decisions, columns, strict=True)]
 
 
-def open_parquet(source: Path) -> ParquetFile:
-    """Check a Parquet file and learn its columns. Raises InputError."""
+def open_parquet(
+    source: Path,
+    *,
+    target: str | None = None,
+    choices: Mapping[str, Any] | None = None,
+    mixed: Collection[int] = (),
+    dated: Collection[int] = (),
+) -> ParquetFile:
+    """Check a Parquet file and learn its columns. Raises InputError.
+
+    `mixed`: columns of text with numbers among it, which may be numbers with slips; `dated`: of text that may be dates.
+    Other text stays as it is stored.
+    """
     metadata, schema = _metadata(source)
-    names = text.check_names(schema.names)
+    names, nameless, warnings = dialect.clean_names(["" if name == PANDAS_INDEX else name for name in schema.names])
     if len(names) < 2:
         raise InputError("one_column", "Only one column was found. A dataset needs at least one input and one target.")
-    for field in schema:
-        _canonical_type(field)
+    for one in schema:
+        _canonical_type(one)
     if metadata.num_rows == 0:
         raise InputError("no_rows", "The file has columns but no rows. Add rows and upload again.")
-    distinct: dict[str, set[str]] = {name: set() for name in names}
-    values, rows = dict.fromkeys(names, 0), 0
-    for batch in _checked_batches(source, names):
-        rows += batch.num_rows
-        for name, column in zip(names, batch.columns, strict=True):
-            values[name] += len(column) - column.null_count
-            if pa.types.is_string(column.type) and len(distinct[name]) <= kinds.MAX_CATEGORIES:
-                distinct[name].update(pc.unique(column.drop_null()).to_pylist()[: kinds.MAX_CATEGORIES + 1])
-    found = {
-        name: _kind(_canonical_type(field), len(distinct[name]), values[name])
-        for name, field in zip(names, schema, strict=True)
-    }
-    return ParquetFile(source, names, found, rows)
+    guesses = [
+        typed.guess(name, _canonical_type(one), nameless=name in nameless, mixed=at in mixed, dated=at in dated)
+        for at, (name, one) in enumerate(zip(names, schema, strict=True))
+    ]
+    rows = 0
+    for columns in _checked_batches(source):
+        rows += len(columns[0])
+        for guess, column in zip(guesses, columns, strict=True):
+            guess.see(column)
+    decisions = typed.decide(guesses, target=target, choices=choices)
+    return ParquetFile(source, tuple(decisions), rows, tuple(warnings), {"format": "parquet"})
 
 
 def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
@@ -89,9 +106,7 @@ def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
             "bad_column_name", "A column name is not UTF-8 text. Rename it and write the Parquet file again."
         ) from error
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            "bad_parquet", "The Parquet file is damaged and cannot be read. Export and upload it again."
-        ) from error
+        raise _cause(error, "is damaged and cannot be read") from error
     if metadata.num_columns > MAX_COLUMNS:
         raise InputError(
             "too_many_columns",
@@ -123,31 +138,55 @@ def _open(source: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile
     )
 
 
-def _checked_batches(source: Path, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def _checked_batches(source: Path) -> Iterator[list[pa.Array]]:
     """Yield batches in canonical types, counting the real bytes against the cap."""
     unpacked = 0
     try:
         plain = _open(source)
-        texts = [
-            name
-            for name, field in zip(plain.schema_arrow.names, plain.schema_arrow, strict=True)
-            if _is_text(field.type)
-        ]
-        size = max(64, min(TEXT_ROWS if texts else 65_536, BATCH_BYTES // (8 * len(names))))
-        for batch in _open(source, texts).iter_batches(batch_size=size, use_threads=False):
+        names = plain.schema_arrow.names
+        texts = [one.name for one in plain.schema_arrow if _is_text(one.type)]
+        packed = [name for name in texts if _by_dictionary(plain.metadata, plain.schema_arrow, name)]
+        most = 65_536 if not texts else TEXT_ROWS if len(packed) == len(texts) else PLAIN_ROWS
+        size = max(64, min(most, BATCH_BYTES // (8 * len(names))))
+        for batch in _open(source, packed).iter_batches(batch_size=size, use_threads=False):
             spread = sum(_spread_bytes(column) for column in batch.columns)
             unpacked += spread
             if spread > MAX_BATCH_BYTES or unpacked > MAX_UNPACKED_BYTES:
                 raise InputError("too_big_unpacked", TOO_BIG)
-            columns = [_canonical(name, column) for name, column in zip(names, batch.columns, strict=True)]
-            yield pa.RecordBatch.from_arrays(columns, names=list(names))
+            yield [_canonical(name, column) for name, column in zip(names, batch.columns, strict=True)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            "bad_parquet", "The Parquet file is damaged: some of its pages cannot be read. Export and upload it again."
-        ) from error
+        raise _cause(error, "is damaged: some of its pages cannot be read") from error
+
+
+def _by_dictionary(metadata: pq.FileMetaData, schema: pa.Schema, name: str) -> bool:
+    """Whether text can be read with its dictionary kept apart, which Arrow does not do for every encoding."""
+    at = schema.names.index(name)
+    if schema.names.count(name) > 1 or metadata.num_columns != len(schema):
+        return True
+    found = {one for group in range(metadata.num_row_groups) for one in metadata.row_group(group).column(at).encodings}
+    return found <= DICTIONARY_ENCODINGS
+
+
+def _cause(error: Exception, damage: str) -> InputError:
+    """Say what keeps a Parquet file from being read: its damage, a lock, or a limit of ours."""
+    said = str(error)
+    if re.search("encrypt|decrypt", said, re.IGNORECASE):
+        return InputError(
+            "encrypted_parquet", "The Parquet file is encrypted. Write it without encryption and upload it again."
+        )
+    if isinstance(error, pa.ArrowNotImplementedError) or re.search(
+        "not (yet )?(implemented|supported)|unsupported", said, re.IGNORECASE
+    ):
+        detail = re.sub(r"[^ -~]", "?", said)[:160]
+        return InputError(
+            "unsupported_parquet",
+            f"The Parquet file may be sound, but our reader does not know how it is written ({detail}). Write it with the default settings of your program and upload it again.",
+        )
+    return InputError("bad_parquet", f"The Parquet file {damage}. Export and upload it again.")
 
 
 def _canonical(name: str, column: pa.Array) -> pa.Array:
+    """Return a column in one of the types that `_canonical_type` names; text as it is stored."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     target = _canonical_type(pa.field(name, column.type))
@@ -178,7 +217,6 @@ def _canonical(name: str, column: pa.Array) -> pa.Array:
                 "not_text",
                 f"Column {name!r} holds zero bytes, which are not text. Remove them or leave out that column.",
             )
-        column = column_types.clean(column)
     return column
 
 
@@ -207,7 +245,11 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _canonical_type(field: pa.Field) -> pa.DataType:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    if pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_uint64(kind):
+        return kind
+    if pa.types.is_decimal(kind) and kind.scale == 0 and kind.precision <= 38:
+        return pa.decimal128(38, 0)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return pa.float64()
     if pa.types.is_integer(kind):
         return pa.int64()
@@ -223,15 +265,3 @@ def _canonical_type(field: pa.Field) -> pa.DataType:
         "unsupported_type",
         f"Column {field.name!r} holds {kind}, which is not read. Use numbers, yes/no, dates or text, or leave the column out.",
     )
-
-
-def _kind(kind: pa.DataType, distinct: int, values: int) -> str:
-    if values == 0:
-        return kinds.EMPTY
-    if pa.types.is_boolean(kind):
-        return kinds.BOOLEAN
-    if pa.types.is_timestamp(kind):
-        return kinds.DATETIME
-    if pa.types.is_string(kind):
-        return column_types.text_kind(distinct, values)
-    return kinds.NUMERIC

@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models_app.datasets.stored import RAW, columns_of
+
 ROWS = 20
 COLUMNS = 200
 LETTERS = 80
@@ -17,9 +19,11 @@ LETTERS = 80
 def preview(path: Path) -> dict[str, Any]:
     """Return `columns` (the first COLUMNS names) and `rows` (the first ROWS, texts or None) of a canonical Parquet file."""
     file = pq.ParquetFile(path)
-    names = file.schema_arrow.names[:COLUMNS]
-    first = next(file.iter_batches(batch_size=ROWS, columns=names, use_threads=False))
-    texts = [_texts(first.column(name)) for name in names]
+    stored = list(columns_of(file.schema_arrow).values())[:COLUMNS]
+    names = [one.name for one in stored]
+    shown = [RAW + one.name if one.raw else one.name for one in stored]  # as it was written, where that is kept
+    first = next(file.iter_batches(batch_size=ROWS, columns=shown, use_threads=False))
+    texts = [_texts(first.column(name)) for name in shown]
     return {"columns": names, "rows": [[_shown(text) for text in row] for row in zip(*texts, strict=True)]}
 
 

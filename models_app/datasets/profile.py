@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from models_app.datasets import kinds
 from models_app.datasets.advice import dataset_warnings
+from models_app.datasets.stored import RAW
 
 FORMAT = 1
 BINS = 20
@@ -41,7 +42,7 @@ def profile(path: Path, *, target: str | None, warnings: Sequence[str] = ()) -> 
     schema = file.schema_arrow
     goal = _Goal(file, target, schema.field(target).metadata[kinds.KIND_KEY].decode()) if target else None
     columns = []
-    for at, field in enumerate(schema):
+    for at, field in enumerate(field for field in schema if not field.name.startswith(RAW)):
         kind = field.metadata[kinds.KIND_KEY].decode()
         described, codes = _describe(file, field, kind)
         described["position"] = at
@@ -66,7 +67,8 @@ class _Goal:
         raw = file.read(columns=[name]).column(0)
         distinct = pc.count_distinct(raw).as_py()
         integer = pa.types.is_integer(raw.type)
-        classes = kind in (kinds.CATEGORICAL, kinds.BOOLEAN) or (kind == kinds.NUMERIC and integer and distinct <= 20)
+        whole = integer or (kind == kinds.NUMERIC and pc.all(pc.equal(raw, pc.floor(raw))).as_py())
+        classes = kind in (kinds.CATEGORICAL, kinds.BOOLEAN) or (kind == kinds.NUMERIC and whole and distinct <= 20)
         self.task = "classification" if classes else "regression" if kind == kinds.NUMERIC else None
         self.measure = {"classification": "theil_u", "regression": "epsilon_squared", None: None}[self.task]
         self.known = np.asarray(raw.is_valid())
@@ -121,7 +123,8 @@ def _numbers(base: dict[str, Any], raw: pa.ChunkedArray, kind: str) -> tuple[dic
     quantiles = np.quantile(known, [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
     counts, edges = _histogram(known)
     described = base | {
-        "distinct": int(np.unique(known).size),
+        "distinct": int(pc.count_distinct(raw).as_py()),
+        "whole": bool((known == np.floor(known)).all()),
         "min": float(known.min()),
         "max": float(known.max()),
         "mean": float(known.mean()),

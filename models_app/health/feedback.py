@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 
 from models_app.access import visible_versions
+from models_app.datasets.cells import spelled
 from models_app.health import alerts, bins, prediction_id
 from models_app.models import Endpoint, Feedback, ModelVersion
 from tenants.actor import Actor
@@ -136,10 +137,12 @@ def _feedback(version: ModelVersion | None, prediction: prediction_id.Prediction
     if classes:
         if not isinstance(prediction.outcome, int) or not 0 <= prediction.outcome < len(classes):
             raise Refused("unknown_prediction", "No prediction of this endpoint has this id.")
-        predicted, truth = classes[prediction.outcome], bins.as_word(label)
-        if truth not in classes:
+        predicted, truth = classes[prediction.outcome], spelled(label, classes)
+        if truth is None:
             known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-            raise Refused("unknown_label", f"{truth[:40]!r} is no class of this model. Its classes are: {known}.")
+            raise Refused(
+                "unknown_label", f"{bins.as_word(label)[:40]!r} is no class of this model. Its classes are: {known}."
+            )
         return Feedback(
             version=version, predicted=predicted[:200], label=truth, correct=predicted == truth, predicted_at=at
         )

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models_app.datasets import kinds
+from models_app.datasets.cells import plain_name
 
-ACCEPTED = {
-    kinds.NUMERIC: frozenset({kinds.NUMERIC, kinds.EMPTY}),
-    kinds.BOOLEAN: frozenset({kinds.BOOLEAN, kinds.EMPTY}),
-    kinds.DATETIME: frozenset({kinds.DATETIME, kinds.EMPTY}),
-    # In a longer table the same categories may be so many that they count as free text.
-    kinds.CATEGORICAL: frozenset({kinds.CATEGORICAL, kinds.TEXT, kinds.EMPTY}),
-}
+MOST = 0.5
+"""A column of another kind is read by the model's contract when at least this share of its cells is of the model's type."""
+
 WORDS = {
     kinds.NUMERIC: "numbers",
     kinds.BOOLEAN: "yes/no",
@@ -28,12 +25,16 @@ NAMED = 8
 
 @dataclass(frozen=True)
 class Fit:
-    """What a table lacks, holds in another kind (name, wanted kind, found kind), has of no value, and has beyond the model."""
+    """What a table lacks, holds in another kind (name, wanted kind, found kind), has of no value, and has beyond the model.
+
+    `called`: how the table calls each column of the model, where blanks differ.
+    """
 
     missing: tuple[str, ...]
     wrong: tuple[tuple[str, str, str], ...]
     empty: tuple[str, ...]
     extra: tuple[str, ...]
+    called: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def faults(self) -> list[str]:
@@ -47,17 +48,39 @@ class Fit:
         return found
 
 
-def fit(inputs: Iterable[Mapping[str, Any]], found: Mapping[str, str]) -> Fit:
-    """Hold a table's columns (name -> kind) against a signature's inputs (`name`, `kind`)."""
+def fit(
+    inputs: Iterable[Mapping[str, Any]],
+    found: Mapping[str, str],
+    shares: Mapping[str, Mapping[str, float]] | None = None,
+) -> Fit:
+    """Hold a table's columns (name -> kind) against a signature's inputs (`name`, `kind`).
+
+    `shares`: of a column, which share of its cells can be read as each kind. Categories are read from anything.
+    """
     wanted = {str(one["name"]): str(one["kind"]) for one in inputs}
-    present = {name: kind for name, kind in wanted.items() if name in found}
-    wrong = [(name, kind, found[name]) for name, kind in present.items() if found[name] not in ACCEPTED[kind]]
+    by_plain_name = {plain_name(name): name for name in found}
+    called = {name: name if name in found else by_plain_name.get(plain_name(name), "") for name in wanted}
+    called = {name: theirs for name, theirs in called.items() if theirs}
+    has = {name: found[theirs] for name, theirs in called.items()}
+    wrong = [
+        (name, wanted[name], kind)
+        for name, kind in has.items()
+        if wanted[name] not in (kind, kinds.CATEGORICAL)
+        and kind != kinds.EMPTY
+        and (shares or {}).get(called[name], {}).get(wanted[name], 0) < MOST
+    ]
     return Fit(
-        missing=tuple(name for name in wanted if name not in found),
+        missing=tuple(name for name in wanted if name not in called),
         wrong=tuple(wrong),
-        empty=tuple(name for name in present if found[name] == kinds.EMPTY),
-        extra=tuple(name for name in found if name not in wanted),
+        empty=tuple(name for name, kind in has.items() if kind == kinds.EMPTY),
+        extra=tuple(name for name in found if name not in called.values()),
+        called=called,
     )
+
+
+def shares(can_be: Mapping[str, int], values: int) -> dict[str, float]:
+    """Return which share of a column's values can be read as each kind."""
+    return {kind: count / values for kind, count in can_be.items()} if values else {}
 
 
 def listed(names: Iterable[str], *, quoted: bool = True) -> str:

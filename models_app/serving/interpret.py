@@ -20,6 +20,8 @@ from models_app.serving import problems, protocol_v1, protocol_v2
 from models_app.serving.calls import Call
 from tenants.errors import ExchequerError
 
+MOST_WARNINGS = 20
+
 log = structlog.get_logger(__name__)
 
 Made = tuple["Parsed", bytes, int | None]
@@ -96,14 +98,16 @@ class Interpreter:
                 yield call, block
 
     def answers(self, parsed: list[Parsed], found: NDArray[np.float64]) -> list[Made]:
+        """Return each call's answer, with a warning for each category that training never saw."""
         model, order = self.model, self.order
         predictions = model.answers(found) if any(one.request is None for one in parsed) else []
         names = self._names(found) if predictions else []
         made: list[Made] = []
         for one in parsed:
             start, end = one.at, one.at + one.block.rows
+            warnings = self._warnings(one.block)
             if one.request is None:
-                body = protocol_v1.answer(predictions[start:end], names[start:end], order.version_label)
+                body = protocol_v1.answer(predictions[start:end], names[start:end], order.version_label, warnings)
                 made.append((one, body, None))
             else:
                 labels = model.class_words if model.classes else None
@@ -116,10 +120,20 @@ class Interpreter:
                             version=str(order.number),
                             found=found[start:end],
                             labels=labels,
+                            warnings=warnings,
                         ),
                     )
                 )
         return made
+
+    def _warnings(self, block: Block) -> list[str]:
+        unknown = self.model.intake.unknown(block)
+        told = [
+            f"Row {row}, column {column!r}: {word[:40]!r} is no category that the model was trained on."
+            for row, column, word in unknown[:MOST_WARNINGS]
+        ]
+        more = len(unknown) - MOST_WARNINGS
+        return [*told, f"And {more:,} more such cells."] if more > 0 else told
 
     def _names(self, found: NDArray[np.float64]) -> list[str]:
         """Sign an id for each row's prediction."""

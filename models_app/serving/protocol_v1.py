@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -26,9 +27,12 @@ def parse(body: bytes) -> list[Any]:
     return rows
 
 
-def answer(predictions: list[Any], prediction_ids: list[str], model_version: str) -> bytes:
-    """Return the body of an answer."""
-    return orjson.dumps({"predictions": predictions, "model_version": model_version, "prediction_ids": prediction_ids})
+def answer(
+    predictions: list[Any], prediction_ids: list[str], model_version: str, warnings: Sequence[str] = ()
+) -> bytes:
+    """Return the body of an answer; `warnings` only where there are some."""
+    said = {"predictions": predictions, "model_version": model_version, "prediction_ids": prediction_ids}
+    return orjson.dumps({**said, "warnings": list(warnings)} if warnings else said)
 
 
 def load(body: bytes | memoryview) -> Any:

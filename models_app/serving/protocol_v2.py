@@ -6,6 +6,7 @@ column, or one tensor `inputs` [rows, columns] when every column is a number.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from models_app.datasets import cells
 from models_app.recipes.tabular.features import Feature
 from models_app.recipes.tabular.joint import Block, Intake
 from models_app.serving.problems import BadBody, BadInstanceProblem
@@ -73,9 +75,18 @@ def parse(body: bytes, header_length: int | None, intake: Intake, outputs: Seque
 
 
 def answer(
-    request: Request, *, name: str, version: str, found: NDArray[np.float64], labels: list[str] | None
+    request: Request,
+    *,
+    name: str,
+    version: str,
+    found: NDArray[np.float64],
+    labels: list[str] | None,
+    warnings: Sequence[str] = (),
 ) -> tuple[bytes, int | None]:
-    """Return the body of an answer and, when tensors follow it in binary, the length of its JSON part."""
+    """Return the body of an answer and, when tensors follow it in binary, the length of its JSON part.
+
+    Warnings stand in the answer's parameters, as one text: the protocol knows no lists there.
+    """
     values: dict[str, tuple[str, NDArray[np.float64] | list[str]]] = {}
     if labels is None:
         values["prediction"] = ("FP64", found[:, 0])
@@ -94,7 +105,9 @@ def answer(
         else:
             entry["data"] = data.ravel().tolist() if isinstance(data, np.ndarray) else data
         outputs.append(entry)
-    head = {"id": request.id} if request.id else {}
+    head: dict[str, Any] = {"id": request.id} if request.id else {}
+    if warnings:
+        head["parameters"] = {"warnings": " ".join(warnings)}
     text = orjson.dumps({**head, "model_name": name, "model_version": version, "outputs": outputs})
     return b"".join([text, *tail]), len(text) if tail else None
 
@@ -242,9 +255,21 @@ def _block(tensors: dict[str, Tensor], intake: Intake) -> Block:
 
 
 def _values(feature: Feature, tensor: Tensor) -> list[Any] | NDArray[Any]:
-    if feature.kind == "numeric" and tensor.datatype == "BYTES":
+    if feature.kind == "numeric" and tensor.datatype == "BYTES" and feature.contract is None:
         raise BadInstanceProblem(f"Column {feature.name!r} takes numbers, not BYTES.", column=feature.name)
+    if feature.kind == "categorical" and tensor.datatype != "BYTES" and not _named_by(feature, tensor.datatype):
+        raise BadInstanceProblem(
+            f"Column {feature.name!r} takes BYTES (its categories are words), not {tensor.datatype}.",
+            column=feature.name,
+        )
     return tensor.data
+
+
+def _named_by(feature: Feature, datatype: str) -> bool:
+    """Whether values of a datatype can name a category: yes/no those called true and false, numbers those that are some."""
+    if datatype == "BOOL":
+        return not {"true", "false"}.isdisjoint(feature.categories)
+    return any(re.fullmatch(cells.PLAIN, word) for word in feature.categories)
 
 
 def _matrix(tensor: Tensor, intake: Intake) -> Block:

@@ -226,7 +226,10 @@ def test_columns_are_compared_by_name_and_kind_whatever_their_order():
     bad = columns.fit(inputs, {"a": "text", "b": "boolean"})
     assert "'c'" in bad.faults[0]
     assert "a (free text, the model needs numbers)" in bad.faults[1]
-    assert "b (yes/no, the model needs categories)" in bad.faults[1]
+    assert [name for name, _, _ in bad.wrong] == ["a"], "categories are read from whatever a column holds"
+    assert columns.fit(inputs, {"a\xa0": "numeric", "b": "text", " c": "datetime"}).faults == []
+    slips = {"a": {"numeric": 0.9}, "c": {"datetime": 0.2}}
+    assert [name for name, _, _ in columns.fit(inputs, {"a": "text", "b": "text", "c": "text"}, slips).wrong] == ["c"]
     many = columns.fit([{"name": f"n{at}", "kind": "numeric"} for at in range(20)], {})
     assert "and 12 more" in many.faults[0]
 

@@ -168,10 +168,50 @@ def test_one_matrix_serves_a_model_of_numbers(house, dtype):
         found = client.infer("digit", [tensor], headers=headers)
     expected = models["digit"].predict(values.tolist())
     assert [value.decode() for value in found.as_numpy("label")] == [str(one["label"]) for one in expected]
-    nan = triton.InferInput("inputs", [1, 4], "FP64")
-    nan.set_data_from_numpy(np.array([[0, np.nan, 1, 2]]))
-    with triton.InferenceServerClient(server.address) as client, pytest.raises(InferenceServerException, match="NaN"):
-        client.infer("digit", [nan], headers=headers)
+    gap, endless = (triton.InferInput("inputs", [1, 4], "FP64") for _ in range(2))
+    gap.set_data_from_numpy(np.array([[0, np.nan, 1, 2]]))
+    endless.set_data_from_numpy(np.array([[0, np.inf, 1, 2]]))
+    with triton.InferenceServerClient(server.address) as client:
+        found = client.infer("digit", [gap], headers=headers)
+        (missing,) = models["digit"].predict([[0, None, 1, 2]])
+        assert np.allclose(found.as_numpy("scores")[0], list(missing["scores"].values()), atol=1e-5)
+        with pytest.raises(InferenceServerException, match="infinity"):
+            client.infer("digit", [endless], headers=headers)
+
+
+def test_what_a_category_cannot_be_is_refused_and_one_never_seen_is_told(house):
+    backend, server, models = house
+    headers = {"Authorization": f"Bearer {backend.key('churn')}"}
+    age, town = np.array([np.nan, 40.5]), np.array(["Paris", "Oslo"], dtype=object)
+    rest = {"member": (np.array([True, False]), "BOOL"), "since": (np.array(["2020-05-01"] * 2, dtype=object), "BYTES")}
+
+    def ask(client, towns, datatype):
+        inputs = []
+        for name, (values, kind) in {"age": (age, "FP64"), "town": (towns, datatype), **rest}.items():
+            inputs.append(triton.InferInput(name, [2], kind))
+            inputs[-1].set_data_from_numpy(values)
+        return client.infer("churn", inputs, headers=headers)
+
+    with triton.InferenceServerClient(server.address) as client:
+        found = ask(client, town, "BYTES")
+        rows = [
+            {"age": None, "town": "Paris", "member": True, "since": "2020-05-01"},
+            {"age": 40.5, "town": "Oslo", "member": False, "since": "2020-05-01"},
+        ]
+        expected = [list(one["scores"].values()) for one in models["churn"].predict(rows)]
+        assert np.allclose(found.as_numpy("scores"), expected, atol=1e-5), "NaN in a tensor is a missing value"
+        told = "Row 0, column 'town': 'Paris' is no category that the model was trained on."
+        assert found.get_response()["parameters"] == {"warnings": told}
+        for wrong, kind in (
+            (np.array([1.0, 2.0]), "FP64"),
+            (np.array([True, False]), "BOOL"),
+            (np.array([1, 2]), "INT64"),
+        ):
+            with pytest.raises(InferenceServerException, match=f"'town' takes BYTES .*, not {kind}"):
+                ask(client, wrong, kind)
+    answer = post(server, backend.key("churn"), "churn", {"instances": rows})
+    assert answer.json()["warnings"] == [told]
+    assert "warnings" not in post(server, backend.key("churn"), "churn", {"instances": rows[1:]}).json()
 
 
 GOOD = {"instances": [[1, 2, 3, 4]]}

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file
 
-from models_app.datasets.kinds import EMPTY, KIND_KEY
+from models_app.datasets.kinds import CATEGORICAL
+from models_app.datasets.stored import RAW, columns_of
 from models_app.recipes import columns
 from models_app.recipes.tabular.answers import Answers
-from models_app.recipes.tabular.features import Encoded, Feature, Floats, Strings, encode, widths
+from models_app.recipes.tabular.features import UNKNOWN, Encoded, Feature, encode, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.predict import Predictor
-from models_app.recipes.tabular.table import numbers
+from models_app.recipes.tabular.reading import slips, values_of
 from models_app.runner.protocol import Context, InputError, StopRequested, counted, note, write_json
 
 BATCH_BYTES = 24 * 1024**2
@@ -60,6 +61,7 @@ def run(context: Context) -> None:
                 raise StopRequested
             answers.add(predictor.outputs(encoded))
             done.add(len(encoded.numeric))
+    table.tell_odd()
     note(f"wrote {', '.join(f'{path.name}, {path.stat().st_size:,} bytes' for path in answers.paths)}")
     write_json(
         context.out / "result.json",
@@ -67,6 +69,8 @@ def run(context: Context) -> None:
             "rows": done.rows,
             "ignored_columns": len(table.fit.extra),
             "empty_columns": list(table.fit.empty),
+            "unknown_categories": {name: count for name, count in table.unknown.items() if count},
+            "taken_as_missing": {name: count for name, count in table.odd.items() if count},
             "files": [path.name for path in answers.paths],
         },
     )
@@ -79,12 +83,16 @@ class Rows:
         self.features = predictor.features
         self._path = path
         with pq.ParquetFile(path) as file:
-            schema, self.rows = file.schema_arrow, file.metadata.num_rows
-        self.kinds = {field.name: (field.metadata or {}).get(KIND_KEY, b"text").decode() for field in schema}
-        self.fit = columns.fit(predictor.signature["inputs"], self.kinds)
+            self._stored, self.rows = columns_of(file.schema_arrow), file.metadata.num_rows
+        shares = {name: columns.shares(one.can_be, one.values) for name, one in self._stored.items()}
+        kinds = {name: one.kind for name, one in self._stored.items()}
+        self.fit = columns.fit(predictor.signature["inputs"], kinds, shares)
         if self.fit.faults:
             raise InputError("columns_do_not_fit", " ".join(self.fit.faults))
         self._size = batch_rows(self.features, predictor.signature["network"])
+        self.odd: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self._words = [feature.name for feature in self.features if feature.kind == CATEGORICAL]
 
     def tell(self) -> None:
         """Say in the log what is read and what is left aside."""
@@ -94,21 +102,31 @@ class Rows:
         if self.fit.empty:
             note(f"warning: without any value, so taken as missing: {columns.listed(self.fit.empty)}")
 
+    def tell_odd(self) -> None:
+        """Say in the log which cells the model could not read, and which categories it never saw; never a value."""
+        for name, count in self.odd.items():
+            if count:
+                note(f"warning: {counted(count, 'cell')} of {name!r} not of the model's type, so taken as missing")
+        for name, count in self.unknown.items():
+            if count:
+                note(f"warning: {counted(count, 'cell')} of {name!r} with a category that training never saw")
+
     def batches(self) -> Iterator[Encoded]:
-        """Yield the rows, encoded as in training."""
-        names = [feature.name for feature in self.features]
+        """Yield the rows, read by the model's contract and encoded as in training."""
+        used = [self._stored[self.fit.called[feature.name]] for feature in self.features]
+        self.odd.update({feature.name: slips(feature, one) for feature, one in zip(self.features, used, strict=True)})
+        names = [one.name for one in used] + [RAW + one.name for one in used if one.raw]
         with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=1024**2) as file:
             for batch in file.iter_batches(batch_size=self._size, columns=names, use_threads=False):
-                found = {feature.name: self._column(feature, batch.column(feature.name)) for feature in self.features}
-                yield encode(self.features, found, batch.num_rows)
-
-    def _column(self, feature: Feature, raw: pa.Array) -> Floats | Strings:
-        empty = self.kinds[feature.name] == EMPTY
-        if feature.kind != "categorical":
-            return np.full(len(raw), np.nan) if empty else numbers(pa.chunked_array([raw]), feature.kind)
-        coded = raw.dictionary_encode()
-        indices = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
-        return Strings(indices, coded.dictionary.to_pylist())
+                found = {}
+                for feature, one in zip(self.features, used, strict=True):
+                    raw = batch.column(RAW + one.name) if one.raw else None
+                    found[feature.name], odd = values_of(feature, one, batch.column(one.name), raw)
+                    self.odd[feature.name] += odd
+                encoded = encode(self.features, found, batch.num_rows)
+                for at, name in enumerate(self._words):
+                    self.unknown[name] += int((encoded.codes[:, at] == UNKNOWN).sum())
+                yield encoded
 
 
 class Journal:

@@ -15,6 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models_app.datasets import cells
+from models_app.datasets.contract import Contract
+
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
 Floats = NDArray[np.float64]
 
@@ -43,7 +46,7 @@ class Strings:
 
 @dataclass(frozen=True)
 class Feature:
-    """One input column and everything needed to encode it again at prediction."""
+    """One input column and everything needed to read and encode it again at prediction."""
 
     name: str
     kind: Kind
@@ -51,13 +54,18 @@ class Feature:
     scale: float = 1.0
     indicator: bool = False
     categories: tuple[str, ...] = ()
+    contract: Contract | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the feature as JSON values; one of a model that was trained before contracts has none."""
+        found = {name: value for name, value in asdict(self).items() if name != "contract"}
+        return found if self.contract is None else {**found, "contract": self.contract.to_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Feature:
-        return cls(**{**value, "categories": tuple(value["categories"])})
+        contract = value.get("contract")
+        made = {**value, "categories": tuple(value["categories"])}
+        return cls(**{**made, "contract": None if contract is None else Contract.from_json(contract)})
 
 
 @dataclass(frozen=True)
@@ -107,10 +115,26 @@ def encode(features: Sequence[Feature], columns: Mapping[str, Floats | Strings],
         column = columns[feature.name]
         if not isinstance(column, Strings):
             raise TypeError(f"Column {feature.name!r} holds numbers where the model expects text.")
-        known = {category: code for code, category in enumerate(feature.categories, FIRST_CATEGORY)}
-        lookup = np.array([known.get(value, UNKNOWN) for value in column.values] + [MISSING], dtype=np.int64)
+        known = Codes(feature)
+        lookup = np.array([known.of(value) for value in column.values] + [MISSING], dtype=np.int64)
         codes[:, at] = lookup[column.indices]
     return Encoded(numeric, codes)
+
+
+class Codes:
+    """The codes of a feature's categories. `1.0` of a later file is the category `1`, where no other has that number."""
+
+    def __init__(self, feature: Feature) -> None:
+        self.known: dict[str | None, int] = {None: MISSING}
+        self.known |= {category: code for code, category in enumerate(feature.categories, FIRST_CATEGORY)}
+        self._twins = cells.twins(feature.categories) if feature.contract is not None else {}
+
+    def of(self, word: str | None) -> int:
+        """Return a word's code, UNKNOWN for one that training never saw."""
+        code = self.known.get(word)
+        if code is None and word is not None:
+            code = self.known.get(cells.twin(word, self._twins) or word, UNKNOWN)
+        return UNKNOWN if code is None else code
 
 
 def widths(features: Sequence[Feature]) -> tuple[int, list[int]]:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_app.recipes.tabular.features import CLIP, FIRST_CATEGORY, MISSING, UNKNOWN, Encoded, Feature, Floats
+from models_app.datasets import cells
+from models_app.recipes.tabular.features import CLIP, UNKNOWN, Codes, Encoded, Feature, Floats
 
 TRUE = frozenset({"true", "yes", "t", "y", "1"})
 FALSE = frozenset({"false", "no", "f", "n", "0"})
@@ -48,12 +49,12 @@ class Block:
 
 
 class Intake:
-    """What a signature takes in."""
+    """What a signature takes in. `unused`: columns of the table that it learnt from, which a row may hold too."""
 
-    def __init__(self, features: Sequence[Feature], target: str = "") -> None:
+    def __init__(self, features: Sequence[Feature], target: str = "", unused: Sequence[str] = ()) -> None:
         self.features = list(features)
         self.by_name = {feature.name: feature for feature in features}
-        self.target = target
+        self.unused = {target, *unused}
         self.names = [feature.name for feature in features]
         self.number_at = [at for at, feature in enumerate(features) if feature.kind != "categorical"]
         self.word_at = [at for at, feature in enumerate(features) if feature.kind == "categorical"]
@@ -62,9 +63,12 @@ class Intake:
         self._mean = np.array([feature.mean for feature in numbers], dtype=np.float64)
         self._scale = np.array([feature.scale for feature in numbers], dtype=np.float64)
         self._indicators = [at for at, feature in enumerate(numbers) if feature.indicator]
-        self._codes: list[dict[str | None, int]] = [
-            {None: MISSING} | {word: code for code, word in enumerate(self.features[at].categories, FIRST_CATEGORY)}
-            for at in self.word_at
+        self._codes = [Codes(self.features[at]) for at in self.word_at]
+        self._plain_names = {cells.plain_name(name): name for name in self.names}
+        self._gone = [
+            (to, sorted(gone))
+            for to, feature in enumerate(numbers)
+            if feature.contract is not None and (gone := cells.missing_numbers(feature.contract))
         ]
 
     def stack(self, requests: Sequence[Sequence[Any]]) -> list[Block | BadInstance]:
@@ -104,8 +108,9 @@ class Intake:
         return Block(rows, numbers, [_words(self.features[at], values[self.names[at]]) for at in self.word_at])
 
     def matrix(self, numbers: Floats) -> Block:
-        """Return numbers [rows, columns] of a signature without categories as a block. Raises BadInstance."""
-        bad = np.argwhere(~np.isfinite(numbers))
+        """Return numbers [rows, columns] of a signature without categories as a block, NaN for missing. Raises BadInstance."""
+        numbers = self._without_gone(numbers)
+        bad = np.argwhere(np.isinf(numbers))
         if bad.size:
             row, at = int(bad[0][0]), int(bad[0][1])
             raise not_finite(self.names[at], row)
@@ -121,8 +126,18 @@ class Intake:
             numeric[:, len(self.number_at) :] = missing[:, self._indicators]
         codes = np.empty((block.rows, len(self.word_at)), dtype=np.int64)
         for at, (table, column) in enumerate(zip(self._codes, block.words, strict=True)):
-            codes[:, at] = [table.get(word, UNKNOWN) for word in column]
+            codes[:, at] = [table.of(word) for word in column]
         return Encoded(numeric, codes)
+
+    def unknown(self, block: Block) -> list[tuple[int, str, str]]:
+        """Return (row, column, word) of the categories that training never saw."""
+        found = []
+        for at, table, column in zip(self.word_at, self._codes, block.words, strict=True):
+            if not table.known.keys() >= set(column):
+                found += [
+                    (row, self.names[at], str(word)) for row, word in enumerate(column) if table.of(word) == UNKNOWN
+                ]
+        return found
 
     def _plain(self, rows: Sequence[Any]) -> Block:
         """Stack rows whose every column is given as a number, a word or null. Raises _NotPlain."""
@@ -154,25 +169,35 @@ class Intake:
         # Both null and NaN are NaN by now; only null was meant to be.
         if np.isinf(numbers).any() or np.isnan(numbers).sum() != sum(values.count(None) for values in taken):
             raise _NotPlain
-        return Block(len(found), numbers, words)
+        return Block(len(found), self._without_gone(numbers), words)
+
+    def _without_gone(self, numbers: Floats) -> Floats:
+        """Take the numbers that stand for no value, such as -999, for missing."""
+        for to, gone in self._gone:
+            numbers = numbers.copy() if not numbers.flags.writeable else numbers
+            numbers[np.isin(numbers[:, to], gone), to] = math.nan
+        return numbers
 
     def _named(self, at: int, row: Any) -> Mapping[str, Any]:
         if isinstance(row, Mapping):
-            for name in row.keys() - self.by_name.keys():
-                if name != self.target:
+            given: Mapping[str, Any] = row
+            if given.keys() - self.by_name.keys():
+                given = {self._plain_names.get(cells.plain_name(str(name)), str(name)): row[name] for name in row}
+            for name in given.keys() - self.by_name.keys():
+                if name not in self.unused:
                     raise BadInstance(
                         f"Row {at}: {str(name)[:80]!r} is no column of this model. Its columns: {_some(self.names)}.",
                         column=str(name)[:80],
                         row=at,
                     )
-            absent = [name for name in self.names if name not in row]
+            absent = [name for name in self.names if name not in given]
             if absent:
                 raise BadInstance(
                     f"Row {at} lacks {_some(absent)}. Name every column of the model, with null where there is no value.",
                     column=absent[0],
                     row=at,
                 )
-            return row
+            return given
         if isinstance(row, str | bytes) or not isinstance(row, Sequence):
             raise BadInstance(
                 f"Row {at} is neither an object by column name nor a list in the order of the signature.", row=at
@@ -204,9 +229,7 @@ def not_finite(column: str, row: int) -> BadInstance:
     )
 
 
-def word(value: Any) -> str:
-    """Return a value as the word that training knew it by."""
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+word = cells.word
 
 
 def _words(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> list[str | None]:
@@ -216,16 +239,22 @@ def _words(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> list[str |
             raise BadInstance(
                 f"Row {row}, column {feature.name!r} takes words, not {shown(value)}.", column=feature.name, row=row
             )
-        found.append(None if value is None else value if type(value) is str else word(value))
+        if feature.contract is not None:
+            found.append(None if value is None else cells.clean(value, feature.contract))  # type: ignore[arg-type]
+        else:
+            found.append(None if value is None else value if type(value) is str else word(value))
     return found
 
 
 def _numbers(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64] | list[float]:
     if isinstance(values, np.ndarray):
-        bad = np.flatnonzero(~np.isfinite(values))
+        numbers = values.astype(np.float64)
+        bad = np.flatnonzero(np.isinf(numbers))
         if bad.size:
             raise not_finite(feature.name, int(bad[0]))
-        return values.astype(np.float64)
+        if feature.contract is not None and (gone := cells.missing_numbers(feature.contract)):
+            numbers[np.isin(numbers, sorted(gone))] = math.nan
+        return numbers
     return [_number(feature, value, row) for row, value in enumerate(values)]
 
 
@@ -240,13 +269,21 @@ def _number(feature: Feature, value: Any, row: int) -> float:
             column=feature.name,
             row=row,
         ) from error
-    if not math.isfinite(number):
+    said_nothing = feature.contract is not None and (type(value) is str or math.isfinite(value))
+    if not math.isfinite(number) and not (math.isnan(number) and said_nothing):
         raise not_finite(feature.name, row)
     return number
 
 
 def number_of(feature: Feature, value: Any) -> float:
-    """Return one value of a number column as training read it. Raises TypeError, ValueError, OverflowError."""
+    """Return one value of a number column as training read it, NaN for none. Raises TypeError, ValueError, OverflowError."""
+    if feature.contract is not None:
+        if isinstance(value, float) and math.isnan(value):
+            return value
+        found = cells.clean(value, feature.contract)
+        return math.nan if found is None else float(found)
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(value)
     if feature.kind == "boolean" and isinstance(value, str):
         said = value.strip().lower()
         if said not in TRUE | FALSE:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from models_app.datasets import cells
 from models_app.recipes.tabular.features import Encoded, Feature, Floats, Strings, encode
 from models_app.recipes.tabular.joint import BadInstance, Block, Intake, join, number_of, word
 from models_app.recipes.tabular.network import TabularNet
@@ -39,7 +40,7 @@ class Predictor:
         self.features = [Feature.from_json(value) for value in signature["inputs"]]
         self.classes: list[Any] = list(signature["classes"])
         self.class_words = [word(name) for name in self.classes]
-        self.intake = Intake(self.features, str(signature["target"]["name"]))
+        self.intake = Intake(self.features, str(signature["target"]["name"]), signature.get("unused", ()))
         self.device = device or torch.device("cpu")
         self.net = TabularNet(**signature["network"])
         try:
@@ -115,6 +116,8 @@ def load(folder: Path, device: torch.device | None = None) -> Predictor:
 
 def _column(feature: Feature, values: Sequence[Any]) -> Floats | Strings:
     if feature.kind == "categorical":
+        if feature.contract is not None:
+            return Strings.of([cells.clean(value, feature.contract) for value in values])  # type: ignore[misc]
         return Strings.of([None if value is None else word(value) for value in values])
     return np.array([_number(feature, value) for value in values], dtype=np.float64)
 

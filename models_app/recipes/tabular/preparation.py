@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,8 @@ def fit_features(
             reason = (
                 reasons.get(name, "left out by you")
                 if name in params["exclude_columns"]
+                else "whole numbers beyond 2^53, which no network can tell apart"
+                if name in data.inexact
                 else f"{kind} columns are not used by this recipe"
             )
         elif isinstance(column, Strings):
@@ -43,7 +46,7 @@ def fit_features(
         if feature is None:
             ignored.append({"name": name, "reason": reason})
         else:
-            features.append(feature)
+            features.append(dataclasses.replace(feature, contract=data.contracts.get(name)))
     if not features:
         raise InputError(
             "no_features",

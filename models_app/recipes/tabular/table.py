@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models_app.datasets.kinds import KIND_KEY, MAX_CLASSES, MIN_TRAINING_ROWS
+from models_app.datasets.contract import Contract
+from models_app.datasets.convert import convert
+from models_app.datasets.decide import MACHINE
+from models_app.datasets.kinds import MAX_CLASSES, MIN_TRAINING_ROWS
+from models_app.datasets.stored import RAW, StoredColumn, columns_of
 from models_app.recipes.tabular.features import Floats, Strings
 from models_app.runner.protocol import InputError
 
@@ -43,20 +47,26 @@ class Target:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows whose target is known. `kinds` names the kind of every column, target included."""
+    """Rows whose target is known. `kinds` names the kind of every column, target included.
+
+    `contracts`: how the cells of each column are read, of tables that keep it. `inexact`: columns of whole numbers that
+    no network can tell apart, as they are beyond 2^53.
+    """
 
     columns: Mapping[str, Floats | Strings]
     kinds: Mapping[str, str]
     target: Target
     rows: int
     dropped_rows: int
+    contracts: Mapping[str, Contract] = field(default_factory=dict)
+    inexact: frozenset[str] = frozenset()
 
 
 def read(path: Path, *, target: str, task: str, exclude: frozenset[str]) -> Table:
     """Read the columns that a network can use. Raises InputError when the target does not fit the task."""
     file = pq.ParquetFile(path)
-    schema = file.schema_arrow
-    kinds = {field.name: (field.metadata or {}).get(KIND_KEY, b"text").decode() for field in schema}
+    stored = columns_of(file.schema_arrow)
+    kinds = {name: one.kind for name, one in stored.items()}
     if target not in kinds:
         raise InputError(
             "target_missing", f"The dataset has no column {target!r}. Choose one of its columns as the target."
@@ -66,7 +76,7 @@ def read(path: Path, *, target: str, task: str, exclude: frozenset[str]) -> Tabl
         raise InputError(
             "unknown_column", f"Columns to leave out that the dataset does not have: {', '.join(unknown[:5])}."
         )
-    raw = file.read(columns=[target]).column(0)
+    raw = _labels(file, stored[target], task)
     kept = np.flatnonzero(np.asarray(raw.is_valid()))
     if kept.size < MIN_TRAINING_ROWS:
         raise InputError(
@@ -75,10 +85,19 @@ def read(path: Path, *, target: str, task: str, exclude: frozenset[str]) -> Tabl
         )
     goal = _target(target, kinds[target], raw.take(pa.array(kept)), task)
     columns: dict[str, Floats | Strings] = {}
+    inexact = set()
     for name, kind in kinds.items():
-        if name != target and name not in exclude and kind not in ("text", "empty"):
-            columns[name] = _column(file.read(columns=[name]).column(0), kind, kept)
-    return Table(columns, kinds, goal, int(kept.size), int(len(raw) - kept.size))
+        if name == target or name in exclude or kind in ("text", "empty"):
+            continue
+        found = file.read(columns=[name]).column(0)
+        if pa.types.is_integer(found.type) and not _exact(found):
+            inexact.add(name)
+        else:
+            columns[name] = _column(found, kind, kept)
+    contracts = {name: one.contract for name, one in stored.items() if one.contract is not None}
+    return Table(
+        columns, kinds, goal, int(kept.size), int(len(raw) - kept.size), contracts=contracts, inexact=frozenset(inexact)
+    )
 
 
 def split(target: Target, *, validation: float, test: float, seed: int) -> Split:
@@ -116,6 +135,30 @@ def split(target: Target, *, validation: float, test: float, seed: int) -> Split
     return Split(train, held, measured)
 
 
+def _labels(file: pq.ParquetFile, stored: StoredColumn, task: str) -> pa.ChunkedArray:
+    """Return the target's values; classes in the spelling of the file.
+
+    A word for missing that a class may be called, such as NA among words, is a class of the target unless a person chose
+    otherwise; in a column of numbers it stays missing.
+    """
+    values = file.read(columns=[stored.name]).column(0)
+    if task != "classification" or not stored.raw or stored.contract is None or pa.types.is_integer(values.type):
+        return values
+    if stored.kind == "numeric" and not pc.all(pc.equal(values, pc.floor(values))).as_py():
+        return values
+    contract = stored.contract
+    kept = contract.missing if stored.chosen_missing or stored.kind == "numeric" else MACHINE & {*contract.missing}
+    as_written = replace(contract, type="categorical", missing=tuple(kept))
+    words = [convert(chunk, as_written)[0] for chunk in file.read(columns=[RAW + stored.name]).column(0).chunks]
+    return pa.chunked_array(words, pa.string())
+
+
+def _exact(values: pa.ChunkedArray) -> bool:
+    """Whether every whole number is one that a float holds."""
+    bounds = pc.min_max(values)
+    return bounds["min"].as_py() is None or max(-bounds["min"].as_py(), bounds["max"].as_py()) <= 2**53
+
+
 def _target(name: str, kind: str, raw: pa.ChunkedArray, task: str) -> Target:
     if kind in ("text", "empty", "datetime"):
         words = {"text": "free text with too many different values", "empty": "no values", "datetime": "dates"}[kind]
@@ -135,7 +178,7 @@ def _target(name: str, kind: str, raw: pa.ChunkedArray, task: str) -> Target:
                 f"Target column {name!r} has the same value in every row, so there is nothing to learn.",
             )
         return Target(name, kind, values)
-    if kind == "numeric" and not pa.types.is_integer(raw.type):
+    if kind == "numeric" and pa.types.is_floating(raw.type) and not pc.all(pc.equal(raw, pc.floor(raw))).as_py():
         raise InputError(
             "target_unfit",
             f"Target column {name!r} holds numbers with decimals. Use tabular.regressor, or choose a column with classes.",

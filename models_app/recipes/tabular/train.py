@@ -186,7 +186,7 @@ class Training:
             {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()},
             out / "model.safetensors",
         )
-        write_json(out / "signature.json", self._signature())
+        write_json(out / "signature.json", self._signature(ignored))
         rows = {part: int(getattr(self.parts, part).size) for part in ("train", "validation", "test")}
         write_json(
             out / "result.json",
@@ -282,7 +282,7 @@ class Training:
         if time.monotonic() - self.saved_at >= self.every_s:
             self.save()
 
-    def _signature(self) -> dict[str, Any]:
+    def _signature(self, ignored: list[dict[str, str]]) -> dict[str, Any]:
         target = self.data.target
         return {
             "format": SIGNATURE_FORMAT,
@@ -292,5 +292,6 @@ class Training:
             "inputs": [feature.to_json() for feature in self.features],
             "target": {"name": target.name, "kind": target.kind, "mean": self.mean, "scale": self.scale},
             "classes": list(target.classes),
+            "unused": [one["name"] for one in ignored],
             "network": self.net.shape,
         }

@@ -1,0 +1,214 @@
+"""Find delimiter and header of a text table, whatever stands above them: titles, comments, blank lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from models_app.datasets.cells import BLANKS, plain_name
+from models_app.datasets.limits import MAX_COLUMNS, MAX_NAME_LENGTH, MAX_ROW_BYTES, MIB
+from models_app.runner.protocol import InputError
+
+SAMPLE_BYTES = 256 * 1024
+SAMPLE_ROWS = 60
+MOST_ABOVE = 40
+DELIMITERS = (",", ";", "\t", "|")
+COMMENT = "#"
+INDEX = "index"
+ONE_COLUMN = ("one_column", "Only one column was found. Separate columns by comma, semicolon, tab or vertical bar.")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?\Z")
+_UNNAMED = re.compile(r"Unnamed: 0(\.\d+)?\Z")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How to read the UTF-8 copy: skip to `offset` bytes, split by `delimiter`.
+
+    `nameless`: columns whose name was made up. `skipped`: the lines above the header. `quoted`: quotation marks hold
+    values together.
+    """
+
+    delimiter: str
+    names: tuple[str, ...]
+    offset: int
+    warnings: tuple[str, ...] = ()
+    nameless: frozenset[str] = frozenset()
+    skipped: tuple[str, ...] = ()
+    quoted: bool = True
+
+
+def read_dialect(path: Path) -> Dialect:
+    """Find delimiter and header of a UTF-8 file. Raises InputError for a header that names no clean columns."""
+    with path.open("rb") as file:
+        raw = file.read(MAX_ROW_BYTES)
+    sample = raw.decode("utf-8", errors="ignore")
+    stated = re.match(r'"?sep=([^\r\n])"?\r?\n', sample)
+    if stated and not stated.group(1).isascii():  # the reader splits by bytes
+        stated = None
+    start = stated.end() if stated else 0
+    blank = re.match(r"(?:[ \t]*\r?\n)*", sample[start:])
+    start += blank.end() if blank else 0
+    body = sample[start:]
+    if "\n" not in body and "\r" not in body and len(raw) == MAX_ROW_BYTES:
+        raise InputError(
+            "row_too_long",
+            f"The first line is longer than {MAX_ROW_BYTES // MIB} MiB. Check that rows end with a line break.",
+        )
+    delimiter = stated.group(1) if stated else _sniff(_without_comments(body[:SAMPLE_BYTES]))
+    above, skipped = _above(body, delimiter)
+    found, consumed, fields = _header(body[above:], delimiter)
+    if len(found) + 1 == fields and len(found) > 1:  # R writes no name above the names of rows
+        found = ["", *found]
+    if skipped and found[0].startswith(COMMENT):
+        found[0] = found[0].lstrip(COMMENT)
+    names, nameless, warnings = clean_names(found)
+    if skipped:
+        what = "1 line" if len(skipped) == 1 else f"{len(skipped)} lines"
+        warnings.insert(
+            0, f"{what} above the header {'was' if len(skipped) == 1 else 'were'} left out: {_short(skipped[0])}."
+        )
+    offset = len(sample[: start + above + consumed].encode())
+    return Dialect(delimiter, names, offset, tuple(warnings), nameless, tuple(line[:200] for line in skipped[:10]))
+
+
+def clean_names(names: list[str]) -> tuple[tuple[str, ...], frozenset[str], list[str]]:
+    """Return column names that are clean and unique, those that were made up, and warnings.
+
+    Raises InputError for endless or unprintable ones.
+    """
+    plain = [plain_name(name) for name in names]
+    if len(plain) > MAX_COLUMNS:
+        raise InputError(
+            "too_many_columns",
+            f"The file has {len(plain):,} columns; the most is {MAX_COLUMNS:,}. Leave out columns and upload again.",
+        )
+    for name in plain:
+        if len(name) > MAX_NAME_LENGTH:
+            raise InputError(
+                "column_name_too_long",
+                f"Column name {_short(name)} is longer than {MAX_NAME_LENGTH} characters. Shorten it.",
+            )
+        if not name.isprintable():
+            raise InputError("bad_column_name", f"Column name {_short(name)} holds control characters. Rename it.")
+    taken, twice, nameless = set(plain), [], set()
+    seen: set[str] = set()
+    for at, name in enumerate(plain):
+        wanted = name or (INDEX if at == 0 else f"column_{at + 1}")
+        if name and name not in seen:
+            seen.add(name)
+            if at == 0 and _UNNAMED.match(name):
+                nameless.add(name)
+            continue
+        if name:
+            twice.append(name)
+        number, free = 2, wanted
+        while free in taken or (name and free == name):
+            free, number = f"{wanted}_{number}", number + 1
+        plain[at] = free
+        taken.add(free)
+        seen.add(free)
+        if not name:
+            nameless.add(free)
+    warnings = []
+    if twice:
+        warnings.append(f"Column names occur twice and were numbered: {', '.join(map(_short, dict.fromkeys(twice)))}.")
+    return tuple(plain), frozenset(nameless), warnings
+
+
+def _without_comments(sample: str) -> str:
+    lines = sample.splitlines(keepends=True)
+    plain = [line for line in lines if not line.startswith(COMMENT)]
+    return "".join(plain) if len(plain) > 1 else sample
+
+
+def _sniff(sample: str) -> str:
+    """Choose the delimiter that cuts the most sampled rows into the same number of fields, more than one."""
+    best, best_score = ",", 0.0
+    for delimiter in DELIMITERS:
+        rows = _rows(sample, delimiter)
+        counts = Counter(len(row) for row in rows)
+        if not counts:
+            continue
+        fields, times = counts.most_common(1)[0]
+        score = times / len(rows) + min(fields, 100) / 1000 if fields > 1 else 0.0
+        if score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _rows(sample: str, delimiter: str) -> list[list[str]]:
+    """Return the first rows; the last of them may be cut off and is left out."""
+    try:
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        rows = [row for row, _ in zip(reader, range(SAMPLE_ROWS), strict=False) if row]
+    except csv.Error:
+        return []
+    return rows[:-1] if len(rows) > 2 else rows
+
+
+def _above(body: str, delimiter: str) -> tuple[int, list[str]]:
+    """Return how many characters of titles and comments stand above the header, and those lines."""
+    sample = body[:SAMPLE_BYTES]
+    counts = Counter(len(row) for row in _rows(_without_comments(sample), delimiter))
+    width = counts.most_common(1)[0][0] if counts else 1
+    at = 0
+    skipped: list[str] = []
+    while len(skipped) < MOST_ABOVE:
+        end = at + len(_line(sample, at))
+        line = sample[at:end].strip()
+        row = next(csv.reader([line], delimiter=delimiter), []) if line.count('"') % 2 == 0 else None
+        said = [cell for cell in row or () if cell.strip(BLANKS)]
+        following = sample[end:].lstrip()[:1]
+        comment = line.startswith(COMMENT) and not (
+            row is not None and len(row) == width > 1 and not following.startswith(COMMENT)
+        )
+        title = row is not None and width > 1 and len(said) <= 1 and (len(row) < width or width > 2)
+        if not following or not (comment or title or not line):
+            break
+        if line:
+            skipped.append(line)
+        at = end
+    return at, skipped
+
+
+def _line(sample: str, at: int) -> str:
+    found = re.match(r"[^\r\n]*(?:\r\n|\n|\r|\Z)", sample[at:])
+    return found.group(0) if found else ""
+
+
+def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
+    """Return the names, how many characters they take, and how many fields the rows below have."""
+    lines = io.StringIO(body, newline="")
+    consumed: list[str] = []
+
+    def numbered() -> Iterator[str]:
+        for line in lines:
+            consumed.append(line)
+            yield line
+
+    try:
+        names = next(csv.reader(numbered(), delimiter=delimiter, strict=False), [])
+    except csv.Error as error:
+        raise InputError("bad_header", "The header line cannot be read. Check its quotation marks.") from error
+    length = sum(map(len, consumed))
+    if length >= MAX_ROW_BYTES:
+        raise InputError(
+            "row_too_long", "The header does not end. Check its quotation marks and that rows end with a line break."
+        )
+    if len(names) < 2:
+        raise InputError(*ONE_COLUMN)
+    if len(names) <= MAX_COLUMNS and all(_NUMBER.match(name.strip()) for name in names):
+        raise InputError(
+            "no_header", "The first line holds only numbers. Put the names of the columns in the first line."
+        )
+    counts = Counter(len(row) for row in _rows(body[length : length + SAMPLE_BYTES], delimiter))
+    return names, length, counts.most_common(1)[0][0] if len(counts) == 1 else 0
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 40 else name[:37] + "...")

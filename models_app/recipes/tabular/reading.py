@@ -1,0 +1,81 @@
+"""A column of a later table as a model reads it: by the model's contract, whatever the table's own reading made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models_app.datasets import cells, kinds
+from models_app.datasets.contract import Contract
+from models_app.datasets.convert import convert
+from models_app.datasets.stored import StoredColumn
+from models_app.datasets.typed import words
+from models_app.recipes.tabular.features import Feature, Floats, Strings
+from models_app.recipes.tabular.table import numbers
+
+BEFORE = tuple(
+    sorted(
+        {
+            spelled
+            for word in ("na", "n/a", "nan", "null", "none", "?", "#n/a", "-nan", "nat")
+            for spelled in (word, word.upper(), word.title(), word.replace("nan", "NaN"), word.replace("nat", "NaT"))
+        }
+    )
+)
+"""What stood for no value in every column of text before each column had a contract."""
+
+
+def contract_of(feature: Feature) -> Contract:
+    """Return how a feature is read; that of a model trained before contracts is what held then."""
+    return feature.contract or Contract(feature.kind, missing=BEFORE)
+
+
+def values_of(
+    feature: Feature, stored: StoredColumn, typed: pa.Array, raw: pa.Array | None
+) -> tuple[Floats | Strings, int]:
+    """Return a feature's values from a batch of a stored column, and how many cells are not of its type: they are missing.
+
+    `raw`: the cells as they were written, where the table keeps them.
+    """
+    contract = contract_of(feature)
+    written = raw if raw is not None else typed
+    if feature.kind == kinds.CATEGORICAL:
+        exact = contract.stored and stored.contract is not None and stored.contract.stored
+        text, _ = convert(words(written), replace(contract, stored=exact))
+        return strings(text), 0
+    if stored.kind == kinds.EMPTY:
+        return np.full(len(typed), np.nan), 0
+    if stored.kind == feature.kind and not stored.doubt:
+        return _without(contract, numbers(pa.chunked_array([typed]), feature.kind)), 0
+    if pa.types.is_string(written.type):
+        found, odd = convert(written, replace(contract, stored=False))
+        return numbers(pa.chunked_array([found]), feature.kind), odd
+    plain = numbers(pa.chunked_array([typed]), stored.kind)
+    fits = ~np.isnan(plain) & (
+        np.isin(plain, (0, 1)) if feature.kind == kinds.BOOLEAN else stored.kind == kinds.BOOLEAN
+    )
+    odd = int((~np.isnan(plain) & ~fits).sum())
+    return _without(contract, np.where(fits, plain, np.nan)), odd
+
+
+def slips(feature: Feature, stored: StoredColumn) -> int:
+    """Return how many cells the table's own reading took for missing that the model's contract knows no word for."""
+    if stored.kind != feature.kind or stored.doubt or feature.kind == kinds.CATEGORICAL:
+        return 0
+    contract = contract_of(feature)
+    return sum(count for word, count in stored.odd.items() if not cells.absent(word, contract))
+
+
+def strings(text: pa.Array) -> Strings:
+    """Return a column of text by its dictionary."""
+    coded = text.dictionary_encode()
+    indices = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Strings(indices, coded.dictionary.to_pylist())
+
+
+def _without(contract: Contract, values: Floats) -> Floats:
+    gone = cells.missing_numbers(contract) if contract.type == kinds.NUMERIC and contract.missing else ()
+    return np.where(np.isin(values, sorted(gone)), np.nan, values) if gone else values

@@ -1,0 +1,227 @@
+"""One raw cell, three ways: what training held out, a batch over a later file, and a request online answer alike."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models_app.health.baseline import baseline
+from models_app.recipes.tabular import batch, predict, table
+from models_app.recipes.tabular.features import Feature, encode
+from models_app.recipes.tabular.joint import Block
+from models_app.serving import protocol_v1, protocol_v2
+from tests.unit.test_models_app_reading import reading
+from tests.unit.test_models_app_recipes import trained
+
+ROWS = 120
+random.seed(11)
+
+
+def cell(kind: str, at: int) -> str:
+    """Return a raw cell: blanks, words for missing and slips among what the column holds."""
+    if at % 17 == 3:
+        return ""
+    return {
+        "german": f"{1 + at % 40}.{at * 37 % 1000:03d},{at % 10}0" if at % 23 else "k.A.",
+        "dollars": f"${at * 3}.50" if at % 29 else "-",
+        "share": f" {at % 90} %",
+        "day": f"{at % 28 + 1}.{at % 12 + 1}.2024 {at % 24}:05" if at % 31 else "n/a",
+        "iso": f"2024-02-{at % 28 + 1:02d}",
+        "flag": ("ja", "nein")[at % 2] if at % 2 else ("yes", "no")[at // 2 % 2],
+        "yes": ("TRUE", "False")[at * 7 % 3 % 2],
+        "code": f"{at % 4}" if at % 13 else "x1",
+        "zip": f"0{1000 + at % 5}",
+        "country": ("NA", "NE", "DE ", "\u00a0FR")[at % 4],
+        "mood": ("fine", "?", "NA", "None", " bad ")[at * 3 % 5],
+        "plain": f"{at * 0.37:.3f}",
+    }[kind]
+
+
+KINDS = ("german", "dollars", "share", "day", "iso", "flag", "yes", "code", "zip", "country", "mood", "plain")
+
+
+def written(rows, names=(*KINDS, "label"), sign=";") -> str:
+    out = io.StringIO(newline="")
+    made = csv.DictWriter(out, names, delimiter=sign, extrasaction="ignore", lineterminator="\n")
+    made.writeheader()
+    made.writerows(rows)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def raw() -> list[dict[str, str]]:
+    rows = [{kind: cell(kind, at) for kind in KINDS} for at in range(ROWS)]
+    return [{**row, "label": ("01", "02")[(at * 7 % 3) % 2]} for at, row in enumerate(rows)]
+
+
+@pytest.fixture(scope="module")
+def model(raw, tmp_path_factory) -> tuple[Path, predict.Predictor]:
+    folder = tmp_path_factory.mktemp("model")
+    reading(folder / "ingest", written(raw), "label")
+    data = (folder / "ingest" / "out" / "data.parquet").read_bytes()
+    trained(folder, data, "tabular.classifier", target="label", epochs=3)
+    return folder, predict.load(folder / "out")
+
+
+def by_batch(folder: Path, model: predict.Predictor, data: str | bytes) -> tuple[np.ndarray, batch.Rows]:
+    reading(folder, data)
+    rows = batch.Rows(folder / "out" / "data.parquet", model)
+    return np.concatenate([model.outputs(encoded) for encoded in rows.batches()]), rows
+
+
+def online(model: predict.Predictor, rows: list[dict[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Send raw cells as text, by protocol 1 and by tensors of protocol 2."""
+    names = [feature.name for feature in model.features]
+    body = orjson.dumps({"instances": [{name: row[name] for name in names} for row in rows]})
+    (first,) = model.intake.stack([protocol_v1.parse(body)])
+    inputs = [
+        {"name": name, "datatype": "BYTES", "shape": [len(rows)], "data": [row[name] for row in rows]} for name in names
+    ]
+    request = protocol_v2.parse(orjson.dumps({"inputs": inputs}), None, model.intake, ("label", "scores"))
+    assert isinstance(first, Block), first
+    return model.scores(first), model.scores(request.block)
+
+
+def test_training_batch_and_both_protocols_answer_a_raw_cell_alike(raw, model, tmp_path):
+    folder, predictor = model
+    used = {feature.name: feature.kind for feature in predictor.features}
+    assert used == {
+        "german": "numeric", "dollars": "numeric", "share": "numeric", "day": "datetime", "iso": "datetime",
+        "flag": "categorical", "yes": "boolean", "code": "categorical", "zip": "categorical", "country": "categorical",
+        "mood": "categorical", "plain": "numeric",
+    }  # fmt: skip
+    data = table.read(folder / "in" / "data.parquet", target="label", task="classification", exclude=frozenset())
+    held = predictor.outputs(encode(predictor.features, data.columns, data.rows))
+    assert data.rows == ROWS
+    scores, rows = by_batch(tmp_path, predictor, written(raw, KINDS))
+    assert np.allclose(scores, held, atol=1e-6)
+    assert not any(rows.odd.values()) and not any(rows.unknown.values())
+    for answers in online(predictor, raw):
+        assert np.allclose(answers, held, atol=1e-6)
+    inside = predictor.predict([{name: row[name] for name in KINDS} for row in raw])
+    assert np.allclose([list(one["scores"].values()) for one in inside], held, atol=1e-6)
+    assert {one["label"] for one in inside} <= {"01", "02"}
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 40])
+def test_a_later_file_is_read_by_the_model_whatever_it_alone_would_seem(raw, model, tmp_path, size):
+    """Few rows: categories are lacking, codes look like numbers, dates leave day and month open, a column may be empty."""
+    _, predictor = model
+    chosen = [row for row in raw if row["code"] not in ("x1", "")][:size]
+    scores, _ = by_batch(tmp_path, predictor, written(chosen, ("note", *reversed(KINDS)), sign="\t"))
+    for answers in online(predictor, chosen):
+        assert np.allclose(scores, answers, atol=1e-6)
+
+
+def test_slips_and_new_categories_of_a_later_file_are_told_and_not_refused(raw, model, tmp_path):
+    _, predictor = model
+    later = [dict(row) for row in raw]
+    later[5]["plain"], later[6]["plain"], later[7]["country"] = "twelve", "13 apples", "XX"
+    scores, rows = by_batch(tmp_path, predictor, written(later, KINDS))
+    assert (rows.odd["plain"], rows.unknown["country"]) == (2, 1)
+    later[5]["plain"] = later[6]["plain"] = ""
+    for answers in online(predictor, later):
+        assert np.allclose(scores, answers, atol=1e-6)
+
+
+def test_codes_that_became_numbers_on_the_way_are_the_same_codes(raw, model, tmp_path):
+    """A program that reads whole numbers beside a gap writes them back with a point, and names columns with blanks."""
+    _, predictor = model
+    later = [{**row, "code": f"{row['code']}.0" if row["code"].isdigit() else row["code"]} for row in raw]
+    scores, rows = by_batch(tmp_path / "csv", predictor, written(later, KINDS).replace("plain", "\u00a0plain ", 1))
+    expected, _ = by_batch(tmp_path / "same", predictor, written(raw, KINDS))
+    assert np.allclose(scores, expected, atol=1e-6)
+    assert not rows.unknown["code"]
+
+
+def test_a_typed_file_is_read_by_a_model_of_text_and_words_by_one_of_numbers(tmp_path):
+    rows = [{"n": str(at % 7), "c": str(at % 3), "w": "ab"[at % 2], "y": "pq"[at % 2]} for at in range(90)]
+    rows[0]["c"] = "other"
+    reading(tmp_path / "i", written(rows, ("n", "c", "w", "y"), ","), "y", c={"type": "categorical"})
+    data = (tmp_path / "i" / "out" / "data.parquet").read_bytes()
+    trained(tmp_path / "t", data, "tabular.classifier", target="y", epochs=2)
+    predictor = predict.load(tmp_path / "t" / "out")
+    out = io.BytesIO()
+    typed = {
+        "n": [float(row["n"]) for row in rows[1:]],
+        "c": [int(row["c"]) for row in rows[1:]],
+        "w": [row["w"] for row in rows[1:]],
+    }
+    pq.write_table(pa.table(typed), out)
+    scores, _ = by_batch(tmp_path / "p", predictor, out.getvalue())
+    expected, _ = by_batch(tmp_path / "c", predictor, written(rows[1:], ("n", "c", "w"), ","))
+    assert np.allclose(scores, expected, atol=1e-6)
+    pq.write_table(
+        pa.table({**typed, "n": [row["n"] for row in rows[1:]], "c": [float(row["c"]) for row in rows[1:]]}),
+        out := io.BytesIO(),
+    )
+    scores, _ = by_batch(tmp_path / "q", predictor, out.getvalue())
+    assert np.allclose(scores, expected, atol=1e-6)
+
+
+LABELS = (
+    ("yes", "no"),
+    ("TRUE", "False"),
+    ("01", "1"),
+    ("1.0", "0.0"),
+    ("NA", "b"),
+    ("Y", "N"),
+    ("t", "f"),
+    ("x", "X"),
+)
+
+
+@pytest.mark.parametrize("labels", LABELS, ids="-".join)
+def test_labels_keep_their_spelling(tmp_path, labels):
+    rows = [{"a": str(at % 7), "b": str(at % 5), "y": labels[at % 2]} for at in range(80)]
+    result = reading(tmp_path / "i", written(rows, ("a", "b", "y"), ","), "y")
+    assert result["rows"] == 80
+    data = (tmp_path / "i" / "out" / "data.parquet").read_bytes()
+    told = trained(tmp_path / "t", data, "tabular.classifier", target="y", epochs=1)
+    signature = json.loads((tmp_path / "t" / "out" / "signature.json").read_text())
+    assert signature["classes"] == sorted(labels)
+    assert told["baseline"]["output"]["values"] == sorted(labels)
+    answer = predict.load(tmp_path / "t" / "out").predict([{"a": "1", "b": "2"}])[0]
+    assert set(answer["scores"]) == set(labels)
+    assert answer["label"] in labels
+
+
+def test_a_target_chosen_at_launch_keeps_the_classes_that_were_taken_for_missing_before(tmp_path):
+    rows = [{"a": str(at % 7), "y": ("good", "fair", "NA")[at % 3], "z": "pq"[at % 2]} for at in range(90)]
+    read = reading(tmp_path / "i", written(rows, ("a", "y", "z"), ","), "z")["read"]
+    assert read["y"]["missing"] == {"NA": 30}
+    path = tmp_path / "i" / "out" / "data.parquet"
+    found = table.read(path, target="y", task="classification", exclude=frozenset())
+    assert (found.target.classes, found.rows, found.dropped_rows) == (("NA", "fair", "good"), 90, 0)
+    reading(tmp_path / "i", written(rows, ("a", "y", "z"), ","), "z", y={"missing": ["NA"]})
+    found = table.read(path, target="y", task="classification", exclude=frozenset())
+    assert (found.target.classes, found.rows, found.dropped_rows) == (("fair", "good"), 60, 30)
+
+
+def test_whole_numbers_that_a_network_cannot_tell_apart_are_left_out_with_the_reason(tmp_path):
+    rows = [{"id": str(9 * 10**18 + at), "a": str(at % 7), "y": "pq"[at % 2]} for at in range(80)]
+    reading(tmp_path / "i", written(rows, ("id", "a", "y"), ","), "y")
+    told = trained(
+        tmp_path / "t", (tmp_path / "i/out/data.parquet").read_bytes(), "tabular.classifier", target="y", epochs=1
+    )
+    assert told["ignored_columns"] == [
+        {"name": "id", "reason": "whole numbers beyond 2^53, which no network can tell apart"}
+    ]
+
+
+def test_a_model_from_before_contracts_reads_as_it_did():
+    feature = Feature.from_json(
+        {"name": "a", "kind": "numeric", "mean": 1.0, "scale": 2.0, "indicator": False, "categories": []}
+    )
+    assert feature.contract is None
+    assert "contract" not in feature.to_json()
+    assert baseline({}, 0, classes=("a",), predicted=np.array([0]))["format"] == 1
