@@ -30,7 +30,7 @@ class DeployForm(forms.Form):
         label="Project", required=False, help_text="The cost centre that pays for what it answers."
     )
     slo_ms = forms.IntegerField(
-        label="Longest wait (ms)",
+        label="Latency SLO (ms)",
         required=False,
         min_value=SLO_RANGE_MS[0],
         max_value=SLO_RANGE_MS[1],

@@ -117,28 +117,28 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
         else "at least 300 rows are needed"
     )
     kept = figure(labels.expected) if labels.expected is not None else "\u2013"
-    came = f"newest {labels.count:,} label{'' if labels.count == 1 else 's'} of any time"
+    came = f"newest {labels.count:,} ground truth label{'' if labels.count == 1 else 's'} of any time"
     return [
         tile("Requests", number(totals.requests), f"{number(totals.rows)} rows predicted"),
         tile(
-            "95 % answered within",
+            "p95 latency",
             tables.wait(totals.p95),
-            f"half within {tables.wait(totals.p50)}; aim {health.slo_ms:,} ms",
+            f"p50 {tables.wait(totals.p50)} · p99 {tables.wait(totals.p99)} · SLO {health.slo_ms:,} ms",
         ),
         tile(
-            "Failed on our side",
+            "Error rate",
             tables.share(totals.error_share),
-            f"refused for what was sent: {tables.share(totals.refused_share)}",
+            f"server errors; client errors {tables.share(totals.refused_share)}",
         ),
         tile(
             "Inputs that drifted",
             f"{len(bad)} of {len(health.drift)}" if judged else "\u2013",
-            worst if health.has_baseline else "this version keeps no picture of its training",
+            worst if health.has_baseline else "this version has no baseline",
         ),
         tile(
             {"rmse": "Error (RMSE)"}.get(labels.figure, "Accuracy"),
             "\u2013" if labels.value is None else figure(labels.value),
-            f"{came}; {kept} on held-out rows" if labels.count else "no label came back yet",
+            f"{came}; {kept} on held-out rows" if labels.count else "no ground truth yet",
         ),
         tile("Slot busy", tables.share(totals.busy_share), "of the time, computing"),
     ]
@@ -155,11 +155,13 @@ def figures_of(traffic: Traffic, health: Health, theme: str) -> dict[str, Figure
         answered = [one.requests - sum(one.errors.values()) for one in steps]
         parts = [
             ("answered", answered),
-            ("refused", [a + b for a, b in zip(refused, limited, strict=True)]),
-            ("failed", failed),
+            ("client errors", [a + b for a, b in zip(refused, limited, strict=True)]),
+            ("server errors", failed),
         ]
         drawn["requests"] = charts.by_step(starts, parts, step=step, unit="requests", theme=theme)
-        waits = [(name, [one.percentile(q) for one in steps]) for name, q in (("half", 0.5), ("95 %", 0.95))]
+        waits = [
+            (name, [one.percentile(q) for one in steps]) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        ]
         drawn["latency"] = charts.lines(
             starts, waits, step=step, unit="ms", theme=theme, aim=health.slo_ms if _near(traffic, health) else None
         )
@@ -167,7 +169,7 @@ def figures_of(traffic: Traffic, health: Health, theme: str) -> dict[str, Figure
         drawn["busy"] = charts.lines(starts, busy, step=step, unit="%", theme=theme)
     rows = health.drift[0].rows if health.drift else 0
     if not health.has_baseline:
-        drawn["drift"] = drawn["predictions"] = common.empty("This version keeps no picture of its training", theme)
+        drawn["drift"] = drawn["predictions"] = common.empty("This version has no baseline of its training data", theme)
         return drawn
     drawn["drift"] = (
         charts.drift([(row.name, row.psi, row.enough) for row in health.drift], theme=theme)
@@ -205,9 +207,9 @@ def tables_of(page: HealthPage) -> list[Any]:
 
 
 def aim_note(traffic: Traffic, health: Health) -> str:
-    """Say beside the latency chart what the aim is, and that it is dashed only where it is drawn."""
+    """Say beside the latency chart what the SLO is, and that it is dashed only where it is drawn."""
     drawn = bool(traffic.totals.requests) and _near(traffic, health)
-    return f"{WAITS} Aim {health.slo_ms:,} ms{', dashed' if drawn else ''}."
+    return f"{WAITS} SLO {health.slo_ms:,} ms{', dashed' if drawn else ''}."
 
 
 def drift_note(health: Health) -> str:
@@ -217,6 +219,6 @@ def drift_note(health: Health) -> str:
 
 
 def _near(traffic: Traffic, health: Health) -> bool:
-    """Say whether the aim is near enough to be drawn: far above, it would press all lines to the ground."""
+    """Say whether the SLO is near enough to be drawn: far above, it would press all lines to the ground."""
     highest = max((one.percentile(0.95) or 0.0 for one in traffic.steps), default=0.0)
     return highest * 5 >= health.slo_ms

@@ -59,7 +59,7 @@ def lines(
             "y": [None if value is None else round(value, 4) for value in values],
             "connectgaps": False,
             "line": {"color": PALETTE[theme][number], "width": 2},
-            "marker": {"size": (5, 9)[number % 2], "symbol": ("circle", "diamond-open")[number % 2]},
+            "marker": {"size": (5, 9, 7)[number % 3], "symbol": ("circle", "diamond-open", "square-open")[number % 3]},
             "hovertemplate": f"%{{y:,.3~g}} {unit}",
         }
         for number, (name, values) in enumerate(series)
@@ -68,7 +68,7 @@ def lines(
     figure["xaxis"].update(_times(starts, step))
     if aim is not None:
         line = {"color": INK[theme]["strong"], "width": 1.5, "dash": "dash"}
-        data.append({"type": "scatter", "mode": "lines", "name": "aim", "x": x, "y": [aim] * len(x), "line": line})
+        data.append({"type": "scatter", "mode": "lines", "name": "SLO", "x": x, "y": [aim] * len(x), "line": line})
     return {"data": data, "layout": figure}
 
 
@@ -95,7 +95,7 @@ def drift(rows: Sequence[tuple[str, float, bool]], *, theme: str) -> Figure:
         for at in (NOTICE, ALARM)
     ]
     bars = {
-        "type": "bar", "orientation": "h", "name": "stability index", "y": list(range(len(shown))),
+        "type": "bar", "orientation": "h", "name": "PSI", "y": list(range(len(shown))),
         "x": [round(value, 4) for _, value, _ in shown], "marker": {"color": tones}, "customdata": [name if enough else f"{name} (too few rows to judge)" for name, _, enough in shown],
         "hovertemplate": "%{customdata}: %{x:.3f}<extra></extra>",
     }  # fmt: skip
@@ -109,7 +109,7 @@ def drift(rows: Sequence[tuple[str, float, bool]], *, theme: str) -> Figure:
             "showlegend": False,
             "shapes": lines_at,
             "annotations": notes,
-            "xaxis": {**base, "range": [0, highest], "title": {"text": "stability index", "standoff": 8}},
+            "xaxis": {**base, "range": [0, highest], "title": {"text": "PSI", "standoff": 8}},
             "yaxis": {
                 **base, "tickmode": "array", "tickvals": list(range(len(shown))),
                 "ticktext": [_short(name) for name, _, _ in shown],

@@ -9,8 +9,10 @@ from dashboards.tables import aria
 from models_app.queries import HEALTH_SPANS
 
 SPANS = {key: choice.label for key, choice in HEALTH_SPANS.items()}
-WAITS = "Half and 95 % of the requests were answered within."
-DRIFT = "Stability index of the last rows against training: 0.1 is worth a look, from 0.2 on an alert opens."
+WAITS = "Percentiles of the answered requests."
+DRIFT = (
+    "Population stability index (PSI) of the last rows against training: look at it from 0.1 on; an alert opens at 0.2."
+)
 CHARTS = ("requests", "latency", "drift", "predictions", "busy")
 
 
@@ -32,7 +34,7 @@ def health() -> Any:
             ),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
             table_card("alerts", "Alerts", "Open ones first. An alert opens once and ends by itself.", export=False),
-            chart_card("requests", "Requests", "Answered, refused for what was sent, and failed on our side."),
+            chart_card("requests", "Requests", "Answered, client errors (refused), and server errors (failed)."),
             chart_card("latency", "Latency", html.Span(WAITS, id="latency-note")),
             chart_card("drift", "Drift by input", html.Span(DRIFT, id="drift-note")),
             chart_card("predictions", "Predictions against training", "Share of rows by what the model predicted."),

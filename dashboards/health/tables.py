@@ -21,14 +21,14 @@ KINDS = {
 def traffic(found: Traffic, label: str) -> Any:
     """Return requests of each step that had any; `label` sets the tables of one page apart."""
     header = [
-        ("From (UTC)", False), ("Requests", True), ("Rows", True), ("Refused", True), ("Failed", True), ("50 %", True),
-        ("95 %", True), ("Busy", True),
+        ("From (UTC)", False), ("Requests", True), ("Rows", True), ("Client errors", True), ("Server errors", True), ("p50", True),
+        ("p95", True), ("p99", True), ("Busy", True),
     ]  # fmt: skip
     step_s = found.span.step.total_seconds()
     rows = [
         [
             moment(step.starts), number(step.requests), number(step.rows), number(step.refused), number(step.failed),
-            wait(step.percentile(0.5)), wait(step.percentile(0.95)), share(step.compute_ms / 1000 / step_s),
+            wait(step.percentile(0.5)), wait(step.percentile(0.95)), wait(step.percentile(0.99)), share(step.compute_ms / 1000 / step_s),
         ]
         for step in found.steps
         if step.requests or step.rows
@@ -38,7 +38,7 @@ def traffic(found: Traffic, label: str) -> Any:
 
 def drift(rows: tuple[FeatureDrift, ...]) -> Any:
     """Return the index of every input and what chance explains of it; no index where rows are too few to judge."""
-    header = [("Input", False), ("Stability index", True), ("Chance explains", True), ("Rows", True), ("State", False)]
+    header = [("Input", False), ("PSI", True), ("By chance", True), ("Rows", True), ("State", False)]
     body = [
         [row.name, f"{row.psi:.3f}" if row.enough else "\u2013", f"{row.noise:.3f}", number(row.rows), state_of(row)]
         for row in rows

@@ -89,7 +89,7 @@ def waits(recent: Sums, slo_ms: int) -> list[Finding]:
     p95 = latency.percentile(recent.latency, 0.95)
     if answered < MIN_REQUESTS or p95 is None or 0.9 * slo_ms < p95 <= slo_ms:
         return []
-    message = f"95 % of {answered:,} requests were answered within {p95:,.0f} ms; the aim is {slo_ms:,} ms."
+    message = f"p95 latency of {answered:,} requests is {p95:,.0f} ms; the SLO is {slo_ms:,} ms."
     return [Finding(kind="latency", bad=p95 > slo_ms, value=p95, threshold=slo_ms, message=message)]
 
 

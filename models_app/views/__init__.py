@@ -14,7 +14,14 @@ from models_app.views.dataset_acts import (
 )
 from models_app.views.datasets import dataset, dataset_row, dataset_status, datasets, upload
 from models_app.views.endpoint_acts import endpoint_key_create, endpoint_key_revoke, endpoint_try
-from models_app.views.endpoints import deploy, endpoint, endpoint_list, endpoint_live, endpoint_undeploy
+from models_app.views.endpoints import (
+    deploy,
+    endpoint,
+    endpoint_list,
+    endpoint_live,
+    endpoint_traffic,
+    endpoint_undeploy,
+)
 from models_app.views.launch import launch, parameters, quote
 from models_app.views.models import model, model_download, model_version, models
 from models_app.views.stages import approve, decline, promote
@@ -47,6 +54,7 @@ urlpatterns: list[URLPattern] = [
     path("endpoints/new/", deploy, name="endpoint-deploy"),
     path("endpoints/<uuid:endpoint_id>/", endpoint, name="endpoint"),
     path("endpoints/<uuid:endpoint_id>/live/", endpoint_live, name="endpoint-live"),
+    path("endpoints/<uuid:endpoint_id>/traffic/", endpoint_traffic, name="endpoint-traffic"),
     path("endpoints/<uuid:endpoint_id>/try/", endpoint_try, name="endpoint-try"),
     path("endpoints/<uuid:endpoint_id>/undeploy/", endpoint_undeploy, name="endpoint-undeploy"),
     path("endpoints/<uuid:endpoint_id>/keys/", endpoint_key_create, name="endpoint-key-create"),

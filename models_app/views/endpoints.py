@@ -121,15 +121,23 @@ def endpoint_undeploy(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
     return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
 
 
+@require_safe
+@page("endpoints.view")
+def endpoint_traffic(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+    """Answer requests, latency, errors and alerts of a day, which a live endpoint's page asks for again and again."""
+    row = endpoints.endpoint_detail(request.actor, endpoint_id)  # type: ignore[attr-defined]
+    return render(request, "models_app/_endpoint_traffic.html", _traffic(request, row))
+
+
 def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200, **more: Any) -> HttpResponse:
     """Render the page of one endpoint; `more` carries a form that was refused, a fresh key, or what a try answered."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     row = endpoints.endpoint_detail(actor, endpoint_id)
-    found, day = reads.health(actor, endpoint_id), reads.traffic(actor, endpoint_id, "24h")
+    shown = _traffic(request, row)
     fields = trying.inputs(actor, endpoint_id)
     manage = actor.can("endpoints.manage") and row.live
     context = {
-        "endpoint": row,
+        **shown,
         "spent": _spent(row),
         "keys": endpoints.endpoint_keys(actor, endpoint_id),
         "key_form": KeyForm() if manage else None,
@@ -137,16 +145,36 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
         "code": trying.snippets(row.name, fields, endpoint_id=row.id, key=more.get("secret") or "YOUR_KEY").titled
         if row.live
         else (),
-        "day": day.totals,
-        "health": found,
-        "drifts": found.drift[:MOST_DRIFTS],
-        "open_alerts": [alert for alert in found.alerts if alert.resolved_at is None],
+        "drifts": shown["health"].drift[:MOST_DRIFTS],
         "can_manage": manage,
         "can_deploy": actor.can("endpoints.manage"),
-        "health_url": f"{reverse('dash-page', args=(request.tenant.slug, 'health'))}?endpoint={row.id}",  # type: ignore[attr-defined]
         **more,
     }
     return render(request, "models_app/endpoint.html", context, status=status)
+
+
+def _traffic(request: HttpRequest, row: endpoints.EndpointRow) -> dict[str, Any]:
+    """Return what the tiles and the chart of an endpoint's day show."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    found, day = reads.health(actor, row.id), reads.traffic(actor, row.id, "24h")
+    return {
+        "endpoint": row,
+        "day": day.totals,
+        "chart": _chart(day) if day.totals.requests else None,
+        "health": found,
+        "open_alerts": [alert for alert in found.alerts if alert.resolved_at is None],
+        "health_url": f"{reverse('dash-page', args=(request.tenant.slug, 'health'))}?endpoint={row.id}",  # type: ignore[attr-defined]
+    }
+
+
+def _chart(day: reads.Traffic) -> dict[str, Any]:
+    """Return each step's requests by outcome. What a limit held back counts as a client error here."""
+    failed = [one.failed for one in day.steps]
+    refused = [sum(one.errors.values()) - one.failed for one in day.steps]
+    answered = [one.requests - sum(one.errors.values()) for one in day.steps]
+    starts = [f"{one.starts:%d %b %H:%M}" for one in day.steps]
+    series = {"answered": answered, "client errors": refused, "server errors": failed}
+    return {"starts": starts, "series": series}
 
 
 def _early(actor: Actor, version_id: UUID | None) -> versions.Lineage | None:

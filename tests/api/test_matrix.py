@@ -166,6 +166,7 @@ PAGES: dict[str, frozenset[str]] = {
     "endpoints/new/": LAUNCH,
     "endpoints/<uuid:endpoint_id>/": EVERYONE,
     "endpoints/<uuid:endpoint_id>/live/": EVERYONE,
+    "endpoints/<uuid:endpoint_id>/traffic/": EVERYONE,
     "endpoints/<uuid:endpoint_id>/try/": LAUNCH,
     "endpoints/<uuid:endpoint_id>/undeploy/": LAUNCH,
     "endpoints/<uuid:endpoint_id>/keys/": LAUNCH,

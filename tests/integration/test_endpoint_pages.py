@@ -167,7 +167,7 @@ def test_a_fresh_endpoint_and_one_without_a_baseline_say_so(tenant: Tenant, endp
         in page(client, "endpoint", endpoint.id).content.decode()
     )
     bare = make_endpoint(make_version(actor_for(tenant), baseline={}))
-    assert "keeps no picture of its training rows" in page(client, "endpoint", bare.id).content.decode()
+    assert "has no baseline of its training data" in page(client, "endpoint", bare.id).content.decode()
 
 
 def test_one_row_is_tried_with_a_pass_for_this_person_and_endpoint(
@@ -361,6 +361,6 @@ def test_figures_of_one_version_say_which(tenant: Tenant, endpoint: Endpoint) ->
     for words in (
         "predicted, by any version",
         "newer v1 predicted nothing in the last seven days",
-        "no labels came back yet for v1",
+        "no ground truth yet for v1",
     ):
         assert words in body, words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -95,9 +96,27 @@ def test_the_tiles_say_that_labels_are_of_any_time_and_write_waits_as_the_endpoi
     told = str(tiles_of(Traffic(span=span, steps=(), totals=Totals(p50=7.806, p95=16.94)), health)).replace(
         "\\xa0", " "
     )
-    assert "newest 252 labels of any time; 0.9 on held-out rows" in told
+    assert "newest 252 ground truth labels of any time; 0.9 on held-out rows" in told
     assert "16.9 ms" in told
-    assert "half within 7.8 ms" in told
+    assert "p50 7.8 ms" in told
+
+
+def test_the_page_of_an_endpoint_counts_what_was_answered_without_a_reload(tenant: Tenant) -> None:
+    endpoint: Endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
+    client = viewer_of(tenant)
+    page = client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
+    polled = reverse("endpoint-traffic", args=("vision", endpoint.id))
+    assert f'hx-get="{polled}"' in page
+    assert "Traffic, 24 h" not in page
+    serve(endpoint, quiet_rows(20))
+    told = client.get(polled).content.decode()
+    assert re.search(r"Requests, 24 h</span><span class=\"x-tile-value\">[1-9]", told)
+    assert re.search(r"<title>\d\d \w+ \d\d:\d\d, answered: \d+</title>", told)
+    for words in ("p95 latency", "p50 ", "p99 ", "SLO 2,000", "Error rate"):
+        assert words in told, words
+    with tenant_scope(tenant.id):
+        Endpoint.objects.filter(id=endpoint.id).update(state="undeployed")
+    assert "hx-get" not in client.get(polled).content.decode(), "what answers no more is not asked for again"
 
 
 def test_few_rows_are_drawn_grey_and_carry_no_index(tenant: Tenant) -> None:
@@ -122,9 +141,9 @@ def test_few_rows_are_drawn_grey_and_carry_no_index(tenant: Tenant) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slo_ms", "said", "drawn"), [(10, "Aim 10 ms, dashed.", True), (2000, "Aim 2,000 ms.", False)]
+    ("slo_ms", "said", "drawn"), [(10, "SLO 10 ms, dashed.", True), (2000, "SLO 2,000 ms.", False)]
 )
-def test_the_aim_is_said_in_words_and_dashed_only_where_it_is_drawn(
+def test_the_slo_is_said_in_words_and_dashed_only_where_it_is_drawn(
     tenant: Tenant, slo_ms: int, said: str, drawn: bool
 ) -> None:
     endpoint: Endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
@@ -136,7 +155,7 @@ def test_the_aim_is_said_in_words_and_dashed_only_where_it_is_drawn(
     found = shown(client)
     lines = {line["name"]: line["line"].get("dash") for line in found["latency-chart"]["figure"]["data"]}
     assert found["latency-note"]["children"].endswith(said)
-    assert lines == {"half": None, "95 %": None} | ({"aim": "dash"} if drawn else {})
+    assert lines == {"p50": None, "p95": None, "p99": None} | ({"SLO": "dash"} if drawn else {})
 
 
 def test_nothing_of_another_tenant_is_shown_whatever_is_asked_for(tenant: Tenant) -> None:
@@ -170,4 +189,4 @@ def test_whatever_stands_in_the_address_the_page_answers(tenant: Tenant, search:
     make_endpoint(make_version(actor_for(tenant), baseline={}), "bare")
     found = shown(viewer_of(tenant), search)
     assert "bare" in json.dumps(found["endpoint"])
-    assert "keeps no picture" in json.dumps(found["drift-chart"])
+    assert "has no baseline" in json.dumps(found["drift-chart"])
