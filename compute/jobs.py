@@ -18,6 +18,7 @@ from compute.events import JobSubmitted
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
 from compute.orders import Order, check, estimate
 from compute.requote import worst_rest
+from compute.visibility import visible_jobs
 from tenants import quotas
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -204,7 +205,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
 
 def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None) -> Job:
     """Submit a new job with the old one's request; `changes` replaces some of `submit`'s arguments. Raises NotFound."""
-    old = Job.objects.filter(id=job_id).first()
+    old = visible_jobs(actor).filter(id=job_id).first()
     if old is None:
         raise NotFound
     request: dict[str, Any] = {
@@ -225,7 +226,7 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
 def note_log_download(*, actor: Actor, job_id: UUID) -> None:
     """Enter in the audit log that somebody takes a job's log away. Raises NotFound."""
     actor.require("jobs.view")
-    job = Job.objects.filter(id=job_id).only("id", "name").first()
+    job = visible_jobs(actor).filter(id=job_id).only("id", "name").first()
     if job is None:
         raise NotFound
     record(JOB_LOG_DOWNLOADED, actor=actor, target=("job", job.id, job.name))
@@ -240,7 +241,7 @@ def wake_attempt(job_id: UUID) -> None:
 def _own(actor: Actor, job_id: UUID) -> Job:
     """Return the job, locked; one of another person needs `jobs.cancel_any`. Raises NotFound."""
     job = transitions.lock(job_id)
-    if job is None:
+    if job is None or not visible_jobs(actor).filter(id=job_id).exists():
         raise NotFound
     if job.submitted_by != actor.id or actor.id is None:
         actor.require("jobs.cancel_any", target=job)

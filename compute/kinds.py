@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from billing.defaults import DEVICE_SECONDS
 from tenants.actor import Actor
 from tenants.errors import Invalid
+
+if TYPE_CHECKING:
+    from compute.models import Job
+    from tenants.scoping import TenantQuerySet
 
 
 class BadOutput(RuntimeError):
@@ -85,12 +90,35 @@ class JobKind(Protocol):
         ...
 
 
+Narrow = Callable[[Actor, "TenantQuerySet[Job]"], "TenantQuerySet[Job]"]
+Admit = Callable[[Actor, str, dict[str, Any]], None]
 _kinds: dict[str, JobKind] = {}
+_narrowing: dict[str, Narrow] = {}
+_admitting: dict[str, Admit] = {}
 
 
-def register(kind: JobKind) -> None:
-    """Add a kind when Django starts; the same name again replaces it."""
+def register(kind: JobKind, *, visible: Narrow | None = None, admit: Admit | None = None) -> None:
+    """Add a kind when Django starts; the same name again replaces it.
+
+    `visible(actor, rows)` takes the jobs of this kind that the actor may not see out of a query of jobs, in the same
+    statement. `admit(actor, name, spec)` may refuse a job of this name and normalised spec; raises Invalid.
+    """
     _kinds[kind.name] = kind
+    for hooks, hook in ((_narrowing, visible), (_admitting, admit)):
+        hooks.pop(kind.name, None)
+        if hook is not None:
+            hooks[kind.name] = hook  # type: ignore[assignment]
+
+
+def narrowing() -> list[Narrow]:
+    """Return what hides jobs from actors."""
+    return list(_narrowing.values())
+
+
+def admit(actor: Actor, kind: str, name: str, spec: dict[str, Any]) -> None:
+    """Refuse a job whose kind objects to it. Raises Invalid."""
+    if kind in _admitting:
+        _admitting[kind](actor, name, spec)
 
 
 def get(name: str) -> JobKind:

@@ -103,6 +103,7 @@ def check(
         raise Invalid(fields=faults)
     chosen = kinds.get(kind)
     normalised = chosen.validate(actor, dict(spec))
+    kinds.admit(actor, kind, name.strip(), normalised)
     needed_s = chosen.plan(normalised).typical_s
     return Order(
         name=name.strip(),

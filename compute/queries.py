@@ -1,4 +1,7 @@
-"""What others may read of this room: frozen rows of jobs, attempts, logs, metrics and devices, in the open scope."""
+"""What others may read of this room: frozen rows of jobs, attempts, logs, metrics and devices, in the open scope.
+
+Of jobs only those that the reader may see (`visibility.py`).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from compute.models import Attempt, AttemptState, Job, JobLog, JobMetric, JobSta
 from compute.pool import device_classes, devices, expected_wait_s
 from compute.rows import AttemptRow, ClassRow, DeviceRow, JobDetail, JobFilter, JobRow, LogLine, MetricPoint
 from compute.utilisation import Utilisation, utilisation
+from compute.visibility import visible_jobs
 from tenants.clock import now
 from tenants.errors import Invalid, NotFound
 
@@ -57,8 +61,8 @@ def job_list(asked: JobFilter | None = None, *, before: UUID | None = None, limi
 
 
 def job_names(ids: Iterable[UUID]) -> dict[UUID, str]:
-    """Return the names of these jobs, without those that are not here."""
-    return dict(Job.objects.filter(id__in=list(ids)).values_list("id", "name"))
+    """Return the names of these jobs, without those that are not here or that the reader may not see."""
+    return dict(visible_jobs().filter(id__in=list(ids)).values_list("id", "name"))
 
 
 def counts_by_state(asked: JobFilter | None = None) -> dict[str, int]:
@@ -76,7 +80,7 @@ def digest() -> dict[str, int]:
 
 def job_detail(job_id: UUID) -> JobDetail:
     """Return one job with its attempts. Raises NotFound."""
-    job = Job.objects.select_related("project").filter(id=job_id).first()
+    job = visible_jobs().select_related("project").filter(id=job_id).first()
     if job is None:
         raise NotFound
     runs = attempts(job_id)
@@ -103,7 +107,9 @@ def job_detail(job_id: UUID) -> JobDetail:
 
 def attempts(job_id: UUID) -> list[AttemptRow]:
     """Return a job's attempts, first to last."""
-    rows = list(Attempt.objects.filter(job_id=job_id).select_related("node", "job").order_by("token"))
+    rows = list(
+        Attempt.objects.filter(job__in=visible_jobs().filter(id=job_id)).select_related("node", "job").order_by("token")
+    )
     charges = billed_attempts([row.id for row in rows])
     return [
         AttemptRow(
@@ -137,7 +143,7 @@ def logs_after(job_id: UUID, after: int = 0, limit: int = 500) -> list[LogLine]:
 def last_log_lines(job_id: UUID, limit: int = 20) -> list[LogLine]:
     """Return the last `limit` log lines in order: what a failed job's page shows first."""
     rows = (
-        JobLog.objects.filter(job_id=job_id)
+        JobLog.objects.filter(job__in=visible_jobs().filter(id=job_id))
         .order_by("-position")
         .values_list("position", "at", "token", "line")[:limit]
     )
@@ -152,7 +158,7 @@ def metrics(job_id: UUID, after_step: int = -1, limit: int = 5000) -> list[Metri
 
 
 def _matching(asked: JobFilter, *, states: bool = True) -> QuerySet[Job]:
-    rows: QuerySet[Job] = Job.objects.all()
+    rows: QuerySet[Job] = visible_jobs()
     if states and asked.states:
         rows = rows.filter(state__in=asked.states)
     if asked.project_id is not None:
@@ -207,5 +213,5 @@ def _waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
 
 
 def _must_exist(job_id: UUID) -> None:
-    if not Job.objects.filter(id=job_id).exists():
+    if not visible_jobs().filter(id=job_id).exists():
         raise NotFound

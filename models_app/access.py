@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from django.db.models import Q
+from collections.abc import Callable, Iterable
+from typing import Any
+from uuid import UUID
 
-from models_app.models import Dataset, DatasetUserPermission, ModelVersion
+from django.db.models import Q, TextField
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
+
+from compute.models import Job
+from models_app.models import (
+    Dataset,
+    DatasetUserPermission,
+    DatasetVersion,
+    Endpoint,
+    EndpointKey,
+    Model,
+    ModelVersion,
+)
 from tenants.actor import Actor
+from tenants.audit import withheld
+from tenants.errors import Invalid
 from tenants.scoping import TenantQuerySet
 
 VIEW_DATASET = "view_dataset"
@@ -26,3 +43,48 @@ def visible_versions(actor: Actor) -> TenantQuerySet[ModelVersion]:
     """Return the model versions of the open scope made from datasets that the actor may see."""
     rows = ModelVersion.objects.get_queryset()
     return rows.filter(dataset_version__dataset__in=visible_datasets(actor)).select_related("model")
+
+
+def visible_work(kind: str) -> Callable[[Actor, TenantQuerySet[Job]], TenantQuerySet[Job]]:
+    """Return what takes jobs of a kind out of a query: those over datasets, or with models made from ones, that the actor may not see."""
+
+    def narrow(actor: Actor, rows: TenantQuerySet[Job]) -> TenantQuerySet[Job]:
+        if actor.can("datasets.view_restricted"):
+            return rows
+        seen = visible_datasets(actor).values("id")
+        datasets = Dataset.objects.exclude(id__in=seen)
+        versions = ModelVersion.objects.exclude(dataset_version__dataset__in=seen)
+        named = {"dataset": datasets, "model_version": versions}
+        rows = rows.alias(**{f"of_{name}": KeyTextTransform(name, "spec") for name in named})
+        for name, hidden in named.items():
+            ids = hidden.annotate(text=Cast("id", TextField())).values("text")
+            rows = rows.exclude(Q(**{"kind": kind, f"of_{name}__isnull": False, f"of_{name}__in": ids}))
+        return rows
+
+    return narrow
+
+
+def admit_model_name(actor: Actor, name: str, spec: dict[str, Any]) -> None:
+    """Refuse to train into a model that the actor may not see, in words that do not tell one from a name that is taken. Raises Invalid."""
+    wanted = spec.get("model") or name
+    hidden = ModelVersion.objects.filter(model__name=wanted).exclude(id__in=visible_versions(actor).values("id"))
+    if hidden.exists() and not visible_versions(actor).filter(model__name=wanted).exists():
+        raise Invalid(fields={"model": ["This name is taken. Choose another one."]})
+
+
+def register_audited() -> None:
+    """Have the audit log withhold the words of entries about data, models and endpoints that a reader may not see."""
+
+    def of(model: type[Any], path: str, seen: Callable[[Actor], Any]) -> Callable[[Actor, set[UUID]], Iterable[UUID]]:
+        def named(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+            rows = model.objects.filter(id__in=ids).filter(**{f"{path}__in": seen(actor).values("id")})
+            return rows.values_list("id", flat=True)  # type: ignore[no-any-return]
+
+        return named
+
+    withheld.register("dataset", of(Dataset, "id", visible_datasets))
+    withheld.register("datasetversion", of(DatasetVersion, "dataset", visible_datasets))
+    withheld.register("model", of(Model, "versions", visible_versions))
+    withheld.register("modelversion", of(ModelVersion, "id", visible_versions))
+    withheld.register("endpoint", of(Endpoint, "version", visible_versions))
+    withheld.register("endpointkey", of(EndpointKey, "endpoint__version", visible_versions))

@@ -14,17 +14,22 @@ class ModelsAppConfig(AppConfig):
         """Plug in the job kinds, the endpoint keys as credentials and the subscribers, and tell billing's pages what endpoints are called."""
         from billing import naming, reserved
         from compute import kinds
-        from models_app import endpoint_keys, subscribers  # noqa: F401
+        from models_app import access, endpoint_keys, subscribers  # noqa: F401
         from models_app.batch import BatchPredictKind
         from models_app.models import Endpoint
         from models_app.serving.usage import SOURCE
         from models_app.training import TrainKind
+        from tenants.reading import reader
 
-        kinds.register(TrainKind())
-        kinds.register(BatchPredictKind())
+        kinds.register(TrainKind(), visible=access.visible_work(TrainKind.name), admit=access.admit_model_name)
+        kinds.register(BatchPredictKind(), visible=access.visible_work(BatchPredictKind.name))
+        access.register_audited()
 
         def endpoint_names(ids: Iterable[UUID]) -> dict[UUID, str]:
-            return dict(Endpoint.objects.filter(id__in=list(ids)).values_list("id", "name"))
+            rows = Endpoint.objects.filter(id__in=list(ids))
+            if (actor := reader()) is not None:
+                rows = rows.filter(version__in=access.visible_versions(actor).select_related(None))
+            return dict(rows.values_list("id", "name"))
 
         naming.register(endpoint_names, "endpoint", page="endpoint", pieces="Batches")
         reserved.reserve(source=SOURCE, prefixes=("endpoint",))

@@ -15,8 +15,8 @@ from billing.metering import billed
 from billing.money import Money
 from compute.kinds import BadArtefact, BadOutput, JobView, Plan
 from compute.models import Job
+from compute.visibility import visible_jobs
 from models_app import artefacts, batch_specs, storage
-from models_app.access import visible_datasets
 from models_app.models import DatasetVersion, ModelVersion
 from models_app.models.files import Stored
 from models_app.stored import bring, platform
@@ -128,8 +128,8 @@ def result(actor: Actor, job_id: UUID) -> BatchResult:
 
     A result is seen by those who may see its dataset.
     """
-    job = Job.objects.filter(id=job_id).only("kind", "name", "result", "spec").first()
-    if job is None or (job.kind == KIND and not _may_see(actor, job)):
+    job = visible_jobs(actor).filter(id=job_id).only("kind", "name", "result", "spec").first()
+    if job is None:
         raise NotFound
     if job.kind != KIND or not job.result:
         raise NoResult
@@ -154,10 +154,6 @@ def kept_keys(jobs: set[UUID]) -> set[str]:
     """Return the keys of the files that the results of these jobs point at."""
     results = Job.objects.filter(id__in=jobs, kind=KIND).values_list("result", flat=True)
     return {file["key"] for found in results for file in (found or {}).get("files", {}).values()}
-
-
-def _may_see(actor: Actor, job: Job) -> bool:
-    return visible_datasets(actor).filter(id=UUID(job.spec["dataset"])).exists()
 
 
 def _check_parquet(path: Path) -> None:

@@ -43,7 +43,7 @@ class VersionNotApproved(Conflict):
 
 
 class EndpointNameTaken(Conflict):
-    """An endpoint that you may not see has this name. Choose another one."""
+    """This name is taken. Choose another one."""
 
     code = "endpoint_name_taken"
 

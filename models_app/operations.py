@@ -30,7 +30,7 @@ MAX_NAME = 120
 
 
 class DatasetNameTaken(Conflict):
-    """A restricted dataset has this name already. Choose another name."""
+    """This name is taken. Choose another one."""
 
     code = "dataset_name_taken"
 

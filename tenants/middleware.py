@@ -16,6 +16,7 @@ from tenants import authentication, limits, problems
 from tenants.answers import HEADINGS, REFUSED, log_in_url, page_behind, without_database
 from tenants.errors import ExchequerError
 from tenants.parsing import NUL
+from tenants.reading import read_as, reading_as
 from tenants.scoping import tenant_scope
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -86,8 +87,9 @@ class TenantMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on; the work is done in `process_view`."""
-        return self.get_response(request)
+        """Pass the request on, read by nobody yet; the work is done in `process_view`."""
+        with reading_as(None):
+            return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         """Open the scope and run the view, or let Django run it when no tenant is concerned."""
@@ -157,6 +159,7 @@ class TenantMiddleware:
         """Put the actor on the request and its tenant into the logs."""
         request.actor = actor  # type: ignore[attr-defined]
         request.tenant_id = actor.tenant_id  # type: ignore[attr-defined]
+        read_as(actor)
         structlog.contextvars.bind_contextvars(tenant=str(actor.tenant_id))
 
 

@@ -1,18 +1,24 @@
 """Reads of the tenancy room: all SQL here, frozen dataclasses out, keyset pages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from tenants import authentication
+from tenants.actor import Actor
 from tenants.audit.chain import FIELDS
+from tenants.audit.withheld import withhold
 from tenants.models import ApiKey, AuditEntry, Membership, Project, Tenant
+from tenants.reading import reader
 from tenants.scoping import current_tenant_id
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -181,7 +187,8 @@ def audit_entries(
     if until:
         rows = rows.filter(occurred_at__lt=until)
     names = list(AuditRow.__dataclass_fields__)
-    return [AuditRow(**{**row, "hash": bytes(row["hash"]).hex()}) for row in rows.values(*names)[: limit + 1]]
+    found = withhold(reader(), list(rows.values(*names)[: limit + 1]))
+    return [AuditRow(**{**row, "hash": bytes(row["hash"]).hex()}) for row in found]
 
 
 def last_changes(action: str, target_type: str) -> dict[str, ChangeOf]:
@@ -204,11 +211,21 @@ def who_last(action: str, target_type: str, target_id: UUID) -> UUID | None:
     return who if kind == "user" else None
 
 
-def audit_export() -> Iterator[Mapping[str, Any]]:
-    """Stream every entry in order with both hashes in hexadecimal: what a stand-alone verifier needs."""
-    for row in AuditEntry.objects.order_by("seq").values("prev_hash", "hash", *FIELDS).iterator(chunk_size=2000):
-        yield {
-            **row,
-            "prev_hash": bytes(row["prev_hash"]).hex(),
-            "hash": bytes(row["hash"]).hex(),
-        }
+def audit_export(actor: Actor) -> Iterator[Mapping[str, Any]]:
+    """Stream every entry in order with both hashes in hexadecimal: what a stand-alone verifier needs.
+
+    `withheld` marks entries about objects that the actor may not see: their words are left out, so that their own hash
+    cannot be computed, but they link to the entries before and after them as all do.
+    """
+    rows = AuditEntry.objects.order_by("seq").values("prev_hash", "hash", *FIELDS).iterator(chunk_size=2000)
+    for some in batched(rows, 500):
+        for row, shown in zip(some, withhold(actor, list(some)), strict=True):
+            hashes = {name: bytes(row[name]).hex() for name in ("prev_hash", "hash")}
+            yield {**shown, **hashes, "withheld": shown is not row}
+
+
+def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the rows in lists of at most `size`."""
+    left = iter(rows)
+    while some := list(islice(left, size)):
+        yield some

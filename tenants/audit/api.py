@@ -104,11 +104,11 @@ class AuditExport(Endpoint):
     @extend_schema(responses={(200, "application/jsonl"): str})
     def get(self, request: Request) -> StreamingHttpResponse:
         """Stream one JSON object a line, in order."""
-        tenant_id = self.actor.tenant_id
+        actor = self.actor
 
         def lines() -> Iterator[str]:
-            with tenant_scope(tenant_id):
-                for entry in queries.audit_export():
+            with tenant_scope(actor.tenant_id):
+                for entry in queries.audit_export(actor):
                     yield (json.dumps(plain(entry), sort_keys=True, ensure_ascii=False) + "\n")
 
         return StreamingHttpResponse(
