@@ -14,6 +14,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.certificates import issue
+
 #: SeaweedFS listens on a gRPC port beside each HTTP port: all eight are given, so that none collides with another stack's.
 WEED_PORTS = ("master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc")
 
@@ -125,9 +127,8 @@ class SeaweedFS:
         doors = {
             name: self._signing_key(name) for name in ("signing", "signing.read", "filer_signing", "filer_signing.read")
         }
-        _write_private(
-            self.folder / "security.toml", "".join(f'[jwt.{name}]\nkey = "{key}"\n' for name, key in doors.items())
-        )
+        lines = [f'[jwt.{name}]\nkey = "{key}"\n' for name, key in doors.items()]
+        _write_private(self.folder / "security.toml", "".join(lines) + self._own_parts_only())
 
     def command(self) -> list[str]:
         """Return the command that runs master, volume server, filer and gateway in one foreground process."""
@@ -160,6 +161,22 @@ class SeaweedFS:
             "-master.telemetry=false",
             "-master.resumeState=false",
         ]
+
+    def _own_parts_only(self) -> str:
+        """Write certificates and return the configuration by which master, volume server and filer take no other's call.
+
+        The master signs reads for whoever asks, and a shell lists every object: on the loopback address that is every
+        user of this machine. Only the gateway, which wants the identity's signature, stays open.
+        """
+        own = issue("exchequer-objects")
+        paths = {"ca": own.authority, "cert": own.certificate, "key": own.key}
+        for name, text in paths.items():
+            _write_private(self.folder / f"{name}.pem", text.decode())
+        ca, pair = f'ca = "{self.folder}/ca.pem"\n', f'cert = "{self.folder}/cert.pem"\nkey = "{self.folder}/key.pem"\n'
+        lines = [f"[grpc]\n{ca}", f"[https.client]\nenabled = true\n{pair}{ca}"]
+        lines += [f"[grpc.{part}]\n{pair}" for part in ("master", "volume", "filer", "s3", "client")]
+        lines += [f"[https.{part}]\n{pair}{ca}" for part in ("master", "volume", "filer")]
+        return "".join(lines)
 
     def _signing_key(self, door: str) -> str:
         return hashlib.sha256(f"{door}:{self.secret_key}".encode()).hexdigest()

@@ -24,11 +24,12 @@ from compute import queries as compute_queries
 from compute.devices.host import HostSampler
 from compute.models import Job
 from compute.supervisor import Supervisor
-from models_app import batch, ingestion, operations, orphans, queries, storage
+from models_app import batch, ingestion, operations, orphans, queries, s3, storage
 from models_app.batch import BatchPredictKind
 from models_app.models import ModelVersion, Stage
 from models_app.recipes.tabular import predict
 from tenants.actor import Actor
+from tenants.encryption.stream import MAGIC
 from tenants.errors import Invalid, NotFound
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
@@ -74,6 +75,11 @@ def result_of(actor, job) -> batch.BatchResult:
         return batch.result(actor, job.id)
 
 
+def raw(key: str) -> bytes:
+    with s3.opened(key) as body:
+        return body.read()
+
+
 def fetched(actor, file) -> bytes:
     return b"".join(storage.stream(actor.tenant_id, file.stored))
 
@@ -106,6 +112,15 @@ def test_a_batch_prediction_ends_as_two_files(as_control, node, tmp_path, learne
         assert answer["score_1"] == pytest.approx(wanted["scores"]["1"], abs=1e-5)
     with tenant_scope(actor.tenant_id):
         kept = {file["key"] for file in Job.objects.get(id=job.id).result["files"].values()}
+    stored = {item.key: raw(item.key) for item in storage.listing(actor.tenant_id)}
+    assert (
+        len(stored) >= 6
+    )  # upload, table, weights, signature, two files of predictions; checkpoints, where there are any
+    for body in stored.values():
+        assert body.startswith(MAGIC)
+        assert not any(
+            word in body for word in (b"PAR1", b"mean_radius", b"diagnosis", b'"row"', b"score_0", b"__meta")
+        )
     orphans.remove_of_job(job.id, actor.tenant_id)
     assert {item.key for item in storage.listing(actor.tenant_id, "j", job.id)} == kept
 

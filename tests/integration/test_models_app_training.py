@@ -18,13 +18,14 @@ from compute.devices.host import HostSampler
 from compute.models import Device, Job, JobMetric, Node
 from compute.scheduling import assign
 from compute.supervisor import Supervisor
-from models_app import downloads, ingestion, operations, orphans, queries, specs, storage
+from models_app import downloads, ingestion, operations, orphans, queries, s3, specs, storage
 from models_app.models import DatasetVersion, ModelVersion
 from models_app.recipes import base
 from models_app.stored import NotStaged
 from models_app.training import TrainKind
 from tenants.audit.models import AuditEntry
 from tenants.audit.verify import verify
+from tenants.encryption.stream import MAGIC
 from tenants.errors import Invalid, NotFound
 from tenants.models import Project
 from tenants.scoping import tenant_scope
@@ -149,6 +150,9 @@ def test_a_job_stopped_in_the_middle_goes_on_from_its_checkpoint(as_control, nod
             "state.json",
             "tensors.safetensors",
         }
+    for file in row.checkpoint["files"]:
+        with s3.opened(file["key"]) as body:
+            assert body.read(4) == MAGIC
     run(as_control, node, tmp_path)
     with tenant_scope(actor.tenant_id):
         row = Job.objects.get(id=job.id)
