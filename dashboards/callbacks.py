@@ -82,6 +82,7 @@ def register(app: BridgedDash) -> None:
         Output("daily-table", "children"),
         Output("groups-table", "children"),
         Output("jobs-table", "children"),
+        Output("jobs-card", "hidden"),
         Output("utilisation-chart", "figure"),
         Output("utilisation-table", "children"),
         *(Output(f"{name}-csv", "href") for name in ("daily", "groups", "jobs", "utilisation")),
@@ -106,6 +107,7 @@ def register(app: BridgedDash) -> None:
             tables.daily(page.daily, page.totals.currency) if page.daily.series else "",
             costs(page, tenant.slug),
             jobs(page, tenant.slug),
+            page.group == "job",  # the table above is the same then
             utilisation_figure(page, theme),
             tables.utilisation(page.utilisation) if any(page.utilisation.allocated) else "",
             *(

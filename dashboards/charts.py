@@ -47,7 +47,8 @@ def layout(theme: str, *, unit: str = "") -> Figure:
         "hovermode": "x unified",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         "bargap": 0.28,
-        "xaxis": {**axis, "showgrid": False},
+        # Plotly draws its line under the pointer twice, once in white: a bar on a dark page.
+        "xaxis": {**axis, "showgrid": False, "showspikes": False},
         "yaxis": {**axis, "rangemode": "tozero", "title": {"text": unit, "standoff": 8}},
     }
 

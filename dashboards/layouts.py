@@ -129,6 +129,7 @@ def table_card(name: str, title: str, text: Any, *, export: bool = True) -> Any:
             ),
             html.Div(id=f"{name}-table", className="x-table-wrap"),
         ],
+        id=f"{name}-card",
         className="card",
         **aria(labelledby=f"{name}-title"),
     )

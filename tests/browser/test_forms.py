@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
@@ -282,6 +283,9 @@ def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: Worl
     rows = page.get_by_role("region", name=re.compile("Table: Budgets of")).get_by_role("row")
     expect(rows).to_have_count(3)
     expect(rows.last).to_contain_text("Research")
+    page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
+    page.get_by_label("Time range").select_option("7d")
+    page.wait_for_url("**/accounts/login/?next=*spend*")  # and not the old figures beneath the new range
 
 
 def test_a_typed_name_goes_along_to_the_other_kind_of_job_and_back(page: Page, world: World) -> None:
