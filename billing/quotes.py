@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -48,13 +48,15 @@ class QuoteMismatch(Conflict):
 class Estimate:
     """What a launch will cost. `typical` and `worst` are capped by `max_cost`; `worst` is what a hold takes.
 
-    `billable_limit_s`: the seconds that the worst case pays for. `budget`: the tightest enforced one, `budget_left_after`:
+    Nine bills of ten lie between `least` and `most`. `billable_limit_s`: the seconds that the worst case pays for. `budget`: the tightest enforced one, `budget_left_after`:
     what it has left once the worst case is held (negative: it does not fit, or it is overspent); both None without one.
     """
 
     unit_amount: Decimal
     currency: str
     typical: Money
+    least: Money
+    most: Money
     worst: Money
     price_version: UUID
     price_id: UUID
@@ -79,13 +81,14 @@ def estimate(
     dims: Mapping[str, str],
     typical_s: Decimal | int,
     worst_s: Decimal | int,
+    between: tuple[int, int] | None = None,
     grace_s: Decimal | int = 0,
     max_cost: Decimal | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Estimate:
     """Return what `typical_s` and `worst_s` units cost at the price in force now.
 
-    `grace_s`: units past `worst_s` until the work is stopped; the worst case pays for them, the limit does not name them.
+    `between`: the units that nine runs of ten lie between; `typical_s` alone unless given. `grace_s`: units past `worst_s` until the work is stopped; the worst case pays for them, the limit does not name them.
     Raises PriceMissing without a price, Invalid for a maximum cost that is not positive.
     """
     if max_cost is not None and not (max_cost.is_finite() and max_cost > 0):
@@ -96,11 +99,14 @@ def estimate(
     if max_cost is not None and max_cost < worst:
         seconds, worst = affordable(max_cost, point.unit_amount, seconds), max_cost
     typical = min(typical, worst)
+    least, most = (min(charge(Decimal(units), point.unit_amount), worst) for units in between or (typical_s, typical_s))
     budget = tightest(project_id, tags)
     return Estimate(
         unit_amount=point.unit_amount,
         currency=point.currency,
         typical=Money(typical, point.currency),
+        least=Money(least, point.currency),
+        most=Money(most, point.currency),
         worst=Money(worst, point.currency),
         price_version=point.version_id,
         price_id=point.price_id,
@@ -111,8 +117,20 @@ def estimate(
 
 
 @operation(QUOTE_BOUND)
-def bind(*, actor: Actor, project_id: UUID, body: Mapping[str, Any], estimate: Estimate) -> Quote:
-    """Store an estimate as a quote for exactly this body; it lasts fifteen minutes and serves one launch."""
+def bind(
+    *,
+    actor: Actor,
+    project_id: UUID,
+    body: Mapping[str, Any],
+    estimate: Estimate,
+    limit_s: int | None = None,
+    forecast: Mapping[str, Any] | None = None,
+    expires_at: datetime | None = None,
+) -> Quote:
+    """Store an estimate as a quote for exactly this body; it lasts fifteen minutes and serves one launch.
+
+    `limit_s` and `forecast` are the asking room's own, and go to the launch as they are.
+    """
     actor.require("jobs.launch")
     if not Project.objects.filter(pk=project_id).exists():
         raise NotFound
@@ -120,13 +138,17 @@ def bind(*, actor: Actor, project_id: UUID, body: Mapping[str, Any], estimate: E
         project_id=project_id,
         price_id=estimate.price_id,
         body=dict(body),
-        body_hash=_fingerprint(body),
+        body_hash=fingerprint(body),
         unit_amount=estimate.unit_amount,
         currency=estimate.currency,
         typical=estimate.typical.amount,
         worst=estimate.worst.amount,
+        least=estimate.least.amount,
+        most=estimate.most.amount,
+        limit_s=limit_s,
+        forecast=dict(forecast or {}),
         created_by=actor.label[:254],
-        expires_at=clock.now() + QUOTE_LIFE,
+        expires_at=expires_at or clock.now() + QUOTE_LIFE,
     )
     record(
         QUOTE_BOUND,
@@ -150,12 +172,13 @@ def take(quote_id: UUID, body: Mapping[str, Any]) -> Quote:
     now = clock.now()
     if quote.expires_at <= now:
         raise QuoteExpired
-    if bytes(quote.body_hash) != _fingerprint(body):
+    if bytes(quote.body_hash) != fingerprint(body):
         raise QuoteMismatch
     quote.taken_at = now
     quote.save(update_fields=["taken_at"])
     return quote
 
 
-def _fingerprint(body: Mapping[str, Any]) -> bytes:
+def fingerprint(body: Mapping[str, Any]) -> bytes:
+    """Return what stands for a request's body, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), default=str).encode()).digest()

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import quotes
-from compute import jobs, kinds, queries, requests, serializers, utilisation
+from compute import jobs, kinds, queries, quote_shapes, requests, serializers, utilisation
 from compute.models import JobState
 from tenants import quotas
 from tenants.clock import now
@@ -34,22 +34,33 @@ class Quotes(Endpoint):
 
     permissions = {"POST": "jobs.launch"}
 
-    @extend_schema(request=serializers.JobRequestSerializer, responses={201: serializers.QuoteSerializer})
+    @extend_schema(request=serializers.JobRequestSerializer, responses={201: quote_shapes.QuoteSerializer})
     def post(self, request: Request) -> Response:
         """Say what a job would cost; nothing is held. A launch with the same body holds money at this unit price."""
         asked = requests.submission(self.body())
         asked.pop("quote_id")
         order = jobs.check(actor=self.actor, **asked)
         estimate = jobs.estimate(order)
-        quote = quotes.bind(actor=self.actor, project_id=order.project_id, body=order.body(), estimate=estimate)
+        quote = quotes.bind(
+            actor=self.actor, project_id=order.project_id, body=order.body(), estimate=estimate,
+            limit_s=order.max_seconds, forecast=order.forecast.json(),
+        )  # fmt: skip
         use = next((use for use in quotas.usage() if use.resource == f"devices:{order.device_class}"), None)
+        least_s, most_s = order.typical_range()
         answer = {
             "id": str(quote.id),
             "typical": estimate.typical.json(),
+            "least": estimate.least.json(),
+            "most": estimate.most.json(),
             "worst": estimate.worst.json(),
             "unit_amount": {"amount": str(estimate.unit_amount), "currency": estimate.currency},
             "price_version": str(estimate.price_version),
             "typical_seconds": order.typical_s,
+            "least_seconds": least_s,
+            "most_seconds": most_s,
+            "max_seconds": order.max_seconds,
+            "start_up": quote_shapes.start_up(order, estimate),
+            "based_on": quote_shapes.based_on(order),
             "expected_wait_s": queries.expected_wait_s(order.device_class),
             "budget_left_after": serializers.money(estimate.budget_left_after),
             "quota_left_after": None if use is None or use.left is None else use.left - 1,

@@ -46,11 +46,12 @@ class Beat:
     """What one heartbeat carries.
 
     `elapsed` is the child's running time so far, None before it started; `began` is its start on this process's
-    monotonic clock, by which the start is dated.
+    monotonic clock, by which the start is dated. `startup_s`: how long its program took to begin its work.
     """
 
     elapsed: float | None = None
     began: float | None = None
+    startup_s: float | None = None
     progress: dict[str, Any] | None = None
     metrics: list[Metric] = field(default_factory=list)
     logs: list[tuple[int, str]] = field(default_factory=list)

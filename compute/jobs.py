@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from billing.money import Money
 from compute import cheaper, transitions
 from compute.events import JobSubmitted
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
-from compute.orders import Order, check, estimate
+from compute.orders import TIERS, Order, check, estimate
 from compute.requote import worst_rest
 from compute.visibility import visible_jobs
 from tenants import quotas
@@ -60,7 +60,7 @@ def submit(
     spec: Mapping[str, Any],
     device_class: str,
     tier: str = "on_demand",
-    max_seconds: int = 3600,
+    max_seconds: int | None = None,
     max_cost: Decimal | None = None,
     tags: Mapping[str, str] | None = None,
     quote_id: UUID | None = None,
@@ -69,7 +69,7 @@ def submit(
 ) -> Job:
     """Put a job into the queue with its quota reserved and its money held; all of it or nothing.
 
-    Raises Invalid, QuotaExceeded (409) or BudgetExceeded (402).
+    Without `max_seconds` the estimate sets the longest run time, or the quote did. Raises Invalid, QuotaExceeded (409) or BudgetExceeded (402).
     """
     actor.require("jobs.launch")
     order = check(
@@ -77,6 +77,7 @@ def submit(
         max_seconds=max_seconds, max_cost=max_cost, tags=tags or {}, devices=devices,
     )  # fmt: skip
     price = _price(order, quote_id)
+    order = replace(order, max_seconds=price.limit_s or order.max_seconds)
     job_id = uuid7()
     job = Job(
         id=job_id,
@@ -87,8 +88,14 @@ def submit(
         device_class=device_class,
         tier=tier,
         tags=order.tags,
-        max_seconds=max_seconds,
+        max_seconds=order.max_seconds,
         max_cost=max_cost,
+        family=order.plan.family,
+        work_key=order.plan.work_key,
+        nominal_s=order.plan.work_s,
+        forecast=price.forecast,
+        quoted_least=price.least,
+        quoted_most=price.most,
         typical_s=order.typical_s,
         submitted_by=actor.id,
         submitted_by_label=actor.label,
@@ -108,7 +115,7 @@ def submit(
         "kind": ["", kind],
         "device_class": ["", device_class],
         "tier": ["", tier],
-        "max_seconds": [None, max_seconds],
+        "max_seconds": [None, order.max_seconds],
     }
     record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
     publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
@@ -126,15 +133,30 @@ class _Price:
     unit_amount: Decimal
     currency: str
     version_id: UUID
+    least: Decimal | None
+    most: Decimal | None
+    limit_s: int | None
+    forecast: dict[str, Any]
 
 
 def _price(order: Order, quote_id: UUID | None) -> _Price:
     """Return the price that binds: the quote's, which is used up here, else the one in force now."""
     if quote_id is None:
         priced = estimate(order)
-        return _Price(priced.unit_amount, priced.currency, priced.price_version)
+        between = priced.least.amount, priced.most.amount
+        return _Price(
+            priced.unit_amount,
+            priced.currency,
+            priced.price_version,
+            *between,
+            order.max_seconds,
+            order.forecast.json(),
+        )
     quote = quotes.take(quote_id, order.body())
-    return _Price(quote.unit_amount, quote.currency, quote.price.version_id)
+    said = quote.forecast or order.forecast.json()
+    return _Price(
+        quote.unit_amount, quote.currency, quote.price.version_id, quote.least, quote.most, quote.limit_s, said
+    )
 
 
 def hold_for(job: Job, actor: Actor) -> UUID | None:
@@ -204,7 +226,10 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
 
 
 def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None) -> Job:
-    """Submit a new job with the old one's request; `changes` replaces some of `submit`'s arguments. Raises NotFound."""
+    """Submit a new job with the old one's request; `changes` replaces some of `submit`'s arguments. Raises NotFound.
+
+    One whose tier is no longer offered is cloned on demand.
+    """
     old = visible_jobs(actor).filter(id=job_id).first()
     if old is None:
         raise NotFound
@@ -214,7 +239,7 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
         "project_id": old.project_id,
         "spec": old.spec,
         "device_class": old.device_class,
-        "tier": old.tier,
+        "tier": old.tier if old.tier in TIERS else TIERS[0],
         "max_seconds": old.max_seconds,
         "max_cost": old.max_cost,
         "tags": old.tags,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
@@ -27,9 +29,26 @@ class BadArtefact(RuntimeError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a kind expects of a spec: `typical_s` seconds on one device."""
+    """What a kind's own formula expects of a spec: `typical_s` seconds on one device, `start_s` of them a start-up.
 
-    typical_s: int
+    `family` names the runs that this one is compared with, `work_key` the very same work; without a family nothing is
+    learnt from its runs.
+    """
+
+    typical_s: float
+    start_s: float = 0.0
+    family: str = ""
+    work_key: str = ""
+
+    @property
+    def work_s(self) -> float:
+        """What it takes beside the start-up."""
+        return max(0.05, self.typical_s - self.start_s)
+
+
+def key_of(work: Mapping[str, Any]) -> str:
+    """Return what stands for the very same work."""
+    return sha256(json.dumps(work, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

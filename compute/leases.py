@@ -96,6 +96,7 @@ def heartbeat(mine: Claim, beat: Beat) -> Answer:
         fields: dict[str, Any] = {"lease_until": DatabaseNow() + timedelta(seconds=settings.EXCHEQUER.lease_s)}
         if beat.layers is not None:
             fields["missing_layers"] = beat.layers
+        fields |= _startup(attempt, beat)
         Attempt.objects.filter(id=attempt.id).update(**fields)
         _store(job, attempt, beat)
         return _answer(job, refused)
@@ -141,6 +142,8 @@ def _finish(
     counters.pin_set()
     _meter(job, attempt, beat)
     _store(job, attempt, beat)
+    if started := _startup(attempt, beat):
+        Attempt.objects.filter(id=attempt.id).update(**started)
     elsewhere = False
     if outcome == Outcome.PLATFORM:
         transitions.cordon(attempt.device_id, message)
@@ -216,6 +219,14 @@ def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
     if recorded.exhausted:
         return recorded.refused_by
     return "" if held else "budget"
+
+
+def _startup(attempt: Attempt, beat: Beat) -> dict[str, float]:
+    """Return the start-up of the program, the first time that it is known."""
+    if beat.startup_s is None or attempt.startup_s is not None:
+        return {}
+    attempt.startup_s = beat.startup_s
+    return {"startup_s": beat.startup_s}
 
 
 def _store(job: Job, attempt: Attempt, beat: Beat) -> None:

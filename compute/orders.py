@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,24 +10,32 @@ from typing import Any
 from uuid import UUID
 
 from billing import quotes
-from compute import kinds, limits
+from compute import kinds, learning, limits
+from compute.forecast import Forecast
+from compute.kinds import Plan
+from compute.learning import Kept
 from compute.models import Device
 from compute.requote import grace_s
 from tenants.actor import Actor
 from tenants.errors import Invalid
 from tenants.models import Project
 
-TIERS = ("on_demand", "spot")
-SHORTEST, LONGEST = Decimal("0.5"), 3
-"""Runs typically end between these multiples of the one typical figure: training stops early or uses all its epochs,
-and a start takes longer while other runs share the processor. Measured runs took 0.9 to 2.6 times that figure."""
+TIERS = ("on_demand",)
+"""The tiers that are offered. `spot` keeps its prices in price books and is not offered before it gives its device back."""
+
+
+class TierNotOffered(Invalid):
+    """The tier spot is not offered yet. Use on_demand."""
+
+    code = "tier_not_offered"
+    status = 422
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """A checked request for a job: what `submit` stores and what a quote prices.
 
-    `needed_s` is what a run typically takes, `typical_s` what it is given of that by the longest run time.
+    `asked_seconds` is the longest run time that was asked for, None where the estimate sets it (`max_seconds`).
     """
 
     name: str
@@ -36,19 +45,31 @@ class Order:
     device_class: str
     tier: str
     max_seconds: int
+    asked_seconds: int | None = None
     max_cost: Decimal | None
     tags: dict[str, str]
-    needed_s: int
-    typical_s: int
+    plan: Plan
+    forecast: Forecast
+    kept: Kept
+
+    @property
+    def needed_s(self) -> int:
+        """What a run typically takes."""
+        return max(1, round(self.forecast.typical_s))
+
+    @property
+    def typical_s(self) -> int:
+        """What a run is given of that by the longest run time."""
+        return min(self.needed_s, self.max_seconds)
 
     def typical_range(self) -> tuple[int, int]:
-        """Return the seconds between which a run typically ends, within the longest run time."""
+        """Return the seconds between which nine runs of ten end, within the longest run time."""
         least, most = self.needed_range()
         return min(least, self.max_seconds), min(most, self.max_seconds)
 
     def needed_range(self) -> tuple[int, int]:
-        """Return the seconds between which a run would typically end if nothing stopped it."""
-        return max(1, int(self.needed_s * SHORTEST)), self.needed_s * LONGEST
+        """Return the seconds between which nine runs of ten would end if nothing stopped them."""
+        return max(1, math.floor(self.forecast.least_s)), max(1, math.ceil(self.forecast.most_s))
 
     def body(self) -> dict[str, Any]:
         """Return what a quote binds, JSON-able and independent of the order of keys."""
@@ -58,7 +79,7 @@ class Order:
             "spec": self.spec,
             "device_class": self.device_class,
             "tier": self.tier,
-            "max_seconds": self.max_seconds,
+            "max_seconds": self.asked_seconds,
             "max_cost": None if self.max_cost is None else str(self.max_cost),
         }
 
@@ -72,20 +93,25 @@ def check(
     spec: Mapping[str, Any],
     device_class: str,
     tier: str,
-    max_seconds: int,
+    max_seconds: int | None,
     max_cost: Decimal | None,
     tags: Mapping[str, str],
     devices: int = 1,
 ) -> Order:
-    """Return the order that a request amounts to; raises Invalid that names every wrong field. Opens nothing, stores nothing."""
+    """Return the order that a request amounts to. Opens nothing, stores nothing.
+
+    Raises Invalid that names every wrong field, TierNotOffered (422).
+    """
     faults: dict[str, list[str]] = {}
     if not name.strip() or len(name) > 120 or not name.isprintable():
         faults["name"] = ["Give a name of 1 to 120 characters."]
     if devices != 1:
         faults["devices"] = ["One device a job for now. Training on several is not offered yet."]
+    if tier == "spot":
+        raise TierNotOffered(fields={"tier": ["The tier spot is not offered yet. Use on_demand."]})
     if tier not in TIERS:
         faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
-    if not 1 <= max_seconds <= limits.MOST_SECONDS:
+    if max_seconds is not None and not 1 <= max_seconds <= limits.MOST_SECONDS:
         faults["max_seconds"] = [f"Use 1 to {limits.MOST_SECONDS} seconds."]
     if max_cost is not None and not (max_cost.is_finite() and 0 < max_cost < 10**12):
         faults["max_cost"] = ["Use an amount above 0, or leave it empty for no limit of its own."]
@@ -104,7 +130,8 @@ def check(
     chosen = kinds.get(kind)
     normalised = chosen.validate(actor, dict(spec))
     kinds.admit(actor, kind, name.strip(), normalised)
-    needed_s = chosen.plan(normalised).typical_s
+    plan = chosen.plan(normalised)
+    expected = learning.expect(plan, device_class)
     return Order(
         name=name.strip(),
         kind=kind,
@@ -112,11 +139,13 @@ def check(
         spec=normalised,
         device_class=device_class,
         tier=tier,
-        max_seconds=max_seconds,
+        max_seconds=limits.default_seconds(expected.forecast.most_s) if max_seconds is None else max_seconds,
+        asked_seconds=max_seconds,
         max_cost=max_cost,
         tags={str(key): str(value) for key, value in tags.items()},
-        needed_s=needed_s,
-        typical_s=min(needed_s, max_seconds),
+        plan=plan,
+        forecast=expected.forecast,
+        kept=expected.kept,
     )
 
 
@@ -127,6 +156,7 @@ def estimate(order: Order) -> quotes.Estimate:
         meter=kinds.meter_of(order.kind),
         dims={"device_class": order.device_class, "tier": order.tier},
         typical_s=order.typical_s,
+        between=order.typical_range(),
         worst_s=order.max_seconds,
         grace_s=grace_s(),
         max_cost=order.max_cost,

@@ -41,7 +41,10 @@ class Slot:
 
 
 class Child:
-    """A started child. `elapsed()` is the running time that is billed: from start to exit, on the monotonic clock."""
+    """A started child. `elapsed()` is the running time that is billed: from start to exit, on the monotonic clock.
+
+    `startup_s`: how long its program took until it first spoke of its work; None before.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Child:
         self.said: deque[protocol.Said] = deque()
         self.lines: deque[str] = deque()
         self._logged = 0
+        self.startup_s: float | None = None
         self._ended_at: float | None = None
         self.peak_bytes = 0  # the most memory that it had, once it has exited
         self.exited = threading.Event()
@@ -147,6 +151,8 @@ class Child:
                 if metrics > limits.METRICS:
                     continue
             if event is not None:
+                if isinstance(event, protocol.Progress) and self.startup_s is None:
+                    self.startup_s = time.monotonic() - self.began
                 self.said.append(event)
                 if isinstance(event, protocol.Checkpoint):
                     self.changed.set()

@@ -15,9 +15,9 @@ from django.db.models import Count, QuerySet
 from billing.metering import billed, billed_attempts
 from billing.money import Money
 from compute import kinds, transitions
-from compute.models import Attempt, AttemptState, Job, JobLog, JobMetric, JobState
+from compute.models import FINAL_STATES, Attempt, AttemptState, Job, JobLog, JobMetric, JobState
 from compute.pool import device_classes, devices, expected_wait_s
-from compute.rows import AttemptRow, ClassRow, DeviceRow, JobDetail, JobFilter, JobRow, LogLine, MetricPoint
+from compute.rows import AttemptRow, ClassRow, DeviceRow, JobDetail, JobFilter, JobRow, LogLine, MetricPoint, Quoted
 from compute.utilisation import Utilisation, utilisation
 from compute.visibility import visible_jobs
 from tenants.clock import now
@@ -88,8 +88,10 @@ def job_detail(job_id: UUID) -> JobDetail:
         described = kinds.get(job.kind).describe(transitions.view(job))
     except Invalid:  # a kind that is no longer installed
         described = {}
+    row = _row(job, billed([job.id]))
     return JobDetail(
-        **_row(job, billed([job.id])),
+        **row,
+        quoted=_quoted(job, row["cost"]),
         spec=job.spec,
         max_seconds=job.max_seconds,
         max_cost=None if job.max_cost is None else Money(job.max_cost, job.currency),
@@ -128,6 +130,7 @@ def attempts(job_id: UUID) -> list[AttemptRow]:
             billed_seconds=charges[row.id].seconds if row.id in charges else Decimal(0),
             cost=Money(charges[row.id].amount if row.id in charges else Decimal(0), row.job.currency),
             missing_layers=tuple(row.missing_layers),
+            startup_s=row.startup_s,
         )
         for row in rows
     ]
@@ -197,6 +200,22 @@ def _row(job: Job, charges: Mapping[UUID, Any]) -> dict[str, Any]:
         "billed_seconds": charge.seconds if charge else Decimal(0),
         "cost": Money(charge.amount if charge else Decimal(0), job.currency),
     }
+
+
+def _quoted(job: Job, cost: Money) -> Quoted | None:
+    """Return what the job's quote said; None for one that was launched before ranges were quoted."""
+    if job.quoted_least is None or job.quoted_most is None:
+        return None
+    least, most = Money(job.quoted_least, job.currency), Money(job.quoted_most, job.currency)
+    said = job.forecast
+    return Quoted(
+        least=least,
+        most=most,
+        least_s=said.get("least_s", 0),
+        most_s=said.get("most_s", 0),
+        start_s=said.get("start_s", 0.0),
+        within=least.amount <= cost.amount <= most.amount if job.state in FINAL_STATES else None,
+    )
 
 
 def _waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:

@@ -12,7 +12,6 @@ from tenants.models import Project
 OWN = frozenset(
     {"name", "kind", "project", "device_class", "devices", "tier", "max_seconds", "max_cost", "tags", "quote"}
 )
-DEFAULT_MAX_SECONDS = 3600
 
 
 def submission(body: dict[str, Any]) -> dict[str, Any]:
@@ -24,8 +23,11 @@ def submission(body: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value, str):
             faults[name] = ["Give a text."]
         request[name] = value
-    for name, default_number in (("devices", 1), ("max_seconds", DEFAULT_MAX_SECONDS)):
+    for name, default_number in (("devices", 1), ("max_seconds", None)):
         number = body.get(name, default_number)
+        if number is None and default_number is None:  # the estimate sets it
+            request[name] = None
+            continue
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
             faults[name] = ["Give a whole number."]
         request[name] = number

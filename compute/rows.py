@@ -83,6 +83,26 @@ class AttemptRow:
     billed_seconds: Decimal
     cost: Money
     missing_layers: tuple[str, ...]
+    startup_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quoted:
+    """What was quoted for a job: nine bills of ten lie between `least` and `most`. `within`: whether its own does, at its end."""
+
+    least: Money
+    most: Money
+    least_s: int
+    most_s: int
+    start_s: float
+    within: bool | None
+
+    def json(self) -> dict[str, Any]:
+        """Return it as the API shows it."""
+        return {
+            "least": self.least.json(), "most": self.most.json(), "least_seconds": self.least_s,
+            "most_seconds": self.most_s, "start_up_seconds": round(self.start_s, 1), "within": self.within,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +114,7 @@ class JobDetail(JobRow):
     max_cost: Money | None
     unit_amount: Decimal
     price_version: UUID | None
+    quoted: Quoted | None
     queued_at: datetime
     waiting_for: dict[str, Any] | None
     has_checkpoint: bool

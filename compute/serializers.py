@@ -8,7 +8,9 @@ from rest_framework import serializers
 
 from billing.money import Money
 from billing.serializers import MoneySerializer
+from compute.orders import TIERS
 from compute.queries import AttemptRow, DeviceRow, JobDetail, JobRow
+from compute.quote_shapes import JobQuoteSerializer
 
 
 class JobRequestSerializer(serializers.Serializer[Any]):
@@ -44,26 +46,13 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     model_version = serializers.CharField(required=False, help_text="`batch_predict`: id of the version that predicts.")
     device_class = serializers.CharField(default="cpu")
     devices = serializers.IntegerField(default=1)
-    tier = serializers.ChoiceField(choices=["on_demand", "spot"], default="on_demand")
-    max_seconds = serializers.IntegerField(default=3600)
+    tier = serializers.ChoiceField(choices=TIERS, default="on_demand")
+    max_seconds = serializers.IntegerField(
+        required=False, allow_null=True, help_text="The estimate sets it unless given: see `max_seconds` of a quote."
+    )
     max_cost = serializers.CharField(required=False, allow_null=True)
     tags = serializers.DictField(child=serializers.CharField(), required=False)
     quote = serializers.UUIDField(required=False, allow_null=True)
-
-
-class QuoteSerializer(serializers.Serializer[Any]):
-    """What a job would cost; a launch with the same body holds money at this price until `expires_at`."""
-
-    id = serializers.UUIDField()
-    typical = MoneySerializer()
-    worst = MoneySerializer()
-    unit_amount = MoneySerializer()
-    price_version = serializers.UUIDField()
-    typical_seconds = serializers.IntegerField()
-    expected_wait_s = serializers.FloatField(allow_null=True)
-    budget_left_after = MoneySerializer(allow_null=True)
-    quota_left_after = serializers.IntegerField(allow_null=True)
-    expires_at = serializers.DateTimeField()
 
 
 class AttemptSerializer(serializers.Serializer[Any]):
@@ -106,6 +95,7 @@ class JobSerializer(serializers.Serializer[Any]):
     cost = MoneySerializer()
     max_seconds = serializers.IntegerField(required=False)
     max_cost = MoneySerializer(allow_null=True, required=False)
+    quote = JobQuoteSerializer(allow_null=True, required=False)
     attempts = AttemptSerializer(many=True, required=False)
 
 
@@ -196,6 +186,7 @@ def job_detail(row: JobDetail) -> dict[str, Any]:
         "waiting_for": row.waiting_for,
         "max_seconds": row.max_seconds,
         "max_cost": money(row.max_cost),
+        "quote": None if row.quoted is None else row.quoted.json(),
         "unit_amount": Money(row.unit_amount, row.cost.currency).json(),
         "price_version": str(row.price_version) if row.price_version else None,
         "cloned_from": str(row.cloned_from) if row.cloned_from else None,

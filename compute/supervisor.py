@@ -268,7 +268,7 @@ class Supervisor:
             while child.lines:
                 beat.logs.append((self._line, child.lines.popleft()))
                 self._line += 1
-            beat.elapsed, beat.began = child.elapsed(), child.began
+            beat.elapsed, beat.began, beat.startup_s = child.elapsed(), child.began, child.startup_s
             self._saver.look()
         beat.progress = self._progress
 

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from compute import retention
 from compute.runtime import Runtime
+from compute.scheduling import learn
 
 _runtime: Runtime | None = None
 
@@ -40,6 +41,12 @@ def call_node() -> None:
 def tidy() -> None:
     """Drop samples, log lines and metrics that have served their time."""
     retention.tidy()
+
+
+@shared_task(name="compute.learn_runs")
+def learn_runs() -> None:
+    """Sum up what runs of all tenants took. Scheduled every half hour."""
+    learn.learn_everywhere()
 
 
 @celeryd_after_setup.connect

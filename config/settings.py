@@ -267,6 +267,7 @@ CELERY_BEAT_SCHEDULE = {
     "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},
     "old health": {"task": "models_app.fold_health", "schedule": 86_400},
     "figures for monitoring": {"task": "config.figures", "schedule": 30},
+    "what runs take": {"task": "compute.learn_runs", "schedule": 1_800},
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
     "digests for operators": {"task": "tenants.digests", "schedule": 30},
 }

@@ -50,7 +50,7 @@ class BatchPredictKind:
     def plan(self, spec: dict[str, Any]) -> Plan:
         """Return the seconds that a typical run takes on one CPU thread."""
         recipe = ModelVersion.objects.values_list("recipe", flat=True).get(id=UUID(spec["model_version"]))
-        return Plan(typical_s=batch_specs.typical_seconds(spec, recipe))
+        return batch_specs.plan(spec, recipe)
 
     def describe(self, job: JobView) -> dict[str, Any]:
         """Return what the API says about a batch prediction beyond compute's own words."""

@@ -9,7 +9,6 @@ from django import forms
 from models_app.recipes.base import Recipe
 
 MOST_MINUTES = 7 * 24 * 60
-TIERS = (("on_demand", "On demand"), ("spot", "Spot"))
 
 
 class DatasetUpload(forms.Form):
@@ -39,13 +38,13 @@ class JobForm(forms.Form):
     project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
     dataset = forms.ChoiceField(label="Dataset")
     device_class = forms.ChoiceField(label="Device")
-    tier = forms.ChoiceField(label="Price tier", choices=TIERS, initial="on_demand")
+    tier = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
     max_minutes = forms.IntegerField(
         label="Longest run time (minutes)",
         min_value=1,
         max_value=MOST_MINUTES,
-        initial=60,
-        help_text="It stops here with a checkpoint. The limit counts over all attempts.",
+        required=False,
+        help_text="It stops here with a checkpoint. The limit counts over all attempts. Empty: three times what runs like this take.",
     )
     max_cost = forms.DecimalField(
         label="Highest cost",
@@ -104,4 +103,6 @@ class BatchForm(JobForm):
         self._offer("project", [("", "The version's own"), *self.fields["project"].choices])  # type: ignore[attr-defined]
         self.fields["project"].required = False
         self.fields["dataset"].help_text = "It needs the columns that the model was trained on; others are ignored."
-        self.fields["max_minutes"].help_text = "It stops here without a result. The limit counts over all attempts."
+        self.fields[
+            "max_minutes"
+        ].help_text = "It stops here without a result. The limit counts over all attempts. Empty: three times what runs like this take."

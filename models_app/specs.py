@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from compute.kinds import Plan, key_of
 from models_app.access import visible_datasets
 from models_app.datasets import kinds
 from models_app.datasets.left_out import left_out
@@ -62,11 +63,11 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def typical_seconds(spec: dict[str, Any]) -> int:
-    """Return the seconds that a normalised spec typically takes on one CPU thread.
+def plan(spec: dict[str, Any]) -> Plan:
+    """Return what a normalised spec takes on one CPU thread, by the recipe's formula.
 
     A start, plus epochs x (batches x overhead of a step + rows x multiply-adds of the network, thrice for the way
-    back). The constants of the recipe were measured with the tables of the tests.
+    back). The constants of the recipe were measured; what runs here take is learnt on top (`compute/learning.py`).
     """
     params: dict[str, Any] = spec["params"]
     size: dict[str, int] = spec["size"]
@@ -77,8 +78,14 @@ def typical_seconds(spec: dict[str, Any]) -> int:
     width = params["width"]
     weights = size["inputs"] * width + (params["layers"] - 1) * width * width + width
     madds = 3 * rows * weights / 1e6
-    seconds: float = cost.start_s + epochs * (batches * cost.step_s + madds * cost.madd_s)
-    return max(1, round(seconds))
+    work: float = epochs * (batches * cost.step_s + madds * cost.madd_s)
+    same = {name: value for name, value in params.items() if name != "seed"}
+    return Plan(
+        typical_s=cost.start_s + work,
+        start_s=cost.start_s,
+        family=f"train:{spec['recipe']}",
+        work_key=key_of({"data": spec["dataset_version"], "target": spec["target"], "params": same}),
+    )
 
 
 def tasks_for(column: dict[str, Any]) -> list[str]:

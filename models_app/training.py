@@ -32,7 +32,7 @@ class TrainKind:
 
     def plan(self, spec: dict[str, Any]) -> Plan:
         """Return the seconds that a typical run takes on one CPU thread."""
-        return Plan(typical_s=specs.typical_seconds(spec))
+        return specs.plan(spec)
 
     def describe(self, job: JobView) -> dict[str, Any]:
         """Return what the API says about a training job beyond compute's own words."""

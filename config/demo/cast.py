@@ -72,7 +72,6 @@ class Organisation:
     opens: int
     hours: tuple[float, ...]
     growth: float
-    spot: float
     table: str
     dataset: str
     arriving: str
@@ -120,7 +119,6 @@ HOSPITAL = Organisation(
     opens=8,
     hours=OFFICE,
     growth=2.2,
-    spot=0.2,
     table="tumours",
     dataset="biopsies",
     arriving="biopsies-incoming",
@@ -158,7 +156,6 @@ RETAILER = Organisation(
     opens=5,
     hours=(1.6, 1.4, 0.8, 0.6, 0.8, 1.0, 0.9, 0.6, 0.7, 0.8, 0.9, 0.8, 0.5, 0.4),
     growth=2.8,
-    spot=0.45,
     table="customers",
     dataset="customers",
     arriving="customers-this-season",
@@ -188,7 +185,6 @@ LAB = Organisation(
     opens=9,
     hours=(0.5, 1.0, 1.0, 0.4, 1.2, 1.0, 0.6),
     growth=1.2,
-    spot=0.1,
     table="assays",
     dataset="reactions",
     arriving="reactions-planned",

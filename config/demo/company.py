@@ -112,9 +112,7 @@ class Company:
             actor=actor, project_id=project, amount=wanted.amount, alerts=wanted.alerts, at_limit=wanted.at_limit
         )
 
-    def submit(
-        self, actor: Actor, name: str, project: str, params: dict[str, Any], limit: int, *, spot: bool = False
-    ) -> Job:
+    def submit(self, actor: Actor, name: str, project: str, params: dict[str, Any], limit: int) -> Job:
         """Submit a training job over the first table; the tenant's scope is open."""
         spec = {
             "recipe": self.one.recipe,
@@ -129,7 +127,6 @@ class Company:
             project_id=self.projects[project],
             spec=spec,
             device_class="cpu",
-            tier="spot" if spot else "on_demand",
             max_seconds=limit,
             tags={"experiment": name.rpartition("-")[0] or name},
         )

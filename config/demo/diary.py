@@ -36,7 +36,6 @@ class Launch:
     name: str
     seconds: int
     fate: str
-    spot: bool
     width: int
     rate: float
     epochs: int
@@ -94,7 +93,6 @@ def _launch(one: Organisation, chance: Random, at: datetime, fate: str = "") -> 
         name=chance.choice(theme.names).format(n=chance.randint(2, 99)),
         seconds=round(min(LONGEST_S, max(SHORTEST_S, seconds))),
         fate=fate or chance.choices(list(FATES), weights=list(FATES.values()))[0],
-        spot=chance.random() < one.spot,
         width=chance.choice((64, 96, 128, 192, 256)),
         rate=chance.choice((0.0005, 0.001, 0.002, 0.004)),
         epochs=chance.choice((30, 40, 60)),

@@ -88,7 +88,7 @@ class Tenancy(Company):
         limit = launch.seconds if launch.fate == "runs_out_of_time" else 600 + round(1.5 * launch.seconds, -2)
         try:
             with tenant_scope(self.tenant_id):
-                job = self.submit(actor, launch.name, launch.project, params, int(limit), spot=launch.spot)
+                job = self.submit(actor, launch.name, launch.project, params, int(limit))
         except (BudgetExceeded, QuotaExceeded):
             self.refused += 1
             return

@@ -68,10 +68,6 @@ class BatchLaunch(Ordering):
             "label": "Train a model",
         }
 
-    def context(self, **more: Any) -> dict[str, Any]:
-        """Return what the page shows; a batch that is interrupted starts anew."""
-        return super().context(restarts=True, **more)
-
 
 @page("jobs.launch")
 def batch_launch(request: HttpRequest) -> HttpResponse:

@@ -29,8 +29,6 @@ class DeviceOffer:
     title: str
     price: Money | None
     hourly: Money | None
-    spot: Money | None
-    spot_hourly: Money | None
     free: int
     total: int
 
@@ -45,12 +43,18 @@ class Said:
 
 @dataclass(frozen=True)
 class Shown:
-    """The cost panel. A run typically ends between `least` and `most`; `quota_after` counts this job; `refusals` say what would stop the launch now."""
+    """The cost panel. Nine runs of ten end between `least` and `most`, of which the program's start-up takes `start`.
+
+    `learnt` says from which runs; `quota_after` counts this job; `refusals` say what would stop the launch now.
+    """
 
     least: Money
     most: Money
     least_s: int
     most_s: int
+    start: Money
+    start_s: int
+    learnt: str
     worst: Money
     rate: Money
     limit_s: Decimal
@@ -83,8 +87,6 @@ def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
             title="CPU" if row.device_class == "cpu" else row.device_class,
             price=_money(_price(prices, device_class=row.device_class, tier="on_demand"), currency),
             hourly=_money(_price(prices, device_class=row.device_class, tier="on_demand"), currency, HOUR),
-            spot=_money(_price(prices, device_class=row.device_class, tier="spot"), currency),
-            spot_hourly=_money(_price(prices, device_class=row.device_class, tier="spot"), currency, HOUR),
             free=row.free,
             total=row.total,
         )
@@ -116,6 +118,9 @@ def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
         most=estimate.cost_of(most_s),
         least_s=least_s,
         most_s=most_s,
+        start=estimate.cost_of(Decimal(round(order.forecast.start_s, 3))),
+        start_s=max(1, round(order.forecast.start_s)),
+        learnt=learnt_from(order),
         worst=estimate.worst,
         rate=Money(estimate.unit_amount, estimate.currency),
         limit_s=estimate.billable_limit_s,
@@ -134,6 +139,22 @@ def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
         refusals=refusals,
         warnings=warnings_of(order, estimate.unit_amount, estimate.currency, ending),
     )
+
+
+def learnt_from(order: Order) -> str:
+    """Say which runs a range was learnt from, and how the ranges before it held."""
+    found, kept = order.forecast, order.kept
+    if found.source == "own":
+        said = (
+            f"Learnt from the last {found.runs} runs like this one."
+            if found.runs > 1
+            else "Learnt from one run like this."
+        )
+    elif found.source == "installation":
+        said = f"Learnt from {found.runs} runs like this one, of all organisations here."
+    else:
+        return "No run like this one has ended here yet: the range is wide."
+    return f"{said} {kept.within} of the last {kept.of} stayed within their range." if kept.of else said
 
 
 def warnings_of(
@@ -161,13 +182,9 @@ def warnings_of(
 
 
 def fitting(ways: Sequence[dict[str, Any]]) -> str:
-    """Say what a budget has room for, in the fields of the form: whole minutes and the price tier. Empty when nothing fits."""
-    said = []
-    for change in (way["change"] for way in ways):
-        parts = ["the spot tier"] if change.get("tier") == "spot" else []
-        if "max_seconds" in change:
-            parts.append(f"a longest run time of {change['max_seconds'] // 60:,} min")
-        said.append(" with ".join(parts))
+    """Say what a budget has room for, in the fields of the form: whole minutes. Empty when nothing fits."""
+    changes = [way["change"] for way in ways]
+    said = [f"a longest run time of {one['max_seconds'] // 60:,} min" for one in changes if "max_seconds" in one]
     return f"This would fit: {'; or '.join(said)}." if said else ""
 
 
@@ -180,7 +197,7 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
         stands = _stands(status)
         text = Said(f"The job may cost up to {{}}. {stands.text} Nothing was charged.", (asked, *stands.parts))
         would = fitting(refused.extra.get("ways", []))
-        steps = [would, LOWER, "Choose spot, or a cheaper device.", RAISE] if would else without_ways(status)
+        steps = [would, LOWER, "Choose a cheaper device.", RAISE] if would else without_ways(status)
         return Refusal("The budget has no room for this.", text, steps, status)
     if refused.code == "quota_exceeded":
         limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
@@ -199,7 +216,7 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
 
 def without_ways(status: BudgetStatus) -> list[str]:
     """Say what helps where no shorter or cheaper run fits: held money that comes back, or a higher budget."""
-    wait = ["Nothing shorter fits, at the spot price neither."]
+    wait = ["Nothing shorter fits."]
     if status.held:
         wait.append("Wait for running jobs to end: what they hold and do not use comes back.")
     return [*wait, RAISE]

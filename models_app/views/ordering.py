@@ -6,13 +6,15 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django import forms
+from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from compute import jobs
+from compute import jobs, offered
 from compute import queries as work
+from compute.orders import TIERS
 from models_app.views.offers import Refusal, quote_of, refusal_of
 from models_app.views.offers import devices as offered_devices
 from tenants.actor import Actor
@@ -78,8 +80,8 @@ class Ordering(ABC):
             "project_id": self.project(),
             "spec": self.spec(),
             "device_class": data["device_class"],
-            "tier": data["tier"],
-            "max_seconds": data["max_minutes"] * 60,
+            "tier": data["tier"] or TIERS[0],
+            "max_seconds": data["max_minutes"] * 60 if data["max_minutes"] else None,
             "max_cost": data["max_cost"],
         }
 
@@ -122,7 +124,6 @@ class Ordering(ABC):
             "form": self.form,
             "devices": self.devices,
             "chosen_device": chosen.get("device_class") or (self.devices[0].name if self.devices else ""),
-            "chosen_tier": chosen.get("tier", "on_demand"),
             "marked": self.marked(),
             "choose": self.choose,
             **more,
@@ -160,7 +161,9 @@ def quoted(parts: Ordering) -> HttpResponse:
     try:
         asked = parts.request_body(name=parts.form.cleaned_data["name"] or "quote")
         order = jobs.check(actor=parts.actor, tags={}, **asked)
-        return _panel(parts, quote=quote_of(order, jobs.estimate(order), ending=parts.ending))
+        priced = jobs.estimate(order)
+        offer = offered.sign(parts.actor, order, priced)
+        return _panel(parts, quote=quote_of(order, priced, ending=parts.ending), offer=offer)
     except Invalid as refused:
         parts.blame(refused)
         return _panel(parts, quote_faults=parts.faults())
@@ -179,7 +182,6 @@ def cloned(request: HttpRequest, own: Callable[[dict[str, Any]], dict[str, Any]]
         "project": str(source.project_id),
         **own(source.spec),
         "device_class": source.device_class,
-        "tier": source.tier,
         "max_minutes": max(1, source.max_seconds // 60),
         "max_cost": source.max_cost.amount.normalize() if source.max_cost else None,
     }
@@ -197,5 +199,11 @@ def _panel(parts: Ordering, **context: Any) -> HttpResponse:
 
 
 def _submit(parts: Ordering) -> str:
-    job = jobs.submit(actor=parts.actor, **parts.request_body(), **parts.origin())
+    """Launch at the price that was shown, bound as a quote; say so where it cannot be bound."""
+    asked, origin = parts.request_body(), parts.origin()
+    order = jobs.check(actor=parts.actor, **asked, tags=origin.get("tags", {}))
+    quote_id, unbound = offered.bind(parts.actor, order, parts.request.POST.get("offer", ""))
+    job = jobs.submit(actor=parts.actor, **asked, **origin, quote_id=quote_id)
+    if unbound:
+        messages.info(parts.request, unbound)
     return reverse("job", args=(parts.request.tenant.slug, job.id))  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 from billing import budgets
@@ -9,6 +10,8 @@ from billing import queries as billing_queries
 from billing.ingest import ingest
 from billing.metering import record_usage
 from billing.pricing import provision_defaults
+from compute import nodes
+from compute.devices.base import Found
 from compute.models import Job
 from models_app import deployments, endpoint_keys
 from models_app.models import Dataset, DatasetVersion, Model, ModelVersion
@@ -20,6 +23,11 @@ from tests import factories
 from tests.billing_usage import interval
 
 EMPTY = {"sha256": "0" * 64, "size": 1}
+
+COLUMNS = [
+    {"name": "a", "kind": "numeric", "distinct": 100, "integer": False, "missing": 0},
+    {"name": "t", "kind": "categorical", "distinct": 2, "integer": False, "missing": 0},
+]
 
 
 def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
@@ -121,3 +129,24 @@ def missing() -> dict[str, UUID]:
         "endpoint_key_id",
     )
     return {name: uuid4() for name in names}
+
+
+def launchable(tenant: Tenant) -> dict[str, Any]:
+    """Return a job that can be launched by the API: its dataset is ready and has two columns, two devices are there."""
+    ids = one_of_everything(tenant)
+    found = [Found(f"cpu-{number}", "cpu", "cpu", f"CPU {number} of host h", number, 2**32) for number in range(2)]
+    nodes.register(name="n1", hostname="h", boot=uuid4(), found=found, missing_layers=[])
+    with tenant_scope(tenant.id):
+        provision_defaults(tenant.id)
+        version = DatasetVersion.objects.get(dataset_id=ids["dataset_id"])
+        DatasetVersion.objects.filter(id=version.id).update(rows=200, target="t", columns=COLUMNS)
+    return {
+        "name": "race",
+        "kind": "train",
+        "project": "default",
+        "recipe": "tabular.classifier",
+        "dataset": str(ids["dataset_id"]),
+        "params": {},
+        "device_class": "cpu",
+        "max_seconds": 3600,
+    }

@@ -3,7 +3,7 @@
 import threading
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -13,9 +13,6 @@ from billing import budgets
 from billing import queries as billing_queries
 from billing.metering import record_usage
 from billing.models import Hold
-from billing.pricing import provision_defaults
-from compute import nodes
-from compute.devices.base import Found
 from compute.models import Job
 from models_app.models import DatasetVersion
 from tenants import clock, quotas
@@ -23,16 +20,12 @@ from tenants.ids import uuid7
 from tenants.models import OutboxMessage, Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
-from tests.api.objects import one_of_everything
+from tests.api.objects import COLUMNS, launchable
 from tests.billing_usage import interval
 
 pytestmark = pytest.mark.django_db(transaction=True)
 #: The job of `one_of_everything`.
 BEFORE = 1
-COLUMNS = [
-    {"name": "a", "kind": "numeric", "distinct": 100, "integer": False, "missing": 0},
-    {"name": "t", "kind": "categorical", "distinct": 2, "integer": False, "missing": 0},
-]
 
 
 @pytest.fixture
@@ -42,24 +35,8 @@ def tenant() -> Tenant:
 
 @pytest.fixture
 def order(tenant: Tenant) -> dict[str, Any]:
-    """A job that can be launched: its dataset is ready and has two columns."""
-    ids = one_of_everything(tenant)
-    found = [Found(f"cpu-{number}", "cpu", "cpu", f"CPU {number} of host h", number, 2**32) for number in range(2)]
-    nodes.register(name="n1", hostname="h", boot=uuid4(), found=found, missing_layers=[])
-    with tenant_scope(tenant.id):
-        provision_defaults(tenant.id)
-        version = DatasetVersion.objects.get(dataset_id=ids["dataset_id"])
-        DatasetVersion.objects.filter(id=version.id).update(rows=200, target="t", columns=COLUMNS)
-    return {
-        "name": "race",
-        "kind": "train",
-        "project": "default",
-        "recipe": "tabular.classifier",
-        "dataset": str(ids["dataset_id"]),
-        "params": {},
-        "device_class": "cpu",
-        "max_seconds": 3600,
-    }
+    """A job that can be launched."""
+    return launchable(tenant)
 
 
 def post(key: str, order: dict[str, Any], path: str = "/api/v1/jobs/") -> Any:

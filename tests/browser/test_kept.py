@@ -35,10 +35,10 @@ def fill_launch(page: Page, world: World) -> None:
     page.get_by_label("Epochs").fill("77")
     page.get_by_text("More settings").click()
     page.get_by_label("Dropout").fill("0.25")
-    page.locator("input[name=tier][value=spot]").check()
+    page.get_by_label("Longest run time (minutes)").fill("7")
     page.get_by_label("Highest cost").fill("1.5")
     page.get_by_label("Highest cost").blur()
-    expect(page.locator("#cost")).to_contain_text("0.0002 EUR")
+    expect(page.locator("#cost")).to_contain_text("7 min 00 s")
 
 
 def expect_launch(page: Page, world: World) -> None:
@@ -50,9 +50,9 @@ def expect_launch(page: Page, world: World) -> None:
     expect(page.get_by_label("Name", exact=True)).to_have_value("typed-with-care")
     expect(page.get_by_label("Epochs")).to_have_value("77")
     expect(page.get_by_label("Dropout")).to_have_value("0.25")
-    expect(page.locator("input[name=tier][value=spot]")).to_be_checked()
+    expect(page.get_by_label("Longest run time (minutes)")).to_have_value("7")
     expect(page.get_by_label("Highest cost")).to_have_value("1.5")
-    expect(page.locator("#cost")).to_contain_text("0.0002 EUR")
+    expect(page.locator("#cost")).to_contain_text("7 min 00 s")
 
 
 @pytest.mark.parametrize("ends", ["cookie", "at a change of a field"])

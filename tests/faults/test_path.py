@@ -47,6 +47,7 @@ def test_a_job_runs_to_its_end_and_every_second_is_billed(home: House) -> None:
     assert (job.state, job.result["digest"]) == ("succeeded", digest_of(20))
     assert_billed_as_seen(home, job_id, per_kill=0)
     assert job.cost.amount == job.billed_seconds * job.unit_amount > 0
+    assert 0 < (job.attempts[0].startup_s or 0) < job.billed_seconds, "its start-up is measured apart"
     assert_no_overlap(home.intervals(job_id))
     with tenant_scope(home.tenant.id):
         assert [point.step for point in queries.metrics(job_id)] == list(range(1, 21))

@@ -1,0 +1,160 @@
+"""How long a run takes, learnt from runs that were like it. Pure: numbers in, a range out; no database, no numpy.
+
+A run is a start-up and work. The work of a run is a multiple of what its kind's formula says, and the logarithm of that
+multiple is learnt: a run counts the more, the newer and the more alike it is. The range is where nine runs of ten end,
+by Student's distribution: wide after a few runs, narrow after many that agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+COVERED = 0.9
+HALVED_AFTER = 20
+"""A run counts half as much as one that came so many runs later."""
+OTHERS, OTHERS_WITH_TWINS, TWINS = 0.5, 0.1, 3
+"""What a run of other work counts beside one of the very same; less as soon as there are three of the same."""
+FARTHEST = 0.2
+"""What a run of quite another size still counts: it tells how fast the machine is."""
+LEAST_VARIANCE = 0.03**2
+OUTLIER = 1.2
+"""A run that differs from the median by more than this factor's logarithm counts as if it differed by this much."""
+LEAST_FREEDOM = 4.0
+SHORTEST_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What is known of a logarithm: its `mean`, as sure as `runs` runs make it, and the `variance` around it.
+
+    `freedom`: how many runs the variance rests on.
+    """
+
+    mean: float
+    variance: float
+    runs: float
+    freedom: float
+
+    def learn(self, values: Sequence[tuple[float, float]]) -> Belief:
+        """Return what is known after these (value, weight)."""
+        weight = sum(share for _, share in values)
+        if weight <= 0:
+            return self
+        middle = _median(values)
+        held = [(min(max(value, middle - OUTLIER), middle + OUTLIER), share) for value, share in values]
+        mean = sum(value * share for value, share in held) / weight
+        spread = sum(share * (value - mean) ** 2 for value, share in held)
+        # A formula that is wrong by a factor says little of how runs spread: it counts once at most.
+        moved = min(self.runs * weight / (self.runs + weight) * (mean - self.mean) ** 2, self.variance)
+        freedom = self.freedom + weight
+        return Belief(
+            mean=(self.runs * self.mean + weight * mean) / (self.runs + weight),
+            variance=(self.freedom * self.variance + spread + moved) / freedom,
+            runs=self.runs + weight,
+            freedom=freedom,
+        )
+
+    def half_width(self) -> float:
+        """Return how far from the mean the next value lies at most, nine times of ten."""
+        variance = max(self.variance, LEAST_VARIANCE) * (1 + min(2.0, 1 / self.runs))
+        return _student(max(LEAST_FREEDOM, self.freedom)) * math.sqrt(variance)
+
+
+WORK = Belief(mean=0.0, variance=0.12, runs=0.2, freedom=1.0)
+"""Before any run: the formula's constants, which were measured on another machine, perhaps a busier or a quieter one."""
+
+
+def start_up(seconds: float) -> Belief:
+    """Return what is known of a start-up that takes so many seconds where its kind was measured."""
+    return Belief(mean=math.log(max(SHORTEST_S, seconds)), variance=0.06, runs=0.2, freedom=1.0)
+
+
+def as_prior(belief: Belief) -> Belief:
+    """Return what others' runs are worth to a tenant that has its own: as much as two of these."""
+    return replace(belief, runs=min(belief.runs, 2.0), freedom=min(belief.freedom, 2.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that ended: what its kind's formula said of the work, and what it took, its start-up included.
+
+    `work_key` stands for the very same work.
+    """
+
+    work_key: str
+    nominal_s: float
+    seconds: float
+    start_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Seconds that a run takes, start-up included: nine runs of ten end between `least_s` and `most_s`.
+
+    `runs`: how many were learnt from; `source`: whose (`own`, `installation`, or `defaults` without any).
+    """
+
+    start_s: float
+    least_s: float
+    typical_s: float
+    most_s: float
+    runs: int = 0
+    source: str = "defaults"
+
+    def json(self) -> dict[str, float | int | str]:
+        """Return it as it is stored with a job and a quote."""
+        return {
+            "start_s": round(self.start_s, 3), "least_s": math.floor(self.least_s), "typical_s": round(self.typical_s, 3),
+            "most_s": math.ceil(self.most_s), "runs": self.runs, "source": self.source,
+        }  # fmt: skip
+
+
+def forecast(nominal_s: float, work: Belief, start: Belief, *, runs: int = 0, source: str = "defaults") -> Forecast:
+    """Return the range of a run whose work the formula puts at `nominal_s`."""
+    begin, begin_far = math.exp(start.mean), start.half_width()
+    middle, middle_far = nominal_s * math.exp(work.mean), work.half_width()
+    below = math.hypot(begin * (1 - math.exp(-begin_far)), middle * (1 - math.exp(-middle_far)))
+    above = math.hypot(begin * (math.exp(begin_far) - 1), middle * (math.exp(middle_far) - 1))
+    typical = begin + middle
+    return Forecast(begin, max(0.0, typical - below), typical, typical + above, runs, source)
+
+
+def learnt(
+    runs: Sequence[Run], work: Belief, start: Belief, *, nominal_s: float = 0.0, work_key: str = ""
+) -> tuple[Belief, Belief]:
+    """Return what is known of work and start-up after these runs, newest first, of work of about `nominal_s`.
+
+    Without `nominal_s` all sizes count alike.
+    """
+    twins = sum(bool(work_key) and run.work_key == work_key for run in runs)
+    others = OTHERS if twins < TWINS else OTHERS_WITH_TWINS
+    begun = [(math.log(max(SHORTEST_S, run.start_s)), 0.5 ** (age / HALVED_AFTER)) for age, run in enumerate(runs)]
+    worked = []
+    for age, run in enumerate(runs):
+        share = 0.5 ** (age / HALVED_AFTER)
+        if not (work_key and run.work_key == work_key):
+            apart = abs(math.log(run.nominal_s / nominal_s)) if nominal_s > 0 else 0.0
+            share *= (others if work_key else 1.0) * max(FARTHEST, math.exp(-apart))
+        worked.append((math.log(max(SHORTEST_S, run.seconds - run.start_s) / run.nominal_s), share))
+    return work.learn(worked), start.learn(begun)
+
+
+def _median(values: Sequence[tuple[float, float]]) -> float:
+    ordered = sorted(values)
+    half, seen = sum(share for _, share in ordered) / 2, 0.0
+    for value, share in ordered:
+        seen += share
+        if seen >= half:
+            return value
+    return ordered[-1][0]
+
+
+def _student(freedom: float) -> float:
+    """Return Student's quantile that leaves a tenth outside, on both sides together (Abramowitz and Stegun 26.7.5)."""
+    z = NormalDist().inv_cdf(0.5 + COVERED / 2)
+    first = (z**3 + z) / (4 * freedom)
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return z + first + second
