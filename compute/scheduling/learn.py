@@ -35,15 +35,16 @@ def learn_everywhere() -> int:
         usual = median(row["start_s"] for row in fair)
         work, start = learnt(runs_of(fair), WORK, start_up(usual))
         held = kept(fair)
-        RunPrior.objects.update_or_create(
-            family=family,
-            device_class=device_class,
-            defaults={
-                "work_mean": work.mean, "work_variance": work.variance, "start_mean": start.mean,
-                "start_variance": start.variance, "runs": len(fair), "within": held.within, "promised": held.of,
-                "learnt_at": DatabaseNow(),
-            },
-        )  # fmt: skip
+        learnt_now = {
+            "work_mean": work.mean, "work_variance": work.variance, "start_mean": start.mean,
+            "start_variance": start.variance, "runs": len(fair), "within": held.within, "promised": held.of,
+            "learnt_at": DatabaseNow(),
+        }  # fmt: skip
+        known = RunPrior.objects.filter(family=family, device_class=device_class)
+        if not known.update(**learnt_now):
+            RunPrior.objects.bulk_create(
+                [RunPrior(family=family, device_class=device_class, **learnt_now)], ignore_conflicts=True
+            )
         written += 1
     return written
 

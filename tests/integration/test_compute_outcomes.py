@@ -111,7 +111,7 @@ def test_a_supervisor_ends_a_child_whose_report_cannot_be_stored(
     exited = threading.Event()
     child = SimpleNamespace(
         said=[], lines=[], exited=exited, changed=threading.Event(), group=0, began=0.0,
-        elapsed=lambda: 0.1, exit_code=-9, kill=exited.set,
+        startup_s=None, elapsed=lambda: 0.1, exit_code=-9, kill=exited.set,
     )  # fmt: skip
     sampler = SimpleNamespace(read=lambda *_: SimpleNamespace(busy=0.0, memory_bytes=0))
     watched = Supervisor(mine, cast(Sampler, sampler), tmp_path)
