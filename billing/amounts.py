@@ -1,4 +1,4 @@
-"""Amounts as people type them: 2000, 2,000, 2 000, 2.000,50. What can be read two ways is asked, never guessed."""
+"""Amounts and tags as people type them: 2000, 2,000, 2.000,50; team=vision. What can be read two ways is asked, never guessed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+
+from billing.tags import read_tags, tag_fault, tags_text
 
 SPACES = re.compile(r"[\s'’_]")
 SHAPE = re.compile(r"[+-]?[0-9][0-9., '’_]*")
@@ -40,6 +42,13 @@ def read_amount(text: str, *, decimals: int = 2) -> Decimal:
     return Decimal(f"{sign}{''.join(groups)}.{part or 0}")
 
 
+def typed(amount: Decimal) -> str:
+    """Write an amount as a person would type it, so that it is read one way."""
+    text = f"{amount.normalize():f}"
+    whole, _, part = text.partition(".")
+    return f"{text}0" if len(part) == 3 and whole != "0" else text
+
+
 def _single(plain: str, mark: str, decimals: int) -> str:
     """Return the mark where it begins the decimals; empty where it groups thousands."""
     whole, _, part = plain.partition(mark)
@@ -48,7 +57,7 @@ def _single(plain: str, mark: str, decimals: int) -> str:
         return mark
     if mark == "," and decimals < 3:
         return ""
-    if decimals > 3:
+    if decimals >= 3:
         raise ValueError(f"“{plain}” can be read two ways. Write {whole}{part} or {whole}.{part}0.")
     fine = f"Give the amount with at most {decimals} decimals." if decimals else "Give the amount without decimals."
     raise ValueError(f"“{plain}” can be read two ways. Write {whole}{part} if it means thousands. {fine}")
@@ -70,3 +79,23 @@ class AmountField(forms.DecimalField):
             return read_amount(value, decimals=self.decimals)
         except ValueError as error:
             raise forms.ValidationError(str(error), code="invalid") from None
+
+
+class TagsField(forms.CharField):
+    """A field for tags: team=vision, ticket=A-7."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return them by name; refuse what is no tag."""
+        if isinstance(value, dict):
+            return value
+        try:
+            tags = read_tags(str(value or ""))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        if fault := tag_fault(tags):
+            raise forms.ValidationError(fault)
+        return tags
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show them as they are typed."""
+        return tags_text(value) if isinstance(value, dict) else value

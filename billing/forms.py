@@ -10,7 +10,7 @@ from uuid import UUID
 from django import forms
 
 from billing.alerts import DEFAULT_ALERTS
-from billing.amounts import AmountField
+from billing.amounts import AmountField, typed
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from billing.money import coarser, fineness_fault, minor_decimals
 from billing.queries import BudgetStatus
@@ -68,8 +68,7 @@ class BudgetTerms(forms.Form):
     ) -> None:
         initial: dict[str, Any] = {"at_limit": BLOCK_NEW, "alerts": list(DEFAULT_ALERTS)}
         if status is not None:
-            plain = f"{status.limit.amount.normalize():f}"
-            initial = {"amount": plain, "at_limit": status.at_limit, "alerts": list(status.alerts)}
+            initial = {"amount": typed(status.limit.amount), "at_limit": status.at_limit, "alerts": list(status.alerts)}
         super().__init__(data, initial=initial, **more)
         self.currency = currency
         cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)

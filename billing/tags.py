@@ -9,6 +9,7 @@ PREFIX = "tag:"
 MOST_TAGS = 20
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 LONGEST_VALUE = 120
+SEPARATOR = re.compile(r",\s*(?=[A-Za-z0-9_.-]{1,40}\s*=|$)|\n")
 RULE = (
     f"Use up to {MOST_TAGS} tags: names of letters, digits, _ . and -, at most 40, "
     f"each with a value of 1 to {LONGEST_VALUE} characters."
@@ -40,6 +41,19 @@ def tags_in(dims: Mapping[str, str]) -> dict[str, str]:
 def priced(dims: Mapping[str, str]) -> dict[str, str]:
     """Return the dimensions that a price may match."""
     return {name: value for name, value in dims.items() if not name.startswith(PREFIX)}
+
+
+def tags_text(tags: Mapping[str, str]) -> str:
+    """Write tags as `read_tags` reads them."""
+    return ", ".join(marks(tags))
+
+
+def read_tags(text: str) -> dict[str, str]:
+    """Read `team=vision, ticket=A-7` as people type it; a comma before no other name belongs to the value.
+
+    Raises ValueError with what to write.
+    """
+    return parse_tags(part for part in SEPARATOR.split(text) if part.strip())
 
 
 def marks(tags: Mapping[str, str]) -> list[str]:

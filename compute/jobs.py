@@ -169,7 +169,8 @@ def hold_for(job: Job, actor: Actor) -> UUID | None:
         raise CostLimitReached
     if not job.unit_amount:
         return None
-    return holds.hold(project_id=job.project_id, subject=job.subject, amount=Money(amount, job.currency), actor=actor)
+    promised = Money(amount, job.currency)
+    return holds.hold(project_id=job.project_id, subject=job.subject, amount=promised, actor=actor, tags=job.tags)
 
 
 @operation(transitions.JOB_CANCELLED)

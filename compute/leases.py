@@ -17,6 +17,7 @@ from django.conf import settings
 
 from billing import counters
 from billing.metering import Interval, record_usage
+from billing.tags import as_dims
 from compute import kinds, limits, samples, transitions
 from compute.beats import Answer, Beat, Claim, Fenced, Sample
 from compute.devices.base import DeviceKind
@@ -204,7 +205,7 @@ def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
         project_id=job.project_id,
         start=start,
         end=end,
-        dims={"device_class": job.device_class, "tier": job.tier},
+        dims={"device_class": job.device_class, "tier": job.tier, **as_dims(job.tags)},
         job_id=job.id,
         attempt_id=attempt.id,
         source="compute",

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from billing import quotes
+from billing.tags import tag_fault
 from compute import kinds, learning, limits
 from compute.forecast import Forecast
 from compute.kinds import Plan
@@ -121,8 +122,8 @@ def check(
         faults["device_class"] = [
             f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."
         ]
-    if len(tags) > 20 or any(not (0 < len(str(key)) <= 40 and len(str(value)) <= 120) for key, value in tags.items()):
-        faults["tags"] = ["Use up to 20 tags, keys of 1 to 40 and values of up to 120 characters."]
+    if fault := tag_fault(tags):
+        faults["tags"] = [fault]
     if not Project.objects.filter(id=project_id).exists():
         faults["project"] = ["There is no such project."]
     if faults:
@@ -142,7 +143,7 @@ def check(
         max_seconds=limits.default_seconds(expected.forecast.most_s) if max_seconds is None else max_seconds,
         asked_seconds=max_seconds,
         max_cost=max_cost,
-        tags={str(key): str(value) for key, value in tags.items()},
+        tags=dict(tags),
         plan=plan,
         forecast=expected.forecast,
         kept=expected.kept,
@@ -160,4 +161,5 @@ def estimate(order: Order) -> quotes.Estimate:
         worst_s=order.max_seconds,
         grace_s=grace_s(),
         max_cost=order.max_cost,
+        tags=order.tags,
     )

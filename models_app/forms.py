@@ -6,6 +6,8 @@ from typing import Any, cast
 
 from django import forms
 
+from billing.amounts import AmountField, TagsField
+from billing.money import minor_decimals
 from models_app.recipes.base import Recipe
 
 MOST_MINUTES = 7 * 24 * 60
@@ -46,13 +48,19 @@ class JobForm(forms.Form):
         required=False,
         help_text="It stops here with a checkpoint. The limit counts over all attempts. Empty: three times what runs like this take.",
     )
-    max_cost = forms.DecimalField(
+    max_cost = AmountField(
         label="Highest cost",
         required=False,
         min_value=Decimal("0.000001"),
         max_digits=18,
         decimal_places=6,
         help_text="Never spend more than this on the job. Empty: only the run time limits it.",
+    )
+    tags = TagsField(
+        label="Tags",
+        required=False,
+        max_length=3_400,
+        help_text="Name=value by commas, at most 20. Usage, spend and budgets can be grouped by them.",
     )
     key = forms.UUIDField(widget=forms.HiddenInput, required=False)
     clone = forms.UUIDField(widget=forms.HiddenInput, required=False)
@@ -70,6 +78,7 @@ class JobForm(forms.Form):
         self._offer("project", projects)
         self._offer("dataset", [("", "Choose a dataset"), *datasets])
         self._offer("device_class", [(name, name) for name in devices])
+        cast("AmountField", self.fields["max_cost"]).decimals = minor_decimals(currency)
         self.fields["max_cost"].label = f"Highest cost ({currency})"
 
     def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:

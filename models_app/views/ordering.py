@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from billing.amounts import typed
 from compute import jobs, offered
 from compute import queries as work
 from compute.orders import TIERS
@@ -83,6 +84,7 @@ class Ordering(ABC):
             "tier": data["tier"] or TIERS[0],
             "max_seconds": data["max_minutes"] * 60 if data["max_minutes"] else None,
             "max_cost": data["max_cost"],
+            "tags": self.tags(),
         }
 
     def waits_for(self) -> str:
@@ -95,8 +97,18 @@ class Ordering(ABC):
 
     def origin(self) -> dict[str, Any]:
         """Return what a clone takes from its job beside the form's fields, as `jobs.clone` does."""
+        source = self._original()
+        return {"cloned_from": source.id} if source else {}
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags that were entered; a form that does not ask for them keeps those of the job that it clones."""
+        source = self._original()
+        asked = self.form.add_prefix("tags") in self.form.data
+        return dict(source.tags) if source and not asked else dict(self.form.cleaned_data["tags"])
+
+    def _original(self) -> work.JobDetail | None:
         source = _source(self.form.cleaned_data["clone"])
-        return {"cloned_from": source.id, "tags": source.tags} if source and source.kind == self.kind else {}
+        return source if source and source.kind == self.kind else None
 
     def blame(self, refused: Invalid) -> None:
         """Put each message of a refusal beside the field it is about."""
@@ -160,7 +172,7 @@ def quoted(parts: Ordering) -> HttpResponse:
         return _panel(parts, quote_faults=parts.faults())
     try:
         asked = parts.request_body(name=parts.form.cleaned_data["name"] or "quote")
-        order = jobs.check(actor=parts.actor, tags={}, **asked)
+        order = jobs.check(actor=parts.actor, **asked)
         priced = jobs.estimate(order)
         offer = offered.sign(parts.actor, order, priced)
         return _panel(parts, quote=quote_of(order, priced, ending=parts.ending), offer=offer)
@@ -183,7 +195,8 @@ def cloned(request: HttpRequest, own: Callable[[dict[str, Any]], dict[str, Any]]
         **own(source.spec),
         "device_class": source.device_class,
         "max_minutes": max(1, source.max_seconds // 60),
-        "max_cost": source.max_cost.amount.normalize() if source.max_cost else None,
+        "max_cost": typed(source.max_cost.amount) if source.max_cost else None,
+        "tags": source.tags,
     }
 
 

@@ -41,8 +41,8 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         invitation = invitations.invite(actor=actor, email="nora@example.org", role="viewer")
         notification = Notification.objects.create(user=member, kind="hint", title="A hint")
         budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")
-        sent = {"specversion": "1.0", "id": "e", "source": "a", "type": "inference.requests", "subject": "s"}
-        ingest(actor=actor, events=[{**sent, "data": {"quantity": 1}}])
+        sent = {"specversion": "1.0", "id": "e", "source": "a", "type": "inference.milliseconds", "subject": "s"}
+        ingest(actor=actor, events=[{**sent, "data": {"quantity": "0.000001"}}])  # rounds to no cost
         record_usage([interval(project_id, now() - timedelta(seconds=60), 30)])
         dataset = Dataset.objects.create(name="numbers", created_by=actor.id, created_by_label=actor.label)
         version = DatasetVersion.objects.create(

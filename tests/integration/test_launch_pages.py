@@ -147,3 +147,24 @@ def test_a_version_with_other_columns_says_so(tenant: Tenant, client: Client) ->
     assert "Columns differ" not in client.get(path, {"version": first.id}).content.decode()
     table(tenant, columns=[NUMBERS[0], {**NUMBERS[1], "name": "c"}], number=3)
     assert "Columns differ" not in client.get(path).content.decode()
+
+
+def test_tags_are_entered_on_the_form_and_kept_by_its_clone(tenant: Tenant, client: Client) -> None:
+    table(tenant, columns=WITH_CLASSES, target="t")
+    first = entered(client.get(NEW).content.decode())
+    assert "tags" in first
+    job = submitted(tenant, table(tenant, columns=WITH_CLASSES, target="t", number=2))
+    form = entered(client.get(NEW, {"clone": job.id}).content.decode())
+    for wrong in ("team", "team=", "a b=c", ", ".join(f"k{n}=v" for n in range(21))):
+        refused = client.post(NEW, {**form, "tags": wrong})
+        assert refused.status_code == 422, wrong
+        assert 'id="id_tags_error"' in refused.content.decode()
+    assert client.post(NEW, {**form, "tags": "team=vision, note=one, two"}).status_code == 302
+    with tenant_scope(tenant.id):
+        made = Job.objects.order_by("id").last()
+    assert made is not None and made.tags == {"team": "vision", "note": "one, two"}
+    again = entered(client.get(NEW, {"clone": made.id}).content.decode())
+    assert client.post(NEW, again).status_code == 302
+    with tenant_scope(tenant.id):
+        clone = Job.objects.order_by("id").last()
+    assert clone is not None and clone.tags == made.tags and clone.id != made.id
