@@ -112,8 +112,7 @@ class Organisation(Endpoint):
     @extend_schema(responses=OrganisationSerializer)
     def get(self, request: Request) -> Response:
         """Answer name, short name, time zone, currency, and whether the only member approves alone."""
-        tenant = Tenant.objects.get(id=self.actor.tenant_id)
-        return Response({name: getattr(tenant, name) for name in OrganisationSerializer().fields})
+        return Response(OrganisationSerializer(Tenant.objects.get(id=self.actor.tenant_id)).data)
 
     @extend_schema(request=OrganisationSerializer, responses=OrganisationSerializer)
     def patch(self, request: Request) -> Response:

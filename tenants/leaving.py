@@ -43,6 +43,12 @@ class Departure:
         return sum(self.jobs.values())
 
     @property
+    def jobs_words(self) -> str:
+        """Return how many jobs go on, by state, for people."""
+        parts = [f"{number} {state}" for state, number in self.jobs.items() if number]
+        return f"{', '.join(parts)} job{'' if self.open_jobs == 1 else 's'} go{'es' if self.open_jobs == 1 else ''} on"
+
+    @property
     def endpoint_keys(self) -> list[Descendant]:
         """Return the keys that an owner can adopt."""
         return [one for one in self.credentials if one.kind == "endpointkey"]

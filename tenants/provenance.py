@@ -83,6 +83,11 @@ class Descendant:
     expires_at: datetime | None
     last_used_at: datetime | None
 
+    @property
+    def kind_words(self) -> str:
+        """Return what people call its kind."""
+        return {"apikey": "API key", "endpointkey": "endpoint key"}.get(self.kind, self.kind)
+
 
 _kinds: dict[str, Kind] = {}
 

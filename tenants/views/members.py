@@ -12,13 +12,13 @@ from tenants import invitation_queries, invitations, queries
 from tenants import members as people
 from tenants.actor import Actor
 from tenants.edges import page
-from tenants.errors import ExchequerError
+from tenants.errors import ExchequerError, Invalid
 from tenants.forms import InviteMember
 from tenants.listing import csv_response, wants_csv
 from tenants.mail import invitation_link
 from tenants.mailbox import written_to_files
 from tenants.parsing import uuid_in
-from tenants.permissions import ROLE_WORDS, ROLES, may_assign
+from tenants.permissions import ROLE_PERMISSIONS, ROLE_WORDS, ROLES, may_assign
 from tenants.views.posted import posted
 from tenants.views.refusals import explain
 
@@ -72,12 +72,19 @@ def member_role(request: HttpRequest, user_id: UUID) -> HttpResponse:
 @require_POST
 @page("members.manage")
 def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
-    """Remove a member, with the API keys that the person made."""
+    """Remove a member with all credentials that descend from them; say what becomes of endpoint keys and open jobs."""
     try:
-        people.remove_member(actor=request.actor, user_id=user_id)  # type: ignore[attr-defined]
-    except people.LastOwner as refused:
-        return _render(request, refused=refused.message, status=409)
-    messages.success(request, "Removed. The person and the API keys made by the person are out from now on.")
+        left = people.remove_member(
+            actor=request.actor,  # type: ignore[attr-defined]
+            user_id=user_id,
+            jobs=people.parse_jobs(request.POST.get("jobs")),
+            adopt=request.POST.get("endpoint_keys") == "adopt",
+        )
+    except (people.LastOwner, Invalid) as refused:
+        return _render(request, refused=refused.message, status=refused.status)
+    ended = len(left.credentials) - len(left.adopted)
+    adopted = f" {len(left.adopted)} go on under your name." if left.adopted else ""
+    messages.success(request, f"Removed. The person and {ended} of their credentials are out from now on.{adopted}")
     return redirect("members", request.tenant.slug)  # type: ignore[attr-defined]
 
 
@@ -101,6 +108,29 @@ def _asked(request: HttpRequest, known: list[queries.MemberRow], roles: list[str
     if member is None or member.role == role or not {member.role, role} <= set(roles):
         return None
     return {"member": member, "role": role, "was_words": ROLE_WORDS[member.role], "words": ROLE_WORDS[role]}
+
+
+def _member(request: HttpRequest, name: str, known: list[queries.MemberRow], roles: list[str]) -> Any:
+    """Return the member whom the address names, where the person who asks may manage that member; None else."""
+    user_id = uuid_in(request.GET.get(name))
+    return next((one for one in known if one.user_id == user_id != request.user.pk and one.role in roles), None)
+
+
+def _leaver(request: HttpRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
+    """Return what the question before a removal needs; None where nobody is to be removed."""
+    member = _member(request, "remove", known, roles)
+    if member is None:
+        return None
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    left = people.departure(actor=actor, user_id=member.user_id)
+    launch = [role for role in ROLES if "jobs.launch" in ROLE_PERMISSIONS[role]]
+    return {
+        "member": member,
+        "left": left,
+        "adoptable": bool(left.endpoint_keys) and actor.can("tenant.manage"),
+        "may_settle": actor.can("jobs.cancel_any"),
+        "heirs": [one for one in known if one.role in launch and one.user_id != member.user_id],
+    }
 
 
 def _just_invited(request: HttpRequest) -> tuple[invitation_queries.Letter | None, str]:
@@ -130,6 +160,8 @@ def _render(
     if manage:
         context["form"] = form or InviteMember(roles=roles)
         context["asked"] = _asked(request, known, roles)
+        context["managed"] = _member(request, "member", known, roles)
+        context["leaver"] = _leaver(request, known, roles)
         context["letter"], context["letter_link"] = _just_invited(request)
         context["invited"] = invitation_queries.invitations(only_open=True, limit=200)
     return render(request, "tenants/members.html", context, status=status)

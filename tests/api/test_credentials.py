@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from importlib import import_module
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 from django.test import Client
 
+from compute.models import Job
 from models_app import endpoint_keys
 from models_app.models import EndpointKey
 from tenants import invitations, keys, members
@@ -214,6 +216,71 @@ def test_an_owner_adopts_the_endpoint_keys_of_a_leaver(tenant: Tenant, owner: Ac
         assert entry.actor_label == owner.label
     members.remove_member(actor=factories.actor_for(tenant), user_id=owner.id)  # type: ignore[arg-type]
     assert not answers(secret), "it descends from the one who adopted it"
+
+
+def job_of(tenant: Tenant, submitter: UUID, state: str) -> UUID:
+    """Make a job like another one, under somebody's name."""
+    with tenant_scope(tenant.id):
+        job = Job.objects.create(
+            name="j", kind="train", project_id=factories.default_project_id(tenant), spec={}, device_class="cpu",
+            tier="on_demand", max_seconds=60, submitted_by=submitter, submitted_by_label="leaver", state=state,
+            unit_amount=Decimal(0), currency="EUR", cause="user" if state == "paused" else "",
+        )  # fmt: skip
+        return job.id
+
+
+def test_the_page_and_the_api_say_what_goes_on_and_settle_it(tenant: Tenant, owner: Actor) -> None:
+    endpoint = make_endpoint(tenant)
+    client = Client()
+    client.force_login(User.objects.get(id=owner.id))
+    client.get(f"/t/{tenant.slug}/")
+    heir, viewer = factories.actor_for(tenant, "engineer"), factories.actor_for(tenant, "viewer")
+
+    def leaver() -> tuple[Actor, list[UUID]]:
+        person = factories.actor_for(tenant, "admin")
+        _, key_id = key_of(person)
+        endpoint_keys.create(actor=person, endpoint_id=endpoint.id, name="shop")
+        ids = [job_of(tenant, person.id, state) for state in ("running", "queued", "succeeded")]  # type: ignore[arg-type]
+        return person, [*ids, job_of(tenant, key_id, "queued")]
+
+    def jobs(ids: list[UUID]) -> list[tuple[str, str]]:
+        with tenant_scope(tenant.id):
+            found = {row.id: (row.state, row.submitted_by_label) for row in Job.objects.filter(id__in=ids)}
+            return [found[one] for one in ids]
+
+    first, ids = leaver()
+    page = client.get(f"/t/{tenant.slug}/members/", {"remove": str(first.id)}).content.decode()
+    assert "1 running, 2 queued jobs go on under the name" in page
+    assert "shop of churn" in page
+    assert "Adopt them" in page
+    assert (
+        "btn-outline-danger" in page,
+        "btn-danger" in client.get(f"/t/{tenant.slug}/members/").content.decode(),
+    ) == (
+        False,
+        False,
+    )
+    api, _ = key_of(owner, ["members.manage", *ROLE_PERMISSIONS["admin"]])
+    assert api("GET", f"members/{first.id}/departure/").json()["jobs"] == {"running": 1, "queued": 2, "paused": 0}
+    for wrong in ("burn", str(first.id), str(viewer.id), str(UUID(int=1))):
+        assert api("DELETE", f"members/{first.id}/?jobs={wrong}").status_code == 400
+    form = {"jobs": str(heir.id), "endpoint_keys": "adopt"}
+    assert client.post(f"/t/{tenant.slug}/members/{first.id}/remove/", form).status_code == 302
+    assert jobs(ids) == [
+        ("running", heir.label),
+        ("queued", heir.label),
+        ("succeeded", "leaver"),
+        ("queued", heir.label),
+    ]
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.filter(action="compute.job.handed_over").count() == 3
+
+    second, ids = leaver()
+    weak, _ = key_of(owner, ["members.manage", *(ROLE_PERMISSIONS["admin"] - {"jobs.cancel_any"})])
+    assert weak("DELETE", f"members/{second.id}/?jobs=cancel").status_code == 403
+    gone = api("DELETE", f"members/{second.id}/?jobs=cancel")
+    assert (gone.status_code, gone.json()["jobs"]["queued"]) == (200, 2)
+    assert [state for state, _ in jobs(ids)] == ["cancelled", "cancelled", "succeeded", "cancelled"]
 
 
 def test_a_role_that_shrinks_takes_back_for_good_what_it_could_not_have_made(tenant: Tenant, owner: Actor) -> None:
