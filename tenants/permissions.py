@@ -72,71 +72,98 @@ ROLE_WORDS = {
 }
 
 
+#: What each permission lets one do: of `.view` what is read, of `.manage` what is managed, else the act itself.
+WORDS = {
+    "usage.ingest": "send usage from outside",
+    "jobs.launch": "launch jobs",
+    "jobs.cancel": "pause and cancel those it launched",
+    "datasets.create": "bring datasets",
+    "datasets.share": "share datasets",
+    "endpoints.feedback": "send labels back",
+    "audit.export": "export the audit log",
+    "members.manage": "members",
+    "apikeys.manage": "API keys",
+    "projects.manage": "projects",
+    "quotas.manage": "quotas",
+    "models.manage": "models",
+    "endpoints.manage": "endpoints",
+    "budgets.manage": "budgets",
+    "invoices.manage": "invoices",
+    "pricebooks.manage": "prices",
+    "jobs.view": "jobs",
+    "datasets.view": "datasets",
+    "models.view": "models",
+    "endpoints.view": "endpoints",
+    "recipes.view": "recipes",
+    "devices.view": "devices",
+    "projects.view": "projects",
+    "members.view": "members",
+    "apikeys.view": "API keys",
+    "usage.view": "usage",
+    "spend.view": "spend",
+    "budgets.view": "budgets",
+    "quotas.view": "quotas",
+    "invoices.view": "invoices",
+    "pricebooks.view": "prices",
+    "audit.view": "the audit log",
+}
+
+
 @dataclass(frozen=True)
 class Purpose:
-    """Something that a program is made for, and the permissions that this takes."""
+    """A preset of scopes, for something that a program is made for."""
 
     key: str
-    label: str
     permissions: frozenset[str]
+
+    @property
+    def label(self) -> str:
+        """Return what the scopes let a program do, no more and no less: made of the words of each."""
+        own = [(scope, words) for scope, words in WORDS.items() if scope in self.permissions]
+        acts = [words for scope, words in own if not scope.endswith((".view", ".manage"))]
+        managed = [words for scope, words in own if scope.endswith(".manage")]
+        read = [words for scope, words in own if scope.endswith(".view")]
+        clauses = [
+            ", ".join(acts),
+            f"manage {_listed(managed)}" if managed else "",
+            f"read {_listed(read)}" if read else "",
+        ]
+        text = "; ".join(clause for clause in clauses if clause)
+        return text[:1].upper() + text[1:]
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
+
+
+def _purpose(key: str, *, of: str) -> Purpose:
+    return Purpose(key, frozenset(of.split()))
 
 
 #: How people choose the scopes of an API key: by what the program is to do.
 PURPOSES = (
-    Purpose(
-        "watch",
-        "Watch jobs, models and endpoints",
-        frozenset({"jobs.view", "models.view", "endpoints.view", "datasets.view", "devices.view", "recipes.view"}),
-    ),
-    Purpose(
-        "launch",
-        "Launch jobs, pause and cancel those it launched",
-        frozenset({"jobs.launch", "jobs.cancel", "jobs.view", "datasets.view", "recipes.view", "projects.view", "devices.view"}),
-    ),
-    Purpose(
-        "data",
-        "Bring datasets and share them",
-        frozenset({"datasets.create", "datasets.view", "datasets.share", "members.view"}),
-    ),
-    Purpose(
-        "serve",
-        "Promote models, deploy endpoints, send labels back",
-        frozenset({"models.manage", "models.view", "endpoints.manage", "endpoints.view", "endpoints.feedback"}),
-    ),
-    Purpose(
-        "send",
-        "Send usage from outside",
-        frozenset({"usage.ingest", "usage.view"}),
-    ),
-    Purpose(
-        "report",
-        "Read usage, spend, budgets and quotas",
-        frozenset({"usage.view", "spend.view", "budgets.view", "quotas.view", "projects.view"}),
-    ),
-    Purpose(
-        "bill",
-        "Read invoices and prices, set budgets",
-        frozenset({"invoices.view", "invoices.manage", "pricebooks.view", "pricebooks.manage", "budgets.view", "budgets.manage"}),
-    ),
-    Purpose("audit", "Read and export the audit log", frozenset({"audit.view", "audit.export"})),
-    Purpose(
+    _purpose("watch", of="jobs.view models.view endpoints.view datasets.view devices.view recipes.view"),
+    _purpose("launch", of="jobs.launch jobs.cancel jobs.view datasets.view recipes.view projects.view devices.view"),
+    _purpose("data", of="datasets.create datasets.view datasets.share members.view"),
+    _purpose("serve", of="models.manage models.view endpoints.manage endpoints.view endpoints.feedback"),
+    _purpose("send", of="usage.ingest usage.view"),
+    _purpose("report", of="usage.view spend.view budgets.view quotas.view projects.view"),
+    _purpose("bill", of="invoices.view pricebooks.view budgets.view budgets.manage"),
+    _purpose("price", of="pricebooks.view pricebooks.manage"),
+    _purpose("settle", of="invoices.view invoices.manage"),
+    _purpose("audit", of="audit.view audit.export"),
+    _purpose(
         "administer",
-        "Administer people, keys, projects and quotas",
-        frozenset(
-            {
-                "members.view", "members.manage", "apikeys.view", "apikeys.manage", "projects.view", "projects.manage",
-                "quotas.view", "quotas.manage",
-            }
-        ),
+        of="members.view members.manage apikeys.view apikeys.manage projects.view projects.manage quotas.view quotas.manage",
     ),
-)  # fmt: skip
+)
 
 #: What no purpose holds, since it acts on others' work or decides for the organisation: chosen one by one.
 ALONE = {
     "jobs.cancel_any": "pause and cancel jobs that others launched",
     "models.approve": "approve or decline model versions",
     "datasets.view_restricted": "read datasets that are shared with named people only",
-    "tenant.manage": "change the organisation’s name and time zone",
+    "tenant.manage": "change the organisation’s settings",
 }
 
 

@@ -169,6 +169,21 @@ def descendants(*, key_id: UUID | None = None, membership_id: UUID | None = None
     ]
 
 
+def numbers() -> dict[UUID, int]:
+    """Return how many live credentials descend from each API key that has any."""
+    children: dict[UUID, list[tuple[Kind, UUID]]] = {}
+    for kind in _kinds.values():
+        rows = kind.model.objects.filter(kind.live, parent_key_id__isnull=False)
+        for row_id, parent in rows.values_list("id", "parent_key_id"):
+            children.setdefault(parent, []).append((kind, row_id))
+
+    def below(key_id: UUID) -> int:
+        found = children.get(key_id, [])
+        return len(found) + sum(below(row_id) for kind, row_id in found if kind.model is ApiKey)
+
+    return {key_id: below(key_id) for key_id in children}
+
+
 def take_back(
     *, actor: Actor, key_id: UUID | None = None, membership_id: UUID | None = None, reason: str
 ) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """API keys: what programs may do, made for a purpose, shown once, revoked at once."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from tenants import clock, keys, queries
+from tenants import clock, keys, provenance, queries
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
@@ -67,9 +68,20 @@ def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
     return redirect("api-keys-page", request.tenant.slug)  # type: ignore[attr-defined]
 
 
+def _keys() -> list[dict[str, Any]]:
+    """Return the keys with the name of the key that made each, and the number of credentials that end with it."""
+    rows, below = queries.api_keys(), provenance.numbers()
+    names = {row.id: row.name for row in rows}
+    return [
+        asdict(row)
+        | {"made_with": names.get(row.parent_key_id, "") if row.parent_key_id else "", "below": below.get(row.id, 0)}
+        for row in rows
+    ]
+
+
 def _render(request: HttpRequest, *, form: NewApiKey | None = None, status: int = 200, **given: Any) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    context: dict[str, Any] = {"keys": queries.api_keys(), "now": clock.now(), **given}
+    context: dict[str, Any] = {"keys": _keys(), "now": clock.now(), **given}
     if actor.can("apikeys.manage"):
         context["form"] = form or NewApiKey(own=actor.permissions)
         context["alone"] = {scope: words for scope, words in ALONE.items() if actor.can(scope)}

@@ -109,6 +109,9 @@ def test_what_descends_from_a_key_ends_with_it_three_levels_deep(tenant: Tenant,
     with tenant_scope(tenant.id):
         stored = ApiKey.objects.get(id=grandchild_id)
         assert (stored.created_by_id, stored.parent_key_id is not None) == (owner.id, True)
+    page = Client()
+    page.force_login(User.objects.get(id=owner.id))
+    assert "7 credentials made with it end with it" in page.get(f"/t/{tenant.slug}/api-keys/").content.decode()
     assert other("DELETE", f"api-keys/{root_id}/").status_code == 204
     assert [api.works() for api in (root, child, grandchild, leaf, other)] == [False] * 4 + [True]
     assert not any(answers(secret) for secret in secrets)

@@ -34,6 +34,40 @@ def test_purposes_are_made_of_permissions_and_leave_out_only_what_a_person_does(
     assert set(ROLE_WORDS) == set(ROLE_PERMISSIONS)
 
 
+READ_AS = {"API keys": "apikeys", "prices": "pricebooks", "the audit log": "audit"}
+ACTS = {
+    "launch jobs": "jobs.launch", "pause and cancel those it launched": "jobs.cancel", "bring datasets": "datasets.create",
+    "share datasets": "datasets.share", "send labels back": "endpoints.feedback", "send usage from outside": "usage.ingest",
+    "export the audit log": "audit.export",
+}  # fmt: skip
+
+
+def said(label: str) -> set[str]:
+    """Read the words of a preset back as scopes; a word that is not known raises KeyError or makes a scope that is none."""
+    scopes = set()
+    for clause in (label[0].lower() + label[1:]).split("; "):
+        verb, _, nouns = clause.partition(" ")
+        if verb not in ("read", "manage"):
+            scopes |= {ACTS[act] for act in clause.split(", ")}
+            continue
+        for noun in re.split(r", | and ", nouns):
+            scopes.add(f"{READ_AS.get(noun, noun)}.{'view' if verb == 'read' else 'manage'}")
+    return scopes
+
+
+@pytest.mark.parametrize("purpose", [purpose.key for purpose in PURPOSES])
+def test_a_preset_holds_what_its_words_say_and_nothing_else(purpose: str) -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant)
+    page = client.get(f"/t/{tenant.slug}/api-keys/").content.decode()
+    box = re.search(rf'value="{purpose}"[^>]*>\s*(?:<[^>]*>\s*)*([^<]+)', page)
+    assert box is not None
+    form = {"once": str(uuid4()), "name": "k", "days": "30", "purposes": [purpose]}
+    client.post(f"/t/{tenant.slug}/api-keys/new/", form)
+    with tenant_scope(tenant.id):
+        assert set(ApiKey.objects.get().scopes) == said(box[1].strip()) | {"tenant.view"}
+
+
 def test_a_key_form_sent_twice_makes_one_key_and_shows_it_once() -> None:
     tenant = factories.make_tenant()
     client, _ = logged_in(tenant, "admin")

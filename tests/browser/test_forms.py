@@ -171,7 +171,7 @@ def test_a_key_is_made_for_a_purpose_and_shown_once(page: Page, world: World) ->
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_text("Choose at least one purpose")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("reporting")
-    page.get_by_label("Read usage, spend, budgets and quotas").check()
+    page.get_by_label("Read projects, usage, spend, budgets and quotas").check()
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_text("shown only once")).to_be_visible()
     secret = page.locator("#secret").inner_text()
