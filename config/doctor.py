@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Literal
 
 from django.conf import settings
+from django.contrib.auth import hashers
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from compute import limits, process, protocol
 from compute.sandbox import explained
 from compute.scheduling import slots
+from config.demo import cast
 from tenants.checks import role_faults
 from tenants.encryption import keys
 from tenants.encryption.models import MasterKeyRecord
 from tenants.errors import ExchequerError
+from tenants.models import Tenant, User
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
 LEAST_DISK_BYTES = 2 * 1024**3
@@ -65,6 +68,7 @@ def examine() -> Iterator[Finding]:
         ("sandbox", sandbox),
         ("disk", disk),
         ("opened folders", opened_folders),
+        ("demo", demo),
     )
     for subject, question in questions:
         try:
@@ -247,3 +251,19 @@ def opened_folders() -> Iterator[Finding]:
     listed = Path(settings.EXCHEQUER.home) / "run" / "opened-folders"
     for folder in listed.read_text().splitlines() if listed.exists() else []:
         yield Finding("note", "opened folders", f"{folder} was opened for passing through (o+x)")
+
+
+def demo() -> Iterator[Finding]:
+    """Does an account of the demo still have the password that everybody knows, beside real organisations?"""
+    played = cast.organisations(cast.MOST)
+    if not Tenant.objects.exclude(slug__in=[one.slug for one in played]).exists():
+        return
+    emails = [cast.OPERATOR, *(one.email(person) for one in played for person in one.people)]
+    known: dict[str, bool] = {}
+    for user in User.objects.filter(email__in=emails, is_active=True).order_by("-is_operator", "email"):
+        if user.password not in known:
+            known[user.password] = hashers.check_password(cast.PASSWORD, user.password)
+        if known[user.password]:
+            cure = f"manage.py operator {user.email} --set-password" if user.is_operator else "remove the account"
+            level: Literal["note", "wrong"] = "wrong" if user.is_operator else "note"
+            yield Finding(level, "demo", f"{user.email} has the published password beside real organisations: {cure}")

@@ -5,6 +5,7 @@ A secret may be given as `NAME_FILE`, the path of a file that holds it.
 """
 
 import base64
+import ipaddress
 import json
 import os
 import socket
@@ -72,6 +73,8 @@ class Environment(BaseSettings):
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
     tls: bool | None = Field(None, validation_alias="EXCHEQUER_TLS")
     public_url: str = Field("", validation_alias="EXCHEQUER_PUBLIC_URL")
+    #: Written by deploy.web for the processes that it forks: the address that it listens on.
+    bound_to: str = Field("", validation_alias="EXCHEQUER_BOUND_TO")
     trusted_proxies: str = Field("", validation_alias="EXCHEQUER_TRUSTED_PROXIES")
 
     db_role: DatabaseRole = Field("app", validation_alias="EXCHEQUER_DB_ROLE")
@@ -156,6 +159,15 @@ class Environment(BaseSettings):
     def _proxies(cls, value: str) -> str:
         proxies.trusted(value)
         return value
+
+    @property
+    def demo_logins(self) -> bool:
+        """Whether the demo's published password opens anything: only where this machine alone can reach the web server."""
+        try:
+            local = ipaddress.ip_address(self.bound_to).is_loopback
+        except ValueError:
+            return False
+        return local and not self.public_url and not self.trusted_proxies
 
     @property
     def effective_tls(self) -> bool:

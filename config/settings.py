@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config import hosts
 from config import logging as structured_logging
+from config.demo import cast
 from config.env import load_once
 from config.mail import mail_settings
 
@@ -141,6 +142,8 @@ LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+#: Of everybody in the demo, printed at its start: it opens nothing where others can reach the web server.
+PUBLISHED_PASSWORD = cast.PASSWORD
 ACCOUNT_ADAPTER = "tenants.account_adapter.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "tenants.account_forms.LogIn",

@@ -142,6 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("EXCHEQUER_DB_ROLE", "app")
     listener = socket.socket(fileno=options.fd) if options.fd is not None else listen(options.host, options.port)
 
+    os.environ["EXCHEQUER_BOUND_TO"] = listener.getsockname()[0]
     _count_in(os.environ.setdefault(COUNTS, str(Path(tempfile.gettempdir()) / f"exchequer-web-{os.getpid()}")))
 
     from django.db import connections

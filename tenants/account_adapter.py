@@ -6,6 +6,7 @@ from urllib.parse import quote
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.internal import ratelimit
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -31,6 +32,29 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             raise self.validation_error("too_many_login_attempts")
         del request.held_up_s  # type: ignore[attr-defined]
         self._login_failed_rl_usage.usage.extend(anywhere.usage)
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
+        """Log in, but not with the demo's password where others than this machine can reach us."""
+        user = super().authenticate(request, **credentials)
+        if (
+            user is not None
+            and credentials.get("password") == settings.PUBLISHED_PASSWORD
+            and not settings.EXCHEQUER.demo_logins
+        ):
+            self.authentication_failed(request, **credentials)
+            return None
+        return user
+
+    def clean_password(self, password: str, user: Any = None) -> str:
+        """Return a password that may be chosen here; an operator's is set by a command alone, as the database insists."""
+        if getattr(user, "is_operator", False):
+            raise ValidationError(
+                "An operator’s password is set on the machine: manage.py operator EMAIL --set-password."
+            )
+        if password == settings.PUBLISHED_PASSWORD:
+            raise ValidationError("This password is known to everybody.")
+        chosen: str = super().clean_password(password, user)
+        return chosen
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         # allauth's own key begins with the Host header, which the client chooses.

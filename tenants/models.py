@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.contrib.auth import hashers
 from django.contrib.auth.models import (
     AbstractBaseUser,
     BaseUserManager,
@@ -82,6 +83,12 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Return whether this is the password; an operator's is not hashed anew at that, which the web role may not."""
+        if self.is_operator:
+            return hashers.check_password(raw_password, self.password)
+        return super().check_password(raw_password)
 
 
 class Tenant(models.Model):

@@ -157,6 +157,14 @@ def _check_month(before: str, after: str) -> None:
         raise Invalid(fields={"timezone": [message]})
 
 
+def check_password(password: str) -> None:
+    """Raise `Invalid` for a password that an operator may not set."""
+    try:
+        password_validation.validate_password(password, password_validators=OPERATOR_RULES)
+    except ValidationError as error:
+        raise Invalid(fields={"password": list(error.messages)}) from error
+
+
 def find_or_create_user(*, email: str, password: str | None, name: str = "") -> User:
     """Return the account with this address, made if absent; an existing one is never changed."""
     email = check_email(email)
@@ -164,10 +172,7 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
     if user is not None:
         return user
     if password is not None:
-        try:
-            password_validation.validate_password(password, password_validators=OPERATOR_RULES)
-        except ValidationError as error:
-            raise Invalid(fields={"password": list(error.messages)}) from error
+        check_password(password)
     with transaction.atomic():
         return User.objects.create_user(email, password, name=name)
 

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from tenants.errors import NotFound
 from tenants.models import User
-from tenants.operations import check_email, find_or_create_user
+from tenants.operations import check_email, check_password, find_or_create_user
 from tenants.operators.acts import Operator, operator_scope, record_act
 
 COMMAND = "manage.py operator"
@@ -21,6 +21,18 @@ class NoAccount(NotFound):
 def appoint(email: str, *, password: str | None = None) -> bool:
     """Make an account an operator, made with `password` if absent (control role); return False for one that is."""
     return _set(find_or_create_user(email=email, password=password) if password else _known(email), True)
+
+
+def set_password(email: str, password: str) -> None:
+    """Give an operator another password (control role); every session of theirs ends. Raises NoAccount, Invalid."""
+    user = _known(email)
+    check_password(password)
+    user.set_password(password)
+    by = Operator(id=user.id, label=COMMAND)
+    with transaction.atomic(), operator_scope(by):
+        User.objects.filter(id=user.id).update(password=user.password)
+        reason = "typed on the machine itself"
+        record_act(by, "tenants.operator.password_set", target=("user", user.id, user.email), reason=reason)
 
 
 def dismiss(email: str) -> bool:

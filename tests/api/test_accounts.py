@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import caches
 from django.test import Client, override_settings
 
@@ -74,6 +75,36 @@ def test_an_account_is_not_taken_from_the_one_who_is_invited_by_another_organisa
         token=invitations.token_of(other.id), user=None, name="Nora", password="a long one indeed"
     )
     assert person.check_password("a long one indeed")
+
+
+@pytest.mark.parametrize(
+    ("bound_to", "more", "opens"),
+    [
+        ("127.0.0.1", {}, True),
+        ("::1", {}, True),
+        ("0.0.0.0", {}, False),  # noqa: S104 (what is tested)
+        ("192.0.2.7", {}, False),
+        ("", {}, False),
+        ("127.0.0.1", {"public_url": "https://exchequer.example.org"}, False),
+        ("127.0.0.1", {"trusted_proxies": "127.0.0.1"}, False),
+    ],
+)
+def test_the_published_password_opens_nothing_that_others_can_reach(
+    bound_to: str, more: dict[str, str], opens: bool
+) -> None:
+    user = factories.make_user("owner@riverside.example", password=settings.PUBLISHED_PASSWORD)
+    here = settings.EXCHEQUER.model_copy(update={"bound_to": bound_to, **more})
+    with override_settings(EXCHEQUER=here):
+        form = {"login": user.email, "password": settings.PUBLISHED_PASSWORD}
+        assert (Client().post("/accounts/login/", form).status_code == 302) is opens
+
+
+def test_nobody_chooses_the_published_password() -> None:
+    client, user = Client(), factories.make_member(factories.make_tenant(), "viewer")
+    client.force_login(user)
+    new = settings.PUBLISHED_PASSWORD
+    form = {"oldpassword": factories.PASSWORD, "password1": new, "password2": new}
+    assert "known to everybody" in client.post("/accounts/password/change/", form).content.decode()
 
 
 def test_an_address_that_no_mail_server_takes_is_refused() -> None:

@@ -22,6 +22,8 @@ from compute import nodes, sandbox
 from compute.devices.base import Found
 from compute.scheduling import slots
 from config import doctor
+from config.demo import cast
+from tenants.operators import people
 from tests import factories
 from tests.endpoints import make_endpoint
 from tests.support.services import S3
@@ -89,6 +91,19 @@ def test_a_healthy_installation_has_nothing_wrong(as_control: Control, s3: S3, s
     assert told["wrong"] == []
     assert "migrations: all applied" in told["ok"]
     assert f"object store: bucket '{s3.bucket}' can be written, read and cleared" in told["ok"]
+
+
+def test_accounts_with_the_published_password_beside_real_organisations_are_named(as_control: Control) -> None:
+    operator = factories.make_user(cast.OPERATOR, password=cast.PASSWORD)
+    factories.make_user("owner@riverside.example", password=cast.PASSWORD)
+    factories.make_user("admin@riverside.example", password="another one entirely")
+    assert not any(line.startswith("demo:") for lines in examine(as_control).values() for line in lines)
+    factories.make_tenant("real")
+    with as_control():
+        people.appoint(operator.email)
+    told = examine(as_control)
+    assert [line.split()[1] for line in told["note"] if line.startswith("demo:")] == ["owner@riverside.example"]
+    assert [line.split()[1] for line in told["wrong"] if line.startswith("demo:")] == [cast.OPERATOR]
 
 
 def test_a_table_without_forced_row_security_is_named(as_control: Control, superuser: psycopg.Connection) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from config.mail import mail_settings
-from tenants import invitation_queries, invitations, keys, mailbox, members, outbox, provenance
+from tenants import invitation_queries, invitations, keys, mailbox, members, operations, outbox, provenance
+from tenants.clock import now
 from tenants.errors import Conflict, ExchequerError, Invalid, PermissionDenied
 from tenants.models import ApiKey, AuditEntry, Invitation, Membership, OutboxMessage, Tenant, User
 from tenants.scoping import tenant_scope
@@ -299,6 +301,63 @@ def test_no_header_decides_where_the_link_leads(
     assert len(links) == 1
     assert links[0].startswith("http://127.0.0.1:8000/accounts/invitation/")
     invitations.find(links[0].rstrip("/").rsplit("/", 1)[1])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_letter_begins_with_our_words_and_quotes_theirs(
+    tmp_path: Path, as_control: Callable[[], AbstractContextManager[None]]
+) -> None:
+    lure = "Your account is locked ” https://evil.example/login \u202egnol" + "x" * 60
+    tenant = factories.make_tenant()
+    owner = factories.actor_for(tenant)
+    operations.change_tenant(actor=owner, name="Bank “of” https://evil.example", timezone="UTC")
+    key = keys.create_api_key(actor=owner, name=lure.replace("\u202e", ""), scopes=sorted(owner.permissions))
+    sender = replace(owner, kind="api_key", id=key.id, label=lure + "\n\nBcc: all")
+    with override_settings(**mail_settings(f"file://{tmp_path}", tmp_path)):
+        invitations.invite(actor=sender, email=ADDRESS, role="viewer")
+        with as_control():
+            for message in _invited(tenant):
+                outbox.deliver(message, tenant.id)
+        (letter,) = mailbox.letters()
+    lines = letter.text.splitlines()
+    assert (letter.subject, lines[0]) == (
+        "Invitation to Exchequer",
+        "You are invited to join an organisation on Exchequer.",
+    )
+    assert [line for line in lines if "://" in line] == [lines[2]]
+    by = next(line for line in lines if line.startswith("Invited by: "))
+    assert by.startswith("Invited by: “Your account is locked https: evil.example login gnol")
+    assert (by[-2:], len(by)) == ("…”", len("Invited by: “”") + 60)
+    assert "Organisation: “Bank of https: evil.example”" in lines
+
+
+def test_an_organisation_sends_so_many_invitations_a_day(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
+    tenant, other = factories.make_tenant(), factories.make_tenant()
+    monkeypatch.setattr(invitations, "MOST_A_DAY", 3)
+    key = factories.make_api_key(tenant)
+
+    def ask(number: int) -> Any:
+        # One address again and again: what is withdrawn was sent, too. By both doors.
+        body = {"email": ADDRESS, "role": "viewer"}
+        path = "/api/v1/members/" if number % 2 else "/api/v1/invitations/"
+        return client.post(path, body, content_type="application/json", headers={"Authorization": f"Bearer {key}"})
+
+    assert [ask(number).status_code for number in range(3)] == [201, 201, 201]
+    held = ask(3)
+    assert (held.status_code, held.json()["code"]) == (429, "too_many_invitations")
+    assert 86_000 < int(held["Retry-After"]) <= 86_400
+    issue(other)
+    with tenant_scope(tenant.id):
+        Invitation.objects.update(created_at=now() - timedelta(days=1, seconds=1))
+    assert ask(4).status_code == 201
+    page = Client()
+    page.force_login(factories.make_member(tenant, "owner"))
+    with tenant_scope(tenant.id):
+        Invitation.objects.update(created_at=now())
+    assert (
+        "Try again later"
+        in page.post(f"/t/{tenant.slug}/members/invite/", {"email": ADDRESS, "role": "viewer"}).content.decode()
+    )
 
 
 def _invited(tenant: Tenant) -> list[UUID]:

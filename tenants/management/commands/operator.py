@@ -17,6 +17,7 @@ class Command(BaseCommand):
         """Declare the arguments."""
         parser.add_argument("email", nargs="?", default="")
         parser.add_argument("--password", help="make the account with this password if it does not exist")
+        parser.add_argument("--set-password", help="give the operator this password; no page can")
         parser.add_argument("--revoke", action="store_true", help="take the operator's rights from the account")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -26,6 +27,10 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(people.operators()) or "there is no operator yet: manage.py operator EMAIL")
             return
         try:
+            if options["set_password"]:
+                people.set_password(email, options["set_password"])
+                self.stdout.write(f"{email} has another password, and is logged out everywhere")
+                return
             if options["revoke"]:
                 changed = people.dismiss(email)
             else:
