@@ -30,7 +30,7 @@ class ParameterForm(forms.Form):
         super().__init__(data, prefix="p", initial=started)
         self.fields["target"] = target_field(recipe, dataset, target)
         aim = str((data or {}).get("p-target") or self.fields["target"].initial or "")
-        self.left_out = left_out(dataset.profile, aim) if dataset else {}
+        self.left_out = left_out(dataset.profile, aim, dataset.choices) if dataset else {}
         self.without = rows_without(dataset.profile, aim) if dataset else 0
         if isinstance(started.get(EXCLUDE), list):  # a job to clone: what it left out, it leaves out again
             self.initial["keep"] = [name for name in self.left_out if name not in started[EXCLUDE]]
@@ -67,7 +67,7 @@ class Kept(forms.MultipleChoiceField):
             required=False,
             label="Left out by default",
             choices=[(name, f"{name}: {reason}") for name, reason in reasons.items()],
-            widget=forms.CheckboxSelectMultiple,
+            widget=forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"}),
         )
 
     def valid_value(self, value: str) -> bool:

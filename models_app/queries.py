@@ -109,6 +109,7 @@ class Launchable:
     tasks: tuple[str, ...]
     rows: int
     columns: tuple[ColumnRow, ...]
+    choices: Mapping[str, Any]
     profile: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -205,6 +206,7 @@ def launchable(actor: Actor, *, also: UUID | None = None, limit: int = 200) -> l
             Launchable(
                 version_id=row.id, dataset_id=row.dataset_id, label=label, target=row.target,
                 tasks=goal.tasks if goal else (), rows=row.rows, columns=shown.columns,
+                choices=row.choices,
             )
         )  # fmt: skip
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ IMBALANCE_SHARE = 0.05
 MISSING_SHARE = 0.5
 LISTED = 5
 FEW_ROWS = 200
+
+CALLED_ID = re.compile(r"(?:^|[^A-Za-z])(?i:id|uuid|guid|index|idx)$|[a-z](?:Id|ID)$")
+"""Such as id, customer_id, PassengerId, row index."""
 
 
 def dataset_warnings(profile: dict[str, Any]) -> list[str]:
@@ -78,12 +82,15 @@ def _about_target(profile: dict[str, Any]) -> list[str]:
 
 
 def is_identifier(column: Mapping[str, Any], rows: int) -> bool:
-    """Return whether every row has a value of its own, as in a row number or a code."""
+    """Return whether every row has a value of its own, as in a row number or a code.
+
+    Whole numbers count where they run on nearly without gaps, or where the column is called an id.
+    """
     if column.get("distinct_is_floor") or rows < 50 or column["missing"]:
         return False
     whole = column["kind"] == kinds.TEXT or (column["kind"] == kinds.NUMERIC and column["integer"])
-    dense = column["kind"] == kinds.TEXT or abs(column.get("max", 0) - column.get("min", 0)) < 2 * rows
-    return bool(whole and dense and column["distinct"] == rows)
+    dense = column["kind"] == kinds.TEXT or abs(column.get("max", 0) - column.get("min", 0)) < 1.5 * rows
+    return bool(whole and (dense or CALLED_ID.search(column["name"])) and column["distinct"] == rows)
 
 
 def _names(columns: list[dict[str, Any]]) -> str:

@@ -46,7 +46,7 @@ def chosen(form: QueryDict, readings: tuple[columns.ColumnReading, ...]) -> dict
     found: dict[str, dict[str, Any]] = {}
     for at, one in enumerate(readings):
         wanted: dict[str, Any] = {}
-        for name in ("type", "number", "date"):
+        for name in ("type", "role", "number", "date"):
             value = form.get(f"{name}-{at}", "")
             if value and value != getattr(one, name):
                 wanted[name] = None if value == one.inferred.get(name) else value

@@ -47,6 +47,7 @@ class Reading:
     ambiguous: str
     chosen: bool
     types: tuple[tuple[str, str, bool, bool], ...]
+    role: str
     missing: str
     taken: tuple[tuple[str, int], ...]
     number: str
@@ -75,6 +76,7 @@ def reading(at: int, one: ColumnReading) -> Reading:
         ambiguous=one.ambiguous,
         chosen=bool(one.chosen),
         types=tuple(types),
+        role=one.role,
         missing=written(one.missing),
         taken=tuple((word or "empty cells", count) for word, count in one.taken_as_missing.items() if count),
         number=one.number,

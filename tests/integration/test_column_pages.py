@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from compute.models import Job
+from models_app.datasets.left_out import left_out
 from models_app.models import DatasetVersion
 from tenants.errors import Invalid
 from tenants.models import Tenant
@@ -118,6 +119,27 @@ def test_a_job_by_api_leaves_the_same_out_unless_it_names_the_columns_itself(ten
         assert field in refused.value.fields, wrong
 
 
+@pytest.mark.parametrize(
+    ("name", "highest", "found"),
+    [("row", 500, True), ("step", 884, False), ("customer_id", 10**9, True), ("PassengerId", 10**9, True),
+     ("paid", 10**9, False), ("score", 10**9, False)],
+)  # fmt: skip
+def test_an_identifier_is_known_by_its_run_or_its_name_and_a_persons_word_wins(
+    name: str, highest: int, *, found: bool
+) -> None:
+    shape = {"kind": "numeric", "integer": True, "missing": 0, "min": 0, "power": None}
+    columns = [
+        {**shape, "name": name, "distinct": 442, "max": highest},
+        {**shape, "name": "a", "distinct": 40, "max": 40},
+    ]
+    profile = {"rows": 442, "target": "t", "columns": columns}
+    assert (name in left_out(profile, "t")) == found
+    assert left_out(profile, "t", {name: {"role": "feature"}}) == {}
+    assert (
+        left_out(profile, "t", {"a": {"role": "identifier"}}).get("a", "an identifier, as you chose").endswith("chose")
+    )
+
+
 def test_every_column_is_listed_as_a_target_and_says_why_it_cannot_be_one(tenant: Tenant, client: Client) -> None:
     version = advised(tenant)
     page = client.get(NEW, {"dataset": version.id}).content.decode()
@@ -168,16 +190,24 @@ def test_a_column_is_read_otherwise_from_its_page_and_says_why_it_was_read_so(te
         assert words in said, words
     assert '<option value="datetime" disabled>' in said
     act = f"{page}versions/{version.id}/columns/"
-    as_shown = {"type-0": "numeric", "number-0": "1234.5", "missing-0": "-", "type-1": "categorical", "missing-1": ""}
+    as_shown = {
+        "role-0": "feature",
+        "role-1": "target",
+        "type-0": "numeric",
+        "number-0": "1234.5",
+        "missing-0": "-",
+        "type-1": "categorical",
+        "missing-1": "",
+    }
     untouched = client.post(act, as_shown)
     assert (untouched.status_code, "Nothing was changed" in untouched.content.decode()) == (422, True)
     impossible = client.post(act, as_shown | {"type-0": "datetime"})
     assert "a: No value of this column can be read as datetime." in impossible.content.decode()
-    answer = client.post(act, as_shown | {"type-0": "categorical", "missing-0": '-, "a, b"'})
+    answer = client.post(act, as_shown | {"type-0": "categorical", "role-0": "identifier", "missing-0": '-, "a, b"'})
     with tenant_scope(tenant.id):
         made = DatasetVersion.objects.get(number=2)
     assert answer["Location"] == f"{page}?version={made.id}"
-    assert made.choices == {"a": {"type": "categorical", "missing": ["-", "a, b"]}}
+    assert made.choices == {"a": {"type": "categorical", "role": "identifier", "missing": ["-", "a, b"]}}
     viewer = Client()
     viewer.force_login(make_member(tenant, "viewer"))
     assert "Read again" not in viewer.get(f"{page}?version={version.id}").content.decode()
