@@ -12,13 +12,14 @@ class ComputeConfig(AppConfig):
         from compute import leaving, pool, queries, visibility
         from tenants import leaving as leavers
         from tenants import quotas
-        from tenants.audit import withheld
+        from tenants.audit import differences, withheld
         from tenants.operators import digests
 
         leavers.register(leaving.Jobs())
         digests.register(queries.digest)
         quotas.register(pool.limited)
         naming.register(queries.job_names, page="job")
+        differences.register(queries.job_names)
         withheld.register("job", visibility.seen_jobs)
         withheld.register("attempt", visibility.seen_attempts)
         reserved.reserve(source="compute", prefixes=("job", "attempt"))

@@ -21,8 +21,9 @@ from models_app.models import (
     ModelVersion,
 )
 from tenants.actor import Actor
-from tenants.audit import withheld
+from tenants.audit import differences, withheld
 from tenants.errors import Invalid
+from tenants.reading import reader
 from tenants.scoping import TenantQuerySet
 
 VIEW_DATASET = "view_dataset"
@@ -72,8 +73,21 @@ def admit_model_name(actor: Actor, name: str, spec: dict[str, Any]) -> None:
         raise Invalid(fields={"model": ["This name is taken. Choose another one."]})
 
 
+def names_of(ids: set[UUID]) -> dict[UUID, str]:
+    """Return how people name those of these datasets, versions and models that the reader may see."""
+    who = reader()
+    data = DatasetVersion.objects.filter(id__in=ids)
+    made = ModelVersion.objects.filter(id__in=ids)
+    if who is not None:
+        data = data.filter(dataset__in=visible_datasets(who))
+        made = made.filter(id__in=visible_versions(who).values("id"))
+    found = [*data.values_list("id", "dataset__name", "number"), *made.values_list("id", "model__name", "number")]
+    return {one: f"{name} v{number}" for one, name, number in found}
+
+
 def register_audited() -> None:
-    """Have the audit log withhold the words of entries about data, models and endpoints that a reader may not see."""
+    """Have the audit log name versions, and withhold the words of entries about data, models and endpoints that a reader may not see."""
+    differences.register(names_of)
 
     def of(model: type[Any], path: str, seen: Callable[[Actor], Any]) -> Callable[[Actor, set[UUID]], Iterable[UUID]]:
         def named(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:

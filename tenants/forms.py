@@ -19,6 +19,9 @@ KEY_LIVES = ((30, "30 days"), (90, "90 days"), (365, "One year"), (0, "Until rev
 THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
 
 
+ACTS = (("", "People and keys"), ("all", "Everybody, Exchequer too"), ("system", "Exchequer itself"))
+
+
 def _subjects() -> list[tuple[str, str]]:
     nouns = sorted({tuple(action.split(".")[:2]) for action in AuditAction.known})
     return [
@@ -56,6 +59,7 @@ class AuditFilter(forms.Form):
     """Which entries of the audit log to show; what is not valid is left out of the filter and marked."""
 
     actor = forms.CharField(required=False, max_length=254, label="Actor")
+    acts = forms.ChoiceField(required=False, label="Acts of", choices=ACTS)
     action = forms.ChoiceField(required=False, label="Action on", choices=lazy(_subjects, list))
     target = forms.CharField(required=False, max_length=64, label="Object id")
     since = forms.DateField(
@@ -77,6 +81,7 @@ class AuditFilter(forms.Form):
         data = self.cleaned_data
         filters: dict[str, Any] = {
             "actor": data.get("actor"),
+            "acts": {"": "people", "system": "system"}.get(data.get("acts", ""), ""),
             "action": data.get("action"),
             "target_id": data.get("target"),
             "since": _midnight(data.get("since")),

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from tenants import authentication
 from tenants.actor import Actor
 from tenants.audit.chain import FIELDS
+from tenants.audit.differences import names_in, sentences
 from tenants.audit.withheld import withhold
 from tenants.models import ApiKey, AuditEntry, Membership, Project, Tenant
 from tenants.reading import reader
@@ -77,7 +78,7 @@ class ChangeOf:
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One entry of the audit log. `hash` is hexadecimal."""
+    """One entry of the audit log. `hash` is hexadecimal; `differences` are the changes in sentences, with names for ids."""
 
     seq: int
     occurred_at: datetime
@@ -93,6 +94,12 @@ class AuditRow:
     ip: str
     request_id: str
     hash: str
+    differences: tuple[str, ...] = ()
+
+    @property
+    def long(self) -> bool:
+        """Return whether a list of entries folds the differences away."""
+        return len(self.differences) > 3 or sum(map(len, self.differences)) > 240
 
 
 PROJECT = tuple(ProjectRow.__dataclass_fields__)
@@ -164,16 +171,22 @@ def audit_entries(
     before_seq: int | None = None,
     limit: int = 50,
     actor: str = "",
+    acts: str = "",
     action: str = "",
     target_type: str = "",
     target_id: str = "",
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[AuditRow]:
-    """Return up to `limit` + 1 entries, newest first, before a sequence number; filters are combined."""
+    """Return up to `limit` + 1 entries, newest first, before a sequence number; filters are combined.
+
+    `acts`: `people` for those of persons and keys, `system` for those of Exchequer itself.
+    """
     rows: QuerySet[AuditEntry] = AuditEntry.objects.order_by("-seq")
     if before_seq is not None:
         rows = rows.filter(seq__lt=before_seq)
+    if acts:
+        rows = rows.exclude(actor_type="system") if acts == "people" else rows.filter(actor_type="system")
     if actor:
         rows = rows.filter(actor_label__icontains=actor)
     if action:
@@ -186,9 +199,29 @@ def audit_entries(
         rows = rows.filter(occurred_at__gte=since)
     if until:
         rows = rows.filter(occurred_at__lt=until)
-    names = list(AuditRow.__dataclass_fields__)
-    found = withhold(reader(), list(rows.values(*names)[: limit + 1]))
-    return [AuditRow(**{**row, "hash": bytes(row["hash"]).hex()}) for row in found]
+    stored = [name for name in AuditRow.__dataclass_fields__ if name != "differences"]
+    found = withhold(reader(), list(rows.values(*stored)[: limit + 1]))
+    names = names_in(row["changes"] for row in found)
+    return [
+        AuditRow(**{**row, "hash": bytes(row["hash"]).hex()}, differences=sentences(row["changes"], names))
+        for row in found
+    ]
+
+
+def people_and_projects(ids: set[UUID]) -> dict[UUID, str]:
+    """Return the names of those of these ids that are members or projects of the open scope."""
+    people = Membership.objects.filter(user_id__in=ids).values_list("user_id", "user__email")
+    return dict(people) | dict(Project.objects.filter(id__in=ids).values_list("id", "name"))
+
+
+def audit_pages(size: int = 500, **filters: Any) -> Iterator[list[AuditRow]]:
+    """Yield the entries that the filters choose, newest first, a page at a time; each is one read of its own."""
+    before = None
+    while rows := audit_entries(before_seq=before, limit=size, **filters):
+        yield rows[:size]
+        if len(rows) <= size:
+            return
+        before = rows[size - 1].seq
 
 
 def last_changes(action: str, target_type: str) -> dict[str, ChangeOf]:

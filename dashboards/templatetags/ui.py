@@ -1,6 +1,5 @@
 """The words that templates are written in: icons, links inside a tenant, money, times, states, form fields."""
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -214,23 +213,6 @@ def unlabelled(bound: BoundField) -> SafeString:
 def choices(bound: BoundField) -> dict[str, Any]:
     """Render a group of check boxes under one legend."""
     return {"field": bound}
-
-
-@register.simple_tag
-def change(pair: Any) -> SafeString:
-    """Show one audited change: the old value struck out of the new one, or the plain value."""
-    if isinstance(pair, list | tuple) and len(pair) == 2:
-        old, new = (_plain(value) for value in pair)
-        if old == "\u2013":
-            return format_html("<ins>{}</ins>", new)
-        return format_html("<del>{}</del> \u2192 <ins>{}</ins>", old, new)
-    return format_html("{}", _plain(pair))
-
-
-def _plain(value: Any) -> str:
-    if value is None or value == "":
-        return "\u2013"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 @register.filter

@@ -30,7 +30,10 @@ class AuditSerializer(serializers.Serializer[Any]):
     action = serializers.CharField()
     target_type = serializers.CharField()
     target_id = serializers.CharField()
-    changes = serializers.DictField()
+    changes = serializers.DictField(help_text="Field to [old, new].")
+    differences = serializers.ListField(
+        child=serializers.CharField(), help_text="The changes in sentences, with names for ids."
+    )
     hash = serializers.CharField()
 
 

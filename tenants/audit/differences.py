@@ -1,0 +1,71 @@
+"""The difference that an entry made, in sentences: `limit changed from 2 to 4`, with names in place of ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+Namer = Callable[[set[UUID]], Mapping[UUID, str]]
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|\+00:00)")
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
+_MOST = 200
+_namers: list[Namer] = []
+
+
+def register(namer: Namer) -> None:
+    """Add a room's way to name ids of the open scope that its reader may see; each is asked once a page."""
+    _namers.append(namer)
+
+
+def names_in(all_changes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the names of the ids that stand in these differences, by the text of the id."""
+    wanted = {UUID(found) for changes in all_changes for found in _UUID.findall(str(changes))}
+    known: dict[str, str] = {}
+    for namer in _namers if wanted else ():
+        known |= {str(one): name for one, name in namer(wanted).items()}
+        wanted -= {UUID(one) for one in known}
+    return known
+
+
+def sentences(changes: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a sentence for each field that changed."""
+    return tuple(_sentence(str(field).replace("_", " "), value, names) for field, value in changes.items())
+
+
+def _sentence(field: str, value: Any, names: Mapping[str, str]) -> str:
+    if not isinstance(value, list) or len(value) != 2:
+        return f"{field}: {_said(value, names)}"
+    old, new = value
+    if old == new:
+        return f"{field}: {_said(new, names)}"
+    if old in _NOTHING:
+        return f"{field} set to {_said(new, names)}"
+    if new in _NOTHING:
+        return f"{field} removed, it was {_said(old, names)}"
+    if isinstance(old, list) and isinstance(new, list):
+        parts = [("added", [one for one in new if one not in old]), ("removed", [one for one in old if one not in new])]
+        return f"{field}: " + (
+            "; ".join(f"{word} {_said(some, names)}" for word, some in parts if some) or "put in another order"
+        )
+    return f"{field} changed from {_said(old, names)} to {_said(new, names)}"
+
+
+def _said(value: Any, names: Mapping[str, str]) -> str:
+    """Return a value as people say it."""
+    if value in _NOTHING:
+        return "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        if set(value) == {"amount", "currency"}:
+            return f"{value['amount']} {value['currency']}"
+        text = ", ".join(f"{str(name).replace('_', ' ')} {_said(one, names)}" for name, one in value.items())
+    elif isinstance(value, list):
+        nested = any(isinstance(one, list | dict) for one in value)
+        text = ("; " if nested else ", ").join(_said(one, names) for one in value)
+    else:
+        text = _MOMENT.sub(r"\1 \2 UTC", _UUID.sub(lambda found: names.get(found[0], found[0]), str(value)))
+    return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"

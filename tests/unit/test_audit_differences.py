@@ -1,0 +1,29 @@
+"""How the difference of an audit entry reads."""
+
+from typing import Any
+
+import pytest
+
+from tenants.audit.differences import sentences
+
+ANN = "01a22774-0000-7000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"limit": [2, 4]}, "limit changed from 2 to 4"),
+        ({"max_seconds": [None, 60]}, "max seconds set to 60"),
+        ({"role": ["viewer", None]}, "role removed, it was viewer"),
+        ({"restricted": [False, True]}, "restricted changed from no to yes"),
+        ({"requested_by": [None, ANN]}, "requested by set to ann@example.org"),
+        ({"scopes": [["a", "b"], ["b", "c"]]}, "scopes: added c; removed a"),
+        ({"kind": "train"}, "kind: train"),
+        ({"worst": [None, {"amount": "1.50", "currency": "EUR"}]}, "worst set to 1.50 EUR"),
+        ({"prices": [None, [["seconds", {"tier": "spot"}, "1"]]]}, "prices set to seconds; tier spot; 1"),
+        ({"effective_at": [None, "2026-11-29T12:30:00.000000+00:00"]}, "effective at set to 2026-11-29 12:30 UTC"),
+        ({"source": ["x", "x"]}, "source: x"),
+    ],
+)
+def test_a_difference_is_a_sentence(changes: dict[str, Any], said: str) -> None:
+    assert sentences(changes, {ANN: "ann@example.org"}) == (said,)
