@@ -206,8 +206,23 @@ def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
         raise InputError(
             "no_header", "The first line holds only numbers. Put the names of the columns in the first line."
         )
-    counts = Counter(len(row) for row in _rows(body[length : length + SAMPLE_BYTES], delimiter))
+    rows = _rows(body[length : length + SAMPLE_BYTES], delimiter)
+    if _is_row(names, rows):
+        raise InputError(
+            "no_header",
+            "The first line holds values like those below it. Put the names of the columns in the first line.",
+        )
+    counts = Counter(len(row) for row in rows)
     return names, length, counts.most_common(1)[0][0] if len(counts) == 1 else 0
+
+
+def _is_row(names: list[str], rows: list[list[str]]) -> bool:
+    """Whether the first line is a row: with numbers in it, and with a word or a broken number that its column holds too."""
+    numbers = [at for at, name in enumerate(names) if _NUMBER.match(name.strip())]
+    below = [{row[at].strip() for row in rows if at < len(row)} for at in range(len(names))]
+    words = any(name.strip() in found for name, found in zip(names, below, strict=True) if name.strip())
+    broken = any(re.search("[.,]", names[at]) and all(map(_NUMBER.match, below[at])) for at in numbers if below[at])
+    return bool(numbers) and (broken or (words and len(numbers) * 2 >= len(names)))
 
 
 def _short(name: str) -> str:
