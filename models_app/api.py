@@ -66,7 +66,7 @@ class Datasets(Endpoint):
         responses={201: serializers.DatasetSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Upload a CSV or Parquet file of at most 50 MiB; a known name gets a new version.
+        """Upload a CSV, Excel, JSON or Parquet file, plain or packed with gzip, of at most 50 MiB; a known name gets a new version.
 
         The answer comes at once with `state` ingesting. The same bytes and target answer the same version again.
         """

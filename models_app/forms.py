@@ -28,8 +28,10 @@ class DatasetUpload(forms.Form):
     file = forms.FileField(
         label="File",
         error_messages={"required": "Choose a CSV or Parquet file."},
-        help_text="CSV with a header row, or Parquet.",
-        widget=forms.FileInput(attrs={"accept": ".csv,.parquet,text/csv"}),
+        help_text="CSV with a header row, Excel, JSON (one object a line, or a list), or Parquet; also packed with gzip.",
+        widget=forms.FileInput(
+            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.xlsb,.ods,.json,.jsonl,.ndjson,.parquet,.gz,text/csv"}
+        ),
     )
 
 

@@ -120,14 +120,8 @@ def _inferred(one: Column, sign: str, order: str) -> _Found:
         if guess.nameless and (guess.tally is None or len(guess.tally) == guess.values)
         else "feature",
     )
-    if one.count == 0:
-        return _Found(
-            replace(
-                base,
-                type=kinds.EMPTY if guess.values == 0 or not guess.stored else kinds.CATEGORICAL,
-                missing=tuple(sorted(one.gone)),
-            )
-        )
+    if guess.values == 0 or (one.count == 0 and not guess.stored):
+        return _Found(replace(base, type=kinds.EMPTY, missing=tuple(sorted(one.gone))))
     infinite = sum(seen.count for word, seen in guess.words.items() if word.lower() in cells.INFINITE)
     number, doubt = notation_of(one, sign)
     best = one.fits[kinds.NUMERIC, number]
@@ -148,7 +142,7 @@ def _inferred(one: Column, sign: str, order: str) -> _Found:
     if (
         best
         and not guess.as_text
-        and (best == one.guess.values or not guess.dates_only)
+        and ((best == one.guess.values and day == "ymd") or not guess.dates_only)
         and _nearly(one, best, number=False)
     ):
         odd = odd_words(one, (kinds.DATETIME, day))

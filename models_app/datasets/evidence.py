@@ -96,7 +96,10 @@ def unsure(one: Column, held: Contract) -> str:
     """Say of a column of words which of them were, or were not, taken as missing."""
     kept = [word for word in one.gone if word not in held.missing]
     if held.type in (kinds.CATEGORICAL, kinds.TEXT) and kept and not one.guess.stored:
-        return f"{places(one, kept)} taken as a value, as the others look like it. If it means that nothing is known, choose it as a word for missing."
+        why = "a class of the target" if one.target else "a value, as the others look like it"
+        return (
+            f"{places(one, kept)} taken as {why}. If it means that nothing is known, choose it as a word for missing."
+        )
     if held.type in (kinds.CATEGORICAL, kinds.TEXT) and held.missing and one.gone:
         return f"{places(one, [word for word in one.gone if word in held.missing])} taken as missing."
     return ""

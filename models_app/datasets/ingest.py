@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models_app.datasets import encoding, text
+from models_app.datasets import encoding, gzipped, json_file, spreadsheet, text
 from models_app.datasets.csv_file import CsvFile, open_csv
 from models_app.datasets.decide import Decision
 from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES, MIB
@@ -74,7 +74,8 @@ def run(context: Context) -> None:
     context.report.progress("converting", 1, 3)
     data = context.out / "data.parquet"
     write_canonical(source, data)
-    (context.workdir / "source.utf8").unlink(missing_ok=True)
+    for name in ("source.utf8", "source.plain", "source.parquet"):
+        (context.workdir / name).unlink(missing_ok=True)
     context.report.progress("profiling", 2, 3)
     described = profile(data, target=target, warnings=[*source.warnings, *doubts(source.decisions)])
     for column, one in zip(described["columns"], source.decisions, strict=True):
@@ -120,14 +121,19 @@ def open_source(
     choices: Mapping[str, Any] | None = None,
 ) -> Source:
     """Recognise the format by the content, never by the name. Raises InputError."""
-    size = path.stat().st_size
-    if size > MAX_UPLOAD_BYTES:
+    if path.stat().st_size > MAX_UPLOAD_BYTES:
         raise InputError(
             "file_too_large",
-            f"The file has {size / MIB:.0f} MiB; the most is {MAX_UPLOAD_BYTES // MIB} MiB. Split it or use Parquet.",
+            f"The file has {path.stat().st_size / MIB:.0f} MiB; the most is {MAX_UPLOAD_BYTES // MIB} MiB. Split it or use Parquet.",
         )
+    path = gzipped.unpacked(path, scratch.with_suffix(".plain"))
+    size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4096)
+    if spreadsheet.is_workbook(path, head):
+        return spreadsheet.open_workbook(path, scratch.with_suffix(".parquet"), target=target, choices=choices)
+    if json_file.is_json(head):
+        return json_file.open_json(path, scratch.with_suffix(".parquet"), target=target, choices=choices)
     text.refuse_other_formats(head)
     parquet = head.startswith(MAGIC) and size > 12
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,14 @@ class ParquetFile:
             yield [typed.cells(one, column) for one, column in zip(self.decisions, columns, strict=True)]
 
 
+def named(
+    source: Path, names: Sequence[str], *, warnings: Sequence[str] = (), about: Mapping[str, Any], **more: Any
+) -> ParquetFile:
+    """Open a Parquet file that was made of another format, whose columns have these names. Raises InputError."""
+    found = open_parquet(source, names=names, **more)
+    return replace(found, warnings=(*warnings, *found.warnings), about=about)
+
+
 def open_parquet(
     source: Path,
     *,
@@ -60,6 +68,7 @@ def open_parquet(
     choices: Mapping[str, Any] | None = None,
     mixed: Collection[int] = (),
     dated: Collection[int] = (),
+    names: Sequence[str] | None = None,
 ) -> ParquetFile:
     """Check a Parquet file and learn its columns. Raises InputError.
 
@@ -67,8 +76,9 @@ def open_parquet(
     Other text stays as it is stored.
     """
     metadata, schema = _metadata(source)
-    names, nameless, warnings = dialect.clean_names(["" if name == PANDAS_INDEX else name for name in schema.names])
-    if len(names) < 2:
+    called = names or ["" if name == PANDAS_INDEX else name for name in schema.names]
+    clean, nameless, warnings = dialect.clean_names(list(called))
+    if len(clean) < 2:
         raise InputError("one_column", "Only one column was found. A dataset needs at least one input and one target.")
     for one in schema:
         _canonical_type(one)
@@ -76,7 +86,7 @@ def open_parquet(
         raise InputError("no_rows", "The file has columns but no rows. Add rows and upload again.")
     guesses = [
         typed.guess(name, _canonical_type(one), nameless=name in nameless, mixed=at in mixed, dated=at in dated)
-        for at, (name, one) in enumerate(zip(names, schema, strict=True))
+        for at, (name, one) in enumerate(zip(clean, schema, strict=True))
     ]
     rows = 0
     for columns in _checked_batches(source):

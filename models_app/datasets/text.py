@@ -13,12 +13,7 @@ from models_app.runner.protocol import InputError
 SAMPLE_BYTES = 256 * 1024
 
 SIGNATURES = (
-    (
-        b"PK\x03\x04",
-        "an Excel workbook or a zip archive. Save the sheet as CSV, or unpack the archive, and upload that",
-    ),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook. Save the sheet as CSV and upload that"),
-    (b"\x1f\x8b", "compressed with gzip. Unpack it and upload the CSV or Parquet file inside"),
+    (b"PK\x03\x04", "a zip archive. Unpack it and upload the file inside"),
     (b"BZh", "compressed with bzip2. Unpack it and upload the file inside"),
     (b"\xfd7zXZ", "compressed with xz. Unpack it and upload the file inside"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd. Unpack it and upload the file inside"),

@@ -67,6 +67,14 @@ def zipped() -> bytes:
     return out.getvalue()
 
 
+def workbook(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
 SMALL = parquet(pa.table({"a": list(range(1000)), "b": [f"x{i}" for i in range(1000)]}))
 
 ZOO: dict[str, tuple[object, str]] = {
@@ -99,8 +107,15 @@ ZOO: dict[str, tuple[object, str]] = {
     "a broken utf-16 file": ("a,b\n1,2\n".encode("utf-16") + b"\x00", "not_text"),
     "a pickle": (evil_pickle, "refused_format"),
     "a torch file": (zipped, "refused_format"),
-    "a gzip bomb": (lambda: compress(b"0" * 40_000_000), "refused_format"),
-    "an old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "refused_format"),
+    "a gzip bomb": (lambda: compress(b"0" * 100_000_000), "too_big_unpacked"),
+    "a cut gzip file": (lambda: compress(b"a,b\n" + b"1,2\n" * 10_000)[:-20], "bad_gzip"),
+    "an old workbook that is none": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "bad_workbook"),
+    "a workbook bomb": (lambda: workbook({"xl/workbook.xml": b"0" * 600_000_000}), "too_big_unpacked"),
+    "a workbook without sheets": (lambda: workbook({"xl/workbook.xml": b"<workbook/>"}), "bad_workbook"),
+    "JSON with lists": (b'{"a": [1], "b": 2}\n' * 40, "unsupported_type"),
+    "JSON that breaks off": (b'{"a": 1, "b": 2}\n{"a": 1,', "bad_json"),
+    "JSON that is no table": (b'[{"a": 1}, 5]', "bad_json"),
+    "deep JSON": (b'{"a":' * 200_000, "bad_json"),
     "a numpy array": (b"\x93NUMPY\x01\x00v\x00{}", "refused_format"),
     "a PDF": (b"%PDF-1.7\n", "refused_format"),
     "a program": (b"\x7fELF\x02\x01\x01", "refused_format"),

@@ -1,0 +1,125 @@
+"""Workbooks, JSON and what is compressed with gzip are read as the tables that they hold."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+from html import escape
+from typing import Any
+
+import pytest
+
+from compute.process import Child, Slot
+from models_app.runner.protocol import EXIT_OK
+from tests.unit.test_models_app_reading import reading, table, values
+from tests.unit.test_models_app_zoo import MAIN
+
+ROWS = [[at, at * 1.5, 45_292 + at, at % 2 == 0, ("NA", " x ")[at % 2], "-" if at == 7 else at] for at in range(60)]
+NAMES = ["id", "price", "when", "flag", "word", "mix"]
+PARTS = {
+    "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="xml" ContentType="application/xml"/></Types>',
+    "_rels/.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+    "xl/styles.xml": '<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>',
+}
+
+
+def workbook(rows: list[list[Any]], *, dates: set[int] = frozenset(), sheets: int = 1) -> bytes:
+    """Return an .xlsx with the rows on its first sheet; `dates`: columns of day numbers shown as dates."""
+    lines = []
+    for number, row in enumerate(rows, 1):
+        found = []
+        for at, value in enumerate(row):
+            place = f'r="{chr(65 + at)}{number}"'
+            if isinstance(value, bool):
+                found.append(f'<c {place} t="b"><v>{int(value)}</v></c>')
+            elif isinstance(value, str):
+                found.append(f'<c {place} t="inlineStr"><is><t xml:space="preserve">{escape(value)}</t></is></c>')
+            elif value is not None:
+                found.append(f'<c {place} s="{int(at in dates)}"><v>{value}</v></c>')
+        lines.append(f'<row r="{number}">{"".join(found)}</row>')
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    names = "".join(f'<sheet name="s{at}" sheetId="{at}" r:id="s{at}"/>' for at in range(1, sheets + 1))
+    links = "".join(
+        f'<Relationship Id="s{at}" Type="{kind}/worksheet" Target="worksheets/sheet{at}.xml"/>'
+        for at in range(1, sheets + 1)
+    )
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in PARTS.items():
+            archive.writestr(name, data)
+        archive.writestr("xl/workbook.xml", f"<workbook {space}><sheets>{names}</sheets></workbook>")
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{links}<Relationship Id="st" Type="{kind}/styles" Target="styles.xml"/></Relationships>',
+        )
+        for at in range(1, sheets + 1):
+            data = "".join(lines) if at == 1 else ""
+            archive.writestr(
+                f"xl/worksheets/sheet{at}.xml", f"<worksheet {space}><sheetData>{data}</sheetData></worksheet>"
+            )
+    return out.getvalue()
+
+
+def test_a_workbook_is_read_with_its_types_below_its_title(tmp_path):
+    rows = [["Report"], NAMES, *ROWS, [None], [""]]
+    found = reading(tmp_path, workbook(rows, dates={2}, sheets=2), "word")
+    kinds = {name: one["kind"] for name, one in found["read"].items()}
+    assert kinds == dict(
+        zip(NAMES, ["numeric", "numeric", "datetime", "boolean", "categorical", "numeric"], strict=True)
+    )
+    assert found["rows"] == 60
+    assert values(tmp_path, "id")[:2] == [0, 1]
+    assert values(tmp_path, "when")[0].isoformat() == "2024-01-01T00:00:00"
+    assert set(values(tmp_path, "word")) == {"NA", " x "}, "text stays as it is stored"
+    assert found["read"]["mix"]["evidence"] == "59 of 60 values are numbers; '-' in row 8 is taken as missing."
+    assert any("2 sheets; 's1' was read" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize("form", ["lines", "list", "with a mark"])
+def test_json_is_read_with_its_types(tmp_path, form):
+    rows = [
+        {"id": 9 * 10**18 + at, "s": ("NA", "")[at % 2], "d": f"2024-01-{at % 28 + 1:02d}", "n": None if at == 3 else at / 2, "b": at % 3 == 0}
+        for at in range(60)
+    ]  # fmt: skip
+    rows[5]["late"] = "x"
+    lines = "\n".join(map(json.dumps, rows))
+    data = {"lines": lines, "list": json.dumps(rows, indent=1), "with a mark": "\ufeff" + lines}[form]
+    found = reading(tmp_path, data, "s")
+    kinds = {name: one["kind"] for name, one in found["read"].items()}
+    assert kinds == {
+        "id": "numeric",
+        "s": "categorical",
+        "d": "datetime",
+        "n": "numeric",
+        "b": "boolean",
+        "late": "categorical",
+    }
+    assert values(tmp_path, "id") == [row["id"] for row in rows]
+    assert values(tmp_path, "s") == [row["s"] for row in rows]
+
+
+def test_gzip_is_unpacked_whatever_is_inside(tmp_path):
+    text = table(("a", list(range(60))), ("b", ["x", "y"] * 30))
+    assert reading(tmp_path / "c", gzip.compress(text.encode()))["reading"]["file"]["format"] == "csv"
+    assert reading(tmp_path / "x", gzip.compress(workbook([NAMES, *ROWS])))["reading"]["file"]["format"] == "excel"
+
+
+def test_the_sandboxed_child_reads_workbooks_json_and_code_pages(tmp_path):
+    for name, data in {
+        "workbook": workbook([NAMES, *ROWS]),
+        "json": b'{"a": 1, "b": "x"}\n' * 40,
+        "gzip": gzip.compress("город,цена\nМосква,1\nКазань,2\n".encode("cp1251") * 1),
+    }.items():
+        work = tmp_path / name
+        (work / "in").mkdir(parents=True)
+        (work / "out").mkdir()
+        (work / "in" / "source").write_bytes(data)
+        child = Child(
+            entrypoint=MAIN, attempt="a", workdir=work, slot=Slot("cpu", "ops", 79, 1, 1 << 30),
+            payload={"attempt": "a", "task": "ingest", "inputs": {"target": None}, "device": {"kind": "cpu"}, "threads": 1}, sandbox_required=False,
+        )  # fmt: skip
+        assert child.exited.wait(120)
+        assert child.exit_code == EXIT_OK, (name, list(child.lines), list(child.said))
