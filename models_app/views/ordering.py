@@ -214,7 +214,7 @@ def _panel(parts: Ordering, **context: Any) -> HttpResponse:
 def _submit(parts: Ordering) -> str:
     """Launch at the price that was shown, bound as a quote; say so where it cannot be bound."""
     asked, origin = parts.request_body(), parts.origin()
-    order = jobs.check(actor=parts.actor, **asked, tags=origin.get("tags", {}))
+    order = jobs.check(actor=parts.actor, **asked)
     quote_id, unbound = offered.bind(parts.actor, order, parts.request.POST.get("offer", ""))
     job = jobs.submit(actor=parts.actor, **asked, **origin, quote_id=quote_id)
     if unbound:
