@@ -44,12 +44,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket) -> None:
-    """Serve requests from `listener` in this process until SIGTERM."""
+def serve(listener: socket.socket, processes: int) -> None:
+    """Serve requests from `listener` in this process, one of `processes`, until SIGTERM."""
     from waitress.server import create_server
 
     from config.wsgi import application
-    from deploy.refusal import Channel
+    from deploy.refusal import ANYBODY, UPLOADS, Channel
 
     server = create_server(
         application,
@@ -64,6 +64,8 @@ def serve(listener: socket.socket) -> None:
     )
 
     server.channel_class = Channel
+    for room in (UPLOADS, ANYBODY):
+        room.share(processes)
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(0)
@@ -109,7 +111,7 @@ class Server:
                 os._exit(1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             try:
-                serve(self.listener)
+                serve(self.listener, self.processes)
             finally:
                 sys.stderr.flush()
                 os._exit(0)

@@ -43,6 +43,7 @@ class Datasets(Endpoint):
 
     permissions = {"GET": "datasets.view", "POST": "datasets.create"}
     own_transaction = frozenset({"POST"})
+    large_body = True
     parser_classes = (MultiPartParser,)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:

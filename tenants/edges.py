@@ -78,6 +78,7 @@ class Endpoint(APIView):
     content_negotiation_class = Negotiation
     shown_once: ClassVar[frozenset[str]] = frozenset()
     own_transaction: ClassVar[bool | frozenset[str]] = False
+    large_body: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,12 +1,15 @@
 """What a client sends is text of any kind: each reader refuses what would break later, and says what to send."""
 
 import math
+import re
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.utils.dateparse import parse_datetime
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
 
 from tenants.errors import Invalid
@@ -16,7 +19,15 @@ LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 MOST_DIGITS = 18
 MOST_DEPTH = 32
 MOST_VALUES = 100_000
+TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 NUL = "\x00"
+
+
+class TooLarge(APIException):
+    """The body is too long to be JSON of any request here."""
+
+    status_code = 413
+    default_detail = "The body is larger than 2 MiB."
 
 
 class StrictJSONParser(JSONParser):
@@ -25,12 +36,25 @@ class StrictJSONParser(JSONParser):
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         """Return the value; raise `ParseError` for what cannot be read."""
         try:
-            data = super().parse(stream, media_type, parser_context)
+            data = super().parse(BytesIO(_bounded(stream)), media_type, parser_context)
         except RecursionError:
             raise ParseError("it is nested too deep") from None
         if fault := fault_of(data):
             raise ParseError(fault)
         return data
+
+
+def _bounded(stream: Any) -> bytes:
+    """Return a body that can be read at once and quickly; raise `TooLarge` for a longer one, `ParseError` for too many values."""
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    body: bytes = stream.read(most + 1)
+    if len(body) > most:
+        raise TooLarge
+    if body.count(b"[") + body.count(b"{") > MOST_VALUES:
+        bare = TEXT.sub(b"", body)
+        if bare.count(b"[") + bare.count(b"{") > MOST_VALUES:
+            raise ParseError(f"it holds more than {MOST_VALUES} values")
+    return body
 
 
 def fault_of(value: Any) -> str:

@@ -17,6 +17,7 @@ from tenants import queries as tenancy
 from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError, Invalid, NotFound
+from tenants.large_bodies import large_body
 from tenants.listing import pager
 from tenants.parsing import uuid_in
 from tenants.scoping import tenant_scope
@@ -103,6 +104,7 @@ def dataset_status(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
     return response
 
 
+@large_body
 @page("datasets.create", own_transaction=True)
 def upload(request: HttpRequest) -> HttpResponse:
     """Take a file; the object store is written outside any transaction."""

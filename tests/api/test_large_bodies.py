@@ -1,0 +1,163 @@
+"""What strangers may leave on the web server's disk: nothing. What those who were let in may: so much at once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.refusal import Room
+from tests import factories
+from tests.api.test_hosts import served
+from tests.support.ports import free_port
+from tests.support.services import S3
+
+MIB = 1024 * 1024
+FORM = "multipart/form-data; boundary=b"
+START = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\na,b\n'
+
+
+class House:
+    """A web server, what it holds open on disk, and a key."""
+
+    def __init__(self, port: int, temp: Path, key: str, weak: str) -> None:
+        self.port, self.temp = port, temp
+        self.key, self.weak = ({"Authorization": f"Bearer {secret}"} for secret in (key, weak))
+
+    def on_disk(self) -> int:
+        """Return the bytes of files in the temp folder, of those too that have no name any more."""
+        total = 0
+        for descriptors in Path("/proc").glob("[0-9]*/fd"):
+            try:
+                for one in descriptors.iterdir():
+                    if os.readlink(one).startswith(str(self.temp)):
+                        total += one.stat().st_size
+            except OSError:
+                continue
+        return total + sum(file.stat().st_size for file in self.temp.iterdir())
+
+    def begin(self, path: str, length: int, headers: dict[str, str], *, more: str = "") -> socket.socket:
+        """Open a connection and send the head of a POST."""
+        link = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        framing = f"Content-Length: {length}" if length else "Transfer-Encoding: chunked"
+        start = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n{head}{more}{framing}\r\n\r\n"
+        link.sendall(start.encode())
+        return link
+
+
+@pytest.fixture
+def house(
+    process_environment: Callable[..., dict[str, str]], transactional_db: None, s3: S3, tmp_path: Path
+) -> Iterator[House]:
+    tenant = factories.make_tenant("lab")
+    port, temp = free_port(), tmp_path / "temp"
+    temp.mkdir()
+    environment = process_environment(
+        TMPDIR=temp, S3_ENDPOINT_URL=s3.endpoint_url, S3_BUCKET=s3.bucket, AWS_ACCESS_KEY_ID=s3.access_key, AWS_SECRET_ACCESS_KEY=s3.secret_key
+    )  # fmt: skip
+    keys = factories.make_api_key(tenant), factories.make_api_key(tenant, ["tenant.view"])
+    with served(environment, port, tmp_path):
+        yield House(port, temp, *keys)
+
+
+def pour(links: list[socket.socket], megabytes: int, *, chunked: bool = False) -> None:
+    """Send megabytes to each, in turn; one that hangs up is let be."""
+    piece = b"1,2\n" * (MIB // 4)
+    piece = b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece
+    for _ in range(megabytes):
+        for link in links:
+            try:
+                link.sendall(piece)
+            except OSError:
+                continue
+
+
+def answer_to(link: socket.socket) -> tuple[int, bytes]:
+    answer = http.client.HTTPResponse(link)
+    answer.begin()
+    return answer.status, answer.read()
+
+
+def settled(house: House, most: int) -> int:
+    """Return what lies on disk once the server has read what was sent, or after a while."""
+    give_up = time.monotonic() + 20
+    while (found := house.on_disk()) > most and time.monotonic() < give_up:
+        time.sleep(0.1)
+    return found
+
+
+def test_large_bodies_of_strangers_touch_no_disk(house: House) -> None:
+    bogus = {"Authorization": "Bearer exq_00000000_" + "x" * 43}
+    base = house.on_disk()
+    asked = [("/api/v1/datasets/", {}), ("/api/v1/datasets", bogus), ("/api/v1/datasets/", house.weak)]
+    asked += [("/t/lab/datasets/upload/", {}), ("/t/lab/datasets/upload/", {"Cookie": "exchequer=" + "x" * 32})]
+    asked += [("/api/v1/projects/", house.key), ("/accounts/login/", {}), ("/nothing", {})]
+    plain = [house.begin(path, 10 * MIB, headers) for path, headers in asked]
+    chunked = [house.begin(path, 0, headers) for path, headers in asked]
+    pour(plain, 8)
+    pour(chunked, 8, chunked=True)
+    assert settled(house, base + 4 * MIB) <= base + 4 * MIB
+    pour(plain, 2)
+    for link in chunked:
+        link.sendall(b"0\r\n\r\n")
+    expected = {401, 403, 413, 404}
+    for (path, headers), link in [*zip(asked, plain, strict=True), *zip(asked, chunked, strict=True)]:
+        status, content = answer_to(link)
+        assert status in expected, (path, headers, status, content[:200])
+        if path.startswith("/api/v1/datasets"):
+            assert status == (403 if headers == house.weak else 401)
+            assert json.loads(content)["code"] in ("not_authenticated", "permission_denied")
+        link.close()
+
+
+def test_many_middling_bodies_share_their_room_too(house: House) -> None:
+    links = [house.begin("/api/v1/me/", 2 * MIB, {}) for _ in range(200)]
+    piece = b"x" * (MIB + 900 * 1024)
+    for link in links:
+        try:
+            link.sendall(piece)
+        except OSError:
+            continue
+    time.sleep(1)
+    assert house.on_disk() <= 200 * MIB
+    for link in links:
+        link.close()
+    assert settled(house, 4 * MIB) <= 4 * MIB, "what a client that is gone had sent goes with it"
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "after 100"])
+def test_who_was_let_in_uploads(house: House, waits: bool) -> None:
+    body = (
+        START
+        + b"1,2\n" * (6 * MIB // 4)
+        + b'\r\n--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nbig\r\n--b--\r\n'
+    )
+    link = house.begin("/api/v1/datasets", len(body), house.key, more="Expect: 100-continue\r\n" if waits else "")
+    if waits:
+        assert link.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    link.sendall(body)
+    status, content = answer_to(link)
+    assert status == 201, content
+    if waits:
+        stranger = house.begin("/api/v1/datasets/", len(body), {}, more="Expect: 100-continue\r\n")
+        assert answer_to(stranger)[0] == 401, "told before it sends anything"
+        stranger.close()
+    link.close()
+    assert settled(house, MIB) <= MIB
+
+
+def test_room_is_shared_and_given_back() -> None:
+    room = Room(100, 30)
+    room.share(2)
+    assert (room.take(40), room.take(20), room.take(10)) == (True, False, True)
+    room.give_back(40)
+    assert room.take(40)
+    room.share(10)
+    assert room.most == 30
