@@ -20,6 +20,7 @@ from compute import limits, process, protocol
 from compute.sandbox import explained
 from compute.scheduling import slots
 from config.demo import cast
+from models_app import encrypting
 from tenants.checks import role_faults
 from tenants.encryption import keys
 from tenants.encryption.models import MasterKeyRecord
@@ -180,6 +181,10 @@ def master_key() -> Iterator[Finding]:
     if wrong:
         yield Finding("wrong", "master key", wrong)
         return
+    plain = encrypting.waiting()
+    if plain:
+        cure = "the ops worker encrypts them within hours, or manage.py encrypt_objects now"
+        yield Finding("note", "stored files", f"{plain} lie in the clear: {cure}")
     record = MasterKeyRecord.objects.filter(current=True).first()
     if record is None or record.backup_confirmed_at:
         yield Finding("ok", "master key", record.id if record else "nothing was stored with it yet")

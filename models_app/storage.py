@@ -23,13 +23,13 @@ from models_app.models.files import Stored
 from models_app.s3 import Listed, ObjectMissing, StorageUnavailable, ensure_bucket
 from tenants.encryption import DataKey, KeyUnavailable, data_key
 from tenants.encryption.keys import UnknownKey
-from tenants.encryption.stream import HEADER, Damaged, Header, seal, unseal, unseal_range
+from tenants.encryption.stream import HEADER, MAGIC, Damaged, Header, seal, unseal, unseal_range
 from tenants.errors import ExchequerError
 from tenants.ids import uuid7
 
 __all__ = [
     "ChecksumMismatch", "ForeignKeyPath", "KeyMissing", "Listed", "ObjectMissing", "Readable", "StorageUnavailable",
-    "Stored", "delete", "disposition", "ensure_bucket", "fetch", "listing", "new_key", "prefix_of", "put", "stream", "works",
+    "Stored", "delete", "disposition", "encrypt", "ensure_bucket", "fetch", "listing", "new_key", "prefix_of", "put", "stream", "works",
 ]  # fmt: skip
 
 CHUNK = 1024 * 1024
@@ -132,6 +132,14 @@ def stream(tenant_id: UUID, stored: Stored, start: int = 0, stop: int | None = N
             yield from _part(stored, lambda key_id: data_key(tenant_id, key_id), start, stop)
 
 
+def encrypt(tenant_id: UUID, stored: Stored) -> Stored:
+    """Encrypt an object that lies in the clear, under its own key: the store has the one or the other at any moment."""
+    sealed = put(tenant_id, stored.key, _Flowing(stream(tenant_id, stored)))
+    if sealed.sha256 != stored.sha256:
+        raise ChecksumMismatch(f"{stored.key}: it changed while it was encrypted")
+    return sealed
+
+
 def delete(tenant_id: UUID, keys: Sequence[str]) -> None:
     """Remove keys of a tenant; missing ones are no error. Raises StorageUnavailable."""
     for key in keys:
@@ -167,11 +175,27 @@ def disposition(filename: str) -> str:
     return f"attachment; filename=\"{ascii_only}\"; filename*=UTF-8''{quote(plain, safe='')}"
 
 
+class _Flowing:
+    """Chunks as a file that is read once."""
+
+    def __init__(self, chunks: Iterator[bytes], first: bytes = b"") -> None:
+        self._chunks, self._held = chunks, first
+
+    def read(self, size: int = -1, /) -> bytes:
+        while len(self._held) < size and (chunk := next(self._chunks, b"")):
+            self._held += chunk
+        taken, self._held = self._held[:size], self._held[size:]
+        return taken
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return 0
+
+
 def _whole(stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]:
     """Yield every chunk, one behind what was read: the last one waits for the sha256."""
     digest, size, waiting = hashlib.sha256(), 0, b""
     with s3.opened(stored.key) as body:
-        chunks = unseal(body, key_of, stored.key) if stored.encrypted else iter(lambda: body.read(CHUNK), b"")
+        chunks = _opened(body, stored, key_of)
         for chunk in chunks:
             size += len(chunk)
             if size > stored.size:
@@ -186,13 +210,23 @@ def _whole(stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]
         yield waiting
 
 
+def _opened(body: s3.Body, stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]:
+    """Return the chunks in the clear. A row may say "plain" before an object that was encrypted a moment ago."""
+    first = b"" if stored.encrypted else body.read(len(MAGIC))
+    source = _Flowing(iter(lambda: body.read(CHUNK), b""), first)
+    if stored.encrypted or first == MAGIC:
+        return unseal(source, key_of, stored.key)
+    return iter(lambda: source.read(CHUNK), b"")
+
+
 def _part(stored: Stored, key_of: Callable[[UUID], DataKey], start: int, stop: int) -> Iterator[bytes]:
-    if not stored.encrypted:
+    with s3.opened(stored.key, 0, HEADER.size) as body:
+        raw = body.read(HEADER.size)
+    if not stored.encrypted and not raw.startswith(MAGIC):
         with s3.opened(stored.key, start, stop) as body:
             yield from iter(lambda: body.read(CHUNK), b"")
         return
-    with s3.opened(stored.key, 0, HEADER.size) as body:
-        header = Header.parse(body.read(HEADER.size))
+    header = Header.parse(raw)
     numbers = range(start // header.chunk, -(-stop // header.chunk))
     at = numbers.start * header.chunk
     with s3.opened(stored.key, header.offset(numbers.start), header.offset(numbers.stop)) as body:

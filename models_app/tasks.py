@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from models_app import doorbells, ingestion, orphans, storage
+from models_app import doorbells, encrypting, ingestion, orphans, storage
 from models_app.health import retention
 from models_app.ingest_turns import turns
 from models_app.serving import slices
@@ -44,6 +44,12 @@ def requeue_stale() -> None:
 def remove_orphans() -> None:
     """Remove stored files of every tenant that nothing points at any more. Scheduled once a day."""
     orphans.remove_everywhere()
+
+
+@shared_task(name="models_app.encrypt_objects")
+def encrypt_objects() -> None:
+    """Encrypt some of the files that are older than encryption. Scheduled once an hour."""
+    encrypting.run()
 
 
 @shared_task(name=doorbells.REMOVE_JOB_FILES)
