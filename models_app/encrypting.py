@@ -7,6 +7,7 @@ before an encrypted object, which `storage` reads as well; the next run only cor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -64,15 +65,13 @@ def _plain(tenant_id: UUID) -> Iterator[Callable[[], None]]:
         with tenant_scope(tenant_id):
             rows = list(model.objects.filter(**{flag: False}).exclude(**{key: ""}).order_by("id"))
         for row in rows:
-            yield lambda row=row, model=model, key=key, flag=flag, tells=tells: _of_row(
-                tenant_id, row, model, key, flag, tells(row)
-            )
+            yield partial(_of_row, tenant_id, row, model, key, flag, tells(row))
     for field, jobs in (("result", _with_results), ("checkpoint", _with_checkpoints)):
         with tenant_scope(tenant_id):
             found = [(job.id, getattr(job, field)) for job in jobs().only("id", field)]
         for job_id, pointer in found:
             if any(not file.get("encrypted") for file in _files(pointer)):
-                yield lambda job_id=job_id, field=field, pointer=pointer: _of_job(tenant_id, job_id, field, pointer)
+                yield partial(_of_job, tenant_id, job_id, field, pointer)
 
 
 def _of_row(tenant_id: UUID, row: Any, model: Any, key: str, flag: str, stored: Stored) -> None:
