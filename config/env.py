@@ -31,6 +31,7 @@ SECRETS = frozenset(
         "database_app_url",
         "database_control_url",
         "database_owner_url",
+        "database_admin_url",
         "broker_url",
         "cache_url",
         "aws_secret_access_key",
@@ -81,6 +82,8 @@ class Environment(BaseSettings):
     database_app_url: str = Field("", validation_alias="DATABASE_URL")
     database_control_url: str = Field("", validation_alias="DATABASE_CONTROL_URL")
     database_owner_url: str = Field("", validation_alias="DATABASE_OWNER_URL")
+
+    database_admin_url: str = Field("", validation_alias="DATABASE_ADMIN_URL")
 
     broker_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="BROKER_URL")
     cache_url: str = Field("", validation_alias="CACHE_URL")
