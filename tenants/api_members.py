@@ -60,6 +60,12 @@ class DepartureSerializer(serializers.Serializer[Any]):
     jobs = serializers.DictField(child=serializers.IntegerField(), help_text="Open jobs of the member, by state")
 
 
+class AdoptionSerializer(serializers.Serializer[Any]):
+    """Endpoint keys that were adopted."""
+
+    adopted = serializers.ListField(child=serializers.UUIDField())
+
+
 class Members(Endpoint):
     """People of the tenant."""
 
@@ -113,6 +119,17 @@ class MemberDeparture(Endpoint):
         return Response(members.departure(actor=self.actor, user_id=user_id).as_json())
 
 
+class MemberAdoption(Endpoint):
+    """The endpoint keys of a member who is about to leave."""
+
+    permissions = {"POST": "tenant.manage"}
+
+    @extend_schema(request=None, responses=AdoptionSerializer)
+    def post(self, request: Request, user_id: UUID) -> Response:
+        """Adopt the member's endpoint keys: they descend from you from now on, and outlive that membership."""
+        return Response({"adopted": members.adopt_endpoint_keys(actor=self.actor, user_id=user_id)})
+
+
 def _adopts(text: str | None) -> bool:
     if text not in (None, "revoke", "adopt"):
         raise Invalid(fields={"endpoint_keys": ["Use revoke or adopt."]})
@@ -123,4 +140,5 @@ urlpatterns = [
     path("", Members.as_view(), name="api-members"),
     path("<uuid:user_id>/", Member.as_view(), name="api-member"),
     path("<uuid:user_id>/departure/", MemberDeparture.as_view(), name="api-member-departure"),
+    path("<uuid:user_id>/adopt/", MemberAdoption.as_view(), name="api-member-adoption"),
 ]

@@ -17,6 +17,7 @@ from tenants.permissions import ROLE_PERMISSIONS, ROLES, may_assign
 
 MEMBER_ADDED = AuditAction("tenants.member.added")
 MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
+CREDENTIALS_ADOPTED = AuditAction("tenants.member.credentials_adopted")
 MEMBER_REMOVED = AuditAction("tenants.member.removed")
 
 #: What becomes of the open jobs of a leaver: they go on, they are cancelled, or the member of this id has them.
@@ -92,6 +93,20 @@ def departure(*, actor: Actor, user_id: UUID) -> Departure:
         credentials=provenance.descendants(membership_id=membership.id),
         jobs=leaving.count(leaving.submitters(user_id, membership.id)),
     )
+
+
+@operation(CREDENTIALS_ADOPTED)
+def adopt_endpoint_keys(*, actor: Actor, user_id: UUID) -> list[str]:
+    """Make an owner the maker of a member's endpoint keys, so that they outlive the membership; return their ids.
+
+    Raises NotFound, PermissionDenied.
+    """
+    actor.require("members.manage")
+    membership = _locked_member(actor, user_id)
+    adopted = _adopt(actor, membership)
+    target = ("member", user_id, membership.user.email)
+    record(CREDENTIALS_ADOPTED, actor=actor, target=target, changes={"endpoint_keys": [adopted, []]})
+    return adopted
 
 
 @operation(MEMBER_REMOVED)

@@ -217,8 +217,14 @@ def test_an_owner_adopts_the_endpoint_keys_of_a_leaver(tenant: Tenant, owner: Ac
     with tenant_scope(tenant.id):
         entry = AuditEntry.objects.get(action="models_app.endpoint_key.adopted")
         assert entry.actor_label == owner.label
-    members.remove_member(actor=factories.actor_for(tenant), user_id=owner.id)  # type: ignore[arg-type]
-    assert not answers(secret), "it descends from the one who adopted it"
+    second = factories.actor_for(tenant)
+    later, _ = key_of(second)
+    assert admin("POST", f"members/{owner.id}/adopt/").status_code == 403
+    assert later("POST", f"members/{owner.id}/adopt/").json()["adopted"] == gone.json()["adopted"]
+    members.remove_member(actor=second, user_id=owner.id)  # type: ignore[arg-type]
+    assert answers(secret)
+    members.remove_member(actor=factories.actor_for(tenant), user_id=second.id)  # type: ignore[arg-type]
+    assert not answers(secret), "it descends from the one who adopted it last"
 
 
 def job_of(tenant: Tenant, submitter: UUID, state: str) -> UUID:

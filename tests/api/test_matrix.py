@@ -29,6 +29,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "members/": {"GET": EVERYONE, "POST": ADMINS},
     "members/<uuid:user_id>/": {"PATCH": ADMINS, "DELETE": ADMINS},
     "members/<uuid:user_id>/departure/": {"GET": ADMINS},
+    "members/<uuid:user_id>/adopt/": {"POST": frozenset({"owner"})},
     "invitations/": {"GET": ADMINS, "POST": ADMINS},
     "invitations/<uuid:invitation_id>/": {"DELETE": ADMINS},
     "projects/": {"GET": EVERYONE, "POST": ADMINS},
