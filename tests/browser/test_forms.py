@@ -276,7 +276,7 @@ def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: Worl
         project = Job.objects.get(id=world.ids["running"]).project_id
     limit(world, owner, project, "notify")
     log_in(page, OWNER)
-    expect(page.locator(".x-tiles")).to_contain_text("Research: ")
+    expect(page.locator(".x-tiles")).to_contain_text("Tightest project budget: Research, ")
     page.goto("/t/vision/dash/spend/")
     page.get_by_text("All that devices were held").wait_for()
     rows = page.get_by_role("region", name=re.compile("Table: Budgets of")).get_by_role("row")
