@@ -1,19 +1,21 @@
-"""Rows that have served their time: delivered events, old idempotency keys and notifications, expired sessions
-and counters."""
+"""Rows that have served their time: delivered events, old idempotency keys, notifications and credentials, expired
+sessions and counters."""
 
 from datetime import timedelta
 
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from tenants.clock import DatabaseNow
-from tenants.models import IdempotencyKey, Notification, OutboxMessage
-from tenants.scoping import all_tenants
+from tenants.credentials import Credential
+from tenants.models import ApiKey, IdempotencyKey, Invitation, Notification, OutboxMessage, Tenant
+from tenants.scoping import all_tenants, tenant_scope
 
 DELIVERED_DAYS = 7
 IDEMPOTENCY_DAYS = 30
 READ_DAYS, UNREAD_DAYS = 90, 400
+CREDENTIAL_DAYS = 90
 
 
 def tidy() -> dict[str, int]:
@@ -31,4 +33,23 @@ def tidy() -> dict[str, int]:
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM tenants_ratelimit WHERE expires < clock_timestamp()")
             removed["counters"] = cursor.rowcount
+    removed |= {"invitations": 0, "API keys": 0}
+    for tenant_id in Tenant.objects.values_list("id", flat=True):
+        # Credentials are seen by nobody but their tenant's scope, the control role included.
+        with tenant_scope(tenant_id):
+            removed["invitations"] += remove_ended(Invitation)
+            removed["API keys"] += remove_ended(ApiKey)
     return removed
+
+
+def remove_ended(kind: type[Credential]) -> int:
+    """Remove the credentials of a kind that ended 90 days ago, in the open scope; return how many rows.
+
+    A key stays as long as something that it made is there.
+    """
+    before = DatabaseNow() - timedelta(days=CREDENTIAL_DAYS)
+    ended = kind.objects.filter(Q(revoked_at__lt=before) | Q(expires_at__lt=before))
+    if kind is ApiKey:
+        for made in Credential.__subclasses__():
+            ended = ended.exclude(Exists(made._base_manager.filter(parent_key=OuterRef("pk"))))
+    return ended.delete()[0]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from dashboards.overview import overview
 from models_app import registry
 from models_app.health import alerts, bins, feedback, prediction_id, reads, recent, retention, windows
 from models_app.health.window import Sums, Window
-from models_app.models import Endpoint, Feedback, HealthAlert, HealthWindow
+from models_app.models import Endpoint, EndpointKey, Feedback, HealthAlert, HealthWindow, ServingSlice
 from tenants import outbox
 from tenants.actor import Actor
 from tenants.clock import now
@@ -431,8 +433,8 @@ def test_old_minutes_become_hours_and_go_and_old_labels_go(endpoint: Endpoint, a
         label(now() - timedelta(days=401))
         label(now() - timedelta(days=399))
     with as_control():
-        assert retention.tidy_everywhere() == {"windows": 3, "feedback": 1}
-        assert retention.tidy_everywhere() == {"windows": 0, "feedback": 0}
+        assert retention.tidy_everywhere() == {"windows": 3, "feedback": 1, "slices": 0, "keys": 0}
+        assert sum(retention.tidy_everywhere().values()) == 0
     with tenant_scope(endpoint.tenant_id):
         kept = {row.minute: recent.sums_of(row) for row in HealthWindow.objects.all()}
         assert kept == {
@@ -442,3 +444,23 @@ def test_old_minutes_become_hours_and_go_and_old_labels_go(endpoint: Endpoint, a
             fresh + timedelta(seconds=1): sums,
         }
         assert Feedback.objects.count() == 1
+
+
+def test_keys_and_slices_that_ended_long_ago_are_removed(
+    endpoint: Endpoint, as_control: Callable[[], AbstractContextManager[None]]
+) -> None:
+    with tenant_scope(endpoint.tenant_id):
+        for number, days in enumerate((401, 399, 0)):
+            closed = now() - timedelta(days=days) if days else None
+            ServingSlice.objects.create(endpoint=endpoint, boot=uuid4(), number=number, closed_at=closed)
+        for days in (91, 89):
+            revoked = now() - timedelta(days=days)
+            EndpointKey.objects.create(
+                endpoint=endpoint, name=str(days), prefix="p", key_hash=bytes([days]), revoked_at=revoked
+            )
+    with as_control():
+        gone = retention.tidy(endpoint.tenant_id)
+    assert (gone["slices"], gone["keys"]) == (1, 1)
+    with tenant_scope(endpoint.tenant_id):
+        assert list(EndpointKey.objects.values_list("name", flat=True)) == ["89"]
+        assert ServingSlice.objects.count() == 2

@@ -14,7 +14,17 @@ from tenants.audit import AuditAction, MissingAuditEntry, operation, record
 from tenants.audit.verify import verify
 from tenants.clock import now
 from tenants.errors import Invalid, PermissionDenied
-from tenants.models import AuditEntry, IdempotencyKey, Membership, Notification, OutboxMessage, Project, Tenant
+from tenants.models import (
+    ApiKey,
+    AuditEntry,
+    IdempotencyKey,
+    Invitation,
+    Membership,
+    Notification,
+    OutboxMessage,
+    Project,
+    Tenant,
+)
 from tenants.scoping import ForeignTenant, NoTenantScope, all_tenants, tenant_scope
 from tests import factories
 
@@ -281,6 +291,27 @@ def test_housekeeping_removes_what_has_served_its_time(as_control, demo_clock) -
         removed = housekeeping.tidy()
     assert removed["events"] == 1
     assert removed["idempotency keys"] == 1
+
+
+def test_credentials_go_ninety_days_after_their_end_and_what_made_others_goes_last(as_control, demo_clock) -> None:  # type: ignore[no-untyped-def]
+    tenant = factories.make_tenant()
+    ended = {"revoked_at": now(), "scopes": [], "key_hash": b"x", "created_by": "ada@vision.example"}
+    with tenant_scope(tenant.id):
+        maker = ApiKey.objects.create(name="maker", prefix="a", **ended)
+        ApiKey.objects.create(name="lives", prefix="b", **ended | {"revoked_at": None})
+        made = ApiKey.objects.create(name="made", prefix="c", parent_key=maker, **ended)
+        kept = {"token_hash": b"x", "role": "viewer", "expires_at": now()}
+        Invitation.objects.create(email="a@b.example", parent_key=made, **kept)
+
+    def removed(days: int) -> tuple[int, int]:
+        demo_clock.advance(timedelta(days=days))
+        with as_control():
+            gone = housekeeping.tidy()
+        return gone["invitations"], gone["API keys"]
+
+    assert [removed(days) for days in (89, 2, 0, 0)] == [(0, 0), (1, 1), (0, 1), (0, 0)]
+    with tenant_scope(tenant.id):
+        assert list(ApiKey.objects.values_list("name", flat=True)) == ["lives"]
 
 
 def test_notifications_go_once_they_are_read_or_a_year_old(as_control) -> None:  # type: ignore[no-untyped-def]
