@@ -10,6 +10,7 @@ DEVICE_SECONDS = "device_seconds"
 BATCH_SECONDS = "batch_seconds"
 INFERENCE_REQUESTS = "inference_requests"
 INFERENCE_MS = "inference_ms"
+SLOT_SECONDS = "serving.slot_seconds"
 SECOND = "second"
 #: Meters of time on devices: only their seconds add up to device hours.
 DEVICE_TIME = (DEVICE_SECONDS, BATCH_SECONDS)
@@ -39,6 +40,7 @@ METERS = (
     MeterSpec(BATCH_SECONDS, "Batch prediction time", SECOND, "batch.seconds"),
     MeterSpec(INFERENCE_REQUESTS, "Requests answered", "request", "inference.requests"),
     MeterSpec(INFERENCE_MS, "Inference compute", "millisecond", "inference.milliseconds"),
+    MeterSpec(SLOT_SECONDS, "Endpoint slot time", SECOND, "serving.slot_seconds"),
 )
 # The more dimensions a price names, the more it rules: the host's own class is cheap, any other is not.
 _DEVICE_TIME: tuple[tuple[Mapping[str, str], str], ...] = (
@@ -55,4 +57,6 @@ PRICES = (
     ),
     PriceSpec(INFERENCE_REQUESTS, {}, Decimal("0.00002")),
     PriceSpec(INFERENCE_MS, {}, Decimal("0.0000005")),
+    # An endpoint pays for what it answers. Who sells slots by the second names a price here.
+    PriceSpec(SLOT_SECONDS, {}, Decimal(0)),
 )

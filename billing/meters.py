@@ -7,6 +7,7 @@ import re
 from django.db.models import Q
 
 from billing import counters
+from billing.defaults import METERS
 from billing.models import Meter
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -23,6 +24,16 @@ class MeterExists(Conflict):
     """A meter with this key or this event type is there already."""
 
     code = "meter_exists"
+
+
+def ensure(key: str) -> None:
+    """Have one of the platform's own meters in the open scope: a tenant may be older than it."""
+    if Meter.objects.filter(key=key).exists():
+        return
+    spec = next(spec for spec in METERS if spec.key == key)
+    taken = Meter.objects.filter(event_type=spec.event_type).exists()  # by a meter of the tenant's own
+    event_type = f"exchequer.{spec.event_type}" if taken else spec.event_type
+    Meter.objects.get_or_create(key=key, defaults={"title": spec.title, "unit": spec.unit, "event_type": event_type})
 
 
 @operation(METER_DEFINED)

@@ -4,12 +4,12 @@ Unlike an attempt, an allocation outlives the worker that serves it. A worker th
 at once (`renew`); those of a node that stays silent are handed to another one by the controller (`scheduling/slots.py`).
 Each change wakes whoever listens to `exchequer_slot`.
 
-Locks: the owner's own row, allocation, device, quota, last the audit chain.
+Locks: the owner's own row, allocation, money (`slot_seconds.py`), device, quota, last the audit chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,6 +17,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
+from compute import slot_seconds
 from compute.models import Device, Node
 from compute.slots import SERVING, Allocation, SlotState
 from tenants import quotas
@@ -33,6 +34,7 @@ SLOT_RELEASED = AuditAction("compute.slot.released")
 CHANNEL = "exchequer_slot"
 QUOTA = f"devices:{SERVING}"
 WAITING_REASON = "Waits for a free serving slot."
+UNPAID_REASON = "The budget has no room for its next quarter of an hour."
 
 
 class SlotRequested(Conflict):
@@ -60,16 +62,28 @@ class SlotRow:
         """Whether no slot was free for it so far."""
         return self.state == SlotState.WAITING
 
+    @property
+    def unpaid(self) -> bool:
+        """Whether it ended because its budget had no room for it."""
+        return self.state == SlotState.ENDED and self.reason == UNPAID_REASON
 
-def request(*, actor: Actor, subject: str, project_id: UUID) -> UUID:
-    """Ask for a slot for `subject`: quota reserved and a row that waits, as part of the caller's open operation.
 
-    Raises QuotaExceeded (409), SlotRequested when the subject has or awaits one.
+def request(*, actor: Actor, subject: str, project_id: UUID, dims: Mapping[str, str] | None = None) -> UUID:
+    """Ask for a slot for `subject`: money held, quota reserved, and a row that waits, in the caller's open operation.
+
+    `dims`: what a price of its seconds may name beside `device_class`. Raises BudgetExceeded (402), QuotaExceeded (409),
+    SlotRequested when the subject has or awaits one.
     """
-    quotas.reserve(resource=QUOTA, subject=subject)
     if Allocation.objects.exclude(state=SlotState.ENDED).filter(subject=subject).exists():
         raise SlotRequested(subject=subject)
-    row = Allocation.objects.create(subject=subject, project_id=project_id, reason=WAITING_REASON)
+    row = Allocation(
+        subject=subject, project_id=project_id, reason=WAITING_REASON, dims=dict(dims or {}),
+        requested_by=actor.id, requested_by_label=actor.label[:254],
+    )  # fmt: skip
+    row.claim_tenant()
+    slot_seconds.reserve(row, actor)
+    quotas.reserve(resource=QUOTA, subject=subject)
+    row.save(force_insert=True)
     record(SLOT_REQUESTED, actor=actor, target=("allocation", row.id, subject), changes={"state": [None, row.state]})
     wake()
     return row.id
@@ -85,6 +99,7 @@ def release(*, actor: Actor, subject: str, reason: str) -> bool:
     )
     if row is None:
         return False
+    slot_seconds.close(row)
     Allocation.objects.filter(id=row.id).update(state=SlotState.ENDED, ended_at=DatabaseNow(), reason=reason[:400])
     if row.device_id is not None:
         Device.objects.filter(id=row.device_id, taken_by=row.id).update(taken_by=None)

@@ -9,7 +9,7 @@ class ComputeConfig(AppConfig):
     def ready(self) -> None:
         """Tell billing what jobs are called and which names are theirs, operators how many there are, quotas of devices, and what goes on when a member leaves."""
         from billing import naming, reserved
-        from compute import leaving, pool, queries, visibility
+        from compute import leaving, pool, queries, slot_seconds, visibility
         from tenants import leaving as leavers
         from tenants import quotas
         from tenants.audit import differences, withheld
@@ -23,3 +23,4 @@ class ComputeConfig(AppConfig):
         withheld.register("job", visibility.seen_jobs)
         withheld.register("attempt", visibility.seen_attempts)
         reserved.reserve(source="compute", prefixes=("job", "attempt"))
+        reserved.reserve(source=slot_seconds.SOURCE, prefixes=("slot",))

@@ -34,3 +34,11 @@ class SlotLost(Event):
     """A long allocation lost its slot and waits for another one."""
 
     subject: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotUnpaid(Event):
+    """A long allocation ended: its budget had no room for it any more."""
+
+    subject: str
+    allocation_id: UUID

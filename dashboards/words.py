@@ -25,6 +25,7 @@ STATES = {
     "coming": ("wait", "Coming"),
     "past": ("idle", "Past"),
     "failed": ("bad", "Failed"),
+    "stopped": ("wait", "Stopped"),
     "cancelled": ("idle", "Cancelled"),
     "draft": ("wait", "Draft"),
     "over": ("idle", "Month over"),

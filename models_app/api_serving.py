@@ -22,7 +22,7 @@ from tenants.schema import page_of
 
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
 LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
-STATE = OpenApiParameter("state", str, many=True, description="deploying, ready, failed or undeployed")
+STATE = OpenApiParameter("state", str, many=True, description="deploying, ready, failed, stopped or undeployed")
 
 
 class DeploymentSerializer(serializers.Serializer[Any]):
@@ -45,8 +45,9 @@ class EndpointSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     name = serializers.CharField()
-    state = serializers.CharField(help_text="deploying, ready, failed or undeployed")
+    state = serializers.CharField(help_text="deploying, ready, failed, stopped or undeployed")
     message = serializers.CharField(help_text="Why it does not answer")
+    cause = serializers.CharField(help_text="Why it is stopped: budget; empty otherwise")
     answers = serializers.BooleanField(help_text="It has a slot, and its node is ready")
     model_id = serializers.UUIDField()
     model = serializers.CharField()
@@ -58,7 +59,7 @@ class EndpointSerializer(serializers.Serializer[Any]):
     slo_ms = serializers.IntegerField()
     generation = serializers.IntegerField(help_text="Grows with each deployment")
     keys = serializers.IntegerField(help_text="How many keys may call it")
-    cost = MoneySerializer(help_text="What its requests have cost so far")
+    cost = MoneySerializer(help_text="What its requests, and its time on a slot, have cost so far")
     predict_path = serializers.CharField(help_text="On the serving node's own port")
     infer_path = serializers.CharField(help_text="Open Inference Protocol, on the serving node's own port")
     node = serializers.CharField(help_text="Which node holds its slot; empty while it waits for one")

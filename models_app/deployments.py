@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from compute import allocations
+from models_app import slot_news
 from models_app.access import visible_versions
 from models_app.events import EndpointDeployed, EndpointUndeployed
 from models_app.models import Endpoint, EndpointKey, EndpointState, ModelVersion, Stage
@@ -29,11 +30,9 @@ from tenants.scoping import tenant_scope
 ENDPOINT_DEPLOYED = AuditAction("models_app.endpoint.deployed")
 ENDPOINT_UNDEPLOYED = AuditAction("models_app.endpoint.undeployed")
 ENDPOINT_REPORTED = AuditAction("models_app.endpoint.reported")
-ENDPOINT_DISPLACED = AuditAction("models_app.endpoint.displaced")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 SLO_RANGE_MS = (10, 60_000)
-DISPLACED = "Its serving node stopped answering. It goes on as soon as another slot is free."
 
 
 class VersionNotApproved(Conflict):
@@ -82,7 +81,7 @@ class Order:
     @property
     def wanted(self) -> bool:
         """Whether the endpoint shall answer at all."""
-        return self.state != EndpointState.UNDEPLOYED
+        return self.state not in (EndpointState.UNDEPLOYED, EndpointState.STOPPED)
 
 
 @operation(ENDPOINT_DEPLOYED)
@@ -99,7 +98,7 @@ def deploy(
 
     The project (of the version unless given) pays. The same version again changes nothing, unless it had failed.
     `replace` allows a version that takes other input columns than the live one. Raises NotFound, Invalid,
-    VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409).
+    VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409), BudgetExceeded (402).
     """
     actor.require("endpoints.manage")
     _check(name, project_id, slo_ms)
@@ -120,7 +119,7 @@ def deploy(
     endpoint = _put(fresh)
     if endpoint.id != fresh.id:
         return _roll_over(actor, endpoint, version, project_id, slo_ms, replace)
-    endpoint.allocation_id = allocations.request(actor=actor, subject=endpoint.subject, project_id=endpoint.project_id)
+    endpoint.allocation_id = slot_news.ask(actor, endpoint)
     Endpoint.objects.filter(id=endpoint.id).update(allocation_id=endpoint.allocation_id)
     _deployed(actor, endpoint, {"version": [None, str(version)], "slo_ms": [None, endpoint.slo_ms]})
     return endpoint
@@ -139,7 +138,7 @@ def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
         return
     before = endpoint.state
     Endpoint.objects.filter(id=endpoint.id).update(
-        state=EndpointState.UNDEPLOYED, message="", undeployed_at=DatabaseNow()
+        state=EndpointState.UNDEPLOYED, message="", cause="", undeployed_at=DatabaseNow()
     )
     allocations.release(actor=actor, subject=endpoint.subject, reason="The endpoint was undeployed.")
     keys = EndpointKey.objects.filter(endpoint=endpoint, revoked_at=None)
@@ -165,7 +164,7 @@ def report(*, tenant_id: UUID, endpoint_id: UUID, generation: int, state: str, m
 @operation(ENDPOINT_REPORTED)
 def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, message: str) -> bool:
     endpoint = Endpoint.objects.select_for_update(no_key=True).filter(id=endpoint_id, generation=generation).first()
-    if endpoint is None or endpoint.state == EndpointState.UNDEPLOYED:
+    if endpoint is None or endpoint.state in (EndpointState.UNDEPLOYED, EndpointState.STOPPED):
         unchanged("another generation is wanted by now")
         return False
     if (endpoint.state, endpoint.message) == (state, message):
@@ -174,20 +173,6 @@ def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, mes
     Endpoint.objects.filter(id=endpoint.id).update(state=state, message=message)
     record(ENDPOINT_REPORTED, actor=actor, target=endpoint, changes={"state": [endpoint.state, state]}, reason=message)
     return True
-
-
-@operation(ENDPOINT_DISPLACED)
-def displaced(*, actor: Actor, subject: str) -> None:
-    """Note that an endpoint lost its slot and waits for another one; nothing when it has one again already."""
-    slot = allocations.slots([subject]).get(subject)
-    ready = Endpoint.objects.select_for_update(no_key=True).filter(state=EndpointState.READY)
-    endpoint = ready.filter(allocation_id=slot.id).first() if slot is not None else None
-    if endpoint is None or slot is None or not slot.waits:
-        unchanged("it does not wait for a slot")
-        return
-    Endpoint.objects.filter(id=endpoint.id).update(state=EndpointState.DEPLOYING, message=DISPLACED)
-    changes = {"state": [endpoint.state, str(EndpointState.DEPLOYING)]}
-    record(ENDPOINT_DISPLACED, actor=actor, target=endpoint, changes=changes, reason=DISPLACED)
 
 
 def load_order(tenant_id: UUID, endpoint_id: UUID) -> Order:
@@ -252,20 +237,24 @@ def _roll_over(
     if columns and not replace:
         raise SignatureDiffers(live=str(endpoint.version), columns=str(columns))
     before = [str(endpoint.version), endpoint.slo_ms, endpoint.state]
-    failed = endpoint.state == EndpointState.FAILED
-    if endpoint.version_id == version.id and endpoint.slo_ms == (slo_ms or endpoint.slo_ms) and not failed:
+    stands = endpoint.state in (EndpointState.FAILED, EndpointState.STOPPED)
+    if endpoint.version_id == version.id and endpoint.slo_ms == (slo_ms or endpoint.slo_ms) and not stands:
         unchanged("it is deployed already")
         return endpoint
     endpoint.version, endpoint.slo_ms = version, slo_ms or endpoint.slo_ms
     endpoint.generation += 1
-    if failed:
-        endpoint.state, endpoint.message = EndpointState.DEPLOYING, ""
+    if endpoint.state == EndpointState.STOPPED:
+        endpoint.allocation_id = slot_news.ask(actor, endpoint)
+    if stands:
+        endpoint.state, endpoint.message, endpoint.cause = EndpointState.DEPLOYING, "", ""
     Endpoint.objects.filter(id=endpoint.id).update(
         version=version,
         slo_ms=endpoint.slo_ms,
         generation=endpoint.generation,
         state=endpoint.state,
         message=endpoint.message,
+        cause=endpoint.cause,
+        allocation_id=endpoint.allocation_id,
         deployed_at=DatabaseNow(),
     )
     after = [str(version), endpoint.slo_ms, str(endpoint.state)]

@@ -25,13 +25,15 @@ from tenants.errors import Invalid, NotFound
 class EndpointRow:
     """One endpoint. `answers`: it has a slot and its node said that it is ready; `message` says why not.
 
-    `cost` is what its requests have cost so far; `keys` counts the good ones.
+    `cause`: `budget` where that stopped it. `cost` is what its requests, and the time on its slot, have cost so far;
+    `keys` counts the good ones.
     """
 
     id: UUID
     name: str
     state: str
     message: str
+    cause: str
     answers: bool
     model_id: UUID
     model: str
@@ -141,6 +143,7 @@ def _row(row: Endpoint, slot: SlotRow | None, charge: Decimal, keys: int) -> End
         id=row.id,
         name=row.name,
         state=row.state,
+        cause=row.cause,
         message=row.message or (slot.reason if waits and slot is not None else ""),
         answers=row.state == EndpointState.READY and not waits,
         model_id=row.version.model_id,

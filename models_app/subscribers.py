@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from compute.events import JobEnded, SlotLost
-from models_app import deployments, doorbells, operations, orphans, storage
+from compute.events import JobEnded, SlotLost, SlotUnpaid
+from models_app import doorbells, operations, orphans, slot_news, storage
 from models_app.events import DatasetVersionRemoved, EndpointDeployed, EndpointUndeployed, HealthAlertOpened
 from models_app.health import alerts
 from models_app.models import DatasetUserPermission
@@ -29,7 +29,15 @@ def remove_its_files(event: DatasetVersionRemoved) -> None:
 @subscribe(SlotLost)
 def wait_for_another_slot(event: SlotLost) -> None:
     """Note on the endpoint that its node fell silent."""
-    deployments.displaced(actor=Actor.system(event.tenant_id, "controller"), subject=event.subject)
+    slot_news.displaced(actor=Actor.system(event.tenant_id, "controller"), subject=event.subject)
+
+
+@subscribe(SlotUnpaid)
+def stop_without_money(event: SlotUnpaid) -> None:
+    """Stop the endpoint whose slot its budget cannot pay any more."""
+    slot_news.stopped(
+        actor=Actor.system(event.tenant_id, "controller"), subject=event.subject, allocation_id=event.allocation_id
+    )
 
 
 @subscribe(MemberRemoved)

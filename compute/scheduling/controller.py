@@ -96,6 +96,7 @@ class Controller:
             if lost:
                 log.warning("controller.slots_lost", slots=lost)
                 slots.assign_slots()
+            slots.settle_slots()
             forgotten = assign.free_forgotten_devices()
             if forgotten:
                 log.error("controller.devices_were_forgotten", devices=forgotten)

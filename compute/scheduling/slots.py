@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
-from compute import allocations, wire
-from compute.events import SlotLost
+from compute import allocations, slot_seconds, wire
+from compute.events import SlotLost, SlotUnpaid
 from compute.models import Device, DeviceState
 from compute.pool import seen_since
 from compute.scheduling import policy
@@ -23,10 +23,11 @@ from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.events import publish
-from tenants.scoping import all_tenants
+from tenants.scoping import all_tenants, tenant_scope
 
 SLOT_ASSIGNED = AuditAction("compute.slot.assigned")
 SLOT_LOST = AuditAction("compute.slot.lost")
+SLOT_UNPAID = AuditAction("compute.slot.unpaid")
 LOST_REASON = "Its serving node stopped answering. Waits for a free serving slot."
 MOST_A_ROUND = 500
 log = structlog.get_logger(__name__)
@@ -93,6 +94,50 @@ def reap_slots() -> int:
     return lost
 
 
+def settle_slots() -> int:
+    """Record the seconds of slots that are due, and end allocations whose budget has no room for the next quarter; return how many were due."""
+    due = Q(settle_at=None) | Q(settle_at__lte=DatabaseNow())
+    with transaction.atomic(), all_tenants("slots of every tenant are settled alike"):
+        rows = Allocation.objects.filter(due, state=SlotState.LIVE).order_by("settle_at")
+        found = list(rows.values_list("tenant_id", "id")[:MOST_A_ROUND])
+    session = wire.session()
+    for tenant_id, allocation_id in found:
+        try:
+            if not _settle(tenant_id, allocation_id):
+                _stop(actor=Actor.system(tenant_id, CONTROLLER), allocation_id=allocation_id)
+        except Exception:
+            if not wire.lives(session):
+                raise
+            log.exception("controller.slot_not_settled", slot=str(allocation_id))
+    return len(found)
+
+
+def _settle(tenant_id: UUID, allocation_id: UUID) -> bool:
+    """Settle one slot unless another has just done so; return False where its money does not reach."""
+    with tenant_scope(tenant_id):
+        row = _live(allocation_id)
+        if row is None or (row.settle_at is not None and row.settle_at > now()):
+            return True
+        return slot_seconds.settle(row)
+
+
+@operation(SLOT_UNPAID)
+def _stop(*, actor: Actor, allocation_id: UUID) -> None:
+    """Give a slot back that nobody can pay for, and tell its owner."""
+    row = _live(allocation_id)
+    if row is None:
+        unchanged("it was released meanwhile")
+        return
+    allocations.release(actor=actor, subject=row.subject, reason=allocations.UNPAID_REASON)
+    record(SLOT_UNPAID, actor=actor, target=("allocation", row.id, row.subject), reason=allocations.UNPAID_REASON)
+    publish(SlotUnpaid(tenant_id=row.tenant_id, subject=row.subject, allocation_id=row.id))
+
+
+def _live(allocation_id: UUID) -> Allocation | None:
+    rows = Allocation.objects.select_for_update(of=("self",), no_key=True)
+    return rows.filter(id=allocation_id, state=SlotState.LIVE).first()
+
+
 def _lost() -> QuerySet[Allocation]:
     silent = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
     expired = Q(lease_until__lt=DatabaseNow(), node__last_seen_at__lt=silent)
@@ -118,6 +163,8 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> int:
         boot=None,
         assigned_at=DatabaseNow(),
         lease_until=DatabaseNow() + timedelta(seconds=settings.EXCHEQUER.lease_s),
+        billed_until=None,
+        settle_at=DatabaseNow(),
         reason="",
     )
     changes = {"state": [row.state, str(SlotState.LIVE)], "device": [None, device.name]}
@@ -133,9 +180,11 @@ def _take_back(*, actor: Actor, allocation_id: UUID) -> int:
     if row is None:
         unchanged("it was renewed, or released, meanwhile")
         return 0
+    slot_seconds.settle(row, ended_at=now())
     Allocation.objects.filter(id=row.id).update(
-        state=SlotState.WAITING, device=None, device_name="", node=None, boot=None, lease_until=None, reason=LOST_REASON
-    )
+        state=SlotState.WAITING, device=None, device_name="", node=None, boot=None, lease_until=None,
+        settle_at=None, reason=LOST_REASON,
+    )  # fmt: skip
     Device.objects.filter(taken_by=row.id).update(taken_by=None)
     changes = {"state": [row.state, str(SlotState.WAITING)], "device": [row.device_name, None]}
     record(SLOT_LOST, actor=actor, target=("allocation", row.id, row.subject), changes=changes, reason=LOST_REASON)

@@ -165,6 +165,8 @@ class App:
                 raise problems.TooLarge(f"The body has {int(length):,} bytes; at most {MAX_BODY:,} are taken.")
             if header_length and not (header_length.isdigit() and len(header_length) <= MAX_DIGITS):
                 raise problems.BadBody("Inference-Header-Content-Length is a number of bytes.")
+            if self.node.find(key.endpoint_id) is None:
+                raise await asyncio.to_thread(self.node.why_not, key)
             worker = self._worker(key, name, version)
             self._limit(key, worker)
             body = await sent.read(key.id)

@@ -63,6 +63,9 @@ class Backend(Protocol):
     def limits(self, tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
         """Return the requests a minute of each good key of an endpoint."""
 
+    def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
+        """Return whether an endpoint does not answer because its budget stopped it."""
+
     def take(self, order: Order, boot: UUID, number: int) -> Slice:
         """Hold the slice of a number that was not used before. Raises BudgetExceeded, NotFound, SliceClosed."""
 

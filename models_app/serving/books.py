@@ -124,6 +124,8 @@ class Books:
 
     def _take_slices(self) -> None:
         for account in list(self.accounts.values()):
+            if account.open:
+                account.till.expire()
             if not account.open or not account.till.wants():
                 continue
             till, order = account.till, account.order

@@ -17,7 +17,7 @@ from django.db import DataError, Error, IntegrityError, connection
 from billing.metering import UsageRefused, record_usage
 from compute import allocations, nodes, wire
 from compute.devices.base import Found
-from models_app import deployments, endpoint_keys, storage
+from models_app import deployments, endpoint_keys, slot_news, storage
 from models_app.deployments import Order
 from models_app.endpoint_keys import KnownKey
 from models_app.health import windows
@@ -136,6 +136,14 @@ class Database:
     def limits(self, tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
         """Return the requests a minute of each good key of an endpoint."""
         return endpoint_keys.limits(tenant_id, endpoint_id)
+
+    @asked
+    def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
+        """Return whether an endpoint does not answer because its budget stopped it."""
+        try:
+            return slot_news.unpaid(tenant_id, endpoint_id)
+        finally:
+            connection.close()  # it is asked from threads of a pool, which would each keep one
 
     @asked
     def take(self, order: Order, boot: UUID, number: int) -> Slice:

@@ -14,13 +14,15 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from models_app.serving.access import Door
+from models_app.serving import problems
+from models_app.serving.access import Door, Key
 from models_app.serving.backend import Assigned, Away, Backend
 from models_app.serving.books import Books, wait_for
 from models_app.serving.loader import Loader
 from models_app.serving.spool import Spool, backlog
 from models_app.serving.telemetry import Telemetry
 from models_app.serving.worker import Tools, Worker
+from tenants.errors import ExchequerError
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +107,13 @@ class Node:
     def find(self, endpoint_id: UUID) -> Worker | None:
         """Return who serves an endpoint now."""
         return self.workers.get(endpoint_id)
+
+    def why_not(self, key: Key) -> ExchequerError:
+        """Return why an endpoint is not served here: its budget stopped it, or it is being loaded. Asks the database."""
+        try:
+            return problems.Stopped() if self._backend.unpaid(key.tenant_id, key.endpoint_id) else problems.NotReady()
+        except Away:
+            return problems.NotReady()
 
     @property
     def ready(self) -> bool:

@@ -28,6 +28,17 @@ class NotReady(Unavailable):
     code = "endpoint_not_ready"
 
 
+class BudgetSpent(ExchequerError):
+    """The budget that pays for this endpoint is used up. Raise it, or wait for the next period."""
+
+    code = "budget_exceeded"
+    status = 402
+
+
+class Stopped(BudgetSpent):
+    """This endpoint was stopped: its budget has no room for it. Raise the budget, then deploy it again."""
+
+
 class UsageNotRecorded(Unavailable):
     """The answer could not be accounted for, so it was not given and is not charged. Try again shortly."""
 
@@ -89,8 +100,8 @@ class Broken(ExchequerError):
 
 
 __all__ = [
-    "BadBody", "BadInstanceProblem", "Broken", "Headers", "MethodNotAllowed", "NoSuchModel", "NotJSON", "NotReady",
-    "RateLimited", "RequestTimeout", "TooLarge", "Unauthenticated", "Unavailable", "UsageNotRecorded", "WrongMedia",
+    "BadBody", "BadInstanceProblem", "Broken", "BudgetSpent", "Headers", "MethodNotAllowed", "NoSuchModel", "NotJSON", "NotReady",
+    "RateLimited", "RequestTimeout", "Stopped", "TooLarge", "Unauthenticated", "Unavailable", "UsageNotRecorded", "WrongMedia",
     "body_of", "headers_of",
 ]  # fmt: skip
 

@@ -18,6 +18,8 @@ NOTHING = Decimal(0)
 MILLI = Decimal("0.001")
 RENEW_AT = Decimal("0.8")
 ASK_AGAIN_S = 5.0
+STILL_CALLED_S = 60.0
+"""How long after its last batch an endpoint counts as called: its next slice is then had before this one ends."""
 RENEW_EARLY = timedelta(seconds=30)
 AWAY_LIFE = timedelta(seconds=60)
 """How much longer a slice pays while the database is away: as long as known keys go on."""
@@ -50,13 +52,16 @@ class Till:
     """The purses of one endpoint.
 
     `state`: why the last slice that was asked for could not be had, as a problem's code; empty when it was. `answered`
-    is set when a slice, or its refusal, arrives. `short`: the last batch could not be paid in full.
+    is set when a slice, or its refusal, arrives. `short`: the last batch could not be paid in full. A slice is taken
+    when a batch wants one, and the next only while batches come: who is not called holds nothing.
     """
 
     clock: Callable[[], float]
     purse: Purse | None = None
     state: str = ""
     short: bool = False
+    wanted: bool = False
+    used_at: float = -1e9
     retired: list[Purse] = field(default_factory=list)
     batch_ms: Decimal = NOTHING
     asked_at: float = -1e9
@@ -72,7 +77,9 @@ class Till:
             self.answered.clear()
             purse = self.purse
             if purse is None or self._ended(purse):
+                self.wanted = True
                 return None, 0
+            self.used_at = self.clock()
             paid = wanted
             if not purse.money.free:
                 left = purse.left() - purse.money.cost(0, self.batch_ms)
@@ -111,15 +118,24 @@ class Till:
         return None
 
     def wants(self) -> bool:
-        """Return whether the next slice should be taken now."""
+        """Return whether the next slice should be taken now: a batch waits for it, or will before long."""
         now = self.clock()
         with self._lock:
             if self.state and now - self.asked_at < ASK_AGAIN_S:
                 return False
             purse = self.purse
-            if purse is None or self.short or purse.moment(now) >= purse.renew_at():
-                return True
+            if purse is None or self.wanted or self.short:
+                return self.wanted or self.short
+            if purse.moment(now) >= purse.renew_at():
+                return now - self.used_at < STILL_CALLED_S
             return not purse.money.free and purse.used >= RENEW_AT * purse.money.amount
+
+    def expire(self) -> None:
+        """Let a purse go whose time is over while nobody calls."""
+        with self._lock:
+            if self.purse is not None and self._ended(self.purse):
+                self.retired.append(self.purse)
+                self.purse = None
 
     @property
     def running_low(self) -> bool:
@@ -134,7 +150,7 @@ class Till:
                 self.retired.append(self.purse)
             self.purse = Purse(money, asked_at)
             self.state = ""
-            self.short = False
+            self.short = self.wanted = False
             self.asked_at = asked_at
             self.answered.set()
 
@@ -142,6 +158,7 @@ class Till:
         """Note that no further slice could be had: with nothing left, requests are refused for this reason."""
         with self._lock:
             self.state = code
+            self.wanted = False
             self.asked_at = asked_at
             self.answered.set()
 
@@ -175,5 +192,5 @@ class Till:
 
 
 def milliseconds(seconds: float) -> Decimal:
-    """Return a batch's compute as it is billed: milliseconds with three decimals, never nothing."""
+    """Return a batch's processor time as it is billed: milliseconds with three decimals, never nothing."""
     return max(MILLI, Decimal(int(seconds * 1_000_000)).scaleb(-3))

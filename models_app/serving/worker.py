@@ -24,6 +24,7 @@ from models_app.serving.batcher import Batcher
 from models_app.serving.calls import Answer, Call, deliver
 from models_app.serving.interpret import Interpreter, Made, empty_block
 from models_app.serving.loader import CannotLoad, NotNow
+from models_app.serving.problems import BudgetSpent
 from models_app.serving.spool import Spool
 from models_app.serving.telemetry import Telemetry
 from models_app.serving.till import MILLI, Purse, Till, milliseconds
@@ -35,13 +36,6 @@ log = structlog.get_logger(__name__)
 WARM_SIZES = (1, 2, 4, 8, 16, 32, 64)
 PATIENCE_S = 2.0
 TRY_AGAIN_S = 2.0
-
-
-class BudgetSpent(ExchequerError):
-    """The budget that pays for this endpoint is used up. Raise it, or wait for the next period."""
-
-    code = "budget_exceeded"
-    status = 402
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,9 @@ class Tools:
     number: Callable[[], int]
     secret: str
     clock: Callable[[], float]
+    worked: Callable[[], float] = time.thread_time
+    """The processor seconds of the thread that asks. One batch is parsed, predicted and written by one thread of this
+    process: torch is held to one thread (`_run`), so no helper works for it uncounted."""
 
 
 class Worker:
@@ -160,8 +157,8 @@ class Worker:
 
     def _batch(self, calls: list[Call], purse: Purse) -> bool:
         """Predict and record one batch; return whether there was anything to record."""
-        clock = self._tools.clock
-        began = clock()
+        clock, worked = self._tools.clock, self._tools.worked
+        began, before = clock(), worked()
         ticket = self._tools.door.ask({call.key.digest for call in calls} - {PASS})
         parsed = self._interpreter.parse(calls)
         answers: list[Made] = []
@@ -170,7 +167,7 @@ class Worker:
             whole = join([one.block for one in parsed])
             found = self.model.scores(whole)
             answers = self._interpreter.answers(parsed, found)
-        took = clock() - began
+        took, spent = clock() - began, worked() - before
         good, asked = self._tools.door.good(ticket)
         # Before the record: what is written cannot be undone, so from here on nobody is told that it took too long.
         awaited = [one for one in answers if one[0].call.keep() and self._fits(one[0].call, len(one[1]))]
@@ -178,8 +175,9 @@ class Worker:
         self._refused([call for call in calls if call.answer is not None])
         if not let_in or whole is None or found is None:
             return False
+        # Its own processor time, not the time that passed: who else keeps the machine busy is no matter of this bill.
         # Nobody pays for the rows of those who gave up or did not fit, their neighbours in the batch neither.
-        compute = milliseconds(took * (sum(parsed.block.rows for parsed, _, _ in awaited) / len(found)))
+        compute = milliseconds(spent * (sum(parsed.block.rows for parsed, _, _ in awaited) / len(found)))
         rows = sum(parsed.block.rows for parsed, _, _ in let_in)
         past, shared = 0, Decimal(0)
         for one, body, header_length in let_in:  # shares are cut where they end, so that they add up to what is billed

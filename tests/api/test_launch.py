@@ -99,7 +99,9 @@ def test_a_launch_holds_what_its_quote_says_and_a_budget_of_just_that_lets_it_in
         version = DatasetVersion.objects.get(dataset_id=order["dataset"])
     person = Client()
     person.force_login(factories.make_member(tenant, "owner"))
-    budget = project_budget(tenant, worst)
+    with tenant_scope(tenant.id):
+        spent = billing_queries.month_to_date().cost.amount
+    budget = project_budget(tenant, spent + worst)
     form = {
         "name": "x", "project": str(factories.default_project_id(tenant)), "recipe": order["recipe"],
         "dataset": str(version.id), "device_class": "cpu", "tier": "on_demand", "max_minutes": "60", "p-target": "t",

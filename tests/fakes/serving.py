@@ -90,6 +90,7 @@ class Memory:
         self.left_behind: list[UUID] = []
         self.poison: set[int] = set()
         self.lowered = False
+        self.stopped: set[UUID] = set()
         self.trouble: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
         self.queries = 0
         self.moved = threading.Event()
@@ -187,6 +188,10 @@ class Memory:
         self._ask()
         return {key.id: self.per_minute[key.id] for key in self.good.values() if key.endpoint_id == endpoint_id}
 
+    def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
+        self._ask()
+        return endpoint_id in self.stopped
+
     def take(self, order: Order, boot: UUID, number: int) -> Slice:
         self._ask()
         where = (order.endpoint_id, boot, number)
@@ -266,13 +271,6 @@ class Server:
             for worker in list(self.node.workers.values())
         )
 
-    def money_is_known(self, name: str) -> bool:
-        """Say whether the endpoint's money was asked for and had, or refused: until then a request may be told to wait."""
-        return any(
-            worker.order.name == name and (worker.till.purse is not None or worker.till.state)
-            for worker in list(self.node.workers.values())
-        )
-
     def stop(self) -> None:
         """Stop as SIGTERM does."""
         self._server.should_exit = True
@@ -288,7 +286,6 @@ def serving(backend: Any, home: Path, *names: str, **more: Any) -> Iterator[Serv
     try:
         for name in names:
             until(lambda name=name: server.serves(name), f"{name} is served")
-            until(lambda name=name: server.money_is_known(name), f"the money of {name} was asked for")
         yield server
     finally:
         server.stop()

@@ -17,7 +17,7 @@ from django.test import Client
 from compute import allocations, nodes
 from compute.devices.base import Found
 from compute.scheduling import slots
-from models_app import deployments, endpoint_keys, endpoints
+from models_app import deployments, endpoint_keys, endpoints, slot_news
 from models_app.deployments import EndpointMoved, EndpointNameTaken, VersionNotApproved
 from models_app.models import Endpoint, EndpointKey
 from tenants import outbox, quotas
@@ -292,7 +292,7 @@ def test_an_endpoint_follows_its_slot_from_node_to_node(as_control: Control, sup
         outbox.drain(tenant.id)
     assert (row(tenant, endpoint.id).state, row(tenant, endpoint.id).message) == (
         "deploying",
-        deployments.DISPLACED,
+        slot_news.DISPLACED,
     )
     assert actions(tenant)[-1] == "models_app.endpoint.displaced"
     serving_node("serving.b")

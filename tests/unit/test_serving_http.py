@@ -577,6 +577,9 @@ def test_nobody_pays_for_the_rows_of_a_neighbour_that_gave_up(tmp_path, monkeypa
             if len(batch) == 2:
                 batch[0].loop.call_soon_threadsafe(batch[0].future.cancel)  # as its time does, at this moment
                 until(lambda: batch[0].given_up, "it is given up")
+                before = time.thread_time()
+                while time.thread_time() < before + 0.4:
+                    pass
             return scores(block)
 
         monkeypatch.setattr(worker, "_serve_safely", held_up)
@@ -593,7 +596,7 @@ def test_nobody_pays_for_the_rows_of_a_neighbour_that_gave_up(tmp_path, monkeypa
             assert both[0].result().status_code != 200
     last = max(backend.usage.values(), key=lambda record: record["n"])
     assert last["requests"] == 1
-    assert float(last["ms"]) == pytest.approx(last["us"] / 2000, abs=0.002), "half of the time that the batch took"
+    assert 200 <= float(last["ms"]) < 300, "half of the processor time that the batch took"
 
 
 def test_a_broken_artefact_fails_the_endpoint_with_a_sentence(tmp_path):

@@ -23,7 +23,7 @@ from models_app.serving.slices import LIFE
 from models_app.serving.spool import Reader, Spool, segments
 from models_app.serving.till import Till
 from tenants.errors import Invalid
-from tests.fakes.serving import NUMBERS, Memory, serving, until
+from tests.fakes.serving import NUMBERS, Memory, Server, serving, until
 from tests.unit.test_serving_http import GOOD, post, tensor
 from tests.unit.test_serving_parts import Clock, money, write
 
@@ -42,7 +42,6 @@ def test_a_slot_that_comes_back_in_the_same_run_takes_money_anew(tmp_path):
             backend.orders[order.endpoint_id] = order
             backend.moved.set()
             until(lambda: server.serves("price"), "it is back")
-            until(lambda: server.money_is_known("price"), "its money was asked for")
             assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [expected] * 5
         numbers = [number for _, _, number in backend.taken]
         assert len(numbers) == len(set(numbers)) == 2
@@ -142,6 +141,80 @@ def test_a_budget_that_is_lowered_ends_the_slice_at_once(tmp_path):
         assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [402] * 5
 
 
+def test_who_is_not_called_holds_nothing(tmp_path):
+    backend, shift = Memory(tmp_path / "m"), [0.0]
+    backend.deploy("price", NUMBERS, ())
+
+    def rounds(server: Server, number: int) -> None:
+        """Wait for rounds of the books: each looks at every till."""
+        for _ in range(number):
+            flushed = len(backend.flushed)
+            shift[0] += 6
+            server.node.books.wake()
+            until(lambda flushed=flushed: len(backend.flushed) > flushed, "a round is over")
+
+    with serving(backend, tmp_path / "home", "price", clock=lambda: time.monotonic() + shift[0]) as server:
+        key = backend.key("price")
+        rounds(server, 3)
+        assert backend.taken == {}, "deployed, and no money held"
+        assert post(server, key, "price", GOOD).status_code == 200
+        assert len(backend.taken) == 1
+        shift[0] += LIFE.total_seconds()
+        rounds(server, 3)
+        until(lambda: len(backend.closed) == 1, "what was left of it went back")
+        assert len(backend.taken) == 1, "the next slice waits for the next call"
+        assert post(server, key, "price", GOOD).status_code == 200
+        assert len(backend.taken) == 2
+
+
+def test_a_batch_is_billed_by_its_own_processor_time(tmp_path):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        key, model = backend.key("price"), server.node.workers[backend.order("price").endpoint_id].model
+        score = model.scores
+
+        def sleeps(block):
+            time.sleep(0.5)  # as one does who waits for a processor that others keep busy
+            return score(block)
+
+        def burns(block):
+            until_then = time.thread_time() + 0.3
+            while time.thread_time() < until_then:
+                pass
+            return score(block)
+
+        billed = []
+        for scores in (sleeps, burns):
+            model.scores = scores
+            before = set(backend.usage)
+            assert post(server, key, "price", GOOD).status_code == 200
+            until(lambda before=before: set(backend.usage) > before, "it is accounted for")
+            (record,) = [backend.usage[name] for name in set(backend.usage) - before]
+            billed.append(float(record["ms"]))
+            assert record["us"] > 250_000, "the record still says how long it took"
+        assert billed[0] < 250, "a wait is not work"
+        assert 300 <= billed[1] < 1000
+
+
+def test_an_endpoint_that_its_budget_stopped_says_so_and_when_to_come_back(tmp_path):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        key, order = backend.key("price"), backend.order("price")
+        assert post(server, key, "price", GOOD).status_code == 200
+        del backend.orders[order.endpoint_id]
+        backend.stopped.add(order.endpoint_id)
+        backend.moved.set()
+        until(lambda: not server.serves("price"), "it is taken out")
+        refused = post(server, key, "price", GOOD)
+        assert (refused.status_code, refused.json()["code"]) == (402, "budget_exceeded")
+        assert "deploy it again" in refused.json()["title"]
+        assert int(refused.headers["retry-after"]) > 0
+        backend.stopped.clear()
+        assert post(server, key, "price", GOOD).status_code == 503
+
+
 def test_a_tail_that_pays_for_no_batch_is_asked_for_again_and_refused_in_words():
     clock = Clock()
     till = Till(clock)
@@ -163,8 +236,9 @@ def test_a_slice_pays_no_longer_than_it_lives_but_for_a_minute_while_the_databas
     till = Till(clock)
     till.install(money(1, "1.00", clock), clock.now)
     clock.now += LIFE.total_seconds() - 30
-    assert till.wants(), "the next one is had in time"
+    assert not till.wants(), "nobody calls"
     assert till.begin(1)[1] == 1
+    assert till.wants(), "the next one is had in time"
     clock.now += 30
     assert till.begin(1) == (None, 0)
     till.refused("unavailable", clock.now)

@@ -174,6 +174,8 @@ def test_a_till_never_promises_more_requests_than_it_has_money_for(batches, cent
 def test_a_purse_is_closed_when_all_that_began_on_it_is_accounted_for():
     clock = Clock()
     till = Till(clock)
+    assert not till.wants(), "nobody calls"
+    assert till.begin(1) == (None, 0)
     assert till.wants()
     till.install(money(1, "1.00", clock), clock.now)
     first, _ = till.begin(50)
@@ -210,6 +212,8 @@ def test_a_refused_till_asks_again_after_a_while_and_an_old_slice_is_replaced():
     assert not till.wants()
     assert till.purse is not None and till.purse.moment(clock.now + 2) - till.purse.money.db_now == timedelta(seconds=2)
     clock.now += 15 * 60
+    assert not till.wants(), "nobody calls"
+    assert till.begin(1) == (None, 0)
     assert till.wants()
 
 
