@@ -204,7 +204,7 @@ def _utilisation(chosen: Range, zone: str) -> Utilisation:
     """Return device seconds by hour, from the first hour with a lease to the last."""
     start, end = (datetime.combine(day, time(), tzinfo=ZoneInfo(zone)) for day in (chosen.first, chosen.end))
     rows = [
-        (datetime.fromisoformat(row.group["hour"]), row.allocated_s, row.used_s)
+        (datetime.fromisoformat(row.group["hour"]).astimezone(ZoneInfo(zone)), row.allocated_s, row.used_s)
         for row in utilisation(start, end, ["hour"])
     ]
     leased = [number for number, row in enumerate(rows) if row[1]]

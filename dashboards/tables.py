@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from dash import html
+from django.utils.timezone import get_current_timezone_name
 
 from billing.queries.budgets import BudgetStatus
 from dashboards.datasets import CostRow, Daily, Utilisation
@@ -130,7 +131,12 @@ def daily(data: Daily, currency: str) -> Any:
 
 def utilisation(data: Utilisation) -> Any:
     """Return the numbers behind the chart of utilisation."""
-    header: Header = [("Hour (UTC)", False), ("Allocated", True), ("Busy", True), ("Busy share", True)]
+    header: Header = [
+        (f"Hour ({get_current_timezone_name()})", False),
+        ("Allocated", True),
+        ("Busy", True),
+        ("Busy share", True),
+    ]
     rows = [
         [_hour(hour), f"{leased / 60:.1f} min", f"{busy / 60:.1f} min", f"{busy / leased:.0%}" if leased else "\u2013"]
         for hour, leased, busy in zip(data.hours, data.allocated, data.used, strict=True)

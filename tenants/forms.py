@@ -2,12 +2,13 @@
 
 import zoneinfo
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar, cast
 from uuid import uuid4
 
 from django import forms
 from django.core.validators import MaxValueValidator
+from django.utils import timezone
 from django.utils.functional import lazy
 
 from tenants.audit import AuditAction
@@ -64,13 +65,13 @@ class AuditFilter(forms.Form):
     target = forms.CharField(required=False, max_length=64, label="Object id")
     since = forms.DateField(
         required=False,
-        label="From (UTC)",
+        label="From",
         validators=[MaxValueValidator(LATEST.date())],
         widget=forms.DateInput(attrs={"type": "date"}),
     )
     until = forms.DateField(
         required=False,
-        label="To (UTC)",
+        label="To",
         validators=[MaxValueValidator(LATEST.date())],
         widget=forms.DateInput(attrs={"type": "date"}),
     )
@@ -191,4 +192,4 @@ class Organisation(forms.Form):
 
 
 def _midnight(day: date | None) -> datetime | None:
-    return datetime.combine(day, time(), tzinfo=UTC) if day else None
+    return datetime.combine(day, time(), tzinfo=timezone.get_current_timezone()) if day else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from tenants.clock import DatabaseNow, now
 from tenants.invitations import token_of
@@ -14,7 +15,7 @@ from tenants.scoping import tenant_scope
 
 @dataclass(frozen=True)
 class Letter:
-    """What the mail of an invitation needs."""
+    """What the mail of an invitation needs. `expires_at` is in the organisation's `zone`."""
 
     to: str
     tenant: str
@@ -22,6 +23,7 @@ class Letter:
     invited_by: str
     token: str
     expires_at: datetime
+    zone: str
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def letter(tenant_id: UUID, invitation_id: UUID) -> Letter | None:
         ).first()
         if row is None:
             return None
-        tenant = Tenant.objects.values_list("name", flat=True).get(id=tenant_id)
-        return Letter(row.email, tenant, row.role, row.invited_by, token_of(row.id), row.expires_at)
+        tenant, zone = Tenant.objects.values_list("name", "timezone").get(id=tenant_id)
+        until = row.expires_at.astimezone(ZoneInfo(zone))
+        return Letter(row.email, tenant, row.role, row.invited_by, token_of(row.id), until, zone)
 
 
 def _state(row: Invitation, moment: datetime) -> str:

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import is_valid_path
+from django.utils import timezone
 
 from tenants import authentication, limits, problems
 from tenants.answers import HEADINGS, REFUSED, log_in_url, page_behind, without_database
@@ -87,8 +88,8 @@ class TenantMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on, read by nobody yet; the work is done in `process_view`."""
-        with reading_as(None):
+        """Pass the request on, read by nobody yet and in UTC; the work is done in `process_view`."""
+        with reading_as(None), timezone.override(None):
             return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
@@ -129,6 +130,7 @@ class TenantMiddleware:
         if actor is None:
             raise Http404
         self.accept(request, actor)
+        timezone.activate(request.tenant.timezone)  # type: ignore[attr-defined]  # of pages: the API speaks UTC
         if request.session.get("tenant") != slug:
             request.session["tenant"] = slug
         return None

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.utils import timezone
+
 from compute.queries import JobDetail, MetricPoint
 
 FINAL_WORDS = {"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled"}
@@ -66,7 +68,11 @@ def why(job: JobDetail) -> str:
         return f"for a free {waiting.get('device_class')} device{before}"
     if kind == "retry":
         until = waiting.get("until")
-        return f"tries again at {until:%H:%M:%S} UTC" if isinstance(until, datetime) else "tries again soon"
+        return (
+            f"tries again at {timezone.localtime(until):%H:%M:%S}"
+            if isinstance(until, datetime)
+            else "tries again soon"
+        )
     return str(kind or "").replace("_", " ")
 
 

@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlencode
 
 from dash import Input, Output, ctx, no_update
 from django.urls import reverse
+from django.utils.timezone import get_current_timezone_name, localtime
 
 from dashboards import charts as common
 from dashboards import tables as native
@@ -94,7 +95,7 @@ def register(app: BridgedDash) -> None:
         return (
             options,
             page.endpoint,
-            f"{SPANS[page.traffic.span.key]}, times in UTC",
+            f"{SPANS[page.traffic.span.key]}, times in {get_current_timezone_name()}",
             tiles(page.traffic, page.health),
             tables.alerts(page.health),
             aim_note(page.traffic, page.health),
@@ -147,7 +148,7 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
 def figures_of(traffic: Traffic, health: Health, theme: str) -> dict[str, Figure]:
     """Return every chart, or the reason for its emptiness."""
     steps, step = traffic.steps, traffic.span.step
-    starts = [one.starts for one in steps]
+    starts = [localtime(one.starts) for one in steps]
     drawn = dict.fromkeys(CHARTS, common.empty(QUIET, theme))
     if traffic.totals.requests:
         refused, failed = [one.refused for one in steps], [one.failed for one in steps]

@@ -1,9 +1,11 @@
 """Tables of the page `Model health`: the numbers behind each chart."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from dash import html
+from django.utils.timezone import get_current_timezone_name as zone_name
+from django.utils.timezone import localtime
 
 from dashboards.tables import table
 from dashboards.words import number
@@ -21,7 +23,7 @@ KINDS = {
 def traffic(found: Traffic, label: str) -> Any:
     """Return requests of each step that had any; `label` sets the tables of one page apart."""
     header = [
-        ("From (UTC)", False), ("Requests", True), ("Rows", True), ("Client errors", True), ("Server errors", True), ("p50", True),
+        (f"From ({zone_name()})", False), ("Requests", True), ("Rows", True), ("Client errors", True), ("Server errors", True), ("p50", True),
         ("p95", True), ("p99", True), ("Busy", True),
     ]  # fmt: skip
     step_s = found.span.step.total_seconds()
@@ -58,7 +60,7 @@ def alerts(found: Health) -> Any:
     """Return the newest alerts, open ones first."""
     if not found.alerts:
         return html.P("No alert so far.", className="card-body")
-    header = [("Alert", False), ("What happened", False), ("Opened (UTC)", False), ("State", False)]
+    header = [("Alert", False), ("What happened", False), (f"Opened ({zone_name()})", False), ("State", False)]
     body = [
         [
             KINDS.get(alert.kind, alert.kind),
@@ -83,8 +85,8 @@ def state_of(row: FeatureDrift) -> Any:
 
 
 def moment(at: datetime) -> str:
-    """Write a time in UTC, short."""
-    return f"{at.astimezone(UTC):%d %b %H:%M}"
+    """Write a time in the organisation's zone, short."""
+    return f"{localtime(at):%d %b %H:%M}"
 
 
 def wait(ms: float | None) -> str:

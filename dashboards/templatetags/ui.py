@@ -14,6 +14,7 @@ from django.conf import settings
 from django.forms import BoundField, CheckboxInput, FileInput, HiddenInput, RadioSelect, Select
 from django.template.context import Context
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
@@ -97,12 +98,22 @@ def money(value: Any, length: str = "") -> SafeString | str:
 
 @register.filter
 def when(value: datetime | None) -> SafeString | str:
-    """Show a time in UTC, short; the title holds the whole of it."""
+    """Show a time in the organisation's zone, short; the title holds the whole of it, in UTC too."""
     if value is None:
         return "\u2013"
-    utc = value.astimezone(UTC)
-    full = utc.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), full, f"{utc.day} {utc:%b %H:%M}")
+    there, utc = timezone.localtime(value), value.astimezone(UTC)
+    full = f"{there:%Y-%m-%d %H:%M:%S} {zone()}"
+    if zone() != "UTC":
+        full = f"{full}, {utc:%Y-%m-%d %H:%M:%S} UTC"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', utc.isoformat(), full, f"{there.day} {there:%b %H:%M}"
+    )
+
+
+@register.simple_tag
+def zone() -> str:
+    """Return the name of the zone that times on this page are in: the organisation's, else UTC."""
+    return timezone.get_current_timezone_name()
 
 
 @register.filter
@@ -239,7 +250,7 @@ def normal(value: Any) -> str:
 @register.filter
 def clock(value: datetime) -> str:
     """Show the time of day of a log line."""
-    return f"{value.astimezone(UTC):%H:%M:%S}"
+    return f"{timezone.localtime(value):%H:%M:%S}"
 
 
 @register.simple_tag

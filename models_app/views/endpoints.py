@@ -10,6 +10,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.timezone import localtime
 from django.views.decorators.http import require_http_methods, require_safe
 
 from models_app import deployments, endpoints, trying
@@ -172,7 +173,7 @@ def _chart(day: reads.Traffic) -> dict[str, Any]:
     failed = [one.failed for one in day.steps]
     refused = [sum(one.errors.values()) - one.failed for one in day.steps]
     answered = [one.requests - sum(one.errors.values()) for one in day.steps]
-    starts = [f"{one.starts:%d %b %H:%M}" for one in day.steps]
+    starts = [f"{localtime(one.starts):%d %b %H:%M}" for one in day.steps]
     series = {"answered": answered, "client errors": refused, "server errors": failed}
     return {"starts": starts, "series": series}
 

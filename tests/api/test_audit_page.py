@@ -1,19 +1,24 @@
-"""The audit page and its file: acts of people first, differences as sentences, names in place of ids."""
+"""The audit page and its file: acts of people first, names in place of ids. How pages speak of times and mails."""
 
 from __future__ import annotations
 
 import csv
+import re
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from config.mail import mail_settings
 from tenants import members, operations, queries
 from tenants.actor import Actor
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
+from tests.api.objects import one_of_everything
+from tests.api.test_restricted import paths
 
 pytestmark = pytest.mark.django_db
 
@@ -63,3 +68,37 @@ def test_the_file_is_read_page_by_page_and_leaves_nothing_out(lab: tuple[Tenant,
         pages = list(queries.audit_pages(2))
         assert [row.seq for page in pages for row in page] == [row.seq for row in queries.audit_entries(limit=200)]
         assert len(pages) > 2
+
+
+def test_every_page_says_times_in_the_zone_of_the_organisation_and_the_api_in_utc(settings: Any) -> None:
+    tenant = factories.make_tenant("lab", timezone="Asia/Kolkata")
+    ids = one_of_everything(tenant)
+    client = Client(headers={"X-Exchequer-Tenant": "lab"})
+    client.force_login(factories.make_member(tenant, "owner"))
+    for path in paths(ids):
+        answer = client.get(path)
+        page = answer.status_code == 200 and path.startswith("/t/") and "html" in answer.headers["Content-Type"]
+        body = answer.content.decode() if page else ""
+        assert "(UTC)" not in body and " UTC<" not in body, path
+        titles = re.findall(r'<time datetime="[^"]+" title="([^"]*)"', body)
+        assert all(re.fullmatch(r".* Asia/Kolkata, .* UTC", title) for title in titles), (path, titles)
+        if path == "/t/lab/jobs/":
+            assert titles and "(Asia/Kolkata)" in body
+    assert client.get("/api/v1/jobs/").json()["results"][0]["submitted_at"].endswith("Z")
+
+
+@pytest.mark.parametrize(("mail", "said"), [("", False), ("smtp://127.0.0.1:25", True)])
+def test_a_mail_is_spoken_of_where_a_mail_server_is_named(
+    lab: tuple[Tenant, Client], settings: Any, mail: str, said: bool
+) -> None:
+    for name, value in mail_settings(mail, Path("/nowhere")).items():
+        setattr(settings, name, value)
+    assert ("by mail" in lab[1].get("/t/lab/notifications/").content.decode()) is said
+
+
+def test_the_mail_of_a_password_reset_is_ours(lab: tuple[Tenant, Client], mailoutbox: list[Any]) -> None:
+    Client().post("/accounts/password/reset/", {"email": "ann@example.org"})
+    (mail,) = mailoutbox
+    assert mail.subject == "Choose a new password for Exchequer"
+    assert mail.body.startswith("Somebody asked for a new password for ann@example.org on Exchequer.")
+    assert "Hello from" not in mail.body and "Thank you for using" not in mail.body
