@@ -238,6 +238,7 @@ SPECTACULAR_SETTINGS = {
         "tenants.schema.describe_refusals",
         "tenants.schema.describe_idempotency",
         "tenants.schema.describe_paging",
+        "tenants.schema.describe_operations",
     ],
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
 }

@@ -1,5 +1,6 @@
 """How the API describes itself: who may call, what a page of a list looks like, and how every refusal looks."""
 
+import re
 from functools import cache
 from typing import Any
 
@@ -121,6 +122,49 @@ def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, p
         if "post" in path:
             path["post"].setdefault("parameters", []).append(IDEMPOTENCY_KEY)
     return result
+
+
+def describe_operations(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Give every operation a summary, the first sentence of its description, and name the scope that it takes; begin with a quick start. A hook of drf-spectacular."""
+    result["info"]["description"] = f"{result['info']['description']}\n\n{QUICK_START}"
+    for path, _, method, view in generator._get_paths_and_endpoints():
+        described = result["paths"].get(path, {}).get(method.lower())
+        if described is None:
+            continue
+        words = described.get("description", "")
+        described["summary"] = re.split(r"(?<=[^.])[.;:](?:\s|$)", words.replace("\n", " "), maxsplit=1)[0]
+        scope = getattr(view, "permissions", {}).get(method)
+        if scope:
+            described["description"] = f"{words}\n\nScope: `{scope}`."
+            described["x-scope"] = scope
+    return result
+
+
+#: What the page of the API begins with.
+QUICK_START = """## Quick start
+
+Make a key on the page *API keys* of your organisation; each operation below names the scope that its key needs. `HOST` is the address of this page.
+
+```sh
+export HOST=https://exchequer.example.org KEY=exq_...
+
+# Who am I, and what may this key do?
+curl -H "Authorization: Bearer $KEY" $HOST/api/v1/me/
+
+# Upload a table, then look until its state is `ready`
+curl -H "Authorization: Bearer $KEY" -F name=Churn -F target=churn -F file=@churn.csv $HOST/api/v1/datasets/
+curl -H "Authorization: Bearer $KEY" $HOST/api/v1/datasets/
+
+# Train: the answer is the job, with what is held for it
+curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -H "Idempotency-Key: churn-1" \\
+  -d '{"name": "churn", "kind": "train", "project": "PROJECT", "device_class": "cpu", "recipe": "tabular.classifier", "dataset": "DATASET"}' \\
+  $HOST/api/v1/jobs/
+curl -H "Authorization: Bearer $KEY" $HOST/api/v1/jobs/JOB/
+```
+
+Lists answer `results` and `next`, the address of the next page. Times are in UTC, money is a text with its currency. What is refused
+answers `application/problem+json` with a stable `code`. Send an `Idempotency-Key` with every POST that you may repeat.
+"""
 
 
 def _refusal(words: str, *, wait: bool) -> dict[str, Any]:
