@@ -7,7 +7,7 @@ from uuid import UUID
 from django import forms
 
 from compute.models import JobState
-from compute.queries import JobFilter
+from compute.queries import SORTS, JobFilter
 
 TABS = (
     ("", "All", ()),
@@ -28,6 +28,7 @@ class JobListFilter(forms.Form):
     )
     project = forms.ChoiceField(required=False, label="Project")
     device_class = forms.ChoiceField(required=False, label="Device")
+    sort = forms.ChoiceField(required=False, choices=[(way + name, name) for name in SORTS for way in ("", "-")])
 
     def __init__(
         self, *args: object, projects: Sequence[tuple[str, str]], devices: Sequence[str], **kwargs: object

@@ -5,25 +5,31 @@ Of jobs only those that the reader may see (`visibility.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from billing.metering import billed, billed_attempts
 from billing.money import Money
-from compute import kinds, transitions
-from compute.models import FINAL_STATES, Attempt, AttemptState, Job, JobLog, JobMetric, JobState
+from compute import kinds, transitions, waiting
+from compute.models import FINAL_STATES, Attempt, Job, JobLog, JobMetric, JobState
 from compute.pool import device_classes, devices, expected_wait_s
 from compute.rows import AttemptRow, ClassRow, DeviceRow, JobDetail, JobFilter, JobRow, LogLine, MetricPoint, Quoted
 from compute.utilisation import Utilisation, utilisation
 from compute.visibility import visible_jobs
-from tenants.clock import now
 from tenants.errors import Invalid, NotFound
 
+SORTS = {
+    "name": "name", "project": "project__slug", "device": "device_class", "state": "state", "submitted": "submitted_at",
+    "billed": "measured_s", "cost": "spent",
+}  # fmt: skip
+"""What the list can be sorted by, and the column that it is."""
+
 __all__ = [
+    "SORTS",
     "AttemptRow",
     "ClassRow",
     "DeviceRow",
@@ -48,16 +54,36 @@ __all__ = [
 ]
 
 
-def job_list(asked: JobFilter | None = None, *, before: UUID | None = None, limit: int = 50) -> list[JobRow]:
-    """Return up to `limit` + 1 jobs, newest first, older than `before`: the extra one only says that there is more."""
+def job_list(
+    asked: JobFilter | None = None, *, before: UUID | None = None, limit: int = 50, sort: str = ""
+) -> list[JobRow]:
+    """Return up to `limit` + 1 jobs, newest first, that come after `before`: the extra one only says that there is more.
+
+    `sort`: one of `SORTS`, with `-` for the other way round; jobs of one value come newest first.
+    """
     rows = _matching(asked or JobFilter())
+    field, down = SORTS.get(sort.removeprefix("-"), ""), sort.startswith("-")
+    order = [f"-{field}" if down else field, "-id"] if field else ["-id"]
     if before is not None:
-        rows = rows.filter(id__lt=before)
+        rows = _after(rows, before, field, down=down)
     # A join with projects makes the planner read every job of the tenant; fetched apart, the newest come from the index.
     rows = rows.prefetch_related("project").defer("spec", "checkpoint", "result")
-    jobs = list(rows.order_by("-id")[: limit + 1])
+    jobs = list(rows.order_by(*order)[: limit + 1])
     charges = billed([job.id for job in jobs])
-    return [JobRow(**_row(job, charges)) for job in jobs]
+    place = waiting.places([job.id for job in jobs if job.state == JobState.QUEUED])
+    return [JobRow(**_row(job, charges), position=place.get(job.id)) for job in jobs]
+
+
+def _after(rows: QuerySet[Job], before: UUID, field: str, *, down: bool) -> QuerySet[Job]:
+    """Return the rows that come after one of them, in the order of a field and then newest first."""
+    if not field:
+        return rows.filter(id__lt=before)
+    value = visible_jobs().filter(id=before).values_list(field, flat=True)[:1]
+    last = next(iter(value), None)
+    if last is None:
+        return rows.filter(id__lt=before)
+    beyond = Q(**{f"{field}__lt" if down else f"{field}__gt": last})
+    return rows.filter(beyond | Q(**{field: last}, id__lt=before))
 
 
 def job_names(ids: Iterable[UUID]) -> dict[UUID, str]:
@@ -88,9 +114,10 @@ def job_detail(job_id: UUID) -> JobDetail:
         described = kinds.get(job.kind).describe(transitions.view(job))
     except Invalid:  # a kind that is no longer installed
         described = {}
-    row = _row(job, billed([job.id]))
+    row, waits = _row(job, billed([job.id])), waiting.waiting_for(job, runs)
     return JobDetail(
         **row,
+        position=(waits or {}).get("position"),
         quoted=_quoted(job, row["cost"]),
         spec=job.spec,
         max_seconds=job.max_seconds,
@@ -98,7 +125,7 @@ def job_detail(job_id: UUID) -> JobDetail:
         unit_amount=job.unit_amount,
         price_version=job.price_version,
         queued_at=job.queued_at,
-        waiting_for=_waiting_for(job, runs),
+        waiting_for=waits,
         has_checkpoint=bool(job.checkpoint),
         cloned_from=job.cloned_from,
         result=job.result,
@@ -216,19 +243,6 @@ def _quoted(job: Job, cost: Money) -> Quoted | None:
         start_s=said.get("start_s", 0.0),
         within=least.amount <= cost.amount <= most.amount if job.state in FINAL_STATES else None,
     )
-
-
-def _waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
-    if job.state != JobState.QUEUED:
-        return None
-    if any(run.state != AttemptState.ENDED for run in runs):
-        return {"kind": "earlier_attempt"}
-    if job.not_before is not None and job.not_before > now():
-        return {"kind": "retry", "until": job.not_before}
-    ahead = Job.objects.filter(
-        state=JobState.QUEUED, device_class=job.device_class, queued_at__lt=job.queued_at
-    ).count()
-    return {"kind": "device", "device_class": job.device_class, "own_jobs_ahead": ahead}
 
 
 def _must_exist(job_id: UUID) -> None:

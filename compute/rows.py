@@ -30,7 +30,7 @@ class JobFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRow:
-    """One line of a list of jobs. `running_s` is wall time on devices so far; `cost` is what is billed for it."""
+    """One line of a list of jobs. `position`: its place among the tenant's own that wait for the class. `running_s` is wall time on devices so far; `cost` is what is billed for it."""
 
     id: UUID
     name: str
@@ -51,6 +51,7 @@ class JobRow:
     ended_at: datetime | None
     billed_seconds: Decimal
     cost: Money
+    position: int | None = None
 
     @property
     def final(self) -> bool:

@@ -86,7 +86,10 @@ class JobSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=["queued", "running", "paused", "succeeded", "failed", "cancelled"])
     cause = serializers.CharField(allow_null=True)
     message = serializers.CharField()
-    waiting_for = serializers.DictField(allow_null=True, required=False)
+    waiting_for = serializers.DictField(
+        allow_null=True, required=False,
+        help_text="Why it does not run: `kind` (device, retry, earlier_attempt, approval, budget), `reason`, and the facts behind.",
+    )  # fmt: skip
     progress = serializers.DictField()
     submitted_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)

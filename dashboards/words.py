@@ -72,16 +72,17 @@ def money_parts(value: Any) -> tuple[Decimal, str] | None:
     return Decimal(value.amount), str(value.currency)
 
 
-def money_text(amount: Decimal, currency: str, *, short: bool = False) -> str:
+def money_text(amount: Decimal, currency: str, *, short: bool = False, column: bool = False) -> str:
     """Write an amount for people: minor units, but enough places that a small cost is not shown as nothing.
 
-    `short` keeps to minor units wherever they show something.
+    `short` keeps to minor units wherever they show something; `column` writes every amount with the same places.
     """
     minor = minor_decimals(currency)
     size = abs(amount)
     whole = size == size.quantize(Decimal(1).scaleb(-minor), rounding=ROUND_HALF_EVEN)
     seen = short and size >= Decimal(1).scaleb(-minor)
     places = minor if whole or seen or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
+    places = max(minor, 4) if column else places
     shown = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
     sign = "\u2212" if amount < 0 and shown else ""
     return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{shown:,}"

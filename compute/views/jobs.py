@@ -14,6 +14,11 @@ from tenants.listing import EXPORT_LIMIT, csv_response, pager, wants_csv
 from tenants.parsing import uuid_in
 
 PAGE = 50
+COLUMNS = (
+    ("state", "State", False), ("name", "Name", False), ("project", "Project", False), ("device", "Device", False),
+    ("submitted", "Submitted", False), ("billed", "Billed", True), ("cost", "Cost so far", True),
+)  # fmt: skip
+DOWN_FIRST = ("submitted", "billed", "cost")
 EXPORTED = (
     "id",
     "name",
@@ -42,12 +47,15 @@ def jobs(request: HttpRequest) -> HttpResponse:
     asked = form.asked()
     if wants_csv(request, form=form):
         return _export(asked)
-    rows = queries.job_list(asked, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
+    sort = form.cleaned_data.get("sort") or ""
+    rows = queries.job_list(asked, before=uuid_in(request.GET.get("cursor")), limit=PAGE, sort=sort)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {
         "jobs": rows[:PAGE],
         "form": form,
         "tabs": _tabs(asked, form),
+        "columns": [_column(name, label, end, sort) for name, label, end in COLUMNS],
+        "order": _order(sort),
         "filtered": bool(asked.states or asked.project_id or asked.device_class or asked.text),
         "filter_words": form.words(),
         "can_launch": request.actor.can("jobs.launch"),  # type: ignore[attr-defined]
@@ -61,6 +69,19 @@ def jobs(request: HttpRequest) -> HttpResponse:
 def job_row(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Answer one row to the list's poll; the last one carries no trigger, which ends the polling."""
     return render(request, "compute/_job_row.html", {"job": queries.job_detail(job_id)})
+
+
+def _column(name: str, label: str, end: bool, sort: str) -> dict[str, object]:
+    """Return a heading that sorts: by it, then the other way round, then as before."""
+    first, second = ("-" + name, name) if name in DOWN_FIRST else (name, "-" + name)
+    following = {first: second, second: ""}.get(sort, first)
+    shown = "" if sort.removeprefix("-") != name else "descending" if sort.startswith("-") else "ascending"
+    return {"name": name, "label": label, "end": end, "next": following, "sorted": shown}
+
+
+def _order(sort: str) -> str:
+    label = next((label for name, label, _ in COLUMNS if name == sort.removeprefix("-")), "")
+    return f"By {label.lower()}, {'last' if sort.startswith('-') else 'first'} first" if label else "Newest first"
 
 
 def _tabs(asked: queries.JobFilter, form: JobListFilter) -> list[dict[str, object]]:

@@ -57,23 +57,19 @@ def stages(job: JobDetail) -> list[Stage]:
 
 
 def why(job: JobDetail) -> str:
-    """Say why a job waits."""
+    """Say in a few words why a job waits; the page has the whole reason below."""
     waiting = job.waiting_for
     if not waiting:
         return ""
-    kind = waiting.get("kind")
-    if kind == "device":
-        ahead = waiting.get("own_jobs_ahead", 0)
-        before = f", {ahead} of your jobs before it" if ahead else ""
-        return f"for a free {waiting.get('device_class')} device{before}"
-    if kind == "retry":
-        until = waiting.get("until")
-        return (
-            f"tries again at {timezone.localtime(until):%H:%M:%S}"
-            if isinstance(until, datetime)
-            else "tries again soon"
-        )
-    return str(kind or "").replace("_", " ")
+    if job.state != "queued":
+        return ""
+    if waiting.get("kind") == "device":
+        place = waiting.get("position", 1)
+        return f"{'next' if place == 1 else f'number {place}'} of yours for {waiting.get('device_class')}"
+    until = waiting.get("until")
+    if isinstance(until, datetime):
+        return f"tries again at {timezone.localtime(until):%H:%M:%S}"
+    return str(waiting.get("kind") or "").replace("_", " ")
 
 
 def phase(job: JobDetail) -> str:

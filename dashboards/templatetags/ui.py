@@ -82,7 +82,10 @@ def query(context: Context, **changes: Any) -> str:
 
 @register.filter
 def money(value: Any, length: str = "") -> SafeString | str:
-    """Show money with its currency, `short` in minor units beside others; the title holds every stored digit."""
+    """Show money with its currency, `short` in minor units beside others, `column` with the same places as its neighbours.
+
+    The title holds every stored digit.
+    """
     parts = money_parts(value)
     if parts is None:
         return "\u2013"
@@ -92,7 +95,7 @@ def money(value: Any, length: str = "") -> SafeString | str:
         '<data class="money" value="{}" title="{}">{}</data>',
         f"{amount:f}",
         exact,
-        money_text(amount, currency, short=length == "short"),
+        money_text(amount, currency, short=length == "short", column=length == "column"),
     )
 
 

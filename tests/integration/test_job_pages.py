@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from compute import leases
+from billing.budgets import create_budget
+from compute import leases, queries
 from compute.beats import Beat
-from compute.models import Job, JobMetric, Outcome
+from compute.models import Device, Job, JobMetric, Outcome
 from models_app.models import Dataset
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.api.objects import one_of_everything
-from tests.factories import make_member, make_tenant
+from tests.factories import make_api_key, make_member, make_tenant
 from tests.integration.test_compute_leases import World
 
 
@@ -87,3 +90,82 @@ def test_a_job_over_data_that_is_not_shared_is_not_there(made: tuple[Tenant, dic
         Dataset.objects.update(restricted=True)
     assert client_of(tenant, "engineer").get(f"/t/lab/jobs/{ids['job_id']}/").status_code == 404
     assert ">numbers v1</a>" in client_of(tenant, "admin").get(f"/t/lab/jobs/{ids['job_id']}/").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_waits_says_its_place_what_is_before_it_and_what_would_unblock_it(
+    as_control: Callable[[], AbstractContextManager[None]],
+) -> None:
+    world = World(as_control)
+    client, jobs_path = client_of(world.tenant), f"/t/{world.tenant.slug}/jobs/"
+    running = [world.submit(), world.submit()]
+    world.assign()
+    waiting = [world.submit() for _ in range(5)]
+    last = client.get(f"{jobs_path}{waiting[-1]}/live/").content.decode()
+    assert "Number 5 of your organisation’s jobs for cpu." in last
+    assert "All 2 cpu devices are taken, 2 by jobs of your organisation" in last
+    assert "4 of your jobs are before it" in last and "and 1 more" in last
+    assert f"{jobs_path}{waiting[0]}/" in last, "a link to what is first"
+    key = make_api_key(world.tenant)
+    said = client.get(f"/api/v1/jobs/{waiting[-1]}/", headers={"Authorization": f"Bearer {key}"}).json()["waiting_for"]
+    assert (said["kind"], said["position"], said["own_jobs_ahead"]) == ("device", 5, 4)
+    assert [one["id"] for one in said["ahead"]] == [str(one) for one in waiting[:3]]
+    assert "cancel a job that runs" in said["reason"]
+    page = client.get(jobs_path).content.decode()
+    assert "next of yours" in page and "number 5 of yours" in page
+    assert ">Progress<" not in page
+    with tenant_scope(world.tenant.id):
+        Device.objects.update(state="gone")
+    gone = client.get(f"{jobs_path}{waiting[0]}/live/").content.decode()
+    assert "No cpu device is in service" in gone
+    assert running
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_its_budget_paused_says_what_it_needs(
+    as_control: Callable[[], AbstractContextManager[None]],
+) -> None:
+    world = World(as_control)
+    job_id = world.submit()
+    with tenant_scope(world.tenant.id):
+        Job.objects.filter(id=job_id).update(state="paused", cause="budget")
+        project = Job.objects.get(id=job_id).project_id
+    budget = create_budget(actor=world.actor, amount=Decimal("0.000001"), at_limit="block_new", project_id=project)
+    page = client_of(world.tenant).get(f"/t/{world.tenant.slug}/jobs/{job_id}/live/").content.decode()
+    assert "Paused by its budget." in page and "Raise the budget" in page
+    with tenant_scope(world.tenant.id):
+        said = queries.job_detail(job_id).waiting_for
+    assert said is not None and (said["kind"], said["budget"]) == ("budget", str(budget.pk))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "sort", ["name", "-name", "cost", "-cost", "submitted", "-submitted", "project", "state", "device", ""]
+)
+def test_the_list_sorts_by_each_column_and_a_page_goes_on_where_the_last_ended(
+    as_control: Callable[[], AbstractContextManager[None]], sort: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(as_control)
+    made = [world.submit() for _ in range(7)]
+    with tenant_scope(world.tenant.id):
+        for number, job_id in enumerate(made):
+            Job.objects.filter(id=job_id).update(name=f"job {number % 3}", spent=Decimal(number % 2) / 100)
+        whole = [row.id for row in queries.job_list(sort=sort)]
+        rows = {row.id: row for row in queries.job_list()}
+    monkeypatch.setattr(import_module("compute.views.jobs"), "PAGE", 2)
+    client, path = client_of(world.tenant), f"/t/{world.tenant.slug}/jobs/"
+    seen: list[Any] = []
+    cursor = ""
+    for _ in range(6):
+        context = client.get(path, {"sort": sort, "cursor": cursor}).context
+        seen += [row.id for row in context["jobs"]]
+        cursor = str(seen[-1])
+        if len(context["jobs"]) < 2:
+            break
+    assert seen == whole and len(set(seen)) == 7, "each once, in order"
+    if sort.removeprefix("-") == "name":
+        names = [rows[one].name for one in whole]
+        assert names == sorted(names, reverse=sort.startswith("-"))
+    page = client.get(path, {"sort": sort}).content.decode()
+    assert ("aria-sort" in page) == bool(sort)
+    assert client.get(path, {"sort": "'; DROP"}).status_code == 200
