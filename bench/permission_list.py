@@ -14,19 +14,25 @@ TENANTS, CALLS, PAGE = 200, 12, 25
 JOBS_EACH, FEW_JOBS = 5_000, 50
 FILL = """
 SET session_replication_role = replica;
-INSERT INTO tenants_tenant (id, slug, name, timezone, currency)
-  SELECT md5('tenant' || t)::uuid, 'tenant-' || t, 'Tenant', 'UTC', 'EUR' FROM generate_series(1, {tenants}) t;
-INSERT INTO tenants_project (id, tenant_id, slug, name)
-  SELECT md5('project' || t)::uuid, md5('tenant' || t)::uuid, 'p', 'P' FROM generate_series(1, {tenants}) t;
-INSERT INTO compute_job ({columns})
-  SELECT {values} FROM generate_series(1, {tenants}) t, generate_series(1, {each}) j;
+INSERT INTO tenants_tenant ({tenants_tenant[0]}) SELECT {tenants_tenant[1]} FROM generate_series(1, {tenants}) t;
+INSERT INTO tenants_project ({tenants_project[0]}) SELECT {tenants_project[1]} FROM generate_series(1, {tenants}) t;
+INSERT INTO compute_job ({compute_job[0]})
+  SELECT {compute_job[1]} FROM generate_series(1, {tenants}) t, generate_series(1, {each}) j;
 INSERT INTO auth_group (id, name) SELECT t, 'tenant-' || t FROM generate_series(1, {tenants}) t;
 INSERT INTO guardian_groupobjectpermission (object_pk, content_type_id, group_id, permission_id)
   SELECT j.id::text, {content_type}, t, {permission} FROM generate_series(1, {tenants}) t
   JOIN compute_job j ON j.tenant_id = md5('tenant' || t)::uuid;
 ANALYZE;
 """
-GIVEN = {
+TENANT = {
+    "id": "md5('tenant' || t)::uuid",
+    "slug": "'tenant-' || t",
+    "name": "'Tenant'",
+    "timezone": "'UTC'",
+    "currency": "'EUR'",
+}
+PROJECT = {"id": "md5('project' || t)::uuid", "tenant_id": "md5('tenant' || t)::uuid", "slug": "'p'", "name": "'P'"}
+JOB = {
     "id": "(lpad(to_hex(1700000000000 + j * 1000 + t), 12, '0') || '7' || substr(md5(t || '-' || j), 1, 19))::uuid",
     "tenant_id": "md5('tenant' || t)::uuid",
     "project_id": "md5('project' || t)::uuid",
@@ -118,20 +124,6 @@ def _fill(options: Options, content_types: type, permissions: type, job: type) -
     from tenants.models import Membership, User
     from tenants.scoping import tenant_scope
 
-    defaults = {
-        "numeric": "0",
-        "integer": "0",
-        "smallint": "1",
-        "jsonb": "'{}'",
-        "text": "''",
-        "character varying": "''",
-    }
-    with psycopg.connect(options.environment("owner")["DATABASE_OWNER_URL"], autocommit=True) as owner:
-        columns = owner.execute(
-            "SELECT column_name, data_type FROM information_schema.columns "
-            "WHERE table_name = 'compute_job' AND is_nullable = 'NO' AND column_default IS NULL"
-        ).fetchall()
-    values = {name: GIVEN.get(name, defaults.get(kind, "NULL")) for name, kind in columns}
     model = job._meta  # type: ignore[attr-defined]
     content_type = content_types.objects.get_by_natural_key(model.app_label, model.model_name)  # type: ignore[attr-defined]
     permission = permissions.objects.get(content_type=content_type, codename="view_job")  # type: ignore[attr-defined]
@@ -139,8 +131,10 @@ def _fill(options: Options, content_types: type, permissions: type, job: type) -
     statement = FILL.format(
         tenants=TENANTS,
         each=options.size(JOBS_EACH, FEW_JOBS),
-        columns=", ".join(values),
-        values=", ".join(values.values()),
+        **{
+            table: _columns(options, table, given)
+            for table, given in (("tenants_tenant", TENANT), ("tenants_project", PROJECT), ("compute_job", JOB))
+        },
         content_type=content_type.id,
         permission=permission.id,
     )
@@ -151,3 +145,19 @@ def _fill(options: Options, content_types: type, permissions: type, job: type) -
         Membership.objects.create(user_id=person, role="viewer")
     options.superuser(f"INSERT INTO tenants_user_groups (user_id, group_id) VALUES ('{person}', 7)")
     return person, tenant
+
+
+def _columns(options: Options, table: str, given: dict[str, str]) -> tuple[str, str]:
+    """Return the columns of a table that must be filled, and what fills them: what is given, else nothing of its type."""
+    nothing = {
+        "numeric": "0", "integer": "0", "smallint": "1", "boolean": "false", "jsonb": "'{}'", "text": "''",
+        "character varying": "''", "timestamp with time zone": "exchequer_now()",
+    }  # fmt: skip
+    with psycopg.connect(options.environment("owner")["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        columns = owner.execute(
+            "SELECT column_name, data_type FROM information_schema.columns "
+            "WHERE table_name = %s AND is_nullable = 'NO' AND column_default IS NULL",
+            [table],
+        ).fetchall()
+    values = {name: given.get(name, nothing.get(kind, "NULL")) for name, kind in columns}
+    return ", ".join(values), ", ".join(values.values())

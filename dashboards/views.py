@@ -57,7 +57,7 @@ def dash_page(request: HttpRequest, slug: str, path: str = "") -> HttpResponse:
 def spend_export(request: HttpRequest, table: str) -> HttpResponse:
     """Answer one table of the page `Spend and utilisation` as CSV, for the same query string."""
     refuse_unknown(request, *SPEND_ASKED)
-    offered(request, range=CHOICES, group=GROUPS)
+    offered(request, range=CHOICES, group=(*GROUPS, "resource"))
     exported = datasets.export(table, request.GET.dict())
     if exported is None:
         raise Http404
