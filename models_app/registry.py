@@ -159,6 +159,7 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
         title=f"{version} waits for approval",
         body=f"{actor.label} asks to take {version} into production.",
         path=_page(version),
+        but=version.requested_by,
     )
     return version
 

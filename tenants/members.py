@@ -80,7 +80,9 @@ def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
         changes={"role": [membership.role, role]},
     )
     reason = f"{membership.user.email} became {role}"
-    provenance.shrink(actor=actor, membership_id=membership.id, permissions=ROLE_PERMISSIONS[role], reason=reason)
+    # What lies beyond the role of before is no use already, and a higher one must not wake it.
+    kept = ROLE_PERMISSIONS[membership.role] & ROLE_PERMISSIONS[role]
+    provenance.shrink(actor=actor, membership_id=membership.id, permissions=kept, reason=reason)
 
 
 def departure(*, actor: Actor, user_id: UUID) -> Departure:

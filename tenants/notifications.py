@@ -46,8 +46,8 @@ class Letter:
     path: str
 
 
-def notify(*, permission: str, kind: str, title: str, body: str = "", path: str = "") -> int:
-    """Tell every member of the open scope whose role has `permission`; return how many that are.
+def notify(*, permission: str, kind: str, title: str, body: str = "", path: str = "", but: UUID | None = None) -> int:
+    """Tell every member of the open scope whose role has `permission`, but for one; return how many that are.
 
     `path` is the page that shows it, relative to the tenant's pages: `models/`, `endpoints/<id>/`. The mail follows
     once the surrounding transaction has committed.
@@ -55,7 +55,7 @@ def notify(*, permission: str, kind: str, title: str, body: str = "", path: str 
     if permission not in PERMISSIONS:
         raise KeyError(permission)
     roles = [role for role, permissions in ROLE_PERMISSIONS.items() if permission in permissions]
-    return _raise(Membership.objects.filter(role__in=roles), kind, title, body, path)
+    return _raise(Membership.objects.filter(role__in=roles).exclude(user_id=but), kind, title, body, path)
 
 
 def notify_person(user_id: UUID, *, kind: str, title: str, body: str = "", path: str = "") -> bool:

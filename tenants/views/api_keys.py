@@ -16,7 +16,7 @@ from tenants.actor import Actor
 from tenants.edges import page
 from tenants.errors import ExchequerError
 from tenants.forms import NewApiKey
-from tenants.permissions import ALONE
+from tenants.permissions import ALONE, PERMISSIONS
 from tenants.views.once import once
 from tenants.views.posted import posted
 from tenants.views.refusals import explain
@@ -68,20 +68,24 @@ def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
     return redirect("api-keys-page", request.tenant.slug)  # type: ignore[attr-defined]
 
 
-def _keys() -> list[dict[str, Any]]:
-    """Return the keys with the name of the key that made each, and the number of credentials that end with it."""
+def _keys(actor: Actor) -> list[dict[str, Any]]:
+    """Return the keys, each with the name of the key that made it, how many end with it, and whether one may revoke it."""
     rows, below = queries.api_keys(), provenance.numbers()
     names = {row.id: row.name for row in rows}
     return [
         asdict(row)
-        | {"made_with": names.get(row.parent_key_id, "") if row.parent_key_id else "", "below": below.get(row.id, 0)}
+        | {
+            "made_with": names.get(row.parent_key_id, "") if row.parent_key_id else "",
+            "below": below.get(row.id, 0),
+            "may_revoke": row.revoked_at is None and PERMISSIONS & set(row.scopes) <= actor.permissions,
+        }
         for row in rows
     ]
 
 
 def _render(request: HttpRequest, *, form: NewApiKey | None = None, status: int = 200, **given: Any) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    context: dict[str, Any] = {"keys": _keys(), "now": clock.now(), **given}
+    context: dict[str, Any] = {"keys": _keys(actor), "now": clock.now(), **given}
     if actor.can("apikeys.manage"):
         context["form"] = form or NewApiKey(own=actor.permissions)
         context["alone"] = {scope: words for scope, words in ALONE.items() if actor.can(scope)}

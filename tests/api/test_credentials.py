@@ -157,6 +157,11 @@ def test_nobody_revokes_what_may_do_more_than_they_may(tenant: Tenant, owner: Ac
     for api in (weak, admin):
         assert api("DELETE", f"api-keys/{strong_id}/").status_code == 403
     assert strong.works()
+    page = Client()
+    page.force_login(factories.make_member(tenant, "admin"))
+    shown = page.get(f"/t/{tenant.slug}/api-keys/").content.decode()
+    assert (f"revoke-{strong_id}" in shown, f"revoke-{weak_id}" in shown) == (False, True)
+    assert page.post(f"/t/{tenant.slug}/api-keys/{strong_id}/revoke/").status_code == 403
     offer = invite(strong, "owner")
     assert admin("DELETE", f"invitations/{offer}/").status_code == 403
     # To invite the same address anew withdraws the earlier invitation: that takes the right to withdraw it.
@@ -308,6 +313,19 @@ def test_a_role_that_shrinks_takes_back_for_good_what_it_could_not_have_made(ten
     with tenant_scope(tenant.id):
         assert "members.manage" not in ApiKey.objects.get(id=own_id).scopes
         assert AuditEntry.objects.filter(action="tenants.api_key.narrowed").count() == 2
+
+
+def test_a_role_that_is_raised_wakes_no_scope_of_before(tenant: Tenant, owner: Actor) -> None:
+    person = factories.actor_for(tenant, "viewer")
+    admin = factories.actor_for(tenant, "admin")
+    made, key_id = key_of(admin, ADMIN_SCOPES)
+    with tenant_scope(tenant.id):  # as a key of before, whose maker had become a viewer meanwhile
+        theirs = Membership.objects.get(user_id=person.id)
+        ApiKey.objects.filter(id=key_id).update(membership_id=theirs.id, created_by_id=person.id)
+    assert made("GET", "api-keys/").status_code == 403
+    members.change_role(actor=owner, user_id=person.id, role="admin")  # type: ignore[arg-type]
+    assert made("GET", "api-keys/").status_code == 403
+    assert made("GET", "members/").status_code == 200
 
 
 def test_an_account_that_is_closed_takes_its_keys_along(tenant: Tenant, owner: Actor) -> None:

@@ -113,6 +113,7 @@ def test_who_asked_finds_no_approve_button_and_is_refused(place):
     path = f"/t/acme/models/versions/{ids['version_id']}/"
     assert post(client, f"versions/{ids['version_id']}/promote/", {"stage": "production"}).status_code == 202
     shown = client.get(path).content.decode()
+    assert "waits for approval" not in client.get("/t/acme/notifications/").content.decode()
     assert "You asked for it" in shown
     assert "Withdraw the request" in shown
     assert "approve/" not in shown
