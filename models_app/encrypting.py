@@ -95,7 +95,7 @@ def _plain(tenant_id: UUID) -> Iterator[Callable[[], None]]:
 def _of_row(tenant_id: UUID, row: Any, model: Any, key: str, flag: str, stored: Stored) -> None:
     storage.encrypt(tenant_id, stored)
     with tenant_scope(tenant_id):
-        model.objects.filter(id=row.id, **{key: stored.key}).update(**{flag: True})
+        model.objects.filter(**{key: stored.key}).update(**{flag: True})  # versions of one upload share its file
 
 
 def _of_job(tenant_id: UUID, job_id: UUID, field: str, pointer: dict[str, Any]) -> None:

@@ -32,8 +32,8 @@ class DatasetInUse(Conflict):
     code = "dataset_in_use"
 
 
-class StillReading(Conflict):
-    """This version is being read. Remove it when it is ready."""
+class NotRead(Conflict):
+    """This version has not been read. Remove it once it is ready; a failed upload is removed with the failed ones."""
 
     code = "version_not_read"
 
@@ -85,7 +85,7 @@ def version_name(actor: Actor, dataset_id: UUID, version_id: UUID) -> str:
 def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> DatasetVersion:
     """Remove a version's file, table and profile for good; name, hash and counts stay. A second call changes nothing.
 
-    Raises NotFound, StillReading, DatasetInUse.
+    Raises NotFound, NotRead, DatasetInUse.
     """
     actor.require("datasets.create")
     rows = DatasetVersion.objects.filter(dataset_id=dataset_id, dataset__in=visible_datasets(actor))
@@ -95,8 +95,8 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
     if version.state == IngestState.REMOVED:
         unchanged("it was removed before")
         return version
-    if version.state == IngestState.INGESTING:
-        raise StillReading
+    if version.state != IngestState.READY:
+        raise NotRead
     waiting = list(_unended(version_id).order_by("id").values_list("id", "name")[:NAMED])
     if waiting:
         raise DatasetInUse(

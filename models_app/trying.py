@@ -85,7 +85,7 @@ class Snippets:
     def titled(self) -> tuple[tuple[str, str], ...]:
         """Return each piece of code with its title."""
         calls = (("curl", self.curl), ("Python, requests", self.requests), ("Python, tritonclient", self.triton))
-        return (*calls, ("Send back what was true", self.feedback)) if self.feedback else calls
+        return (*calls, ("Send ground truth", self.feedback)) if self.feedback else calls
 
 
 def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:

@@ -60,6 +60,9 @@ PAGES = (
     PageSpec("models", "models/", "Newest version", empty="No model yet"),
     PageSpec("model", "models/{model}/", "Versions", fill="model"),
     PageSpec("model-version", "models/versions/{version}/", "Waits for approval", fill="version", pictured=True),
+    PageSpec(
+        "model-compare", "models/compare/?v={version}&v={other_version}", "Figures on held-out rows", fill="version"
+    ),
     PageSpec("endpoints", "endpoints/", "cancer-screening", empty="No endpoint yet", pictured=True),
     PageSpec("deploy", "endpoints/new/", "Endpoint name", empty="No version is in production"),
     PageSpec("endpoint", "endpoints/{endpoint}/", "It answers with", fill="endpoint", pictured=True),

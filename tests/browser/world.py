@@ -33,7 +33,7 @@ from compute.protocol import Metric
 from compute.scheduling import assign
 from models_app import registration, registry
 from models_app.datasets import ingest
-from models_app.models import Dataset, DatasetVersion
+from models_app.models import Dataset, DatasetVersion, ModelVersion
 from models_app.recipes.base import recipe
 from models_app.runner.protocol import Context, Reporter
 from models_app.storage import Stored
@@ -130,6 +130,8 @@ class Builder:
         queued = self.submit(owner, "diabetes-waiting", default, diabetes, "tabular.regressor")
         with tenant_scope(vision.id):
             world.ids["version"] = Job.objects.get(id=world.ids["succeeded"]).result["model_version"]
+            versions = ModelVersion.objects.filter(recipe="tabular.classifier").exclude(id=world.ids["version"])
+            world.ids["other_version"] = versions.order_by("id")[0].id
             world.ids["model"] = Job.objects.get(id=world.ids["succeeded"]).result["model"]
             world.ids["invoice"] = draft_invoice().id
         self.ask(vision, world.ids["version"])

@@ -93,6 +93,7 @@ def test_what_gives_one_target_away_is_kept_for_another(tenant: Tenant, client: 
     asked = {"dataset": version.id, "recipe": "tabular.regressor", "p-target": "a", "p-keep": ["id"]}
     said = client.get(f"{NEW}parameters/", asked).content.decode().partition('id="left-out"')[2]
     assert re.findall("Keep <strong>(\\w+)</strong>", said) == ["id", "same"]
+    assert "Whether a column gives a away is not known: the profile was made for the target t." in said
     assert re.search(r'<input[^>]*value="id"[^>]* checked', said)
 
 
