@@ -103,7 +103,8 @@ def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]
     if same is None:
         last = DatasetVersion.objects.filter(dataset=dataset).aggregate(last=Max("number"))["last"] or 0
         same = DatasetVersion(dataset=dataset, number=last + 1, sha256=before.sha256, target=target)
-    same.filename, same.size, same.source_key = before.filename, before.size, before.source_key
+    same.filename, same.size = before.filename, before.size
+    same.source_key, same.source_encrypted = before.source_key, before.source_encrypted
     same.choices, same.choices_sha256 = wanted, digest
     same.state, same.code, same.message, same.claimed_at, same.tries = IngestState.INGESTING, "", "", None, 0
     same.uploaded_by, same.uploaded_by_label = actor.id, actor.label

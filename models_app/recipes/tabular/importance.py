@@ -60,7 +60,7 @@ def importance(
     numbers, texts = numeric[chosen], codes[chosen]
     whole = measure(numbers, texts)
     figure = "accuracy" if "accuracy" in whole else "r2"
-    found = []
+    found: list[dict[str, Any]] = []
     places = _places(features)
     for feature in measured:
         losses = []
@@ -81,7 +81,7 @@ def importance(
         "repeats": REPEATS,
         "seed": seed,
         "not_measured": len(features) - len(measured),
-        "columns": sorted(found, key=lambda one: -float(one["drop"]))[:MOST_LISTED],
+        "columns": sorted(found, key=lambda one: -one["drop"])[:MOST_LISTED],
     }
 
 
