@@ -42,7 +42,7 @@ def mail_settings(url: str, home: Path) -> dict[str, Any]:
     if tls and options.get("starttls") == "1":
         raise ValueError(f"smtps speaks TLS already, leave out starttls; {SHAPE}")
     return {
-        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_BACKEND": "tenants.smtp.Backend",
         "EMAIL_HOST": parts.hostname,
         "EMAIL_PORT": parts.port or PORTS[parts.scheme],
         "EMAIL_HOST_USER": unquote(parts.username or ""),

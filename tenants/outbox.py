@@ -81,6 +81,12 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
         raise DeliveryFailed(str(message_id)) from error
 
 
+def is_errand(message_id: UUID, tenant_id: UUID) -> bool:
+    """Return whether a message asks for something outside that may take its time."""
+    with tenant_scope(tenant_id):
+        return OutboxMessage.objects.filter(id=message_id, topic__in=events.errand_topics()).exists()
+
+
 def _undelivered(message_id: UUID, tenant_id: UUID) -> events.Event | None:
     message = (
         OutboxMessage.objects.select_for_update(no_key=True).filter(id=message_id, delivered_at__isnull=True).first()

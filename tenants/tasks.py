@@ -5,13 +5,18 @@ from uuid import UUID
 from celery import shared_task
 
 from tenants import housekeeping, outbox
+from tenants.aside import ERRANDS
 from tenants.operators import digests
 
 
 @shared_task(name="tenants.deliver")
 def deliver(message_id: str, tenant_id: str) -> None:
-    """Deliver one outbox message."""
-    outbox.deliver(UUID(message_id), UUID(tenant_id))
+    """Deliver one outbox message; an errand aside, so that a server outside that hangs holds no worker's thread."""
+    message, tenant = UUID(message_id), UUID(tenant_id)
+    if outbox.is_errand(message, tenant):
+        ERRANDS.put(message, lambda: outbox.deliver(message, tenant))
+    else:
+        outbox.deliver(message, tenant)
 
 
 @shared_task(name="tenants.housekeeping")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from config import settings as shipped
 from tenants import limits
@@ -117,3 +118,14 @@ def test_no_statement_runs_for_ever(process_environment: Any) -> None:
             cursor.execute("SELECT pg_sleep(10)")
     assert shipped.STATEMENT_S["control"] > 30
     assert shipped.STATEMENT_S["owner"] == 0
+
+
+def test_the_use_of_a_key_is_noted_without_a_statement_in_each_request() -> None:
+    client = by_key(factories.make_tenant())
+    first = client.get("/api/v1/api-keys/").json()["results"]
+    assert first[0]["last_used_at"] is not None
+    with CaptureQueriesContext(connection) as captured:
+        assert sent(client, number=3) == [200] * 3
+    assert [
+        query["sql"] for query in captured if "UPDATE" in query["sql"].upper() and "tenants_apikey" in query["sql"]
+    ] == []

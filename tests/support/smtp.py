@@ -15,6 +15,12 @@ class _Conversation(socketserver.StreamRequestHandler):
     server: MailServer
 
     def handle(self) -> None:
+        self.server.called.release()
+        while self.server.hangs:
+            # A byte now and then: every single wait is short, and the line never ends.
+            self.wfile.write(b"2" if self.server.trickles else b"")
+            if self.server.gone.wait(0.2):
+                return
         self._say("220 loopback")
         while line := self.rfile.readline():
             verb = line.split(b" ")[0].strip().upper().decode()
@@ -58,6 +64,9 @@ class MailServer(socketserver.ThreadingTCPServer):
         self.taken: list[EmailMessage] = []
         self.refusals: dict[str, list[str]] = {}
         self.hang_up_after_taking = False
+        self.hangs = self.trickles = False
+        self.called = threading.Semaphore(0)
+        self.gone = threading.Event()
 
     @property
     def url(self) -> str:
@@ -82,6 +91,7 @@ def mail_server() -> Iterator[MailServer]:
     try:
         yield server
     finally:
+        server.gone.set()
         server.shutdown()
         server.server_close()
         thread.join(5)

@@ -1,0 +1,55 @@
+"""Work that waits for somebody outside, done aside: a mail server that hangs holds these threads and no others.
+
+Nothing is lost with the process: an errand stays open in the outbox until it is done, and is asked for again.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Hashable
+
+import structlog
+from django.db import connections
+
+log = structlog.get_logger(__name__)
+
+
+class Aside:
+    """A few threads of their own with a bounded queue; what is in it already is not taken twice."""
+
+    def __init__(self, name: str, *, threads: int, most: int) -> None:
+        self.name = name
+        self.threads = threads
+        self.waiting: queue.Queue[tuple[Hashable, Callable[[], object]]] = queue.Queue(most)
+        self.known: set[Hashable] = set()
+        self.lock = threading.Lock()
+        self.started = 0
+
+    def put(self, key: Hashable, work: Callable[[], object]) -> bool:
+        """Have `work` done soon; return False when there is no room, or when `key` waits or is at work already."""
+        with self.lock:
+            if key in self.known or self.waiting.full():
+                return False
+            self.known.add(key)
+            self.waiting.put_nowait((key, work))
+            if self.started < self.threads:
+                self.started += 1
+                threading.Thread(target=self._run, name=f"{self.name}-{self.started}", daemon=True).start()
+        return True
+
+    def _run(self) -> None:
+        while True:
+            key, work = self.waiting.get()
+            try:
+                work()
+            except Exception:
+                log.exception("aside.failed", what=self.name)
+            finally:
+                connections.close_all()
+                with self.lock:
+                    self.known.discard(key)
+
+
+ERRANDS = Aside("errands", threads=4, most=1_000)
+LETTERS = Aside("letters", threads=2, most=100)
