@@ -34,6 +34,7 @@ def database(home: Path) -> Iterator[tuple[Callable[[str], dict[str, str]], Call
                 "EXCHEQUER_SANDBOX": "best_effort",
                 "EXCHEQUER_API_RATE": "0",
                 "SECRET_KEY": "a secret key for benchmarks, known to everybody",
+                "EXCHEQUER_MASTER_KEY": "dGhlIG1hc3RlciBrZXkgb2YgZXZlcnkgdGVzdCBydW4=",
                 "DATABASE_URL": cluster.url("exchequer_app"),
                 "DATABASE_CONTROL_URL": cluster.url("exchequer_control"),
                 "DATABASE_OWNER_URL": cluster.url("exchequer_owner"),

@@ -104,6 +104,7 @@ class Flow(Iterator[bytes]):
 
     _lock = Lock()
     _under_way: list[UUID] = []
+    _open = False
 
     def __init__(self, tenant_id: UUID, stored: Stored) -> None:
         with self._lock:
@@ -131,3 +132,7 @@ class Flow(Iterator[bytes]):
             self._chunks.close()
             with self._lock:
                 self._under_way.remove(self._tenant_id)
+
+    def __del__(self) -> None:
+        """Give the place back also when no answer came of it, whatever went wrong on the way."""
+        self.close()

@@ -46,7 +46,7 @@ def run(limit: int = BATCH) -> int:
                 return done
             try:
                 one()
-            except (storage.ChecksumMismatch, storage.ObjectMissing) as error:
+            except (storage.ChecksumMismatch, storage.ObjectMissing, storage.ForeignKeyPath) as error:
                 log.warning("object.not_encrypted", tenant=str(tenant_id), error=str(error))
             else:
                 done += 1

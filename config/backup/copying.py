@@ -46,7 +46,7 @@ def backup(folder: Path, say: Say) -> Manifest:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if any(folder.iterdir()):
         raise BackupError(f"{folder} is not empty")
-    copied: dict[str, Copied] = {}
+    copied: dict[s3.Listed, Copied] = {}
     _copy_out(folder, copied)
     say(f"{len(copied)} objects copied as they are stored")
     with database.snapshot(url) as snapshot:
@@ -55,10 +55,11 @@ def backup(folder: Path, say: Say) -> Manifest:
         database.dump(url, snapshot, folder / DUMP)
     say(f"{sum(table['rows'] for table in tables.values())} rows of {len(tables)} tables dumped")
     _copy_out(folder, copied)
-    write_list(folder, list(copied.values()))
+    objects = {one.key: one for one in copied.values()}  # of an object that was written over, the later copy
+    write_list(folder, list(objects.values()))
     manifest = Manifest(
         FORMAT, datetime.now(UTC).isoformat(), applied, sorted(masters), tables,
-        sha256_of(folder / DUMP), sha256_of(folder / LIST), len(copied),
+        sha256_of(folder / DUMP), sha256_of(folder / LIST), len(objects),
     )  # fmt: skip
     write(folder, manifest)
     return manifest
@@ -121,10 +122,13 @@ class _Silent:
         """Do nothing."""
 
 
-def _copy_out(folder: Path, copied: dict[str, Copied]) -> None:
-    """Copy the objects that are not there yet; one that is removed meanwhile is nobody's any more."""
+def _copy_out(folder: Path, copied: dict[s3.Listed, Copied]) -> None:
+    """Copy the objects that are not there yet as they are listed now; one that is removed meanwhile is nobody's any more.
+
+    One that was encrypted since the first pass is copied again: its row may say so.
+    """
     for item in list(s3.listing("t/")):
-        if item.key in copied:
+        if item in copied:
             continue
         target = path_of(folder, item.key)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +141,7 @@ def _copy_out(folder: Path, copied: dict[str, Copied]) -> None:
         except s3.ObjectMissing:
             target.unlink(missing_ok=True)
             continue
-        copied[item.key] = Copied(item.key, size, digest.hexdigest())
+        copied[item] = Copied(item.key, size, digest.hexdigest())
 
 
 def _check_keys(manifest: Manifest) -> None:

@@ -122,6 +122,7 @@ class Database:
             message=message,
         )
 
+    @asked
     def fetch(self, order: Order, folder: Path) -> None:
         """Bring `model.safetensors` and `signature.json` into a folder, held against their checksums."""
         storage.fetch(order.tenant_id, order.weights, folder / WEIGHTS)

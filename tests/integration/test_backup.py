@@ -7,10 +7,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -19,8 +20,11 @@ from django.db import connection
 from psycopg import sql
 from pytest_django import Settings
 
-from models_app import s3, storage
+from config.backup import database
+from config.backup.manifest import BackupError, path_of
+from models_app import encrypting, s3, storage
 from tenants.encryption import master
+from tenants.encryption.stream import MAGIC
 from tests.api.objects import one_of_everything
 from tests.conftest import SESSION, WORKER
 from tests.factories import make_tenant
@@ -178,9 +182,36 @@ def test_a_backup_that_is_damaged_or_not_whole_is_refused_before_anything_change
     assert empty.tables() == 0
 
 
-def test_only_objects_of_organisations_are_copied_and_none_leaves_the_folder(own_bucket: None) -> None:
-    from config.backup.manifest import BackupError, path_of
+def test_an_object_that_is_encrypted_while_the_backup_runs_is_copied_as_its_row_says(
+    filled: None,
+    superuser: psycopg.Connection,
+    tmp_path: Path,
+    as_control: Callable[[], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = [key for (key,) in superuser.execute("SELECT source_key FROM models_app_datasetversion").fetchall()]
+    for key in keys:
+        tenant_id = key.split("/")[1]
+        data = CANARY + UUID(tenant_id).bytes
+        s3.put(key, io.BytesIO(data), len(data))
+    superuser.execute("UPDATE models_app_datasetversion SET source_encrypted = false")
+    real = database.snapshot
 
+    @contextmanager
+    def later(url: str) -> Iterator[psycopg.Connection[Any]]:
+        assert encrypting.run() == len(keys)
+        with real(url) as snapshot:
+            yield snapshot
+
+    monkeypatch.setattr(database, "snapshot", later)
+    with as_control():
+        call_command("backup", str(tmp_path / "backup"), stdout=io.StringIO())
+    for key in keys:
+        assert path_of(tmp_path / "backup", key).read_bytes().startswith(MAGIC)
+    assert len((tmp_path / "backup" / "objects.jsonl").read_text().splitlines()) == len(keys)
+
+
+def test_only_objects_of_organisations_are_copied_and_none_leaves_the_folder(own_bucket: None) -> None:
     for key in ("../x", "t/../../etc/passwd", f"t/{uuid4()}/../x", f"t/{uuid4()}", "/etc/passwd", f"t/{uuid4()}/a\n"):
         with pytest.raises(BackupError):
             path_of(Path("/backup"), key)

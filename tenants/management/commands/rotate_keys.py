@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from tenants import advisory
 from tenants.actor import Actor
 from tenants.encryption import KeyUnavailable, rotation
 from tenants.models import Tenant
@@ -28,7 +29,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
         """Rotate and say what to do next."""
         try:
-            self.stdout.write(self._tenant(tenant) if tenant else self._master())
+            with advisory.alone("exchequer rotate_keys") as alone:
+                if not alone:
+                    raise CommandError("another rotation is under way")
+                self.stdout.write(self._tenant(tenant) if tenant else self._master())
         except KeyUnavailable as error:
             raise CommandError(f"a data key could not be unwrapped, nothing was changed: {HOW}") from error
 
