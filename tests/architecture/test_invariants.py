@@ -39,6 +39,11 @@ def test_every_claim_names_tests_that_exist() -> None:
     assert faults == []
 
 
+def test_an_id_has_one_meaning_in_all_rooms() -> None:
+    ids = [row[0] for room in ROOMS for row in rows_of(ROOT / room / "README.md")]
+    assert sorted({one for one in ids if ids.count(one) > 1}) == []
+
+
 def test_the_gathered_page_is_current() -> None:
     claims = {row for room in ROOMS for row in rows_of(ROOT / room / "README.md")}
     assert set(rows_of(ROOT / "docs/invariants.md")) == claims
