@@ -94,6 +94,9 @@ class Environment(BaseSettings):
     aws_region: str = Field("us-east-1", validation_alias="AWS_DEFAULT_REGION")
     email_url: str = Field("", validation_alias="EMAIL_URL")
 
+    #: The largest file that may be uploaded, in MiB.
+    max_upload_mb: int = Field(500, validation_alias="EXCHEQUER_MAX_UPLOAD_MB", ge=1, le=4096)
+
     node_id: str = Field("", validation_alias="EXCHEQUER_NODE_ID")
     sandbox: Literal["required", "best_effort"] = Field("required", validation_alias="EXCHEQUER_SANDBOX")
     cpu_devices: int = Field(0, validation_alias="EXCHEQUER_CPU_DEVICES", ge=0, le=1024)

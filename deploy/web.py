@@ -24,8 +24,8 @@ from deploy import procfs
 #: The default of 100 is a trap: above it waitress takes no new connection, and a hundred slow clients close the house.
 CONNECTION_LIMIT = 1000
 THREADS = 8
-#: Above the 50 MB that an upload may have, for the form around it.
-LARGEST_BODY = 64 * 1024 * 1024
+#: Above what an uploaded file may have, for the form around it.
+FORM_BYTES = 14 * 1024 * 1024
 DRAIN_S = 5.0
 #: Read by prometheus_client when it is imported.
 COUNTS = "PROMETHEUS_MULTIPROC_DIR"
@@ -46,24 +46,27 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(listener: socket.socket, processes: int) -> None:
     """Serve requests from `listener` in this process, one of `processes`, until SIGTERM."""
+    from django.conf import settings
     from waitress.server import create_server
 
     from config.wsgi import application
     from deploy.refusal import ANYBODY, UPLOADS, Channel
 
+    largest = settings.EXCHEQUER.max_upload_mb * 1024 * 1024 + FORM_BYTES
     server = create_server(
         application,
         sockets=[listener],
         threads=THREADS,
         connection_limit=CONNECTION_LIMIT,
         asyncore_use_poll=True,
-        max_request_body_size=LARGEST_BODY,
+        max_request_body_size=largest,
         channel_timeout=60,
         clear_untrusted_proxy_headers=False,  # config.proxies alone decides which of them are believed
         ident=None,
     )
 
     server.channel_class = Channel
+    UPLOADS.least = largest  # one file always has room, whatever the number of processes
     for room in (UPLOADS, ANYBODY):
         room.share(processes)
 

@@ -67,8 +67,9 @@ class Datasets(Endpoint):
         responses={201: serializers.DatasetSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Upload a CSV, Excel, JSON or Parquet file, plain or packed with gzip, of at most 50 MiB; a known name gets a new version.
+        """Upload a CSV, Excel, JSON or Parquet file, plain or packed with gzip,; a known name gets a new version.
 
+        It may have 500 MiB unless the installation says otherwise (`EXCHEQUER_MAX_UPLOAD_MB`).
         The answer comes at once with `state` ingesting. The same bytes and target answer the same version again.
         """
         file = uploads.uploaded_file(request)

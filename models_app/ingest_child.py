@@ -22,9 +22,13 @@ from models_app.runner.protocol import EXIT_INPUT, EXIT_OK
 
 ENTRYPOINT = Path(__file__).with_name("runner") / "main.py"
 CPU_S = 120.0
-"""What a file may cost, in the child's own processor time: on a busy machine the same files are read."""
+CPU_S_MIB = 1.2
+"""What a file may cost, and what each MiB beyond FREE_MIB adds, in the child's own processor time: on a busy machine the
+same files are read."""
 
 WALL_S = 600.0
+WALL_S_MIB = 6.0
+FREE_MIB = 50
 FOLDER_S = 1.0
 """How often its folder is looked at."""
 
@@ -62,17 +66,20 @@ def run_child(
         },
         "device": {"kind": "cpu"},
         "threads": 1,
-        "limits": {},
+        "limits": {"upload_bytes": settings.EXCHEQUER.max_upload_mb * MIB},
     }
     slot = Slot(kind="cpu", uuid="ops", index=0, threads=1, memory_bytes=MEMORY_BYTES)
     child = Child(
         entrypoint=ENTRYPOINT, attempt=attempt, workdir=workdir, slot=slot, payload=payload,
         sandbox_required=settings.EXCHEQUER.sandbox == "required",
     )  # fmt: skip
-    stop_at, look_at = time.monotonic() + WALL_S, time.monotonic() + FOLDER_S
+    source = workdir / "in" / "source"
+    more = max(0.0, (source.stat().st_size if source.exists() else 0) / MIB - FREE_MIB)
+    wall, processor = WALL_S + WALL_S_MIB * more, CPU_S + CPU_S_MIB * more
+    stop_at, look_at = time.monotonic() + wall, time.monotonic() + FOLDER_S
     try:
         while not child.exited.wait(0.05):
-            fault = _too_much(child.group, stop_at)
+            fault = _too_much(child.group, stop_at, wall, processor)
             if fault is not None:
                 return fault
             if time.monotonic() >= look_at:
@@ -103,21 +110,21 @@ def _ended_by_others(child: Child) -> bool:
     return child.exit_code in FROM_OUTSIDE and sandbox.CALLS not in (layers or ())
 
 
-def _too_much(process: int, stop_at: float) -> Fault | None:
+def _too_much(process: int, stop_at: float, wall: float, processor: float) -> Fault | None:
     seconds, resident = _use(process)
     if resident > MEMORY_BYTES:
         return Fault(
             "too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns."
         )
-    if seconds > CPU_S:
+    if seconds > processor:
         return Fault(
             "too_slow",
-            f"The file takes more than {CPU_S:.0f} seconds of a processor to read. Take fewer rows or columns, or use Parquet.",
+            f"The file takes more than {processor:.0f} seconds of a processor to read. Take fewer rows or columns, or use Parquet.",
         )
     if time.monotonic() > stop_at:
         return Fault(
             "too_slow",
-            f"The file could not be read within {WALL_S / 60:.0f} minutes. Upload it again when less is going on, or take fewer rows or columns.",
+            f"The file could not be read within {wall / 60:.0f} minutes. Upload it again when less is going on, or take fewer rows or columns.",
         )
     return None
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from models_app.datasets.limits import MAX_UPLOAD_BYTES, MIB
+from models_app.datasets.limits import MIB
 from tenants.errors import ExchequerError, Invalid
 
 FLAG = "upload_too_large"
@@ -21,10 +22,19 @@ FORM_SLACK = MIB
 
 
 class UploadTooLarge(ExchequerError):
-    """The file is larger than 50 MiB. Split it, leave out columns, or convert it to Parquet."""
+    """The file is larger than may be uploaded. Split it, leave out columns, or convert it to Parquet."""
 
     code = "file_too_large"
     status = 413
+
+    def __init__(self) -> None:
+        most = settings.EXCHEQUER.max_upload_mb
+        super().__init__(f"The file is larger than {most} MiB. Split it, leave out columns, or convert it to Parquet.")
+
+
+def most_bytes() -> int:
+    """Return how many bytes an uploaded file may have. Checked by counting what arrives, never by a header alone."""
+    return int(settings.EXCHEQUER.max_upload_mb) * MIB
 
 
 class CappedUploadHandler(FileUploadHandler):
@@ -37,7 +47,7 @@ class CappedUploadHandler(FileUploadHandler):
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
         """Count a chunk and pass it on."""
         self._received += len(raw_data)
-        if self._received > MAX_UPLOAD_BYTES:
+        if self._received > most_bytes():
             setattr(self.request, FLAG, True)
             raise StopUpload(connection_reset=False)
         return raw_data
@@ -59,13 +69,13 @@ def uploaded_file(request: HttpRequest | Request, name: str = "file") -> Uploade
     found = request.FILES.get(name)
     plain: HttpRequest = getattr(request, "_request", request)
     declared = plain.META.get("CONTENT_LENGTH") or "0"
-    if getattr(plain, FLAG, False) or (declared.isdecimal() and int(declared) > MAX_UPLOAD_BYTES + FORM_SLACK):
+    if getattr(plain, FLAG, False) or (declared.isdecimal() and int(declared) > most_bytes() + FORM_SLACK):
         raise UploadTooLarge
     if found is None:
         raise Invalid(fields={name: ["Choose a CSV or Parquet file."]})
     file = cast("UploadedFile[Any]", found)
     if not file.size:
         raise Invalid(fields={name: ["The file is empty. Choose a CSV or Parquet file with a heading and rows."]})
-    if file.size > MAX_UPLOAD_BYTES:
+    if file.size > most_bytes():
         raise UploadTooLarge
     return file

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -44,7 +45,7 @@ WORDS = {
     413: Words(
         "too_large",
         "That is more than may be sent at once.",
-        "A file may have 50 MiB: choose a smaller one, split it, or convert it to Parquet.",
+        f"A file may have {settings.EXCHEQUER.max_upload_mb} MiB: choose a smaller one, split it, or convert it to Parquet.",
     ),
     422: Words(
         "invalid",

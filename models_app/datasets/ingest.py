@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from models_app.datasets import encoding, gzipped, json_file, spreadsheet, text
 from models_app.datasets.csv_file import CsvFile, open_csv
 from models_app.datasets.decide import Decision
-from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES, MIB
+from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MIB
 from models_app.datasets.parquet_file import MAGIC, ParquetFile, open_parquet
 from models_app.datasets.preview import preview
 from models_app.datasets.profile import profile
@@ -60,6 +60,10 @@ def run(context: Context) -> None:
     target = context.job["inputs"].get("target") or None
     context.report.progress("checking", 0, 3)
     path = context.inputs / "source"
+    most, size = context.job.get("limits", {}).get("upload_bytes"), path.stat().st_size
+    if most is not None and size > most:
+        words = f"The file has {size / MIB:.0f} MiB; the most is {most // MIB} MiB. Split it or use Parquet."
+        raise InputError("file_too_large", words)
     choices = context.job["inputs"].get("choices") or {}
     source = open_source(
         path,
@@ -121,11 +125,6 @@ def open_source(
     choices: Mapping[str, Any] | None = None,
 ) -> Source:
     """Recognise the format by the content, never by the name. Raises InputError."""
-    if path.stat().st_size > MAX_UPLOAD_BYTES:
-        raise InputError(
-            "file_too_large",
-            f"The file has {path.stat().st_size / MIB:.0f} MiB; the most is {MAX_UPLOAD_BYTES // MIB} MiB. Split it or use Parquet.",
-        )
     path = gzipped.unpacked(path, scratch.with_suffix(".plain"))
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -171,7 +170,8 @@ def write_canonical(source: Source, path: Path) -> None:
         written += sum(one.values.nbytes for one in columns)
         if written > MAX_UNPACKED_BYTES:
             raise InputError(
-                "too_big_unpacked", "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
+                "too_big_unpacked",
+                f"The file holds more than {MAX_UNPACKED_BYTES // MIB:,} MiB once unpacked. Take fewer rows or columns.",
             )
         if held >= ROW_GROUP_BYTES:
             _flush(writer, pending)

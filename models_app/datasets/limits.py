@@ -4,13 +4,13 @@ from __future__ import annotations
 
 MIB = 1024**2
 
-MAX_UPLOAD_BYTES = 50 * MIB
-"""Checked by counting what arrives, never by a header."""
-
-MAX_UNPACKED_BYTES = 500 * MIB
+MAX_UNPACKED_BYTES = 1024 * MIB
 MAX_RATIO = 100
 RATIO_FROM_BYTES = 64 * MIB
 """Below this size unpacked, a constant column may compress as well as it likes."""
+
+DECODED_FREE_BYTES = 500 * MIB
+"""Up to this a file may be as much smaller than its decoded columns as it likes."""
 
 MAX_COLUMNS = 2000
 MAX_ROWS = 5_000_000

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from models_app.datasets import dialect, typed
 from models_app.datasets.decide import Decision
 from models_app.datasets.limits import (
+    DECODED_FREE_BYTES,
     MAX_COLUMNS,
     MAX_RATIO,
     MAX_ROWS,
@@ -34,7 +35,7 @@ PLAIN_ROWS = 1_024
 DICTIONARY_ENCODINGS = frozenset({"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"})
 PANDAS_INDEX = "__index_level_0__"
 MAX_BATCH_BYTES = 96 * MIB
-TOO_BIG = "The file holds more than 500 MiB once unpacked. Take fewer rows or columns."
+TOO_BIG = f"The file holds more than {MAX_UNPACKED_BYTES // MIB:,} MiB once unpacked. Take fewer rows or columns."
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
             f"The file has {metadata.num_rows:,} rows; the most is {MAX_ROWS:,}. Take a sample and upload that.",
         )
     unpacked = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
-    if max(unpacked, least) > MAX_UNPACKED_BYTES or metadata.num_rows < 0 or unpacked < 0:
+    packed = least > DECODED_FREE_BYTES and least > MAX_RATIO * source.stat().st_size
+    if packed or max(unpacked, least) > MAX_UNPACKED_BYTES or metadata.num_rows < 0 or unpacked < 0:
         raise InputError("too_big_unpacked", TOO_BIG)
     if unpacked > RATIO_FROM_BYTES and unpacked > MAX_RATIO * source.stat().st_size:
         raise InputError(

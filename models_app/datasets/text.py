@@ -13,7 +13,7 @@ from models_app.runner.protocol import InputError
 SAMPLE_BYTES = 256 * 1024
 
 SIGNATURES = (
-    (b"PK\x03\x04", "a zip archive. Unpack it and upload the file inside"),
+    (b"PK\x03\x04", "a zip archive, and no Excel workbook. Unpack it and upload the file inside"),
     (b"BZh", "compressed with bzip2. Unpack it and upload the file inside"),
     (b"\xfd7zXZ", "compressed with xz. Unpack it and upload the file inside"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd. Unpack it and upload the file inside"),
@@ -93,6 +93,7 @@ def _transcode(source: Path, target: Path, encoding: str) -> None:
             written += out.write(text.encode("utf-8", errors="replace"))
             if written > MAX_UNPACKED_BYTES:
                 raise InputError(
-                    "too_big_unpacked", "The file is larger than 500 MiB as text. Split it, or use fewer rows."
+                    "too_big_unpacked",
+                    f"The file is larger than {MAX_UNPACKED_BYTES // MIB:,} MiB as text. Split it, or use fewer rows.",
                 )
         out.write(decoder.decode(b"", final=True).encode("utf-8", errors="replace"))

@@ -9,9 +9,8 @@ from django.views.decorators.http import require_safe
 
 from models_app import operations, queries, removal
 from models_app.columns import column_readings
-from models_app.datasets.limits import MAX_UPLOAD_BYTES
 from models_app.forms import DatasetUpload
-from models_app.uploads import UploadTooLarge, cap_uploads, uploaded_file
+from models_app.uploads import UploadTooLarge, cap_uploads, most_bytes, uploaded_file
 from models_app.views import profile as shown
 from tenants import queries as tenancy
 from tenants.actor import Actor
@@ -139,7 +138,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 def _upload_page(request: HttpRequest, form: DatasetUpload, status: int = 200) -> HttpResponse:
     with tenant_scope(request.tenant_id):  # type: ignore[attr-defined]
-        return render(request, "models_app/upload.html", {"form": form, "limit": MAX_UPLOAD_BYTES}, status=status)
+        return render(request, "models_app/upload.html", {"form": form, "limit": most_bytes()}, status=status)
 
 
 def _chosen(detail: queries.DatasetDetail, text: str | None) -> queries.VersionRow:

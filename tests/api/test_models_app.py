@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from models_app import ingestion, storage
-from models_app.datasets.limits import MAX_UPLOAD_BYTES
+from models_app.uploads import most_bytes
 from tests.datasets import TARGET, csv_bytes
 from tests.factories import make_api_key, make_tenant
 
@@ -88,7 +88,7 @@ def test_lists_go_on_by_cursor(api):
 
 
 def test_a_file_over_the_cap_is_a_413_and_stores_nothing(api):
-    answer = api.upload(b"a,b\n" + b"1,2\n" * (MAX_UPLOAD_BYTES // 4))
+    answer = api.upload(b"a,b\n" + b"1,2\n" * (most_bytes() // 4))
     assert answer.status_code == 413
     assert answer.json()["code"] == "file_too_large"
     assert list(storage.listing(api.tenant.id)) == []

@@ -30,6 +30,7 @@ def use_test_environment() -> Session:
         "DATABASE_CONTROL_URL": session.cluster.url("exchequer_control"),
         "DATABASE_OWNER_URL": session.cluster.url("exchequer_owner"),
         "EXCHEQUER_API_RATE": "0",
+        "EXCHEQUER_MAX_UPLOAD_MB": "50",
         "BROKER_URL": "memory://",
         "CACHE_URL": "",
         "EMAIL_URL": "",

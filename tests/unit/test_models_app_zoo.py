@@ -167,7 +167,10 @@ def read(folder: Path, data: bytes, target: str | None = None, *, named_parquet:
     ingest.run(
         Context(
             workdir=folder,
-            job={"inputs": {"target": target, "named_parquet": named_parquet}},
+            job={
+                "inputs": {"target": target, "named_parquet": named_parquet},
+                "limits": {"upload_bytes": 50 * 1024**2},
+            },
             report=Reporter(io.StringIO()),
             stopping=lambda: False,
         )
