@@ -10,7 +10,7 @@ from typing import Any
 import python_calamine
 
 from models_app.datasets import cells, parquet_file, records
-from models_app.datasets.limits import MAX_UNPACKED_BYTES
+from models_app.datasets.limits import MAX_RATIO, MAX_UNPACKED_BYTES, RATIO_FROM_BYTES
 from models_app.datasets.parquet_file import ParquetFile
 from models_app.runner.protocol import InputError
 
@@ -34,7 +34,7 @@ def is_workbook(path: Path, head: bytes) -> bool:
         return False
     if not names.intersection(MARKS):
         return False
-    if unpacked > MAX_UNPACKED_BYTES:
+    if unpacked > MAX_UNPACKED_BYTES or (unpacked > RATIO_FROM_BYTES and unpacked > MAX_RATIO * path.stat().st_size):
         raise InputError(
             "too_big_unpacked",
             "The workbook holds more than the reader may unpack. Save the sheet as CSV and upload that.",
