@@ -108,6 +108,9 @@ class ProfileSerializer(serializers.Serializer[Any]):
     version = serializers.DictField(help_text="id and number")
     format = serializers.IntegerField()
     rows = serializers.IntegerField()
+    without_target = serializers.IntegerField(
+        required=False, help_text="Rows without a target value: training leaves them out"
+    )
     target = serializers.CharField(allow_null=True)
     task = serializers.CharField(allow_null=True)
     measure = serializers.CharField(

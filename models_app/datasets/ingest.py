@@ -84,6 +84,7 @@ def run(context: Context) -> None:
     described = profile(data, target=target, warnings=[*source.warnings, *doubts(source.decisions)])
     for column, one in zip(described["columns"], source.decisions, strict=True):
         column["role"] = one.contract.role
+        column["role_chosen"] = choices.get(one.name, {}).get("role") is not None
     described["preview"] = preview(data)
     write_json(context.out / "profile.json", described)
     with data.open("rb") as file:

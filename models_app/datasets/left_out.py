@@ -23,7 +23,9 @@ def left_out(
     usable = [one for one in profile.get("columns", []) if one["name"] != target and one["kind"] not in UNUSED]
     found = {}
     for column in usable:
-        role = (choices or {}).get(column["name"], {}).get("role")
+        role = (choices or {}).get(column["name"], {}).get("role") or (
+            column["role"] if column.get("role_chosen") else None
+        )
         reason = "an identifier, as you chose" if role == "identifier" else _reason(column, profile, target, role)
         if reason:
             found[column["name"]] = reason

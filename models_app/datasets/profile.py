@@ -52,6 +52,7 @@ def profile(path: Path, *, target: str | None, warnings: Sequence[str] = ()) -> 
     found = {
         "format": FORMAT,
         "rows": file.metadata.num_rows,
+        "without_target": next((one["missing"] for one in columns if one["target"]), 0),
         "target": target,
         "task": goal.task if goal else None,
         "measure": goal.measure if goal else None,

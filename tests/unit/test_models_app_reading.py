@@ -249,6 +249,18 @@ def test_a_column_is_cleaned_as_each_of_its_cells_is(number, kind):
         assert odd == refused
 
 
+@pytest.mark.parametrize(
+    ("label", "classes", "found"),
+    [
+        ("yes", ["no", "yes"], "yes"), (" yes ", ["no", "yes"], "yes"), (True, ["no", "yes"], "yes"), ("yes", ["false", "true"], "true"),
+        (False, ["False", "TRUE"], "False"), ("true", ["False", "TRUE"], "TRUE"), (1, ["0.0", "1.0"], "1.0"), ("1", ["01", "1"], "1"),
+        ("01", ["01", "1"], "01"), (1.0, ["0", "1"], "1"), ("x", ["X", "x"], "x"), ("maybe", ["no", "yes"], None), ("", ["a", "b"], None),
+    ],
+)  # fmt: skip
+def test_a_label_that_comes_back_is_the_class_that_it_names(label, classes, found):
+    assert cells.spelled(label, classes) == found
+
+
 def test_moments_have_the_days_that_there_are():
     assert moments.moment("0000-01-01", "ymd") == -62167219200 * 10**6
     assert (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from models_app.datasets.left_out import left_out
 from models_app.runner.protocol import InputError
 from tests.unit.test_models_app_reading import LETTER, reading, values
 
@@ -64,3 +67,15 @@ def test_a_quotation_mark_that_is_never_closed_is_named_and_swallows_nothing(tmp
     with pytest.raises(InputError, match="Row 2 opens a quotation mark that is never closed") as refused:
         reading(tmp_path, 'a,b\n1,"2,5"\n3,"4\n5,6\n7,8\n')
     assert refused.value.code == "unclosed_quote"
+
+
+def test_a_column_without_a_name_is_left_out_of_training_unless_a_person_keeps_it(tmp_path):
+    data = ",b,y\n" + "\n".join(f"{at * 3},{at % 7},{LETTER[at % 2]}" for at in range(40))
+
+    def advised(**choices):
+        reading(tmp_path, data, "y", **choices)
+        return left_out(json.loads((tmp_path / "out" / "profile.json").read_text()), "y")
+
+    assert list(advised()) == ["index"]
+    assert advised(index={"role": "feature"}) == {}
+    assert list(advised(index={"role": "feature"}, b={"role": "identifier"})) == ["b"]
