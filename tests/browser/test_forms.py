@@ -88,9 +88,12 @@ def test_the_cost_follows_every_change_and_ctrl_enter_launches(page: Page, world
 
 def test_another_recipe_brings_its_own_targets(page: Page, world: World) -> None:
     open_launch(page, world)
-    expect(page.get_by_label("Target column").locator("option")).to_have_count(2)
+    fitting = page.get_by_label("Target column").locator("option:not([disabled])")
+    expect(fitting).to_have_count(2)
+    refused = page.get_by_label("Target column").locator("option[disabled]", has_text="mean_radius")
+    expect(refused).to_have_text("mean_radius: has 456 different values: a classifier tells at most 100 classes apart")
     page.get_by_role("radio", name="Table regressor").check()
-    expect(page.get_by_label("Target column").locator("option", has_text="mean_radius")).to_have_count(1)
+    expect(fitting.filter(has_text="mean_radius")).to_have_count(1)
     expect(page.get_by_label("Balance classes")).to_have_count(0)
 
 
