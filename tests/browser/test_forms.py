@@ -112,6 +112,7 @@ def test_a_launch_beyond_the_budget_is_refused_with_the_cheaper_ways(page: Page,
     limit(world, owner, project, "block_new")
     open_launch(page, world)
     page.get_by_label("Project").select_option(str(project))
+    page.get_by_label("Longest run time (minutes)").fill("60")
     page.get_by_label("Name", exact=True).fill("too-dear")
     page.get_by_label("Name", exact=True).blur()
     expect(page.locator("#cost")).to_contain_text("Does not fit the budget")
