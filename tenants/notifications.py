@@ -55,7 +55,8 @@ def notify(*, permission: str, kind: str, title: str, body: str = "", path: str 
     if permission not in PERMISSIONS:
         raise KeyError(permission)
     roles = [role for role, permissions in ROLE_PERMISSIONS.items() if permission in permissions]
-    return _raise(Membership.objects.filter(role__in=roles).exclude(user_id=but), kind, title, body, path)
+    members = Membership.objects.filter(role__in=roles)
+    return _raise(members if but is None else members.exclude(user_id=but), kind, title, body, path)
 
 
 def notify_person(user_id: UUID, *, kind: str, title: str, body: str = "", path: str = "") -> bool:
