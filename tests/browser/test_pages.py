@@ -22,6 +22,14 @@ LETTERS = """Array.from(document.querySelectorAll("svg.x-chart text"), (text) =>
   const svg = text.ownerSVGElement;
   return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
 }).sort((a, b) => a - b)"""
+CUT_OFF = """Array.from(document.querySelectorAll("main .x-table-wrap")).filter((wrap) => wrap.scrollWidth > wrap.clientWidth + 1)
+  .flatMap((wrap) => {
+    const box = wrap.getBoundingClientRect();
+    return Array.from(wrap.querySelectorAll("tbody > tr")).slice(0, 3).filter((row) => row.cells.length > 1 && row.offsetParent)
+      .map((row) => Array.from(row.cells).filter((cell) => cell.offsetParent)).map((cells) => [cells[0], cells[cells.length - 1]].map((cell) => [cell.innerText, cell.getBoundingClientRect()]))
+      .filter(([[, first], [, last]]) => first.left < box.left - 1 || first.right > last.left + 1 || last.right > box.right + 1)
+      .map(([[first], [last]]) => `${wrap.getAttribute("aria-label")}: ${first.slice(0, 30)} ... ${last.slice(0, 30)}`);
+  })"""
 SHARES = 4  # of the pages, so that no worker is left alone with all of them
 
 
@@ -47,16 +55,17 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
 
 
 def on_a_phone(page: Page) -> list[str]:
-    """Return what is wrong on a narrow screen: a page that scrolls sideways as a whole, letters of a chart too small to read."""
+    """Return what is wrong on a narrow screen: a page that scrolls sideways, letters of a chart too small to read, a row whose name or amount is cut off."""
     page.set_viewport_size(PHONE)
     for _ in range(REDRAWS):  # a Dash chart follows its frame a moment later
         width, letters = page.evaluate("[document.scrollingElement.scrollWidth, " + LETTERS + "]")
         if width <= PHONE["width"]:
             break
         page.wait_for_timeout(250)
+    cut_off = [f"cut off: {row}" for row in page.evaluate(CUT_OFF)]
     page.set_viewport_size(chromium.VIEWPORT)
     faults = [f"{width} px wide on a screen of {PHONE['width']}"] if width > PHONE["width"] else []
-    return faults + [f"letters of {size:.1f} px in a chart" for size in letters[:1] if size < READABLE]
+    return faults + [f"letters of {size:.1f} px in a chart" for size in letters[:1] if size < READABLE] + cut_off
 
 
 @pytest.mark.parametrize("share", range(SHARES))
