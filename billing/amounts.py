@@ -9,11 +9,13 @@ from typing import Any
 
 from django import forms
 
+from billing.money import COMPUTING_DECIMALS, computed
 from billing.tags import read_tags, tag_fault, tags_text
 
 SPACES = re.compile(r"[\s'’_]")
 SHAPE = re.compile(r"[+-]?[0-9][0-9., '’_]*")
 LONGEST = 40
+HOURLY = re.compile(r"(.*?)\s*(?:/\s*h|/\s*hour|an hour|per hour)", re.IGNORECASE)
 
 
 def read_amount(text: str, *, decimals: int = 2) -> Decimal:
@@ -79,6 +81,24 @@ class AmountField(forms.DecimalField):
             return read_amount(value, decimals=self.decimals)
         except ValueError as error:
             raise forms.ValidationError(str(error), code="invalid") from None
+
+
+class PriceField(AmountField):
+    """A field for the price of one unit; of a second also by the hour, as 1.80/h."""
+
+    def __init__(self, *, timed: bool = True, **more: Any) -> None:
+        super().__init__(decimals=COMPUTING_DECIMALS, **more)
+        self.timed = timed
+
+    def to_python(self, value: Any) -> Any:
+        """Return the price of one unit, with the decimals that prices are stored with."""
+        hourly = HOURLY.fullmatch(value.strip()) if isinstance(value, str) else None
+        if hourly is None:
+            return super().to_python(value)
+        if not self.timed:
+            raise forms.ValidationError("This unit is no time: give the price of one unit.")
+        price = super().to_python(hourly[1])
+        return None if price is None else computed(price / 3600)
 
 
 class TagsField(forms.CharField):

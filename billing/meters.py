@@ -12,6 +12,7 @@ from billing.models import Meter
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict, Invalid
+from tenants.lookalikes import imitates
 from tenants.operations import check_text
 
 METER_DEFINED = AuditAction("billing.meter.defined")
@@ -50,11 +51,18 @@ def define(*, actor: Actor, title: str, unit: str, event_type: str, key: str = "
         faults["event_type"] = ["Use letters, digits and _ . : / -, at most 120, such as storage.gib_hours."]
     if not KEY.fullmatch(key):
         faults["key"] = ["Use small letters, digits and _, beginning with a letter, at most 60."]
+    taken = [name for meter in METERS for name in (meter.key, meter.title)]
+    if imitates(title, taken):
+        faults["title"] = ["This reads like what the platform itself measures. Choose another title."]
+    if imitates(key, taken):
+        faults["key"] = ["This reads like what the platform itself measures. Choose another key."]
     if faults:
         raise Invalid(fields=faults)
     counters.pin_set(exclusive=True)  # two of the same at once: the second finds the first
     if Meter.objects.filter(Q(key=key) | Q(event_type=event_type)).exists():
         raise MeterExists
+    if imitates(title, Meter.objects.values_list("title", flat=True)):
+        raise Invalid(fields={"title": ["Another meter’s title looks the same. Choose another one."]})
     if Meter.objects.count() >= MOST_METERS:
         raise Conflict(f"An organisation has at most {MOST_METERS} meters.")
     meter = Meter.objects.create(key=key, title=title, unit=unit, event_type=event_type)

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.forms import BoundField
 
+from billing.amounts import HOURLY, PriceField, typed
+from billing.defaults import SECOND
 from billing.pricing import TOO_LATE, NewPrice
 from billing.queries import MeterView, PriceView
 from tenants.parsing import LATEST
@@ -41,9 +43,8 @@ class Dimensions(forms.CharField):
         return dims
 
 
-def _amount(**more: Any) -> forms.DecimalField:
-    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
-    return forms.DecimalField(required=False, min_value=0, max_digits=24, decimal_places=12, widget=widget, **more)
+def _amount(**more: Any) -> PriceField:
+    return PriceField(required=False, min_value=0, max_digits=24, decimal_places=12, **more)
 
 
 class PriceListForm(forms.Form):
@@ -65,15 +66,17 @@ class PriceListForm(forms.Form):
     ) -> None:
         super().__init__(data, **more)
         self.base, self.zone = prices, zone
+        self.units = {meter.key: meter.unit for meter in meters}
         self.fields[
             "effective_at"
         ].help_text = (
             f"Time in {zone}; at least five minutes ahead. Empty: as soon as possible. Past use keeps its price."
         )
         for number, price in enumerate(prices):
-            shown = f"{price.unit_amount.normalize():f}"
             label = f"Price of {price.meter_title}, {_words(price.dims)}"
-            self.fields[f"price_{number}"] = _amount(initial=shown, label=label)
+            self.fields[f"price_{number}"] = _amount(
+                initial=typed(price.unit_amount), label=label, timed=price.unit == SECOND
+            )
         options = [("", "None"), *((meter.key, f"{meter.title} (a {meter.unit})") for meter in meters)]
         for number in range(MORE):
             self.fields[f"meter_{number}"] = forms.ChoiceField(label="Meter", required=False, choices=options)
@@ -107,6 +110,12 @@ class PriceListForm(forms.Form):
             meter, amount = data.get(f"meter_{number}"), data.get(f"amount_{number}")
             if meter and amount is None and f"amount_{number}" not in self.errors:
                 self.add_error(f"amount_{number}", "Give the price of one unit.")
+            if (
+                meter
+                and self.units.get(meter) != SECOND
+                and HOURLY.fullmatch(str(self.data.get(f"amount_{number}", "")).strip())
+            ):
+                self.add_error(f"amount_{number}", "This unit is no time: give the price of one unit.")
             if not meter and (amount is not None or data.get(f"dims_{number}")):
                 self.add_error(f"meter_{number}", "Choose what is priced.")
         return data

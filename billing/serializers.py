@@ -203,6 +203,7 @@ class LineSerializer(serializers.Serializer[Any]):
     measured = serializers.CharField()
     quantity = serializers.CharField()
     intervals = serializers.IntegerField()
+    outside = serializers.BooleanField(help_text="reported by keys or people; otherwise the platform measured it")
     exact = MoneySerializer()
     amount = MoneySerializer()
 
@@ -233,7 +234,8 @@ class IntervalSerializer(serializers.Serializer[Any]):
     resource = serializers.CharField()
     job = serializers.UUIDField(allow_null=True)
     attempt = serializers.UUIDField(allow_null=True)
-    actor = serializers.CharField(help_text="who asked for the seconds")
+    actor = serializers.CharField(help_text="who asked for it, or reported it from outside")
+    source = serializers.CharField(help_text="the system that measured it")  # type: ignore[assignment]
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):

@@ -123,6 +123,7 @@ def line(row: InvoiceLine) -> dict[str, Any]:
         "measured": shown(row.measured),
         "quantity": shown(row.quantity),
         "intervals": row.intervals,
+        "outside": row.outside,
         "exact": row.exact.json(),
         "amount": row.amount.json(),
     }
@@ -156,6 +157,7 @@ def interval(row: IntervalView) -> dict[str, Any]:
         "job": row.job_id,
         "attempt": row.attempt_id,
         "actor": row.actor,
+        "source": row.source,
     }
 
 

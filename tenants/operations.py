@@ -15,6 +15,7 @@ from tenants.clock import now
 from tenants.currencies import currency_fault
 from tenants.errors import Conflict, Invalid
 from tenants.ids import uuid7
+from tenants.lookalikes import imitates
 from tenants.models import Membership, Project, Tenant, User, slug_rules
 
 TENANT_CREATED = AuditAction("tenants.tenant.created")
@@ -179,12 +180,14 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
 
 @operation(PROJECT_CREATED)
 def create_project(*, actor: Actor, slug: str, name: str) -> Project:
-    """Create a project (cost centre); raises `Conflict` when the short name is taken."""
+    """Create a project (cost centre); raises `Conflict` when the short name is taken, `Invalid` for a name that looks like another one's."""
     actor.require("projects.manage")
     check_slug(slug)
     name = check_text(name, "name")
     if Project.objects.filter(slug=slug).exists():
         raise Conflict(f"A project {slug!r} exists already.")
+    if imitates(name, Project.objects.exclude(name=name).values_list("name", flat=True)):
+        raise Invalid(fields={"name": ["Another project’s name looks the same. Nobody could tell their lines apart."]})
     project = Project.objects.create(slug=slug, name=name)
     record(PROJECT_CREATED, actor=actor, target=project, changes={"name": [None, name]})
     return project

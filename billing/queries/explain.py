@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,7 +12,9 @@ from uuid import UUID
 from django.db import connection
 
 from billing.money import Money
+from billing.naming import resource_names
 from billing.queries.invoices import InvoiceLine, InvoiceView, invoice, invoice_line
+from billing.reserved import own_sources
 from tenants.errors import Invalid
 from tenants.scoping import current_tenant_id
 
@@ -21,21 +24,34 @@ FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_
 WHERE r.tenant_id = %(tenant)s AND r.period = %(period)s AND r.day >= %(period)s AND r.day < (%(period)s::date + interval '1 month')
   AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s
   AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) AND (%(attempt)s::uuid IS NULL OR s.attempt_id = %(attempt)s)
-  AND (%(resource)s::text IS NULL OR s.resource = %(resource)s)
+  AND (%(resource)s::text IS NULL OR s.resource = %(resource)s) AND (s.source <> ALL(%(own)s::text[])) = %(outside)s
 GROUP BY 1, 2, 3, 4 ORDER BY min(r.hour), 4
 """
-INTERVALS = """
-SELECT e.series_hash, e.started_at, e.key_hash, e.part, e.ended_at, e.kind, e.measured, e.billable, e.amount, e.recorded_at,
-  s.resource, s.job_id, s.attempt_id, coalesce(h.placed_by, ''), h.placed_by_id
+ORDERS = {
+    "": "e.series_hash, e.started_at, e.key_hash, e.part",
+    "newest": "e.started_at DESC, e.series_hash, e.key_hash, e.part",
+    "dearest": "e.amount DESC, e.started_at, e.series_hash, e.key_hash, e.part",
+}
+DEEPEST = 10_000
+FROM_LINE = """
 FROM billing_usageevent e
 JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
 LEFT JOIN billing_hold h ON h.tenant_id = e.tenant_id AND h.id = e.hold_id
+LEFT JOIN billing_usagebatch b ON b.tenant_id = e.tenant_id AND b.id = e.batch_id
 WHERE e.tenant_id = %(tenant)s AND e.series_hash = ANY(%(series)s::bytea[]) AND e.period = %(period)s
   AND e.started_at >= %(starts)s AND e.started_at < %(ends)s
   AND e.project_id = %(project)s AND e.meter_id = %(meter)s AND e.price_id IS NOT DISTINCT FROM %(price)s
-  AND (%(after_series)s::bytea IS NULL
+"""
+PEOPLE = f"""
+SELECT coalesce(h.placed_by, b.sender, '') AS person, sum(e.billable), sum(e.amount), count(*)
+{FROM_LINE} GROUP BY 1, coalesce(h.placed_by_id, b.sender_id) ORDER BY 3 DESC, 1 LIMIT 200
+"""
+INTERVALS = f"""
+SELECT e.series_hash, e.started_at, e.key_hash, e.part, e.ended_at, e.kind, e.measured, e.billable, e.amount, e.recorded_at,
+  s.resource, s.job_id, s.attempt_id, coalesce(h.placed_by, b.sender, ''), coalesce(h.placed_by_id, b.sender_id), s.source
+{FROM_LINE}  AND (%(after_series)s::bytea IS NULL
     OR (e.series_hash, e.started_at, e.key_hash, e.part) > (%(after_series)s, %(after_start)s::timestamptz, %(after_key)s::bytea, %(after_part)s))
-ORDER BY e.series_hash, e.started_at, e.key_hash, e.part LIMIT %(limit)s
+ORDER BY {{order}} LIMIT %(limit)s OFFSET %(skip)s
 """
 
 
@@ -77,6 +93,16 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonShare:
+    """What one person's or key's use adds to a line; no name where nobody is known."""
+
+    person: str
+    quantity: Decimal
+    exact: Money
+    intervals: int
+
+
+@dataclass(frozen=True, slots=True)
 class IntervalView:
     """One stored piece of usage, or a waiver that takes a charge back."""
 
@@ -93,6 +119,7 @@ class IntervalView:
     attempt_id: UUID | None
     actor: str
     actor_id: UUID | None
+    source: str
     place: Place
 
     @property
@@ -119,6 +146,7 @@ class Explanation:
     line: InvoiceLine
     shares: list[Share]
     intervals: list[IntervalView]
+    people: Sequence[PersonShare] = ()
 
 
 def explain(
@@ -130,8 +158,15 @@ def explain(
     resource: str | None = None,
     after: tuple[str, ...] | None = None,
     limit: int = 50,
+    text: str = "",
+    order: str = "",
+    skip: int = 0,
+    people: bool = False,
 ) -> Explanation:
     """Return line `n` down to its intervals, `limit` of them after a cursor's keys; narrowed to a job, an attempt, a resource.
+
+    `text` is part of what a resource is called; `order` (newest, dearest) goes on by `skip` in place of a cursor, and
+    `people` adds the sums by who asked or reported.
 
     Raises NotFound for a foreign or missing invoice or line.
     """
@@ -146,6 +181,8 @@ def explain(
         "project": line.project_id,
         "meter": line.meter_id,
         "price": line.price_id,
+        "outside": line.outside,
+        "own": own_sources(),
         "job": job_id,
         "attempt": attempt_id,
         "resource": resource,
@@ -153,21 +190,36 @@ def explain(
     }
     with connection.cursor() as cursor:
         cursor.execute(SHARES, arguments)
-        rows = cursor.fetchall()
+        rows = _named(cursor.fetchall(), text)
         arguments |= {
+            "skip": min(skip, DEEPEST),
             "series": [bytes(row[3]) for row in rows],
             "after_series": place.series if place else None,
             "after_start": place.start if place else None,
             "after_key": place.key if place else None,
             "after_part": place.part if place else 0,
         }
-        cursor.execute(INTERVALS, arguments)
+        told = []
+        if people:
+            cursor.execute(PEOPLE, arguments)
+            told = [
+                PersonShare(row[0], row[1], Money(row[2], line.amount.currency), row[3]) for row in cursor.fetchall()
+            ]
+        cursor.execute(INTERVALS.format(order=ORDERS.get(order, ORDERS[""])), arguments)
         intervals = [_interval(row, line.amount.currency) for row in cursor.fetchall()]
     shares = [
         Share(job, attempt, resource, measured, billable, int(events), Money(amount, line.amount.currency))
         for job, attempt, resource, _, measured, billable, amount, events, _ in rows
     ]
-    return Explanation(view, line, shares, intervals)
+    return Explanation(view, line, shares, intervals, told)
+
+
+def _named(rows: list[tuple], text: str) -> list[tuple]:  # type: ignore[type-arg]
+    """Keep the series whose resource is called so; all without a text."""
+    if not text:
+        return rows
+    names, wanted = resource_names(row[2] for row in rows), text.casefold()
+    return [row for row in rows if wanted in f"{row[2]} {names.get(row[2], '')} {row[1] or ''}".casefold()]
 
 
 def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-arg]
@@ -187,6 +239,7 @@ def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-a
         attempt,
         actor,
         actor_id,
+        source,
     ) = row
     place = Place(bytes(series), started, bytes(key), part)
     return IntervalView(
@@ -203,5 +256,6 @@ def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-a
         attempt_id=attempt,
         actor=actor,
         actor_id=actor_id,
+        source=source,
         place=place,
     )

@@ -15,13 +15,16 @@ from billing.arrays import parsed
 from billing.money import Money
 from billing.queries.calendar import tenant_today
 from billing.rating.calendar import next_period, period_bounds
+from billing.reserved import own_sources
 from tenants.errors import NotFound
 from tenants.scoping import current_tenant_id
 
 LINES = """
 SELECT r.period, r.project_id, p.name, p.slug, r.meter_id, m.key, m.title, m.unit, r.price_id, coalesce(pr.unit_amount, 0),
-  coalesce(pr.dims, '{}'), v.id, v.number, v.effective_at, v.published_by, sum(r.measured), sum(r.billable), sum(r.amount), sum(r.events)
+  coalesce(pr.dims, '{}'), v.id, v.number, v.effective_at, v.published_by, sum(r.measured), sum(r.billable), sum(r.amount), sum(r.events),
+  s.source <> ALL(%(own)s::text[]) AS outside
 FROM billing_usagerollup r
+JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id
 JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id
 LEFT JOIN billing_price pr ON pr.tenant_id = r.tenant_id AND pr.id = r.price_id
@@ -30,8 +33,8 @@ LEFT JOIN billing_pricebook b ON b.tenant_id = v.tenant_id AND b.id = v.book_id
 WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s AND r.period = ANY(%(periods)s::date[])
   AND coalesce(b.currency, %(currency)s) = %(currency)s
 GROUP BY r.period, r.project_id, p.name, p.slug, r.meter_id, m.key, m.title, m.unit, r.price_id, pr.unit_amount, pr.dims,
-  v.id, v.number, v.effective_at, v.published_by
-ORDER BY r.period, min(r.hour), r.project_id, m.key, r.price_id
+  v.id, v.number, v.effective_at, v.published_by, outside
+ORDER BY r.period, min(r.hour), r.project_id, m.key, r.price_id, outside
 """
 INVOICES = """
 SELECT id, period, starts_at, ends_at, currency, state, created_at FROM billing_invoice
@@ -45,6 +48,8 @@ ORDER BY period DESC, id DESC LIMIT %(limit)s
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
     """One project's use of one meter at one price. `n` counts from 1, in order of first use.
+
+    `outside`: keys or people reported it; the platform measured it otherwise. The two never share a line.
 
     `exact` is the unrounded sum of the rated usage; `amount` is it rounded half-even to the minor unit.
     """
@@ -69,6 +74,7 @@ class InvoiceLine:
     intervals: int
     exact: Money
     amount: Money
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,7 @@ def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceL
         "end": next_period(max(periods)),
         "periods": list(periods),
         "currency": currency,
+        "own": own_sources(),
     }
     with connection.cursor() as cursor:
         cursor.execute(LINES, arguments)
@@ -154,7 +161,7 @@ def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceL
             exact = Money(row[17], currency)
             dims = parsed(row[10])
             head: tuple[Any, ...] = (len(lines) + 1, *row[1:10], dims, *row[11:14], row[14] or "")
-            lines.append(InvoiceLine(*head, row[15], row[16], int(row[18]), exact, exact.rounded()))  # type: ignore[call-arg]
+            lines.append(InvoiceLine(*head, row[15], row[16], int(row[18]), exact, exact.rounded(), row[19]))  # type: ignore[call-arg]
     return result
 
 

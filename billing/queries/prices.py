@@ -12,10 +12,12 @@ from uuid import UUID
 from django.db.models import Count, F, Window
 from django.db.models.functions import RowNumber
 
+from billing.defaults import SECOND
 from billing.models import Meter, Price, PriceBook, PriceVersion
 from billing.queries.calendar import tenant_today
 from tenants.errors import NotFound
 
+SECONDS_IN_HOUR = 3600
 MOST_SHOWN = 500
 """Prices of one meter on a page. A version holds no more."""
 
@@ -42,6 +44,11 @@ class PriceView:
     dims: Mapping[str, str]
     unit_amount: Decimal
     currency: str
+
+    @property
+    def hourly(self) -> Decimal | None:
+        """What an hour costs; None where the unit is no time."""
+        return self.unit_amount * SECONDS_IN_HOUR if self.unit == SECOND else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from billing.defaults import SECOND
 from billing.models.invoicing import DRAFT
 from billing.money import Money
 from billing.naming import job_names, page_of, pieces_of, resource_names
-from billing.queries.explain import Explanation, explain
+from billing.queries.explain import DEEPEST, ORDERS, Explanation, explain
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
 from billing.reconcile import reconcile_faults
@@ -40,6 +40,7 @@ EXPORTED = (
     "currency",
     "price_version",
     "intervals",
+    "origin",
 )
 
 
@@ -88,15 +89,32 @@ def invoice_reconciled(request: HttpRequest) -> HttpResponse:
 def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
     """Explain one line: its price, its jobs and attempts or what else was used, and every interval it is summed from."""
     attempt, resource = uuid_in(request.GET.get("attempt")), request.GET.get("resource") or None
-    shown = explain(invoice_id, n, attempt_id=attempt, resource=resource, after=_cursor(request), limit=INTERVALS + 1)
-    more = len(shown.intervals) > INTERVALS
-    following = encode_cursor(*shown.intervals[INTERVALS - 1].cursor) if more else None
+    text, order = request.GET.get("q", "").strip()[:200], request.GET.get("order", "")
+    order = order if order in ORDERS else ""
+    skip = _skipped(request) if order else 0
+    shown = explain(
+        invoice_id,
+        n,
+        attempt_id=attempt,
+        resource=resource,
+        after=None if order else _cursor(request),
+        limit=INTERVALS + 1,
+        text=text,
+        order=order,
+        skip=skip,
+        people="people" in request.GET,
+    )
+    more = len(shown.intervals) > INTERVALS and skip < DEEPEST
+    place = (str(skip + INTERVALS),) if order else shown.intervals[INTERVALS - 1].cursor if more else ()
+    following = encode_cursor(*place) if more else None
     context = {
         "invoice": shown.invoice,
         "line": shown.line,
         "shares": shown.shares,
         "intervals": shown.intervals[:INTERVALS],
-        "narrowed": attempt is not None or resource is not None,
+        "narrowed": attempt is not None or resource is not None or bool(text),
+        "people": shown.people,
+        "asked": {"q": text, "order": order, "people": "people" in request.GET},
         **_words(shown, request.tenant.slug),  # type: ignore[attr-defined]
         **pager(request, following),
     }
@@ -111,7 +129,7 @@ def _words(shown: Explanation, slug: str) -> dict[str, Any]:
         "timed": timed,
         "of_jobs": of_jobs,
         "pieces": "Intervals" if timed else pieces_of(resources),
-        "order": "By attempt, then by time" if of_jobs else "By resource, then by time",
+        "sorted_by": "By attempt, then by time" if of_jobs else "By resource, then by time",
         "names": job_names(share.job_id for share in shown.shares),
         "resources": resource_names(resources),
         "links": {resource: page_of(resource, slug) for resource in resources},
@@ -163,6 +181,7 @@ def _exported(one: InvoiceLine) -> tuple[object, ...]:
         one.amount.currency,
         one.version_number,
         one.intervals,
+        "reported from outside" if one.outside else "measured",
     )
 
 
@@ -172,3 +191,12 @@ def _cursor(request: HttpRequest) -> tuple[str, ...] | None:
         return decode_cursor(text, 4) if text else None
     except Invalid:
         return None
+
+
+def _skipped(request: HttpRequest) -> int:
+    text = request.GET.get("cursor")
+    try:
+        found = decode_cursor(text, 1)[0] if text else "0"
+    except Invalid:
+        return 0
+    return int(found) if found.isascii() and found.isdecimal() and len(found) < 6 else 0

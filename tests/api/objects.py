@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 from billing import budgets
 from billing import queries as billing_queries
-from billing.ingest import ingest
 from billing.metering import record_usage
+from billing.models import UsageBatch
 from billing.pricing import provision_defaults
 from compute import nodes
 from compute.devices.base import Found
@@ -41,8 +41,9 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         invitation = invitations.invite(actor=actor, email="nora@example.org", role="viewer")
         notification = Notification.objects.create(user=member, kind="hint", title="A hint")
         budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")
-        sent = {"specversion": "1.0", "id": "e", "source": "a", "type": "inference.milliseconds", "subject": "s"}
-        ingest(actor=actor, events=[{**sent, "data": {"quantity": "0.000001"}}])  # rounds to no cost
+        batch = UsageBatch.objects.create(
+            sender_kind="user", sender="nora", accepted=0, held=0, amount=0, currency="EUR"
+        )
         record_usage([interval(project_id, now() - timedelta(seconds=60), 30)])
         dataset = Dataset.objects.create(name="numbers", created_by=actor.id, created_by_label=actor.label)
         version = DatasetVersion.objects.create(
@@ -96,7 +97,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "invitation_id": invitation.id,
             "notification_id": notification.id,
             "budget_id": budget.id,
-            "batch_id": billing_queries.usage_batches()[0].id,
+            "batch_id": batch.id,
             "book_id": billing_queries.price_books()[0].id,
             "invoice_id": billing_queries.invoices()[0].id,
             "job_id": job.id,

@@ -327,7 +327,24 @@ def test_a_sum_takes_a_handful_of_groups_and_a_body_a_handful_of_levels(tenant: 
 def test_nobody_outside_speaks_for_the_platform(tenant: Tenant, send: Sender) -> None:
     taken = [{"source": name} for name in ("serving", "compute", " Serving ")]
     taken += [{"subject": f"{prefix}:{uuid4()}"} for prefix in ("endpoint", "job", "attempt", "JOB", "job ")]
-    free = [{"source": "serving-gateway"}, {"subject": "jobs"}, {"subject": "customer:job:7"}]
+    taken += [
+        {"source": name}
+        for name in ("ｃompute", "com\u200bpute", "соmpute", "cοmpute", "c0mpute", "cornpute", "compute.")
+    ]
+    taken += [
+        {"source": name}
+        for name in ("\u202eserving", "ѕerving", "s\u0435rv\u0456ng", "serv1ng", "ser\u00adving", "ꓢerving")
+    ]
+    taken += [
+        {"subject": f"{name}7"} for name in ("job：", "ｊob:", "jοb∶", "\ufeffjob:", "j\u0301ob:", "end\u2060point:")
+    ]
+    free = [
+        {"source": "serving-gateway"},
+        {"source": "Сервер"},
+        {"source": "客户机"},
+        {"subject": "jobs"},
+        {"subject": "customer:job:7"},
+    ]
     answer = send([event(**more) for more in taken + free], status=400)
     assert [row["index"] for row in answer["refused"]] == list(range(len(taken)))
     assert all("kept for" in row["reason"] for row in answer["refused"])

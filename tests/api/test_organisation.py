@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
+from billing.pricing import provision_defaults
 from compute.models import Device, Node
 from tenants import quotas
 from tenants.errors import Invalid
@@ -264,3 +265,24 @@ def test_the_audit_log_takes_any_day_in_its_filter(day: str) -> None:
     client, _ = logged_in(tenant)
     for name in ("since", "until"):
         assert client.get(f"/t/{tenant.slug}/audit/", {name: day}).status_code == 200
+
+
+def test_no_project_and_no_meter_is_named_so_that_it_reads_like_another() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant)
+    for name in ("Ｄefault", "Dеfault", "De\u200bfault", "default", "Defau1t"):
+        answer = client.post("/api/v1/projects/", {"slug": "other", "name": name}, content_type="application/json")
+        assert (answer.status_code, list(answer.json()["fields"])) == (400, ["name"]), name
+    with tenant_scope(tenant.id):
+        provision_defaults()
+    meter = {"unit": "call", "event_type": "x.calls"}
+    for title in ("Device time", "Dеvice time", "Ｒequests answered", "Inference  compute"):
+        answer = client.post("/api/v1/meters/", {**meter, "title": title}, content_type="application/json")
+        assert (answer.status_code, list(answer.json()["fields"])) == (400, ["title"]), title
+    answer = client.post(
+        "/api/v1/meters/", {**meter, "title": "Calls", "key": "device_second5"}, content_type="application/json"
+    )
+    assert "key" in answer.json()["fields"]
+    assert (
+        client.post("/api/v1/meters/", {**meter, "title": "Calls"}, content_type="application/json").status_code == 201
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -296,3 +297,41 @@ def test_usage_rises_to_an_absurd_price_only_with_a_person(tenant: Tenant, send:
     answer = send([event(time=at, data={"quantity": 1}), event()], status=400)
     assert [one["index"] for one in answer["refused"]] == [0]
     assert figures(tenant)[1] == 3
+
+
+def test_what_was_reported_is_a_line_of_its_own_that_names_its_senders(
+    tenant: Tenant, send: Sender, finance: Finance
+) -> None:
+    with tenant_scope(tenant.id):
+        project = factories.default_project_id(tenant)
+        own = interval(project, NOW - timedelta(hours=1), 60, source="compute", resource="device:own")
+        record_usage([own])
+    tell = Sender(tenant)
+    for number, (sender, seconds) in enumerate(((send, 900), (tell, 10), (tell, 20))):
+        data = {"quantity": seconds, "device_class": "cpu"}
+        sender(event(type="device.seconds", subject=f"machine-{number}", data=data, source="ſensor"))
+    figures(tenant)
+    (invoice,) = finance("GET", "invoices/")["results"]
+    lines = finance("GET", f"invoices/{invoice['id']}/lines/")["results"]
+    assert sorted((line["outside"], line["quantity"]) for line in lines) == [(False, "60.000000"), (True, "930.000000")]
+    (outside,) = [line["n"] for line in lines if line["outside"]]
+    names = {batch["sender"] for batch in finance("GET", "usage/batches/")["results"]}
+    rows = finance("GET", f"invoices/{invoice['id']}/lines/{outside}/explain/")["results"]
+    assert {(row["actor"], row["source"]) for row in rows} == {(name, "ſensor") for name in names}
+    page = f"/t/{tenant.slug}/invoices/{invoice['id']}/"
+    shown = finance.client.get(page).content.decode()
+    assert shown.count(">reported from outside</span>") == 1
+    assert "reported from outside" in finance.client.get(f"{page}?export=csv").content.decode()
+    line = f"{page}lines/{outside}/"
+
+    def machines(query: str) -> list[str]:
+        text = finance.client.get(f"{line}?{query}").content.decode()
+        return re.findall(r"machine-\d", text.partition('id="intervals"')[2])
+
+    assert set(machines("q=machine-1")) == {"machine-1"}
+    assert machines("order=dearest")[0] == "machine-0"
+    assert machines("q=nowhere") == []
+    people = finance.client.get(f"{line}?people=on").content.decode().partition('id="people"')[2]
+    people = people.partition("</section>")[0]
+    assert [people.count(f'title="{amount} EUR"') for amount in ("0.45", "0.015")] == [1, 1], people
+    assert "device:own" not in finance.client.get(line).content.decode()

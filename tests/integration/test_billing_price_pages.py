@@ -167,3 +167,23 @@ def test_changes_lead_from_one_list_to_the_other(before: dict[Any, Decimal], aft
         if one.after is not None:
             result[mark(one.meter, one.dims)] = one.after
     assert result == after
+
+
+def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant) -> None:
+    client = client_for(tenant, "finance")
+    assert " an hour</small>" in client.get(f"/t/{tenant.slug}/prices/").content.decode()
+    page = f"/t/{tenant.slug}/prices/new/"
+    sent = filled(client, tenant, meter_0="inference_ms", dims_0="a=b", amount_0="3/h", step="preview")
+    with tenant_scope(tenant.id):
+        listed = queries.price_books()[0].versions[0].prices
+    timed = [f"price_{number}" for number, price in enumerate(listed) if price.unit == "second"]
+    assert "This unit is no time" in client.post(page, {**sent, timed[0]: "3.60/h"}).content.decode()
+    sent |= {"meter_0": "", "dims_0": "", "amount_0": "", timed[0]: "3.60/h", timed[1]: "1,5"}
+    shown = client.post(page, sent).content.decode()
+    assert "What changes" in shown
+    assert re.search(r">0.001</td>", shown)
+    sent |= {"previewed": hidden(shown, "previewed"), "step": "publish"}
+    assert client.post(page, sent).status_code == 302
+    with tenant_scope(tenant.id):
+        prices = {price.unit_amount for price in queries.price_books()[0].versions[0].prices}
+        assert {Decimal("0.001"), Decimal("1.5")} <= prices

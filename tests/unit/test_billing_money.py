@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import billing
+from billing.amounts import read_amount, typed
 from billing.money import CurrencyMismatch, Money, computed, fineness_fault, minor_decimals, shown
 from billing.rating.flat import affordable, charge
 from tests.support.examples import examples
@@ -138,3 +139,27 @@ def test_b7_no_float_is_written_in_billing() -> None:
 )  # fmt: skip
 def test_an_amount_in_a_sentence_has_as_many_digits_as_it_needs_to_be_seen(amount, currency, written):
     assert Money(Decimal(amount), currency).plain() == written
+
+
+@pytest.mark.parametrize(
+    ("text", "decimals", "amount"),
+    [
+        ("2,000", 2, "2000"), ("2 000", 2, "2000"), ("2.000,00", 2, "2000"), ("2,000.5", 2, "2000.5"), ("2'000", 0, "2000"),
+        ("2\u202f000,50", 2, "2000.5"), ("1.234.567", 2, "1234567"), ("0,5", 2, "0.5"), ("0.005", 12, "0.005"), ("-3", 2, "-3"),
+        ("2000.", 2, "2000"), ("２０００", 2, "2000"),
+        ("2.000", 2, None), ("2.000", 3, None), ("2,000", 3, None), ("2.000", 0, None), ("1,2,3", 2, None), ("20,00.00", 2, None),
+        ("1e3", 2, None), ("", 2, None), ("EUR 5", 2, None), ("1.2.3", 2, None), (",5", 2, None), ("1 00", 2, None), ("1,000,00", 2, None),
+    ],
+)  # fmt: skip
+def test_an_amount_is_read_one_way_or_asked(text: str, decimals: int, amount: str | None) -> None:
+    if amount is None:
+        with pytest.raises(ValueError, match="Write|do not fit|three digits"):
+            read_amount(text, decimals=decimals)
+    else:
+        assert read_amount(text, decimals=decimals) == Decimal(amount)
+
+
+@given(st.decimals(min_value=0, max_value=10**12, places=12))
+def test_an_amount_that_a_form_shows_is_read_as_it_is(amount: Decimal) -> None:
+    for decimals in (0, 2, 3, 12):
+        assert read_amount(typed(amount), decimals=decimals) == amount

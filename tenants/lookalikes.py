@@ -1,0 +1,55 @@
+"""Names that look alike: what a reader takes for the same word, in whatever letters it is written. Pure.
+
+A small part of the confusables of Unicode (https://www.unicode.org/reports/tr39/): what imitates Latin letters.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_PAIRS = """
+аa Аa вb Вb ьb сc Сc ԁd еe Еe ԑe һh нh Нh іi Іi їi јj Јj кk Кk ӏl Ӏl мm Мm пn оo Оo рp Рp ԛq Ԛq гr ѕs Ѕs тt Тt уy Уy үy Үy
+ѵv Ѵv ԝw Ԝw хx Хx иu ԍg Ԍg зz ԃd ҽe ո\u0578n
+αa Αa βb Βb ϲc ϹC εe Εe Ηh ηn ιi Ιi ϳj κk Κk μu Μm νv Νn οo Οo πn ρp Ρp σo ςc τt Τt υu Υy χx Χx γy ωw ζz Ζz δd
+օo սu հh ոn զq ցg յj ւi ք\u0584f եt դq
+ꭺa Ꭺa Ᏼb Ꮯc Ꭰd Ꭼe Ꮐg Ꮋh Ꭲi Ꭻj Ꮶk Ꮮl Ꮇm Ꮎo Ꮲp Ꭱr Ꮪs Ꭲt Ꮩv Ꮃw Ꮤw Ꮍy Ꮓz
+ꓮa ꓐb ꓚc ꓓd ꓰe ꓝf ꓖg ꓧh ꓲi ꓙj ꓗk ꓡl ꓟm ꓠn ꓳo ꓑp ꓣr ꓢs ꓔt ꓴu ꓦv ꓪw ꓫx ꓬy ꓜz
+ⲟo Ⲟo ⲥc Ⲥc ⲣp Ⲣp ⲧt Ⲧt ⲙm Ⲙm ⲓi Ⲓi ⲕk Ⲕk ⲭx Ⲭx ⲃb Ⲃb ⲛn Ⲛn
+ıi ɩi ȷj ɑa ɡg ɢg ʟl ɴn ʀr ꜱs ᴀa ʙb ᴄc ᴅd ᴇe ꜰf ʜh ɪi ᴊj ᴋk ᴍm ᴏo ᴘp ᴛt ᴜu ᴠv ᴡw ʏy ᴢz øo Øo đd łl Łl ħh ŧt ƥp ʋv ǀl
+0o 1l |l ｜l 5s
+"""
+_LETTERS = str.maketrans({pair[0]: pair[-1].lower() for pair in _PAIRS.split()})
+_COLONS = str.maketrans(dict.fromkeys("：∶꞉։׃˸ː︓﹕܃܄‎᠄⁚", ":"))
+_IGNORED = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
+)
+
+
+def plain_colons(text: str) -> str:
+    """Return text without what cannot be seen and with every sign that looks like a colon as one."""
+    shown = _IGNORED.sub("", unicodedata.normalize("NFKC", text)).translate(_COLONS)
+    return "".join(letter for letter in shown if unicodedata.category(letter) not in ("Cf", "Cc"))
+
+
+def skeleton(text: str) -> str:
+    """Return what a name looks like: one spelling for all that are read as the same word."""
+    shown = plain_colons(text).translate(_LETTERS)
+    folded = unicodedata.normalize("NFKD", shown.casefold()).translate(_LETTERS)
+    letters = "".join(letter for letter in folded if letter.isalnum())
+    return letters.replace("rn", "m").replace("vv", "w").replace("l", "i")
+
+
+def imitates(text: str, names: Iterable[str]) -> bool:
+    """Return whether a name is read as one of `names`; a strange letter may stand for any, where most are the same."""
+    mine = skeleton(text)
+    return any(_alike(mine, skeleton(name)) for name in names)
+
+
+def _alike(mine: str, name: str) -> bool:
+    if mine == name or len(mine) != len(name):
+        return mine == name != ""
+    same = sum(one == other for one, other in zip(mine, name, strict=True))
+    strange = sum(not one.isascii() for one in mine)
+    return strange > 0 and same + strange == len(name) and same * 2 >= len(name)
