@@ -153,7 +153,7 @@ def test_an_amount_in_a_sentence_has_as_many_digits_as_it_needs_to_be_seen(amoun
 )  # fmt: skip
 def test_an_amount_is_read_one_way_or_asked(text: str, decimals: int, amount: str | None) -> None:
     if amount is None:
-        with pytest.raises(ValueError, match="Write|do not fit|three digits"):
+        with pytest.raises(ValueError, match=r"Write|do not fit|three digits"):
             read_amount(text, decimals=decimals)
     else:
         assert read_amount(text, decimals=decimals) == Decimal(amount)
