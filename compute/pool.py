@@ -65,8 +65,12 @@ def limited() -> list[quotas.Resource]:
     Every host shows a CPU, so that class can be limited before the first one registers.
     """
     seen = Device.objects.filter(serves=False).values_list("device_class", flat=True).distinct()
-    classes = [quotas.Resource(f"devices:{name}", f"devices:{name}") for name in sorted({"cpu", *seen})]
+    classes = [quotas.Resource(f"devices:{name}", f"{_plain(name)} devices") for name in sorted({"cpu", *seen})]
     return [*classes, quotas.Resource(QUOTA, "Serving slots", "Undeploy an endpoint")]
+
+
+def _plain(device_class: str) -> str:
+    return "CPU" if device_class == "cpu" else device_class
 
 
 def expected_wait_s(device_class: str) -> float | None:

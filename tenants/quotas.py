@@ -64,6 +64,16 @@ def resources() -> dict[str, Resource]:
     return {known.name: known for source in _sources for known in source()}
 
 
+def titles() -> dict[str, str]:
+    """Return what people call each resource, by name."""
+    return {name: known.title for name, known in resources().items()}
+
+
+def title_of(name: str) -> str:
+    """Return what people call a resource; its name where no room reserves it any more."""
+    return titles().get(name, name)
+
+
 def reserve(*, resource: str, subject: str, amount: int = 1) -> None:
     """Reserve `amount` for `subject` in the open scope; the same subject reserves a resource once.
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
+from django.forms import Select
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
@@ -24,6 +25,7 @@ class Line:
     """One resource on the page. `changed_by` and `changed_at` are of the limit; empty when nobody ever set one."""
 
     resource: str
+    title: str
     limit: int | None
     in_use: int
     changed_by: str
@@ -61,7 +63,10 @@ def quota_change(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _render(request, form=form, editing=str(request.POST.get("resource", "")), status=422)
     resource, limit = form.cleaned_data["resource"].strip(), form.cleaned_data["limit"]
-    line = next((line for line in _lines() if line.resource == resource), Line(resource, None, 0, "", None))
+    line = next(
+        (line for line in _lines() if line.resource == resource),
+        Line(resource, quotas.title_of(resource), None, 0, "", None),
+    )
     try:
         quotas.check_limit(resource, limit)
         if not form.cleaned_data["confirmed"]:
@@ -72,16 +77,18 @@ def quota_change(request: HttpRequest) -> HttpResponse:
     except ExchequerError as refused:
         explain(form, refused)
         return _render(request, form=form, editing=resource, status=refused.status)
-    messages.success(request, f"{resource}: {_words(limit)}. Launches heed it from now on.")
+    messages.success(request, f"{line.title}: {_words(limit)}. Launches heed it from now on.")
     return redirect("quotas", request.tenant.slug)  # type: ignore[attr-defined]
 
 
 def _lines() -> list[Line]:
     changed = queries.last_changes(quotas.QUOTA_CHANGED, "quota")
+    titles = quotas.titles()
     lines = []
     for use in quotas.usage():
         by = changed.get(use.resource)
-        lines.append(Line(use.resource, use.limit, use.in_use, by.label if by else "", by.at if by else None))
+        title = titles.get(use.resource, use.resource)
+        lines.append(Line(use.resource, title, use.limit, use.in_use, by.label if by else "", by.at if by else None))
     return lines
 
 
@@ -107,4 +114,8 @@ def _render(
     elif form is not None:
         context["new_form"] = form
     context.setdefault("new_form", QuotaLimit(auto_id="new_%s"))
+    # What has a limit is changed in its row; a name that was typed past the choices is shown with its error.
+    limited = {line.resource for line in lines if line.limit is not None}
+    free = [(name, title) for name, title in quotas.titles().items() if name not in limited]
+    context["new_form"].fields["resource"].widget = Select(choices=[("", "Choose one"), *free])
     return render(request, "tenants/quotas.html", context, status=status)
