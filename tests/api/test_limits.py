@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -93,12 +92,12 @@ def test_no_body_holds_a_worker(body: str, path: str) -> None:
     client = by_key(factories.make_tenant())
     assert len(BODIES[body]) < 2 * 1024 * 1024
     more = {} if path == "events/" else {"headers": {"Idempotency-Key": "k"}}
-    before = time.process_time()
     answer = client.post(f"/api/v1/{path}", BODIES[body], content_type="application/json", **more)
-    spent = time.process_time() - before
     assert answer.status_code in (400, 413, 415), answer.content[:300]
     assert len(answer.content) < 100_000
-    assert spent < 4  # it was seven by the clock; on a busy machine a second of work is counted as two
+    # The count comes before whatever grows faster than the body does: it held a worker for seven seconds.
+    if body != "half surrogates" and path != "events/":  # events have a bound of their own
+        assert b"more than 100000 values" in answer.content, answer.content[:300]
 
 
 def test_a_long_body_of_sound_values_is_read() -> None:
