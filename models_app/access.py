@@ -46,6 +46,15 @@ def visible_versions(actor: Actor) -> TenantQuerySet[ModelVersion]:
     return rows.filter(dataset_version__dataset__in=visible_datasets(actor)).select_related("model")
 
 
+def endpoint_audience(version: ModelVersion) -> str:
+    """Return the permission of those who hear of an endpoint that serves a version, by name and with its columns.
+
+    Of a model from a restricted dataset only those hear who see every dataset.
+    """
+    restricted = Dataset.objects.filter(versions__id=version.dataset_version_id, restricted=True).exists()
+    return "datasets.view_restricted" if restricted else "endpoints.manage"
+
+
 def visible_work(kind: str) -> Callable[[Actor, TenantQuerySet[Job]], TenantQuerySet[Job]]:
     """Return what takes jobs of a kind out of a query: those over datasets, or with models made from ones, that the actor may not see."""
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from compute.models import FINAL_STATES, Job
+from compute.visibility import visible_jobs
 from models_app import batch
 from models_app.access import visible_datasets
 from models_app.events import DatasetVersionRemoved
@@ -42,15 +43,27 @@ class NotRead(Conflict):
 class Hanging:
     """What was made of a dataset version, or will be. Lists name at most a few, newest first; counts are of all.
 
-    `waiting` are jobs that have not ended: they stop a removal. All else stays as it is, without its data.
+    `waiting` are jobs that have not ended: they stop a removal, as do those `waiting_hidden` that the actor may not see. All else stays as it is, without its data.
     """
 
     waiting: tuple[tuple[UUID, str], ...]
+    waiting_hidden: int
     trainings: int
     batches: int
     models: tuple[tuple[UUID, str], ...]
     versions: int
     endpoints: tuple[str, ...]
+
+    @property
+    def hidden_words(self) -> str:
+        """Return what the actor reads of the jobs that they may not see."""
+        many = self.waiting_hidden != 1
+        return f"{self.waiting_hidden} job{'s' * many} that {'are' if many else 'is'} not shared with you"
+
+    @property
+    def stops(self) -> bool:
+        """Return whether a job that has not ended stops a removal."""
+        return bool(self.waiting or self.waiting_hidden)
 
 
 def hangs_on(actor: Actor, version_id: UUID) -> Hanging:
@@ -59,11 +72,14 @@ def hangs_on(actor: Actor, version_id: UUID) -> Hanging:
     if version is None:
         raise NotFound
     jobs, made = _jobs(version_id), ModelVersion.objects.filter(dataset_version_id=version_id)
-    ended = jobs.filter(state__in=FINAL_STATES)
+    ended, unended = jobs.filter(state__in=FINAL_STATES), jobs.exclude(state__in=FINAL_STATES)
+    visible = visible_jobs(actor).values("id")
+    seen = unended.filter(id__in=visible)
     newest = made.select_related("model").only("number", "model__name").order_by("-id")[:NAMED]
     live = Endpoint.objects.filter(version__in=made).exclude(state=EndpointState.UNDEPLOYED)
     return Hanging(
-        waiting=tuple(_unended(version_id).order_by("-id").values_list("id", "name")[:NAMED]),
+        waiting=tuple(seen.order_by("-id").values_list("id", "name")[:NAMED]),
+        waiting_hidden=unended.exclude(id__in=visible).count(),
         trainings=ended.filter(kind=TrainKind.name).count(),
         batches=ended.filter(kind=batch.KIND).count(),
         models=tuple((one.id, str(one)) for one in newest),
@@ -97,11 +113,13 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
         return version
     if version.state != IngestState.READY:
         raise NotRead
-    waiting = list(_unended(version_id).order_by("id").values_list("id", "name")[:NAMED])
-    if waiting:
+    hanging = hangs_on(actor, version_id)
+    if hanging.stops:
+        named = ", ".join(name for _, name in hanging.waiting)
+        words = " and ".join([*([named] if named else []), *([hanging.hidden_words] if hanging.waiting_hidden else [])])
         raise DatasetInUse(
-            f"Work that has not ended uses this version: {', '.join(name for _, name in waiting)}. Wait for it, or cancel it.",
-            jobs=[str(job_id) for job_id, _ in waiting],
+            f"Work that has not ended uses this version: {words}. Wait for it, or cancel it.",
+            jobs=[str(job_id) for job_id, _ in hanging.waiting],
         )
     keys = {"source": version.source_key, "data": version.data_key}
     changes = {
@@ -123,7 +141,3 @@ def _jobs(version_id: UUID) -> QuerySet[Job]:
     return Job.objects.filter(
         Q(kind=TrainKind.name) | Q(kind=batch.KIND), spec__contains={"dataset_version": str(version_id)}
     )
-
-
-def _unended(version_id: UUID) -> QuerySet[Job]:
-    return _jobs(version_id).exclude(state__in=FINAL_STATES)

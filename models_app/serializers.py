@@ -89,6 +89,7 @@ class HangingSerializer(serializers.Serializer[Any]):
     """What was made of a dataset version, or will be; lists name a few, counts are of all."""
 
     waiting = serializers.ListField(child=serializers.DictField(), help_text="Jobs that have not ended: id and name")
+    waiting_hidden = serializers.IntegerField(help_text="Jobs that have not ended and are not shared with you")
     trainings = serializers.IntegerField()
     batches = serializers.IntegerField()
     models = serializers.ListField(child=serializers.DictField(), help_text="Model versions: id and name")

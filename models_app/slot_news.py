@@ -8,6 +8,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from compute import allocations
+from models_app.access import endpoint_audience
 from models_app.models import Endpoint, EndpointState
 from tenants import notifications
 from tenants.actor import Actor
@@ -54,7 +55,7 @@ def stopped(*, actor: Actor, subject: str, allocation_id: UUID) -> None:
     changes = {"state": [endpoint.state, str(EndpointState.STOPPED)], "cause": ["", BUDGET]}
     record(ENDPOINT_STOPPED, actor=actor, target=endpoint, changes=changes, reason=UNPAID)
     notifications.notify(
-        permission="endpoints.manage", kind="endpoint_stopped", title=f"Endpoint {endpoint.name} stopped: its budget is used up",
+        permission=endpoint_audience(endpoint.version), kind="endpoint_stopped", title=f"Endpoint {endpoint.name} stopped: its budget is used up",
         body=UNPAID, path=f"endpoints/{endpoint.id}/",
     )  # fmt: skip
 

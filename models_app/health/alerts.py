@@ -10,9 +10,10 @@ from uuid import UUID
 from django.db.models import Avg, Count, Q, StdDev, Value
 from django.db.models.functions import Abs, Least
 
+from models_app.access import endpoint_audience
 from models_app.events import HealthAlertOpened
 from models_app.health import judge, recent
-from models_app.models import Dataset, Endpoint, EndpointState, Feedback, HealthAlert
+from models_app.models import Endpoint, EndpointState, Feedback, HealthAlert
 from tenants import notifications
 from tenants.clock import DatabaseNow
 from tenants.events import publish
@@ -87,16 +88,12 @@ def labels(endpoint_id: UUID, version_id: UUID) -> judge.Labels:
 
 
 def tell(alert_id: UUID) -> None:
-    """Tell those who may act on an endpoint of an alert that is still open.
-
-    Of a model from a restricted dataset only those hear who see every dataset: the text names its columns.
-    """
+    """Tell those who may act on an endpoint of an alert that is still open."""
     alert = HealthAlert.objects.select_related("endpoint").filter(id=alert_id, resolved_at=None).first()
     if alert is None:
         return
-    restricted = Dataset.objects.filter(versions__id=alert.version.dataset_version_id, restricted=True).exists()
     notifications.notify(
-        permission="datasets.view_restricted" if restricted else "endpoints.manage",
+        permission=endpoint_audience(alert.version),
         kind="health_alert",
         title=f"Endpoint {alert.endpoint.name}: {TITLES[alert.kind]}",
         body=alert.message,

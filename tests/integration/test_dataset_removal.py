@@ -198,6 +198,33 @@ def test_work_that_has_not_ended_keeps_its_data_and_is_named() -> None:
     assert "The data of this version was removed" in answer.content.decode()
 
 
+def test_work_that_is_hidden_is_counted_and_still_keeps_its_data() -> None:
+    tenant = factories.make_tenant()
+    owner = factories.actor_for(tenant, "owner")
+    version, secret = ingested(owner, FINE), make_version(owner, "secret", restricted=True)
+    with tenant_scope(tenant.id):
+        job = Job.objects.create(
+            name="hush-run", kind="batch_predict", project_id=factories.default_project_id(tenant), device_class="cpu",
+            spec={"dataset_version": str(version.id), "model_version": str(secret.id)}, tier="on_demand", max_seconds=60,
+            submitted_by_label="o", unit_amount=1, currency="EUR",
+        )  # fmt: skip
+    said = {}
+    for role in ("engineer", "owner"):
+        person = Client()
+        person.force_login(factories.make_member(tenant, role))
+        person.get(f"/t/{tenant.slug}/")
+        path = f"/api/v1/datasets/{version.dataset_id}/versions/{version.id}/"
+        refused = person.delete(path)
+        hangs = person.get(path).json()["hangs"]
+        page = person.get(f"/t/{tenant.slug}/datasets/{version.dataset_id}/").content.decode()
+        assert refused.status_code == 409, refused.content
+        said[role] = (hangs["waiting"], hangs["waiting_hidden"])
+        words = refused.content.decode() + page
+        assert ("hush-run" in words, str(job.id) in words) == ((role == "owner"),) * 2
+        assert (words.count("1 job that is not shared with you") == 2) == (role == "engineer")
+    assert said == {"engineer": ([], 1), "owner": ([{"id": str(job.id), "name": "hush-run"}], 0)}
+
+
 def test_a_dataset_is_restricted_and_shared_on_its_page() -> None:
     tenant = factories.make_tenant()
     version = ingested(factories.actor_for(tenant, "owner"), FINE)

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 
 from config.mail import mail_settings
 from dashboards.overview import overview
-from models_app import registry
+from models_app import registry, slot_news
 from models_app.health import alerts, bins, feedback, prediction_id, reads, recent, retention, windows
 from models_app.health.window import Sums, Window
 from models_app.models import Endpoint, EndpointKey, Feedback, HealthAlert, HealthWindow, ServingSlice
@@ -279,8 +279,14 @@ def test_of_a_restricted_dataset_only_those_hear_who_see_it(engineer: Actor, as_
     deliver_all(as_control, endpoint)
     with tenant_scope(engineer.tenant_id):
         told = list(Notification.objects.filter(kind="health_alert").values_list("user_id", flat=True))
+        slot = Endpoint.objects.filter(id=endpoint.id)
+        slot.update(allocation_id=(allocation := uuid7()))
+        system = Actor.system(engineer.tenant_id, "controller")
+        slot_news.stopped(actor=system, subject=endpoint.subject, allocation_id=allocation)
+        stopped = list(Notification.objects.filter(kind="endpoint_stopped").values_list("user_id", flat=True))
     assert len(told) == 1
     assert engineer.id not in told
+    assert stopped == told, "that its budget is used up too"
 
 
 def test_a_label_counts_once_for_ever(endpoint: Endpoint, engineer: Actor) -> None:
