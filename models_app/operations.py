@@ -84,7 +84,8 @@ def _record_upload(
             found = _existing(actor, name)
         if found is not None:
             dataset = Dataset.objects.select_for_update(no_key=True).filter(id=found.id).first()
-    version = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target).first()
+    same = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target)
+    version = same.filter(choices_sha256="").first()  # one with choices reads the same file otherwise
     if version is not None and version.state not in (IngestState.FAILED, IngestState.REMOVED):
         unchanged("the same content was uploaded before")
         return version

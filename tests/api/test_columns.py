@@ -50,6 +50,18 @@ def test_a_choice_makes_the_next_version_of_the_same_file(api):
     assert api.get(f"/datasets/{dataset}/").json()["target"] == "size"
 
 
+def test_an_upload_of_the_same_file_is_no_version_that_choices_made(api):
+    dataset = uploaded(api)
+    made = choose(api, dataset, {"size": {"role": "target"}, "code": {"type": "categorical"}}).json()
+    ingestion.ingest(uuid.UUID(made["version"]), api.tenant.id)
+    again = api.upload(TABLE, name="Table", target="size").json()["version"]
+    assert (again["number"], again["state"]) == (3, "ingesting")
+    ingestion.ingest(uuid.UUID(again["id"]), api.tenant.id)
+    assert not any(one["chosen"] for one in api.get(f"/datasets/{dataset}/columns/").json()["columns"])
+    assert api.upload(TABLE, name="Table", target="size").json()["version"]["number"] == 3
+    assert api.upload(TABLE, name="Table", target="y").json()["version"]["number"] == 1
+
+
 def test_a_choice_that_cannot_be_is_refused_by_column(api):
     dataset = uploaded(api)
     for name, choice in (
