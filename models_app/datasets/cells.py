@@ -5,9 +5,11 @@ Pure Python. `datasets/convert.py` does the same for whole columns and calls thi
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from models_app.datasets import kinds, moments
@@ -120,17 +122,20 @@ def clean(value: Any, contract: Contract) -> str | int | float | bool | None:
         return _parsed(text, contract)
     if not isinstance(value, bool | int | float):
         raise Odd(value)
+    if _gone(value, contract):
+        return None
     if contract.type == kinds.BOOLEAN:
         if value not in (0, 1):
             raise Odd(value)
         return bool(value)
     if math.isinf(value):
         raise Odd(value)
-    return None if contract.missing and value in missing_numbers(contract) else value
+    return value
 
 
+@functools.lru_cache(maxsize=1024)
 def missing_numbers(contract: Contract) -> frozenset[float]:
-    """Return the numbers among the words for missing, such as -999: typed cells are held against them."""
+    """Return the numbers among the words for missing: -999 is missing however a cell spells it."""
     found = set()
     for text in contract.missing:
         try:
@@ -138,6 +143,16 @@ def missing_numbers(contract: Contract) -> frozenset[float]:
         except (Odd, OverflowError):
             continue
     return frozenset(found)
+
+
+def _gone(value: float, contract: Contract) -> bool:
+    """Whether a number stands for no value, as float64 tells numbers apart: so it is compared in whole columns."""
+    if not contract.missing:
+        return False
+    try:
+        return float(value) in missing_numbers(contract)
+    except OverflowError:
+        return False
 
 
 def word(value: Any) -> str:
@@ -155,18 +170,28 @@ def truth(text: str) -> bool:
     raise Odd(text)
 
 
-def twins(words: Iterable[str]) -> Mapping[float, str]:
+def twins(words: Iterable[str]) -> Mapping[Decimal, str]:
     """Return number -> word for the words that are the only one of their number: `1.0` of a later file is their `1`."""
-    found: dict[float, list[str]] = {}
+    found: dict[Decimal, list[str]] = {}
     for text in words:
-        if _PLAIN.fullmatch(text):
-            found.setdefault(float(text), []).append(text)
+        number = _exact(text)
+        if number is not None:
+            found.setdefault(number, []).append(text)
     return {number: same[0] for number, same in found.items() if len(same) == 1}
 
 
-def twin(text: str, of: Mapping[float, str]) -> str | None:
+def twin(text: str, of: Mapping[Decimal, str]) -> str | None:
     """Return the word that means the same number as `text`, None where there is none."""
-    return of.get(float(text)) if of and _PLAIN.fullmatch(text) else None
+    number = _exact(text) if of else None
+    return None if number is None else of.get(number)
+
+
+def _exact(text: str) -> Decimal | None:
+    """Return the number that a word is, digit for digit: float64 takes neighbours among long ids for one."""
+    try:
+        return Decimal(text) if _PLAIN.fullmatch(text) else None
+    except InvalidOperation:  # an exponent beyond all bounds
+        return None
 
 
 def spelled(label: Any, classes: Iterable[str]) -> str | None:
@@ -187,12 +212,12 @@ def spelled(label: Any, classes: Iterable[str]) -> str | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def _parsed(text: str, contract: Contract) -> int | float | bool:
+def _parsed(text: str, contract: Contract) -> int | float | bool | None:
     if contract.type == kinds.NUMERIC:
         found = number_of(text, contract.number)
         if isinstance(found, float) and math.isinf(found):
             raise Odd(text)
-        return found
+        return None if _gone(found, contract) else found
     if contract.type == kinds.BOOLEAN:
         return truth(text)
     if contract.type == kinds.DATETIME:

@@ -56,15 +56,13 @@ def _words(text: pa.Array, contract: Contract) -> pa.Array:
 
 
 def _numbers(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Array:
-    """Read the bare numbers of the notation; whatever is dressed, odd or a word for missing stays null."""
+    """Read the bare numbers of the notation; whatever is dressed, odd or a number for missing stays null."""
     group, decimal = cells.notation(contract.number)
     plain = contract.number == "1234.5"
     bare = PLAIN if plain else f"^(?:{cells.body(contract.number)})$"
     if pa.types.is_integer(wanted) and plain:
         bare = INTEGER
     fits = pc.match_substring_regex(text, bare)
-    if contract.missing:
-        fits = pc.and_(fits, pc.invert(pc.is_in(text, pa.array(contract.missing, pa.string()))))
     digits = pc.if_else(fits, text, pa.scalar(None, pa.string()))
     digits = pc.utf8_ltrim(digits, characters="+")
     if not plain:
@@ -73,9 +71,13 @@ def _numbers(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Arra
         digits = pc.replace_substring(digits, decimal, ".") if decimal != "." else digits
         digits = pc.replace_substring(digits, "−", "-")
     try:
-        return pc.cast(digits, wanted)
+        found = pc.cast(digits, wanted)
     except pa.ArrowInvalid:
         return pa.nulls(len(text), wanted)
+    if gone := cells.missing_numbers(contract):
+        floats = pc.cast(found, pa.float64(), safe=False)  # as float64 tells numbers apart, like everywhere
+        found = pc.if_else(pc.is_in(floats, pa.array(sorted(gone), pa.float64())), pa.scalar(None, wanted), found)
+    return found
 
 
 def _dates(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Array:

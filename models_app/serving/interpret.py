@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from models_app.deployments import Order
 from models_app.health import prediction_id
-from models_app.recipes.tabular.joint import BadInstance, Block
+from models_app.recipes.tabular.given import BadInstance
+from models_app.recipes.tabular.joint import Block
 from models_app.recipes.tabular.predict import Predictor
 from models_app.serving import problems, protocol_v1, protocol_v2
 from models_app.serving.calls import Call

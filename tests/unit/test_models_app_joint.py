@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models_app.recipes.tabular.features import Feature, widths
-from models_app.recipes.tabular.joint import BadInstance, Block
+from models_app.recipes.tabular.given import BadInstance
+from models_app.recipes.tabular.joint import Block
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.predict import Predictor
 

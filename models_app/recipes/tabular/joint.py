@@ -9,30 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models_app.datasets import cells
 from models_app.recipes.tabular.features import CLIP, UNKNOWN, Codes, Encoded, Feature, Floats
+from models_app.recipes.tabular.given import BadInstance, is_flag, no_flag, not_finite, numbers_of, refused, words_of
 
-TRUE = frozenset({"true", "yes", "t", "y", "1"})
-FALSE = frozenset({"false", "no", "f", "n", "0"})
 NUMBERS = frozenset({int, float, bool, type(None)})
-WORDS = frozenset({str, int, float, bool, type(None)})
-
-
-class BadInstance(ValueError):
-    """A row to predict does not fit the signature. The message names the row (from 0) and the column."""
-
-    def __init__(self, message: str, *, column: str = "", row: int | None = None) -> None:
-        super().__init__(message)
-        self.column = column
-        self.row = row
 
 
 class _NotPlain(Exception):
@@ -70,6 +57,7 @@ class Intake:
             for to, feature in enumerate(numbers)
             if feature.contract is not None and (gone := cells.missing_numbers(feature.contract))
         ]
+        self._flags = [to for to, feature in enumerate(numbers) if is_flag(feature)]
 
     def stack(self, requests: Sequence[Sequence[Any]]) -> list[Block | BadInstance]:
         """Return each request's rows as a block, or what is wrong with the request."""
@@ -93,10 +81,7 @@ class Intake:
             pass
         try:
             named = [self._named(at, row) for at, row in enumerate(rows)]
-            return self.columns(
-                {name: [row[name] for row in named] for name in self.names},
-                len(rows),
-            )
+            return self.columns({name: [row[name] for row in named] for name in self.names}, len(rows))
         except BadInstance as error:
             return error
 
@@ -104,8 +89,8 @@ class Intake:
         """Return columns by name as a block. Raises BadInstance."""
         numbers = np.empty((rows, len(self.number_at)), dtype=np.float64)
         for to, at in enumerate(self.number_at):
-            numbers[:, to] = _numbers(self.features[at], values[self.names[at]])
-        return Block(rows, numbers, [_words(self.features[at], values[self.names[at]]) for at in self.word_at])
+            numbers[:, to] = numbers_of(self.features[at], values[self.names[at]])
+        return Block(rows, numbers, [words_of(self.features[at], values[self.names[at]]) for at in self.word_at])
 
     def matrix(self, numbers: Floats) -> Block:
         """Return numbers [rows, columns] of a signature without categories as a block, NaN for missing. Raises BadInstance."""
@@ -114,6 +99,9 @@ class Intake:
         if bad.size:
             row, at = int(bad[0][0]), int(bad[0][1])
             raise not_finite(self.names[at], row)
+        for row, to in np.argwhere(no_flag(numbers[:, self._flags])):
+            at = self._flags[to]
+            raise refused(self.features[at], float(numbers[row, at]), int(row))
         return Block(len(numbers), numbers, [])
 
     def encode(self, block: Block) -> Encoded:
@@ -163,13 +151,16 @@ class Intake:
                 if not NUMBERS.issuperset(map(type, chain.from_iterable(taken))):
                     raise _NotPlain
                 numbers = np.array(taken, dtype=np.float64).reshape(len(taken), len(found)).T
-                words = [_words(self.features[at], columns[at]) for at in self.word_at]
+                words = [words_of(self.features[at], columns[at]) for at in self.word_at]
         except (OverflowError, BadInstance) as error:
             raise _NotPlain from error
         # Both null and NaN are NaN by now; only null was meant to be.
         if np.isinf(numbers).any() or np.isnan(numbers).sum() != sum(values.count(None) for values in taken):
             raise _NotPlain
-        return Block(len(found), self._without_gone(numbers), words)
+        numbers = self._without_gone(numbers)
+        if self._flags and no_flag(numbers[:, self._flags]).any():
+            raise _NotPlain
+        return Block(len(found), numbers, words)
 
     def _without_gone(self, numbers: Floats) -> Floats:
         """Take the numbers that stand for no value, such as -999, for missing."""
@@ -220,81 +211,3 @@ def join(blocks: Sequence[Block]) -> Block:
         return blocks[0]
     words = [list(chain.from_iterable(columns)) for columns in zip(*(block.words for block in blocks), strict=True)]
     return Block(sum(block.rows for block in blocks), np.concatenate([block.numbers for block in blocks]), words)
-
-
-def not_finite(column: str, row: int) -> BadInstance:
-    """Return the error for NaN or infinity."""
-    return BadInstance(
-        f"Row {row}, column {column!r}: NaN and infinity are no values; null means missing.", column=column, row=row
-    )
-
-
-word = cells.word
-
-
-def _words(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> list[str | None]:
-    found: list[str | None] = []
-    for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
-        if type(value) not in WORDS:
-            raise BadInstance(
-                f"Row {row}, column {feature.name!r} takes words, not {shown(value)}.", column=feature.name, row=row
-            )
-        if feature.contract is not None:
-            found.append(None if value is None else cells.clean(value, feature.contract))  # type: ignore[arg-type]
-        else:
-            found.append(None if value is None else value if type(value) is str else word(value))
-    return found
-
-
-def _numbers(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64] | list[float]:
-    if isinstance(values, np.ndarray):
-        numbers = values.astype(np.float64)
-        bad = np.flatnonzero(np.isinf(numbers))
-        if bad.size:
-            raise not_finite(feature.name, int(bad[0]))
-        if feature.contract is not None and (gone := cells.missing_numbers(feature.contract)):
-            numbers[np.isin(numbers, sorted(gone))] = math.nan
-        return numbers
-    return [_number(feature, value, row) for row, value in enumerate(values)]
-
-
-def _number(feature: Feature, value: Any, row: int) -> float:
-    if value is None or value == "":
-        return math.nan
-    try:
-        number = number_of(feature, value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise BadInstance(
-            f"Row {row}, column {feature.name!r} takes {feature.kind} values, not {shown(value)}.",
-            column=feature.name,
-            row=row,
-        ) from error
-    said_nothing = feature.contract is not None and (type(value) is str or math.isfinite(value))
-    if not math.isfinite(number) and not (math.isnan(number) and said_nothing):
-        raise not_finite(feature.name, row)
-    return number
-
-
-def number_of(feature: Feature, value: Any) -> float:
-    """Return one value of a number column as training read it, NaN for none. Raises TypeError, ValueError, OverflowError."""
-    if feature.contract is not None:
-        if isinstance(value, float) and math.isnan(value):
-            return value
-        found = cells.clean(value, feature.contract)
-        return math.nan if found is None else float(found)
-    if isinstance(value, str) and "_" in value:
-        raise ValueError(value)
-    if feature.kind == "boolean" and isinstance(value, str):
-        said = value.strip().lower()
-        if said not in TRUE | FALSE:
-            raise ValueError(said)
-        return float(said in TRUE)
-    if feature.kind == "datetime" and isinstance(value, str):
-        moment = datetime.fromisoformat(value)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return float(value)
-
-
-def shown(value: Any) -> str:
-    """Return a value for a sentence, cut short."""
-    return repr(value)[:40]

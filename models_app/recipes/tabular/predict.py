@@ -16,7 +16,8 @@ from torch import Tensor
 
 from models_app.datasets import cells
 from models_app.recipes.tabular.features import Encoded, Feature, Floats, Strings, encode
-from models_app.recipes.tabular.joint import BadInstance, Block, Intake, join, number_of, word
+from models_app.recipes.tabular.given import BadInstance, number_of
+from models_app.recipes.tabular.joint import Block, Intake, join
 from models_app.recipes.tabular.network import TabularNet
 
 __all__ = ["FORMAT", "BadInstance", "Predictor", "UnreadableModel", "load"]
@@ -39,7 +40,7 @@ class Predictor:
         self.signature = signature
         self.features = [Feature.from_json(value) for value in signature["inputs"]]
         self.classes: list[Any] = list(signature["classes"])
-        self.class_words = [word(name) for name in self.classes]
+        self.class_words = [cells.word(name) for name in self.classes]
         self.intake = Intake(self.features, str(signature["target"]["name"]), signature.get("unused", ()))
         self.device = device or torch.device("cpu")
         self.net = TabularNet(**signature["network"])
@@ -118,7 +119,7 @@ def _column(feature: Feature, values: Sequence[Any]) -> Floats | Strings:
     if feature.kind == "categorical":
         if feature.contract is not None:
             return Strings.of([cells.clean(value, feature.contract) for value in values])  # type: ignore[misc]
-        return Strings.of([None if value is None else word(value) for value in values])
+        return Strings.of([None if value is None else cells.word(value) for value in values])
     return np.array([_number(feature, value) for value in values], dtype=np.float64)
 
 
