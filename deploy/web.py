@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from deploy import procfs
 
@@ -27,6 +28,8 @@ THREADS = 8
 #: Above what an uploaded file may have, for the form around it.
 FORM_BYTES = 14 * 1024 * 1024
 DRAIN_S = 5.0
+#: A connection on which nothing moves for so long is closed; looked at so often.
+SILENT_S, LOOK_S = 60, 30
 #: Read by prometheus_client when it is imported.
 COUNTS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -42,6 +45,19 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def close_stalled(server: Any) -> None:
+    """Have a server close those who have stopped to read an answer: each of them holds a thread, and waitress waits for ever."""
+    usual = server.maintenance
+
+    def maintenance(now: float) -> None:
+        usual(now)
+        for channel in list(server.active_channels.values()):
+            if channel.total_outbufs_len and channel.last_activity < now - server.adj.channel_timeout:
+                channel.handle_close()
+
+    server.maintenance = maintenance
 
 
 def serve(listener: socket.socket, processes: int) -> None:
@@ -60,11 +76,13 @@ def serve(listener: socket.socket, processes: int) -> None:
         connection_limit=CONNECTION_LIMIT,
         asyncore_use_poll=True,
         max_request_body_size=largest,
-        channel_timeout=60,
+        channel_timeout=SILENT_S,
+        cleanup_interval=LOOK_S,
         clear_untrusted_proxy_headers=False,  # config.proxies alone decides which of them are believed
         ident=None,
     )
 
+    close_stalled(server)
     server.channel_class = Channel
     UPLOADS.least = largest  # one file always has room, whatever the number of processes
     for room in (UPLOADS, ANYBODY):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from pathlib import Path
 
 import pytest
 
+from config.env import Environment
 from deploy import accounts, chromium, parts, procfs, services
 from deploy.home import Home
 from deploy.postgres import Cluster, StartError, random_passwords
+from deploy.web import FORM_BYTES
 
 GIVEN_DATABASE = {
     "DATABASE_URL": "postgresql://a@db/x",
@@ -26,6 +29,14 @@ def home(tmp_path: Path) -> Home:
     made = Home(tmp_path / "h")
     made.take()
     return made
+
+
+def test_the_proxy_that_is_shipped_lets_a_file_of_the_largest_size_pass() -> None:
+    shipped = (Path(__file__).resolve().parents[2] / "deploy/nginx/exchequer.conf").read_text()
+    largest = re.search(r"client_max_body_size (\d+)m;", shipped)
+    default = Environment.model_fields["max_upload_mb"].default
+    assert largest is not None
+    assert int(largest[1]) * 1024 * 1024 >= default * 1024 * 1024 + FORM_BYTES
 
 
 def test_parts_whose_url_is_given_are_not_started(home: Home) -> None:
