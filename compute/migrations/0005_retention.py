@@ -65,6 +65,7 @@ def fill(table: str) -> list[str]:
         "SET CONSTRAINTS ALL IMMEDIATE",
         "SET CONSTRAINTS ALL DEFERRED",
         *secure_sql(table, control=False, app="SELECT, INSERT"),
+        *secure_sql(f"{table}_before", control=False, app="", control_grants=""),
         *secure_sql(f"{table}_other", control=False, app="", control_grants=""),
     ]
 
@@ -75,7 +76,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT (lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 CREATE FUNCTION compute_ensure_partitions(ahead interval) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '500ms' AS $$
 DECLARE
     cut record;
     start timestamptz;
@@ -87,6 +88,13 @@ BEGIN
         RAISE EXCEPTION 'partitions for more than a year ahead were asked for';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('compute_partitions'));
+    -- A partition takes on the references of its parent, which locks what they refer to: first and in the order of a
+    -- heartbeat, and never waiting as long as others do until a deadlock is looked for.
+    BEGIN
+        LOCK TABLE compute_attempt, compute_job, compute_device, tenants_tenant IN SHARE ROW EXCLUSIVE MODE;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN 0;
+    END;
     FOR cut IN SELECT * FROM (VALUES
         ('compute_devicesample', 'day', interval '1 day', 'YYYY_MM_DD'),
         ('compute_joblog', 'month', interval '1 month', 'YYYY_MM'),
@@ -120,7 +128,7 @@ BEGIN
     RETURN made;
 END $$;
 CREATE FUNCTION compute_drop_partitions(parent text, kept interval) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '500ms' AS $$
 DECLARE
     cutoff timestamptz := exchequer_now() - kept;
     part name;
@@ -147,9 +155,16 @@ BEGIN
                 -- A job that was long paused may still write where it began.
                 EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE at >= %L)', part, cutoff) INTO held;
                 IF NOT held THEN
-                    EXECUTE format('DROP TABLE %I', part);
-                    gone := gone + 1;
-                    CONTINUE;
+                    EXECUTE format('TRUNCATE %I', part);
+                    BEGIN
+                        LOCK TABLE compute_attempt, compute_job, compute_device, tenants_tenant IN ACCESS EXCLUSIVE MODE;
+                        EXECUTE format('DROP TABLE %I', part);
+                        gone := gone + 1;
+                        CONTINUE;
+                    EXCEPTION WHEN lock_not_available THEN
+                        -- It is empty; the table itself goes when the moment is quieter.
+                        NULL;
+                    END;
                 END IF;
             END IF;
             EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', part);
@@ -164,6 +179,18 @@ REVOKE ALL ON FUNCTION compute_ensure_partitions(interval), compute_drop_partiti
 GRANT EXECUTE ON FUNCTION compute_ensure_partitions(interval), compute_drop_partitions(text, interval)
     TO exchequer_control;
 SELECT compute_ensure_partitions(interval '0');
+DO $$
+DECLARE
+    cut record;
+BEGIN
+    -- What was seen before leaves as a whole, like any partition; the default one stays empty and quick to look through.
+    FOR cut IN SELECT * FROM (VALUES ('compute_devicesample', 'day'), ('compute_joblog', 'month'), ('compute_jobmetric', 'month'))
+        AS t (parent, unit)
+    LOOP
+        EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (MINVALUE) TO (%L)', cut.parent || '_before', cut.parent,
+            compute_first_id(date_trunc(cut.unit, clock_timestamp(), 'UTC')));
+    END LOOP;
+END $$;
 """
 NO_FUNCTIONS = (
     "DROP FUNCTION compute_ensure_partitions(interval), compute_drop_partitions(text, interval), "

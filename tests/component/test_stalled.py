@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def test_a_reader_that_stalls_is_closed(
             link.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert link.recv(100).startswith(b"HTTP/1.1 200")
             # Nothing more is read: the buffers fill, and the thread that streams waits.
+            assert select.select([server.stdout], [], [], 120)[0], "the thread still waits"
             assert server.stdout.readline() == "closed\n"
     finally:
         server.kill()

@@ -86,6 +86,7 @@ def test_what_is_old_goes_by_partition_and_its_hours_stay(
 
 
 def test_a_partition_that_is_still_written_to_stays(seen: World, superuser: psycopg.Connection) -> None:
+    superuser.execute("DROP TABLE compute_joblog_before")  # its place is taken by two of its months
     for month, at in (("2020-01", "timestamptz '2020-01-15'"), ("2020-02", "clock_timestamp()")):
         first, day, last = (first_id(superuser, f"{month}-{day:02}") for day in (1, 9, 28))
         name = f"compute_joblog_{month.replace('-', '_')}"
@@ -103,6 +104,21 @@ def test_a_partition_that_is_still_written_to_stays(seen: World, superuser: psyc
     assert "compute_joblog_2020_01" not in left
     assert "compute_joblog_2020_02" in left, "a job that was long paused writes where it began"
     superuser.execute("DROP TABLE compute_joblog_2020_02")
+
+
+def test_a_reader_who_holds_on_delays_the_tables_end_and_not_the_rows(
+    seen: World, superuser: psycopg.Connection, demo_clock: DemoClock
+) -> None:
+    demo_clock.move_to(datetime.now(UTC) + timedelta(days=16))
+    before = partitions(superuser, "compute_devicesample")
+    with superuser.transaction():
+        superuser.execute("LOCK TABLE compute_job IN ROW EXCLUSIVE MODE")  # as any heartbeat does
+        with seen.control():
+            assert retention.tidy()["compute_devicesample"] == 0
+        assert superuser.execute("SELECT count(*) FROM compute_devicesample").fetchone() == (0,)
+    assert partitions(superuser, "compute_devicesample") == before
+    with seen.control():
+        assert retention.tidy()["compute_devicesample"] > 0
 
 
 def first_id(superuser: psycopg.Connection, moment: str) -> str:
