@@ -37,6 +37,7 @@ __all__ = [
     "extend",
     "hold",
     "lock",
+    "lock_now",
     "release",
     "settle",
 ]
@@ -172,6 +173,11 @@ def lock(hold_id: UUID, onward: Iterable[date] = ()) -> HoldState:
     later = sorted({period for period in onward if period > state.period}) if state.state == OPEN else []
     locked = counters.lock_for_hold(hold_id, state.project_id, state.currency, later, tags)
     return replace(state, counters=tuple(locked))
+
+
+def lock_now(hold_id: UUID) -> HoldState:
+    """Lock a hold, its counters and at once those of the running month, which it may be carried to. Raises NotFound."""
+    return lock(hold_id, [_running_month()[0]])
 
 
 def carry(state: HoldState, period: date) -> HoldState:

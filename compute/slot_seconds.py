@@ -6,23 +6,25 @@ so whoever settles it, and how often, it counts once. Where no price names this 
 and the seconds are measured at no charge. Where a budget has no room for the next quarter, the slot is given back and its
 owner is told (`SlotUnpaid`).
 
-Locks: allocation, the tenant's set of budgets, hold, counters, device, quota, audit chain.
+Locks: allocation, the tenant's set of budgets, the meter, hold, counters, device, quota, audit chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from uuid import UUID
 
-from billing import holds, meters, pricing
+from billing import counters, holds, meters, pricing
 from billing.counters import BudgetExceeded
 from billing.defaults import SLOT_SECONDS
-from billing.metering import Interval, record_usage
+from billing.metering import Interval, record_usage, terms_of
 from billing.money import Money
+from billing.rate import most_cost
 from billing.rating.calendar import quarter_of
 from billing.rating.flat import charge
 from compute.slots import Allocation, SlotState
@@ -51,6 +53,7 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
 
     Returns False where the money does not reach to the end of the next quarter.
     """
+    counters.pin_set()
     present = now()
     if (
         row.state != SlotState.LIVE or row.settle_at is None
@@ -60,17 +63,24 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
     until = ended_at or quarter_of(present)
     if row.lease_until is not None:
         until = min(until, row.lease_until if ended_at else quarter_of(row.lease_until))
-    row.settle_at = quarter_of(present) + QUARTER
-    paid = ended_at is not None or _provide(row, start, row.settle_at + SLACK)
+    row.settle_at = following = quarter_of(present) + QUARTER
     intervals = list(islice(_quarters(row, start, until), None if ended_at else MOST_QUARTERS))
+    goes_on, hold_id, paid = ended_at is None, row.hold_id, True
+    if goes_on and hold_id is not None:
+        _catch_up(hold_id, intervals)
+    elif goes_on:
+        paid = _provide(row, start, following + SLACK)
     if intervals:
         meters.ensure(SLOT_SECONDS)
         recorded = record_usage(intervals, hold_id=row.hold_id, held_only=True)
         row.billed_until = intervals[-1].end
         if row.billed_until < until:
             row.settle_at = present
-        if ended_at is None and row.hold_id is not None and recorded.exhausted and recorded.refused_by == "budget":
+        if goes_on and row.hold_id is not None and recorded.exhausted and recorded.refused_by == "budget":
             paid = False
+    # Only after what is over is recorded, in the month and by the price of its time: may the hold move, grow or go.
+    if goes_on and hold_id is not None and paid:
+        paid = _provide(row, row.billed_until or start, following + SLACK)
     _keep(row)
     return paid
 
@@ -81,6 +91,16 @@ def close(row: Allocation) -> None:
         settle(row, ended_at=now())
     if row.hold_id is not None:
         holds.release(hold_id=row.hold_id)
+
+
+def _catch_up(hold_id: UUID, intervals: Sequence[Interval]) -> None:
+    """Lock the hold and have it pay for what is over, where it was not provided for: settled late, or a dearer price."""
+    state = holds.lock_now(hold_id)
+    terms = terms_of(intervals)
+    cost = Money(sum((most_cost(one, terms) for one in intervals), NOTHING), terms.currency)
+    if state.left < cost.amount:
+        with suppress(BudgetExceeded):  # what the hold does not cover is charged with nothing
+            holds.cover(hold_id=hold_id, amount=cost)
 
 
 def _provide(row: Allocation, start: datetime, until: datetime) -> bool:

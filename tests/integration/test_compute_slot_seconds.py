@@ -7,16 +7,17 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
 
-from billing import budgets, pricing
+from billing import budgets, counters, holds, pricing
 from billing import queries as billing_queries
 from billing.counters import BudgetExceeded
-from billing.models import Hold, Meter
+from billing.models import BudgetPeriod, Hold, Meter
 from billing.queries.billed import charged
 from billing.rating.calendar import quarter_of
 from billing.reconcile import ledger_faults, reconcile_faults
@@ -25,7 +26,7 @@ from compute.scheduling import slots
 from models_app import deployments, endpoint_keys, endpoints, slot_news
 from tenants import outbox
 from tenants.clock import now
-from tenants.models import Notification, OutboxMessage
+from tenants.models import Notification, OutboxMessage, Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.conftest import DemoClock
@@ -232,3 +233,62 @@ def test_an_endpoint_without_money_stops_keeps_name_and_keys_and_goes_on_when_it
     assert not slot_news.unpaid(billed.tenant.id, endpoint.id)
     with tenant_scope(billed.tenant.id):
         assert not [*ledger_faults(), *reconcile_faults()]
+
+
+def quarters_pass(place: Place, me: nodes.Registered, demo_clock: DemoClock, number: int) -> None:
+    """Let quarter hours go by on a slot that its node keeps."""
+    for _ in range(number):
+        demo_clock.advance(timedelta(minutes=15, seconds=1))
+        with place.control():
+            nodes.alive(me)
+        for _, allocation_id in allocations.mine(me.node_id):
+            assert place.renew(allocation_id, me)
+        settle(place)
+
+
+def test_a_price_that_ends_charges_what_was_used_before(billed: Place, demo_clock: DemoClock) -> None:
+    billed.ask()
+    me = billed.node("s1", 1)
+    billed.assign()
+    settle(billed)
+    with tenant_scope(billed.tenant.id):
+        book = billing_queries.price_books()[0].id
+        free = [pricing.NewPrice("serving.slot_seconds", {}, Decimal(0))]
+        ends = quarter_of(now()) + timedelta(minutes=10)
+        pricing.publish(actor=factories.actor_for(billed.tenant), book_id=book, prices=free, effective_at=ends)
+    quarters_pass(billed, me, demo_clock, 2)
+    charges = [(end <= ends, amount) for _, end, _, amount in seconds(billed)]
+    assert all((amount > 0) == before for before, amount in charges) and {before for before, _ in charges} == {
+        True,
+        False,
+    }
+    assert held(billed) == 0, "then the hold went back"
+
+
+def test_the_last_quarter_of_a_month_is_charged_to_that_month(
+    billed: Place, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tenant_scope(billed.tenant.id):
+        zone = ZoneInfo(Tenant.objects.get(pk=billed.tenant.id).timezone)
+        today = now().astimezone(zone)
+    turn = (today.replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=None) + timedelta(days=32)).replace(
+        day=1, tzinfo=zone
+    )
+    demo_clock.move_to(turn.astimezone(UTC) - timedelta(minutes=45) + timedelta(seconds=1))
+    budgets.create_budget(actor=factories.actor_for(billed.tenant), amount=Decimal(100), at_limit="block_new")
+    billed.ask()
+    me = billed.node("s1", 1)
+    billed.assign()
+    touched: list[str] = []
+    for owner, name in ((counters, "pin_set"), (holds, "lock")):
+        act = getattr(owner, name)
+        monkeypatch.setattr(
+            owner, name, lambda *args, n=name, do=act, **more: (touched.append(n), do(*args, **more))[1]
+        )
+    quarters_pass(billed, me, demo_clock, 3)
+    with tenant_scope(billed.tenant.id):
+        spent = dict(BudgetPeriod.objects.order_by("period").values_list("period", "spent"))
+        used = sum(amount for _, end, _, amount in seconds(billed) if end <= turn)
+        assert list(spent.values()) == [used, 0], "the hold moved to the new month when the old one was charged"
+        assert not [*ledger_faults(), *reconcile_faults()]
+    assert touched[0] == "pin_set", "the set of budgets comes before the hold"
