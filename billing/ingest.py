@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,10 +11,10 @@ from uuid import UUID
 
 from billing import counters, pricing
 from billing.cloudevents import Incoming, Refused, parse
-from billing.intervals import Interval
+from billing.intervals import Interval, digest
 from billing.keys import UsageConflict
 from billing.metering import UsageRefused, fault_of
-from billing.models import Meter, PriceBook
+from billing.models import Meter, PriceBook, UsageKey
 from billing.money import Money
 from billing.outside import OLDEST, Receipt, receive, review_reason
 from billing.rate import most_cost
@@ -82,16 +82,20 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
         counters.pin_set()
         today = lock_today(actor)
         reasons: dict[int, str] = {}
+        dear: dict[int, str] = {}
         for number, usage in list(good.items()):
             fault = fault_of(usage, terms)
             why = "" if fault else review_reason(usage, terms)
-            # What waits for a person is weighed when it is accepted: old use may have had any price.
-            fault = fault or (None if why else _too_dear(usage, terms, today.limits))
             if fault is not None:
                 refused[number] = fault
                 del good[number]
-            elif why:
+            elif why:  # is weighed when a person accepts it: old use may have had any price
                 reasons[number] = why
+            elif fault := _too_dear(usage, terms, today.limits):
+                dear[number] = fault
+        for number in _unknown(good, dear):
+            refused[number] = dear[number]
+            del good[number]
         # The budgets stay locked until every piece is stored: running work waits for them no longer than a heartbeat can.
         if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
             raise TooManyEvents(
@@ -131,6 +135,14 @@ def _too_dear(usage: Interval, terms: pricing.Terms, limits: Limits) -> str | No
             "or have finance raise the limit"
         )
     return None
+
+
+def _unknown(good: Mapping[int, Interval], numbers: Collection[int]) -> list[int]:
+    """Return which of these were never reported: what is counted already is answered so, whatever the limit is now."""
+    hashes = {number: digest(good[number].source, good[number].key) for number in numbers}
+    rows = UsageKey.objects.filter(key_hash__in=list(hashes.values())) if hashes else UsageKey.objects.none()
+    known = {bytes(key) for key in rows.values_list("key_hash", flat=True)}
+    return [number for number, key in hashes.items() if key not in known]
 
 
 def _uncounted(events: Sequence[Any], good: Mapping[int, Interval], receipt: Receipt) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ class SenderToday:
     def count(self, events: int, amount: Decimal) -> None:
         """Add what one request reports. Raises ReportLimitReached, with the seconds until the next day."""
         most = self.limits
-        if self.events + events > most.events:
+        if events and self.events + events > most.events:
             self._refuse(f"This sender may report {most.events:,} events a day and has reported {self.events:,} today.")
         if amount and self.amount + amount > most.amount.amount:
             told = Money(self.amount, most.amount.currency).plain()

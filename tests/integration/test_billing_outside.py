@@ -80,3 +80,15 @@ def test_an_event_that_costs_more_than_an_amount_can_hold_up_no_other(
     assert [one["index"] for one in listed] == list(range(201))
     assert {one["reason"] for one in listed} == {"it would cost more than 10^12: see its quantity and the price"}
     assert stored(tenant) == 1
+
+
+def test_an_event_that_is_counted_is_known_even_where_its_sender_may_report_less_now(
+    tenant: Tenant, actor: Actor
+) -> None:
+    sent = event(3600, time="2026-10-05T11:50:00Z")
+    assert ingest(actor=actor, events=[sent]).accepted == 1
+    senders.set_limits(actor=actor, events=0, amount=Decimal(0))
+    assert ingest(actor=actor, events=[sent]).accepted == 0, "sent twice, counted once"
+    with pytest.raises(UsageRefused):
+        ingest(actor=actor, events=[{**sent, "id": "another"}])
+    assert stored(tenant) == 5
