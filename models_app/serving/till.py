@@ -126,9 +126,8 @@ class Till:
             purse = self.purse
             if purse is None or self.wanted or self.short:
                 return self.wanted or self.short
-            if purse.moment(now) >= purse.renew_at():
-                return now - self.used_at < STILL_CALLED_S
-            return not purse.money.free and purse.used >= RENEW_AT * purse.money.amount
+            ends = purse.moment(now) >= purse.renew_at()
+            return now - self.used_at < STILL_CALLED_S and (ends or self.running_low)
 
     def expire(self) -> None:
         """Let a purse go whose time is over while nobody calls."""
@@ -158,7 +157,7 @@ class Till:
         """Note that no further slice could be had: with nothing left, requests are refused for this reason."""
         with self._lock:
             self.state = code
-            self.wanted = False
+            self.short = self.wanted = False
             self.asked_at = asked_at
             self.answered.set()
 

@@ -168,7 +168,7 @@ def test_a_till_never_promises_more_requests_than_it_has_money_for(batches, cent
             till.spend(purse, number, milliseconds(took))
             paid += number
     assert paid <= cents, "nothing is no licence to answer for nothing"
-    assert till.wants() == (paid >= 0.8 * cents)
+    assert till.wants() == (bool(batches) and paid >= 0.8 * cents), "who is not called needs no more"
 
 
 def test_a_purse_is_closed_when_all_that_began_on_it_is_accounted_for():
@@ -214,6 +214,25 @@ def test_a_refused_till_asks_again_after_a_while_and_an_old_slice_is_replaced():
     clock.now += 15 * 60
     assert not till.wants(), "nobody calls"
     assert till.begin(1) == (None, 0)
+    assert till.wants()
+
+
+def test_a_till_asks_for_money_only_for_those_who_still_call():
+    clock = Clock()
+    till = Till(clock)
+    till.install(money(1, "1.00", clock), clock.now)
+    purse, _ = till.begin(50)
+    assert purse is not None
+    till.spend(purse, 50, Decimal(400))
+    assert till.wants(), "four fifths are used"
+    clock.now += 61
+    assert not till.wants(), "nobody has called for a minute"
+    assert till.begin(500)[1] == 0
+    assert till.wants(), "a batch could not be paid"
+    till.refused("budget_exceeded", clock.now)
+    clock.now += 61
+    assert not till.wants(), "it was refused, and nobody has called since"
+    assert till.begin(500)[1] == 0
     assert till.wants()
 
 
