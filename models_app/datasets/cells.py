@@ -135,9 +135,13 @@ def clean(value: Any, contract: Contract) -> str | int | float | bool | None:
 
 @functools.lru_cache(maxsize=1024)
 def missing_numbers(contract: Contract) -> frozenset[float]:
-    """Return the numbers among the words for missing: -999 is missing however a cell spells it."""
+    """Return the numbers among the words for missing: -999 is missing however a cell spells it. Dates as seconds."""
     found = set()
     for text in contract.missing:
+        if contract.type == kinds.DATETIME:
+            moment = moments.moment(text, contract.date)
+            found |= set() if moment is None else {moment / 1_000_000}
+            continue
         try:
             found.add(float(number_of(text, contract.number)))
         except (Odd, OverflowError):
@@ -224,5 +228,5 @@ def _parsed(text: str, contract: Contract) -> int | float | bool | None:
         moment = moments.moment(text, contract.date)
         if moment is None:
             raise Odd(text)
-        return moment / 1_000_000
+        return None if _gone(moment / 1_000_000, contract) else moment / 1_000_000
     raise Odd(text)

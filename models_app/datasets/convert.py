@@ -74,10 +74,19 @@ def _numbers(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Arra
         found = pc.cast(digits, wanted)
     except pa.ArrowInvalid:
         return pa.nulls(len(text), wanted)
-    if gone := cells.missing_numbers(contract):
-        floats = pc.cast(found, pa.float64(), safe=False)  # as float64 tells numbers apart, like everywhere
-        found = pc.if_else(pc.is_in(floats, pa.array(sorted(gone), pa.float64())), pa.scalar(None, wanted), found)
-    return found
+    return without(found, contract)
+
+
+def without(values: pa.Array, contract: Contract) -> pa.Array:
+    """Return numbers or dates without those that stand for no value; float64 tells them apart, like everywhere."""
+    gone = cells.missing_numbers(contract)
+    if not gone:
+        return values
+    plain = values
+    if pa.types.is_timestamp(values.type):
+        plain = pc.divide(pc.cast(pc.cast(values, pa.int64()), pa.float64(), safe=False), 1_000_000.0)
+    plain = pc.cast(plain, pa.float64(), safe=False)
+    return pc.if_else(pc.is_in(plain, pa.array(sorted(gone), pa.float64())), pa.scalar(None, values.type), values)
 
 
 def _dates(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Array:
@@ -94,9 +103,7 @@ def _dates(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Array:
             found = pc.coalesce(found, pc.cast(pc.cast(part, kind), pa.int64()).cast(pa.timestamp("us")))
         except pa.ArrowInvalid:  # a day that no month has, somewhere among them
             continue
-    if contract.missing:
-        gone = pc.is_in(text, pa.array(contract.missing, pa.string()))
-        found = pc.if_else(gone, pa.scalar(None, pa.timestamp("us")), found)
+    found = without(found, contract)
     return pc.cast(pc.cast(found, pa.int64()), wanted)
 
 

@@ -13,7 +13,7 @@ from models_app.datasets import cells as clean_cells
 from models_app.datasets import decide as by_evidence
 from models_app.datasets import kinds
 from models_app.datasets.contract import Contract
-from models_app.datasets.convert import convert
+from models_app.datasets.convert import convert, without
 from models_app.datasets.decide import Decision
 from models_app.datasets.guess import ColumnGuess
 from models_app.datasets.stored import Cells, as_read, of_decision
@@ -87,12 +87,7 @@ def cells(one: Decision, column: pa.Array) -> Cells:
         return Cells(one, pc.cast(column, pa.bool_()), None)
     if contract.type == kinds.NUMERIC and pa.types.is_boolean(column.type):
         column = pc.cast(column, pa.int64())
-    if contract.type == kinds.NUMERIC and contract.missing:
-        gone = pa.array(sorted(clean_cells.missing_numbers(contract)), pa.float64())
-        column = pc.if_else(
-            pc.is_in(pc.cast(column, pa.float64(), safe=False), gone), pa.scalar(None, column.type), column
-        )
-    return Cells(one, column, None)
+    return Cells(one, without(column, contract), None)
 
 
 def words(column: pa.Array) -> pa.Array:

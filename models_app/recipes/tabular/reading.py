@@ -77,5 +77,5 @@ def strings(text: pa.Array) -> Strings:
 
 
 def _without(contract: Contract, values: Floats) -> Floats:
-    gone = cells.missing_numbers(contract) if contract.type == kinds.NUMERIC and contract.missing else ()
+    gone = cells.missing_numbers(contract) if contract.type != kinds.BOOLEAN and contract.missing else ()
     return np.where(np.isin(values, sorted(gone)), np.nan, values) if gone else values
