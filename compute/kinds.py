@@ -23,6 +23,10 @@ class BadOutput(RuntimeError):
     """The child left something that is not what it should be: a crash of its own, which storing again cannot heal."""
 
 
+class BadReport(BadOutput):
+    """The child told us something that cannot be stored. The message is ours, and is shown."""
+
+
 class BadArtefact(RuntimeError):
     """What was stored for this work is not what was stored, or cannot be used: no try heals that. The message is shown."""
 

@@ -57,7 +57,7 @@ class Pulse:
         except BAD_VALUES as error:
             if not self.beat.unsay():
                 raise
-            raise kinds.BadOutput("It reported values that cannot be stored.") from error
+            raise kinds.BadReport("It reported values that cannot be stored.") from error
         self._acked, self.next = asked, asked + settings.EXCHEQUER.heartbeat_s
         self.beat = leases.Beat()
         return answer, asked

@@ -108,7 +108,8 @@ class Supervisor:
         except kinds.BadOutput as error:
             self._child.kill()
             self.log.warning("attempt.bad_output", error=str(error))
-            self._finish(Outcome.CRASHED, BAD_OUTPUT, self._child.exit_code)
+            plain = str(error) if isinstance(error, kinds.BadReport) else BAD_OUTPUT
+            self._finish(Outcome.CRASHED, plain, self._child.exit_code)
 
     def _start(self, staged: dict[str, Any]) -> Child:
         slot = self.mine.slot

@@ -221,7 +221,7 @@ def test_the_versions_of_a_model_say_the_size_the_sum_and_the_format_of_their_we
         "safetensors",
         row.artefact_sha256,
         filesizeformat(row.artefact_size),
-        '<th scope="col">Weights, sha256</th>',
+        "Weights, sha256</th>",
     ):
         assert said in text, said
     listed = client.get(f"/api/v1/models/{row.model_id}/versions/").json()["results"]

@@ -131,6 +131,7 @@ def test_usage_and_spend_are_summed_as_asked(scene: Scene) -> None:
         "batch_seconds": "batch.seconds",
         "device_seconds": "device.seconds",
         "inference_ms": "inference.milliseconds",
+        "serving.slot_seconds": "serving.slot_seconds",
         "inference_requests": "inference.requests",
     }
 

@@ -94,6 +94,7 @@ def test_a_model_is_approved_served_called_watched_and_paid_for(
     for action in ("model_version.requested", "model_version.promoted", "endpoint.deployed", "endpoint.undeployed"):
         expect(admin.locator("main")).to_contain_text(f"models_app.{action}")
     assert clinic.get("audit/verify/")["ok"] is True
+    clinic.manage("confirm_key_backup")
     for command in ("verify_audit", "verify_ledger", "reconcile", "doctor"):
         done = clinic.manage(command)
         assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"

@@ -63,7 +63,7 @@ def test_a_newcomer_trains_three_models_and_finds_every_second_on_the_bill(
     for job in jobs.values():
         expect(page.locator(f"main a[href$='/jobs/{job['id']}/']").first).to_be_visible()
 
-    page.goto("/t/lab/audit/")
+    page.goto("/t/lab/audit/?acts=all")
     for action in ("models_app.dataset.", "compute.job.submitted", "tenants.tenant.created"):
         expect(page.locator("main")).to_contain_text(action)
     assert stack.get("audit/verify/")["ok"] is True
@@ -75,6 +75,7 @@ def test_a_newcomer_trains_three_models_and_finds_every_second_on_the_bill(
 
 
 def test_the_books_agree_and_commands_say_so(stack: Stack) -> None:
+    stack.manage("confirm_key_backup")
     for command in ("verify_audit", "verify_ledger", "reconcile", "doctor"):
         done = stack.manage(command)
         assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
