@@ -122,7 +122,8 @@ def clean(value: Any, contract: Contract) -> str | int | float | bool | None:
         return _parsed(text, contract)
     if not isinstance(value, bool | int | float):
         raise Odd(value)
-    if _gone(value, contract):
+    flag = contract.type == kinds.BOOLEAN and isinstance(value, bool)  # a typed false is no word `0`
+    if not flag and _gone(value, contract):
         return None
     if contract.type == kinds.BOOLEAN:
         if value not in (0, 1):

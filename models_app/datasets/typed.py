@@ -82,12 +82,13 @@ def cells(one: Decision, column: pa.Array) -> Cells:
         return Cells(one, pa.nulls(len(column), pa.string()), None)
     if whole:
         column = pc.cast(column, pa.int64() if one.whole else pa.float64(), safe=False)
+    if contract.type == kinds.NUMERIC and pa.types.is_boolean(column.type):
+        column = pc.cast(column, pa.int64())
+    column = column if pa.types.is_boolean(column.type) else without(column, contract)
     if contract.type == kinds.BOOLEAN and not pa.types.is_boolean(column.type):
         column = pc.if_else(pc.is_in(column, pa.array([0, 1], column.type)), column, pa.scalar(None, column.type))
         return Cells(one, pc.cast(column, pa.bool_()), None)
-    if contract.type == kinds.NUMERIC and pa.types.is_boolean(column.type):
-        column = pc.cast(column, pa.int64())
-    return Cells(one, without(column, contract), None)
+    return Cells(one, column, None)
 
 
 def words(column: pa.Array) -> pa.Array:

@@ -84,6 +84,36 @@ def test_a_date_for_missing_is_missing_however_it_is_spelled(tmp_path, cells_of,
     assert [value for value in values(tmp_path / "r", "d") if value is not None] == known
 
 
+@pytest.mark.parametrize("word", ["0", "-1"])
+def test_a_number_for_missing_among_yes_and_no_is_no_false(tmp_path, word):
+    rows = [{"f": ("yes", "no", word, "yes")[at % 4], "n": str(at % 7), "y": "pq"[at % 2]} for at in range(84)]
+    reading(tmp_path / "i", written(rows, ("f", "n", "y"), ","), "y", f={"type": "boolean", "missing": [word]})
+    assert values(tmp_path / "i", "f")[:4] == [True, False, None, True]
+    trained(tmp_path / "t", (tmp_path / "i/out/data.parquet").read_bytes(), "tabular.classifier", target="y", epochs=2)
+    predictor = predict.load(tmp_path / "t" / "out")
+    data = table.read(tmp_path / "t/in/data.parquet", target="y", task="classification", exclude=frozenset())
+    held = predictor.outputs(encode(predictor.features, data.columns, data.rows))
+    scores, batched = by_batch(tmp_path / "p", predictor, written(rows, ("f", "n"), ","))
+    assert not batched.odd["f"]
+    typed = [[{"yes": True, "no": False, word: int(word)}[row["f"]], int(row["n"])] for row in rows]
+    stacked = predictor.scores(predictor.intake.stack([typed])[0])
+    inside = [list(one["scores"].values()) for one in predictor.predict(typed)]
+    for answers in (scores, *online(predictor, rows), stacked, inside):
+        assert np.allclose(answers, held, atol=1e-6)
+    few = [row for row in rows if row["f"] == "no"]
+    flags = {"f": np.array([False] * len(few)), "n": [int(row["n"]) for row in few]}
+    told = predictor.scores(predictor.intake.columns(flags, len(few)))
+    assert np.allclose(told, online(predictor, few)[0], atol=1e-6)
+    pq.write_table(pa.table({"f": [False] * len(few), "n": flags["n"]}), out := io.BytesIO())
+    assert np.allclose(by_batch(tmp_path / "q", predictor, out.getvalue())[0], told, atol=1e-6)
+    if word == "0":
+        gone = [row for row in rows if row["f"] == word]
+        expected = online(predictor, gone)[0]
+        pq.write_table(pa.table({"f": [0] * len(gone), "n": [int(row["n"]) for row in gone]}), out := io.BytesIO())
+        for at, later in enumerate((out.getvalue(), written(gone, ("f", "n"), ","))):
+            assert np.allclose(by_batch(tmp_path / f"r{at}", predictor, later)[0], expected, atol=1e-6)
+
+
 def test_long_ids_are_told_apart_digit_for_digit():
     known = ("1234567890123456789", "1e2", "7", "1e999999999999999999999")
     codes = Codes(Feature("id", "categorical", categories=known, contract=Contract("categorical")))

@@ -72,7 +72,8 @@ def numbers_of(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> NDArra
         bad = np.flatnonzero(np.isinf(numbers))
         if bad.size:
             raise not_finite(feature.name, int(bad[0]))
-        if feature.contract is not None and (gone := cells.missing_numbers(feature.contract)):
+        flags = is_flag(feature) and values.dtype == np.bool_  # a typed false is no word `0`
+        if not flags and feature.contract is not None and (gone := cells.missing_numbers(feature.contract)):
             numbers[np.isin(numbers, sorted(gone))] = math.nan
         for row in np.flatnonzero(no_flag(numbers)) if is_flag(feature) else ():
             raise refused(feature, values[row].item(), int(row))

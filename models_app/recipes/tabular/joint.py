@@ -58,6 +58,8 @@ class Intake:
             if feature.contract is not None and (gone := cells.missing_numbers(feature.contract))
         ]
         self._flags = [to for to, feature in enumerate(numbers) if is_flag(feature)]
+        # Where the word 0 or 1 stands for no value, 0 and false differ: one stack of numbers cannot tell.
+        self._never_plain = any(to in self._flags and not {0.0, 1.0}.isdisjoint(gone) for to, gone in self._gone)
 
     def stack(self, requests: Sequence[Sequence[Any]]) -> list[Block | BadInstance]:
         """Return each request's rows as a block, or what is wrong with the request."""
@@ -129,6 +131,8 @@ class Intake:
 
     def _plain(self, rows: Sequence[Any]) -> Block:
         """Stack rows whose every column is given as a number, a word or null. Raises _NotPlain."""
+        if self._never_plain:
+            raise _NotPlain
         width = len(self.names)
         found: list[Sequence[Any]] = []
         for row in rows:

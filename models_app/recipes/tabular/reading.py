@@ -48,17 +48,19 @@ def values_of(
         return strings(text), 0
     if stored.kind == kinds.EMPTY:
         return np.full(len(typed), np.nan), 0
-    if stored.kind == feature.kind and not stored.doubt:
-        return _without(contract, numbers(pa.chunked_array([typed]), feature.kind)), 0
+    by_word = feature.kind == kinds.BOOLEAN and bool({0.0, 1.0} & cells.missing_numbers(contract))
+    if stored.kind == feature.kind and not stored.doubt and not (by_word and raw is not None):
+        own = numbers(pa.chunked_array([typed]), feature.kind)
+        return own if by_word else _without(contract, own), 0
     if pa.types.is_string(written.type):
         found, odd = convert(written, replace(contract, stored=False))
         return numbers(pa.chunked_array([found]), feature.kind), odd
-    plain = numbers(pa.chunked_array([typed]), stored.kind)
+    plain = _without(contract, numbers(pa.chunked_array([typed]), stored.kind))
     fits = ~np.isnan(plain) & (
         np.isin(plain, (0, 1)) if feature.kind == kinds.BOOLEAN else stored.kind == kinds.BOOLEAN
     )
     odd = int((~np.isnan(plain) & ~fits).sum())
-    return _without(contract, np.where(fits, plain, np.nan)), odd
+    return np.where(fits, plain, np.nan), odd
 
 
 def slips(feature: Feature, stored: StoredColumn) -> int:
@@ -77,5 +79,5 @@ def strings(text: pa.Array) -> Strings:
 
 
 def _without(contract: Contract, values: Floats) -> Floats:
-    gone = cells.missing_numbers(contract) if contract.type != kinds.BOOLEAN and contract.missing else ()
+    gone = cells.missing_numbers(contract)
     return np.where(np.isin(values, sorted(gone)), np.nan, values) if gone else values
