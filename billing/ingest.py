@@ -16,7 +16,7 @@ from billing.keys import UsageConflict
 from billing.metering import UsageRefused, fault_of
 from billing.models import Meter, PriceBook, UsageKey
 from billing.money import Money
-from billing.outside import OLDEST, Receipt, receive, review_reason
+from billing.outside import MOST_QUARTERS, OLDEST, Receipt, receive, review_reason
 from billing.rate import most_cost
 from billing.rating.calendar import quarters
 from billing.rating.flat import LARGEST_CHARGE
@@ -29,7 +29,6 @@ from tenants.models import Project
 from tenants.scoping import tenant_scope
 
 MOST_EVENTS = 1_000
-MOST_QUARTERS = 5_000
 LARGEST_BODY = 2 * 1024 * 1024
 DEFAULT_PROJECT = "default"
 LONGEST_SECONDS = Decimal(LONGEST_INTERVAL // timedelta(seconds=1))
@@ -96,7 +95,6 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
         for number in _unknown(good, dear):
             refused[number] = dear[number]
             del good[number]
-        # The budgets stay locked until every piece is stored: running work waits for them no longer than a heartbeat can.
         if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
             raise TooManyEvents(
                 f"The times of this batch touch more than {MOST_QUARTERS:,} quarter hours. Nothing of it is stored: send "

@@ -17,7 +17,9 @@ from billing.metering import terms_of
 from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import ACCEPTED, REJECTED, WAITING
 from billing.money import Money
+from billing.outside import MOST_QUARTERS
 from billing.rate import most_cost, rate
+from billing.rating.calendar import quarters
 from billing.rating.flat import LARGEST_CHARGE
 from tenants import clock
 from tenants.actor import Actor
@@ -80,6 +82,9 @@ def decide(*, actor: Actor, event_ids: Sequence[UUID], accept: bool, reason: str
 
 def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
     """Rate and store events under their own requests; return what each request's came to, and the currency."""
+    if sum(quarters(row.starts_at, row.ends_at) for row in rows) > MOST_QUARTERS:
+        told = f"The times of these events touch more than {MOST_QUARTERS:,} quarter hours. Name fewer at once."
+        raise Invalid(fields={"events": [told]})
     intervals = [interval_of(row) for row in rows]
     terms = terms_of(intervals)
     if any(most_cost(item, terms) > LARGEST_CHARGE for item in intervals):

@@ -20,7 +20,9 @@ from billing.intervals import digest, void_key
 from billing.ledger import AVAILABLE, SPENT, UNHELD, Entry, Pot
 from billing.models import HeldEvent, UsageBatch, UsageKey
 from billing.models.outside import REJECTED, WAITING
-from billing.rating.calendar import hour_of
+from billing.outside import MOST_QUARTERS
+from billing.rating.calendar import hour_of, quarter_of
+from billing.reserved import own_sources
 from billing.rollup import Piece
 from billing.tags import tags_in
 from tenants import clock
@@ -37,9 +39,11 @@ PIECES = """
 SELECT e.key_hash, e.part, e.series_hash, e.started_at, e.ended_at, e.period, e.day, e.meter_id, e.project_id, e.price_id,
   e.measured, e.billable, e.amount, e.batch_id, e.recorded_at, s.dims
 FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
-WHERE e.tenant_id = %(tenant)s AND e.batch_id = ANY(%(batches)s::uuid[]) AND e.kind = 'usage'
-  AND (%(keys)s::bytea[] IS NULL OR e.key_hash = ANY(%(keys)s::bytea[]))
-"""
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NULL OR e.key_hash = ANY(%(keys)s::bytea[]))
+  AND """
+OF_BATCHES = PIECES + "e.batch_id = ANY(%(batches)s::uuid[])"
+# Reported before senders were known: by none of the platform's own sources, and paid from no hold.
+BEFORE_SENDERS = PIECES + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
 NAMES = (
     "part", "series", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
     "batch_id",
@@ -86,7 +90,7 @@ def void_batch(*, actor: Actor, batch_id: UUID, reason: str) -> Decimal:
     waiting = HeldEvent.objects.filter(batch=batch, state=WAITING)
     decision = {"decided_at": clock.now(), "decided_by_id": actor.id, "decided_by": actor.label[:254]}
     rejected = waiting.update(state=REJECTED, **decision)
-    voided, amount = _void([batch_id], None, reason)
+    voided, amount = _void(_taken(OF_BATCHES, [batch_id], None), reason)
     if not voided and not rejected:
         raise UsageVoided
     UsageBatch.objects.filter(pk=batch_id).update(voided=F("voided") + len(voided), held=F("held") - rejected)
@@ -109,9 +113,10 @@ def void_events(
         raise Invalid(fields={"events": [f"Name 1 to {MOST_EVENTS:,} events."]})
     counters.pin_set()
     found = {bytes(row.key_hash): row.batch_id for row in UsageKey.objects.filter(key_hash__in=list(named))}
-    strange = [said for key, said in named.items() if found.get(key) is None]
-    if strange:
-        text = "Nobody reported this from outside under a known sender: what the platform measures is never voided."
+    early = _taken(BEFORE_SENDERS, [], [key for key in found if found[key] is None])
+    reported = {key for key in found if found[key] is not None} | {item.piece.key_hash for item in early}
+    if strange := [said for key, said in named.items() if key not in reported]:
+        text = "Nobody reported this from outside: what the platform measures is never voided."
         raise Invalid(text, unknown=strange)
     uncounted = HeldEvent.objects.filter(key_hash__in=list(named)).exclude(state="accepted")
     if held := [f"{row.source} {row.key}" for row in uncounted]:
@@ -121,38 +126,60 @@ def void_events(
         batch.pk: batch
         for batch in UsageBatch.objects.select_for_update(no_key=True).order_by("id").filter(pk__in=batches)
     }
-    voided, amount = _void(batches, list(named), reason)
+    if early:
+        early = _given_a_batch(early)
+    voided, amount = _void([*_taken(OF_BATCHES, batches, list(named)), *early], reason)
     if known := [said for key, said in named.items() if key not in voided]:
         raise UsageVoided(voided=known)
     for batch_id in batches:
         count = sum(found[key] == batch_id for key in voided)
         UsageBatch.objects.filter(pk=batch_id).update(voided=F("voided") + count)
-    _record(actor, locked[batches[0]] if len(batches) == 1 else None, len(voided), amount, reason)
+    _record(actor, locked[batches[0]] if len(batches) == 1 and not early else None, len(voided), amount, reason)
     return amount
 
 
-def _void(batches: Collection[UUID], keys: Sequence[bytes] | None, reason: str) -> tuple[set[bytes], Decimal]:
+def _given_a_batch(early: Sequence[Taken]) -> list[Taken]:
+    """Put usage from before senders were known under a request of its own: every counter-entry names one."""
+    events = len({item.piece.key_hash for item in early})
+    batch = UsageBatch.objects.create(
+        sender_kind="system",
+        sender="before senders were known",
+        accepted=events,
+        held=0,
+        voided=events,
+        amount=sum((item.piece.amount for item in early), Decimal(0)),
+        currency=Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id()),
+    )
+    return [replace(item, piece=replace(item.piece, batch_id=batch.pk)) for item in early]
+
+
+def _void(taken: Sequence[Taken], reason: str) -> tuple[set[bytes], Decimal]:
     """Write the counter-entries to what of this is not voided yet; return those keys and the amount."""
-    taken = _taken(batches, keys)
     marks = {void_key(item.piece.key_hash): item.piece.key_hash for item in taken}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [current_tenant_id(), array(marks, bytea)])
         voided = {marks[bytes(row[0])] for row in cursor.fetchall()}
     taken = [item for item in taken if item.piece.key_hash in voided]
+    if len({(item.piece.key_hash, quarter_of(item.piece.start)) for item in taken}) > MOST_QUARTERS:
+        raise Invalid(
+            f"The times of these events touch more than {MOST_QUARTERS:,} quarter hours. Name fewer events at once: those of "
+            "one request can be voided in several parts, too."
+        )
     if taken:
         _return_money(taken, reason)
         _return_usage(taken)
     return voided, sum((item.piece.amount for item in taken), Decimal(0))
 
 
-def _taken(batches: Collection[UUID], keys: Sequence[bytes] | None) -> list[Taken]:
+def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) -> list[Taken]:
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "batches": list(batches),
         "keys": None if keys is None else array(keys, bytea),
+        "own": own_sources(),
     }
     with connection.cursor() as cursor:
-        cursor.execute(PIECES, arguments)
+        cursor.execute(which, arguments)
         rows = cursor.fetchall()
     return [
         Taken(

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from billing import budgets, pricing, queries
+from billing import budgets, pricing, queries, reviews, voids
 from billing.intervals import void_key
 from billing.metering import record_usage
 from billing.models import UsageEvent, UsageKey
@@ -242,6 +242,41 @@ def test_only_what_was_reported_is_voided_and_only_once(tenant: Tenant, send: Se
     again = finance("POST", f"usage/batches/{batch.id}/void/", {"reason": "again"}, status=409)
     assert again["code"] == "usage_voided"
     assert figures(tenant)[1] == 60
+
+
+def test_what_was_reported_before_senders_were_known_is_voided_by_its_names(tenant: Tenant, finance: Finance) -> None:
+    with tenant_scope(tenant.id):
+        budgets.create_budget(actor=factories.actor_for(tenant), amount=Decimal(100), at_limit="notify")
+        before = figures(tenant)
+        project = factories.default_project_id(tenant)
+        record_usage([interval(project, NOW - timedelta(hours=1), 60, key="early", source="gateway")])
+    assert figures(tenant)[0] > before[0]
+    body = {"events": [{"source": "gateway", "id": "early"}], "reason": "never happened"}
+    assert finance("POST", "usage/void/", body)["voided"] == 1
+    assert figures(tenant) == before
+    assert finance("POST", "usage/void/", body, status=409)["code"] == "usage_voided"
+
+
+def test_one_decision_writes_no_more_pieces_than_one_request(
+    tenant: Tenant, send: Sender, finance: Finance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (reviews, voids):
+        monkeypatch.setattr(module, "MOST_QUARTERS", 8)
+    old = {"time": "2026-08-20T01:00:00Z", "type": "device.seconds", "data": {"quantity": 3600, "device_class": "cpu"}}
+    send([event(id=f"old{n}", **old) for n in range(3)], status=202)
+    chosen = [row["id"] for row in finance("GET", "usage/held/")["results"]]
+    body = {"decision": "accept", "reason": "late"}
+    answer = finance("POST", "usage/held/decide/", {**body, "events": chosen}, status=400)
+    assert "Name fewer at once" in str(answer)
+    for part in (chosen[:2], chosen[2:]):
+        finance("POST", "usage/held/decide/", {**body, "events": part})
+    (batch,) = finance("GET", "usage/batches/")["results"]
+    every = [{"source": "gateway", "id": f"old{n}"} for n in range(3)]
+    for path, named in (("usage/void/", {"events": every}), (f"usage/batches/{batch['id']}/void/", {})):
+        assert "Name fewer events" in str(finance("POST", path, {**named, "reason": "wrong"}, status=400))
+    assert finance("POST", "usage/void/", {"events": every[:1], "reason": "wrong"})["voided"] == 1
+    assert finance("POST", f"usage/batches/{batch['id']}/void/", {"reason": "the rest"})["voided"] == 3
+    assert figures(tenant)[:2] == (0, 0)
 
 
 def test_four_people_who_void_the_same_request_take_it_back_once(tenant: Tenant, send: Sender) -> None:
