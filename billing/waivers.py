@@ -13,6 +13,7 @@ from billing import counters, holds, ledger, rollup
 from billing.events import UsageWaived
 from billing.intervals import digest
 from billing.ledger import AVAILABLE, HELD, SPENT, UNHELD, Entry, Pot
+from billing.models import Hold
 from billing.rollup import Piece
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -82,7 +83,9 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
     with connection.cursor() as cursor:
         cursor.execute(ONE_AT_A_TIME, [[str(attempt) for attempt in attempts]])
         cursor.execute(HOLDS, [tenant_id, attempts])
-        states = {row[0]: holds.lock(row[0]) for row in cursor.fetchall()}
+        # One that was released so long ago that it is removed gives back to the budgets, like any that is released.
+        kept = Hold.objects.filter(pk__in=[row[0] for row in cursor.fetchall()]).order_by("pk")
+        states = {hold_id: holds.lock(hold_id) for hold_id in kept.values_list("pk", flat=True)}
         cursor.execute(SETTLED, {"tenant": tenant_id, "attempts": attempts})
         settled = cursor.fetchall()
         locked = {counter.id: counter for state in states.values() for counter in state.counters}

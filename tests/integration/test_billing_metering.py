@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -12,16 +14,16 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from billing import budgets, counters, holds, pricing, rollup
+from billing import budgets, counters, holds, pricing, retention, rollup
 from billing.metering import UsageConflict, UsageRefused, accept, billed, billed_attempts, record_usage, waive_usage
-from billing.models import Hold, UsageKey, UsageRollup
+from billing.models import BudgetPeriod, Hold, UsageKey, UsageRollup
 from billing.money import Money
 from billing.reconcile import ledger_faults, reconcile_faults
 from tenants import clock
 from tenants.models import AuditEntry
 from tenants.scoping import tenant_scope
 from tests.billing_usage import interval
-from tests.factories import in_tenant, make_project, make_tenant
+from tests.factories import actor_for, in_tenant, make_project, make_tenant
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -80,6 +82,28 @@ def test_a_second_is_settled_from_the_hold_once() -> None:
         assert Hold.objects.get().settled == 0
         assert holds.release(hold_id=held).amount == Decimal("0.001")
         assert holds.release(hold_id=held).amount == 0
+
+
+def test_what_a_removed_hold_paid_can_still_be_waived(as_control: Callable[[], AbstractContextManager[None]]) -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    attempt = uuid4()
+    with in_tenant(tenant):
+        pricing.provision_defaults()
+        budgets.create_budget(actor=actor_for(tenant), amount=Decimal(1), at_limit="block_new")
+        held = holds.hold(project_id=project.id, subject="job:1", amount=Money(Decimal("0.01"), "EUR"))
+        used = interval(project.id, clock.now() - timedelta(seconds=20), 20, job_id=uuid4(), attempt_id=attempt)
+        charged = record_usage([used], hold_id=held).amount
+        holds.release(hold_id=held)
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE billing_hold SET released_at = exchequer_now() - interval '401 days'")
+    with as_control():
+        assert retention.tidy()["holds"] == 1
+    with in_tenant(tenant):
+        assert waive_usage(attempt, reason="node lost") == charged > 0
+        assert waive_usage(attempt, reason="node lost") == 0
+        assert BudgetPeriod.objects.get().spent == 0
+        assert not [*ledger_faults(), *reconcile_faults()]
 
 
 def test_an_unsound_interval_is_refused_before_any_effect() -> None:
