@@ -85,7 +85,7 @@ def without(values: pa.Array, contract: Contract) -> pa.Array:
     plain = values
     if pa.types.is_timestamp(values.type):
         plain = pc.divide(pc.cast(pc.cast(values, pa.int64()), pa.float64(), safe=False), 1_000_000.0)
-    plain = pc.cast(plain, pa.float64(), safe=False)
+    plain = pc.add(pc.cast(plain, pa.float64(), safe=False), 0.0)  # is_in tells -0 and 0 apart, and nothing else does
     return pc.if_else(pc.is_in(plain, pa.array(sorted(gone), pa.float64())), pa.scalar(None, values.type), values)
 
 

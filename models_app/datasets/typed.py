@@ -86,7 +86,7 @@ def cells(one: Decision, column: pa.Array) -> Cells:
         column = pc.cast(column, pa.int64())
     column = column if pa.types.is_boolean(column.type) else without(column, contract)
     if contract.type == kinds.BOOLEAN and not pa.types.is_boolean(column.type):
-        column = pc.if_else(pc.is_in(column, pa.array([0, 1], column.type)), column, pa.scalar(None, column.type))
+        column = pc.if_else(pc.or_(pc.equal(column, 0), pc.equal(column, 1)), column, pa.scalar(None, column.type))
         return Cells(one, pc.cast(column, pa.bool_()), None)
     return Cells(one, column, None)
 

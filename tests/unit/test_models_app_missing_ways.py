@@ -22,7 +22,9 @@ from tests.unit.test_models_app_three_ways import by_batch, online, written
 FLAGS = ("true", "false", "", "5")
 
 
-@pytest.mark.parametrize(("word", "spelled"), [("-999", "-999.0"), ("0", "0.0"), ("0.0", "0"), ("1000", "1e3")])
+@pytest.mark.parametrize(
+    ("word", "spelled"), [("-999", "-999.0"), ("0", "0.0"), ("0.0", "0"), ("0", "-0.0"), ("1000", "1e3")]
+)
 def test_a_number_for_missing_is_missing_however_it_is_spelled_and_a_flag_is_yes_or_no(tmp_path, word, spelled):
     rows = [{"n": str(at % 7 + 1), "f": FLAGS[at % 3], "y": "pq"[at % 2]} for at in range(90)]
     for at in range(0, 90, 5):
@@ -112,6 +114,12 @@ def test_a_number_for_missing_among_yes_and_no_is_no_false(tmp_path, word):
         pq.write_table(pa.table({"f": [0] * len(gone), "n": [int(row["n"]) for row in gone]}), out := io.BytesIO())
         for at, later in enumerate((out.getvalue(), written(gone, ("f", "n"), ","))):
             assert np.allclose(by_batch(tmp_path / f"r{at}", predictor, later)[0], expected, atol=1e-6)
+
+
+def test_a_typed_zero_with_a_sign_is_no(tmp_path):
+    pq.write_table(pa.table({"f": [-0.0, 1.0, 0.0, None] * 20, "y": ["p", "q"] * 40}), out := io.BytesIO())
+    reading(tmp_path, out.getvalue(), "y", f={"type": "boolean"})
+    assert values(tmp_path, "f")[:4] == [False, True, False, None]
 
 
 def test_long_ids_are_told_apart_digit_for_digit():
