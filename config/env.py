@@ -222,6 +222,8 @@ def _with_secret_files(variables: dict[str, str]) -> dict[str, str]:
             try:
                 variables[target] = Path(variables[name]).read_text().strip()
             except OSError as error:
+                if target == "EXCHEQUER_MASTER_KEY_PREVIOUS" and isinstance(error, FileNotFoundError):
+                    continue  # the rotation that it was kept for has ended
                 raise SettingsInvalid(f"{name}: cannot read {variables[name]}: {error.strerror}.") from error
     return variables
 

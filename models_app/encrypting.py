@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from compute.models import FINAL_STATES, Job
-from models_app import batch, storage
+from models_app import batch, orphans, storage
 from models_app.models import DatasetVersion, ModelVersion
 from models_app.models.files import Stored
 from tenants.models import Tenant
@@ -95,7 +95,9 @@ def _plain(tenant_id: UUID) -> Iterator[Callable[[], None]]:
 def _of_row(tenant_id: UUID, row: Any, model: Any, key: str, flag: str, stored: Stored) -> None:
     storage.encrypt(tenant_id, stored)
     with tenant_scope(tenant_id):
-        model.objects.filter(**{key: stored.key}).update(**{flag: True})  # versions of one upload share its file
+        told = model.objects.filter(**{key: stored.key}).update(**{flag: True})  # versions of one upload share its file
+    if not told:
+        _discard(tenant_id, [stored.key])
 
 
 def _of_job(tenant_id: UUID, job_id: UUID, field: str, pointer: dict[str, Any]) -> None:
@@ -109,7 +111,14 @@ def _of_job(tenant_id: UUID, job_id: UUID, field: str, pointer: dict[str, Any]) 
     files = pointer["files"]
     new = {name: told[file["key"]] for name, file in files.items()} if isinstance(files, dict) else list(told.values())
     with tenant_scope(tenant_id):
-        Job.objects.filter(id=job_id, **{field: before}).update(**{field: {**pointer, "files": new}})
+        kept = Job.objects.filter(id=job_id, **{field: before}).update(**{field: {**pointer, "files": new}})
+    if not kept:
+        _discard(tenant_id, list(told))
+
+
+def _discard(tenant_id: UUID, keys: list[str]) -> None:
+    """Remove what was encrypted while its row was: the object came back. What a row names stays."""
+    storage.delete(tenant_id, orphans.unreferenced(tenant_id, keys))
 
 
 def _files(pointer: dict[str, Any]) -> list[dict[str, Any]]:

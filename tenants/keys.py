@@ -63,6 +63,7 @@ def create_api_key(
     if maker.expires_at is not None and (expires_at is None or expires_at > maker.expires_at):
         latest = f"A key made with this one ends with it at the latest: {maker.expires_at:%Y-%m-%dT%H:%M:%SZ}."
         raise Invalid(fields={"expires_at": [latest]})
+    provenance.check_depth(maker)
     key, prefix, digest = authentication.new_key()
     if secret is not None:
         if (

@@ -15,9 +15,11 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import Error, close_old_connections
 from django.http import Http404, HttpResponse
 from django.urls import Resolver404, resolve
+from django.utils import timezone
 
 from tenants.errors import ExchequerError
 from tenants.middleware import TenantMiddleware
+from tenants.reading import reading_as
 
 #: What Django keeps of a form or of JSON, and the heads of a form around it.
 SMALL = 2 * 1024 * 1024 + 64 * 1024
@@ -35,16 +37,14 @@ def taken_at(method: str, path: str) -> bool:
 
 
 def may_send(environ: dict[str, Any]) -> bool:
-    """Return whether the request's key or session lets it in at a view that takes files. Reads headers only."""
+    """Return whether the request's key or session lets it in at a view that takes files. Reads headers only.
+
+    Neither its reader nor its time zone stays on the thread, which answers others next.
+    """
     close_old_connections()
     try:
-        request = WSGIRequest(environ)
-        SessionMiddleware(lambda _: HttpResponse()).process_request(request)
-        request.user = get_user(request)
-        actor = entered(request)
-        view = _view(request.path_info)
-        permission = getattr(view, "permission", None) or getattr(view, "permissions", {}).get(request.method)
-        return actor is not None and permission is not None and actor.can(permission)
+        with reading_as(None), timezone.override(None):
+            return _let_in(environ)
     except (Http404, ExchequerError, Error):
         return False  # the view itself says why, without the body
     finally:
@@ -62,6 +62,16 @@ def entered(request: Any) -> Any:
     else:
         gate.enter_by_path(request, slug)
     return request.actor
+
+
+def _let_in(environ: dict[str, Any]) -> bool:
+    request = WSGIRequest(environ)
+    SessionMiddleware(lambda _: HttpResponse()).process_request(request)
+    request.user = get_user(request)
+    actor = entered(request)
+    view = _view(request.path_info)
+    permission = getattr(view, "permission", None) or getattr(view, "permissions", {}).get(request.method)
+    return actor is not None and permission is not None and actor.can(permission)
 
 
 def _match(path: str) -> Any:

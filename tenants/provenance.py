@@ -7,6 +7,7 @@ keys from parent to child, then the other kinds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ from tenants.actor import Actor
 from tenants.audit import AuditAction, record
 from tenants.clock import DatabaseNow
 from tenants.credentials import Credential
-from tenants.errors import PermissionDenied
+from tenants.errors import Invalid, PermissionDenied
 from tenants.models import ApiKey, Membership
 from tenants.permissions import PERMISSIONS, ROLE_PERMISSIONS
 from tenants.scoping import current_tenant_id
@@ -28,6 +29,8 @@ from tenants.scoping import current_tenant_id
 KEY_NARROWED = AuditAction("tenants.api_key.narrowed")
 #: Every key may ask who it is; one that may do nothing else is of no use.
 ALWAYS = "tenant.view"
+#: Keys in a line, each made with the one before.
+DEEPEST = 10
 
 
 class AccessEnded(PermissionDenied):
@@ -171,17 +174,38 @@ def descendants(*, key_id: UUID | None = None, membership_id: UUID | None = None
 
 def numbers() -> dict[UUID, int]:
     """Return how many live credentials descend from each API key that has any."""
-    children: dict[UUID, list[tuple[Kind, UUID]]] = {}
+    below: Counter[UUID] = Counter()
+    makers: dict[UUID, UUID] = {}
     for kind in _kinds.values():
-        rows = kind.model.objects.filter(kind.live, parent_key_id__isnull=False)
-        for row_id, parent in rows.values_list("id", "parent_key_id"):
-            children.setdefault(parent, []).append((kind, row_id))
+        rows = kind.model.objects.filter(kind.live, parent_key_id__isnull=False).values_list("id", "parent_key_id")
+        found = dict(rows)
+        below.update(found.values())
+        if kind.model is ApiKey:
+            makers = found
+    # From the last keys upwards: what is below a key counts for its maker once the key itself is complete.
+    open_keys = Counter(makers.values())
+    complete = [key_id for key_id in makers if not open_keys[key_id]]
+    while complete:
+        key_id = complete.pop()
+        maker = makers[key_id]
+        below[maker] += below[key_id]
+        open_keys[maker] -= 1
+        if not open_keys[maker] and maker in makers:
+            complete.append(maker)
+    return dict(below)
 
-    def below(key_id: UUID) -> int:
-        found = children.get(key_id, [])
-        return len(found) + sum(below(row_id) for kind, row_id in found if kind.model is ApiKey)
 
-    return {key_id: below(key_id) for key_id in children}
+def check_depth(maker: Maker) -> None:
+    """Refuse a key whose maker is the last of DEEPEST keys that were each made with the one before. Raises Invalid."""
+    key_id, keys = maker.key_id, 0
+    while key_id is not None:
+        keys += 1
+        if keys >= DEEPEST:
+            raise Invalid(
+                f"This key is the last of {DEEPEST} that were each made with the one before, and makes no further one. "
+                "Use an earlier key, or make the key on the page."
+            )
+        key_id = ApiKey.objects.values_list("parent_key_id", flat=True).get(id=key_id)
 
 
 def take_back(

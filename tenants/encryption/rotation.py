@@ -50,6 +50,7 @@ def to_fresh_key(file: Path) -> Rotated:
     previous = file.with_name(f"{file.name}.previous")
     if not previous.exists():
         _write(previous, file.read_text())
+    if master.parse(previous.read_text()) == master.parse(file.read_text()):  # the new key was not written yet
         _write(file, master.fresh() + "\n")
     old, new = master.parse(previous.read_text()), master.parse(file.read_text())
     changed = keys.rewrap(new, old)

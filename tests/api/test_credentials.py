@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,7 @@ from tenants import invitations, keys, members
 from tenants.actor import Actor
 from tenants.clock import now
 from tenants.errors import PermissionDenied
+from tenants.ids import uuid7
 from tenants.models import ApiKey, AuditEntry, Invitation, Membership, Tenant, User
 from tenants.permissions import PERMISSIONS, ROLE_PERMISSIONS
 from tenants.scoping import tenant_scope
@@ -119,6 +121,28 @@ def test_what_descends_from_a_key_ends_with_it_three_levels_deep(tenant: Tenant,
     with tenant_scope(tenant.id):
         ended = AuditEntry.objects.filter(action__endswith=".revoked").values_list("target_type", flat=True)
         assert sorted(ended) == ["apikey"] * 4 + ["endpointkey"] * 2 + ["invitation"] * 2
+
+
+def test_a_line_of_keys_ends_and_a_long_one_of_before_is_counted(tenant: Tenant, owner: Actor) -> None:
+    api, first_id = key_of(owner)
+    for _ in range(9):
+        api, _ = api.key(ADMIN_SCOPES)
+    refused = api("POST", "api-keys/", {"name": "k", "scopes": ["members.view"]})
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
+    assert "last of 10" in refused.content.decode()
+    with tenant_scope(tenant.id):
+        ids = [first_id, *(uuid7() for _ in range(600))]
+        ApiKey.objects.bulk_create(
+            ApiKey(
+                id=own, parent_key_id=above, name="k", prefix=own.hex[:8], key_hash=own.bytes * 2, scopes=["tenant.view"]
+            )
+            for above, own in pairwise(ids)
+        )
+    page = Client()
+    page.force_login(User.objects.get(id=owner.id))
+    said = page.get(f"/t/{tenant.slug}/api-keys/")
+    assert said.status_code == 200
+    assert "609 credentials made with it end with it" in said.content.decode().replace(",", "")
 
 
 def test_a_key_with_an_end_makes_nothing_that_lives_longer(tenant: Tenant, owner: Actor) -> None:

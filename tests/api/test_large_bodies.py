@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.test import Client, RequestFactory
+from django.utils import timezone
 
 from deploy.refusal import Room
+from tenants.large_bodies import may_send
+from tenants.models import Tenant
+from tenants.reading import reader
 from tests import factories
 from tests.api.test_hosts import served
 from tests.support.ports import free_port
@@ -151,6 +156,16 @@ def test_who_was_let_in_uploads(house: House, waits: bool) -> None:
         stranger.close()
     link.close()
     assert settled(house, MIB) <= MIB
+
+
+def test_who_was_asked_about_leaves_nothing_on_the_thread(transactional_db: None) -> None:
+    tenant = factories.make_tenant()
+    Tenant.objects.filter(id=tenant.id).update(timezone="Asia/Tokyo")
+    client, asker = Client(), RequestFactory()
+    client.force_login(factories.make_member(tenant, "engineer"))
+    asker.cookies = client.cookies
+    assert may_send(asker.post(f"/t/{tenant.slug}/datasets/upload/").environ)
+    assert (reader(), timezone.get_current_timezone_name()) == (None, "UTC")
 
 
 def test_room_is_shared_and_given_back() -> None:

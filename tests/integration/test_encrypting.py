@@ -118,6 +118,28 @@ def test_a_run_that_is_killed_before_any_row_is_told_resumes(old, as_control, mo
     assert old.readable()
 
 
+def test_what_is_removed_while_it_is_encrypted_does_not_come_back(old, as_control, superuser, monkeypatch) -> None:
+    real, source, state = s3.put, old.plain["source"].key, old.plain["state.json"].key
+
+    def removed_before(key, *rest):
+        if key == source:
+            superuser.execute(
+                "UPDATE models_app_datasetversion SET state = 'removed', source_key = '', data_key = '',"
+                " removed_at = now() WHERE source_key = %s", [key],
+            )  # fmt: skip
+        if key == state:
+            superuser.execute("UPDATE compute_job SET checkpoint = '{}' WHERE id = %s", [old.ids["job_id"]])
+        if key in (source, state):
+            s3.delete([key] if key == state else [key, old.plain["table"].key])
+        real(key, *rest)
+
+    with monkeypatch.context() as patch, as_control():
+        patch.setattr(s3, "put", removed_before)
+        encrypting.run()
+    left = {one.key for one in storage.listing(old.tenant.id)}
+    assert left == {old.plain[name].key for name in ("weights", "signature", "csv")}
+
+
 def test_batches_are_bounded_and_a_damaged_file_holds_up_no_other(old, as_control) -> None:
     damaged = old.plain["source"].key
     s3.put(damaged, io.BytesIO(b"other bytes"), 11)

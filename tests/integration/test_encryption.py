@@ -140,6 +140,21 @@ def test_a_rotation_that_is_interrupted_is_finished_by_the_next(s3, as_control, 
     assert not key_file.with_name("master.key.previous").exists()
 
 
+def test_a_rotation_that_ended_before_there_was_a_new_key_makes_one(s3, as_control, key_file) -> None:
+    storage.ensure_bucket()
+    tenant = make_tenant()
+    file, old = kept(tenant, b"canary"), key_file.read_text()
+    key_file.with_name("master.key.previous").write_text(old)
+    with as_control():
+        call_command("rotate_keys", stdout=io.StringIO())
+    new = master.parse(key_file.read_text())
+    assert new.id != master.parse(old).id
+    with tenant_scope(tenant.id):
+        assert {row.master_id for row in TenantKey.objects.all()} == {new.id}
+    keys._unwrapped.cache_clear()
+    assert read(tenant, file) == b"canary"
+
+
 def test_a_key_given_by_value_is_rotated_with_its_predecessor_beside_it(as_control, settings) -> None:
     tenant = make_tenant()
     secret = data_key(tenant.id).secret

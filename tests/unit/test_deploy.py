@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from config.env import Environment
+from config.env import Environment, SettingsInvalid, load
 from deploy import accounts, chromium, parts, procfs, services
-from deploy.home import Home
+from deploy.home import MASTER_KEY, MASTER_KEYS, PREVIOUS_KEY, Home
 from deploy.postgres import Cluster, StartError, random_passwords
 from deploy.web import FORM_BYTES
 
@@ -106,6 +106,27 @@ def test_a_master_key_is_made_once_and_no_other_takes_its_place(home: Home) -> N
     with pytest.raises(StartError, match="put your copy of the key there"):
         home.master_key({})
     assert home.master_key({"EXCHEQUER_MASTER_KEY": key}) == ({"EXCHEQUER_MASTER_KEY": key}, None)
+
+
+def test_a_process_starts_when_the_previous_key_that_it_was_named_is_gone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.secrets()
+    made = home.path / MASTER_KEY
+    home.master_key({})
+    previous = home.path / PREVIOUS_KEY
+    previous.write_text(made.read_text())
+    named, _ = home.master_key({})
+    assert named["EXCHEQUER_MASTER_KEY_PREVIOUS_FILE"] == str(previous)
+    others = {name: value for name, value in os.environ.items() if name not in MASTER_KEYS}
+    for kept in (made.read_text().strip(), ""):
+        monkeypatch.setattr(os, "environ", others | named)
+        assert load().master_key_previous == kept
+        previous.unlink(missing_ok=True)
+    made.unlink()
+    monkeypatch.setattr(os, "environ", others | named)
+    with pytest.raises(SettingsInvalid, match="EXCHEQUER_MASTER_KEY_FILE: cannot read"):
+        load()
 
 
 def test_a_home_is_held_by_one_process_at_a_time(home: Home) -> None:
