@@ -16,7 +16,6 @@ from django.utils import timezone
 
 from deploy.refusal import Room
 from tenants.large_bodies import may_send
-from tenants.models import Tenant
 from tenants.reading import reader
 from tests import factories
 from tests.api.test_hosts import served
@@ -159,8 +158,7 @@ def test_who_was_let_in_uploads(house: House, waits: bool) -> None:
 
 
 def test_who_was_asked_about_leaves_nothing_on_the_thread(transactional_db: None) -> None:
-    tenant = factories.make_tenant()
-    Tenant.objects.filter(id=tenant.id).update(timezone="Asia/Tokyo")
+    tenant = factories.make_tenant(timezone="Asia/Tokyo")
     client, asker = Client(), RequestFactory()
     client.force_login(factories.make_member(tenant, "engineer"))
     asker.cookies = client.cookies
