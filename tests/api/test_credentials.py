@@ -134,7 +134,12 @@ def test_a_line_of_keys_ends_and_a_long_one_of_before_is_counted(tenant: Tenant,
         ids = [first_id, *(uuid7() for _ in range(600))]
         ApiKey.objects.bulk_create(
             ApiKey(
-                id=own, parent_key_id=above, name="k", prefix=own.hex[:8], key_hash=own.bytes * 2, scopes=["tenant.view"]
+                id=own,
+                parent_key_id=above,
+                name="k",
+                prefix=own.hex[:8],
+                key_hash=own.bytes * 2,
+                scopes=["tenant.view"],
             )
             for above, own in pairwise(ids)
         )
