@@ -74,7 +74,8 @@ def test_what_is_old_goes_by_partition_and_its_hours_stay(
     with seen.control():
         retention.tidy()
     assert counts(superuser) == {"compute_devicesample": 0, "compute_joblog": 1, "compute_jobmetric": 1}
-    demo_clock.move_to(datetime.now(UTC) + timedelta(days=92))
+    # The month of today ends within 31 days, and its partition goes 90 days after that.
+    demo_clock.move_to(datetime.now(UTC) + timedelta(days=90 + 32))
     with seen.control():
         retention.tidy()
     assert counts(superuser) == {"compute_devicesample": 0, "compute_joblog": 0, "compute_jobmetric": 0}

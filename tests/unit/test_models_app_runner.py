@@ -86,7 +86,7 @@ def test_a_finished_run_leaves_three_files_and_tells_its_epochs(tmp_path, parque
 
 
 def test_a_run_that_was_killed_again_and_again_ends_like_an_unbroken_one(tmp_path, parquet):
-    params = {"epochs": 40, "patience": 40, "batch_size": 8}
+    params = {"epochs": 100, "patience": 100, "batch_size": 8}
     assert ended(start(tmp_path / "whole", parquet, **params)) == EXIT_OK
     chance = random.Random(5)
     work = tmp_path / "killed"
