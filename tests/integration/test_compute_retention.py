@@ -41,6 +41,8 @@ def counts(superuser: psycopg.Connection) -> dict[str, int]:
 def seen(as_control: Control) -> World:
     """A running attempt that sent samples, log lines and metrics."""
     world = World(as_control)
+    with world.control():
+        retention.tidy()  # another test may have dropped what holds the rows of today
     mine = world.running()
     world.mine = mine  # type: ignore[attr-defined]
     samples = [Sample(0.5, 1.0, 7), Sample(0.5, 0.0, 9)]
@@ -51,9 +53,8 @@ def seen(as_control: Control) -> World:
 def test_each_table_has_its_partition_of_now_and_takes_rows_into_it(seen: World, superuser: psycopg.Connection) -> None:
     today = datetime.now(UTC)
     with seen.control():
-        assert retention.tidy()["made"] > 0, "of the days to come"
-        assert retention.tidy()["made"] == 0
-    for ahead in range(1, 8):
+        assert retention.tidy()["made"] == 0, "all were there"
+    for ahead in range(8):
         assert f"compute_devicesample_{today + timedelta(days=ahead):%Y_%m_%d}" in partitions(
             superuser, "compute_devicesample"
         )
@@ -87,7 +88,7 @@ def test_what_is_old_goes_by_partition_and_its_hours_stay(
 
 
 def test_a_partition_that_is_still_written_to_stays(seen: World, superuser: psycopg.Connection) -> None:
-    superuser.execute("DROP TABLE compute_joblog_before")  # its place is taken by two of its months
+    superuser.execute("DROP TABLE IF EXISTS compute_joblog_before")  # its place is taken by two of its months
     for month, at in (("2020-01", "timestamptz '2020-01-15'"), ("2020-02", "clock_timestamp()")):
         first, day, last = (first_id(superuser, f"{month}-{day:02}") for day in (1, 9, 28))
         name = f"compute_joblog_{month.replace('-', '_')}"
