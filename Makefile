@@ -10,13 +10,15 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
-PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input -q
 # A long step says each 8 seconds that it is at work: silence looks like a hang.
 define PATIENTLY
 patiently() { local begun=$$SECONDS rc=0; "$$@" & local it=$$!; trap "kill $$it 2>/dev/null" INT TERM; \
 	while kill -0 $$it 2>/dev/null; do for _ in 1 2 3 4 5 6 7 8; do sleep 1; kill -0 $$it 2>/dev/null || break 2; done; \
 	echo "      still at it ($$((SECONDS - begun)) s)"; done; wait $$it || rc=$$?; return $$rc; }
 endef
+
+NOT_INSTALLED := echo "pip says above what it could not install. Is the package index reachable, the disk not full? Then type the same again."; exit 1
 
 ifdef PY
 READY :=
@@ -51,10 +53,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "[1/4] virtual environment in $(VENV) ($$($(PYTHON) --version))"
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "[2/4] PyTorch (the largest part: 0.2 GB for the CPU build, 3 GB with CUDA)"
-	@$(PATIENTLY); patiently $(PIP) -qq -c constraints.txt $(TORCH)
+	@$(PATIENTLY); patiently $(PIP) -c constraints.txt setuptools $(TORCH) || { $(NOT_INSTALLED); }
 	@echo "[3/4] Exchequer's dependencies, pinned by constraints.txt"
-	@$(PATIENTLY); patiently $(PIP) -qq -c constraints.txt setuptools
-	@$(PATIENTLY); patiently $(PIP) -qq -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
+	@$(PATIENTLY); patiently $(PIP) -c constraints.txt --no-build-isolation -e '.[worker,local,dev]' || { $(NOT_INSTALLED); }
 	@echo "[4/4] done"
 	@touch $(STAMP)
 

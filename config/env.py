@@ -1,7 +1,7 @@
 """Typed settings from the environment: the only module that reads it.
 
-Every value has a default for one machine or is reported missing together with all the others.
-A secret may be given as `NAME_FILE`, the path of a file that holds it.
+Every value has a default for one machine or is reported missing together with all the others; an empty one counts as not
+given. A secret may be given as `NAME_FILE`, the path of a file that holds it.
 """
 
 import base64
@@ -9,15 +9,15 @@ import ipaddress
 import json
 import os
 import socket
+from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from config import proxies
+from config import proxies, variables
 from config.mail import mail_settings
 
 DatabaseRole = Literal["app", "control", "owner"]
@@ -49,10 +49,10 @@ class SettingsInvalid(SystemExit):
     """The environment does not hold what Exchequer needs to start."""
 
 
-class Environment(BaseSettings):
+class Environment(BaseModel):
     """Effective settings of one process. Times are seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     home: Path = Field(Path(".exchequer"), validation_alias="EXCHEQUER_HOME")
     http_port: int = Field(8000, validation_alias="EXCHEQUER_HTTP_PORT", ge=1, le=65535)
@@ -155,11 +155,6 @@ class Environment(BaseSettings):
             raise ValueError("use the address that people type, such as https://exchequer.example.org")
         return value.rstrip("/")
 
-    @field_validator("tls", mode="before")
-    @classmethod
-    def _unset(cls, value: object) -> object:
-        return None if value == "" else value
-
     @field_validator("trusted_proxies")
     @classmethod
     def _proxies(cls, value: str) -> str:
@@ -214,39 +209,49 @@ def _mask(value: str) -> str:
     return "***"
 
 
-def _with_secret_files(variables: dict[str, str]) -> dict[str, str]:
-    for name in [name for name in variables if name.endswith("_FILE")]:
-        target = name.removesuffix("_FILE")
-        aliases = {str(field.validation_alias) for field in Environment.model_fields.values()}
-        if target in aliases and target not in variables:
-            try:
-                variables[target] = Path(variables[name]).read_text().strip()
-            except OSError as error:
-                if target == "EXCHEQUER_MASTER_KEY_PREVIOUS" and isinstance(error, FileNotFoundError):
-                    continue  # the rotation that it was kept for has ended
-                raise SettingsInvalid(f"{name}: cannot read {variables[name]}: {error.strerror}.") from error
-    return variables
+#: The names that may be given, each with `_FILE` too.
+NAMES = frozenset(str(field.validation_alias) for field in Environment.model_fields.values())
+
+
+def read(given: Mapping[str, str]) -> Environment:
+    """Return the settings that variables give; raise `SettingsInvalid` naming every missing or wrong one."""
+    try:
+        return Environment.model_validate({name: given[name] for name in NAMES if given.get(name)})
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsInvalid("Exchequer cannot start; set these:\n" + "\n".join(lines)) from error
 
 
 def load() -> Environment:
-    """Read the environment once; raise `SettingsInvalid` naming every missing or wrong value."""
-    os.environ.update(_with_secret_files(dict(os.environ)))
+    """Read the environment of this process; raise `SettingsInvalid` naming every missing or wrong value."""
     try:
-        return Environment()
-    except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-        told = "Exchequer cannot start; set these:\n" + "\n".join(lines)
-        if "SECRET_KEY" not in os.environ:
-            told += (
-                f"\nor start an installation on this machine with `make up`: it keeps them for commands, and there are none "
-                f"that this user may read in {_kept_environment()}."
-            )
-        raise SettingsInvalid(told) from error
+        os.environ.update(with_secret_files(os.environ))
+    except variables.Unreadable as error:
+        raise SettingsInvalid(str(error)) from error
+    try:
+        return read(os.environ)
+    except SettingsInvalid as invalid:
+        if os.environ.get("SECRET_KEY"):
+            raise
+        raise SettingsInvalid(
+            f"{invalid}\nor start an installation on this machine with `make up`: it keeps them for commands, and there are "
+            f"none that this user may read in {_kept_environment()}."
+        ) from invalid
+
+
+def with_secret_files(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what files give; the key before an interrupted rotation lies beside the master key. Raises `Unreadable`."""
+    found = variables.from_files(given, NAMES)
+    previous = "EXCHEQUER_MASTER_KEY_PREVIOUS"
+    file, named = given.get("EXCHEQUER_MASTER_KEY_FILE"), given.get(previous) or given.get(f"{previous}_FILE")
+    if file and not named and (beside := Path(f"{file}.previous")).exists():
+        found |= variables.from_files({f"{previous}_FILE": str(beside)}, [previous])
+    return found
 
 
 def _kept_environment() -> Path:
-    """Return where `make up` keeps the environment of its installation, from wherever the command is typed."""
-    return Path(__file__).parent.parent / os.environ.get("EXCHEQUER_HOME", ".exchequer") / "environment.json"
+    """Return where `make up` keeps the environment of its installation."""
+    return variables.home(os.environ) / "environment.json"
 
 
 def use_django_settings() -> None:
@@ -257,9 +262,10 @@ def use_django_settings() -> None:
 def find_local_installation() -> None:
     """Take what is not set from the installation that `make up` runs in EXCHEQUER_HOME, if there is one."""
     kept = _kept_environment()
-    if "SECRET_KEY" not in os.environ and "SECRET_KEY_FILE" not in os.environ and os.access(kept, os.R_OK):
+    given = os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE")
+    if not given and os.access(kept, os.R_OK):
         for name, value in json.loads(kept.read_text()).items():
-            os.environ.setdefault(name, value)
+            os.environ[name] = os.environ.get(name) or value
 
 
 def choose_database_role(command: str) -> None:

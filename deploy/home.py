@@ -15,13 +15,12 @@ from deploy.postgres import ROLES, StartError, random_passwords
 from deploy.services import WEED_PORTS, free_ports, port_free
 
 LOG_BYTES = 10 * 1024 * 1024
-MASTER_KEY, PREVIOUS_KEY = "master.key", "master.key.previous"
+MASTER_KEY = "master.key"
 #: Only those that read or write stored files hold it: web, ops, node and serving node.
 MASTER_KEYS = (
     "EXCHEQUER_MASTER_KEY",
     "EXCHEQUER_MASTER_KEY_FILE",
     "EXCHEQUER_MASTER_KEY_PREVIOUS",
-    "EXCHEQUER_MASTER_KEY_PREVIOUS_FILE",
 )
 
 
@@ -61,8 +60,7 @@ class Home:
 
     def secrets(self) -> dict[str, Any]:
         """Return the secrets and ports of this home, made at the first call; ports that others took are changed."""
-        file = self.path / "secrets.json"
-        kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        kept = self._noted()
         fresh = {
             "secret_key": secrets.token_urlsafe(48),
             "database": random_passwords(ROLES),
@@ -84,8 +82,7 @@ class Home:
         named = {name: given[name] for name in MASTER_KEYS if given.get(name)}
         if named:
             return named, None
-        file, noted = self.path / MASTER_KEY, self.path / "secrets.json"
-        kept: dict[str, Any] = json.loads(noted.read_text()) if noted.exists() else {}
+        file, kept = self.path / MASTER_KEY, self._noted()
         if file.exists():
             made = False
         elif kept.get("master_key_made"):
@@ -98,10 +95,18 @@ class Home:
             made = True
         if not kept.get("master_key_made"):
             self.write_private("secrets.json", json.dumps(kept | {"master_key_made": True}, indent=2))
-        named = {"EXCHEQUER_MASTER_KEY_FILE": str(file)}
-        if (self.path / PREVIOUS_KEY).exists():  # a rotation was interrupted
-            named["EXCHEQUER_MASTER_KEY_PREVIOUS_FILE"] = str(self.path / PREVIOUS_KEY)
-        return named, file if made else None
+        return {"EXCHEQUER_MASTER_KEY_FILE": str(file)}, file if made else None
+
+    def _noted(self) -> dict[str, Any]:
+        """Return what `secrets.json` holds; raise `StartError` when it is damaged: its passwords open what is stored."""
+        file = self.path / "secrets.json"
+        try:
+            noted: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        except ValueError:
+            raise StartError(
+                f"{file} is damaged: put a copy of it there, or set EXCHEQUER_HOME to another folder to start anew"
+            ) from None
+        return noted
 
     def write_private(self, name: str, text: str) -> Path:
         """Write a file that only its owner can read, all or nothing."""

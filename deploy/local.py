@@ -7,6 +7,7 @@ whose URL is given by the environment is not started.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -16,10 +17,12 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from config import variables
 from deploy import parts, procfs
 from deploy.accounts import AccountError
 from deploy.home import Home
-from deploy.parts import MANAGE, ROOT, Plan
+from deploy.parts import MANAGE, ROOT
+from deploy.plan import GUARDED, Plan, plan_for
 from deploy.postgres import StartError
 from deploy.supervisor import Part, Supervisor
 from deploy.web import listen
@@ -27,6 +30,11 @@ from deploy.web import listen
 #: First who makes work, then what it is kept in; the database last.
 WAVES = (("web", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
 LONGEST_SILENCE_S = 8
+CURES = {
+    errno.ENOSPC: "free some space, or set EXCHEQUER_HOME to a folder on another disk",
+    errno.EROFS: "set EXCHEQUER_HOME to a folder that can be written",
+    errno.EACCES: "start as the user who owns it, or set EXCHEQUER_HOME to a folder that can be written",
+}
 DEMO_NOTE, DEMO_UNFINISHED = "demo.txt", "demo-unfinished.json"
 
 
@@ -51,9 +59,9 @@ class Local:
 
     def up(self) -> None:
         """Start everything, then watch until a stop is asked for."""
-        plan = self.plan = parts.plan(self.home, os.environ)
-        listener = _listener(plan.http_port, "EXCHEQUER_HTTP_PORT")
-        serving = _listener(plan.serving_port, "EXCHEQUER_SERVING_PORT")
+        plan = self.plan = plan_for(self.home, os.environ)
+        listener = _listener(plan.settings.http_port, "EXCHEQUER_HTTP_PORT")
+        serving = _listener(plan.settings.serving_port, "EXCHEQUER_SERVING_PORT")
         self.say(f"starting in {self.home.path}; logs are in {self.home.logs}")
         if plan.master_made:
             self.say(
@@ -110,7 +118,7 @@ class Local:
     def _demo(self, plan: Plan, waiting: list[Part]) -> str:
         """Load the demo, once, before anything runs that looks at the clock, which it moves; return the log-ins to show."""
         note = self.home.path / DEMO_NOTE
-        if plan.shared["EXCHEQUER_DEMO"] == "1" and not note.exists():
+        if plan.settings.demo and not note.exists():
             self.supervisor.wait_ready(*waiting)
             waiting.clear()
             self.say("loading the demo: two months of three organisations; EXCHEQUER_DEMO=0 starts empty")
@@ -138,9 +146,7 @@ class Local:
     def _init_tenant(self, plan: Plan) -> None:
         """Create the tenant that the environment names, unless it exists."""
         init = {
-            name: plan.given[name]
-            for name in parts.GUARDED
-            if name.startswith("EXCHEQUER_INIT_") and plan.given.get(name)
+            name: plan.given[name] for name in GUARDED if name.startswith("EXCHEQUER_INIT_") and plan.given.get(name)
         }
         if init:
             self.say("creating the tenant that EXCHEQUER_INIT_* names, unless it exists")
@@ -166,9 +172,20 @@ def _listener(port: int, variable: str) -> socket.socket:
     try:
         return listen("127.0.0.1", port)
     except OSError as error:
+        other = port + 80 if port < 65_000 else port - 80
+        free = "stop what uses it" if error.errno == errno.EADDRINUSE else "ports below 1024 are for root"
         raise StartError(
-            f"port {port} cannot be used ({error.strerror}): stop what uses it, or choose another: {variable}={port + 80} make up"
+            f"port {port} cannot be used ({error.strerror}): {free}, or choose another: {variable}={max(other, 8080)} make up"
         ) from None
+
+
+def _refused(error: Exception) -> int:
+    """Say why nothing starts, and what to do; return the exit code."""
+    if isinstance(error, OSError) and error.filename:
+        cure = CURES.get(error.errno or 0, "mend that, or set EXCHEQUER_HOME to another folder")
+        error = StartError(f"{error.filename}: {error.strerror}: {cure}")
+    print(f"make up: {error}", file=sys.stderr, flush=True)
+    return 1
 
 
 def main() -> int:
@@ -176,12 +193,11 @@ def main() -> int:
     if os.environ.get("MAKELEVEL"):
         procfs.die_with_parent(signal.SIGTERM)
     try:
-        home = Home(_home_path())
+        home = Home(variables.home(os.environ))
         home.take()
         local = Local(home)
-    except (StartError, AccountError) as error:
-        print(f"make up: {error}", file=sys.stderr)
-        return 1
+    except (StartError, AccountError, OSError) as error:
+        return _refused(error)
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         local.supervisor.stop_asked += 1
@@ -193,17 +209,12 @@ def main() -> int:
         local.up()
     except KeyboardInterrupt:
         pass
-    except (StartError, AccountError, FileNotFoundError) as error:
-        print(f"make up: {error}", file=sys.stderr, flush=True)
-        code = 1
+    except (StartError, AccountError, OSError) as error:
+        code = _refused(error)
     finally:
         if local.supervisor.parts:
             local.down()
     return code
-
-
-def _home_path() -> Path:
-    return ROOT / os.environ.get("EXCHEQUER_HOME", ".exchequer")
 
 
 if __name__ == "__main__":

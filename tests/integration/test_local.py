@@ -244,3 +244,42 @@ def test_one_database_url_of_three_is_refused_with_the_missing_names(tmp_path: P
     console = Console(tmp_path / "h", free_port(), DATABASE_URL="postgresql://a@127.0.0.1/x")
     assert console.process.wait(90) == 1
     assert console.said("missing: DATABASE_CONTROL_URL, DATABASE_OWNER_URL")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"EXCHEQUER_HTTP_PROT": "8123"}, "EXCHEQUER_HTTP_PROT is not a setting: did you mean EXCHEQUER_HTTP_PORT?"),
+        ({"EXCHEQUER_CPU_DEVICES": "two"}, "EXCHEQUER_CPU_DEVICES: Input should be a valid integer"),
+        (
+            {"EXCHEQUER_MASTER_KEY_PREVIOUS_FILE": "/nowhere"},
+            "EXCHEQUER_MASTER_KEY_PREVIOUS_FILE: cannot read /nowhere",
+        ),
+        ({"EMAIL_URL_FILE": "/nowhere"}, "EMAIL_URL_FILE: cannot read /nowhere"),
+        ({"EXCHEQUER_METRICS_TOKEN_FILE": "/dev/null"}, "EXCHEQUER_METRICS_TOKEN_FILE: /dev/null is empty"),
+    ],
+)
+def test_what_is_mistyped_ends_the_start_with_a_sentence(given: dict[str, str], said: str, tmp_path: Path) -> None:
+    console = Console(tmp_path / "h", free_port(), **given)
+    assert console.process.wait(90) == 1
+    assert console.said(said)
+    assert not console.said("Traceback") and not console.said("starting postgres")
+
+
+@pytest.mark.parametrize("place", ["/proc/exchequer", "/dev/full", "file/below", "taken"])
+def test_a_home_that_cannot_be_written_is_refused_with_the_cure(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "taken/run/up.lock").mkdir(parents=True)
+    console = Console(tmp_path / "h", free_port(), EXCHEQUER_HOME=str(tmp_path / place))
+    assert console.process.wait(90) == 1
+    assert console.said("set EXCHEQUER_HOME")
+    assert not console.said("Traceback")
+
+
+def test_a_damaged_file_of_secrets_is_named(tmp_path: Path) -> None:
+    (tmp_path / "h").mkdir()
+    (tmp_path / "h/secrets.json").write_text('{"ports": ')
+    console = Console(tmp_path / "h", free_port())
+    assert console.process.wait(90) == 1
+    assert console.said(f"{tmp_path}/h/secrets.json is damaged")
+    assert not console.said("Traceback")

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from config.env import SECRETS as SECRET_FIELDS
 from config.env import Environment, SettingsInvalid, load
-from deploy import accounts, chromium, parts, procfs, services
-from deploy.home import MASTER_KEY, MASTER_KEYS, PREVIOUS_KEY, Home
+from deploy import accounts, chromium, procfs, services
+from deploy.home import MASTER_KEY, Home
+from deploy.plan import DATABASE_URLS, plan_for, with_secret_files
 from deploy.postgres import Cluster, StartError, random_passwords
 from deploy.web import FORM_BYTES
 
@@ -21,6 +23,7 @@ GIVEN_DATABASE = {
     "DATABASE_CONTROL_URL": "postgresql://c@db/x",
     "DATABASE_OWNER_URL": "postgresql://o@db/x",
 }
+SECRETS = {str(Environment.model_fields[field].validation_alias) for field in SECRET_FIELDS}
 GIVEN_STORE = {"S3_ENDPOINT_URL": "https://s3.example", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
 
 
@@ -40,14 +43,14 @@ def test_the_proxy_that_is_shipped_lets_a_file_of_the_largest_size_pass() -> Non
 
 
 def test_parts_whose_url_is_given_are_not_started(home: Home) -> None:
-    plan = parts.plan(home, GIVEN_DATABASE | GIVEN_STORE | {"BROKER_URL": "redis://q/0"})
+    plan = plan_for(home, GIVEN_DATABASE | GIVEN_STORE | {"BROKER_URL": "redis://q/0"})
     assert (plan.cluster, plan.valkey, plan.seaweedfs) == (None, None, None)
     assert plan.environment("app")["DATABASE_URL"] == "postgresql://a@db/x"
     assert plan.shared["BROKER_URL"] == "redis://q/0"
 
 
 def test_without_any_url_all_three_services_are_ours(home: Home) -> None:
-    plan = parts.plan(home, {"EXCHEQUER_HTTP_PORT": "8123"})
+    plan = plan_for(home, {"EXCHEQUER_HTTP_PORT": "8123"})
     assert plan.cluster
     assert plan.valkey
     assert plan.seaweedfs
@@ -57,32 +60,77 @@ def test_without_any_url_all_three_services_are_ours(home: Home) -> None:
 
 @pytest.mark.parametrize("role", ["app", "control", "owner"])
 def test_an_environment_holds_the_url_of_its_role_alone(home: Home, role: str) -> None:
-    environment = parts.plan(home, {"EXCHEQUER_INIT_PASSWORD": "p", "PATH": "/bin"}).environment(role)
-    assert {name for name in environment if name.startswith("DATABASE")} == {parts.DATABASE_URLS[role]}
+    environment = plan_for(home, {"EXCHEQUER_INIT_PASSWORD": "p", "PATH": "/bin"}).environment(role)
+    assert {name for name in environment if name.startswith("DATABASE")} == {DATABASE_URLS[role]}
     assert "EXCHEQUER_INIT_PASSWORD" not in environment
     assert environment["PATH"] == "/bin"
 
 
 def test_an_object_store_without_its_keys_is_refused(home: Home) -> None:
     with pytest.raises(StartError, match="AWS_ACCESS_KEY_ID"):
-        parts.plan(home, {"S3_ENDPOINT_URL": "https://s3.example"})
+        plan_for(home, {"S3_ENDPOINT_URL": "https://s3.example"})
 
 
-@pytest.mark.parametrize("port", ["0", "70000", "web"])
-def test_a_wrong_port_is_refused_with_its_range(home: Home, port: str) -> None:
-    with pytest.raises(StartError, match="from 1 to 65535"):
-        parts.plan(home, {"EXCHEQUER_HTTP_PORT": port})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EXCHEQUER_HTTP_PORT", "0"),
+        ("EXCHEQUER_SERVING_PORT", "70000"),
+        ("EXCHEQUER_HTTP_PORT", "web"),
+        ("EXCHEQUER_CPU_DEVICES", "two"),
+        ("EXCHEQUER_DEMO", "maybe"),
+        ("EXCHEQUER_SANDBOX", "strict"),
+        ("EXCHEQUER_LEASE_S", "-1"),
+        ("EXCHEQUER_MASTER_KEY", "short"),
+        ("EMAIL_URL", "mail.example.org"),
+        ("EXCHEQUER_PUBLIC_URL", "exchequer.example"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_anything_is_made(home: Home, name: str, value: str) -> None:
+    with pytest.raises(StartError, match=name):
+        plan_for(home, {name: value})
+    assert not (home.path / MASTER_KEY).exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("EXCHEQUER_HTTP_PROT", "EXCHEQUER_HTTP_PORT"),
+        ("EXCHEQUER_DEM0", "EXCHEQUER_DEMO"),
+        ("EXCHEQUER_HOM", "EXCHEQUER_HOME"),
+        ("EXCHEQUER_MASTERKEY_FILE", "EXCHEQUER_MASTER_KEY_FILE"),
+        ("EXCHEQUER_INIT_EMAIL_ADDRESS", ""),
+        ("EXCHEQUER_KEY", ""),
+        ("EXCHEQUER_SERVICE_HOST", ""),
+    ],
+)
+def test_a_name_that_looks_mistyped_is_refused_with_the_one_that_was_meant(home: Home, typed: str, meant: str) -> None:
+    if meant:
+        with pytest.raises(StartError, match=f"{typed} is not a setting: did you mean {meant}\\?"):
+            plan_for(home, {typed: "1"})
+    else:
+        plan_for(home, {typed: "1"})
+
+
+def test_two_ports_that_are_one_are_refused(home: Home) -> None:
+    with pytest.raises(StartError, match="are both 8001"):
+        plan_for(home, {"EXCHEQUER_HTTP_PORT": "8001"})
+
+
+def test_the_database_administrator_is_known_to_no_part(home: Home) -> None:
+    plan = plan_for(home, GIVEN_DATABASE | {"DATABASE_ADMIN_URL": "postgresql://root@db/x"})
+    assert not any("root@db" in str(plan.environment(role)) for role in DATABASE_URLS)
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from the file\n")
-    read = parts.with_secret_files({"SECRET_KEY_FILE": str(tmp_path / "key")})
+    read = with_secret_files({"SECRET_KEY_FILE": str(tmp_path / "key")})
     assert read == {"SECRET_KEY": "from the file"}
 
 
 def test_a_secret_file_that_cannot_be_read_is_named() -> None:
     with pytest.raises(StartError, match="SECRET_KEY_FILE: cannot read /nowhere"):
-        parts.with_secret_files({"SECRET_KEY_FILE": "/nowhere"})
+        with_secret_files({"SECRET_KEY_FILE": "/nowhere"})
 
 
 def test_secrets_stay_and_ports_that_others_took_change(home: Home) -> None:
@@ -108,17 +156,15 @@ def test_a_master_key_is_made_once_and_no_other_takes_its_place(home: Home) -> N
     assert home.master_key({"EXCHEQUER_MASTER_KEY": key}) == ({"EXCHEQUER_MASTER_KEY": key}, None)
 
 
-def test_a_process_starts_when_the_previous_key_that_it_was_named_is_gone(
+def test_the_key_before_an_interrupted_rotation_is_found_beside_the_master_key(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.secrets()
-    made = home.path / MASTER_KEY
-    home.master_key({})
-    previous = home.path / PREVIOUS_KEY
+    named, made = home.master_key({})
+    assert made
+    previous = made.with_name("master.key.previous")
     previous.write_text(made.read_text())
-    named, _ = home.master_key({})
-    assert named["EXCHEQUER_MASTER_KEY_PREVIOUS_FILE"] == str(previous)
-    others = {name: value for name, value in os.environ.items() if name not in MASTER_KEYS}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("EXCHEQUER_MASTER_KEY")}
     for kept in (made.read_text().strip(), ""):
         monkeypatch.setattr(os, "environ", others | named)
         assert load().master_key_previous == kept
@@ -127,6 +173,24 @@ def test_a_process_starts_when_the_previous_key_that_it_was_named_is_gone(
     monkeypatch.setattr(os, "environ", others | named)
     with pytest.raises(SettingsInvalid, match="EXCHEQUER_MASTER_KEY_FILE: cannot read"):
         load()
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_a_named_file_that_is_missing_empty_or_no_text_is_refused_by_every_process(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = {kept: value for kept, value in os.environ.items() if not kept.startswith(name)}
+    (tmp_path / "empty").touch()
+    (tmp_path / "noise").write_bytes(b"\xff\xfe\x00")
+    for file, said in (
+        ("missing", "cannot read"),
+        ("empty", "is empty"),
+        ("noise", "not a text file"),
+        (".", "cannot"),
+    ):
+        monkeypatch.setattr(os, "environ", others | {f"{name}_FILE": str(tmp_path / file)})
+        with pytest.raises(SettingsInvalid, match=f"{name}_FILE: .*{said}"):
+            load()
 
 
 def test_a_home_is_held_by_one_process_at_a_time(home: Home) -> None:

@@ -1,0 +1,59 @@
+"""Environment variables as people give them: secrets from files, and names that look like a setting's and are none."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+OURS = "EXCHEQUER_"
+#: How like a setting's name another name is when it is probably a slip: 0 to 1.
+ALIKE = 0.75
+
+
+class Unreadable(Exception):
+    """Files that variables name cannot be read; the message has a line for each."""
+
+
+def from_files(variables: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    """Return NAME by the content of the file that NAME_FILE names, for each of `names` that has no value itself.
+
+    Raises `Unreadable` naming every file that is missing, closed, empty or no text.
+    """
+    found, faults = {}, []
+    for name in names:
+        file = variables.get(f"{name}_FILE", "")
+        if not file or variables.get(name):
+            continue
+        try:
+            found[name] = Path(file).read_text().strip()
+        except OSError as error:
+            faults.append(f"{name}_FILE: cannot read {file}: {error.strerror}")
+        except UnicodeDecodeError:
+            faults.append(f"{name}_FILE: {file} is not a text file")
+        else:
+            if not found[name] or "\0" in found[name]:
+                faults.append(f"{name}_FILE: {file} {'holds a NUL byte' if found[name] else 'is empty'}")
+    if faults:
+        raise Unreadable("\n".join(faults))
+    return found
+
+
+def slips(variables: Collection[str], names: Collection[str]) -> dict[str, str]:
+    """Return, by each given name that is no setting and reads like one, the setting that was probably meant."""
+    known = {*names, *(f"{name}_FILE" for name in names)}
+    endings = {name.removeprefix(OURS): name for name in known if name.startswith(OURS)}
+    found = {}
+    for name in variables:
+        # Without the prefix: what all names share would make any two alike.
+        wanted = name.removeprefix(OURS)
+        if name not in known and wanted != name:
+            for like in difflib.get_close_matches(wanted, endings, 1, ALIKE):
+                found[name] = endings[like]
+    return found
+
+
+def home(variables: Mapping[str, str]) -> Path:
+    """Return the state folder of the installation, from wherever the command is typed."""
+    named = Path(variables.get("EXCHEQUER_HOME") or ".exchequer").expanduser()
+    return Path(__file__).parent.parent / named
