@@ -154,9 +154,17 @@ def lock_scope(
 
 
 def lock_for_hold(
-    hold_id: UUID, project_id: UUID, currency: str, onward: Collection[date] = (), tags: Iterable[str] = ()
+    hold_id: UUID,
+    project_id: UUID,
+    currency: str,
+    onward: Collection[date] = (),
+    tags: Iterable[str] = (),
+    before: Collection[date] = (),
 ) -> list[Counter]:
-    """Lock the counters that a hold lies on, and those of the months `onward` that it is about to move to, in order of id."""
+    """Lock the counters that a hold lies on, and those of the months `onward` that it is about to move to, in order of id.
+
+    Of the months `before`, in which some of its use lies, those that there are.
+    """
     periods = list(onward)
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
@@ -169,7 +177,7 @@ def lock_for_hold(
     with connection.cursor() as cursor:
         if periods:
             cursor.execute(ENSURE, arguments)
-        cursor.execute(LOCK_HOLD, arguments)
+        cursor.execute(LOCK_HOLD, arguments | {"periods": [*periods, *before]})
         return [Counter(*row) for row in cursor.fetchall()]
 
 

@@ -75,6 +75,12 @@ class HoldState:
         bounds = [c.running_room for c in self.current if c.running_room is not None]
         return min([self.left, *bounds])
 
+    def room_in(self, period: date) -> Decimal:
+        """What may be settled now for use in `period`: in a month before the hold's own no more than its budgets have room for."""
+        if period == self.period:
+            return self.room
+        return min([self.left, *(counter.room for counter in self.of(period) if counter.enforced)])
+
     @property
     def refused_by(self) -> str:
         """Which limit binds first: `budget` or `hold`."""
@@ -83,7 +89,11 @@ class HoldState:
     @property
     def current(self) -> tuple[Counter, ...]:
         """The counters of the month that the hold lies in."""
-        return tuple(counter for counter in self.counters if counter.period == self.period)
+        return self.of(self.period)
+
+    def of(self, period: date) -> tuple[Counter, ...]:
+        """The counters of a month."""
+        return tuple(counter for counter in self.counters if counter.period == period)
 
     @property
     def pots(self) -> list[Pot]:
@@ -140,10 +150,13 @@ def extend(*, hold_id: UUID, amount: Money) -> None:
         _extend(_open(hold_id, amount.currency), amount)
 
 
-def cover(*, hold_id: UUID, amount: Money) -> None:
-    """Let an open hold grow until `amount` can be settled from it in the running month: for a new quote. Raises as `extend`."""
+def cover(*, hold_id: UUID, amount: Money, period: date | None = None) -> None:
+    """Let an open hold grow until `amount` can be settled from it in the running month: for a new quote. Raises as `extend`.
+
+    `period`: the month of use that is over, where its money is asked of its own budgets and the hold has not moved on.
+    """
     with transaction.atomic():
-        state = _open(hold_id, amount.currency)
+        state = _open(hold_id, amount.currency, period)
         missing = amount - Money(state.left, state.currency)
         if missing.amount > 0:
             _extend(state, missing)
@@ -163,28 +176,33 @@ def release(*, hold_id: UUID) -> Money:
         return Money(left, state.currency)
 
 
-def lock(hold_id: UUID, onward: Iterable[date] = ()) -> HoldState:
-    """Lock a hold and its counters, and at once those of the months `onward` that are later than its own. Raises NotFound."""
+def lock(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
+    """Lock a hold and its counters, and at once those of other months that its use or its move touches. Raises NotFound.
+
+    Those of later months are made where they are missing: the hold may move there.
+    """
     row = Hold.objects.select_for_update(no_key=True).filter(pk=hold_id).first()
     if row is None:
         raise NotFound("There is no such hold.")
     tags = tuple(marks(row.tags))
     state = HoldState(row.pk, row.project_id, row.period, row.currency, row.amount, row.settled, row.state, (), tags)
-    later = sorted({period for period in onward if period > state.period}) if state.state == OPEN else []
-    locked = counters.lock_for_hold(hold_id, state.project_id, state.currency, later, tags)
+    others = set(months) - {state.period} if state.state == OPEN else set()
+    later = sorted(period for period in others if period > state.period)
+    earlier = sorted(others - set(later))
+    locked = counters.lock_for_hold(hold_id, state.project_id, state.currency, later, tags, earlier)
     return replace(state, counters=tuple(locked))
 
 
-def lock_now(hold_id: UUID) -> HoldState:
-    """Lock a hold, its counters and at once those of the running month, which it may be carried to. Raises NotFound."""
-    return lock(hold_id, [_running_month()[0]])
+def lock_now(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
+    """Lock a hold, its counters and at once those of `months` and of the running one, which it may be carried to. Raises NotFound."""
+    return lock(hold_id, [_running_month()[0], *months])
 
 
 def carry(state: HoldState, period: date) -> HoldState:
     """Move what is left of a locked hold to the budgets of a later month, as far as they have room for it."""
     if state.state != OPEN or period <= state.period:
         return state
-    target = [counter for counter in state.counters if counter.period == period]
+    target = state.of(period)
     rooms = [counter.room for counter in target if counter.enforced]
     carried = min([state.left, *rooms])
     counters.shift(state.current, state.currency, held=-state.left)
@@ -202,20 +220,35 @@ def carry(state: HoldState, period: date) -> HoldState:
     return replace(state, period=period, amount=state.amount - lost, counters=moved, cut=state.cut or lost > 0)
 
 
-def settle(state: HoldState, charges: Mapping[tuple[date, UUID | None], Decimal]) -> HoldState:
-    """Turn held into spent for each (billing period, attempt) of a locked hold, which must cover the sum."""
+def settle(state: HoldState, period: date, charges: Mapping[UUID | None, Decimal]) -> HoldState:
+    """Turn held into spent for each attempt's use in `period`, of a locked hold, which must cover the sum.
+
+    Use of a month before the hold's own is paid from where the hold lies, and spent by the budgets of its month.
+    """
     total = sum(charges.values(), Decimal(0))
     if not total:
         return state
-    counters.shift(state.current, state.currency, held=-total, spent=total)
+    here, spending = state.current, state.of(period)
+    if period == state.period:
+        counters.shift(here, state.currency, held=-total, spent=total)
+    else:
+        counters.shift(here, state.currency, held=-total)
+        counters.shift(spending, state.currency, spent=total)
     _grow(state.id, settled=total)
     entries = []
-    for (period, attempt_id), amount in charges.items():
-        legs = ledger.move(HELD, SPENT, state.pots, amount, state.currency)
+    for attempt_id, amount in charges.items():
+        legs = ledger.move(HELD, SPENT, [Pot("hold", state.id)], amount, state.currency)
+        legs += ledger.move(HELD, AVAILABLE, [c.pot for c in here], amount, state.currency)
+        legs += ledger.move(AVAILABLE, SPENT, [c.pot for c in spending], amount, state.currency)
         entries.append(Entry("settle", period, legs, hold_id=state.id, attempt_id=attempt_id))
     ledger.post(*entries)
     moved = tuple(
-        replace(c, held=c.held - total, spent=c.spent + total) if c in state.current else c for c in state.counters
+        replace(
+            c,
+            held=c.held - (total if c.period == state.period else 0),
+            spent=c.spent + (total if c.period == period else 0),
+        )
+        for c in state.counters
     )
     return replace(state, settled=state.settled + total, counters=moved)
 
@@ -226,10 +259,10 @@ def _running_month() -> tuple[date, str]:
     return period_of(local_day(clock.now(), zone)), currency
 
 
-def _open(hold_id: UUID, currency: str) -> HoldState:
-    """Lock an open hold, carried to the running month: its budgets are asked, not those of the month it was placed in."""
+def _open(hold_id: UUID, currency: str, period: date | None = None) -> HoldState:
+    """Lock an open hold, carried to a month, the running one unless given: its budgets are asked, not those it was placed in."""
     counters.pin_set()
-    period, _ = _running_month()
+    period = period or _running_month()[0]
     state = lock(hold_id, [period])
     if state.state != OPEN:
         raise Conflict("The hold is released.")

@@ -99,16 +99,16 @@ class Drawn:
 def draw(hold_id: UUID, pieces: list[Piece], series: dict[bytes, Series]) -> Drawn:
     """Settle pieces from a hold, earliest first; what it does not cover stays measured and is charged with nothing.
 
-    At the start of a month the rest of the hold moves to that month's budgets. Raises NotFound for an unknown
-    hold, Invalid for usage of another project than the hold's.
+    At the start of a month the rest of the hold moves to that month's budgets; use of a month before is spent there all the
+    same. Raises NotFound for an unknown hold, Invalid for usage of another project than the hold's.
     """
     pieces.sort(key=lambda piece: (piece.start, piece.key_hash))
     # Every counter in one statement: one taken later could stand before one that is held, and close a circle.
     state = holds.lock(hold_id, {piece.period for piece in pieces})
-    excluded, refused_by = NOTHING, ""
+    excluded, refused_by, short = NOTHING, "", False
     for period, group in groupby(pieces, key=lambda piece: piece.period):
         state = holds.carry(state, period)
-        left, charges = state.room, dict[tuple[date, UUID | None], Decimal]()
+        left, charges = state.room_in(period), dict[UUID | None, Decimal]()
         for piece in group:
             if piece.project_id != state.project_id:
                 raise Invalid("The hold belongs to another project than the usage.")
@@ -117,13 +117,15 @@ def draw(hold_id: UUID, pieces: list[Piece], series: dict[bytes, Series]) -> Dra
             is_open = state.state == holds.OPEN
             fits = affordable(left, piece.unit_amount, piece.billable, quantum) if is_open else NOTHING
             if fits < piece.billable:
-                refused_by = refused_by or state.refused_by
+                # A month that is over and has no room left says nothing of the next second.
+                if period >= state.period:
+                    short, refused_by = True, refused_by or state.refused_by
                 excluded += piece.billable - fits
                 piece.billable, piece.amount = fits, charge(fits, piece.unit_amount)
             if piece.amount:
                 left -= piece.amount
-                mark = (period, series[piece.series].attempt_id)
-                charges[mark] = charges.get(mark, NOTHING) + piece.amount
-        state = holds.settle(state, charges)
-    exhausted = excluded > 0 or state.room <= 0
+                attempt_id = series[piece.series].attempt_id
+                charges[attempt_id] = charges.get(attempt_id, NOTHING) + piece.amount
+        state = holds.settle(state, period, charges)
+    exhausted = short or state.room <= 0
     return Drawn(excluded, exhausted, (refused_by or state.refused_by) if exhausted else "")

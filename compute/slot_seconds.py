@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import groupby, islice
 from uuid import UUID
 
 from billing import counters, holds, meters, pricing
@@ -25,7 +25,7 @@ from billing.defaults import SLOT_SECONDS
 from billing.metering import Interval, record_usage, terms_of
 from billing.money import Money
 from billing.rate import most_cost
-from billing.rating.calendar import quarter_of
+from billing.rating.calendar import local_day, period_of, quarter_of
 from billing.rating.flat import charge
 from compute.slots import Allocation, SlotState
 from tenants.actor import Actor
@@ -66,18 +66,24 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
     row.settle_at = following = quarter_of(present) + QUARTER
     intervals = list(islice(_quarters(row, start, until), None if ended_at else MOST_QUARTERS))
     goes_on, hold_id, paid = ended_at is None, row.hold_id, True
-    if goes_on and hold_id is not None:
-        _catch_up(hold_id, intervals)
-    elif goes_on:
-        paid = _provide(row, start, following + SLACK)
+    by_month = _by_month(intervals)
     if intervals:
         meters.ensure(SLOT_SECONDS)
-        recorded = record_usage(intervals, hold_id=row.hold_id, held_only=True)
+    if hold_id is not None:
+        holds.lock_now(hold_id, by_month)
+    elif goes_on:
+        paid = _provide(row, start, following + SLACK)
+    # A month after the other: each pays for its own, also where it is over and this comes late.
+    for month, used in by_month.items():
+        if goes_on and hold_id is not None:
+            _catch_up(hold_id, month, used)
+        recorded = record_usage(used, hold_id=row.hold_id, held_only=True)
+        if goes_on and row.hold_id is not None and recorded.exhausted and recorded.refused_by == "budget":
+            paid = False
+    if intervals:
         row.billed_until = intervals[-1].end
         if row.billed_until < until:
             row.settle_at = present
-        if goes_on and row.hold_id is not None and recorded.exhausted and recorded.refused_by == "budget":
-            paid = False
     # Only after what is over is recorded, in the month and by the price of its time: may the hold move, grow or go.
     if goes_on and hold_id is not None and paid:
         paid = _provide(row, row.billed_until or start, following + SLACK)
@@ -93,14 +99,21 @@ def close(row: Allocation) -> None:
         holds.release(hold_id=row.hold_id)
 
 
-def _catch_up(hold_id: UUID, intervals: Sequence[Interval]) -> None:
-    """Lock the hold and have it pay for what is over, where it was not provided for: settled late, or a dearer price."""
-    state = holds.lock_now(hold_id)
-    terms = terms_of(intervals)
-    cost = Money(sum((most_cost(one, terms) for one in intervals), NOTHING), terms.currency)
-    if state.left < cost.amount:
+def _by_month(intervals: Sequence[Interval]) -> dict[date, list[Interval]]:
+    """Return intervals by the local month that they lie in, in order."""
+    if not intervals:
+        return {}
+    zone = terms_of(intervals).zone
+    return {month: list(used) for month, used in groupby(intervals, lambda one: period_of(local_day(one.start, zone)))}
+
+
+def _catch_up(hold_id: UUID, month: date, used: Sequence[Interval]) -> None:
+    """Have the hold pay for what is over, where it was not provided for: settled late, or a dearer price."""
+    terms = terms_of(used)
+    cost = Money(sum((most_cost(one, terms) for one in used), NOTHING), terms.currency)
+    if cost.amount > 0:
         with suppress(BudgetExceeded):  # what the hold does not cover is charged with nothing
-            holds.cover(hold_id=hold_id, amount=cost)
+            holds.cover(hold_id=hold_id, amount=cost, period=month)
 
 
 def _provide(row: Allocation, start: datetime, until: datetime) -> bool:

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 from billing import budgets, counters, holds, pricing
-from billing.metering import record_usage
+from billing.metering import record_usage, waive_usage
 from billing.models import BudgetPeriod, Hold
 from billing.money import Money
 from billing.reconcile import ledger_faults, reconcile_faults
@@ -94,3 +95,44 @@ def test_a_hold_grows_in_the_running_month_and_not_in_the_one_it_was_placed_in(d
         assert Hold.objects.get(pk=held).period == FEBRUARY.date()
         assert {row.period.month: row.held for row in BudgetPeriod.objects.all()} == {1: SECOND * 70, 2: SECOND * 100}
         assert list(ledger_faults()) == []
+
+
+def moved_on(demo_clock: DemoClock, project: UUID, amount: Decimal) -> UUID:
+    """Place a hold in January and have it grow in February; return it ten seconds after the turn."""
+    held = holds.hold(project_id=project, subject="job:1", amount=euro(amount))
+    demo_clock.move_to(FEBRUARY + timedelta(seconds=10))
+    holds.extend(hold_id=held, amount=euro(SECOND))
+    assert Hold.objects.get(pk=held).period == FEBRUARY.date()
+    return held
+
+
+def of_months() -> dict[int, tuple[Decimal, Decimal]]:
+    return {row.period.month: (row.held, row.spent) for row in BudgetPeriod.objects.order_by("period")}
+
+
+def test_use_of_a_month_that_is_over_is_spent_by_its_budgets_although_the_hold_has_moved_on(
+    demo_clock: DemoClock,
+) -> None:
+    with budgeted(demo_clock, JANUARY - timedelta(minutes=1), Decimal(1)) as project:
+        held = moved_on(demo_clock, project, SECOND * 100)
+        attempt = uuid4()
+        used = interval(project, JANUARY, 20, attempt_id=attempt)
+        recorded = record_usage([used], hold_id=held)
+        assert (recorded.amount, recorded.exhausted) == (SECOND * 20, False)
+        assert of_months() == {1: (0, SECOND * 10), 2: (SECOND * 81, SECOND * 10)}
+        assert [*ledger_faults(), *reconcile_faults()] == []
+        assert waive_usage(attempt, reason="ours") == SECOND * 20
+        assert {month: spent for month, (_, spent) in of_months().items()} == {1: 0, 2: 0}
+        assert [*ledger_faults(), *reconcile_faults()] == []
+
+
+def test_a_month_that_is_over_and_has_no_room_left_stops_nothing_in_the_new_one(demo_clock: DemoClock) -> None:
+    with budgeted(demo_clock, JANUARY - timedelta(minutes=1), SECOND * 104) as project:
+        spent = holds.hold(project_id=project, subject="job:2", amount=euro(SECOND * 4))
+        record_usage([interval(project, JANUARY - timedelta(seconds=30), 4)], hold_id=spent)
+        held = moved_on(demo_clock, project, SECOND * 100)
+        record_usage([interval(project, JANUARY - timedelta(seconds=ago), ago) for ago in (50, 45)])
+        recorded = record_usage([interval(project, JANUARY, 20)], hold_id=held)
+        assert (recorded.amount, recorded.excluded, recorded.exhausted) == (SECOND * 15, 5, False)
+        assert of_months() == {1: (0, SECOND * 9), 2: (SECOND * 86, SECOND * 10)}
+        assert [*ledger_faults(), *reconcile_faults()] == []

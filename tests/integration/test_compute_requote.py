@@ -8,20 +8,22 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from billing import holds, pricing, queries
 from billing.budgets import change_budget, create_budget
 from billing.metering import billed
-from billing.models import Hold
+from billing.models import BudgetPeriod, Hold, UsageEvent
 from billing.money import Money
-from billing.reconcile import ledger_faults
+from billing.reconcile import ledger_faults, reconcile_faults
 from compute import jobs, leases, nodes
 from compute.beats import Beat
 from compute.devices.base import Found
 from compute.models import Attempt, Cause, Job, JobState, Outcome
 from tenants.clock import now
+from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests.integration.test_compute_leases import World
 
@@ -236,3 +238,28 @@ def test_a_price_that_is_dropped_lets_the_job_run_on_for_nothing(
     with tenant_scope(world.tenant.id):
         charge = billed([mine.job.id])[mine.job.id]
         assert 0 < charge.seconds < charge.measured
+
+
+def test_seconds_before_a_months_turn_stay_in_their_month_when_a_new_price_starts_with_the_next(
+    as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
+) -> None:
+    with tenant_scope((world := World(as_control)).tenant.id):
+        zone = ZoneInfo(Tenant.objects.get(pk=world.tenant.id).timezone)
+    month = now().astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    turn = (month + timedelta(days=32)).replace(day=1, tzinfo=zone).astimezone(UTC)
+    demo_clock.move_to(turn - timedelta(minutes=6))
+    old, new = dear_soon(world, demo_clock)
+    create_budget(actor=world.actor, amount=Decimal(1000), at_limit="block_new")
+    mine, began = world.running(max_seconds=100), time.monotonic()
+    time.sleep(0.2)
+    assert leases.heartbeat(mine, Beat(elapsed=0.2, began=began)).stop is None
+    demo_clock.advance(timedelta(seconds=20))
+    assert leases.heartbeat(mine, Beat(elapsed=20.0, began=began)).stop is None
+    with tenant_scope(world.tenant.id):
+        spent = list(BudgetPeriod.objects.order_by("period").values_list("spent", flat=True))
+        rated = UsageEvent.objects.order_by("started_at").values_list("period", "amount")
+        months = [sum(amount for one, amount in rated if one == period) for period in sorted({one for one, _ in rated})]
+        assert len(months) == 2
+        assert spent == months
+        assert old > 0 and new > old
+        assert [*ledger_faults(), *reconcile_faults()] == []

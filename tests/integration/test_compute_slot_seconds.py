@@ -18,6 +18,7 @@ from billing import budgets, counters, holds, pricing
 from billing import queries as billing_queries
 from billing.counters import BudgetExceeded
 from billing.models import BudgetPeriod, Hold, Meter
+from billing.money import Money
 from billing.queries.billed import charged
 from billing.rating.calendar import quarter_of
 from billing.reconcile import ledger_faults, reconcile_faults
@@ -292,3 +293,38 @@ def test_the_last_quarter_of_a_month_is_charged_to_that_month(
         assert list(spent.values()) == [used, 0], "the hold moved to the new month when the old one was charged"
         assert not [*ledger_faults(), *reconcile_faults()]
     assert touched[0] == "pin_set", "the set of budgets comes before the hold"
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_quarters_that_are_settled_late_over_a_months_turn_are_charged_to_their_own_months(
+    billed: Place, demo_clock: DemoClock, crowded: bool
+) -> None:
+    with tenant_scope(billed.tenant.id):
+        zone = ZoneInfo(Tenant.objects.get(pk=billed.tenant.id).timezone)
+        today = now().astimezone(zone)
+    month = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    turn = (month + timedelta(days=32)).replace(day=1, tzinfo=zone)
+    demo_clock.move_to(turn.astimezone(UTC) - timedelta(hours=2) + timedelta(seconds=1))
+    budgets.create_budget(actor=factories.actor_for(billed.tenant), amount=Decimal(12), at_limit="block_new")
+    billed.ask()
+    me = billed.node("s1", 1)
+    billed.assign()
+    demo_clock.advance(timedelta(hours=2, minutes=31))  # nobody settled meanwhile: more is used than an hour's hold
+    if crowded:  # the new month has room for its own use and the next quarter, and for no more
+        with tenant_scope(billed.tenant.id):
+            project = factories.default_project_id(billed.tenant)
+            holds.hold(project_id=project, subject="job:1", amount=Money(Decimal(12) - 45 * 60 * UNIT - 1, "EUR"))
+    with billed.control():
+        nodes.alive(me)
+    for _, allocation_id in allocations.mine(me.node_id):
+        assert billed.renew(allocation_id, me)
+    settle(billed)
+    with tenant_scope(billed.tenant.id):
+        spent = list(BudgetPeriod.objects.order_by("period").values_list("spent", flat=True))
+        used = [
+            sum(amount for _, end, _, amount in seconds(billed) if (end <= turn) == before) for before in (True, False)
+        ]
+        assert used[0] > 7100 * UNIT
+        assert used[1] == 1800 * UNIT
+        assert spent == used
+        assert not [*ledger_faults(), *reconcile_faults()]
