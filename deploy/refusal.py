@@ -2,14 +2,15 @@
 
 waitress buffers a body, in a file from half a megabyte on, before the application sees anything of the request. So here
 a large body is taken in only where files are uploaded, and only after the application has looked at the headers and
-let the sender in; and all bodies that are taken in at once share a cap. Of any other body the rest is read and dropped,
-so that the client reads an answer instead of a reset connection, and the application answers in its own words: a
-problem for the API, a page for a person.
+let the sender in; all bodies that are taken in at once share a cap, of which one sender has half; and each must keep
+coming. Of any other body the rest is read and dropped, so that the client reads an answer instead of a reset
+connection, and the application answers in its own words: a problem for the API, a page for a person.
 """
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -18,57 +19,32 @@ from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error, RequestEntityTooLarge
 
+from config.proxies import TrustedProxies
+from deploy.rooms import ANYBODY, MIB, UPLOADS
 from tenants.answers import REFUSED
-from tenants.large_bodies import SMALL, may_send, taken_at
+from tenants.errors import ExchequerError, RateLimited, Unavailable
+from tenants.large_bodies import SMALL, sender_of, taken_at
 
-MIB = 1024 * 1024
 #: What is read past at most; a client that sends still more is cut off.
 MOST_DROPPED = 1024 * MIB
 #: Up to this a body lies in memory (waitress's own figure); what is beyond is counted.
 IN_MEMORY = 512 * 1024
 
 
-class NotLetIn(Error):  # type: ignore[misc]
-    """The application answers without the body: it knows why."""
+class TooSlow(ExchequerError):
+    """The request did not arrive in time. Send it again over a faster connection."""
+
+    code, status = "request_timeout", 408
+
+
+class Refused(Error):  # type: ignore[misc]
+    """A body that is not taken in. `answer`: the status or the error to answer with; 0 lets the application say why."""
 
     code, reason = 403, "Forbidden"
 
-
-class NoRoom(Error):  # type: ignore[misc]
-    """Too much is being sent at once."""
-
-    code, reason = 503, "Service Unavailable"
-
-
-class Room:
-    """How many bytes of bodies lie on disk at once, in this process; `share` divides the whole between processes."""
-
-    def __init__(self, most: int, least: int) -> None:
-        self.most = self.whole = most
-        self.least = least
-        self.used = 0
-        self.lock = threading.Lock()
-
-    def share(self, processes: int) -> None:
-        """Leave the other processes their part; `least` always has room."""
-        self.most = max(self.whole // processes, self.least)
-
-    def take(self, size: int) -> bool:
-        """Count more bytes; False when there is no room for them."""
-        with self.lock:
-            if self.used + size > self.most:
-                return False
-            self.used += size
-            return True
-
-    def give_back(self, size: int) -> None:
-        """The bytes are gone."""
-        with self.lock:
-            self.used -= size
-
-
-#: For files of people who were let in, and for what anybody may send.
-UPLOADS, ANYBODY = Room(512 * MIB, 80 * MIB), Room(128 * MIB, 32 * MIB)
+    def __init__(self, answer: int | ExchequerError = 0) -> None:
+        super().__init__("refused")
+        self.answer = answer
 
 
 class Nowhere:
@@ -98,10 +74,20 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     dropped = 0
     counted = 0
     room = ANYBODY
+    sender = ""
     most: int | None = None
     asking = asked = False
     """The application is being asked whether this body may come; nothing is read meanwhile."""
     continues = False
+
+    def __init__(self, adj: Any, client: Callable[[dict[str, str]], str] = lambda headers: "") -> None:
+        super().__init__(adj)
+        self.client = client
+
+    @property
+    def came(self) -> int:
+        """How many bytes of this request have come."""
+        return int(self.header_bytes_received + self.body_bytes_received) + self.dropped
 
     def received(self, data: bytes) -> int:
         """Take in bytes of one request and return how many."""
@@ -112,7 +98,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self._begin()
         if self.error is None and self.most is not None:
             self._count()
-        if self.completed and isinstance(self.error, RequestEntityTooLarge | NoRoom):
+        if self.completed and isinstance(self.error, RequestEntityTooLarge | Refused):
             self.drop(self.error)
         return consumed
 
@@ -120,7 +106,10 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         """Decide by the head of a request how much body it may have."""
         self.most = SMALL
         large = self.chunked or self.content_length > SMALL
-        if self.error is not None or self.empty or not large:
+        if self.error is not None or self.empty:
+            return
+        self.sender = self.client(self.headers)
+        if not large:
             return
         if taken_at(self.command, self.path):
             self.most, self.room = self.adj.max_request_body_size, UPLOADS
@@ -132,10 +121,12 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         kept = max(0, self.body_bytes_received - IN_MEMORY) - self.counted
         if self.body_bytes_received > (self.most or 0):
             self.error, self.completed = RequestEntityTooLarge(f"more than {self.most} bytes"), True
-        elif kept > 0 and not self.room.take(kept):
-            self.error, self.completed = NoRoom("too many uploads at once"), True
         elif kept > 0:
-            self.counted += kept
+            try:
+                self.room.take(kept, self.sender)
+                self.counted += kept
+            except (RateLimited, Unavailable) as full:
+                self.error, self.completed = Refused(full), True
 
     def drop(self, error: Error) -> bool:
         """Keep nothing of the body from now on; return whether the request is complete, because it sends none yet."""
@@ -151,6 +142,15 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self.dropping, self.completed = True, False
         return self.completed
 
+    def give_up(self, error: Error) -> None:
+        """Keep nothing of the body, and wait for no more of it; what was refused before stays refused for its own reason."""
+        self.error = self.error if self.dropping else error
+        self.completed, self.dropping = True, False
+        self.expect_continue = False
+        self._empty()
+        if self.body_rcv is not None:
+            self.body_rcv.buf = Nowhere()
+
     def _drop(self, data: bytes) -> int:
         consumed: int = self.body_rcv.received(data)
         self.dropped += consumed
@@ -160,7 +160,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     def _empty(self) -> None:
         if self.body_rcv is not None:
             self.body_rcv.getbuf().close()
-        self.room.give_back(self.counted)
+        self.room.give_back(self.counted, self.sender)
         self.counted = 0
 
     def close(self) -> None:
@@ -175,11 +175,10 @@ class RefusalTask(WSGITask):  # type: ignore[misc]
         """Return the request without a body, marked as refused unless the application itself knows why."""
         environ: dict[str, Any] = super().get_environment()
         request = self.request
-        status = 503 if isinstance(request.error, NoRoom) else 413
-        if isinstance(request.error, NotLetIn):
-            whole = request.body_bytes_received + request.dropped
-            status = 413 if whole >= self.channel.adj.max_request_body_size else 0
-        return environ | {REFUSED: status, "wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
+        answer = request.error.answer if isinstance(request.error, Refused) else 413
+        if not answer and request.body_bytes_received + request.dropped >= self.channel.adj.max_request_body_size:
+            answer = 413
+        return environ | {REFUSED: answer, "wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
 
     def execute(self) -> None:
         """Answer."""
@@ -196,12 +195,19 @@ class Gate:
 
     def service(self) -> None:
         """Ask, and let the channel read on."""
+        refused: Refused | None = None
         try:
-            fine = may_send(WSGITask(self.channel, self.request).get_environment())
+            sender = sender_of(WSGITask(self.channel, self.request).get_environment())
+            if sender is None:
+                refused = Refused()
+            else:
+                self.request.sender = sender
+        except (RateLimited, Unavailable) as error:
+            refused = Refused(error)
         except Exception:
             self.channel.logger.exception("cannot ask whether a body may come")
-            fine = False
-        self.channel.answered(self.request, fine)
+            refused = Refused(500)
+        self.channel.answered(self.request, refused)
 
     def cancel(self) -> None:
         """The server ends."""
@@ -210,10 +216,42 @@ class Gate:
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection."""
 
-    parser_class = Parser
+    parser_class: Callable[[Any], Parser]
     request: Any
     sent_continue: bool
     connected: bool
+    proxies: TrustedProxies | None = None
+    looked: tuple[Parser | None, int] = (None, 0)
+    """The request that was under way at the last look, and how much of it had come."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.parser_class = partial(Parser, client=self.client)
+
+    def client(self, headers: dict[str, str]) -> str:
+        """Return the address of who sends, as far as proxies are believed about it."""
+        peer = str(self.addr[0]) if self.addr else ""
+        chain = [part.strip() for part in headers.get("X_FORWARDED_FOR", "").split(",") if part.strip()]
+        return self.proxies.client(peer, chain)[0] if self.proxies else peer
+
+    def keep_pace(self, least: int) -> None:
+        """Refuse a request of which less than `least` bytes have come since the last look."""
+        with self.requests_lock:
+            request: Parser | None = self.request
+            before = self.looked
+            if request is None or not self.readable():
+                self.looked = (None, 0)
+                return
+            self.looked = (request, request.came)
+            if before[0] is not request or request.came - before[1] >= least:
+                return
+            if request.headers_finished:
+                request.give_up(Refused(TooSlow()))
+                self.requests.append(request)
+                self.request = None
+                self.server.add_task(self)
+                return
+        self.handle_close()
 
     def readable(self) -> bool:
         """Return whether more may be read: not while the application is being asked."""
@@ -228,15 +266,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.server.add_task(Gate(self, self.request))
         return result
 
-    def answered(self, request: Parser, fine: bool) -> None:
+    def answered(self, request: Parser, refused: Refused | None) -> None:
         """Go on with a body that may come, or drop it."""
         with self.requests_lock:
             if request is self.request and self.connected:
-                if fine:
+                if refused is None:
                     request.expect_continue, request.continues, request.asking = request.continues, False, False
                     if request.expect_continue and not self.requests and not self.sent_continue:
                         self.send_continue()
-                elif request.drop(NotLetIn("the application says why")):
+                elif request.drop(refused):
                     self.requests.append(request)
                     self.request = None
                     if len(self.requests) == 1:
@@ -253,5 +291,5 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     @staticmethod
     def error_task_class(channel: Any, request: Any) -> ErrorTask | RefusalTask:
         """Return who answers a request that could not be taken: the application, once it is known what was asked for."""
-        known = isinstance(request.error, RequestEntityTooLarge | NotLetIn | NoRoom)
+        known = isinstance(request.error, RequestEntityTooLarge | Refused)
         return (RefusalTask if known else ErrorTask)(channel, request)

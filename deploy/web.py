@@ -30,6 +30,8 @@ FORM_BYTES = 14 * 1024 * 1024
 DRAIN_S = 5.0
 #: A connection on which nothing moves for so long is closed; looked at so often.
 SILENT_S, LOOK_S = 60, 30
+#: Bytes a second that must come of a request that is under way, between two looks. 256 kbit/s.
+LEAST_RATE = 32 * 1024
 #: Read by prometheus_client when it is imported.
 COUNTS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -48,7 +50,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def close_stalled(server: Any) -> None:
-    """Have a server close those who have stopped to read an answer: each of them holds a thread, and waitress waits for ever."""
+    """Have a server close those who have stopped to read an answer, and refuse requests that do not keep coming.
+
+    Each of the first holds a thread, and of the second room on the disk, while waitress alone would wait for ever.
+    """
     usual = server.maintenance
 
     def maintenance(now: float) -> None:
@@ -56,6 +61,8 @@ def close_stalled(server: Any) -> None:
         for channel in list(server.active_channels.values()):
             if channel.total_outbufs_len and channel.last_activity < now - server.adj.channel_timeout:
                 channel.handle_close()
+            else:
+                channel.keep_pace(LEAST_RATE * LOOK_S)
 
     server.maintenance = maintenance
 
@@ -65,8 +72,10 @@ def serve(listener: socket.socket, processes: int) -> None:
     from django.conf import settings
     from waitress.server import create_server
 
+    from config.proxies import TrustedProxies, trusted
     from config.wsgi import application
-    from deploy.refusal import ANYBODY, UPLOADS, Channel
+    from deploy.refusal import Channel
+    from deploy.rooms import ANYBODY, UPLOADS
 
     largest = settings.EXCHEQUER.max_upload_mb * 1024 * 1024 + FORM_BYTES
     server = create_server(
@@ -84,7 +93,8 @@ def serve(listener: socket.socket, processes: int) -> None:
 
     close_stalled(server)
     server.channel_class = Channel
-    UPLOADS.least = largest  # one file always has room, whatever the number of processes
+    Channel.proxies = TrustedProxies(application, trusted(settings.EXCHEQUER.trusted_proxies))
+    UPLOADS.least = 2 * largest  # one file fits into a sender's half, whatever the number of processes
     for room in (UPLOADS, ANYBODY):
         room.share(processes)
 

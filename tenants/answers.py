@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from tenants import problems
+from tenants.errors import ExchequerError
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ HEADINGS = {
     403: "Not allowed",
     404: "Not found",
     405: "Not possible here",
+    408: "Too slow",
     409: "Not possible now",
     413: "Too large",
     422: "Not accepted",
@@ -82,14 +84,24 @@ HEADINGS = {
     503: "Not available",
 }
 
-#: Set in the WSGI environment by a web server that refused a request's body: the status to answer.
+#: Set in the WSGI environment by a web server that refused a request's body: the status or the error to answer.
 REFUSED = "exchequer.refused"
 
 
-def without_database(request: HttpRequest, status: int) -> HttpResponse:
-    """Answer a status by problem+json or by the page that reads neither session nor database."""
-    words = WORDS[status]
+def without_database(request: HttpRequest, refusal: int | ExchequerError) -> HttpResponse:
+    """Answer a status or an error by problem+json or by the page that reads neither session nor database."""
     answer: HttpResponse
+    if isinstance(refusal, ExchequerError):
+        if request.path_info.startswith("/api/"):
+            body = problems.from_error(refusal, request)
+            answer = JsonResponse(body, status=refusal.status, content_type=problems.CONTENT_TYPE)
+        else:
+            title = f"{HEADINGS[refusal.status]}."
+            answer = plain_page(request, refusal.status, title=title, advice=refusal.message)
+        for name, value in problems.retry_after(refusal).items():
+            answer[name] = value
+        return answer
+    status, words = refusal, WORDS[refusal]
     if request.path_info.startswith("/api/"):
         answer = problems.json_problem(request, status=status, code=words.code, title=f"{words.title} {words.advice}")
     else:

@@ -17,7 +17,7 @@ from django.http import Http404, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
-from tenants.errors import ExchequerError
+from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.middleware import TenantMiddleware
 from tenants.reading import reading_as
 
@@ -36,17 +36,22 @@ def taken_at(method: str, path: str) -> bool:
     return method in ("POST", "PUT", "PATCH") and getattr(_view(path), "large_body", False)
 
 
-def may_send(environ: dict[str, Any]) -> bool:
-    """Return whether the request's key or session lets it in at a view that takes files. Reads headers only.
+def sender_of(environ: dict[str, Any]) -> str | None:
+    """Return the tenant whose key or session lets a request in at a view that takes files; None lets in nobody.
 
-    Neither its reader nor its time zone stays on the thread, which answers others next.
+    Reads headers only. Raises RateLimited and Unavailable: the view, asked later and without the body, might not say so
+    again. Neither the request's reader nor its time zone stays on the thread, which answers others next.
     """
     close_old_connections()
     try:
         with reading_as(None), timezone.override(None):
             return _let_in(environ)
-    except (Http404, ExchequerError, Error):
-        return False  # the view itself says why, without the body
+    except (RateLimited, Unavailable):
+        raise
+    except Error as error:
+        raise Unavailable from error
+    except (Http404, ExchequerError):
+        return None  # the view itself says why, without the body
     finally:
         structlog.contextvars.clear_contextvars()
         close_old_connections()
@@ -64,14 +69,14 @@ def entered(request: Any) -> Any:
     return request.actor
 
 
-def _let_in(environ: dict[str, Any]) -> bool:
+def _let_in(environ: dict[str, Any]) -> str | None:
     request = WSGIRequest(environ)
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
     request.user = get_user(request)
     actor = entered(request)
     view = _view(request.path_info)
     permission = getattr(view, "permission", None) or getattr(view, "permissions", {}).get(request.method)
-    return actor is not None and permission is not None and actor.can(permission)
+    return str(actor.tenant_id) if actor is not None and permission is not None and actor.can(permission) else None
 
 
 def _match(path: str) -> Any:

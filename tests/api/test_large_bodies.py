@@ -5,20 +5,27 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from deploy.refusal import Room
-from tenants.large_bodies import may_send
+from deploy.rooms import Room, TooManyUploads
+from tenants.errors import Unavailable
+from tenants.large_bodies import sender_of
 from tenants.reading import reader
 from tests import factories
-from tests.api.test_hosts import served
+from tests.api.test_hosts import ROOT, served
 from tests.support.ports import free_port
 from tests.support.services import S3
 
@@ -32,6 +39,7 @@ class House:
 
     def __init__(self, port: int, temp: Path, key: str, weak: str) -> None:
         self.port, self.temp = port, temp
+        self.links: list[socket.socket] = []
         self.key, self.weak = ({"Authorization": f"Bearer {secret}"} for secret in (key, weak))
 
     def on_disk(self) -> int:
@@ -53,6 +61,7 @@ class House:
         framing = f"Content-Length: {length}" if length else "Transfer-Encoding: chunked"
         start = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n{head}{more}{framing}\r\n\r\n"
         link.sendall(start.encode())
+        self.links.append(link)
         return link
 
 
@@ -162,15 +171,137 @@ def test_who_was_asked_about_leaves_nothing_on_the_thread(transactional_db: None
     client, asker = Client(), RequestFactory()
     client.force_login(factories.make_member(tenant, "engineer"))
     asker.cookies = client.cookies
-    assert may_send(asker.post(f"/t/{tenant.slug}/datasets/upload/").environ)
+    assert sender_of(asker.post(f"/t/{tenant.slug}/datasets/upload/").environ) == str(tenant.id)
     assert (reader(), timezone.get_current_timezone_name()) == (None, "UTC")
 
 
 def test_room_is_shared_and_given_back() -> None:
     room = Room(100, 30)
     room.share(2)
-    assert (room.take(40), room.take(20), room.take(10)) == (True, False, True)
-    room.give_back(40)
-    assert room.take(40)
+    room.take(20, "a")
+    room.take(20, "b")
+    with pytest.raises(Unavailable):
+        room.take(20, "c")
+    room.take(10, "c")
+    room.give_back(20, "a")
+    room.take(15, "c")
+    with pytest.raises(TooManyUploads):
+        room.take(1, "c")
     room.share(10)
     assert room.most == 30
+
+
+#: The real server as one of very many processes, which looks every second whether bodies keep coming.
+PROGRAM = """
+import sys
+from deploy import web
+import config.wsgi
+
+web.LOOK_S = 1
+web.LEAST_RATE = int(sys.argv[2])
+listener = web.listen("127.0.0.1", int(sys.argv[1]))
+listener.listen(64)
+print("serving", flush=True)
+web.serve(listener, 100)
+"""
+
+
+@pytest.fixture
+def crowded(
+    process_environment: Callable[..., dict[str, str]], transactional_db: None, s3: S3, tmp_path: Path
+) -> Callable[..., Any]:
+    """Return `crowded(rate, **more)`: a server whose room is as small as it gets, and the keys of two tenants."""
+    keys = [factories.make_api_key(factories.make_tenant(name)) for name in ("lab", "ward")]
+    temp = tmp_path / "temp"
+    temp.mkdir()
+
+    @contextmanager
+    def run(rate: int, **more: Any) -> Iterator[House]:
+        environment = process_environment(
+            TMPDIR=temp, S3_ENDPOINT_URL=s3.endpoint_url, S3_BUCKET=s3.bucket, AWS_ACCESS_KEY_ID=s3.access_key,
+            AWS_SECRET_ACCESS_KEY=s3.secret_key, EXCHEQUER_MAX_UPLOAD_MB=10, **more,
+        )  # fmt: skip
+        port = free_port()
+        command = [sys.executable, "-c", PROGRAM, str(port), str(rate)]
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "serving\n"
+            house = House(port, temp, *keys)
+            yield house
+            for link in house.links:
+                link.close()
+        finally:
+            server.terminate()
+            server.wait(30)
+            server.stdout.close()
+
+    return run
+
+
+def upload(megabytes: int) -> bytes:
+    """Return a form with a table of so many megabytes."""
+    name = b'\r\n--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nbig\r\n--b--\r\n'
+    return START + b"1,2\n" * (megabytes * MIB // 4) + name
+
+
+def test_one_tenant_never_has_all_the_room_for_uploads(crowded: Callable[..., Any]) -> None:
+    body = upload(9)
+    with crowded(0) as house:
+        held = [house.begin("/api/v1/datasets/", len(body), house.key) for _ in range(3)]
+        for link in held:
+            link.sendall(body[:-1])
+        link = house.begin("/api/v1/datasets/", len(body), house.weak)
+        link.sendall(body)
+        status, content = answer_to(link)
+        assert status == 201, content
+        for one in held:
+            one.sendall(body[-1:])
+        answers = sorted((answer_to(one) for one in held), key=lambda answer: answer[0])
+        assert [status for status, _ in answers][2] == 429, "two fit into a tenant's half, the third does not"
+        assert json.loads(answers[2][1])["code"] == "too_many_uploads"
+        assert [status // 100 for status, _ in answers[:2]] == [2, 2]
+
+
+def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: Callable[..., Any]) -> None:
+    body = upload(9)
+    with crowded(64 * 1024) as house:
+        base = house.on_disk()
+        stops = house.begin("/api/v1/datasets/", len(body), house.key)
+        stops.sendall(body[:-1000])
+        status, content = answer_to(stops)
+        assert (status, json.loads(content)["code"]) == (408, "request_timeout")
+        assert settled(house, base + MIB) <= base + MIB
+        drips = house.begin("/api/v1/datasets/", len(body), house.key)
+        head = socket.create_connection(("127.0.0.1", house.port), timeout=60)
+        head.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+        ended: list[socket.socket] = []
+        give_up = time.monotonic() + 60
+        while len(ended) < 2 and time.monotonic() < give_up:  # a byte now and then keeps neither alive
+            ended = select.select([drips, head], [], [], 0.2)[0]
+            for link in {drips, head} - set(ended):
+                link.sendall(b"x")
+        assert len(ended) == 2
+        assert answer_to(drips)[0] == 408
+        assert head.recv(100) == b""
+        head.close()
+        quick = house.begin("/api/v1/datasets/", len(body), house.key)
+        quick.sendall(body)
+        assert answer_to(quick)[0] == 201
+
+
+def test_a_refusal_that_passes_is_answered_as_itself(crowded: Callable[..., Any]) -> None:
+    body = upload(3)
+    with crowded(0, EXCHEQUER_API_RATE=0.2) as house:
+        asking = f"http://127.0.0.1:{house.port}/api/v1/me/"
+        while (answer := requests.get(asking, headers=house.key, timeout=60)).status_code != 429:
+            assert answer.status_code == 200
+        link = house.begin("/api/v1/datasets/", len(body), house.key)
+        link.sendall(body[:-1])
+        time.sleep(int(answer.headers["Retry-After"]))  # the key may ask again by now
+        link.sendall(body[-1:])
+        said = http.client.HTTPResponse(link)
+        said.begin()
+        problem = json.loads(said.read())
+        assert (said.status, problem["code"]) == (429, "rate_limited"), problem
+        assert int(said.headers["Retry-After"]) > 0

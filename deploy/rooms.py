@@ -1,0 +1,61 @@
+"""How much of bodies lies on disk at once, in one web process: in all, and of one sender."""
+
+from __future__ import annotations
+
+import threading
+
+from tenants.errors import RateLimited, Unavailable
+
+MIB = 1024 * 1024
+
+
+class TooManyUploads(RateLimited):
+    """You are sending as much as may be sent at once. Try again when some of it has arrived."""
+
+    code = "too_many_uploads"
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
+
+
+class Room:
+    """How many bytes of bodies lie on disk at once, in this process; `share` divides the whole between processes.
+
+    One sender has half of it at most, so nobody can take it all.
+    """
+
+    def __init__(self, most: int, least: int) -> None:
+        self.most = self.whole = most
+        self.least = least
+        self.used = 0
+        self.of: dict[str, int] = {}
+        self.lock = threading.Lock()
+
+    def share(self, processes: int) -> None:
+        """Leave the other processes their part; `least` always has room."""
+        self.most = max(self.whole // processes, self.least)
+
+    def take(self, size: int, sender: str) -> None:
+        """Count more bytes of a sender. Raises TooManyUploads beyond its half, Unavailable where there is no room at all."""
+        with self.lock:
+            mine = self.of.get(sender, 0) + size
+            if mine > self.most // 2:
+                raise TooManyUploads
+            if self.used + size > self.most:
+                raise Unavailable
+            self.used += size
+            self.of[sender] = mine
+
+    def give_back(self, size: int, sender: str) -> None:
+        """The bytes are gone."""
+        if not size:
+            return
+        with self.lock:
+            self.used -= size
+            self.of[sender] -= size
+            if not self.of[sender]:
+                del self.of[sender]
+
+
+#: For files of people who were let in, by tenant, and for what anybody may send, by address.
+UPLOADS, ANYBODY = Room(512 * MIB, 80 * MIB), Room(128 * MIB, 32 * MIB)
