@@ -17,6 +17,9 @@ from uuid import uuid4
 
 import structlog
 
+from compute.limits import CHILD_FILE_BYTES
+from compute.processes import unnamed_bytes
+
 MOST_ENTRIES = 10_000
 MOST_DEPTH = 16
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
@@ -60,10 +63,10 @@ def clear(home: Path) -> int:
 def excess(folder: Path, most_bytes: int, process: int | None = None) -> str | None:
     """Return in words what a child left in its folder beyond its quota, None while it keeps within.
 
-    Counts entries, depth and bytes on the disk; with `process`, files too that it has open after removing their names.
+    Counts entries, depth and bytes on the disk; with `process`, files too that it has open or mapped after removing their names.
     Stops counting at the first excess. What goes away meanwhile is not counted.
     """
-    entries, taken = 0, 0 if process is None else _unnamed(process)
+    entries, taken = 0, 0 if process is None else unnamed_bytes(process, folder, CHILD_FILE_BYTES)
     with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):
         handles = [os.open(folder, os.O_RDONLY | _FOLDER)]
         opened.callback(_close, handles)
@@ -96,19 +99,6 @@ def excess(folder: Path, most_bytes: int, process: int | None = None) -> str | N
 def _close(handles: list[int]) -> None:
     for handle in handles:
         os.close(handle)
-
-
-def _unnamed(process: int) -> int:
-    """Return the bytes on the disk of files that a process has open and that have no name any more."""
-    taken, seen = 0, set()
-    with contextlib.suppress(OSError):
-        for number in os.listdir(f"/proc/{process}/fd"):
-            with contextlib.suppress(OSError):
-                found = os.stat(f"/proc/{process}/fd/{number}")
-                if stat.S_ISREG(found.st_mode) and not found.st_nlink and (found.st_dev, found.st_ino) not in seen:
-                    seen.add((found.st_dev, found.st_ino))
-                    taken += 512 * found.st_blocks
-    return taken
 
 
 def _stays(path: Path, error: OSError) -> bool:

@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> None:
         read_paths=tuple(Path(name) for name in settings["read_paths"]),
         cuda=settings["cuda"],
         address_space=settings["address_space"],
+        threads=settings["threads"],
         file_size=settings["file_size"],
         user=settings["user"],
         required=settings["required"],

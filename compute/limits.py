@@ -25,6 +25,11 @@ def default_seconds(most_s: float) -> int:
     return min(MOST_SECONDS, 60 * math.ceil(max(DEFAULT_LEAST_S, DEFAULT_TIMES * most_s) / 60))
 
 
+def most_threads(of_device: int) -> int:
+    """Return how many threads a child may have: several pools as wide as its device, and what libraries start for themselves."""
+    return 256 + 8 * of_device
+
+
 LOG_LINE_CHARS = 2_000
 LOG_LINES = 20_000
 METRICS = 100_000
@@ -32,5 +37,8 @@ METRIC_VALUES = 64
 EVENT_LINE_BYTES = 65_536
 CHILD_FILE_BYTES = 4 * 1024**3
 CHILD_ADDRESS_SPACE = 8 * 1024**3
+SAID_BYTES_S, SAID_AT_ONCE, LINE_BYTES = 512 * 1024, 4 * 1024**2, 256
+"""What is read of a child's output: so much a second once so much was read; a line counts so many bytes more."""
+
 FIRST_CHILD_UID = 61_000
 MEMORY_SHARE_THAT_IS_FULL = 0.8

@@ -63,6 +63,7 @@ class Child:
         self.startup_s: float | None = None
         self._ended_at: float | None = None
         self.peak_bytes = 0  # the most memory that it had, once it has exited
+        self._over = threading.Event()
         self.exited = threading.Event()
         self.changed = threading.Event()
         (workdir / "tmp").mkdir(exist_ok=True)
@@ -125,6 +126,7 @@ class Child:
         """Note the moment of the exit, then end what is left of the group before its id can be given away."""
         os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
         self._ended_at = time.monotonic()
+        self._over.set()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.group, signal.SIGKILL)
         _, status, used = os.wait4(self.group, 0)
@@ -144,7 +146,7 @@ class Child:
 
     def _hear(self, pipe: IO[bytes]) -> None:
         metrics = 0
-        for line in _lines(pipe, limits.EVENT_LINE_BYTES):
+        for line in _lines(pipe, limits.EVENT_LINE_BYTES, self._over):
             event = protocol.parse(line)
             if isinstance(event, protocol.Metric):
                 metrics += 1
@@ -158,7 +160,7 @@ class Child:
                     self.changed.set()
 
     def _log(self, pipe: IO[bytes]) -> None:
-        for line in _lines(pipe, 4 * limits.LOG_LINE_CHARS):
+        for line in _lines(pipe, 4 * limits.LOG_LINE_CHARS, self._over):
             self._logged += 1
             if self._logged <= limits.LOG_LINES:
                 said = _without_places(line.decode("utf-8", "replace").rstrip("\r\n"), self._workdir)
@@ -217,6 +219,7 @@ def _policy(entrypoint: Path, slot: Slot, user: int | None, *, required: bool) -
         "read_paths": [str(LAUNCHER.parent), str(package_root(entrypoint))],
         "cuda": slot.kind == "cuda",
         "address_space": limits.CHILD_ADDRESS_SPACE,
+        "threads": limits.most_threads(slot.threads),
         "file_size": limits.CHILD_FILE_BYTES,
         "required": required,
     }
@@ -237,11 +240,30 @@ def _write(path: Path, body: dict[str, Any]) -> None:
     path.write_text(json.dumps(body, default=str))
 
 
-def _lines(pipe: IO[bytes], most: int) -> Iterator[bytes]:
+class _Pace:
+    """Holds back a child that speaks faster than it is listened to: its pipe fills, and it waits, not its neighbours."""
+
+    def __init__(self, over: threading.Event) -> None:
+        self._over = over
+        self._ahead, self._at = 0.0, time.monotonic()
+
+    def heard(self, size: int) -> None:
+        """Count one read, and wait until there is time for the next; not for what is left of a child that has ended."""
+        now = time.monotonic()
+        self._ahead = max(0.0, self._ahead - (now - self._at) * limits.SAID_BYTES_S) + size + limits.LINE_BYTES
+        self._at = now
+        if self._ahead > limits.SAID_AT_ONCE:
+            self._over.wait((self._ahead - limits.SAID_AT_ONCE) / limits.SAID_BYTES_S)
+
+
+def _lines(pipe: IO[bytes], most: int, over: threading.Event) -> Iterator[bytes]:
     """Yield lines to the end, then close; a line that is too long is cut and its rest thrown away."""
+    pace = _Pace(over)
     with pipe:
         while line := pipe.readline(most):
+            pace.heard(len(line))
             rest = line
             while rest and not rest.endswith(b"\n"):
                 rest = pipe.readline(most)
+                pace.heard(len(rest))
             yield line

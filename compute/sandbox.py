@@ -8,6 +8,7 @@ before it touches data. `lock_down` alone does both halves when nobody called `c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -70,6 +71,7 @@ class Policy:
     address_space: int | None = 8 * GIB
     file_size: int = 4 * GIB
     open_files: int = 256
+    threads: int = 512
     user: int | None = None
     required: bool = False
 
@@ -90,6 +92,7 @@ def confine(policy: Policy) -> list[str]:
     _layer(LIMITS, lambda: _limit(policy))
     _layer(NO_NEW_PRIVILEGES, lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
     _layer(NETWORK, _leave_the_network)
+    _layer(LIMITS, lambda: _limit_threads(policy))
     _layer(TREE, lambda: _leave_the_file_tree(policy))
     _layer(FILES, lambda: _restrict_files(policy))
     return _answer(policy)
@@ -133,6 +136,8 @@ def _die_with_the_parent() -> None:
 
 
 def _limit(policy: Policy) -> None:
+    with contextlib.suppress(OSError):  # when the host runs out of memory a child goes before what serves all
+        Path("/proc/self/oom_score_adj").write_text("500")
     wanted = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: policy.file_size,
@@ -144,6 +149,15 @@ def _limit(policy: Policy) -> None:
         hard = resource.getrlimit(limit)[1]
         bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (bounded, bounded))
+
+
+def _limit_threads(policy: Policy) -> None:
+    """Limit the threads of this child where it is counted alone: as a user of its own, or in its own user namespace.
+
+    Elsewhere the kernel counts what all of its user's processes have, or nothing for root; there the supervisor watches.
+    """
+    if policy.user if os.geteuid() == 0 else NETWORK not in _missing:
+        resource.setrlimit(resource.RLIMIT_NPROC, (policy.threads, policy.threads))
 
 
 def _leave_the_network() -> None:

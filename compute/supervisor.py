@@ -19,7 +19,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
-from compute import exits, kinds, leases, limits, protocol, sandbox, workdirs
+from compute import excess, exits, kinds, leases, limits, processes, protocol, sandbox, workdirs
 from compute.devices.base import DeviceLost, Sampler
 from compute.models import Outcome
 from compute.process import Child
@@ -233,6 +233,9 @@ class Supervisor:
     def _tick(self) -> None:
         """Take in what the child said, sample the device, beat when it is time, note why to stop."""
         self._gather()
+        if self._child is not None and not self._child.exited.is_set():
+            # At each turn, not at each beat: threads come by the thousand, and a host has room for so many in all.
+            self._excess = self._excess or excess.of_threads(self.mine.slot, self._child.group)
         if time.monotonic() >= self._limit_at and self._stop is None and self._child is not None:
             self._stop = self._limit
         if self._stopping.is_set() and self._stop is None:
@@ -282,15 +285,10 @@ class Supervisor:
         except DeviceLost as lost:
             self.log.warning("device.lost", error=str(lost))
             return
-        self._excess = self._excess or self._beyond(child, reading.memory_bytes)
+        memory = reading.memory_bytes if slot.kind == "cpu" else processes.group_use(child.group)[1]
+        self._excess = self._excess or self._beyond(child, memory)
         self._pulse.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
         self._sampled = now
 
     def _beyond(self, child: Child, memory_bytes: int) -> str:
-        """Return what to kill the child for: it takes more memory than its device offers, or more of the disk."""
-        slot = self.mine.slot
-        most = min(slot.memory_bytes, limits.CHILD_ADDRESS_SPACE) * limits.MEMORY_SHARE_THAT_IS_FULL
-        if slot.kind == "cpu" and memory_bytes > most:
-            return "It used more memory than its device offers."
-        left = workdirs.excess(self._workdir, child.group)
-        return f"It left more in its work folder than it may: {left}." if left else ""
+        return excess.of_memory_or_disk(self.mine.slot, memory_bytes, self._workdir, child.group)

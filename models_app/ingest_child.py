@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import signal
 import time
@@ -16,7 +15,8 @@ from django.conf import settings
 
 from compute import sandbox, workdirs
 from compute.process import Child, Slot
-from compute.protocol import Fault, Layers
+from compute.processes import group_use
+from compute.protocol import Fault, Layers, Said
 from models_app.datasets.limits import MIB
 from models_app.runner.protocol import EXIT_INPUT, EXIT_OK
 
@@ -35,7 +35,6 @@ FOLDER_S = 1.0
 MEMORY_BYTES = 1024**3
 NO_ROOM_BYTES = 64 * MIB
 FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM})
-_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
 class ChildKilled(RuntimeError):
@@ -75,10 +74,12 @@ def run_child(
     )  # fmt: skip
     source = workdir / "in" / "source"
     more = max(0.0, (source.stat().st_size if source.exists() else 0) / MIB - FREE_MIB)
+    heard: dict[type[Said], Said] = {}
     wall, processor = WALL_S + WALL_S_MIB * more, CPU_S + CPU_S_MIB * more
     stop_at, look_at = time.monotonic() + wall, time.monotonic() + FOLDER_S
     try:
         while not child.exited.wait(0.05):
+            _listen(child, heard)
             fault = _too_much(child.group, stop_at, wall, processor)
             if fault is not None:
                 return fault
@@ -88,30 +89,39 @@ def run_child(
                 look_at = time.monotonic() + FOLDER_S
     finally:
         child.kill()
-    faults = [said for said in child.said if isinstance(said, Fault)]
-    if child.exit_code == EXIT_INPUT and faults:
-        return faults[-1]
+    told = _listen(child, heard).get(Fault)
+    if child.exit_code == EXIT_INPUT and isinstance(told, Fault):
+        return told
     if child.exit_code == EXIT_OK:
         return None
-    told = [*list(child.lines)[-5:], *(fault.message for fault in faults)]
-    how = f"exit code {child.exit_code}: {' | '.join(told)}"
-    if _ended_by_others(child):
+    words = [*list(child.lines)[-5:], *([told.message] if isinstance(told, Fault) else [])]
+    how = f"exit code {child.exit_code}: {' | '.join(words)}"
+    if _ended_by_others(child, heard.get(Layers)):
         raise ChildKilled(how)
     if shutil.disk_usage(workdir).free < NO_ROOM_BYTES:  # whatever it said, there was no room for it
         raise OSError(errno.ENOSPC, how)
     raise ChildCrashed(how)
 
 
-def _ended_by_others(child: Child) -> bool:
+def _listen(child: Child, heard: dict[type[Said], Said]) -> dict[type[Said], Said]:
+    """Keep of what the child said its newest fault, and the first word of its layers: what it says of them later, it says itself."""
+    while child.said:
+        said = child.said.popleft()
+        if isinstance(said, Fault) or type(said) not in heard:
+            heard[type(said)] = said
+    return heard
+
+
+def _ended_by_others(child: Child, said: Said | None) -> bool:
     """Return whether it was killed, or never came to read: an exit code is its own choice once it has locked itself down."""
-    layers = next((said.missing for said in child.said if isinstance(said, Layers)), None)
+    layers = said.missing if isinstance(said, Layers) else None
     if child.exit_code == sandbox.EXIT_REFUSED:
         return layers is None or (bool(layers) and settings.EXCHEQUER.sandbox == "required")
     return child.exit_code in FROM_OUTSIDE and sandbox.CALLS not in (layers or ())
 
 
 def _too_much(process: int, stop_at: float, wall: float, processor: float) -> Fault | None:
-    seconds, resident = _use(process)
+    seconds, resident = group_use(process)
     if resident > MEMORY_BYTES:
         return Fault(
             "too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns."
@@ -127,12 +137,3 @@ def _too_much(process: int, stop_at: float, wall: float, processor: float) -> Fa
             f"The file could not be read within {wall / 60:.0f} minutes. Upload it again when less is going on, or take fewer rows or columns.",
         )
     return None
-
-
-def _use(process: int) -> tuple[float, int]:
-    """Return (processor seconds, resident bytes) of a process, its threads among them; nothing once it is gone."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE
-    except (OSError, IndexError, ValueError):
-        return 0.0, 0

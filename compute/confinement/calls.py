@@ -18,7 +18,7 @@ ALLOWED: dict[str, Columns] = {
     # descriptors
     "read": (0, 63), "write": (1, 64), "readv": (19, 65), "writev": (20, 66), "pread64": (17, 67),
     "pwrite64": (18, 68), "preadv": (295, 69), "pwritev": (296, 70), "preadv2": (327, 286), "pwritev2": (328, 287),
-    "lseek": (8, 62), "close": (3, 57), "close_range": (436, 436), "dup": (32, 23), "dup2": (33, None),
+    "lseek": (8, 62), "close": (3, 57), "dup": (32, 23), "dup2": (33, None),
     "dup3": (292, 24), "pipe": (22, None), "pipe2": (293, 59), "fstat": (5, 80), "fsync": (74, 82),
     "fdatasync": (75, 83), "ftruncate": (77, 46), "fallocate": (285, 47), "fadvise64": (221, 223),
     "sendfile": (40, 71), "copy_file_range": (326, 285), "flock": (73, 32), "getdents64": (217, 61),
@@ -57,6 +57,9 @@ CUDA: dict[str, Columns] = {
     "set_mempolicy": (238, 237),
 }  # fmt: skip
 """What the driver adds while it works. Never run here."""
+
+CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
+"""A new thread has the descriptors of the others: what it has open is what the supervisor sees."""
 
 CLONE, CLONE3 = (56, 220), (435, 435)
 FIRST_UNKNOWN = 470
@@ -114,6 +117,7 @@ def conditional(own_pid: int, *, cuda: bool) -> list[tuple[tuple[int, int], tupl
         ((302, 261), (OneOf(0, (own_pid, 0)), Null(2))),  # prlimit64
         ((203, 122), (OneOf(0, (own_pid, 0)),)),  # sched_setaffinity
         ((157, 167), (OneOf(0, prctl),)),
+        ((436, 436), (OneOf(2, (0, 4)),)),  # close_range, not with a table of descriptors of its own
         ((72, 25), (OneOf(1, fcntl),)),
         ((16, 29), (ioctl,)),
     ]

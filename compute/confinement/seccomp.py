@@ -18,7 +18,6 @@ _FLAG_TSYNC = 1
 _LOAD, _EQUAL, _AT_LEAST, _AND_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCH, _ARGUMENTS, _ARGUMENT = 0, 4, 16, 8
-_CLONE_THREAD = 0x00010000
 _X32_BIT = 0x40000000
 
 _Row = tuple[int, int, int, int]
@@ -63,8 +62,8 @@ def program(machine_name: str, own_pid: int, *, cuda: bool = False) -> list[_Row
         number = columns[machine.column]
         if number is not None:
             rows += [(_EQUAL, 0, 1, number), allow]
-    rows += [(_EQUAL, 0, 4, calls.CLONE[machine.column]), (_LOAD, 0, 0, _ARGUMENTS)]
-    rows += [(_AND_SET, 0, 1, _CLONE_THREAD), allow, refuse]
+    rows += [(_EQUAL, 0, 5, calls.CLONE[machine.column]), (_LOAD, 0, 0, _ARGUMENTS)]
+    rows += [(_AND_SET, 0, 2, calls.CLONE_THREAD), (_AND_SET, 0, 1, calls.CLONE_FILES), allow, refuse]
     for numbers, conditions in calls.conditional(own_pid, cuda=cuda):
         checks = [row for condition in conditions for row in _check(condition, refuse)] + [allow]
         rows += [(_EQUAL, 0, len(checks), numbers[machine.column]), *checks]

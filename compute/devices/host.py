@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from compute.devices.base import Found, Reading
+from compute.processes import group_use
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -59,31 +58,3 @@ class HostSampler:
             return Reading(busy=0.0, memory_bytes=resident)
         busy = (seconds - before[2]) / (now - before[1]) / self.threads
         return Reading(busy=min(1.0, max(0.0, busy)), memory_bytes=resident)
-
-
-def group_use(group: int) -> tuple[float, int]:
-    """Return (processor seconds, resident bytes) of all living processes of a process group."""
-    seconds, resident = 0.0, 0
-    for pid in group_members(group):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        seconds += (int(fields[11]) + int(fields[12])) / _TICKS
-        resident += int(fields[21]) * _PAGE
-    return seconds, resident
-
-
-def group_members(group: int) -> list[int]:
-    """Return the ids of the living processes of a process group; zombies do not count."""
-    members = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] not in {"Z", "X"}:
-            members.append(int(entry.name))
-    return members

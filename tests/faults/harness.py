@@ -23,8 +23,8 @@ from uuid import UUID
 from django.db import connection
 
 from compute import jobs, queries
-from compute.devices.host import group_members
 from compute.models import FINAL_STATES, Device
+from compute.processes import group_members
 from tenants.actor import Actor
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope

@@ -14,8 +14,8 @@ import pytest
 from django.db import connection
 
 from compute import jobs, queries
-from compute.devices.host import group_members
 from compute.models import Device
+from compute.processes import group_members
 from tenants import quotas
 from tenants.audit.models import AuditEntry
 from tenants.clock import now

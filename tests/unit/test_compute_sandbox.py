@@ -9,17 +9,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from compute import sandbox
+from compute import folders, kinds, leases, limits, sandbox
 from compute.confinement import landlock, seccomp
-from compute.devices.host import group_members
+from compute.devices.base import Sampler
 from compute.process import Child, Slot, unprivileged_user
+from compute.processes import group_members, group_use
 from compute.protocol import Layers, Metric
+from compute.supervisor import Supervisor
 from tests.fakes import runner
+from tests.fakes.runner.kind import TickKind
 
 SLOT = Slot(kind="cpu", uuid="cpu-test-0", index=0, threads=1, memory_bytes=2**33)
+MIB = 1024 * 1024
 FOLDER = Path(runner.__file__).parent
 
 
@@ -170,9 +176,62 @@ def test_a_child_that_ignores_the_request_to_stop_is_killed(workdir: Path) -> No
     assert child.exited.is_set() and group_members(child.group) == []
 
 
-def run_filter(rows: list[tuple[int, int, int, int]], number: int, argument: int, arch: int, second: int = 0) -> int:
+def hidden(workdir: Path, how: str) -> Child:
+    """Start a child that hides what it takes, and wait until it does."""
+    child = start(workdir, "hider.py", inputs={"how": how})
+    give_up = time.monotonic() + 60
+    while not (workdir / "ready").exists() and not child.exited.is_set() and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert (workdir / "ready").exists(), list(child.lines)
+    return child
+
+
+@pytest.mark.parametrize("how", ["leader", "mapped"])
+def test_what_a_child_takes_is_seen_however_it_hides_it(workdir: Path, how: str) -> None:
+    child = hidden(workdir, how)
+    try:
+        seconds, resident = group_use(child.group)
+        assert group_members(child.group) == [child.group]
+        assert seconds > 0 and resident > (64 if how == "leader" else 1) * MIB
+        assert "MB" in str(folders.excess(workdir, 4 * MIB, child.group)), "a file without a name"
+    finally:
+        child.kill()
+    assert group_members(child.group) == []
+
+
+def test_a_child_that_starts_threads_without_end_is_stopped(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = start(workdir, "hider.py", inputs={"how": "threads"})
+    mine = SimpleNamespace(job=SimpleNamespace(id="j", kind="tick", spec={}), attempt_id="a", token=1, slot=SLOT)
+    kinds.register(TickKind())
+    watcher = Supervisor(cast(leases.Claim, mine), cast(Sampler, None), workdir)
+    watcher._child = child
+    monkeypatch.setattr(watcher._pulse, "due", lambda: False)
+    watcher._watch(child)
+    killed = child.exit_code == -signal.SIGKILL and "threads" in watcher._excess
+    refused = any("start new thread" in line for line in child.lines)
+    assert killed or refused, (child.exit_code, list(child.lines))
+
+
+def test_a_child_that_talks_without_end_waits_and_costs_its_host_little(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SAID_AT_ONCE", 64 * 1024)
+    monkeypatch.setattr(limits, "SAID_BYTES_S", 1)
+    child = start(workdir, "hider.py", inputs={"how": "talk"})
+    give_up = time.monotonic() + 60
+    while len(child.said) < 100 and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert not child.exited.wait(1)
+    assert not (workdir / "ready").exists() and len(child.said) < 1_000
+    child.kill()
+    assert child.exited.is_set(), "what is left of it is read at once"
+
+
+def run_filter(
+    rows: list[tuple[int, int, int, int]], number: int, argument: int, arch: int, second: int = 0, third: int = 0
+) -> int:
     """Interpret the classic BPF rows as the kernel would."""
-    data = struct.pack("<IIQ6Q", number, arch, 0, argument, second, 0, 0, 0, 0)
+    data = struct.pack("<IIQ6Q", number, arch, 0, argument, second, third, 0, 0, 0)
     place = accumulator = 0
     while True:
         code, yes, no, constant = rows[place]
@@ -195,7 +254,8 @@ def test_the_filter_refuses_processes_and_lets_threads_pass(machine: str, arch: 
     allow, refuse = 0x7FFF0000, 0x00050001
     assert len(rows) < 4096 and all(0 <= jump < 256 for row in rows for jump in row[1:3])
     clone, kill, execve = (56, 220)[column], (62, 129)[column], (59, 221)[column]
-    assert run_filter(rows, clone, 0x00010000, arch) == allow
+    assert run_filter(rows, clone, 0x00010400, arch) == allow
+    assert run_filter(rows, clone, 0x00010000, arch) == refuse, "a thread with descriptors of its own"
     assert run_filter(rows, clone, 17, arch) == refuse
     assert run_filter(rows, 435, 0, arch) == 0x00050000 | 38
     assert run_filter(rows, execve, 0, arch) == refuse
@@ -207,6 +267,7 @@ def test_the_filter_refuses_processes_and_lets_threads_pass(machine: str, arch: 
     assert [run_filter(rows, prctl, option, arch) for option in (1, 15)] == [refuse, allow]
     assert [run_filter(rows, fcntl, 8, arch, second) for second in (3, 8, 10, 15)] == [allow, refuse, refuse, refuse]
     assert run_filter(rows, 0 if column == 0 else 63, 0, arch) == allow
+    assert [run_filter(rows, 436, 0, arch, third=flags) for flags in (0, 2, 4, 6)] == [allow, refuse, allow, refuse]
     assert run_filter(rows, 0, 0, arch ^ 1) == 0x80000000
 
 
@@ -258,6 +319,7 @@ def test_work_files_hold_no_secret(workdir: Path) -> None:
         "read_paths",
         "cuda",
         "address_space",
+        "threads",
         "file_size",
         "required",
         "user",
