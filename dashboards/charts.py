@@ -99,7 +99,9 @@ def daily_spend(
                 "hovertemplate": "%{customdata}",
             }
         )
-    return {"data": data, "layout": {**layout(theme, unit=currency), "barmode": "stack"}}
+    figure = layout(theme, unit=currency)
+    figure["xaxis"] |= {"type": "date", "tickformat": "%-d %b", "hoverformat": "%-d %b %Y"}
+    return {"data": data, "layout": {**figure, "barmode": "stack"}}
 
 
 def line_fits(series: Mapping[str, Sequence[Decimal]], budget_per_day: Decimal) -> bool:
@@ -151,7 +153,7 @@ def hour_axis(hours: Sequence[datetime]) -> Figure:
     return {
         "type": "date",
         "range": [(first - pad).isoformat(), (last + pad).isoformat()],
-        "tickformat": "%d %b" if days else "%H:%M\n%d %b",
+        "tickformat": "%-d %b" if days else "%H:%M\n%-d %b",
         **({} if days else {"tick0": first.replace(hour=0).isoformat(), "dtick": step * HOUR_MS}),
     }
 

@@ -34,7 +34,7 @@ class Range:
     def label(self) -> str:
         """Say the range in words."""
         last = self.end - timedelta(days=1)
-        return f"{self.first:%d %b %Y} to {last:%d %b %Y}"
+        return f"{self.first.day} {self.first:%b %Y} to {last.day} {last:%b %Y}"
 
 
 def parse(values: Mapping[str, str], today: date) -> Range:

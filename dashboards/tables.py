@@ -10,7 +10,7 @@ from django.utils.timezone import get_current_timezone_name
 
 from billing.queries.budgets import BudgetStatus
 from dashboards.datasets import CostRow, Daily, Utilisation
-from dashboards.words import limit_tone, money_text, percent_text, quantity_text, shares
+from dashboards.words import limit_tone, money_column, money_text, percent_text, quantity_text, shares
 
 Header = Sequence[tuple[str, bool]]
 
@@ -56,14 +56,15 @@ def costs(
         header.append(("Project", False))
     header += [("Quantity", True), ("Cost", True), ("Share", True)]
     body = []
-    for row, percent in zip(rows, shares([row.amount for row in rows], total), strict=True):
+    amounts = [row.amount for row in rows]
+    for row, percent, cost in zip(rows, shares(amounts, total), money_column(amounts, currency), strict=True):
         name = html.A(row.label, href=f"{job_url}{row.job_id}/") if row.job_id and job_url else row.label
         cells: list[Any] = [name]
         if with_project:
             cells.append(row.project)
         cells += [
             quantity_text(row.quantity, row.unit),
-            money_text(row.amount, currency),
+            cost,
             share_bar(percent, row.label),
         ]
         body.append(cells)
@@ -115,17 +116,10 @@ def daily(data: Daily, currency: str) -> Any:
     """Return the numbers behind the chart of daily spend."""
     names = list(data.series)
     header: list[tuple[str, bool]] = [("Day", False), *((name, True) for name in names), ("Sum", True)]
-    rows = []
-    for index, day in enumerate(data.days):
-        values = [data.series[name][index] for name in names]
-        if any(values):
-            rows.append(
-                [
-                    f"{day:%d %b %Y}",
-                    *(money_text(value, currency) for value in values),
-                    money_text(sum(values, Decimal(0)), currency),
-                ]
-            )
+    days = [(day, [data.series[name][index] for name in names]) for index, day in enumerate(data.days)]
+    spent = [(day, [*values, sum(values, Decimal(0))]) for day, values in days if any(values)]
+    texts = iter(money_column([amount for _, amounts in spent for amount in amounts], currency))
+    rows = [[f"{day.day} {day:%b %Y}", *(next(texts) for _ in amounts)] for day, amounts in spent]
     return table(header, rows, "Daily spend in numbers")
 
 
@@ -146,4 +140,4 @@ def utilisation(data: Utilisation) -> Any:
 
 
 def _hour(hour: datetime) -> str:
-    return f"{hour:%d %b %H:00}"
+    return f"{hour.day} {hour:%b %H:00}"

@@ -88,6 +88,13 @@ def money_text(amount: Decimal, currency: str, *, short: bool = False, column: b
     return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{shown:,}"
 
 
+def money_column(amounts: Sequence[Decimal], currency: str) -> list[str]:
+    """Write amounts that stand beneath each other with the same places: minor units where those hold them all."""
+    minor = minor_decimals(currency)
+    fine = any(0 < abs(amount) < 1 and amount != round(amount, minor) for amount in amounts)
+    return [money_text(amount, currency, short=not fine, column=fine) for amount in amounts]
+
+
 def duration_text(value: Any) -> str:
     """Write seconds as people say them: 4.2 s, 3 min 05 s, 2 h 14 min, 3 d 4 h."""
     seconds = Decimal(str(value))

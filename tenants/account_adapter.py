@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 
+from tenants import traces
 from tenants.aside import LETTERS
 
 #: After how many seconds it is worth while to try again.
@@ -47,6 +48,18 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             self.authentication_failed(request, **credentials)
             return None
         return user
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Log in, once the audit log of each of the person's organisations says so."""
+        for actor in traces.everywhere(request, user):
+            traces.log_in(actor=actor)
+        super().login(request, user)
+
+    def set_password(self, user: Any, password: str) -> None:
+        """Set another password, and say so in the audit log of each of the person's organisations."""
+        super().set_password(user, password)
+        for actor in traces.everywhere(self.request, user):
+            traces.password(actor=actor)
 
     def clean_password(self, password: str, user: Any = None) -> str:
         """Return a password that may be chosen here; an operator's is set by a command alone, as the database insists."""

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.functional import lazy
 
 from tenants.audit import AuditAction
+from tenants.audit.words import noun_words
 from tenants.models import User
 from tenants.parsing import LATEST
 from tenants.permissions import PURPOSES, ROLE_WORDS
@@ -27,7 +28,7 @@ def _subjects() -> list[tuple[str, str]]:
     nouns = sorted({tuple(action.split(".")[:2]) for action in AuditAction.known})
     return [
         ("", "Any"),
-        *((f"{app}.{noun}.", f"{noun.replace('_', ' ').capitalize()}") for app, noun in nouns),
+        *sorted(((f"{app}.{noun}.", noun_words(noun)) for app, noun in nouns), key=lambda choice: choice[1].lower()),
     ]
 
 

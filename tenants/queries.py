@@ -15,6 +15,7 @@ from tenants.actor import Actor
 from tenants.audit.chain import FIELDS
 from tenants.audit.differences import names_in, sentences
 from tenants.audit.withheld import withhold
+from tenants.audit.words import act_words
 from tenants.models import ApiKey, AuditEntry, Membership, Project, Tenant
 from tenants.reading import reader
 from tenants.scoping import current_tenant_id
@@ -95,6 +96,11 @@ class AuditRow:
     request_id: str
     hash: str
     differences: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The action as people say it."""
+        return act_words(self.action)
 
     @property
     def long(self) -> bool:

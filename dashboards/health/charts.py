@@ -154,7 +154,7 @@ def _times(starts: Sequence[datetime], step: timedelta) -> Figure:
     return {
         "type": "date",
         "range": [starts[0].isoformat(), last.isoformat()],
-        "tickformat": "%d %b" if days else "%H:%M\n%d %b",
+        "tickformat": "%-d %b" if days else "%H:%M\n%-d %b",
         "nticks": 10,
     }
 

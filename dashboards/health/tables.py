@@ -86,7 +86,8 @@ def state_of(row: FeatureDrift) -> Any:
 
 def moment(at: datetime) -> str:
     """Write a time in the organisation's zone, short."""
-    return f"{localtime(at):%d %b %H:%M}"
+    there = localtime(at)
+    return f"{there.day} {there:%b %H:%M}"
 
 
 def wait(ms: float | None) -> str:

@@ -277,7 +277,9 @@ def exactly(value: datetime, zone: str) -> SafeString:
     """Show a time in a named zone to the millisecond; the zone is to be named beside it."""
     there = value.astimezone(ZoneInfo(zone))
     return format_html(
-        '<time datetime="{}">{}</time>', there.isoformat(), f"{there:%d %b %H:%M:%S}.{there.microsecond // 1000:03d}"
+        '<time datetime="{}">{}</time>',
+        there.isoformat(),
+        f"{there.day} {there:%b %H:%M:%S}.{there.microsecond // 1000:03d}",
     )
 
 

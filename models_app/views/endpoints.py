@@ -173,7 +173,7 @@ def _chart(day: reads.Traffic) -> dict[str, Any]:
     failed = [one.failed for one in day.steps]
     refused = [sum(one.errors.values()) - one.failed for one in day.steps]
     answered = [one.requests - sum(one.errors.values()) for one in day.steps]
-    starts = [f"{localtime(one.starts):%d %b %H:%M}" for one in day.steps]
+    starts = [f"{at.day} {at:%b %H:%M}" for at in (localtime(one.starts) for one in day.steps)]
     series = {"answered": answered, "client errors": refused, "server errors": failed}
     return {"starts": starts, "series": series}
 

@@ -157,7 +157,8 @@ def _summary(described: Mapping[str, Any]) -> str:
 def _edge(value: float, dates: bool) -> str:
     if dates:
         try:
-            return f"{datetime.fromtimestamp(value, UTC):%d %b %Y}"
+            day = datetime.fromtimestamp(value, UTC)
+            return f"{day.day} {day:%b %Y}"
         except (OverflowError, ValueError, OSError):  # a column may hold years that Python has no dates for
             return "?"
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"

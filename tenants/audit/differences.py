@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from tenants.currencies import minor_decimals
 
 Namer = Callable[[set[UUID]], Mapping[UUID, str]]
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|\+00:00)")
+_AMOUNT = re.compile(r"-?\d{1,20}(?:\.\d{1,12})?")
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 _MOST = 200
 _namers: list[Namer] = []
@@ -61,7 +65,7 @@ def _said(value: Any, names: Mapping[str, str]) -> str:
         return "yes" if value else "no"
     if isinstance(value, Mapping):
         if set(value) == {"amount", "currency"}:
-            return f"{value['amount']} {value['currency']}"
+            return _amount(str(value["amount"]), str(value["currency"]))
         text = ", ".join(f"{str(name).replace('_', ' ')} {_said(one, names)}" for name, one in value.items())
     elif isinstance(value, list):
         nested = any(isinstance(one, list | dict) for one in value)
@@ -69,3 +73,15 @@ def _said(value: Any, names: Mapping[str, str]) -> str:
     else:
         text = _MOMENT.sub(r"\1 \2 UTC", _UUID.sub(lambda found: names.get(found[0], found[0]), str(value)))
     return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"
+
+
+def _amount(text: str, currency: str) -> str:
+    """Write an amount with the decimals of its currency, and with all that it has where those do not hold it.
+
+    A person may have named two tags so: what is no amount stays as it is.
+    """
+    if not _AMOUNT.fullmatch(text):
+        return f"{text} {currency}"
+    exact = Decimal(text).normalize()
+    places = max(minor_decimals(currency), -int(exact.as_tuple().exponent))
+    return f"{exact:,.{places}f} {currency}"

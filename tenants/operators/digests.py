@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
+from tenants.audit.words import act_words
 from tenants.clock import DatabaseNow
 from tenants.models import Membership, OperatorAct, Tenant, TenantDigest
 from tenants.scoping import tenant_scope
@@ -63,6 +64,11 @@ class ActRow:
     target_type: str
     target_label: str
     reason: str
+
+    @property
+    def words(self) -> str:
+        """The action as people say it."""
+        return act_words(self.action)
 
 
 def register(source: Source) -> None:

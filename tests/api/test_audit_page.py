@@ -14,7 +14,7 @@ from django.test import Client
 from config.mail import mail_settings
 from tenants import members, operations, queries
 from tenants.actor import Actor
-from tenants.models import Tenant
+from tenants.models import Membership, Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.api.objects import one_of_everything
@@ -102,3 +102,44 @@ def test_the_mail_of_a_password_reset_is_ours(lab: tuple[Tenant, Client], mailou
     assert mail.subject == "Choose a new password for Exchequer"
     assert mail.body.startswith("Somebody asked for a new password for ann@example.org on Exchequer.")
     assert "Hello from" not in mail.body and "Thank you for using" not in mail.body
+
+
+def acts_of(tenant: Tenant, action: str) -> list[tuple[str, str]]:
+    with tenant_scope(tenant.id):
+        return [(row.actor_label, row.target_label) for row in queries.audit_entries(action=action)]
+
+
+def test_every_file_of_a_list_leaves_an_entry_and_looking_leaves_none(lab: tuple[Tenant, Client]) -> None:
+    tenant, client = lab
+    lists = {"members": "members", "jobs": "jobs", "spend/export/groups.csv": "spend-groups", "audit": "audit"}
+    for path in lists:
+        assert client.get(f"/t/lab/{path}" if "." in path else f"/t/lab/{path}/").status_code == 200
+    for path in lists:
+        answer = client.get(f"/t/lab/{path}" if "." in path else f"/t/lab/{path}/?export=csv")
+        assert answer.headers["Content-Type"].startswith("text/csv")
+    taken = acts_of(tenant, "tenants.list.exported")
+    assert taken[:4] == [("ann@example.org", name) for name in reversed(lists.values())]
+
+
+def test_a_log_in_and_another_password_stand_in_the_log_of_each_organisation(settings: Any) -> None:
+    one, other, third = (factories.make_tenant(slug) for slug in ("one", "other", "third"))
+    ann = factories.make_member(one, "viewer", "ann@example.org")
+    with tenant_scope(other.id):
+        Membership.objects.create(user=ann, role="engineer")
+    client = Client()
+    wrong = {"login": "ann@example.org", "password": "not this one"}
+    assert client.post("/accounts/login/", wrong).status_code == 200
+    assert acts_of(one, "tenants.session.") == []
+    assert client.post("/accounts/login/", wrong | {"password": factories.PASSWORD}).status_code == 302
+    new = {"oldpassword": factories.PASSWORD, "password1": "a longer phrase 7", "password2": "a longer phrase 7"}
+    assert client.post("/accounts/password/change/", new).status_code == 302
+    for tenant, times in ((one, 1), (other, 1), (third, 0)):
+        assert acts_of(tenant, "tenants.session.started") == [("ann@example.org", "")] * times
+        assert acts_of(tenant, "tenants.password.changed") == [("ann@example.org", "")] * times
+
+
+def test_an_action_stands_in_words_before_its_code(lab: tuple[Tenant, Client]) -> None:
+    _, client = lab
+    text = client.get("/t/lab/audit/").content.decode()
+    assert "Role of a member changed<small><code>tenants.member.role_changed</code></small>" in text
+    assert "tenants.member.role_changed" in [row["action"] for row in table_of(client.get("/t/lab/audit/?export=csv"))]

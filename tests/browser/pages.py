@@ -36,7 +36,7 @@ PAGES = (
     PageSpec("job-queued", "jobs/{queued}/", "Queued", fill="queued"),
     PageSpec("job-logs", "jobs/{succeeded}/?tab=logs", "training starts", fill="succeeded"),
     PageSpec("job-attempts", "jobs/{succeeded}/?tab=attempts", "In all", fill="succeeded"),
-    PageSpec("job-events", "jobs/{succeeded}/?tab=events", "compute.job.submitted", fill="succeeded"),
+    PageSpec("job-events", "jobs/{succeeded}/?tab=events", "Job submitted", fill="succeeded"),
     PageSpec(
         "launch",
         "jobs/new/?dataset={dataset_version}",
@@ -90,7 +90,7 @@ PAGES = (
     PageSpec("settings", "settings/", "Change the organisation", empty="Change the organisation"),
     PageSpec("operator-fleet", "/operator/", "Hosts alive"),
     PageSpec("operator-tenants", "/operator/tenants/", "Refreshed"),
-    PageSpec("operator-acts", "/operator/acts/", "compute.device.cordoned"),
+    PageSpec("operator-acts", "/operator/acts/", "Device cordoned"),
     PageSpec("operator-mail", "/operator/mail/", "Mail"),
 )
 THEMES = ("light", "dark")

@@ -22,14 +22,14 @@ LETTERS = """Array.from(document.querySelectorAll("svg.x-chart text"), (text) =>
   const svg = text.ownerSVGElement;
   return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
 }).sort((a, b) => a - b)"""
-CUT_OFF = """Array.from(document.querySelectorAll("main .x-table-wrap")).filter((wrap) => wrap.scrollWidth > wrap.clientWidth + 1)
-  .flatMap((wrap) => {
-    const box = wrap.getBoundingClientRect();
-    return Array.from(wrap.querySelectorAll("tbody > tr")).slice(0, 3).filter((row) => row.cells.length > 1 && row.offsetParent)
-      .map((row) => Array.from(row.cells).filter((cell) => cell.offsetParent)).map((cells) => [cells[0], cells[cells.length - 1]].map((cell) => [cell.innerText, cell.getBoundingClientRect()]))
-      .filter(([[, first], [, last]]) => first.left < box.left - 1 || first.right > last.left + 1 || last.right > box.right + 1)
-      .map(([[first], [last]]) => `${wrap.getAttribute("aria-label")}: ${first.slice(0, 30)} ... ${last.slice(0, 30)}`);
-  })"""
+SIDEWAYS = """Array.from(document.querySelectorAll("main .x-table-wrap"))
+  .filter((wrap) => wrap.scrollWidth > wrap.clientWidth + 1 && !wrap.querySelector("table[data-grid]"))
+  .map((wrap) => wrap.getAttribute("aria-label"))"""
+ASKEW = """Array.from(document.querySelectorAll("main table")).filter((table) => table.tHead).flatMap((table) => {
+  const wide = (row) => Array.from(row.cells).reduce((sum, cell) => sum + cell.colSpan, 0);
+  return Array.from(table.rows).filter((row) => wide(row) !== wide(table.tHead.rows[0]))
+    .map((row) => `${row.cells.length} cells beneath ${table.tHead.rows[0].cells.length} headings: ${row.innerText.slice(0, 40)}`);
+})"""
 SHARES = 4  # of the pages, so that no worker is left alone with all of them
 
 
@@ -50,22 +50,28 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
     watched.complaints.clear()
     if watched.page.locator("h1").count() != 1:
         faults.append(f"{spec.name}: not exactly one h1")
+    faults += [f"{spec.name}: {line}" for line in watched.page.evaluate(ASKEW)]
     faults += [f"{spec.name}: {line}" for line in on_a_phone(watched.page)]
     return faults
 
 
 def on_a_phone(page: Page) -> list[str]:
-    """Return what is wrong on a narrow screen: a page that scrolls sideways, letters of a chart too small to read, a row whose name or amount is cut off."""
+    """Return what is wrong on a narrow screen: a page that scrolls sideways, letters of a chart too small to read, a table that scrolls sideways."""
     page.set_viewport_size(PHONE)
-    for _ in range(REDRAWS):  # a Dash chart follows its frame a moment later
-        width, letters = page.evaluate("[document.scrollingElement.scrollWidth, " + LETTERS + "]")
-        if width <= PHONE["width"]:
+    for _ in range(REDRAWS):  # a Dash chart follows its frame a moment later, and so do tables
+        width, letters, sideways = page.evaluate(
+            "[document.scrollingElement.scrollWidth, " + LETTERS + ", " + SIDEWAYS + "]"
+        )
+        if width <= PHONE["width"] and not sideways:
             break
         page.wait_for_timeout(250)
-    cut_off = [f"cut off: {row}" for row in page.evaluate(CUT_OFF)]
     page.set_viewport_size(chromium.VIEWPORT)
     faults = [f"{width} px wide on a screen of {PHONE['width']}"] if width > PHONE["width"] else []
-    return faults + [f"letters of {size:.1f} px in a chart" for size in letters[:1] if size < READABLE] + cut_off
+    return (
+        faults
+        + [f"letters of {size:.1f} px in a chart" for size in letters[:1] if size < READABLE]
+        + [f"scrolls sideways: {name}" for name in sideways]
+    )
 
 
 @pytest.mark.parametrize("share", range(SHARES))

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from tenants.audit import AuditAction
 from tenants.audit.differences import sentences
+from tenants.audit.words import act_words
 
 ANN = "01a22774-0000-7000-8000-000000000001"
 
@@ -20,6 +22,10 @@ ANN = "01a22774-0000-7000-8000-000000000001"
         ({"scopes": [["a", "b"], ["b", "c"]]}, "scopes: added c; removed a"),
         ({"kind": "train"}, "kind: train"),
         ({"worst": [None, {"amount": "1.50", "currency": "EUR"}]}, "worst set to 1.50 EUR"),
+        ({"worst": [None, {"amount": "120.000000", "currency": "EUR"}]}, "worst set to 120.00 EUR"),
+        ({"cost": {"amount": "1234.000000", "currency": "JPY"}}, "cost: 1,234 JPY"),
+        ({"cost": {"amount": "0.001900", "currency": "EUR"}}, "cost: 0.0019 EUR"),
+        ({"tags": {"amount": "1e999999", "currency": "x"}}, "tags: 1e999999 x"),
         ({"prices": [None, [["seconds", {"tier": "spot"}, "1"]]]}, "prices set to seconds; tier spot; 1"),
         ({"effective_at": [None, "2026-11-29T12:30:00.000000+00:00"]}, "effective at set to 2026-11-29 12:30 UTC"),
         ({"source": ["x", "x"]}, "source: x"),
@@ -27,3 +33,21 @@ ANN = "01a22774-0000-7000-8000-000000000001"
 )
 def test_a_difference_is_a_sentence(changes: dict[str, Any], said: str) -> None:
     assert sentences(changes, {ANN: "ann@example.org"}) == (said,)
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("compute.job.submitted", "Job submitted"),
+        ("tenants.api_key.created", "API key created"),
+        ("tenants.tenant.changed", "Organisation changed"),
+        ("models_app.model_version.requested", "Promotion asked for"),
+        ("compute.device.cordoned", "Device cordoned"),
+    ],
+)
+def test_an_action_is_said_in_words(action: str, said: str) -> None:
+    assert act_words(action) == said
+
+
+def test_no_action_is_left_as_its_code() -> None:
+    assert not [action for action in AuditAction.known if "_" in act_words(action) or "." in act_words(action)]

@@ -23,6 +23,7 @@ from dashboards.words import (
     duration_text,
     figure,
     limit_tone,
+    money_column,
     money_parts,
     money_text,
     number,
@@ -289,3 +290,10 @@ def test_each_currency_is_written_with_the_decimals_of_its_minor_unit(currency: 
         [date(2026, 1, 1)], {"a": [Decimal(1234)]}, currency=currency, budget_per_day=Decimal(1234), theme="dark"
     )
     assert [list(trace["customdata"]) for trace in chart["data"]] == [[shown], [shown]]
+
+
+def test_amounts_beneath_each_other_have_the_same_places() -> None:
+    coarse = [Decimal("26.2240"), Decimal("10.83"), Decimal(0)]
+    assert money_column(coarse, "EUR") == ["€26.22", "€10.83", "€0.00"]
+    assert money_column([*coarse, Decimal("0.7376")], "EUR") == ["€26.2240", "€10.8300", "€0.0000", "€0.7376"]
+    assert money_column([], "EUR") == []

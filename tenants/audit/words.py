@@ -1,0 +1,35 @@
+"""What the audit log names, in words: `compute.job.submitted` is "Job submitted". Pure."""
+
+_PHRASES = {
+    "billing.budget.alerted": "Budget threshold passed",
+    "billing.quote.bound": "Quote accepted",
+    "billing.report_limit.changed": "Limit of reported usage changed",
+    "billing.usage.conflicted": "Usage reported again with another content",
+    "billing.usage.received": "Usage reported",
+    "billing.usage.reviewed": "Reported usage decided on",
+    "compute.slot.unpaid": "Serving slot given up for want of money",
+    "models_app.dataset_version.columns_chosen": "Reading of a dataset's columns chosen",
+    "models_app.dataset_version.failed": "Dataset version could not be read",
+    "models_app.endpoint.reported": "State of an endpoint reported",
+    "models_app.model_version.declined": "Promotion declined",
+    "models_app.model_version.requested": "Promotion asked for",
+    "tenants.session.started": "Logged in",
+    "tenants.member.credentials_adopted": "Credentials of a member adopted",
+    "tenants.member.role_changed": "Role of a member changed",
+    "tenants.operator.password_set": "Password of an operator set",
+}
+_NOUNS = {"api_key": "API key", "slot": "serving slot", "tenant": "organisation"}
+
+
+def noun_words(noun: str) -> str:
+    """Return what an action is about, beginning with a capital: "API key"."""
+    said = _NOUNS.get(noun, noun.replace("_", " "))
+    return said[:1].upper() + said[1:]
+
+
+def act_words(action: str) -> str:
+    """Return an action such as `tenants.api_key.created` as people say it; what is no action stays as it is."""
+    parts = action.split(".")
+    if action in _PHRASES or len(parts) != 3:
+        return _PHRASES.get(action, action)
+    return f"{noun_words(parts[1])} {parts[2].replace('_', ' ')}"
