@@ -78,7 +78,9 @@ def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]
     that they made before. Raises NotFound, VersionNotRead, Invalid by column.
     """
     actor.require("datasets.create")
-    before = _version(actor, version_id)
+    dataset_id = _version(actor, version_id).dataset_id
+    dataset = Dataset.objects.select_for_update(no_key=True).filter(id=dataset_id).first()
+    before = _version(actor, version_id)  # as it is now: whoever held the dataset may have removed its file
     known = {one["name"]: one for _, one in _columns(before)}
     wrong = {
         name: contract.faults(choice, known[name].get("can_be")) for name, choice in choices.items() if name in known
@@ -93,7 +95,6 @@ def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]
     wanted = {name: choice for name, choice in wanted.items() if choice}
     target = _target(before, wanted)
     digest = _digest(wanted)
-    dataset = Dataset.objects.select_for_update(no_key=True).get(id=before.dataset_id)
     same = DatasetVersion.objects.filter(
         dataset=dataset, sha256=before.sha256, target=target, choices_sha256=digest
     ).first()

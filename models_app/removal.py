@@ -104,8 +104,10 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
     Raises NotFound, NotRead, DatasetInUse.
     """
     actor.require("datasets.create")
-    rows = DatasetVersion.objects.filter(dataset_id=dataset_id, dataset__in=visible_datasets(actor))
-    version = rows.select_for_update(of=("self",), no_key=True).select_related("dataset").filter(id=version_id).first()
+    # The dataset before its versions, as whoever makes one of them does: they read files that go here.
+    dataset = visible_datasets(actor).select_for_update(of=("self",), no_key=True).filter(id=dataset_id).first()
+    rows = DatasetVersion.objects.filter(dataset=dataset).select_related("dataset")
+    version = rows.select_for_update(of=("self",), no_key=True).filter(id=version_id).first()
     if version is None:
         raise NotFound
     if version.state == IngestState.REMOVED:

@@ -21,6 +21,7 @@ from models_app.views.offers import devices as offered_devices
 from tenants.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
+from tenants.problems import retry_after
 from tenants.views.once import once
 
 NO_DEVICE = {
@@ -150,7 +151,7 @@ def shown(parts: Ordering) -> HttpResponse:
 def launched(parts: Ordering) -> HttpResponse:
     """Launch what was entered; what is refused is said on the form, which keeps what was entered."""
     refusal: Refusal | None = None
-    status = 422
+    status, headers = 422, {}
     if parts.is_valid():
         try:
             with transaction.atomic():
@@ -158,8 +159,11 @@ def launched(parts: Ordering) -> HttpResponse:
         except Invalid as refused:
             parts.blame(refused)
         except ExchequerError as refused:
-            refusal, status = refusal_of(refused, parts.currency), refused.status
-    return render(parts.request, parts.template, parts.context(refusal=refusal, missing=None), status=status)
+            refusal, status, headers = refusal_of(refused, parts.currency), refused.status, retry_after(refused)
+    answer = render(parts.request, parts.template, parts.context(refusal=refusal, missing=None), status=status)
+    for name, value in headers.items():
+        answer[name] = value
+    return answer
 
 
 def quoted(parts: Ordering) -> HttpResponse:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
+import psycopg
 import pytest
 from django.db import IntegrityError, connection
 from django.test import Client
@@ -22,6 +24,7 @@ from tenants.errors import Invalid, NotFound
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
+from tests.integration.test_compute_locks import beside, until
 from tests.learned import make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,6 +126,13 @@ def test_the_database_keeps_what_was_read() -> None:
         DatasetVersion.objects.filter(id=version.id).delete()
 
 
+def waiting(superuser: psycopg.Connection) -> int:
+    """Return how many sessions of this database wait for a lock."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    row = superuser.execute(asked, [connection.settings_dict["NAME"]]).fetchone()
+    return row[0] if row else 0
+
+
 def stored_keys(tenant: Tenant) -> set[str]:
     return {one.key for one in storage.listing(tenant.id)}
 
@@ -170,6 +180,48 @@ def test_a_removal_keeps_the_file_that_another_version_was_read_from(as_control:
     with as_control():
         outbox.relay(outbox.deliver)
     assert stored_keys(tenant) == {rest.source_key, rest.data_key}
+
+
+def test_choices_that_meet_the_removal_of_their_version_never_name_a_file_that_is_gone(
+    as_control: Control, superuser: psycopg.Connection
+) -> None:
+    tenant = factories.make_tenant()
+    actor = factories.actor_for(tenant, "engineer")
+    version = ingested(actor, FINE)
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold_the_dataset() -> None:
+        with tenant_scope(tenant.id):
+            Dataset.objects.select_for_update(no_key=True).get(id=version.dataset_id)
+            held.set()
+            assert go_on.wait(60)
+
+    def choose() -> DatasetVersion | None:
+        with tenant_scope(tenant.id), suppress(columns.VersionNotRead):
+            return columns.choose_columns(actor=actor, version_id=version.id, choices={"a": {"type": "text"}})
+        return None
+
+    def remove() -> None:
+        with tenant_scope(tenant.id):
+            removal.remove_version(actor=actor, dataset_id=version.dataset_id, version_id=version.id)
+
+    with ThreadPoolExecutor(3) as pool:
+        holder = beside(pool, hold_the_dataset)
+        assert held.wait(60)
+        chosen = beside(pool, choose)
+        until(lambda: waiting(superuser) == 1)
+        removed = beside(pool, remove)
+        until(lambda: removed.done() or waiting(superuser) == 2)
+        if removed.done():  # it asked for no lock: its files go before the choices are stored
+            with as_control():
+                outbox.relay(outbox.deliver)
+        go_on.set()
+        made = chosen.result(60)
+        removed.result(60)
+        holder.result(60)
+    with as_control():
+        outbox.relay(outbox.deliver)
+    assert made is None or made.source_key in stored_keys(tenant)
 
 
 def test_work_that_has_not_ended_keeps_its_data_and_is_named() -> None:
