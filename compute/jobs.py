@@ -13,7 +13,7 @@ from django.db import connection
 from billing import holds, quotes
 from billing.counters import BudgetExceeded
 from billing.money import Money
-from compute import cheaper, transitions
+from compute import backlog, cheaper, transitions
 from compute.events import JobSubmitted
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
 from compute.orders import TIERS, Order, check, estimate
@@ -69,9 +69,11 @@ def submit(
 ) -> Job:
     """Put a job into the queue with its quota reserved and its money held; all of it or nothing.
 
-    Without `max_seconds` the estimate sets the longest run time, or the quote did. Raises Invalid, QuotaExceeded (409) or BudgetExceeded (402).
+    Without `max_seconds` the estimate sets the longest run time, or the quote did. Raises Invalid, QuotaExceeded (409),
+    BudgetExceeded (402) or QueueFull (429).
     """
     actor.require("jobs.launch")
+    backlog.admit()  # here, so that a flood costs nothing more; below, so that none of those who race passes it
     order = check(
         actor=actor, name=name, kind=kind, project_id=project_id, spec=spec, device_class=device_class, tier=tier,
         max_seconds=max_seconds, max_cost=max_cost, tags=tags or {}, devices=devices,
@@ -110,6 +112,7 @@ def submit(
     except BudgetExceeded as refused:
         raise _with_ways(refused, order) from None
     quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
+    backlog.admit()
     job.save(force_insert=True)
     wanted = {
         "kind": ["", kind],
@@ -212,7 +215,7 @@ def pause(*, actor: Actor, job_id: UUID) -> Job:
 
 @operation(transitions.JOB_RESUMED)
 def resume(*, actor: Actor, job_id: UUID) -> Job:
-    """Put a paused job back into the queue, its money held and quota reserved anew. Raises NotFound, JobNotPaused, BudgetExceeded."""
+    """Put a paused job back into the queue, its money held and quota reserved anew. Raises NotFound, JobNotPaused, BudgetExceeded, QueueFull."""
     actor.require("jobs.launch")
     job = _own(actor, job_id)
     if job.state != JobState.PAUSED:
@@ -221,6 +224,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
     if job.hold_id is None:
         fields["hold_id"] = hold_for(job, actor)
     quotas.reserve(resource=f"devices:{job.device_class}", subject=job.subject)
+    backlog.admit()
     transitions.move(job, JobState.QUEUED, actor=actor, action=transitions.JOB_RESUMED, **fields)
     publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
     return job

@@ -106,6 +106,8 @@ class Environment(BaseModel):
 
     #: Requests a second that one API key may send, after a burst; 0 sets no limit.
     api_rate: float = Field(50.0, validation_alias="EXCHEQUER_API_RATE", ge=0)
+    #: Jobs of one organisation that may wait at once; 0 sets no limit.
+    queued_jobs: int = Field(10_000, validation_alias="EXCHEQUER_QUEUED_JOBS", ge=0)
     metrics_token: str = Field("", validation_alias="EXCHEQUER_METRICS_TOKEN")
 
     stripe_api_key: str = Field("", validation_alias="STRIPE_API_KEY")

@@ -9,7 +9,8 @@ import structlog
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
 from django.urls import is_valid_path
 from django.utils import timezone
 
@@ -190,12 +191,11 @@ def log_in_first(request: HttpRequest) -> HttpResponse:
 
 def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
     """Answer a domain error: problem+json on the API, else the error page with its sentence."""
-    body = problems.from_error(error, request)
+    body, headers = problems.from_error(error, request), problems.retry_after(error)
     if request.path_info.startswith("/api/"):
-        headers = problems.retry_after(error)
         return JsonResponse(body, status=error.status, content_type=problems.CONTENT_TYPE, headers=headers)
-    context = {**body, "heading": HEADINGS.get(error.status, "")}
-    return render(request, "error.html", context, status=error.status)
+    page = render_to_string("error.html", {**body, "heading": HEADINGS.get(error.status, "")}, request)
+    return HttpResponse(page, status=error.status, headers=headers)
 
 
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
