@@ -33,7 +33,8 @@ MOST_CLOCK_DRIFT_S = 2.0
 
 ROLES = """
 SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole, r.rolcreatedb,
-       EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p', 'v'))
+       EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p', 'v')),
+       NOT coalesce(r.rolconfig::text LIKE '%statement_timeout=%', false)
 FROM pg_roles r WHERE r.rolname IN ('exchequer_app', 'exchequer_control')
 """
 # A partition is a table too: whoever could name it directly would pass by its parent's policies.
@@ -92,7 +93,10 @@ def roles() -> Iterator[Finding]:
         cursor.execute(ROLES)
         rows = cursor.fetchall()
     for name, *facts in rows:
-        words = ("is a superuser", "bypasses row security", "may make roles", "may make databases", "owns tables")
+        words = (
+            "is a superuser", "bypasses row security", "may make roles", "may make databases", "owns tables",
+            "has no statement_timeout",
+        )  # fmt: skip
         faults = [word for word, fact in zip(words, facts, strict=True) if fact]
         if faults:
             yield Finding("wrong", "roles", f"{name} {', '.join(faults)}: see deploy/roles.sql")

@@ -91,11 +91,6 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 
 
-#: How long one statement may take, by role: nobody waits longer for a page, the controller's work is on all tenants,
-#: a migration takes what it takes.
-STATEMENT_S = {"app": 30, "control": 600, "owner": 0}
-
-
 def database(url: str) -> dict[str, Any]:
     """Turn a libpq URL, socket folders included, into Django's dictionary."""
     parts = {key: str(value) for key, value in conninfo_to_dict(url).items()}
@@ -114,8 +109,6 @@ def database(url: str) -> dict[str, Any]:
         "OPTIONS": {
             "connect_timeout": 5,
             "application_name": f"exchequer-{env.db_role}",
-            "options": f"-c statement_timeout={STATEMENT_S.get(env.db_role, 30) * 1000} "
-            "-c idle_in_transaction_session_timeout=60000 -c lock_timeout=10000",
             **parts,
         },
     }

@@ -3,7 +3,7 @@
 -- Run once as an administrator inside the (empty) database, then give each role a password:
 --     createdb exchequer && psql exchequer -f deploy/roles.sql
 --     psql exchequer -c '\password exchequer_owner'      (and exchequer_app, exchequer_control)
--- Running it again changes nothing. The embedded server of `make up` and the tests run this very file.
+-- Running it again changes nothing; after an upgrade it adds what is new. The embedded server of `make up` and the tests run this very file.
 --
 --   exchequer_owner    owns the tables; only migrations log in as it (DATABASE_OWNER_URL)
 --   exchequer_app      web, serving, the parents of attempts; sees one tenant at a time (DATABASE_URL)
@@ -11,10 +11,29 @@
 DO $roles$
 DECLARE
     role_name text;
+    setting text;
+    most text;
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['exchequer_owner', 'exchequer_app', 'exchequer_control'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', role_name);
+        END IF;
+    END LOOP;
+
+    -- How long one statement, a wait for a lock and an idle transaction may take. They belong to the login, so they hold
+    -- behind a pooler, which drops what a connection asks for at its start. Nobody waits longer for a page; the
+    -- controller's work is on all tenants; a migration takes what it takes. What you chose yourself stays.
+    FOR role_name, setting, most IN
+        SELECT * FROM (VALUES ('exchequer_app', 'statement_timeout', '30s'),
+                              ('exchequer_control', 'statement_timeout', '10min'),
+                              ('exchequer_owner', 'statement_timeout', '0')) AS statements
+        UNION ALL
+        SELECT * FROM unnest(ARRAY['exchequer_owner', 'exchequer_app', 'exchequer_control']) AS roles,
+                      (VALUES ('lock_timeout', '10s'), ('idle_in_transaction_session_timeout', '1min')) AS waits
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles, unnest(rolconfig) AS chosen
+                       WHERE rolname = role_name AND starts_with(chosen, setting || '=')) THEN
+            EXECUTE format('ALTER ROLE %I SET %I = %L', role_name, setting, most);
         END IF;
     END LOOP;
 

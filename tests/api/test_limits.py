@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from config import settings as shipped
 from tenants import limits
 from tests import factories
+from tests.conftest import SESSION
 
 pytestmark = pytest.mark.django_db
 
@@ -106,17 +108,20 @@ def test_a_long_body_of_sound_values_is_read() -> None:
     assert client.post("/api/v1/projects/", body, content_type="application/json").status_code == 201
 
 
-def test_no_statement_runs_for_ever(process_environment: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"
-        )
-        assert cursor.fetchone() == ("30s", "1min")
-        cursor.execute("SET LOCAL statement_timeout = 50")
-        with pytest.raises(OperationalError, match="statement timeout"):
-            cursor.execute("SELECT pg_sleep(10)")
-    assert shipped.STATEMENT_S["control"] > 30
-    assert shipped.STATEMENT_S["owner"] == 0
+@pytest.mark.parametrize(
+    ("role", "statement"), [("exchequer_app", "30s"), ("exchequer_control", "10min"), ("exchequer_owner", "0")]
+)
+def test_no_statement_and_no_wait_lasts_for_ever_whatever_the_connection_asks_for(role: str, statement: str) -> None:
+    """A pooler in transaction mode drops start-up options: the login itself has them."""
+    assert "options" not in shipped.DATABASES["default"]["OPTIONS"]
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    with psycopg.connect(SESSION.cluster.url(role, connection.settings_dict["NAME"])) as link:
+        found = [link.execute("SELECT current_setting(%s)", [name]).fetchone() for name in names]
+        assert found == [(statement,), ("10s",), ("1min",)]
+        if role == "exchequer_app":
+            link.execute("SET LOCAL statement_timeout = 50")
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                link.execute("SELECT pg_sleep(10)")
 
 
 def test_the_use_of_a_key_is_noted_without_a_statement_in_each_request() -> None:

@@ -125,6 +125,16 @@ def test_a_role_that_owns_a_table_is_named(as_control: Control, superuser: psyco
         superuser.execute("DROP TABLE owned")
 
 
+def test_a_role_whose_statements_may_last_for_ever_is_named(
+    as_control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of a login without the settings: the product's own are those of every database of the server."""
+    monkeypatch.setattr(doctor, "ROLES", doctor.ROLES.replace("'exchequer_control'", "'exchequer_bypassing'"))
+    assert any(
+        "exchequer_bypassing" in line and "has no statement_timeout" in line for line in examine(as_control)["wrong"]
+    )
+
+
 def test_services_that_are_away_are_named(as_control: Control, settings: Settings) -> None:
     away = {"broker_url": "redis://127.0.0.1:9/0", "s3_endpoint_url": "http://127.0.0.1:9"}
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update=away)

@@ -92,7 +92,9 @@ class Session:
             with self.cluster.superuser("postgres") as connection:
                 connection.execute(f"GRANT exchequer_app, exchequer_control TO {TEST_ROLE}")
                 connection.execute(f"GRANT exchequer_app TO {BYPASSING_ROLE}")
-                connection.execute(f"ALTER ROLE {TEST_ROLE} SET role = 'exchequer_app'")
+                # As `roles.sql` sets them for exchequer_app: SET ROLE brings none of its settings along.
+                for name, value in {"role": "exchequer_app", "statement_timeout": "30s", "lock_timeout": "10s"}.items():
+                    connection.execute(f"ALTER ROLE {TEST_ROLE} SET {name} = '{value}'")
             return True
 
         self.once("postgres", make)
