@@ -1,5 +1,6 @@
-"""How long promises stay once they are over: quotes 30 days, released holds 400. Usage, ledger and invoices stay.
+"""How long promises stay once they are over: quotes 30 days, released holds 400; what a sender reported on a day, 90.
 
+Usage, ledger and invoices stay.
 A line of an invoice that is older than its hold is explained by its job and attempt.
 """
 
@@ -16,6 +17,11 @@ DELETE FROM billing_quote WHERE tenant_id = %(tenant)s AND id IN (
     SELECT id FROM billing_quote
     WHERE tenant_id = %(tenant)s AND created_at < exchequer_now() - interval '30 days' LIMIT %(batch)s)
 """
+DAYS = """
+DELETE FROM billing_senderday WHERE tenant_id = %(tenant)s AND id IN (
+    SELECT id FROM billing_senderday
+    WHERE tenant_id = %(tenant)s AND day < (exchequer_now() - interval '90 days')::date LIMIT %(batch)s)
+"""
 HOLDS = """
 WITH old AS (
     SELECT id FROM billing_hold
@@ -28,9 +34,10 @@ DELETE FROM billing_hold WHERE tenant_id = %(tenant)s AND id IN (SELECT id FROM 
 
 def tidy() -> dict[str, int]:
     """Remove what is past its time, of every tenant, a bounded number of rows a transaction; return how many rows."""
-    gone = {"quotes": 0, "holds": 0}
+    statements = {"quotes": QUOTES, "holds": HOLDS, "days of senders": DAYS}
+    gone = dict.fromkeys(statements, 0)
     for tenant_id in Tenant.objects.values_list("id", flat=True):
-        for kind, statement in (("quotes", QUOTES), ("holds", HOLDS)):
+        for kind, statement in statements.items():
             rows = BATCH
             while rows == BATCH:
                 with tenant_scope(tenant_id), connection.cursor() as cursor:

@@ -1,5 +1,5 @@
-"""What of an endpoint's history is kept: minutes for two days, hours for ninety, labels and closed slices for a
-little over a year, keys for ninety days after their end."""
+"""What of an endpoint's history is kept: minutes for two days, hours for ninety, labels, closed slices and alerts that
+are over for a little over a year, keys for ninety days after their end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db.models import Count, QuerySet
 from django.db.models.functions import TruncHour
 
 from models_app.health.recent import NAMES, sums_of
-from models_app.models import EndpointKey, Feedback, HealthWindow, ServingSlice
+from models_app.models import EndpointKey, Feedback, HealthAlert, HealthWindow, ServingSlice
 from tenants.clock import DatabaseNow, now
 from tenants.housekeeping import remove_ended
 from tenants.models import Tenant
@@ -20,13 +20,13 @@ from tenants.scoping import tenant_scope
 
 FINE = timedelta(days=2)
 WINDOWS = timedelta(days=90)
-FEEDBACK = SLICES = timedelta(days=400)
+FEEDBACK = SLICES = ALERTS = timedelta(days=400)
 HOUR = timedelta(hours=1)
 
 
 def tidy_everywhere() -> dict[str, int]:
     """Fold and remove what is old, of every tenant (control role); return how many rows went, by kind."""
-    gone = {"windows": 0, "feedback": 0, "slices": 0, "keys": 0}
+    gone = {"windows": 0, "feedback": 0, "slices": 0, "alerts": 0, "keys": 0}
     for tenant_id in Tenant.objects.values_list("id", flat=True):
         for kind, rows in tidy(tenant_id).items():
             gone[kind] += rows
@@ -39,6 +39,7 @@ def tidy(tenant_id: UUID) -> dict[str, int]:
         removed = HealthWindow.objects.filter(minute__lt=DatabaseNow() - WINDOWS).delete()[0]
         feedback = Feedback.objects.filter(received_at__lt=DatabaseNow() - FEEDBACK).delete()[0]
         slices = ServingSlice.objects.filter(closed_at__lt=DatabaseNow() - SLICES).delete()[0]
+        alerts = HealthAlert.objects.filter(resolved_at__lt=DatabaseNow() - ALERTS).delete()[0]
         keys = remove_ended(EndpointKey)
         before = (now() - FINE).replace(minute=0, second=0, microsecond=0)
         several = (
@@ -54,7 +55,7 @@ def tidy(tenant_id: UUID) -> dict[str, int]:
         with tenant_scope(tenant_id):
             rows = HealthWindow.objects.filter(endpoint_id=endpoint_id, version_id=version_id)
             removed += _fold(rows, hour)
-    return {"windows": removed, "feedback": feedback, "slices": slices, "keys": keys}
+    return {"windows": removed, "feedback": feedback, "slices": slices, "alerts": alerts, "keys": keys}
 
 
 def _fold(of_version: QuerySet[HealthWindow], hour: datetime) -> int:

@@ -1,7 +1,11 @@
 """What the database itself says of tenants' tables (trust T1, T2, A2, A8): asked of the catalogue, not of the code."""
 
+import re
+from pathlib import Path
+
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from tenants.checks import role_faults
@@ -9,6 +13,7 @@ from tests.architecture.locks import UNLOCKED, policy_faults, reference_faults
 from tests.support.services import TEST_ROLE
 
 pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 TENANT_TABLES = """
 SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity, c.relispartition
@@ -136,6 +141,27 @@ def test_tables_that_no_policy_locks_are_known(superuser: psycopg.Connection) ->
         "AND has_table_privilege('exchequer_app', c.oid, 'SELECT, INSERT, UPDATE, DELETE')"
     ).fetchall()
     assert {name for (name,) in rows} - UNLOCKED == set()
+
+
+def tables_of(page: str) -> list[str]:
+    """Return the tables that the second column of a page names."""
+    rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("| ")]
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+
+def test_how_long_the_rows_of_every_table_stay_is_written_down(superuser: psycopg.Connection) -> None:
+    named = tables_of((ROOT / "docs/retention.md").read_text())
+    rows = superuser.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition"
+    ).fetchall()
+    assert sorted(named) == sorted(name for (name,) in rows), "docs/retention.md names each table, once"
+
+
+def test_every_task_that_removes_by_age_is_scheduled() -> None:
+    page = (ROOT / "docs/retention.md").read_text()
+    named = set(re.findall(r"`((?:tenants|billing|compute|models_app)\.[a-z_]+)`", page))
+    assert named, "the page names tasks"
+    assert named - {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()} == set()
 
 
 def test_nothing_else_sees_through_the_locks(superuser: psycopg.Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from django.db import ProgrammingError, transaction
 
 from billing import budgets, holds, pricing, quotes
 from billing.metering import record_usage
-from billing.models import Hold, HoldShare, LedgerPosting, Quote
+from billing.models import Hold, HoldShare, LedgerPosting, Quote, SenderDay
 from billing.money import Money
 from billing.reconcile import ledger_faults, reconcile_faults
 from billing.tasks import tidy
@@ -63,3 +63,18 @@ def test_old_quotes_and_released_holds_go_and_every_sum_stays(
         assert list(ledger_faults()) + list(reconcile_faults()) == []
         with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
             HoldShare.objects.all().delete()
+
+
+def test_what_a_sender_reported_on_a_day_is_counted_for_ninety_days(
+    as_control: Callable[[], AbstractContextManager[None]],
+) -> None:
+    tenant = make_tenant()
+    today = now().astimezone(UTC).date()
+    with in_tenant(tenant) as actor:
+        for days in (0, 89, 91):
+            SenderDay.objects.create(sender_id=actor.id, day=today - timedelta(days=days), events=1, amount=1)
+    with as_control():
+        tidy()
+    with in_tenant(tenant):
+        left = {today - day for day in SenderDay.objects.values_list("day", flat=True)}
+    assert left == {timedelta(0), timedelta(days=89)}

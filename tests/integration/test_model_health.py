@@ -439,7 +439,7 @@ def test_old_minutes_become_hours_and_go_and_old_labels_go(endpoint: Endpoint, a
         label(now() - timedelta(days=401))
         label(now() - timedelta(days=399))
     with as_control():
-        assert retention.tidy_everywhere() == {"windows": 3, "feedback": 1, "slices": 0, "keys": 0}
+        assert retention.tidy_everywhere() == {"windows": 3, "feedback": 1, "slices": 0, "alerts": 0, "keys": 0}
         assert sum(retention.tidy_everywhere().values()) == 0
     with tenant_scope(endpoint.tenant_id):
         kept = {row.minute: recent.sums_of(row) for row in HealthWindow.objects.all()}
@@ -452,13 +452,18 @@ def test_old_minutes_become_hours_and_go_and_old_labels_go(endpoint: Endpoint, a
         assert Feedback.objects.count() == 1
 
 
-def test_keys_and_slices_that_ended_long_ago_are_removed(
+def test_keys_slices_and_alerts_that_ended_long_ago_are_removed(
     endpoint: Endpoint, as_control: Callable[[], AbstractContextManager[None]]
 ) -> None:
     with tenant_scope(endpoint.tenant_id):
         for number, days in enumerate((401, 399, 0)):
             closed = now() - timedelta(days=days) if days else None
             ServingSlice.objects.create(endpoint=endpoint, boot=uuid4(), number=number, closed_at=closed)
+        for number, days in enumerate((401, 399, 0)):
+            HealthAlert.objects.create(
+                endpoint=endpoint, version_id=endpoint.version_id, kind="drift", subject=str(number), value=1, threshold=0.5,
+                message="m", resolved_at=now() - timedelta(days=days) if days else None,
+            )  # fmt: skip
         for days in (91, 89):
             revoked = now() - timedelta(days=days)
             EndpointKey.objects.create(
@@ -466,7 +471,8 @@ def test_keys_and_slices_that_ended_long_ago_are_removed(
             )
     with as_control():
         gone = retention.tidy(endpoint.tenant_id)
-    assert (gone["slices"], gone["keys"]) == (1, 1)
+    assert (gone["slices"], gone["alerts"], gone["keys"]) == (1, 1, 1)
     with tenant_scope(endpoint.tenant_id):
         assert list(EndpointKey.objects.values_list("name", flat=True)) == ["89"]
         assert ServingSlice.objects.count() == 2
+        assert sorted(HealthAlert.objects.values_list("subject", flat=True)) == ["1", "2"]
