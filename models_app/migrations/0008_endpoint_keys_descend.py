@@ -6,6 +6,8 @@ from tenants import rls
 
 TABLES = ("models_app_endpointkey", "tenants_apikey", "tenants_membership")
 OPEN = "".join(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY;" for table in TABLES)
+# A table whose references are still to be checked cannot be altered.
+CHECKED = "SET CONSTRAINTS ALL IMMEDIATE;SET CONSTRAINTS ALL DEFERRED;"
 SHUT = "".join(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY;" for table in TABLES)
 
 # `created_by` is a person or an API key. Keys of people who left, and of keys that were revoked, end here.
@@ -69,7 +71,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField("modelversion", "requested_by", models.UUIDField(null=True)),
-        migrations.RunSQL(OPEN + DESCENT + SHUT, migrations.RunSQL.noop),
+        migrations.RunSQL(OPEN + DESCENT + CHECKED + SHUT, migrations.RunSQL.noop),
         migrations.RunSQL(
             rls.composite_key_sql("models_app_endpointkey", "parent_key_id", "tenants_apikey"), migrations.RunSQL.noop
         ),

@@ -7,16 +7,19 @@ from tenants import rls
 # Policies bind the owner, too; without FORCE it may write the rows of every tenant, until the end of this migration.
 TABLES = ("tenants_apikey", "tenants_invitation", "tenants_membership", "tenants_auditentry")
 OPEN = "".join(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY;" for table in TABLES)
+# A table whose references are still to be checked cannot be altered.
+CHECKED = "SET CONSTRAINTS ALL IMMEDIATE;SET CONSTRAINTS ALL DEFERRED;"
 SHUT = "".join(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY;" for table in TABLES)
 
-# What made a credential so far is known from the audit log. Whatever outlives its maker ends here.
+# What made a credential so far is known from the audit log. Whatever outlives its maker ends here, and what somebody made
+# who left and came back since stays with the membership that ended.
 DESCENT = """
 UPDATE tenants_apikey k SET parent_key_id = e.actor_id FROM tenants_auditentry e
  WHERE e.tenant_id = k.tenant_id AND e.action = 'tenants.api_key.created' AND e.actor_type = 'api_key'
    AND e.target_id = k.id::text
    AND EXISTS (SELECT FROM tenants_apikey p WHERE p.tenant_id = k.tenant_id AND p.id = e.actor_id);
 UPDATE tenants_apikey k SET membership_id = m.id FROM tenants_membership m
- WHERE m.tenant_id = k.tenant_id AND m.user_id = k.created_by_id;
+ WHERE m.tenant_id = k.tenant_id AND m.user_id = k.created_by_id AND m.created_at <= k.created_at;
 UPDATE tenants_apikey SET revoked_at = exchequer_now()
  WHERE created_by_id IS NOT NULL AND membership_id IS NULL AND revoked_at IS NULL;
 WITH RECURSIVE tree AS (
@@ -37,7 +40,7 @@ UPDATE tenants_invitation i SET parent_key_id = e.actor_id FROM tenants_auditent
    AND e.target_id = i.id::text
    AND EXISTS (SELECT FROM tenants_apikey p WHERE p.tenant_id = i.tenant_id AND p.id = e.actor_id);
 UPDATE tenants_invitation i SET membership_id = m.id FROM tenants_membership m
- WHERE m.tenant_id = i.tenant_id AND m.user_id = i.invited_by_id;
+ WHERE m.tenant_id = i.tenant_id AND m.user_id = i.invited_by_id AND m.created_at <= i.created_at;
 UPDATE tenants_invitation i SET expires_at = least(i.expires_at, k.expires_at) FROM tenants_apikey k
  WHERE k.tenant_id = i.tenant_id AND k.id = i.parent_key_id AND i.accepted_at IS NULL AND k.expires_at < i.expires_at;
 UPDATE tenants_invitation i SET revoked_at = exchequer_now()
@@ -64,7 +67,7 @@ class Migration(migrations.Migration):
         migrations.AddField("invitation", "membership_id", models.UUIDField(null=True)),
         migrations.AddField("invitation", "parent_key", PARENT.clone()),
         migrations.AddField("tenant", "self_approval", models.BooleanField(default=False)),
-        migrations.RunSQL(OPEN + DESCENT + SHUT, migrations.RunSQL.noop),
+        migrations.RunSQL(OPEN + DESCENT + CHECKED + SHUT, migrations.RunSQL.noop),
         *(
             migrations.RunSQL(rls.composite_key_sql(table, "parent_key_id", "tenants_apikey"), migrations.RunSQL.noop)
             for table in ("tenants_apikey", "tenants_invitation")
