@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class House:
 
     def __init__(self, port: int, temp: Path, key: str, weak: str) -> None:
         self.port, self.temp = port, temp
-        self.links: list[socket.socket] = []
+        self.links = ExitStack()
         self.key, self.weak = ({"Authorization": f"Bearer {secret}"} for secret in (key, weak))
 
     def on_disk(self) -> int:
@@ -55,13 +55,12 @@ class House:
         return total + sum(file.stat().st_size for file in self.temp.iterdir())
 
     def begin(self, path: str, length: int, headers: dict[str, str], *, more: str = "") -> socket.socket:
-        """Open a connection and send the head of a POST."""
-        link = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        """Open a connection, which is closed after the test at the latest, and send the head of a POST."""
+        link = self.links.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=60))
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         framing = f"Content-Length: {length}" if length else "Transfer-Encoding: chunked"
         start = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n{head}{more}{framing}\r\n\r\n"
         link.sendall(start.encode())
-        self.links.append(link)
         return link
 
 
@@ -76,8 +75,9 @@ def house(
         TMPDIR=temp, S3_ENDPOINT_URL=s3.endpoint_url, S3_BUCKET=s3.bucket, AWS_ACCESS_KEY_ID=s3.access_key, AWS_SECRET_ACCESS_KEY=s3.secret_key
     )  # fmt: skip
     keys = factories.make_api_key(tenant), factories.make_api_key(tenant, ["tenant.view"])
-    with served(environment, port, tmp_path):
-        yield House(port, temp, *keys)
+    found = House(port, temp, *keys)
+    with served(environment, port, tmp_path), found.links:
+        yield found
 
 
 def pour(links: list[socket.socket], megabytes: int, *, chunked: bool = False) -> None:
@@ -103,6 +103,15 @@ def settled(house: House, most: int) -> int:
     give_up = time.monotonic() + 20
     while (found := house.on_disk()) > most and time.monotonic() < give_up:
         time.sleep(0.1)
+    return found
+
+
+def grown(house: House) -> int:
+    """Return what lies on disk once it has stopped to grow."""
+    give_up, before = time.monotonic() + 60, 0
+    while ((found := house.on_disk()) != before or not found) and time.monotonic() < give_up:
+        before = found
+        time.sleep(0.5)
     return found
 
 
@@ -138,8 +147,7 @@ def test_many_middling_bodies_share_their_room_too(house: House) -> None:
             link.sendall(piece)
         except OSError:
             continue
-    time.sleep(1)
-    assert house.on_disk() <= 200 * MIB
+    assert 0 < grown(house) <= 200 * MIB
     for link in links:
         link.close()
     assert settled(house, 4 * MIB) <= 4 * MIB, "what a client that is gone had sent goes with it"
@@ -228,9 +236,8 @@ def crowded(
             assert server.stdout is not None
             assert server.stdout.readline() == "serving\n"
             house = House(port, temp, *keys)
-            yield house
-            for link in house.links:
-                link.close()
+            with house.links:
+                yield house
         finally:
             server.terminate()
             server.wait(30)
@@ -273,7 +280,7 @@ def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: C
         assert (status, json.loads(content)["code"]) == (408, "request_timeout")
         assert settled(house, base + MIB) <= base + MIB
         drips = house.begin("/api/v1/datasets/", len(body), house.key)
-        head = socket.create_connection(("127.0.0.1", house.port), timeout=60)
+        head = house.links.enter_context(socket.create_connection(("127.0.0.1", house.port), timeout=60))
         head.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
         ended: list[socket.socket] = []
         give_up = time.monotonic() + 60

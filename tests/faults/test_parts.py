@@ -94,7 +94,8 @@ def test_while_the_store_is_away_nothing_is_half_made_and_it_heals(parts: Parts,
     assert_ended_well(stack, waiting)
     assert names(stack) == before
     link = stack.get(f"versions/{stack.job(waiting)['model_version']}/download/")["url"]
-    assert requests.get(link, timeout=30).status_code == 200
+    weights = requests.get(link, headers={"Authorization": f"Bearer {stack.key}"}, timeout=30)
+    assert (weights.status_code, bool(weights.content)) == (200, True)
     assert send_file(stack, "kept").status_code == 201
 
 
