@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods, require_safe
 
-from dashboards import bridge, datasets, registry
+from dashboards import bridge, datasets, palette, registry
 from dashboards.health.datasets import DEFAULT_SPAN, export, health_page
 from dashboards.layouts import GROUPS
 from dashboards.overview import overview as numbers
@@ -37,6 +37,16 @@ def overview(request: HttpRequest) -> HttpResponse:
         "can_spend": actor.can("spend.view"),
     }
     return render(request, "dashboards/overview.html", context)
+
+
+@require_safe
+@page("tenant.view")
+def find(request: HttpRequest) -> HttpResponse:
+    """Answer the fragment of the palette: pages and things whose name holds the text."""
+    refuse_unknown(request, "q")
+    text = request.GET.get("q", "").strip()[: palette.LONGEST]
+    found = palette.find(request.actor, text)  # type: ignore[attr-defined]
+    return render(request, "dashboards/_found.html", {"found": found, "asked": text})
 
 
 @csp_update(DASH_POLICY)
@@ -86,6 +96,7 @@ def offered(request: HttpRequest, **choices: Collection[str]) -> None:
 
 urlpatterns: list[URLPattern] = [
     path("", overview, name="overview"),
+    path("find/", find, name="find"),
     path("dash/<slug:slug>/", dash_page, name="dash-page"),
     path("dash/<slug:slug>/<path:path>", dash_page, name="dash-part"),
     path("spend/export/<slug:table>.csv", spend_export, name="spend-export"),

@@ -89,9 +89,11 @@ class EndpointKeyRow:
 
 
 def endpoint_list(
-    actor: Actor, *, states: Sequence[str] = (), before: UUID | None = None, limit: int = 50
+    actor: Actor, *, name: str = "", states: Sequence[str] = (), before: UUID | None = None, limit: int = 50
 ) -> list[EndpointRow]:
     """Return up to `limit` + 1 endpoints, newest first, older than `before`: the extra one only says that there is more.
+
+    `name`: only those whose name holds this text.
 
     Endpoints whose model comes from a dataset that the actor may not see are left out. Raises Invalid.
     """
@@ -99,6 +101,8 @@ def endpoint_list(
     if unknown:
         raise Invalid(fields={"state": [f"Choose among: {', '.join(EndpointState.values)}."]})
     rows = _seen(actor)
+    if name:
+        rows = rows.filter(name__icontains=name)
     if states:
         rows = rows.filter(state__in=states)
     if before is not None:

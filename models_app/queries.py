@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from models_app.access import visible_datasets
+from models_app.endpoints import endpoint_list
 from models_app.health.reads import FeatureDrift, Health, Traffic
 from models_app.health.reads import alarmed as endpoints_alarmed
 from models_app.health.reads import health as endpoint_health
@@ -39,7 +40,7 @@ from tenants.errors import NotFound
 __all__ = [
     "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
     "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "data_name", "dataset_detail", "dataset_list",
-    "endpoint_health", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "project_of", "recipe_cards",
+    "endpoint_health", "endpoint_list", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "project_of", "recipe_cards",
     "usable", "version_detail", "version_list", "version_name", "waiting_list",
 ]  # fmt: skip
 

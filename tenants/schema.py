@@ -4,6 +4,7 @@ import re
 from functools import cache
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.plumbing import build_bearer_security_scheme_object
 from rest_framework import serializers
@@ -126,7 +127,8 @@ def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, p
 
 def describe_operations(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Give every operation a summary, the first sentence of its description, and name the scope that it takes; begin with a quick start. A hook of drf-spectacular."""
-    result["info"]["description"] = f"{result['info']['description']}\n\n{QUICK_START}"
+    host = request.build_absolute_uri("/").rstrip("/") if request else settings.EXCHEQUER.effective_public_url
+    result["info"]["description"] += "\n\n" + QUICK_START.replace("{host}", host)
     for path, _, method, view in generator._get_paths_and_endpoints():
         described = result["paths"].get(path, {}).get(method.lower())
         if described is None:
@@ -140,26 +142,33 @@ def describe_operations(result: dict[str, Any], generator: Any, request: Any, pu
     return result
 
 
-#: What the page of the API begins with.
+#: What the page of the API begins with: each line runs as it stands, once the key is in the first.
 QUICK_START = """## Quick start
 
-Make a key on the page *API keys* of your organisation; each operation below names the scope that its key needs. `HOST` is the address of this page.
+Make a key on the page *API keys* of your organisation, for reading, launching jobs and bringing datasets. Put it into the first line, then
+paste the rest into a shell with `curl` and `python3`. Each operation below names the scope that its key needs.
 
 ```sh
-export HOST=https://exchequer.example.org KEY=exq_...
+export HOST={host} KEY=exq_...
+api() { curl -sS -H "Authorization: Bearer $KEY" "$@"; }
+id_of() { python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])'; }
 
 # Who am I, and what may this key do?
-curl -H "Authorization: Bearer $KEY" $HOST/api/v1/me/
+api $HOST/api/v1/me/
 
-# Upload a table, then look until its state is `ready`
-curl -H "Authorization: Bearer $KEY" -F name=Churn -F target=churn -F file=@churn.csv $HOST/api/v1/datasets/
-curl -H "Authorization: Bearer $KEY" $HOST/api/v1/datasets/
+# Upload a table (here one of 569 rows to try), and wait until it is read
+curl -sSO $HOST/static/samples/breast_cancer.csv
+DATASET=$(api -F name=breast-cancer -F target=diagnosis -F file=@breast_cancer.csv $HOST/api/v1/datasets/ | id_of)
+until api $HOST/api/v1/datasets/$DATASET/ | grep -Eq '"state": ?"(ready|failed)"'; do sleep 1; done
 
-# Train: the answer is the job, with what is held for it
-curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" -H "Idempotency-Key: churn-1" \\
-  -d '{"name": "churn", "kind": "train", "project": "PROJECT", "device_class": "cpu", "recipe": "tabular.classifier", "dataset": "DATASET"}' \\
-  $HOST/api/v1/jobs/
-curl -H "Authorization: Bearer $KEY" $HOST/api/v1/jobs/JOB/
+# Train on it, paid by the project `default`; the key makes a repeated request the same request
+JOB=$(api -H "Content-Type: application/json" -H "Idempotency-Key: train-$DATASET" \\
+  -d '{"name": "breast-cancer", "kind": "train", "device_class": "cpu", "recipe": "tabular.classifier", "dataset": "'$DATASET'"}' \\
+  $HOST/api/v1/jobs/ | id_of)
+until api $HOST/api/v1/jobs/$JOB/ | grep -Eq '"state": ?"(succeeded|failed|cancelled)"'; do sleep 1; done
+
+# What it cost, and the model version that it made
+api $HOST/api/v1/jobs/$JOB/
 ```
 
 Lists answer `results` and `next`, the address of the next page. Times are in UTC, money is a text with its currency. What is refused

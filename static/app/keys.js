@@ -20,7 +20,27 @@
     if (link) link.focus(); else next.scrollIntoView({ block: "nearest" });
   }
 
+  // The palette: arrows move over what was found, Enter in its field opens the first.
+  const palette = document.querySelector("#palette");
+  function move(event) {
+    const field = palette.querySelector("input");
+    const links = [...palette.querySelectorAll("a")];
+    const at = links.indexOf(document.activeElement);
+    if (event.key === "ArrowDown" && links[at + 1]) links[at + 1].focus();
+    else if (event.key === "ArrowUp" && at >= 0) (links[at - 1] || field).focus();
+    else if (event.key === "Enter" && at < 0 && links[0]) links[0].click();
+    else return;
+    event.preventDefault();
+  }
+  if (palette) palette.addEventListener("keydown", move);
+
   document.addEventListener("keydown", (event) => {
+    if (palette && event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey) {
+      event.preventDefault();
+      if (!palette.open && !document.querySelector("dialog[open]")) palette.showModal();
+      palette.querySelector("input").select();
+      return;
+    }
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       const form = (event.target.closest && event.target.closest("form")) || document.querySelector("form[data-main]");
       if (form) { event.preventDefault(); form.requestSubmit(); }

@@ -100,6 +100,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
 #: Tenant pages: the roles that see them. Each answers GET or POST; the other is 405.
 PAGES: dict[str, frozenset[str]] = {
     "": EVERYONE,
+    "find/": EVERYONE,
     "audit/": MONEY,
     "audit/verified/": MONEY,
     "audit/export/": MONEY,

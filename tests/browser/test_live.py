@@ -155,6 +155,28 @@ def test_keys_lead_around_and_stay_out_of_fields(page: Page, world: World) -> No
     page.get_by_role("heading", level=1, name="New job").wait_for()
 
 
+def test_ctrl_k_finds_pages_and_things_by_the_keyboard_alone(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto("/t/vision/jobs/")
+    page.keyboard.press("Control+k")
+    found = page.locator("#palette-found")
+    expect(found.get_by_role("link", name="Budgets")).to_be_visible()
+    page.keyboard.type("cancer-sc")
+    expect(found.get_by_role("link")).to_have_count(1)
+    expect(found).to_contain_text("Endpoint")
+    page.keyboard.press("ArrowDown")
+    expect(found.get_by_role("link")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("no such thing")
+    expect(found.get_by_role("link")).to_have_count(0)
+    page.keyboard.press("Control+k")
+    page.keyboard.type("budg")
+    expect(found.get_by_role("link")).to_have_count(1)
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", level=1, name="Budgets").wait_for()
+
+
 def test_a_job_is_paused_and_resumed_from_its_page(page: Page, world: World) -> None:
     log_in(page, OWNER)
     page.goto(f"/t/vision/jobs/{world.ids['queued']}/")

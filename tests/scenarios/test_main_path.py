@@ -1,11 +1,14 @@
 """The main path as its user walks it: `make up`, a browser, three real tables, the bill, the log, the dashboard."""
 
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, expect
 
 from tests.datasets import write_csv
@@ -72,6 +75,18 @@ def test_a_newcomer_trains_three_models_and_finds_every_second_on_the_bill(
     expect(page.locator("main")).to_contain_text("breast_cancer-baseline")
     expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=20_000)
     assert "Traceback" not in stack.log("web")
+
+
+def test_the_quick_start_of_the_api_runs_as_it_is_written(stack: Stack, tmp_path: Path) -> None:
+    described = requests.get(f"{stack.url}/api/schema/?format=json", timeout=60).json()["info"]["description"]
+    (script,) = re.findall(r"```sh\n(.*?)```", described, re.S)
+    assert f"HOST={stack.url} KEY=exq_..." in script
+    script = "set -eu -o pipefail\n" + script.replace("exq_...", stack.key)
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    _, end = json.JSONDecoder().raw_decode(done.stdout)
+    job = json.loads(done.stdout[end:])
+    assert (job["state"], bool(job["model_version"])) == ("succeeded", True)
 
 
 def test_the_books_agree_and_commands_say_so(stack: Stack) -> None:

@@ -1,0 +1,64 @@
+"""Static files as browsers want them: packed with gzip, under an address that changes with their content."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+from wsgiref.headers import Headers
+
+from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.contrib.staticfiles.storage import StaticFilesStorage
+from whitenoise.middleware import WhiteNoiseMiddleware
+from whitenoise.responders import StaticFile
+
+#: What is text, and long enough to gain by it.
+PACKED = frozenset({".css", ".js", ".svg", ".json", ".csv", ".html", ".txt"})
+LEAST_BYTES = 1024
+
+
+class Storage(StaticFilesStorage):
+    """Adds a mark of the content to each address: browsers keep a file for long and still see a new one at once."""
+
+    def url(self, name: str | None) -> str:
+        """Return the address of a file."""
+        found = finders.find(name) if name else None
+        return f"{super().url(name)}?v={_mark(found)}" if isinstance(found, str) else super().url(name)
+
+
+class Middleware(WhiteNoiseMiddleware):  # type: ignore[misc]
+    """Whitenoise over the folders of the apps, with a packed copy of each long text, made once, in the state folder."""
+
+    def get_static_file(self, path: str, url: str, stat_cache: Any = None) -> StaticFile:
+        """Return what answers for a file: itself, or its packed copy to those who take one."""
+        if Path(path).suffix not in PACKED or Path(path).stat().st_size < LEAST_BYTES:
+            return super().get_static_file(path, url, stat_cache=stat_cache)
+        headers = Headers([])
+        self.add_mime_headers(headers, path, url)
+        self.add_cache_headers(headers, path, url)
+        copy = _packed(path)
+        return StaticFile(path, headers.items(), encodings={"gzip": str(copy)} if copy else {})
+
+
+@cache
+def _mark(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
+
+
+@cache
+def _packed(path: str) -> Path | None:
+    """Return the packed copy of a file; None where the state folder cannot be written: the file itself answers then."""
+    copy = Path(settings.EXCHEQUER.home) / "run" / "static" / f"{_mark(path)}{Path(path).suffix}.gz"
+    try:
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            draft = copy.with_suffix(f".{os.getpid()}")
+            draft.write_bytes(gzip.compress(Path(path).read_bytes(), 9, mtime=0))
+            draft.replace(copy)
+    except OSError:
+        return None
+    return copy

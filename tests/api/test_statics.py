@@ -1,0 +1,37 @@
+"""Static files: packed for those who take it, kept by browsers, and new under a new address."""
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+def test_each_text_that_a_page_names_is_packed_and_kept_and_has_an_address_of_its_content() -> None:
+    client = Client()
+    page = client.get("/accounts/login/").content.decode()
+    named = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    assert len(named) >= 6
+    for address in named:
+        assert re.search(r"\?v=[0-9a-f]{10}$", address), address
+        plain = client.get(address)
+        body = b"".join(plain.streaming_content)  # type: ignore[attr-defined]
+        assert plain["Cache-Control"] == "max-age=2592000, public"
+        packed = client.get(address, headers={"Accept-Encoding": "gzip, deflate, br"})
+        sent = b"".join(packed.streaming_content)  # type: ignore[attr-defined]
+        if len(body) >= 1024:
+            assert packed["Content-Encoding"] == "gzip", address
+            assert gzip.decompress(sent) == body
+            assert len(sent) < len(body) / 1.5
+            assert "Accept-Encoding" in packed["Vary"]
+
+
+def test_the_packed_copies_are_private_to_the_installation() -> None:
+    Client().get("/accounts/login/")
+    folder = Path(settings.EXCHEQUER.home) / "run" / "static"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert not [file for file in folder.iterdir() if file.suffix != ".gz"]
