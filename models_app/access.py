@@ -10,7 +10,8 @@ from django.db.models import Q, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
-from compute.models import Job
+from compute.models import FINAL_STATES, Job
+from compute.visibility import visible_jobs
 from models_app.models import (
     Dataset,
     DatasetUserPermission,
@@ -22,7 +23,7 @@ from models_app.models import (
 )
 from tenants.actor import Actor
 from tenants.audit import differences, withheld
-from tenants.errors import Invalid
+from tenants.errors import Conflict, Invalid
 from tenants.reading import reader
 from tenants.scoping import TenantQuerySet
 
@@ -74,12 +75,40 @@ def visible_work(kind: str) -> Callable[[Actor, TenantQuerySet[Job]], TenantQuer
     return narrow
 
 
+class ModelNameTaken(Conflict):
+    """The model's name was taken while this ran. Launch it again with another one."""
+
+    code = "model_name_taken"
+
+
 def admit_model_name(actor: Actor, name: str, spec: dict[str, Any]) -> None:
-    """Refuse to train into a model that the actor may not see, in words that do not tell one from a name that is taken. Raises Invalid."""
+    """Refuse to train into a model that the actor may not see, or into one that a hidden job trains, in words that do not tell one from a name that is taken. Raises Invalid."""
     wanted = spec.get("model") or name
-    hidden = ModelVersion.objects.filter(model__name=wanted).exclude(id__in=visible_versions(actor).values("id"))
-    if hidden.exists() and not visible_versions(actor).filter(model__name=wanted).exists():
+    if visible_versions(actor).filter(model__name=wanted).exists():
+        return
+    trains = Q(spec__model=wanted) | Q(spec__model="", name=wanted)
+    unended = Job.objects.filter(trains, kind="train").exclude(state__in=FINAL_STATES)
+    if (
+        ModelVersion.objects.filter(model__name=wanted).exists()
+        or unended.exclude(id__in=visible_jobs(actor).values("id")).exists()
+    ):
         raise Invalid(fields={"model": ["This name is taken. Choose another one."]})
+
+
+def admit_version(actor: Actor, model: Model) -> None:
+    """Refuse a version of a locked model that became hidden while the version was trained. Raises ModelNameTaken."""
+    if ModelVersion.objects.filter(model=model).exists() and not visible_versions(actor).filter(model=model).exists():
+        raise ModelNameTaken
+
+
+def hidden_version_names(actor: Actor, texts: set[str]) -> set[str]:
+    """Return which of these texts are names of versions, such as `risk v2`, that the actor may not see."""
+    if actor.can("datasets.view_restricted"):
+        return set()
+    named = {text: text.rpartition(" v") for text in texts}
+    found = ModelVersion.objects.filter(model__name__in={name for name, _, _ in named.values() if name})
+    hidden = found.exclude(id__in=visible_versions(actor).values("id")).values_list("model__name", "number")
+    return {f"{name} v{number}" for name, number in hidden} & texts
 
 
 def names_of(ids: set[UUID]) -> dict[UUID, str]:
@@ -100,6 +129,8 @@ def register_audited() -> None:
 
     def of(model: type[Any], path: str, seen: Callable[[Actor], Any]) -> Callable[[Actor, set[UUID]], Iterable[UUID]]:
         def named(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+            if actor.can("datasets.view_restricted"):
+                return ids  # what is gone by now, too
             rows = model.objects.filter(id__in=ids).filter(**{f"{path}__in": seen(actor).values("id")})
             return rows.values_list("id", flat=True)  # type: ignore[no-any-return]
 
@@ -109,5 +140,5 @@ def register_audited() -> None:
     withheld.register("datasetversion", of(DatasetVersion, "dataset", visible_datasets))
     withheld.register("model", of(Model, "versions", visible_versions))
     withheld.register("modelversion", of(ModelVersion, "id", visible_versions))
-    withheld.register("endpoint", of(Endpoint, "version", visible_versions))
+    withheld.register("endpoint", of(Endpoint, "version", visible_versions), hidden_version_names)
     withheld.register("endpointkey", of(EndpointKey, "endpoint__version", visible_versions))

@@ -8,11 +8,13 @@ from uuid import UUID
 
 from django.db.models import Max
 
+from models_app.access import admit_version
 from models_app.events import ModelVersionRegistered
 from models_app.models import Model, ModelVersion
 from models_app.storage import Stored
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.authentication import actor_today
 from tenants.events import publish
 
 MODEL_VERSION_REGISTERED = AuditAction("models_app.model_version.registered")
@@ -42,7 +44,10 @@ class Trained:
 
 @operation(MODEL_VERSION_REGISTERED)
 def register(*, actor: Actor, trained: Trained) -> ModelVersion:
-    """Add a version to the model of this name, made when it is new. A job's second call answers the first version."""
+    """Add a version to the model of this name, made when it is new. A job's second call answers the first version.
+
+    Raises ModelNameTaken when a model of this name was made meanwhile that the job's launcher may not see.
+    """
     before = ModelVersion.objects.filter(job_id=trained.job_id).first()
     if before is not None:
         unchanged("the job's version was registered before")
@@ -51,6 +56,7 @@ def register(*, actor: Actor, trained: Trained) -> ModelVersion:
     fresh.claim_tenant()
     Model.objects.bulk_create([fresh], ignore_conflicts=True)
     model = Model.objects.select_for_update(no_key=True).get(name=trained.model)
+    admit_version(actor_today(actor.tenant_id, trained.submitted_by), model)
     last = ModelVersion.objects.filter(model=model).aggregate(last=Max("number"))["last"] or 0
     version = ModelVersion.objects.create(
         model=model,

@@ -87,27 +87,12 @@ def key_actor(request: HttpRequest, key: str) -> Actor | None:
         candidates = cursor.fetchall()
     for tenant_id, key_id in candidates:
         with tenant_scope(tenant_id):
-            row = (
-                ApiKey.objects.select_related("tenant")
-                .extra(
-                    where=[
-                        "revoked_at IS NULL",
-                        "(expires_at IS NULL OR expires_at > exchequer_now())",
-                    ]
-                )
-                .filter(id=key_id)
-                .first()
-            )
+            row = _live_keys().select_related("tenant").filter(id=key_id).first()
             if row is None or not hmac.compare_digest(bytes(row.key_hash), key_hash(key)):
                 continue
-            permissions = frozenset(row.scopes)
-            if row.membership_id is not None:
-                # A key never does more than the member from whom it descends may do today.
-                member = Membership.objects.filter(id=row.membership_id, user__is_active=True)
-                role = member.values_list("role", flat=True).first()
-                if role is None:
-                    continue
-                permissions &= ROLE_PERMISSIONS.get(role, frozenset())
+            permissions = _of_key(row)
+            if permissions is None:
+                continue
             _note_use(key_id)
             request.tenant = row.tenant  # type: ignore[attr-defined]
             return Actor(
@@ -120,6 +105,32 @@ def key_actor(request: HttpRequest, key: str) -> Actor | None:
                 **_origin(request),
             )
     return None
+
+
+def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
+    """Return who acted once, with the rights of today: a person or a key, without any once they are gone; None is Exchequer."""
+    if who is None:
+        return Actor.system(tenant_id, "controller")
+    role = Membership.objects.filter(user_id=who).values_list("role", flat=True).first()
+    if role is not None:
+        return Actor.member(tenant_id=tenant_id, user_id=who, email="", role=role)
+    key = _live_keys().filter(id=who).first()
+    permissions = (_of_key(key) if key is not None else None) or frozenset()
+    return Actor(kind="api_key", tenant_id=tenant_id, id=who, label="", permissions=permissions)
+
+
+def _live_keys() -> Any:
+    return ApiKey.objects.extra(where=["revoked_at IS NULL", "(expires_at IS NULL OR expires_at > exchequer_now())"])
+
+
+def _of_key(row: ApiKey) -> frozenset[str] | None:
+    """Return what a key may do: never more than the member from whom it descends may do today; None once that one is gone."""
+    permissions = frozenset(row.scopes)
+    if row.membership_id is None:
+        return permissions
+    member = Membership.objects.filter(id=row.membership_id, user__is_active=True)
+    role = member.values_list("role", flat=True).first()
+    return None if role is None else permissions & ROLE_PERMISSIONS.get(role, frozenset())
 
 
 _noted: dict[UUID, float] = {}

@@ -152,7 +152,9 @@ def health(actor: Actor, endpoint_id: UUID) -> Health:
     features = baseline.get("features", {})
     tests = len(features) + 1
     inputs = [_against(name, feature, last.inputs.get(name, []), tests) for name, feature in features.items()]
-    rows = HealthAlert.objects.filter(endpoint=endpoint).order_by("resolved_at", "-id")
+    # An earlier version's alerts name its columns.
+    rows = HealthAlert.objects.filter(endpoint=endpoint, version__in=visible_versions(actor).select_related(None))
+    rows = rows.order_by("resolved_at", "-id")
     names = tuple(AlertRow.__dataclass_fields__)
     return Health(
         endpoint_id=endpoint.id,

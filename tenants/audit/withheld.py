@@ -14,16 +14,24 @@ from tenants.parsing import uuid_in
 
 LABEL = "(not shared with you)"
 Seen = Callable[[Actor, set[UUID]], Iterable[UUID]]
+Hidden = Callable[[Actor, set[str]], Iterable[str]]
 _seen: dict[str, Seen] = {}
+_hidden: dict[str, Hidden] = {}
 
 
-def register(target_type: str, seen: Seen) -> None:
-    """Have entries about this type of object withheld unless `seen(actor, ids)` names them; one statement a call."""
+def register(target_type: str, seen: Seen, hidden: Hidden | None = None) -> None:
+    """Have entries about this type of object withheld unless `seen(actor, ids)` names them; one statement a call.
+
+    Of an object that is seen, an entry's differences are withheld where `hidden(actor, texts)` names one of their texts:
+    they speak of something else that the actor may not see.
+    """
     _seen[target_type] = seen
+    if hidden is not None:
+        _hidden[target_type] = hidden
 
 
 def withhold(actor: Actor | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entries, those about hidden objects without label, differences and reason."""
+    """Return the entries: those about hidden objects without label, differences and reason, and those that name some without the latter."""
     if actor is None or actor.kind == "system":
         return rows
     named: dict[str, set[UUID]] = {}
@@ -31,7 +39,21 @@ def withhold(actor: Actor | None, rows: list[dict[str, Any]]) -> list[dict[str, 
         if row["target_type"] in _seen and (found := uuid_in(row["target_id"])) is not None:
             named.setdefault(row["target_type"], set()).add(found)
     hidden = {(kind, str(one)) for kind, ids in named.items() for one in ids - set(_seen[kind](actor, ids))}
-    return [_without_words(row) if (row["target_type"], row["target_id"]) in hidden else row for row in rows]
+    shown = [_without_words(row) if (row["target_type"], row["target_id"]) in hidden else row for row in rows]
+    for kind, find in _hidden.items():
+        said = {id(row): _texts(row["changes"]) for row in shown if row["target_type"] == kind}
+        names = set(find(actor, set().union(*said.values()))) if said else set()
+        shown = [{**row, "changes": {}, "reason": ""} if names & said.get(id(row), set()) else row for row in shown]
+    return shown
+
+
+def _texts(value: Any) -> set[str]:
+    """Return the texts in an entry's differences."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return set().union(*(_texts(one) for one in value))
+    return {value} if isinstance(value, str) else set()
 
 
 def _without_words(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +16,17 @@ from django.urls import URLResolver, get_resolver
 
 from billing.metering import record_usage
 from compute import jobs as work
-from compute import nodes
+from compute import kinds, nodes
 from compute.devices.base import Found
+from compute.kinds import JobView
 from compute.models import Job, JobLog, JobMetric
-from models_app import operations
-from models_app.models import Dataset, DatasetVersion
+from models_app import deployments, operations
+from models_app.access import ModelNameTaken
+from models_app.models import Dataset, DatasetVersion, HealthAlert, Model, ModelVersion
+from models_app.training import TrainKind
+from tenants.actor import Actor
 from tenants.clock import now
+from tenants.errors import Invalid
 from tenants.models import Tenant, User
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -30,6 +36,7 @@ from tests.billing_usage import interval
 pytestmark = pytest.mark.django_db
 
 Lab = tuple[Tenant, dict[str, Any], dict[str, User]]
+SPEC = {"recipe": "tabular.classifier", "params": {}, "model": "", "target": "t"}
 HASH = "abcd" * 16
 WORDS = ("hush-run", "hush-data", "hush-line", "hush-tag", "a model v1", "an-endpoint", HASH, "0.8125")
 ASKED = (
@@ -137,6 +144,143 @@ def test_who_may_see_the_dataset_reads_it_all(lab: Lab, who: str) -> None:
     everything = {word for _, words in found.values() for word in words}
     assert everything >= set(WORDS)
     assert found[f"/api/v1/jobs/{ids['job_id']}/"][0] == 200
+
+
+def open_version(lab: Lab) -> ModelVersion:
+    """Return a version in production of a model that everybody sees."""
+    _, ids, _ = lab
+    hidden = ModelVersion.objects.select_related("dataset_version__dataset").get(id=ids["version_id"])
+    data, model = hidden.dataset_version, Model.objects.create(name="an open model")
+    data.dataset.pk, data.dataset.name, data.dataset.restricted = uuid.uuid4(), "open-data", False
+    data.dataset.save(force_insert=True)
+    data.pk, data.dataset, data.sha256 = uuid.uuid4(), data.dataset, "2" * 64
+    data.save(force_insert=True)
+    hidden.pk, hidden.dataset_version, hidden.model, hidden.job_id = uuid.uuid4(), data, model, uuid.uuid4()
+    hidden.save(force_insert=True)
+    return hidden
+
+
+@pytest.mark.parametrize("who", ["finance", "other", "admin"])
+def test_an_endpoint_that_left_a_hidden_model_says_nothing_of_it(lab: Lab, who: str) -> None:
+    tenant, ids, people = lab
+    with tenant_scope(tenant.id):
+        HealthAlert.objects.create(
+            endpoint_id=ids["endpoint_id"], version_id=ids["version_id"], kind="drift", subject="hush-line", value=1,
+            threshold=0.2, message="hush-line has drifted", resolved_at=now(),
+        )  # fmt: skip
+        deployments.deploy(
+            actor=factories.actor_for(tenant), name="an-endpoint", version_id=open_version(lab).id, replace=True
+        )
+    found = read(people[who], ids)
+    words = {word for _, said in found.values() for word in said}
+    assert found[f"/api/v1/endpoints/{ids['endpoint_id']}/"][0] == 200
+    assert words == ({"an-endpoint"} if who != "admin" else set(WORDS))
+
+
+def test_a_name_that_a_hidden_job_trains_is_taken_before_and_after(lab: Lab) -> None:
+    tenant, ids, people = lab
+    other, maker = (
+        Actor.member(tenant_id=tenant.id, user_id=people[name].id, email=name, role="engineer")
+        for name in ("other", "maker")
+    )
+    with tenant_scope(tenant.id):
+        job = Job.objects.get(id=ids["job_id"])
+        job.pk, job.state, job.cause, job.spec = uuid.uuid4(), "queued", "", SPEC | {"dataset": str(ids["dataset_id"])}
+        job.save(force_insert=True)
+        for name, model in (("hush-run", ""), ("x", "hush-run")):
+            with pytest.raises(Invalid, match="This name is taken"):
+                kinds.admit(other, "train", name, {"model": model})
+            kinds.admit(maker, "train", name, {"model": model})
+        kinds.admit(other, "train", "x", {"model": "y"})
+        version = open_version(lab)
+        view = JobView(
+            id=uuid.uuid4(), tenant_id=tenant.id, project_id=version.project_id, name="a model", kind="train",
+            spec={**SPEC, "dataset_version": str(version.dataset_version_id)}, tags={}, device_class="cpu",
+            submitted_by=people["other"].id, checkpoint={}, result={},
+        )  # fmt: skip
+        file = {"key": "k", "sha256": "0" * 64, "size": 1, "encrypted": True}
+        left = {
+            "signature": {}, "digest": "0" * 64, "metrics": {}, "training": {}, "weights": file, "signature_file": file
+        }  # fmt: skip
+        with pytest.raises(ModelNameTaken):
+            TrainKind().complete(view, left)
+        assert TrainKind().complete(replace(view, submitted_by=people["maker"].id), left)["model"] == str(
+            ids["model_id"]
+        )
+
+
+def test_who_sees_every_dataset_reads_also_of_those_that_are_gone(lab: Lab) -> None:
+    tenant, _, people = lab
+    owner = factories.actor_for(tenant)
+    with tenant_scope(tenant.id):
+        gone = Dataset.objects.create(name="hush-gone", created_by_label="x")
+        DatasetVersion.objects.create(
+            dataset=gone,
+            number=1,
+            filename="g.csv",
+            source_key="",
+            data_key="",
+            state="failed",
+            code="unreadable",
+            sha256="3" * 64,
+            size=1,
+        )
+        assert operations.remove_failed(actor=owner, dataset_id=gone.id)
+    for who in ("admin", "finance"):
+        answer = client_of(people[who]).get("/api/v1/audit/?limit=200", headers={"X-Exchequer-Tenant": "lab"})
+        assert ("hush-gone" in body_of(answer)) == (who == "admin"), who
+
+
+ONCE = re.compile(r'nonce="[^"]*"|"[A-Za-z0-9]{64}"')
+"""What is new in each answer: a nonce, a token of a form."""
+
+HIDDEN = ("job_id", "dataset_id", "data_version_id", "version_id", "model_id", "endpoint_id", "endpoint_key_id")
+BODIES = {
+    "/api/v1/quotes/": (
+        {"name": "x", "kind": "train", "recipe": "tabular.classifier", "dataset": "{dataset_id}", "target": "t"},
+        {"name": "x", "kind": "train", "recipe": "tabular.classifier", "dataset_version": "{data_version_id}"},
+        {"name": "x", "kind": "batch_predict", "dataset": "{dataset_id}", "model_version": "{version_id}"},
+    ),
+    "/api/v1/endpoints/": ({"name": "new", "version": "{version_id}"},),
+}
+
+
+def test_a_hidden_thing_answers_like_a_missing_one_to_every_method(lab: Lab) -> None:
+    _, ids, people = lab
+    client = client_of(people["other"])
+    found: dict[tuple[str, str], list[str]] = {}
+    for known in (ids, ids | {name: uuid.uuid4() for name in HIDDEN}):
+        names = {"tenant": "lab", "n": 1, "form": "csv", "format": "csv", "number": 1, "slug": "spend", **known}
+        named = [
+            (method, route, fill(route, names), {})
+            for route in routes("", get_resolver())
+            for method in ("get", "head", "post", "put", "patch", "delete")
+            if any(f":{name}>" in route for name in HIDDEN) and route.startswith(("api/v1/", "t/<"))
+        ]
+        told = [
+            ("post", f"{path} {number}", path[1:], {field: text.format(**known) for field, text in body.items()})
+            for path, bodies in BODIES.items()
+            for number, body in enumerate(bodies)
+        ]
+        for method, route, path, body in [*named, *told]:
+            if not path:
+                continue
+            sent = (
+                {"data": json.dumps(body), "content_type": "application/json"} if method not in ("get", "head") else {}
+            )
+            headers = {"X-Exchequer-Tenant": "lab", "X-Request-Id": "one"}
+            answer = getattr(client, method)(f"/{path}", headers=headers, **sent)
+            text = ONCE.sub("", body_of(answer))
+            for one in known.values():
+                text = text.replace(str(one), "ID")
+            found.setdefault((method, route), []).append(f"{answer.status_code} {text}")
+    different = {
+        what: [pair for pair in zip(*(text.splitlines() for text in both), strict=False) if pair[0] != pair[1]][:2]
+        for what, both in found.items()
+        if both[0] != both[1]
+    }
+    assert different == {}
+    assert len(found) > 100
 
 
 def test_nothing_can_be_done_to_a_hidden_job_nor_trained_into_a_hidden_model(lab: Lab) -> None:
