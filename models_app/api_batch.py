@@ -35,7 +35,8 @@ class JobResult(Endpoint):
             }
             for file in found.files
         ]
-        return Response({"rows": found.rows, "cost_per_1000": found.cost_per_1000.json(), "files": files})
+        read = list(found.read)
+        return Response({"rows": found.rows, "read": read, "cost_per_1000": found.cost_per_1000.json(), "files": files})
 
 
 class JobResultFile(FileEndpoint):

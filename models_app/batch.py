@@ -16,7 +16,7 @@ from billing.money import Money
 from compute.kinds import BadArtefact, BadOutput, JobView, Plan
 from compute.models import Job
 from compute.visibility import visible_jobs
-from models_app import artefacts, batch_specs, storage
+from models_app import artefacts, batch_reading, batch_specs, storage
 from models_app.models import DatasetVersion, ModelVersion
 from models_app.models.files import Stored
 from models_app.stored import bring, platform
@@ -56,7 +56,8 @@ class BatchPredictKind:
         """Return what the API says about a batch prediction beyond compute's own words."""
         said = {name: job.spec.get(name) for name in ("model_version", "dataset", "dataset_version")}
         rows = job.result.get("rows")
-        return {**said, "rows": rows, "cost_per_1000": cost_per_1000(job.id, rows).json() if rows else None}
+        cost = cost_per_1000(job.id, rows).json() if rows else None
+        return {**said, "rows": rows, "cost_per_1000": cost, "read": job.result.get("read", [])}
 
     def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
         """Fetch model and table, check that the model is whole, and say what the child shall do.
@@ -87,6 +88,8 @@ class BatchPredictKind:
         """Check what the child left and store both files under keys that hold the token."""
         out = workdir / "out"
         result = artefacts.read_json(out / "result.json")
+        with tenant_scope(job.tenant_id):
+            known = ModelVersion.objects.get(id=UUID(job.spec["model_version"])).signature
         if result.get("rows") != job.spec["size"]["rows"]:
             raise BadOutput("it did not answer every row")
         _check_parquet(out / FILES["parquet"])
@@ -95,7 +98,7 @@ class BatchPredictKind:
             with platform():
                 key = storage.new_key(job.tenant_id, "j", job.id, token)
                 files[form] = storage.put(job.tenant_id, key, out / name, content_type=CONTENT_TYPES[form]).to_json()
-        return {"rows": result["rows"], "files": files}
+        return {"rows": result["rows"], "files": files, "read": batch_reading.told(result, known)}
 
     def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
         """Return the job's result: rows, and where the files lie."""
@@ -116,9 +119,10 @@ class ResultFile:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchResult:
-    """What a batch prediction made, and what a thousand rows of it cost."""
+    """What a batch prediction made, and what a thousand rows of it cost; `read`: what to know of how its file was read."""
 
     rows: int
+    read: tuple[str, ...]
     cost_per_1000: Money
     files: tuple[ResultFile, ...]
 
@@ -141,7 +145,8 @@ def result(actor: Actor, job_id: UUID) -> BatchResult:
             ResultFile(format=form, name=name, size=stored.size, sha256=stored.sha256, filename=filename, stored=stored)
         )
     rows = job.result["rows"]
-    return BatchResult(rows=rows, cost_per_1000=cost_per_1000(job_id, rows), files=tuple(files))
+    read = tuple(job.result.get("read", ()))
+    return BatchResult(rows=rows, read=read, cost_per_1000=cost_per_1000(job_id, rows), files=tuple(files))
 
 
 def cost_per_1000(job_id: UUID, rows: int) -> Money:

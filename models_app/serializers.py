@@ -232,6 +232,9 @@ class LinkSerializer(serializers.Serializer[Any]):
 
     url = serializers.CharField()
 
+    read = serializers.ListField(
+        child=serializers.CharField(), help_text="What to know of how the file was read, such as cells taken as missing"
+    )
 
 def model_version(row: ModelVersionRow) -> dict[str, Any]:
     """Return one version as the API shows it."""

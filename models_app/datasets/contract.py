@@ -5,6 +5,8 @@ What a file shows is inferred; what a person chooses wins over it. Imports no Dj
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -30,7 +32,8 @@ class Contract:
 
     `missing`: words that stand for no value, as they are written. `number` is one of NUMBERS, `date` one of DATES.
     `stored`: the values come from a format with types of its own, so text stays as it is, blanks and all.
-    `spelling`: how false and true are written.
+    `spelling`: how false and true are written. `fixed`: a person chose how its numbers or dates are written, so that no
+    later file's own evidence is heard.
     """
 
     type: str
@@ -40,6 +43,7 @@ class Contract:
     stored: bool = False
     spelling: tuple[str, str] = ("false", "true")
     role: str = ROLES[0]
+    fixed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract as JSON values."""
@@ -60,6 +64,14 @@ class Contract:
         if "missing" in known:
             known["missing"] = tuple(known["missing"])
         return replace(self, **known)
+
+
+def digest(choices: Mapping[str, Any], writing: Mapping[str, Any]) -> str:
+    """Return the sha256 of what a person chose of the columns and of the file; empty for nothing."""
+    if not choices and not writing:
+        return ""
+    told = {"columns": choices, "file": writing} if writing else choices
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def faults(choice: Any, can_be: Mapping[str, int] | None) -> list[str]:

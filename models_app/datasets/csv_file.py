@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from models_app.datasets import decide, dialect, quotes, text
+from models_app.datasets import decide, dialect, padded, quotes, text
 from models_app.datasets.convert import convert
 from models_app.datasets.guess import ColumnGuess
 from models_app.datasets.limits import MAX_ROW_BYTES, MAX_ROWS, MIB
@@ -47,16 +47,28 @@ class CsvFile:
 
 
 def open_csv(
-    source: Path, scratch: Path, *, target: str | None = None, choices: Mapping[str, Any] | None = None
+    source: Path,
+    scratch: Path,
+    *,
+    target: str | None = None,
+    choices: Mapping[str, Any] | None = None,
+    writing: Mapping[str, str] | None = None,
 ) -> CsvFile:
-    """Check a CSV file and learn its columns; `scratch` is where the UTF-8 copy goes. Raises InputError."""
-    encoding, warnings = text.to_utf8(source, scratch)
-    shape = dialect.read_dialect(scratch)
+    """Check a CSV file and learn its columns; `scratch` is where the UTF-8 copy goes. Raises InputError.
+
+    `writing`: `encoding` and `delimiter` where a person chose them.
+    """
+    known = writing or {}
+    encoding, warnings = text.to_utf8(source, scratch, known.get("encoding", ""))
+    shape = dialect.read_dialect(scratch, known.get("delimiter", ""))
+    if padded.tighten(scratch, shape.delimiter):
+        shape = dialect.read_dialect(scratch, shape.delimiter)
     shape, said = quotes.unclosed(scratch, shape)
     warnings = [*warnings, *shape.warnings, *said]
     guesses = [ColumnGuess(name, nameless=name in shape.nameless) for name in shape.names]
     rows = 0
-    for batch in _raw_batches(scratch, shape):
+    comments: list[int] = []
+    for batch in _raw_batches(scratch, shape, comments):
         rows += batch.num_rows
         if rows > MAX_ROWS:
             raise InputError(
@@ -66,6 +78,11 @@ def open_csv(
             guess.see(column)
     if rows == 0:
         raise InputError("no_rows", "The file has a header but no rows. Add rows and upload again.")
+    if comments:
+        one = len(comments) == 1
+        warnings.append(
+            f"{len(comments):,} line{'' if one else 's'} among the rows begin{'s' if one else ''} with {dialect.COMMENT} and {'was' if one else 'were'} left out."
+        )
     kept = [one for one in guesses if not (one.nameless and one.values == 0)]
     if len(kept) < len(guesses):
         warnings.append("Columns without a name and without any value were left out.")
@@ -76,11 +93,18 @@ def open_csv(
     return CsvFile(scratch, shape, tuple(decisions), rows, tuple(warnings), about)
 
 
-def _raw_batches(path: Path, shape: dialect.Dialect) -> Iterator[pa.RecordBatch]:
-    """Yield the rows as text, without the empty ones that spreadsheets leave at the end."""
+def _raw_batches(path: Path, shape: dialect.Dialect, comments: list[int] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the rows as text, without comments and without the empty ones that spreadsheets leave at the end.
+
+    `comments`: takes the number of each line that is a comment: it begins with the sign and has not as many values as a row.
+    """
     ragged: list[csv.InvalidRow] = []
 
     def stop_at(row: csv.InvalidRow) -> str:
+        if row.text.lstrip().startswith(dialect.COMMENT):
+            if comments is not None:
+                comments.append(row.number or 0)
+            return "skip"
         ragged.append(row)
         return "error"
 

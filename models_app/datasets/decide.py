@@ -41,7 +41,10 @@ WRITTEN = frozenset({"NULL", "null", "n/a", "N/A", "#N/V", "#DIV/0!", "#VALUE!",
 
 @dataclass(frozen=True)
 class Decision:
-    """How a column is read. `whole`: all its numbers are whole. `can_be`: how many values fit each type."""
+    """How a column is read. `whole`: all its numbers are whole. `can_be`: how many values fit each type.
+
+    `clear`: how its numbers and its dates are written where the file leaves no doubt, by type.
+    """
 
     name: str
     inferred: Contract
@@ -55,6 +58,7 @@ class Decision:
     missing: Mapping[str, int] = field(default_factory=dict)
     few: bool = True
     chosen_missing: bool = False
+    clear: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what the version's `reading` keeps of the column."""
@@ -72,10 +76,13 @@ def decide(
     comma, month_first = _votes(found)
     sign = "," if comma is True or (comma is None and delimiter == ";") else "."
     order = month_first or ("dmy" if sign == "," else "mdy")
-    return [
-        _decided(one, _inferred(one, sign, order), (choices or {}).get(one.guess.name, {}), sure=(comma is not None, month_first != ""), delimiter=delimiter)
-        for one in found
-    ]  # fmt: skip
+    sure = (comma is not None, month_first != "")
+    made = []
+    for one in found:
+        choice = (choices or {}).get(one.guess.name, {})
+        decided = _decided(one, _inferred(one, sign, order), choice, sure=sure, delimiter=delimiter)
+        made.append(replace(decided, clear=_clear(one, sign, order, sure)))
+    return made
 
 
 def _seen(guess: ColumnGuess, target: bool) -> Column:
@@ -101,6 +108,14 @@ def _votes(found: Sequence[Column]) -> tuple[bool | None, str]:
             orders[order] += 1
     comma = None if bool(commas) == bool(points) else commas > 0
     return comma, next(iter(orders)) if len(orders) == 1 else ""
+
+
+def _clear(one: Column, sign: str, order: str, sure: tuple[bool, bool]) -> dict[str, str]:
+    """Return by type the notation of a column that itself, or the other columns (`sure`: numbers, dates), leave no doubt of."""
+    number, numbers_open = notation_of(one, sign)
+    date, dates_open = order_of(one, order)
+    found = {kinds.NUMERIC: (number, numbers_open and not sure[0]), kinds.DATETIME: (date, dates_open and not sure[1])}
+    return {kind: said for kind, (said, doubt) in found.items() if one.fits[kind, said] and not doubt}
 
 
 @dataclass(frozen=True)
@@ -227,6 +242,8 @@ def _decided(
     whole = found.whole
     if choice:
         held = _settled(one, held, choice)
+        notation = {kinds.NUMERIC: "number", kinds.DATETIME: "date"}.get(held.type)
+        held = replace(held, fixed=choice.get(notation) is not None)
         if held.type in can_be and not can_be[held.type] and guess.values:
             raise InputError(
                 "column_unfit", f"No value of column {guess.name!r} can be read as {held.type}. Choose another type."
@@ -243,7 +260,7 @@ def _decided(
     missing = {word: guess.words[word].count for word in sorted(inside) if word in guess.words}
     if guess.tally is not None:
         missing |= {word: guess.tally[word] for word in inside if word in guess.tally}
-    if not guess.stored and guess.rows > guess.values:
+    if guess.rows > guess.values:
         missing = {"": guess.rows - guess.values, **missing}
     form = {kinds.NUMERIC: (kinds.NUMERIC, held.number), kinds.DATETIME: (kinds.DATETIME, held.date)}.get(held.type)
     odd = sorted(odd_words(one, form), key=lambda word: -guess.words[word].count) if form else []

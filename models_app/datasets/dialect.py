@@ -20,7 +20,10 @@ MOST_ABOVE = 40
 DELIMITERS = (",", ";", "\t", "|")
 COMMENT = "#"
 INDEX = "index"
-ONE_COLUMN = ("one_column", "Only one column was found. Separate columns by comma, semicolon, tab or vertical bar.")
+ONE_COLUMN = (
+    "one_column",
+    "Only one column was found. Separate columns by comma, semicolon, tab or vertical bar, or choose the delimiter when you upload the file.",
+)
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?\Z")
 _UNNAMED = re.compile(r"Unnamed: 0(\.\d+)?\Z")
 
@@ -42,8 +45,11 @@ class Dialect:
     quoted: bool = True
 
 
-def read_dialect(path: Path) -> Dialect:
-    """Find delimiter and header of a UTF-8 file. Raises InputError for a header that names no clean columns."""
+def read_dialect(path: Path, chosen: str = "") -> Dialect:
+    """Find header and, unless one was chosen, delimiter of a UTF-8 file.
+
+    Raises InputError for a header that names no clean columns.
+    """
     with path.open("rb") as file:
         raw = file.read(MAX_ROW_BYTES)
     sample = raw.decode("utf-8", errors="ignore")
@@ -59,7 +65,7 @@ def read_dialect(path: Path) -> Dialect:
             "row_too_long",
             f"The first line is longer than {MAX_ROW_BYTES // MIB} MiB. Check that rows end with a line break.",
         )
-    delimiter = stated.group(1) if stated else _sniff(_without_comments(body[:SAMPLE_BYTES]))
+    delimiter = chosen or (stated.group(1) if stated else _sniff(_without_comments(body[:SAMPLE_BYTES])))
     above, skipped = _above(body, delimiter)
     found, consumed, fields = _header(body[above:], delimiter)
     if len(found) + 1 == fields and len(found) > 1:  # R writes no name above the names of rows
@@ -144,7 +150,7 @@ def _sniff(sample: str) -> str:
 def _rows(sample: str, delimiter: str) -> list[list[str]]:
     """Return the first rows; the last of them may be cut off and is left out."""
     try:
-        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=True)
         rows = [row for row, _ in zip(reader, range(SAMPLE_ROWS), strict=False) if row]
     except csv.Error:
         return []
@@ -217,9 +223,18 @@ def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
 
 
 def _is_row(names: list[str], rows: list[list[str]]) -> bool:
-    """Whether the first line is a row: with numbers in it, and with a word or a broken number that its column holds too."""
+    """Whether the first line is a row.
+
+    It is where most columns hold the word that would be their name, or it has numbers, and a word or a broken number that
+    its column holds too. A line whose first cell alone is empty names the columns of a table with row names.
+    """
     numbers = [at for at, name in enumerate(names) if _NUMBER.match(name.strip())]
     below = [{row[at].strip() for row in rows if at < len(row)} for at in range(len(names))]
+    if not names[0].strip() and all(name.strip() for name in names[1:]) and below[0] and "" not in below[0]:
+        return False
+    again = sum(bool(name.strip()) and name.strip() in found for name, found in zip(names, below, strict=True))
+    if again > 1 and again * 2 > len(names):
+        return True
     words = any(name.strip() in found for name, found in zip(names, below, strict=True) if name.strip())
     broken = any(re.search("[.,]", names[at]) and all(map(_NUMBER.match, below[at])) for at in numbers if below[at])
     return bool(numbers) and (broken or (words and len(numbers) * 2 >= len(names)))

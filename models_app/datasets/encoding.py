@@ -9,15 +9,10 @@ from pathlib import Path
 from charset_normalizer import from_bytes
 
 from models_app.datasets.limits import MIB
+from models_app.datasets.writing import CODE_PAGES
 
 SAMPLE_BYTES = 64 * 1024
 WESTERN = "cp1252"
-CODE_PAGES = {
-    "cp1252": "Windows-1252", "cp1250": "Windows-1250", "cp1251": "Windows-1251", "cp1253": "Windows-1253",
-    "cp1254": "Windows-1254", "cp1257": "Windows-1257", "iso8859_2": "ISO 8859-2", "koi8_r": "KOI8-R", "mac_roman": "Mac Roman",
-    "cp437": "DOS 437", "cp850": "DOS 850", "cp866": "DOS 866", "cp932": "Shift JIS", "euc_jp": "EUC-JP", "gb18030": "GB 18030",
-    "big5": "Big5", "euc_kr": "EUC-KR", "latin-1": "ISO 8859-1",
-}  # fmt: skip
 _LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüœŒ"
 _SIGNS = "°µ±§€£¥²³¼½¾¿¡«»“”„‘’‚–—…©®™ºª·×÷†•¢ \u00a0\u00ad"
 

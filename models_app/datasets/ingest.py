@@ -24,7 +24,7 @@ from models_app.datasets import encoding, gzipped, json_file, spreadsheet, text
 from models_app.datasets.csv_file import CsvFile, open_csv
 from models_app.datasets.decide import Decision
 from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MIB
-from models_app.datasets.parquet_file import MAGIC, ParquetFile, open_parquet
+from models_app.datasets.parquet_file import MAGIC, ParquetFile, open_parquet, refuse_locked
 from models_app.datasets.preview import preview
 from models_app.datasets.profile import profile
 from models_app.datasets.stored import Cells, fields
@@ -55,7 +55,7 @@ def warm_up() -> None:
 def run(context: Context) -> None:
     """Ingest as `job.json` says: `inputs.target` names the target column or is null. Raises InputError.
 
-    `inputs.choices` are a person's, by column (`contract.py`). `inputs.named_parquet` says what the file was called; it only words the refusal of a file that is no table.
+    `inputs.choices` are a person's, by column (`contract.py`), `inputs.writing` those for a text file (`writing.py`). `inputs.named_parquet` says what the file was called; it only words the refusal of a file that is no table.
     """
     target = context.job["inputs"].get("target") or None
     context.report.progress("checking", 0, 3)
@@ -71,6 +71,7 @@ def run(context: Context) -> None:
         named_parquet=bool(context.job["inputs"].get("named_parquet")),
         target=target,
         choices=choices,
+        writing=context.job["inputs"].get("writing") or {},
     )
     names = [one.name for one in source.decisions]
     if target is not None and target not in names:
@@ -124,6 +125,7 @@ def open_source(
     named_parquet: bool = False,
     target: str | None = None,
     choices: Mapping[str, Any] | None = None,
+    writing: Mapping[str, str] | None = None,
 ) -> Source:
     """Recognise the format by the content, never by the name. Raises InputError."""
     path = gzipped.unpacked(path, scratch.with_suffix(".plain"))
@@ -134,12 +136,13 @@ def open_source(
         return spreadsheet.open_workbook(path, scratch.with_suffix(".parquet"), target=target, choices=choices)
     if json_file.is_json(head):
         return json_file.open_json(path, scratch.with_suffix(".parquet"), target=target, choices=choices)
+    refuse_locked(path, head)
     text.refuse_other_formats(head)
     parquet = head.startswith(MAGIC) and size > 12
     try:
         if parquet:
             return open_parquet(path, target=target, choices=choices)
-        return open_csv(path, scratch, target=target, choices=choices)
+        return open_csv(path, scratch, target=target, choices=choices, writing=writing)
     except InputError as error:
         if parquet or not named_parquet:
             raise

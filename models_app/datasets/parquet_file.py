@@ -27,7 +27,10 @@ from models_app.datasets.limits import (
 from models_app.datasets.stored import Cells
 from models_app.runner.protocol import InputError
 
-MAGIC = b"PAR1"
+MAGIC, LOCKED = b"PAR1", b"PARE"
+"""How a file begins and ends, and one whose footer is encrypted."""
+
+ENCRYPTED = ("encrypted_parquet", "The Parquet file is encrypted. Write it without encryption and upload it again.")
 THRIFT_LIMIT = 16 * MIB
 BATCH_BYTES = 8 * MIB
 TEXT_ROWS = 4_096
@@ -96,6 +99,15 @@ def open_parquet(
             guess.see(column)
     decisions = typed.decide(guesses, target=target, choices=choices)
     return ParquetFile(source, tuple(decisions), rows, tuple(warnings), {"format": "parquet"})
+
+
+def refuse_locked(source: Path, head: bytes) -> None:
+    """Raise InputError for a Parquet file whose footer is encrypted, so that it does not even begin as the others."""
+    if head.startswith(LOCKED) and b"\0" in head:
+        with source.open("rb") as file:
+            file.seek(-4, 2)
+            if file.read(4) == LOCKED:
+                raise InputError(*ENCRYPTED)
 
 
 def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
@@ -183,9 +195,7 @@ def _cause(error: Exception, damage: str) -> InputError:
     """Say what keeps a Parquet file from being read: its damage, a lock, or a limit of ours."""
     said = str(error)
     if re.search("encrypt|decrypt", said, re.IGNORECASE):
-        return InputError(
-            "encrypted_parquet", "The Parquet file is encrypted. Write it without encryption and upload it again."
-        )
+        return InputError(*ENCRYPTED)
     if isinstance(error, pa.ArrowNotImplementedError) or re.search(
         "not (yet )?(implemented|supported)|unsupported", said, re.IGNORECASE
     ):

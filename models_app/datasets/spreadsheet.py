@@ -98,11 +98,12 @@ def _read(book: Any, scratch: Path, *, target: str | None, choices: Any) -> Parq
                     yield from waiting
                     waiting.clear()
 
-        mixed, _ = records.write(header, rows, scratch, "values of a kind")
+        mixed, texts = records.write(header, rows, scratch, "values of a kind")
         return parquet_file.named(
             scratch,
             header,
             mixed=mixed,
+            dated=texts,
             target=target,
             choices=choices,
             warnings=warnings,

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from models_app.datasets import convert, kinds
-from models_app.datasets.contract import NUMBERS, Contract
+from models_app.datasets.contract import DATES, NUMBERS, Contract
 from models_app.datasets.decide import Decision
 
 CONTRACT_KEY = b"exchequer.contract"
@@ -33,7 +33,7 @@ class StoredColumn:
 
     `doubt`: its numbers or dates could be read in two ways. `can_be`: how many of its `values` fit each type.
     `raw`: its cells are kept as written too. `chosen_missing`: a person chose its words for missing.
-    `odd`: how often which words stand in it that are not of its type.
+    `odd`: how often which words stand in it that are not of its type. `clear`: `Decision.clear`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class StoredColumn:
     raw: bool
     chosen_missing: bool = False
     odd: Mapping[str, int] = field(default_factory=dict)
+    clear: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_decision(one: Decision) -> pa.DataType:
@@ -55,6 +56,8 @@ def of_decision(one: Decision) -> pa.DataType:
 def as_read(one: Decision) -> bool:
     """Whether the cells as written are kept beside the values: they say more, and a later reader may need it."""
     contract = one.contract
+    if contract.type == kinds.DATETIME and contract.date != DATES[0]:
+        return True
     if contract.type == kinds.TEXT or not (one.few or one.ambiguous):
         return False
     if contract.type == kinds.EMPTY:
@@ -77,7 +80,7 @@ def fields(columns: list[Cells]) -> list[pa.Field]:
         told = {
             "contract": one.decision.contract.to_json(), "doubt": bool(one.decision.ambiguous),
             "values": one.decision.values, "can_be": dict(one.decision.can_be), "chosen_missing": one.decision.chosen_missing,
-            "odd": {word["value"]: word["count"] for word in one.decision.odd},
+            "odd": {word["value"]: word["count"] for word in one.decision.odd}, "clear": dict(one.decision.clear),
         }  # fmt: skip
         metadata = {kinds.KIND_KEY: kind_of(one.decision).encode(), CONTRACT_KEY: json.dumps(told).encode()}
         found.append(pa.field(one.decision.name, one.values.type, metadata=metadata))
@@ -107,5 +110,6 @@ def columns_of(schema: pa.Schema) -> dict[str, StoredColumn]:
             raw=RAW + one.name in names,
             chosen_missing=bool(told.get("chosen_missing")),
             odd=told.get("odd", {}),
+            clear=told.get("clear", {}),
         )
     return found

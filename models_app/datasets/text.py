@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models_app.datasets import encoding
 from models_app.datasets.limits import MAX_UNPACKED_BYTES, MIB
+from models_app.datasets.writing import CODE_PAGES, ENCODINGS
 from models_app.runner.protocol import InputError
 
 SAMPLE_BYTES = 256 * 1024
@@ -24,6 +25,7 @@ SIGNATURES = (
     (b"\x7fELF", "a program, not a table. Upload a CSV or Parquet file"),
     (b"ARROW1", "an Arrow or Feather file. Export the table as Parquet"),
 )
+ARFF = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:%[^\n]*\n\s*)*@relation\b", re.IGNORECASE)
 PICKLE = re.compile(rb"\A\x80[\x02-\x05]")
 
 
@@ -36,19 +38,26 @@ def refuse_other_formats(head: bytes) -> None:
             "refused_format",
             "The file is a Python pickle, which can run code and is never opened. Export the table as CSV or Parquet.",
         )
+    if ARFF.match(head):
+        raise InputError(
+            "refused_format",
+            "The file is in the ARFF format of Weka and KEEL. Export the table as CSV, with the names of the columns in the first line.",
+        )
     for magic, words in SIGNATURES:
         if head.startswith(magic):
             raise InputError("refused_format", f"The file is {words}.")
 
 
-def to_utf8(source: Path, target: Path) -> tuple[str, list[str]]:
+def to_utf8(source: Path, target: Path, chosen: str = "") -> tuple[str, list[str]]:
     """Copy `source` to `target` as UTF-8 without a byte order mark; return what it was in, and warnings in words.
 
-    Tries the byte order mark, UTF-16 without one, UTF-8, then the code page that its letters speak for. Raises InputError
-    for what is no text.
+    Tries the byte order mark, UTF-16 without one, UTF-8, then the code page that its letters speak for, unless an encoding
+    was chosen. Raises InputError for what is no text.
     """
     with source.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
+    if chosen:
+        return _as_chosen(source, target, chosen, head)
     for name in _candidates(head):
         try:
             _transcode(source, target, name)
@@ -61,9 +70,23 @@ def to_utf8(source: Path, target: Path) -> tuple[str, list[str]]:
                 _transcode(source, target, name)
             except UnicodeDecodeError:
                 continue
-            words = f"The file is not UTF-8 and was read as {encoding.CODE_PAGES[name]}."
+            words = f"The file is not UTF-8 and was read as {CODE_PAGES[name]}."
             return name, [f"{words} Check names and categories with accents."]
     raise InputError("not_text", "The file is not text in any encoding that is read here. Save it as CSV in UTF-8.")
+
+
+def _as_chosen(source: Path, target: Path, chosen: str, head: bytes) -> tuple[str, list[str]]:
+    name = {"utf-8": "utf-8-sig"}.get(chosen, chosen)
+    if chosen == "utf-16" and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        name = (_candidates(head) or ["utf-16-le"])[0] if b"\0" in head else "utf-16-le"
+    try:
+        _transcode(source, target, name)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "wrong_encoding",
+            f"The file is not {ENCODINGS[chosen]}: byte {error.start + 1:,} of a part of it cannot be read so. Choose another encoding, or none.",
+        ) from error
+    return chosen, []
 
 
 def _candidates(head: bytes) -> list[str]:

@@ -24,7 +24,10 @@ LARGEST = 2**63 - 1
 
 @dataclass
 class TypedGuess:
-    """What the cells of a column of numbers, dates or yes/no showed. `large`: whole numbers that int64 cannot hold."""
+    """What the cells of a column of numbers, dates or yes/no showed.
+
+    `large`: whole numbers that int64 cannot hold; `flags`: how many are 0 or 1.
+    """
 
     name: str
     type: pa.DataType
@@ -32,6 +35,7 @@ class TypedGuess:
     rows: int = 0
     values: int = 0
     large: bool = False
+    flags: int = 0
     different: set[Any] = field(default_factory=set)
 
     def see(self, column: pa.Array) -> None:
@@ -42,6 +46,8 @@ class TypedGuess:
         if len(known) and not self.large and (pa.types.is_uint64(self.type) or pa.types.is_decimal(self.type)):
             bounds = pc.min_max(known)
             self.large = bounds["max"].as_py() > LARGEST or bounds["min"].as_py() < -LARGEST - 1
+        if len(known) and not (pa.types.is_timestamp(self.type) or pa.types.is_boolean(self.type)):
+            self.flags += int(pc.sum(pc.is_in(known, pa.array([0, 1]).cast(known.type))).as_py() or 0)
         if len(self.different) <= kinds.MAX_CATEGORIES:
             plain = (
                 known.cast(pa.int64()) if pa.types.is_timestamp(self.type) else known
@@ -110,8 +116,8 @@ def _typed(one: TypedGuess, choice: Mapping[str, Any]) -> Decision:
     can_be |= {kinds.CATEGORICAL: one.values, kinds.TEXT: one.values, kind: one.values}
     if kind == kinds.BOOLEAN:
         can_be[kinds.NUMERIC] = one.values
-    elif kind == kinds.NUMERIC and one.different <= {0, 1}:
-        can_be[kinds.BOOLEAN] = one.values
+    elif kind == kinds.NUMERIC:
+        can_be[kinds.BOOLEAN] = one.flags
     held = inferred.chosen(choice)
     if one.values == 0:
         held = replace(held, type=kinds.EMPTY)
@@ -121,6 +127,8 @@ def _typed(one: TypedGuess, choice: Mapping[str, Any]) -> Decision:
         )
     whole = pa.types.is_integer(one.type) or (pa.types.is_decimal(one.type) and not one.large)
     evidence = "Whole numbers beyond 2^63 are kept as text, exactly." if one.large and kind != kinds.NUMERIC else ""
+    if held.type == kinds.BOOLEAN and can_be[kinds.BOOLEAN] < one.values:
+        evidence = f"{one.flags:,} of {one.values:,} values are 0 or 1; the others are taken as missing."
     missing = {"": one.rows - one.values} if one.rows > one.values else {}
     return Decision(
         name=one.name, inferred=inferred, contract=held, whole=whole, values=one.values, can_be=can_be, evidence=evidence,

@@ -9,9 +9,6 @@ from typing import Any
 from models_app.datasets import kinds
 from models_app.datasets.cells import plain_name
 
-MOST = 0.5
-"""A column of another kind is read by the model's contract when at least this share of its cells is of the model's type."""
-
 WORDS = {
     kinds.NUMERIC: "numbers",
     kinds.BOOLEAN: "yes/no",
@@ -55,7 +52,8 @@ def fit(
 ) -> Fit:
     """Hold a table's columns (name -> kind) against a signature's inputs (`name`, `kind`).
 
-    `shares`: of a column, which share of its cells can be read as each kind. Categories are read from anything.
+    `shares`: of a column, which share of its cells can be read as each kind. Any cell that can is read by the model's
+    contract, as online; a column of which none can is another one. Categories are read from anything.
     """
     wanted = {str(one["name"]): str(one["kind"]) for one in inputs}
     by_plain_name = {plain_name(name): name for name in found}
@@ -67,7 +65,7 @@ def fit(
         for name, kind in has.items()
         if wanted[name] not in (kind, kinds.CATEGORICAL)
         and kind != kinds.EMPTY
-        and (shares or {}).get(called[name], {}).get(wanted[name], 0) < MOST
+        and (shares or {}).get(called[name], {}).get(wanted[name], 0) == 0
     ]
     return Fit(
         missing=tuple(name for name in wanted if name not in called),

@@ -6,6 +6,7 @@ whole way. Parts that are away: tests/faults. Wrong values one by one: test_laun
 
 from __future__ import annotations
 
+import base64
 import gzip
 import http.client
 import io
@@ -26,6 +27,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as encryption
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
@@ -137,6 +139,40 @@ def parquet_bomb() -> bytes:
     return out.getvalue()
 
 
+def unknown_codec_parquet() -> bytes:
+    """A sound Parquet file but for the name of its compression: LZO, which Arrow does not know."""
+    out = io.BytesIO()
+    pq.write_table(pa.table({"a": list(range(60)), "b": list(range(60))}), out, compression="snappy")
+    path = b"\x19\x18\x01%s\x15"  # a list with one name, then the field of the codec: snappy is 1, LZO 3, both doubled
+    return out.getvalue().replace(path % b"a" + b"\x02", path % b"a" + b"\x06")
+
+
+class Keys(encryption.KmsClient):
+    """A key service that wraps nothing: the file is what matters."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
+        return base64.b64decode(wrapped_key)
+
+
+def encrypted_parquet(*, footer: bool) -> bytes:
+    """A Parquet file whose columns are encrypted, its footer too or readable."""
+    config = encryption.EncryptionConfiguration(
+        footer_key="f", column_keys={"k": ["a", "b"]}, plaintext_footer=not footer
+    )
+    made = encryption.CryptoFactory(Keys).file_encryption_properties(encryption.KmsConnectionConfig(), config)
+    out = io.BytesIO()
+    rows = pa.table({"a": list(range(60)), "b": list(range(60))})
+    with pq.ParquetWriter(out, rows.schema, encryption_properties=made) as writer:
+        writer.write_table(rows)
+    return out.getvalue()
+
+
 def wide() -> bytes:
     return (",".join(f"c{at}" for at in range(3000)) + "\n" + ",".join(["1"] * 3000) + "\n").encode()
 
@@ -151,6 +187,11 @@ FILES: dict[str, tuple[Callable[[], bytes], str, str, str]] = {
     "bomb.csv.gz": (lambda: gzip.compress(b"0" * 200_000_000, 1), "", "too_big_unpacked", "unpacks to more"),
     "bomb.xlsx": (workbook, "", "refused_format", "Excel"),
     "bomb.parquet": (parquet_bomb, "", "too_big_unpacked", "MiB"),
+    "lzo.parquet": (unknown_codec_parquet, "", "unsupported_parquet", "may be sound"),
+    "locked.parquet": (lambda: encrypted_parquet(footer=True), "", "encrypted_parquet", "without encryption"),
+    "half-locked.parquet": (lambda: encrypted_parquet(footer=False), "", "encrypted_parquet", "without encryption"),
+    "mushroom.dat": (lambda: b"p,x,s,n\n" * 60, "", "no_header", "names of the columns"),
+    "iris.arff": (lambda: b"@relation iris\n@attribute a real\n@data\n1,2\n", "", "refused_format", "ARFF"),
     "infinite.csv": (lambda: b"a,b\n1,2\ninf,3\n", "", "infinite_value", "1 infinite value. Replace"),
 }
 
@@ -240,7 +281,10 @@ class Server:
 
 
 @pytest.fixture
-def server(doors: Doors, s3: S3, process_environment: Callable[..., dict[str, str]]) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, doors: Doors, s3: S3, process_environment: Callable[..., dict[str, str]]
+) -> Iterator[Server]:
+    """With the tests' own cap on uploads; asked `as shipped`, with the product's."""
     port = free_port()
     environment = process_environment(
         role="app",
@@ -249,6 +293,8 @@ def server(doors: Doors, s3: S3, process_environment: Callable[..., dict[str, st
         AWS_ACCESS_KEY_ID=s3.access_key,
         AWS_SECRET_ACCESS_KEY=s3.secret_key,
     )
+    if getattr(request, "param", "") == "as shipped":
+        del environment["EXCHEQUER_MAX_UPLOAD_MB"]
     command = [sys.executable, "-m", "deploy.web", "--port", str(port), "--processes", "1"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -320,6 +366,27 @@ def test_250_megabytes_are_read_past_in_bounded_memory_and_answered_in_words(
         server, "/api/v1/datasets/", key | {"Content-Length": str(len(HEAD + TAIL))}, body_of(0), chunked=False
     )
     assert answer.status == 201, "the next one is served"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("server", ["as shipped"], indirect=True)
+def test_500_megabytes_are_taken_and_one_more_is_refused_in_bounded_memory(server: Server, doors: Doors) -> None:
+    key = {"Authorization": f"Bearer {doors.key}"}
+    before = server.peak
+
+    def sent(megabytes: int) -> tuple[Any, dict[str, Any]]:
+        length = {"Content-Length": str(len(HEAD) + megabytes * MIB + len(TAIL))}
+        answer, content = send(server, "/api/v1/datasets/", key | length, body_of(megabytes), chunked=False)
+        return answer, json.loads(content)
+
+    refused, problem = sent(501)
+    assert (refused.status, problem["code"], "500 MiB" in problem["title"]) == (413, "file_too_large", True)
+    assert doors.datasets() == 0
+    assert list(storage.listing(doors.tenant.id)) == []
+    taken, shown = sent(499)  # and its header, which is beyond the whole MiB
+    assert (taken.status, shown["state"]) == (201, "ingesting")
+    assert 499 * MIB < shown["version"]["size"] < 500 * MIB
+    assert server.peak - before < 60 * MIB
 
 
 def test_a_length_that_lies_gets_what_it_declared_and_nothing_more(server: Server, doors: Doors) -> None:

@@ -18,6 +18,7 @@ from models_app.health.baseline import baseline
 from models_app.recipes.tabular import batch, predict, table
 from models_app.recipes.tabular.features import Feature, encode
 from models_app.recipes.tabular.joint import Block
+from models_app.runner.protocol import InputError
 from models_app.serving import protocol_v1, protocol_v2
 from tests.unit.test_models_app_reading import reading
 from tests.unit.test_models_app_recipes import trained
@@ -225,3 +226,60 @@ def test_a_model_from_before_contracts_reads_as_it_did():
     assert feature.contract is None
     assert "contract" not in feature.to_json()
     assert baseline({}, 0, classes=("a",), predicted=np.array([0]))["format"] == 1
+
+
+def dated(at: int) -> dict[str, str]:
+    """Return a row whose date shows by itself that the day stands first."""
+    return {"d": f"{at % 28 + 1:02d}/{at % 12 + 1:02d}/2024", "n": f"{at % 9}.5", "y": "pq"[at % 2]}
+
+
+def test_how_a_person_chose_to_read_dates_holds_for_later_files_whatever_they_show(tmp_path):
+    rows = [dated(at) for at in range(120)]
+    reading(tmp_path / "i", written(rows, ("d", "n", "y"), ","), "y", d={"type": "datetime", "date": "mdy"})
+    data = (tmp_path / "i" / "out" / "data.parquet").read_bytes()
+    trained(tmp_path / "t", data, "tabular.classifier", target="y", epochs=2)
+    predictor = predict.load(tmp_path / "t" / "out")
+    found = table.read(tmp_path / "i/out/data.parquet", target="y", task="classification", exclude=frozenset())
+    held = predictor.outputs(encode(predictor.features, found.columns, found.rows))
+    scores, told = by_batch(tmp_path / "p", predictor, written(rows, ("d", "n"), ","))
+    assert np.allclose(scores, held, atol=1e-6)
+    assert told.otherwise == {}
+    for answers in online(predictor, rows):
+        assert np.allclose(answers, held, atol=1e-6)
+    reading(tmp_path / "p", written(rows, ("d", "n"), ","), d={"date": "dmy"})
+    again = batch.Rows(tmp_path / "p/out/data.parquet", predictor)
+    other = np.concatenate([predictor.outputs(encoded) for encoded in again.batches()])
+    assert not np.allclose(other, answers, atol=1e-6), "who chooses for the later file is heard"
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_later_file_may_write_dates_and_numbers_its_own_way_where_it_leaves_no_doubt(tmp_path, form):
+    rows = [
+        {"d": f"2024-{at % 12 + 1:02d}-{at % 28 + 1:02d}", "n": str(at * 1000.5), "y": "pq"[at % 2]} for at in range(90)
+    ]
+    reading(tmp_path / "i", written(rows, ("d", "n", "y"), ","), "y")
+    data = (tmp_path / "i" / "out" / "data.parquet").read_bytes()
+    trained(tmp_path / "t", data, "tabular.classifier", target="y", epochs=2)
+    predictor = predict.load(tmp_path / "t" / "out")
+    expected, same = by_batch(tmp_path / "same", predictor, written(rows, ("d", "n"), ","))
+    later = [
+        {"d": "{2}.{1}.{0}".format(*row["d"].split("-")), "n": f"{float(row['n']):,.1f}".translate({44: 46, 46: 44})}
+        for row in rows
+    ]
+    file = written(later, ("d", "n")) if form == "csv" else "\n".join(map(json.dumps, later))
+    scores, told = by_batch(tmp_path / "other", predictor, file)
+    assert np.allclose(scores, expected, atol=1e-6)
+    assert (told.otherwise, same.otherwise) == ({"d": "dmy", "n": "1.234,5"}, {})
+
+
+def test_a_column_that_is_mostly_slips_is_read_cell_by_cell(raw, model, tmp_path):
+    _, predictor = model
+    later = [{**row, "plain": row["plain"] if at % 10 == 0 else f"about {row['plain']}"} for at, row in enumerate(raw)]
+    scores, told = by_batch(tmp_path, predictor, written(later, KINDS))
+    assert told.odd["plain"] == sum(at % 10 > 0 for at in range(ROWS))
+    for row in later:
+        row["plain"] = "" if row["plain"].startswith("about") else row["plain"]
+    for answers in online(predictor, later):
+        assert np.allclose(scores, answers, atol=1e-6)
+    with pytest.raises(InputError, match="another kind"):
+        by_batch(tmp_path, predictor, written([{**row, "plain": "about so"} for row in raw], KINDS))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models_app.datasets import cells, kinds
-from models_app.datasets.contract import Contract
+from models_app.datasets.contract import DATES, NUMBERS, Contract
 from models_app.datasets.convert import convert
 from models_app.datasets.stored import StoredColumn
 from models_app.datasets.typed import words
@@ -49,11 +49,15 @@ def values_of(
     if stored.kind == kinds.EMPTY:
         return np.full(len(typed), np.nan), 0
     by_word = feature.kind == kinds.BOOLEAN and bool({0.0, 1.0} & cells.missing_numbers(contract))
-    if stored.kind == feature.kind and not stored.doubt and not (by_word and raw is not None):
+    asked = raw is not None and (by_word or stored.doubt or _otherwise(contract, stored))
+    if stored.kind == feature.kind and not asked:
         own = numbers(pa.chunked_array([typed]), feature.kind)
         return own if by_word else _without(contract, own), 0
     if pa.types.is_string(written.type):
-        found, odd = convert(written, replace(contract, stored=False))
+        held = replace(contract, stored=False)
+        if said := own_notation(feature, stored):
+            held = replace(held, number=said) if feature.kind == kinds.NUMERIC else replace(held, date=said)
+        found, odd = convert(written, held)
         return numbers(pa.chunked_array([found]), feature.kind), odd
     plain = _without(contract, numbers(pa.chunked_array([typed]), stored.kind))
     fits = ~np.isnan(plain) & (
@@ -63,11 +67,26 @@ def values_of(
     return np.where(fits, plain, np.nan), odd
 
 
+def _otherwise(contract: Contract, stored: StoredColumn) -> bool:
+    """Whether a person chose for the model how numbers or dates are written, and nobody chose otherwise for this table."""
+    return contract.fixed and not (stored.contract is not None and stored.contract.fixed)
+
+
+def own_notation(feature: Feature, stored: StoredColumn) -> str:
+    """Return how a table writes a column's numbers or dates where that is another way than the model's and is heard; else empty."""
+    contract, said = contract_of(feature), stored.clear.get(feature.kind, "")
+    held = {kinds.NUMERIC: contract.number, kinds.DATETIME: contract.date}.get(feature.kind, said)
+    # Whole numbers, and dates with the year in front, are written so in every notation.
+    neutral = said in (held, NUMBERS[0], DATES[0])
+    return "" if not said or neutral or _otherwise(contract, stored) else said
+
+
 def slips(feature: Feature, stored: StoredColumn) -> int:
     """Return how many cells the table's own reading took for missing that the model's contract knows no word for."""
-    if stored.kind != feature.kind or stored.doubt or feature.kind == kinds.CATEGORICAL:
-        return 0
     contract = contract_of(feature)
+    read_anew = stored.doubt or _otherwise(contract, stored)
+    if stored.kind != feature.kind or (read_anew and stored.raw) or feature.kind == kinds.CATEGORICAL:
+        return 0
     return sum(count for word, count in stored.odd.items() if not cells.absent(word, contract))
 
 

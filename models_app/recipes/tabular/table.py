@@ -49,7 +49,7 @@ class Target:
 class Table:
     """Rows whose target is known. `kinds` names the kind of every column, target included.
 
-    `contracts`: how the cells of each column are read, of tables that keep it. `inexact`: columns of whole numbers that
+    `kept`: their places among all rows of the file. `contracts`: how the cells of each column are read, of tables that keep it. `inexact`: columns of whole numbers that
     no network can tell apart, as they are beyond 2^53.
     """
 
@@ -58,6 +58,7 @@ class Table:
     target: Target
     rows: int
     dropped_rows: int
+    kept: Rows
     contracts: Mapping[str, Contract] = field(default_factory=dict)
     inexact: frozenset[str] = frozenset()
 
@@ -95,9 +96,8 @@ def read(path: Path, *, target: str, task: str, exclude: frozenset[str]) -> Tabl
         else:
             columns[name] = _column(found, kind, kept)
     contracts = {name: one.contract for name, one in stored.items() if one.contract is not None}
-    return Table(
-        columns, kinds, goal, int(kept.size), int(len(raw) - kept.size), contracts=contracts, inexact=frozenset(inexact)
-    )
+    dropped = int(len(raw) - kept.size)
+    return Table(columns, kinds, goal, int(kept.size), dropped, kept, contracts, frozenset(inexact))
 
 
 def split(target: Target, *, validation: float, test: float, seed: int) -> Split:
