@@ -23,6 +23,7 @@ from models_app import (
     api_versions,
     operations,
     queries,
+    removal,
     serializers,
     uploads,
 )
@@ -111,9 +112,14 @@ class Dataset(Endpoint):
     def delete(self, request: Request, dataset_id: UUID) -> Response:
         """Remove its failed versions, and the dataset when none is left; 409 `dataset_in_use` when none has failed.
 
-        A version that was read is removed at `datasets/{id}/versions/{version_id}/`.
+        With `all=true` every version goes, as at `datasets/{id}/versions/{version_id}/`: files, tables and profiles for good,
+        while names, hashes and counts stay. `datasets/{id}/hangs/` tells what was made of them. 409 `dataset_in_use` while
+        work that has not ended uses one, `dataset_ingesting` while a file is read.
         """
-        operations.remove_failed(actor=self.actor, dataset_id=dataset_id)
+        if _yes(request.query_params.get("all", "false"), "all"):
+            removal.remove_dataset(actor=self.actor, dataset_id=dataset_id)
+        else:
+            operations.remove_failed(actor=self.actor, dataset_id=dataset_id)
         return Response(status=204)
 
 
@@ -228,10 +234,10 @@ def _dataset(row: queries.DatasetRow, version: queries.VersionRow | None = None)
     }  # fmt: skip
 
 
-def _yes(value: Any) -> bool:
+def _yes(value: Any, name: str = "restricted") -> bool:
     word = str(value).strip().lower()
     if word not in ("true", "false", "1", "0", "on", "off", ""):
-        raise Invalid(fields={"restricted": ["Send true or false."]})
+        raise Invalid(fields={name: ["Send true or false."]})
     return word in ("true", "1", "on")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from django.urls import path
@@ -49,6 +50,17 @@ class DatasetShare(Endpoint):
         return Response(status=204)
 
 
+class DatasetHangs(Endpoint):
+    """What hangs on a dataset."""
+
+    permissions = {"GET": "datasets.view"}
+
+    @extend_schema(responses=serializers.HangingSerializer)
+    def get(self, request: Request, dataset_id: UUID) -> Response:
+        """Answer what was made of all its versions: what its removal would leave without data, or what stops it."""
+        return Response(_hangs(removal.hangs_on_dataset(self.actor, dataset_id)))
+
+
 class DatasetVersion(Endpoint):
     """One version of a dataset."""
 
@@ -60,9 +72,7 @@ class DatasetVersion(Endpoint):
         owner, version = queries.version_detail(self.actor, data_version_id)
         if owner != dataset_id:
             raise NotFound
-        hanging = removal.hangs_on(self.actor, data_version_id)
-        named = {name: [{"id": key, "name": word} for key, word in getattr(hanging, name)] for name in NAMED}
-        return Response({**asdict(version), "hangs": {**asdict(hanging), **named}})
+        return Response({**asdict(version), "hangs": _hangs(removal.hangs_on(self.actor, data_version_id))})
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, dataset_id: UUID, data_version_id: UUID) -> Response:
@@ -74,9 +84,15 @@ class DatasetVersion(Endpoint):
         return Response(status=204)
 
 
+def _hangs(hanging: removal.Hanging) -> dict[str, Any]:
+    named = {name: [{"id": key, "name": word} for key, word in getattr(hanging, name)] for name in NAMED}
+    return {**asdict(hanging), **named}
+
+
 NAMED = ("waiting", "models")
 
 urlpatterns = [
+    path("datasets/<uuid:dataset_id>/hangs/", DatasetHangs.as_view(), name="api-dataset-hangs"),
     path("datasets/<uuid:dataset_id>/shares/", DatasetShares.as_view(), name="api-dataset-shares"),
     path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/", DatasetShare.as_view(), name="api-dataset-share"),
     path(

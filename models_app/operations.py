@@ -196,6 +196,12 @@ def _existing(actor: Actor, name: str) -> Dataset | None:
 def _own(actor: Actor, dataset_id: UUID) -> Dataset:
     dataset = visible_datasets(actor).select_for_update(no_key=True).filter(id=dataset_id).first()
     if dataset is None:
+    return discard(actor, dataset, failed)
+
+
+def discard(actor: Actor, dataset: Dataset, failed: list[DatasetVersion]) -> bool:
+    """Delete failed versions with their files; return whether the dataset, left without any version, went too."""
+    DatasetVersion.objects.filter(id__in=[version.id for version in failed]).delete()
         raise NotFound
     return dataset
 

@@ -1,21 +1,23 @@
-"""Take away a dataset version that was read: what hangs on it, and the operation that leaves a tombstone.
+"""Take away a dataset version that was read, or a whole dataset: what hangs on it, and the operations that leave tombstones.
 
-The row stays, without its data: models and jobs name it, and its hash and counts explain what they learnt from.
+The rows stay, without their data: models and jobs name them, and hash and counts explain what they learnt from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from compute.models import FINAL_STATES, Job
 from compute.visibility import visible_jobs
-from models_app import batch
+from models_app import batch, operations
 from models_app.access import visible_datasets
 from models_app.events import DatasetVersionRemoved
 from models_app.models import DatasetVersion, Endpoint, EndpointState, IngestState, ModelVersion
+from models_app.operations import DATASET_REMOVED
 from models_app.training import TrainKind
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -31,6 +33,12 @@ class DatasetInUse(Conflict):
     """Work that has not ended uses this version. Wait for it, or cancel it."""
 
     code = "dataset_in_use"
+
+
+class DatasetIngesting(Conflict):
+    """A file of this dataset is being read. Remove the dataset once that has ended."""
+
+    code = "dataset_ingesting"
 
 
 class NotRead(Conflict):
@@ -68,10 +76,21 @@ class Hanging:
 
 def hangs_on(actor: Actor, version_id: UUID) -> Hanging:
     """Return what hangs on a version. Raises NotFound."""
-    version = DatasetVersion.objects.filter(id=version_id, dataset__in=visible_datasets(actor)).only("id").first()
-    if version is None:
+    if not DatasetVersion.objects.filter(id=version_id, dataset__in=visible_datasets(actor)).exists():
         raise NotFound
-    jobs, made = _jobs(version_id), ModelVersion.objects.filter(dataset_version_id=version_id)
+    made = ModelVersion.objects.filter(dataset_version_id=version_id)
+    return _hanging(actor, _jobs([version_id]), made)
+
+
+def hangs_on_dataset(actor: Actor, dataset_id: UUID) -> Hanging:
+    """Return what hangs on all versions of a dataset together. Raises NotFound."""
+    if not visible_datasets(actor).filter(id=dataset_id).exists():
+        raise NotFound
+    versions = list(DatasetVersion.objects.filter(dataset_id=dataset_id).values_list("id", flat=True))
+    return _hanging(actor, _jobs(versions), ModelVersion.objects.filter(dataset_version__in=versions))
+
+
+def _hanging(actor: Actor, jobs: QuerySet[Job], made: QuerySet[ModelVersion]) -> Hanging:
     ended, unended = jobs.filter(state__in=FINAL_STATES), jobs.exclude(state__in=FINAL_STATES)
     visible = visible_jobs(actor).values("id")
     seen = unended.filter(id__in=visible)
@@ -115,14 +134,7 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
         return version
     if version.state != IngestState.READY:
         raise NotRead
-    hanging = hangs_on(actor, version_id)
-    if hanging.stops:
-        named = ", ".join(name for _, name in hanging.waiting)
-        words = " and ".join([*([named] if named else []), *([hanging.hidden_words] if hanging.waiting_hidden else [])])
-        raise DatasetInUse(
-            f"Work that has not ended uses this version: {words}. Wait for it, or cancel it.",
-            jobs=[str(job_id) for job_id, _ in hanging.waiting],
-        )
+    _refuse_if_used(hangs_on(actor, version_id), "this version")
     keys = {"source": version.source_key, "data": version.data_key}
     changes = {
         "state": [version.state, str(IngestState.REMOVED)],
@@ -139,7 +151,44 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
     return version
 
 
-def _jobs(version_id: UUID) -> QuerySet[Job]:
-    return Job.objects.filter(
-        Q(kind=TrainKind.name) | Q(kind=batch.KIND), spec__contains={"dataset_version": str(version_id)}
-    )
+@operation(DATASET_REMOVED)
+def remove_dataset(*, actor: Actor, dataset_id: UUID) -> None:
+    """Remove every version of a dataset: files, tables and profiles for good; failed uploads wholly. A second call changes nothing.
+
+    Its name stays as that of the versions that were read; an upload under it brings it back. All or nothing: raises NotFound,
+    DatasetIngesting, DatasetInUse.
+    """
+    actor.require("datasets.create")
+    dataset = visible_datasets(actor).select_for_update(no_key=True).filter(id=dataset_id).first()
+    if dataset is None:
+        raise NotFound
+    rows = DatasetVersion.objects.filter(dataset=dataset).only("id", "number", "state", "source_key")
+    versions = list(rows.order_by("number"))
+    if any(one.state == IngestState.INGESTING for one in versions):
+        raise DatasetIngesting
+    _refuse_if_used(hangs_on_dataset(actor, dataset_id), "this dataset")
+    going = [one for one in versions if one.state in (IngestState.READY, IngestState.FAILED)]
+    if not going:
+        unchanged("it was removed before")
+        return
+    numbers = ", ".join(f"v{one.number}" for one in going)
+    record(DATASET_REMOVED, actor=actor, target=dataset, changes={"versions": [numbers, None]})
+    for one in going:
+        if one.state == IngestState.READY:
+            remove_version(actor=actor, dataset_id=dataset_id, version_id=one.id)
+    operations.discard(actor, dataset, [one for one in going if one.state == IngestState.FAILED])
+
+
+def _refuse_if_used(hanging: Hanging, what: str) -> None:
+    if hanging.stops:
+        named = ", ".join(name for _, name in hanging.waiting)
+        words = " and ".join([*([named] if named else []), *([hanging.hidden_words] if hanging.waiting_hidden else [])])
+        raise DatasetInUse(
+            f"Work that has not ended uses {what}: {words}. Wait for it, or cancel it.",
+            jobs=[str(job_id) for job_id, _ in hanging.waiting],
+        )
+
+
+def _jobs(version_ids: Sequence[UUID]) -> QuerySet[Job]:
+    named = [str(version_id) for version_id in version_ids]
+    return Job.objects.filter(kind__in=(TrainKind.name, batch.KIND), spec__dataset_version__in=named)

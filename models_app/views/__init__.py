@@ -7,6 +7,7 @@ from models_app.views.columns import dataset_columns
 from models_app.views.compare import compare
 from models_app.views.dataset_acts import (
     dataset_remove,
+    dataset_remove_all,
     dataset_restrict,
     dataset_share,
     dataset_unshare,
@@ -31,6 +32,7 @@ urlpatterns: list[URLPattern] = [
     path("datasets/upload/", upload, name="dataset-upload"),
     path("datasets/<uuid:dataset_id>/", dataset, name="dataset"),
     path("datasets/<uuid:dataset_id>/remove/", dataset_remove, name="dataset-remove"),
+    path("datasets/<uuid:dataset_id>/remove-all/", dataset_remove_all, name="dataset-remove-all"),
     path(
         "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/remove/",
         dataset_version_remove,

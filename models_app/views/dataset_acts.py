@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST
 
-from models_app import operations, removal
+from models_app import operations, queries, removal
 from models_app.views.datasets import dataset_page
 from tenants.actor import Actor
 from tenants.edges import page
@@ -44,6 +44,25 @@ def dataset_version_remove(request: HttpRequest, dataset_id: UUID, data_version_
             return dataset_page(request, dataset_id, data_version_id, fault=refused.message, status=refused.status)
         messages.success(request, f"The data of {name} is removed. Its name, hash and counts stay.")
     return _back(request, dataset_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("datasets.create")
+def dataset_remove_all(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+    """Remove all versions of a dataset once its name was typed; a GET leads to the dataset."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    name = queries.dataset_detail(actor, dataset_id).name
+    if request.method != "POST":
+        return _back(request, dataset_id)
+    if request.POST.get("confirm", "").strip() != name:
+        fault = f"Nothing was removed: type “{name}” to confirm."
+        return dataset_page(request, dataset_id, None, fault=fault, status=422)
+    try:
+        removal.remove_dataset(actor=actor, dataset_id=dataset_id)
+    except Conflict as refused:
+        return dataset_page(request, dataset_id, None, fault=refused.message, status=refused.status)
+    messages.success(request, f"The data of {name} is removed. Its name, hashes and counts stay.")
+    return redirect("datasets", request.tenant.slug)  # type: ignore[attr-defined]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

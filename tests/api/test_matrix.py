@@ -157,6 +157,7 @@ PAGES: dict[str, frozenset[str]] = {
     "datasets/upload/": LAUNCH,
     "datasets/<uuid:dataset_id>/": EVERYONE,
     "datasets/<uuid:dataset_id>/remove/": LAUNCH,
+    "datasets/<uuid:dataset_id>/remove-all/": LAUNCH,
     "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/remove/": LAUNCH,
     "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/columns/": LAUNCH,
     "datasets/<uuid:dataset_id>/restrict/": LAUNCH,
