@@ -27,6 +27,7 @@ from models_app import (
     serializers,
     uploads,
 )
+from models_app.datasets import writing
 from models_app.lineage import Lineage, ModelVersionRow
 from tenants.edges import Endpoint
 from tenants.errors import Invalid
@@ -68,10 +69,11 @@ class Datasets(Endpoint):
         responses={201: serializers.DatasetSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Upload a CSV, Excel, JSON or Parquet file, plain or packed with gzip,; a known name gets a new version.
+        """Upload a CSV, Excel, JSON or Parquet file, plain or packed with gzip; a known name gets a new version.
 
         It may have 500 MiB unless the installation says otherwise (`EXCHEQUER_MAX_UPLOAD_MB`).
-        The answer comes at once with `state` ingesting. The same bytes and target answer the same version again.
+        `encoding` and `delimiter` say how a text file is written; without them its content decides.
+        The answer comes at once with `state` ingesting. The same bytes, target and choices answer the same version again.
         """
         file = uploads.uploaded_file(request)
         fields = request.POST
@@ -82,6 +84,7 @@ class Datasets(Endpoint):
             filename=file.name or "",
             target=str(fields.get("target", "")),
             restricted=_yes(fields.get("restricted", "false")),
+            writing={key: str(fields.get(key, "")) for key in writing.KEYS},
         )
         with tenant_scope(self.actor.tenant_id):
             dataset = queries.dataset_detail(self.actor, version.dataset_id)
@@ -108,7 +111,11 @@ class Dataset(Endpoint):
         operations.restrict(actor=self.actor, dataset_id=dataset_id, restricted=restricted)
         return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
 
-    @extend_schema(operation_id="datasets_destroy", responses={204: None})
+    @extend_schema(
+        operation_id="datasets_destroy",
+        parameters=[OpenApiParameter("all", bool, description="Every version, those that were read too.")],
+        responses={204: None},
+    )
     def delete(self, request: Request, dataset_id: UUID) -> Response:
         """Remove its failed versions, and the dataset when none is left; 409 `dataset_in_use` when none has failed.
 

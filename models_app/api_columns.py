@@ -47,7 +47,7 @@ class ReadingSerializer(serializers.Serializer[Any]):
     version = serializers.UUIDField()
     number = serializers.IntegerField()
     state = serializers.CharField(help_text="ingesting, ready or failed")
-    file = serializers.DictField(help_text="format, encoding, delimiter, skipped lines, sheet")
+    file = serializers.DictField(help_text="format, encoding, delimiter, skipped lines, sheet; `chosen`: by a person")
     columns = ColumnReadingSerializer(many=True)
 
 
@@ -55,7 +55,8 @@ class ChoicesSerializer(serializers.Serializer[Any]):
     """Choices for columns by name; null takes one back."""
 
     version = serializers.UUIDField(required=False, help_text="The version to start from; the newest unless given")
-    columns = serializers.DictField(help_text="column: any of type, role, missing, number, date")
+    columns = serializers.DictField(required=False, help_text="column: any of type, role, missing, number, date")
+    file = serializers.DictField(required=False, help_text="Of a text file: any of encoding, delimiter")
 
 
 class DatasetColumns(Endpoint):
@@ -82,11 +83,11 @@ class DatasetColumns(Endpoint):
     def patch(self, request: Request, dataset_id: UUID) -> Response:
         """Have the file read with other choices: the next version of the dataset, `ingesting` at first."""
         body = self.body()
-        choices = body.get("columns")
-        if not isinstance(choices, dict) or not choices:
+        choices, writing = body.get("columns", {}), body.get("file", {})
+        if not isinstance(choices, dict) or not isinstance(writing, dict) or not (choices or writing):
             raise Invalid(fields={"columns": ["Send an object of column names and choices."]})
         version = self._version(dataset_id, body.get("version"))
-        made = columns.choose_columns(actor=self.actor, version_id=version.id, choices=choices)
+        made = columns.choose_columns(actor=self.actor, version_id=version.id, choices=choices, writing=writing)
         found = queries.version_detail(self.actor, made.id)[1]
         return Response({**_head(dataset_id, found), "file": {}, "columns": []})
 

@@ -5,8 +5,6 @@ A version is never read anew in place: jobs and models name it. Other choices ma
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +16,7 @@ from django.db.models import Max
 from models_app import doorbells
 from models_app.access import visible_datasets
 from models_app.datasets import contract
+from models_app.datasets import writing as written
 from models_app.models import Dataset, DatasetVersion, IngestState
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -64,18 +63,25 @@ def column_readings(actor: Actor, version_id: UUID) -> tuple[ColumnReading, ...]
 
 
 def file_reading(actor: Actor, version_id: UUID) -> Mapping[str, Any]:
-    """Return how the file itself was read: `format`, and `encoding`, `delimiter`, `skipped` lines, `sheet` where it has them."""
-    found: dict[str, Any] = _version(actor, version_id).reading.get("file", {})
-    return found
+    """Return how the file itself was read: `format`, and `encoding`, `delimiter`, `skipped` lines, `sheet` where it has them.
+
+    `chosen` is what a person chose of it.
+    """
+    version = _version(actor, version_id)
+    found: dict[str, Any] = version.reading.get("file", {})
+    return {**found, "chosen": version.writing}
 
 
 @operation(COLUMNS_CHOSEN)
-def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]) -> DatasetVersion:
+def choose_columns(
+    *, actor: Actor, version_id: UUID, choices: Mapping[str, Any], writing: Mapping[str, Any] | None = None
+) -> DatasetVersion:
     """Have the file of a version read with other choices; return the version that this makes, `ingesting` at first.
 
-    `choices`: column -> any of `type`, `role`, `missing`, `number`, `date` (`datasets/contract.py`); null takes a choice
-    back. What was chosen before stays. The role `target` makes a column the target. The same choices answer the version
-    that they made before. Raises NotFound, VersionNotRead, Invalid by column.
+    `choices`: column -> any of `type`, `role`, `missing`, `number`, `date` (`datasets/contract.py`); `writing`: `encoding`
+    and `delimiter` of a text file (`datasets/writing.py`); null takes a choice back. What was chosen before stays. The role
+    `target` makes a column the target. The same choices answer the version that they made before. Raises NotFound,
+    VersionNotRead, Invalid by column.
     """
     actor.require("datasets.create")
     dataset_id = _version(actor, version_id).dataset_id
@@ -86,15 +92,14 @@ def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]
         name: contract.faults(choice, known[name].get("can_be")) for name, choice in choices.items() if name in known
     }
     wrong |= {name: [f"The dataset has no column {name[:80]!r}."] for name in choices if name not in known}
-    if not choices or any(wrong.values()):
-        raise Invalid(
-            fields={f"columns.{name}": said for name, said in wrong.items() if said}
-            or {"columns": ["Choose something."]}
-        )
+    faults = {f"columns.{name}": said for name, said in wrong.items() if said} | _about_file(before, writing or {})
+    if faults or not (choices or writing):
+        raise Invalid(fields=faults or {"columns": ["Choose something."]})
+    sheet = _plain({**before.writing, **(writing or {})})
     wanted = {name: _plain({**before.choices.get(name, {}), **choices.get(name, {})}) for name in known}
     wanted = {name: choice for name, choice in wanted.items() if choice}
     target = _target(before, wanted)
-    digest = _digest(wanted)
+    digest = contract.digest(wanted, sheet)
     same = DatasetVersion.objects.filter(
         dataset=dataset, sha256=before.sha256, target=target, choices_sha256=digest
     ).first()
@@ -106,7 +111,7 @@ def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]
         same = DatasetVersion(dataset=dataset, number=last + 1, sha256=before.sha256, target=target)
     same.filename, same.size = before.filename, before.size
     same.source_key, same.source_encrypted = before.source_key, before.source_encrypted
-    same.choices, same.choices_sha256 = wanted, digest
+    same.choices, same.writing, same.choices_sha256 = wanted, sheet, digest
     same.state, same.code, same.message, same.claimed_at, same.tries = IngestState.INGESTING, "", "", None, 0
     same.uploaded_by, same.uploaded_by_label = actor.id, actor.label
     same.removed_at, same.removed_by_label = None, ""
@@ -116,6 +121,11 @@ def choose_columns(*, actor: Actor, version_id: UUID, choices: Mapping[str, Any]
         f"columns.{name}"[:200]: [before.choices.get(name, {}), wanted.get(name, {})]
         for name in choices
         if before.choices.get(name, {}) != wanted.get(name, {})
+    }
+    changes |= {
+        f"file.{name}": [before.writing.get(name), sheet.get(name)]
+        for name in written.KEYS
+        if before.writing.get(name) != sheet.get(name)
     }
     record(COLUMNS_CHOSEN, actor=actor, target=dataset, changes=changes)
     version_id = same.id
@@ -162,6 +172,15 @@ def _reading(version: DatasetVersion, one: Mapping[str, Any]) -> ColumnReading:
     )
 
 
+def _about_file(version: DatasetVersion, choice: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Say what is wrong with the choices for the file."""
+    faults = {f"file.{name}".rstrip("."): said for name, said in written.faults(choice).items()}
+    form = version.reading.get("file", {}).get("format", "csv")
+    if choice and not faults and form != "csv":
+        faults["file"] = [f"A file of the format {form} has no encoding or delimiter to choose."]
+    return faults
+
+
 def _plain(choice: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in choice.items() if value is not None}
 
@@ -176,8 +195,3 @@ def _target(before: DatasetVersion, wanted: dict[str, dict[str, Any]]) -> str:
         if not wanted[name]:
             del wanted[name]
     return named[0] if named else before.target
-
-
-def _digest(choices: Mapping[str, Any]) -> str:
-    """Return the sha256 of choices; empty for none, as of a version that nobody chose anything for."""
-    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest() if choices else ""

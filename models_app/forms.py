@@ -8,6 +8,7 @@ from django import forms
 
 from billing.amounts import AmountField, TagsField
 from billing.money import minor_decimals
+from models_app.datasets import writing
 from models_app.recipes.base import Recipe
 
 MOST_MINUTES = 7 * 24 * 60
@@ -32,6 +33,12 @@ class DatasetUpload(forms.Form):
         widget=forms.FileInput(
             attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.xlsb,.ods,.json,.jsonl,.ndjson,.parquet,.gz,text/csv"}
         ),
+    )
+    encoding = forms.ChoiceField(
+        choices=[("", "As the file shows"), *writing.ENCODINGS.items()], required=False, label="Encoding"
+    )
+    delimiter = forms.ChoiceField(
+        choices=[("", "As the file shows"), *writing.DELIMITERS.items()], required=False, label="Delimiter"
     )
 
 

@@ -46,11 +46,16 @@ class ChildCrashed(RuntimeError):
 
 
 def run_child(
-    workdir: Path, *, target: str, filename: str = "", choices: Mapping[str, Any] | None = None
+    workdir: Path,
+    *,
+    target: str,
+    filename: str = "",
+    choices: Mapping[str, Any] | None = None,
+    writing: Mapping[str, Any] | None = None,
 ) -> Fault | None:
     """Run the child to its end; return what is wrong with the file, None when all is well.
 
-    `choices`: what a person chose of the columns, by name (`datasets/contract.py`).
+    `choices`: what a person chose of the columns, by name (`datasets/contract.py`); `writing`: of the file (`datasets/writing.py`).
     A file that takes too much memory or time in every way is the file's fault. Raises ChildCrashed, ChildKilled, and
     OSError when it crashed on a disk without room.
     """
@@ -62,6 +67,7 @@ def run_child(
             "target": target or None,
             "named_parquet": filename.lower().endswith(".parquet"),
             "choices": dict(choices or {}),
+            "writing": dict(writing or {}),
         },
         "device": {"kind": "cpu"},
         "threads": 1,

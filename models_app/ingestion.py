@@ -60,6 +60,7 @@ class Claimed:
     target: str
     filename: str = ""
     choices: dict[str, Any] = field(default_factory=dict)
+    writing: dict[str, Any] = field(default_factory=dict)
 
 
 CRASHES = (ChildCrashed, BadOutput)
@@ -121,7 +122,7 @@ def _read(mine: Claimed, workdir: Path) -> Fault | tuple[Path, dict[str, Any], d
     """Return what is wrong with the file, or (its canonical Parquet, result, profile)."""
     workdirs.make(workdir)
     storage.fetch(mine.tenant_id, mine.source, workdir / "in" / "source")
-    fault = run_child(workdir, target=mine.target, filename=mine.filename, choices=mine.choices)
+    fault = run_child(workdir, target=mine.target, filename=mine.filename, choices=mine.choices, writing=mine.writing)
     if fault is not None:
         return fault
     out = workdirs.take_output(workdir) / "out"
@@ -157,6 +158,7 @@ def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
             row.target,
             row.filename,
             row.choices,
+            row.writing,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from guardian.shortcuts import assign_perm, remove_perm
 
 from models_app import doorbells, storage
 from models_app.access import VIEW_DATASET, visible_datasets
+from models_app.datasets import contract
+from models_app.datasets import writing as written
 from models_app.datasets.limits import MAX_NAME_LENGTH
 from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
 from tenants.actor import Actor
@@ -42,11 +45,19 @@ class NothingFailed(Conflict):
 
 
 def upload(
-    *, actor: Actor, name: str, file: storage.Readable, filename: str, target: str = "", restricted: bool = False
+    *,
+    actor: Actor,
+    name: str,
+    file: storage.Readable,
+    filename: str,
+    target: str = "",
+    restricted: bool = False,
+    writing: Mapping[str, str] | None = None,
 ) -> DatasetVersion:
     """Store a file and have it ingested; return its version, `ingesting` at first.
 
-    The same bytes and target under the same name answer the version that they made before; one that failed or was
+    `writing`: `encoding` and `delimiter` of a text file where the person knows them (`datasets/writing.py`).
+    The same bytes, target and writing under the same name answer the version that they made before; one that failed or was
     removed is read again. A known name gets a new version. Opens its own transactions: the file goes to the object store between
     them. Raises Invalid, DatasetNameTaken, StorageUnavailable.
     """
@@ -57,6 +68,8 @@ def upload(
         faults["name"] = [f"Give a name of 1 to {MAX_NAME} printable characters."]
     if len(target) > MAX_NAME_LENGTH or not target.isprintable():
         faults["target"] = [f"A column name has at most {MAX_NAME_LENGTH} characters, all of them printable."]
+    known = {key: value for key, value in (writing or {}).items() if value}
+    faults |= written.faults(known)
     if faults:
         raise Invalid(fields=faults)
     with tenant_scope(actor.tenant_id):
@@ -64,7 +77,13 @@ def upload(
     key = storage.new_key(actor.tenant_id, "u")
     stored = storage.put(actor.tenant_id, key, file)
     version = _record_upload(
-        actor=actor, name=name, target=target, filename=_plain(filename), restricted=restricted, stored=stored
+        actor=actor,
+        name=name,
+        target=target,
+        filename=_plain(filename),
+        restricted=restricted,
+        stored=stored,
+        writing=known,
     )
     if version.source_key != key:
         doorbells.ring_discard([key], actor.tenant_id)
@@ -73,7 +92,14 @@ def upload(
 
 @operation(DATASET_UPLOADED)
 def _record_upload(
-    *, actor: Actor, name: str, target: str, filename: str, restricted: bool, stored: storage.Stored
+    *,
+    actor: Actor,
+    name: str,
+    target: str,
+    filename: str,
+    restricted: bool,
+    stored: storage.Stored,
+    writing: dict[str, str],
 ) -> DatasetVersion:
     dataset = None
     while dataset is None:  # in between somebody may make it or take it away
@@ -85,13 +111,15 @@ def _record_upload(
         if found is not None:
             dataset = Dataset.objects.select_for_update(no_key=True).filter(id=found.id).first()
     same = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target)
-    version = same.filter(choices_sha256="").first()  # one with choices reads the same file otherwise
+    digest = contract.digest({}, writing)
+    version = same.filter(choices_sha256=digest).first()  # one with other choices reads the same file otherwise
     if version is not None and version.state not in (IngestState.FAILED, IngestState.REMOVED):
         unchanged("the same content was uploaded before")
         return version
     if version is None:
         last = DatasetVersion.objects.filter(dataset=dataset).aggregate(last=Max("number"))["last"] or 0
         version = DatasetVersion(dataset=dataset, number=last + 1, sha256=stored.sha256, target=target)
+    version.writing, version.choices_sha256 = writing, digest
     version.filename, version.size = filename, stored.size
     version.source_key, version.source_encrypted = stored.key, stored.encrypted
     version.state, version.code, version.message, version.claimed_at, version.tries = (
@@ -109,6 +137,7 @@ def _record_upload(
         "sha256": [None, stored.sha256],
         "size": [None, stored.size],
         "target": [None, target],
+        **{key: [None, value] for key, value in writing.items()},
     }
     record(DATASET_UPLOADED, actor=actor, target=dataset, changes=changes)
     transaction.on_commit(lambda: doorbells.ring_ingest(version.id, actor.tenant_id))
@@ -165,9 +194,14 @@ def remove_failed(*, actor: Actor, dataset_id: UUID) -> bool:
     failed = list(DatasetVersion.objects.filter(dataset=dataset, state=IngestState.FAILED))
     if not failed:
         raise NothingFailed
-    DatasetVersion.objects.filter(id__in=[version.id for version in failed]).delete()
     numbers = ", ".join(f"v{version.number}" for version in failed)
     record(DATASET_REMOVED, actor=actor, target=dataset, changes={"versions": [numbers, None]})
+    return discard(actor, dataset, failed)
+
+
+def discard(actor: Actor, dataset: Dataset, failed: list[DatasetVersion]) -> bool:
+    """Delete failed versions with their files; return whether the dataset, left without any version, went too."""
+    DatasetVersion.objects.filter(id__in=[version.id for version in failed]).delete()
     keys = [version.source_key for version in failed]
     transaction.on_commit(lambda: doorbells.ring_discard(keys, actor.tenant_id))
     if DatasetVersion.objects.filter(dataset=dataset).exists():
@@ -196,12 +230,6 @@ def _existing(actor: Actor, name: str) -> Dataset | None:
 def _own(actor: Actor, dataset_id: UUID) -> Dataset:
     dataset = visible_datasets(actor).select_for_update(no_key=True).filter(id=dataset_id).first()
     if dataset is None:
-    return discard(actor, dataset, failed)
-
-
-def discard(actor: Actor, dataset: Dataset, failed: list[DatasetVersion]) -> bool:
-    """Delete failed versions with their files; return whether the dataset, left without any version, went too."""
-    DatasetVersion.objects.filter(id__in=[version.id for version in failed]).delete()
         raise NotFound
     return dataset
 

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.serializers import MoneySerializer
+from models_app.datasets import writing
 from models_app.lineage import ModelVersionRow
 
 
@@ -64,6 +65,14 @@ class DatasetUploadSerializer(serializers.Serializer[Any]):
     file = serializers.FileField()
     target = serializers.CharField(max_length=200, required=False, allow_blank=True)
     restricted = serializers.BooleanField(required=False, default=False)
+    encoding = serializers.ChoiceField(
+        choices=list(writing.ENCODINGS), required=False, help_text="Of a text file; what its content shows unless given"
+    )
+    delimiter = serializers.ChoiceField(
+        choices=[(sign, words) for sign, words in writing.DELIMITERS.items()],
+        required=False,
+        help_text="Of a text file; what its content shows unless given",
+    )
 
 
 class DatasetChangeSerializer(serializers.Serializer[Any]):
@@ -223,6 +232,9 @@ class BatchResultSerializer(serializers.Serializer[Any]):
     """What a batch prediction made, and what a thousand rows of it cost."""
 
     rows = serializers.IntegerField()
+    read = serializers.ListField(
+        child=serializers.CharField(), help_text="What to know of how the file was read, such as cells taken as missing"
+    )
     cost_per_1000 = MoneySerializer()
     files = ResultFileSerializer(many=True)
 
@@ -232,9 +244,6 @@ class LinkSerializer(serializers.Serializer[Any]):
 
     url = serializers.CharField()
 
-    read = serializers.ListField(
-        child=serializers.CharField(), help_text="What to know of how the file was read, such as cells taken as missing"
-    )
 
 def model_version(row: ModelVersionRow) -> dict[str, Any]:
     """Return one version as the API shows it."""

@@ -55,7 +55,8 @@ class IngestState(models.TextChoices):
 class DatasetVersion(TenantModel):
     """One upload's content, read in one way. The same bytes, target and choices are the same version of a dataset.
 
-    `choices`: what a person chose of the columns, by name (`datasets/contract.py`); `choices_sha256` is empty for none.
+    `choices`: what a person chose of the columns, by name (`datasets/contract.py`), `writing` of the file (`datasets/writing.py`);
+    `choices_sha256`, of both, is empty for none.
     `reading`: what the file showed of itself and of each column, with the evidence (`columns.py` reads it).
     `token` grows with each try to ingest and fences the writes of the one before; `tries` starts again with an upload.
     """
@@ -80,6 +81,7 @@ class DatasetVersion(TenantModel):
     warnings = models.JSONField(default=list)
     profile = models.JSONField(default=dict)
     choices = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
+    writing = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
     choices_sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
     reading = models.JSONField(default=dict, db_default=Value({}, models.JSONField()))
     token = models.PositiveIntegerField(default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from models_app import columns, queries
+from models_app.datasets import writing
 from models_app.views.datasets import dataset_page
 from models_app.views.profile import words_of, written
 from tenants.actor import Actor
@@ -31,9 +33,10 @@ def dataset_columns(request: HttpRequest, dataset_id: UUID, data_version_id: UUI
         return redirect(f"{home}?version={data_version_id}")
     try:
         choices = chosen(request.POST, columns.column_readings(actor, data_version_id))
-        if not choices:
+        about = chosen_of_file(request.POST, columns.file_reading(actor, data_version_id))
+        if not choices and not about:
             raise Invalid("Nothing was changed: choose another type, format or word for missing first.")
-        made = columns.choose_columns(actor=actor, version_id=data_version_id, choices=choices)
+        made = columns.choose_columns(actor=actor, version_id=data_version_id, choices=choices, writing=about)
     except (Invalid, Conflict) as refused:
         status = 422 if isinstance(refused, Invalid) else refused.status
         return dataset_page(request, dataset_id, data_version_id, fault=said(refused), status=status)
@@ -57,6 +60,12 @@ def chosen(form: QueryDict, readings: tuple[columns.ColumnReading, ...]) -> dict
         if wanted:
             found[one.name] = wanted
     return found
+
+
+def chosen_of_file(form: QueryDict, read: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return what differs from what was chosen of the file; None takes a choice back."""
+    held = read.get("chosen", {})
+    return {name: form[name] or None for name in writing.KEYS if name in form and form[name] != held.get(name, "")}
 
 
 def said(refused: Invalid | Conflict) -> str:

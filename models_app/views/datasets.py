@@ -8,7 +8,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from models_app import operations, queries, removal
-from models_app.columns import column_readings
+from models_app.columns import column_readings, file_reading
+from models_app.datasets import writing
 from models_app.forms import DatasetUpload
 from models_app.uploads import UploadTooLarge, cap_uploads, most_bytes, uploaded_file
 from models_app.views import profile as shown
@@ -78,12 +79,13 @@ def dataset_page(
         "without_target": sum(one.missing for one in columns if one.is_target),
         "differs": shown.differs(version, detail.history),
         "columns": columns[:COLUMNS_SHOWN],
+        "file": shown.file(file_reading(actor, version.id)) if profile else None,
         "hidden_columns": max(0, len(columns) - COLUMNS_SHOWN),
-        "hanging": removal.hangs_on(actor, version.id) if create and version.state == "ready" else None,
-        "members": [one for one in tenancy.members() if one.user_id not in known] if share else [],
         "version_name": f"{detail.name} v{version.number}",
         "version_gone": f"Its file, its table of {version.rows:,} rows and its profile",
         "hanging_all": removal.hangs_on_dataset(actor, dataset_id) if create and detail.versions else None,
+        "hanging": removal.hangs_on(actor, version.id) if create and version.state == "ready" else None,
+        "members": [one for one in tenancy.members() if one.user_id not in known] if share else [],
         "can_launch": actor.can("jobs.launch"),
         "can_create": create,
         "can_share": share,
@@ -124,6 +126,7 @@ def upload(request: HttpRequest) -> HttpResponse:
                 file=file,
                 filename=file.name or "upload",
                 target=form.cleaned_data["target"],
+                writing={name: form.cleaned_data[name] for name in writing.KEYS},
             )
             return redirect("dataset", request.tenant.slug, version.dataset_id)  # type: ignore[attr-defined]
     except UploadTooLarge as refused:

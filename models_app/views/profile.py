@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models_app.columns import ColumnReading
-from models_app.datasets import contract, kinds
+from models_app.datasets import contract, kinds, writing
 from models_app.queries import VersionRow
 from models_app.recipes.columns import WORDS
 from models_app.replacing import differing
@@ -54,6 +54,44 @@ class Reading:
     date: str
     numbers: tuple[str, ...]
     dates: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class File:
+    """How a file was read, in words; of a text file the fields that have it read otherwise: (name, label, options).
+
+    An option: (value, words, whether it holds).
+    """
+
+    words: str
+    fields: tuple[tuple[str, str, tuple[tuple[str, str, bool], ...]], ...] = ()
+
+
+FORMATS = {"csv": "Text", "excel": "Excel", "json": "JSON", "json lines": "JSON lines", "parquet": "Parquet"}
+
+
+def file(read: Mapping[str, Any]) -> File | None:
+    """Return how a file was read; None for a version from before that was kept."""
+    if "format" not in read:
+        return None
+    if read["format"] != "csv":
+        sheet = f", sheet {read['sheet']}" if read.get("sheet") else ""
+        return File(FORMATS.get(read["format"], read["format"]) + sheet)
+    above = len(read.get("skipped", ()))
+    lines = f", {above} line{'s' if above > 1 else ''} above the header left out" if above else ""
+    chosen = read.get("chosen", {})
+    words = {name: writing.called(name, str(read.get(name, ""))) for name in writing.KEYS}
+    told = ", ".join(
+        f"{word}{' (chosen by a person)' if chosen.get(name) else ''}" for name, word in words.items() if word
+    )
+    known = {"encoding": ("Encoding", writing.ENCODINGS), "delimiter": ("Delimiter", writing.DELIMITERS)}
+    fields = []
+    for name, (label, options) in known.items():
+        held = chosen.get(name, "")
+        shown = "As the file shows" + ("" if held else f" ({words[name]})")
+        found = (("", shown, not held), *((value, word, value == held) for value, word in options.items()))
+        fields.append((name, label, found))
+    return File(f"{FORMATS['csv']}, {told}{lines}", tuple(fields))
 
 
 def columns(profile: Mapping[str, Any], readings: Sequence[ColumnReading] = ()) -> list[Column]:

@@ -82,3 +82,59 @@ def test_a_version_of_another_dataset_is_not_found(api):
     assert choose(api, first, {"code": {"type": "text"}}, version=other["version"]["id"]).status_code == 404
     assert api.get(f"/datasets/{first}/columns/?version={other['version']['id']}").status_code == 404
     assert choose(api, first, {}).status_code == 400
+
+
+CYRILLIC = "имя;size;y\n" + "".join(f"Пётр;{at};{'ab'[at % 2]}\n" for at in range(60))
+
+
+def file_of(api, dataset):
+    found = api.get(f"/datasets/{dataset}/columns/").json()
+    return found["number"], found["file"], [one["name"] for one in found["columns"]]
+
+
+def test_an_upload_says_how_its_file_is_written(api):
+    data = CYRILLIC.encode("koi8_r")
+    made = api.upload(data, name="Table", target="y", encoding="koi8_r", delimiter=";").json()
+    ingestion.ingest(uuid.UUID(made["version"]["id"]), api.tenant.id)
+    number, read, names = file_of(api, made["id"])
+    assert (number, names) == (1, ["имя", "size", "y"])
+    assert (read["encoding"], read["delimiter"]) == ("koi8_r", ";")
+    assert read["chosen"] == {"encoding": "koi8_r", "delimiter": ";"}
+    again = api.upload(data, name="Table", target="y", encoding="koi8_r", delimiter=";").json()
+    assert again["version"]["number"] == 1, "the same file, read alike"
+    assert api.upload(data, name="Table", target="y").json()["version"]["number"] == 2
+    for field, value in (("encoding", "ebcdic"), ("delimiter", "::")):
+        refused = api.upload(data, name="Table", target="y", **{field: value})
+        assert (refused.status_code, list(refused.json()["fields"])) == (400, [field])
+
+
+def test_how_a_file_is_written_is_chosen_afterwards_like_types(api):
+    dataset = uploaded(api, CYRILLIC.encode("cp1251"))
+    _, read, _ = file_of(api, dataset)
+    made = choose(api, dataset, {}, file={"encoding": "koi8_r"})
+    assert (made.status_code, made.json()["number"]) == (200, 2)
+    ingestion.ingest(uuid.UUID(made.json()["version"]), api.tenant.id)
+    _, other, names = file_of(api, dataset)
+    assert (read["encoding"], other["encoding"], other["chosen"]) == ("cp1251", "koi8_r", {"encoding": "koi8_r"})
+    assert names[0] == CYRILLIC.encode("cp1251").decode("koi8_r").partition(";")[0]
+    kept = choose(api, dataset, {"size": {"type": "text"}}).json()
+    assert kept["number"] == 3
+    ingestion.ingest(uuid.UUID(kept["version"]), api.tenant.id)
+    assert file_of(api, dataset)[1]["encoding"] == "koi8_r", "a choice for a column keeps that for the file"
+    assert choose(api, dataset, {"size": {"type": None}}, file={"encoding": None}).json()["number"] == 1
+    entry = api.get("/audit/?action=models_app.dataset_version.columns_chosen").json()["results"][-1]
+    assert entry["changes"]["file.encoding"] == [None, "koi8_r"]
+    for wrong, field in (
+        ({"encoding": "ebcdic"}, "file.encoding"),
+        ({"delimiter": ""}, "file.delimiter"),
+        ({"quotes": "'"}, "file.quotes"),
+    ):
+        refused = choose(api, dataset, {}, file=wrong)
+        assert (refused.status_code, list(refused.json()["fields"])) == (400, [field])
+
+
+def test_a_file_that_says_itself_how_it_is_written_takes_no_such_choice(api):
+    lines = b"".join(b'{"a": %d, "y": "%s"}\n' % (at, b"ab"[at % 2 : at % 2 + 1]) for at in range(60))
+    refused = choose(api, uploaded(api, lines), {}, file={"delimiter": ";"})
+    assert (refused.status_code, list(refused.json()["fields"])) == (400, ["file"])
+    assert "json lines has no encoding" in refused.json()["fields"]["file"][0]
