@@ -1,7 +1,7 @@
 """What a scenario runs in a process of its own: a model with no product around it, and NVIDIA's client as it is published.
 
 `python -m tests.scenarios.apart model TENANT VERSION < rows.json` fetches a version's stored files from the object store of
-the installation in EXCHEQUER_HOME and predicts; `... triton HOST:PORT NAME KEY < rows.json` asks an endpoint. Both print JSON.
+the installation in EXCHEQUER_HOME and predicts; `... trained TENANT VERSION` asks it for the table that it learnt from; `... triton HOST:PORT NAME KEY < rows.json` asks an endpoint. Both print JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +23,39 @@ from tests.scenarios.stack import ROOT, Stack
 
 def model(tenant_id: str, version_id: str) -> list[Any]:
     """Return what the stored model of a version says to the rows on standard input."""
+    with stored(tenant_id, version_id) as (folder, _):
+        from models_app.recipes.tabular import predict
+
+        return predict.load(folder).predict(json.load(sys.stdin))
+
+
+def trained(tenant_id: str, version_id: str) -> list[Any]:
+    """Return what the model of a version says to the rows of the table that it was trained on, as training read them.
+
+    One `{"row", "test", "answer"}` for each row with a target: its place in the table, whether it was held back from training.
+    """
+    with stored(tenant_id, version_id) as (folder, params):
+        import numpy as np
+
+        from models_app.recipes.tabular import predict, table
+        from models_app.recipes.tabular.features import encode
+
+        found = predict.load(folder)
+        goal, task = found.signature["target"]["name"], "classification" if found.classes else "regression"
+        data = table.read(folder / "data.parquet", target=goal, task=task, exclude=frozenset(params["exclude_columns"]))
+        cut = table.split(
+            data.target, validation=params["validation_share"], test=params["test_share"], seed=params["seed"]
+        )
+        answers = found.answers(found.outputs(encode(found.features, data.columns, data.rows)))
+        held = set(np.asarray(cut.test).tolist())
+        return [
+            {"row": int(row), "test": at in held, "answer": answers[at]} for at, row in enumerate(data.kept.tolist())
+        ]
+
+
+@contextmanager
+def stored(tenant_id: str, version_id: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Fetch what is stored of a version: its weights, its signature, the table it was trained on; and its parameters."""
     from config.env import choose_database_role
 
     choose_database_role("")
@@ -29,16 +64,19 @@ def model(tenant_id: str, version_id: str) -> list[Any]:
     django.setup()
     from models_app import storage
     from models_app.models import ModelVersion
-    from models_app.recipes.tabular import predict
     from tenants.scoping import tenant_scope
 
     with tenant_scope(UUID(tenant_id)):
-        version = ModelVersion.objects.get(id=version_id)
+        version = ModelVersion.objects.select_related("dataset_version").get(id=version_id)
+    files = {
+        "model.safetensors": version.weights,
+        "signature.json": version.signature_file,
+        "data.parquet": version.dataset_version.table,
+    }
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for file, stored in (("model.safetensors", version.weights), ("signature.json", version.signature_file)):
-            storage.fetch(version.tenant_id, stored, folder / file)
-        return predict.load(folder).predict(json.load(sys.stdin))
+        for file, one in files.items():
+            storage.fetch(version.tenant_id, one, Path(name) / file)
+        yield Path(name), version.params
 
 
 def triton(address: str, name: str, key: str) -> list[Any]:
@@ -88,5 +126,5 @@ def same(found: list[Any], truth: list[Any]) -> None:
 
 
 if __name__ == "__main__":
-    command = {"model": model, "triton": triton}[sys.argv[1]]
+    command = {"model": model, "trained": trained, "triton": triton}[sys.argv[1]]
     json.dump(command(*sys.argv[2:]), sys.stdout)

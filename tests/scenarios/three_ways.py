@@ -1,0 +1,235 @@
+"""Take one table the whole way over HTTP: read, trained on, deployed, predicted online and in a batch; the ways must agree.
+
+What training itself read and would predict is the measure. It comes from a process of its own, which holds the stored table
+against the stored model (`apart.py trained`). No network but the installation's own ports, no product code in between.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from tests.scenarios.apart import ask
+from tests.scenarios.books import node_of
+from tests.scenarios.stack import Stack, wait_for
+
+HELD = 40
+READ_S, TRAIN_S = 120, 300
+QUICK = {"epochs": 12, "patience": 12, "width": 16}
+
+Raw = Mapping[str, Any]
+File = tuple[str, bytes]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A table and how a person brings it.
+
+    `raw`: its rows as one would send them online, by column, in the order of the file. `later`: makes files of some of them,
+    without the target, in other spellings and formats. `types`: what columns must have been read as.
+    `choices`, `reading`: what a person chooses of the columns, and of the file (`encoding`, `delimiter`), after the first look.
+    """
+
+    name: str
+    file: File
+    target: str
+    raw: Sequence[Raw]
+    later: Callable[[Sequence[Raw]], Sequence[File]]
+    recipe: str = "tabular.classifier"
+    types: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    reading: Mapping[str, str] = field(default_factory=dict)
+    labels: frozenset[str] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Walked:
+    """What became of a case: how it was read, and by way how many of the held rows agree with training."""
+
+    case: Case
+    dataset: str = ""
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    rows: int = 0
+    version: str = ""
+    agreed: dict[str, int] = field(default_factory=dict)
+    differs: list[str] = field(default_factory=list)
+
+    def compare(self, way: str, answers: Sequence[Any], wanted: Sequence[Any]) -> None:
+        """Count the rows that agree with training in label and scores, and say of the first that do not how they differ."""
+        assert len(answers) == len(wanted), way
+        self.agreed[way] = 0
+        for at, (one, other) in enumerate(zip(answers, wanted, strict=True)):
+            if _alike(one, other):
+                self.agreed[way] += 1
+            elif len(self.differs) < 20:
+                self.differs.append(f"{way}, row {at}: {_short(one)}, trained {_short(other)}")
+
+
+def walk(stack: Stack, case: Case, upload: Callable[[Case], str] | None = None) -> Walked:
+    """Take a case the whole way; return what was seen. `upload` brings the file another way, as by a browser."""
+    found = Walked(case)
+    found.dataset = upload(case) if upload else send(stack, case.file, case.name, case.target)
+    dataset = stack.get(f"datasets/{found.dataset}/")
+    reading = stack.get(f"datasets/{found.dataset}/columns/")
+    if case.choices or case.reading:
+        chosen = {"columns": case.choices, **({"file": case.reading} if case.reading else {})}
+        answer = stack.request("PATCH", f"datasets/{found.dataset}/columns/", json=chosen)
+        assert answer.status_code == 200, answer.text
+        dataset = ready(stack, found.dataset)
+        reading = stack.get(f"datasets/{found.dataset}/columns/")
+    found.columns, found.rows = reading["columns"], dataset["version"]["rows"]
+    found.said = dataset["version"]["warnings"]
+    read = {one["name"]: one["type"] for one in found.columns}
+    assert {name: read.get(name) for name in case.types} == dict(case.types), f"{case.name}: {read}"
+    found.version = train(stack, case, found.dataset)
+    truth = ask(stack, [], "trained", stack.get("me/")["tenant"]["id"], found.version)
+    held = _held(case, found, truth)
+    rows = [case.raw[at] for at, _ in held]
+    wanted = [answer for _, answer in held]
+    if case.labels is not None:
+        assert set(wanted[0]["scores"]) == case.labels, wanted[0]
+    endpoint, key = deploy(stack, case, found.version)
+    try:
+        for way, answers in online(stack, case.name, key, rows).items():
+            found.compare(way, answers, wanted)
+    finally:
+        assert stack.request("DELETE", f"endpoints/{endpoint}/").status_code == 204
+    for name, content in case.later(rows):
+        found.compare(name, batch(stack, found.version, (name, content), f"{case.name} {name}"), wanted)
+    return found
+
+
+def send(stack: Stack, file: File, name: str, target: str = "", **more: str) -> str:
+    """Upload a file, wait until it is read and return the dataset's id."""
+    fields = {"name": name, "target": target, **more}
+    made = stack.post("datasets/", data=fields, files={"file": (file[0], file[1], "application/octet-stream")})
+    ready(stack, made["id"])
+    return str(made["id"])
+
+
+def ready(stack: Stack, dataset: str) -> dict[str, Any]:
+    """Wait until the newest version of a dataset is read and return the dataset; fail with its reason where it cannot be."""
+    wait_for(lambda: stack.get(f"datasets/{dataset}/")["state"] != "ingesting", READ_S, "the file is read")
+    found: dict[str, Any] = stack.get(f"datasets/{dataset}/")
+    assert found["state"] == "ready", (found["code"], found["message"])
+    return found
+
+
+def train(stack: Stack, case: Case, dataset: str) -> str:
+    """Ask for a quote, then train; return the version."""
+    body = {
+        "name": case.name,
+        "kind": "train",
+        "project": "default",
+        "recipe": case.recipe,
+        "dataset": dataset,
+        "params": {**QUICK, **case.params},
+        "device_class": "cpu",
+        "devices": 1,
+        "tier": "on_demand",
+        "max_seconds": TRAIN_S,
+    }
+    quote = stack.post("quotes/", 201, json=body)
+    assert float(quote["typical"]["amount"]) > 0, quote
+    job = stack.wait_ended(stack.post("jobs/", json=body)["id"], TRAIN_S)
+    assert job["state"] == "succeeded", (job["state"], job["cause"], job.get("message"))
+    return str(job["model_version"])
+
+
+def deploy(stack: Stack, case: Case, version: str) -> tuple[str, str]:
+    """Take a version into production and deploy it; return the endpoint and a key that may call it."""
+    assert stack.request("PATCH", "organisation/", json={"self_approval": True}).status_code == 200
+    for stage in ("staging", "production"):
+        stack.post(f"versions/{version}/promote/", 200, json={"stage": stage})
+    made = stack.post("endpoints/", json={"name": case.name, "version": version, "project": "default"})
+    wait_for(lambda: stack.get(f"endpoints/{made['id']}/")["answers"], 120, "the endpoint answers")
+    return made["id"], stack.post(f"endpoints/{made['id']}/keys/", json={"name": "three ways"})["key"]
+
+
+def online(stack: Stack, name: str, key: str, rows: Sequence[Raw]) -> dict[str, list[Any]]:
+    """Ask an endpoint for rows by protocol 1, as objects, and by tensors of protocol 2."""
+    base, headers = f"http://{node_of(stack)}", {"Authorization": f"Bearer {key}"}
+    about = requests.get(f"{base}/v2/models/{name}", headers=headers, timeout=30).json()
+    names = [one["name"] for one in about["inputs"]]
+    instances = [{one: row[one] for one in names} for row in rows]
+    first = requests.post(
+        f"{base}/v1/models/{name}:predict", json={"instances": instances}, headers=headers, timeout=60
+    )
+    assert first.status_code == 200, first.text
+    inputs = [
+        {"name": one, "datatype": _datatype(rows, one), "shape": [len(rows)], "data": [row[one] for row in rows]}
+        for one in names
+    ]
+    second = requests.post(f"{base}/v2/models/{name}/infer", json={"inputs": inputs}, headers=headers, timeout=60)
+    assert second.status_code == 200, second.text
+    tensors = {one["name"]: one["data"] for one in second.json()["outputs"]}
+    if "label" not in tensors:
+        return {"v1": first.json()["predictions"], "v2": tensors["prediction"]}
+    width = len(tensors["scores"]) // len(rows)
+    scores = [tensors["scores"][at * width : (at + 1) * width] for at in range(len(rows))]
+    both = [{"label": label, "scores": each} for label, each in zip(tensors["label"], scores, strict=True)]
+    return {"v1": first.json()["predictions"], "v2": both}
+
+
+def batch(stack: Stack, version: str, file: File, name: str) -> list[Any]:
+    """Upload a file and predict it by a job; return its answers as the downloaded CSV holds them."""
+    dataset = send(stack, file, name[:120])
+    body = {
+        "name": name[:120],
+        "kind": "batch_predict",
+        "project": "default",
+        "model_version": version,
+        "dataset": dataset,
+        "device_class": "cpu",
+        "devices": 1,
+        "tier": "on_demand",
+        "max_seconds": TRAIN_S,
+    }
+    job = stack.wait_ended(stack.post("jobs/", json=body)["id"], TRAIN_S)
+    assert job["state"] == "succeeded", (job["state"], job["cause"], job.get("message"))
+    answer = stack.request("GET", f"jobs/{job['id']}/result/csv/")
+    assert answer.status_code == 200, answer.text
+    found: list[Any] = []
+    for line in csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")):
+        scores = [float(value) for key, value in line.items() if key.startswith("score_")]
+        found.append({"label": line["label"], "scores": scores} if scores else float(line["prediction"]))
+    return found
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if not isinstance(other, Mapping):
+        return math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-5)
+    scores = [list(each.values()) if isinstance(each, Mapping) else each for each in (one["scores"], other["scores"])]
+    # The CSV shields a spreadsheet from a label that it would take for a formula.
+    label = str(one["label"]).removeprefix("'") if str(one["label"])[1:2] in tuple("=+-@") else one["label"]
+    return label == other["label"] and all(math.isclose(a, b, abs_tol=1e-5) for a, b in zip(*scores, strict=True))
+
+
+def _short(one: Any) -> str:
+    return repr(one)[:160]
+
+
+def _held(case: Case, found: Walked, truth: Sequence[Any]) -> list[tuple[int, Any]]:
+    """Return (row in the file, what training's own reading predicts) of rows that were not learnt from."""
+    test = [(one["row"], one["answer"]) for one in truth if one["test"]]
+    assert len(case.raw) == found.rows, (len(case.raw), found.rows)
+    return sorted(random.Random(5).sample(test, min(HELD, len(test))), key=lambda one: one[0])
+
+
+def _datatype(rows: Sequence[Raw], name: str) -> str:
+    """Return the datatype in which a client would send a column: BYTES of text, or that of its JSON values."""
+    kinds = {type(row[name]) for row in rows} - {type(None)}
+    if kinds <= {bool} and kinds:
+        return "BOOL"
+    if kinds <= {int} and kinds:
+        return "INT64"
+    return "FP64" if kinds and kinds <= {int, float} else "BYTES"
