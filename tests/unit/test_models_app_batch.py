@@ -228,7 +228,7 @@ def test_columns_are_compared_by_name_and_kind_whatever_their_order():
     assert "a (free text, the model needs numbers)" in bad.faults[1]
     assert [name for name, _, _ in bad.wrong] == ["a"], "categories are read from whatever a column holds"
     assert columns.fit(inputs, {"a\xa0": "numeric", "b": "text", " c": "datetime"}).faults == []
-    slips = {"a": {"numeric": 0.9}, "c": {"datetime": 0.2}}
+    slips = {"a": {"numeric": 0.01}, "c": {"datetime": 0.0}}
     assert [name for name, _, _ in columns.fit(inputs, {"a": "text", "b": "text", "c": "text"}, slips).wrong] == ["c"]
     many = columns.fit([{"name": f"n{at}", "kind": "numeric"} for at in range(20)], {})
     assert "and 12 more" in many.faults[0]
@@ -256,6 +256,12 @@ def test_no_cell_of_the_csv_is_a_formula(tmp_path):
     for row in read_csv(tmp_path / "predictions.csv"):
         assert row["label"].startswith("'")
         assert not any(value.startswith(FORMULA) for value in [*row.values(), *row.keys()])
+
+
+def test_a_negative_number_among_the_classes_is_no_formula(tmp_path):
+    with Answers(tmp_path, ["-1", "+1", "-1.5", "-1-1"], 4) as answers:
+        answers.add(np.eye(4))
+    assert [row["label"] for row in read_csv(tmp_path / "predictions.csv")] == ["-1", "+1", "-1.5", "'-1-1"]
 
 
 def test_very_many_scores_leave_the_csv_with_the_labels_own(tmp_path, monkeypatch):

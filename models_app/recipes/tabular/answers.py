@@ -6,6 +6,7 @@ A classifier's row is `row`, `label` and `score_<class>` for each class; a regre
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,8 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from models_app.datasets.cells import PLAIN
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 GROUP_ROWS = 65_536
@@ -87,5 +90,9 @@ def _word(value: Any) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """Return a class as the CSV shows it: text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """Return a class as the CSV shows it: text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    A plain number is none, whatever its sign.
+    """
+    formula = isinstance(value, str) and value.startswith(FORMULA) and not re.fullmatch(PLAIN, value)
+    return f"'{value}" if formula else value
