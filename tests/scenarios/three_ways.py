@@ -99,8 +99,11 @@ def walk(stack: Stack, case: Case, upload: Callable[[Case], str] | None = None) 
         assert set(wanted[0]["scores"]) == case.labels, wanted[0]
     endpoint, key = deploy(stack, case, found.version)
     try:
-        for way, answers in online(stack, case.name, key, rows).items():
+        ways, ids = online(stack, case.name, key, rows)
+        for way, answers in ways.items():
             found.compare(way, answers, wanted)
+        if case.recipe == "tabular.classifier":
+            label(stack, endpoint, ids, [str(row[case.target]) for row in rows])
     finally:
         assert stack.request("DELETE", f"endpoints/{endpoint}/").status_code == 204
     for name, content in case.later(rows):
@@ -155,8 +158,20 @@ def deploy(stack: Stack, case: Case, version: str) -> tuple[str, str]:
     return made["id"], stack.post(f"endpoints/{made['id']}/keys/", json={"name": "three ways"})["key"]
 
 
-def online(stack: Stack, name: str, key: str, rows: Sequence[Raw]) -> dict[str, list[Any]]:
-    """Ask an endpoint for rows by protocol 1, as objects, and by tensors of protocol 2."""
+def label(stack: Stack, endpoint: str, ids: Sequence[str], truth: Sequence[str]) -> None:
+    """Send back what was true in the spelling of the file, twice, then what is no class."""
+
+    def sent(labels: Sequence[str]) -> dict[str, Any]:
+        items = [{"prediction_id": one, "label": word} for one, word in zip(ids, labels, strict=True)]
+        return dict(stack.post(f"endpoints/{endpoint}/feedback/", 200, json={"items": items}))
+
+    assert sent(truth) == {"accepted": len(truth), "known": 0, "errors": []}
+    assert sent([f" {word} " for word in truth]) == {"accepted": 0, "known": len(truth), "errors": []}
+    assert {one["code"] for one in sent(["no such class"] * len(ids))["errors"]} == {"unknown_label"}
+
+
+def online(stack: Stack, name: str, key: str, rows: Sequence[Raw]) -> tuple[dict[str, list[Any]], list[str]]:
+    """Ask an endpoint for rows by protocol 1, as objects, and by tensors of protocol 2; return the answers and the first's ids."""
     base, headers = f"http://{node_of(stack)}", {"Authorization": f"Bearer {key}"}
     about = requests.get(f"{base}/v2/models/{name}", headers=headers, timeout=30).json()
     names = [one["name"] for one in about["inputs"]]
@@ -173,11 +188,11 @@ def online(stack: Stack, name: str, key: str, rows: Sequence[Raw]) -> dict[str, 
     assert second.status_code == 200, second.text
     tensors = {one["name"]: one["data"] for one in second.json()["outputs"]}
     if "label" not in tensors:
-        return {"v1": first.json()["predictions"], "v2": tensors["prediction"]}
+        return {"v1": first.json()["predictions"], "v2": tensors["prediction"]}, first.json()["prediction_ids"]
     width = len(tensors["scores"]) // len(rows)
     scores = [tensors["scores"][at * width : (at + 1) * width] for at in range(len(rows))]
     both = [{"label": label, "scores": each} for label, each in zip(tensors["label"], scores, strict=True)]
-    return {"v1": first.json()["predictions"], "v2": both}
+    return {"v1": first.json()["predictions"], "v2": both}, first.json()["prediction_ids"]
 
 
 def batch(stack: Stack, version: str, file: File, name: str) -> list[Any]:
