@@ -7,8 +7,9 @@ from dash import Input, Output, ctx, html, no_update
 from django.http import HttpRequest
 from django.urls import reverse
 
-from dashboards import charts, datasets, layouts, tables
+from dashboards import charts, datasets, tables
 from dashboards.bridge import BridgedDash, current_request
+from dashboards.groupings import group_title
 from dashboards.ranges import CHOICES
 from dashboards.words import duration_text, money_text
 from tenants.actor import Actor
@@ -37,8 +38,8 @@ def chosen(search: Any) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, texts in parse_qs(str(search or "").removeprefix("?")).items():
         if name in {"range", "group", "from", "to"}:
-            values[name] = texts[-1][:40]
-    if values.get("group") not in layouts.GROUPS:
+            values[name] = texts[-1][:50]
+    if group_title(values.get("group", "")) is None:
         values["group"] = "project"
     if values.get("range") not in CHOICES:
         values["range"] = "month"
@@ -57,6 +58,7 @@ def register(app: BridgedDash) -> None:
         Output("url", "search"),
         *(Output(name, "value") for name in CONTROLS),
         Output("custom-days", "hidden"),
+        Output("group", "options"),
         Input("url", "search"),
         *(Input(name, "value") for name in CONTROLS),
     )
@@ -68,9 +70,11 @@ def register(app: BridgedDash) -> None:
             kept = {
                 name: wanted[name] for name in CONTROLS if name in wanted and (name not in DAYS or is_custom(wanted))
             }
-            return "?" + urlencode(kept), *(no_update for _ in CONTROLS), not is_custom(wanted)
+            return "?" + urlencode(kept), *(no_update for _ in CONTROLS), not is_custom(wanted), no_update
         known = chosen(search)
-        return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known)
+        asker()
+        offered = datasets.groupings(known)
+        return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known), offered
 
     @app.callback(
         Output("tiles", "children"),
@@ -171,7 +175,8 @@ def month_of(page: datasets.SpendPage) -> str:
 
 def daily_note(page: datasets.SpendPage) -> str:
     """Say what the chart stacks, and what its line is or why it has none."""
-    told = f"Cost of each day by {layouts.GROUPS[page.group].lower()}, stacked."
+    grouped = str(group_title(page.group))
+    told = f"Cost of each day by {grouped[:1].lower()}{grouped[1:]}, stacked."
     allowed = page.daily.budget_per_day
     if allowed is None:
         return told
@@ -212,7 +217,7 @@ def costs(page: datasets.SpendPage, slug: str) -> Any:
         total=page.totals.amount,
         currency=page.totals.currency,
         label="Cost by group",
-        heading=layouts.GROUPS[page.group],
+        heading=str(group_title(page.group)),
         job_url=reverse("jobs", args=(slug,)),
     )
 

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from billing.queries import DEVICE_TIME, meters, resource_names
 from billing.queries.budgets import BudgetStatus, budgets
 from billing.queries.calendar import today
-from billing.queries.spend import Span, SpendRow, cost_by_day, costliest_jobs, span, spend
+from billing.queries.spend import Span, SpendRow, cost_by_day, costliest_jobs, span, spend, tag_names
 from compute.queries import counts_by_state, job_names, utilisation
+from dashboards.groupings import GROUPS, group_title, value_title
 from dashboards.ranges import Range, parse
 
 ZERO = Decimal(0)
@@ -113,6 +114,15 @@ def spend_page(values: Mapping[str, str]) -> SpendPage:
     )
 
 
+def groupings(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return what a range can be grouped by, as a list of choices: the tags that its usage carries, too."""
+    at = today()
+    chosen = parse(values, at.day)
+    tags = {f"tag:{name}": "" for name in tag_names(span(chosen.first, chosen.end, at))}
+    asked = values.get("group", "")  # a link may name a tag that these days do not have
+    return [{"value": key, "label": str(group_title(key))} for key in dict.fromkeys((*GROUPS, *tags, asked)) if key]
+
+
 def _by_day(
     over: Span, group: str, rows: Sequence[SpendRow], names: Mapping[str, str]
 ) -> list[tuple[date, str, Decimal]]:
@@ -185,9 +195,7 @@ def _cost(row: SpendRow, group: str, names: Mapping[str, str]) -> CostRow:
 
 
 def _label(key: str | None, group: str, names: Mapping[str, str]) -> str:
-    if not key:
-        return "Without a job" if group == "job" else "none"
-    return names.get(key, f"job {key[-8:]}" if group == "job" else key)
+    return names.get(key or "") or value_title(group, key)
 
 
 def _names(rows: Sequence[SpendRow], group: str) -> Mapping[str, str]:

@@ -5,12 +5,12 @@ from typing import Any
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
+from dashboards.groupings import GROUPS
 from dashboards.ranges import CHOICES
 from dashboards.tables import aria
 
 GRAPH: Any = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 ROUNDED = "Spend is shown as metered. An invoice rounds each of its lines, so its total may differ by a few cents."
-GROUPS = {"project": "Project", "job": "Job", "meter": "Meter"}
 
 
 def spend() -> Any:

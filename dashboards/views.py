@@ -10,8 +10,8 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboards import bridge, datasets, palette, registry
+from dashboards.groupings import GROUPS, group_title
 from dashboards.health.datasets import DEFAULT_SPAN, export, health_page
-from dashboards.layouts import GROUPS
 from dashboards.overview import overview as numbers
 from dashboards.ranges import CHOICES
 from models_app.queries import HEALTH_SPANS
@@ -67,7 +67,8 @@ def dash_page(request: HttpRequest, slug: str, path: str = "") -> HttpResponse:
 def spend_export(request: HttpRequest, table: str) -> HttpResponse:
     """Answer one table of the page `Spend and utilisation` as CSV, for the same query string."""
     refuse_unknown(request, *SPEND_ASKED)
-    offered(request, range=CHOICES, group=(*GROUPS, "resource"))
+    asked = request.GET.get("group", "")
+    offered(request, range=CHOICES, group=(*GROUPS, "resource", *([asked] if group_title(asked) else [])))
     exported = datasets.export(table, request.GET.dict())
     if exported is None:
         raise Http404

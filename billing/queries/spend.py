@@ -32,6 +32,7 @@ LABEL = re.compile(r"(tag|dim):([A-Za-z0-9_.-]{1,60})")
 GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "r.period", "": "NULL::date"}
 MOST_ROWS = 10_000
 MOST_GROUPS = 8
+MOST_TAGS_OFFERED = 30
 ONE_UNIT = "CASE WHEN min(m.unit) = max(m.unit) THEN max(m.unit) ELSE '' END"
 
 
@@ -178,6 +179,18 @@ def spend(
         )
         for row in rows
     ]
+
+
+def tag_names(over: Span) -> list[str]:
+    """Return the names of the tags that usage of these days carries, at most `MOST_TAGS_OFFERED`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT substr(k.key, 5) FROM billing_usageseries s CROSS JOIN LATERAL jsonb_object_keys(s.dims) k(key) "
+            "WHERE s.tenant_id = %s AND k.key LIKE 'tag:%%' AND EXISTS (SELECT FROM billing_usagerollup r "
+            "WHERE r.tenant_id = s.tenant_id AND r.series_hash = s.hash AND r.day >= %s AND r.day < %s) ORDER BY 1 LIMIT %s",
+            [current_tenant_id(), over.first, over.end, MOST_TAGS_OFFERED],
+        )
+        return [name for (name,) in cursor.fetchall()]
 
 
 def cost_by_day_and_project(over: Span) -> list[SpendRow]:

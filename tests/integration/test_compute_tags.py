@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from compute import jobs, leases, nodes
 from compute.beats import Beat, Claim
 from compute.devices.base import Found
 from compute.models import Attempt, Job, Outcome
+from dashboards import datasets
 from tenants.clock import now
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -174,3 +177,30 @@ def test_a_budget_of_something_that_is_no_tag_is_refused(world: World, finance: 
     assert finance.post(page, {**terms, "scope": "tag", "tag": "team=a"}).status_code == 302
     with tenant_scope(factories.make_tenant().id):
         assert queries.budgets() == []
+
+
+def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_used_it(
+    world: World, finance: Client
+) -> None:
+    for tags in ({"Team": "a"}, None):
+        mine = world.running(tags=tags)
+        run(world, mine, 2.0)
+        leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=2.0))
+    with tenant_scope(world.tenant.id):
+        offered = {choice["value"]: choice["label"] for choice in datasets.groupings({})}
+        assert "tag:Team" not in [one["value"] for one in datasets.groupings({"range": "last-month"})]
+        daily = datasets.spend_page({"group": "tag:Team"}).daily
+    assert offered["tag:Team"] == "Tag Team" and {"dim:tier", "dim:device_class", "dim:endpoint"} < set(offered)
+    assert set(daily.series) == {"a", "other"}
+    page = f"/t/{world.tenant.slug}/spend/export/groups.csv?group="
+    names = {
+        group: {row["name"] for row in csv.DictReader(StringIO(finance.get(page + group).content.decode()))}
+        for group in ("tag:Team", "dim:tier", "dim:device_class", "dim:endpoint")
+    }
+    assert names == {
+        "tag:Team": {"a", "without this tag"},
+        "dim:tier": {"On demand"},
+        "dim:device_class": {"CPU"},
+        "dim:endpoint": {"Without an endpoint"},
+    }
+    assert finance.get(page + "tag:no%20name").status_code == 400
