@@ -84,7 +84,7 @@ def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
     body = [
         [
             row.project_name or "The whole organisation",
-            *(money_text(part.amount, row.currency) for part in (row.spent, row.held, row.left, row.limit)),
+            *(money_text(part.amount, row.currency, short=True) for part in (row.spent, row.held, row.left, row.limit)),
             share_bar(
                 row.used_percent,
                 f"the budget of {row.project_name or 'the whole organisation'} spent",

@@ -52,8 +52,14 @@ MOST_PERCENT = 999
 UNITS = {"second": "s", "millisecond": "ms"}
 NAMES = {"auc": "AUC", "cpu": "CPU", "gpu": "GPU", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC"}
 #: What the audit log names by a table.
-NAMES |= {"apikey": "API key", "datasetversion": "dataset version", "endpointkey": "endpoint key"}
+NAMES |= {
+    "allocation": "serving slot",
+    "apikey": "API key",
+    "datasetversion": "dataset version",
+    "endpointkey": "endpoint key",
+}
 NAMES |= {"modelversion": "model version", "pricebook": "price book", "priceversion": "price version"}
+NAMES |= {"reportlimit": "limit of reported usage", "usagebatch": "reported usage"}
 
 
 def worded(code: Any) -> str:
