@@ -63,17 +63,31 @@ class BudgetTerms(forms.Form):
         help_text="Whole percentages by commas. Those who manage budgets are told once a month for each; empty: nobody.",
     )
 
+    was = forms.CharField(required=False, widget=forms.HiddenInput)
+
     def __init__(
         self, data: Any = None, *, status: BudgetStatus | None = None, currency: str = "", **more: Any
     ) -> None:
         initial: dict[str, Any] = {"at_limit": BLOCK_NEW, "alerts": list(DEFAULT_ALERTS)}
+        self.overtaken = False
         if status is not None:
             initial = {"amount": typed(status.limit.amount), "at_limit": status.at_limit, "alerts": list(status.alerts)}
+            initial["was"] = f"{initial['amount']} {status.at_limit} {initial['alerts']}"
+            if data and data.get("was", initial["was"]) != initial["was"]:
+                self.overtaken = True
+                data = {**data.dict(), "was": initial["was"]}  # sent again, it replaces what it now names
         super().__init__(data, initial=initial, **more)
         self.currency = currency
         cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
         self.fields["amount"].help_text = f"In {currency}, each month of the organisation's own calendar."
         self.fields["amount"].error_messages["max_decimal_places"] = coarser(currency)
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what was typed before somebody else changed the budget."""
+        if self.overtaken:
+            now = f"{self.initial['amount']} {self.currency}, {dict(AT_LIMIT)[self.initial['at_limit']].lower()}"
+            self.add_error(None, f"This budget was changed meanwhile, to {now}. Send yours again to replace that.")
+        return self.cleaned_data
 
     def clean_amount(self) -> Decimal:
         """Refuse what nobody could pay. The operation takes finer amounts: sums that are computed have them."""

@@ -21,6 +21,11 @@ SMTP = "tenants.smtp.Backend"
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Log-in by e-mail; accounts are made by an organisation, not by signing up."""
 
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": "This e-mail address and this password do not belong together.",
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Refuse self-service accounts."""
         return False

@@ -44,7 +44,7 @@ def invite(event: InvitationIssued) -> None:
         "You are invited to join an organisation on Exchequer.\n\n"
         f"{invitation_link(letter)}\n\n"
         f"Organisation: {quoted(letter.tenant)}\nInvited by: {quoted(letter.invited_by)}\nRole: {letter.role}\n\n"
-        f"The link works once, for {letter.to} only, until {letter.expires_at:%d %B %Y, %H:%M} {letter.zone}. "
+        f"The link works once, for {letter.to} only, until {letter.expires_at.day} {letter.expires_at:%B %Y, %H:%M} {letter.zone}. "
         "If you did not expect it, do nothing.\n"
     )
     send(letter.to, INVITED, text, event.invitation_id)

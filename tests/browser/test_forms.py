@@ -47,7 +47,7 @@ def test_a_wrong_password_keeps_the_address_and_says_what_is_wrong(page: Page, w
     page.get_by_label("E-mail address").fill(OWNER)
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("not correct")
+    expect(page.get_by_role("alert")).to_contain_text("do not belong together")
     expect(page.get_by_label("E-mail address")).to_have_value(OWNER)
 
 

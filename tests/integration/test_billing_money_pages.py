@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -109,3 +110,26 @@ def test_a_budget_below_what_is_spent_says_so_and_what_follows(tenant: Tenant, a
     assert "below that" not in enough
     again = client.post(f"{page}{status.id}/", form, follow=True).content.decode()
     assert "0.03 EUR is spent already" in again
+
+
+def test_of_two_tabs_with_one_budget_the_second_is_asked_before_it_overwrites_the_first(tenant: Tenant) -> None:
+    client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
+    terms = {"at_limit": "notify", "alerts": "50, 80"}
+    client.post(f"{page}new/", {"scope": "tenant", "amount": "5", **terms})
+    with tenant_scope(tenant.id):
+        (status,) = queries.budgets()
+    seen = was_in(client.get(f"{page}{status.id}/").content.decode())
+    assert client.post(f"{page}{status.id}/", {**terms, "amount": "6", "was": seen}).status_code == 302
+    second = client.post(f"{page}{status.id}/", {**terms, "amount": "7", "was": seen})
+    text = second.content.decode()
+    assert second.status_code == 422
+    assert "This budget was changed meanwhile, to 6 EUR, only tell." in text and 'value="7"' in text
+    assert client.post(f"{page}{status.id}/", {**terms, "amount": "7", "was": was_in(text)}).status_code == 302
+    with tenant_scope(tenant.id):
+        assert queries.budgets()[0].limit.amount == 7
+
+
+def was_in(page: str) -> str:
+    found = re.search(r'name="was" value="([^"]*)"', page)
+    assert found
+    return html.unescape(found[1])
