@@ -67,6 +67,7 @@ class Events(Endpoint):
     """Usage from outside."""
 
     permissions = {"POST": "usage.ingest"}
+    reads_any_field = True  # of CloudEvents, whose extensions have names of their own
     parser_classes = (SingleParser, BatchParser, EventParser)
     # What is good stays stored when the answer lists what is not.
     own_transaction = frozenset({"POST"})

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.rating.quantity import count_refusal
+from billing.tags import DIMENSION, PREFIX
 from tenants.errors import Invalid
 from tenants.parsing import MOST_DEPTH, holds_nul, parse_moment, too_deep
 
@@ -21,9 +22,8 @@ SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+j
 LONGEST = {"id": 200, "source": 120, "type": 120, "subject": 200}
 LONGEST_VALUE = 200
 MOST_DIMENSIONS = 20
-DIMENSION = re.compile(r"(tag:)?[A-Za-z0-9_.-]{1,60}")
 JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;.*)?", re.IGNORECASE)
-NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?")
+NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class Refused(Exception):
@@ -121,7 +121,7 @@ def _dimensions(values: Mapping[str, Any]) -> dict[str, str]:
     for name, value in values.items():
         if value is None:
             continue
-        if not DIMENSION.fullmatch(name):
+        if not DIMENSION.fullmatch(name.removeprefix(PREFIX)):
             raise Refused(f"data: “{name[:60]}” is no name of a dimension (letters, digits, _ . -, at most 60)")
         text = (
             value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -19,10 +18,10 @@ from billing.amounts import HOURLY, PriceField, typed
 from billing.defaults import SECOND
 from billing.pricing import TOO_LATE, NewPrice
 from billing.queries import MeterView, PriceView
+from billing.tags import DIMENSION, PREFIX
 from tenants.parsing import LATEST
 
 MORE = 3
-DIMENSION = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 class Dimensions(forms.CharField):
@@ -35,7 +34,7 @@ class Dimensions(forms.CharField):
             if not part.strip():
                 continue
             name, separator, text = (piece.strip() for piece in part.partition("="))
-            if not separator or not DIMENSION.fullmatch(name) or not 1 <= len(text) <= 200:
+            if not separator or not DIMENSION.fullmatch(name.removeprefix(PREFIX)) or not 1 <= len(text) <= 200:
                 raise forms.ValidationError(
                     f"“{part.strip()[:40]}” is no name=value. Write device_class=cpu, tier=spot."
                 )

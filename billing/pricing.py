@@ -17,7 +17,7 @@ from billing.money import EXACT, computed
 from billing.price_tables import tables_of
 from billing.rating.quantity import FUTURE_LIMIT
 from billing.rating.selection import PriceList, in_force
-from billing.tags import PREFIX
+from billing.tags import DIMENSION, PREFIX
 from tenants import clock
 from tenants.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -32,6 +32,7 @@ LARGEST_PRICE = Decimal(10) ** 12
 MOST_PRICES = 500
 MOST_VERSIONS = 24
 MOST_DIMENSIONS = 20
+LONGEST_VALUE = 200
 TOO_LATE = f"A version starts before the year {LATEST.year}."
 
 
@@ -244,6 +245,10 @@ def _faults(prices: Sequence[NewPrice], meters: set[str]) -> dict[str, list[str]
         seen.add(mark)
         if any(name.startswith(PREFIX) for name in price.dims):
             messages.append("A tag has no price: leave out what begins with “tag:”.")
+        elif strange := [name[:60] for name in price.dims if not DIMENSION.fullmatch(name)]:
+            messages.append(f"“{strange[0]}” is no name of a dimension. Use letters, digits, _ . and -, at most 60.")
+        if any(not (1 <= len(value) <= LONGEST_VALUE and value.isprintable()) for value in price.dims.values()):
+            messages.append(f"Give each dimension a value of 1 to {LONGEST_VALUE} printable characters.")
         if len(price.dims) > MOST_DIMENSIONS:
             messages.append(f"A price names at most {MOST_DIMENSIONS} dimensions.")
         amount = price.unit_amount

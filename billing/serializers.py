@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from billing.alerts import DEFAULT_ALERTS
 from billing.models.budgets import AT_LIMIT
+from tenants.sent import Amount, Moment, Whole
 
 
 class MoneySerializer(serializers.Serializer[Any]):
@@ -87,7 +88,7 @@ class PriceSerializer(serializers.Serializer[Any]):
 
     meter = serializers.CharField(max_length=60)
     dims = serializers.DictField(child=serializers.CharField(max_length=200), required=False, default=dict)
-    unit_amount = serializers.DecimalField(max_digits=24, decimal_places=12, min_value=0)
+    unit_amount = Amount(max_digits=24, decimal_places=12, min_value=0)
 
 
 class VersionSerializer(serializers.Serializer[Any]):
@@ -96,7 +97,7 @@ class VersionSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(read_only=True)
     number = serializers.IntegerField(read_only=True)
     state = serializers.CharField(read_only=True, help_text="coming, in_force or past")
-    effective_at = serializers.DateTimeField(
+    effective_at = Moment(
         required=False, help_text="at least five minutes ahead, which is the default, and before the year 9000"
     )
     published_at = serializers.DateTimeField(read_only=True)
@@ -121,10 +122,10 @@ class BudgetSerializer(serializers.Serializer[Any]):
     scope = serializers.CharField(
         max_length=200, help_text="`tenant`, the id or short name of a project, or `tag:name=value`"
     )
-    amount = serializers.DecimalField(max_digits=27, decimal_places=12, min_value=0)
+    amount = Amount(max_digits=27, decimal_places=12, min_value=0)
     period = serializers.ChoiceField(choices=["month"], required=False, default="month")
     alerts = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=100),
+        child=Whole(min_value=1, max_value=100),
         required=False,
         default=list(DEFAULT_ALERTS),
         max_length=10,
@@ -135,10 +136,8 @@ class BudgetSerializer(serializers.Serializer[Any]):
 class BudgetChangeSerializer(serializers.Serializer[Any]):
     """What of a budget may be changed."""
 
-    amount = serializers.DecimalField(max_digits=27, decimal_places=12, min_value=0, required=False)
-    alerts = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=100), required=False, max_length=10
-    )
+    amount = Amount(max_digits=27, decimal_places=12, min_value=0, required=False)
+    alerts = serializers.ListField(child=Whole(min_value=1, max_value=100), required=False, max_length=10)
     at_limit = serializers.ChoiceField(choices=AT_LIMIT, required=False)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.serializers import MoneySerializer
+from tenants.sent import Amount, Whole
 
 
 class BatchSerializer(serializers.Serializer[Any]):
@@ -113,8 +114,8 @@ class DecidedSerializer(serializers.Serializer[Any]):
 class NewLimitsSerializer(serializers.Serializer[Any]):
     """What each sender may report on a UTC day."""
 
-    events = serializers.IntegerField(min_value=0, max_value=1_000_000_000)
-    amount = serializers.DecimalField(max_digits=27, decimal_places=12, min_value=0)
+    events = Whole(min_value=0, max_value=1_000_000_000)
+    amount = Amount(max_digits=27, decimal_places=12, min_value=0)
 
 
 class LimitsSerializer(serializers.Serializer[Any]):

@@ -33,6 +33,7 @@ class Quotes(Endpoint):
     """Quotes for launches."""
 
     permissions = {"POST": "jobs.launch"}
+    reads_any_field = True  # the kind knows its own and refuses others
 
     @extend_schema(request=serializers.JobRequestSerializer, responses={201: quote_shapes.QuoteSerializer})
     def post(self, request: Request) -> Response:
@@ -73,6 +74,7 @@ class Jobs(Endpoint):
     """Jobs of the tenant."""
 
     permissions = {"GET": "jobs.view", "POST": "jobs.launch"}
+    reads_any_field = True  # the kind knows its own and refuses others
 
     @extend_schema(
         operation_id="jobs_list",

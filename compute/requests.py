@@ -8,6 +8,7 @@ from uuid import UUID
 
 from tenants.errors import Invalid
 from tenants.models import Project
+from tenants.sent import is_plain_number
 
 OWN = frozenset(
     {"name", "kind", "project", "device_class", "devices", "tier", "max_seconds", "max_cost", "tags", "quote"}
@@ -57,6 +58,8 @@ def amount(value: Any) -> Decimal | None:
         return None
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise InvalidOperation
+        if isinstance(value, str) and not is_plain_number(value):
             raise InvalidOperation
         number = Decimal(str(value))
         if not number.is_finite() or number.adjusted() > 20 or int(number.as_tuple().exponent) < -12:

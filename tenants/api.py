@@ -14,6 +14,7 @@ from tenants import keys, operations, queries, quotas
 from tenants.edges import Endpoint
 from tenants.models import Tenant
 from tenants.schema import page_of
+from tenants.sent import Moment, Whole
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -51,7 +52,7 @@ class ApiKeySerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(read_only=True)
     name = serializers.CharField(max_length=120)
     scopes = serializers.ListField(child=serializers.CharField())
-    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    expires_at = Moment(required=False, allow_null=True)
 
 
 class NewApiKeySerializer(ApiKeySerializer):
@@ -64,7 +65,7 @@ class QuotaSerializer(serializers.Serializer[Any]):
     """A resource's limit and use."""
 
     resource = serializers.CharField(max_length=80)
-    limit = serializers.IntegerField(allow_null=True, min_value=0)
+    limit = Whole(allow_null=True, min_value=0)
     in_use = serializers.IntegerField(read_only=True)
 
 

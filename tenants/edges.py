@@ -24,7 +24,7 @@ from rest_framework.views import APIView
 from tenants.actor import Actor
 from tenants.errors import Conflict, Invalid
 from tenants.models import IdempotencyKey
-from tenants.parameters import declared, refuse_unknown
+from tenants.parameters import declared, refuse_unknown, refuse_unknown_fields
 from tenants.parsing import holds_nul, parse_whole
 from tenants.permissions import PERMISSIONS
 from tenants.scoping import tenant_scope
@@ -67,8 +67,8 @@ class Negotiation(DefaultContentNegotiation):
 class Endpoint(APIView):
     """Base of every REST view. `permissions` maps each method to the permission it needs; none = denied.
 
-    A parameter that the method's description does not declare is refused. A list that the view answers whole is cut by
-    `?limit=` and `?cursor=` here.
+    A parameter, or a field of the body, that the method's description does not declare is refused; of the body not where
+    the view `reads_any_field`. A list that the view answers whole is cut by `?limit=` and `?cursor=` here.
 
     A POST with an `Idempotency-Key` is answered once; a repetition gets the first answer again, without what stands in
     `shown_once`: a secret is never stored.
@@ -79,6 +79,7 @@ class Endpoint(APIView):
     shown_once: ClassVar[frozenset[str]] = frozenset()
     own_transaction: ClassVar[bool | frozenset[str]] = False
     large_body: ClassVar[bool] = False
+    reads_any_field: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -91,6 +92,8 @@ class Endpoint(APIView):
         self.pages_itself = False
         if request.method != "OPTIONS":
             refuse_unknown(self, request)
+            if not self.reads_any_field:
+                refuse_unknown_fields(self, request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Cut a list that was answered whole, when a page of it is asked for."""

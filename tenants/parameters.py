@@ -1,16 +1,19 @@
-"""What an endpoint may be asked: the parameters that its description declares, and no others.
+"""What an endpoint may be asked: the parameters and the fields of the body that its description declares, and no others.
 
-A parameter that is not known would be ignored, and the answer to another question believed: a misspelt filter answers
-everything. So the endpoint's own description (`extend_schema`) is the list, and what is not on it is a 400.
+What is not known would be ignored, and the answer to another question believed: a misspelt filter answers everything, a
+price whose start is misspelt rules at once. So the endpoint's own description (`extend_schema`) is the list, and what is
+not on it is a 400.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 
 from tenants.errors import Invalid
@@ -18,6 +21,8 @@ from tenants.errors import Invalid
 #: Every list knows these; one that is always answered whole is cut only when it is asked to be.
 OF_A_LIST = ("cursor", "limit")
 _declared: dict[tuple[type, str], tuple[dict[str, bool], bool]] = {}
+WRITES = ("POST", "PUT", "PATCH")
+MOST_NAMED = 20
 
 
 def declared(view: Any, method: str) -> tuple[Mapping[str, bool], bool]:
@@ -65,3 +70,40 @@ def refuse_unknown(view: Any, request: Request) -> None:
             faults[name] = ["Give it once."]
     if faults:
         raise Invalid(fields=faults)
+
+
+def refuse_unknown_fields(view: Any, request: Request) -> None:
+    """Raise `Invalid` naming what a body has that the method's description does not, in lists and objects within it too.
+
+    What is only ever answered may be sent back. Form fields count like those of JSON.
+    """
+    handler = getattr(view, (request.method or "").lower(), None)
+    schema = getattr(handler, "kwargs", {}).get("schema")
+    if request.method not in WRITES or schema is None:
+        return
+    described = schema()
+    described.view, described.method = view, request.method
+    shape = described.get_request_serializer()
+    if isinstance(shape, Mapping):
+        shape = next(iter(shape.values()))
+    faults: dict[str, list[str]] = {}
+    with suppress(UnsupportedMediaType):  # whoever reads the body says so
+        _compare(shape, request.data, "", faults)
+    if faults:
+        raise Invalid(fields=dict(list(faults.items())[:MOST_NAMED]))
+
+
+def _compare(shape: Any, sent: Any, path: str, faults: dict[str, list[str]]) -> None:
+    """Walk a body beside its shape; what is of another kind than it should be is told by whoever reads it."""
+    shape = shape() if isinstance(shape, type) else shape
+    if isinstance(shape, serializers.ListSerializer | serializers.ListField):
+        for number, one in enumerate(sent if isinstance(sent, list) else ()):
+            _compare(shape.child, one, f"{path}{number}.", faults)
+    elif (shape is None or isinstance(shape, serializers.Serializer)) and isinstance(sent, Mapping):
+        known = {} if shape is None else shape.fields
+        for name in sent:
+            if name not in known:
+                use = f"Use {', '.join(known)}." if known else "This address takes none."
+                faults[f"{path}{str(name)[:60]}"] = [f"There is no such field here. {use}"]
+            else:
+                _compare(known[name], sent[name], f"{path}{name}.", faults)

@@ -63,6 +63,81 @@ def test_every_read_refuses_what_it_does_not_know_and_names_what_it_knows() -> N
     assert client.get("/api/v1/projects/?limit=0").status_code == 400
 
 
+def test_every_write_refuses_a_field_that_it_does_not_know_and_does_nothing() -> None:
+    client, tenant = by_key()
+    ids = missing() | one_of_everything(tenant)
+    seen = 0
+    for route, pattern in routes():
+        view = getattr(pattern.callback, "cls", None)
+        for method in ("post", "put", "patch"):
+            if not route.startswith("api/v1/") or not hasattr(view, method) or view.reads_any_field:
+                continue
+            path = filled(route, ids)
+            sent: Any = {"satte": "1"}
+            form = route == "api/v1/datasets/" and method == "post"
+            more = {} if form else {"content_type": "application/json"}
+            answer = getattr(client, method)(path, sent if form else json.dumps(sent), **more)
+            assert answer.status_code == 400, (path, method, answer.status_code, answer.content[:200])
+            told = answer.json()["fields"]["satte"][0]
+            assert told.startswith("There is no such field here."), told
+            seen += 1
+    assert seen > 25
+    assert client.post("/api/v1/jobs/", json.dumps({"satte": 1}), content_type="application/json").status_code == 400
+
+
+def test_a_misspelt_field_of_a_price_or_a_budget_makes_neither() -> None:
+    client, tenant = by_key()
+    with tenant_scope(tenant.id):
+        provision_defaults(tenant.id)
+    book = client.get("/api/v1/price-books/").json()["results"][0]
+    path, price = f"/api/v1/price-books/{book['id']}/versions/", {"meter": "device_seconds", "unit_amount": "1"}
+    for body, name in (
+        ({"prices": [price], "effective_At": "2099-01-01T00:00:00Z"}, "effective_At"),
+        ({"prices": [price, {**price, "dimensions": {"tier": "spot"}}]}, "prices.1.dimensions"),
+    ):
+        answer = client.post(path, json.dumps(body), content_type="application/json")
+        assert (answer.status_code, list(answer.json()["fields"])) == (400, [name])
+    assert len(client.get("/api/v1/price-books/").json()["results"][0]["versions"]) == 1
+    budget = {"scope": "tenant", "amount": "10", "at_limt": "block_new"}
+    assert client.post("/api/v1/budgets/", json.dumps(budget), content_type="application/json").status_code == 400
+    assert client.get("/api/v1/budgets/").json()["results"] == []
+
+
+@pytest.mark.parametrize("wrong", ["1_0", "１０", "٣", "1e", "0x1", "1,0", "--1", ""])
+def test_a_number_is_of_digits_that_everybody_reads_alike(wrong: str) -> None:
+    client, tenant = by_key()
+    with tenant_scope(tenant.id):
+        provision_defaults(tenant.id)
+    book = client.get("/api/v1/price-books/").json()["results"][0]["id"]
+    for method, path, body in (
+        ("post", f"price-books/{book}/versions/", {"prices": [{"meter": "device_seconds", "unit_amount": wrong}]}),
+        ("post", "budgets/", {"scope": "tenant", "amount": wrong}),
+        ("put", "usage/limits/", {"events": 1, "amount": wrong}),
+        ("put", "usage/limits/", {"events": wrong, "amount": "1"}),
+        ("put", "quotas/", {"resource": "devices:cpu", "limit": wrong}),
+    ):
+        answer = getattr(client, method)(f"/api/v1/{path}", json.dumps(body), content_type="application/json")
+        assert answer.status_code == 400, (path, answer.content[:200])
+
+
+def test_a_price_that_starts_at_a_time_without_an_offset_is_refused_and_so_is_a_name_that_no_usage_carries() -> None:
+    client, tenant = by_key()
+    with tenant_scope(tenant.id):
+        provision_defaults(tenant.id)
+    path = f"/api/v1/price-books/{client.get('/api/v1/price-books/').json()['results'][0]['id']}/versions/"
+    price = {"meter": "device_seconds", "unit_amount": "1"}
+    wrong: list[dict[str, Any]] = [{"prices": [price], "effective_at": "2099-01-01T00:00:00"}]
+    names = ["", "k" * 61, "\u202ereit", "tіer", "a b", "tag：team", "tag:team"]
+    wrong += [{"prices": [{**price, "dims": {name: "x"}}]} for name in names]
+    wrong += [{"prices": [{**price, "dims": {"tier": value}}]} for value in ("", "a\u200bb", "v" * 201)]
+    for body in wrong:
+        answer = client.post(path, json.dumps(body), content_type="application/json")
+        assert answer.status_code == 400, (body, answer.content[:200])
+    assert len(client.get("/api/v1/price-books/").json()["results"][0]["versions"]) == 1
+    key = {"name": "k", "scopes": ["tenant.view"], "expires_at": "2099-01-01T00:00:00"}
+    assert client.post("/api/v1/api-keys/", json.dumps(key), content_type="application/json").status_code == 400
+
+
 def test_who_may_not_ask_is_told_that_and_not_what_is_known() -> None:
     client, _ = by_key(["tenant.view"])
     assert client.get("/api/v1/jobs/?satte=paid").status_code == 403
