@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tenants.lookalikes import imitates, plain_colons
+from tenants.lookalikes import hides, imitates, plain_colons
 
 _sources: set[str] = set()
 _prefixes: set[str] = set()
@@ -33,4 +33,7 @@ def reserved_fault(source: str, resource: str) -> str | None:
     prefix, colon, _ = plain_colons(resource).partition(":")
     if colon and imitates(prefix, _prefixes):
         return f"subject: “{prefix.strip()}:” is kept for what the platform itself measures; choose another prefix"
+    for name, text in (("source", source), ("subject", resource)):
+        if hides(text):
+            return f"{name}: leave out what cannot be seen and what turns the direction of writing"
     return None

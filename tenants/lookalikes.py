@@ -21,7 +21,7 @@ _PAIRS = """
 0o 1l |l ｜l 5s
 """
 _LETTERS = str.maketrans({pair[0]: pair[-1].lower() for pair in _PAIRS.split()})
-_COLONS = str.maketrans(dict.fromkeys("：∶꞉։׃˸ː︓﹕܃܄‎᠄⁚", ":"))
+_COLONS = str.maketrans(dict.fromkeys("：∶꞉։׃˸ː︓︰﹕܃܄᠃᠄᠉⁚⁝ꓽ᛬ःઃး፡៖⦂⫶", ":"))
 _IGNORED = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
 )
@@ -29,22 +29,32 @@ _IGNORED = re.compile(
 
 def plain_colons(text: str) -> str:
     """Return text without what cannot be seen and with every sign that looks like a colon as one."""
-    shown = _IGNORED.sub("", unicodedata.normalize("NFKC", text)).translate(_COLONS)
+    shown = _IGNORED.sub("", unicodedata.normalize("NFKC", text.translate(_COLONS))).translate(_COLONS)
     return "".join(letter for letter in shown if unicodedata.category(letter) not in ("Cf", "Cc"))
 
 
-def skeleton(text: str) -> str:
-    """Return what a name looks like: one spelling for all that are read as the same word."""
+def hides(text: str) -> bool:
+    """Return whether a text holds what cannot be seen, or what turns the direction of the rest."""
+    return not text.isprintable() or _IGNORED.search(text) is not None
+
+
+def skeleton(text: str, *, symbols: bool = False) -> str:
+    """Return what a name looks like: one spelling for all that are read as the same word. With `symbols` these stay in it."""
     shown = plain_colons(text).translate(_LETTERS)
     folded = unicodedata.normalize("NFKD", shown.casefold()).translate(_LETTERS)
-    letters = "".join(letter for letter in folded if letter.isalnum())
+    letters = "".join(letter for letter in folded if letter.isalnum() or (symbols and _is_strange(letter)))
     return letters.replace("rn", "m").replace("vv", "w").replace("l", "i")
 
 
 def imitates(text: str, names: Iterable[str]) -> bool:
     """Return whether a name is read as one of `names`; a strange letter may stand for any, where most are the same."""
-    mine = skeleton(text)
-    return any(_alike(mine, skeleton(name)) for name in names)
+    # A symbol such as a letter in a square may stand for one, or adorn a name that is whole without it.
+    mine = {skeleton(text), skeleton(text, symbols=True)}
+    return any(_alike(one, skeleton(name)) for name in names for one in mine)
+
+
+def _is_strange(letter: str) -> bool:
+    return not letter.isascii() and unicodedata.category(letter)[0] == "S"
 
 
 def _alike(mine: str, name: str) -> bool:
