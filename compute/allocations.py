@@ -27,7 +27,7 @@ from tenants.clock import DatabaseNow
 from tenants.errors import Conflict
 from tenants.scoping import tenant_scope
 
-__all__ = ["CHANNEL", "QUOTA", "SERVING", "SlotRow", "mine", "release", "renew", "request", "slots", "wake"]
+__all__ = ["CHANNEL", "QUOTA", "SERVING", "SlotRow", "has_slot", "mine", "release", "renew", "request", "slots", "wake"]
 
 SLOT_REQUESTED = AuditAction("compute.slot.requested")
 SLOT_RELEASED = AuditAction("compute.slot.released")
@@ -74,7 +74,7 @@ def request(*, actor: Actor, subject: str, project_id: UUID, dims: Mapping[str, 
     `dims`: what a price of its seconds may name beside `device_class`. Raises BudgetExceeded (402), QuotaExceeded (409),
     SlotRequested when the subject has or awaits one.
     """
-    if Allocation.objects.exclude(state=SlotState.ENDED).filter(subject=subject).exists():
+    if has_slot(subject):
         raise SlotRequested(subject=subject)
     row = Allocation(
         subject=subject, project_id=project_id, reason=WAITING_REASON, dims=dict(dims or {}),
@@ -87,6 +87,11 @@ def request(*, actor: Actor, subject: str, project_id: UUID, dims: Mapping[str, 
     record(SLOT_REQUESTED, actor=actor, target=("allocation", row.id, subject), changes={"state": [None, row.state]})
     wake()
     return row.id
+
+
+def has_slot(subject: str) -> bool:
+    """Return whether a subject has a slot or waits for one."""
+    return Allocation.objects.exclude(state=SlotState.ENDED).filter(subject=subject).exists()
 
 
 def release(*, actor: Actor, subject: str, reason: str) -> bool:

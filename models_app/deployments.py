@@ -33,6 +33,7 @@ ENDPOINT_REPORTED = AuditAction("models_app.endpoint.reported")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 SLO_RANGE_MS = (10, 60_000)
+NOT_LOADED = "Its model could not be loaded."
 
 
 class VersionNotApproved(Conflict):
@@ -150,24 +151,29 @@ def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
     publish(EndpointUndeployed(tenant_id=actor.tenant_id, endpoint_id=endpoint.id))
 
 
-def report(*, tenant_id: UUID, endpoint_id: UUID, generation: int, state: str, message: str = "") -> bool:
+def report(
+    *, tenant_id: UUID, endpoint_id: UUID, generation: int, state: str, message: str = "", answering: bool = False
+) -> bool:
     """Say, as a serving node, that a generation is `ready` or `failed`; False when it is no longer the wanted one.
 
-    Saying the same again changes nothing. `message` is shown to people: no paths, no stack traces.
+    Saying the same again changes nothing. `message` is shown to people: no paths, no stack traces. One that failed gives its
+    slot back, and is charged no longer, unless the generation before it goes on `answering`.
     """
     if state not in (EndpointState.READY, EndpointState.FAILED):
         raise ValueError(f"a node reports ready or failed, not {state}")
     actor = Actor.system(tenant_id, "serving node")
-    return _report(actor=actor, endpoint_id=endpoint_id, generation=generation, state=state, message=message[:2000])
+    say = {"generation": generation, "state": state, "message": message[:2000], "keeps": answering or state == "ready"}
+    return _report(actor=actor, endpoint_id=endpoint_id, **say)
 
 
 @operation(ENDPOINT_REPORTED)
-def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, message: str) -> bool:
+def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, message: str, keeps: bool) -> bool:
     endpoint = Endpoint.objects.select_for_update(no_key=True).filter(id=endpoint_id, generation=generation).first()
     if endpoint is None or endpoint.state in (EndpointState.UNDEPLOYED, EndpointState.STOPPED):
         unchanged("another generation is wanted by now")
         return False
-    if (endpoint.state, endpoint.message) == (state, message):
+    released = not keeps and allocations.release(actor=actor, subject=endpoint.subject, reason=NOT_LOADED)
+    if (endpoint.state, endpoint.message) == (state, message) and not released:
         unchanged("it was reported before")
         return True
     Endpoint.objects.filter(id=endpoint.id).update(state=state, message=message)
@@ -243,7 +249,7 @@ def _roll_over(
         return endpoint
     endpoint.version, endpoint.slo_ms = version, slo_ms or endpoint.slo_ms
     endpoint.generation += 1
-    if endpoint.state == EndpointState.STOPPED:
+    if not allocations.has_slot(endpoint.subject):
         endpoint.allocation_id = slot_news.ask(actor, endpoint)
     if stands:
         endpoint.state, endpoint.message, endpoint.cause = EndpointState.DEPLOYING, "", ""

@@ -51,8 +51,8 @@ class Backend(Protocol):
     def wait(self, seconds: float) -> None:
         """Return when something may have changed, at the latest after `seconds`."""
 
-    def report(self, order: Order, state: str, message: str = "") -> None:
-        """Say that an order is `ready` or `failed`."""
+    def report(self, order: Order, state: str, message: str = "", *, answering: bool = False) -> None:
+        """Say that an order is `ready` or `failed`; `answering`: the one before it goes on."""
 
     def fetch(self, order: Order, folder: Path) -> None:
         """Bring `model.safetensors` and `signature.json` into a folder."""

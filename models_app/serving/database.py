@@ -112,14 +112,15 @@ class Database:
             time.sleep(max(0.0, min(1.0, until - time.monotonic())))
 
     @asked
-    def report(self, order: Order, state: str, message: str = "") -> None:
-        """Say that an order is `ready` or `failed`."""
+    def report(self, order: Order, state: str, message: str = "", *, answering: bool = False) -> None:
+        """Say that an order is `ready` or `failed`; `answering`: the one before it goes on."""
         deployments.report(
             tenant_id=order.tenant_id,
             endpoint_id=order.endpoint_id,
             generation=order.generation,
             state=state,
             message=message,
+            answering=answering,
         )
 
     @asked

@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_S = 2.0
 ACCOUNT_S = 3.0
+GOES_ON = "The version before it goes on answering, and is charged, until another one is deployed."
 SWITCH_S = 0.0005
 """How long one thread may keep the interpreter while another waits for it: batches hand over several times a request."""
 
@@ -205,7 +206,10 @@ class Node:
                 self._tell(worker)
 
     def _tell(self, worker: Worker) -> None:
-        self._backend.report(worker.order, worker.state, worker.message)
+        # An older version that answers keeps the slot, and is charged for it: nobody's callers are cut off by a bad roll-over.
+        answering = worker.state == "failed" and worker.order.endpoint_id in self.workers
+        message = f"{worker.message} {GOES_ON}" if answering else worker.message
+        self._backend.report(worker.order, worker.state, message, answering=answering)
         worker.reported = True
 
 

@@ -171,8 +171,9 @@ class Memory:
         self.moved.wait(seconds)
         self.moved.clear()
 
-    def report(self, order: Order, state: str, message: str = "") -> None:
+    def report(self, order: Order, state: str, message: str = "", *, answering: bool = False) -> None:
         self._ask()
+        self.answering = answering
         self.reports.append((order.name, order.generation, state, message))
 
     def fetch(self, order: Order, folder: Path) -> None:

@@ -236,6 +236,34 @@ def test_an_endpoint_without_money_stops_keeps_name_and_keys_and_goes_on_when_it
         assert not [*ledger_faults(), *reconcile_faults()]
 
 
+def test_an_endpoint_that_cannot_be_loaded_gives_its_slot_back_unless_an_older_version_answers(
+    billed: Place, demo_clock: DemoClock
+) -> None:
+    actor = factories.actor_for(billed.tenant)
+    version = make_version(billed.tenant)
+    endpoint = deployments.deploy(actor=actor, name="churn", version_id=version.id)
+    me = billed.node("s1", 1)
+    billed.assign()
+    settle(billed)
+    say = {"tenant_id": billed.tenant.id, "endpoint_id": endpoint.id, "state": "failed", "message": "It is damaged."}
+    assert deployments.report(**say, generation=1, answering=True)
+    quarters_pass(billed, me, demo_clock, 1)
+    assert billed.in_use() == 1, "what answers keeps its slot, and is charged"
+    assert len(seconds(billed)) == 1
+    assert deployments.report(**say, generation=1), "its node starts again, and nothing answers any more"
+    used = seconds(billed)
+    assert (billed.in_use(), held(billed)) == (0, 0)
+    quarters_pass(billed, me, demo_clock, 2)
+    assert seconds(billed) == used
+    assert deployments.report(**say, generation=1)
+    again = deployments.deploy(actor=actor, name="churn", version_id=version.id)
+    assert (again.state, billed.in_use(), billed.assign()) == ("deploying", 1, 1)
+    with tenant_scope(billed.tenant.id):
+        row = endpoints.endpoint_detail(actor, endpoint.id)
+        assert row.slot is not None and row.slot.state == "live"
+        assert not [*ledger_faults(), *reconcile_faults()]
+
+
 def quarters_pass(place: Place, me: nodes.Registered, demo_clock: DemoClock, number: int) -> None:
     """Let quarter hours go by on a slot that its node keeps."""
     for _ in range(number):
