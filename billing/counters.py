@@ -189,7 +189,7 @@ def require_room(counters: Iterable[Counter], asked: Money) -> None:
     tightest = min(short, key=lambda counter: counter.room)
     left = Money(tightest.room, asked.currency)
     raise BudgetExceeded(
-        f"{asked} asked, {left} left in the budget of {tightest.of}.",
+        f"{asked.plain()} asked, {left.plain()} left in the budget of {tightest.of}.",
         left=left.json(),
         asked=asked.json(),
         budget=str(tightest.budget_id),

@@ -23,7 +23,7 @@ class BasedOnSerializer(serializers.Serializer[Any]):
     """What a quote learnt from. Of the newest `of` runs like it that had a quote, `within` ended inside its range."""
 
     source = serializers.CharField(help_text="own, installation or defaults")  # type: ignore[assignment]
-    runs = serializers.IntegerField()
+    runs = serializers.IntegerField(allow_null=True, help_text="null of others’ runs: how much they do is theirs")
     within = serializers.IntegerField()
     of = serializers.IntegerField()
 
@@ -72,4 +72,5 @@ def start_up(order: Order, priced: Estimate) -> dict[str, Any]:
 def based_on(order: Order) -> dict[str, Any]:
     """Return what a quote learnt from, and how the ranges before it held."""
     found = order.forecast
-    return {"source": found.source, "runs": found.runs, "within": order.kept.within, "of": order.kept.of}
+    runs = None if found.source == "installation" else found.runs
+    return {"source": found.source, "runs": runs, "within": order.kept.within, "of": order.kept.of}

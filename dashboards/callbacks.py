@@ -9,14 +9,14 @@ from django.urls import reverse
 
 from dashboards import charts, datasets, tables
 from dashboards.bridge import BridgedDash, current_request
-from dashboards.groupings import group_title
+from dashboards.groupings import ORDERS, group_title
 from dashboards.ranges import CHOICES
 from dashboards.words import duration_text, money_text
 from tenants.actor import Actor
 
 PERMISSION = "spend.view"
 DAYS = ("from", "to")
-CONTROLS = ("range", "group", *DAYS)
+CONTROLS = ("range", "group", "sort", *DAYS)
 
 
 def asker() -> tuple[Actor, Any]:
@@ -37,10 +37,12 @@ def chosen(search: Any) -> dict[str, str]:
     """Return the query string's known keys; the browser may have sent anything."""
     values: dict[str, str] = {}
     for name, texts in parse_qs(str(search or "").removeprefix("?")).items():
-        if name in {"range", "group", "from", "to"}:
+        if name in CONTROLS:
             values[name] = texts[-1][:50]
     if group_title(values.get("group", "")) is None:
         values["group"] = "project"
+    if values.get("sort") not in ORDERS:
+        values["sort"] = "cost"
     if values.get("range") not in CHOICES:
         values["range"] = "month"
     return values
@@ -101,6 +103,7 @@ def register(app: BridgedDash) -> None:
         theme = theme_of(request)
         values = chosen(search)
         page = datasets.spend_page(values)
+        in_file = {name: value for name, value in values.items() if name not in DAYS or is_custom(values)}
         return (
             tiles(page),
             budgets(page),
@@ -115,7 +118,7 @@ def register(app: BridgedDash) -> None:
             utilisation_figure(page, theme),
             tables.utilisation(page.utilisation) if any(page.utilisation.allocated) else "",
             *(
-                f"{reverse('spend-export', args=(tenant.slug, name))}?{urlencode(values)}"
+                f"{reverse('spend-export', args=(tenant.slug, name))}?{urlencode(in_file)}"
                 for name in ("daily", "groups", "jobs", "utilisation")
             ),
             page.running == 0,

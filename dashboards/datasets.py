@@ -9,12 +9,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from billing.queries import DEVICE_TIME, meters, resource_names
-from billing.queries.budgets import BudgetStatus, budgets
+from billing.queries.budgets import WHOLE, BudgetStatus, budgets
 from billing.queries.calendar import today
-from billing.queries.spend import Span, SpendRow, cost_by_day, costliest_jobs, span, spend, tag_names
+from billing.queries.spend import MOST_ROWS, Span, SpendRow, cost_by_day, costliest_jobs, span, spend, tag_names
 from compute.queries import counts_by_state, job_names, utilisation
 from dashboards.groupings import GROUPS, group_title, value_title
 from dashboards.ranges import Range, parse
+from tenants.errors import Invalid
 
 ZERO = Decimal(0)
 SERIES = 6
@@ -83,29 +84,27 @@ class SpendPage:
     month: date | None = None  # the month that the budgets are of
 
 
-def spend_page(values: Mapping[str, str]) -> SpendPage:
+def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS) -> SpendPage:
     """Return all that the page `Spend and utilisation` shows for a query string; a fixed number of queries."""
     at = today()
     chosen = parse(values, at.day)
     over = span(chosen.first, chosen.end, at)
     group = values.get("group", "project")
-    by_group = spend(
-        over, group_by=[group] if group != "job" else ["job", "project"], limit=MOST_GROUPS, costliest_first=True
-    )
+    by_group = spend(over, group_by=[group] if group != "job" else ["job", "project"], limit=most, costliest_first=True)
     dearest = costliest_jobs(over, MOST_JOBS)
     names = _names(by_group, group)
     jobs_named = _names(dearest, "job")
     # A range over several months is seen against the budgets of its last one.
     month = (chosen.end - timedelta(days=1)).replace(day=1)
     known = budgets(period=month)
-    budget = next((one for one in known if one.project_id is None), None)
+    budget = next((one for one in known if one.scope == WHOLE), None)
     return SpendPage(
         range=chosen,
         group=group,
         totals=_totals(spend(over, group_by=["meter"]), at.currency, budget),
         daily=daily_of(_by_day(over, group, by_group, names), chosen, budget),
-        groups=[_cost(row, group, names) for row in by_group],
-        jobs=[_cost(row, "job", jobs_named) for row in dearest if row.keys.get("job")],
+        groups=ordered([_cost(row, group, names) for row in by_group], values.get("sort", "")),
+        jobs=ordered([_cost(row, "job", jobs_named) for row in dearest if row.keys.get("job")], values.get("sort", "")),
         utilisation=_utilisation(chosen, at.zone),
         budgets=known,
         running=counts_by_state()["running"],
@@ -140,6 +139,15 @@ def _by_day(
         for row in cost_by_day(over, group, list(taken))
         if isinstance(row.starts, date)
     ]
+
+
+def ordered(rows: list[CostRow], sort: str) -> list[CostRow]:
+    """Return rows by name, or by quantity, the largest first; as they come, the dearest first, for anything else."""
+    if sort == "name":
+        return sorted(rows, key=lambda row: row.label.casefold())
+    if sort == "quantity":
+        return sorted(rows, key=lambda row: -1 if row.quantity is None else row.quantity, reverse=True)
+    return rows
 
 
 def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None) -> Totals:
@@ -222,9 +230,16 @@ def _utilisation(chosen: Range, zone: str) -> Utilisation:
     return Utilisation([row[0] for row in shown], [row[1] for row in shown], [row[2] for row in shown])
 
 
+def _days_unread(values: Mapping[str, str]) -> str:
+    given = [name for name in ("from", "to") if name in values]
+    return f"{', '.join(given)}: say range=custom to choose the days." if given else ""
+
+
 def export(table: str, values: Mapping[str, str]) -> tuple[Sequence[str], list[Sequence[object]]] | None:
     """Return header and rows of one of the page's tables; None for one there is not."""
-    page = spend_page(values)
+    page = spend_page(values, MOST_ROWS)  # a file is not cut as a page is
+    if problem := page.range.problem or ("" if page.range.key == "custom" else _days_unread(values)):
+        raise Invalid(problem)
     if table == "daily":
         names = list(page.daily.series)
         return ["day", *names], [

@@ -1,4 +1,4 @@
-"""What spend can be grouped by, and what groups and their values are called. Pure."""
+"""What spend can be grouped and sorted by, and what groups and their values are called. Pure."""
 
 import re
 
@@ -12,6 +12,7 @@ GROUPS = {
     "dim:device_class": "Device class",
     "dim:tier": "Tier",
 }
+ORDERS = {"cost": "Cost", "name": "Name", "quantity": "Quantity"}
 TAG = re.compile(r"tag:[A-Za-z0-9_.-]{1,40}")
 _CODES = ("dim:device_class", "dim:tier")
 _WITHOUT = {

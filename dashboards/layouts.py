@@ -5,7 +5,7 @@ from typing import Any
 import dash_bootstrap_components as dbc
 from dash import dcc, html
 
-from dashboards.groupings import GROUPS
+from dashboards.groupings import GROUPS, ORDERS
 from dashboards.ranges import CHOICES
 from dashboards.tables import aria
 
@@ -31,6 +31,7 @@ def spend() -> Any:
                         [day_field("from", "First day"), day_field("to", "Last day")], id="custom-days", hidden=True
                     ),
                     select("group", "Group by", GROUPS, "project"),
+                    select("sort", "Sort tables by", ORDERS, "cost"),
                     html.P(id="range-note", className="x-range-note"),
                 ],
                 className="x-toolbar",
@@ -50,7 +51,11 @@ def spend() -> Any:
                 "Daily spend",
                 html.Span("Cost of each day, stacked.", id="daily-note"),
             ),
-            table_card("groups", "Cost by group", "Everything metered in this range, largest first."),
+            table_card(
+                "groups",
+                "Cost by group",
+                "Everything metered in this range, the dearest first unless sorted otherwise.",
+            ),
             table_card(
                 "jobs",
                 "Cost by project and job",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from billing.queries.budgets import BudgetStatus, budgets
+from billing.queries.budgets import WHOLE, BudgetStatus, budgets
 from billing.queries.calendar import today
 from billing.queries.spend import MonthToDate, cost_by_day_and_project, month_to_date, span
 from compute.queries import ClassRow, JobFilter, JobRow, device_classes, job_list
@@ -114,7 +114,7 @@ def overview(actor: Actor) -> Overview:
     """Return the overview's numbers in a fixed number of queries."""
     at = today()
     known = budgets()
-    tenant_wide = next((one for one in known if one.project_id is None), None)
+    tenant_wide = next((one for one in known if one.scope == WHOLE), None)
     chosen = Range("", at.day - timedelta(days=DAYS - 1), at.day + timedelta(days=1))
     failed = [
         row

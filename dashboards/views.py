@@ -10,7 +10,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboards import bridge, datasets, palette, registry
-from dashboards.groupings import GROUPS, group_title
+from dashboards.groupings import GROUPS, ORDERS, group_title
 from dashboards.health.datasets import DEFAULT_SPAN, export, health_page
 from dashboards.overview import overview as numbers
 from dashboards.ranges import CHOICES
@@ -21,7 +21,7 @@ from tenants.errors import Invalid
 from tenants.listing import csv_response, refuse_unknown
 
 #: What the page `Spend and utilisation` keeps in its query string.
-SPEND_ASKED = ("range", "group", "from", "to")
+SPEND_ASKED = ("range", "group", "sort", "from", "to")
 # Plotly writes style attributes; scripts stay as strict as everywhere.
 DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "blob:"]}
 
@@ -68,7 +68,7 @@ def spend_export(request: HttpRequest, table: str) -> HttpResponse:
     """Answer one table of the page `Spend and utilisation` as CSV, for the same query string."""
     refuse_unknown(request, *SPEND_ASKED)
     asked = request.GET.get("group", "")
-    offered(request, range=CHOICES, group=(*GROUPS, "resource", *([asked] if group_title(asked) else [])))
+    offered(request, range=CHOICES, sort=ORDERS, group=(*GROUPS, "resource", *([asked] if group_title(asked) else [])))
     exported = datasets.export(table, request.GET.dict())
     if exported is None:
         raise Http404

@@ -1,7 +1,7 @@
 """What list pages share: CSV exports that no spreadsheet runs, and the links of a keyset pager."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from io import StringIO
@@ -100,3 +100,11 @@ def pager(request: HttpRequest, next_cursor: str | None) -> dict[str, str]:
         parameters["cursor"] = next_cursor
         links["next_url"] = f"?{parameters.urlencode()}"
     return links
+
+
+def heading(name: str, label: str, end: bool, sort: str, *, down_first: Collection[str] = ()) -> dict[str, object]:
+    """Return a heading of a table that sorts: by it, then the other way round, then as before."""
+    first, second = ("-" + name, name) if name in down_first else (name, "-" + name)
+    following = {first: second, second: ""}.get(sort, first)
+    shown = "" if sort.removeprefix("-") != name else "descending" if sort.startswith("-") else "ascending"
+    return {"name": name, "label": label, "end": end, "next": following, "sorted": shown}

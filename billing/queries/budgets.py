@@ -19,6 +19,7 @@ from billing.tags import marks
 from tenants.errors import NotFound
 from tenants.scoping import current_tenant_id
 
+WHOLE = "tenant"
 STATUS = """
 SELECT b.id, b.project_id, coalesce(p.name, ''), coalesce(p.slug, ''), b.tag_key, b.tag_value, b.currency, b.alerts, b.at_limit,
   coalesce(c."limit", b.amount), coalesce(c.held, 0), coalesce(c.spent, 0) + coalesce(c.unheld, 0)
@@ -55,7 +56,7 @@ class BudgetStatus:
     @property
     def scope(self) -> str:
         """Whose budget it is, as it is asked for: `tenant`, the id of a project, or `tag:name=value`."""
-        return str(self.project_id) if self.project_id else f"tag:{self.tag}" if self.tag else "tenant"
+        return str(self.project_id) if self.project_id else f"tag:{self.tag}" if self.tag else WHOLE
 
     @property
     def promised(self) -> Money:

@@ -16,6 +16,7 @@ from billing.intervals import void_key
 from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import WAITING
 from billing.money import Money
+from billing.reserved import own_sources
 from tenants.errors import NotFound
 from tenants.scoping import current_tenant_id
 
@@ -28,6 +29,18 @@ JOIN tenants_project p ON p.tenant_id = e.tenant_id AND p.id = e.project_id
 WHERE e.tenant_id = %(tenant)s AND e.batch_id = %(batch)s AND e.kind = 'usage'
   AND (%(after)s::bytea IS NULL OR e.key_hash > %(after)s::bytea)
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY e.key_hash LIMIT %(limit)s
+"""
+
+# By the first use of each thing that was reported: a look at every event would grow with the bill.
+BEFORE_SENDERS = """
+SELECT EXISTS (
+  SELECT FROM (
+    SELECT s.hash FROM billing_usageseries s WHERE s.tenant_id = %(tenant)s AND s.source <> ALL(%(own)s::text[]) LIMIT 2000
+  ) s CROSS JOIN LATERAL (
+    SELECT e.batch_id, e.hold_id FROM billing_usageevent e
+    WHERE e.tenant_id = %(tenant)s AND e.series_hash = s.hash AND e.kind = 'usage' ORDER BY e.started_at LIMIT 1
+  ) e WHERE e.batch_id IS NULL AND e.hold_id IS NULL
+)
 """
 
 
@@ -179,6 +192,13 @@ def held_events(*, state: str = WAITING, before: UUID | None = None, limit: int 
 def waiting_count() -> int:
     """Return how many reported events wait for a person."""
     return HeldEvent.objects.filter(state=WAITING).count()
+
+
+def reported_before_senders() -> bool:
+    """Return whether usage was reported that is in no request: it came before senders were known."""
+    with connection.cursor() as cursor:
+        cursor.execute(BEFORE_SENDERS, {"tenant": current_tenant_id(), "own": own_sources()})
+        return bool(cursor.fetchone()[0])
 
 
 def _batch(row: UsageBatch) -> BatchRow:

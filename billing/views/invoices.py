@@ -1,6 +1,6 @@
 """A month's invoice, line by line down to the interval and the job, and whether all tables say the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -15,14 +15,14 @@ from billing.defaults import SECOND
 from billing.models.invoicing import DRAFT
 from billing.money import Money
 from billing.naming import job_names, page_of, pieces_of, resource_names
-from billing.queries.explain import DEEPEST, ORDERS, Explanation, explain
+from billing.queries.explain import DEEPEST, ORDERS, Explanation, Share, explain
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
 from billing.reconcile import reconcile_faults
 from tenants.clock import now
 from tenants.edges import decode_cursor, encode_cursor, page
 from tenants.errors import Invalid
-from tenants.listing import csv_response, pager, wants_csv
+from tenants.listing import csv_response, heading, pager, wants_csv
 from tenants.parsing import uuid_in
 
 INTERVALS = 50
@@ -110,12 +110,12 @@ def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
     context = {
         "invoice": shown.invoice,
         "line": shown.line,
-        "shares": shown.shares,
         "intervals": shown.intervals[:INTERVALS],
         "narrowed": attempt is not None or resource is not None or bool(text),
         "people": shown.people,
         "asked": {"q": text, "order": order, "people": "people" in request.GET},
-        **_words(shown, request.tenant.slug),  # type: ignore[attr-defined]
+        **(words := _words(shown, request.tenant.slug)),  # type: ignore[attr-defined]
+        **_shares(shown, words, request.GET.get("shares", "")),
         **pager(request, following),
     }
     return render(request, "billing/line.html", context)
@@ -134,6 +134,30 @@ def _words(shown: Explanation, slug: str) -> dict[str, Any]:
         "resources": resource_names(resources),
         "links": {resource: page_of(resource, slug) for resource in resources},
     }
+
+
+def _shares(shown: Explanation, words: dict[str, Any], sort: str) -> dict[str, Any]:
+    """Return the shares of a line in the order that is asked for, else by first use, and the headings that sort them."""
+
+    def called(share: Share) -> str:
+        named = words["names"].get(share.job_id) if share.job_id else words["resources"].get(share.resource)
+        return str(named or share.resource).casefold()
+
+    keys: dict[str, Callable[[Share], Any]] = {
+        "name": called,
+        "pieces": lambda share: share.intervals,
+        "measured": lambda share: share.measured,
+        "charged": lambda share: share.quantity,
+        "cost": lambda share: share.exact.amount,
+    }
+    key = keys.get(sort.removeprefix("-"))
+    labels = ("Job" if words["of_jobs"] else "Resource", words["pieces"], "Measured", "Charged", "Cost")
+    columns = [
+        heading(name, label, name != "name", sort if key else "", down_first=[*keys][1:])
+        for name, label in zip(keys, labels, strict=True)
+    ]
+    listed = sorted(shown.shares, key=key, reverse=sort.startswith("-")) if key else shown.shares
+    return {"shares": listed, "share_columns": columns}
 
 
 def _page(request: HttpRequest, view: InvoiceView) -> HttpResponse:

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from billing import queries, reviews, senders, voids
+from billing.amounts import typed
 from billing.forms import Decision, SenderLimits
 from billing.models.outside import REASONS
 from billing.money import Money
@@ -33,12 +34,13 @@ def reported(request: HttpRequest) -> HttpResponse:
     batches = queries.usage_batches(before=uuid_in(_cursor(request)), limit=ROWS)
     following = encode_cursor(batches[ROWS - 1].id) if len(batches) > ROWS else None
     waiting = queries.held_events(limit=ROWS)
-    first = {"events": limits.events, "amount": f"{limits.amount.rounded().amount:f}"}
+    first = {"events": limits.events, "amount": typed(limits.amount.rounded().amount)}
     context = {
         "waiting": waiting[:ROWS],
         "waiting_count": queries.waiting_count() if waiting else 0,
         "why": {reason: WHY[reason] for reason in REASONS},
         "batches": batches[:ROWS],
+        "before_senders": queries.reported_before_senders(),
         "limits": limits,
         "form": SenderLimits(currency=currency, initial=first),
         "decision": Decision(auto_id="decision_%s"),

@@ -10,7 +10,7 @@ from compute import queries
 from compute.forms import TABS, JobListFilter
 from tenants import queries as tenancy
 from tenants.edges import page
-from tenants.listing import EXPORT_LIMIT, csv_response, pager, wants_csv
+from tenants.listing import EXPORT_LIMIT, csv_response, heading, pager, wants_csv
 from tenants.parsing import uuid_in
 
 PAGE = 50
@@ -54,7 +54,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
         "jobs": rows[:PAGE],
         "form": form,
         "tabs": _tabs(asked, form),
-        "columns": [_column(name, label, end, sort) for name, label, end in COLUMNS],
+        "columns": [heading(*column, sort, down_first=DOWN_FIRST) for column in COLUMNS],
         "order": _order(sort),
         "filtered": bool(asked.states or asked.project_id or asked.device_class or asked.text),
         "filter_words": form.words(),
@@ -69,14 +69,6 @@ def jobs(request: HttpRequest) -> HttpResponse:
 def job_row(request: HttpRequest, job_id: UUID) -> HttpResponse:
     """Answer one row to the list's poll; the last one carries no trigger, which ends the polling."""
     return render(request, "compute/_job_row.html", {"job": queries.job_detail(job_id)})
-
-
-def _column(name: str, label: str, end: bool, sort: str) -> dict[str, object]:
-    """Return a heading that sorts: by it, then the other way round, then as before."""
-    first, second = ("-" + name, name) if name in DOWN_FIRST else (name, "-" + name)
-    following = {first: second, second: ""}.get(sort, first)
-    shown = "" if sort.removeprefix("-") != name else "descending" if sort.startswith("-") else "ascending"
-    return {"name": name, "label": label, "end": end, "next": following, "sorted": shown}
 
 
 def _order(sort: str) -> str:

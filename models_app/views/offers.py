@@ -151,7 +151,7 @@ def learnt_from(order: Order) -> str:
             else "Learnt from one run like this."
         )
     elif found.source == "installation":
-        said = f"Learnt from {found.runs} runs like this one, of all organisations here."
+        said = "Learnt from runs like this one, of all organisations here."
     else:
         return "No run like this one has ended here yet: the range is wide."
     return f"{said} {kept.within} of the last {kept.of} stayed within their range." if kept.of else said

@@ -1,6 +1,9 @@
 """The page that explains a line of an invoice."""
 
-from datetime import timedelta
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -13,9 +16,13 @@ from tenants.scoping import tenant_scope
 from tests import factories
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
-from tests.billing_usage import interval
+from tests.billing_usage import interval, priced_tenant
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
 
 pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
 
 def test_jobs_are_called_by_their_names_and_one_that_nobody_knows_by_its_id() -> None:
@@ -33,3 +40,28 @@ def test_jobs_are_called_by_their_names_and_one_that_nobody_knows_by_its_id() ->
     assert page.count(">spring &lt;tulips&gt;</a>") == 2, "once as a share, once as an interval"
     assert f"job:{ids['job_id']}" not in page
     assert f">job:{unknown}</a>" in page
+
+
+def test_the_cost_is_money_the_exact_figure_is_on_demand_and_shares_are_sorted(demo_clock: DemoClock) -> None:
+    tenant = priced_tenant(demo_clock, NOW, for_=timedelta(days=1))
+    project_id = factories.default_project_id(tenant)
+    with tenant_scope(tenant.id):
+        for name, seconds in (("beta", 7), ("alpha", 20), ("gamma", 13)):
+            record_usage([interval(project_id, now() - timedelta(seconds=60), seconds, resource=name)])
+        invoice = queries.draft_invoice()
+        (line,) = queries.invoice_lines(invoice.id)
+    client, path = client_for(tenant, "finance"), f"/t/{tenant.slug}/invoices/{invoice.id}/lines/1/"
+    tiles = client.get(path).content.decode().split('<div class="x-tiles">')[1].split("x-stack")[0]
+    value = tiles.split("= Cost")[1].split("x-tile-value")[1].split("</span>")[0]
+    exact = f"{line.exact.amount.normalize():f}"
+    assert f">€{line.amount.amount:.2f}</data>" in value
+    assert f"{exact} {invoice.currency} exactly" in tiles.split("<details")[1].split("</details>")[0]
+    for asked, names in (
+        ("name", ["alpha", "beta", "gamma"]),
+        ("-cost", ["alpha", "gamma", "beta"]),
+        ("charged", ["beta", "gamma", "alpha"]),
+    ):
+        answer = client.get(path, {"shares": asked})
+        assert [share.resource for share in answer.context["shares"]] == names
+        assert "aria-sort" in answer.content.decode()
+    assert client.get(path, {"shares": "'; DROP"}).status_code == 200

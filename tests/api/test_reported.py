@@ -249,7 +249,11 @@ def test_what_was_reported_before_senders_were_known_is_voided_by_its_names(tena
         budgets.create_budget(actor=factories.actor_for(tenant), amount=Decimal(100), at_limit="notify")
         before = figures(tenant)
         project = factories.default_project_id(tenant)
+    page = f"/t/{tenant.slug}/reported/"
+    assert "before senders were known" not in finance.client.get(page).content.decode()
+    with tenant_scope(tenant.id):
         record_usage([interval(project, NOW - timedelta(hours=1), 60, key="early", source="gateway")])
+    assert "before senders were known" in finance.client.get(page).content.decode()
     assert figures(tenant)[0] > before[0]
     body = {"events": [{"source": "gateway", "id": "early"}], "reason": "never happened"}
     assert finance("POST", "usage/void/", body)["voided"] == 1
@@ -295,6 +299,18 @@ def test_four_people_who_void_the_same_request_take_it_back_once(tenant: Tenant,
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(work, people)) == [200, 409, 409, 409]
     assert figures(tenant)[:3] == (0, 0, 0)
+
+
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD", "CLF"])
+def test_a_limit_that_the_page_shows_can_be_sent_back_as_it_stands(currency: str) -> None:
+    tenant = factories.make_tenant(currency=currency)
+    finance, page = Finance(tenant), f"/t/{tenant.slug}/reported/"
+    finance("PUT", "usage/limits/", {"events": 7, "amount": "500"})
+    shown = re.search(r'name="amount"[^>]*value="([^"]*)"', finance.client.get(page).content.decode())
+    assert shown is not None
+    answer = finance.client.post(f"{page}limits/", {"events": "7", "amount": shown[1]}, follow=True)
+    assert "The limits are set" in answer.content.decode()
+    assert finance("GET", "usage/limits/")["amount"]["amount"].startswith("500.0")
 
 
 def test_finance_sees_decides_voids_and_limits_on_the_page(tenant: Tenant, send: Sender, finance: Finance) -> None:

@@ -13,12 +13,14 @@ import pytest
 
 from billing import budgets, pricing, queries
 from billing.metering import record_usage
+from dashboards import datasets
+from tenants.clock import now
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
-from tests.billing_usage import interval
+from tests.billing_usage import DIMS, interval
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -91,6 +93,50 @@ def test_the_overview_names_whose_figures_its_spend_card_shows(tenant: Tenant) -
     assert re.search(r"Budget: <data[^>]*>€0.03</data> of <data[^>]*>€1,000.00</data>, 0", card), card
     assert "Share of the organisation&#x27;s budget that is spent" in card.replace("'", "&#x27;")
     assert re.search(r"Tightest project budget: Default, 78\s%\s*of <data[^>]*>€0.04</data> spent", card), card
+
+
+def test_a_budget_of_a_tag_is_not_taken_for_the_organisations(tenant: Tenant) -> None:
+    one_of_everything(tenant)
+    actor = factories.actor_for(tenant)
+    with tenant_scope(tenant.id):
+        own = [status.id for status in queries.budgets()]
+    for budget_id in own:
+        budgets.close_budget(actor=actor, budget_id=budget_id)
+    budgets.create_budget(actor=actor, tag=("team", "vision"), amount=Decimal("7.77"), at_limit="notify")
+    page = client_for(tenant, "owner").get(f"/t/{tenant.slug}/").content.decode()
+    card = page.split("Spend this month")[1].split("Device hours")[0]
+    assert "7.77" not in card
+    with tenant_scope(tenant.id):
+        shown = datasets.spend_page({})
+    assert (shown.totals.budget, shown.daily.budget_per_day) == (None, None)
+    assert [one.tag for one in shown.budgets] == ["team=vision"]
+
+
+def test_spend_is_grouped_by_a_tag_and_sorted_and_a_file_shows_no_other_days_than_were_asked_for(
+    tenant: Tenant,
+) -> None:
+    project = factories.default_project_id(tenant)
+    with tenant_scope(tenant.id):
+        for team, resource, number in (("vision", "b", 60), ("audio", "a", 30), ("", "c", 10)):
+            dims = {**DIMS, "tag:team": team} if team else DIMS
+            record_usage([interval(project, now() - timedelta(seconds=90), number, resource=resource, dims=dims)])
+        shown = datasets.spend_page({"group": "tag:team", "range": "7d", "sort": "name"})
+    assert {"audio", "vision", "without this tag"} == {row.label for row in shown.groups}
+    assert [row.label for row in shown.groups] == sorted((row.label for row in shown.groups), key=str.casefold)
+    client, path = client_for(tenant, "finance"), f"/t/{tenant.slug}/spend/export"
+    file = client.get(f"{path}/groups.csv?group=tag:team&range=7d&sort=quantity").content.decode()
+    assert file.index('"vision"') < file.index('"audio"')
+    for wrong in (
+        "group=tag:",
+        "group=tag:a%20b",
+        "sort=lost",
+        "range=custom",
+        "range=custom&from=2026-13-01&to=x",
+        "from=2026-01-01",
+    ):
+        assert client.get(f"{path}/groups.csv?{wrong}").status_code == 400, wrong
+    days = "range=custom&from=2026-10-01&to=2026-10-31"
+    assert client.get(f"{path}/daily.csv?{days}").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -85,11 +85,12 @@ class TestPage:
 
     def body(self) -> dict[str, object]:
         return {
-            "output": "..url.search...range.value...group.value...from.value...to.value...custom-days.hidden..",
+            "output": "..url.search...range.value...group.value...sort.value...from.value...to.value...custom-days.hidden..",
             "outputs": [
                 {"id": "url", "property": "search"},
                 {"id": "range", "property": "value"},
                 {"id": "group", "property": "value"},
+                {"id": "sort", "property": "value"},
                 {"id": "from", "property": "value"},
                 {"id": "to", "property": "value"},
                 {"id": "custom-days", "property": "hidden"},
@@ -98,6 +99,7 @@ class TestPage:
                 {"id": "url", "property": "search", "value": "?range=7d"},
                 {"id": "range", "property": "value", "value": "month"},
                 {"id": "group", "property": "value", "value": "project"},
+                {"id": "sort", "property": "value", "value": "cost"},
                 {"id": "from", "property": "value", "value": None},
                 {"id": "to", "property": "value", "value": None},
             ],
