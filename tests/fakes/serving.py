@@ -83,6 +83,7 @@ class Memory:
         self.per_minute: dict[UUID, int | None] = {}
         self.usage: dict[tuple[str, str, int], Mapping[str, Any]] = {}
         self.reports: list[tuple[str, int, str, str]] = []
+        self.answering: dict[str, bool] = {}
         self.flushed: list[Any] = []
         self.taken: dict[tuple[UUID, UUID, int], Slice] = {}
         self.closed: list[tuple[UUID, int]] = []
@@ -173,7 +174,7 @@ class Memory:
 
     def report(self, order: Order, state: str, message: str = "", *, answering: bool = False) -> None:
         self._ask()
-        self.answering = answering
+        self.answering[order.name] = answering
         self.reports.append((order.name, order.generation, state, message))
 
     def fetch(self, order: Order, folder: Path) -> None:

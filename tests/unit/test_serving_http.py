@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +20,7 @@ from tritonclient.utils import InferenceServerException
 
 from models_app.serving import access, app, tryout
 from models_app.serving.calls import Call
+from models_app.serving.node import GOES_ON
 from models_app.serving.spool import backlog
 from tests.fakes.serving import CHURN, NUMBERS, Memory, Server, serving, until
 
@@ -611,6 +614,24 @@ def test_a_broken_artefact_fails_the_endpoint_with_a_sentence(tmp_path):
         assert state == "failed" and message.startswith("The stored model")
         assert post(server, backend.key("churn"), "churn", {"instances": ROWS}).status_code == 200
         assert post(server, backend.key("price"), "price", GOOD).json()["code"] == "endpoint_not_ready"
+
+
+def test_a_bad_roll_over_leaves_the_version_that_answers_and_says_that_it_is_charged(tmp_path):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        old = backend.order("price")
+        bad = shutil.copytree(backend.models[old.weights.key], tmp_path / "bad")
+        (bad / "model.safetensors").write_bytes(b"\x80\x04 not a model")
+        weights = backend._stored(bad / "model.safetensors")
+        backend.models[weights.key] = bad
+        backend.orders[old.endpoint_id] = replace(old, generation=2, number=2, weights=weights)
+        backend.moved.set()
+        until(lambda: any(report[1] == 2 for report in backend.reports), "it is reported")
+        ((state, message),) = {one[2:] for one in backend.reports if one[1] == 2}
+        assert state == "failed" and message.endswith(GOES_ON)
+        assert backend.answering["price"]
+        assert post(server, backend.key("price"), "price", GOOD).status_code == 200
 
 
 def test_the_next_boot_replays_what_the_last_one_left(tmp_path):
