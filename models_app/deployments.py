@@ -162,8 +162,10 @@ def report(
     if state not in (EndpointState.READY, EndpointState.FAILED):
         raise ValueError(f"a node reports ready or failed, not {state}")
     actor = Actor.system(tenant_id, "serving node")
-    say = {"generation": generation, "state": state, "message": message[:2000], "keeps": answering or state == "ready"}
-    return _report(actor=actor, endpoint_id=endpoint_id, **say)
+    keeps = answering or state == EndpointState.READY
+    return _report(
+        actor=actor, endpoint_id=endpoint_id, generation=generation, state=state, message=message[:2000], keeps=keeps
+    )
 
 
 @operation(ENDPOINT_REPORTED)
