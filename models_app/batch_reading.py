@@ -15,9 +15,9 @@ ORDERS = dict(zip(DATES, ("year first", "day first", "month first"), strict=True
 def told(result: Mapping[str, Any], signature: Mapping[str, Any]) -> list[str]:
     """Return sentences about a run's result, as its child left it; only columns of the model are named."""
     names = [str(one["name"]) for one in signature.get("inputs", [])]
-    missing, unknown, otherwise = (
+    missing, unknown, otherwise, doubted = (
         found if isinstance(found := result.get(key), Mapping) else {}
-        for key in ("taken_as_missing", "unknown_categories", "read_as_written")
+        for key in ("taken_as_missing", "unknown_categories", "read_as_written", "read_as_trained")
     )
     empty = [name for name in names if name in (result.get("empty_columns") or ())]
     found = []
@@ -31,6 +31,11 @@ def told(result: Mapping[str, Any], signature: Mapping[str, Any]) -> list[str]:
             found.append(f"Column {name}: numbers are written as {said}, unlike in training, and were read so.")
         elif said in DATES:
             found.append(f"Column {name}: dates are written {ORDERS[said]}, unlike in training, and were read so.")
+        if (held := doubted.get(name)) in NUMBERS + DATES:
+            way = f"numbers as {held}" if held in NUMBERS else f"dates {ORDERS[str(held)]}"
+            found.append(
+                f"Column {name} can be read in two ways, and was read as in training: {way}. If that is wrong, choose how it is written on the dataset's page."
+            )
     if empty:
         found.append(f"Without any value, so taken as missing: {listed(empty, quoted=False)}.")
     more = len(found) - MOST

@@ -242,7 +242,7 @@ def _decided(
     whole = found.whole
     if choice:
         held = _settled(one, held, choice)
-        notation = {kinds.NUMERIC: "number", kinds.DATETIME: "date"}.get(held.type)
+        notation = {kinds.NUMERIC: "number", kinds.DATETIME: "date"}.get(held.type, "")
         held = replace(held, fixed=choice.get(notation) is not None)
         if held.type in can_be and not can_be[held.type] and guess.values:
             raise InputError(

@@ -65,7 +65,8 @@ def chosen(form: QueryDict, readings: tuple[columns.ColumnReading, ...]) -> dict
 def chosen_of_file(form: QueryDict, read: Mapping[str, Any]) -> dict[str, str | None]:
     """Return what differs from what was chosen of the file; None takes a choice back."""
     held = read.get("chosen", {})
-    return {name: form[name] or None for name in writing.KEYS if name in form and form[name] != held.get(name, "")}
+    asked = {name: form.get(name) for name in writing.KEYS}
+    return {name: value or None for name, value in asked.items() if value is not None and value != held.get(name, "")}
 
 
 def said(refused: Invalid | Conflict) -> str:

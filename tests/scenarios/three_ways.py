@@ -33,7 +33,7 @@ class Case:
     """A table and how a person brings it.
 
     `raw`: its rows as one would send them online, by column, in the order of the file. `later`: makes files of some of them,
-    without the target, in other spellings and formats. `types`: what columns must have been read as.
+    without the target, in other spellings and formats, each with what a person chooses of its columns, if anything. `types`: what columns must have been read as.
     `choices`, `reading`: what a person chooses of the columns, and of the file (`encoding`, `delimiter`), after the first look.
     """
 
@@ -41,7 +41,7 @@ class Case:
     file: File
     target: str
     raw: Sequence[Raw]
-    later: Callable[[Sequence[Raw]], Sequence[File]]
+    later: Callable[[Sequence[Raw]], Sequence[tuple[Any, ...]]]
     recipe: str = "tabular.classifier"
     types: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, Any] = field(default_factory=dict)
@@ -81,10 +81,7 @@ def walk(stack: Stack, case: Case, upload: Callable[[Case], str] | None = None) 
     dataset = stack.get(f"datasets/{found.dataset}/")
     reading = stack.get(f"datasets/{found.dataset}/columns/")
     if case.choices or case.reading:
-        chosen = {"columns": case.choices, **({"file": case.reading} if case.reading else {})}
-        answer = stack.request("PATCH", f"datasets/{found.dataset}/columns/", json=chosen)
-        assert answer.status_code == 200, answer.text
-        dataset = ready(stack, found.dataset)
+        dataset = choose(stack, found.dataset, case.choices, case.reading)
         reading = stack.get(f"datasets/{found.dataset}/columns/")
     found.columns, found.rows = reading["columns"], dataset["version"]["rows"]
     found.said = dataset["version"]["warnings"]
@@ -106,8 +103,9 @@ def walk(stack: Stack, case: Case, upload: Callable[[Case], str] | None = None) 
             label(stack, endpoint, ids, [str(row[case.target]) for row in rows])
     finally:
         assert stack.request("DELETE", f"endpoints/{endpoint}/").status_code == 204
-    for name, content in case.later(rows):
-        found.compare(name, batch(stack, found.version, (name, content), f"{case.name} {name}"), wanted)
+    for name, content, *choices in case.later(rows):
+        answers = batch(stack, found.version, (name, content), f"{case.name} {name}", *choices)
+        found.compare(name, answers, wanted)
     return found
 
 
@@ -117,6 +115,14 @@ def send(stack: Stack, file: File, name: str, target: str = "", **more: str) -> 
     made = stack.post("datasets/", data=fields, files={"file": (file[0], file[1], "application/octet-stream")})
     ready(stack, made["id"])
     return str(made["id"])
+
+
+def choose(stack: Stack, dataset: str, choices: Raw, reading: Raw | None = None) -> dict[str, Any]:
+    """Have a file read otherwise and wait for the version that this makes; return the dataset."""
+    chosen = {"columns": choices, **({"file": reading} if reading else {})}
+    answer = stack.request("PATCH", f"datasets/{dataset}/columns/", json=chosen)
+    assert answer.status_code == 200, answer.text
+    return ready(stack, dataset)
 
 
 def ready(stack: Stack, dataset: str) -> dict[str, Any]:
@@ -195,9 +201,11 @@ def online(stack: Stack, name: str, key: str, rows: Sequence[Raw]) -> tuple[dict
     return {"v1": first.json()["predictions"], "v2": both}, first.json()["prediction_ids"]
 
 
-def batch(stack: Stack, version: str, file: File, name: str) -> list[Any]:
+def batch(stack: Stack, version: str, file: File, name: str, choices: Raw | None = None) -> list[Any]:
     """Upload a file and predict it by a job; return its answers as the downloaded CSV holds them."""
     dataset = send(stack, file, name[:120])
+    if choices:
+        choose(stack, dataset, choices)
     body = {
         "name": name[:120],
         "kind": "batch_predict",
@@ -226,7 +234,9 @@ def _alike(one: Any, other: Any) -> bool:
     scores = [list(each.values()) if isinstance(each, Mapping) else each for each in (one["scores"], other["scores"])]
     # The CSV shields a spreadsheet from a label that it would take for a formula.
     label = str(one["label"]).removeprefix("'") if str(one["label"])[1:2] in tuple("=+-@") else one["label"]
-    return label == other["label"] and all(math.isclose(a, b, abs_tol=1e-5) for a, b in zip(*scores, strict=True))
+    return str(label) == str(other["label"]) and all(
+        math.isclose(a, b, abs_tol=1e-5) for a, b in zip(*scores, strict=True)
+    )
 
 
 def _short(one: Any) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from models_app import batch_reading
 from models_app.health.baseline import baseline
 from models_app.recipes.tabular import batch, predict, table
 from models_app.recipes.tabular.features import Feature, encode
@@ -270,6 +271,43 @@ def test_a_later_file_may_write_dates_and_numbers_its_own_way_where_it_leaves_no
     scores, told = by_batch(tmp_path / "other", predictor, file)
     assert np.allclose(scores, expected, atol=1e-6)
     assert (told.otherwise, same.otherwise) == ({"d": "dmy", "n": "1.234,5"}, {})
+
+
+def test_what_can_be_read_in_two_ways_is_read_as_in_training_and_told_unless_a_person_says_otherwise(tmp_path):
+    rows = [{"n": str(1000 + 37 * at), "c": "uvw"[at % 3], "y": "pq"[at % 2]} for at in range(90)]
+    data = "\n".join(json.dumps({**row, "n": int(row["n"])}) for row in rows)
+    reading(tmp_path / "i", data, "y")
+    parquet = (tmp_path / "i" / "out" / "data.parquet").read_bytes()
+    trained(tmp_path / "t", parquet, "tabular.classifier", target="y", epochs=2)
+    predictor = predict.load(tmp_path / "t" / "out")
+    expected, _ = by_batch(tmp_path / "same", predictor, data)
+    later = [{**row, "n": f"{row['n'][:-3]}.{row['n'][-3:]}"} for row in rows]
+    scores, told = by_batch(tmp_path / "other", predictor, written(later, ("n", "c")))
+    assert told.doubted == {"n": "1234.5"}
+    for answers in online(predictor, later):
+        assert np.allclose(scores, answers, atol=1e-6)
+    reading(tmp_path / "other", written(later, ("n", "c")), n={"number": "1.234,5"})
+    again = batch.Rows(tmp_path / "other/out/data.parquet", predictor)
+    assert np.allclose(np.concatenate([predictor.outputs(one) for one in again.batches()]), expected, atol=1e-6)
+    assert again.doubted == {}
+
+
+def test_what_is_said_of_a_batch_names_columns_of_the_model_alone():
+    result = {
+        "taken_as_missing": {"a": 2, "x": 1, "b": -1}, "unknown_categories": {"b": 1}, "empty_columns": ["c", "y"],
+        "read_as_written": {"a": "dmy", "b": "odd"}, "read_as_trained": {"c": "1,234.5", "z": "dmy"},
+    }  # fmt: skip
+    said = batch_reading.told(result, {"inputs": [{"name": name} for name in "abc"]})
+    assert said == [
+        "Column a: 2 cells are not of the model's type, so taken as missing.",
+        "Column a: dates are written day first, unlike in training, and were read so.",
+        "Column b: 1 cell is in a category that training never saw.",
+        "Column c can be read in two ways, and was read as in training: numbers as 1,234.5. If that is wrong, choose how it is written on the dataset's page.",
+        "Without any value, so taken as missing: c.",
+    ]
+    assert batch_reading.told({"taken_as_missing": ["a"], "empty_columns": None}, {}) == []
+    many = {"taken_as_missing": {f"n{at}": 1 for at in range(30)}}
+    assert batch_reading.told(many, {"inputs": [{"name": f"n{at}"} for at in range(30)]})[-1].startswith("And 10 more")
 
 
 def test_a_column_that_is_mostly_slips_is_read_cell_by_cell(raw, model, tmp_path):

@@ -25,7 +25,7 @@ from models_app.recipes.tabular.answers import Answers
 from models_app.recipes.tabular.features import UNKNOWN, Encoded, Feature, encode, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.predict import Predictor
-from models_app.recipes.tabular.reading import own_notation, slips, values_of
+from models_app.recipes.tabular.reading import in_doubt, own_notation, slips, values_of
 from models_app.runner.protocol import Context, InputError, StopRequested, counted, note, write_json
 
 BATCH_BYTES = 24 * 1024**2
@@ -72,6 +72,7 @@ def run(context: Context) -> None:
             "unknown_categories": {name: count for name, count in table.unknown.items() if count},
             "taken_as_missing": {name: count for name, count in table.odd.items() if count},
             "read_as_written": table.otherwise,
+            "read_as_trained": table.doubted,
             "files": [path.name for path in answers.paths],
         },
     )
@@ -95,6 +96,7 @@ class Rows:
         self.unknown: Counter[str] = Counter()
         used = [(feature, self._stored[self.fit.called[feature.name]]) for feature in self.features]
         self.otherwise = {one.name: said for one, table in used if (said := own_notation(one, table))}
+        self.doubted = {one.name: held for one, table in used if (held := in_doubt(one, table))}
         self._words = [feature.name for feature in self.features if feature.kind == CATEGORICAL]
 
     def tell(self) -> None:
@@ -104,6 +106,8 @@ class Rows:
             note(f"ignored, as the model was not trained on them: {columns.listed(self.fit.extra)}")
         for name, said in self.otherwise.items():
             note(f"{name!r} is written otherwise than in training: read as {said}")
+        for name, held in self.doubted.items():
+            note(f"{name!r} can be read in two ways: read as in training, {held}")
         if self.fit.empty:
             note(f"warning: without any value, so taken as missing: {columns.listed(self.fit.empty)}")
 

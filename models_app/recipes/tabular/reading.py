@@ -81,6 +81,15 @@ def own_notation(feature: Feature, stored: StoredColumn) -> str:
     return "" if not said or neutral or _otherwise(contract, stored) else said
 
 
+def in_doubt(feature: Feature, stored: StoredColumn) -> str:
+    """Return the model's notation where a table's column could be read in two ways and its own page says the other one; else empty."""
+    contract, theirs = contract_of(feature), stored.contract
+    if not stored.doubt or theirs is None or theirs.type != feature.kind:
+        return ""
+    held, said = (one.number if feature.kind == kinds.NUMERIC else one.date for one in (contract, theirs))
+    return held if held != said else ""
+
+
 def slips(feature: Feature, stored: StoredColumn) -> int:
     """Return how many cells the table's own reading took for missing that the model's contract knows no word for."""
     contract = contract_of(feature)
