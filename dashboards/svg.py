@@ -176,6 +176,8 @@ def stacked_bars(
         return mark_safe("")
     box = Box(width=640, height=230, left=52)
     marks = ticks(0.0, max(*sums, limit or 0.0))
+    if all(value == int(value) for values in series.values() for value in values):  # counts: no half of one
+        marks = [mark for mark in marks if mark == int(mark)]
     high = marks[-1]
     slot = 1 / len(days)
     parts = [_grid(box, marks, 0.0, high)]

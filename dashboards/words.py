@@ -171,11 +171,11 @@ def took_text(span: timedelta) -> str:
 
 
 def figure(value: Any) -> str:
-    """Show a measured figure with four significant digits."""
+    """Show a measured figure with four significant digits; shares with four decimals, so that they stand in line."""
     if value is None or value == "":
         return "\u2013"
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return str(value)
     if isinstance(value, int) or value == int(value):
         return f"{int(value):,}"
-    return f"{value:.4g}"
+    return f"{value:.4f}" if 0.001 <= abs(float(value)) < 1 else f"{value:.4g}"

@@ -36,7 +36,7 @@ class ColumnReading:
     """How one column was read.
 
     `type`, `role`, `number`, `date` and `missing` are what holds, `inferred` what the file showed, `chosen` what a person
-    chose over it. `evidence` and `ambiguous` are sentences, empty where there is nothing to say. `can_be`: how many of
+    chose over it. `spelling`: how false and true are written. `evidence` and `ambiguous` are sentences, empty where there is nothing to say. `can_be`: how many of
     its `values` fit each type. `taken_as_missing`: how often each word, and the empty cell, was taken for no value.
     `odd`: cells of another type than the column's, `{"value", "count", "rows"}`, rows counted from 1.
     """
@@ -47,6 +47,7 @@ class ColumnReading:
     number: str
     date: str
     missing: tuple[str, ...]
+    spelling: tuple[str, str]
     inferred: Mapping[str, Any]
     chosen: Mapping[str, Any]
     evidence: str
@@ -161,6 +162,7 @@ def _reading(version: DatasetVersion, one: Mapping[str, Any]) -> ColumnReading:
         number=holds.number,
         date=holds.date,
         missing=holds.missing,
+        spelling=holds.spelling,
         inferred=one["inferred"],
         chosen=chosen,
         evidence=one.get("evidence", ""),

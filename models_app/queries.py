@@ -33,12 +33,13 @@ from models_app.lineage import (
 )
 from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
 from models_app.recipes import base
+from models_app.recipes.columns import WORDS as COLUMN_TYPES
 from models_app.specs import tasks_for
 from tenants.actor import Actor
 from tenants.errors import NotFound
 
 __all__ = [
-    "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
+    "COLUMN_TYPES", "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
     "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "data_name", "dataset_detail", "dataset_list",
     "endpoint_health", "endpoint_list", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "project_of", "recipe_cards",
     "usable", "version_detail", "version_list", "version_name", "waiting_list",
@@ -202,7 +203,7 @@ def launchable(actor: Actor, *, also: UUID | None = None, limit: int = 200) -> l
     for row in rows:
         shown = _version(row)
         goal = next((column for column in shown.columns if column.name == row.target), None)
-        label = f"{row.dataset.name} v{row.number}, {row.rows:,} rows"
+        label = f"{row.dataset.name} v{row.number}, {row.rows:,} row{'' if row.rows == 1 else 's'}"
         found.append(
             Launchable(
                 version_id=row.id, dataset_id=row.dataset_id, label=label, target=row.target,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -159,7 +160,7 @@ def ask(
     if not isinstance(said, dict):
         return Tried(fault=AWAY)
     if answer.status != http.HTTPStatus.OK:
-        return Tried(fault=str(said.get("title") or AWAY)[:1000])
+        return Tried(fault=_of_one(str(said.get("title") or AWAY))[:1000])
     cost = answer.headers.get("x-exchequer-cost", "")
     return _read(said, cost, currency, (time.monotonic() - began) * 1000)
 
@@ -192,6 +193,12 @@ def snippets(
         triton=_triton(name, host, fields, key),
         feedback=_feedback(endpoint_id) if endpoint_id else "",
     )
+
+
+def _of_one(fault: str) -> str:
+    """Return a fault without the number of its row: there is one."""
+    told = re.sub(r"^Row 0[,:] ", "", fault)
+    return told[:1].upper() + told[1:]
 
 
 def _read(said: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> Tried:

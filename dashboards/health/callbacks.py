@@ -120,7 +120,9 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
     kept = figure(labels.expected) if labels.expected is not None else "\u2013"
     came = f"newest {labels.count:,} ground truth label{'' if labels.count == 1 else 's'} of any time"
     return [
-        tile("Requests", number(totals.requests), f"{number(totals.rows)} rows predicted"),
+        tile(
+            "Requests", number(totals.requests), f"{number(totals.rows)} row{'' if totals.rows == 1 else 's'} predicted"
+        ),
         tile(
             "p95 latency",
             tables.wait(totals.p95),
@@ -173,9 +175,11 @@ def figures_of(traffic: Traffic, health: Health, theme: str) -> dict[str, Figure
         drawn["drift"] = drawn["predictions"] = common.empty("This version has no baseline of its training data", theme)
         return drawn
     drawn["drift"] = (
-        charts.drift([(row.name, row.psi, row.enough) for row in health.drift], theme=theme)
-        if rows
-        else common.empty("Nothing was predicted in the last seven days", theme)
+        charts.drift([(row.name, row.psi) for row in health.drift if row.enough], theme=theme)
+        if any(row.enough for row in health.drift)
+        else common.empty(
+            f"Too few rows to judge: {rows:,} so far" if rows else "Nothing was predicted in the last seven days", theme
+        )
     )
     if health.output is not None and health.output.rows:
         output = health.output
@@ -214,9 +218,9 @@ def aim_note(traffic: Traffic, health: Health) -> str:
 
 
 def drift_note(health: Health) -> str:
-    """Say beside the drift chart that grey bars are not judged, where there are any."""
+    """Say beside the drift chart which inputs are left out, where there are any."""
     few = [row for row in health.drift if row.rows and not row.enough]
-    return f"{DRIFT} Grey: too few rows to judge." if few else DRIFT
+    return f"{DRIFT} Inputs with too few rows are not drawn." if few else DRIFT
 
 
 def _near(traffic: Traffic, health: Health) -> bool:

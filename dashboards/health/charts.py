@@ -8,7 +8,6 @@ from dashboards.charts import INK, PALETTE, PATTERNS, Figure, layout
 
 NOTICE, ALARM = 0.1, 0.2
 MOST_INPUTS = 20
-GREY = 5
 
 
 def by_step(
@@ -72,17 +71,14 @@ def lines(
     return {"data": data, "layout": figure}
 
 
-def drift(rows: Sequence[tuple[str, float, bool]], *, theme: str) -> Figure:
-    """Draw the index of each input as a bar, largest on top, with the lines at 0.1 and 0.2.
-
-    A row is (name, index, whether rows were enough); where they were not, the bar is grey: its length is chance.
-    """
+def drift(rows: Sequence[tuple[str, float]], *, theme: str) -> Figure:
+    """Draw the index of each input, (name, index), as a bar, largest on top, with the lines at 0.1 and 0.2."""
     theme = _theme(theme)
     shown = list(reversed(rows[:MOST_INPUTS]))
-    tones = [PALETTE[theme][_tone(value) if enough else GREY] for _, value, enough in shown]
+    tones = [PALETTE[theme][_tone(value)] for _, value in shown]
     figure = layout(theme)
     base, ink = figure["xaxis"], INK[theme]
-    highest = max([0.3, *(value * 1.15 for _, value, _ in shown)])
+    highest = max([0.3, *(value * 1.15 for _, value in shown)])
     lines_at = [
         {
             "type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1,
@@ -96,7 +92,7 @@ def drift(rows: Sequence[tuple[str, float, bool]], *, theme: str) -> Figure:
     ]
     bars = {
         "type": "bar", "orientation": "h", "name": "PSI", "y": list(range(len(shown))),
-        "x": [round(value, 4) for _, value, _ in shown], "marker": {"color": tones}, "customdata": [name if enough else f"{name} (too few rows to judge)" for name, _, enough in shown],
+        "x": [round(value, 4) for _, value in shown], "marker": {"color": tones}, "customdata": [name for name, _ in shown],
         "hovertemplate": "%{customdata}: %{x:.3f}<extra></extra>",
     }  # fmt: skip
     return {
@@ -112,7 +108,7 @@ def drift(rows: Sequence[tuple[str, float, bool]], *, theme: str) -> Figure:
             "xaxis": {**base, "range": [0, highest], "title": {"text": "PSI", "standoff": 8}},
             "yaxis": {
                 **base, "tickmode": "array", "tickvals": list(range(len(shown))),
-                "ticktext": [_short(name) for name, _, _ in shown],
+                "ticktext": [_short(name) for name, _ in shown],
             },
         },
     }  # fmt: skip

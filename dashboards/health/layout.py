@@ -10,9 +10,7 @@ from models_app.queries import HEALTH_SPANS
 
 SPANS = {key: choice.label for key, choice in HEALTH_SPANS.items()}
 WAITS = "Percentiles of the answered requests."
-DRIFT = (
-    "Population stability index (PSI) of the last rows against training: look at it from 0.1 on; an alert opens at 0.2."
-)
+DRIFT = "Population stability index (PSI) of the last rows against the training data. 0.1 is worth a look; an alert opens at 0.2."
 CHARTS = ("requests", "latency", "drift", "predictions", "busy")
 
 
@@ -33,8 +31,12 @@ def health() -> Any:
                 **aria(label="What to show"),
             ),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
-            table_card("alerts", "Alerts", "Open ones first. An alert opens once and ends by itself.", export=False),
-            chart_card("requests", "Requests", "Answered, client errors (refused), and server errors (failed)."),
+            table_card(
+                "alerts", "Alerts", "Open alerts first. An alert closes by itself once its cause is gone.", export=False
+            ),
+            chart_card(
+                "requests", "Requests", "Requests by outcome: answered, client errors (4xx) and server errors (5xx)."
+            ),
             chart_card("latency", "Latency", html.Span(WAITS, id="latency-note")),
             chart_card("drift", "Drift by input", html.Span(DRIFT, id="drift-note")),
             chart_card("predictions", "Predictions against training", "Share of rows by what the model predicted."),

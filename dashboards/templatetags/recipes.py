@@ -14,6 +14,12 @@ BY_ITSELF = frozenset({"batch_size"})
 
 
 @register.filter
+def column_type(kind: Any) -> str:
+    """Return what a type of column is called, everywhere."""
+    return queries.COLUMN_TYPES.get(str(kind), str(kind or "\u2013"))
+
+
+@register.filter
 def titled(values: Mapping[str, Any], recipe_id: Any) -> list[tuple[str, Any]]:
     """Return parameters in their schema's order, each with its title; what the recipe no longer knows comes last."""
     chosen = [recipe for recipe in queries.recipe_cards() if recipe.id == recipe_id]

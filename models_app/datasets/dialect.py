@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from models_app.datasets.cells import BLANKS, plain_name
+from models_app.datasets.cells import BLANKS, CONVENTIONAL, plain_name
 from models_app.datasets.limits import MAX_COLUMNS, MAX_NAME_LENGTH, MAX_ROW_BYTES, MIB
 from models_app.runner.protocol import InputError
 
@@ -24,7 +24,13 @@ ONE_COLUMN = (
     "one_column",
     "Only one column was found. Separate columns by comma, semicolon, tab or vertical bar, or choose the delimiter when you upload the file.",
 )
+SECOND_HEADER = (
+    "The first row under the header is text where the rows below are numbers or dates ({}): it looks like a second header, "
+    "or units. Keep one line of names and upload the file again."
+)
+LEAST_BELOW = 5
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?\Z")
+_NUMBERLIKE = re.compile(r"[+-]?\d[\d.,:/\s\-eE+]*[%€$]?\Z")
 _UNNAMED = re.compile(r"Unnamed: 0(\.\d+)?\Z")
 
 
@@ -78,6 +84,9 @@ def read_dialect(path: Path, chosen: str = "") -> Dialect:
         warnings.insert(
             0, f"{what} above the header {'was' if len(skipped) == 1 else 'were'} left out: {_short(skipped[0])}."
         )
+    second = _second_header(body[above + consumed :][:SAMPLE_BYTES], delimiter)
+    if second:
+        warnings.insert(0, SECOND_HEADER.format(_short(", ".join(second))))
     offset = len(sample[: start + above + consumed].encode())
     return Dialect(delimiter, names, offset, tuple(warnings), nameless, tuple(line[:200] for line in skipped[:10]))
 
@@ -180,6 +189,25 @@ def _above(body: str, delimiter: str) -> tuple[int, list[str]]:
             skipped.append(line)
         at = end
     return at, skipped
+
+
+def _second_header(rest: str, delimiter: str) -> list[str]:
+    """Return the cells of the first row where it names columns again: text alone, over columns of numbers or dates."""
+    first, *below = _rows(rest, delimiter) or [[]]
+    words = [cell.strip(BLANKS) for cell in first]
+    said = [word for word in words if word]
+    if len(below) < LEAST_BELOW or any(_NUMBERLIKE.match(word) for word in said) or len({*said}) < len(said):
+        return []
+    found = []
+    for at, word in enumerate(words):
+        column = [row[at].strip(BLANKS) for row in below if at < len(row) and row[at].strip(BLANKS)]
+        if (
+            word.lower() not in CONVENTIONAL
+            and len(column) >= LEAST_BELOW
+            and all(_NUMBERLIKE.match(cell) for cell in column)
+        ):
+            found.append(word)
+    return found if len(found) > 1 else []
 
 
 def _line(sample: str, at: int) -> str:

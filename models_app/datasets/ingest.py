@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from models_app.datasets import encoding, gzipped, json_file, spreadsheet, text
 from models_app.datasets.csv_file import CsvFile, open_csv
 from models_app.datasets.decide import Decision
+from models_app.datasets.dialect import SECOND_HEADER
 from models_app.datasets.limits import MAX_NUMBER, MAX_UNPACKED_BYTES, MIB
 from models_app.datasets.parquet_file import MAGIC, ParquetFile, open_parquet, refuse_locked
 from models_app.datasets.preview import preview
@@ -75,7 +76,10 @@ def run(context: Context) -> None:
     )
     names = [one.name for one in source.decisions]
     if target is not None and target not in names:
-        raise InputError("target_missing", _no_target(target, names))
+        again = [warning for warning in source.warnings if warning.startswith(SECOND_HEADER[:40])]
+        raise InputError(
+            "target_missing", f"There is no column {target!r}. {again[0]}" if again else _no_target(target, names)
+        )
     context.report.progress("converting", 1, 3)
     data = context.out / "data.parquet"
     write_canonical(source, data)

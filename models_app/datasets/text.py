@@ -26,6 +26,7 @@ SIGNATURES = (
     (b"ARROW1", "an Arrow or Feather file. Export the table as Parquet"),
 )
 ARFF = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:%[^\n]*\n\s*)*@relation\b", re.IGNORECASE)
+MARKUP = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|table|meta|\?xml)\b", re.IGNORECASE)
 PICKLE = re.compile(rb"\A\x80[\x02-\x05]")
 
 
@@ -42,6 +43,11 @@ def refuse_other_formats(head: bytes) -> None:
         raise InputError(
             "refused_format",
             "The file is in the ARFF format of Weka and KEEL. Export the table as CSV, with the names of the columns in the first line.",
+        )
+    if MARKUP.match(head):
+        raise InputError(
+            "refused_format",
+            "The file is a web page or XML, whatever its name ends in. Open it in Excel and save it as XLSX or CSV.",
         )
     for magic, words in SIGNATURES:
         if head.startswith(magic):

@@ -97,7 +97,11 @@ def file(read: Mapping[str, Any]) -> File | None:
 def columns(profile: Mapping[str, Any], readings: Sequence[ColumnReading] = ()) -> list[Column]:
     """Return the profile's columns: the target first, then by what they say about it, then in the file's order."""
     read = {one.name: reading(at, one) for at, one in enumerate(readings)}
-    found = [replace(_column(one), reading=read.get(one["name"])) for one in profile.get("columns", [])]
+    spelled = {one.name: dict(zip(("false", "true"), one.spelling, strict=True)) for one in readings}
+    found = [
+        replace(_column(_as_uploaded(one, spelled.get(one["name"], {}))), reading=read.get(one["name"]))
+        for one in profile.get("columns", [])
+    ]
     return sorted(found, key=lambda one: (not one.is_target, -(one.power if one.power is not None else -1.0)))
 
 
@@ -154,6 +158,14 @@ def _at(version: VersionRow) -> int:
 
 def _kinds(version: VersionRow) -> dict[str, str]:
     return {column.name: column.kind for column in version.columns}
+
+
+def _as_uploaded(described: Mapping[str, Any], spelling: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return a column of the profile with yes and no as the file spells them."""
+    if described["kind"] != kinds.BOOLEAN or not spelling:
+        return described
+    top = [{**one, "value": spelling.get(str(one["value"]), one["value"])} for one in described.get("top", [])]
+    return {**described, "top": top}
 
 
 def _column(described: Mapping[str, Any]) -> Column:

@@ -242,16 +242,31 @@ def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenan
     assert "Measured on 12 held-out rows" in page
     rows = re.findall(r'<th scope="row">(stays|leaves)</th>(.*?)</tr>', page, re.DOTALL)
     assert [[*re.findall(r">([\d.]+)<", cells)] for _, cells in rows[:2]] == [
-        ["0.75", "0.8571", "0.8", "8"],
-        ["0.75", "0.6", "0.6667", "4"],
+        ["0.7500", "0.8571", "0.8000", "8"],
+        ["0.7500", "0.6000", "0.6667", "4"],
     ]
     assert page.index(">plan<") < page.index(">age<") < page.index(">joined<"), "the most important first"
     assert "0.2500" in page
     before = client.get(f"/t/lab/models/versions/{old.id}/").content.decode()
     assert "Importance is not measured for this version." in before
     both = client.get("/t/lab/models/compare/", {"v": [old.id, new.id]}).content.decode()
-    assert re.search(r"0\.75 <span class=\"x-tag\">best</span>", both)
+    assert re.search(r"0\.7500 <span class=\"x-tag\">best</span>", both)
     assert re.search(r"Epochs <span class=\"x-tag\">differs</span>", both)
     assert "Units a layer <span" not in both
     assert "Choose two to four versions" in client.get("/t/lab/models/compare/", {"v": [old.id, "x"]}).content.decode()
     assert client.get("/t/lab/models/compare/", {"v": [old.id, uuid4()]}).status_code == 404
+
+
+def test_yes_and_no_are_shown_as_the_file_spells_them_and_types_by_one_name(tenant: Tenant, client: Client) -> None:
+    top = [{"value": "true", "count": 300}, {"value": "false", "count": 142}]
+    column = {"name": "t", "kind": "boolean", "integer": False, "distinct": 2, "missing": 0, "target": True, "top": top}
+    version = table(tenant, columns=[column], target="t")
+    with tenant_scope(tenant.id):
+        read = {"columns": [{"name": "t", "inferred": {"type": "boolean", "spelling": ["nein", "ja"]}}]}
+        profile = {"rows": 442, "target": "t", "task": "classification", "columns": [column], "warnings": []}
+        DatasetVersion.objects.filter(id=version.id).update(profile=profile, reading=read)
+    page = client.get(f"/t/{tenant.slug}/datasets/{version.dataset_id}/").content.decode()
+    assert "most frequent: ja (300)" in page
+    assert "<title>ja: 300</title>" in page and "<title>nein: 142</title>" in page
+    form = client.get(NEW, {"dataset": version.id}).content.decode()
+    assert "<td>yes/no</td>" in form and "Boolean" not in form

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from compute.process import Child, Slot
-from models_app.runner.protocol import EXIT_OK
+from models_app.runner.protocol import EXIT_OK, InputError
 from tests.support.workbooks import workbook
 from tests.unit.test_models_app_reading import reading, table, values
 from tests.unit.test_models_app_zoo import MAIN
@@ -77,3 +77,23 @@ def test_the_sandboxed_child_reads_workbooks_json_and_code_pages(tmp_path):
         )  # fmt: skip
         assert child.exited.wait(120)
         assert child.exit_code == EXIT_OK, (name, list(child.lines), list(child.said))
+
+
+TWO_HEADERS = "place,place,money\n{second}\n" + "".join(f"north,{n},{n / 4}\n" for n in range(40))
+
+
+@pytest.mark.parametrize("second", ["region,visits,spend", ",count,EUR"])
+def test_a_second_header_or_a_row_of_units_is_said(tmp_path, second):
+    found = reading(tmp_path, TWO_HEADERS.format(second=second), None)
+    assert "looks like a second header, or units" in found["warnings"][0]
+
+
+def test_a_target_that_stands_in_the_second_header_is_told_from_a_missing_one(tmp_path):
+    with pytest.raises(InputError, match=r"no column 'visits'.*looks like a second header"):
+        reading(tmp_path, TWO_HEADERS.format(second="region,visits,spend"), "visits")
+
+
+@pytest.mark.parametrize("second", ["north,-,unknown", "north,3,0.5", "-,-,-"])
+def test_a_row_with_a_slip_is_no_second_header(tmp_path, second):
+    found = reading(tmp_path, TWO_HEADERS.format(second=second).replace("place,place", "region,visits"), None)
+    assert not [warning for warning in found["warnings"] if "second header" in warning]

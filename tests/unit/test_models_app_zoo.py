@@ -117,6 +117,8 @@ ZOO: dict[str, tuple[object, str]] = {
     "JSON that is no table": (b'[{"a": 1}, 5]', "bad_json"),
     "deep JSON": (b'{"a":' * 200_000, "bad_json"),
     "a numpy array": (b"\x93NUMPY\x01\x00v\x00{}", "refused_format"),
+    "a web page named as a workbook": (b"\xef\xbb\xbf\n<html><table><tr><td>1</td></tr></table>", "refused_format"),
+    "XML": (b'<?xml version="1.0"?><Workbook/>', "refused_format"),
     "a PDF": (b"%PDF-1.7\n", "refused_format"),
     "a program": (b"\x7fELF\x02\x01\x01", "refused_format"),
     "a file over the cap": (lambda: b"a,b\n" + b"1,2\n" * 13_200_000, "file_too_large"),

@@ -205,7 +205,7 @@ def test_no_bound_of_a_parameter_is_written_in_powers_of_ten() -> None:
 
 def test_figures_and_numbers() -> None:
     assert (figure(0.97204), figure(3), figure(True), figure("a"), figure(None)) == (
-        "0.972",
+        "0.9720",
         "3",
         "True",
         "a",

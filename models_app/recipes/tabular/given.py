@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models_app.datasets import cells
+from models_app.recipes.columns import WORDS as TYPES
 from models_app.recipes.tabular.features import Feature, Floats
 
 WORDS = frozenset({str, int, float, bool, type(None)})
@@ -49,7 +50,7 @@ def words_of(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> list[str
 
 def refused(feature: Feature, value: Any, row: int) -> BadInstance:
     """Return the error for a value that a column does not take."""
-    takes = "yes or no (true, false, 1, 0 or null)" if is_flag(feature) else f"{feature.kind} values"
+    takes = "yes or no (true, false, 1, 0 or null)" if is_flag(feature) else TYPES[feature.kind]
     return BadInstance(
         f"Row {row}, column {feature.name!r} takes {takes}, not {shown(value)}.", column=feature.name, row=row
     )

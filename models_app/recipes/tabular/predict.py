@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models_app.datasets import cells
+from models_app.recipes.columns import WORDS
 from models_app.recipes.tabular.features import Encoded, Feature, Floats, Strings, encode
 from models_app.recipes.tabular.given import BadInstance, number_of
 from models_app.recipes.tabular.joint import Block, Intake, join
@@ -129,7 +130,7 @@ def _number(feature: Feature, value: Any) -> float:
     try:
         number = number_of(feature, value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadInstance(f"Column {feature.name!r} takes {feature.kind} values, not {str(value)[:40]!r}.") from error
+        raise BadInstance(f"Column {feature.name!r} takes {WORDS[feature.kind]}, not {str(value)[:40]!r}.") from error
     if math.isinf(number):
         raise BadInstance(f"Column {feature.name!r} takes finite numbers.")
     return number
