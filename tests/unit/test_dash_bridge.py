@@ -85,7 +85,8 @@ class TestPage:
 
     def body(self) -> dict[str, object]:
         return {
-            "output": "..url.search...range.value...group.value...sort.value...from.value...to.value...custom-days.hidden..",
+            "output": "..url.search...range.value...group.value...sort.value...from.value...to.value"
+            "...custom-days.hidden...group.options..",
             "outputs": [
                 {"id": "url", "property": "search"},
                 {"id": "range", "property": "value"},
@@ -94,6 +95,7 @@ class TestPage:
                 {"id": "from", "property": "value"},
                 {"id": "to", "property": "value"},
                 {"id": "custom-days", "property": "hidden"},
+                {"id": "group", "property": "options"},
             ],
             "inputs": [
                 {"id": "url", "property": "search", "value": "?range=7d"},
