@@ -34,7 +34,8 @@ class Case:
 
     `raw`: its rows as one would send them online, by column, in the order of the file. `later`: makes files of some of them,
     without the target, in other spellings and formats, each with what a person chooses of its columns, if anything. `types`: what columns must have been read as.
-    `choices`, `reading`: what a person chooses of the columns, and of the file (`encoding`, `delimiter`), after the first look.
+    `choices`: what a person chooses of the columns after the first look; `reading`: says of the file at the upload
+    (`encoding`, `delimiter`).
     """
 
     name: str
@@ -77,11 +78,11 @@ class Walked:
 def walk(stack: Stack, case: Case, upload: Callable[[Case], str] | None = None) -> Walked:
     """Take a case the whole way; return what was seen. `upload` brings the file another way, as by a browser."""
     found = Walked(case)
-    found.dataset = upload(case) if upload else send(stack, case.file, case.name, case.target)
+    found.dataset = upload(case) if upload else send(stack, case.file, case.name, case.target, **case.reading)
     dataset = stack.get(f"datasets/{found.dataset}/")
     reading = stack.get(f"datasets/{found.dataset}/columns/")
-    if case.choices or case.reading:
-        dataset = choose(stack, found.dataset, case.choices, case.reading)
+    if case.choices:
+        dataset = choose(stack, found.dataset, case.choices)
         reading = stack.get(f"datasets/{found.dataset}/columns/")
     found.columns, found.rows = reading["columns"], dataset["version"]["rows"]
     found.said = dataset["version"]["warnings"]
@@ -117,10 +118,9 @@ def send(stack: Stack, file: File, name: str, target: str = "", **more: str) -> 
     return str(made["id"])
 
 
-def choose(stack: Stack, dataset: str, choices: Raw, reading: Raw | None = None) -> dict[str, Any]:
+def choose(stack: Stack, dataset: str, choices: Raw) -> dict[str, Any]:
     """Have a file read otherwise and wait for the version that this makes; return the dataset."""
-    chosen = {"columns": choices, **({"file": reading} if reading else {})}
-    answer = stack.request("PATCH", f"datasets/{dataset}/columns/", json=chosen)
+    answer = stack.request("PATCH", f"datasets/{dataset}/columns/", json={"columns": choices})
     assert answer.status_code == 200, answer.text
     return ready(stack, dataset)
 
