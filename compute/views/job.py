@@ -18,7 +18,7 @@ from tenants.edges import page
 
 TABS = (("", "Overview"), ("logs", "Logs"), ("attempts", "Attempts and cost"), ("events", "Events"))
 LOG_TAIL = 400
-LINKED = frozenset({"dataset", "dataset_version", "model", "model_version", "rows"})
+LINKED = frozenset({"dataset", "dataset_version", "model", "model_version", "read", "rows"})
 
 
 @require_safe

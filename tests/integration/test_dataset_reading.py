@@ -9,6 +9,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from compute.models import Job
 from models_app import ingestion, operations, storage
 from models_app.models import Dataset, DatasetVersion, IngestState
 from tenants.audit.models import AuditEntry
@@ -136,3 +137,23 @@ def test_a_dataset_of_failed_uploads_alone_goes_wholly(tenant: Tenant) -> None:
     assert client.delete(f"/api/v1/datasets/{version.dataset_id}/?all=true").status_code == 204
     with tenant_scope(tenant.id):
         assert not Dataset.objects.exists()
+
+
+def test_a_batch_says_once_on_its_page_and_in_its_result_how_its_file_was_read(tenant: Tenant, client: Client) -> None:
+    actor = actor_for(tenant, "engineer")
+    version = ingested(actor, FINE)
+    model = make_version(actor, "risk", dataset_version=version)
+    said = ["Column a: 2 cells are not of the model's type, so taken as missing."]
+    files = {form: {"key": form, "sha256": "0" * 64, "size": 4} for form in ("parquet", "csv")}
+    job = waiting_job(tenant, version)
+    with tenant_scope(tenant.id):
+        spec = {"model_version": str(model.id), "dataset": str(version.dataset_id), "dataset_version": str(version.id)}
+        result = {"rows": 60, "read": said, "files": files}
+        Job.objects.filter(id=job.id).update(kind="batch_predict", state="succeeded", spec=spec, result=result)
+    page = client.get(f"/t/lab/jobs/{job.id}/").content.decode()
+    assert page.count("2 cells are not of the model&#x27;s type") == 1
+    key = {"Authorization": f"Bearer {make_api_key(tenant)}"}
+    assert client.get(f"/api/v1/jobs/{job.id}/result/", headers=key).json()["read"] == said
+    with tenant_scope(tenant.id):
+        Job.objects.filter(id=job.id).update(result={"rows": 60, "files": files})
+    assert client.get(f"/api/v1/jobs/{job.id}/result/", headers=key).json()["read"] == [], "of before it was told"

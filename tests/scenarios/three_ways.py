@@ -187,7 +187,12 @@ def online(stack: Stack, name: str, key: str, rows: Sequence[Raw]) -> tuple[dict
     )
     assert first.status_code == 200, first.text
     inputs = [
-        {"name": one, "datatype": _datatype(rows, one), "shape": [len(rows)], "data": [row[one] for row in rows]}
+        {
+            "name": one,
+            "datatype": (kind := _datatype(rows, one)),
+            "shape": [len(rows)],
+            "data": _elements(rows, one, kind),
+        }
         for one in names
     ]
     second = requests.post(f"{base}/v2/models/{name}/infer", json={"inputs": inputs}, headers=headers, timeout=60)
@@ -248,6 +253,12 @@ def _held(case: Case, found: Walked, truth: Sequence[Any]) -> list[tuple[int, An
     test = [(one["row"], one["answer"]) for one in truth if one["test"]]
     assert len(case.raw) == found.rows, (len(case.raw), found.rows)
     return sorted(random.Random(5).sample(test, min(HELD, len(test))), key=lambda one: one[0])
+
+
+def _elements(rows: Sequence[Raw], name: str, datatype: str) -> list[Any]:
+    """Return a column's elements; where its values are mixed all are sent as text."""
+    found = [row[name] for row in rows]
+    return [str(value) if datatype == "BYTES" and value is not None else value for value in found]
 
 
 def _datatype(rows: Sequence[Raw], name: str) -> str:
