@@ -51,6 +51,13 @@ class Preferences(forms.ModelForm[User]):
         self.initial["theme"] = self.instance.theme
         self.order_fields(("name", "theme", "single_keys"))
 
+    def clean_name(self) -> str:
+        """Return the name, which stands in other people's pages and files: of printable characters."""
+        name = str(self.cleaned_data["name"])
+        if not name.isprintable():
+            raise forms.ValidationError("Use printable characters.")
+        return name
+
     def save(self, commit: bool = True) -> User:
         """Store the theme with the rest."""
         self.instance.theme = self.cleaned_data["theme"]
@@ -143,7 +150,7 @@ class InviteMember(forms.Form):
 
 
 class JoinAsNew(forms.Form):
-    """The account of an invited person who has none yet."""
+    """The account of an invited person who has none."""
 
     name = forms.CharField(label="Your name", max_length=120)
     password = forms.CharField(

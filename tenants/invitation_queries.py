@@ -21,6 +21,7 @@ class Letter:
     tenant: str
     role: str
     invited_by: str
+    by_key: bool
     token: str
     expires_at: datetime
     zone: str
@@ -73,7 +74,8 @@ def letter(tenant_id: UUID, invitation_id: UUID) -> Letter | None:
             return None
         tenant, zone = Tenant.objects.values_list("name", "timezone").get(id=tenant_id)
         until = row.expires_at.astimezone(ZoneInfo(zone))
-        return Letter(row.email, tenant, row.role, row.invited_by, token_of(row.id), until, zone)
+        by_key = row.parent_key_id is not None
+        return Letter(row.email, tenant, row.role, row.invited_by, by_key, token_of(row.id), until, zone)
 
 
 def _state(row: Invitation, moment: datetime) -> str:

@@ -38,6 +38,8 @@ REVOKED = AuditAction("tenants.invitation.revoked")
 VALID_DAYS = 7
 #: How many invitations an organisation may send in 24 hours, withdrawn ones included: their mails have left.
 MOST_A_DAY = 100
+#: To one address of these: a stranger's mailbox is filled by nobody.
+MOST_TO_ONE = 5
 
 
 def _could_issue(row: Invitation, own: frozenset[str]) -> bool:
@@ -93,7 +95,6 @@ class Offer:
     role: str
     invited_by: str
     expires_at: datetime
-    has_account: bool
 
 
 @operation(INVITED)
@@ -108,7 +109,7 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
     email = check_email(email)
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is a member already.")
-    _check_limit(actor)
+    _check_limit(actor, email)
     maker = provenance.lock_maker(actor)
     if not _could_issue(Invitation(role=role), maker.permissions):
         raise provenance.AccessEnded
@@ -157,8 +158,6 @@ def accept(*, token: str, user: User | None, name: str = "", password: str = "",
     offer = find(token)
     if user is not None and user.email != offer.email:
         raise WrongAccount(f"This invitation is for {offer.email}. Log out and follow the link again.")
-    if user is None and offer.has_account:
-        raise AccountExists
     person = Actor(
         kind="user",
         tenant_id=offer.tenant_id,
@@ -207,8 +206,7 @@ def find(token: str) -> Offer:
         if row is None or not _still_backed(row):
             raise InvitationGone
         tenant, slug = Tenant.objects.values_list("name", "slug").get(id=tenant_id)
-        known = User.objects.filter(email=row.email).exists()
-        return Offer(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at, known)
+        return Offer(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at)
 
 
 def token_of(invitation_id: UUID) -> str:
@@ -242,18 +240,22 @@ def _still_backed(row: Invitation) -> bool:
     return _could_issue(row, maker.permissions)
 
 
-def _check_limit(actor: Actor) -> None:
-    """Raise TooManyInvitations beyond the limit; the tenant's lock makes those who invite at once count one by one."""
+def _check_limit(actor: Actor, email: str) -> None:
+    """Raise TooManyInvitations beyond a limit; the tenant's lock makes those who invite at once count one by one."""
     Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
     since = DatabaseNow() - timedelta(days=1)
     recent = Invitation.objects.filter(created_at__gt=since).order_by("-created_at")
-    oldest = recent.values_list("created_at", flat=True)[MOST_A_DAY - 1 : MOST_A_DAY]
-    for sent_at in oldest:
-        wait = math.ceil((sent_at + timedelta(days=1) - now()).total_seconds())
-        raise TooManyInvitations(retry_after=max(wait, 1), most=MOST_A_DAY)
+    for sent, most, words in (
+        (recent, MOST_A_DAY, None),
+        (recent.filter(email=email), MOST_TO_ONE, f"{email} was invited {MOST_TO_ONE} times in a day. Try again later."),
+    ):
+        for sent_at in sent.values_list("created_at", flat=True)[most - 1 : most]:
+            wait = math.ceil((sent_at + timedelta(days=1) - now()).total_seconds())
+            raise TooManyInvitations(words, retry_after=max(wait, 1), most=most)
 
 
 def _new_account(email: str, name: str, password: str) -> User:
+    # What is wrong with name or password is said first, so that a form that could make no account asks after none.
     name = check_text(name, "name")
     try:
         password_validation.validate_password(password, User(email=email, name=name))

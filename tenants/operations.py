@@ -1,5 +1,6 @@
 """Writes of the tenancy room. Each one: require, load, check, change, record, publish."""
 
+import re
 import zoneinfo
 from typing import Any
 
@@ -22,6 +23,7 @@ TENANT_CREATED = AuditAction("tenants.tenant.created")
 TENANT_CHANGED = AuditAction("tenants.tenant.changed")
 PROJECT_CREATED = AuditAction("tenants.project.created")
 LONGEST_EMAIL = 254
+PLAIN_ADDRESS = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9.-]+")
 
 #: Passwords that an operator sets by command or environment; people who choose their own meet all the rules.
 OPERATOR_RULES = [password_validation.MinimumLengthValidator(8)]
@@ -57,12 +59,18 @@ def check_text(value: Any, field: str, maximum: int = 120) -> str:
 
 
 def check_email(text: str) -> str:
-    """Return an address in small letters; raise `Invalid` for what is none."""
+    """Return an address in small letters; raise `Invalid` for what is none, or could say something to who reads it.
+
+    A quoted name holds any text and ends lines; other letters than ASCII imitate the address of somebody else.
+    """
     email = text.strip().lower()
     try:
         validate_email(email)
     except ValidationError as error:
         raise Invalid(fields={"email": ["Give an e-mail address, such as ana@example.org."]}) from error
+    if not PLAIN_ADDRESS.fullmatch(email):
+        words = "Use ASCII letters and digits without quotes; write an international domain in its xn-- form."
+        raise Invalid(fields={"email": [words]})
     if len(email) > LONGEST_EMAIL:
         raise Invalid(fields={"email": [f"Give an address of at most {LONGEST_EMAIL} characters."]})
     return email

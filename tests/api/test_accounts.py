@@ -1,6 +1,8 @@
 """Accounts: nobody takes an address that is meant for another, nobody is made a member unasked, limits are not pushed out."""
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
@@ -9,7 +11,7 @@ from django.test import Client, override_settings
 
 from config import settings as shipped
 from tenants import invitations
-from tenants.models import Membership, Tenant, User
+from tenants.models import Invitation, Membership, Tenant, User
 from tenants.scoping import tenant_scope
 from tests import factories
 
@@ -64,6 +66,43 @@ def test_nothing_tells_whether_an_address_has_an_account_and_none_is_made_unaske
         assert not Membership.objects.filter(user=stranger).exists()
 
 
+def test_the_link_of_an_invitation_is_the_same_with_an_account_and_without() -> None:
+    """Without a mail server the one who invites holds the link, too."""
+    factories.make_user("kept@other.example")
+    owner = factories.actor_for(factories.make_tenant())
+    addresses = ("kept@other.example", "none@other.example")
+    links = [
+        f"/accounts/invitation/{invitations.token_of(invitations.invite(actor=owner, email=email, role='viewer').id)}/"
+        for email in addresses
+    ]
+
+    def answers(given: dict[str, str] | None) -> set[tuple[int, str]]:
+        found = set()
+        for email, link in zip(addresses, links, strict=True):
+            client = Client()
+            answer = client.get(link) if given is None else client.post(link, given)
+            tokens, when = r"\b[A-Za-z0-9]{64}\b", r"<time.*?</time>"
+            own = (
+                re.escape(email),
+                re.escape(link),
+                re.escape(quote(link)),
+                re.escape(quote(link, safe="")),
+                tokens,
+                when,
+                r'nonce="[^"]*"',
+            )
+            found.add((answer.status_code, re.sub("|".join(own), "", answer.content.decode())))
+        return found
+
+    tries: list[dict[str, str] | None] = [None, {}, {"name": "N"}, {"name": "N", "password": "short"}]
+    tries += [{"name": "N", "password": "password1234"}, {"name": "\x07", "password": "a long walk at night"}]
+    for given in tries:
+        assert len(answers(given)) == 1, given
+    assert User.objects.filter(email="none@other.example").count() == 0
+    taken = Client().post(links[0], {"name": "N", "password": "a long walk at night"})
+    assert (taken.status_code, "Log in with it" in taken.content.decode()) == (409, True)
+
+
 def test_an_account_is_not_taken_from_the_one_who_is_invited_by_another_organisation() -> None:
     client, _ = key_client()
     body = {"email": "nora@example.org", "role": "viewer"}
@@ -114,6 +153,41 @@ def test_an_address_that_no_mail_server_takes_is_refused() -> None:
         "/api/v1/members/", {"email": f"ana@{host}.example", "role": "viewer"}, content_type="application/json"
     )
     assert (answer.status_code, list(answer.json()["fields"])) == (400, ["email"])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        '"a\x0c\x0cYour\\ account\\ is\\ locked:\\ http://evil.example"@x.example',
+        '"a\x0bBcc:victim"@x.example',
+        '"http://evil.example/login"@x.example',
+        "adm\u0131n@riverside.example",
+        "a@\u2028x.example",
+        "a@\uff45xample.org",
+        "a@[127.0.0.1]",
+    ],
+)
+def test_an_address_that_says_something_or_imitates_another_is_refused_by_every_door(address: str) -> None:
+    client, tenant = key_client()
+    page = Client()
+    page.force_login(factories.make_member(tenant, "owner"))
+    for route in ("members", "invitations"):
+        body = {"email": address, "role": "viewer"}
+        answer = client.post(f"/api/v1/{route}/", body, content_type="application/json")
+        assert (answer.status_code, list(answer.json()["fields"])) == (400, ["email"])
+    assert page.post(f"/t/{tenant.slug}/members/invite/", {"email": address, "role": "viewer"}).status_code == 422
+    with tenant_scope(tenant.id):
+        assert not Invitation.objects.exists()
+
+
+def test_a_name_that_others_read_is_printable() -> None:
+    tenant = factories.make_tenant()
+    user = factories.make_member(tenant, "viewer")
+    client = Client()
+    client.force_login(user)
+    for name in ("Ana\nBcc: all", "Ana\u202egnol"):
+        answer = client.post(f"/t/{tenant.slug}/settings/", {"name": name, "theme": "auto"})
+        assert (answer.status_code, "Use printable characters." in answer.content.decode()) == (422, True)
 
 
 def test_a_flood_of_other_addresses_loosens_nobody_elses_limit() -> None:

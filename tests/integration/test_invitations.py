@@ -326,9 +326,52 @@ def test_a_letter_begins_with_our_words_and_quotes_theirs(
     )
     assert [line for line in lines if "://" in line] == [lines[2]]
     by = next(line for line in lines if line.startswith("Invited by: "))
-    assert by.startswith("Invited by: “Your account is locked https: evil.example login gnol")
-    assert (by[-2:], len(by)) == ("…”", len("Invited by: “”") + 60)
-    assert "Organisation: “Bank of https: evil.example”" in lines
+    assert by.startswith("Invited by: an API key named “Your account is locked https: evil. example login gnol")
+    assert (by[-2:], len(by)) == ("…”", len("Invited by: an API key named “”") + 60)
+    assert "Organisation: “Bank of https: evil. example”" in lines
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_name_makes_a_link_and_no_old_address_stops_the_post(
+    tmp_path: Path, as_control: Callable[[], AbstractContextManager[None]]
+) -> None:
+    tenant = factories.make_tenant()
+    owner = factories.actor_for(tenant)
+    with override_settings(**mail_settings(f"file://{tmp_path}", tmp_path)):
+        for number, name in enumerate(("support@bank.example", "ｅｖｉｌ．ｅｘａｍｐｌｅ／login", "evil。example")):
+            key = keys.create_api_key(actor=owner, name=name, scopes=sorted(owner.permissions))
+            sender = replace(owner, kind="api_key", id=key.id, label=name)
+            invitations.invite(actor=sender, email=f"n{number}@example.org", role="viewer")
+        invitations.invite(actor=owner, email=ADDRESS, role="viewer")
+        old = [invitations.invite(actor=owner, email=f"old{number}@example.org", role="viewer") for number in range(2)]
+        with tenant_scope(tenant.id):  # as an earlier version let them in
+            for row, address in zip(old, ('"a\x0c\x0cLocked"@x.example', '"a\x0bBcc:victim"@x.example'), strict=True):
+                Invitation.objects.filter(id=row.id).update(email=address)
+        with as_control():
+            for message in _invited(tenant):
+                assert outbox.deliver(message, tenant.id)
+        letters = mailbox.letters()
+    said = sorted(line for one in letters for line in one.text.splitlines() if line.startswith("Invited by: "))
+    assert said == [
+        "Invited by: an API key named “evil. example login”",
+        "Invited by: an API key named “evil. example”",
+        "Invited by: an API key named “support bank. example”",
+        f"Invited by: {owner.label}",
+    ]
+
+
+def test_one_address_is_written_to_so_many_times_a_day(client: Client) -> None:
+    tenant = factories.make_tenant()
+    key = factories.make_api_key(tenant)
+
+    def ask(address: str) -> Any:
+        body = {"email": address, "role": "viewer"}
+        headers = {"Authorization": f"Bearer {key}"}
+        return client.post("/api/v1/invitations/", body, content_type="application/json", headers=headers)
+
+    assert [ask(ADDRESS.upper()).status_code for _ in range(6)] == [201] * 5 + [429]
+    assert ask(ADDRESS).json()["title"] == f"{ADDRESS} was invited 5 times in a day. Try again later."
+    assert ask("otto@example.org").status_code == 201
 
 
 def test_an_organisation_sends_so_many_invitations_a_day(monkeypatch: pytest.MonkeyPatch, client: Client) -> None:
