@@ -10,18 +10,28 @@ from django.db.backends.signals import connection_created
 
 from tenants.encryption import keys
 
-#: What the login may become by SET ROLE counts as what it is: one injected statement is enough.
+#: What the login may become by SET ROLE counts as what it is: one injected statement is enough. A role that it may only
+#: hand out (ADMIN) counts too: it can give it to itself.
 ROLE_FACTS = """
-WITH mine AS (SELECT * FROM pg_roles r WHERE pg_has_role(session_user, r.oid, 'MEMBER'))
+WITH mine AS (SELECT * FROM pg_roles r WHERE pg_has_role(session_user, r.oid, 'MEMBER')),
+     plain AS (SELECT oid FROM pg_roles WHERE rolname = 'exchequer_app'
+               UNION ALL SELECT oid FROM mine WHERE rolname = 'exchequer_control'),
+     relation AS (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm'))
 SELECT session_user,
        bool_or(rolsuper), bool_or(rolbypassrls), bool_or(rolcreaterole), bool_or(rolreplication),
-       bool_or(rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')),
+       bool_or(starts_with(rolname, 'pg_')),
+       bool_or(rolcreatedb), bool_or(has_database_privilege(oid, current_database(), 'CREATE')),
        bool_or(has_schema_privilege(oid, 'public', 'CREATE')),
-       EXISTS (SELECT FROM pg_class c JOIN mine ON mine.oid = c.relowner
-               WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v')),
-       EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-               AND has_table_privilege(c.oid, 'TRUNCATE')),
-       EXISTS (SELECT FROM pg_roles r WHERE rolname = 'exchequer_control' AND pg_has_role(current_user, r.oid, 'USAGE'))
+       EXISTS (SELECT FROM pg_shdepend d JOIN mine m ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = m.oid
+               WHERE d.deptype = 'o' AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))),
+       EXISTS (SELECT FROM relation t, mine m WHERE has_table_privilege(m.oid, t.oid, 'TRUNCATE')),
+       EXISTS (SELECT FROM relation t, mine m WHERE has_table_privilege(m.oid, t.oid, 'TRIGGER, REFERENCES')),
+       EXISTS (SELECT FROM relation t, mine m, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS act
+               WHERE has_table_privilege(m.oid, t.oid, act)
+                 AND NOT EXISTS (SELECT FROM plain p WHERE has_table_privilege(p.oid, t.oid, act))),
+       bool_or(has_parameter_privilege(oid, 'session_replication_role', 'SET'))
+         OR current_setting('session_replication_role') <> 'origin',
+       bool_or(rolname = 'exchequer_control')
 FROM mine
 """
 FAULTS = (
@@ -29,10 +39,15 @@ FAULTS = (
     "bypasses row-level security",
     "may make roles",
     "may copy the whole database",
-    "may use files and programs of the database server",
+    "is a member of a role that PostgreSQL brings along, such as pg_read_all_data",
+    "may make databases",
+    "may make schemas",
     "may create tables",
-    "owns tables",
+    "owns tables or other parts of the database",
     "may empty tables",
+    "may put triggers or references on tables",
+    "has rights on tables that the plain roles have not",
+    "may turn triggers off, or works without them",
 )
 OF_CONTROL = "works as exchequer_control, which sees every tenant"
 HINT = "Set DATABASE_URL and DATABASE_CONTROL_URL to the plain roles of deploy/roles.sql."

@@ -247,7 +247,11 @@ def _check_limit(actor: Actor, email: str) -> None:
     recent = Invitation.objects.filter(created_at__gt=since).order_by("-created_at")
     for sent, most, words in (
         (recent, MOST_A_DAY, None),
-        (recent.filter(email=email), MOST_TO_ONE, f"{email} was invited {MOST_TO_ONE} times in a day. Try again later."),
+        (
+            recent.filter(email=email),
+            MOST_TO_ONE,
+            f"{email} was invited {MOST_TO_ONE} times in a day. Try again later.",
+        ),
     ):
         for sent_at in sent.values_list("created_at", flat=True)[most - 1 : most]:
             wait = math.ceil((sent_at + timedelta(days=1) - now()).total_seconds())

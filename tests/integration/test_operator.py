@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
+from allauth.account.models import EmailAddress
 from django.contrib.auth.hashers import get_hasher, make_password
 from django.core.mail import EmailMessage
 from django.core.management import CommandError, call_command
@@ -137,10 +139,13 @@ def test_the_web_role_takes_no_operator_over(operator: Operator, as_control: Con
         {"email": "eve@example.org"},
         {"is_active": False},
         {"is_operator": False},
+        {"is_superuser": True},
     ]
     for change in changes:
         with pytest.raises(DatabaseError), transaction.atomic():
             mine.update(**change)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        EmailAddress.objects.create(user_id=operator.id, email="eve@example.org", verified=True, primary=True)
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM tenants_user WHERE id = %s", [operator.id])
     mine.update(theme="dark", last_login=now())
@@ -161,6 +166,30 @@ def test_the_web_role_takes_no_operator_over(operator: Operator, as_control: Con
     assert Client().post("/accounts/login/", right).status_code == 302
     with operator_scope(operator):
         assert digests.acts()[0].action == "tenants.operator.password_set"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_login_of_its_own_in_the_web_roles_group_is_held_as_the_web_role_is(
+    superuser: Any, as_control: Control
+) -> None:
+    user, other = factories.make_user("root@platform.example"), factories.make_user("ana@example.org")
+    with as_control():
+        people.appoint(user.email)
+    superuser.execute("CREATE ROLE exchequer_web_of_ours IN ROLE exchequer_app")
+    try:
+        with superuser.transaction():
+            superuser.execute("SET LOCAL ROLE exchequer_web_of_ours")
+            superuser.execute("UPDATE tenants_user SET theme = 'dark' WHERE id = %s", [user.id])
+        for change, who in (
+            ("password = 'x'", user),
+            ("email = 'eve@example.org'", user),
+            ("is_operator = true", other),
+        ):
+            act = f"SET LOCAL ROLE exchequer_web_of_ours; UPDATE tenants_user SET {change} WHERE email = '{who.email}'"
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), superuser.transaction():
+                superuser.execute(act)
+    finally:
+        superuser.execute("DROP ROLE exchequer_web_of_ours")
 
 
 def test_a_cordon_is_written_down_with_its_reason_and_stays_written(

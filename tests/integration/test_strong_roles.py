@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import connection
 from django.db.backends.signals import connection_created
 
-from tenants.checks import UnsafeRole, refuse_unsafe_role
+from tenants.checks import UnsafeRole, refuse_unsafe_role, role_faults
 from tests.conftest import SESSION
 from tests.support.ports import free_port
-from tests.support.services import BYPASSING_ROLE
+from tests.support.services import BYPASSING_ROLE, TEST_ROLE
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ["-m", "celery", "-A", "config", "worker", "--pool=threads", "--without-gossip", "--without-mingle"]
@@ -23,6 +25,7 @@ WEB, SERVING = ["-m", "deploy.web", "--port"], ["-m", "deploy.serving", "--port"
 STARTS = {
     "web as superuser": (WEB, "app", "postgres", "is a superuser"),
     "web as the controller": (WEB, "app", "exchequer_control", "works as exchequer_control"),
+    "web that may become the controller": (WEB, "app", TEST_ROLE, "works as exchequer_control"),
     "web that says it is the owner": (WEB, "owner", "exchequer_owner", "owns tables"),
     "serving node without row security": (SERVING, "app", BYPASSING_ROLE, "bypasses row-level security"),
     "ops worker as owner of the tables": ([*WORKER, "--queues=ops"], "control", "exchequer_owner", "owns tables"),
@@ -71,3 +74,46 @@ def test_a_database_that_is_away_at_the_start_is_asked_at_each_connection(monkey
     finally:
         connection_created.disconnect(dispatch_uid="tenants.refuse_unsafe_role")
         connection.close()
+
+
+#: What somebody may have given a login, in `{0}`, and what is said of it.
+STRENGTHS = {
+    "SELECT": "",
+    "GRANT exchequer_control TO {0} WITH INHERIT FALSE, SET TRUE": "works as exchequer_control",
+    "GRANT exchequer_control TO {0} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE": "works as exchequer_control",
+    "GRANT exchequer_owner TO {0} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE": "owns tables",
+    "CREATE ROLE {0}_far BYPASSRLS; CREATE ROLE {0}_near IN ROLE {0}_far; GRANT {0}_near TO {0} WITH INHERIT FALSE": "bypasses row-level security",
+    "GRANT pg_read_all_data TO {0}": "PostgreSQL brings along",
+    "GRANT pg_maintain TO {0}": "PostgreSQL brings along",
+    "ALTER ROLE {0} CREATEDB": "may make databases",
+    "GRANT SET ON PARAMETER session_replication_role TO {0}": "may turn triggers off",
+    "SET LOCAL session_replication_role = replica": "works without them",
+    "GRANT TRIGGER ON tenants_user TO {0}": "may put triggers",
+    "GRANT REFERENCES ON tenants_user TO {0}": "may put triggers",
+    "GRANT UPDATE ON tenants_auditentry TO {0}": "has rights on tables",
+    "GRANT INSERT ON demo_clock TO {0}": "has rights on tables",
+    "CREATE SEQUENCE theirs; ALTER SEQUENCE theirs OWNER TO {0}": "owns tables or other parts",
+    "ALTER FUNCTION exchequer_now() OWNER TO {0}": "owns tables or other parts",
+    "CREATE MATERIALIZED VIEW theirs AS SELECT 1; ALTER MATERIALIZED VIEW theirs OWNER TO {0}": "owns tables or other parts",
+    "CREATE SCHEMA theirs AUTHORIZATION {0}": "owns tables or other parts",
+}
+
+
+@pytest.mark.parametrize("given", STRENGTHS)
+def test_a_login_that_may_do_more_than_it_needs_is_known_by_each_way(given: str, superuser: psycopg.Connection) -> None:
+    login = f"exchequer_strong_{os.getpid()}"
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(f"CREATE ROLE {login} IN ROLE exchequer_app")
+        superuser.execute(given.format(login))
+        superuser.execute(f"SET LOCAL SESSION AUTHORIZATION {login}")
+        found = role_faults(superuser, one_tenant=True)
+    said = STRENGTHS[given]
+    assert bool(found) is bool(said), found
+    assert said in " ".join(found)
+
+
+@pytest.mark.parametrize("role", ["exchequer_app", "exchequer_control"])
+def test_the_plain_roles_are_not_too_strong(role: str, superuser: psycopg.Connection) -> None:
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(f"SET LOCAL SESSION AUTHORIZATION {role}")
+        assert role_faults(superuser) == []
