@@ -77,8 +77,19 @@ def take() -> dict[str, Any]:
 def kept() -> dict[str, Any]:
     """Return the figures that were last taken, empty when there are none: the web processes may write that row too."""
     found = cache.get(KEPT)
-    sound = isinstance(found, dict) and all(isinstance(found.get(name), int) for name in ("keys", "outbox"))
-    return found if sound and isinstance(found.get("usage_at"), float | None) else {}
+    return found if isinstance(found, dict) and _sound(found) else {}
+
+
+def _sound(found: dict[str, Any]) -> bool:
+    """Return whether a value has the shape of what `take` lays down."""
+    shapes = {"at": float, "queue_age": float, "outbox_age": float, "keys": int, "outbox": int, "jobs": dict}
+    return (
+        all(isinstance(found.get(name), shape) for name, shape in shapes.items())
+        and isinstance(found.get("usage_at"), float | None)
+        and all(isinstance(number, int) for number in found["jobs"].values())
+        and isinstance(found.get("devices"), list)
+        and all([*map(type, one)] == [str, str, int] for one in found["devices"] if isinstance(one, list | tuple))
+    )
 
 
 @login_not_required

@@ -150,7 +150,13 @@ ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # we write to nobody whom no organisation named
 # The key of login_failed is account and client address: a stranger locks nobody out with fewer than ten addresses.
-ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "5/5m/key", "login_failed_anywhere": "600/h/key"}
+# A link for a new password lives an hour, so an hour's letters to one address are few.
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "5/5m/key",
+    "login_failed_anywhere": "600/h/key",
+    "reset_password": "20/m/ip,5/h/key",
+}
 PASSWORD_RESET_TIMEOUT = 3600
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"

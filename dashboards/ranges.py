@@ -52,6 +52,13 @@ def parse(values: Mapping[str, str], today: date) -> Range:
     return Range("month", month, tomorrow)
 
 
+def fault_of(values: Mapping[str, str]) -> str:
+    """Return why a file cannot follow the days that were given; empty when it can. A page shows the month to date instead."""
+    if values.get("range") == "custom":
+        return "" if _custom(values) else f"from, to: give a first and a last day, at most {LONGEST.days} days."
+    return "from, to: say range=custom with them." if values.get("from") or values.get("to") else ""
+
+
 def _custom(values: Mapping[str, str]) -> Range | None:
     try:
         first, last = (date.fromisoformat(values.get(name, "")) for name in ("from", "to"))

@@ -13,7 +13,7 @@ from dashboards import bridge, datasets, palette, registry
 from dashboards.groupings import GROUPS, ORDERS, group_title
 from dashboards.health.datasets import DEFAULT_SPAN, export, health_page
 from dashboards.overview import overview as numbers
-from dashboards.ranges import CHOICES
+from dashboards.ranges import CHOICES, fault_of
 from models_app.queries import HEALTH_SPANS
 from tenants.actor import Actor
 from tenants.edges import page
@@ -69,6 +69,8 @@ def spend_export(request: HttpRequest, table: str) -> HttpResponse:
     refuse_unknown(request, *SPEND_ASKED)
     asked = request.GET.get("group", "")
     offered(request, range=CHOICES, sort=ORDERS, group=(*GROUPS, "resource", *([asked] if group_title(asked) else [])))
+    if fault := fault_of(request.GET.dict()):
+        raise Invalid(fault)
     exported = datasets.export(table, request.GET.dict())
     if exported is None:
         raise Http404

@@ -103,7 +103,11 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return consumed
 
     def _begin(self) -> None:
-        """Decide by the head of a request how much body it may have."""
+        """Decide by the head of a request which host it names, and how much body it may have."""
+        if (
+            self.proxy_netloc
+        ):  # a whole address in the request line counts, and the header Host does not (RFC 9112, 3.2.2)
+            self.headers["HOST"] = self.proxy_netloc
         self.most = SMALL
         large = self.chunked or self.content_length > SMALL
         if self.error is not None or self.empty:

@@ -11,11 +11,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from tenants import traces
-from tenants.aside import LETTERS
 
 #: After how many seconds it is worth while to try again.
 HELD_UP_S = 300
-SMTP = "tenants.smtp.Backend"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -85,14 +83,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Return the link of a letter, at the public address."""
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
         return f"{settings.EXCHEQUER.effective_public_url}{path.replace('UID-KEY', quote(key))}"
-
-    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send a letter aside where a mail server is named: nobody waits for it, or learns from the wait who has an account."""
-        letter = self.render_mail(template_prefix, email, {"email": email, **context})
-        if settings.EMAIL_BACKEND == SMTP:
-            LETTERS.put(object(), letter.send)
-        else:
-            letter.send()
 
     def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
         """Send the link to the address of the account, not to the one that was typed, which may only look like it."""

@@ -48,11 +48,13 @@ def wants_csv(request: HttpRequest, *known: str, form: Form | None = None) -> bo
 
 
 def refuse_unknown(request: HttpRequest, *known: str) -> None:
-    """Raise `Invalid` naming the parameters of an address of a file that are not known; marks of a mailing are let be."""
-    unknown = sorted(name for name in request.GET if name not in known and not name.startswith("utm_"))
-    if unknown:
-        words = f"There is no such parameter here. Use {', '.join(known)}."
-        raise Invalid(f"{', '.join(unknown)}: {words}", fields={name: [words] for name in unknown})
+    """Raise `Invalid` for parameters of an address of a file that are not known, or given twice; marks of a mailing are let be."""
+    given = {name: values for name, values in request.GET.lists() if not name.startswith("utm_")}
+    unknown = f"There is no such parameter here. Use {', '.join(known)}."
+    faults = {name: [unknown] for name in sorted(given) if name not in known}
+    faults |= {name: ["Give it once."] for name, values in given.items() if name in known and len(values) > 1}
+    if faults:
+        raise Invalid(" ".join(f"{name}: {words}" for name, (words,) in faults.items()), fields=faults)
 
 
 def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:

@@ -65,7 +65,8 @@ class App:
                 *CORS,
             ]
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+            body = b"" if scope["method"] == "HEAD" else answer.body
+            await send({"type": "http.response.body", "body": body, "more_body": True})
             # The server takes whatever it is given, and waits before the next: so this returns when it was read.
             await send({"type": "http.response.body", "body": b""})
         except Gone:
@@ -99,7 +100,7 @@ class App:
                 return
 
     async def _route(self, scope: Scope, sent: Body, request_id: str) -> Answer:
-        method, path = scope["method"], scope["path"]
+        method, path = "GET" if scope["method"] == "HEAD" else scope["method"], scope["path"]
         if method == "OPTIONS":
             return Answer(204, PREFLIGHT, b"")
         match path.strip("/").split("/"):

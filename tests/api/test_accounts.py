@@ -1,22 +1,33 @@
 """Accounts: nobody takes an address that is meant for another, nobody is made a member unasked, limits are not pushed out."""
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.conf import settings
+from django.core import mail
 from django.core.cache import caches
 from django.test import Client, override_settings
 
 from config import settings as shipped
-from tenants import invitations
+from config.mail import mail_settings
+from tenants import account_adapter, account_forms, invitations
 from tenants.models import Invitation, Membership, Tenant, User
 from tenants.scoping import tenant_scope
 from tests import factories
 
 pytestmark = pytest.mark.django_db
-CLOSED = ("email/", "confirm-email/", "confirm-email/abc/", "signup/", "login/code/", "login/code/confirm/")
+CLOSED = (
+    "reauthenticate/",
+    "email/",
+    "confirm-email/",
+    "confirm-email/abc/",
+    "signup/",
+    "login/code/",
+    "login/code/confirm/",
+)
 
 
 def key_client() -> tuple[Client, Tenant]:
@@ -178,6 +189,32 @@ def test_an_address_that_says_something_or_imitates_another_is_refused_by_every_
     assert page.post(f"/t/{tenant.slug}/members/invite/", {"email": address, "role": "viewer"}).status_code == 422
     with tenant_scope(tenant.id):
         assert not Invitation.objects.exists()
+
+
+@pytest.mark.parametrize("url", ["", "smtp://mail.example:25"])
+def test_the_answer_to_a_forgotten_password_waits_for_no_letter(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = factories.make_member(factories.make_tenant(), "viewer")
+    aside: list[Any] = []
+    monkeypatch.setattr(account_forms.LETTERS, "put", lambda key, work: aside.append(work) or True)
+    made: list[str] = []
+    monkeypatch.setattr(account_adapter.AccountAdapter, "render_mail", lambda *given, **more: made.append("letter"))
+    with override_settings(**mail_settings(url, tmp_path)):
+        answers = [Client().post("/accounts/password/reset/", {"email": one}) for one in (user.email, "no@x.example")]
+    assert {(one.status_code, one["Location"]) for one in answers} == {(302, "/accounts/password/reset/done/")}
+    assert (len(aside), made) == (2, []), "the same work for an address with an account and for one without"
+
+
+def test_one_address_gets_few_letters_for_a_new_password_an_hour() -> None:
+    user = factories.make_member(factories.make_tenant(), "viewer")
+    for address in (user.email, "nobody@x.example"):
+        asked = [
+            Client(REMOTE_ADDR=f"192.0.2.{number}").post("/accounts/password/reset/", {"email": address})
+            for number in range(7)
+        ]
+        assert [one.status_code for one in asked] == [302] * 5 + [429] * 2
+    assert len(mail.outbox) == 5
 
 
 def test_a_name_that_others_read_is_printable() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -219,13 +220,19 @@ def test_log_in_through_a_proxy_that_ends_tls(behind: Behind, superuser: psycopg
         headers={"Origin": behind.url, "X-Forwarded-Host": "evil.example"},
         timeout=30,
     )
-    letters = list((Path(os.environ["EXCHEQUER_HOME"]) / "mail").glob("*.eml"))
-    assert any(f"{behind.url}/accounts/password/reset/key/" in file.read_text() for file in letters)
+    folder, link = Path(os.environ["EXCHEQUER_HOME"]) / "mail", f"{behind.url}/accounts/password/reset/key/"
+    wait_for(lambda: any(link in file.read_text() for file in folder.glob("*.eml")), 60, "the letter, sent aside")
     guesser = proxy.visitor("127.0.0.12", behind.file)
     for number in range(5):
         assert behind.log_in(guesser, password="wrong", **{"X-Forwarded-For": f"203.0.113.{number}"}) == "200"
     assert behind.log_in(guesser, **{"X-Forwarded-For": "203.0.113.77"}) == "429", "held up, whatever it claims"
     assert behind.log_in(proxy.visitor("127.0.0.13", behind.file)) == "302 /", "nobody else is"
+    # A whole address in the request line is the host that is asked for, whatever the header says.
+    for target, status in (("http://evil.example", 400), (f"http://127.0.0.1:{behind.port}", 200)):
+        head = f"GET {target}/accounts/login/ HTTP/1.1\r\nHost: 127.0.0.1:{behind.port}\r\nConnection: close\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", behind.port), 30) as line:
+            line.sendall(head.encode())
+            assert int(line.recv(1000).split()[1]) == status
     # Who comes past the proxy is believed nothing: it is itself, and over plain HTTP.
     direct = requests.get(
         f"http://127.0.0.1:{behind.port}/accounts/login/",

@@ -162,7 +162,9 @@ def test_what_one_role_lays_into_the_cache_is_never_code_for_another(as_control:
 
     planted = base64.b64encode(pickle.dumps({"keys": Boom()})).decode()
     with override_settings(CACHES=shipped.CACHES):
-        for value in (planted, '{"keys": "none", "outbox": 1}', "[" * 50_000, "NaN"):
+        half = '{"keys": 1, "outbox": 1, "usage_at": null}'
+        odd = '{"keys": 1, "outbox": 1, "usage_at": null, "at": 1.0, "queue_age": 0.0, "outbox_age": 0.0, "jobs": {}, "devices": 3}'
+        for value in (planted, '{"keys": "none", "outbox": 1}', "[" * 50_000, "NaN", half, odd):
             with connection.cursor() as cursor:
                 cursor.execute("DELETE FROM tenants_ratelimit")
                 cursor.execute(

@@ -202,6 +202,28 @@ def test_an_export_refuses_a_parameter_that_a_page_would_ignore(path: str, known
         assert client.get(f"/t/lab/{page}?utm_source=mail").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "jobs/?export=csv&state=failed&state=succeeded",
+        "audit/?export=csv&actor=a&actor=b",
+        "spend/export/daily.csv?range=7d&range=month",
+        "spend/export/daily.csv?range=custom",
+        "spend/export/daily.csv?range=custom&from=2026-11-05&to=2026-11-01",
+        "spend/export/daily.csv?range=custom&from=lately&to=2026-11-01",
+        "spend/export/daily.csv?from=2026-11-01&to=2026-11-05",
+        "health/export/traffic.csv?range=24h&range=7d",
+    ],
+)
+def test_an_export_refuses_what_it_would_answer_as_another_question(path: str) -> None:
+    tenant = factories.make_tenant("lab")
+    client = Client()
+    client.force_login(factories.make_member(tenant, "owner"))
+    assert client.get(f"/t/lab/{path}").status_code == 400
+    days = "range=custom&from=2026-11-01&to=2026-11-05"
+    assert client.get(f"/t/lab/spend/export/daily.csv?{days}").status_code == 200
+
+
 def test_head_answers_as_get_and_options_says_what_there_is() -> None:
     client, tenant = by_key()
     ids = missing() | one_of_everything(tenant)

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from config.mail import mail_settings
-from tenants import account_adapter, aside, outbox, smtp, tasks
+from tenants import account_forms, aside, outbox, smtp, tasks
 from tenants.models import OutboxMessage, Tenant
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -26,7 +26,7 @@ from tests.support.smtp import MailServer, mail_server
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
     """A server that hangs, and threads of this test alone."""
-    for name, users in (("ERRANDS", tasks), ("LETTERS", account_adapter)):
+    for name, users in (("ERRANDS", tasks), ("LETTERS", account_forms)):
         fresh = aside.Aside(name.lower(), threads=2, most=100)
         monkeypatch.setattr(aside, name, fresh)
         monkeypatch.setattr(users, name, fresh)

@@ -318,6 +318,17 @@ def test_keys_open_their_own_endpoint_only(house):
     assert packed.json()["code"] == "unsupported_media_type"
 
 
+def test_head_answers_as_get(house):
+    backend, server, _ = house
+    headers = {"Authorization": f"Bearer {backend.key('price')}"}
+    for path in ("healthz", "v2/health/ready", "v2", "metrics", "v2/models/price", "v2/models/absent", "nothing"):
+        got = requests.get(f"{server.url}/{path}", headers=headers, timeout=60)
+        headed = requests.head(f"{server.url}/{path}", headers=headers, timeout=60)
+        assert (headed.status_code, headed.headers["Content-Type"]) == (got.status_code, got.headers["Content-Type"])
+        assert headed.content == b""
+    assert requests.head(f"{server.url}/v2/models/price/infer", headers=headers, timeout=60).status_code == 405
+
+
 def test_a_revoked_key_is_refused_from_the_next_request_on(house):
     backend, server, _ = house
     key = backend.key("price")
