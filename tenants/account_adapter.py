@@ -84,6 +84,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
         return f"{settings.EXCHEQUER.effective_public_url}{path.replace('UID-KEY', quote(key))}"
 
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a letter; it may be made in a thread that serves no request."""
+        self.render_mail(template_prefix, email, {"email": email, **context}).send()
+
     def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
         """Send the link to the address of the account, not to the one that was typed, which may only look like it."""
         super().send_password_reset_mail(user, user.email, context)

@@ -1,6 +1,7 @@
 """Accounts: nobody takes an address that is meant for another, nobody is made a member unasked, limits are not pushed out."""
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from django.test import Client, override_settings
 
 from config import settings as shipped
 from config.mail import mail_settings
-from tenants import account_adapter, account_forms, invitations
+from tenants import account_adapter, account_forms, invitations, mailbox
 from tenants.models import Invitation, Membership, Tenant, User
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -204,6 +205,24 @@ def test_the_answer_to_a_forgotten_password_waits_for_no_letter(
         answers = [Client().post("/accounts/password/reset/", {"email": one}) for one in (user.email, "no@x.example")]
     assert {(one.status_code, one["Location"]) for one in answers} == {(302, "/accounts/password/reset/done/")}
     assert (len(aside), made) == (2, []), "the same work for an address with an account and for one without"
+
+
+def test_the_letter_of_a_forgotten_password_is_made_in_a_thread_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = factories.make_member(factories.make_tenant(), "viewer")
+
+    def aside(_: object, work: Any) -> bool:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(60)
+        return True
+
+    monkeypatch.setattr(account_forms.LETTERS, "put", aside)
+    with override_settings(**mail_settings("", tmp_path)):
+        Client().post("/accounts/password/reset/", {"email": user.email})
+        (letter,) = mailbox.letters()
+    assert (letter.to, "/accounts/password/reset/key/" in letter.text) == (user.email, True)
 
 
 def test_one_address_gets_few_letters_for_a_new_password_an_hour() -> None:

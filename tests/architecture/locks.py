@@ -124,3 +124,57 @@ def reference_faults(admin: psycopg.Connection, oid: int, table: str) -> list[st
     """Return the columns that name another row and that no foreign key holds."""
     loose = {name for (name,) in admin.execute(REFERENCES, [oid]).fetchall()}
     return [f"{table}: {name} references nothing" for name in sorted(loose - LOOSE.get(table, set()))]
+
+
+#: Functions that run as their owner, past the policies, with what they take. Each returns ids only, or makes and drops partitions.
+DEFINERS = frozenset(
+    {
+        "exchequer_memberships(uuid)",
+        "exchequer_tenant_for(uuid,text)",
+        "exchequer_api_keys(text)",
+        "exchequer_endpoint_keys(bytea[])",
+        "exchequer_invitation(bytea)",
+        "billing_ensure_partitions(date,date)",
+        "compute_drop_partitions(text,interval)",
+        "compute_ensure_partitions(interval)",
+        "compute_slots_of(uuid)",
+    }
+)
+OURS = "NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
+RELATIONS = f"""
+SELECT c.oid::regclass::text, c.relkind, coalesce(c.reloptions::text LIKE '%security_invoker=true%', false)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname {OURS} AND c.relkind IN ('m', 'v', 'f')
+"""
+FUNCTIONS = f"""
+SELECT p.oid::regprocedure::text, p.proowner::regrole::text, coalesce(p.proconfig, ARRAY[]::text[]),
+       EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) WHERE grantee = 0)
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname {OURS} AND p.prosecdef
+"""
+STRANGERS = """
+SELECT c.oid::regclass::text, CASE g.grantee WHEN 0 THEN 'public' ELSE g.grantee::regrole::text END
+FROM pg_class c, aclexplode(c.relacl) g WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+  AND g.grantee <> c.relowner
+  AND (g.grantee = 0 OR g.grantee NOT IN ('exchequer_app'::regrole, 'exchequer_control'::regrole))
+"""
+
+
+def see_through_faults(admin: psycopg.Connection) -> list[str]:
+    """Return what reads past the policies of tables: views, functions that run as their owner, rights of other roles."""
+    faults = [
+        f"{name}: a view that reads as its owner"
+        if kind == "v"
+        else f"{name}: a copy or foreign table, which no policy locks"
+        for name, kind, invoker in admin.execute(RELATIONS).fetchall()
+        if not invoker
+    ]
+    found = admin.execute(FUNCTIONS).fetchall()
+    faults += [f"{name} runs as its owner and is not known" for name, *_ in found if name not in DEFINERS]
+    for name, owner, settings, public in found:
+        if not any(one.replace('"', "") == "search_path=public, pg_temp" for one in settings):
+            faults.append(f"{name}: its search_path is open")
+        if owner != "exchequer_owner":
+            faults.append(f"{name}: it runs as {owner}")
+        if public:
+            faults.append(f"{name}: everybody may call it")
+    faults += [f"{name} is missing" for name in sorted(DEFINERS - {row[0] for row in found})]
+    return faults + [f"{table}: {role} has rights on it" for table, role in admin.execute(STRANGERS).fetchall()]

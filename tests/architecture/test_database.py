@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 
 from tenants.checks import role_faults
-from tests.architecture.locks import UNLOCKED, policy_faults, reference_faults
+from tests.architecture.locks import UNLOCKED, policy_faults, reference_faults, see_through_faults
 from tests.support.services import TEST_ROLE
 
 pytestmark = pytest.mark.django_db
@@ -21,17 +21,6 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')
   AND EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
 """
-SECURITY_DEFINERS = {
-    "exchequer_memberships",
-    "exchequer_tenant_for",
-    "exchequer_api_keys",
-    "exchequer_endpoint_keys",
-    "exchequer_invitation",
-    "billing_ensure_partitions",
-    "compute_drop_partitions",
-    "compute_ensure_partitions",
-    "compute_slots_of",
-}
 ROLES = ("exchequer_app", "exchequer_control")
 
 
@@ -165,19 +154,42 @@ def test_every_task_that_removes_by_age_is_scheduled() -> None:
 
 
 def test_nothing_else_sees_through_the_locks(superuser: psycopg.Connection) -> None:
-    materialised = superuser.execute(
-        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind = 'm'"
-    ).fetchall()
-    views = superuser.execute(
-        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind = 'v' "
-        "AND NOT coalesce(c.reloptions::text LIKE '%security_invoker=true%', false)"
-    ).fetchall()
-    definers = superuser.execute(
-        "SELECT proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public' AND p.prosecdef"
-    ).fetchall()
-    assert materialised == []
-    assert views == []
-    assert {name for (name,) in definers} == SECURITY_DEFINERS
+    assert see_through_faults(superuser) == []
+
+
+SEEN_THROUGH = """
+CREATE VIEW all_members AS SELECT * FROM tenants_membership;
+CREATE MATERIALIZED VIEW copied AS SELECT 1 AS one;
+CREATE FUNCTION exchequer_api_keys(start uuid) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM tenants_apikey';
+ALTER FUNCTION exchequer_memberships(uuid) RESET search_path;
+ALTER FUNCTION exchequer_invitation(bytea) SET search_path = pg_temp, public;
+ALTER FUNCTION exchequer_tenant_for(uuid, text) OWNER TO postgres;
+GRANT EXECUTE ON FUNCTION exchequer_api_keys(text) TO PUBLIC;
+GRANT SELECT ON tenants_apikey TO PUBLIC;
+CREATE POLICY theirs ON tenants_project TO exchequer_owner USING (true);
+ALTER TABLE tenants_quota NO FORCE ROW LEVEL SECURITY;
+ALTER POLICY tenant_rows ON tenants_membership WITH CHECK (true);
+"""
+SEEN = (
+    "all_members: a view that reads as its owner",
+    "copied: a copy or foreign table",
+    "exchequer_api_keys(uuid) runs as its owner and is not known",
+    "exchequer_memberships(uuid): its search_path is open",
+    "exchequer_invitation(bytea): its search_path is open",
+    "exchequer_tenant_for(uuid,text): it runs as postgres",
+    "exchequer_api_keys(text): everybody may call it",
+    "tenants_apikey: public has rights on it",
+    "tenants_project: policy ('theirs', '*', ('exchequer_owner',), 'true', None) is not among",
+    "tenants_quota: row security is not enabled and forced",
+    "tenants_membership: policy ('tenant_rows', '*', ('exchequer_app', 'exchequer_control'),",
+)
+
+
+def test_what_sees_through_the_locks_is_caught(superuser: psycopg.Connection) -> None:
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(SEEN_THROUGH)
+        found = "\n".join(see_through_faults(superuser) + tenant_table_faults(superuser))
+    assert [fault for fault in SEEN if fault not in found] == []
 
 
 def test_the_audit_log_references_no_live_table(superuser: psycopg.Connection) -> None:
