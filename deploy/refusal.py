@@ -20,7 +20,7 @@ from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error, RequestEntityTooLarge
 
 from config.proxies import TrustedProxies
-from deploy.rooms import ANYBODY, MIB, UPLOADS
+from deploy.rooms import ANYBODY, MIB, UPLOADS, Nowhere
 from tenants.answers import REFUSED
 from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.large_bodies import SMALL, sender_of, taken_at
@@ -29,6 +29,8 @@ from tenants.large_bodies import SMALL, sender_of, taken_at
 MOST_DROPPED = 1024 * MIB
 #: Up to this a body lies in memory (waitress's own figure); what is beyond is counted.
 IN_MEMORY = 512 * 1024
+#: Sizes of chunks and trailers may be so many bytes more than what the chunks hold.
+FRAME = 64 * 1024
 
 
 class TooSlow(ExchequerError):
@@ -45,23 +47,6 @@ class Refused(Error):  # type: ignore[misc]
     def __init__(self, answer: int | ExchequerError = 0) -> None:
         super().__init__("refused")
         self.answer = answer
-
-
-class Nowhere:
-    """A buffer that keeps nothing."""
-
-    def append(self, data: bytes) -> None:
-        """Drop the bytes."""
-
-    def __len__(self) -> int:
-        return 0
-
-    def getfile(self) -> BytesIO:
-        """Return an empty file."""
-        return BytesIO()
-
-    def close(self) -> None:
-        """There is nothing to close."""
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
@@ -100,7 +85,15 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self._count()
         if self.completed and isinstance(self.error, RequestEntityTooLarge | Refused):
             self.drop(self.error)
+        self._weigh()
         return consumed
+
+    def _weigh(self) -> None:
+        """Give up a body in chunks that is more frame than content: it may be without end, and each piece is looked at anew."""
+        if self.chunked and not self.completed:
+            content = len(self.body_rcv)
+            if self.body_bytes_received + self.dropped > 2 * content + FRAME:
+                self.give_up(Refused(400))
 
     def _begin(self) -> None:
         """Decide by the head of a request which host it names, and how much body it may have."""
@@ -138,11 +131,12 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         # A client that waits for permission to send has sent nothing yet: it is told at once.
         waits = (self.expect_continue or self.continues) and self.body_bytes_received == 0
         self.expect_continue = self.continues = self.asking = False
+        size = len(self.body_rcv or b"")
         self._empty()
         if waits or not (self.chunked or self.content_length <= MOST_DROPPED):
             self.completed = True
         elif not (self.body_rcv.completed or self.body_rcv.error):
-            self.body_rcv.buf = Nowhere()
+            self.body_rcv.buf = Nowhere(size)
             self.dropping, self.completed = True, False
         return self.completed
 
@@ -159,6 +153,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         consumed: int = self.body_rcv.received(data)
         self.dropped += consumed
         self.completed = bool(self.body_rcv.completed or self.body_rcv.error) or self.dropped > MOST_DROPPED
+        self._weigh()
         return consumed
 
     def _empty(self) -> None:

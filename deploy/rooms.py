@@ -1,8 +1,9 @@
-"""How much of bodies lies on disk at once, in one web process: in all, and of one sender."""
+"""Where bodies lie: on disk, so much at once in one web process and of one sender; or nowhere."""
 
 from __future__ import annotations
 
 import threading
+from io import BytesIO
 
 from tenants.errors import RateLimited, Unavailable
 
@@ -55,6 +56,27 @@ class Room:
             self.of[sender] -= size
             if not self.of[sender]:
                 del self.of[sender]
+
+
+class Nowhere:
+    """A buffer that keeps nothing, and counts what came after `size` bytes before."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.size = size
+
+    def append(self, data: bytes) -> None:
+        """Drop the bytes."""
+        self.size += len(data)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def getfile(self) -> BytesIO:
+        """Return an empty file."""
+        return BytesIO()
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 #: For files of people who were let in, by tenant, and for what anybody may send, by address.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +295,20 @@ def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: C
         quick = house.begin("/api/v1/datasets/", len(body), house.key)
         quick.sendall(body)
         assert answer_to(quick)[0] == 201
+
+
+@pytest.mark.parametrize(
+    "piece", [b"0" * MIB, b"0\r\n" + b"x" * MIB, b"1\r\nx\r\n" * (MIB // 6)], ids=["size", "trailer", "crumbs"]
+)
+def test_a_body_that_is_more_frame_than_content_is_refused_at_once(house: House, piece: bytes) -> None:
+    for path, headers in (("/accounts/login/", {}), ("/api/v1/datasets/", house.key), ("/api/v1/datasets/", {})):
+        link = house.begin(path, 0, headers)
+        with suppress(OSError):
+            link.sendall(piece)
+        assert select.select([link], [], [], 60)[0], "no more is waited for, and nothing grows"
+        with suppress(ConnectionError):
+            assert answer_to(link)[0] in (400, 401, 413)
+        link.close()
 
 
 def test_a_refusal_that_passes_is_answered_as_itself(crowded: Callable[..., Any]) -> None:
