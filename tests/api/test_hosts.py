@@ -150,9 +150,9 @@ class Behind:
 
 
 @contextmanager
-def served(environment: dict[str, str], port: int, folder: Path) -> Iterator[None]:
+def served(environment: dict[str, str], port: int, folder: Path, *, processes: int = 1) -> Iterator[None]:
     """Run the web server on a port for as long as the block runs."""
-    command = [sys.executable, "-m", "deploy.web", "--port", str(port), "--processes", "1"]
+    command = [sys.executable, "-m", "deploy.web", "--port", str(port), "--processes", str(processes)]
     with (folder / "web.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:

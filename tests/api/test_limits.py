@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import requests
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -14,7 +18,9 @@ from django.test.utils import CaptureQueriesContext
 from config import settings as shipped
 from tenants import limits
 from tests import factories
+from tests.api.test_hosts import served
 from tests.conftest import SESSION
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -55,6 +61,25 @@ def test_a_flood_is_turned_away_before_the_database(slow_rate: None, django_asse
         assert client.get("/api/v1/me/").status_code == 429
     bogus = Client(headers={"Authorization": "Bearer exq_00000000_" + "x" * 43})
     assert sent(bogus, number=8)[-1] == 429
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_web_processes_count_in_one_place(process_environment: Any, tmp_path: Path) -> None:
+    key, port = factories.make_api_key(factories.make_tenant()), free_port()
+    url, headers = f"http://127.0.0.1:{port}/api/v1/me/", {"Authorization": f"Bearer {key}"}
+    rate = 0.05
+
+    def ask(_: int) -> int:
+        return requests.get(url, headers=headers | {"Connection": "close"}, timeout=60).status_code
+
+    # By itself each of four processes would let a burst through, and the next ones with time.
+    with served(process_environment(EXCHEQUER_API_RATE=rate), port, tmp_path, processes=4):
+        began = time.monotonic()
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(ask, range(48)))
+        due = limits.BURST_S * rate + 1 + (time.monotonic() - began) * rate
+    assert set(answers) == {200, 429}
+    assert answers.count(200) <= due + 1, "two that count at the same instant may lose one count"
 
 
 def test_a_session_has_its_tenants_limit_on_the_api_and_none_on_pages(slow_rate: None) -> None:
