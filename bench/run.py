@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--tiny", action="store_true", help="hardly any data, one round: whether each figure still runs"
     )
+    parser.add_argument("--server", type=Path, help="a running server's folder, with both databases migrated")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write the rows as JSON")
     asked = parser.parse_args(argv)
     rounds = 1 if asked.tiny else asked.rounds
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         home = Path(folder)
         # The database's account must be able to reach its own folder inside.
         home.chmod(0o711)
-        with database(home) as (environment, superuser):
+        with database(home, asked.server) as (environment, superuser):
             os.environ.update(environment("app"))
             options = Options(rounds, asked.trace, home, environment, superuser, asked.tiny)
             rows = measure(options, asked.only)
