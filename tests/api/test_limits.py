@@ -70,7 +70,7 @@ def test_all_web_processes_count_in_one_place(process_environment: Any, tmp_path
     rate = 0.05
 
     def ask(_: int) -> int:
-        return requests.get(url, headers=headers | {"Connection": "close"}, timeout=60).status_code
+        return requests.get(url, headers=headers | {"Connection": "close"}, timeout=300).status_code
 
     # By itself each of four processes would let a burst through, and the next ones with time.
     with served(process_environment(EXCHEQUER_API_RATE=rate), port, tmp_path, processes=4):

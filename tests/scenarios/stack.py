@@ -20,7 +20,7 @@ import requests
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-READY_S = 180
+READY_S = 600
 STOP_S = 20
 
 
@@ -65,7 +65,10 @@ class Stack:
         """Start and wait until it says that it is up; return the seconds that took."""
         began = time.monotonic()
         self.begin()
-        wait_for(self.said_up, READY_S, f"make up; its console says:\n{self.console.read_text()[-3000:]}")
+        try:
+            wait_for(self.said_up, READY_S, "make up")
+        except AssertionError as late:
+            raise AssertionError(f"{late}; its console says:\n{self.console.read_text()[-3000:]}") from None
         return time.monotonic() - began
 
     def begin(self) -> None:
@@ -215,4 +218,6 @@ def running_stack(*, started: bool = True, **variables: str) -> Iterator[Stack]:
         for pid in stack.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if stack.process is not None:
+            stack.process.wait(30)  # one that nobody waits for warns when it is collected
         shutil.rmtree(folder, ignore_errors=True)
