@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from itertools import accumulate
 from random import Random
@@ -19,6 +19,8 @@ FATES = {
     "is_withdrawn": 0.015, "is_paused": 0.025, "runs_out_of_time": 0.01, "is_killed": 0.02,
 }  # fmt: skip
 SHORTEST_S, LONGEST_S = 240, 3 * 3600
+SPREAD = 0.6
+"""How far the logarithm of a job's seconds lies from its theme's median."""
 REST = timedelta(hours=7)
 """Nothing is launched so shortly before the end, but a few short jobs: all have ended by then."""
 
@@ -28,13 +30,17 @@ RECENT_S = ((150, 900), (70, 600), (25, 420))
 
 @dataclass(frozen=True)
 class Launch:
-    """One job: when, by whom (index among those who may launch), for which project, how long it runs, how it ends."""
+    """One job: when, by whom (index among those who may launch), for which project, how long it runs, how it ends.
+
+    `usual_s`: what jobs of its theme take in the median, so what a quote would have learnt of them.
+    """
 
     at: datetime
     person: int
     project: str
     name: str
     seconds: int
+    usual_s: float
     fate: str
     width: int
     rate: float
@@ -50,7 +56,7 @@ def launches(one: Organisation, *, start: datetime, until: datetime, days: int, 
     found = [_launch(one, chance, at) for at in _draw(chance, slots, weights, count)]
     for minutes, seconds in RECENT_S:
         last = _launch(one, chance, until - timedelta(minutes=minutes * chance.uniform(0.85, 1.15)), fate="succeeds")
-        found.append(Launch(**{**last.__dict__, "seconds": seconds}))
+        found.append(replace(last, seconds=seconds, usual_s=seconds))
     return sorted(found, key=lambda launch: launch.at)
 
 
@@ -85,13 +91,14 @@ def _draw(chance: Random, slots: Sequence[datetime], weights: Sequence[float], c
 
 def _launch(one: Organisation, chance: Random, at: datetime, fate: str = "") -> Launch:
     theme = chance.choices(one.themes, weights=[theme.share for theme in one.themes])[0]
-    seconds = chance.lognormvariate(math.log(theme.minutes * 60), 0.6)
+    seconds = chance.lognormvariate(math.log(theme.minutes * 60), SPREAD)
     return Launch(
         at=at,
         person=chance.choice(engineers(one)),
         project=theme.project,
         name=chance.choice(theme.names).format(n=chance.randint(2, 99)),
         seconds=round(min(LONGEST_S, max(SHORTEST_S, seconds))),
+        usual_s=theme.minutes * 60,
         fate=fate or chance.choices(list(FATES), weights=list(FATES.values()))[0],
         width=chance.choice((64, 96, 128, 192, 256)),
         rate=chance.choice((0.0005, 0.001, 0.002, 0.004)),

@@ -10,12 +10,14 @@ from uuid import UUID
 from compute import jobs
 from compute.models import Job
 from config.demo import attempts, serving
-from config.demo.company import Company
+from config.demo.company import Company, quote
 from models_app import registry
 from models_app.models import Stage
 from tenants.scoping import tenant_scope
 
 TRAINING_S, PREDICTING_S = 1_440, 420
+ALIKE = 0.1
+"""How far the logarithms of their seconds lie from each other."""
 
 
 class Pipeline:
@@ -34,6 +36,7 @@ class Pipeline:
         with tenant_scope(self._of.tenant_id):
             name, params = f"{self._of.one.model}-{number + 1}", dict(self._of.one.params[number])
             job = self._of.submit(actor, name, project, params, 3 * TRAINING_S)
+            quote(job, TRAINING_S, ALIKE)
         child = self._of.learned.versions[number]
         self._of.theatre.queue(
             job, attempts.real(job, child.result, TRAINING_S, partial(self._trained, number, job.id))
@@ -78,6 +81,7 @@ class Pipeline:
                 device_class="cpu",
                 max_seconds=3600,
             )
+            quote(job, PREDICTING_S, ALIKE)
         self._of.theatre.queue(job, attempts.real(job, self._of.learned.predicted.result, PREDICTING_S, lambda: None))
 
     def deploy(self) -> None:

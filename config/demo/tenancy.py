@@ -13,7 +13,7 @@ from billing.models import Price, PriceVersion
 from billing.pricing import NewPrice
 from compute import jobs
 from config.demo import attempts, diary, serving
-from config.demo.company import Company
+from config.demo.company import Company, quote
 from config.demo.pipeline import Pipeline
 from config.demo.tables import Sheet
 from models_app import artefacts, ingestion, operations, storage
@@ -89,6 +89,7 @@ class Tenancy(Company):
         try:
             with tenant_scope(self.tenant_id):
                 job = self.submit(actor, launch.name, launch.project, params, int(limit))
+                quote(job, launch.usual_s, diary.SPREAD)
         except (BudgetExceeded, QuotaExceeded):
             self.refused += 1
             return

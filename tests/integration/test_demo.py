@@ -37,6 +37,11 @@ WHAT_MATTERS = {
     "labels": "SELECT count(*), count(*) FILTER (WHERE correct) FROM models_app_feedback",
     "budgets": "SELECT t.slug, b.amount, p.period, round(p.spent, 6), p.held FROM billing_budgetperiod p JOIN billing_budget b ON b.id = p.budget_id JOIN tenants_tenant t ON t.id = p.tenant_id",
 }
+#: How many of the jobs that succeeded, by training for minutes or hours, cost what their quotes said: nine of ten of many.
+WITHIN_THEIR_QUOTES = (
+    "SELECT count(*) FILTER (WHERE spent BETWEEN quoted_least AND quoted_most), count(*)"
+    " FROM compute_job WHERE state = 'succeeded'"
+)
 LEFT_BEHIND = {
     "attempts that live": "SELECT count(*) FROM compute_attempt WHERE state <> 'ended'",
     "jobs that wait or run": "SELECT count(*) FROM compute_job WHERE state IN ('queued', 'running')",
@@ -120,6 +125,10 @@ def test_a_run_that_dies_leaves_nothing_and_the_next_one_makes_all_of_it(as_cont
             assert ask(question[1]) == [(0,)], question[0]
         for command in ("verify_audit", "verify_ledger", "reconcile"):
             call_command(command, stdout=StringIO())
+
+        inside, ended = ask(WITHIN_THEIR_QUOTES)[0]
+        assert ended > 10
+        assert inside >= 0.75 * ended
 
         first = figures()
         assert load().fresh is False
