@@ -163,7 +163,8 @@ def remove_dataset(*, actor: Actor, dataset_id: UUID) -> None:
     if dataset is None:
         raise NotFound
     rows = DatasetVersion.objects.filter(dataset=dataset).only("id", "number", "state", "source_key")
-    versions = list(rows.order_by("number"))
+    # Locked before the audit chain: whoever launches work on one keeps it first and enters the chain afterwards.
+    versions = list(rows.order_by("number").select_for_update(no_key=True))
     if any(one.state == IngestState.INGESTING for one in versions):
         raise DatasetIngesting
     _refuse_if_used(hangs_on_dataset(actor, dataset_id), "this dataset")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
+
 from compute.kinds import Plan, key_of
 from models_app.access import visible_datasets
 from models_app.datasets import kinds
@@ -15,10 +17,12 @@ from models_app.recipes import base, columns
 from models_app.recipes.tabular.spec import steps_of
 from tenants.actor import Actor
 from tenants.errors import Invalid
+from tenants.scoping import current_tenant_id
 
 KNOWN = frozenset(
     {"recipe", "dataset", "dataset_version", "target", "params", "model", "columns", "leave_out", "size", "left_out"}
 )
+KEEP = "SELECT 1 FROM models_app_datasetversion WHERE tenant_id = %s AND id = %s AND state = %s FOR SHARE"
 TYPICAL_PATIENCES = 4
 """Training usually ends after about this many times the patience, or when the epochs are spent."""
 
@@ -116,7 +120,10 @@ def why_not(kind: str, distinct: int, task: str) -> str:
 
 
 def ready_version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str]]) -> DatasetVersion | None:
-    """Return the version that was named, or the newest ready one of the dataset that was named; None and a fault otherwise."""
+    """Return the version that was named, or the newest ready one of the dataset that was named; None and a fault otherwise.
+
+    Nobody removes it until the transaction ends: a removal waits, and then sees the job.
+    """
     try:
         wanted = UUID(str(spec["dataset_version"])) if spec.get("dataset_version") else None
         dataset = UUID(str(spec.get("dataset") or wanted))
@@ -128,7 +135,8 @@ def ready_version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str
         wanted = dataset
     rows = rows.filter(id=wanted) if wanted else rows.filter(dataset_id=dataset)
     ready = rows.filter(state=IngestState.READY).first()
-    if ready is None:
+    if ready is None or not _keep(ready.id):
+        ready = None
         last = rows.first()
         words = {
             None: "There is no such dataset.",
@@ -138,6 +146,13 @@ def ready_version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str
         }
         faults["dataset"] = [words[IngestState(last.state) if last else None]]
     return ready
+
+
+def _keep(version_id: UUID) -> bool:
+    """Lock a version as it is, beside others who do; False for one that was removed meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute(KEEP, [current_tenant_id(), version_id, str(IngestState.READY)])
+        return cursor.fetchone() is not None
 
 
 def _recipe(value: Any, faults: dict[str, list[str]]) -> base.Recipe | None:

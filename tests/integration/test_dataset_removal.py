@@ -23,7 +23,7 @@ from tenants.audit.models import AuditEntry
 from tenants.errors import Invalid, NotFound
 from tenants.models import Tenant
 from tenants.scoping import tenant_scope
-from tests import factories
+from tests import factories, launching
 from tests.integration.test_compute_locks import beside, until
 from tests.learned import make_version
 
@@ -222,6 +222,70 @@ def test_choices_that_meet_the_removal_of_their_version_never_name_a_file_that_i
     with as_control():
         outbox.relay(outbox.deliver)
     assert made is None or made.source_key in stored_keys(tenant)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a version", "the dataset"])
+def test_a_removal_that_meets_a_launch_waits_for_it_and_sees_its_job(
+    superuser: psycopg.Connection, whole: bool
+) -> None:
+    tenant = launching.make_lab()
+    actor = factories.actor_for(tenant, "engineer")
+    version = launching.table(tenant, columns=launching.WITH_CLASSES)
+    held, go_on = threading.Event(), threading.Event()
+
+    def launch() -> None:
+        with tenant_scope(tenant.id):
+            launching.submitted(tenant, version)
+            held.set()
+            assert go_on.wait(60)
+
+    def remove() -> None:
+        with tenant_scope(tenant.id):
+            if whole:
+                removal.remove_dataset(actor=actor, dataset_id=version.dataset_id)
+            else:
+                removal.remove_version(actor=actor, dataset_id=version.dataset_id, version_id=version.id)
+
+    with ThreadPoolExecutor(2) as pool:
+        launched = beside(pool, launch)
+        assert held.wait(60)
+        removed = beside(pool, remove)
+        until(lambda: removed.done() or waiting(superuser) == 1)
+        go_on.set()
+        launched.result(60)
+        with pytest.raises(removal.DatasetInUse, match="first try"):
+            removed.result(60)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a version", "the dataset"])
+def test_a_launch_that_meets_a_removal_waits_for_it_and_is_refused(superuser: psycopg.Connection, whole: bool) -> None:
+    tenant = launching.make_lab()
+    actor = factories.actor_for(tenant, "engineer")
+    version = launching.table(tenant, columns=launching.WITH_CLASSES)
+    held, go_on = threading.Event(), threading.Event()
+
+    def remove() -> None:
+        with tenant_scope(tenant.id):
+            if whole:
+                removal.remove_dataset(actor=actor, dataset_id=version.dataset_id)
+            else:
+                removal.remove_version(actor=actor, dataset_id=version.dataset_id, version_id=version.id)
+            held.set()
+            assert go_on.wait(60)
+
+    def launch() -> None:
+        with tenant_scope(tenant.id):
+            launching.submitted(tenant, version)
+
+    with ThreadPoolExecutor(2) as pool:
+        removed = beside(pool, remove)
+        assert held.wait(60)
+        launched = beside(pool, launch)
+        until(lambda: launched.done() or waiting(superuser) == 1)
+        go_on.set()
+        removed.result(60)
+        with pytest.raises(Invalid, match="was removed"):
+            launched.result(60)
 
 
 def waiting_job(tenant: Tenant, version: DatasetVersion) -> Job:
