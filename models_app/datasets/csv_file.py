@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,14 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from models_app.datasets import decide, dialect, padded, quotes, text
-from models_app.datasets.convert import convert
+from models_app.datasets.convert import convert, trim
 from models_app.datasets.guess import ColumnGuess
 from models_app.datasets.limits import MAX_ROW_BYTES, MAX_ROWS, MIB
 from models_app.datasets.stored import Cells, as_read, of_decision
 from models_app.runner.protocol import InputError
 
 BLOCK_BYTES = MAX_ROW_BYTES
+COMMENTS, HEADERS = f"begin{{}} with {dialect.COMMENT}", "name{} the columns again"
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def open_csv(
     warnings = [*warnings, *shape.warnings, *said]
     guesses = [ColumnGuess(name, nameless=name in shape.nameless) for name in shape.names]
     rows = 0
-    comments: list[int] = []
-    for batch in _raw_batches(scratch, shape, comments):
+    left_out: Counter[str] = Counter()
+    for batch in _raw_batches(scratch, shape, left_out):
         rows += batch.num_rows
         if rows > MAX_ROWS:
             raise InputError(
@@ -78,10 +80,10 @@ def open_csv(
             guess.see(column)
     if rows == 0:
         raise InputError("no_rows", "The file has a header but no rows. Add rows and upload again.")
-    if comments:
-        one = len(comments) == 1
+    for what, count in left_out.items():
+        one = count == 1
         warnings.append(
-            f"{len(comments):,} line{'' if one else 's'} among the rows begin{'s' if one else ''} with {dialect.COMMENT} and {'was' if one else 'were'} left out."
+            f"{count:,} line{'' if one else 's'} among the rows {what.format('s' if one else '')} and {'was' if one else 'were'} left out."
         )
     kept = [one for one in guesses if not (one.nameless and one.values == 0)]
     if len(kept) < len(guesses):
@@ -93,17 +95,17 @@ def open_csv(
     return CsvFile(scratch, shape, tuple(decisions), rows, tuple(warnings), about)
 
 
-def _raw_batches(path: Path, shape: dialect.Dialect, comments: list[int] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows as text, without comments and without the empty ones that spreadsheets leave at the end.
+def _raw_batches(path: Path, shape: dialect.Dialect, left_out: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the rows as text, without comments, repeated headers, and the empty rows that spreadsheets leave at the end.
 
-    `comments`: takes the number of each line that is a comment: it begins with the sign and has not as many values as a row.
+    A comment begins with the sign and has not as many values as a row. `left_out` counts comments and headers.
     """
+    left_out = Counter() if left_out is None else left_out
     ragged: list[csv.InvalidRow] = []
 
     def stop_at(row: csv.InvalidRow) -> str:
         if row.text.lstrip().startswith(dialect.COMMENT):
-            if comments is not None:
-                comments.append(row.number or 0)
+            left_out[COMMENTS] += 1
             return "skip"
         ragged.append(row)
         return "error"
@@ -124,9 +126,25 @@ def _raw_batches(path: Path, shape: dialect.Dialect, comments: list[int] | None 
                     column_types=dict.fromkeys(shape.names, pa.string()), strings_can_be_null=False
                 ),
             )
-            yield from _without_last_empty(reader)
+            yield from _without_last_empty(_without_headers(reader, shape, left_out))
         except pa.ArrowInvalid as error:
             raise _explain(error, ragged, shape) from error
+
+
+def _without_headers(
+    batches: Iterable[pa.RecordBatch], shape: dialect.Dialect, left_out: Counter[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches without the rows that say the names of all columns again, as where files were joined."""
+    for batch in batches:
+        again = pa.scalar(True)
+        for name, column in zip(shape.names, batch.columns, strict=True):
+            again = pc.and_(again, pc.equal(trim(column), "" if name in shape.nameless else name))
+            if not pc.any(again).as_py():
+                yield batch
+                break
+        else:
+            left_out[HEADERS] += pc.sum(again).as_py()
+            yield batch.filter(pc.invert(again))
 
 
 def _without_last_empty(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

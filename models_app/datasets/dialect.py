@@ -240,7 +240,11 @@ def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
         raise InputError(
             "no_header", "The first line holds only numbers. Put the names of the columns in the first line."
         )
-    rows = _rows(body[length : length + SAMPLE_BYTES], delimiter)
+    # A header that stands again among the rows, as where files were joined, says nothing of the first line.
+    plain = [name.strip() for name in names]
+    rows = [
+        row for row in _rows(body[length : length + SAMPLE_BYTES], delimiter) if [cell.strip() for cell in row] != plain
+    ]
     if _is_row(names, rows):
         raise InputError(
             "no_header",

@@ -84,7 +84,11 @@ def to_utf8(source: Path, target: Path, chosen: str = "") -> tuple[str, list[str
 def _as_chosen(source: Path, target: Path, chosen: str, head: bytes) -> tuple[str, list[str]]:
     name = {"utf-8": "utf-8-sig"}.get(chosen, chosen)
     if chosen == "utf-16" and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        name = (_candidates(head) or ["utf-16-le"])[0] if b"\0" in head else "utf-16-le"
+        if b"\0" not in head:  # its line breaks and delimiters would hold one
+            raise InputError(
+                "wrong_encoding", "The file is not UTF-16: no letter takes two bytes. Choose another encoding, or none."
+            )
+        name = (_candidates(head) or ["utf-16-le"])[0]
     try:
         _transcode(source, target, name)
     except UnicodeDecodeError as error:

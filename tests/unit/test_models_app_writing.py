@@ -83,6 +83,21 @@ def test_comments_among_the_rows_are_left_out_and_told(tmp_path):
         reading(tmp_path, "a,b\n1,2\nno comment\n" + "1,2\n" * 60)
 
 
+@pytest.mark.parametrize(
+    ("header", "again"), [("city,v,goal", "city,v,goal"), ("city, v ,goal", "city,v,goal"), (",v,goal", ",v,goal")]
+)
+def test_joined_files_are_read_without_the_headers_between_them(tmp_path, header, again):
+    rows = [f"C{at % 7},{at},{LETTER[at % 2]}" for at in range(60)]
+    result = reading(tmp_path, "\n".join([header, *rows[:20], again, *rows[20:40], again, *rows[40:]]) + "\n")
+    assert (result["rows"], [one["kind"] for one in result["columns"]]) == (
+        60,
+        ["categorical", "numeric", "categorical"],
+    )
+    assert values(tmp_path, "v") == list(range(60))
+    assert set(values(tmp_path, "goal")) == {*LETTER[:2]}
+    assert "2 lines among the rows name the columns again and were left out." in result["warnings"]
+
+
 @pytest.mark.parametrize("head", ["@relation iris\n", "% source\n% more\n\n@RELATION 'iris'\n"])
 def test_an_arff_file_is_refused_by_its_name(tmp_path, head):
     with pytest.raises(InputError) as refused:
@@ -112,10 +127,11 @@ def test_a_chosen_encoding_is_what_the_file_is_read_by(tmp_path, name):
     assert not any("read as" in said for said in result["warnings"])
 
 
-def test_an_encoding_that_the_file_is_not_in_is_refused(tmp_path):
+@pytest.mark.parametrize(("name", "said"), [("utf-8", "not UTF-8"), ("utf-16", "not UTF-16")])
+def test_an_encoding_that_the_file_is_not_in_is_refused(tmp_path, name, said):
     with pytest.raises(InputError) as refused:
-        written(tmp_path, NAMES.encode("cp1251"), encoding="utf-8")
-    assert (refused.value.code, "not UTF-8" in str(refused.value)) == ("wrong_encoding", True)
+        written(tmp_path, NAMES.encode("cp1251"), encoding=name)
+    assert (refused.value.code, said in str(refused.value)) == ("wrong_encoding", True)
 
 
 @pytest.mark.parametrize("sign", list(writing.DELIMITERS), ids=list(writing.DELIMITERS.values()))
