@@ -17,6 +17,7 @@ from tenants.actor import Actor
 PERMISSION = "spend.view"
 DAYS = ("from", "to")
 CONTROLS = ("range", "group", "sort", *DAYS)
+LONGEST = 64
 
 
 def asker() -> tuple[Actor, Any]:
@@ -38,7 +39,7 @@ def chosen(search: Any) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, texts in parse_qs(str(search or "").removeprefix("?")).items():
         if name in CONTROLS:
-            values[name] = texts[-1][:50]
+            values[name] = texts[-1][:LONGEST]
     if group_title(values.get("group", "")) is None:
         values["group"] = "project"
     if values.get("sort") not in ORDERS:

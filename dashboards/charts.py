@@ -67,7 +67,7 @@ def daily_spend(
     data: list[Figure] = [
         {
             "type": "bar",
-            "name": name,
+            "name": plain(name),
             "x": x,
             "y": [float(value) for value in values][-MOST_POINTS:],
             "marker": {
@@ -102,6 +102,11 @@ def daily_spend(
     figure = layout(theme, unit=currency)
     figure["xaxis"] |= {"type": "date", "tickformat": "%-d %b", "hoverformat": "%-d %b %Y"}
     return {"data": data, "layout": {**figure, "barmode": "stack"}}
+
+
+def plain(name: str) -> str:
+    """Return a name as Plotly shows it letter by letter: it reads a few tags, links among them, and nothing that a person typed may be one."""
+    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def line_fits(series: Mapping[str, Sequence[Decimal]], budget_per_day: Decimal) -> bool:

@@ -15,7 +15,6 @@ from billing.queries.spend import MOST_ROWS, Span, SpendRow, cost_by_day, costli
 from compute.queries import counts_by_state, job_names, utilisation
 from dashboards.groupings import GROUPS, group_title, value_title
 from dashboards.ranges import Range, parse
-from tenants.errors import Invalid
 
 ZERO = Decimal(0)
 SERIES = 6
@@ -230,16 +229,9 @@ def _utilisation(chosen: Range, zone: str) -> Utilisation:
     return Utilisation([row[0] for row in shown], [row[1] for row in shown], [row[2] for row in shown])
 
 
-def _days_unread(values: Mapping[str, str]) -> str:
-    given = [name for name in ("from", "to") if name in values]
-    return f"{', '.join(given)}: say range=custom to choose the days." if given else ""
-
-
 def export(table: str, values: Mapping[str, str]) -> tuple[Sequence[str], list[Sequence[object]]] | None:
     """Return header and rows of one of the page's tables; None for one there is not."""
     page = spend_page(values, MOST_ROWS)  # a file is not cut as a page is
-    if problem := page.range.problem or ("" if page.range.key == "custom" else _days_unread(values)):
-        raise Invalid(problem)
     if table == "daily":
         names = list(page.daily.series)
         return ["day", *names], [

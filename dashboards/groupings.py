@@ -13,7 +13,7 @@ GROUPS = {
     "dim:tier": "Tier",
 }
 ORDERS = {"cost": "Cost", "name": "Name", "quantity": "Quantity"}
-TAG = re.compile(r"tag:[A-Za-z0-9_.-]{1,40}")
+TAG = re.compile(r"tag:[A-Za-z0-9_.-]{1,60}")  # usage from outside has longer names than jobs
 _CODES = ("dim:device_class", "dim:tier")
 _WITHOUT = {
     "job": "Without a job",

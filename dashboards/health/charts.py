@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from dashboards.charts import INK, PALETTE, PATTERNS, Figure, layout
+from dashboards.charts import INK, PALETTE, PATTERNS, Figure, layout, plain
 
 NOTICE, ALARM = 0.1, 0.2
 MOST_INPUTS = 20
@@ -92,7 +92,7 @@ def drift(rows: Sequence[tuple[str, float]], *, theme: str) -> Figure:
     ]
     bars = {
         "type": "bar", "orientation": "h", "name": "PSI", "y": list(range(len(shown))),
-        "x": [round(value, 4) for _, value in shown], "marker": {"color": tones}, "customdata": [name for name, _ in shown],
+        "x": [round(value, 4) for _, value in shown], "marker": {"color": tones}, "customdata": [plain(name) for name, _ in shown],
         "hovertemplate": "%{customdata}: %{x:.3f}<extra></extra>",
     }  # fmt: skip
     return {
@@ -156,9 +156,8 @@ def _times(starts: Sequence[datetime], step: timedelta) -> Figure:
 
 
 def _short(name: str) -> str:
-    """Shorten a name for an axis, where Plotly reads a few tags: nothing that a person typed may be one."""
-    text = name if len(name) <= 28 else name[:27] + "\u2026"
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Shorten a name for an axis."""
+    return plain(name if len(name) <= 28 else name[:27] + "\u2026")
 
 
 def _theme(theme: str) -> str:

@@ -23,7 +23,7 @@ from compute import jobs, leases, nodes
 from compute.beats import Beat, Claim
 from compute.devices.base import Found
 from compute.models import Attempt, Job, Outcome
-from dashboards import datasets
+from dashboards import callbacks, datasets
 from tenants.clock import now
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -104,7 +104,7 @@ def test_a_budget_of_a_tag_holds_settles_refuses_and_tells(world: World, finance
         assert queries.budget(UUID(made["id"])).held.amount == held.amount > 0
         world.submit(tags={"team": "speech"})  # another team has room
     path = f"/api/v1/jobs/{mine.job.id}/clone/"
-    refused = finance.post(path, {"max_seconds": 3600}, content_type="application/json")
+    refused = finance.post(path, {}, content_type="application/json")
     assert refused.status_code == 402, refused.content
     assert "tag team=vision" in refused.json()["title"]
     run(world, mine, 3.0)
@@ -204,3 +204,8 @@ def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_us
         "dim:endpoint": {"Without an endpoint"},
     }
     assert finance.get(page + "tag:no%20name").status_code == 400
+    longest = "tag:" + "x" * 60  # as usage from outside may name it
+    assert finance.get(page + longest).status_code == 200
+    assert callbacks.chosen(f"?group={longest}")["group"] == longest
+    with tenant_scope(world.tenant.id):
+        assert {"value": longest, "label": "Tag " + "x" * 60} in datasets.groupings({"group": longest})

@@ -14,6 +14,7 @@ from billing.money import Money
 from compute.queries import MetricPoint
 from compute.views.progress import loss_series, other_metrics, single_values
 from dashboards import charts, ranges, svg
+from dashboards.health import charts as health_charts
 from dashboards.tables import share_bar
 from dashboards.templatetags import ui
 from dashboards.templatetags.charts import block_legend
@@ -112,6 +113,17 @@ def test_ticks_cover_what_they_measure(one: float, other: float) -> None:
 
 def test_a_histogram_escapes_its_labels() -> None:
     assert "<script>" not in svg.bar_chart([("<script>", 2.0), ("b", 1.0)], title="<x>")
+
+
+def test_a_name_in_a_figure_is_no_markup() -> None:
+    name = '<a href="https://evil.example">a & b</a>'
+    shown = '&lt;a href="https://evil.example"&gt;a &amp; b&lt;/a&gt;'
+    cost = charts.daily_spend(
+        [date(2026, 1, 1)], {name: [Decimal(1)]}, currency="EUR", budget_per_day=None, theme="dark"
+    )
+    assert [trace["name"] for trace in cost["data"]] == [shown]
+    drawn = health_charts.drift([(name, 0.3)], theme="light")
+    assert list(drawn["data"][0]["customdata"]) == [shown]
 
 
 def test_a_figure_holds_at_most_a_thousand_points_and_is_plain() -> None:
