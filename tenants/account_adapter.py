@@ -7,6 +7,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.internal import ratelimit
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -59,10 +60,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         super().login(request, user)
 
     def set_password(self, user: Any, password: str) -> None:
-        """Set another password, and say so in the audit log of each of the person's organisations."""
-        super().set_password(user, password)
-        for actor in traces.everywhere(self.request, user):
-            traces.password(actor=actor)
+        """Set another password, and say so in the audit log of each of the person's organisations: all of it or nothing."""
+        with transaction.atomic():
+            super().set_password(user, password)
+            for actor in traces.everywhere(self.request, user):
+                traces.password(actor=actor)
 
     def clean_password(self, password: str, user: Any = None) -> str:
         """Return a password that may be chosen here; an operator's is set by a command alone, as the database insists."""

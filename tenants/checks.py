@@ -1,5 +1,6 @@
 """Refuses a process whose database role could see every tenant: when it starts, and at each connection it opens later."""
 
+import json
 from typing import Any
 
 from django.conf import settings
@@ -49,6 +50,14 @@ FAULTS = (
     "has rights on tables that the plain roles have not",
     "may turn triggers off, or works without them",
 )
+#: What holds where nobody chose anything else, as in `deploy/roles.sql`: a login of its own in a role's group inherits the
+#: role's rights and none of its settings, and a role has none before that file ran again.
+STATEMENTS = {"app": "30s", "control": "10min"}
+WAITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "1min"}
+LIMIT = """
+SELECT set_config(s.name, chosen.value, false) FROM pg_settings s JOIN jsonb_each_text(%s::jsonb) AS chosen ON chosen.key = s.name
+WHERE s.source = 'default'
+"""
 OF_CONTROL = "works as exchequer_control, which sees every tenant"
 HINT = "Set DATABASE_URL and DATABASE_CONTROL_URL to the plain roles of deploy/roles.sql."
 
@@ -100,7 +109,7 @@ def refuse_unsafe_role(*, one_tenant: bool = False) -> None:
     """End this process with the reason when its database role is too strong; every entrance calls this first.
 
     While the database is away nothing can be asked: then, and for as long as the process runs, each new connection is
-    asked before it is used.
+    asked before it is used. It also gets the limits that its login lacks.
     """
 
     def ask(*, connection: Any, **kwargs: Any) -> None:
@@ -108,6 +117,7 @@ def refuse_unsafe_role(*, one_tenant: bool = False) -> None:
         if faults:
             connection.close()
             raise UnsafeRole(" ".join(faults))
+        limit_waits(connection)
 
     connection_created.connect(ask, weak=False, dispatch_uid="tenants.refuse_unsafe_role")
     try:
@@ -118,3 +128,10 @@ def refuse_unsafe_role(*, one_tenant: bool = False) -> None:
         return
     finally:
         connection.close()
+
+
+def limit_waits(of: Any) -> None:
+    """Let no statement, wait for a lock or idle transaction of a connection last for ever, unless somebody chose otherwise."""
+    limits = WAITS | {"statement_timeout": STATEMENTS.get(settings.EXCHEQUER.db_role, "0")}
+    with of.cursor() as cursor:
+        cursor.execute(LIMIT, [json.dumps(limits)])

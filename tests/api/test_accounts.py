@@ -10,11 +10,14 @@ import pytest
 from django.conf import settings
 from django.core import mail
 from django.core.cache import caches
+from django.db import OperationalError
 from django.test import Client, override_settings
 
 from config import settings as shipped
 from config.mail import mail_settings
-from tenants import account_adapter, account_forms, invitations, mailbox
+from tenants import account_adapter, account_forms, invitations, mailbox, traces
+from tenants.actor import Actor
+from tenants.audit.models import AuditEntry
 from tenants.models import Invitation, Membership, Tenant, User
 from tenants.scoping import tenant_scope
 from tests import factories
@@ -156,6 +159,39 @@ def test_nobody_chooses_the_published_password() -> None:
     new = settings.PUBLISHED_PASSWORD
     form = {"oldpassword": factories.PASSWORD, "password1": new, "password2": new}
     assert "known to everybody" in client.post("/accounts/password/change/", form).content.decode()
+
+
+def test_a_password_changes_with_an_entry_in_every_organisations_log_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tenants = sorted((factories.make_tenant() for _ in range(2)), key=lambda one: one.id)
+    user = factories.make_member(tenants[0], "viewer")
+    with tenant_scope(tenants[1].id):
+        Membership.objects.create(user=user, role="admin")
+    client, new = Client(raise_request_exception=False), "a long walk at night"
+    client.force_login(user)
+    form = {"oldpassword": factories.PASSWORD, "password1": new, "password2": new}
+
+    def logged() -> list[int]:
+        found = []
+        for tenant in tenants:
+            with tenant_scope(tenant.id):
+                found.append(AuditEntry.objects.filter(action=traces.PASSWORD_CHANGED, actor_id=user.id).count())
+        return found
+
+    def breaks(*, actor: Actor, log: Any = traces.password) -> None:
+        if actor.tenant_id == tenants[1].id:
+            raise OperationalError("the connection is lost")
+        log(actor=actor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(traces, "password", breaks)
+        assert client.post("/accounts/password/change/", form).status_code == 503
+    user.refresh_from_db()
+    assert (user.check_password(factories.PASSWORD), logged()) == (True, [0, 0])
+    assert client.post("/accounts/password/change/", form).status_code == 302
+    user.refresh_from_db()
+    assert (user.check_password(new), logged()) == (True, [1, 1])
 
 
 def test_an_address_that_no_mail_server_takes_is_refused() -> None:

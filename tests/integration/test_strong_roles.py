@@ -16,7 +16,7 @@ from django.db.backends.signals import connection_created
 from tenants.checks import UnsafeRole, refuse_unsafe_role, role_faults
 from tests.conftest import SESSION
 from tests.support.ports import free_port
-from tests.support.services import BYPASSING_ROLE, TEST_ROLE
+from tests.support.services import BYPASSING_ROLE, GROUPED_ROLE, TEST_ROLE
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ["-m", "celery", "-A", "config", "worker", "--pool=threads", "--without-gossip", "--without-mingle"]
@@ -72,6 +72,33 @@ def test_a_database_that_is_away_at_the_start_is_asked_at_each_connection(monkey
             with pytest.raises(UnsafeRole, match="bypasses row-level security"):
                 connection.ensure_connection()
     finally:
+        connection_created.disconnect(dispatch_uid="tenants.refuse_unsafe_role")
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_login_of_its_own_waits_as_long_as_the_role_in_whose_group_it_is(
+    monkeypatch: pytest.MonkeyPatch, superuser: psycopg.Connection
+) -> None:
+    """PostgreSQL hands a role's rights on to its group, and none of its settings. What somebody chose stays."""
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "USER", GROUPED_ROLE)
+
+    def limits() -> list[str]:
+        connection.close()
+        names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        with connection.cursor() as cursor:
+            return [cursor.execute(f"SHOW {name}").fetchone()[0] for name in names]
+
+    database = connection.settings_dict["NAME"]
+    try:
+        refuse_unsafe_role(one_tenant=True)
+        assert limits() == ["30s", "10s", "1min"]
+        superuser.execute(f"ALTER ROLE {GROUPED_ROLE} IN DATABASE \"{database}\" SET statement_timeout = '7s'")
+        superuser.execute(f'ALTER ROLE {GROUPED_ROLE} IN DATABASE "{database}" SET lock_timeout = 0')
+        assert limits() == ["7s", "0", "1min"]
+    finally:
+        superuser.execute(f'ALTER ROLE {GROUPED_ROLE} IN DATABASE "{database}" RESET ALL')
         connection_created.disconnect(dispatch_uid="tenants.refuse_unsafe_role")
         connection.close()
 

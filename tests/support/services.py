@@ -29,8 +29,10 @@ FOLDER_VARIABLE = "EXCHEQUER_TEST_SESSION"
 TEST_ROLE = "exchequer_test"
 #: Row security does not hold it: no process of the product may start with such a login.
 BYPASSING_ROLE = "exchequer_bypassing"
+#: A login that somebody made in the web role's group.
+GROUPED_ROLE = "exchequer_grouped"
 #: Throw-away passwords of throw-away servers that only this user can reach.
-PASSWORDS = dict.fromkeys((*ROLES, TEST_ROLE, BYPASSING_ROLE), "throw-away")
+PASSWORDS = dict.fromkeys((*ROLES, TEST_ROLE, BYPASSING_ROLE, GROUPED_ROLE), "throw-away")
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,11 @@ class Session:
             with self.cluster.superuser("postgres") as connection:
                 connection.execute(f"CREATE ROLE {TEST_ROLE} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS")
                 connection.execute(f"CREATE ROLE {BYPASSING_ROLE} LOGIN BYPASSRLS")
+                connection.execute(f"CREATE ROLE {GROUPED_ROLE} LOGIN")
             self.cluster.provision()
             with self.cluster.superuser("postgres") as connection:
                 connection.execute(f"GRANT exchequer_app, exchequer_control TO {TEST_ROLE}")
-                connection.execute(f"GRANT exchequer_app TO {BYPASSING_ROLE}")
+                connection.execute(f"GRANT exchequer_app TO {BYPASSING_ROLE}, {GROUPED_ROLE}")
                 # As `roles.sql` sets them for exchequer_app: SET ROLE brings none of its settings along.
                 for name, value in {"role": "exchequer_app", "statement_timeout": "30s", "lock_timeout": "10s"}.items():
                     connection.execute(f"ALTER ROLE {TEST_ROLE} SET {name} = '{value}'")
