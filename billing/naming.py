@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,12 +22,26 @@ class Kind:
     pieces: str = EVENTS
 
 
+WITHHELD = "hidden from you"
+"""What stands in place of a dimension's value that the reader may not see. Usage under it is counted all the same."""
+
 _kinds: dict[str, Kind] = {}
+_hidden: dict[str, Callable[[], Collection[str]]] = {}
 
 
 def register(namer: Namer, prefix: str = JOB, *, page: str = "", pieces: str = EVENTS) -> None:
     """Add a room's way to name the resources `<prefix>:<id>` of the open scope; `page` is the route that shows one."""
     _kinds[prefix] = Kind(namer, page, pieces)
+
+
+def withhold(dimension: str, hidden: Callable[[], Collection[str]]) -> None:
+    """Add a room's way to say which values of a dimension the reader of the open scope may not see."""
+    _hidden[dimension] = hidden
+
+
+def withheld(dimension: str) -> list[str]:
+    """Return the values of a dimension that the reader may not see."""
+    return sorted(_hidden[dimension]()) if dimension in _hidden else []
 
 
 def job_names(ids: Iterable[UUID | None]) -> dict[UUID, str]:

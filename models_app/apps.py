@@ -31,5 +31,13 @@ class ModelsAppConfig(AppConfig):
                 rows = rows.filter(version__in=access.visible_versions(actor).select_related(None))
             return dict(rows.values_list("id", "name"))
 
+        def hidden_endpoints() -> set[str]:
+            actor = reader()
+            if actor is None or actor.can("datasets.view_restricted"):
+                return set()
+            seen = Endpoint.objects.filter(version__in=access.visible_versions(actor).select_related(None))
+            return set(Endpoint.objects.exclude(name__in=seen.values("name")).values_list("name", flat=True))
+
+        naming.withhold("endpoint", hidden_endpoints)
         naming.register(endpoint_names, "endpoint", page="endpoint", pieces="Batches")
         reserved.reserve(source=SOURCE, prefixes=("endpoint",))

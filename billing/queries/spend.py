@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing import naming
 from billing.defaults import DEVICE_TIME
 from billing.forecast import at_month_end
 from billing.money import Money
@@ -123,7 +124,8 @@ def spend(
 ) -> list[SpendRow]:
     """Return sums over a range, oldest first (or the costliest first), at most `limit` rows.
 
-    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. With `apart`, every other value of the first
+    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Values of a dimension that the reader may not see
+    are one, `naming.WITHHELD`. With `apart`, every other value of the first
     group is summed as one, its key None. Raises Invalid for another group or granularity.
     """
     filters = filters or Filters()
@@ -253,4 +255,8 @@ def _group(name: str, number: int, arguments: dict[str, Any]) -> str:
         raise Invalid(fields={"group_by": [f"{name} is none of {', '.join(GROUPS)}, tag:NAME, dim:NAME."]})
     kind, key = label.groups()
     arguments[f"label{number}"] = f"tag:{key}" if kind == "tag" else key
-    return f"s.dims ->> %(label{number})s::text"
+    value = f"(s.dims ->> %(label{number})s::text)"
+    if kind == "dim" and (hidden := naming.withheld(key)):
+        arguments |= {f"hidden{number}": hidden, "withheld": naming.WITHHELD}
+        return f"CASE WHEN {value} = ANY(%(hidden{number})s::text[]) THEN %(withheld)s::text ELSE {value} END"
+    return value

@@ -311,6 +311,28 @@ def test_a_body_that_is_more_frame_than_content_is_refused_at_once(house: House,
         link.close()
 
 
+#: First lines and heads that say nothing: each was a reset connection, and a traceback in the log.
+UNREADABLE = {
+    "no request": b"GARBAGE\r\n\r\n",
+    "a folded line where none can be": b"GET / HTTP/1.1\r\n folded\r\n\r\n",
+    "a line that ends half": b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+    "half an address of IPv6": b"GET http://[::1 HTTP/1.1\r\n\r\n",
+    "an address that is none": b"GET http://[x]/ HTTP/1.1\r\n\r\n",
+}
+
+
+def test_a_head_that_cannot_be_read_is_a_400_and_no_traceback(house: House, tmp_path: Path) -> None:
+    for what, head in UNREADABLE.items():
+        with socket.create_connection(("127.0.0.1", house.port), timeout=60) as link:
+            link.sendall(head)
+            assert answer_to(link)[0] == 400, what
+    with socket.create_connection(("127.0.0.1", house.port), timeout=60) as link:
+        link.sendall(b"\r\n\r\n")  # lines without anything before a request are passed over (RFC 9112, 2.2)
+        link.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert answer_to(link)[0] == 200
+    assert "Traceback" not in (tmp_path / "web.log").read_text()
+
+
 def test_a_refusal_that_passes_is_answered_as_itself(crowded: Callable[..., Any]) -> None:
     body = upload(3)
     with crowded(0, EXCHEQUER_API_RATE=0.2) as house:
