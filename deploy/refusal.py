@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error, RequestEntityTooLarge
 
@@ -61,6 +61,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     room = ANYBODY
     sender = ""
     most: int | None = None
+    proxy_netloc = ""  # waitress sets it where it can read the first line
     asking = asked = False
     """The application is being asked whether this body may come; nothing is read meanwhile."""
     continues = False
@@ -87,6 +88,13 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self.drop(self.error)
         self._weigh()
         return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the head of a request; one that cannot be read is a 400."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as unreadable:  # waitress lets some of urlsplit's pass, and the connection would be reset
+            raise ParsingError("Bad URI") from unreadable
 
     def _weigh(self) -> None:
         """Give up a body in chunks that is more frame than content: it may be without end, and each piece is looked at anew."""
