@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 OURS = "EXCHEQUER_"
 #: How like a setting's name another name is when it is probably a slip: 0 to 1.
 ALIKE = 0.75
+#: Kubernetes tells every pod of the services beside it so: nobody typed these.
+LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)")
 
 
 class Unreadable(Exception):
@@ -47,7 +50,7 @@ def slips(variables: Collection[str], names: Collection[str]) -> dict[str, str]:
     for name in variables:
         # Without the prefix: what all names share would make any two alike.
         wanted = name.removeprefix(OURS)
-        if name not in known and wanted != name:
+        if name not in known and wanted != name and not LINK.search(name):
             for like in difflib.get_close_matches(wanted, endings, 1, ALIKE):
                 found[name] = endings[like]
     return found

@@ -102,6 +102,9 @@ def test_a_wrong_value_is_refused_before_anything_is_made(home: Home, name: str,
         ("EXCHEQUER_INIT_EMAIL_ADDRESS", ""),
         ("EXCHEQUER_KEY", ""),
         ("EXCHEQUER_SERVICE_HOST", ""),
+        ("EXCHEQUER_SERVICE_PORT", ""),
+        ("EXCHEQUER_SERVING_SERVICE_PORT", ""),
+        ("EXCHEQUER_SERVING_PORT_8001_TCP_PORT", ""),
     ],
 )
 def test_a_name_that_looks_mistyped_is_refused_with_the_one_that_was_meant(home: Home, typed: str, meant: str) -> None:
