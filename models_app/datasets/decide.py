@@ -43,7 +43,8 @@ WRITTEN = frozenset({"NULL", "null", "n/a", "N/A", "#N/V", "#DIV/0!", "#VALUE!",
 class Decision:
     """How a column is read. `whole`: all its numbers are whole. `can_be`: how many values fit each type.
 
-    `clear`: how its numbers and its dates are written where the file leaves no doubt, by type.
+    `clear`: how its numbers and its dates are written where the file leaves no doubt, by type. `doubt`: its own are not
+    clear and nobody chose, though a reading as likely as this one may need no word on a page (`ambiguous`).
     """
 
     name: str
@@ -59,6 +60,7 @@ class Decision:
     few: bool = True
     chosen_missing: bool = False
     clear: Mapping[str, str] = field(default_factory=dict)
+    doubt: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what the version's `reading` keeps of the column."""
@@ -81,7 +83,9 @@ def decide(
     for one in found:
         choice = (choices or {}).get(one.guess.name, {})
         decided = _decided(one, _inferred(one, sign, order), choice, sure=sure, delimiter=delimiter)
-        made.append(replace(decided, clear=_clear(one, sign, order, sure)))
+        clear, held = _clear(one, sign, order, sure), decided.contract
+        doubt = held.type in (kinds.NUMERIC, kinds.DATETIME) and held.type not in clear and not held.fixed
+        made.append(replace(decided, clear=clear, doubt=doubt))
     return made
 
 

@@ -58,7 +58,7 @@ def as_read(one: Decision) -> bool:
     contract = one.contract
     if contract.type == kinds.DATETIME and contract.date != DATES[0]:
         return True
-    if contract.type == kinds.TEXT or not (one.few or one.ambiguous):
+    if contract.type == kinds.TEXT or not (one.few or one.doubt):
         return False
     if contract.type == kinds.EMPTY:
         return bool(set(one.missing) - {""})
@@ -78,7 +78,7 @@ def fields(columns: list[Cells]) -> list[pa.Field]:
     found = []
     for one in columns:
         told = {
-            "contract": one.decision.contract.to_json(), "doubt": bool(one.decision.ambiguous),
+            "contract": one.decision.contract.to_json(), "doubt": one.decision.doubt,
             "values": one.decision.values, "can_be": dict(one.decision.can_be), "chosen_missing": one.decision.chosen_missing,
             "odd": {word["value"]: word["count"] for word in one.decision.odd}, "clear": dict(one.decision.clear),
         }  # fmt: skip

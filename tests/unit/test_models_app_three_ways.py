@@ -292,6 +292,20 @@ def test_what_can_be_read_in_two_ways_is_read_as_in_training_and_told_unless_a_p
     assert again.doubted == {}
 
 
+@pytest.mark.parametrize("sign", [";", "\t", ","], ids=["semicolon", "tab", "comma"])
+def test_thousands_that_could_be_decimals_are_read_as_in_training_whatever_the_file_makes_of_them(tmp_path, sign):
+    rows = [{"n": f"{1 + at % 9}.{at * 37 % 1000:03d},5", "y": "pq"[at % 2]} for at in range(90)]
+    reading(tmp_path / "i", written(rows, ("n", "y")), "y")
+    parquet = (tmp_path / "i" / "out" / "data.parquet").read_bytes()
+    trained(tmp_path / "t", parquet, "tabular.classifier", target="y", epochs=2)
+    predictor = predict.load(tmp_path / "t" / "out")
+    later = [{"n": row["n"].removesuffix(",5"), "z": "a"} for row in rows]
+    scores, told = by_batch(tmp_path / "later", predictor, written(later, ("n", "z"), sign))
+    for answers in online(predictor, later):
+        assert np.allclose(scores, answers, atol=1e-6)
+    assert told.doubted == ({} if sign == ";" else {"n": "1.234,5"})
+
+
 def test_what_is_said_of_a_batch_names_columns_of_the_model_alone():
     result = {
         "taken_as_missing": {"a": 2, "x": 1, "b": -1}, "unknown_categories": {"b": 1}, "empty_columns": ["c", "y"],
