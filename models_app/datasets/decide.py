@@ -44,7 +44,7 @@ class Decision:
     """How a column is read. `whole`: all its numbers are whole. `can_be`: how many values fit each type.
 
     `clear`: how its numbers and its dates are written where the file leaves no doubt, by type. `doubt`: its own are not
-    clear and nobody chose, though a reading as likely as this one may need no word on a page (`ambiguous`).
+    clear and nobody chose, whether or not a page asks (`ambiguous`). `voted`: types clear by the file's other columns alone.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Decision:
     chosen_missing: bool = False
     clear: Mapping[str, str] = field(default_factory=dict)
     doubt: bool = False
+    voted: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what the version's `reading` keeps of the column."""
@@ -85,7 +86,8 @@ def decide(
         decided = _decided(one, _inferred(one, sign, order), choice, sure=sure, delimiter=delimiter)
         clear, held = _clear(one, sign, order, sure), decided.contract
         doubt = held.type in (kinds.NUMERIC, kinds.DATETIME) and held.type not in clear and not held.fixed
-        made.append(replace(decided, clear=clear, doubt=doubt))
+        voted = tuple(sorted({*clear} - {*_clear(one, sign, order, (False, False))}))
+        made.append(replace(decided, clear=clear, doubt=doubt, voted=voted))
     return made
 
 

@@ -33,7 +33,8 @@ class StoredColumn:
 
     `doubt`: its numbers or dates could be read in two ways. `can_be`: how many of its `values` fit each type.
     `raw`: its cells are kept as written too. `chosen_missing`: a person chose its words for missing.
-    `odd`: how often which words stand in it that are not of its type. `clear`: `Decision.clear`.
+    `odd`: how often which words stand in it that are not of its type. `clear`, `voted`: as in `Decision`.
+    `whole`: it is kept as whole numbers.
     """
 
     name: str
@@ -46,6 +47,8 @@ class StoredColumn:
     chosen_missing: bool = False
     odd: Mapping[str, int] = field(default_factory=dict)
     clear: Mapping[str, str] = field(default_factory=dict)
+    voted: tuple[str, ...] = ()
+    whole: bool = False
 
 
 def of_decision(one: Decision) -> pa.DataType:
@@ -58,7 +61,7 @@ def as_read(one: Decision) -> bool:
     contract = one.contract
     if contract.type == kinds.DATETIME and contract.date != DATES[0]:
         return True
-    if contract.type == kinds.TEXT or not (one.few or one.doubt):
+    if contract.type == kinds.TEXT or not (one.few or one.doubt or one.voted):
         return False
     if contract.type == kinds.EMPTY:
         return bool(set(one.missing) - {""})
@@ -78,7 +81,7 @@ def fields(columns: list[Cells]) -> list[pa.Field]:
     found = []
     for one in columns:
         told = {
-            "contract": one.decision.contract.to_json(), "doubt": one.decision.doubt,
+            "contract": one.decision.contract.to_json(), "doubt": one.decision.doubt, "voted": list(one.decision.voted),
             "values": one.decision.values, "can_be": dict(one.decision.can_be), "chosen_missing": one.decision.chosen_missing,
             "odd": {word["value"]: word["count"] for word in one.decision.odd}, "clear": dict(one.decision.clear),
         }  # fmt: skip
@@ -111,5 +114,7 @@ def columns_of(schema: pa.Schema) -> dict[str, StoredColumn]:
             chosen_missing=bool(told.get("chosen_missing")),
             odd=told.get("odd", {}),
             clear=told.get("clear", {}),
+            voted=tuple(told.get("voted", ())),
+            whole=pa.types.is_integer(one.type),
         )
     return found

@@ -306,6 +306,28 @@ def test_thousands_that_could_be_decimals_are_read_as_in_training_whatever_the_f
     assert told.doubted == ({} if sign == ";" else {"n": "1.234,5"})
 
 
+def test_neighbours_speak_for_a_column_only_in_a_file_that_is_unlike_the_training(tmp_path):
+    rows = [
+        {
+            "n": f"{1 + at % 9},{at * 37 % 1000:03d}.5", "m": f"{at % 7},5", "d": f"{at % 12 + 1:02d}/{at % 28 + 1:02d}/2024",
+            "e": f"{at % 28 + 1}.{at % 12 + 1}.2024", "y": "pq"[at % 2],
+        }
+        for at in range(90)
+    ]  # fmt: skip
+    reading(tmp_path / "i", written(rows, ("n", "m", "d", "e", "y")), "y")
+    parquet = (tmp_path / "i" / "out" / "data.parquet").read_bytes()
+    trained(tmp_path / "t", parquet, "tabular.classifier", target="y", epochs=2)
+    predictor = predict.load(tmp_path / "t" / "out")
+    later = [{**row, "n": row["n"].removesuffix(".5"), "d": f"0{at % 9 + 1}/05/2024"} for at, row in enumerate(rows)]
+    scores, told = by_batch(tmp_path / "later", predictor, written(later, ("n", "m", "d", "e")))
+    for answers in online(predictor, later):
+        assert np.allclose(scores, answers, atol=1e-6)
+    assert (told.otherwise, told.doubted) == ({}, {"n": "1,234.5", "d": "mdy"})
+    other = [{**row, "m": row["m"].replace(",", ".")} for row in later]
+    _, told = by_batch(tmp_path / "other", predictor, written(other, ("n", "m", "d", "e")))
+    assert "n" not in told.doubted, "here another column shows that decimals are written otherwise"
+
+
 def test_what_is_said_of_a_batch_names_columns_of_the_model_alone():
     result = {
         "taken_as_missing": {"a": 2, "x": 1, "b": -1}, "unknown_categories": {"b": 1}, "empty_columns": ["c", "y"],

@@ -25,7 +25,7 @@ from models_app.recipes.tabular.answers import Answers
 from models_app.recipes.tabular.features import UNKNOWN, Encoded, Feature, encode, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.predict import Predictor
-from models_app.recipes.tabular.reading import in_doubt, own_notation, slips, values_of
+from models_app.recipes.tabular.reading import as_in_training, in_doubt, own_notation, slips, values_of
 from models_app.runner.protocol import Context, InputError, StopRequested, counted, note, write_json
 
 BATCH_BYTES = 24 * 1024**2
@@ -94,7 +94,8 @@ class Rows:
         self._size = batch_rows(self.features, predictor.signature["network"])
         self.odd: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
-        used = [(feature, self._stored[self.fit.called[feature.name]]) for feature in self.features]
+        used = as_in_training([(feature, self._stored[self.fit.called[feature.name]]) for feature in self.features])
+        self._stored |= {one.name: one for _, one in used}
         self.otherwise = {one.name: said for one, table in used if (said := own_notation(one, table))}
         self.doubted = {one.name: held for one, table in used if (held := in_doubt(one, table))}
         self._words = [feature.name for feature in self.features if feature.kind == CATEGORICAL]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +66,30 @@ def values_of(
     )
     odd = int((~np.isnan(plain) & ~fits).sum())
     return np.where(fits, plain, np.nan), odd
+
+
+def as_in_training(used: Sequence[tuple[Feature, StoredColumn]]) -> list[tuple[Feature, StoredColumn]]:
+    """Return columns with their own evidence alone where none of a kind is itself written otherwise than in training.
+
+    What a column's neighbours say of it is heard only in a file that is unlike the training's.
+    """
+    unlike = {feature.kind for feature, one in used if _is_unlike(feature, one)}
+    return [(feature, one if feature.kind in unlike else _alone(one, feature.kind)) for feature, one in used]
+
+
+def _is_unlike(feature: Feature, stored: StoredColumn) -> bool:
+    contract, said = contract_of(feature), stored.clear.get(feature.kind, "")
+    if not said or feature.kind in stored.voted:
+        return False
+    if feature.kind == kinds.DATETIME:
+        return said not in (DATES[0], contract.date)
+    return not stored.whole and cells.notation(said)[1] != cells.notation(contract.number)[1]
+
+
+def _alone(stored: StoredColumn, kind: str) -> StoredColumn:
+    if kind not in stored.voted or (stored.contract is not None and stored.contract.fixed):
+        return stored
+    return replace(stored, doubt=True, clear={one: said for one, said in stored.clear.items() if one != kind})
 
 
 def _otherwise(contract: Contract, stored: StoredColumn) -> bool:
