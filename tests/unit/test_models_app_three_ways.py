@@ -299,11 +299,13 @@ def test_thousands_that_could_be_decimals_are_read_as_in_training_whatever_the_f
     parquet = (tmp_path / "i" / "out" / "data.parquet").read_bytes()
     trained(tmp_path / "t", parquet, "tabular.classifier", target="y", epochs=2)
     predictor = predict.load(tmp_path / "t" / "out")
-    later = [{"n": row["n"].removesuffix(",5"), "z": "a"} for row in rows]
-    scores, told = by_batch(tmp_path / "later", predictor, written(later, ("n", "z"), sign))
-    for answers in online(predictor, later):
-        assert np.allclose(scores, answers, atol=1e-6)
-    assert told.doubted == ({} if sign == ";" else {"n": "1.234,5"})
+    whole = [{"n": row["n"].removesuffix(",5"), "z": "a"} for row in rows]
+    both = [{**row, "n": row["n"].replace(".", ",") if at % 2 else row["n"]} for at, row in enumerate(whole)]
+    for later in (whole, both):
+        scores, told = by_batch(tmp_path / "later", predictor, written(later, ("n", "z"), sign))
+        for answers in online(predictor, later):
+            assert np.allclose(scores, answers, atol=1e-6)
+        assert told.doubted == ({} if sign == ";" else {"n": "1.234,5"})
 
 
 def test_neighbours_speak_for_a_column_only_in_a_file_that_is_unlike_the_training(tmp_path):
