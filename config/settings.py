@@ -237,6 +237,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "tenants.schema.describe_refusals",
+        "tenants.schema.describe_bodies",
         "tenants.schema.describe_idempotency",
         "tenants.schema.describe_paging",
         "tenants.schema.describe_operations",

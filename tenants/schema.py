@@ -117,6 +117,30 @@ def describe_paging(result: dict[str, Any], generator: Any, request: Any, public
     return result
 
 
+def describe_bodies(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Say of each body that fields which are not described are refused. A hook of drf-spectacular."""
+    shapes = result["components"]["schemas"]
+    for path, _, method, view in generator._get_paths_and_endpoints():
+        if getattr(view, "reads_any_field", False):
+            continue
+        body = result["paths"].get(path, {}).get(method.lower(), {}).get("requestBody", {})
+        for content in body.get("content", {}).values():
+            _close(content.get("schema", {}), shapes)
+    return result
+
+
+def _close(shape: dict[str, Any], shapes: dict[str, Any]) -> None:
+    """Mark an object, and those within it, as complete."""
+    shape = shapes.get(shape.get("$ref", "").rpartition("/")[2], shape)
+    if "properties" in shape:
+        shape["additionalProperties"] = False
+        for inner in shape["properties"].values():
+            _close(inner, shapes)
+    for inner in (shape.get("items"), *shape.get("allOf", ()), *shape.get("oneOf", ())):
+        if inner:
+            _close(inner, shapes)
+
+
 def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Add the header that `edges.idempotent` honours to every POST. A hook of drf-spectacular."""
     for path in result["paths"].values():

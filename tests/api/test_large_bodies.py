@@ -290,7 +290,8 @@ def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: C
                 link.sendall(b"x")
         assert len(ended) == 2
         assert answer_to(drips)[0] == 408
-        assert head.recv(100) == b""
+        with suppress(ConnectionResetError):  # what it sent last was not read any more
+            assert head.recv(100) == b""
         head.close()
         quick = house.begin("/api/v1/datasets/", len(body), house.key)
         quick.sendall(body)

@@ -79,6 +79,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/": {"GET": EVERYONE, "DELETE": LAUNCH},
     "datasets/<uuid:dataset_id>/shares/<uuid:user_id>/": {"DELETE": LAUNCH},
     "datasets/<uuid:dataset_id>/profile/": {"GET": EVERYONE},
+    "datasets/<uuid:dataset_id>/hangs/": {"GET": EVERYONE},
     "datasets/<uuid:dataset_id>/columns/": {"GET": EVERYONE, "PATCH": LAUNCH},
     "recipes/": {"GET": EVERYONE},
     "models/": {"GET": EVERYONE},

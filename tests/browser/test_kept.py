@@ -101,7 +101,7 @@ def test_nothing_secret_is_kept_and_nothing_for_another_person(page: Page, world
     page.get_by_label("Password").fill("wrong, and nobody's business")
     page.get_by_label("E-mail address").fill(OWNER)
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("not correct")
+    expect(page.get_by_role("alert")).to_contain_text("do not belong together")
     kept = page.evaluate("JSON.stringify(sessionStorage)")
     assert "typed-with-care" in kept and "business" not in kept
     come_back(page, NEWCOMER)
