@@ -111,7 +111,7 @@ def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
     """Return who acted once, with the rights of today: a person or a key, without any once they are gone; None is Exchequer."""
     if who is None:
         return Actor.system(tenant_id, "controller")
-    role = Membership.objects.filter(user_id=who).values_list("role", flat=True).first()
+    role = Membership.objects.filter(user_id=who, user__is_active=True).values_list("role", flat=True).first()
     if role is not None:
         return Actor.member(tenant_id=tenant_id, user_id=who, email="", role=role)
     key = _live_keys().filter(id=who).first()

@@ -90,7 +90,7 @@ def refuse_unknown_fields(view: Any, request: Request) -> None:
     with suppress(UnsupportedMediaType):  # whoever reads the body says so
         _compare(shape, request.data, "", faults)
     if faults:
-        raise Invalid(fields=dict(list(faults.items())[:MOST_NAMED]))
+        raise Invalid(fields=faults)
 
 
 def _compare(shape: Any, sent: Any, path: str, faults: dict[str, list[str]]) -> None:
@@ -102,6 +102,8 @@ def _compare(shape: Any, sent: Any, path: str, faults: dict[str, list[str]]) -> 
     elif (shape is None or isinstance(shape, serializers.Serializer)) and isinstance(sent, Mapping):
         known = {} if shape is None else shape.fields
         for name in sent:
+            if len(faults) >= MOST_NAMED:
+                return
             if name not in known:
                 use = f"Use {', '.join(known)}." if known else "This address takes none."
                 faults[f"{path}{str(name)[:60]}"] = [f"There is no such field here. {use}"]

@@ -159,3 +159,10 @@ def test_the_use_of_a_key_is_noted_without_a_statement_in_each_request() -> None
     assert [
         query["sql"] for query in captured if "UPDATE" in query["sql"].upper() and "tenants_apikey" in query["sql"]
     ] == []
+
+
+def test_a_refusal_names_twenty_fields_at_most() -> None:
+    client = by_key(factories.make_tenant())
+    body = json.dumps({"slug": "p", "name": "P"} | {f"more{number}": 1 for number in range(5_000)})
+    answer = client.post("/api/v1/projects/", body, content_type="application/json")
+    assert (answer.status_code, len(answer.json()["fields"])) == (400, 20)
