@@ -62,8 +62,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     sender = ""
     most: int | None = None
     proxy_netloc = ""  # waitress sets it where it can read the first line
-    asking = asked = False
-    """The application is being asked whether this body may come; nothing is read meanwhile."""
+    asking = asked = False  # the application is being asked whether this body may come; nothing is read meanwhile
     continues = False
 
     def __init__(self, adj: Any, client: Callable[[dict[str, str]], str] = lambda headers: "") -> None:
@@ -105,9 +104,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
     def _begin(self) -> None:
         """Decide by the head of a request which host it names, and how much body it may have."""
-        if (
-            self.proxy_netloc
-        ):  # a whole address in the request line counts, and the header Host does not (RFC 9112, 3.2.2)
+        # A whole address in the request line counts, and the header Host does not (RFC 9112, 3.2.2).
+        if self.proxy_netloc:
             self.headers["HOST"] = self.proxy_netloc
         self.most = SMALL
         large = self.chunked or self.content_length > SMALL
