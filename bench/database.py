@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.postgres import DATABASE, ROLES, Cluster
+from deploy.local.postgres import DATABASE, ROLES, Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 #: On a server that others use too; and migrated and empty, for what wants a database of its own.

@@ -12,11 +12,10 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import bench
+from bench import figures
 from bench.database import database
 from bench.rows import FIGURES, Options, Row
 
-FRAME = {"run", "rows", "database", "__main__", "client", "load", "servers", "serving_house", "peers"}
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -56,13 +55,12 @@ def other_results(results: Path, measured: set[str]) -> list[dict[str, object]]:
 
 
 def measure(options: Options, only: list[str] | None) -> list[Row]:
-    """Import every figure beside this file and run those asked for, in order of their goals."""
+    """Import every figure and run those asked for, in order of their goals."""
     import django
 
     django.setup()
-    for module in pkgutil.iter_modules(bench.__path__):
-        if module.name not in FRAME:
-            importlib.import_module(f"bench.{module.name}")
+    for module in pkgutil.iter_modules(figures.__path__):
+        importlib.import_module(f"bench.figures.{module.name}")
     rows: list[Row] = []
     for goal in sorted(FIGURES):
         if only is None or goal in only:

@@ -10,6 +10,6 @@ class BillingConfig(AppConfig):
         """Subscribe to the events of lower apps, and tell operators what the month costs."""
         from billing import subscribers  # noqa: F401
         from billing.queries.digest import digest
-        from tenants.operators import digests
+        from tenants.operators import tenant_metrics
 
-        digests.register(digest)
+        tenant_metrics.register(digest)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from tenants.events import Event
+from tenants.events.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)

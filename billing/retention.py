@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from django.db import connection
 
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
-from tenants.scoping import tenant_scope
 
 BATCH = 5_000
 QUOTES = """

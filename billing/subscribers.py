@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from billing import alerts, pricing
+from billing.budgets import alerts
 from billing.events import BudgetThresholdReached
-from tenants.events import TenantCreated, subscribe
+from billing.pricing import price_books
+from tenants.events.events import TenantCreated, subscribe
 
 
 @subscribe(TenantCreated)
 def give_first_prices(event: TenantCreated) -> None:
     """Give a new tenant its meters and first price book."""
-    pricing.provision_defaults(event.tenant_id)
+    price_books.provision_defaults(event.tenant_id)
 
 
 @subscribe(BudgetThresholdReached)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from billing import partitions, retention
+from billing import retention
+from billing.usage import partitions
 
 
 @shared_task(name="billing.ensure_partitions")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from tenants.events import Event
+from tenants.events.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)

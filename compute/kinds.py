@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from billing.defaults import DEVICE_SECONDS
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.errors import Invalid
 
 if TYPE_CHECKING:
     from compute.models import Job
-    from tenants.scoping import TenantQuerySet
+    from tenants.isolation.scoping import TenantQuerySet
 
 
 class BadOutput(RuntimeError):

@@ -12,8 +12,8 @@ from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
 
 from compute import retention
-from compute.runtime import Runtime
-from compute.scheduling import learn
+from compute.agent.runtime import Runtime
+from compute.estimates import priors
 
 _runtime: Runtime | None = None
 
@@ -46,7 +46,7 @@ def tidy() -> None:
 @shared_task(name="compute.learn_runs")
 def learn_runs() -> None:
     """Sum up what runs of all tenants took. Scheduled every half hour."""
-    learn.learn_everywhere()
+    priors.learn_everywhere()
 
 
 @celeryd_after_setup.connect

@@ -16,16 +16,17 @@ from django.contrib.auth import hashers
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from compute import limits, process, protocol
-from compute.sandbox import explained
+from compute import limits
+from compute.sandbox import process, protocol
+from compute.sandbox.sandbox import explained
 from compute.scheduling import slots
-from config.demo import cast
-from models_app import encrypting
+from config.demo import organisations
+from models_app.files import encrypting
 from tenants.checks import role_faults
 from tenants.encryption import keys
-from tenants.encryption.models import MasterKeyRecord
 from tenants.errors import ExchequerError
 from tenants.models import Tenant, User
+from tenants.models.encryption import MasterKeyRecord
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
 LEAST_DISK_BYTES = 2 * 1024**3
@@ -165,7 +166,7 @@ def broker() -> Iterator[Finding]:
 
 def object_store() -> Iterator[Finding]:
     """Can an object be written to the bucket, read back and removed?"""
-    from models_app import storage
+    from models_app.object_store import storage
 
     bucket = settings.EXCHEQUER.s3_bucket
     try:
@@ -264,14 +265,14 @@ def opened_folders() -> Iterator[Finding]:
 
 def demo() -> Iterator[Finding]:
     """Does an account of the demo still have the password that everybody knows, beside real organisations?"""
-    played = cast.organisations(cast.MOST)
+    played = organisations.organisations(organisations.MOST)
     if not Tenant.objects.exclude(slug__in=[one.slug for one in played]).exists():
         return
-    emails = [cast.OPERATOR, *(one.email(person) for one in played for person in one.people)]
+    emails = [organisations.OPERATOR, *(one.email(person) for one in played for person in one.people)]
     known: dict[str, bool] = {}
     for user in User.objects.filter(email__in=emails, is_active=True).order_by("-is_operator", "email"):
         if user.password not in known:
-            known[user.password] = hashers.check_password(cast.PASSWORD, user.password)
+            known[user.password] = hashers.check_password(organisations.PASSWORD, user.password)
         if known[user.password]:
             cure = f"manage.py operator {user.email} --set-password" if user.is_operator else "remove the account"
             level: Literal["note", "wrong"] = "wrong" if user.is_operator else "note"

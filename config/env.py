@@ -74,7 +74,7 @@ class Environment(BaseModel):
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
     tls: bool | None = Field(None, validation_alias="EXCHEQUER_TLS")
     public_url: str = Field("", validation_alias="EXCHEQUER_PUBLIC_URL")
-    #: Written by deploy.web for the processes that it forks: the address that it listens on.
+    #: Written by deploy.server.web for the processes that it forks: the address that it listens on.
     bound_to: str = Field("", validation_alias="EXCHEQUER_BOUND_TO")
     trusted_proxies: str = Field("", validation_alias="EXCHEQUER_TRUSTED_PROXIES")
 

@@ -31,7 +31,7 @@ def mail_settings(url: str, home: Path) -> dict[str, Any]:
         if parts.netloc:
             raise ValueError(f"a folder's path has three slashes; {SHAPE}")
         folder = Path(unquote(parts.path)) if parts.path else home / "mail"
-        return {"EMAIL_BACKEND": "tenants.mailbox.FileBackend", "EMAIL_FILE_PATH": folder, **sender}
+        return {"EMAIL_BACKEND": "tenants.notifications.file_backend.FileBackend", "EMAIL_FILE_PATH": folder, **sender}
     if parts.scheme not in PORTS or not parts.hostname:
         raise ValueError(SHAPE)
     if options.get("starttls", "0") not in ("0", "1"):
@@ -42,7 +42,7 @@ def mail_settings(url: str, home: Path) -> dict[str, Any]:
     if tls and options.get("starttls") == "1":
         raise ValueError(f"smtps speaks TLS already, leave out starttls; {SHAPE}")
     return {
-        "EMAIL_BACKEND": "tenants.smtp.Backend",
+        "EMAIL_BACKEND": "tenants.notifications.smtp.Backend",
         "EMAIL_HOST": parts.hostname,
         "EMAIL_PORT": parts.port or PORTS[parts.scheme],
         "EMAIL_HOST_USER": unquote(parts.username or ""),

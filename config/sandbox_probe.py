@@ -1,6 +1,6 @@
 """What `doctor` runs in place of a training script: close every door, say which are missing, end."""
 
-from compute import sandbox
+from compute.sandbox import sandbox
 
 if __name__ == "__main__":
     sandbox.lock_down()

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config import hosts
 from config import logging as structured_logging
-from config.demo import cast
+from config.demo import organisations
 from config.env import load_once
 from config.mail import mail_settings
 
@@ -58,8 +58,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.statics.Middleware",
-    "config.traffic.TrafficMiddleware",
-    "tenants.middleware.RequestContextMiddleware",
+    "config.monitoring.http_metrics.TrafficMiddleware",
+    "tenants.web.middleware.RequestContextMiddleware",
     "config.hosts.HostMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -70,7 +70,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "tenants.middleware.TenantMiddleware",
+    "tenants.web.middleware.TenantMiddleware",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -136,14 +136,14 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 #: Of everybody in the demo, printed at its start: it opens nothing where others can reach the web server.
-PUBLISHED_PASSWORD = cast.PASSWORD
-ACCOUNT_ADAPTER = "tenants.account_adapter.AccountAdapter"
+PUBLISHED_PASSWORD = organisations.PASSWORD
+ACCOUNT_ADAPTER = "tenants.identity.account_adapter.AccountAdapter"
 ACCOUNT_FORMS = {
-    "login": "tenants.account_forms.LogIn",
-    "reset_password": "tenants.account_forms.ForgottenPassword",
-    "reset_password_from_key": "tenants.account_forms.ChosenPassword",
-    "change_password": "tenants.account_forms.ChangedPassword",
-    "set_password": "tenants.account_forms.FirstPassword",
+    "login": "tenants.identity.account_forms.LogIn",
+    "reset_password": "tenants.identity.account_forms.ForgottenPassword",
+    "reset_password_from_key": "tenants.identity.account_forms.ChosenPassword",
+    "change_password": "tenants.identity.account_forms.ChangedPassword",
+    "set_password": "tenants.identity.account_forms.FirstPassword",
 }
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
@@ -172,7 +172,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 # Log-in limits are counted here, so the table lies in PostgreSQL: a flushed broker loosens nothing.
-CACHES = {"default": {"BACKEND": "tenants.counters.JsonCache", "LOCATION": "tenants_ratelimit"}}
+CACHES = {"default": {"BACKEND": "tenants.web.json_cache.JsonCache", "LOCATION": "tenants_ratelimit"}}
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -205,7 +205,7 @@ WHITENOISE_MAX_AGE = 30 * 24 * 3600  # addresses change with the content
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 FILE_UPLOAD_HANDLERS = [
-    "models_app.uploads.CappedUploadHandler",
+    "models_app.datasets.uploads.CappedUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]
 
@@ -213,12 +213,12 @@ GUARDIAN_MONKEY_PATCH_USER = False
 ANONYMOUS_USER_NAME = None
 
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.ActorAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["tenants.authentication.DeclaredPermission"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.identity.authentication.ActorAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["tenants.identity.authentication.DeclaredPermission"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["tenants.parsing.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "tenants.problems.exception_handler",
+    "EXCEPTION_HANDLER": "tenants.web.problems.exception_handler",
     "COERCE_DECIMAL_TO_STRING": True,
     "UNAUTHENTICATED_USER": None,
 }
@@ -236,11 +236,11 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "tenants.schema.describe_refusals",
-        "tenants.schema.describe_bodies",
-        "tenants.schema.describe_idempotency",
-        "tenants.schema.describe_paging",
-        "tenants.schema.describe_operations",
+        "tenants.web.openapi.describe_refusals",
+        "tenants.web.openapi.describe_bodies",
+        "tenants.web.openapi.describe_idempotency",
+        "tenants.web.openapi.describe_paging",
+        "tenants.web.openapi.describe_operations",
     ],
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
 }

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from config import metrics
+from config.monitoring import metrics
 
 
 @shared_task(name="config.figures")

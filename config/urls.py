@@ -3,9 +3,9 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from config import metrics
-from tenants import health
+from config.monitoring import metrics
 from tenants.views import entrance, join
+from tenants.web import health
 
 api: list[URLPattern | URLResolver] = [
     path("", include(f"{app}.api")) for app in ("tenants", "billing", "compute", "models_app")

@@ -9,12 +9,12 @@ from billing.queries.budgets import WHOLE, BudgetStatus, budgets
 from billing.queries.calendar import today
 from billing.queries.spend import MonthToDate, cost_by_day_and_project, month_to_date, span
 from compute.queries import ClassRow, JobFilter, JobRow, device_classes, job_list
-from dashboards.charts import line_fits
-from dashboards.datasets import Daily, by_project, daily_of
+from dashboards.formatting import percent_text
 from dashboards.ranges import Range
-from dashboards.words import percent_text
+from dashboards.spend.charts import line_fits
+from dashboards.spend.datasets import Daily, by_project, daily_of
 from models_app.queries import dataset_list, endpoints_alarmed, waiting_list
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 
 SHOWN = 5
 DAYS = 14

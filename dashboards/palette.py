@@ -7,7 +7,7 @@ from uuid import UUID
 
 from compute import queries as jobs
 from models_app import queries as models
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 
 MOST_OF_A_KIND = 5
 LONGEST = 100

@@ -28,7 +28,8 @@ def find(slug: str) -> "BridgedDash | None":
 
 
 def _spend() -> "BridgedDash":
-    from dashboards import bridge, callbacks, layouts
+    from dashboards import bridge
+    from dashboards.spend import callbacks, layouts
 
     return bridge.make(
         "spend",

@@ -9,16 +9,17 @@ from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods, require_safe
 
-from dashboards import bridge, datasets, palette, registry
-from dashboards.groupings import GROUPS, ORDERS, group_title
+from dashboards import bridge, palette, registry
 from dashboards.health.datasets import DEFAULT_SPAN, export, health_page
 from dashboards.overview import overview as numbers
 from dashboards.ranges import CHOICES, fault_of
+from dashboards.spend import datasets
+from dashboards.spend.groupings import GROUPS, ORDERS, group_title
 from models_app.queries import HEALTH_SPANS
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
 from tenants.errors import Invalid
-from tenants.listing import csv_response, refuse_unknown
+from tenants.web.pagination import csv_response, refuse_unknown
+from tenants.web.views import page
 
 #: What the page `Spend and utilisation` keeps in its query string.
 SPEND_ASKED = ("range", "group", "sort", "from", "to")

@@ -10,8 +10,8 @@ from django.db.models import Q, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
+from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Job
-from compute.visibility import visible_jobs
 from models_app.models import (
     Dataset,
     DatasetUserPermission,
@@ -21,11 +21,11 @@ from models_app.models import (
     Model,
     ModelVersion,
 )
-from tenants.actor import Actor
+from tenants.access.actor import Actor
+from tenants.access.reader import reader
 from tenants.audit import differences, withheld
 from tenants.errors import Conflict, Invalid
-from tenants.reading import reader
-from tenants.scoping import TenantQuerySet
+from tenants.isolation.scoping import TenantQuerySet
 
 VIEW_DATASET = "view_dataset"
 

@@ -12,14 +12,16 @@ class ModelsAppConfig(AppConfig):
 
     def ready(self) -> None:
         """Plug in the job kinds, the endpoint keys as credentials and the subscribers, and tell billing's pages what endpoints are called."""
-        from billing import naming, reserved
+        from billing import resource_names
+        from billing.usage import reserved_sources
         from compute import kinds
-        from models_app import access, endpoint_keys, subscribers  # noqa: F401
-        from models_app.batch import BatchPredictKind
+        from models_app import access, subscribers  # noqa: F401
+        from models_app.batch.batch import BatchPredictKind
+        from models_app.endpoints import endpoint_keys  # noqa: F401
         from models_app.models import Endpoint
-        from models_app.serving.usage import SOURCE
-        from models_app.training import TrainKind
-        from tenants.reading import reader
+        from models_app.serving.accounting.usage import SOURCE
+        from models_app.training.training import TrainKind
+        from tenants.access.reader import reader
 
         kinds.register(TrainKind(), visible=access.visible_work(TrainKind.name), admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), visible=access.visible_work(BatchPredictKind.name))
@@ -38,6 +40,6 @@ class ModelsAppConfig(AppConfig):
             seen = Endpoint.objects.filter(version__in=access.visible_versions(actor).select_related(None))
             return set(Endpoint.objects.exclude(name__in=seen.values("name")).values_list("name", flat=True))
 
-        naming.withhold("endpoint", hidden_endpoints)
-        naming.register(endpoint_names, "endpoint", page="endpoint", pieces="Batches")
-        reserved.reserve(source=SOURCE, prefixes=("endpoint",))
+        resource_names.withhold("endpoint", hidden_endpoints)
+        resource_names.register(endpoint_names, "endpoint", page="endpoint", pieces="Batches")
+        reserved_sources.reserve(source=SOURCE, prefixes=("endpoint",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from tenants.events import Errand, Event
+from tenants.events.events import Errand, Event
 
 
 @dataclass(frozen=True, kw_only=True)

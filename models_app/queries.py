@@ -11,15 +11,18 @@ from uuid import UUID
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from models_app.access import visible_datasets
-from models_app.endpoints import endpoint_list
-from models_app.health.reads import FeatureDrift, Health, Traffic
-from models_app.health.reads import alarmed as endpoints_alarmed
-from models_app.health.reads import health as endpoint_health
-from models_app.health.reads import served as endpoints_served
-from models_app.health.reads import traffic as endpoint_traffic
-from models_app.health.spans import CHOICES as HEALTH_SPANS
-from models_app.health.steps import Step
-from models_app.lineage import (
+from models_app.endpoints.endpoints import endpoint_list
+from models_app.measures.time_ranges import CHOICES as HEALTH_SPANS
+from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
+from models_app.monitoring.health import FeatureDrift, Health, Traffic
+from models_app.monitoring.health import alarmed as endpoints_alarmed
+from models_app.monitoring.health import health as endpoint_health
+from models_app.monitoring.health import served as endpoints_served
+from models_app.monitoring.health import traffic as endpoint_traffic
+from models_app.monitoring.timeseries import Step
+from models_app.recipes import base
+from models_app.recipes.columns import WORDS as COLUMN_TYPES
+from models_app.registry.lineage import (
     Lineage,
     ModelRow,
     ModelVersionRow,
@@ -31,11 +34,8 @@ from models_app.lineage import (
     version_name,
     waiting_list,
 )
-from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
-from models_app.recipes import base
-from models_app.recipes.columns import WORDS as COLUMN_TYPES
-from models_app.specs import tasks_for
-from tenants.actor import Actor
+from models_app.training.specs import tasks_for
+from tenants.access.actor import Actor
 from tenants.errors import NotFound
 
 __all__ = [
@@ -172,7 +172,7 @@ def data_name(actor: Actor, version_id: UUID | str) -> str:
 
 
 def profile(actor: Actor, dataset_id: UUID, version_id: UUID | None = None) -> dict[str, Any]:
-    """Return the profile of a version, the newest ready one unless named; shape: `models_app/datasets/profile.py`.
+    """Return the profile of a version, the newest ready one unless named; shape: `models_app/tables/reader/profile.py`.
 
     Adds `version`: id and number. Raises NotFound, also while nothing is ready.
     """

@@ -5,18 +5,22 @@ from __future__ import annotations
 from django.db import transaction
 
 from compute.events import JobEnded, SlotLost, SlotUnpaid
-from models_app import doorbells, operations, orphans, slot_news, storage
+from models_app import wakeups
+from models_app.datasets import operations
+from models_app.endpoints import slot_events
 from models_app.events import DatasetVersionRemoved, EndpointDeployed, EndpointUndeployed, HealthAlertOpened
-from models_app.health import alerts
+from models_app.files import orphans
 from models_app.models import DatasetUserPermission
-from tenants.actor import Actor
-from tenants.events import MemberRemoved, subscribe
+from models_app.monitoring import alerts
+from models_app.object_store import storage
+from tenants.access.actor import Actor
+from tenants.events.events import MemberRemoved, subscribe
 
 
 @subscribe(JobEnded)
 def remove_what_the_job_left(event: JobEnded) -> None:
     """Have checkpoints and fenced results of an ended job removed, once its end is committed."""
-    transaction.on_commit(lambda: doorbells.ring_remove_job_files(event.job_id, event.tenant_id))
+    transaction.on_commit(lambda: wakeups.ring_remove_job_files(event.job_id, event.tenant_id))
 
 
 @subscribe(DatasetVersionRemoved)
@@ -29,13 +33,13 @@ def remove_its_files(event: DatasetVersionRemoved) -> None:
 @subscribe(SlotLost)
 def wait_for_another_slot(event: SlotLost) -> None:
     """Note on the endpoint that its node fell silent."""
-    slot_news.displaced(actor=Actor.system(event.tenant_id, "controller"), subject=event.subject)
+    slot_events.displaced(actor=Actor.system(event.tenant_id, "controller"), subject=event.subject)
 
 
 @subscribe(SlotUnpaid)
 def stop_without_money(event: SlotUnpaid) -> None:
     """Stop the endpoint whose slot its budget cannot pay any more."""
-    slot_news.stopped(
+    slot_events.stopped(
         actor=Actor.system(event.tenant_id, "controller"), subject=event.subject, allocation_id=event.allocation_id
     )
 

@@ -6,13 +6,16 @@ from uuid import UUID
 
 from celery import shared_task
 
-from models_app import doorbells, encrypting, ingestion, orphans, storage
-from models_app.health import retention
-from models_app.ingest_turns import turns
-from models_app.serving import slices
+from models_app import wakeups
+from models_app.datasets import ingestion
+from models_app.datasets.ingest_queue import turns
+from models_app.endpoints import reservations
+from models_app.files import encrypting, orphans
+from models_app.monitoring import retention
+from models_app.object_store import storage
 
 
-@shared_task(name=doorbells.INGEST)
+@shared_task(name=wakeups.INGEST)
 def ingest(version_id: str, tenant_id: str) -> None:
     """Ingest one dataset version, or let it wait for its turn without holding a thread."""
     version, tenant = UUID(version_id), UUID(tenant_id)
@@ -23,10 +26,10 @@ def ingest(version_id: str, tenant_id: str) -> None:
     finally:
         following = turns.end(tenant)
         if following is not None:
-            doorbells.ring_ingest(*following)
+            wakeups.ring_ingest(*following)
 
 
-@shared_task(name=doorbells.DISCARD)
+@shared_task(name=wakeups.DISCARD)
 def discard(keys: list[str], tenant_id: str) -> None:
     """Remove files that nothing points at; what is pointed at stays, whoever rang."""
     tenant = UUID(tenant_id)
@@ -52,7 +55,7 @@ def encrypt_objects() -> None:
     encrypting.run()
 
 
-@shared_task(name=doorbells.REMOVE_JOB_FILES)
+@shared_task(name=wakeups.REMOVE_JOB_FILES)
 def remove_job_files(job_id: str, tenant_id: str) -> None:
     """Remove what an ended job left in the object store and nothing points at."""
     orphans.remove_of_job(UUID(job_id), UUID(tenant_id))
@@ -61,7 +64,7 @@ def remove_job_files(job_id: str, tenant_id: str) -> None:
 @shared_task(name="models_app.close_forgotten_slices")
 def close_forgotten_slices() -> None:
     """Give back money that serving nodes which never came back still hold. Scheduled every ten minutes."""
-    slices.close_forgotten_everywhere()
+    reservations.close_forgotten_everywhere()
 
 
 @shared_task(name="models_app.fold_health")

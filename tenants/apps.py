@@ -8,7 +8,10 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, the kinds of credentials, the scheme of the API's keys, and the errands that send mail."""
-        from tenants import checks, invitations, keys, mail, queries, schema  # noqa: F401
+        from tenants import checks, queries  # noqa: F401
         from tenants.audit import differences
+        from tenants.identity import api_keys, invitations  # noqa: F401
+        from tenants.notifications import emails  # noqa: F401
+        from tenants.web import openapi  # noqa: F401
 
         differences.register(queries.people_and_projects)

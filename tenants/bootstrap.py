@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from tenants import keys, operations, outbox
-from tenants.actor import Actor
+from tenants import operations
+from tenants.access.actor import Actor
+from tenants.access.permissions import PERMISSIONS
+from tenants.events import outbox
+from tenants.identity import api_keys
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership
-from tenants.permissions import PERMISSIONS
-from tenants.scoping import tenant_scope
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def create(
     )
     if not with_key:
         return Made(tenant.id, tenant.slug, email, "")
-    key = keys.create_api_key(
+    key = api_keys.create_api_key(
         actor=Actor.system(tenant.id, "bootstrap"),
         name="bootstrap",
         scopes=sorted(PERMISSIONS),

@@ -9,12 +9,12 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
-from tenants import events
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.currencies import currency_fault
 from tenants.errors import Conflict, Invalid
+from tenants.events import events
 from tenants.ids import uuid7
 from tenants.lookalikes import imitates
 from tenants.models import Membership, Project, Tenant, User, slug_rules

@@ -10,15 +10,15 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from tenants import authentication
-from tenants.actor import Actor
+from tenants.access.actor import Actor
+from tenants.access.reader import reader
 from tenants.audit.chain import FIELDS
 from tenants.audit.differences import names_in, sentences
 from tenants.audit.withheld import withhold
 from tenants.audit.words import act_words
+from tenants.identity import authentication
+from tenants.isolation.scoping import current_tenant_id
 from tenants.models import ApiKey, AuditEntry, Membership, Project, Tenant
-from tenants.reading import reader
-from tenants.scoping import current_tenant_id
 
 T = TypeVar("T")
 

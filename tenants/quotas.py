@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from django.db import connection
 from django.db.models import F
 
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import ExchequerError, Invalid
+from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Quota, QuotaReservation
-from tenants.scoping import current_tenant_id
 
 QUOTA_CHANGED = AuditAction("tenants.quota.changed")
 

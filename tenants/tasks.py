@@ -4,9 +4,10 @@ from uuid import UUID
 
 from celery import shared_task
 
-from tenants import housekeeping, outbox
-from tenants.aside import ERRANDS
-from tenants.operators import digests
+from tenants import cleanup
+from tenants.events import outbox
+from tenants.events.external_work import ERRANDS
+from tenants.operators import tenant_metrics
 
 
 @shared_task(name="tenants.deliver")
@@ -22,13 +23,13 @@ def deliver(message_id: str, tenant_id: str) -> None:
 @shared_task(name="tenants.housekeeping")
 def tidy() -> None:
     """Remove rows that have served their time."""
-    housekeeping.tidy()
+    cleanup.tidy()
 
 
 @shared_task(name="tenants.digests")
 def refresh_digests() -> None:
     """Bring the figures that operators see of each tenant up to date."""
-    digests.refresh()
+    tenant_metrics.refresh()
 
 
 def ring(message_id: UUID, tenant_id: UUID) -> None:

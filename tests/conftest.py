@@ -13,8 +13,8 @@ from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.support.environment import use_test_environment
 from tests.support.examples import NIGHT
+from tests.support.servers.environment import use_test_environment
 
 SESSION = use_test_environment()
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from pytest_django import DjangoDbBlocker, Settings
 
-    from tests.support.services import S3
+    from tests.support.servers.services import S3
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
@@ -71,7 +71,7 @@ def _fresh_counters(_quick_settings: None) -> None:
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Give this worker its copy of the migrated template, and Django the login of the tests."""
-    from tests.support.database import provide
+    from tests.support.servers.database import provide
 
     with django_db_blocker.unblock():
         name = provide(SESSION, WORKER)

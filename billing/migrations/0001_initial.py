@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-import tenants.scoping
+import tenants.isolation.scoping
 
 
 class Migration(migrations.Migration):
@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                 ("closed_at", models.DateTimeField(null=True)),
                 (
                     "project",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                 ("unheld", models.DecimalField(decimal_places=12, default=0, max_digits=38)),
                 (
                     "budget",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="periods",
@@ -116,7 +116,7 @@ class Migration(migrations.Migration):
                 ("released_at", models.DateTimeField(null=True)),
                 (
                     "project",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(default=tenants.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 (
                     "counter",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="shares",
@@ -153,7 +153,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "hold",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="shares",
@@ -263,7 +263,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "transaction",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
@@ -334,7 +334,7 @@ class Migration(migrations.Migration):
                 ("note", models.CharField(blank=True, max_length=200)),
                 (
                     "book",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="versions",
@@ -364,7 +364,7 @@ class Migration(migrations.Migration):
                 ("unit_amount", models.DecimalField(decimal_places=12, max_digits=38)),
                 (
                     "meter",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -382,7 +382,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "version",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="prices",
@@ -411,7 +411,7 @@ class Migration(migrations.Migration):
                 ("taken_at", models.DateTimeField(null=True)),
                 (
                     "price",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -420,7 +420,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "project",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -545,7 +545,7 @@ class Migration(migrations.Migration):
                 ("amount", models.DecimalField(decimal_places=12, max_digits=38)),
                 (
                     "meter",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
@@ -555,7 +555,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "price",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         db_index=False,
                         null=True,
@@ -566,7 +566,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "project",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,

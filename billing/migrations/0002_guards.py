@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from tenants.rls import SecureTable, secure_sql
+from tenants.isolation.rls import SecureTable, secure_sql
 
 READ_AND_ADD = "SELECT, INSERT"
 CHANGE = "SELECT, INSERT, UPDATE"

@@ -5,8 +5,8 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-import tenants.scoping
-from tenants.rls import SecureTable
+import tenants.isolation.scoping
+from tenants.isolation.rls import SecureTable
 
 
 class Migration(migrations.Migration):
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ("raised_at", models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False)),
                 (
                     "budget",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",

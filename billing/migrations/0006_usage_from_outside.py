@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-import tenants.scoping
+import tenants.isolation.scoping
 
 
 class Migration(migrations.Migration):
@@ -151,7 +151,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="heldevent",
             name="project",
-            field=tenants.scoping.TenantForeignKey(
+            field=tenants.isolation.scoping.TenantForeignKey(
                 db_constraint=False,
                 db_index=False,
                 on_delete=django.db.models.deletion.PROTECT,
@@ -190,7 +190,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="heldevent",
             name="batch",
-            field=tenants.scoping.TenantForeignKey(
+            field=tenants.isolation.scoping.TenantForeignKey(
                 db_constraint=False,
                 db_index=False,
                 on_delete=django.db.models.deletion.PROTECT,

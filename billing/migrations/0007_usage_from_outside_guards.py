@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from tenants.rls import SecureTable
+from tenants.isolation.rls import SecureTable
 
 EVENTS = """
 ALTER TABLE billing_usageevent

@@ -9,7 +9,7 @@ from django.db import models
 from billing.models.budgets import Budget
 from billing.models.fields import exact
 from tenants.clock import DatabaseNow
-from tenants.scoping import TenantForeignKey, TenantModel
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
 
 class BudgetAlert(TenantModel):

@@ -8,8 +8,8 @@ from django.db.models import F, Q
 
 from billing.models.fields import exact
 from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models import Project
-from tenants.scoping import TenantForeignKey, TenantModel
 
 NOTIFY, BLOCK_NEW, STOP_RUNNING = "notify", "block_new", "stop_running"
 AT_LIMIT = [NOTIFY, BLOCK_NEW, STOP_RUNNING]

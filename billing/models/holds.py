@@ -9,8 +9,8 @@ from billing.models.budgets import BudgetPeriod
 from billing.models.fields import exact
 from billing.models.pricing import Price
 from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models import Project
-from tenants.scoping import TenantForeignKey, TenantModel
 
 OPEN, RELEASED = "open", "released"
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from tenants.clock import DatabaseNow
-from tenants.scoping import TenantModel
+from tenants.isolation.scoping import TenantModel
 
 DRAFT, IN_REVIEW, FINALISED, PAID, VOID = "draft", "in_review", "finalised", "paid", "void"
 STATES = [DRAFT, IN_REVIEW, FINALISED, PAID, VOID]

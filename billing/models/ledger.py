@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from billing.models.fields import exact, lean_tenant
 from tenants.clock import DatabaseNow
-from tenants.scoping import TenantForeignKey, TenantModel
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
 AVAILABLE, HELD, SPENT, UNHELD = "available", "held", "spent", "unheld"
 

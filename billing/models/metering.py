@@ -8,8 +8,8 @@ from django.db import models
 
 from billing.models.fields import exact, lean_tenant
 from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models import Project
-from tenants.scoping import TenantForeignKey, TenantModel
 
 
 class Meter(TenantModel):

@@ -9,8 +9,8 @@ from django.db.models import Q
 
 from billing.models.fields import exact
 from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models import Project
-from tenants.scoping import TenantForeignKey, TenantModel
 
 WAITING, ACCEPTED, REJECTED = "waiting", "accepted", "rejected"
 OLD, BEFORE_PRICES, UNPRICED = "old", "before_prices", "unpriced"

@@ -8,7 +8,7 @@ from django.db.models import Q
 from billing.models.fields import exact
 from billing.models.metering import Meter
 from tenants.clock import DatabaseNow
-from tenants.scoping import TenantForeignKey, TenantModel
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
 
 class PriceBook(TenantModel):

@@ -1,7 +1,6 @@
 """Reads of billing: sums in the database over roll-ups, keyset pages, frozen dataclasses out."""
 
 from billing.defaults import DEVICE_TIME
-from billing.naming import resource_names
 from billing.queries.billed import Billed, billed, billed_attempts
 from billing.queries.budgets import AlertRow, BudgetStatus, alerts, budget, budgets, room
 from billing.queries.calendar import Today, tenant_today, today
@@ -49,6 +48,7 @@ from billing.queries.spend import (
     span,
     spend,
 )
+from billing.resource_names import resource_names
 
 __all__ = [
     "DEVICE_TIME",

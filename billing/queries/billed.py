@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from tenants.scoping import current_tenant_id
+from tenants.isolation.scoping import current_tenant_id
 
 NOTHING = Decimal(0)
 

@@ -15,9 +15,9 @@ from billing.models import Budget, BudgetAlert
 from billing.models.budgets import NOTIFY
 from billing.money import Money
 from billing.queries.calendar import tenant_today
-from billing.tags import marks
+from billing.rating.tags import marks
 from tenants.errors import NotFound
-from tenants.scoping import current_tenant_id
+from tenants.isolation.scoping import current_tenant_id
 
 WHOLE = "tenant"
 STATUS = """

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from django.db import connection
 
 from billing.rating.calendar import local_day, period_of
-from tenants.scoping import current_tenant_id
+from tenants.isolation.scoping import current_tenant_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from uuid import UUID
 from django.db import connection
 
 from billing.money import Money
-from billing.naming import resource_names
 from billing.queries.invoices import InvoiceLine, InvoiceView, invoice, invoice_line
-from billing.reserved import own_sources
+from billing.resource_names import resource_names
+from billing.usage.reserved_sources import own_sources
 from tenants.errors import Invalid
-from tenants.scoping import current_tenant_id
+from tenants.isolation.scoping import current_tenant_id
 
 SHARES = """
 SELECT s.job_id, s.attempt_id, s.resource, s.hash, sum(r.measured), sum(r.billable), sum(r.amount), sum(r.events), min(r.hour)

@@ -11,13 +11,13 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing.arrays import parsed
 from billing.money import Money
+from billing.pg_arrays import parsed
 from billing.queries.calendar import tenant_today
 from billing.rating.calendar import next_period, period_bounds
-from billing.reserved import own_sources
+from billing.usage.reserved_sources import own_sources
 from tenants.errors import NotFound
-from tenants.scoping import current_tenant_id
+from tenants.isolation.scoping import current_tenant_id
 
 LINES = """
 SELECT r.period, r.project_id, p.name, p.slug, r.meter_id, m.key, m.title, m.unit, r.price_id, coalesce(pr.unit_amount, 0),

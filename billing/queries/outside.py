@@ -11,14 +11,14 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing.arrays import parsed
-from billing.intervals import void_key
 from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import WAITING
 from billing.money import Money
-from billing.reserved import own_sources
+from billing.pg_arrays import parsed
+from billing.usage.intervals import void_key
+from billing.usage.reserved_sources import own_sources
 from tenants.errors import NotFound
-from tenants.scoping import current_tenant_id
+from tenants.isolation.scoping import current_tenant_id
 
 EVENTS = """
 SELECT e.key_hash, s.source, s.resource, s.dims, m.key, m.title, m.unit, p.name, min(e.started_at), max(e.ended_at),

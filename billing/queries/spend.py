@@ -12,15 +12,15 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing import naming
+from billing import resource_names
 from billing.defaults import DEVICE_TIME
 from billing.forecast import at_month_end
 from billing.money import Money
 from billing.queries.calendar import Today, tenant_today
 from billing.rating.calendar import hour_of, local_day, next_period
 from tenants.errors import Invalid
+from tenants.isolation.scoping import current_tenant_id
 from tenants.parsing import EARLIEST, LATEST
-from tenants.scoping import current_tenant_id
 
 GROUPS = {
     "project": "r.project_id::text",
@@ -256,7 +256,7 @@ def _group(name: str, number: int, arguments: dict[str, Any]) -> str:
     kind, key = label.groups()
     arguments[f"label{number}"] = f"tag:{key}" if kind == "tag" else key
     value = f"(s.dims ->> %(label{number})s::text)"
-    if kind == "dim" and (hidden := naming.withheld(key)):
-        arguments |= {f"hidden{number}": hidden, "withheld": naming.WITHHELD}
+    if kind == "dim" and (hidden := resource_names.withheld(key)):
+        arguments |= {f"hidden{number}": hidden, "withheld": resource_names.WITHHELD}
         return f"CASE WHEN {value} = ANY(%(hidden{number})s::text[]) THEN %(withheld)s::text ELSE {value} END"
     return value

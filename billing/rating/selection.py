@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from billing.tags import PREFIX
+from billing.rating.tags import PREFIX
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing import budgets, queries
-from billing.forms import BudgetTerms, NewBudget
+from billing import queries
+from billing.budgets import budgets
+from billing.forms.budgets import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
-from tenants.actor import Actor
-from tenants.edges import decode_cursor, encode_cursor, page
+from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid
-from tenants.listing import csv_response, pager, wants_csv
 from tenants.queries import projects
+from tenants.web.pagination import csv_response, pager, wants_csv
+from tenants.web.views import decode_cursor, encode_cursor, page
 
 ALERTS = 25
 SHORT = {NOTIFY: "Tell", BLOCK_NEW: "Refuse", STOP_RUNNING: "Refuse and pause"}

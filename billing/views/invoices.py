@@ -12,18 +12,18 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing.defaults import SECOND
+from billing.ledger.reconcile import reconcile_faults
 from billing.models.invoicing import DRAFT
 from billing.money import Money
-from billing.naming import job_names, page_of, pieces_of, resource_names
 from billing.queries.explain import DEEPEST, ORDERS, Explanation, Share, explain
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
-from billing.reconcile import reconcile_faults
+from billing.resource_names import job_names, page_of, pieces_of, resource_names
 from tenants.clock import now
-from tenants.edges import decode_cursor, encode_cursor, page
 from tenants.errors import Invalid
-from tenants.listing import csv_response, heading, pager, wants_csv
 from tenants.parsing import uuid_in
+from tenants.web.pagination import csv_response, heading, pager, wants_csv
+from tenants.web.views import decode_cursor, encode_cursor, page
 
 INTERVALS = 50
 MONTHS = 13

@@ -11,15 +11,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing import pricing, queries
-from billing.price_changes import Change, changes, mark
-from billing.price_forms import PriceListForm
+from billing import queries
+from billing.forms.prices import PriceListForm
+from billing.pricing import price_books
 from billing.queries import PriceBookView, VersionView
-from tenants.actor import Actor
-from tenants.edges import page
+from billing.rating.price_diff import Change, changes, mark
+from tenants.access.actor import Actor
 from tenants.errors import Conflict, Invalid
-from tenants.listing import csv_response, wants_csv
-from tenants.views.once import once
+from tenants.web.pagination import csv_response, wants_csv
+from tenants.web.submit_once import once
+from tenants.web.views import page
 
 EXPORTED = ("version", "state", "effective_at", "meter", "dimensions", "unit", "unit_amount", "currency")
 
@@ -75,7 +76,7 @@ def publish(request: HttpRequest) -> HttpResponse:
 def _publish(request: HttpRequest, book: PriceBookView, base: VersionView, form: PriceListForm) -> str:
     if base.number != book.versions[0].number:
         raise Conflict("Another version was published meanwhile. Begin again from that one.")
-    pricing.publish(
+    price_books.publish(
         actor=_actor(request),
         book_id=book.id,
         prices=form.prices,

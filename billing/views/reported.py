@@ -10,17 +10,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from billing import queries, reviews, senders, voids
-from billing.amounts import typed
-from billing.forms import Decision, SenderLimits
+from billing import queries
+from billing.forms.budgets import Decision, SenderLimits
+from billing.forms.fields import typed
 from billing.models.outside import REASONS
 from billing.money import Money
-from billing.outside import WHY
-from tenants.actor import Actor
-from tenants.edges import decode_cursor, encode_cursor, page
+from billing.reported import reviews, sender_limits, voids
+from billing.reported.receiving import WHY
+from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid
-from tenants.listing import pager
 from tenants.parsing import uuid_in
+from tenants.web.pagination import pager
+from tenants.web.views import decode_cursor, encode_cursor, page
 
 ROWS = 50
 
@@ -29,7 +30,7 @@ ROWS = 50
 @page("invoices.view")
 def reported(request: HttpRequest) -> HttpResponse:
     """Show what waits for a person, the requests that reported usage, and the limits of senders."""
-    limits = senders.limits()
+    limits = sender_limits.limits()
     currency = limits.amount.currency
     batches = queries.usage_batches(before=uuid_in(_cursor(request)), limit=ROWS)
     following = encode_cursor(batches[ROWS - 1].id) if len(batches) > ROWS else None
@@ -79,7 +80,7 @@ def reported_limits(request: HttpRequest) -> HttpResponse:
             raise Invalid(
                 fields={str(form.fields[name].label): list(map(str, texts)) for name, texts in form.errors.items()}
             )
-        senders.set_limits(actor=_actor(request), **form.cleaned_data)
+        sender_limits.set_limits(actor=_actor(request), **form.cleaned_data)
         return "The limits are set, from now on."
 
     return _done(request, act, "reported")

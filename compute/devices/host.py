@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from compute.devices.base import Found, Reading
-from compute.processes import group_use
+from compute.procfs import group_use
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -5,9 +5,9 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-import tenants.scoping
+import tenants.isolation.scoping
 from compute.migrations import _sql
-from tenants.rls import GrantTable, SecureTable
+from tenants.isolation.rls import GrantTable, SecureTable
 
 
 class Migration(migrations.Migration):
@@ -199,7 +199,7 @@ class Migration(migrations.Migration):
                 ("cloned_from", models.UUIDField(null=True)),
                 (
                     "project",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -231,7 +231,7 @@ class Migration(migrations.Migration):
                 ("memory_bytes", models.BigIntegerField()),
                 (
                     "attempt",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -255,7 +255,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "job",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -270,7 +270,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="attempt",
             name="job",
-            field=tenants.scoping.TenantForeignKey(
+            field=tenants.isolation.scoping.TenantForeignKey(
                 db_constraint=False,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="attempts",
@@ -287,7 +287,7 @@ class Migration(migrations.Migration):
                 ("line", models.TextField()),
                 (
                     "job",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -318,7 +318,7 @@ class Migration(migrations.Migration):
                 ("values", models.JSONField()),
                 (
                     "job",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",

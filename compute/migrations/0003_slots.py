@@ -5,8 +5,8 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-import tenants.scoping
-from tenants.rls import SecureTable
+import tenants.isolation.scoping
+from tenants.isolation.rls import SecureTable
 
 # A serving node asks which slots lie on it before it knows a tenant; it gets ids only.
 SLOTS = """
@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "project",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",

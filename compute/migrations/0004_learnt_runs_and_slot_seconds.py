@@ -3,7 +3,7 @@
 from django.db import migrations, models
 
 import tenants.clock
-from tenants.rls import GrantTable
+from tenants.isolation.rls import GrantTable
 
 
 class Migration(migrations.Migration):

@@ -8,8 +8,8 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import tenants.ids
-import tenants.scoping
-from tenants.rls import SecureTable, secure_sql
+import tenants.isolation.scoping
+from tenants.isolation.rls import SecureTable, secure_sql
 
 TABLES = ("compute_devicesample", "compute_joblog", "compute_jobmetric")
 #: Of each table: the column that it is cut by, its unique key, and the tables that its rows refer to.
@@ -217,7 +217,7 @@ class Migration(migrations.Migration):
                 ("peak_memory_bytes", models.BigIntegerField()),
                 (
                     "attempt",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",

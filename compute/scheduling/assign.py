@@ -12,17 +12,18 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef
 
-from compute import transitions, wire
+from compute import pg_session
 from compute.events import JobStarted
+from compute.jobs import transitions
 from compute.models import Attempt, AttemptState, Device, DeviceState, Job, JobState
+from compute.models.slots import Allocation, SlotState
 from compute.scheduling import policy
-from compute.slots import Allocation, SlotState
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.audit import operation, unchanged
 from tenants.clock import DatabaseNow, now
-from tenants.events import publish
+from tenants.events.events import publish
 from tenants.ids import uuid7
-from tenants.scoping import all_tenants
+from tenants.isolation.scoping import all_tenants
 
 CONTROLLER = "controller"
 log = structlog.get_logger(__name__)
@@ -60,7 +61,7 @@ def assign_all() -> list[Ring]:
             return []
         live = Attempt.objects.exclude(state=AttemptState.ENDED).values_list("tenant_id", flat=True)
         in_use, present = Counter(live), now()
-    rings, session = [], wire.session()
+    rings, session = [], pg_session.session()
     for choice in policy.assign(waiting, free, in_use, present):
         try:
             ring = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
@@ -68,7 +69,7 @@ def assign_all() -> list[Ring]:
             log.warning("controller.assignment_refused", job=str(choice.job.job_id), error=str(error).splitlines()[0])
             continue
         except Exception:
-            if not wire.lives(session):
+            if not pg_session.lives(session):
                 raise
             log.exception(
                 "controller.assignment_failed", job=str(choice.job.job_id)

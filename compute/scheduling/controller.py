@@ -17,10 +17,10 @@ from django.conf import settings
 from django.db import connection
 from kombu.exceptions import OperationalError as BrokerAway
 
-from compute import wire
-from compute.scheduling import assign, reap, schedules, slots
+from compute import pg_session
+from compute.scheduling import assign, periodic, reaper, slots
 from compute.tasks import call_node, queue_of, run_attempt
-from tenants import outbox
+from tenants.events import outbox
 from tenants.tasks import ring as ring_delivery
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ class Controller:
     def __init__(self, stop: threading.Event | None = None) -> None:
         self.stop = stop or threading.Event()
         self.leads = False
-        self._session: wire.Session | None = None
+        self._session: pg_session.Session | None = None
         self._swept = float("-inf")
         self._broker_back_at = 0.0
 
@@ -47,7 +47,7 @@ class Controller:
                 self._serve()
                 wait = 0.1
             except Exception as error:
-                if isinstance(error, wire.LOST) and not wire.lives(self._session):
+                if isinstance(error, pg_session.LOST) and not pg_session.lives(self._session):
                     said = str(error).splitlines()[0] if str(error) else type(error).__name__
                     log.warning("controller.database_away", error=said)
                 else:
@@ -75,7 +75,7 @@ class Controller:
             if not self.leads:
                 self.stop.wait(TICK_S)
                 return
-            self._session = wire.listen("exchequer_outbox")
+            self._session = pg_session.listen("exchequer_outbox")
             self._swept = float("-inf")
             log.info("controller.leads")
         self.step()
@@ -88,7 +88,7 @@ class Controller:
         self._with_broker(lambda: outbox.relay(ring_delivery))
         if time.monotonic() - self._swept >= settings.EXCHEQUER.sweep_s:
             self._swept = time.monotonic()
-            reaped = reap.reap()
+            reaped = reaper.reap()
             if reaped:
                 log.warning("controller.reaped", attempts=reaped)
                 self._ring(assign.assign_all())
@@ -102,8 +102,8 @@ class Controller:
                 log.error("controller.devices_were_forgotten", devices=forgotten)
             self._ring(assign.unanswered())
             self._call(assign.unheard())
-            schedules.forget()
-        self._with_broker(lambda: schedules.fire(current_app.conf.beat_schedule or {}, _send))
+            periodic.forget()
+        self._with_broker(lambda: periodic.fire(current_app.conf.beat_schedule or {}, _send))
 
     def _ring(self, rings: list[assign.Ring]) -> None:
         for one in rings:
@@ -125,7 +125,7 @@ class Controller:
 
     def _wait_for_news(self) -> None:
         """Sleep until a commit publishes something, at most one tick; more news of the same moment is taken in as well."""
-        for _ in wire.session().notifies(timeout=TICK_S, stop_after=1):
+        for _ in pg_session.session().notifies(timeout=TICK_S, stop_after=1):
             break
 
 

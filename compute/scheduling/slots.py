@@ -12,18 +12,19 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
-from compute import allocations, slot_seconds, wire
+from compute import pg_session
+from compute.allocations import allocations, slot_billing
 from compute.events import SlotLost, SlotUnpaid
 from compute.models import Device, DeviceState
-from compute.pool import seen_since
+from compute.models.slots import Allocation, SlotState
+from compute.queries.capacity import seen_since
 from compute.scheduling import policy
 from compute.scheduling.assign import CONTROLLER, free_devices
-from compute.slots import Allocation, SlotState
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
-from tenants.events import publish
-from tenants.scoping import all_tenants, tenant_scope
+from tenants.events.events import publish
+from tenants.isolation.scoping import all_tenants, tenant_scope
 
 SLOT_ASSIGNED = AuditAction("compute.slot.assigned")
 SLOT_LOST = AuditAction("compute.slot.lost")
@@ -63,14 +64,14 @@ def assign_slots() -> int:
             return 0
         live = Allocation.objects.filter(state=SlotState.LIVE).values_list("tenant_id", flat=True)
         in_use, present = Counter(live), now()
-    given, session = 0, wire.session()
+    given, session = 0, pg_session.session()
     for choice in policy.assign(waiting, free, in_use, present):
         try:
             given += _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
         except IntegrityError as error:  # someone else was quicker: the unique live allocation of a device
             log.warning("controller.slot_refused", slot=str(choice.job.job_id), error=str(error).splitlines()[0])
         except Exception:
-            if not wire.lives(session):
+            if not pg_session.lives(session):
                 raise
             log.exception("controller.slot_failed", slot=str(choice.job.job_id))  # the others shall not wait for it
     return given
@@ -83,12 +84,12 @@ def reap_slots() -> int:
     """
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
         late = list(_lost().values_list("tenant_id", "id")[:MOST_A_ROUND])
-    lost, session = 0, wire.session()
+    lost, session = 0, pg_session.session()
     for tenant_id, allocation_id in late:
         try:
             lost += _take_back(actor=Actor.system(tenant_id, CONTROLLER), allocation_id=allocation_id)
         except Exception:
-            if not wire.lives(session):
+            if not pg_session.lives(session):
                 raise
             log.exception("controller.slot_reaping_failed", slot=str(allocation_id))
     return lost
@@ -100,13 +101,13 @@ def settle_slots() -> int:
     with transaction.atomic(), all_tenants("slots of every tenant are settled alike"):
         rows = Allocation.objects.filter(due, state=SlotState.LIVE).order_by("settle_at")
         found = list(rows.values_list("tenant_id", "id")[:MOST_A_ROUND])
-    session = wire.session()
+    session = pg_session.session()
     for tenant_id, allocation_id in found:
         try:
             if not _settle(tenant_id, allocation_id):
                 _stop(actor=Actor.system(tenant_id, CONTROLLER), allocation_id=allocation_id)
         except Exception:
-            if not wire.lives(session):
+            if not pg_session.lives(session):
                 raise
             log.exception("controller.slot_not_settled", slot=str(allocation_id))
     return len(found)
@@ -118,7 +119,7 @@ def _settle(tenant_id: UUID, allocation_id: UUID) -> bool:
         row = _live(allocation_id)
         if row is None or (row.settle_at is not None and row.settle_at > now()):
             return True
-        return slot_seconds.settle(row)
+        return slot_billing.settle(row)
 
 
 @operation(SLOT_UNPAID)
@@ -180,7 +181,7 @@ def _take_back(*, actor: Actor, allocation_id: UUID) -> int:
     if row is None:
         unchanged("it was renewed, or released, meanwhile")
         return 0
-    slot_seconds.settle(row, ended_at=now())
+    slot_billing.settle(row, ended_at=now())
     Allocation.objects.filter(id=row.id).update(
         state=SlotState.WAITING, device=None, device_name="", node=None, boot=None, lease_until=None,
         settle_at=None, reason=LOST_REASON,

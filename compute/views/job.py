@@ -8,13 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from compute import jobs as operations
 from compute import queries
-from compute.forms import CancelForm
+from compute.jobs import jobs as operations
+from compute.views.forms import CancelForm
 from compute.views.progress import Stage, loss_series, other_metrics, overrun, single_values, stages
 from tenants import queries as tenancy
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
+from tenants.web.views import page
 
 TABS = (("", "Overview"), ("logs", "Logs"), ("attempts", "Attempts and cost"), ("events", "Events"))
 LOG_TAIL = 400

@@ -7,11 +7,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from compute import queries
-from compute.forms import TABS, JobListFilter
+from compute.views.forms import TABS, JobListFilter
 from tenants import queries as tenancy
-from tenants.edges import page
-from tenants.listing import EXPORT_LIMIT, csv_response, heading, pager, wants_csv
 from tenants.parsing import uuid_in
+from tenants.web.pagination import EXPORT_LIMIT, csv_response, heading, pager, wants_csv
+from tenants.web.views import page
 
 PAGE = 50
 COLUMNS = (

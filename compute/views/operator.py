@@ -9,9 +9,9 @@ from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
-from compute import fleet
+from compute.fleet import fleet
 from tenants.errors import ExchequerError, NotFound
-from tenants.operators.acts import operator_page
+from tenants.operators.operator_log import operator_page
 
 
 @require_safe

@@ -27,7 +27,8 @@ from config.backup.manifest import (
     write,
     write_list,
 )
-from models_app import encrypting, s3
+from models_app.files import encrypting
+from models_app.object_store import s3
 from tenants import queries
 from tenants.encryption import KeyUnavailable
 from tenants.encryption.master import master_key

@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Generator
 from random import Random
 
-from compute import jobs, kinds, leases
+from compute import kinds
+from compute.jobs import jobs
+from compute.leases import leases
 from compute.models import Job, Outcome
-from compute.protocol import Metric
+from compute.sandbox.protocol import Metric
 from config.demo.children import Done
-from config.demo.diary import Launch
-from config.demo.theatre import Script, Theatre
-from tenants.actor import Actor
+from config.demo.simulation import Script, Theatre
+from config.demo.workload import Launch
+from tenants.access.actor import Actor
 
 Scripted = Callable[[leases.Claim], Script]
 

@@ -18,12 +18,12 @@ from uuid import uuid4
 
 from django.conf import settings
 
-from compute import workdirs
-from compute.process import Child, Slot
-from compute.protocol import Metric
-from config.demo.cast import Organisation
+from compute.sandbox import workdirs
+from compute.sandbox.process import Child, Slot
+from compute.sandbox.protocol import Metric
+from config.demo.organisations import Organisation
 from config.demo.tables import Sheet, Tables
-from models_app.ingest_child import ENTRYPOINT, MEMORY_BYTES, run_child
+from models_app.datasets.ingest_child import ENTRYPOINT, MEMORY_BYTES, run_child
 from models_app.recipes.base import recipe
 
 PATIENCE_S = 300

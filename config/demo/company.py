@@ -10,21 +10,22 @@ from uuid import UUID
 
 from django.contrib.auth.hashers import make_password
 
-from billing import budgets
+from billing.budgets import budgets
 from billing.rating.flat import charge
-from compute import jobs
-from compute.forecast import Belief, forecast, start_up
+from compute.estimates.forecast import Belief, forecast, start_up
+from compute.fleet.nodes import Registered
+from compute.jobs import jobs
 from compute.models import Job
-from compute.nodes import Registered
-from config.demo.cast import PASSWORD, Budgeted, Organisation
 from config.demo.children import Learned
+from config.demo.organisations import PASSWORD, Budgeted, Organisation
+from config.demo.simulation import Theatre
 from config.demo.tables import Tables
-from config.demo.theatre import Theatre
-from tenants import bootstrap, keys, members, quotas
+from tenants import bootstrap, quotas
 from tenants import operations as people
-from tenants.actor import Actor
+from tenants.access.actor import Actor
+from tenants.identity import api_keys, members
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, User
-from tenants.scoping import tenant_scope
 
 RUNS_BEFORE = 20
 """From how many runs the demo's quotes are said to have learnt."""
@@ -94,7 +95,7 @@ class Company:
             for slug, name in one.projects:
                 people.create_project(actor=owner, slug=slug, name=name)
             self.projects = dict(Project.objects.values_list("slug", "id"))
-            keys.create_api_key(actor=owner, name="reporting", scopes=["jobs.view", "spend.view", "usage.view"])
+            api_keys.create_api_key(actor=owner, name="reporting", scopes=["jobs.view", "spend.view", "usage.view"])
         # One hash for everybody, since everybody may know the password: to make one takes as long as a dozen jobs.
         emails = [one.email(person) for person in one.people]
         User.objects.filter(email__in=emails).update(password=shared_password())

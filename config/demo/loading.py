@@ -16,20 +16,21 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection, transaction
 
-from billing import partitions
-from compute import nodes
+from billing.usage import partitions
+from compute.fleet import nodes
 from compute.scheduling.controller import LEADER_LOCK
 from config.demo import serving
-from config.demo.cast import OPERATOR, PASSWORD, Organisation, organisations
 from config.demo.children import Nursery
 from config.demo.clock import DemoClock
+from config.demo.organisations import OPERATOR, PASSWORD, Organisation, organisations
+from config.demo.simulation import Theatre
 from config.demo.tables import MAKERS
 from config.demo.tenancy import Tenancy
-from config.demo.theatre import Theatre
-from models_app import storage
-from tenants import outbox, queries
+from models_app.object_store import storage
+from tenants import queries
 from tenants.errors import Conflict
-from tenants.operators import people
+from tenants.events import outbox
+from tenants.operators import grants
 
 FEWEST_DAYS, MOST_DAYS = 3, 92
 LEASE_S = 48 * 3600.0
@@ -86,7 +87,7 @@ def load(
             with _clock(until) as clock, transaction.atomic():
                 made = _play(cast, clock, nursery, days=days, seed=seed, say=say)
                 if operator:
-                    people.appoint(OPERATOR, password=PASSWORD)
+                    grants.appoint(OPERATOR, password=PASSWORD)
         finally:
             nursery.close()
         note_file().unlink()

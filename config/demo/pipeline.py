@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from compute import jobs
+from compute.jobs import jobs
 from compute.models import Job
 from config.demo import attempts, serving
 from config.demo.company import Company, quote
-from models_app import registry
 from models_app.models import Stage
-from tenants.scoping import tenant_scope
+from models_app.registry import registry
+from tenants.isolation.scoping import tenant_scope
 
 TRAINING_S, PREDICTING_S = 1_440, 420
 ALIKE = 0.1

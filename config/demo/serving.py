@@ -17,22 +17,23 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from billing.holds import BudgetExceeded
-from billing.metering import record_usage
-from compute import allocations, nodes
+from billing.budgets.holds import BudgetExceeded
+from billing.metering.metering import record_usage
+from compute.allocations import allocations
 from compute.devices.base import Found
+from compute.fleet import nodes
 from compute.scheduling import slots
-from config.demo.cast import Organisation
 from config.demo.children import Done
+from config.demo.organisations import Organisation
 from config.demo.tables import Sheet
-from models_app import deployments
-from models_app.health import feedback, prediction_id, windows
-from models_app.health.window import Window
+from models_app.endpoints import deployments, reservations
+from models_app.measures import prediction_id
+from models_app.measures.window import Window
 from models_app.models import EndpointState, ModelVersion
-from models_app.serving import slices
-from models_app.serving.usage import intervals_of
-from tenants.actor import Actor
-from tenants.scoping import tenant_scope
+from models_app.monitoring import feedback, windows
+from models_app.serving.accounting.usage import intervals_of
+from tenants.access.actor import Actor
+from tenants.isolation.scoping import tenant_scope
 
 SLOTS = 8
 DRIFT_DAYS = 3
@@ -113,7 +114,7 @@ class Endpoint:
         tenant_id = self.actor.tenant_id
         self.slice += 1
         try:
-            money = slices.take(tenant_id, self.id, self.node.boot, self.slice)
+            money = reservations.take(tenant_id, self.id, self.node.boot, self.slice)
         except BudgetExceeded:
             return  # the node answers 402 to all of them, and nothing is counted
         latency = [self.chance.lognormvariate(math.log(7.5), 0.45) for _ in range(requests)]
@@ -127,7 +128,7 @@ class Endpoint:
             record_usage(intervals_of(record, self.node.boot), hold_id=money.hold_id)
         self._count(moment, requests, latency, compute_ms, moved=moved)
         windows.flush(tenant_id, self.id, self.window)
-        slices.close(tenant_id, money)
+        reservations.close(tenant_id, money)
 
     def learn_the_truth(self) -> None:
         """Send back what turned out to be true of some of the latest predictions."""

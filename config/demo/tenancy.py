@@ -7,20 +7,25 @@ from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
 from functools import partial
 
-from billing import budgets, pricing, queries
-from billing.holds import BudgetExceeded
+from billing import queries
+from billing.budgets import budgets
+from billing.budgets.holds import BudgetExceeded
 from billing.models import Price, PriceVersion
-from billing.pricing import NewPrice
-from compute import jobs
-from config.demo import attempts, diary, serving
+from billing.pricing import price_books
+from billing.pricing.price_books import NewPrice
+from compute.jobs import jobs
+from config.demo import attempts, serving, workload
 from config.demo.company import Company, quote
 from config.demo.pipeline import Pipeline
 from config.demo.tables import Sheet
-from models_app import artefacts, ingestion, operations, storage
-from tenants import notifications, outbox
-from tenants.actor import Actor
+from models_app.datasets import ingestion, operations
+from models_app.object_store import storage
+from models_app.registry import artefacts
+from tenants.access.actor import Actor
+from tenants.events import outbox
+from tenants.isolation.scoping import tenant_scope
+from tenants.notifications import notifications
 from tenants.quotas import QuotaExceeded
-from tenants.scoping import tenant_scope
 
 PRICES_RISE = 0.55
 UNREAD_DAYS = 3
@@ -41,7 +46,7 @@ class Tenancy(Company):
 
         theatre.at(start + timedelta(minutes=30), partial(self._upload, one.dataset, self.tables.training))
         work = start + timedelta(hours=1)
-        for launch in diary.launches(one, start=work, until=until, days=self.days, seed=self.seed):
+        for launch in workload.launches(one, start=work, until=until, days=self.days, seed=self.seed):
             theatre.at(launch.at, partial(self._launch, launch))
         for number, part in enumerate(one.versions):
             theatre.at(share(part), partial(pipeline.train, number))
@@ -81,7 +86,7 @@ class Tenancy(Company):
         )
         self.datasets[name] = version.id
 
-    def _launch(self, launch: diary.Launch) -> None:
+    def _launch(self, launch: workload.Launch) -> None:
         """Launch a job; one that is refused, for want of budget or quota, was never there."""
         actor = self.actors[launch.person]
         params = {"epochs": launch.epochs, "width": launch.width, "learning_rate": launch.rate}
@@ -89,7 +94,7 @@ class Tenancy(Company):
         try:
             with tenant_scope(self.tenant_id):
                 job = self.submit(actor, launch.name, launch.project, params, int(limit))
-                quote(job, launch.usual_s, diary.SPREAD)
+                quote(job, launch.usual_s, workload.SPREAD)
         except (BudgetExceeded, QuotaExceeded):
             self.refused += 1
             return
@@ -114,7 +119,7 @@ class Tenancy(Company):
                 )
                 for row in rows
             ]
-            pricing.publish(
+            price_books.publish(
                 actor=self.first("finance"),
                 book_id=rows[0].version.book_id,
                 prices=prices,

@@ -7,17 +7,17 @@ from dash import Input, Output, ctx, no_update
 from django.urls import reverse
 from django.utils.timezone import get_current_timezone_name, localtime
 
-from dashboards import charts as common
-from dashboards import tables as native
 from dashboards.bridge import BridgedDash, current_request
-from dashboards.callbacks import theme_of, tile
-from dashboards.charts import Figure
+from dashboards.formatting import figure, number
 from dashboards.health import charts, tables
 from dashboards.health.datasets import DEFAULT_SPAN, HealthPage, health_page
 from dashboards.health.layout import CHARTS, DRIFT, SPANS, WAITS
-from dashboards.words import figure, number
+from dashboards.spend import charts as common
+from dashboards.spend import tables as native
+from dashboards.spend.callbacks import theme_of, tile
+from dashboards.spend.charts import Figure
 from models_app.queries import Health, Traffic
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 
 PERMISSION = "endpoints.view"
 NOTHING = "No endpoint yet"

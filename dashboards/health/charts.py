@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from dashboards.charts import INK, PALETTE, PATTERNS, Figure, layout, plain
+from dashboards.spend.charts import INK, PALETTE, PATTERNS, Figure, layout, plain
 
 NOTICE, ALARM = 0.1, 0.2
 MOST_INPUTS = 20

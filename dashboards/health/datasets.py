@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from models_app.queries import Health, Step, Traffic, endpoint_health, endpoint_traffic, endpoints_served
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.errors import NotFound
 
 DEFAULT_SPAN = "24h"

@@ -4,8 +4,8 @@ from typing import Any
 
 from dash import dcc, html
 
-from dashboards.layouts import chart_card, select, table_card
-from dashboards.tables import aria
+from dashboards.spend.layouts import chart_card, select, table_card
+from dashboards.spend.tables import aria
 from models_app.queries import HEALTH_SPANS
 
 SPANS = {key: choice.label for key, choice in HEALTH_SPANS.items()}

@@ -7,8 +7,8 @@ from dash import html
 from django.utils.timezone import get_current_timezone_name as zone_name
 from django.utils.timezone import localtime
 
-from dashboards.tables import table
-from dashboards.words import number
+from dashboards.formatting import number
+from dashboards.spend.tables import table
 from models_app.queries import FeatureDrift, Health, Traffic
 
 KINDS = {

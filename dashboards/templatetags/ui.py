@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from dashboards.words import (
+from dashboards.formatting import (
     STATES,
     duration_text,
     figure,

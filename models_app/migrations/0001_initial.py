@@ -7,8 +7,8 @@ from django.db import migrations, models
 import models_app.models.datasets
 import tenants.clock
 import tenants.ids
-import tenants.scoping
-from tenants.rls import SecureTable
+import tenants.isolation.scoping
+from tenants.isolation.rls import SecureTable
 
 
 class Migration(migrations.Migration):
@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 ("id", models.UUIDField(default=tenants.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 (
                     "content_object",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="shares",
@@ -111,7 +111,7 @@ class Migration(migrations.Migration):
                 ("ready_at", models.DateTimeField(null=True)),
                 (
                     "dataset",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="versions",
@@ -190,7 +190,7 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False)),
                 (
                     "dataset_version",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -199,7 +199,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "model",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="versions",

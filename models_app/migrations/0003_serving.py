@@ -5,8 +5,8 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-import tenants.scoping
-from tenants.rls import SecureTable
+import tenants.isolation.scoping
+from tenants.isolation.rls import SecureTable
 
 APPROVAL = """
 GRANT UPDATE (requested_by_label, requested_at, approved_by, approved_by_label, approved_at)
@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                 ("undeployed_at", models.DateTimeField(null=True)),
                 (
                     "project",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "version",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="endpoints",
@@ -134,7 +134,7 @@ class Migration(migrations.Migration):
                 ("revoked_at", models.DateTimeField(null=True)),
                 (
                     "endpoint",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="keys",
@@ -168,7 +168,7 @@ class Migration(migrations.Migration):
                 ("received_at", models.DateTimeField(db_default=tenants.clock.DatabaseNow(), editable=False)),
                 (
                     "endpoint",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -186,7 +186,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "version",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -211,7 +211,7 @@ class Migration(migrations.Migration):
                 ("resolved_at", models.DateTimeField(null=True)),
                 (
                     "endpoint",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="alerts",
@@ -229,7 +229,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "version",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -255,7 +255,7 @@ class Migration(migrations.Migration):
                 ("outputs", models.JSONField(default=list)),
                 (
                     "endpoint",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -273,7 +273,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "version",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -296,7 +296,7 @@ class Migration(migrations.Migration):
                 ("closed_at", models.DateTimeField(null=True)),
                 (
                     "endpoint",
-                    tenants.scoping.TenantForeignKey(
+                    tenants.isolation.scoping.TenantForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="slices",

@@ -1,8 +1,8 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-import tenants.scoping
-from tenants import rls
+import tenants.isolation.scoping
+from tenants.isolation import rls
 
 TABLES = ("models_app_endpointkey", "tenants_apikey", "tenants_membership")
 OPEN = "".join(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY;" for table in TABLES)
@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "endpointkey",
             "parent_key",
-            tenants.scoping.TenantForeignKey(
+            tenants.isolation.scoping.TenantForeignKey(
                 db_constraint=False,
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,

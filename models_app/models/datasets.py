@@ -12,7 +12,7 @@ from guardian.models import UserObjectPermissionBase
 from models_app.models.files import Stored
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
-from tenants.scoping import TenantForeignKey, TenantModel
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -55,9 +55,9 @@ class IngestState(models.TextChoices):
 class DatasetVersion(TenantModel):
     """One upload's content, read in one way. The same bytes, target and choices are the same version of a dataset.
 
-    `choices`: what a person chose of the columns, by name (`datasets/contract.py`), `writing` of the file (`datasets/writing.py`);
+    `choices`: what a person chose of the columns, by name (`tables/columns/contract.py`), `writing` of the file (`tables/writing.py`);
     `choices_sha256`, of both, is empty for none.
-    `reading`: what the file showed of itself and of each column, with the evidence (`columns.py` reads it).
+    `reading`: what the file showed of itself and of each column, with the evidence (`datasets/column_choices.py` reads it).
     `token` grows with each try to ingest and fences the writes of the one before; `tries` starts again with an upload.
     """
 

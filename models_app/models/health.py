@@ -10,7 +10,7 @@ from django.db.models import Q
 from models_app.models.registry import ModelVersion
 from models_app.models.serving import Endpoint
 from tenants.clock import DatabaseNow
-from tenants.scoping import TenantForeignKey, TenantModel
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from models_app.models.datasets import DatasetVersion
 from models_app.models.files import Stored
 from tenants.clock import DatabaseNow
-from tenants.scoping import TenantForeignKey, TenantModel
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
 if TYPE_CHECKING:
     from uuid import UUID

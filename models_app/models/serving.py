@@ -9,8 +9,8 @@ from django.db.models import F, Q
 
 from models_app.models.registry import ModelVersion
 from tenants.clock import DatabaseNow
-from tenants.credentials import Credential
-from tenants.scoping import TenantForeignKey, TenantModel
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
+from tenants.models.credentials import Credential
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -128,7 +128,7 @@ def prediction_module(recipe_id: str) -> str:
 def _source_digest(module: str) -> str:
     folder = Path(__file__).resolve().parents[2].joinpath(*module.split(".")[:-1])
     digest = hashlib.sha256()
-    for source in sorted(folder.glob("*.py")):
+    for source in sorted(folder.rglob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models_app.datasets import kinds
-from models_app.datasets.cells import plain_name
+from models_app.tables.columns import kinds
+from models_app.tables.columns.cells import plain_name
 
 WORDS = {
     kinds.NUMERIC: "numbers",

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from models_app.runner.protocol import DeviceUnavailable
+from models_app.runner_protocol import DeviceUnavailable
 
 
 def restrict_visibility(device: Mapping[str, Any]) -> None:

@@ -22,10 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from compute import sandbox  # noqa: E402 - the path above makes it importable
+from compute.sandbox import sandbox  # noqa: E402 - the path above makes it importable
 from models_app.recipes.base import prediction_module, training_module  # noqa: E402
 from models_app.runner.device import open_device, restrict_visibility  # noqa: E402
-from models_app.runner.protocol import (  # noqa: E402
+from models_app.runner_protocol import (  # noqa: E402
     EXIT_CRASH,
     EXIT_DEVICE,
     EXIT_INPUT,
@@ -43,7 +43,7 @@ from models_app.runner.protocol import (  # noqa: E402
 STOP_PATIENCE_S = 1.5
 """How long after the request to stop the process ends at the latest; the supervisor's own grace is 5 s."""
 
-INGEST_MODULE = "models_app.datasets.ingest"
+INGEST_MODULE = "models_app.tables.reader.ingest"
 MODULE_OF = {"train": training_module, "predict": prediction_module}
 """What needs a device, and which module does it; everything else reads a file."""
 
@@ -148,7 +148,7 @@ def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSign
 def lock_down() -> None:
     """Give up every right that the task does not need.
 
-    `compute/launch.py` has confined the process already; the policy that it read holds here too. What the host cannot
+    `compute/sandbox/launch.py` has confined the process already; the policy that it read holds here too. What the host cannot
     give, the sandbox tells the supervisor, which tells the operators; a job's log is its owner's and says nothing of it.
     """
     sandbox.lock_down()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from models_app.deployments import Order
-from models_app.endpoint_keys import KnownKey
-from models_app.health.window import Window
-from models_app.serving.slices import Slice
+from models_app.endpoints.deployments import Order
+from models_app.endpoints.endpoint_keys import KnownKey
+from models_app.endpoints.reservations import Slice
+from models_app.measures.window import Window
 
 WEIGHTS, SIGNATURE = "model.safetensors", "signature.json"
 

@@ -14,19 +14,21 @@ import psycopg
 import structlog
 from django.db import DataError, Error, IntegrityError, connection
 
-from billing.metering import UsageRefused, record_usage
-from compute import allocations, nodes, wire
+from billing.metering.metering import UsageRefused, record_usage
+from compute import pg_session
+from compute.allocations import allocations
 from compute.devices.base import Found
-from models_app import deployments, endpoint_keys, slot_news, storage
-from models_app.deployments import Order
-from models_app.endpoint_keys import KnownKey
-from models_app.health import windows
-from models_app.health.window import Window
-from models_app.serving import slices
+from compute.fleet import nodes
+from models_app.endpoints import deployments, endpoint_keys, reservations, slot_events
+from models_app.endpoints.deployments import Order
+from models_app.endpoints.endpoint_keys import KnownKey
+from models_app.endpoints.reservations import Slice
+from models_app.measures.window import Window
+from models_app.monitoring import windows
+from models_app.object_store import storage
+from models_app.serving.accounting.usage import intervals_of
 from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, Refused
-from models_app.serving.slices import Slice
-from models_app.serving.usage import intervals_of
-from tenants.scoping import tenant_scope
+from tenants.isolation.scoping import tenant_scope
 
 log = structlog.get_logger(__name__)
 P = ParamSpec("P")
@@ -104,10 +106,10 @@ class Database:
         """Return when a slot or a deployment changed, at the latest after `seconds`."""
         until = time.monotonic() + seconds
         try:
-            listener = wire.listen(allocations.CHANNEL)
+            listener = pg_session.listen(allocations.CHANNEL)
             for _ in listener.notifies(timeout=seconds, stop_after=1):
                 return
-        except wire.LOST:
+        except pg_session.LOST:
             connection.close()
             time.sleep(max(0.0, min(1.0, until - time.monotonic())))
 
@@ -143,24 +145,24 @@ class Database:
     def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
         """Return whether an endpoint does not answer because its budget stopped it."""
         try:
-            return slot_news.unpaid(tenant_id, endpoint_id)
+            return slot_events.unpaid(tenant_id, endpoint_id)
         finally:
             connection.close()  # it is asked from threads of a pool, which would each keep one
 
     @asked
     def take(self, order: Order, boot: UUID, number: int) -> Slice:
         """Hold the slice of a number that was not used before. Raises BudgetExceeded, NotFound, SliceClosed."""
-        return slices.take(order.tenant_id, order.endpoint_id, boot, number)
+        return reservations.take(order.tenant_id, order.endpoint_id, boot, number)
 
     @asked
     def close(self, tenant_id: UUID, money: Slice) -> None:
         """Give back what is left of a slice."""
-        slices.close(tenant_id, money)
+        reservations.close(tenant_id, money)
 
     @asked
     def close_left_behind(self, tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> None:
         """Give back what an earlier boot left open."""
-        slices.close_left_behind(tenant_id, endpoint_id, boot)
+        reservations.close_left_behind(tenant_id, endpoint_id, boot)
 
     @asked
     def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -14,14 +14,14 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from models_app.serving import problems
-from models_app.serving.access import Door, Key
+from models_app.serving.accounting.accountant import Books, wait_for
+from models_app.serving.accounting.spool import Spool, backlog
 from models_app.serving.backend import Assigned, Away, Backend
-from models_app.serving.books import Books, wait_for
-from models_app.serving.loader import Loader
-from models_app.serving.spool import Spool, backlog
+from models_app.serving.engine.loader import Loader
+from models_app.serving.engine.worker import Tools, Worker
+from models_app.serving.requests import problems
+from models_app.serving.requests.access import Door, Key
 from models_app.serving.telemetry import Telemetry
-from models_app.serving.worker import Tools, Worker
 from tenants.errors import ExchequerError
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ from django.urls import URLPattern, path
 from models_app.views.batch import batch_launch, batch_quote, job_result
 from models_app.views.columns import dataset_columns
 from models_app.views.compare import compare
-from models_app.views.dataset_acts import (
+from models_app.views.dataset_actions import (
     dataset_remove,
     dataset_remove_all,
     dataset_restrict,
@@ -14,7 +14,7 @@ from models_app.views.dataset_acts import (
     dataset_version_remove,
 )
 from models_app.views.datasets import dataset, dataset_row, dataset_status, datasets, upload
-from models_app.views.endpoint_acts import endpoint_key_create, endpoint_key_revoke, endpoint_try
+from models_app.views.endpoint_actions import endpoint_key_create, endpoint_key_revoke, endpoint_try
 from models_app.views.endpoints import (
     deploy,
     endpoint,
@@ -25,7 +25,7 @@ from models_app.views.endpoints import (
 )
 from models_app.views.launch import launch, parameters, quote
 from models_app.views.models import model, model_download, model_version, models
-from models_app.views.stages import approve, decline, promote
+from models_app.views.stage_changes import approve, decline, promote
 
 urlpatterns: list[URLPattern] = [
     path("datasets/", datasets, name="datasets"),

@@ -9,14 +9,16 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from models_app import batch, downloads, queries
-from models_app.forms import BatchForm
-from models_app.views.ordering import NO_DEVICE, Ordering, cloned, launched, quoted, shown
+from models_app import queries
+from models_app.batch import batch
+from models_app.files import downloads
+from models_app.forms.datasets import BatchForm
+from models_app.views.launch_form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
 from tenants import queries as tenancy
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in
+from tenants.web.views import page
 
 
 class BatchLaunch(Ordering):

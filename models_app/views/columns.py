@@ -12,13 +12,14 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from models_app import columns, queries
-from models_app.datasets import writing
+from models_app import queries
+from models_app.datasets import column_choices
+from models_app.tables import writing
 from models_app.views.datasets import dataset_page
 from models_app.views.profile import words_of, written
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
 from tenants.errors import Conflict, Invalid, NotFound
+from tenants.web.views import page
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -32,11 +33,11 @@ def dataset_columns(request: HttpRequest, dataset_id: UUID, data_version_id: UUI
     if request.method != "POST":
         return redirect(f"{home}?version={data_version_id}")
     try:
-        choices = chosen(request.POST, columns.column_readings(actor, data_version_id))
-        about = chosen_of_file(request.POST, columns.file_reading(actor, data_version_id))
+        choices = chosen(request.POST, column_choices.column_readings(actor, data_version_id))
+        about = chosen_of_file(request.POST, column_choices.file_reading(actor, data_version_id))
         if not choices and not about:
             raise Invalid("Nothing was changed: choose another type, format or word for missing first.")
-        made = columns.choose_columns(actor=actor, version_id=data_version_id, choices=choices, writing=about)
+        made = column_choices.choose_columns(actor=actor, version_id=data_version_id, choices=choices, writing=about)
     except (Invalid, Conflict) as refused:
         status = 422 if isinstance(refused, Invalid) else refused.status
         return dataset_page(request, dataset_id, data_version_id, fault=said(refused), status=status)
@@ -44,7 +45,7 @@ def dataset_columns(request: HttpRequest, dataset_id: UUID, data_version_id: UUI
     return redirect(f"{home}?version={made.id}")
 
 
-def chosen(form: QueryDict, readings: tuple[columns.ColumnReading, ...]) -> dict[str, dict[str, Any]]:
+def chosen(form: QueryDict, readings: tuple[column_choices.ColumnReading, ...]) -> dict[str, dict[str, Any]]:
     """Return what differs from how the columns are read now; None takes a choice back to what the file showed."""
     found: dict[str, dict[str, Any]] = {}
     for at, one in enumerate(readings):

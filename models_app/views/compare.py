@@ -10,12 +10,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from models_app import lineage as queries
 from models_app.recipes import base
+from models_app.registry import lineage as queries
 from models_app.views.figures import LOWER_IS_BETTER, single
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
 from tenants.parsing import uuid_in
+from tenants.web.views import page
 
 MOST = 4
 

@@ -7,20 +7,21 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from models_app import operations, queries, removal
-from models_app.columns import column_readings, file_reading
-from models_app.datasets import writing
-from models_app.forms import DatasetUpload
-from models_app.uploads import UploadTooLarge, cap_uploads, most_bytes, uploaded_file
+from models_app import queries
+from models_app.datasets import operations, removal
+from models_app.datasets.column_choices import column_readings, file_reading
+from models_app.datasets.uploads import UploadTooLarge, cap_uploads, most_bytes, uploaded_file
+from models_app.forms.datasets import DatasetUpload
+from models_app.tables import writing
 from models_app.views import profile as shown
 from tenants import queries as tenancy
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
-from tenants.large_bodies import large_body
-from tenants.listing import pager
+from tenants.isolation.scoping import tenant_scope
 from tenants.parsing import uuid_in
-from tenants.scoping import tenant_scope
+from tenants.web.large_bodies import large_body
+from tenants.web.pagination import pager
+from tenants.web.views import page
 
 PAGE = 50
 COLUMNS_SHOWN = 200

@@ -13,21 +13,20 @@ from django.urls import reverse
 from django.utils.timezone import localtime
 from django.views.decorators.http import require_http_methods, require_safe
 
-from models_app import deployments, endpoints, trying
-from models_app import lineage as versions
-from models_app.endpoint_forms import DeployForm, KeyForm, TryForm
-from models_app.health import reads
+from models_app.endpoints import deployments, endpoints, playground, reservations
+from models_app.endpoints.compatibility import replaced
+from models_app.forms.endpoints import DeployForm, KeyForm, TryForm
 from models_app.models import Stage
-from models_app.replacing import replaced
-from models_app.serving import slices
+from models_app.monitoring import health
+from models_app.registry import lineage as versions
 from tenants import queries as tenancy
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
-from tenants.listing import pager
 from tenants.parsing import uuid_in
-from tenants.views.once import once
-from tenants.views.refusals import explain
+from tenants.web.form_errors import explain
+from tenants.web.pagination import pager
+from tenants.web.submit_once import once
+from tenants.web.views import page
 
 PAGE = 50
 MOST_DRIFTS = 5
@@ -41,7 +40,7 @@ def endpoint_list(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     rows = endpoints.endpoint_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     shown = rows[:PAGE]
-    glances = reads.glances([row.id for row in shown])
+    glances = health.glances([row.id for row in shown])
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {
         "endpoints": [(row, glances[row.id]) for row in shown],
@@ -135,7 +134,7 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
     actor: Actor = request.actor  # type: ignore[attr-defined]
     row = endpoints.endpoint_detail(actor, endpoint_id)
     shown = _traffic(request, row)
-    fields = trying.inputs(actor, endpoint_id)
+    fields = playground.inputs(actor, endpoint_id)
     manage = actor.can("endpoints.manage") and row.live
     context = {
         **shown,
@@ -143,7 +142,7 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
         "keys": endpoints.endpoint_keys(actor, endpoint_id),
         "key_form": KeyForm() if manage else None,
         "try_form": TryForm(inputs=fields) if manage else None,
-        "code": trying.snippets(row.name, fields, endpoint_id=row.id, key=more.get("secret") or "YOUR_KEY").titled
+        "code": playground.snippets(row.name, fields, endpoint_id=row.id, key=more.get("secret") or "YOUR_KEY").titled
         if row.live
         else (),
         "drifts": shown["health"].drift[:MOST_DRIFTS],
@@ -157,7 +156,7 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
 def _traffic(request: HttpRequest, row: endpoints.EndpointRow) -> dict[str, Any]:
     """Return what the tiles and the chart of an endpoint's day show."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    found, day = reads.health(actor, row.id), reads.traffic(actor, row.id, "24h")
+    found, day = health.health(actor, row.id), health.traffic(actor, row.id, "24h")
     return {
         "endpoint": row,
         "day": day.totals,
@@ -168,7 +167,7 @@ def _traffic(request: HttpRequest, row: endpoints.EndpointRow) -> dict[str, Any]
     }
 
 
-def _chart(day: reads.Traffic) -> dict[str, Any]:
+def _chart(day: health.Traffic) -> dict[str, Any]:
     """Return each step's requests by outcome. What a limit held back counts as a client error here."""
     failed = [one.failed for one in day.steps]
     refused = [sum(one.errors.values()) - one.failed for one in day.steps]
@@ -188,7 +187,7 @@ def _early(actor: Actor, version_id: UUID | None) -> versions.Lineage | None:
 
 
 def _spent(row: endpoints.EndpointRow) -> bool:
-    return row.answers and slices.without_money(row.id)
+    return row.answers and reservations.without_money(row.id)
 
 
 def _deploy(request: HttpRequest, entered: dict[str, Any], *, replace: bool) -> str:

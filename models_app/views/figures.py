@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models_app.recipes.tabular.by_class import by_class
+from models_app.recipes.tabular.per_class import by_class
 
 MOST_CLASSES = 20
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})

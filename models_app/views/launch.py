@@ -11,17 +11,17 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from models_app import queries
-from models_app.columns import ColumnReading, column_readings
-from models_app.forms import LaunchForm
-from models_app.parameter_form import ParameterForm
+from models_app.datasets.column_choices import ColumnReading, column_readings
+from models_app.forms.datasets import LaunchForm
+from models_app.forms.parameters import ParameterForm
 from models_app.recipes.base import Recipe
-from models_app.training import TrainKind
-from models_app.views.ordering import NO_DEVICE, Ordering, cloned, launched, quoted, shown
+from models_app.training.training import TrainKind
+from models_app.views.launch_form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
 from tenants import queries as tenancy
-from tenants.edges import page
 from tenants.errors import Invalid
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in
+from tenants.web.views import page
 
 MAIN_FIELDS = 4
 COLUMNS_SHOWN = 200

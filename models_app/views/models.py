@@ -7,13 +7,14 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from models_app import downloads, registry
-from models_app import lineage as queries
+from models_app.files import downloads
+from models_app.registry import lineage as queries
+from models_app.registry import registry
 from models_app.views import figures
-from tenants.actor import Actor
-from tenants.edges import page
-from tenants.listing import pager
+from tenants.access.actor import Actor
 from tenants.parsing import uuid_in
+from tenants.web.pagination import pager
+from tenants.web.views import page
 
 PAGE = 50
 MOVES = (("registered", "Back to registered"), ("staging", "Move to staging"), ("archived", "Archive"))

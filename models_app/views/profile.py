@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from models_app.columns import ColumnReading
-from models_app.datasets import contract, kinds, writing
+from models_app.datasets.column_choices import ColumnReading
+from models_app.endpoints.compatibility import differing
 from models_app.queries import VersionRow
 from models_app.recipes.columns import WORDS
-from models_app.replacing import differing
+from models_app.tables import writing
+from models_app.tables.columns import contract, kinds
 
 ORDERS = (("ymd", "year first"), ("dmy", "day first"), ("mdy", "month first"))
 

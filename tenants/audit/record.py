@@ -14,10 +14,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 from django.db import connection
 from django.db.models import Model
 
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.audit.chain import link, plain
-from tenants.audit.models import AuditEntry
-from tenants.scoping import PutOff, current_tenant_id, do_last, tenant_scope
+from tenants.isolation.scoping import PutOff, current_tenant_id, do_last, tenant_scope
+from tenants.models.audit import AuditEntry
 
 P = ParamSpec("P")
 R = TypeVar("R")

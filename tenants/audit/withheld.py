@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.parsing import uuid_in
 
 LABEL = "(not shared with you)"

@@ -15,9 +15,9 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from tenants.encryption.master import KEY_BYTES, KeyUnavailable, MasterKey, given, master_key
-from tenants.encryption.models import MasterKeyRecord, TenantKey
 from tenants.ids import uuid7
-from tenants.scoping import all_tenants, tenant_scope
+from tenants.isolation.scoping import all_tenants, tenant_scope
+from tenants.models.encryption import MasterKeyRecord, TenantKey
 
 LOCK = "exchequer master key"
 KEPT_KEYS = 1024

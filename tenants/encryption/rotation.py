@@ -8,11 +8,11 @@ from pathlib import Path
 
 from django.db import transaction
 
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow
 from tenants.encryption import keys, master
-from tenants.encryption.models import MasterKeyRecord
+from tenants.models.encryption import MasterKeyRecord
 
 DATA_KEY_ROTATED = AuditAction("tenants.data_key.rotated")
 

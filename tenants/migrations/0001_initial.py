@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-from tenants import rls
+from tenants.isolation import rls
 from tenants.migrations import _sql as sql
 
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-from tenants import rls
+from tenants.isolation import rls
 
 INVITATIONS = """
 CREATE POLICY lookup_rows ON tenants_invitation FOR SELECT TO exchequer_owner USING (true);

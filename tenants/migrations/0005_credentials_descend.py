@@ -1,8 +1,8 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-import tenants.scoping
-from tenants import rls
+import tenants.isolation.scoping
+from tenants.isolation import rls
 
 # Policies bind the owner, too; without FORCE it may write the rows of every tenant, until the end of this migration.
 TABLES = ("tenants_apikey", "tenants_invitation", "tenants_membership", "tenants_auditentry")
@@ -49,7 +49,7 @@ UPDATE tenants_invitation i SET revoked_at = exchequer_now()
         OR EXISTS (SELECT FROM tenants_apikey k
                    WHERE k.tenant_id = i.tenant_id AND k.id = i.parent_key_id AND k.revoked_at IS NOT NULL));
 """
-PARENT = tenants.scoping.TenantForeignKey(
+PARENT = tenants.isolation.scoping.TenantForeignKey(
     db_constraint=False,
     null=True,
     on_delete=django.db.models.deletion.PROTECT,

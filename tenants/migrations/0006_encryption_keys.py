@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 import tenants.clock
 import tenants.ids
-from tenants import rls
+from tenants.isolation import rls
 
 
 class Migration(migrations.Migration):

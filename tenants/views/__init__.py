@@ -2,9 +2,9 @@
 
 from django.urls import URLPattern, path
 
+from tenants.views.accept_invitation import join
 from tenants.views.api_keys import api_keys, create_key, revoke_key
 from tenants.views.audit import audit_log, audit_verified
-from tenants.views.entrance import entrance
 from tenants.views.errors import (
     bad_request,
     csrf_failure,
@@ -14,13 +14,13 @@ from tenants.views.errors import (
     server_error,
     too_many,
 )
-from tenants.views.frame import frame
-from tenants.views.joining import join
 from tenants.views.members import invitation_revoke, invite, member_remove, member_role, members
+from tenants.views.navigation import frame
 from tenants.views.notifications import notification_open, notifications_page, notifications_read
-from tenants.views.preferences import organisation, settings
 from tenants.views.projects import create_project, projects
 from tenants.views.quotas import quota_change, quotas_page
+from tenants.views.settings import organisation, settings
+from tenants.views.tenant_picker import entrance
 
 __all__ = [
     "bad_request",

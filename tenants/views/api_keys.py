@@ -11,15 +11,17 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from tenants import clock, keys, provenance, queries
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants import clock, queries
+from tenants.access.actor import Actor
+from tenants.access.permissions import ALONE, PERMISSIONS
 from tenants.errors import ExchequerError
-from tenants.forms import NewApiKey
-from tenants.permissions import ALONE, PERMISSIONS
-from tenants.views.once import once
-from tenants.views.posted import posted
-from tenants.views.refusals import explain
+from tenants.identity import api_keys as keys
+from tenants.identity import provenance
+from tenants.views.forms import NewApiKey
+from tenants.web.form_errors import explain
+from tenants.web.post_only import posted
+from tenants.web.submit_once import once
+from tenants.web.views import page
 
 
 @require_safe

@@ -9,14 +9,14 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from tenants import queries
-from tenants.actor import Actor
+from tenants.access.actor import Actor
+from tenants.access.reader import reading_as
 from tenants.audit.verify import verify
 from tenants.clock import now
-from tenants.edges import page
-from tenants.forms import AuditFilter
-from tenants.listing import csv_stream, pager, wants_csv
-from tenants.reading import reading_as
-from tenants.scoping import tenant_scope
+from tenants.isolation.scoping import tenant_scope
+from tenants.views.forms import AuditFilter
+from tenants.web.pagination import csv_stream, pager, wants_csv
+from tenants.web.views import page
 
 PAGE = 50
 EXPORTED = (

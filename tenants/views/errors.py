@@ -7,8 +7,8 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from tenants import problems
-from tenants.answers import HEADINGS, WORDS, context_of, log_in_url, page_behind, without_database
+from tenants.web import problems
+from tenants.web.error_pages import HEADINGS, WORDS, context_of, log_in_url, page_behind, without_database
 
 STALE_FORM = "This form was open for too long or came from another site. Reload the page and send it again."
 

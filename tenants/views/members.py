@@ -8,19 +8,20 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from tenants import invitation_queries, invitations, queries
-from tenants import members as people
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants import queries
+from tenants.access.actor import Actor
+from tenants.access.permissions import ROLE_PERMISSIONS, ROLE_WORDS, ROLES, may_assign
 from tenants.errors import ExchequerError, Invalid
-from tenants.forms import InviteMember
-from tenants.listing import csv_response, wants_csv
-from tenants.mail import invitation_link
-from tenants.mailbox import written_to_files
+from tenants.identity import invitation_queries, invitations
+from tenants.identity import members as people
+from tenants.notifications.emails import invitation_link
+from tenants.notifications.file_backend import written_to_files
 from tenants.parsing import uuid_in
-from tenants.permissions import ROLE_PERMISSIONS, ROLE_WORDS, ROLES, may_assign
-from tenants.views.posted import posted
-from tenants.views.refusals import explain
+from tenants.views.forms import InviteMember
+from tenants.web.form_errors import explain
+from tenants.web.pagination import csv_response, wants_csv
+from tenants.web.post_only import posted
+from tenants.web.views import page
 
 JUST_INVITED = "just_invited"
 

@@ -9,9 +9,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from tenants import notifications
-from tenants.edges import page
-from tenants.listing import pager
+from tenants.notifications import notifications
+from tenants.web.pagination import pager
+from tenants.web.views import page
 
 PAGE = 50
 

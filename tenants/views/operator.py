@@ -8,10 +8,10 @@ from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
-from tenants import mailbox
-from tenants.listing import EXPORT_LIMIT, csv_response, pager, wants_csv
-from tenants.operators import digests
-from tenants.operators.acts import operator_page, record_act
+from tenants.notifications import file_backend
+from tenants.operators import tenant_metrics
+from tenants.operators.operator_log import operator_page, record_act
+from tenants.web.pagination import EXPORT_LIMIT, csv_response, pager, wants_csv
 
 PAGE = 50
 LETTER_OPENED = "tenants.letter.opened"
@@ -34,11 +34,11 @@ def tenants_page(request: HttpRequest) -> HttpResponse:
     """List tenants with their figures; `?q=` is part of the name, `?export=csv` answers a file."""
     text = request.GET.get("q", "").strip()[:100]
     if wants_csv(request, "q"):
-        rows = digests.digests(text=text, limit=EXPORT_LIMIT)
+        rows = tenant_metrics.digests(text=text, limit=EXPORT_LIMIT)
         return csv_response("tenants", COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
-    rows = digests.digests(text=text, after=request.GET.get("cursor", "")[:50], limit=PAGE)
+    rows = tenant_metrics.digests(text=text, after=request.GET.get("cursor", "")[:50], limit=PAGE)
     following = rows[PAGE - 1].slug if len(rows) > PAGE else None
-    sums = digests.totals(text)
+    sums = tenant_metrics.totals(text)
     context = {
         "area": "tenants",
         "rows": [(row, _money(row.month_spend, row.currency)) for row in rows[:PAGE]],
@@ -55,7 +55,7 @@ def tenants_page(request: HttpRequest) -> HttpResponse:
 @operator_page
 def acts_page(request: HttpRequest) -> HttpResponse:
     """List what operators did to the platform, newest first."""
-    rows = digests.acts(before=_cursor(request), limit=PAGE)
+    rows = tenant_metrics.acts(before=_cursor(request), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     return render(
         request, "tenants/operator_acts.html", {"area": "acts", "acts": rows[:PAGE], **pager(request, following)}
@@ -69,8 +69,8 @@ def mail_page(request: HttpRequest) -> HttpResponse:
 
     `?letter=` opens one of them, without links that let anybody in, and writes down who opened it.
     """
-    files = mailbox.written_to_files()
-    letters = mailbox.letters(PAGE) if files else []
+    files = file_backend.written_to_files()
+    letters = file_backend.letters(PAGE) if files else []
     asked = request.GET.get("letter", "")
     opened = next((letter for letter in letters if letter.name == asked), None)
     if opened is not None:
@@ -81,7 +81,7 @@ def mail_page(request: HttpRequest) -> HttpResponse:
         "files": files,
         "letters": letters,
         "opened": opened,
-        "text": mailbox.without_links(opened.text) if opened else "",
+        "text": file_backend.without_links(opened.text) if opened else "",
     }
     return render(request, "tenants/operator_mail.html", context)
 

@@ -7,14 +7,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from tenants import operations, queries
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
 from tenants.errors import ExchequerError
-from tenants.forms import NewProject
-from tenants.listing import csv_response, wants_csv
-from tenants.views.once import once
-from tenants.views.posted import posted
-from tenants.views.refusals import explain
+from tenants.views.forms import NewProject
+from tenants.web.form_errors import explain
+from tenants.web.pagination import csv_response, wants_csv
+from tenants.web.post_only import posted
+from tenants.web.submit_once import once
+from tenants.web.views import page
 
 
 @require_safe

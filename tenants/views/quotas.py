@@ -11,13 +11,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from tenants import queries, quotas
-from tenants.actor import Actor
-from tenants.edges import page
+from tenants.access.actor import Actor
 from tenants.errors import Conflict, ExchequerError
-from tenants.forms import QuotaLimit
-from tenants.listing import csv_response, wants_csv
-from tenants.views.posted import posted
-from tenants.views.refusals import explain
+from tenants.views.forms import QuotaLimit
+from tenants.web.form_errors import explain
+from tenants.web.pagination import csv_response, wants_csv
+from tenants.web.post_only import posted
+from tenants.web.views import page
 
 
 @dataclass(frozen=True)

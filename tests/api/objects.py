@@ -5,22 +5,22 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from billing import budgets
 from billing import queries as billing_queries
-from billing.metering import record_usage
+from billing.budgets import budgets
+from billing.metering.metering import record_usage
 from billing.models import UsageBatch
-from billing.pricing import provision_defaults
-from compute import nodes
+from billing.pricing.price_books import provision_defaults
 from compute.devices.base import Found
+from compute.fleet import nodes
 from compute.models import Job
-from models_app import deployments, endpoint_keys
+from models_app.endpoints import deployments, endpoint_keys
 from models_app.models import Dataset, DatasetVersion, Model, ModelVersion
-from tenants import invitations, keys
 from tenants.clock import now
+from tenants.identity import api_keys, invitations
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, Tenant
-from tenants.scoping import tenant_scope
-from tests import factories
-from tests.billing_usage import interval
+from tests.support import factories
+from tests.support.usage import interval
 
 EMPTY = {"sha256": "0" * 64, "size": 1}
 
@@ -37,7 +37,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
     member = factories.make_member(tenant, "engineer")
     with tenant_scope(tenant.id):
         provision_defaults(tenant.id)
-        key = keys.create_api_key(actor=actor, name="a key", scopes=["jobs.view"])
+        key = api_keys.create_api_key(actor=actor, name="a key", scopes=["jobs.view"])
         invitation = invitations.invite(actor=actor, email="nora@example.org", role="viewer")
         notification = Notification.objects.create(user=member, kind="hint", title="A hint")
         budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")

@@ -1,6 +1,6 @@
 """Bad input over both doors, form and API: clear words and a code, nothing half made, nothing charged, never a 5xx.
 
-What the reader of files says to each broken file is shown in tests/unit/test_models_app_zoo.py; here it goes the
+What the reader of files says to each broken file is shown in tests/component/models_app/test_hostile_files.py; here it goes the
 whole way. Parts that are away: tests/faults. Wrong values one by one: test_launch, test_compute, test_entry.
 """
 
@@ -33,18 +33,19 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 
-from billing import budgets
-from compute import nodes
+from billing.budgets import budgets
 from compute.devices.base import Found
-from models_app import ingestion, storage
-from models_app.datasets.limits import MIB
-from models_app.uploads import most_bytes
+from compute.fleet import nodes
+from models_app.datasets import ingestion
+from models_app.datasets.uploads import most_bytes
+from models_app.object_store import storage
+from models_app.tables.limits import MIB
 from tenants import quotas
 from tenants.models import Tenant
-from tests import factories
 from tests.scenarios.stack import wait_for
-from tests.support.ports import free_port
-from tests.support.services import S3
+from tests.support import factories
+from tests.support.servers.ports import free_port
+from tests.support.servers.services import S3
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -295,7 +296,7 @@ def server(
     )
     if getattr(request, "param", "") == "as shipped":
         del environment["EXCHEQUER_MAX_UPLOAD_MB"]
-    command = [sys.executable, "-m", "deploy.web", "--port", str(port), "--processes", "1"]
+    command = [sys.executable, "-m", "deploy.server.web", "--port", str(port), "--processes", "1"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def up() -> bool:

@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from tenants.permissions import PERMISSIONS
-from tests import factories
+from tenants.access.permissions import PERMISSIONS
+from tests.support import factories
 
 pytestmark = pytest.mark.django_db
 

@@ -31,16 +31,16 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from compute import nodes
 from compute.devices.base import Found
+from compute.fleet import nodes
 from config.wsgi import application
-from models_app import storage
 from models_app.models import DatasetVersion
+from models_app.object_store import storage
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
-from tenants.scoping import tenant_scope
-from tests import factories
 from tests.api.objects import one_of_everything
-from tests.support.services import S3
+from tests.support import factories
+from tests.support.servers.services import S3
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

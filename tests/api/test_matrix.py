@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
+from tenants.access.permissions import ROLES
 from tenants.models import Tenant
-from tenants.permissions import ROLES
-from tests import factories
 from tests.api.objects import missing, one_of_everything
 from tests.architecture.test_edges import METHODS, routes
+from tests.support import factories
 
 pytestmark = pytest.mark.django_db
 

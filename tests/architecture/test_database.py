@@ -10,7 +10,7 @@ from django.db import connection
 
 from tenants.checks import role_faults
 from tests.architecture.locks import UNLOCKED, policy_faults, reference_faults, see_through_faults
-from tests.support.services import TEST_ROLE
+from tests.support.servers.services import TEST_ROLE
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -12,8 +12,8 @@ import compute
 import dashboards
 import models_app
 import tenants
-from tenants.edges import Endpoint
-from tenants.permissions import PERMISSIONS
+from tenants.access.permissions import PERMISSIONS
+from tenants.web.views import Endpoint
 
 METHODS = ("get", "post", "put", "patch", "delete")
 #: Routes with no tenant: the entrance, log-in, health, the API's own description, Dash's open-source bundles.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
-from tests.factories import PASSWORD
+from tests.support.factories import PASSWORD
 
 
 def log_in(page: Page, email: str, password: str = PASSWORD) -> None:

@@ -7,14 +7,16 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from billing import budgets, pricing, queries
+from billing import queries
+from billing.budgets import budgets
 from billing.defaults import INFERENCE_MS, INFERENCE_REQUESTS
-from billing.metering import Interval, record_usage
-from billing.pricing import NewPrice
-from tenants import outbox
-from tenants.actor import Actor
+from billing.metering.metering import Interval, record_usage
+from billing.pricing import price_books
+from billing.pricing.price_books import NewPrice
+from tenants.access.actor import Actor
 from tenants.clock import now
-from tenants.scoping import tenant_scope
+from tenants.events import outbox
+from tenants.isolation.scoping import tenant_scope
 
 if TYPE_CHECKING:
     from tests.browser.world import Builder
@@ -54,7 +56,7 @@ def spend_and_limit(builder: Builder, owner: Actor, project_id: uuid.UUID, endpo
         )
         (book,) = queries.price_books()
         prices = [NewPrice(price.meter, price.dims, price.unit_amount * 9 / 10) for price in book.versions[0].prices]
-        pricing.publish(
+        price_books.publish(
             actor=owner,
             book_id=book.id,
             prices=prices,

@@ -12,18 +12,21 @@ import numpy as np
 from django.conf import settings
 from sklearn import datasets
 
-from compute import allocations, nodes
+from compute.allocations import allocations
 from compute.devices.base import Found
+from compute.fleet import nodes
 from compute.models import Job
 from compute.scheduling import slots
-from models_app import deployments, endpoint_keys, registry
-from models_app.health import arrays, feedback, prediction_id, windows
-from models_app.health.baseline import baseline
-from models_app.health.window import Window
+from models_app.endpoints import deployments, endpoint_keys
+from models_app.measures import numpy_bins, prediction_id
+from models_app.measures.baseline import baseline
+from models_app.measures.window import Window
 from models_app.models import Endpoint, ModelVersion
-from tenants.actor import Actor
+from models_app.monitoring import feedback, windows
+from models_app.registry import registry
+from tenants.access.actor import Actor
 from tenants.clock import now
-from tenants.scoping import tenant_scope
+from tenants.isolation.scoping import tenant_scope
 
 if TYPE_CHECKING:
     from tests.browser.world import Builder
@@ -60,7 +63,7 @@ def serve(builder: Builder, owner: Actor, job: Job, first: datetime) -> uuid.UUI
     deployments.report(tenant_id=owner.tenant_id, endpoint_id=endpoint.id, generation=1, state="ready")
     endpoint_keys.create(actor=owner, endpoint_id=endpoint.id, name="clinic", requests_per_minute=600)
     names, rows, truth = table()
-    chance, window = np.random.default_rng(5), Window(arrays.count)
+    chance, window = np.random.default_rng(5), Window(numpy_bins.count)
     window.track(version.id, version.baseline)
     for number in range(ROUNDS):
         builder.at(first + timedelta(minutes=10 * (number + 1)))

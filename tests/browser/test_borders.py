@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.browser.pages import PAGES
 from tests.browser.world import NEWCOMER, OWNER, World
-from tests.factories import PASSWORD
+from tests.support.factories import PASSWORD
 
 FRAGMENTS = (
     "jobs/{running}/live/", "jobs/{running}/row/", "jobs/{running}/logs/", "jobs/{running}/logs.txt", "datasets/{dataset}/row/",

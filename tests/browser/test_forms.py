@@ -11,17 +11,17 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
-from billing import budgets
 from billing import queries as billing_queries
+from billing.budgets import budgets
 from compute.models import Job
 from tenants import quotas
-from tenants.actor import Actor
+from tenants.access.actor import Actor
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import User
-from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import OWNER, World, second_price
-from tests.factories import PASSWORD
+from tests.support.factories import PASSWORD
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 
 from compute.models import Job, JobLog, JobMetric
 from models_app.models import Dataset, DatasetVersion, Model
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, User
-from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.pages import PAGES

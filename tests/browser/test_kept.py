@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import NEWCOMER, OWNER, World
-from tests.factories import PASSWORD
+from tests.support.factories import PASSWORD
 
 NOTICE = "We kept what you typed"
 

@@ -9,18 +9,18 @@ from uuid import UUID
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Request, Route, expect
 
-from compute import jobs, transitions
+from compute.jobs import jobs, transitions
 from compute.models import Attempt, Outcome
 from models_app.models import DatasetVersion
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.audit import operation
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import User
-from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.conftest import SLOW_MS
 from tests.browser.world import OWNER, World
-from tests.factories import PASSWORD
+from tests.support.factories import PASSWORD
 
 
 def cancel(world: World, job_id: UUID) -> None:

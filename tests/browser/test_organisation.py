@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tenants import invitations
-from tenants.actor import Actor
+from tenants.access.actor import Actor
+from tenants.identity import invitations
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Invitation, User
-from tenants.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.pages import THEMES

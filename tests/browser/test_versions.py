@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from compute.models import Job
 from models_app.models import ModelVersion
-from tenants.scoping import tenant_scope
+from tenants.isolation.scoping import tenant_scope
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import ENGINEER, OWNER, World

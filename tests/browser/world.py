@@ -23,30 +23,34 @@ from typing import Any
 
 import psycopg
 
-from billing import budgets
-from billing.pricing import price_at
+from billing.budgets import budgets
+from billing.pricing.price_books import price_at
 from billing.queries.invoices import draft_invoice
-from compute import fleet, jobs, leases, nodes
 from compute.devices.base import Found
+from compute.fleet import fleet, nodes
+from compute.jobs import jobs
+from compute.leases import leases
 from compute.models import Device, Job, Node, Outcome
-from compute.protocol import Metric
+from compute.sandbox.protocol import Metric
 from compute.scheduling import assign
-from models_app import registration, registry
-from models_app.datasets import ingest
 from models_app.models import Dataset, DatasetVersion, ModelVersion
+from models_app.object_store.storage import Stored
 from models_app.recipes.base import recipe
-from models_app.runner.protocol import Context, Reporter
-from models_app.storage import Stored
-from tenants import invitations, keys, members, notifications, operations, quotas
-from tenants.actor import Actor
+from models_app.registry import registration, registry
+from models_app.runner_protocol import Context, Reporter
+from models_app.tables.reader import ingest
+from tenants import operations, quotas
+from tenants.access.actor import Actor
+from tenants.identity import api_keys, invitations, members
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant, User
-from tenants.operators import digests, people
-from tenants.operators.acts import Operator, operator_scope
-from tenants.scoping import tenant_scope
-from tests import factories
+from tenants.notifications import notifications
+from tenants.operators import grants, tenant_metrics
+from tenants.operators.operator_log import Operator, operator_scope
 from tests.browser.money import spend_and_limit
 from tests.browser.serving import baseline_of_cancer, serve
-from tests.datasets import csv_bytes
+from tests.support import factories
+from tests.support.datasets import csv_bytes
 
 NOW = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
 OWNER = "ada@vision.example"
@@ -84,7 +88,7 @@ class Builder:
         owner = self.actor(vision, OWNER)
         research = operations.create_project(actor=owner, slug="research", name="Research")
         members.add_member(actor=owner, email=VIEWER, role="viewer", password=factories.PASSWORD)
-        keys.create_api_key(actor=owner, name="ci-nightly", scopes=["jobs.view", "jobs.launch"])
+        api_keys.create_api_key(actor=owner, name="ci-nightly", scopes=["jobs.view", "jobs.launch"])
         quotas.set_limit(actor=owner, resource="devices:cpu", limit=4)
         budgets.create_budget(actor=owner, amount=second_price(vision) * 10_000, at_limit="block_new", alerts=[50, 80])
         found = [Found(f"cpu-{n}", "cpu", "cpu", f"CPU {n} of host atlas", n, 16 * 2**30) for n in range(4)]
@@ -150,8 +154,8 @@ class Builder:
     def run_the_platform(self, vision: Tenant) -> None:
         """Make the owner an operator who cordons the silent host's device; tell the members of something."""
         with self.control():
-            people.appoint(OWNER)
-            digests.refresh()
+            grants.appoint(OWNER)
+            tenant_metrics.refresh()
         user = User.objects.get(email=OWNER)
         operator = Operator(user.id, user.email)
         device = Device.objects.get(node__name="borealis")

@@ -20,19 +20,19 @@ import torch
 import uvicorn
 from safetensors.torch import save_file
 
-from billing.holds import BudgetExceeded
-from deploy.connections import Patient
-from models_app.deployments import Order
-from models_app.endpoint_keys import KnownKey, key_hash
-from models_app.health.window import Window
+from billing.budgets.holds import BudgetExceeded
+from deploy.server.connection_limits import Patient
+from models_app.endpoints.deployments import Order
+from models_app.endpoints.endpoint_keys import KnownKey, key_hash
+from models_app.endpoints.reservations import LIFE, Slice, SliceClosed
+from models_app.measures.window import Window
+from models_app.object_store.storage import Stored
 from models_app.recipes.tabular.features import Feature, widths
 from models_app.recipes.tabular.network import TabularNet
-from models_app.recipes.tabular.predict import Predictor
-from models_app.serving.app import App
+from models_app.recipes.tabular.prediction.predict import Predictor
 from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, Refused
+from models_app.serving.gateway.app import App
 from models_app.serving.node import Node
-from models_app.serving.slices import LIFE, Slice, SliceClosed
-from models_app.storage import Stored
 
 CHURN = [
     Feature("age", "numeric", mean=40.0, scale=12.5, indicator=True),

@@ -22,14 +22,15 @@ from uuid import UUID
 
 from django.db import connection
 
-from compute import jobs, queries
+from compute import queries
+from compute.jobs import jobs
 from compute.models import FINAL_STATES, Device
-from compute.processes import group_members
-from tenants.actor import Actor
+from compute.procfs import group_members
+from tenants.access.actor import Actor
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
-from tenants.scoping import tenant_scope
-from tests import factories
 from tests.fakes.runner import kind
+from tests.support import factories
 
 ROOT = Path(__file__).resolve().parents[2]
 

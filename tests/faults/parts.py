@@ -17,9 +17,9 @@ from typing import Any
 
 import requests
 
-from deploy.services import WEED_PORTS, SeaweedFS, Valkey
+from deploy.local.services import WEED_PORTS, SeaweedFS, Valkey
 from tests.scenarios.stack import Stack, running_stack, wait_for
-from tests.support.ports import free_ports
+from tests.support.servers.ports import free_ports
 
 BUCKET = "exchequer"
 

@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
-from deploy.postgres import DATABASE, Cluster, random_passwords
+from deploy.local.postgres import DATABASE, Cluster, random_passwords
 from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import assert_billed_as_seen, assert_no_overlap, house, until
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from compute.models import Job, Node
-from tenants.scoping import tenant_scope
+from tenants.isolation.scoping import tenant_scope
 from tests.faults.harness import House, house, until
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from compute.models import Attempt, Device
-from tenants.outbox import OutboxMessage
-from tenants.scoping import tenant_scope
+from tenants.events.outbox import OutboxMessage
+from tenants.isolation.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import (
     House,

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.datasets import TARGET, csv_bytes
 from tests.faults.parts import Parts, pause, running_parts, wait_running, watched
 from tests.scenarios.stack import Stack, wait_for
+from tests.support.datasets import TARGET, csv_bytes
 
 # One start serves the whole module: on one worker.
 pytestmark = [pytest.mark.xdist_group("parts"), pytest.mark.nightly]  # a whole house is started, broken and healed

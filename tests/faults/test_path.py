@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from compute import jobs, queries
+from compute import queries
+from compute.jobs import jobs
 from compute.models import Device
-from compute.processes import group_members
+from compute.procfs import group_members
 from tenants import quotas
-from tenants.audit.models import AuditEntry
 from tenants.clock import now
-from tenants.scoping import tenant_scope
+from tenants.isolation.scoping import tenant_scope
+from tenants.models.audit import AuditEntry
 from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import HEARTBEAT_S, House, assert_billed_as_seen, assert_no_overlap, house, until
 

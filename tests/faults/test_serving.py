@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 import requests
 
-from billing import budgets
+from billing.budgets import budgets
 from billing.models import Hold
-from models_app import deployments, endpoint_keys
+from models_app.endpoints import deployments, endpoint_keys
 from models_app.models import Endpoint, EndpointKey, ServingSlice
-from tenants import members
-from tenants.scoping import tenant_scope
-from tests import factories
+from tenants.identity import members
+from tenants.isolation.scoping import tenant_scope
 from tests.fakes.serving import NUMBERS, until
 from tests.faults.test_database import Server, server
-from tests.serving_house import ROW, ServingHouse
-from tests.support.services import S3
+from tests.support import factories
+from tests.support.servers.services import S3
+from tests.support.serving_node import ROW, ServingHouse
 
 __all__ = ["server"]
 
@@ -223,7 +223,7 @@ def test_known_keys_outlive_postgresql_and_their_usage_arrives_later(server: Ser
 
 
 def test_a_corrupt_artefact_fails_the_endpoint_and_only_that(home: ServingHouse, s3: S3) -> None:
-    from models_app import storage
+    from models_app.object_store import storage
 
     home.start()
     _, good = home.deploy("good")

@@ -12,14 +12,14 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from billing.metering import record_usage
-from dashboards import datasets
+from billing.metering.metering import record_usage
+from dashboards.spend import datasets
+from tenants.access.reader import reading_as
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
-from tenants.reading import reading_as
-from tenants.scoping import tenant_scope
-from tests import factories
-from tests.billing_usage import interval, priced_tenant
-from tests.learned import make_endpoint, make_version
+from tests.support import factories
+from tests.support.model_versions import make_endpoint, make_version
+from tests.support.usage import interval, priced_tenant
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock

@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from tests.support.ports import free_port
+from tests.support.servers.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_S = 600

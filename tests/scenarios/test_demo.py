@@ -12,7 +12,7 @@ from html import escape
 import pytest
 import requests
 
-from config.demo.cast import CHARACTERS, PASSWORD
+from config.demo.organisations import CHARACTERS, PASSWORD
 from tests.scenarios.stack import Stack, running_stack, wait_for
 
 # Two whole starts with sixty days each, for all tests together; the loading itself is tested in integration/.

@@ -22,11 +22,11 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.datasets import TARGET, csv_bytes, write_csv
-from tests.scenarios.apart import ask, run, same
-from tests.scenarios.books import explanation, held, in_use, lines_of, node_of, spooled
+from tests.scenarios.invoice_client import explanation, held, in_use, lines_of, node_of, spooled
+from tests.scenarios.out_of_process import ask, run, same
 from tests.scenarios.stack import Stack, wait_for
-from tests.scenarios.walks import WAIT_S, choose, job_id, join, launch, promote, succeeded, upload, walking
+from tests.scenarios.user_flows import WAIT_S, choose, job_id, join, launch, promote, succeeded, upload, walking
+from tests.support.datasets import TARGET, csv_bytes, write_csv
 
 pytestmark = pytest.mark.xdist_group("walks")
 

@@ -11,9 +11,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.datasets import write_csv
 from tests.scenarios.stack import Stack
-from tests.scenarios.walks import launch, log_in, succeeded, upload, walking
+from tests.scenarios.user_flows import launch, log_in, succeeded, upload, walking
+from tests.support.datasets import write_csv
 
 #: dataset: (recipe, held-out metric, what it must reach)
 WANTED = {

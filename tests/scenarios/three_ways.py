@@ -1,7 +1,7 @@
 """Take one table the whole way over HTTP: read, trained on, deployed, predicted online and in a batch; the ways must agree.
 
 What training itself read and would predict is the measure. It comes from a process of its own, which holds the stored table
-against the stored model (`apart.py trained`). No network but the installation's own ports, no product code in between.
+against the stored model (`out_of_process.py trained`). No network but the installation's own ports, no product code in between.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 import requests
 
-from tests.scenarios.apart import ask
-from tests.scenarios.books import node_of
+from tests.scenarios.invoice_client import node_of
+from tests.scenarios.out_of_process import ask
 from tests.scenarios.stack import Stack, wait_for
 
 HELD = 40

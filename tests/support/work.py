@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from compute.process import Child
+from compute.sandbox.process import Child
 
 
 def processor_seconds(pid: int) -> float:

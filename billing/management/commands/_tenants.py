@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from billing.reconcile import Fault
+from billing.ledger.reconcile import Fault
 from tenants import queries
-from tenants.scoping import tenant_scope
+from tenants.isolation.scoping import tenant_scope
 
 
 class CheckCommand(BaseCommand):

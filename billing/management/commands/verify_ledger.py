@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from billing.ledger.reconcile import Fault, ledger_faults
 from billing.management.commands._tenants import CheckCommand
-from billing.reconcile import Fault, ledger_faults
 
 
 class Command(CheckCommand):

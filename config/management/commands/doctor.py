@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from compute.sandbox import explained
+from compute.sandbox.sandbox import explained
 from config import doctor
 
 

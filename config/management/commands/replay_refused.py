@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from models_app.serving import accounting
+from models_app.serving.accounting import settlement
 from models_app.serving.backend import Away
 from models_app.serving.database import Database
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         done = left = 0
         for folder in sorted((Path(settings.EXCHEQUER.home).absolute() / "serving").glob("*/spool")):
             try:
-                more, still = accounting.replay(backend, folder)
+                more, still = settlement.replay(backend, folder)
             except Away as error:
                 raise CommandError(f"The database does not answer; nothing is lost, try again. {error}") from error
             done, left = done + more, left + still

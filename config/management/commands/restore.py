@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.backup.copying import restore
 from config.backup.manifest import BackupError
-from models_app.storage import ChecksumMismatch
+from models_app.object_store.storage import ChecksumMismatch
 from tenants.errors import ExchequerError
 
 

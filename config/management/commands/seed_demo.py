@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config.demo import cast, loading
+from config.demo import loading, organisations
 from tenants.errors import ExchequerError
 
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take how many, how long, which."""
-        parser.add_argument("--tenants", type=int, default=3, help=f"organisations, 1 to {cast.MOST} (3)")
+        parser.add_argument("--tenants", type=int, default=3, help=f"organisations, 1 to {organisations.MOST} (3)")
         parser.add_argument(
             "--days",
             type=int,
@@ -42,9 +42,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print progress, what was made and the log-ins; exit 1 with a sentence when it is refused."""
         number, days, began = options["tenants"], options["days"], time.monotonic()
-        if not 1 <= number <= cast.MOST or not loading.FEWEST_DAYS <= days <= loading.MOST_DAYS:
+        if not 1 <= number <= organisations.MOST or not loading.FEWEST_DAYS <= days <= loading.MOST_DAYS:
             raise CommandError(
-                f"Use 1 to {cast.MOST} organisations and {loading.FEWEST_DAYS} to {loading.MOST_DAYS} days."
+                f"Use 1 to {organisations.MOST} organisations and {loading.FEWEST_DAYS} to {loading.MOST_DAYS} days."
             )
         try:
             made = loading.load(
@@ -66,7 +66,7 @@ class Command(BaseCommand):
             self._say(f"{made.organisations} organisations, {days} days, {made.jobs} jobs: loaded in {took:.0f} s")
         else:
             self._say("the demo is loaded already; nothing was changed")
-        self.stdout.write(cast.logins(number, operator=not options["no_operator"]))
+        self.stdout.write(organisations.logins(number, operator=not options["no_operator"]))
 
     def _say(self, text: str) -> None:
         self.stdout.write(f"demo: {text}")

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from models_app import encrypting
+from models_app.files import encrypting
 from tenants.errors import ExchequerError
 
 

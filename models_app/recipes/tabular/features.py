@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models_app.datasets import cells
-from models_app.datasets.contract import Contract
+from models_app.tables.columns import cells
+from models_app.tables.columns.contract import Contract
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
 Floats = NDArray[np.float64]

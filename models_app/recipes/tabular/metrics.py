@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_app.recipes.tabular.by_class import by_class
+from models_app.recipes.tabular.per_class import by_class
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -13,7 +13,7 @@ from torch import nn
 
 from models_app.recipes.tabular import table
 from models_app.recipes.tabular.features import Feature, Strings, fit_categorical, fit_numeric
-from models_app.runner.protocol import InputError
+from models_app.runner_protocol import InputError
 
 
 def fit_features(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_app.health.baseline import baseline
+from models_app.measures.baseline import baseline
 from models_app.recipes.tabular.features import Feature, Floats, Strings
 from models_app.recipes.tabular.table import Table
 

@@ -122,7 +122,7 @@ CLASSIFIER = Recipe(
     ),
     parameters=ClassifierParameters,
     module="models_app.recipes.tabular.train",
-    predicts="models_app.recipes.tabular.batch",
+    predicts="models_app.recipes.tabular.prediction.batch",
     cost=_COST,
 )
 
@@ -138,7 +138,7 @@ REGRESSOR = Recipe(
     ),
     parameters=RegressorParameters,
     module="models_app.recipes.tabular.train",
-    predicts="models_app.recipes.tabular.batch",
+    predicts="models_app.recipes.tabular.prediction.batch",
     cost=_COST,
 )
 

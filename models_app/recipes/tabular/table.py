@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models_app.datasets.contract import Contract
-from models_app.datasets.convert import convert
-from models_app.datasets.decide import MACHINE
-from models_app.datasets.kinds import MAX_CLASSES, MIN_TRAINING_ROWS
-from models_app.datasets.stored import RAW, StoredColumn, columns_of
 from models_app.recipes.tabular.features import Floats, Strings
-from models_app.runner.protocol import InputError
+from models_app.runner_protocol import InputError
+from models_app.tables.columns.contract import Contract
+from models_app.tables.columns.convert import convert
+from models_app.tables.columns.decide import MACHINE
+from models_app.tables.columns.kinds import MAX_CLASSES, MIN_TRAINING_ROWS
+from models_app.tables.columns.stored import RAW, StoredColumn, columns_of
 
 MIN_CLASS_ROWS = 3
 

@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models_app.recipes import base
-from models_app.recipes.tabular import checkpoint, journal, metrics, preparation, table
+from models_app.recipes.tabular import checkpoint, metrics, preparation, table, training_log
 from models_app.recipes.tabular.features import Feature, encode, widths
 from models_app.recipes.tabular.importance import importance
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.reference import reference
 from models_app.recipes.tabular.spec import steps_of
-from models_app.runner.protocol import Context, InputError, StopRequested, counted, note, write_json
+from models_app.runner_protocol import Context, InputError, StopRequested, counted, note, write_json
 
 SIGNATURE_FORMAT = 1
 MIN_GAIN = 1e-4
@@ -116,7 +116,7 @@ class Training:
         self.folder = context.workdir / "checkpoint"
         self.every_s = float(context.job.get("limits", {}).get("checkpoint_s", DEFAULT_CHECKPOINT_S))
         self.saved_at = time.monotonic()
-        self.journal = journal.Journal(context.report, params["epochs"])
+        self.journal = training_log.Journal(context.report, params["epochs"])
         self.weights = sum(value.numel() for value in self.net.parameters())
 
     def resume(self) -> None:
@@ -140,7 +140,7 @@ class Training:
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
         note(
-            f"resumed from the checkpoint at epoch {self.at.epoch + 1}, batch {self.at.batch}; {journal.best(self.at)}"
+            f"resumed from the checkpoint at epoch {self.at.epoch + 1}, batch {self.at.batch}; {training_log.best(self.at)}"
         )
 
     def fit(self) -> None:
@@ -166,9 +166,9 @@ class Training:
             self.journal.epoch(self.at, count, values, self.optimiser.param_groups[0]["lr"], last=last)
             self.net.train()
         if self.at.waited >= self.params["patience"]:
-            note(f"stopped early: no better validation loss for {self.at.waited} epochs; {journal.best(self.at)}")
+            note(f"stopped early: no better validation loss for {self.at.waited} epochs; {training_log.best(self.at)}")
         else:
-            note(f"all {epochs} epochs done; {journal.best(self.at)}")
+            note(f"all {epochs} epochs done; {training_log.best(self.at)}")
         self.net.load_state_dict(self.best)
 
     def finish(self, ignored: list[dict[str, str]]) -> None:
@@ -180,8 +180,8 @@ class Training:
             self.features, self.numeric, self.codes, self.parts.test,
             net=self.net, figures=self._measure, seed=self.params["seed"],
         )  # fmt: skip
-        note(f"validation: {journal.figures(held)}")
-        note(f"held-out test: {journal.figures(measured)}")
+        note(f"validation: {training_log.figures(held)}")
+        note(f"held-out test: {training_log.figures(measured)}")
         save_file(
             {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()},
             out / "model.safetensors",

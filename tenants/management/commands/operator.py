@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants.errors import ExchequerError
-from tenants.operators import people
+from tenants.operators import grants
 
 
 class Command(BaseCommand):
@@ -24,17 +24,17 @@ class Command(BaseCommand):
         """Say what changed; exit 1 naming the reason when the address is unknown or a value is refused."""
         email = options["email"]
         if not email:
-            self.stdout.write("\n".join(people.operators()) or "there is no operator yet: manage.py operator EMAIL")
+            self.stdout.write("\n".join(grants.operators()) or "there is no operator yet: manage.py operator EMAIL")
             return
         try:
             if options["set_password"]:
-                people.set_password(email, options["set_password"])
+                grants.set_password(email, options["set_password"])
                 self.stdout.write(f"{email} has another password, and is logged out everywhere")
                 return
             if options["revoke"]:
-                changed = people.dismiss(email)
+                changed = grants.dismiss(email)
             else:
-                changed = people.appoint(email, password=options["password"])
+                changed = grants.appoint(email, password=options["password"])
         except ExchequerError as error:
             raise CommandError(error.message) from error
         state = "is no operator" if options["revoke"] else "is an operator: /operator/"

@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tenants import advisory
-from tenants.actor import Actor
+from tenants import locks
+from tenants.access.actor import Actor
 from tenants.encryption import KeyUnavailable, rotation
 from tenants.models import Tenant
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
         """Rotate and say what to do next."""
         try:
-            with advisory.alone("exchequer rotate_keys") as alone:
+            with locks.alone("exchequer rotate_keys") as alone:
                 if not alone:
                     raise CommandError("another rotation is under way")
                 self.stdout.write(self._tenant(tenant) if tenant else self._master())

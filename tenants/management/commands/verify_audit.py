@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import queries
 from tenants.audit.verify import verify
-from tenants.scoping import tenant_scope
+from tenants.isolation.scoping import tenant_scope
 
 
 class Command(BaseCommand):

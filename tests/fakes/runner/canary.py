@@ -13,7 +13,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from compute import sandbox
+from compute.sandbox import sandbox
 
 with contextlib.suppress(ImportError):
     import torch  # noqa: F401  (the heavy import comes first, as in a real runner)
@@ -153,7 +153,7 @@ probes = {
     "ask_access_of_other_file": lambda: None if os.access(inputs["secret"], os.F_OK) else refuse(),
     "look_up_passwords": lambda: os.stat("/etc/passwd"),
     "write_to_program": lambda: open(sandbox.__file__, "a").close(),
-    "remove_program": lambda: os.unlink(Path(sandbox.__file__).with_name("cheaper.py")),
+    "remove_program": lambda: os.unlink(Path(sandbox.__file__).with_name("process.py")),
     "write_beside_program": lambda: (Path(sandbox.__file__).with_name("canary.txt")).touch(),
     "write_above": lambda: Path("../canary.txt").touch(),
     "write_to_root": lambda: Path("/canary.txt").touch(),

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from compute import sandbox
+from compute.sandbox import sandbox
 
 MIB = 1024 * 1024
 how = json.loads(Path("job.json").read_text())["inputs"]["how"]

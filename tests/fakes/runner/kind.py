@@ -1,4 +1,4 @@
-"""A job kind for tests of the work room: `ticker.py` as the child, a folder as the object store."""
+"""A job kind for tests of the work room: `counter.py` as the child, a folder as the object store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from compute import kinds
 from compute.kinds import JobView, Plan
-from tenants.actor import Actor
+from tenants.access.actor import Actor
 from tenants.errors import Invalid
 
 
@@ -18,7 +18,7 @@ class TickKind:
     """Counts to `steps`, one each `step_s` seconds; `store` is the folder that plays the object store."""
 
     name = "tick"
-    entrypoint = Path(__file__).with_name("ticker.py")
+    entrypoint = Path(__file__).with_name("counter.py")
     meter = "device_seconds"
 
     def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:

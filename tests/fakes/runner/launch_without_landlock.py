@@ -5,8 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from compute import launch
-from compute.confinement import landlock
+from compute.sandbox import landlock, launch
 
 landlock.abi = lambda: 0
 launch.main(sys.argv[1:])

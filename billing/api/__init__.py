@@ -1,0 +1,7 @@
+"""REST endpoints of billing, and all its routes."""
+
+from billing.api.billing import urlpatterns
+
+__all__ = [
+    "urlpatterns",
+]

@@ -1,0 +1,266 @@
+"""REST endpoints of billing: meters, sums, price books, invoices down to the interval; and all its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import TypeVar
+from uuid import UUID
+
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import queries
+from billing.api import representations
+from billing.api import serializers as forms
+from billing.api.budgets import Budget, BudgetAlerts, Budgets
+from billing.api.events import Events, Meters
+from billing.api.params import PAGE, checked
+from billing.api.reported import (
+    HeldUsage,
+    HeldUsageDecision,
+    UsageBatch,
+    UsageBatches,
+    UsageBatchVoid,
+    UsageLimits,
+    UsageVoid,
+)
+from billing.models.invoicing import STATES
+from billing.pricing import price_books
+from tenants.errors import Invalid
+from tenants.parsing import parse_moment, parse_uuid
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+T = TypeVar("T")
+RANGE = [
+    OpenApiParameter("from", str, description="RFC 3339 time or local day; default: the running month"),
+    OpenApiParameter("to", str, description="end, not included"),
+    OpenApiParameter(
+        "group_by", str, description="project, meter, resource, job, attempt, tag:NAME, dim:NAME; by comma"
+    ),
+    OpenApiParameter("granularity", str, enum=["hour", "day", "month"]),
+    OpenApiParameter("project", UUID),
+    OpenApiParameter("job", UUID),
+    OpenApiParameter("meter", str),
+]
+
+
+class Sums(Endpoint):
+    """Base of the sums of usage and spend."""
+
+    always: tuple[str, ...] = ()
+
+    def sums(self) -> Response:
+        """Answer the sums that the query string asks for; refuse more than the largest answer."""
+        asked = self.request.query_params
+        groups = [name for name in asked.get("group_by", "").split(",") if name]
+        groups += [name for name in self.always if name not in groups]
+        filters = queries.Filters(
+            project_id=parse_uuid(asked["project"], "project") if "project" in asked else None,
+            job_id=parse_uuid(asked["job"], "job") if "job" in asked else None,
+            meter=asked.get("meter"),
+        )
+        rows = queries.spend(
+            queries.span(self._moment("from"), self._moment("to")),
+            group_by=list(dict.fromkeys(groups)),
+            granularity=asked.get("granularity", ""),
+            filters=filters,
+            limit=queries.MOST_ROWS + 1,
+        )
+        if len(rows) > queries.MOST_ROWS:
+            raise Invalid(
+                f"This answer has more than {queries.MOST_ROWS} rows. Ask for a shorter range or fewer groups."
+            )
+        return Response({"results": [representations.sum_row(row) for row in rows], "next": None})
+
+    def _moment(self, name: str) -> date | datetime | None:
+        text = self.request.query_params.get(name)
+        if not text:
+            return None
+        if len(text) != len("2026-01-31"):
+            return parse_moment(text, name)
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            help_text = "Give a day such as 2026-01-31 or a time such as 2026-01-31T08:00:00Z."
+            raise Invalid(fields={name: [help_text]}) from None
+
+
+class Usage(Sums):
+    """Quantities, always by meter: different units do not add up."""
+
+    permissions = {"GET": "usage.view"}
+    always = ("meter",)
+
+    @extend_schema(operation_id="usage_list", parameters=RANGE, responses=page_of(forms.SumSerializer))
+    def get(self, request: Request) -> Response:
+        """Answer sums of usage."""
+        return self.sums()
+
+
+class Spend(Sums):
+    """Costs."""
+
+    permissions = {"GET": "spend.view"}
+
+    @extend_schema(operation_id="spend_list", parameters=RANGE, responses=page_of(forms.SumSerializer))
+    def get(self, request: Request) -> Response:
+        """Answer sums of cost."""
+        return self.sums()
+
+
+class PriceBooks(Endpoint):
+    """Price books and their versions."""
+
+    permissions = {"GET": "pricebooks.view"}
+
+    @extend_schema(operation_id="price_books_list", responses=page_of(forms.PriceBookSerializer))
+    def get(self, request: Request) -> Response:
+        """List price books, each with every coming version, the one in force and the newest past ones, latest start first."""
+        return Response({"results": [representations.price_book(book) for book in queries.price_books()], "next": None})
+
+
+class PriceVersions(Endpoint):
+    """Versions of one book."""
+
+    permissions = {"POST": "pricebooks.manage"}
+
+    @extend_schema(request=forms.VersionSerializer, responses={201: forms.VersionSerializer})
+    def post(self, request: Request, book_id: UUID) -> Response:
+        """Publish the next version: the complete list of prices from a moment on."""
+        sent = request.data.get("prices") if isinstance(request.data, dict) else None
+        price_books.check_size(sent if isinstance(sent, list) else ())
+        data = checked(forms.VersionSerializer(data=request.data))
+        version = price_books.publish(
+            actor=self.actor,
+            book_id=book_id,
+            prices=[
+                price_books.NewPrice(price["meter"], price["dims"], price["unit_amount"]) for price in data["prices"]
+            ],
+            effective_at=data.get("effective_at"),
+            note=data["note"],
+        )
+        return Response(representations.price_version(queries.price_version(version.pk)), status=201)
+
+
+class Invoices(Endpoint):
+    """Invoices, drafts included."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(
+        operation_id="invoices_list",
+        parameters=[
+            OpenApiParameter("state", str, enum=STATES),
+            OpenApiParameter("period", str, description="a month, such as 2026-11"),
+            *PAGE,
+        ],
+        responses=page_of(forms.InvoiceSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """List invoices, the newest month first."""
+        state = request.query_params.get("state") or None
+        if state is not None and state not in STATES:
+            raise Invalid(fields={"state": [f"Choose among {', '.join(STATES)}."]})
+        keys = self.cursor(2)
+        after = (_parsed(date.fromisoformat, keys[0]), _parsed(UUID, keys[1])) if keys else None
+        period = _month(request.query_params.get("period", ""))
+        rows = queries.invoices(after=after, state=state, period=period, limit=self.page_size() + 1)
+        return self.paginated(rows, representations.invoice, lambda row: (row.period, row.id))
+
+
+class Invoice(Endpoint):
+    """One invoice."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(responses=forms.InvoiceSerializer)
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """Answer one invoice."""
+        return Response(representations.invoice(queries.invoice(invoice_id)))
+
+
+class Lines(Endpoint):
+    """The lines of one invoice."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(operation_id="invoices_lines_list", responses=page_of(forms.LineSerializer))
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """List the lines in order of first use."""
+        return Response(
+            {"results": [representations.line(row) for row in queries.invoice_lines(invoice_id)], "next": None}
+        )
+
+
+class Explain(Endpoint):
+    """Why a line costs what it costs."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(
+        parameters=[*PAGE, OpenApiParameter("job", UUID), OpenApiParameter("attempt", UUID)],
+        responses=forms.ExplanationSerializer,
+    )
+    def get(self, request: Request, invoice_id: UUID, n: int) -> Response:
+        """Answer the attempts of a line and a page of its intervals."""
+        asked = request.query_params
+        explanation = queries.explain(
+            invoice_id,
+            n,
+            job_id=parse_uuid(asked["job"], "job") if "job" in asked else None,
+            attempt_id=parse_uuid(asked["attempt"], "attempt") if "attempt" in asked else None,
+            after=self.cursor(4),
+            limit=self.page_size() + 1,
+        )
+        answer = self.paginated(explanation.intervals, representations.interval, lambda row: row.cursor)
+        shares = [representations.share(row) for row in explanation.shares]
+        return Response({"line": representations.line(explanation.line), "shares": shares, **answer.data})
+
+
+def _month(text: str) -> date | None:
+    """Return the first day of a month that is written as 2026-11 or by its first day; None for no text."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(f"{text}-01" if len(text) == len("2026-11") else text)
+    except ValueError:
+        day = None
+    if day is None or day.day != 1:
+        raise Invalid(fields={"period": ["Give a month such as 2026-11."]})
+    return day
+
+
+def _parsed(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError:
+        raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]}) from None
+
+
+urlpatterns = [
+    path("events", Events.as_view(schema=None), name="api-events-plain"),
+    path("events/", Events.as_view(), name="api-events"),
+    path("meters/", Meters.as_view(), name="api-meters"),
+    path("usage/", Usage.as_view(), name="api-usage"),
+    path("usage/batches/", UsageBatches.as_view(), name="api-usage-batches"),
+    path("usage/batches/<uuid:batch_id>/", UsageBatch.as_view(), name="api-usage-batch"),
+    path("usage/batches/<uuid:batch_id>/void/", UsageBatchVoid.as_view(), name="api-usage-batch-void"),
+    path("usage/void/", UsageVoid.as_view(), name="api-usage-void"),
+    path("usage/held/", HeldUsage.as_view(), name="api-usage-held"),
+    path("usage/held/decide/", HeldUsageDecision.as_view(), name="api-usage-held-decide"),
+    path("usage/limits/", UsageLimits.as_view(), name="api-usage-limits"),
+    path("spend/", Spend.as_view(), name="api-spend"),
+    path("price-books/", PriceBooks.as_view(), name="api-price-books"),
+    path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
+    path("budgets/", Budgets.as_view(), name="api-budgets"),
+    path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
+    path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
+    path("invoices/", Invoices.as_view(), name="api-invoices"),
+    path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
+    path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),
+    path("invoices/<uuid:invoice_id>/lines/<int:n>/explain/", Explain.as_view(), name="api-invoice-explain"),
+]

@@ -1,0 +1,117 @@
+"""REST endpoints of budgets."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import queries
+from billing.api import representations
+from billing.api import serializers as forms
+from billing.api.params import PAGE, checked
+from billing.budgets import budgets
+from billing.money import fineness_fault
+from billing.rating.tags import PREFIX, parse_tags
+from tenants.errors import Invalid
+from tenants.parsing import parse_uuid
+from tenants.queries import find_project
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+
+class Budgets(Endpoint):
+    """Budgets of the tenant and its projects."""
+
+    permissions = {"GET": "budgets.view", "POST": "budgets.manage"}
+
+    @extend_schema(operation_id="budgets_list", responses=page_of(forms.BudgetStatusSerializer))
+    def get(self, request: Request) -> Response:
+        """List budgets and how far they are used this month, the organisation's first."""
+        return Response({"results": [representations.budget(status) for status in queries.budgets()], "next": None})
+
+    @extend_schema(request=forms.BudgetSerializer, responses={201: forms.BudgetStatusSerializer})
+    def post(self, request: Request) -> Response:
+        """Set a budget for the organisation, a project, or work with a tag (`tag:team=vision`)."""
+        data = checked(forms.BudgetSerializer(data=request.data))
+        _check_fineness(data["amount"], queries.tenant_today().currency)
+        scope = data["scope"]
+        tag = _tag(scope)
+        project = None if tag or scope == "tenant" else find_project(scope)
+        if project is None and tag is None and scope != "tenant":
+            raise Invalid(fields={"scope": ["Give `tenant`, the id or short name of a project, or `tag:name=value`."]})
+        budget = budgets.create_budget(
+            actor=self.actor,
+            project_id=project.id if project else None,
+            tag=tag,
+            amount=data["amount"],
+            at_limit=data["at_limit"],
+            alerts=data["alerts"],
+        )
+        return Response(representations.budget(queries.budget(budget.pk)), status=201)
+
+
+class Budget(Endpoint):
+    """One budget."""
+
+    permissions = {"GET": "budgets.view", "PATCH": "budgets.manage", "DELETE": "budgets.manage"}
+
+    @extend_schema(responses=forms.BudgetStatusSerializer)
+    def get(self, request: Request, budget_id: UUID) -> Response:
+        """Answer one budget."""
+        return Response(representations.budget(queries.budget(budget_id)))
+
+    @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
+    def patch(self, request: Request, budget_id: UUID) -> Response:
+        """Change amount, alerts or what happens at the limit, from this month on."""
+        data = checked(forms.BudgetChangeSerializer(data=request.data))
+        if "amount" in data:
+            _check_fineness(data["amount"], queries.budget(budget_id).currency)
+        budgets.change_budget(
+            actor=self.actor,
+            budget_id=budget_id,
+            amount=data.get("amount"),
+            at_limit=data.get("at_limit"),
+            alerts=data.get("alerts"),
+        )
+        return Response(representations.budget(queries.budget(budget_id)))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, budget_id: UUID) -> Response:
+        """Close a budget; its past months stay."""
+        budgets.close_budget(actor=self.actor, budget_id=budget_id)
+        return Response(status=204)
+
+
+class BudgetAlerts(Endpoint):
+    """Thresholds of one budget that spending passed."""
+
+    permissions = {"GET": "budgets.view"}
+
+    @extend_schema(operation_id="budgets_alerts_list", parameters=PAGE, responses=page_of(forms.BudgetAlertSerializer))
+    def get(self, request: Request, budget_id: UUID) -> Response:
+        """List them, the newest first."""
+        queries.budget(budget_id)
+        keys = self.cursor(1)
+        before = parse_uuid(keys[0], "cursor") if keys else None
+        rows = queries.alerts(budget_id=budget_id, before=before, limit=self.page_size())
+        return self.paginated(rows, representations.alert, lambda row: (row.id,))
+
+
+def _tag(scope: str) -> tuple[str, str] | None:
+    if not scope.startswith(PREFIX):
+        return None
+    try:
+        ((name, value),) = parse_tags([scope.removeprefix(PREFIX)]).items()
+    except ValueError as error:
+        raise Invalid(fields={"scope": [str(error)]}) from None
+    return name, value
+
+
+def _check_fineness(amount: Decimal, currency: str) -> None:
+    # Here and in the form, not in the operation: budgets that are computed from prices may be finer than a cent.
+    if fault := fineness_fault(amount, currency):
+        raise Invalid(fields={"amount": [fault]})

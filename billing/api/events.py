@@ -1,0 +1,119 @@
+"""REST endpoints of usage from outside: CloudEvents, and the meters that count them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import queries
+from billing.api import serializers as forms
+from billing.api.params import checked
+from billing.metering import meters
+from billing.reported.cloudevents import BATCH, SINGLE
+from billing.reported.ingest import LARGEST_BODY, TooManyEvents, ingest
+from tenants.errors import Invalid
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+
+class EventParser(BaseParser):
+    """JSON whose numbers keep all their digits. A text that cannot be stored is the matter of its own event."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return the value; raise ParseError for what cannot be read, TooManyEvents for more than the largest body."""
+        body = stream.read(LARGEST_BODY + 1)
+        if len(body) > LARGEST_BODY:
+            raise TooManyEvents
+        try:
+            return json.loads(body.decode(), parse_float=_number, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            raise ParseError(f"it is no JSON: {type(error).__name__}") from None
+
+
+class SingleParser(EventParser):
+    """One event."""
+
+    media_type = SINGLE
+
+
+class BatchParser(EventParser):
+    """Several events in an array."""
+
+    media_type = BATCH
+
+
+def _number(text: str) -> Decimal | str:
+    """Return the number with all its digits; one beyond what can be held stays text, the matter of its own event."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(text)
+
+
+class Events(Endpoint):
+    """Usage from outside."""
+
+    permissions = {"POST": "usage.ingest"}
+    reads_any_field = True  # of CloudEvents, whose extensions have names of their own
+    parser_classes = (SingleParser, BatchParser, EventParser)
+    # What is good stays stored when the answer lists what is not.
+    own_transaction = frozenset({"POST"})
+
+    @extend_schema(
+        request={SINGLE: forms.EventSerializer, BATCH: forms.EventSerializer(many=True)},
+        responses={204: None, 202: forms.TakenSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Store usage as CloudEvents 1.0: one or, as a batch, up to 1,000 in 2 MB whose times touch up to 5,000 quarter hours.
+
+        `type` names the event type of a meter, `subject` the resource, `data.quantity` the amount; other keys of `data`
+        are dimensions. The project is that of the extension `project` or of `data.project`, else `default`.
+        (`source`, `id`) counts once for ever. 204: all are counted or were known. 202: all are stored, but those in `held`
+        are not counted before a person has accepted them: they are older than 35 days, or no price rules them.
+        409 lists in `conflicts` ids that are known with other content, and in `refused`, as 400 does, those that cannot be
+        usage; all others are stored. 429: the sender has reported as much today as it may; nothing is stored.
+        """
+        sent, kind = request.data, (request.content_type or "").partition(";")[0].strip().lower()
+        if isinstance(sent, dict) and kind != BATCH:
+            events: list[Any] = [sent]
+        elif isinstance(sent, list) and kind != SINGLE:
+            events = sent
+        else:
+            raise Invalid(f"Send one event as an object ({SINGLE}), or several as an array ({BATCH}).")
+        taken = ingest(actor=self.actor, events=events)
+        if not taken.held:
+            return Response(status=204)
+        return Response({"accepted": taken.accepted, "held": taken.held}, status=202)
+
+
+class Meters(Endpoint):
+    """What is metered."""
+
+    permissions = {"GET": "usage.view", "POST": "pricebooks.manage"}
+
+    @extend_schema(operation_id="meters_list", responses=page_of(forms.MeterSerializer))
+    def get(self, request: Request) -> Response:
+        """List meters by key."""
+        return Response({"results": [asdict(meter) for meter in queries.meters()], "next": None})
+
+    @extend_schema(request=forms.NewMeterSerializer, responses={201: forms.MeterSerializer})
+    def post(self, request: Request) -> Response:
+        """Define a meter. Its usage from outside waits for a person until a price version names it."""
+        data = checked(forms.NewMeterSerializer(data=request.data))
+        made = meters.define(actor=self.actor, **data)
+        stored = next(meter for meter in queries.meters() if meter.id == made.pk)
+        return Response(asdict(stored), status=201)

@@ -1,0 +1,137 @@
+"""REST endpoints of reported usage: its requests and senders, voiding, what waits for a person, limits of senders."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import queries
+from billing.api import reported_serializers as forms
+from billing.api import representations
+from billing.api.params import PAGE, checked
+from billing.models.outside import STATES, WAITING
+from billing.money import Money
+from billing.reported import reviews, sender_limits, voids
+from tenants.errors import Invalid
+from tenants.parsing import parse_uuid
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+
+class UsageBatches(Endpoint):
+    """Requests that reported usage."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(operation_id="usage_batches_list", parameters=PAGE, responses=page_of(forms.BatchSerializer))
+    def get(self, request: Request) -> Response:
+        """List requests with their senders, the newest first."""
+        keys = self.cursor(1)
+        before = parse_uuid(keys[0], "cursor") if keys else None
+        rows = queries.usage_batches(before=before, limit=self.page_size())
+        return self.paginated(rows, representations.usage_batch, lambda row: (row.id,))
+
+
+class UsageBatch(Endpoint):
+    """One request."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(parameters=PAGE, responses=forms.BatchEventsSerializer)
+    def get(self, request: Request, batch_id: UUID) -> Response:
+        """Answer one request and a page of its counted events."""
+        batch = queries.usage_batch(batch_id)
+        keys = self.cursor(1)
+        rows = queries.batch_events(batch, after=_hash(keys[0]) if keys else None, limit=self.page_size())
+        answer = self.paginated(rows, representations.reported_event, lambda row: (row.key.hex(),))
+        return Response({"batch": representations.usage_batch(batch), **answer.data})
+
+
+class UsageBatchVoid(Endpoint):
+    """Take one request back."""
+
+    permissions = {"POST": "invoices.manage"}
+
+    @extend_schema(request=forms.ReasonSerializer, responses=forms.BatchSerializer)
+    def post(self, request: Request, batch_id: UUID) -> Response:
+        """Void what is still counted of a request, and reject what of it waits. Its ids stay used for ever."""
+        data = checked(forms.ReasonSerializer(data=request.data))
+        voids.void_batch(actor=self.actor, batch_id=batch_id, reason=data["reason"])
+        return Response(representations.usage_batch(queries.usage_batch(batch_id)))
+
+
+class UsageVoid(Endpoint):
+    """Take single events back."""
+
+    permissions = {"POST": "invoices.manage"}
+
+    @extend_schema(request=forms.VoidSerializer, responses=forms.VoidedSerializer)
+    def post(self, request: Request) -> Response:
+        """Void events by (`source`, `id`), all or none. 409 `usage_voided` where one is voided already."""
+        data = checked(forms.VoidSerializer(data=request.data))
+        events = [(one["source"], one["id"]) for one in data["events"]]
+        amount = voids.void_events(actor=self.actor, events=events, reason=data["reason"])
+        currency = queries.tenant_today().currency
+        return Response({"voided": len(set(events)), "amount": Money(amount, currency).json()})
+
+
+class HeldUsage(Endpoint):
+    """Reported usage that is not counted."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(
+        operation_id="usage_held_list",
+        parameters=[*PAGE, OpenApiParameter("state", str, enum=STATES, description="waiting unless given")],
+        responses=page_of(forms.HeldSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """List events that wait for a person, or were accepted or rejected, the newest first."""
+        state = request.query_params.get("state", WAITING)
+        if state not in STATES:
+            raise Invalid(fields={"state": [f"Choose one of {', '.join(STATES)}."]})
+        keys = self.cursor(1)
+        before = parse_uuid(keys[0], "cursor") if keys else None
+        rows = queries.held_events(state=state, before=before, limit=self.page_size())
+        return self.paginated(rows, representations.held_event, lambda row: (row.id,))
+
+
+class HeldUsageDecision(Endpoint):
+    """Accept or reject events that wait."""
+
+    permissions = {"POST": "invoices.manage"}
+
+    @extend_schema(request=forms.DecisionSerializer, responses=forms.DecidedSerializer)
+    def post(self, request: Request) -> Response:
+        """Count events by the price of their time, or reject them, all or none."""
+        data = checked(forms.DecisionSerializer(data=request.data))
+        accept = data["decision"] == "accept"
+        done = reviews.decide(actor=self.actor, event_ids=data["events"], accept=accept, reason=data["reason"])
+        return Response({"decided": done.events, "amount": done.amount.json()})
+
+
+class UsageLimits(Endpoint):
+    """How much each sender may report on a UTC day."""
+
+    permissions = {"GET": "invoices.view", "PUT": "budgets.manage"}
+
+    @extend_schema(operation_id="usage_limits_retrieve", responses=forms.LimitsSerializer)
+    def get(self, request: Request) -> Response:
+        """Answer the limits."""
+        return Response(representations.report_limits(sender_limits.limits()))
+
+    @extend_schema(request=forms.NewLimitsSerializer, responses=forms.LimitsSerializer)
+    def put(self, request: Request) -> Response:
+        """Set the limits."""
+        data = checked(forms.NewLimitsSerializer(data=request.data))
+        return Response(representations.report_limits(sender_limits.set_limits(actor=self.actor, **data)))
+
+
+def _hash(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]}) from None

@@ -1,0 +1,246 @@
+"""The shapes of billing's API: what it accepts, and what its answers look like in the schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.budgets.alerts import DEFAULT_ALERTS
+from billing.models.budgets import AT_LIMIT
+from tenants.web.body_fields import Amount, Moment, Whole
+
+
+class MoneySerializer(serializers.Serializer[Any]):
+    """An amount of one currency; the amount is a string."""
+
+    amount = serializers.CharField()
+    currency = serializers.CharField(max_length=3)
+
+
+class MeterSerializer(serializers.Serializer[Any]):
+    """A meter and the type of the events that feed it."""
+
+    id = serializers.UUIDField()
+    key = serializers.CharField()
+    title = serializers.CharField()
+    unit = serializers.CharField()
+    event_type = serializers.CharField()
+
+
+class NewMeterSerializer(serializers.Serializer[Any]):
+    """A meter to define; the key is made from the event type unless given."""
+
+    key = serializers.CharField(max_length=60, required=False)
+    title = serializers.CharField(max_length=120)
+    unit = serializers.CharField(max_length=30, help_text="one unit in small letters, such as request; second for time")
+    event_type = serializers.CharField(max_length=120)
+
+
+class EventDataSerializer(serializers.Serializer[Any]):
+    """How much was used; other keys are dimensions."""
+
+    quantity = serializers.DecimalField(max_digits=19, decimal_places=6, min_value=0, coerce_to_string=False)
+    project = serializers.CharField(required=False, help_text="short name or id; `default` unless given")
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """A CloudEvent that reports usage."""
+
+    specversion = serializers.ChoiceField(choices=["1.0"])
+    id = serializers.CharField(max_length=200)
+    source = serializers.CharField(max_length=120)  # type: ignore[assignment]
+    type = serializers.CharField(max_length=120, help_text="the event type of a meter")
+    subject = serializers.CharField(max_length=200, help_text="the resource that was used")
+    time = serializers.DateTimeField(required=False, help_text="now unless given; at most five minutes ahead")
+    data = EventDataSerializer()  # type: ignore[assignment]
+
+
+class HeldNowSerializer(serializers.Serializer[Any]):
+    """An event that is stored and not counted."""
+
+    index = serializers.IntegerField()
+    source = serializers.CharField()  # type: ignore[assignment]
+    id = serializers.CharField()
+    reason = serializers.CharField()
+    state = serializers.ChoiceField(choices=["waiting", "rejected"])
+
+
+class TakenSerializer(serializers.Serializer[Any]):
+    """What became of a request of which some events are not counted."""
+
+    accepted = serializers.IntegerField(help_text="events that are new and counted")
+    held = HeldNowSerializer(many=True)
+
+
+class SumSerializer(serializers.Serializer[Any]):
+    """A sum, beside one field for each group that was asked for."""
+
+    start = serializers.CharField(allow_null=True, help_text="hour, local day or first day of the local month")
+    unit = serializers.CharField(allow_null=True, help_text="null where the sum covers several units")
+    quantity = serializers.CharField(allow_null=True, help_text="what is charged, in the unit; null without one unit")
+    measured = serializers.CharField(allow_null=True, help_text="what ran, charged or not; null without one unit")
+    cost = MoneySerializer()
+
+
+class PriceSerializer(serializers.Serializer[Any]):
+    """The price of one unit of a meter for usage that carries all dimensions."""
+
+    meter = serializers.CharField(max_length=60)
+    dims = serializers.DictField(child=serializers.CharField(max_length=200), required=False, default=dict)
+    unit_amount = Amount(max_digits=24, decimal_places=12, min_value=0)
+
+
+class VersionSerializer(serializers.Serializer[Any]):
+    """A version of a price book; `prices` is the complete list."""
+
+    id = serializers.UUIDField(read_only=True)
+    number = serializers.IntegerField(read_only=True)
+    state = serializers.CharField(read_only=True, help_text="coming, in_force or past")
+    effective_at = Moment(
+        required=False, help_text="at least five minutes ahead, which is the default, and before the year 9000"
+    )
+    published_at = serializers.DateTimeField(read_only=True)
+    published_by = serializers.CharField(read_only=True)
+    note = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+    prices = PriceSerializer(many=True, allow_empty=False)
+
+
+class PriceBookSerializer(serializers.Serializer[Any]):
+    """A price book with its coming versions, the one in force and the newest past ones."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    currency = serializers.CharField()
+    versions = VersionSerializer(many=True)
+
+
+class BudgetSerializer(serializers.Serializer[Any]):
+    """How much a project, work with a tag or the whole organisation may spend in a local month."""
+
+    id = serializers.UUIDField(read_only=True)
+    scope = serializers.CharField(
+        max_length=200, help_text="`tenant`, the id or short name of a project, or `tag:name=value`"
+    )
+    amount = Amount(max_digits=27, decimal_places=12, min_value=0)
+    period = serializers.ChoiceField(choices=["month"], required=False, default="month")
+    alerts = serializers.ListField(
+        child=Whole(min_value=1, max_value=100),
+        required=False,
+        default=list(DEFAULT_ALERTS),
+        max_length=10,
+    )
+    at_limit = serializers.ChoiceField(choices=AT_LIMIT, required=False, default="notify")
+
+
+class BudgetChangeSerializer(serializers.Serializer[Any]):
+    """What of a budget may be changed."""
+
+    amount = Amount(max_digits=27, decimal_places=12, min_value=0, required=False)
+    alerts = serializers.ListField(child=Whole(min_value=1, max_value=100), required=False, max_length=10)
+    at_limit = serializers.ChoiceField(choices=AT_LIMIT, required=False)
+
+
+class BudgetStatusSerializer(serializers.Serializer[Any]):
+    """A budget and how far it is used this month."""
+
+    id = serializers.UUIDField()
+    scope = serializers.CharField()
+    project_name = serializers.CharField()
+    amount = MoneySerializer()
+    period = serializers.CharField()
+    alerts = serializers.ListField(child=serializers.IntegerField())
+    at_limit = serializers.ChoiceField(choices=AT_LIMIT)
+    month = serializers.DateField()
+    held = MoneySerializer()
+    spent = MoneySerializer()
+    left = MoneySerializer()
+    used_percent = serializers.IntegerField()
+    forecast = MoneySerializer(help_text="the month's cost if spending goes on at the same pace")
+    state = serializers.CharField(help_text="ok, alert or exhausted")
+
+
+class BudgetAlertSerializer(serializers.Serializer[Any]):
+    """A threshold that spending passed: each once a month."""
+
+    id = serializers.UUIDField()
+    month = serializers.DateField()
+    percent = serializers.IntegerField()
+    spent = MoneySerializer()
+    amount = MoneySerializer(help_text="the budget at that time")
+    raised_at = serializers.DateTimeField()
+
+
+class InvoiceSerializer(serializers.Serializer[Any]):
+    """An invoice; its total is the sum of its rounded lines."""
+
+    id = serializers.UUIDField()
+    state = serializers.CharField()
+    period = serializers.DateField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+    currency = serializers.CharField()
+    lines = serializers.IntegerField()
+    total = MoneySerializer()
+    exact = MoneySerializer()
+
+
+class LineSerializer(serializers.Serializer[Any]):
+    """One project's use of one meter at one price."""
+
+    n = serializers.IntegerField()
+    project = serializers.UUIDField()
+    project_name = serializers.CharField()
+    meter = serializers.CharField()
+    title = serializers.CharField()
+    unit = serializers.CharField()
+    dims = serializers.DictField(child=serializers.CharField())
+    price_version = serializers.UUIDField(allow_null=True)
+    price_version_number = serializers.IntegerField(allow_null=True)
+    price_effective_at = serializers.DateTimeField(allow_null=True)
+    unit_amount = MoneySerializer()
+    measured = serializers.CharField()
+    quantity = serializers.CharField()
+    intervals = serializers.IntegerField()
+    outside = serializers.BooleanField(help_text="reported by keys or people; otherwise the platform measured it")
+    exact = MoneySerializer()
+    amount = MoneySerializer()
+
+
+class ShareSerializer(serializers.Serializer[Any]):
+    """What one attempt, or a resource without one, adds to a line."""
+
+    job = serializers.UUIDField(allow_null=True)
+    attempt = serializers.UUIDField(allow_null=True)
+    resource = serializers.CharField()
+    measured = serializers.CharField()
+    quantity = serializers.CharField()
+    intervals = serializers.IntegerField()
+    exact = MoneySerializer()
+
+
+class IntervalSerializer(serializers.Serializer[Any]):
+    """One stored piece of usage, or a waiver of one."""
+
+    id = serializers.CharField()
+    kind = serializers.CharField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+    measured = serializers.CharField()
+    quantity = serializers.CharField()
+    excluded = serializers.CharField(help_text="units that lay outside the hold and are charged with nothing")
+    exact = MoneySerializer()
+    resource = serializers.CharField()
+    job = serializers.UUIDField(allow_null=True)
+    attempt = serializers.UUIDField(allow_null=True)
+    actor = serializers.CharField(help_text="who asked for it, or reported it from outside")
+    source = serializers.CharField(help_text="the system that measured it")  # type: ignore[assignment]
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    """A line, the attempts that make it up, and a page of its intervals."""
+
+    line = LineSerializer()
+    shares = ShareSerializer(many=True)
+    results = IntervalSerializer(many=True)
+    next = serializers.CharField(allow_null=True)

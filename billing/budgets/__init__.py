@@ -1,0 +1,1 @@
+"""Budgets: their counters, the holds against them, and the alerts of their thresholds."""

@@ -1,0 +1,70 @@
+"""Alerts of budgets: each threshold is told once a month, to those who manage budgets."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from billing import events
+from billing.models import Budget, BudgetAlert
+from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
+from billing.money import Money
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.notifications.notifications import notify
+
+BUDGET_ALERTED = AuditAction("billing.budget.alerted")
+DEFAULT_ALERTS = (50, 80, 100)
+AFTERWARDS = {
+    NOTIFY: "Nothing is stopped: the budget only tells.",
+    BLOCK_NEW: "At the limit new work is refused; what runs goes on.",
+    STOP_RUNNING: "At the limit new work is refused and what runs is paused.",
+}
+
+
+def tell(event: events.BudgetThresholdReached) -> None:
+    """Put a passed threshold on record and tell about it, once: the relay may deliver more than once."""
+    actor = Actor.system(event.tenant_id, "billing")
+    raise_alert(
+        actor=actor,
+        budget_id=event.budget_id,
+        period=date.fromisoformat(event.period),
+        percent=event.percent,
+        spent=event.spent,
+        limit=event.limit,
+        quiet=event.quiet,
+    )
+
+
+@operation(BUDGET_ALERTED)
+def raise_alert(
+    *, actor: Actor, budget_id: UUID, period: date, percent: int, spent: Decimal, limit: Decimal, quiet: bool = False
+) -> None:
+    """Store that a threshold was passed and notify; known, or of a closed budget, it changes nothing.
+
+    A `quiet` one is only stored: the same charge passed a higher one, which is told. So is one below what was told already.
+    """
+    budget = Budget.objects.select_related("project").filter(pk=budget_id, closed_at__isnull=True).first()
+    if budget is None:
+        unchanged("the budget was closed meanwhile")
+        return
+    values = {"spent": spent, "limit": limit}
+    _, fresh = BudgetAlert.objects.get_or_create(budget=budget, period=period, percent=percent, defaults=values)
+    if not fresh:
+        unchanged("this threshold was told in this month")
+        return
+    changes = {"percent": [None, percent], "period": [None, period.isoformat()]}
+    record(BUDGET_ALERTED, actor=actor, target=budget, changes=changes)
+    if quiet or BudgetAlert.objects.filter(budget=budget, period=period, percent__gt=percent).exists():
+        return
+    tag = f"the tag {budget.tag_key}={budget.tag_value}"
+    scope = tag if budget.tag_key else budget.project.name if budget.project else "the organisation"
+    used = f"{Money(spent, budget.currency).plain()} of {Money(limit, budget.currency).plain()}"
+    notify(
+        permission="budgets.manage",
+        kind="budget",
+        title=f"Budget of {scope}: {percent} % spent",
+        body=f"{used} is spent in {period:%B %Y}. {AFTERWARDS[budget.at_limit]}",
+        path="budgets/",
+    )

@@ -1,0 +1,266 @@
+"""The counters of budgets: locked in one order, moved only by conditional UPDATEs under a CHECK."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from billing.events import BudgetThresholdReached
+from billing.ledger.ledger import Pot
+from billing.models.budgets import NOTIFY, STOP_RUNNING
+from billing.money import Money
+from tenants.errors import ExchequerError
+from tenants.events.events import publish
+from tenants.isolation.scoping import current_tenant_id
+
+
+class BudgetExceeded(ExchequerError):
+    """The budget has no room for this. Ask for less, wait for running work to end, or have the budget raised."""
+
+    code = "budget_exceeded"
+    status = 402
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A budget's month as read under its row lock."""
+
+    id: UUID
+    budget_id: UUID
+    project_id: UUID | None
+    tag_key: str
+    tag_value: str
+    period: date
+    limit: Decimal
+    at_limit: str
+    alerts: Sequence[int]
+    held: Decimal
+    spent: Decimal
+    unheld: Decimal
+
+    @property
+    def enforced(self) -> bool:
+        """Whether the budget refuses, rather than only tells."""
+        return self.at_limit != NOTIFY
+
+    @property
+    def room(self) -> Decimal:
+        """What may still be promised."""
+        return max(self.limit - self.held - self.spent - self.unheld, Decimal(0))
+
+    @property
+    def running_room(self) -> Decimal | None:
+        """What running work may still use up; None where the budget does not stop it."""
+        if self.at_limit != STOP_RUNNING:
+            return None
+        return max(self.limit - self.spent - self.unheld, Decimal(0))
+
+    def concerns(self, project_id: UUID, tags: Mapping[str, str]) -> bool:
+        """Whether the budget counts what a project spends on work with these tags."""
+        if self.tag_key:
+            return tags.get(self.tag_key) == self.tag_value
+        return self.project_id is None or self.project_id == project_id
+
+    @property
+    def of(self) -> str:
+        """Whose budget it is, in words."""
+        tag = f"the tag {self.tag_key}={self.tag_value}"
+        return tag if self.tag_key else "this project" if self.project_id else "this organisation"
+
+    @property
+    def pot(self) -> Pot:
+        """The counter's accounts in the ledger."""
+        return Pot("counter", self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A counter with its budget's life. `opened_with_usage`: it began with what its scope had spent already."""
+
+    counter: Counter
+    created_at: datetime
+    closed_at: datetime | None
+    opened_with_usage: bool
+
+
+COLUMNS = 'c.id, c.budget_id, b.project_id, b.tag_key, b.tag_value, c.period, c."limit", c.at_limit, b.alerts, c.held, c.spent, c.unheld'
+FROM = "FROM billing_budgetperiod c JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id"
+IN_SCOPE = (
+    "b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND b.currency = %(currency)s "
+    "AND (b.project_id IS NULL OR b.project_id = ANY(%(projects)s::uuid[])) "
+    "AND (b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[]))"
+)
+ENSURE = f"""
+INSERT INTO billing_budgetperiod (id, tenant_id, budget_id, period, "limit", at_limit, ceiling, held, spent, unheld)
+SELECT gen_random_uuid(), b.tenant_id, b.id, m.period, b.amount, b.at_limit,
+  CASE WHEN b.at_limit <> '{NOTIFY}' THEN b.amount END, 0, 0, 0
+FROM billing_budget b CROSS JOIN unnest(%(periods)s::date[]) AS m(period) WHERE {IN_SCOPE}
+AND NOT EXISTS (SELECT FROM billing_budgetperiod c WHERE c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period)
+ON CONFLICT (tenant_id, budget_id, period) DO NOTHING
+"""  # noqa: S608
+LOCK_SCOPE = f"SELECT {COLUMNS} {FROM} WHERE {IN_SCOPE} AND c.period = ANY(%(periods)s::date[]) ORDER BY c.id FOR NO KEY UPDATE OF c"
+LOCK_HOLD = (
+    f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %(tenant)s AND (c.id IN "  # noqa: S608
+    "(SELECT s.counter_id FROM billing_holdshare s WHERE s.tenant_id = %(tenant)s AND s.hold_id = %(hold)s) "
+    f"OR (c.period = ANY(%(periods)s::date[]) AND {IN_SCOPE})) ORDER BY c.id FOR NO KEY UPDATE OF c"
+)
+LOCK_MONTHS = f"""
+SELECT {COLUMNS}, b.created_at, b.closed_at, EXISTS (
+  SELECT FROM billing_ledgerposting p JOIN billing_ledgertransaction t ON t.tenant_id = p.tenant_id AND t.id = p.transaction_id
+  WHERE p.tenant_id = c.tenant_id AND p.pot = c.id AND p.account = 'spent' AND t.kind = 'open')
+{FROM} WHERE c.tenant_id = %s AND b.currency = %s AND c.period = ANY(%s::date[]) ORDER BY c.id FOR NO KEY UPDATE OF c
+"""  # noqa: S608
+# The ceiling falls with what is promised, down to the limit; it rises only when the limit is changed.
+MOVE = """
+UPDATE billing_budgetperiod SET held = held + %(held)s, spent = spent + %(spent)s, unheld = unheld + %(unheld)s,
+  ceiling = CASE WHEN ceiling IS NULL THEN NULL ELSE least(ceiling, greatest("limit", held + %(held)s + spent + %(spent)s)) END
+WHERE tenant_id = %(tenant)s AND id = ANY(%(ids)s)
+AND (%(held)s + %(spent)s <= 0 OR ceiling IS NULL OR held + spent + unheld + %(held)s + %(spent)s <= "limit")
+"""
+SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended('billing.budgets' || %s, 0))"
+EXCLUSIVE = "SELECT pg_advisory_xact_lock(hashtextextended('billing.budgets' || %s, 0))"
+
+
+def pin_set(*, exclusive: bool = False) -> None:
+    """Keep the tenant's set of budgets as it is to the end of the transaction; `exclusive` to change it."""
+    with connection.cursor() as cursor:
+        cursor.execute(EXCLUSIVE if exclusive else SHARED, [str(current_tenant_id())])
+
+
+def lock_scope(
+    projects: Collection[UUID], periods: Collection[date], currency: str, tags: Iterable[str] = ()
+) -> list[Counter]:
+    """Lock the counters of these months of the projects', the tags' and the tenant's budgets, in order of id; make missing ones.
+
+    Tags are given as `name=value`.
+    """
+    arguments: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "projects": list(projects),
+        "periods": list(periods),
+        "currency": currency,
+        "tags": list(tags),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(ENSURE, arguments)
+        cursor.execute(LOCK_SCOPE, arguments)
+        return [Counter(*row) for row in cursor.fetchall()]
+
+
+def lock_for_hold(
+    hold_id: UUID,
+    project_id: UUID,
+    currency: str,
+    onward: Collection[date] = (),
+    tags: Iterable[str] = (),
+    before: Collection[date] = (),
+) -> list[Counter]:
+    """Lock the counters that a hold lies on, and those of the months `onward` that it is about to move to, in order of id.
+
+    Of the months `before`, in which some of its use lies, those that there are.
+    """
+    periods = list(onward)
+    arguments: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "projects": [project_id],
+        "periods": periods,
+        "currency": currency,
+        "tags": list(tags),
+        "hold": hold_id,
+    }
+    with connection.cursor() as cursor:
+        if periods:
+            cursor.execute(ENSURE, arguments)
+        cursor.execute(LOCK_HOLD, arguments | {"periods": [*periods, *before]})
+        return [Counter(*row) for row in cursor.fetchall()]
+
+
+def require_room(counters: Iterable[Counter], asked: Money) -> None:
+    """Raise BudgetExceeded, naming the tightest budget, unless every enforced counter has room for `asked`."""
+    short = [counter for counter in counters if counter.enforced and counter.room < asked.amount]
+    if not short:
+        return
+    tightest = min(short, key=lambda counter: counter.room)
+    left = Money(tightest.room, asked.currency)
+    raise BudgetExceeded(
+        f"{asked.plain()} asked, {left.plain()} left in the budget of {tightest.of}.",
+        left=left.json(),
+        asked=asked.json(),
+        budget=str(tightest.budget_id),
+    )
+
+
+def shift(
+    counters: Sequence[Counter],
+    currency: str,
+    *,
+    held: Decimal = Decimal(0),
+    spent: Decimal = Decimal(0),
+    unheld: Decimal = Decimal(0),
+) -> None:
+    """Move locked counters by these amounts in one conditional UPDATE.
+
+    Raises BudgetExceeded when held + spent would grow past a limit: nothing is then left half done.
+    """
+    if not counters or not (held or spent or unheld):
+        return
+    ids = [counter.id for counter in counters]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            MOVE, {"held": held, "spent": spent, "unheld": unheld, "tenant": current_tenant_id(), "ids": ids}
+        )
+        if cursor.rowcount != len(ids):
+            raise BudgetExceeded(asked=Money(held + spent, currency).json())
+    for counter in counters:
+        _tell(counter, spent + unheld, currency)
+
+
+def tell_passed(counter: Counter, currency: str) -> None:
+    """Publish every threshold that a counter's spending stands above: for a budget that was made or changed."""
+    _publish(counter, Decimal(0), counter.spent + counter.unheld, currency)
+
+
+def _tell(counter: Counter, growth: Decimal, currency: str) -> None:
+    before = counter.spent + counter.unheld
+    _publish(counter, before, before + growth, currency)
+
+
+def _publish(counter: Counter, before: Decimal, after: Decimal, currency: str) -> None:
+    passed = [percent for percent in counter.alerts if before < counter.limit * percent / 100 <= after]
+    # The highest alone is told, in whatever order the relay delivers them; the others go on record.
+    for percent in sorted(passed, reverse=True):
+        publish(
+            BudgetThresholdReached(
+                tenant_id=current_tenant_id(),
+                budget_id=counter.budget_id,
+                period=counter.period.isoformat(),
+                percent=percent,
+                spent=after,
+                limit=counter.limit,
+                currency=currency,
+                quiet=percent != max(passed),
+            )
+        )
+
+
+def lock_months(periods: Collection[date], currency: str) -> list[Dated]:
+    """Lock the counters of these months, those of closed budgets included, in order of id."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_MONTHS, [current_tenant_id(), currency, list(periods)])
+        return [Dated(Counter(*row[:-3]), *row[-3:]) for row in cursor.fetchall()]
+
+
+def lock_one(counter_id: UUID) -> list[Counter]:
+    """Lock one counter by id."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %s AND c.id = %s FOR NO KEY UPDATE OF c",
+            [current_tenant_id(), counter_id],
+        )
+        return [Counter(*row) for row in cursor.fetchall()]

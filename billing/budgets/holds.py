@@ -1,0 +1,293 @@
+"""Hold -> extend -> settle -> release: money is promised before the seconds run.
+
+Locks are taken in the order set of budgets, hold, counters by id, then the ledger's inserts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+
+from billing.budgets import counters
+from billing.budgets.counters import BudgetExceeded, Counter
+from billing.ledger import ledger
+from billing.ledger.ledger import AVAILABLE, HELD, SPENT, Entry, Pot
+from billing.models import Hold, HoldShare
+from billing.models.holds import OPEN, RELEASED
+from billing.money import CurrencyMismatch, Money
+from billing.rating.calendar import local_day, period_of
+from billing.rating.tags import marks
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.errors import Conflict, NotFound
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Tenant
+
+__all__ = [
+    "OPEN",
+    "BudgetExceeded",
+    "HoldExists",
+    "HoldState",
+    "carry",
+    "cover",
+    "extend",
+    "hold",
+    "lock",
+    "lock_now",
+    "release",
+    "settle",
+]
+
+
+class HoldExists(Conflict):
+    """This subject already holds money."""
+
+    code = "hold_exists"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldState:
+    """A hold and the counters it lies on, read under their row locks. `cut`: a new month had no room for all of it."""
+
+    id: UUID
+    project_id: UUID
+    period: date
+    currency: str
+    amount: Decimal
+    settled: Decimal
+    state: str
+    counters: tuple[Counter, ...]
+    tags: tuple[str, ...] = ()
+    cut: bool = False
+
+    @property
+    def left(self) -> Decimal:
+        """What usage can still be settled from the hold."""
+        return self.amount - self.settled if self.state == OPEN else Decimal(0)
+
+    @property
+    def room(self) -> Decimal:
+        """What may be settled now: what is left, unless a budget that stops running work has less."""
+        bounds = [c.running_room for c in self.current if c.running_room is not None]
+        return min([self.left, *bounds])
+
+    def room_in(self, period: date) -> Decimal:
+        """What may be settled now for use in `period`: in a month before the hold's own no more than its budgets have room for."""
+        if period == self.period:
+            return self.room
+        return min([self.left, *(counter.room for counter in self.of(period) if counter.enforced)])
+
+    @property
+    def refused_by(self) -> str:
+        """Which limit binds first: `budget` or `hold`."""
+        return "budget" if self.cut or self.room < self.left else "hold"
+
+    @property
+    def current(self) -> tuple[Counter, ...]:
+        """The counters of the month that the hold lies in."""
+        return self.of(self.period)
+
+    def of(self, period: date) -> tuple[Counter, ...]:
+        """The counters of a month."""
+        return tuple(counter for counter in self.counters if counter.period == period)
+
+    @property
+    def pots(self) -> list[Pot]:
+        """The accounts that a movement of the hold touches."""
+        return [Pot("hold", self.id), *(counter.pot for counter in self.current)]
+
+
+def hold(
+    *,
+    project_id: UUID,
+    subject: str,
+    amount: Money,
+    actor: Actor | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> UUID:
+    """Promise `amount` to `subject` on every budget of its project, tags and tenant; return the hold's id.
+
+    Raises BudgetExceeded (402) when one of them has no room, HoldExists when the subject holds money already,
+    CurrencyMismatch for another currency than the tenant's. `actor` is remembered: an explained line names it.
+    """
+    if amount.amount <= 0:
+        raise ValueError("hold a positive amount")
+    with transaction.atomic():
+        counters.pin_set()
+        period, currency = _running_month()
+        if currency != amount.currency:
+            raise CurrencyMismatch(f"{amount.currency} cannot be held in {currency}")
+        locked = counters.lock_scope([project_id], [period], currency, marks(tags or {}))
+        counters.require_room(locked, amount)
+        counters.shift(locked, currency, held=amount.amount)
+        placed = Hold(subject=subject, project_id=project_id, period=period, currency=currency, amount=amount.amount)
+        placed.tags = dict(tags or {})
+        if actor is not None:
+            placed.placed_by_id, placed.placed_by = actor.id, actor.label[:254]
+        try:
+            with transaction.atomic():
+                placed.save(force_insert=True)
+        except IntegrityError as error:
+            if "hold_once_per_subject" in str(error):
+                raise HoldExists(subject=subject) from error
+            raise
+        HoldShare.objects.bulk_create([HoldShare(hold=placed, counter_id=counter.id) for counter in locked])
+        pots = [Pot("hold", placed.pk), *(counter.pot for counter in locked)]
+        legs = ledger.move(AVAILABLE, HELD, pots, amount.amount, currency)
+        ledger.post(Entry("hold", period, legs, hold_id=placed.pk))
+        return placed.pk
+
+
+def extend(*, hold_id: UUID, amount: Money) -> None:
+    """Let an open hold grow in the running month: for a retry, a raised limit. Raises BudgetExceeded, NotFound, Conflict."""
+    if amount.amount <= 0:
+        raise ValueError("extend by a positive amount")
+    with transaction.atomic():
+        _extend(_open(hold_id, amount.currency), amount)
+
+
+def cover(*, hold_id: UUID, amount: Money, period: date | None = None) -> None:
+    """Let an open hold grow until `amount` can be settled from it in the running month: for a new quote. Raises as `extend`.
+
+    `period`: the month of use that is over, where its money is asked of its own budgets and the hold has not moved on.
+    """
+    with transaction.atomic():
+        state = _open(hold_id, amount.currency, period)
+        missing = amount - Money(state.left, state.currency)
+        if missing.amount > 0:
+            _extend(state, missing)
+
+
+def release(*, hold_id: UUID) -> Money:
+    """Give what is left of a hold back to its budgets; return it. A released hold stays as it is: nothing is given twice."""
+    with transaction.atomic():
+        counters.pin_set()
+        state = lock(hold_id)
+        left = state.left
+        if state.state == OPEN:
+            counters.shift(state.current, state.currency, held=-left)
+            legs = ledger.move(HELD, AVAILABLE, state.pots, left, state.currency)
+            ledger.post(Entry("release", state.period, legs, hold_id=hold_id))
+            Hold.objects.filter(pk=hold_id).update(state=RELEASED, released_at=clock.DatabaseNow())
+        return Money(left, state.currency)
+
+
+def lock(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
+    """Lock a hold and its counters, and at once those of other months that its use or its move touches. Raises NotFound.
+
+    Those of later months are made where they are missing: the hold may move there.
+    """
+    row = Hold.objects.select_for_update(no_key=True).filter(pk=hold_id).first()
+    if row is None:
+        raise NotFound("There is no such hold.")
+    tags = tuple(marks(row.tags))
+    state = HoldState(row.pk, row.project_id, row.period, row.currency, row.amount, row.settled, row.state, (), tags)
+    others = set(months) - {state.period} if state.state == OPEN else set()
+    later = sorted(period for period in others if period > state.period)
+    earlier = sorted(others - set(later))
+    locked = counters.lock_for_hold(hold_id, state.project_id, state.currency, later, tags, earlier)
+    return replace(state, counters=tuple(locked))
+
+
+def lock_now(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
+    """Lock a hold, its counters and at once those of `months` and of the running one, which it may be carried to. Raises NotFound."""
+    return lock(hold_id, [_running_month()[0], *months])
+
+
+def carry(state: HoldState, period: date) -> HoldState:
+    """Move what is left of a locked hold to the budgets of a later month, as far as they have room for it."""
+    if state.state != OPEN or period <= state.period:
+        return state
+    target = state.of(period)
+    rooms = [counter.room for counter in target if counter.enforced]
+    carried = min([state.left, *rooms])
+    counters.shift(state.current, state.currency, held=-state.left)
+    counters.shift(target, state.currency, held=carried)
+    HoldShare.objects.bulk_create([HoldShare(hold_id=state.id, counter_id=c.id) for c in target], ignore_conflicts=True)
+    pots, lost = [Pot("hold", state.id)], state.left - carried
+    legs = [
+        *ledger.move(HELD, AVAILABLE, pots, lost, state.currency),
+        *ledger.move(HELD, AVAILABLE, [c.pot for c in state.current], state.left, state.currency),
+        *ledger.move(AVAILABLE, HELD, [c.pot for c in target], carried, state.currency),
+    ]
+    ledger.post(Entry("carry", period, legs, hold_id=state.id))
+    Hold.objects.filter(pk=state.id).update(period=period, amount=state.amount - lost)
+    moved = tuple(replace(c, held=c.held + carried) if c.period == period else c for c in state.counters)
+    return replace(state, period=period, amount=state.amount - lost, counters=moved, cut=state.cut or lost > 0)
+
+
+def settle(state: HoldState, period: date, charges: Mapping[UUID | None, Decimal]) -> HoldState:
+    """Turn held into spent for each attempt's use in `period`, of a locked hold, which must cover the sum.
+
+    Use of a month before the hold's own is paid from where the hold lies, and spent by the budgets of its month.
+    """
+    total = sum(charges.values(), Decimal(0))
+    if not total:
+        return state
+    here, spending = state.current, state.of(period)
+    if period == state.period:
+        counters.shift(here, state.currency, held=-total, spent=total)
+    else:
+        counters.shift(here, state.currency, held=-total)
+        counters.shift(spending, state.currency, spent=total)
+    _grow(state.id, settled=total)
+    entries = []
+    for attempt_id, amount in charges.items():
+        legs = ledger.move(HELD, SPENT, [Pot("hold", state.id)], amount, state.currency)
+        legs += ledger.move(HELD, AVAILABLE, [c.pot for c in here], amount, state.currency)
+        legs += ledger.move(AVAILABLE, SPENT, [c.pot for c in spending], amount, state.currency)
+        entries.append(Entry("settle", period, legs, hold_id=state.id, attempt_id=attempt_id))
+    ledger.post(*entries)
+    moved = tuple(
+        replace(
+            c,
+            held=c.held - (total if c.period == state.period else 0),
+            spent=c.spent + (total if c.period == period else 0),
+        )
+        for c in state.counters
+    )
+    return replace(state, settled=state.settled + total, counters=moved)
+
+
+def _running_month() -> tuple[date, str]:
+    """Return the tenant-local month and the tenant's currency."""
+    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=current_tenant_id())
+    return period_of(local_day(clock.now(), zone)), currency
+
+
+def _open(hold_id: UUID, currency: str, period: date | None = None) -> HoldState:
+    """Lock an open hold, carried to a month, the running one unless given: its budgets are asked, not those it was placed in."""
+    counters.pin_set()
+    period = period or _running_month()[0]
+    state = lock(hold_id, [period])
+    if state.state != OPEN:
+        raise Conflict("The hold is released.")
+    if state.currency != currency:
+        raise CurrencyMismatch(f"{currency} cannot be held in {state.currency}")
+    return carry(state, period)
+
+
+def _extend(state: HoldState, amount: Money) -> None:
+    counters.require_room(state.current, amount)
+    counters.shift(state.current, state.currency, held=amount.amount)
+    _grow(state.id, amount=amount.amount)
+    legs = ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency)
+    ledger.post(Entry("extend", state.period, legs, hold_id=state.id))
+
+
+def _grow(hold_id: UUID, *, amount: Decimal = Decimal(0), settled: Decimal = Decimal(0)) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE billing_hold SET amount = amount + %s, settled = settled + %s WHERE tenant_id = %s AND id = %s",
+            [amount, settled, current_tenant_id(), hold_id],
+        )
+
+
+def give_back(hold_id: UUID, amount: Decimal, *, shrink: bool) -> None:
+    """Take `amount` out of what a locked hold has settled; `shrink` the hold too when the money leaves it."""
+    _grow(hold_id, settled=-amount, amount=-amount if shrink else Decimal(0))

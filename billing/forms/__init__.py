@@ -1,0 +1,1 @@
+"""Forms of billing. A form only parses; operations decide."""

@@ -1,0 +1,169 @@
+"""Forms of the billing room. A form only parses; operations decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID
+
+from django import forms
+
+from billing.budgets.alerts import DEFAULT_ALERTS
+from billing.forms.fields import AmountField, typed
+from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
+from billing.money import coarser, fineness_fault, minor_decimals
+from billing.queries import BudgetStatus
+from billing.rating.tags import parse_tags, tag_fault
+from tenants.queries import ProjectRow
+
+WHOLE, TAGGED = "tenant", "tag"
+MOST_ALERTS = 10
+AT_LIMIT = (
+    (NOTIFY, "Only tell"),
+    (BLOCK_NEW, "Refuse new work"),
+    (STOP_RUNNING, "Refuse new work and pause what runs"),
+)
+
+
+class Percentages(forms.CharField):
+    """Whole percentages by commas: 50, 80, 100."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return them as numbers, each once, in order."""
+        found = set()
+        for part in str(value or "").replace("%", "").replace(";", ",").split(","):
+            text = part.strip()
+            if not text:
+                continue
+            if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= 100):
+                raise forms.ValidationError(f"“{text[:20]}” is no whole percentage from 1 to 100. Write 50, 80, 100.")
+            found.add(int(text))
+        if len(found) > MOST_ALERTS:
+            raise forms.ValidationError(f"Give at most {MOST_ALERTS} percentages.")
+        return sorted(found)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show the numbers as they are typed."""
+        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+class BudgetTerms(forms.Form):
+    """What of a budget may be changed."""
+
+    amount = AmountField(label="Amount a month", min_value=0, max_digits=27, decimal_places=12)
+    at_limit = forms.ChoiceField(
+        label="When it is used up",
+        choices=AT_LIMIT,
+        help_text="Paused work has its state saved and goes on when there is room again.",
+    )
+    alerts = Percentages(
+        label="Alert at (%)",
+        required=False,
+        help_text="Whole percentages by commas. Those who manage budgets are told once a month for each; empty: nobody.",
+    )
+
+    was = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(
+        self, data: Any = None, *, status: BudgetStatus | None = None, currency: str = "", **more: Any
+    ) -> None:
+        initial: dict[str, Any] = {"at_limit": BLOCK_NEW, "alerts": list(DEFAULT_ALERTS)}
+        self.overtaken = False
+        if status is not None:
+            initial = {"amount": typed(status.limit.amount), "at_limit": status.at_limit, "alerts": list(status.alerts)}
+            initial["was"] = f"{initial['amount']} {status.at_limit} {initial['alerts']}"
+            if data and data.get("was", initial["was"]) != initial["was"]:
+                self.overtaken = True
+                data = {**data.dict(), "was": initial["was"]}  # sent again, it replaces what it now names
+        super().__init__(data, initial=initial, **more)
+        self.currency = currency
+        cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
+        self.fields["amount"].help_text = f"In {currency}, each month of the organisation's own calendar."
+        self.fields["amount"].error_messages["max_decimal_places"] = coarser(currency)
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what was typed before somebody else changed the budget."""
+        if self.overtaken:
+            now = f"{self.initial['amount']} {self.currency}, {dict(AT_LIMIT)[self.initial['at_limit']].lower()}"
+            self.add_error(None, f"This budget was changed meanwhile, to {now}. Send yours again to replace that.")
+        return self.cleaned_data
+
+    def clean_amount(self) -> Decimal:
+        """Refuse what nobody could pay. The operation takes finer amounts: sums that are computed have them."""
+        amount: Decimal = self.cleaned_data["amount"]
+        if fault := fineness_fault(amount, self.currency):
+            raise forms.ValidationError(fault)
+        return amount
+
+
+class NewBudget(BudgetTerms):
+    """A budget for all, for one project or for work with a tag; each has at most one."""
+
+    scope = forms.ChoiceField(label="Budget of")
+    tag = forms.CharField(
+        label="Tag",
+        required=False,
+        max_length=170,
+        help_text="Only for a budget of work with a tag, such as team=vision.",
+        widget=forms.TextInput(attrs={"placeholder": "team=vision", "autocomplete": "off"}),
+    )
+    field_order = ("scope", "tag", "amount", "at_limit", "alerts")
+
+    def __init__(
+        self, data: Any = None, *, projects: Sequence[ProjectRow], known: Sequence[BudgetStatus], **more: Any
+    ) -> None:
+        super().__init__(data, **more)
+        taken = {status.project_id for status in known if not status.tag}
+        choices = [] if None in taken else [(WHOLE, "The whole organisation")]
+        choices += [(str(project.id), project.name) for project in projects if project.id not in taken]
+        choices.append((TAGGED, "Work with a tag"))
+        cast("forms.ChoiceField", self.fields["scope"]).choices = choices
+
+    def clean(self) -> dict[str, Any]:
+        """Let a tag be given where, and only where, the budget is of one."""
+        data: dict[str, Any] = self.cleaned_data
+        text = data.get("tag", "")
+        if data.get("scope") == TAGGED and "tag" not in self.errors:
+            try:
+                tags = parse_tags([text])
+            except ValueError as error:
+                self.add_error("tag", str(error))
+            else:
+                data["tag_pair"] = next(iter(tags.items()))
+                if fault := tag_fault(tags):
+                    self.add_error("tag", fault)
+        elif text:
+            self.add_error("tag", "Choose “Work with a tag”, or leave the tag empty.")
+        return data
+
+    @property
+    def tag_pair(self) -> tuple[str, str] | None:
+        """Name and value of the chosen tag; None for another budget."""
+        return self.cleaned_data.get("tag_pair")
+
+    @property
+    def project_id(self) -> UUID | None:
+        """The chosen project; None for the whole organisation or a tag."""
+        scope = self.cleaned_data["scope"]
+        return None if scope in (WHOLE, TAGGED) else UUID(scope)
+
+
+class SenderLimits(forms.Form):
+    """What each key or person may report on a day."""
+
+    events = forms.IntegerField(label="Events a day", min_value=0, max_value=1_000_000_000)
+    amount = AmountField(label="Cost a day", min_value=0, max_digits=27, decimal_places=12)
+
+    def __init__(self, data: Any = None, *, currency: str, **more: Any) -> None:
+        super().__init__(data, **more)
+        cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
+        self.fields[
+            "amount"
+        ].help_text = f"In {currency}, for each key or person on a day of UTC. Above it, requests are refused."
+
+
+class Decision(forms.Form):
+    """What to do with reported events, and why."""
+
+    reason = forms.CharField(label="Why", max_length=200, help_text="Kept in the audit log.")

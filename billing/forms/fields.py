@@ -1,0 +1,121 @@
+"""Amounts and tags as people type them: 2000, 2,000, 2.000,50; team=vision. What can be read two ways is asked, never guessed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from billing.money import COMPUTING_DECIMALS, computed
+from billing.rating.tags import read_tags, tag_fault, tags_text
+
+SPACES = re.compile(r"[\s'’_]")
+SHAPE = re.compile(r"[+-]?[0-9][0-9., '’_]*")
+LONGEST = 40
+HOURLY = re.compile(r"(.*?)\s*(?:/\s*h|/\s*hour|an hour|per hour)", re.IGNORECASE)
+
+
+def read_amount(text: str, *, decimals: int = 2) -> Decimal:
+    """Read an amount that has at most so many decimals. Raises ValueError with what to type.
+
+    The last of two different marks is the decimal one. One mark that stands alone before exactly three digits may group
+    or begin the decimals: a comma groups where amounts have fewer than three decimals, anything else is asked.
+    """
+    plain = unicodedata.normalize("NFKC", text).strip().replace("\u2212", "-")
+    if len(plain) > LONGEST or not SHAPE.fullmatch(plain):
+        raise ValueError("This is no amount. Write digits alone, such as 2000 or 2000.50.")
+    sign, plain = ("-", plain[1:]) if plain[0] == "-" else ("", plain.removeprefix("+"))
+    marks = [mark for mark in plain if mark in ",."]
+    decimal = ""
+    if len(set(marks)) == 2:
+        decimal = marks[-1]
+    elif len(marks) == 1:
+        decimal = _single(plain, marks[0], decimals)
+    whole, _, part = plain.rpartition(decimal) if decimal else (plain, "", "")
+    groups = re.split(r"[,.\s'’_]", whole)
+    grouped = len(groups) > 1
+    if (not part.isdecimal() and part) or SPACES.search(part) or not all(group.isdecimal() for group in groups):
+        raise ValueError("The marks in this amount do not fit together. Write digits alone, such as 2000 or 2000.50.")
+    if grouped and not (1 <= len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:])):
+        raise ValueError("Thousands have three digits each. Write digits alone, such as 2000 or 2000.50.")
+    return Decimal(f"{sign}{''.join(groups)}.{part or 0}")
+
+
+def typed(amount: Decimal) -> str:
+    """Write an amount as a person would type it, so that it is read one way."""
+    text = f"{amount.normalize():f}"
+    whole, _, part = text.partition(".")
+    return f"{text}0" if len(part) == 3 and whole != "0" else text
+
+
+def _single(plain: str, mark: str, decimals: int) -> str:
+    """Return the mark where it begins the decimals; empty where it groups thousands."""
+    whole, _, part = plain.partition(mark)
+    thousands = len(part) == 3 and 1 <= len(whole) <= 3 and not whole.startswith("0")
+    if not thousands:
+        return mark
+    if mark == "," and decimals < 3:
+        return ""
+    if decimals >= 3:
+        raise ValueError(f"“{plain}” can be read two ways. Write {whole}{part} or {whole}.{part}0.")
+    fine = f"Give the amount with at most {decimals} decimals." if decimals else "Give the amount without decimals."
+    raise ValueError(f"“{plain}” can be read two ways. Write {whole}{part} if it means thousands. {fine}")
+
+
+class AmountField(forms.DecimalField):
+    """A field for an amount of money, as people write one. Set `decimals` to how many its currency has."""
+
+    def __init__(self, *, decimals: int = 2, **more: Any) -> None:
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+        super().__init__(**{"widget": widget, **more})
+        self.decimals = decimals
+
+    def to_python(self, value: Any) -> Any:
+        """Return the amount; refuse what can be read two ways with what to type."""
+        if value in self.empty_values or not isinstance(value, str) or not value.strip():
+            return super().to_python(value.strip() if isinstance(value, str) else value)
+        try:
+            return read_amount(value, decimals=self.decimals)
+        except ValueError as error:
+            raise forms.ValidationError(str(error), code="invalid") from None
+
+
+class PriceField(AmountField):
+    """A field for the price of one unit; of a second also by the hour, as 1.80/h."""
+
+    def __init__(self, *, timed: bool = True, **more: Any) -> None:
+        super().__init__(decimals=COMPUTING_DECIMALS, **more)
+        self.timed = timed
+
+    def to_python(self, value: Any) -> Any:
+        """Return the price of one unit, with the decimals that prices are stored with."""
+        hourly = HOURLY.fullmatch(value.strip()) if isinstance(value, str) else None
+        if hourly is None:
+            return super().to_python(value)
+        if not self.timed:
+            raise forms.ValidationError("This unit is no time: give the price of one unit.")
+        price = super().to_python(hourly[1])
+        return None if price is None else computed(price / 3600)
+
+
+class TagsField(forms.CharField):
+    """A field for tags: team=vision, ticket=A-7."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return them by name; refuse what is no tag."""
+        if isinstance(value, dict):
+            return value
+        try:
+            tags = read_tags(str(value or ""))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        if fault := tag_fault(tags):
+            raise forms.ValidationError(fault)
+        return tags
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show them as they are typed."""
+        return tags_text(value) if isinstance(value, dict) else value

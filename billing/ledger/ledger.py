@@ -1,0 +1,103 @@
+"""The double-entry ledger behind holds, settlements and waivers; counters can be re-derived from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import connection
+
+from billing.models.ledger import AVAILABLE, HELD, SPENT, UNHELD
+from billing.pg_arrays import array, iso, uuid
+from tenants.ids import uuid7
+from tenants.isolation.scoping import current_tenant_id
+
+__all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "Posting", "Pot", "move", "post"]
+
+PotKind = Literal["hold", "counter", "project"]
+
+POST = """
+WITH entry AS (
+  INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, hold_id, attempt_id, batch_id, reason)
+  SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.batch_id, t.reason
+  FROM unnest(%(id)s::uuid[], %(kind)s::text[], %(period)s::date[], %(hold_id)s::uuid[], %(attempt_id)s::uuid[], %(batch_id)s::uuid[], %(reason)s::text[])
+    AS t(id, kind, period, hold_id, attempt_id, batch_id, reason)
+)
+INSERT INTO billing_ledgerposting (id, tenant_id, transaction_id, account, pot, pot_kind, currency, amount)
+SELECT gen_random_uuid(), %(tenant)s, p.entry, p.account, p.pot, p.pot_kind, p.currency, p.amount
+FROM unnest(%(entries)s::uuid[], %(accounts)s::text[], %(pots)s::uuid[], %(kinds)s::text[], %(currencies)s::text[], %(amounts)s::numeric[])
+  AS p(entry, account, pot, pot_kind, currency, amount)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pot:
+    """Whose money moves: a hold, a budget's month, or a project where no hold covered the usage."""
+
+    kind: PotKind
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One leg of a transaction; the legs of a currency add up to zero."""
+
+    account: str
+    pot: Pot
+    currency: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One transaction to append."""
+
+    kind: str
+    period: date
+    postings: Sequence[Posting]
+    hold_id: UUID | None = None
+    attempt_id: UUID | None = None
+    batch_id: UUID | None = None
+    reason: str = ""
+    id: UUID = field(default_factory=uuid7)
+
+
+def move(source: str, target: str, pots: Sequence[Pot], amount: Decimal, currency: str) -> list[Posting]:
+    """Return the legs that move `amount` between two accounts of every pot; none for zero."""
+    if not amount:
+        return []
+    legs = ((source, -amount), (target, amount))
+    return [Posting(account, pot, currency, signed) for pot in pots for account, signed in legs]
+
+
+def post(*entries: Entry) -> None:
+    """Append transactions to the open scope's ledger in one statement, leaving out those that move nothing.
+
+    The database refuses an unbalanced one at commit.
+    """
+    moving = [entry for entry in entries if entry.postings]
+    if not moving:
+        return
+    legs = [(entry.id, posting) for entry in moving for posting in entry.postings]
+    columns: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "id": array((entry.id for entry in moving), uuid),
+        "kind": array((entry.kind for entry in moving), str),
+        "period": array((entry.period for entry in moving), iso),
+        "hold_id": array((entry.hold_id for entry in moving), uuid),
+        "attempt_id": array((entry.attempt_id for entry in moving), uuid),
+        "batch_id": array((entry.batch_id for entry in moving), uuid),
+        "reason": [entry.reason[:200] for entry in moving],
+        "entries": array((entry_id for entry_id, _ in legs), uuid),
+        "accounts": array((posting.account for _, posting in legs), str),
+        "pots": array((posting.pot.id for _, posting in legs), uuid),
+        "kinds": array((posting.pot.kind for _, posting in legs), str),
+        "currencies": array((posting.currency for _, posting in legs), str),
+        "amounts": array((posting.amount for _, posting in legs), str),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(POST, columns)

@@ -1,0 +1,199 @@
+"""What must hold between the tables of billing, each as a query that returns the first rows that break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+
+from billing.models import Invoice
+from billing.models.invoicing import VOID
+from billing.money import Money, shown
+from billing.queries.invoices import lines_of
+from tenants.isolation.scoping import current_tenant_id
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A broken rule and where."""
+
+    rule: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.detail}"
+
+
+KEYS = """
+SELECT format('interval %%s of %%s has no key', encode(e.key_hash, 'hex'), e.started_at)
+FROM billing_usageevent e LEFT JOIN billing_usagekey k ON k.tenant_id = e.tenant_id AND k.key_hash = e.key_hash
+WHERE e.tenant_id = %(tenant)s AND k.key_hash IS NULL LIMIT 1
+"""
+ORPHANS = """
+SELECT format('key %%s of %%s has no interval', encode(k.key_hash, 'hex'), k.event_at)
+FROM billing_usagekey k LEFT JOIN billing_usageevent e ON e.tenant_id = k.tenant_id AND e.key_hash = k.key_hash
+WHERE k.tenant_id = %(tenant)s AND e.key_hash IS NULL AND NOT EXISTS (
+  SELECT FROM billing_heldevent h WHERE h.tenant_id = k.tenant_id AND h.key_hash = k.key_hash AND h.state <> 'accepted') LIMIT 1
+"""
+OVERLAPS = """
+SELECT format('attempt %%s: %%s starts before the one before it ends', s.attempt_id, o.started_at) FROM (
+  SELECT e.series_hash, e.started_at, lag(e.ended_at) OVER (PARTITION BY e.series_hash, e.meter_id ORDER BY e.started_at, e.ended_at) AS before
+  FROM billing_usageevent e WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage'
+) o JOIN billing_usageseries s ON s.tenant_id = %(tenant)s AND s.hash = o.series_hash
+WHERE s.attempt_id IS NOT NULL AND o.started_at < o.before LIMIT 1
+"""
+ROLLUPS = """
+WITH summed AS (
+  SELECT period, day, date_trunc('hour', started_at, 'UTC') AS hour, price_id, meter_id, project_id, series_hash,
+    count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount
+  FROM billing_usageevent WHERE tenant_id = %(tenant)s GROUP BY 1, 2, 3, 4, 5, 6, 7
+), stored AS (SELECT * FROM billing_usagerollup WHERE tenant_id = %(tenant)s)
+SELECT format('hour %%s: intervals say %%s for %%s, roll-ups %%s for %%s',
+  coalesce(s.hour, r.hour), coalesce(s.billable, 0), coalesce(s.amount, 0), coalesce(r.billable, 0), coalesce(r.amount, 0))
+FROM summed s FULL JOIN stored r ON r.series_hash = s.series_hash AND r.hour = s.hour AND r.day = s.day AND r.period = s.period
+  AND r.project_id = s.project_id AND r.meter_id = s.meter_id
+  AND coalesce(r.price_id, '00000000-0000-0000-0000-000000000000') = coalesce(s.price_id, '00000000-0000-0000-0000-000000000000')
+WHERE (s.events, s.measured, s.billable, s.amount) IS DISTINCT FROM (r.events, r.measured, r.billable, r.amount) LIMIT 1
+"""
+RATED = """
+SELECT format('interval of %%s: %%s x %%s is not %%s', e.started_at, e.billable, p.unit_amount, e.amount)
+FROM billing_usageevent e JOIN billing_price p ON p.tenant_id = e.tenant_id AND p.id = e.price_id
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND abs(e.amount - e.billable * p.unit_amount) > 0.000000000001 LIMIT 1
+"""
+MEASURED = """
+SELECT format('interval of %%s: %%s seconds measured in %%s', e.started_at, e.measured, e.ended_at - e.started_at)
+FROM billing_usageevent e JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND m.unit = 'second'
+  AND e.measured <> extract(epoch FROM e.ended_at - e.started_at) LIMIT 1
+"""
+IN_FORCE = """
+SELECT format('interval of %%s is rated by version %%s, in force from %%s to %%s', e.started_at, v.number, v.effective_at, v.ends)
+FROM billing_usageevent e JOIN billing_price p ON p.tenant_id = e.tenant_id AND p.id = e.price_id
+JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
+JOIN (SELECT id, number, effective_at, lead(effective_at) OVER (PARTITION BY book_id ORDER BY effective_at) AS ends
+      FROM billing_priceversion WHERE tenant_id = %(tenant)s) v ON v.id = p.version_id
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (e.started_at < v.effective_at
+  OR CASE WHEN m.unit = 'second' THEN e.ended_at > v.ends ELSE e.started_at >= v.ends END) LIMIT 1
+"""
+BALANCE = """
+SELECT format('transaction %%s has %%s %%s too much', transaction_id, sum(amount), currency) FROM billing_ledgerposting
+WHERE tenant_id = %(tenant)s GROUP BY transaction_id, currency HAVING sum(amount) <> 0 LIMIT 1
+"""
+COUNTERS = """
+WITH posted AS (
+  SELECT pot, coalesce(sum(amount) FILTER (WHERE account = 'held'), 0) AS held, coalesce(sum(amount) FILTER (WHERE account = 'spent'), 0) AS spent,
+    coalesce(sum(amount) FILTER (WHERE account = 'unheld'), 0) AS unheld
+  FROM billing_ledgerposting WHERE tenant_id = %(tenant)s AND pot_kind = 'counter' GROUP BY pot
+)
+SELECT format('budget %%s of %%s: counters say %%s held, %%s spent, %%s unheld; the ledger says %%s, %%s, %%s', c.budget_id, c.period,
+  c.held, c.spent, c.unheld, coalesce(p.held, 0), coalesce(p.spent, 0), coalesce(p.unheld, 0))
+FROM billing_budgetperiod c LEFT JOIN posted p ON p.pot = c.id
+WHERE c.tenant_id = %(tenant)s
+  AND (c.held, c.spent, c.unheld) IS DISTINCT FROM (coalesce(p.held, 0), coalesce(p.spent, 0), coalesce(p.unheld, 0)) LIMIT 1
+"""
+HOLDS = """
+WITH posted AS (
+  SELECT pot, coalesce(sum(amount) FILTER (WHERE account = 'held'), 0) AS held, coalesce(sum(amount) FILTER (WHERE account = 'spent'), 0) AS spent
+  FROM billing_ledgerposting WHERE tenant_id = %(tenant)s AND pot_kind = 'hold' GROUP BY pot
+)
+SELECT format('hold %%s of %%s (%%s): %%s of %%s settled; the ledger says %%s held, %%s spent', h.id, h.subject, h.state, h.settled, h.amount, p.held, p.spent)
+FROM billing_hold h LEFT JOIN posted p ON p.pot = h.id
+WHERE h.tenant_id = %(tenant)s AND (h.settled IS DISTINCT FROM p.spent
+  OR p.held IS DISTINCT FROM CASE WHEN h.state = 'open' THEN h.amount - h.settled ELSE 0 END) LIMIT 1
+"""
+SHARED = """
+SELECT format('budget %%s of %%s: %%s held; the open holds that lie on it have %%s left', c.budget_id, c.period, c.held, coalesce(o.left, 0))
+FROM billing_budgetperiod c LEFT JOIN (
+  SELECT s.counter_id, h.period, sum(h.amount - h.settled) AS left
+  FROM billing_holdshare s JOIN billing_hold h ON h.tenant_id = s.tenant_id AND h.id = s.hold_id
+  WHERE s.tenant_id = %(tenant)s AND h.state = 'open' GROUP BY s.counter_id, h.period
+) o ON o.counter_id = c.id AND o.period = c.period
+WHERE c.tenant_id = %(tenant)s AND c.held <> coalesce(o.left, 0) LIMIT 1
+"""
+OVERSPENT = """
+SELECT format('budget %%s of %%s: %%s held and %%s spent pass %%s', budget_id, period, held, spent, ceiling) FROM billing_budgetperiod
+WHERE tenant_id = %(tenant)s AND held + spent > ceiling LIMIT 1
+"""
+CHARGED = """
+WITH rated AS (SELECT period, sum(amount) AS amount FROM billing_usagerollup WHERE tenant_id = %(tenant)s GROUP BY period),
+posted AS (
+  SELECT t.period, sum(p.amount) AS amount FROM billing_ledgerposting p
+  JOIN billing_ledgertransaction t ON t.tenant_id = p.tenant_id AND t.id = p.transaction_id
+  WHERE p.tenant_id = %(tenant)s AND (p.pot_kind, p.account) IN (('hold', 'spent'), ('project', 'unheld')) GROUP BY t.period
+)
+SELECT format('period %%s: usage is rated %%s, the ledger says %%s', coalesce(r.period, p.period), coalesce(r.amount, 0), coalesce(p.amount, 0))
+FROM rated r FULL JOIN posted p ON p.period = r.period WHERE coalesce(r.amount, 0) <> coalesce(p.amount, 0) LIMIT 1
+"""
+UNBILLED = """
+SELECT format('period %%s has usage and no invoice', r.period) FROM billing_usagerollup r
+WHERE r.tenant_id = %(tenant)s AND NOT EXISTS (
+  SELECT FROM billing_invoice i WHERE i.tenant_id = r.tenant_id AND i.period = r.period AND i.state <> 'void') LIMIT 1
+"""
+
+LEDGER_RULES = [
+    ("every ledger transaction adds up to zero", BALANCE),
+    ("budget counters follow from the ledger", COUNTERS),
+    ("holds follow from the ledger", HOLDS),
+    ("a budget holds what the open holds on it have left", SHARED),
+    ("held and spent stay within the budget", OVERSPENT),
+    ("the ledger says what usage is rated", CHARGED),
+]
+USAGE_RULES = [
+    ("every interval has its key", KEYS),
+    ("every key has its interval", ORPHANS),
+    ("the intervals of an attempt do not overlap", OVERLAPS),
+    ("an interval measures its own length", MEASURED),
+    ("intervals add up to roll-ups", ROLLUPS),
+    ("an interval costs quantity times price", RATED),
+    ("an interval is rated by the price in force", IN_FORCE),
+    ("every month with usage has an invoice", UNBILLED),
+    ("the ledger says what usage is rated", CHARGED),
+]
+
+
+def ledger_faults() -> Iterator[Fault]:
+    """Yield what is wrong with the open scope's ledger, one fault a rule."""
+    yield from _broken(LEDGER_RULES)
+
+
+def reconcile_faults() -> Iterator[Fault]:
+    """Yield where intervals, roll-ups, ratings, ledger and invoice lines differ, one fault a rule."""
+    yield from _broken(USAGE_RULES)
+    yield from _line_faults()
+
+
+def _broken(rules: Sequence[tuple[str, str]]) -> Iterator[Fault]:
+    for rule, query in rules:
+        with connection.cursor() as cursor:
+            cursor.execute(query, {"tenant": current_tenant_id()})
+            row = cursor.fetchone()
+        if row is not None:
+            yield Fault(rule, row[0])
+
+
+def _line_faults() -> Iterator[Fault]:
+    """Compare each invoice's lines with the plain sum of its month's roll-ups, line by line within half a minor unit."""
+    rule = "invoice lines add up to the roll-ups"
+    for invoice in Invoice.objects.exclude(state=VOID).order_by("period"):
+        lines = lines_of([invoice.period], invoice.currency)[invoice.period]
+        exact = sum((line.exact for line in lines), Money.zero(invoice.currency))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT coalesce(sum(r.amount), 0) FROM billing_usagerollup r LEFT JOIN billing_price p ON p.tenant_id = r.tenant_id AND p.id = r.price_id "
+                "LEFT JOIN billing_priceversion v ON v.tenant_id = p.tenant_id AND v.id = p.version_id "
+                "LEFT JOIN billing_pricebook b ON b.tenant_id = v.tenant_id AND b.id = v.book_id "
+                "WHERE r.tenant_id = %s AND r.period = %s AND coalesce(b.currency, %s) = %s",
+                [current_tenant_id(), invoice.period, invoice.currency, invoice.currency],
+            )
+            (rated,) = cursor.fetchone()
+        if exact.amount != rated:
+            yield Fault(
+                rule,
+                f"{invoice.period:%Y-%m}: lines say {shown(exact.amount)}, roll-ups {shown(rated)} {invoice.currency}",
+            )
+            return
+        for line in lines:
+            if line.amount != line.exact.rounded():
+                yield Fault(rule, f"{invoice.period:%Y-%m} line {line.n}: {line.amount} is not {line.exact} rounded")
+                return

@@ -1,0 +1,1 @@
+"""Accept measured usage: keys decide, prices rate, holds pay, roll-ups sum."""

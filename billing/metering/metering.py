@@ -1,0 +1,140 @@
+"""The door for measured usage: keys decide, prices rate, holds pay, roll-ups sum, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from uuid import UUID
+
+from billing.budgets import counters
+from billing.budgets.budgets import count_unheld
+from billing.metering.rate import Drawn, draw, leave_out, rate
+from billing.metering.waivers import waive_usage
+from billing.pricing import price_books
+from billing.queries import Billed, billed, billed_attempts
+from billing.rating.quantity import count_refusal, refusal
+from billing.usage import rollups, usage_keys
+from billing.usage.intervals import Interval, claims, series_of
+from billing.usage.usage_keys import UsageConflict
+from tenants.errors import Invalid
+from tenants.isolation.scoping import tenant_scope
+
+__all__ = [
+    "Billed",
+    "Interval",
+    "Recorded",
+    "UsageConflict",
+    "UsageRefused",
+    "accept",
+    "billed",
+    "billed_attempts",
+    "fault_of",
+    "record_usage",
+    "terms_of",
+    "waive_usage",
+]
+
+NOTHING = Decimal(0)
+
+
+class UsageRefused(Invalid):
+    """Some of this usage cannot be right; see the reasons beside the keys."""
+
+    code = "usage_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a batch came to. `accepted` intervals were new; `quantity` and `amount` are what they are charged with.
+
+    `excluded` seconds lay outside the hold and are rated 0. `exhausted`: the hold, or a budget that stops running
+    work (`refused_by`: hold or budget), has nothing left for the next second. `conflicts`: keys known with other
+    content; `clashes`: the intervals that came with them.
+    """
+
+    accepted: int
+    quantity: Decimal
+    amount: Decimal
+    exhausted: bool
+    excluded: Decimal = NOTHING
+    refused_by: str = ""
+    conflicts: tuple[str, ...] = ()
+    clashes: tuple[Interval, ...] = ()
+
+
+def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, held_only: bool = False) -> Recorded:
+    """Accept usage in the open tenant scope and transaction; every effect hangs on its key's insert.
+
+    Rated by the price in force at each moment and settled from the hold: seconds that the hold does not cover are
+    stored and rated 0. Without a hold usage is rated in full and only counted against budgets, unless it may be paid
+    from a hold alone (`held_only`): then what has a price is rated 0.
+    Raises UsageRefused, before any effect, for unsound intervals or an unknown meter. A known key with other
+    content is left out, audited and listed in `conflicts`: raising would take the audit entry back.
+    """
+    if not intervals:
+        return Recorded(0, NOTHING, NOTHING, exhausted=False)
+    counters.pin_set()
+    terms = terms_of(intervals)
+    faults = _faults(intervals, terms)
+    if faults:
+        raise UsageRefused(fields=faults)
+    claimed = usage_keys.claim(claims(intervals))
+    pieces = rate(claimed.fresh, terms)
+    series = series_of(claimed.fresh)
+    drawn = Drawn(NOTHING, exhausted=False, refused_by="")
+    if hold_id is not None:
+        drawn = draw(hold_id, pieces, series)
+    elif held_only:
+        drawn = replace(drawn, excluded=leave_out(pieces))
+    else:
+        count_unheld(pieces, series, terms.currency)
+    rollups.write(pieces, series, currency=terms.currency, zone=terms.zone)
+    usage_keys.report(claimed.clashes)
+    return Recorded(
+        accepted=len(claimed.fresh),
+        quantity=sum((piece.billable for piece in pieces), NOTHING),
+        amount=sum((piece.amount for piece in pieces), NOTHING),
+        exhausted=drawn.exhausted,
+        excluded=drawn.excluded,
+        refused_by=drawn.refused_by,
+        conflicts=claimed.conflicts,
+        clashes=tuple(item.interval for item in claimed.clashes),
+    )
+
+
+def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
+    """Accept usage from outside in a transaction of its own: the good intervals are stored in every case.
+
+    Raises, after they are committed, UsageConflict (409) listing the keys known with other content, else
+    UsageRefused (400) listing the unsound ones.
+    """
+    with tenant_scope(tenant_id):
+        faults = _faults(intervals, terms_of(intervals)) if intervals else {}
+        recorded = record_usage([interval for interval in intervals if interval.key not in faults])
+    if recorded.conflicts:
+        raise UsageConflict(conflicts=list(recorded.conflicts), refused=faults)
+    if faults:
+        raise UsageRefused(fields=faults)
+    return recorded
+
+
+def terms_of(intervals: Sequence[Interval]) -> price_books.Terms:
+    """Return the terms that rate these intervals, with the prices of their meters alone."""
+    zoned = [item for item in intervals if item.start.utcoffset() is not None and item.end.utcoffset() is not None]
+    first = min((min(item.start, item.end) for item in zoned), default=None)
+    last = max((max(item.start, item.end) for item in zoned), default=None)
+    return price_books.terms(first, last, meters={item.meter for item in intervals})
+
+
+def _faults(intervals: Sequence[Interval], terms: price_books.Terms) -> dict[str, list[str]]:
+    faults = ((item.key, fault_of(item, terms)) for item in intervals)
+    return {key: [reason] for key, reason in faults if reason is not None}
+
+
+def fault_of(item: Interval, terms: price_books.Terms) -> str | None:
+    """Say why an interval cannot be usage; None when it can."""
+    reason = refusal(item.start, item.end, terms.now)
+    if reason is None and item.meter not in terms.meters:
+        reason = f"there is no meter {item.meter}"
+    return reason or count_refusal(item.quantity, timed=item.meter in terms.timed)

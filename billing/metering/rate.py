@@ -1,0 +1,131 @@
+"""From accepted intervals to rated pieces, and how far a hold pays for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import groupby
+from uuid import UUID
+
+from billing.budgets import holds
+from billing.pricing.price_books import PricePoint, Terms, point_in
+from billing.rating.calendar import local_day, period_of, quarter_of, split
+from billing.rating.flat import QUANTITY_QUANTUM, affordable, charge
+from billing.rating.quantity import seconds_between
+from billing.rating.selection import starts_within
+from billing.usage.intervals import Claim, Interval, Series
+from billing.usage.rollups import Piece
+from tenants.errors import Invalid
+
+NOTHING = Decimal(0)
+ONE = Decimal(1)
+
+
+def rate(claims: Sequence[Claim], terms: Terms, batch_id: UUID | None = None) -> list[Piece]:
+    """Split intervals at quarter hours and price starts and rate each piece by the price in force at its time.
+
+    A count is one piece, of the moment that it starts. A piece that no price rules is measured and charged with nothing.
+    """
+    pieces: list[Piece] = []
+    days: dict[datetime, date] = {}
+    starts = [listed.effective_at for listed in terms.lists]
+    prices: dict[tuple[bytes, str, int], PricePoint | None] = {}
+    for item in claims:
+        usage = item.interval
+        counted = usage.quantity is not None
+        whole = [(usage.start.astimezone(UTC), usage.end.astimezone(UTC))]
+        spans = whole if counted else split(usage.start, usage.end, starts_within(terms.lists, usage.start, usage.end))
+        for part, (start, end) in enumerate(spans):
+            # The lists that have begun: between two starts the same price rules the same series.
+            ruling = (item.series.hash, usage.meter, sum([begins <= start for begins in starts]))
+            if ruling not in prices:
+                prices[ruling] = point_in(terms.lists, usage.meter, usage.dims, start)
+            price = prices[ruling]
+            quarter = quarter_of(start)
+            if quarter not in days:
+                days[quarter] = local_day(quarter, terms.zone)
+            quantity = seconds_between(start, end) if usage.quantity is None else usage.quantity
+            pieces.append(
+                Piece(
+                    key_hash=item.key_hash,
+                    part=part,
+                    series=item.series.hash,
+                    start=start,
+                    end=end,
+                    period=period_of(days[quarter]),
+                    day=days[quarter],
+                    meter_id=terms.meters[usage.meter],
+                    project_id=usage.project_id,
+                    price_id=price.price_id if price else None,
+                    measured=quantity,
+                    billable=quantity if price else NOTHING,
+                    amount=charge(quantity, price.unit_amount) if price else NOTHING,
+                    unit_amount=price.unit_amount if price else NOTHING,
+                    counted=counted,
+                    batch_id=batch_id,
+                )
+            )
+    return pieces
+
+
+def most_cost(usage: Interval, terms: Terms) -> Decimal:
+    """Return the most that an interval can cost: all of it at the highest price that rules it at any time."""
+    moments = [usage.start, *starts_within(terms.lists, usage.start, usage.end)]
+    points = [point_in(terms.lists, usage.meter, usage.dims, at) for at in moments]
+    quantity = seconds_between(usage.start, usage.end) if usage.quantity is None else usage.quantity
+    return max(charge(quantity, point.unit_amount) if point else NOTHING for point in points)
+
+
+def leave_out(pieces: Sequence[Piece]) -> Decimal:
+    """Charge nothing for pieces that only a hold may pay where there is none; return their units. What is free stays."""
+    priced = [piece for piece in pieces if piece.amount]
+    excluded = sum((piece.billable for piece in priced), NOTHING)
+    for piece in priced:
+        piece.billable = piece.amount = NOTHING
+    return excluded
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a hold paid: the units it did not cover, and whether and by what it is used up."""
+
+    excluded: Decimal
+    exhausted: bool
+    refused_by: str
+
+
+def draw(hold_id: UUID, pieces: list[Piece], series: dict[bytes, Series]) -> Drawn:
+    """Settle pieces from a hold, earliest first; what it does not cover stays measured and is charged with nothing.
+
+    At the start of a month the rest of the hold moves to that month's budgets; use of a month before is spent there all the
+    same. Raises NotFound for an unknown hold, Invalid for usage of another project than the hold's.
+    """
+    pieces.sort(key=lambda piece: (piece.start, piece.key_hash))
+    # Every counter in one statement: one taken later could stand before one that is held, and close a circle.
+    state = holds.lock(hold_id, {piece.period for piece in pieces})
+    excluded, refused_by, short = NOTHING, "", False
+    for period, group in groupby(pieces, key=lambda piece: piece.period):
+        state = holds.carry(state, period)
+        left, charges = state.room_in(period), dict[UUID | None, Decimal]()
+        for piece in group:
+            if piece.project_id != state.project_id:
+                raise Invalid("The hold belongs to another project than the usage.")
+            piece.hold_id = hold_id
+            quantum = ONE if piece.counted else QUANTITY_QUANTUM  # nobody is charged for half a request
+            is_open = state.state == holds.OPEN
+            fits = affordable(left, piece.unit_amount, piece.billable, quantum) if is_open else NOTHING
+            if fits < piece.billable:
+                # A month that is over and has no room left says nothing of the next second.
+                if period >= state.period:
+                    short, refused_by = True, refused_by or state.refused_by
+                excluded += piece.billable - fits
+                piece.billable, piece.amount = fits, charge(fits, piece.unit_amount)
+            if piece.amount:
+                left -= piece.amount
+                attempt_id = series[piece.series].attempt_id
+                charges[attempt_id] = charges.get(attempt_id, NOTHING) + piece.amount
+        state = holds.settle(state, period, charges)
+    exhausted = short or state.room <= 0
+    return Drawn(excluded, exhausted, (refused_by or state.refused_by) if exhausted else "")

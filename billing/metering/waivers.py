@@ -1,0 +1,199 @@
+"""When the platform fails, its seconds cost nothing: counter-entries, never an edit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+
+from billing.budgets import counters, holds
+from billing.events import UsageWaived
+from billing.ledger import ledger
+from billing.ledger.ledger import AVAILABLE, HELD, SPENT, UNHELD, Entry, Pot
+from billing.models import Hold
+from billing.usage import rollups
+from billing.usage.intervals import digest
+from billing.usage.rollups import Piece
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.events.events import publish
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Tenant
+
+USAGE_WAIVED = AuditAction("billing.usage.waived")
+
+CHARGED = """
+SELECT s.attempt_id, r.id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, e.hold
+FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
+CROSS JOIN LATERAL (
+  SELECT min(started_at) AS start, max(ended_at) AS end, min(hold_id::text)::uuid AS hold FROM billing_usageevent e
+  WHERE e.tenant_id = r.tenant_id AND e.series_hash = r.series_hash AND e.kind = 'usage' AND e.day = r.day AND e.period = r.period
+    AND e.started_at >= r.hour AND e.started_at < r.hour + interval '1 hour'
+    AND e.project_id = r.project_id AND e.meter_id = r.meter_id AND e.price_id IS NOT DISTINCT FROM r.price_id
+) e
+WHERE r.tenant_id = %s AND s.attempt_id = ANY(%s) AND (r.billable > 0 OR r.amount > 0)
+ORDER BY r.series_hash, r.hour FOR NO KEY UPDATE OF r
+"""
+# A budget that was made after a charge has no leg of it: its opening counted the month's usage as spent, in one sum.
+SETTLED = """
+WITH charge AS (
+  SELECT t.attempt_id, t.hold_id, t.period, t.posted_at, p.pot_kind, p.pot, p.account, p.currency, p.amount
+  FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
+  WHERE t.tenant_id = %(tenant)s AND t.attempt_id = ANY(%(attempts)s) AND p.account IN ('spent', 'unheld')
+), opened AS (
+  SELECT o.posted_at, c.id, c.period, b.project_id, b.tag_key, b.tag_value, p.currency
+  FROM billing_ledgertransaction o JOIN billing_ledgerposting p ON p.tenant_id = o.tenant_id AND p.transaction_id = o.id
+  JOIN billing_budgetperiod c ON c.tenant_id = o.tenant_id AND c.id = p.pot
+  JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id
+  WHERE o.tenant_id = %(tenant)s AND o.kind = 'open' AND p.account = 'spent'
+)
+SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, sum(amount) FROM (
+  SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, amount FROM charge
+  UNION ALL
+  SELECT a.attempt_id, a.hold_id, a.period, 'counter', o.id, 'spent', a.currency, a.amount
+  FROM charge a LEFT JOIN billing_hold h ON h.tenant_id = %(tenant)s AND h.id = a.hold_id
+  JOIN opened o ON o.period = a.period AND o.currency = a.currency AND o.posted_at > a.posted_at
+    AND (o.project_id IS NULL OR o.project_id = coalesce(h.project_id, a.pot))
+    AND (o.tag_key = '' OR EXISTS (SELECT FROM billing_usageseries s WHERE s.tenant_id = %(tenant)s
+      AND s.attempt_id = a.attempt_id AND s.dims ->> ('tag:' || o.tag_key) = o.tag_value))
+  WHERE a.pot_kind <> 'counter'
+) AS share GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(amount) <> 0 ORDER BY 1, 2, 3
+"""
+HOLDS = """
+SELECT DISTINCT hold_id FROM billing_ledgertransaction WHERE tenant_id = %s AND attempt_id = ANY(%s) AND hold_id IS NOT NULL ORDER BY 1
+"""
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('billing.waive' || id, 0)) FROM unnest(%s::text[]) AS id"
+
+
+def waive_usage(*attempts: UUID, reason: str) -> Decimal:
+    """Charge attempts with nothing, because the platform failed them; return the amount that was given back.
+
+    What was measured stays. The money goes back to open holds, else to the budgets. Waiving again finds nothing.
+    """
+    actor = Actor.system(current_tenant_id(), "billing")
+    return _waive(actor=actor, attempts=sorted(attempts), reason=reason) if attempts else Decimal(0)
+
+
+@operation(USAGE_WAIVED)
+def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
+    # All together: every hold and budget is in hand before the first hourly sum.
+    tenant_id = current_tenant_id()
+    counters.pin_set()
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_AT_A_TIME, [[str(attempt) for attempt in attempts]])
+        cursor.execute(HOLDS, [tenant_id, attempts])
+        # One that was released so long ago that it is removed gives back to the budgets, like any that is released.
+        kept = Hold.objects.filter(pk__in=[row[0] for row in cursor.fetchall()]).order_by("pk")
+        states = {hold_id: holds.lock(hold_id) for hold_id in kept.values_list("pk", flat=True)}
+        cursor.execute(SETTLED, {"tenant": tenant_id, "attempts": attempts})
+        settled = cursor.fetchall()
+        locked = {counter.id: counter for state in states.values() for counter in state.counters}
+        others = sorted({row[4] for row in settled if row[3] == "counter"} - locked.keys())
+        locked |= {counter.id: counter for other in others for counter in counters.lock_one(other)}
+        cursor.execute(CHARGED, [tenant_id, attempts])
+        charged = cursor.fetchall()
+    pieces = [(row[1], _counter_piece(*row)) for row in charged]
+    if not pieces:
+        unchanged("nothing was charged")
+        return Decimal(0)
+    keys = [piece.key_hash for _, piece in pieces]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at) "
+            "SELECT %s, k, k, exchequer_now() FROM unnest(%s::bytea[]) AS k",
+            [tenant_id, keys],
+        )
+    rollups.take_back(pieces)
+    _return(settled, states, locked, reason)
+    amounts: dict[UUID, Decimal] = defaultdict(Decimal)
+    for row, (_, piece) in zip(charged, pieces, strict=True):
+        amounts[row[0]] -= piece.amount
+    _tell(actor, amounts, reason)
+    return sum(amounts.values(), Decimal(0))
+
+
+def _tell(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> None:
+    currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
+    for attempt, amount in sorted(amounts.items()):
+        record(
+            USAGE_WAIVED,
+            actor=actor,
+            target=("attempt", attempt, str(attempt)),
+            changes={"amount": [amount, Decimal(0)], "currency": [currency, currency]},
+            reason=reason,
+        )
+        publish(
+            UsageWaived(
+                tenant_id=current_tenant_id(), attempt_id=attempt, amount=amount, currency=currency, reason=reason
+            )
+        )
+
+
+def _counter_piece(
+    attempt_id: UUID,
+    rollup_id: int,
+    events: int,
+    series: bytes,
+    start: datetime,
+    end: datetime,
+    period: date,
+    day: date,
+    meter_id: UUID,
+    project_id: UUID,
+    price_id: UUID | None,
+    billable: Decimal,
+    amount: Decimal,
+    hold_id: UUID | None,
+) -> Piece:
+    """Return the counter-entry to a row of CHARGED."""
+    return Piece(
+        key_hash=digest("waiver", str(attempt_id), str(rollup_id), str(events)),
+        part=0,
+        series=bytes(series),
+        start=start,
+        end=end,
+        period=period,
+        day=day,
+        meter_id=meter_id,
+        project_id=project_id,
+        price_id=price_id,
+        measured=Decimal(0),
+        billable=-billable,
+        amount=-amount,
+        hold_id=hold_id,
+        kind="waiver",
+    )
+
+
+def _return(
+    settled: list[tuple],  # type: ignore[type-arg]
+    states: dict[UUID, holds.HoldState],
+    locked: dict[UUID, counters.Counter],
+    reason: str,
+) -> None:
+    """Reverse what the ledger says was charged, pot by pot."""
+    transactions: dict[tuple, list[ledger.Posting]] = {}  # type: ignore[type-arg]
+    for attempt_id, hold_id, period, kind, pot_id, account, currency, amount in settled:
+        state = states.get(hold_id)
+        running = state is not None and state.state == holds.OPEN
+        stays = running and state is not None and period == state.period and account == SPENT
+        pot = Pot(kind, pot_id)
+        postings = transactions.setdefault((attempt_id, hold_id, period), [])
+        postings += ledger.move(account, HELD if stays else AVAILABLE, [pot], amount, currency)
+        if kind == "hold":
+            holds.give_back(pot_id, amount, shrink=running and not stays)
+        elif kind == "counter":
+            back = (
+                {"unheld": -amount}
+                if account == UNHELD
+                else {"spent": -amount, "held": amount if stays else Decimal(0)}
+            )
+            counters.shift([locked[pot_id]], currency, **back)
+    entries = [
+        Entry("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
+        for (attempt_id, hold_id, period), postings in transactions.items()
+    ]
+    ledger.post(*entries)

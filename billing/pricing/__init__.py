@@ -1,0 +1,1 @@
+"""Price books, the price in force at a moment, and quotes."""

@@ -1,0 +1,184 @@
+"""What a launch will cost: an estimate, and a quote whose unit price binds for fifteen minutes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.models import Quote
+from billing.money import Money
+from billing.pricing import price_books
+from billing.queries.budgets import BudgetStatus, tightest
+from billing.rating.flat import affordable, charge
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.models import Project
+
+QUOTE_BOUND = AuditAction("billing.quote.bound")
+QUOTE_LIFE = timedelta(minutes=15)
+
+
+class QuoteExpired(Conflict):
+    """The quote has expired; ask for a new one."""
+
+    code = "quote_expired"
+
+
+class QuoteTaken(Conflict):
+    """The quote was used already; ask for a new one."""
+
+    code = "quote_taken"
+
+
+class QuoteMismatch(Conflict):
+    """The quote was made for something else than what is asked now."""
+
+    code = "quote_mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a launch will cost. `typical` and `worst` are capped by `max_cost`; `worst` is what a hold takes.
+
+    Nine bills of ten lie between `least` and `most`. `billable_limit_s`: the seconds that the worst case pays for. `budget`: the tightest enforced one, `budget_left_after`:
+    what it has left once the worst case is held (negative: it does not fit, or it is overspent); both None without one.
+    """
+
+    unit_amount: Decimal
+    currency: str
+    typical: Money
+    least: Money
+    most: Money
+    worst: Money
+    price_version: UUID
+    price_id: UUID
+    budget_left_after: Money | None
+    billable_limit_s: Decimal
+    budget: BudgetStatus | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the budget has room for the worst case; what costs nothing fits always."""
+        return self.budget_left_after is None or self.budget_left_after.amount >= 0 or not self.worst
+
+    def cost_of(self, units: Decimal | int) -> Money:
+        """Return what so many units cost at this price, the worst case at most."""
+        return Money(min(charge(Decimal(units), self.unit_amount), self.worst.amount), self.currency)
+
+
+def estimate(
+    *,
+    project_id: UUID,
+    meter: str,
+    dims: Mapping[str, str],
+    typical_s: Decimal | int,
+    worst_s: Decimal | int,
+    between: tuple[int, int] | None = None,
+    grace_s: Decimal | int = 0,
+    max_cost: Decimal | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Estimate:
+    """Return what `typical_s` and `worst_s` units cost at the price in force now.
+
+    `between`: the units that nine runs of ten lie between; `typical_s` alone unless given. `grace_s`: units past `worst_s` until the work is stopped; the worst case pays for them, the limit does not name them.
+    Raises PriceMissing without a price, Invalid for a maximum cost that is not positive.
+    """
+    if max_cost is not None and not (max_cost.is_finite() and max_cost > 0):
+        raise Invalid(fields={"max_cost": ["The maximum cost is a positive number."]})
+    point = price_books.price_at(meter, dims)
+    seconds = Decimal(worst_s)
+    worst, typical = charge(seconds + grace_s, point.unit_amount), charge(Decimal(typical_s), point.unit_amount)
+    if max_cost is not None and max_cost < worst:
+        seconds, worst = affordable(max_cost, point.unit_amount, seconds), max_cost
+    typical = min(typical, worst)
+    least, most = (min(charge(Decimal(units), point.unit_amount), worst) for units in between or (typical_s, typical_s))
+    budget = tightest(project_id, tags)
+    return Estimate(
+        unit_amount=point.unit_amount,
+        currency=point.currency,
+        typical=Money(typical, point.currency),
+        least=Money(least, point.currency),
+        most=Money(most, point.currency),
+        worst=Money(worst, point.currency),
+        price_version=point.version_id,
+        price_id=point.price_id,
+        budget_left_after=None if budget is None else budget.free - Money(worst, point.currency),
+        billable_limit_s=seconds,
+        budget=budget,
+    )
+
+
+@operation(QUOTE_BOUND)
+def bind(
+    *,
+    actor: Actor,
+    project_id: UUID,
+    body: Mapping[str, Any],
+    estimate: Estimate,
+    limit_s: int | None = None,
+    forecast: Mapping[str, Any] | None = None,
+    expires_at: datetime | None = None,
+) -> Quote:
+    """Store an estimate as a quote for exactly this body; it lasts fifteen minutes and serves one launch.
+
+    `limit_s` and `forecast` are the asking room's own, and go to the launch as they are.
+    """
+    actor.require("jobs.launch")
+    if not Project.objects.filter(pk=project_id).exists():
+        raise NotFound
+    quote = Quote.objects.create(
+        project_id=project_id,
+        price_id=estimate.price_id,
+        body=dict(body),
+        body_hash=fingerprint(body),
+        unit_amount=estimate.unit_amount,
+        currency=estimate.currency,
+        typical=estimate.typical.amount,
+        worst=estimate.worst.amount,
+        least=estimate.least.amount,
+        most=estimate.most.amount,
+        limit_s=limit_s,
+        forecast=dict(forecast or {}),
+        created_by=actor.label[:254],
+        expires_at=expires_at or clock.now() + QUOTE_LIFE,
+    )
+    record(
+        QUOTE_BOUND,
+        actor=actor,
+        target=("quote", quote.pk, str(estimate.worst)),
+        changes={"worst": [None, estimate.worst.json()]},
+    )
+    return quote
+
+
+def take(quote_id: UUID, body: Mapping[str, Any]) -> Quote:
+    """Use a quote for a launch with the same body, once; part of the launching operation, which is audited.
+
+    Raises NotFound, QuoteExpired, QuoteTaken, QuoteMismatch.
+    """
+    quote = Quote.objects.select_for_update(no_key=True).filter(pk=quote_id).first()
+    if quote is None:
+        raise NotFound("There is no such quote.")
+    if quote.taken_at is not None:
+        raise QuoteTaken
+    now = clock.now()
+    if quote.expires_at <= now:
+        raise QuoteExpired
+    if bytes(quote.body_hash) != fingerprint(body):
+        raise QuoteMismatch
+    quote.taken_at = now
+    quote.save(update_fields=["taken_at"])
+    return quote
+
+
+def fingerprint(body: Mapping[str, Any]) -> bytes:
+    """Return what stands for a request's body, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), default=str).encode()).digest()

@@ -1,0 +1,1 @@
+"""Usage that is reported from outside: received, reviewed, limited, voided."""

@@ -1,0 +1,138 @@
+"""CloudEvents 1.0 in JSON, as usage is reported from outside: what one must hold, and why one is refused. Pure.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.rating.quantity import count_refusal
+from billing.rating.tags import DIMENSION, PREFIX
+from tenants.errors import Invalid
+from tenants.parsing import MOST_DEPTH, holds_nul, parse_moment, too_deep
+
+SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+LONGEST = {"id": 200, "source": 120, "type": 120, "subject": 200}
+LONGEST_VALUE = 200
+MOST_DIMENSIONS = 20
+JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;.*)?", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+class Refused(Exception):
+    """One event cannot be usage; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One event as it was read. `at` is None where it names no time; `project` is empty where it names none."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    at: datetime | None
+    quantity: Decimal
+    dims: Mapping[str, str]
+    project: str
+
+    @property
+    def content(self) -> str:
+        """What was sent, in one form: the same id with another content is a conflict."""
+        at = self.at.isoformat() if self.at else ""
+        parts = [self.type, self.subject, at, f"{self.quantity.normalize():f}", sorted(self.dims.items()), self.project]
+        return json.dumps(parts)
+
+
+def parse(event: Any) -> Incoming:
+    """Read one event. Raises Refused with the reason."""
+    if not isinstance(event, dict):
+        raise Refused("an event is a JSON object")
+    if too_deep(event):
+        raise Refused(f"lists and objects lie in each other more than {MOST_DEPTH} deep")
+    if holds_nul(event):
+        raise Refused("the character NUL and half surrogates cannot be stored")
+    if event.get("specversion") != "1.0":
+        raise Refused('specversion: must be "1.0"')
+    texts = {name: _text(event, name) for name in LONGEST}
+    if "data_base64" in event:
+        raise Refused("data_base64: send JSON in `data`")
+    kind = event.get("datacontenttype")
+    if kind is not None and not (isinstance(kind, str) and JSON_TYPE.fullmatch(kind)):
+        raise Refused("datacontenttype: must be application/json")
+    data = event.get("data")
+    if not isinstance(data, dict):
+        raise Refused("data: must be an object with `quantity`")
+    project = event.get("project", data.get("project", ""))
+    if not isinstance(project, str) or len(project) > 64:
+        raise Refused("project: give the short name or the id of a project")
+    return Incoming(
+        **texts,
+        at=_time(event.get("time")),
+        quantity=_quantity(data.get("quantity")),
+        dims=_dimensions({name: value for name, value in data.items() if name not in ("quantity", "project")}),
+        project=project,
+    )
+
+
+def _text(event: Mapping[str, Any], name: str) -> str:
+    value = event.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise Refused(f"{name}: must be a text that is not empty")
+    if len(value) > LONGEST[name]:
+        raise Refused(f"{name}: is longer than {LONGEST[name]} characters")
+    return value
+
+
+def _time(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return parse_moment(value, "time") if isinstance(value, str) and len(value) <= 64 else _no_time()
+    except Invalid:
+        return _no_time()
+
+
+def _no_time() -> datetime:
+    raise Refused("time: must be an RFC 3339 time with its offset, such as 2026-11-01T00:00:00Z")
+
+
+def _quantity(value: Any) -> Decimal:
+    plain = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    if plain or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
+        quantity = Decimal(value.strip() if isinstance(value, str) else value)
+        # Before any arithmetic: an exponent of a few characters can ask for a million digits.
+        if reason := count_refusal(quantity, timed=False):
+            raise Refused(f"data.quantity: {reason}")
+        # It has at most nineteen digits that count; a million zeros behind them are no matter of the database.
+        return +quantity
+    raise Refused("data.quantity: must be a number")
+
+
+def _dimensions(values: Mapping[str, Any]) -> dict[str, str]:
+    dims = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        if not DIMENSION.fullmatch(name.removeprefix(PREFIX)):
+            raise Refused(f"data: “{name[:60]}” is no name of a dimension (letters, digits, _ . -, at most 60)")
+        text = (
+            value
+            if isinstance(value, str)
+            else str(value)
+            if isinstance(value, Decimal)
+            else json.dumps(value, default=str)
+        )
+        if len(text) > LONGEST_VALUE:
+            raise Refused(f"data.{name}: is longer than {LONGEST_VALUE} characters")
+        dims[name] = text
+    if len(dims) > MOST_DIMENSIONS:
+        raise Refused(f"data: has more than {MOST_DIMENSIONS} dimensions")
+    return dims

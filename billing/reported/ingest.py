@@ -1,0 +1,212 @@
+"""The door for usage from outside: each event counts once for ever, and one that is wrong holds up no other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.budgets import counters
+from billing.metering.metering import UsageRefused, fault_of
+from billing.metering.rate import most_cost
+from billing.models import Meter, PriceBook, UsageKey
+from billing.money import Money
+from billing.pricing import price_books
+from billing.rating.calendar import quarters
+from billing.rating.flat import LARGEST_CHARGE
+from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
+from billing.reported.cloudevents import Incoming, Refused, parse
+from billing.reported.receiving import MOST_QUARTERS, OLDEST, Receipt, receive, review_reason
+from billing.reported.sender_limits import Limits, lock_today
+from billing.usage.intervals import Interval, digest
+from billing.usage.reserved_sources import reserved_fault
+from billing.usage.usage_keys import UsageConflict
+from tenants.access.actor import Actor
+from tenants.errors import ExchequerError
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Project
+
+MOST_EVENTS = 1_000
+LARGEST_BODY = 2 * 1024 * 1024
+DEFAULT_PROJECT = "default"
+LONGEST_SECONDS = Decimal(LONGEST_INTERVAL // timedelta(seconds=1))
+
+
+class TooManyEvents(ExchequerError):
+    """A batch holds at most 1,000 events in 2 MB. Send them in several."""
+
+    code = "too_large"
+    status = 413
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What events of the open scope's tenant may name: meters by the type of their events, and projects."""
+
+    now: datetime
+    meters: Mapping[str, str]
+    timed: frozenset[str]
+    projects: Mapping[str, UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a request whose events were all good: how many were new, and which are not counted, and why."""
+
+    accepted: int
+    held: Sequence[Mapping[str, Any]] = ()
+
+
+def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
+    """Store usage events under their sender. The good ones are stored in every case; some are held for a person.
+
+    Raises TooManyEvents or ReportLimitReached, and nothing is stored; once the good ones are committed, UsageConflict
+    (409) when an id is known with other content, else UsageRefused (400), each listing every event that was not taken.
+    """
+    actor.require("usage.ingest")
+    if len(events) > MOST_EVENTS:
+        raise TooManyEvents
+    with tenant_scope(actor.tenant_id):
+        known = _known()
+        refused: dict[int, str] = {}
+        good: dict[int, Interval] = {}
+        for number, event in enumerate(events):
+            try:
+                good[number] = _interval(parse(event), known)
+            except Refused as error:
+                refused[number] = str(error)
+        terms = _terms(list(good.values()), known.now)
+        counters.pin_set()
+        today = lock_today(actor)
+        reasons: dict[int, str] = {}
+        dear: dict[int, str] = {}
+        for number, usage in list(good.items()):
+            fault = fault_of(usage, terms)
+            why = "" if fault else review_reason(usage, terms)
+            if fault is not None:
+                refused[number] = fault
+                del good[number]
+            elif why:  # is weighed when a person accepts it: old use may have had any price
+                reasons[number] = why
+            elif fault := _too_dear(usage, terms, today.limits):
+                dear[number] = fault
+        for number in _unknown(good, dear):
+            refused[number] = dear[number]
+            del good[number]
+        if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
+            raise TooManyEvents(
+                f"The times of this batch touch more than {MOST_QUARTERS:,} quarter hours. Nothing of it is stored: send "
+                "fewer events, or shorter ones, at once."
+            )
+        places = {place: reasons[number] for place, number in enumerate(good) if number in reasons}
+        receipt = receive(actor=actor, intervals=list(good.values()), reasons=places, terms=terms, today=today)
+    clashing = {id(usage) for usage in receipt.clashes}
+    conflicts = {number: "known with other content" for number, usage in good.items() if id(usage) in clashing}
+    held = _uncounted(events, good, receipt)
+    more: dict[str, Any] = {"held": held} if held else {}
+    if conflicts:
+        raise UsageConflict(conflicts=_listed(events, conflicts), refused=_listed(events, refused), **more)
+    if refused:
+        raise UsageRefused(refused=_listed(events, refused), **more)
+    return Taken(receipt.accepted, held)
+
+
+def _terms(intervals: Sequence[Interval], now: datetime) -> price_books.Terms:
+    """Return the terms that these intervals are checked and rated by; what is held for its age needs no prices."""
+    oldest = now - OLDEST - LONGEST_INTERVAL
+    recent = [usage for usage in intervals if usage.end >= now - OLDEST]
+    first = max(min((usage.start for usage in recent), default=now), oldest)
+    last = max((usage.end for usage in recent), default=now)
+    return price_books.terms(first, last, meters={usage.meter for usage in recent})
+
+
+def _too_dear(usage: Interval, terms: price_books.Terms, limits: Limits) -> str | None:
+    cost = most_cost(usage, terms)
+    if cost > LARGEST_CHARGE:
+        return "it would cost more than 10^12: see its quantity and the price"
+    if cost > limits.amount.amount:
+        dear = Money(cost, limits.amount.currency).plain()
+        return (
+            f"it would cost {dear}, more than the {limits.amount.plain()} that a sender may report a day: see its quantity, "
+            "or have finance raise the limit"
+        )
+    return None
+
+
+def _unknown(good: Mapping[int, Interval], numbers: Collection[int]) -> list[int]:
+    """Return which of these were never reported: what is counted already is answered so, whatever the limit is now."""
+    hashes = {number: digest(good[number].source, good[number].key) for number in numbers}
+    rows = UsageKey.objects.filter(key_hash__in=list(hashes.values())) if hashes else UsageKey.objects.none()
+    known = {bytes(key) for key in rows.values_list("key_hash", flat=True)}
+    return [number for number, key in hashes.items() if key not in known]
+
+
+def _uncounted(events: Sequence[Any], good: Mapping[int, Interval], receipt: Receipt) -> list[dict[str, Any]]:
+    """List the events that are not counted, with their state: waiting for a person, or rejected by one."""
+    found = {"waiting": receipt.held, "rejected": receipt.rejected}
+    listed = []
+    for state, intervals in found.items():
+        named = {number: intervals[id(usage)] for number, usage in good.items() if id(usage) in intervals}
+        listed += [{**row, "state": state} for row in _listed(events, named)]
+    return sorted(listed, key=lambda row: row["index"])
+
+
+def _known() -> Known:
+    if not PriceBook.objects.exists():
+        price_books.provision_defaults()
+    terms = price_books.terms(meters=())
+    projects: dict[str, UUID] = {}
+    for found, slug in Project.objects.values_list("id", "slug"):
+        projects |= {slug: found, str(found): found}
+    types = dict(Meter.objects.values_list("event_type", "key"))
+    return Known(terms.now, types, terms.timed, projects)
+
+
+def _interval(event: Incoming, known: Known) -> Interval:
+    if reason := reserved_fault(event.source, event.subject):
+        raise Refused(reason)
+    meter = known.meters.get(event.type)
+    if meter is None:
+        raise Refused(f"type: no meter counts “{event.type[:60]}”; GET /api/v1/meters/ lists what is counted")
+    project = known.projects.get(event.project or DEFAULT_PROJECT)
+    if project is None:
+        raise Refused(f"project: there is no project “{event.project or DEFAULT_PROJECT}”")
+    at = event.at or known.now
+    timed = meter in known.timed
+    return Interval(
+        key=event.id,
+        source=event.source,
+        meter=meter,
+        resource=event.subject,
+        project_id=project,
+        # Seconds are over when they are reported; a count belongs to its moment.
+        start=at - _span(event.quantity) if timed else at,
+        end=at if timed else at + MICROSECOND,
+        dims=event.dims,
+        quantity=None if timed else event.quantity,
+        content=event.content,
+    )
+
+
+def _span(quantity: Decimal) -> timedelta:
+    if quantity > LONGEST_SECONDS:
+        raise Refused("data.quantity: the interval is longer than 24 hours")
+    return seconds_delta(quantity)
+
+
+def _listed(events: Sequence[Any], reasons: Mapping[int, str]) -> list[dict[str, Any]]:
+    listed = []
+    for number, reason in sorted(reasons.items()):
+        event = events[number] if isinstance(events[number], dict) else {}
+        named = {name: _echo(event[name]) for name in ("source", "id") if name in event}
+        listed.append({"index": number, **named, "reason": reason})
+    return listed
+
+
+def _echo(value: Any) -> str:
+    """Show the start of what was sent; a list or an object there names nothing and may be of any size."""
+    text = "" if isinstance(value, dict | list) else str(value)[:200]
+    return text.encode(errors="replace").decode()

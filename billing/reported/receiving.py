@@ -1,0 +1,141 @@
+"""Usage from outside has an author: what a request brought is stored under its sender, or held for a person to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from billing.budgets.budgets import count_unheld
+from billing.metering.rate import rate
+from billing.models import HeldEvent, UsageBatch
+from billing.models.outside import ACCEPTED, BEFORE_PRICES, OLD, UNPRICED, WAITING
+from billing.pricing.price_books import Terms, point_in
+from billing.rating.selection import in_force, starts_within
+from billing.reported.sender_limits import SenderToday
+from billing.usage import rollups, usage_keys
+from billing.usage.intervals import Claim, Interval, claims, series_of
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.ids import uuid7
+from tenants.notifications.notifications import notify
+
+USAGE_RECEIVED = AuditAction("billing.usage.received")
+OLDEST = timedelta(days=35)
+MOST_QUARTERS = 5_000
+"""The budgets stay locked until every piece is stored: running work waits for them no longer than a heartbeat can."""
+WHY = {
+    OLD: "older than 35 days",
+    BEFORE_PRICES: "from before the first price",
+    UNPRICED: "no price rules it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a request came to: how many events were new and are counted, which wait for a person, which clashed.
+
+    `held` and `rejected` hold the ids of intervals (Python's own) with the reason why they are not counted.
+    """
+
+    accepted: int
+    held: Mapping[int, str]
+    rejected: Mapping[int, str]
+    clashes: Sequence[Interval]
+
+
+def review_reason(item: Interval, terms: Terms) -> str:
+    """Say why usage is not counted before a person has looked at it; empty when it is."""
+    if item.end < terms.now - OLDEST:
+        return OLD
+    moments = (
+        [item.start] if item.quantity is not None else [item.start, *starts_within(terms.lists, item.start, item.end)]
+    )
+    if in_force(terms.lists, item.start) is None:
+        return BEFORE_PRICES
+    priced = all(point_in(terms.lists, item.meter, item.dims, at) is not None for at in moments)
+    return "" if priced else UNPRICED
+
+
+@operation(USAGE_RECEIVED)
+def receive(
+    *, actor: Actor, intervals: Sequence[Interval], reasons: Mapping[int, str], terms: Terms, today: SenderToday
+) -> Receipt:
+    """Store checked intervals under their sender; those with a reason wait for a person, and cost nothing until then.
+
+    `reasons` is by the place in `intervals`. Part of one transaction with the locks of the budgets' set and of the
+    sender's day. Raises ReportLimitReached: nothing is stored.
+    """
+    actor.require("usage.ingest")
+    batch_id = uuid7()
+    listed = claims(intervals)
+    why = {id(item.interval): reasons[number] for number, item in enumerate(listed) if number in reasons}
+    claimed = usage_keys.claim(listed, batch_id)
+    counted = [item for item in claimed.fresh if id(item.interval) not in why]
+    waiting = [item for item in claimed.fresh if id(item.interval) in why]
+    pieces = rate(counted, terms, batch_id)
+    amount = sum((piece.amount for piece in pieces), Decimal(0))
+    today.count(len(claimed.fresh), amount)
+    count_unheld(pieces, series_of(counted), terms.currency)
+    rollups.write(pieces, series_of(counted), currency=terms.currency, zone=terms.zone)
+    if claimed.fresh:
+        batch = UsageBatch.objects.create(
+            id=batch_id,
+            sender_kind=actor.kind,
+            sender_id=actor.id,
+            sender=actor.label[:254],
+            accepted=len(counted),
+            held=len(waiting),
+            amount=amount,
+            currency=terms.currency,
+        )
+        if waiting and not HeldEvent.objects.filter(state=WAITING).exists():
+            notify(
+                permission="invoices.manage",
+                kind="usage",
+                title="Reported usage waits for you",
+                body=f"{batch.sender} reported usage that is old or has no price. It is not counted before somebody accepts it.",
+                path="reported/",
+            )
+        HeldEvent.objects.bulk_create([_held(batch, item, why[id(item.interval)]) for item in waiting])
+        changes: dict[str, Any] = {"accepted": [None, len(counted)], "held": [None, len(waiting)]}
+        changes |= {"amount": [None, amount], "currency": [None, terms.currency]} if amount else {}
+        record(USAGE_RECEIVED, actor=actor, target=batch, changes=changes)
+    else:
+        unchanged("every event was known")
+    usage_keys.report(claimed.clashes)
+    held, rejected = _undecided(listed, {id(item.interval) for item in claimed.clashes})
+    return Receipt(len(counted), held, rejected, [item.interval for item in claimed.clashes])
+
+
+def _held(batch: UsageBatch, item: Claim, reason: str) -> HeldEvent:
+    usage = item.interval
+    return HeldEvent(
+        batch=batch,
+        key_hash=item.key_hash,
+        source=usage.source,
+        key=usage.key,
+        meter=usage.meter,
+        resource=usage.resource,
+        project_id=usage.project_id,
+        starts_at=usage.start,
+        ends_at=usage.end,
+        quantity=usage.quantity,
+        dims=dict(usage.dims),
+        reason=reason,
+    )
+
+
+def _undecided(listed: Sequence[Claim], clashing: set[int]) -> tuple[dict[int, str], dict[int, str]]:
+    """Return which of these events are not counted, whether they came now or before: waiting ones, and rejected ones."""
+    rows = HeldEvent.objects.filter(key_hash__in=[item.key_hash for item in listed]).exclude(state=ACCEPTED)
+    found = {bytes(key): (state, reason) for key, state, reason in rows.values_list("key_hash", "state", "reason")}
+    held: dict[int, str] = {}
+    rejected: dict[int, str] = {}
+    for item in listed:
+        if item.key_hash in found and id(item.interval) not in clashing:
+            state, reason = found[item.key_hash]
+            (held if state == WAITING else rejected)[id(item.interval)] = WHY[reason]
+    return held, rejected

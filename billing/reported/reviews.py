@@ -1,0 +1,119 @@
+"""Reported usage that waits for a person: accepted it is counted by the price of its time, rejected never."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from django.db.models import F
+
+from billing.budgets import counters
+from billing.budgets.budgets import count_unheld
+from billing.metering.metering import terms_of
+from billing.metering.rate import most_cost, rate
+from billing.models import HeldEvent, UsageBatch
+from billing.models.outside import ACCEPTED, REJECTED, WAITING
+from billing.money import Money
+from billing.rating.calendar import quarters
+from billing.rating.flat import LARGEST_CHARGE
+from billing.reported.receiving import MOST_QUARTERS
+from billing.usage import rollups
+from billing.usage.intervals import Interval, claims, series_of
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.operations import check_text
+
+USAGE_REVIEWED = AuditAction("billing.usage.reviewed")
+MOST_EVENTS = 1_000
+
+
+class UsageDecided(Conflict):
+    """Some of this usage was decided meanwhile. Look at the list again."""
+
+    code = "usage_decided"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How many events were accepted or rejected, and what the accepted ones cost."""
+
+    events: int
+    amount: Money
+
+
+@operation(USAGE_REVIEWED)
+def decide(*, actor: Actor, event_ids: Sequence[UUID], accept: bool, reason: str) -> Decision:
+    """Accept events that wait, or reject them, all or none. What no price rules is counted with nothing to pay.
+
+    Raises Invalid for too many or too dear ones, NotFound for a foreign one, UsageDecided for one that waits no longer.
+    """
+    actor.require("invoices.manage")
+    reason = check_text(reason, "reason", 200)
+    wanted = set(event_ids)
+    if not 1 <= len(wanted) <= MOST_EVENTS:
+        raise Invalid(fields={"events": [f"Name 1 to {MOST_EVENTS:,} events."]})
+    counters.pin_set()
+    batches = HeldEvent.objects.filter(pk__in=wanted).values("batch_id")
+    list(UsageBatch.objects.select_for_update(no_key=True).order_by("id").filter(pk__in=batches))
+    rows = list(HeldEvent.objects.select_for_update(no_key=True).order_by("id").filter(pk__in=wanted))
+    if len(rows) != len(wanted):
+        raise NotFound
+    if any(row.state != WAITING for row in rows):
+        raise UsageDecided
+    amounts, currency = _counted(rows) if accept else ({}, "")
+    decision = {"decided_at": clock.now(), "decided_by_id": actor.id, "decided_by": actor.label[:254]}
+    HeldEvent.objects.filter(pk__in=wanted).update(state=ACCEPTED if accept else REJECTED, **decision)
+    for batch_id in sorted({row.batch_id for row in rows}):
+        events = sum(row.batch_id == batch_id for row in rows)
+        moved = {"accepted": F("accepted") + events, "amount": F("amount") + amounts[batch_id]} if accept else {}
+        UsageBatch.objects.filter(pk=batch_id).update(held=F("held") - events, **moved)
+    amount = sum(amounts.values(), Decimal(0))
+    said = ACCEPTED if accept else REJECTED
+    changes = {"state": [WAITING, said], "events": [None, len(rows)], "amount": [None, amount]}
+    target = ("usagebatch", rows[0].batch_id, f"{len(rows)} reported events")
+    record(USAGE_REVIEWED, actor=actor, target=target, changes=changes, reason=reason)
+    currency = currency or UsageBatch.objects.values_list("currency", flat=True).get(pk=rows[0].batch_id)
+    return Decision(len(rows), Money(amount, currency))
+
+
+def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
+    """Rate and store events under their own requests; return what each request's came to, and the currency."""
+    if sum(quarters(row.starts_at, row.ends_at) for row in rows) > MOST_QUARTERS:
+        told = f"The times of these events touch more than {MOST_QUARTERS:,} quarter hours. Name fewer at once."
+        raise Invalid(fields={"events": [told]})
+    intervals = [interval_of(row) for row in rows]
+    terms = terms_of(intervals)
+    if any(most_cost(item, terms) > LARGEST_CHARGE for item in intervals):
+        raise Invalid("Some of this would cost more than 10^12. See the quantities, and reject what is wrong.")
+    listed = claims(intervals)
+    pieces = []
+    for row, item in zip(rows, listed, strict=True):
+        pieces += rate([item], terms, row.batch_id)
+    amounts: dict[UUID, Decimal] = defaultdict(Decimal)
+    for piece in pieces:
+        if piece.batch_id is not None:
+            amounts[piece.batch_id] += piece.amount
+    series = series_of(listed)
+    count_unheld(pieces, series, terms.currency)
+    rollups.write(pieces, series, currency=terms.currency, zone=terms.zone)
+    return amounts, terms.currency
+
+
+def interval_of(row: HeldEvent) -> Interval:
+    """Return a held event as the interval that was reported."""
+    return Interval(
+        key=row.key,
+        source=row.source,
+        meter=row.meter,
+        resource=row.resource,
+        project_id=row.project_id,
+        start=row.starts_at,
+        end=row.ends_at,
+        dims=row.dims,
+        quantity=row.quantity,
+    )

@@ -1,0 +1,130 @@
+"""How much a key or person may report on a UTC day, by number and by cost: a runaway sender writes no bill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from billing.budgets import counters
+from billing.models import ReportLimit
+from billing.money import Money, fineness_fault, minor_decimals
+from billing.queries.calendar import tenant_today
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.errors import Invalid, RateLimited
+from tenants.isolation.scoping import current_tenant_id
+
+LIMIT_CHANGED = AuditAction("billing.report_limit.changed")
+EVENTS_A_DAY = 1_000_000
+MOST_EVENTS_A_DAY = 1_000_000_000
+COST_A_DAY = Decimal(10_000)
+LARGEST_COST = Decimal(10) ** 15
+DAY = """
+INSERT INTO billing_senderday AS d (id, tenant_id, sender_id, day, events, amount)
+VALUES (gen_random_uuid(), %(tenant)s, %(sender)s, %(day)s, 0, 0)
+ON CONFLICT (tenant_id, sender_id, day) DO UPDATE SET events = d.events RETURNING events, amount
+"""
+COUNT = """
+UPDATE billing_senderday SET events = events + %s, amount = amount + %s WHERE tenant_id = %s AND sender_id = %s AND day = %s
+"""
+
+
+class ReportLimitReached(RateLimited):
+    """This sender has reported as much today as it may."""
+
+    code = "usage_limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What each sender may report on a UTC day; `own` where the organisation set it."""
+
+    events: int
+    amount: Money
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SenderToday:
+    """What a sender has reported today, read under its row lock."""
+
+    sender_id: UUID
+    now: datetime
+    events: int
+    amount: Decimal
+    limits: Limits
+
+    def count(self, events: int, amount: Decimal) -> None:
+        """Add what one request reports. Raises ReportLimitReached, with the seconds until the next day."""
+        most = self.limits
+        if events and self.events + events > most.events:
+            self._refuse(f"This sender may report {most.events:,} events a day and has reported {self.events:,} today.")
+        if amount and self.amount + amount > most.amount.amount:
+            told = Money(self.amount, most.amount.currency).plain()
+            asked = Money(amount, most.amount.currency).plain()
+            self._refuse(
+                f"This sender may report use for {most.amount.plain()} a day, has reported {told} today and asks for {asked} more."
+            )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                COUNT, [events, amount, current_tenant_id(), self.sender_id, self.now.astimezone(UTC).date()]
+            )
+
+    def _refuse(self, why: str) -> None:
+        tomorrow = datetime.combine(self.now.astimezone(UTC).date() + timedelta(days=1), time.min, UTC)
+        wait = (tomorrow - self.now) // timedelta(seconds=1) + 1
+        raise ReportLimitReached(
+            f"{why} Nothing of this request is stored. Send it again after 00:00 UTC, or have finance raise the limit.",
+            retry_after=wait,
+        )
+
+
+def limits() -> Limits:
+    """Return what each sender of the open scope's tenant may report on a day."""
+    currency = tenant_today().currency
+    row = ReportLimit.objects.first()
+    if row is not None:
+        return Limits(row.events, Money(row.amount, currency), own=True)
+    # About the same in currencies whose unit is worth a hundredth of others': they are those without minor units.
+    scale = 2 - min(minor_decimals(currency), 2)
+    return Limits(EVENTS_A_DAY, Money(COST_A_DAY.scaleb(scale), currency), own=False)
+
+
+def lock_today(actor: Actor) -> SenderToday:
+    """Lock a sender's row of today, after the set of budgets and before the usage keys: its requests follow one another."""
+    present, sender = clock.now(), actor.id or UUID(int=0)
+    arguments: dict[str, Any] = {"tenant": current_tenant_id(), "sender": sender, "day": present.astimezone(UTC).date()}
+    with connection.cursor() as cursor:
+        cursor.execute(DAY, arguments)
+        events, amount = cursor.fetchone()
+    return SenderToday(sender, present, events, amount, limits())
+
+
+@operation(LIMIT_CHANGED)
+def set_limits(*, actor: Actor, events: int, amount: Decimal) -> Limits:
+    """Set what each sender may report on a UTC day. Raises Invalid."""
+    actor.require("budgets.manage")
+    faults = {}
+    if not 0 <= events <= MOST_EVENTS_A_DAY:
+        faults["events"] = [f"Use a whole number from 0 to {MOST_EVENTS_A_DAY:,}."]
+    if not (amount.is_finite() and 0 <= amount < LARGEST_COST):
+        faults["amount"] = ["Use an amount from 0 to 10^15."]
+    elif fault := fineness_fault(amount, tenant_today().currency):
+        faults["amount"] = [fault]
+    if faults:
+        raise Invalid(fields=faults)
+    counters.pin_set(exclusive=True)
+    before = limits()
+    row = ReportLimit.objects.first() or ReportLimit()
+    row.events, row.amount = events, amount
+    row.save()
+    after = limits()
+    changes = {"events": [before.events, after.events], "amount": [before.amount.json(), after.amount.json()]}
+    record(LIMIT_CHANGED, actor=actor, target=row, changes=changes)
+    return after

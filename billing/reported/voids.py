@@ -1,0 +1,276 @@
+"""Taking reported usage back: counter-entries, never an edit. Its keys stay used for ever."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import F
+
+from billing.budgets import counters
+from billing.budgets.counters import Dated
+from billing.ledger import ledger
+from billing.ledger.ledger import AVAILABLE, SPENT, UNHELD, Entry, Pot
+from billing.models import HeldEvent, UsageBatch, UsageKey
+from billing.models.outside import REJECTED, WAITING
+from billing.pg_arrays import array, bytea, parsed
+from billing.rating.calendar import hour_of, quarter_of
+from billing.rating.tags import tags_in
+from billing.reported.receiving import MOST_QUARTERS
+from billing.usage import rollups
+from billing.usage.intervals import digest, void_key
+from billing.usage.reserved_sources import own_sources
+from billing.usage.rollups import Piece
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Tenant
+from tenants.operations import check_text
+
+USAGE_VOIDED = AuditAction("billing.usage.voided")
+MOST_EVENTS = 1_000
+PIECES = """
+SELECT e.key_hash, e.part, e.series_hash, e.started_at, e.ended_at, e.period, e.day, e.meter_id, e.project_id, e.price_id,
+  e.measured, e.billable, e.amount, e.batch_id, e.recorded_at, s.dims
+FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NULL OR e.key_hash = ANY(%(keys)s::bytea[]))
+  AND """
+OF_BATCHES = PIECES + "e.batch_id = ANY(%(batches)s::uuid[])"
+# Reported before senders were known: by none of the platform's own sources, and paid from no hold.
+BEFORE_SENDERS = PIECES + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
+NAMES = (
+    "part", "series", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
+    "batch_id",
+)  # fmt: skip
+CLAIM = """
+INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
+SELECT %s, k, k, exchequer_now(), NULL FROM unnest(%s::bytea[]) AS k ORDER BY k ON CONFLICT DO NOTHING RETURNING key_hash
+"""
+# In the order in which usage locks them.
+ROLLUPS = """
+SELECT r.id, r.series_hash, r.hour, r.day, r.period, r.project_id, r.meter_id, r.price_id FROM billing_usagerollup r
+WHERE r.tenant_id = %s AND r.series_hash = ANY(%s::bytea[]) AND r.hour = ANY(%s::timestamptz[])
+ORDER BY r.series_hash, r.hour, r.day, r.period, r.project_id, r.meter_id, r.price_id FOR NO KEY UPDATE OF r
+"""
+
+
+class UsageVoided(Conflict):
+    """This usage was voided already. A void is not taken back: report the right usage under ids of its own."""
+
+    code = "usage_voided"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A piece of a reported event as it is stored, with what its budgets are found by."""
+
+    piece: Piece
+    recorded_at: datetime
+    tags: Mapping[str, str]
+
+
+@operation(USAGE_VOIDED)
+def void_batch(*, actor: Actor, batch_id: UUID, reason: str) -> Decimal:
+    """Take back all of a request that is still counted, and reject what of it waits; return the amount given back.
+
+    Raises NotFound, UsageVoided where nothing is left to take back.
+    """
+    actor.require("invoices.manage")
+    reason = check_text(reason, "reason", 200)
+    counters.pin_set()
+    batch = UsageBatch.objects.select_for_update(no_key=True).filter(pk=batch_id).first()
+    if batch is None:
+        raise NotFound
+    waiting = HeldEvent.objects.filter(batch=batch, state=WAITING)
+    decision = {"decided_at": clock.now(), "decided_by_id": actor.id, "decided_by": actor.label[:254]}
+    rejected = waiting.update(state=REJECTED, **decision)
+    voided, amount = _void(_taken(OF_BATCHES, [batch_id], None), reason)
+    if not voided and not rejected:
+        raise UsageVoided
+    UsageBatch.objects.filter(pk=batch_id).update(voided=F("voided") + len(voided), held=F("held") - rejected)
+    _record(actor, batch, len(voided), amount, reason, rejected)
+    return amount
+
+
+@operation(USAGE_VOIDED)
+def void_events(
+    *, actor: Actor, reason: str, events: Sequence[tuple[str, str]] = (), keys: Sequence[bytes] = ()
+) -> Decimal:
+    """Take single events back, all or none, named by (source, id) or by the hash of their key; return the amount.
+
+    Raises Invalid for what nobody reported or the platform measured itself, UsageVoided for what is voided already.
+    """
+    actor.require("invoices.manage")
+    reason = check_text(reason, "reason", 200)
+    named = {digest(source, key): f"{source} {key}" for source, key in events} | {key: key.hex() for key in keys}
+    if not 1 <= len(named) <= MOST_EVENTS:
+        raise Invalid(fields={"events": [f"Name 1 to {MOST_EVENTS:,} events."]})
+    counters.pin_set()
+    found = {bytes(row.key_hash): row.batch_id for row in UsageKey.objects.filter(key_hash__in=list(named))}
+    early = _taken(BEFORE_SENDERS, [], [key for key in found if found[key] is None])
+    reported = {key for key in found if found[key] is not None} | {item.piece.key_hash for item in early}
+    if strange := [said for key, said in named.items() if key not in reported]:
+        text = "Nobody reported this from outside: what the platform measures is never voided."
+        raise Invalid(text, unknown=strange)
+    uncounted = HeldEvent.objects.filter(key_hash__in=list(named)).exclude(state="accepted")
+    if held := [f"{row.source} {row.key}" for row in uncounted]:
+        raise Invalid("These are not counted: they wait for a person or were rejected.", held=held)
+    batches = sorted({batch for batch in found.values() if batch is not None})
+    locked = {
+        batch.pk: batch
+        for batch in UsageBatch.objects.select_for_update(no_key=True).order_by("id").filter(pk__in=batches)
+    }
+    if early:
+        early = _given_a_batch(early)
+    voided, amount = _void([*_taken(OF_BATCHES, batches, list(named)), *early], reason)
+    if known := [said for key, said in named.items() if key not in voided]:
+        raise UsageVoided(voided=known)
+    for batch_id in batches:
+        count = sum(found[key] == batch_id for key in voided)
+        UsageBatch.objects.filter(pk=batch_id).update(voided=F("voided") + count)
+    _record(actor, locked[batches[0]] if len(batches) == 1 and not early else None, len(voided), amount, reason)
+    return amount
+
+
+def _given_a_batch(early: Sequence[Taken]) -> list[Taken]:
+    """Put usage from before senders were known under a request of its own: every counter-entry names one."""
+    events = len({item.piece.key_hash for item in early})
+    batch = UsageBatch.objects.create(
+        sender_kind="system",
+        sender="before senders were known",
+        accepted=events,
+        held=0,
+        voided=events,
+        amount=sum((item.piece.amount for item in early), Decimal(0)),
+        currency=Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id()),
+    )
+    return [replace(item, piece=replace(item.piece, batch_id=batch.pk)) for item in early]
+
+
+def _void(taken: Sequence[Taken], reason: str) -> tuple[set[bytes], Decimal]:
+    """Write the counter-entries to what of this is not voided yet; return those keys and the amount."""
+    marks = {void_key(item.piece.key_hash): item.piece.key_hash for item in taken}
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, [current_tenant_id(), array(marks, bytea)])
+        voided = {marks[bytes(row[0])] for row in cursor.fetchall()}
+    taken = [item for item in taken if item.piece.key_hash in voided]
+    if len({(item.piece.key_hash, quarter_of(item.piece.start)) for item in taken}) > MOST_QUARTERS:
+        raise Invalid(
+            f"The times of these events touch more than {MOST_QUARTERS:,} quarter hours. Name fewer events at once: those of "
+            "one request can be voided in several parts, too."
+        )
+    if taken:
+        _return_money(taken, reason)
+        _return_usage(taken)
+    return voided, sum((item.piece.amount for item in taken), Decimal(0))
+
+
+def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) -> list[Taken]:
+    arguments: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "batches": list(batches),
+        "keys": None if keys is None else array(keys, bytea),
+        "own": own_sources(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(which, arguments)
+        rows = cursor.fetchall()
+    return [
+        Taken(
+            Piece(key_hash=bytes(key), **dict(zip(NAMES, values, strict=True)) | {"series": bytes(values[1])}),
+            recorded_at,
+            tags_in(parsed(dims)),
+        )
+        for key, *values, recorded_at, dims in rows
+    ]
+
+
+def _return_money(taken: Sequence[Taken], reason: str) -> None:
+    """Take the charges off the budgets that count them, and off the projects' accounts, in the ledger and the counters."""
+    charged = [item for item in taken if item.piece.amount]
+    if not charged:
+        return
+    currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
+    dated = counters.lock_months({item.piece.period for item in charged}, currency)
+    moves: dict[tuple[UUID | None, date], dict[tuple[Pot, str], Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    back: dict[tuple[UUID, str], Decimal] = defaultdict(Decimal)
+    for item in charged:
+        legs = moves[item.piece.batch_id, item.piece.period]
+        legs[Pot("project", item.piece.project_id), UNHELD] += item.piece.amount
+        for one in dated:
+            account = _counted_as(one, item)
+            if account:
+                legs[one.counter.pot, account] += item.piece.amount
+                back[one.counter.id, account] += item.piece.amount
+    for one in dated:
+        spent, unheld = back[one.counter.id, SPENT], back[one.counter.id, UNHELD]
+        counters.shift([one.counter], currency, spent=-spent, unheld=-unheld)
+    entries = []
+    for (batch_id, period), legs in moves.items():
+        postings = [
+            posting
+            for (pot, account), amount in legs.items()
+            for posting in ledger.move(account, AVAILABLE, [pot], amount, currency)
+        ]
+        entries.append(Entry("void", period, postings, batch_id=batch_id, reason=reason))
+    ledger.post(*entries)
+
+
+def _counted_as(one: Dated, item: Taken) -> str:
+    """Return the account under which a budget's month counts a charge; empty where it does not.
+
+    A budget that was made later counts it in what it opened with, one that was closed before does not count it.
+    """
+    counter, piece = one.counter, item.piece
+    if counter.period != piece.period or not counter.concerns(piece.project_id, item.tags):
+        return ""
+    if one.created_at > item.recorded_at:
+        return SPENT if one.opened_with_usage else ""
+    return UNHELD if one.closed_at is None or one.closed_at > item.recorded_at else ""
+
+
+def _return_usage(taken: Sequence[Taken]) -> None:
+    pieces = [item.piece for item in taken]
+    hours = {id(piece): hour_of(piece.start) for piece in pieces}
+    with connection.cursor() as cursor:
+        series = array({piece.series for piece in pieces}, bytea)
+        cursor.execute(ROLLUPS, [current_tenant_id(), series, list(set(hours.values()))])
+        sums = {(bytes(row[1]), *row[2:]): row[0] for row in cursor.fetchall()}
+    entries = []
+    for piece in pieces:
+        place = (
+            piece.series,
+            hours[id(piece)],
+            piece.day,
+            piece.period,
+            piece.project_id,
+            piece.meter_id,
+            piece.price_id,
+        )
+        counter_entry = replace(
+            piece,
+            key_hash=void_key(piece.key_hash),
+            measured=-piece.measured,
+            billable=-piece.billable,
+            amount=-piece.amount,
+            kind="void",
+        )
+        entries.append((sums[place], counter_entry))
+    rollups.take_back(entries)
+
+
+def _record(
+    actor: Actor, batch: UsageBatch | None, events: int, amount: Decimal, reason: str, rejected: int = 0
+) -> None:
+    changes = {"events": [events, 0], "amount": [amount, Decimal(0)]}
+    if rejected:
+        changes["waiting"] = [rejected, 0]
+    record(USAGE_VOIDED, actor=actor, target=batch, changes=changes, reason=reason)

@@ -1,0 +1,1 @@
+"""What was used: intervals, their keys, and their hourly sums."""

@@ -1,0 +1,163 @@
+"""What a node's worker process holds while it lives: samplers, running attempts, and two threads of its own.
+
+One thread says that the node lives; the other listens for jobs that were cancelled or paused, so that a child is
+stopped at once and not at its next heartbeat. Losing either connection costs only time: both start over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import structlog
+from celery import current_app
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from compute import limits, pg_session
+from compute.agent.supervisor import Supervisor
+from compute.devices.base import Sampler
+from compute.devices.host import HostSampler
+from compute.devices.nvml import NvmlSampler
+from compute.fleet import nodes
+from compute.leases import leases
+from compute.sandbox import probe, sandbox, workdirs
+
+log = structlog.get_logger(__name__)
+AWAY = (OperationalError, InterfaceError)
+
+
+class Runtime:
+    """The node that this process speaks for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.boot = uuid.uuid4()
+        self.home: Path = (settings.EXCHEQUER.home / "work" / name).absolute()
+        self._host = HostSampler(socket.gethostname(), settings.EXCHEQUER.effective_cpu_devices)
+        self._nvml = NvmlSampler()
+        self._running: dict[uuid.UUID, Supervisor] = {}  # by attempt: a fenced one may outlive its job's next start
+        self._stop = threading.Event()
+        self._me: nodes.Registered | None = None
+
+    def start(self) -> int:
+        """Register the node and its devices, waiting for the database if need be; return how many there are.
+
+        From then on two threads keep it alive and listening.
+        """
+        workdirs.clear(self.home)
+        found = [*self._host.inventory(), *self._nvml.inventory()]
+        missing = probe.missing_layers(self.home)
+        if missing:
+            said = [sandbox.explained(layer) for layer in missing]
+            log.warning("sandbox.layers_missing", node=self.name, missing=said, mode=settings.EXCHEQUER.sandbox)
+        while self._me is None:
+            try:
+                self._me = nodes.register(
+                    name=self.name, hostname=socket.gethostname(), boot=self.boot, found=found, missing_layers=missing
+                )
+            except AWAY:
+                log.warning("node.waits_for_database", node=self.name)
+                self._stop.wait(1.0)
+            finally:
+                connection.close()
+        log.info("node.registered", node=self.name, devices=[device.name for device in found])
+        threading.Thread(target=self._live, args=(self._me,), daemon=True, name="live").start()
+        threading.Thread(target=self._listen, daemon=True, name="listen").start()
+        return len(found)
+
+    def run(self, tenant_id: uuid.UUID, attempt_id: uuid.UUID, token: int) -> None:
+        """Answer a doorbell: claim the attempt and run it to its end; nothing happens when it is not there to claim."""
+        if self._stop.is_set():
+            return
+        mine = leases.claim(tenant_id=tenant_id, attempt_id=attempt_id, token=token, node=self.name, boot=self.boot)
+        if mine is None:
+            return
+        threads = self._host.threads if mine.slot.kind == "cpu" else max(1, self._host.threads)
+        mine = dataclasses.replace(mine, slot=dataclasses.replace(mine.slot, threads=threads))
+        sampler: Sampler = self._host if mine.slot.kind == "cpu" else self._nvml
+        supervisor = Supervisor(mine, sampler, self.home)
+        self._running[mine.attempt_id] = supervisor
+        if self._stop.is_set():
+            supervisor.shut_down()
+        try:
+            supervisor.run()
+        finally:
+            del self._running[mine.attempt_id]
+
+    def answer(self) -> None:
+        """Say that calls come through: this node takes attempts again, unless it is stopping."""
+        if self._me is not None and not self._stop.is_set():
+            nodes.answer(self._me)
+
+    def wake(self, job_id: str) -> None:
+        """Have who runs this job here look at it now."""
+        for supervisor in list(self._running.values()):
+            if str(supervisor.mine.job.id) == job_id:
+                supervisor.wake()
+
+    def shut_down(self) -> None:
+        """Take no more attempts and stop the running ones with a checkpoint; the worker then waits for them by itself."""
+        self._stop.set()
+        threading.Thread(target=self._leave, name="leave").start()  # a signal handler may not touch the database
+
+    def _leave(self) -> None:
+        try:
+            if self._me is not None:
+                nodes.leave(self._me)
+        except AWAY:
+            log.warning("node.database_away", node=self.name)
+        finally:
+            connection.close()
+        for supervisor in list(self._running.values()):
+            supervisor.shut_down()
+
+    def _live(self, me: nodes.Registered) -> None:
+        excused_at = time.monotonic()
+        while not self._stop.wait(settings.EXCHEQUER.heartbeat_s):
+            try:
+                if not nodes.alive(me):
+                    log.error("node.replaced", node=self.name)
+                elif nodes.accepting(me) or self._running or not broker_answers():
+                    excused_at = time.monotonic()
+                elif time.monotonic() - excused_at > limits.DEAF_S:
+                    self._start_over()
+            except AWAY:
+                log.warning("node.database_away", node=self.name)
+                connection.close()
+                excused_at = time.monotonic()
+
+    def _start_over(self) -> None:
+        """End this worker, which runs nothing and hears nothing although the broker answers: who keeps it starts another.
+
+        At once: a consumer that hangs would not notice a polite request either.
+        """
+        log.error("node.hears_nothing", node=self.name)
+        self._stop.set()
+        os._exit(os.EX_TEMPFAIL)
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                listener = pg_session.listen("exchequer_job")
+                while not self._stop.is_set():
+                    for notice in listener.notifies(timeout=5.0, stop_after=1):
+                        self.wake(notice.payload)
+            except pg_session.LOST:
+                connection.close()
+                self._stop.wait(1.0)
+
+
+def broker_answers() -> bool:
+    """Return whether a new connection to the broker comes about."""
+    with current_app.connection_for_read() as link:
+        try:
+            link.ensure_connection(max_retries=1, timeout=3)
+        except Exception:  # noqa: BLE001 (each transport has its own errors)
+            return False
+    return True

@@ -1,0 +1,297 @@
+"""Runs one attempt: stage, start the child, heartbeat, stop it, store what it made, end the attempt.
+
+The thread that runs here only beats and decides; staging and storing happen beside it, so that a slow object store
+never costs the lease. While PostgreSQL is away the child goes on; heartbeats catch up when it is back, or the child
+is killed when the lease has run out by this process's own clock.
+"""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from compute import kinds, limits, procfs
+from compute.agent import exit_codes
+from compute.agent.checkpoints import Saver
+from compute.agent.heartbeat import AWAY, Pulse, beside
+from compute.devices.base import DeviceLost, Sampler
+from compute.leases import leases
+from compute.models import Outcome
+from compute.sandbox import excess, protocol, sandbox, workdirs
+from compute.sandbox.process import Child
+from tenants.errors import ExchequerError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+BAD_OUTPUT = "The program ended, but what it left could not be used."
+"""What exactly is wrong is for the operators' log: the owner of a job cannot mend it."""
+
+
+class Supervisor:
+    """One attempt on one device. `wake()` makes it look at the job now; `shut_down()` ends it for a worker's stop."""
+
+    def __init__(self, mine: leases.Claim, sampler: Sampler, home: Path) -> None:
+        self.mine = mine
+        self.log = log.bind(job=str(mine.job.id), attempt=str(mine.attempt_id), fencing=mine.token)
+        self._kind = kinds.get(mine.job.kind)
+        self._sampler = sampler
+        self._workdir = home / str(mine.attempt_id)
+        self._pulse = Pulse(mine)
+        self._stopping = threading.Event()
+        self._child: Child | None = None
+        self._progress: dict[str, Any] = {"phase": "starting"}
+        self._line = 0
+        self._fault = protocol.Fault("", "")
+        self._stop: Outcome | None = None
+        self._limit = Outcome.TIME_LIMIT
+        self._limit_at = float("inf")
+        self._sampled = time.monotonic()
+        self._excess = ""
+        self._opening, self._required = True, settings.EXCHEQUER.sandbox == "required"
+        self._layers: list[str] | None = None
+        self._saver = Saver(mine, self._kind, self._workdir)
+
+    def wake(self) -> None:
+        """Beat now."""
+        self._pulse.wake()
+
+    def shut_down(self) -> None:
+        """Stop for the worker's sake: checkpoint, then back into the queue.
+
+        The worker is itself killed when it takes too long, so a checkpoint still going up is given up with the grace.
+        """
+        self._saver.leave_by = time.monotonic() + limits.STOP_GRACE_S
+        self._stopping.set()
+        self._pulse.wake()
+
+    def run(self) -> None:
+        """Run the attempt to its end; never raises for what a job, a child or a lost lease may do."""
+        try:
+            self._run()
+        except leases.Fenced:
+            self.log.warning("attempt.fenced")
+        finally:
+            if self._child is not None:
+                self._child.kill()
+            workdirs.remove(self._workdir)
+            connection.close_if_unusable_or_obsolete()
+
+    def _run(self) -> None:
+        try:
+            workdirs.make(self._workdir)
+            staged = self._aside(lambda: self._kind.stage(self.mine.job, self._workdir))
+            if self._stop is not None:
+                self._finish(self._stop, "")
+                return
+            self._child = self._start(staged)
+        except leases.Fenced:
+            raise
+        except kinds.BadArtefact as error:
+            self._finish(Outcome.ARTIFACT, str(error))
+            return
+        except Exception as error:
+            if isinstance(error, ExchequerError) and not isinstance(error, Unavailable):
+                self._finish(Outcome.USER_ERROR, error.message)
+                return
+            self.log.exception("attempt.stage_failed")
+            self._finish(Outcome.UNSTAGED, "It could not be started: our fault, and not charged.")
+            return
+        try:
+            self._watch(self._child)
+            self._settle(self._child)
+        except kinds.BadOutput as error:
+            self._child.kill()
+            self.log.warning("attempt.bad_output", error=str(error))
+            plain = str(error) if isinstance(error, kinds.BadReport) else BAD_OUTPUT
+            self._finish(Outcome.CRASHED, plain, self._child.exit_code)
+
+    def _start(self, staged: dict[str, Any]) -> Child:
+        slot = self.mine.slot
+        payload = {
+            "attempt": str(self.mine.attempt_id),
+            "device": {"kind": slot.kind, "uuid": slot.uuid},
+            "threads": slot.threads,
+            "seed": self.mine.job.id.int & 0x7FFFFFFF,
+            "resume": bool(self.mine.job.checkpoint),
+            **staged,
+        }
+        child = Child(
+            entrypoint=self._kind.entrypoint,
+            attempt=str(self.mine.attempt_id),
+            workdir=self._workdir,
+            slot=slot,
+            payload=payload,
+            sandbox_required=self._required,
+        )
+        self.log.info("attempt.started", group=child.group)
+        self._progress = {"phase": "running"}
+        self._pulse.next = self._sampled = time.monotonic()
+        self._limit_at = float("inf")
+        return child
+
+    def _watch(self, child: Child) -> None:
+        """Beat until the child has exited; ask it to stop when there is a reason, kill it when the grace is over."""
+        kill_at = float("inf")
+        while not child.exited.is_set():
+            self._tick()
+            if self._stop is not None and kill_at == float("inf"):
+                self.log.info("attempt.stopping", reason=str(self._stop))
+                kill_at = time.monotonic() + limits.STOP_GRACE_S
+                child.ask_to_stop()
+            if time.monotonic() >= kill_at or self._stop == Outcome.CANCELLED or (self._excess and self._stop is None):
+                child.kill()
+            nearest = min(self._pulse.next, kill_at, self._limit_at if self._stop is None else kill_at)
+            child.changed.wait(max(0.01, min(nearest - time.monotonic(), 0.25)))
+            child.changed.clear()
+
+    def _settle(self, child: Child) -> None:
+        """Judge the exit, store what is to be stored, and end the attempt."""
+        self._gather()
+        self._saver.finish(self._pulse, self._gather)
+        code, slot = child.exit_code, self.mine.slot
+        if self._stop is None and self._stopping.is_set():  # who stops this worker may have asked its children too
+            self._stop = Outcome.STOPPED
+        if code == -signal.SIGKILL:  # by the kernel, when it took much memory between two looks
+            self._excess = self._excess or self._beyond(child, child.peak_bytes)
+        outcome, message = exit_codes.judge(
+            code, stop=self._stop, excess=self._excess, fault=self._fault.message, device=slot.uuid,
+            opening=self._opening, cuda=slot.kind == "cuda", filtered=sandbox.CALLS not in (self._layers or ()),
+        )  # fmt: skip
+        if self._fault.message and outcome in {Outcome.CRASHED, Outcome.PLATFORM}:
+            self.log.warning("attempt.fault", code=self._fault.code, said=self._fault.message)
+        if outcome == Outcome.SUCCEEDED:
+            self._succeed(code)
+        else:
+            self._finish(outcome, message, code)
+
+    def _succeed(self, code: int | None) -> None:
+        self._progress = {**self._progress, "phase": "storing"}
+        try:
+            collected = self._collect()
+            self._progress = {**self._progress, "phase": "done"}
+            if collected is None:
+                self._finish(Outcome.ARTIFACT, "The results could not be stored.", code)
+            else:
+                self._finish(Outcome.SUCCEEDED, "", code, lambda job: self._kind.complete(job, collected))
+        except leases.Fenced:
+            raise
+        except kinds.BadOutput as error:
+            self.log.warning("attempt.bad_output", error=str(error))
+            self._finish(Outcome.CRASHED, BAD_OUTPUT, code)
+        except ExchequerError as error:
+            self._finish(Outcome.USER_ERROR, error.message, code)
+        except Exception as error:
+            self.log.exception("attempt.collect_failed")
+            if workdirs.disk_full(error):
+                self._finish(Outcome.DISK_FULL, "The host's disk was full: our fault, and not charged.", code)
+                return
+            self._finish(Outcome.CRASHED, BAD_OUTPUT, code)
+
+    def _collect(self) -> dict[str, Any] | None:
+        """Return what the kind collected; None when its store stayed away for too long. Raises what no retry heals."""
+        give_up, pause = time.monotonic() + limits.ARTIFACT_PATIENCE_S, 1.0
+        taken = self._aside(lambda: workdirs.take_output(self._workdir))
+        while True:
+            try:
+                collected: dict[str, Any] = self._aside(
+                    lambda: self._kind.collect(self.mine.job, self.mine.token, taken)
+                )
+            except (Unavailable, *AWAY) as error:
+                self.log.warning("attempt.store_failed", error=str(error))
+                if time.monotonic() + pause > give_up:
+                    return None
+                self._aside(functools.partial(time.sleep, pause))
+                pause = min(pause * 2, 60.0)
+            else:
+                return collected
+
+    def _finish(
+        self,
+        outcome: Outcome,
+        message: str,
+        code: int | None = None,
+        complete: Callable[[kinds.JobView], dict[str, Any]] | None = None,
+    ) -> None:
+        self._gather()
+        self._pulse.finish(outcome, message, code, complete)
+        self.log.info("attempt.ended", outcome=str(outcome), exit_code=code)
+
+    def _aside(self, work: Callable[[], Any]) -> Any:
+        """Run slow work in a thread of its own while this one keeps the lease; return or raise what it did."""
+        future = beside(work)
+        while not future.done():
+            self._tick()
+            self._pulse.rest(future)
+        return future.result()
+
+    def _tick(self) -> None:
+        """Take in what the child said, sample the device, beat when it is time, note why to stop."""
+        self._gather()
+        if self._child is not None and not self._child.exited.is_set():
+            # At each turn, not at each beat: threads come by the thousand, and a host has room for so many in all.
+            self._excess = self._excess or excess.of_threads(self.mine.slot, self._child.group)
+        if time.monotonic() >= self._limit_at and self._stop is None and self._child is not None:
+            self._stop = self._limit
+        if self._stopping.is_set() and self._stop is None:
+            self._stop = Outcome.STOPPED
+        if not self._pulse.due():
+            return
+        self._sample()
+        renewed = self._pulse.renew()
+        if renewed is None:
+            return
+        answer, asked = renewed
+        self._limit, self._limit_at = answer.limit, asked + answer.left_s
+        if self._stop is None or answer.stop == Outcome.CANCELLED:
+            self._stop = answer.stop or self._stop
+
+    def _gather(self) -> None:
+        """Move what the child said and logged into the next heartbeat."""
+        child, beat = self._child, self._pulse.beat
+        if child is not None:
+            while child.said:
+                said = child.said.popleft()
+                self._opening = self._opening and protocol.still_opening(said, required=self._required)
+                if isinstance(said, protocol.Progress):
+                    self._progress = said.values
+                elif isinstance(said, protocol.Metric):
+                    beat.metrics.append(said)
+                elif isinstance(said, protocol.Fault):
+                    self._fault = said
+                elif isinstance(said, protocol.Layers):
+                    if self._layers is None:  # what it says later, it says itself
+                        beat.layers = self._layers = said.missing
+                else:
+                    self._saver.newest = said
+            while child.lines:
+                beat.logs.append((self._line, child.lines.popleft()))
+                self._line += 1
+            beat.elapsed, beat.began, beat.startup_s = child.elapsed(), child.began, child.startup_s
+            self._saver.look()
+        beat.progress = self._progress
+
+    def _sample(self) -> None:
+        child, slot, now = self._child, self.mine.slot, time.monotonic()
+        if child is None or child.exited.is_set():
+            return
+        try:
+            reading = self._sampler.read(slot.uuid, child.group)
+        except DeviceLost as lost:
+            self.log.warning("device.lost", error=str(lost))
+            return
+        memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(child.group)[1]
+        self._excess = self._excess or self._beyond(child, memory)
+        self._pulse.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
+        self._sampled = now
+
+    def _beyond(self, child: Child, memory_bytes: int) -> str:
+        return excess.of_memory_or_disk(self.mine.slot, memory_bytes, self._workdir, child.group)

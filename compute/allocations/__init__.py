@@ -1,0 +1,1 @@
+"""Long allocations: who holds a device slot, and what it costs."""

@@ -1,0 +1,166 @@
+"""Long allocations: a subject (such as `endpoint:<id>`) holds a device slot until it lets go.
+
+Unlike an attempt, an allocation outlives the worker that serves it. A worker that starts again adopts its node's slots
+at once (`renew`); those of a node that stays silent are handed to another one by the controller (`scheduling/slots.py`).
+Each change wakes whoever listens to `exchequer_slot`.
+
+Locks: the owner's own row, allocation, money (`slot_billing.py`), device, quota, last the audit chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from compute.allocations import slot_billing
+from compute.models import Device, Node
+from compute.models.slots import SERVING, Allocation, SlotState
+from tenants import quotas
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, record
+from tenants.clock import DatabaseNow
+from tenants.errors import Conflict
+from tenants.isolation.scoping import tenant_scope
+
+__all__ = ["CHANNEL", "QUOTA", "SERVING", "SlotRow", "has_slot", "mine", "release", "renew", "request", "slots", "wake"]
+
+SLOT_REQUESTED = AuditAction("compute.slot.requested")
+SLOT_RELEASED = AuditAction("compute.slot.released")
+CHANNEL = "exchequer_slot"
+QUOTA = f"devices:{SERVING}"
+WAITING_REASON = "Waits for a free serving slot."
+UNPAID_REASON = "The budget has no room for its next quarter of an hour."
+
+
+class SlotRequested(Conflict):
+    """This already has a slot, or waits for one."""
+
+    code = "slot_requested"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotRow:
+    """Where one subject's allocation stands. `device_name` and `node` are empty while it waits."""
+
+    id: UUID
+    subject: str
+    state: str
+    token: int
+    device_name: str
+    node: str
+    reason: str
+    requested_at: datetime
+    assigned_at: datetime | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether no slot was free for it so far."""
+        return self.state == SlotState.WAITING
+
+    @property
+    def unpaid(self) -> bool:
+        """Whether it ended because its budget had no room for it."""
+        return self.state == SlotState.ENDED and self.reason == UNPAID_REASON
+
+
+def request(*, actor: Actor, subject: str, project_id: UUID, dims: Mapping[str, str] | None = None) -> UUID:
+    """Ask for a slot for `subject`: money held, quota reserved, and a row that waits, in the caller's open operation.
+
+    `dims`: what a price of its seconds may name beside `device_class`. Raises BudgetExceeded (402), QuotaExceeded (409),
+    SlotRequested when the subject has or awaits one.
+    """
+    if has_slot(subject):
+        raise SlotRequested(subject=subject)
+    row = Allocation(
+        subject=subject, project_id=project_id, reason=WAITING_REASON, dims=dict(dims or {}),
+        requested_by=actor.id, requested_by_label=actor.label[:254],
+    )  # fmt: skip
+    row.claim_tenant()
+    slot_billing.reserve(row, actor)
+    quotas.reserve(resource=QUOTA, subject=subject)
+    row.save(force_insert=True)
+    record(SLOT_REQUESTED, actor=actor, target=("allocation", row.id, subject), changes={"state": [None, row.state]})
+    wake()
+    return row.id
+
+
+def has_slot(subject: str) -> bool:
+    """Return whether a subject has a slot or waits for one."""
+    return Allocation.objects.exclude(state=SlotState.ENDED).filter(subject=subject).exists()
+
+
+def release(*, actor: Actor, subject: str, reason: str) -> bool:
+    """End the subject's allocation, free its device and give its quota back, as part of the caller's open operation.
+
+    Returns False when there is nothing to end: releasing twice changes nothing the second time.
+    """
+    row = (
+        Allocation.objects.select_for_update(no_key=True).exclude(state=SlotState.ENDED).filter(subject=subject).first()
+    )
+    if row is None:
+        return False
+    slot_billing.close(row)
+    Allocation.objects.filter(id=row.id).update(state=SlotState.ENDED, ended_at=DatabaseNow(), reason=reason[:400])
+    if row.device_id is not None:
+        Device.objects.filter(id=row.device_id, taken_by=row.id).update(taken_by=None)
+    quotas.release(subject=subject)
+    changes = {"state": [row.state, str(SlotState.ENDED)]}
+    record(SLOT_RELEASED, actor=actor, target=("allocation", row.id, subject), changes=changes, reason=reason)
+    wake()
+    return True
+
+
+def mine(node_id: UUID) -> list[tuple[UUID, UUID]]:
+    """Return (tenant, allocation) of every slot that lies on this node now. Opens no scope, needs none."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id, id FROM compute_slots_of(%s)", [node_id])
+        return [(tenant_id, allocation_id) for tenant_id, allocation_id in cursor.fetchall()]
+
+
+def renew(*, tenant_id: UUID, allocation_id: UUID, node_id: UUID, boot: UUID) -> bool:
+    """Renew the lease of a slot with each heartbeat; the first call of a new boot adopts it.
+
+    False when the slot is no longer this node's, or another worker took over the node's name: stop serving it.
+    """
+    with tenant_scope(tenant_id):
+        lease = timedelta(seconds=settings.EXCHEQUER.lease_s)
+        rows = Allocation.objects.filter(
+            id=allocation_id, state=SlotState.LIVE, node_id=node_id, node__in=Node.objects.filter(id=node_id, boot=boot)
+        )
+        return bool(rows.update(boot=boot, lease_until=DatabaseNow() + lease))
+
+
+def slots(subjects: Iterable[str]) -> dict[str, SlotRow]:
+    """Return the last allocation of each of these subjects in the open scope, in one query."""
+    rows = (
+        Allocation.objects.filter(subject__in=list(subjects))
+        .select_related("node")
+        .order_by("subject", "-id")
+        .distinct("subject")
+    )
+    return {row.subject: _row(row) for row in rows}
+
+
+def wake() -> None:
+    """Wake the serving nodes at commit, so that they look before their next heartbeat."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+
+
+def _row(row: Allocation) -> SlotRow:
+    return SlotRow(
+        id=row.id,
+        subject=row.subject,
+        state=row.state,
+        token=row.token,
+        device_name=row.device_name,
+        node=row.node.name if row.node else "",
+        reason=row.reason,
+        requested_at=row.requested_at,
+        assigned_at=row.assigned_at,
+    )

@@ -1,0 +1,203 @@
+"""What a slot costs while it is leased: money held for an hour ahead, seconds recorded by quarter hours, each once for ever.
+
+The truth is the allocation's row in PostgreSQL and the database's clock: a stay on a slot is billed from its assignment to
+its end, or to the end of its lease where its node fell silent. A quarter hour of a stay has one key (slot, token, quarter),
+so whoever settles it, and how often, it counts once. Where no price names this meter, or the price is 0, nothing is held
+and the seconds are measured at no charge. Where a budget has no room for the next quarter, the slot is given back and its
+owner is told (`SlotUnpaid`).
+
+Locks: allocation, the tenant's set of budgets, the meter, hold, counters, device, quota, audit chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from itertools import groupby, islice
+from uuid import UUID
+
+from billing.budgets import counters, holds
+from billing.budgets.counters import BudgetExceeded
+from billing.defaults import SLOT_SECONDS
+from billing.metering import meters
+from billing.metering.metering import Interval, record_usage, terms_of
+from billing.metering.rate import most_cost
+from billing.money import Money
+from billing.pricing import price_books
+from billing.rating.calendar import local_day, period_of, quarter_of
+from billing.rating.flat import charge
+from compute.models.slots import Allocation, SlotState
+from tenants.access.actor import Actor
+from tenants.clock import now
+
+SOURCE = "slots"
+QUARTER = timedelta(minutes=15)
+HELD_S = 3600
+SLACK = timedelta(minutes=1)
+"""A quarter is settled within so long of its end; the hold pays for that long, too."""
+MOST_QUARTERS = 96
+NOTHING = Decimal(0)
+
+
+def reserve(row: Allocation, actor: Actor) -> None:
+    """Hold the first hour of a new allocation, or its first quarter where there is no more. Raises BudgetExceeded (402)."""
+    row.hold_id = None
+    unit = _unit_price(row)
+    if unit is not None:
+        row.hold_id = _hold(row, unit, actor)
+
+
+def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
+    """Record what a locked allocation used of its slot, whole quarters unless its stay `ended_at` now; look on when the next is over.
+
+    Returns False where the money does not reach to the end of the next quarter.
+    """
+    counters.pin_set()
+    present = now()
+    if (
+        row.state != SlotState.LIVE or row.settle_at is None
+    ):  # a slot that was given before slots had a meter begins now
+        row.billed_until = present
+    start = row.billed_until or row.assigned_at or present
+    until = ended_at or quarter_of(present)
+    if row.lease_until is not None:
+        until = min(until, row.lease_until if ended_at else quarter_of(row.lease_until))
+    row.settle_at = following = quarter_of(present) + QUARTER
+    intervals = list(islice(_quarters(row, start, until), None if ended_at else MOST_QUARTERS))
+    goes_on, hold_id, paid = ended_at is None, row.hold_id, True
+    by_month = _by_month(intervals)
+    if intervals:
+        meters.ensure(SLOT_SECONDS)
+    if hold_id is not None:
+        holds.lock_now(hold_id, by_month)
+    elif goes_on:
+        paid = _provide(row, start, following + SLACK)
+    # A month after the other: each pays for its own, also where it is over and this comes late.
+    for month, used in by_month.items():
+        if goes_on and hold_id is not None:
+            _catch_up(hold_id, month, used)
+        recorded = record_usage(used, hold_id=row.hold_id, held_only=True)
+        if goes_on and row.hold_id is not None and recorded.exhausted and recorded.refused_by == "budget":
+            paid = False
+    if intervals:
+        row.billed_until = intervals[-1].end
+        if row.billed_until < until:
+            row.settle_at = present
+    # Only after what is over is recorded, in the month and by the price of its time: may the hold move, grow or go.
+    if goes_on and hold_id is not None and paid:
+        paid = _provide(row, row.billed_until or start, following + SLACK)
+    _keep(row)
+    return paid
+
+
+def close(row: Allocation) -> None:
+    """Record the last seconds of a locked allocation and give the rest of its money back."""
+    if row.state == SlotState.LIVE:
+        settle(row, ended_at=now())
+    if row.hold_id is not None:
+        holds.release(hold_id=row.hold_id)
+
+
+def _by_month(intervals: Sequence[Interval]) -> dict[date, list[Interval]]:
+    """Return intervals by the local month that they lie in, in order."""
+    if not intervals:
+        return {}
+    zone = terms_of(intervals).zone
+    return {month: list(used) for month, used in groupby(intervals, lambda one: period_of(local_day(one.start, zone)))}
+
+
+def _catch_up(hold_id: UUID, month: date, used: Sequence[Interval]) -> None:
+    """Have the hold pay for what is over, where it was not provided for: settled late, or a dearer price."""
+    terms = terms_of(used)
+    cost = Money(sum((most_cost(one, terms) for one in used), NOTHING), terms.currency)
+    if cost.amount > 0:
+        with suppress(BudgetExceeded):  # what the hold does not cover is charged with nothing
+            holds.cover(hold_id=hold_id, amount=cost, period=month)
+
+
+def _provide(row: Allocation, start: datetime, until: datetime) -> bool:
+    """Have the hold pay from `start` to `until`, for an hour at a time; return whether it does."""
+    unit = _unit_price(row)
+    if unit is None:
+        if row.hold_id is not None:
+            holds.release(hold_id=row.hold_id)
+            row.hold_id = None
+        return True
+    needed = Money(charge(_seconds(until - start), unit.unit_amount), unit.currency)
+    if row.hold_id is None:
+        try:
+            row.hold_id = _hold(row, unit, _payer(row), least=needed)
+        except BudgetExceeded:
+            return False
+        return True
+    if holds.lock(row.hold_id).left >= needed.amount:
+        return True
+    hour = Money(max(needed.amount, charge(Decimal(HELD_S), unit.unit_amount)), unit.currency)
+    for amount in dict.fromkeys((hour, needed)):
+        try:
+            holds.cover(hold_id=row.hold_id, amount=amount)
+        except BudgetExceeded:
+            continue
+        return True
+    return False
+
+
+def _hold(row: Allocation, unit: price_books.PricePoint, actor: Actor, least: Money | None = None) -> UUID:
+    hour = Money(charge(Decimal(HELD_S), unit.unit_amount), unit.currency)
+    quarter = least or Money(charge(_seconds(QUARTER + SLACK), unit.unit_amount), unit.currency)
+    subject = f"{row.subject}:slot:{row.id}"
+    try:
+        most = max(hour, quarter, key=lambda one: one.amount)
+        return holds.hold(project_id=row.project_id, subject=subject, amount=most, actor=actor)
+    except BudgetExceeded:
+        return holds.hold(project_id=row.project_id, subject=subject, amount=quarter, actor=actor)
+
+
+def _unit_price(row: Allocation) -> price_books.PricePoint | None:
+    """Return what a second costs now; None where it costs nothing."""
+    try:
+        point = price_books.price_at(SLOT_SECONDS, _dims(row))
+    except price_books.PriceMissing:  # a list that was published before slots had a meter, or leaves it out
+        return None
+    return point if point.unit_amount else None
+
+
+def _dims(row: Allocation) -> dict[str, str]:
+    return {"device_class": row.device_class, **row.dims}
+
+
+def _payer(row: Allocation) -> Actor:
+    # An explained line names who asked for the slot; the hold asks for no right.
+    system = Actor.system(row.tenant_id, "slots")
+    return replace(system, id=row.requested_by, label=row.requested_by_label or system.label)
+
+
+def _quarters(row: Allocation, start: datetime, until: datetime) -> Iterator[Interval]:
+    """Yield the quarter hours of a stay between two moments."""
+    while start < until:
+        quarter = quarter_of(start)
+        end = min(until, quarter + QUARTER)
+        yield Interval(
+            key=f"slot:{row.id}:{row.token}:{quarter:%Y%m%dT%H%M}",
+            meter=SLOT_SECONDS,
+            resource=row.subject,
+            project_id=row.project_id,
+            start=start,
+            end=end,
+            dims=_dims(row),
+            source=SOURCE,
+        )
+        start = end
+
+
+def _seconds(span: timedelta) -> Decimal:
+    return Decimal(span // timedelta(microseconds=1)) / 1_000_000
+
+
+def _keep(row: Allocation) -> None:
+    Allocation.objects.filter(id=row.id).update(
+        billed_until=row.billed_until, settle_at=row.settle_at, hold_id=row.hold_id
+    )

@@ -1,0 +1,7 @@
+"""REST endpoints of the compute app."""
+
+from compute.api.jobs import urlpatterns
+
+__all__ = [
+    "urlpatterns",
+]

@@ -1,0 +1,269 @@
+"""REST endpoints of the work room: quotes, jobs, logs, metrics, devices, utilisation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.pricing import quotes
+from compute import kinds, queries
+from compute.api import quote_shapes, serializers
+from compute.jobs import jobs, request_body
+from compute.models import JobState
+from compute.queries import device_hours
+from tenants import quotas
+from tenants.clock import now
+from tenants.errors import Invalid
+from tenants.parsing import parse_moment, parse_uuid, parse_whole
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
+LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
+AFTER = OpenApiParameter("after", int, description="Only what comes after this position or step.")
+FILTERS = [OpenApiParameter(name, str) for name in ("state", "project", "kind", "device_class", "name")]
+FILTERS.append(OpenApiParameter("tag", str, many=True, description="name:value; a job has all that are given."))
+
+
+class Quotes(Endpoint):
+    """Quotes for launches."""
+
+    permissions = {"POST": "jobs.launch"}
+    reads_any_field = True  # the kind knows its own and refuses others
+
+    @extend_schema(request=serializers.JobRequestSerializer, responses={201: quote_shapes.QuoteSerializer})
+    def post(self, request: Request) -> Response:
+        """Say what a job would cost; nothing is held. A launch with the same body holds money at this unit price."""
+        asked = request_body.submission(self.body())
+        asked.pop("quote_id")
+        order = jobs.check(actor=self.actor, **asked)
+        estimate = jobs.estimate(order)
+        quote = quotes.bind(
+            actor=self.actor, project_id=order.project_id, body=order.body(), estimate=estimate,
+            limit_s=order.max_seconds, forecast=order.forecast.json(),
+        )  # fmt: skip
+        use = next((use for use in quotas.usage() if use.resource == f"devices:{order.device_class}"), None)
+        least_s, most_s = order.typical_range()
+        answer = {
+            "id": str(quote.id),
+            "typical": estimate.typical.json(),
+            "least": estimate.least.json(),
+            "most": estimate.most.json(),
+            "worst": estimate.worst.json(),
+            "unit_amount": {"amount": str(estimate.unit_amount), "currency": estimate.currency},
+            "price_version": str(estimate.price_version),
+            "typical_seconds": order.typical_s,
+            "least_seconds": least_s,
+            "most_seconds": most_s,
+            "max_seconds": order.max_seconds,
+            "start_up": quote_shapes.start_up(order, estimate),
+            "based_on": quote_shapes.based_on(order),
+            "expected_wait_s": queries.expected_wait_s(order.device_class),
+            "budget_left_after": serializers.money(estimate.budget_left_after),
+            "quota_left_after": None if use is None or use.left is None else use.left - 1,
+            "expires_at": quote.expires_at,
+        }
+        return Response(answer, status=201)
+
+
+class Jobs(Endpoint):
+    """Jobs of the tenant."""
+
+    permissions = {"GET": "jobs.view", "POST": "jobs.launch"}
+    reads_any_field = True  # the kind knows its own and refuses others
+
+    @extend_schema(
+        operation_id="jobs_list",
+        parameters=[*FILTERS, CURSOR, LIMIT],
+        responses=page_of(serializers.JobSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """List jobs, newest first."""
+        cursor = self.cursor(1)
+        before = parse_uuid(cursor[0], "cursor") if cursor else None
+        rows = queries.job_list(_filter(request), before=before, limit=self.page_size())
+        return self.paginated(rows, serializers.job_row, lambda row: [row.id])
+
+    @extend_schema(request=serializers.JobRequestSerializer, responses={201: serializers.JobSerializer})
+    def post(self, request: Request) -> Response:
+        """Put a job into the queue: its quota is reserved and its worst case held, or nothing is stored."""
+        job = jobs.submit(actor=self.actor, **request_body.submission(self.body()))
+        return Response(serializers.job_detail(queries.job_detail(job.id)), status=201)
+
+
+class Job(Endpoint):
+    """One job."""
+
+    permissions = {"GET": "jobs.view"}
+
+    @extend_schema(responses=serializers.JobSerializer)
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Return the job with its attempts."""
+        return Response(serializers.job_detail(queries.job_detail(job_id)))
+
+
+class _Act(Endpoint):
+    """Base of the acts on one job; answers the job as it is then."""
+
+    def answer(self, job_id: UUID, status: int = 200) -> Response:
+        """Return the job."""
+        return Response(serializers.job_detail(queries.job_detail(job_id)), status=status)
+
+
+class JobCancel(_Act):
+    """Cancels a job."""
+
+    permissions = {"POST": "jobs.cancel"}
+
+    @extend_schema(request=None, responses=serializers.JobSerializer)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Cancel the job in whatever state; its seconds so far stay billed."""
+        jobs.cancel(actor=self.actor, job_id=job_id)
+        return self.answer(job_id)
+
+
+class JobPause(_Act):
+    """Pauses a job."""
+
+    permissions = {"POST": "jobs.cancel"}
+
+    @extend_schema(request=None, responses=serializers.JobSerializer)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Pause the job; a running one saves a checkpoint first."""
+        jobs.pause(actor=self.actor, job_id=job_id)
+        return self.answer(job_id)
+
+
+class JobResume(_Act):
+    """Resumes a paused job."""
+
+    permissions = {"POST": "jobs.launch"}
+
+    @extend_schema(request=None, responses=serializers.JobSerializer)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Put the job back into the queue, its money held anew."""
+        jobs.resume(actor=self.actor, job_id=job_id)
+        return self.answer(job_id)
+
+
+class JobClone(_Act):
+    """Submits a job again."""
+
+    permissions = {"POST": "jobs.launch"}
+
+    @extend_schema(request=None, responses={201: serializers.JobSerializer})
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Submit a new job with the same request."""
+        return self.answer(jobs.clone(actor=self.actor, job_id=job_id).id, status=201)
+
+
+class JobLogs(Endpoint):
+    """The log of a job."""
+
+    permissions = {"GET": "jobs.view"}
+
+    @extend_schema(parameters=[AFTER, LIMIT], responses=page_of(serializers.LogSerializer))
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Return log lines in order; ask again with `after` = the last position while the job runs."""
+        lines = queries.logs_after(job_id, after=_whole(request, "after", 0), limit=self.page_size() * 10)
+        return Response({"results": [asdict(line) for line in lines], "next": None})
+
+
+class JobMetrics(Endpoint):
+    """The metrics of a job."""
+
+    permissions = {"GET": "jobs.view"}
+
+    @extend_schema(parameters=[AFTER], responses=page_of(serializers.MetricSerializer))
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Return metrics by step, each from the latest attempt that reached it."""
+        points = queries.metrics(job_id, after_step=_whole(request, "after", -1))
+        return Response({"results": [asdict(point) for point in points], "next": None})
+
+
+class Devices(Endpoint):
+    """The pool."""
+
+    permissions = {"GET": "devices.view"}
+
+    @extend_schema(responses=page_of(serializers.DeviceSerializer))
+    def get(self, request: Request) -> Response:
+        """List the pool's devices."""
+        return Response({"results": [serializers.device(row) for row in queries.devices()], "next": None})
+
+
+class UtilisationView(Endpoint):
+    """Allocation against use."""
+
+    permissions = {"GET": "usage.view"}
+
+    @extend_schema(
+        parameters=[OpenApiParameter(name, str) for name in ("from", "to", "group_by")],
+        responses=page_of(serializers.UtilisationSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """Return device seconds by group over whole UTC hours; the last 24 hours by hour and class unless asked."""
+        end = _moment(request, "to") or now()
+        start = _moment(request, "from") or end - timedelta(hours=24)
+        groups = request.query_params.get("group_by", "hour,device_class").split(",")
+        rows = device_hours.utilisation(start, end, groups)
+        return Response({"results": [_utilisation(row) for row in rows], "next": None})
+
+
+def _utilisation(row: device_hours.Utilisation) -> dict[str, Any]:
+    seconds = {
+        name: round(getattr(row, name), 6)
+        for name in ("capacity_s", "allocated_s", "used_s", "idle_s", "held_s", "free_s")
+    }
+    costs = {name: getattr(row, name).json() for name in ("allocated_cost", "used_cost", "idle_cost")}
+    return {"group": row.group, **seconds, **costs}
+
+
+def _filter(request: Request) -> queries.JobFilter:
+    query = request.query_params
+    states = tuple(state for state in query.get("state", "").split(",") if state)
+    if set(states) - set(JobState.values):
+        raise Invalid(fields={"state": [f"Choose among {', '.join(JobState.values)}."]})
+    if any(":" not in tag for tag in query.getlist("tag")):
+        raise Invalid(fields={"tag": ["Give a tag as name:value."]})
+    tags = dict(tag.split(":", 1) for tag in query.getlist("tag"))
+    return queries.JobFilter(
+        states=states,
+        project_id=parse_uuid(query["project"], "project") if query.get("project") else None,
+        kind=kinds.get(query["kind"]).name if query.get("kind") else "",
+        device_class=query.get("device_class", ""),
+        tags=tags,
+        text=query.get("name", ""),
+    )
+
+
+def _whole(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, "")
+    return parse_whole(text, name, "Use a whole number.") if text else default
+
+
+def _moment(request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    return parse_moment(text, name) if text else None
+
+
+urlpatterns = [
+    path("quotes/", Quotes.as_view(), name="api-quotes"),
+    path("jobs/", Jobs.as_view(), name="api-jobs"),
+    path("jobs/<uuid:job_id>/", Job.as_view(), name="api-job"),
+    path("jobs/<uuid:job_id>/cancel/", JobCancel.as_view(), name="api-job-cancel"),
+    path("jobs/<uuid:job_id>/pause/", JobPause.as_view(), name="api-job-pause"),
+    path("jobs/<uuid:job_id>/resume/", JobResume.as_view(), name="api-job-resume"),
+    path("jobs/<uuid:job_id>/clone/", JobClone.as_view(), name="api-job-clone"),
+    path("jobs/<uuid:job_id>/logs/", JobLogs.as_view(), name="api-job-logs"),
+    path("jobs/<uuid:job_id>/metrics/", JobMetrics.as_view(), name="api-job-metrics"),
+    path("devices/", Devices.as_view(), name="api-devices"),
+    path("utilisation/", UtilisationView.as_view(), name="api-utilisation"),
+]

@@ -1,0 +1,76 @@
+"""Shapes of quotes in this room's answers, and how orders become them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.api.serializers import MoneySerializer
+from billing.pricing.quotes import Estimate
+from compute.jobs.job_request import Order
+
+
+class StartUpSerializer(serializers.Serializer[Any]):
+    """What a program takes before it begins to work, billed like all of its time."""
+
+    seconds = serializers.FloatField()
+    cost = MoneySerializer()
+
+
+class BasedOnSerializer(serializers.Serializer[Any]):
+    """What a quote learnt from. Of the newest `of` runs like it that had a quote, `within` ended inside its range."""
+
+    source = serializers.CharField(help_text="own, installation or defaults")  # type: ignore[assignment]
+    runs = serializers.IntegerField(allow_null=True, help_text="null of others’ runs: how much they do is theirs")
+    within = serializers.IntegerField()
+    of = serializers.IntegerField()
+
+
+class JobQuoteSerializer(serializers.Serializer[Any]):
+    """What was quoted for a job, its start-up included. `within`: whether its bill lies in the range; null before its end."""
+
+    least = MoneySerializer()
+    most = MoneySerializer()
+    least_seconds = serializers.IntegerField()
+    most_seconds = serializers.IntegerField()
+    start_up_seconds = serializers.FloatField()
+    within = serializers.BooleanField(allow_null=True)
+
+
+class QuoteSerializer(serializers.Serializer[Any]):
+    """What a job would cost; a launch with the same body holds money at this price until `expires_at`."""
+
+    id = serializers.UUIDField()
+    typical = MoneySerializer()
+    least = MoneySerializer(help_text="Nine bills of ten lie between `least` and `most`.")
+    most = MoneySerializer()
+    worst = MoneySerializer(help_text="What the launch holds: all of `max_seconds`, and the seconds of a stop.")
+    unit_amount = MoneySerializer()
+    price_version = serializers.UUIDField()
+    typical_seconds = serializers.IntegerField()
+    least_seconds = serializers.IntegerField()
+    most_seconds = serializers.IntegerField()
+    max_seconds = serializers.IntegerField(
+        help_text="As asked for; else three times `most_seconds`, three minutes at least."
+    )
+    start_up = StartUpSerializer(help_text="The program's own start-up, in all of these figures.")
+    based_on = BasedOnSerializer()
+    expected_wait_s = serializers.FloatField(allow_null=True)
+    budget_left_after = MoneySerializer(allow_null=True)
+    quota_left_after = serializers.IntegerField(allow_null=True)
+    expires_at = serializers.DateTimeField()
+
+
+def start_up(order: Order, priced: Estimate) -> dict[str, Any]:
+    """Return the start-up as a line of a quote."""
+    seconds = order.forecast.start_s
+    return {"seconds": round(seconds, 1), "cost": priced.cost_of(Decimal(round(seconds, 3))).json()}
+
+
+def based_on(order: Order) -> dict[str, Any]:
+    """Return what a quote learnt from, and how the ranges before it held."""
+    found = order.forecast
+    runs = None if found.source == "installation" else found.runs
+    return {"source": found.source, "runs": runs, "within": order.kept.within, "of": order.kept.of}

@@ -1,1 +1,0 @@
-"""Kernel doors that `compute.sandbox` closes; standard library only, so that the child can import it."""

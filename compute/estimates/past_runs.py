@@ -1,0 +1,85 @@
+"""What past runs say of the next: those of the tenant first, sums over the whole installation where it has few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+
+from compute.estimates.forecast import WORK, Belief, Forecast, Run, as_prior, forecast, learnt, start_up
+from compute.kinds import Plan
+from compute.models import Attempt, Cause, Job, JobState, RunPrior
+
+NEWEST = 40
+JUDGED = 10
+"""Of how many ended runs it is told whether they stayed within their range."""
+
+COLUMNS = ("family", "device_class", "work_key", "nominal_s", "measured_s", "start_s", "forecast", "state")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Of the newest `of` runs that had a range quoted, `within` ended inside it."""
+
+    within: int = 0
+    of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is expected of a run, and how well the ranges of runs like it held."""
+
+    forecast: Forecast
+    kept: Kept
+
+
+def expect(plan: Plan, device_class: str) -> Expectation:
+    """Return what a planned run is expected to take on a class of devices, by the runs that the open scope shows."""
+    work, start = WORK, start_up(plan.start_s)
+    runs, source = 0, "defaults"
+    prior = RunPrior.objects.filter(family=plan.family, device_class=device_class).first() if plan.family else None
+    if prior is not None:
+        work = as_prior(Belief(prior.work_mean, prior.work_variance, prior.runs, prior.runs))
+        start = as_prior(Belief(prior.start_mean, prior.start_variance, prior.runs, prior.runs))
+        runs, source = prior.runs, "installation"
+    rows = list(ended().filter(family=plan.family, device_class=device_class)[:NEWEST]) if plan.family else []
+    own = runs_of(rows)
+    if own:
+        work, start = learnt(own, work, start, nominal_s=plan.work_s, work_key=plan.work_key)
+        runs, source = len(own), "own"
+    found = forecast(plan.work_s, work, start, runs=runs, source=source)
+    return Expectation(found, kept(rows))
+
+
+def kept(rows: Iterable[dict[str, Any]]) -> Kept:
+    """Return how many of the newest runs that succeeded stayed within what their quotes said."""
+    promised = [row for row in rows if row["state"] == JobState.SUCCEEDED and "most_s" in row["forecast"]][:JUDGED]
+    inside = [row["forecast"]["least_s"] <= row["measured_s"] <= row["forecast"]["most_s"] for row in promised]
+    return Kept(sum(inside), len(inside))
+
+
+def ended() -> QuerySet[Job, dict[str, Any]]:
+    """Return the open scope's runs to learn from, newest first: those that succeeded, and those that a limit of their own cut off.
+
+    A run that was cut off counts as if it had ended then. One that began more than once tells nothing of a single run,
+    nor does one whose start-up nobody measured.
+    """
+    first = Attempt.objects.filter(job_id=OuterRef("id"), token=1).values("startup_s")[:1]
+    limited = Q(state=JobState.FAILED, cause__in=(Cause.TIME_LIMIT, Cause.COST_LIMIT))
+    rows = Job.objects.filter(Q(state=JobState.SUCCEEDED) | limited, ended_at__isnull=False, token=1, measured_s__gt=0)
+    rows = rows.exclude(family="").filter(nominal_s__gt=0)
+    measured: QuerySet[Job, dict[str, Any]] = (
+        rows.annotate(start_s=Subquery(first)).filter(start_s__gt=0).values(*COLUMNS)
+    )
+    return measured.order_by("-ended_at")
+
+
+def runs_of(rows: Sequence[dict[str, Any]]) -> list[Run]:
+    """Return rows of `ended` as runs; one that was cut off before its time tells nothing."""
+    return [
+        Run(row["work_key"], row["nominal_s"], float(row["measured_s"]), row["start_s"])
+        for row in rows
+        if row["state"] == JobState.SUCCEEDED or row["measured_s"] > row["forecast"].get("typical_s", 0)
+    ]

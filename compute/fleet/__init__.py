@@ -1,0 +1,1 @@
+"""Nodes and devices, as operators see and change them."""

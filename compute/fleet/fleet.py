@@ -1,0 +1,112 @@
+"""The operator's view of the pool: which hosts live, what they lack, and taking a device out of work and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from compute.models import Device, DeviceState, Node
+from compute.queries.capacity import seen_since
+from compute.sandbox.sandbox import explained
+from tenants.clock import DatabaseNow
+from tenants.errors import Conflict, NotFound
+from tenants.operators.operator_log import Operator, check_reason, record_act
+
+CORDONED = "compute.device.cordoned"
+UNCORDONED = "compute.device.uncordoned"
+
+
+@dataclass(frozen=True)
+class FleetDevice:
+    """One device. `busy`: something holds it now; whose work that is stays out of the operator's sight."""
+
+    id: UUID
+    name: str
+    device_class: str
+    kind: str
+    memory_bytes: int
+    state: str
+    state_reason: str
+    state_at: datetime
+    busy: bool
+
+
+@dataclass(frozen=True)
+class FleetNode:
+    """One host with its devices. `state`: alive, leaving (its worker is stopping, or hears no doorbell) or silent (no heartbeat)."""
+
+    id: UUID
+    name: str
+    hostname: str
+    state: str
+    registered_at: datetime
+    last_seen_at: datetime
+    missing_layers: tuple[str, ...]
+    devices: tuple[FleetDevice, ...]
+
+
+def nodes() -> list[FleetNode]:
+    """Return every host with its devices, those that it no longer shows included, by name: two queries."""
+    seen = seen_since()
+    rows = Node.objects.prefetch_related("devices").order_by("name")
+    return [
+        FleetNode(
+            id=row.id,
+            name=row.name,
+            hostname=row.hostname,
+            state="silent" if row.last_seen_at <= seen else "alive" if row.accepting else "leaving",
+            registered_at=row.registered_at,
+            last_seen_at=row.last_seen_at,
+            missing_layers=tuple(explained(layer) for layer in row.missing_layers),
+            devices=tuple(_device(device) for device in sorted(row.devices.all(), key=lambda d: (d.kind, d.index))),
+        )
+        for row in rows
+    ]
+
+
+def cordon(*, operator: Operator, device_id: UUID, reason: str) -> None:
+    """Give a device no more work; what it runs goes on to its end. Raises NotFound, `Conflict`, or `Invalid`."""
+    _change(operator, device_id, reason, DeviceState.CORDONED)
+
+
+def uncordon(*, operator: Operator, device_id: UUID, reason: str) -> None:
+    """Let a device take work again. Raises NotFound, `Conflict` for one that is not cordoned, or `Invalid`."""
+    _change(operator, device_id, reason, DeviceState.READY)
+
+
+def _change(operator: Operator, device_id: UUID, reason: str, to: DeviceState) -> None:
+    reason = check_reason(reason)
+    with transaction.atomic():
+        device = (
+            Device.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("node")
+            .filter(id=device_id)
+            .first()
+        )
+        if device is None:
+            raise NotFound
+        expected = DeviceState.READY if to == DeviceState.CORDONED else DeviceState.CORDONED
+        if device.state != expected:
+            raise Conflict(f"{device.name} is {device.state} meanwhile. Look at it again.")
+        Device.objects.filter(id=device.id).update(
+            state=to, state_reason=reason if to == DeviceState.CORDONED else "", state_at=DatabaseNow()
+        )
+        action = CORDONED if to == DeviceState.CORDONED else UNCORDONED
+        record_act(operator, action, target=("device", device.id, f"{device.node.name}: {device.name}"), reason=reason)
+
+
+def _device(row: Device) -> FleetDevice:
+    return FleetDevice(
+        id=row.id,
+        name=row.name,
+        device_class=row.device_class,
+        kind=row.kind,
+        memory_bytes=row.memory_bytes,
+        state=row.state,
+        state_reason=row.state_reason,
+        state_at=row.state_at,
+        busy=row.taken_by is not None,
+    )

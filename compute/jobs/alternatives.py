@@ -1,0 +1,33 @@
+"""What a job that its budget refused could ask for instead: a shorter run time, where one fits."""
+
+from __future__ import annotations
+
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+from billing.money import Money
+from compute.jobs.job_request import Order, estimate
+from compute.jobs.repricing import grace_s
+
+SHORTEST_S = 60
+"""A run shorter than this is no help."""
+
+
+def ways(order: Order, left: Decimal) -> list[dict[str, Any]]:
+    """Return changes to a request that the budget has room for, each with its worst case. `left` is in the tenant's currency."""
+    grace, priced = grace_s(), estimate(order)
+    if not priced.unit_amount:
+        return []
+    seconds = int((left / priced.unit_amount - grace).quantize(Decimal(1), ROUND_FLOOR))
+    if not SHORTEST_S <= seconds < order.max_seconds:
+        return []
+    worst = Money((seconds + grace) * priced.unit_amount, priced.currency)
+    return [{"change": {"max_seconds": seconds}, "worst": worst.json()}]
+
+
+def told(found: list[dict[str, Any]]) -> str:
+    """Say the ways in words, and what else helps."""
+    said = [" with ".join(f"{name} {value}" for name, value in way["change"].items()) for way in found]
+    if not said:
+        return " Nothing shorter fits: wait for running work to end, or have the budget raised."
+    return f" This would fit: {'; or '.join(said)}. Lower max_seconds or max_cost, choose a cheaper device, or have the budget raised."

@@ -1,0 +1,57 @@
+"""The open jobs of a member who leaves: how many there are, and their end or their next owner."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db.models import Count
+
+from compute.jobs import jobs, transitions
+from compute.models import FINAL_STATES, Job
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Invalid
+
+JOB_HANDED_OVER = AuditAction("compute.job.handed_over")
+
+
+class Jobs:
+    """Jobs as `tenants.identity.departures` asks for them, in the open scope."""
+
+    def count(self, submitters: Sequence[UUID]) -> dict[str, int]:
+        """Return how many jobs are running, queued and paused."""
+        rows = Job.objects.filter(submitted_by__in=submitters).exclude(state__in=FINAL_STATES).order_by()
+        counts = dict(rows.values_list("state").annotate(number=Count("id")))
+        return {state: counts.get(state, 0) for state in ("running", "queued", "paused")}
+
+    def cancel(self, *, actor: Actor, submitters: Sequence[UUID], reason: str) -> None:
+        """Cancel them one by one. Raises PermissionDenied."""
+        for job_id in _open(submitters):
+            with contextlib.suppress(jobs.JobIsFinal):  # it ended meanwhile
+                jobs.cancel(actor=actor, job_id=job_id, reason=reason)
+
+    def hand_over(self, *, actor: Actor, submitters: Sequence[UUID], to: Actor) -> None:
+        """Put them under the name of a member who may launch jobs. Raises PermissionDenied, Invalid."""
+        actor.require("jobs.cancel_any")
+        if not to.can("jobs.launch"):
+            raise Invalid(fields={"jobs": [f"{to.label} may not launch jobs. Choose a member who may."]})
+        for job_id in _open(submitters):
+            _hand_over(actor=actor, job_id=job_id, to=to)
+
+
+def _open(submitters: Sequence[UUID]) -> list[UUID]:
+    rows = Job.objects.filter(submitted_by__in=submitters).exclude(state__in=FINAL_STATES)
+    return list(rows.order_by("id").values_list("id", flat=True))
+
+
+@operation(JOB_HANDED_OVER)
+def _hand_over(*, actor: Actor, job_id: UUID, to: Actor) -> None:
+    job = transitions.lock(job_id)
+    if job is None or job.state in FINAL_STATES:
+        unchanged("it ended meanwhile")
+        return
+    Job.objects.filter(id=job.id).update(submitted_by=to.id, submitted_by_label=to.label)
+    changes = {"submitted_by": [job.submitted_by_label, to.label]}
+    record(JOB_HANDED_OVER, actor=actor, target=("job", job.id, job.name), changes=changes)

@@ -1,0 +1,166 @@
+"""A request for a job, checked and priced; nothing is stored here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.pricing import quotes
+from billing.rating.tags import tag_fault
+from compute import kinds, limits
+from compute.estimates import past_runs
+from compute.estimates.forecast import Forecast
+from compute.estimates.past_runs import Kept
+from compute.jobs.repricing import grace_s
+from compute.kinds import Plan
+from compute.models import Device
+from tenants.access.actor import Actor
+from tenants.errors import Invalid
+from tenants.models import Project
+
+TIERS = ("on_demand",)
+"""The tiers that are offered. `spot` keeps its prices in price books and is not offered before it gives its device back."""
+
+
+class TierNotOffered(Invalid):
+    """The tier spot is not offered yet. Use on_demand."""
+
+    code = "tier_not_offered"
+    status = 422
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A checked request for a job: what `submit` stores and what a quote prices.
+
+    `asked_seconds` is the longest run time that was asked for, None where the estimate sets it (`max_seconds`).
+    """
+
+    name: str
+    kind: str
+    project_id: UUID
+    spec: dict[str, Any]
+    device_class: str
+    tier: str
+    max_seconds: int
+    asked_seconds: int | None = None
+    max_cost: Decimal | None
+    tags: dict[str, str]
+    plan: Plan
+    forecast: Forecast
+    kept: Kept
+
+    @property
+    def needed_s(self) -> int:
+        """What a run typically takes."""
+        return max(1, round(self.forecast.typical_s))
+
+    @property
+    def typical_s(self) -> int:
+        """What a run is given of that by the longest run time."""
+        return min(self.needed_s, self.max_seconds)
+
+    def typical_range(self) -> tuple[int, int]:
+        """Return the seconds between which nine runs of ten end, within the longest run time."""
+        least, most = self.needed_range()
+        return min(least, self.max_seconds), min(most, self.max_seconds)
+
+    def needed_range(self) -> tuple[int, int]:
+        """Return the seconds between which nine runs of ten would end if nothing stopped them."""
+        return max(1, math.floor(self.forecast.least_s)), max(1, math.ceil(self.forecast.most_s))
+
+    def body(self) -> dict[str, Any]:
+        """Return what a quote binds, JSON-able and independent of the order of keys."""
+        return {
+            "kind": self.kind,
+            "project": str(self.project_id),
+            "spec": self.spec,
+            "device_class": self.device_class,
+            "tier": self.tier,
+            "max_seconds": self.asked_seconds,
+            "max_cost": None if self.max_cost is None else str(self.max_cost),
+        }
+
+
+def check(
+    *,
+    actor: Actor,
+    name: str,
+    kind: str,
+    project_id: UUID,
+    spec: Mapping[str, Any],
+    device_class: str,
+    tier: str,
+    max_seconds: int | None,
+    max_cost: Decimal | None,
+    tags: Mapping[str, str],
+    devices: int = 1,
+) -> Order:
+    """Return the order that a request amounts to. Opens nothing, stores nothing.
+
+    Raises Invalid that names every wrong field, TierNotOffered (422).
+    """
+    faults: dict[str, list[str]] = {}
+    if not name.strip() or len(name) > 120 or not name.isprintable():
+        faults["name"] = ["Give a name of 1 to 120 characters."]
+    if devices != 1:
+        faults["devices"] = ["One device a job for now. Training on several is not offered yet."]
+    if tier == "spot":
+        raise TierNotOffered(fields={"tier": ["The tier spot is not offered yet. Use on_demand."]})
+    if tier not in TIERS:
+        faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
+    if max_seconds is not None and not 1 <= max_seconds <= limits.MOST_SECONDS:
+        faults["max_seconds"] = [f"Use 1 to {limits.MOST_SECONDS} seconds."]
+    if max_cost is not None and not (max_cost.is_finite() and 0 < max_cost < 10**12):
+        faults["max_cost"] = ["Use an amount above 0, or leave it empty for no limit of its own."]
+    offered = Device.objects.filter(serves=False).exclude(state="gone")
+    if not offered.filter(device_class=device_class).exists():
+        known = sorted(offered.values_list("device_class", flat=True).distinct())
+        faults["device_class"] = [
+            f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."
+        ]
+    if fault := tag_fault(tags):
+        faults["tags"] = [fault]
+    if not Project.objects.filter(id=project_id).exists():
+        faults["project"] = ["There is no such project."]
+    if faults:
+        raise Invalid(fields=faults)
+    chosen = kinds.get(kind)
+    normalised = chosen.validate(actor, dict(spec))
+    kinds.admit(actor, kind, name.strip(), normalised)
+    plan = chosen.plan(normalised)
+    expected = past_runs.expect(plan, device_class)
+    return Order(
+        name=name.strip(),
+        kind=kind,
+        project_id=project_id,
+        spec=normalised,
+        device_class=device_class,
+        tier=tier,
+        max_seconds=limits.default_seconds(expected.forecast.most_s) if max_seconds is None else max_seconds,
+        asked_seconds=max_seconds,
+        max_cost=max_cost,
+        tags=dict(tags),
+        plan=plan,
+        forecast=expected.forecast,
+        kept=expected.kept,
+    )
+
+
+def estimate(order: Order) -> quotes.Estimate:
+    """Return what the order is expected to cost and what its hold takes, in the tenant's prices of now."""
+    return quotes.estimate(
+        project_id=order.project_id,
+        meter=kinds.meter_of(order.kind),
+        dims={"device_class": order.device_class, "tier": order.tier},
+        typical_s=order.typical_s,
+        between=order.typical_range(),
+        worst_s=order.max_seconds,
+        grace_s=grace_s(),
+        max_cost=order.max_cost,
+        tags=order.tags,
+    )

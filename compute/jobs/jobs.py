@@ -1,0 +1,287 @@
+"""What a person may do with jobs: submit, cancel, pause, resume, clone. Each is one audited operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from billing.budgets import holds
+from billing.budgets.counters import BudgetExceeded
+from billing.money import Money
+from billing.pricing import quotes
+from compute.events import JobSubmitted
+from compute.jobs import alternatives, backlog, transitions
+from compute.jobs.job_request import TIERS, Order, check, estimate
+from compute.jobs.repricing import worst_rest
+from compute.jobs.visibility import visible_jobs
+from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
+from tenants import quotas
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Conflict, NotFound
+from tenants.events.events import publish
+from tenants.ids import uuid7
+
+__all__ = ["Order", "cancel", "check", "clone", "estimate", "hold_for", "pause", "resume", "submit", "wake_attempt"]
+
+JOB_SUBMITTED = AuditAction("compute.job.submitted")
+JOB_LOG_DOWNLOADED = AuditAction("compute.job_log.downloaded")
+
+
+class JobIsFinal(Conflict):
+    """This job has ended and stays as it is. Clone it to run it again."""
+
+    code = "job_is_final"
+
+
+class CostLimitReached(Conflict):
+    """This job has spent its maximum cost. Clone it with a higher one."""
+
+    code = "cost_limit_reached"
+
+
+class JobNotPaused(Conflict):
+    """Only a paused job can be resumed."""
+
+    code = "job_not_paused"
+
+
+@operation(JOB_SUBMITTED)
+def submit(
+    *,
+    actor: Actor,
+    name: str,
+    kind: str,
+    project_id: UUID,
+    spec: Mapping[str, Any],
+    device_class: str,
+    tier: str = "on_demand",
+    max_seconds: int | None = None,
+    max_cost: Decimal | None = None,
+    tags: Mapping[str, str] | None = None,
+    quote_id: UUID | None = None,
+    devices: int = 1,
+    cloned_from: UUID | None = None,
+) -> Job:
+    """Put a job into the queue with its quota reserved and its money held; all of it or nothing.
+
+    Without `max_seconds` the estimate sets the longest run time, or the quote did. Raises Invalid, QuotaExceeded (409),
+    BudgetExceeded (402) or QueueFull (429).
+    """
+    actor.require("jobs.launch")
+    backlog.admit()  # here, so that a flood costs nothing more; below, so that none of those who race passes it
+    order = check(
+        actor=actor, name=name, kind=kind, project_id=project_id, spec=spec, device_class=device_class, tier=tier,
+        max_seconds=max_seconds, max_cost=max_cost, tags=tags or {}, devices=devices,
+    )  # fmt: skip
+    price = _price(order, quote_id)
+    order = replace(order, max_seconds=price.limit_s or order.max_seconds)
+    job_id = uuid7()
+    job = Job(
+        id=job_id,
+        name=order.name,
+        kind=kind,
+        project_id=project_id,
+        spec=order.spec,
+        device_class=device_class,
+        tier=tier,
+        tags=order.tags,
+        max_seconds=order.max_seconds,
+        max_cost=max_cost,
+        family=order.plan.family,
+        work_key=order.plan.work_key,
+        nominal_s=order.plan.work_s,
+        forecast=price.forecast,
+        quoted_least=price.least,
+        quoted_most=price.most,
+        typical_s=order.typical_s,
+        submitted_by=actor.id,
+        submitted_by_label=actor.label,
+        unit_amount=price.unit_amount,
+        currency=price.currency,
+        price_version=price.version_id,
+        quote_id=quote_id,
+        cloned_from=cloned_from,
+    )
+    try:
+        job.hold_id = hold_for(job, actor)
+    except BudgetExceeded as refused:
+        raise _with_ways(refused, order) from None
+    quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
+    backlog.admit()
+    job.save(force_insert=True)
+    wanted = {
+        "kind": ["", kind],
+        "device_class": ["", device_class],
+        "tier": ["", tier],
+        "max_seconds": [None, order.max_seconds],
+    }
+    record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
+    publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
+    return job
+
+
+def _with_ways(refused: BudgetExceeded, order: Order) -> BudgetExceeded:
+    """Return the refusal with what would fit instead."""
+    found = alternatives.ways(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
+    return BudgetExceeded(refused.message + alternatives.told(found), **refused.extra, ways=found)
+
+
+@dataclass(frozen=True)
+class _Price:
+    unit_amount: Decimal
+    currency: str
+    version_id: UUID
+    least: Decimal | None
+    most: Decimal | None
+    limit_s: int | None
+    forecast: dict[str, Any]
+
+
+def _price(order: Order, quote_id: UUID | None) -> _Price:
+    """Return the price that binds: the quote's, which is used up here, else the one in force now."""
+    if quote_id is None:
+        priced = estimate(order)
+        between = priced.least.amount, priced.most.amount
+        return _Price(
+            priced.unit_amount,
+            priced.currency,
+            priced.price_version,
+            *between,
+            order.max_seconds,
+            order.forecast.json(),
+        )
+    quote = quotes.take(quote_id, order.body())
+    said = quote.forecast or order.forecast.json()
+    return _Price(
+        quote.unit_amount, quote.currency, quote.price.version_id, quote.least, quote.most, quote.limit_s, said
+    )
+
+
+def hold_for(job: Job, actor: Actor) -> UUID | None:
+    """Hold the money for the rest of a job, the grace of a stop included; None for work that costs nothing.
+
+    Raises BudgetExceeded, or CostLimitReached when the job has spent what it may.
+    """
+    amount = worst_rest(job)
+    if amount <= 0 < job.unit_amount:
+        raise CostLimitReached
+    if not job.unit_amount:
+        return None
+    promised = Money(amount, job.currency)
+    return holds.hold(project_id=job.project_id, subject=job.subject, amount=promised, actor=actor, tags=job.tags)
+
+
+@operation(transitions.JOB_CANCELLED)
+def cancel(*, actor: Actor, job_id: UUID, reason: str = "") -> Job:
+    """Cancel a job in whatever state; a job that is cancelled already stays so. Raises NotFound, JobIsFinal.
+
+    The state is final at once; a child that still runs is killed by its node, which is woken here.
+    """
+    actor.require("jobs.cancel")
+    job = _own(actor, job_id)
+    if job.state == JobState.CANCELLED:
+        unchanged("it was cancelled before")
+        return job
+    if job.state in FINAL_STATES:
+        raise JobIsFinal(state=job.state)
+    transitions.move(job, JobState.CANCELLED, actor=actor, reason=reason)
+    _drop_unclaimed(job, actor)
+    transitions.give_back(job)
+    wake_attempt(job.id)
+    return job
+
+
+@operation(transitions.JOB_PAUSED)
+def pause(*, actor: Actor, job_id: UUID) -> Job:
+    """Pause a queued or running job; a running one saves a checkpoint first. Raises NotFound, JobIsFinal."""
+    actor.require("jobs.cancel")
+    job = _own(actor, job_id)
+    if job.state == JobState.PAUSED:
+        unchanged("it was paused before")
+        return job
+    if job.state in FINAL_STATES:
+        raise JobIsFinal(state=job.state)
+    transitions.move(job, JobState.PAUSED, actor=actor, cause=Cause.USER, message="")
+    _drop_unclaimed(job, actor)
+    transitions.give_back(job)
+    wake_attempt(job.id)
+    return job
+
+
+@operation(transitions.JOB_RESUMED)
+def resume(*, actor: Actor, job_id: UUID) -> Job:
+    """Put a paused job back into the queue, its money held and quota reserved anew. Raises NotFound, JobNotPaused, BudgetExceeded, QueueFull."""
+    actor.require("jobs.launch")
+    job = _own(actor, job_id)
+    if job.state != JobState.PAUSED:
+        raise JobNotPaused(state=job.state)
+    fields: dict[str, Any] = {"message": "", "not_before": None}
+    if job.hold_id is None:
+        fields["hold_id"] = hold_for(job, actor)
+    quotas.reserve(resource=f"devices:{job.device_class}", subject=job.subject)
+    backlog.admit()
+    transitions.move(job, JobState.QUEUED, actor=actor, action=transitions.JOB_RESUMED, **fields)
+    publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
+    return job
+
+
+def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None) -> Job:
+    """Submit a new job with the old one's request; `changes` replaces some of `submit`'s arguments. Raises NotFound.
+
+    One whose tier is no longer offered is cloned on demand.
+    """
+    old = visible_jobs(actor).filter(id=job_id).first()
+    if old is None:
+        raise NotFound
+    request: dict[str, Any] = {
+        "name": old.name,
+        "kind": old.kind,
+        "project_id": old.project_id,
+        "spec": old.spec,
+        "device_class": old.device_class,
+        "tier": old.tier if old.tier in TIERS else TIERS[0],
+        "max_seconds": old.max_seconds,
+        "max_cost": old.max_cost,
+        "tags": old.tags,
+    }
+    return submit(**{**request, **(changes or {}), "actor": actor, "cloned_from": old.id})
+
+
+@operation(JOB_LOG_DOWNLOADED)
+def note_log_download(*, actor: Actor, job_id: UUID) -> None:
+    """Enter in the audit log that somebody takes a job's log away. Raises NotFound."""
+    actor.require("jobs.view")
+    job = visible_jobs(actor).filter(id=job_id).only("id", "name").first()
+    if job is None:
+        raise NotFound
+    record(JOB_LOG_DOWNLOADED, actor=actor, target=("job", job.id, job.name))
+
+
+def wake_attempt(job_id: UUID) -> None:
+    """Wake the node that runs this job, at commit, so that it looks at the job's state before its next heartbeat."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify('exchequer_job', %s)", [str(job_id)])
+
+
+def _own(actor: Actor, job_id: UUID) -> Job:
+    """Return the job, locked; one of another person needs `jobs.cancel_any`. Raises NotFound."""
+    job = transitions.lock(job_id)
+    if job is None or not visible_jobs(actor).filter(id=job_id).exists():
+        raise NotFound
+    if job.submitted_by != actor.id or actor.id is None:
+        actor.require("jobs.cancel_any", target=job)
+    return job
+
+
+def _drop_unclaimed(job: Job, actor: Actor) -> None:
+    """End an attempt that no node has claimed yet: nobody runs it, so nobody else would."""
+    attempt = Attempt.objects.select_for_update(no_key=True).filter(job_id=job.id, state=AttemptState.ASSIGNED).first()
+    if attempt is not None:
+        outcome = Outcome.CANCELLED if job.state == JobState.CANCELLED else Outcome.PAUSED
+        transitions.end_attempt(job, attempt, outcome, actor=actor)

@@ -1,0 +1,94 @@
+"""From a request's JSON to what `jobs.submit` takes: compute's own words are checked here, the rest is the kind's."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from tenants.errors import Invalid
+from tenants.models import Project
+from tenants.web.body_fields import is_plain_number
+
+OWN = frozenset(
+    {"name", "kind", "project", "device_class", "devices", "tier", "max_seconds", "max_cost", "tags", "quote"}
+)
+
+
+def submission(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments of `jobs.submit` for a request; raises Invalid that names every wrong field."""
+    faults: dict[str, list[str]] = {}
+    request: dict[str, Any] = {"spec": {key: value for key, value in body.items() if key not in OWN}}
+    for name, default in (("name", ""), ("kind", "train"), ("device_class", "cpu"), ("tier", "on_demand")):
+        value = body.get(name, default)
+        if not isinstance(value, str):
+            faults[name] = ["Give a text."]
+        request[name] = value
+    for name, default_number in (("devices", 1), ("max_seconds", None)):
+        number = body.get(name, default_number)
+        if number is None and default_number is None:  # the estimate sets it
+            request[name] = None
+            continue
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
+            faults[name] = ["Give a whole number."]
+        request[name] = number
+    try:
+        request["max_cost"] = amount(body.get("max_cost"))
+    except Invalid as fault:
+        faults |= fault.fields
+    tags = body.get("tags") or {}
+    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+        faults["tags"] = ["Give an object of texts."]
+    request["tags"] = tags
+    for name, key in (("project", "project_id"), ("quote", "quote_id")):
+        try:
+            request[key] = _reference(name, body.get(name))
+        except Invalid as fault:
+            faults |= fault.fields
+    if faults:
+        raise Invalid(fields=faults)
+    return request
+
+
+def amount(value: Any) -> Decimal | None:
+    """Return an amount given as text, number or money object; None for none. Raises Invalid."""
+    if isinstance(value, dict):
+        value = value.get("amount")
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise InvalidOperation
+        if isinstance(value, str) and not is_plain_number(value):
+            raise InvalidOperation
+        number = Decimal(str(value))
+        if not number.is_finite() or number.adjusted() > 20 or int(number.as_tuple().exponent) < -12:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise Invalid(fields={"max_cost": ["Give an amount, such as 2.50."]}) from None
+    return number
+
+
+def project_of(value: Any) -> UUID:
+    """Return the id of a project that is named by its id or its slug. Raises Invalid."""
+    projects = Project.objects.all()
+    try:
+        found = projects.filter(id=UUID(str(value)))
+    except ValueError:
+        found = projects.filter(slug=str(value))
+    project_id = found.values_list("id", flat=True).first()
+    if project_id is None:
+        raise Invalid(fields={"project": ["There is no such project."]})
+    return project_id
+
+
+def _reference(name: str, value: Any) -> UUID | None:
+    """Return an id; a project is `default` when not named."""
+    if name == "project":
+        return project_of("default" if value is None else value)
+    if value is None:
+        return None
+    try:
+        return UUID(str(value))
+    except ValueError:
+        raise Invalid(fields={name: ["Give an id."]}) from None

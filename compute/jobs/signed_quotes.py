@@ -1,0 +1,81 @@
+"""The price that a launch form shows, signed: the launch binds it as a quote, or says why it does not.
+
+A form asks for its price at every change. Only the one that is launched becomes a quote, so that nothing is stored and
+nothing is audited for a person who is still choosing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.core import signing
+
+from billing.money import Money
+from billing.pricing import quotes
+from billing.pricing.quotes import Estimate
+from compute.jobs.job_request import Order, estimate
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.errors import Conflict
+
+SALT = "compute.offered"
+AMOUNTS = ("typical", "least", "most", "worst")
+
+
+class PriceRose(Conflict):
+    """The price went up since it was shown. Nothing was launched; look at the new price and launch again."""
+
+    code = "price_rose"
+
+
+def sign(actor: Actor, order: Order, priced: Estimate) -> str:
+    """Return what the form sends back to have this price."""
+    said = {
+        "tenant": str(actor.tenant_id), "body": quotes.fingerprint(order.body()).hex(), "at": clock.now().isoformat(),
+        "version": str(priced.price_version), "price": str(priced.price_id), "unit": str(priced.unit_amount),
+        "currency": priced.currency, "limit": order.max_seconds, "forecast": order.forecast.json(),
+        **{name: str(getattr(priced, name).amount) for name in AMOUNTS},
+    }  # fmt: skip
+    return signing.dumps(said, salt=SALT, compress=True)
+
+
+def bind(actor: Actor, order: Order, text: str) -> tuple[UUID | None, str]:
+    """Make the price that was shown a quote for this order; return its id, or None and why there is none.
+
+    Raises PriceRose where it cannot be bound and a unit costs more by now.
+    """
+    if not text:
+        return None, ""
+    try:
+        said = signing.loads(text, salt=SALT)
+    except signing.BadSignature:
+        return None, "What the form sent of its price was not ours."
+    expires = datetime.fromisoformat(said["at"]) + quotes.QUOTE_LIFE
+    if said["tenant"] == str(actor.tenant_id) and said["body"] == quotes.fingerprint(order.body()).hex():
+        if clock.now() < expires:
+            shown = _estimate(said, Decimal(order.max_seconds))
+            quote = quotes.bind(
+                actor=actor, project_id=order.project_id, body=order.body(), estimate=shown, limit_s=said["limit"],
+                forecast=said["forecast"], expires_at=expires,
+            )  # fmt: skip
+            return quote.id, ""
+        why = "The price that was shown was older than fifteen minutes"
+    else:
+        why = "The form changed after its price was worked out"
+    now = estimate(order)
+    if now.unit_amount > Decimal(said["unit"]) and now.price_version != UUID(said["version"]):
+        raise PriceRose(
+            f"{why}, and a second costs more by now. Nothing was launched; look at the new price and launch again."
+        )
+    return None, f"{why}: it was launched at the price in force now."
+
+
+def _estimate(said: dict[str, str], limit_s: Decimal) -> Estimate:
+    typical, least, most, worst = (Money(Decimal(said[name]), said["currency"]) for name in AMOUNTS)
+    return Estimate(
+        unit_amount=Decimal(said["unit"]), currency=said["currency"], price_version=UUID(said["version"]),
+        price_id=UUID(said["price"]), budget_left_after=None, billable_limit_s=limit_s,
+        typical=typical, least=least, most=most, worst=worst,
+    )  # fmt: skip

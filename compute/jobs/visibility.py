@@ -1,0 +1,36 @@
+"""Which jobs an actor may see: all but those that their kind hides from it. Every read of a job starts here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from compute import kinds
+from compute.models import Attempt, Job
+from tenants.access.actor import Actor
+from tenants.access.reader import reader
+from tenants.isolation.scoping import TenantQuerySet
+
+
+def visible_jobs(actor: Actor | None = None) -> TenantQuerySet[Job]:
+    """Return the jobs of the open scope that the actor may see, by default whoever reads.
+
+    The kinds narrow the one statement. Exchequer itself, which reads outside requests, sees all.
+    """
+    rows = Job.objects.get_queryset()
+    who = actor or reader()
+    if who is None or who.kind == "system":
+        return rows
+    for narrow in kinds.narrowing():
+        rows = narrow(who, rows)
+    return rows
+
+
+def seen_jobs(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+    """Return which of these jobs the actor may see."""
+    return visible_jobs(actor).filter(id__in=ids).values_list("id", flat=True)
+
+
+def seen_attempts(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+    """Return which of these attempts are of jobs that the actor may see."""
+    return Attempt.objects.filter(id__in=ids, job__in=visible_jobs(actor)).values_list("id", flat=True)

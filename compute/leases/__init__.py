@@ -1,0 +1,1 @@
+"""The claim of an attempt on its device: heartbeats, samples, and the end."""

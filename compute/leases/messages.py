@@ -1,0 +1,74 @@
+"""What travels between an attempt's supervisor and its lease: the claim, the heartbeat's batch, the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from compute import kinds
+from compute.models import Outcome
+from compute.sandbox.process import Slot
+from compute.sandbox.protocol import Metric
+from tenants.errors import Conflict
+
+
+class Fenced(Conflict):
+    """This attempt is no longer ours: it ended, or its lease ran out. Nothing was written."""
+
+    code = "fenced"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt that this process now runs."""
+
+    job: kinds.JobView
+    attempt_id: UUID
+    token: int
+    node: str
+    slot: Slot
+
+
+@dataclass
+class Sample:
+    """How busy the device was over `seconds`. `number` tells the samples of an attempt's one process apart."""
+
+    seconds: float
+    busy: float
+    memory_bytes: int
+    number: int = field(default_factory=count(1).__next__)
+
+
+@dataclass
+class Beat:
+    """What one heartbeat carries.
+
+    `elapsed` is the child's running time so far, None before it started; `began` is its start on this process's
+    monotonic clock, by which the start is dated. `startup_s`: how long its program took to begin its work.
+    """
+
+    elapsed: float | None = None
+    began: float | None = None
+    startup_s: float | None = None
+    progress: dict[str, Any] | None = None
+    metrics: list[Metric] = field(default_factory=list)
+    logs: list[tuple[int, str]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    layers: list[str] | None = None
+
+    def unsay(self) -> bool:
+        """Drop what the child itself reported and keep what was measured of it; return whether there was anything."""
+        said = bool(self.progress or self.metrics or self.logs or self.layers)
+        self.progress, self.metrics, self.logs, self.layers = None, [], [], None
+        return said
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a heartbeat learns. `stop` is the outcome to end with, None to go on; `left_s` runs to the next limit."""
+
+    stop: Outcome | None
+    left_s: float
+    limit: Outcome

@@ -1,0 +1,46 @@
+"""What was seen of a device while an attempt held it: each sample once, and its hour's sums from what was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import connection
+
+from compute.leases.messages import Sample
+from compute.models import Attempt
+from tenants.isolation.scoping import current_tenant_id
+
+# One statement: what a sent-again batch does not store adds nothing to the hour.
+STORE = """
+WITH stored AS (
+    INSERT INTO compute_devicesample (id, tenant_id, attempt_id, job_id, device_id, number, seconds, busy, memory_bytes)
+    SELECT s.id, %(tenant)s, %(attempt)s, %(job)s, %(device)s, s.number, s.seconds, s.busy, s.memory_bytes
+    FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(seconds)s::float8[], %(busy)s::float8[], %(memory)s::bigint[])
+        AS s (id, number, seconds, busy, memory_bytes)
+    ON CONFLICT DO NOTHING RETURNING date_trunc('hour', at, 'UTC') AS hour, seconds, busy, memory_bytes
+)
+INSERT INTO compute_devicehour AS kept (id, tenant_id, attempt_id, hour, sampled_s, used_s, peak_memory_bytes)
+SELECT gen_random_uuid(), %(tenant)s, %(attempt)s, hour, sum(seconds), sum(seconds * busy), max(memory_bytes)
+FROM stored GROUP BY hour
+ON CONFLICT (tenant_id, attempt_id, hour) DO UPDATE SET
+    sampled_s = kept.sampled_s + excluded.sampled_s, used_s = kept.used_s + excluded.used_s,
+    peak_memory_bytes = greatest(kept.peak_memory_bytes, excluded.peak_memory_bytes)
+"""
+
+
+def store(job_id: UUID, attempt: Attempt, samples: Sequence[Sample]) -> None:
+    """Store samples of a live attempt in the open scope; a batch sent twice is stored once."""
+    if not samples:
+        return
+    columns: dict[str, Any] = {
+        "ids": [uuid4() for _ in samples],
+        "numbers": [one.number for one in samples],
+        "seconds": [one.seconds for one in samples],
+        "busy": [one.busy for one in samples],
+        "memory": [one.memory_bytes for one in samples],
+    }
+    whose = {"tenant": current_tenant_id(), "attempt": attempt.id, "job": job_id, "device": attempt.device_id}
+    with connection.cursor() as cursor:
+        cursor.execute(STORE, {**columns, **whose})

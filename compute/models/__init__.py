@@ -1,0 +1,41 @@
+"""Tables of the compute app. Writes go through operations, reads through `queries`."""
+
+from compute.models.work import (
+    FINAL_STATES,
+    Allocation,
+    Attempt,
+    AttemptState,
+    Cause,
+    Device,
+    DeviceHour,
+    DeviceSample,
+    DeviceState,
+    Job,
+    JobLog,
+    JobMetric,
+    JobState,
+    Node,
+    Outcome,
+    RunPrior,
+    ScheduleTick,
+)
+
+__all__ = [
+    "FINAL_STATES",
+    "Allocation",
+    "Attempt",
+    "AttemptState",
+    "Cause",
+    "Device",
+    "DeviceHour",
+    "DeviceSample",
+    "DeviceState",
+    "Job",
+    "JobLog",
+    "JobMetric",
+    "JobState",
+    "Node",
+    "Outcome",
+    "RunPrior",
+    "ScheduleTick",
+]

@@ -1,0 +1,87 @@
+"""What the pool offers: devices, what is free of each class, how long a job of now would wait."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count, Q
+
+from compute.allocations.allocations import QUOTA
+from compute.models import Device, DeviceState, Job, JobState
+from compute.queries.rows import INFERENCE, JOBS, ClassRow, DeviceRow
+from tenants import quotas
+from tenants.clock import now
+
+
+def devices() -> list[DeviceRow]:
+    """Return the pool's devices, those that hosts no longer show left out, by node and index."""
+    seen = seen_since()
+    rows = Device.objects.exclude(state=DeviceState.GONE).select_related("node").order_by("node__name", "kind", "index")
+    return [
+        DeviceRow(
+            id=row.id,
+            name=row.name,
+            node=row.node.name,
+            device_class=row.device_class,
+            kind=row.kind,
+            memory_bytes=row.memory_bytes,
+            state=row.state,
+            state_reason=row.state_reason,
+            free=row.state == DeviceState.READY
+            and row.taken_by is None
+            and row.node.accepting
+            and row.node.last_seen_at > seen,
+            node_alive=row.node.last_seen_at > seen,
+            node_seen_at=row.node.last_seen_at,
+            missing_layers=tuple(row.node.missing_layers),
+            serves=INFERENCE if row.serves else JOBS,
+        )
+        for row in rows
+    ]
+
+
+def device_classes() -> list[ClassRow]:
+    """Return the classes that jobs may ask for, with what is free now and the tenant's quota for each, by name."""
+    ready = Q(state=DeviceState.READY)
+    free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=seen_since())
+    rows = (
+        Device.objects.filter(serves=False)
+        .exclude(state=DeviceState.GONE)
+        .values_list("device_class")
+        .annotate(total=Count("id", filter=ready), free=Count("id", filter=free))
+    )
+    uses = {use.resource: use for use in quotas.usage()}
+    found = []
+    for name, total, number in rows.order_by("device_class"):
+        use = uses.get(f"devices:{name}")
+        found.append(ClassRow(name, total, number, use.limit if use else None, use.in_use if use else 0))
+    return found
+
+
+def limited() -> list[quotas.Resource]:
+    """Return what quotas can limit: devices of each class that ever was in the pool, and slots for endpoints.
+
+    Every host shows a CPU, so that class can be limited before the first one registers.
+    """
+    seen = Device.objects.filter(serves=False).values_list("device_class", flat=True).distinct()
+    classes = [quotas.Resource(f"devices:{name}", f"{_plain(name)} devices") for name in sorted({"cpu", *seen})]
+    return [*classes, quotas.Resource(QUOTA, "Serving slots", "Undeploy an endpoint")]
+
+
+def _plain(device_class: str) -> str:
+    return "CPU" if device_class == "cpu" else device_class
+
+
+def expected_wait_s(device_class: str) -> float | None:
+    """Return how long a job of now would wait: 0 with a free device, else what this tenant's own running jobs
+    of the class are still expected to take; None when others hold the devices, whose end nobody can say."""
+    if any(row.free for row in device_classes() if row.device_class == device_class):
+        return 0.0
+    rows = Job.objects.filter(state=JobState.RUNNING, device_class=device_class).values_list("typical_s", "measured_s")
+    return min((max(0.0, float(typical - measured)) for typical, measured in rows), default=None)
+
+
+def seen_since() -> datetime:
+    """Return the moment before which a silent node counts as gone."""
+    return now() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))

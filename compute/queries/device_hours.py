@@ -1,0 +1,145 @@
+"""Device seconds by hour: what this tenant had allocated, what of it was busy, and what stood ready.
+
+Seen from one tenant: capacity is what it may use at once (its quota, no more than the pool has) times the time.
+`held` is a device taken but not yet, or no longer, running the child; it is not billed. Samples are cut to the
+allocation they lie in, so that allocated = used + idle and capacity = allocated + held + free hold exactly.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from billing.money import Money
+from compute.queries.capacity import device_classes
+from tenants.errors import Invalid
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Tenant
+
+GROUPS = ("hour", "device_class", "device", "project")
+MOST_HOURS = 24 * 92
+
+_ALLOCATED = """
+WITH span AS (SELECT hour, hour + interval '1 hour' AS until FROM generate_series(date_trunc('hour', %(start)s), %(end)s, '1 hour') AS hour
+              WHERE hour < %(end)s),
+runs AS (
+    SELECT a.id, a.device_class, a.device_name, p.slug AS project, j.unit_amount, a.assigned_at,
+           coalesce(a.ended_at, exchequer_now()) AS ended_at, a.started_at, coalesce(a.measured_until, a.started_at) AS measured_until
+    FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
+    JOIN tenants_project p ON p.tenant_id = j.tenant_id AND p.id = j.project_id
+    WHERE a.tenant_id = %(tenant)s AND a.assigned_at < %(end)s AND coalesce(a.ended_at, 'infinity') > date_trunc('hour', %(start)s)
+),
+cut AS (
+    SELECT r.id, r.device_class, r.device_name, r.project, r.unit_amount, s.hour,
+           greatest(0, extract(epoch FROM least(r.ended_at, s.until) - greatest(r.assigned_at, s.hour))) AS taken,
+           greatest(0, coalesce(extract(epoch FROM least(r.measured_until, s.until) - greatest(r.started_at, s.hour)), 0)) AS allocated
+    FROM runs r JOIN span s ON r.assigned_at < s.until AND r.ended_at > s.hour
+),
+busy AS (
+    SELECT attempt_id, hour, used_s AS used FROM compute_devicehour
+    WHERE tenant_id = %(tenant)s AND hour >= date_trunc('hour', %(start)s) AND hour < %(end)s
+)
+SELECT c.hour, c.device_class, c.device_name, c.project, c.unit_amount, c.allocated, greatest(c.taken - c.allocated, 0),
+       least(coalesce(b.used, 0), c.allocated)
+FROM cut c LEFT JOIN busy b ON b.attempt_id = c.id AND b.hour = c.hour
+"""
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """Device seconds of one group, and the cost of its allocated, used and idle part at the jobs' own prices."""
+
+    group: dict[str, str]
+    capacity_s: float
+    allocated_s: float
+    used_s: float
+    held_s: float
+    allocated_cost: Money
+    used_cost: Money
+
+    @property
+    def idle_s(self) -> float:
+        """Allocated and not busy."""
+        return self.allocated_s - self.used_s
+
+    @property
+    def free_s(self) -> float:
+        """Neither allocated nor held."""
+        return self.capacity_s - self.allocated_s - self.held_s
+
+    @property
+    def idle_cost(self) -> Money:
+        """What the idle seconds cost."""
+        return self.allocated_cost - self.used_cost
+
+
+def utilisation(
+    start: datetime, end: datetime, group_by: Sequence[str] = ("hour", "device_class")
+) -> list[Utilisation]:
+    """Return device seconds over whole UTC hours from `start` to `end`, one row a group, in the groups' order.
+
+    Capacity belongs to hours and classes; grouped by device or project it equals what the group had.
+    Raises Invalid for an unknown group, an empty span, or one of more than 92 days.
+    """
+    unknown = [name for name in group_by if name not in GROUPS]
+    if unknown or not group_by:
+        raise Invalid(fields={"group_by": [f"Choose among {', '.join(GROUPS)}."]})
+    hours = (end - start).total_seconds() / 3600
+    if not 0 < hours <= MOST_HOURS:
+        raise Invalid(fields={"from": ["Use a span of more than nothing and at most 92 days."]})
+    with connection.cursor() as cursor:
+        cursor.execute(_ALLOCATED, {"start": start, "end": end, "tenant": current_tenant_id()})
+        rows = cursor.fetchall()
+        cursor.execute(
+            "SELECT hour FROM generate_series(date_trunc('hour', %s), %s, '1 hour') AS hour WHERE hour < %s",
+            [start, end, end],
+        )
+        span = [hour for (hour,) in cursor.fetchall()]
+    sums: dict[tuple[str, ...], dict[str, Any]] = defaultdict(
+        lambda: dict.fromkeys(("capacity", "allocated", "held", "used"), 0.0) | _no_cost()
+    )
+    for hour, device_class, device, project, price, allocated, held, used in rows:
+        words = {"hour": hour.isoformat(), "device_class": device_class, "device": device, "project": project}
+        total = sums[tuple(words[name] for name in group_by)]
+        total["allocated"] += float(allocated)
+        total["held"] += float(held)
+        total["used"] += float(used)
+        total["cost"] += price * Decimal(str(allocated))
+        total["busy_cost"] += price * Decimal(str(used))
+    if set(group_by) <= {"hour", "device_class"}:
+        for name, most in _offered().items():
+            for hour in span:
+                words = {"hour": hour.isoformat(), "device_class": name}
+                sums[tuple(words[group] for group in group_by)]["capacity"] += most * 3600.0
+    currency = Tenant.objects.values_list("currency", flat=True).get(id=current_tenant_id())
+    return [_row(dict(zip(group_by, key, strict=True)), sums[key], currency) for key in sorted(sums)]
+
+
+def _no_cost() -> dict[str, Any]:
+    return {"cost": Decimal(0), "busy_cost": Decimal(0)}
+
+
+def _offered() -> dict[str, int]:
+    """Return how many devices of each class this tenant may use at once."""
+    return {
+        row.device_class: row.total if row.quota_limit is None else min(row.total, row.quota_limit)
+        for row in device_classes()
+    }
+
+
+def _row(group: dict[str, str], total: dict[str, Any], currency: str) -> Utilisation:
+    return Utilisation(
+        group=group,
+        capacity_s=max(total["capacity"], total["allocated"] + total["held"]),
+        allocated_s=total["allocated"],
+        used_s=total["used"],
+        held_s=total["held"],
+        allocated_cost=Money(total["cost"], currency),
+        used_cost=Money(total["busy_cost"], currency),
+    )

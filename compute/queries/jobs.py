@@ -1,0 +1,262 @@
+"""What others may read of this room: frozen rows of jobs, attempts, logs, metrics and devices, in the open scope.
+
+Of jobs only those that the reader may see (`jobs/visibility.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Q, QuerySet
+
+from billing.metering.metering import billed, billed_attempts
+from billing.money import Money
+from compute import kinds
+from compute.jobs import transitions
+from compute.jobs.visibility import visible_jobs
+from compute.models import FINAL_STATES, Attempt, Job, JobLog, JobMetric, JobState
+from compute.queries import waiting
+from compute.queries.capacity import device_classes, devices, expected_wait_s
+from compute.queries.device_hours import Utilisation, utilisation
+from compute.queries.rows import (
+    AttemptRow,
+    ClassRow,
+    DeviceRow,
+    JobDetail,
+    JobFilter,
+    JobRow,
+    LogLine,
+    MetricPoint,
+    Quoted,
+)
+from tenants.errors import Invalid, NotFound
+
+SORTS = {
+    "name": "name", "project": "project__slug", "device": "device_class", "state": "state", "submitted": "submitted_at",
+    "billed": "measured_s", "cost": "spent",
+}  # fmt: skip
+"""What the list can be sorted by, and the column that it is."""
+
+__all__ = [
+    "SORTS",
+    "AttemptRow",
+    "ClassRow",
+    "DeviceRow",
+    "JobDetail",
+    "JobFilter",
+    "JobRow",
+    "LogLine",
+    "MetricPoint",
+    "Utilisation",
+    "attempts",
+    "counts_by_state",
+    "device_classes",
+    "devices",
+    "expected_wait_s",
+    "job_detail",
+    "job_list",
+    "job_names",
+    "last_log_lines",
+    "logs_after",
+    "metrics",
+    "utilisation",
+]
+
+
+def job_list(
+    asked: JobFilter | None = None, *, before: UUID | None = None, limit: int = 50, sort: str = ""
+) -> list[JobRow]:
+    """Return up to `limit` + 1 jobs, newest first, that come after `before`: the extra one only says that there is more.
+
+    `sort`: one of `SORTS`, with `-` for the other way round; jobs of one value come newest first.
+    """
+    rows = _matching(asked or JobFilter())
+    field, down = SORTS.get(sort.removeprefix("-"), ""), sort.startswith("-")
+    order = [f"-{field}" if down else field, "-id"] if field else ["-id"]
+    if before is not None:
+        rows = _after(rows, before, field, down=down)
+    # A join with projects makes the planner read every job of the tenant; fetched apart, the newest come from the index.
+    rows = rows.prefetch_related("project").defer("spec", "checkpoint", "result")
+    jobs = list(rows.order_by(*order)[: limit + 1])
+    charges = billed([job.id for job in jobs])
+    place = waiting.places([job.id for job in jobs if job.state == JobState.QUEUED])
+    return [JobRow(**_row(job, charges), position=place.get(job.id)) for job in jobs]
+
+
+def _after(rows: QuerySet[Job], before: UUID, field: str, *, down: bool) -> QuerySet[Job]:
+    """Return the rows that come after one of them, in the order of a field and then newest first."""
+    if not field:
+        return rows.filter(id__lt=before)
+    value = visible_jobs().filter(id=before).values_list(field, flat=True)[:1]
+    last = next(iter(value), None)
+    if last is None:
+        return rows.filter(id__lt=before)
+    beyond = Q(**{f"{field}__lt" if down else f"{field}__gt": last})
+    return rows.filter(beyond | Q(**{field: last}, id__lt=before))
+
+
+def job_names(ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Return the names of these jobs, without those that are not here or that the reader may not see."""
+    return dict(visible_jobs().filter(id__in=list(ids)).values_list("id", "name"))
+
+
+def counts_by_state(asked: JobFilter | None = None) -> dict[str, int]:
+    """Return how many jobs are in each state, every state named; the filter's own states are left aside."""
+    rows = _matching(asked or JobFilter(), states=False).order_by().values_list("state").annotate(number=Count("id"))
+    return dict.fromkeys(JobState.values, 0) | dict(rows)
+
+
+def digest() -> dict[str, int]:
+    """Return what operators may know of the open scope's jobs: how many run and wait."""
+    rows = Job.objects.filter(state__in=(JobState.RUNNING, JobState.QUEUED)).order_by().values_list("state")
+    counts = dict(rows.annotate(number=Count("id")))
+    return {"running_jobs": counts.get(JobState.RUNNING, 0), "queued_jobs": counts.get(JobState.QUEUED, 0)}
+
+
+def job_detail(job_id: UUID) -> JobDetail:
+    """Return one job with its attempts. Raises NotFound."""
+    job = visible_jobs().select_related("project").filter(id=job_id).first()
+    if job is None:
+        raise NotFound
+    runs = attempts(job_id)
+    try:
+        described = kinds.get(job.kind).describe(transitions.view(job))
+    except Invalid:  # a kind that is no longer installed
+        described = {}
+    row, waits = _row(job, billed([job.id])), waiting.waiting_for(job, runs)
+    return JobDetail(
+        **row,
+        position=(waits or {}).get("position"),
+        quoted=_quoted(job, row["cost"]),
+        spec=job.spec,
+        max_seconds=job.max_seconds,
+        max_cost=None if job.max_cost is None else Money(job.max_cost, job.currency),
+        unit_amount=job.unit_amount,
+        price_version=job.price_version,
+        queued_at=job.queued_at,
+        waiting_for=waits,
+        has_checkpoint=bool(job.checkpoint),
+        cloned_from=job.cloned_from,
+        result=job.result,
+        described=described,
+        attempts=tuple(runs),
+    )
+
+
+def attempts(job_id: UUID) -> list[AttemptRow]:
+    """Return a job's attempts, first to last."""
+    rows = list(
+        Attempt.objects.filter(job__in=visible_jobs().filter(id=job_id)).select_related("node", "job").order_by("token")
+    )
+    charges = billed_attempts([row.id for row in rows])
+    return [
+        AttemptRow(
+            id=row.id,
+            token=row.token,
+            device=row.device_name,
+            device_class=row.device_class,
+            node=row.node.name,
+            state=row.state,
+            cause=row.outcome,
+            message=row.message,
+            exit_code=row.exit_code,
+            assigned_at=row.assigned_at,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            billed_seconds=charges[row.id].seconds if row.id in charges else Decimal(0),
+            cost=Money(charges[row.id].amount if row.id in charges else Decimal(0), row.job.currency),
+            missing_layers=tuple(row.missing_layers),
+            startup_s=row.startup_s,
+        )
+        for row in rows
+    ]
+
+
+def logs_after(job_id: UUID, after: int = 0, limit: int = 500) -> list[LogLine]:
+    """Return up to `limit` log lines that come after a position, in order. Raises NotFound for a job that is not here."""
+    _must_exist(job_id)
+    rows = JobLog.objects.filter(job_id=job_id, position__gt=after).order_by("position")
+    return [LogLine(*row) for row in rows.values_list("position", "at", "token", "line")[:limit]]
+
+
+def last_log_lines(job_id: UUID, limit: int = 20) -> list[LogLine]:
+    """Return the last `limit` log lines in order: what a failed job's page shows first."""
+    rows = (
+        JobLog.objects.filter(job__in=visible_jobs().filter(id=job_id))
+        .order_by("-position")
+        .values_list("position", "at", "token", "line")[:limit]
+    )
+    return [LogLine(*row) for row in reversed(rows)]
+
+
+def metrics(job_id: UUID, after_step: int = -1, limit: int = 5000) -> list[MetricPoint]:
+    """Return the metrics by step, each from the latest attempt that reached it. Raises NotFound for a job that is not here."""
+    _must_exist(job_id)
+    rows = JobMetric.objects.filter(job_id=job_id, step__gt=after_step).order_by("step", "-token").distinct("step")
+    return [MetricPoint(*row) for row in rows.values_list("step", "at", "token", "values")[:limit]]
+
+
+def _matching(asked: JobFilter, *, states: bool = True) -> QuerySet[Job]:
+    rows: QuerySet[Job] = visible_jobs()
+    if states and asked.states:
+        rows = rows.filter(state__in=asked.states)
+    if asked.project_id is not None:
+        rows = rows.filter(project_id=asked.project_id)
+    if asked.kind:
+        rows = rows.filter(kind=asked.kind)
+    if asked.device_class:
+        rows = rows.filter(device_class=asked.device_class)
+    if asked.submitted_by is not None:
+        rows = rows.filter(submitted_by=asked.submitted_by)
+    if asked.tags:
+        rows = rows.filter(tags__contains=dict(asked.tags))
+    return rows.filter(name__icontains=asked.text) if asked.text else rows
+
+
+def _row(job: Job, charges: Mapping[UUID, Any]) -> dict[str, Any]:
+    charge = charges.get(job.id)
+    return {
+        "id": job.id,
+        "name": job.name,
+        "kind": job.kind,
+        "project_id": job.project_id,
+        "project": job.project.slug,
+        "submitted_by": job.submitted_by,
+        "submitted_by_label": job.submitted_by_label,
+        "device_class": job.device_class,
+        "tier": job.tier,
+        "tags": job.tags,
+        "state": job.state,
+        "cause": job.cause,
+        "message": job.message,
+        "progress": job.progress,
+        "submitted_at": job.submitted_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "billed_seconds": charge.seconds if charge else Decimal(0),
+        "cost": Money(charge.amount if charge else Decimal(0), job.currency),
+    }
+
+
+def _quoted(job: Job, cost: Money) -> Quoted | None:
+    """Return what the job's quote said; None for one that was launched before ranges were quoted."""
+    if job.quoted_least is None or job.quoted_most is None:
+        return None
+    least, most = Money(job.quoted_least, job.currency), Money(job.quoted_most, job.currency)
+    said = job.forecast
+    return Quoted(
+        least=least,
+        most=most,
+        least_s=said.get("least_s", 0),
+        most_s=said.get("most_s", 0),
+        start_s=said.get("start_s", 0.0),
+        within=least.amount <= cost.amount <= most.amount if job.state in FINAL_STATES else None,
+    )
+
+
+def _must_exist(job_id: UUID) -> None:
+    if not visible_jobs().filter(id=job_id).exists():
+        raise NotFound

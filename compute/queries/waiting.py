@@ -1,0 +1,116 @@
+"""Why a job does not run, in the words of whoever waits: what is before it, and what would unblock it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from billing.money import Money
+from billing.queries.budgets import tightest
+from compute.jobs.repricing import worst_rest
+from compute.jobs.visibility import visible_jobs
+from compute.models import AttemptState, Cause, Job, JobState
+from compute.queries.capacity import device_classes
+from compute.queries.rows import AttemptRow
+from tenants.clock import now
+from tenants.isolation.scoping import current_tenant_id
+
+NAMED = 3
+
+PLACES = """
+SELECT id, place FROM (
+    SELECT id, row_number() OVER (PARTITION BY device_class ORDER BY queued_at, id) AS place
+    FROM compute_job WHERE tenant_id = %s AND state = 'queued'
+) waiting WHERE id = ANY(%s)
+"""
+
+
+def places(job_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return the place of each of these queued jobs among the tenant's own that wait for the same class; in one query."""
+    if not job_ids:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(PLACES, [current_tenant_id(), list(job_ids)])
+        return dict(cursor.fetchall())
+
+
+def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
+    """Return why a job waits: its kind, a `reason` that names what would unblock it, and the facts behind; None while it runs."""
+    if job.state == JobState.PAUSED and job.cause == Cause.BUDGET:
+        return _for_money(job)
+    if job.state != JobState.QUEUED:
+        return None
+    if any(run.state != AttemptState.ENDED for run in runs):
+        return {"kind": "earlier_attempt", "reason": "Its earlier attempt is still ending; it goes on by itself."}
+    if job.not_before is not None and job.not_before > now():
+        reason = "Its last attempt did not succeed. It is tried again by itself."
+        return {"kind": "retry", "until": job.not_before, "reason": reason}
+    return _for_a_device(job)
+
+
+def _for_a_device(job: Job) -> dict[str, Any]:
+    before = Job.objects.filter(state=JobState.QUEUED, device_class=job.device_class)
+    before = before.filter(queued_at__lt=job.queued_at) | before.filter(queued_at=job.queued_at, id__lt=job.id)
+    ahead = before.count()
+    seen = visible_jobs().filter(id__in=before.order_by("queued_at", "id").values("id")).order_by("queued_at", "id")
+    named = [{"id": str(one), "name": name} for one, name in seen.values_list("id", "name")[:NAMED]]
+    offered = next((row for row in device_classes() if row.device_class == job.device_class), None)
+    total, free = (offered.total, offered.free) if offered else (0, 0)
+    mine = Job.objects.filter(state=JobState.RUNNING, device_class=job.device_class).count()
+    return {
+        "kind": "device",
+        "device_class": job.device_class,
+        "own_jobs_ahead": ahead,
+        "position": ahead + 1,
+        "ahead": named,
+        "devices": total,
+        "devices_free": free,
+        "own_jobs_running": mine,
+        "reason": _device_reason(job.device_class, ahead, [one["name"] for one in named], total, free, mine),
+    }
+
+
+def _device_reason(device_class: str, ahead: int, named: Sequence[str], total: int, free: int, mine: int) -> str:
+    """Say what keeps a job from a device, and what would change that."""
+    if not total:
+        return (
+            f"No {device_class} device is in service. It starts when a node with one is; whoever runs this installation "
+            "can start one."
+        )
+    before = ""
+    if ahead:
+        listed = ", ".join(named) + (f" and {ahead - len(named)} more" if named and ahead > len(named) else "")
+        before = f" {ahead} of your jobs {'is' if ahead == 1 else 'are'} before it{f': {listed}' if listed else ''}."
+    if free:
+        return f"A {device_class} device is free; it starts in a moment.{before}"
+    held = f"{mine} by jobs of your organisation" if mine else "by other organisations"
+    devices = (
+        f"The only {device_class} device is taken" if total == 1 else f"All {total} {device_class} devices are taken"
+    )
+    return f"{devices}, {held}. It starts when one is free: wait, or cancel a job that runs.{before}"
+
+
+def _for_money(job: Job) -> dict[str, Any]:
+    rest = Money(max(Decimal(0), worst_rest(job)), job.currency)
+    budget = tightest(job.project_id)
+    left = budget.left if budget is not None else None
+    whose = (
+        "" if budget is None else f" of {f'project {budget.project_name}' if budget.project_id else 'the organisation'}"
+    )
+    fits = budget is None or left is None or left.amount >= rest.amount
+    reason = (
+        "The budget has room again. Resume the job."
+        if fits
+        else f"The budget{whose} has no room for the rest of it. Raise the budget, or wait for its next month; then resume the job."
+    )
+    return {
+        "kind": "budget",
+        "budget": None if budget is None else str(budget.id),
+        "needed": rest.json(),
+        "left": None if left is None else left.json(),
+        "reason": reason,
+    }

@@ -1,0 +1,36 @@
+"""Ask a throw-away child which layers of the sandbox this host lacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from compute.sandbox import workdirs
+from compute.sandbox.process import Child, Slot
+from compute.sandbox.protocol import Layers
+
+ENTRYPOINT = Path(__file__).with_name("probe_child.py")
+_SLOT = Slot(kind="cpu", uuid="probe", index=0, threads=1, memory_bytes=0)
+UNKNOWN = "all layers (the probe did not run)"
+
+
+def missing_layers(home: Path) -> list[str]:
+    """Return the names of the layers that a child on this host goes without; `home` is where work folders lie."""
+    workdir = home / f"probe-{uuid4()}"  # whatever an earlier one left that could not be removed
+    payload: dict[str, Any] = {}
+    try:
+        workdirs.make(workdir)
+        child = Child(
+            entrypoint=ENTRYPOINT, attempt="probe", workdir=workdir, slot=_SLOT, payload=payload, sandbox_required=False
+        )
+        child.exited.wait(30)
+        child.kill()
+        answers = [said.missing for said in child.said if isinstance(said, Layers)]
+        return answers[-1] if answers else [UNKNOWN]
+    except (OSError, subprocess.SubprocessError, json.JSONDecodeError):
+        return [UNKNOWN]
+    finally:
+        workdirs.remove(workdir)

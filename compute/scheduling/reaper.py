@@ -1,0 +1,86 @@
+"""Return expired attempts' jobs to the queue: the only place that does. Times are the database's.
+
+That a node lives does not say that it hears: its worker may have lost the broker, or have stopped to read from it, and
+look healthy. So it must claim in time, and one that does not gets nothing more until it answers (`nodes.answer`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.expressions import CombinedExpression
+
+from billing.budgets import counters
+from compute import limits, pg_session
+from compute.jobs import transitions
+from compute.models import Attempt, AttemptState, Node, Outcome
+from compute.scheduling.assign import CONTROLLER
+from tenants.access.actor import Actor
+from tenants.audit import operation, unchanged
+from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import all_tenants
+
+log = structlog.get_logger(__name__)
+
+
+def reap() -> int:
+    """End attempts whose lease ran out, and those that their node left unclaimed; return how many."""
+    with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
+        late = list(_expired().values_list("tenant_id", "job_id", "id", "state", "node_id")[:500])
+    ended, deaf, session = 0, set(), pg_session.session()
+    for tenant_id, job_id, attempt_id, state, node_id in late:
+        try:
+            one = _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
+        except Exception:
+            if not pg_session.lives(session):
+                raise
+            log.exception("controller.reaping_failed", attempt=str(attempt_id))  # the others shall not wait for it
+            continue
+        ended += one
+        if one and state == AttemptState.ASSIGNED:
+            deaf.add(node_id)
+    _pass_over(deaf)
+    return ended
+
+
+def _pass_over(deaf: set[UUID]) -> None:
+    """Give these nodes no more work until they answer; the silent among them get none anyway."""
+    if deaf and Node.objects.filter(id__in=deaf, last_seen_at__gte=_silent()).update(accepting=False):
+        log.warning("controller.nodes_left_attempts_unclaimed", nodes=[str(node_id) for node_id in deaf])
+
+
+def _expired() -> QuerySet[Attempt]:
+    """Claimed attempts past their lease; unclaimed ones whose node was not seen for a lease, or did not claim for two."""
+    silent = _silent()
+    overdue = DatabaseNow() - timedelta(seconds=max(2 * settings.EXCHEQUER.lease_s, limits.DEAF_S))
+    lost = Q(state=AttemptState.RUNNING, lease_until__lt=DatabaseNow())
+    gone = Q(node__last_seen_at__lt=silent, assigned_at__lt=silent)
+    return Attempt.objects.filter(lost | Q(gone | Q(assigned_at__lt=overdue), state=AttemptState.ASSIGNED))
+
+
+def _silent() -> CombinedExpression:
+    """Return the moment before which a node that was not seen since is silent."""
+    return DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
+
+
+@operation(transitions.ATTEMPT_ENDED)
+def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
+    """End one expired attempt, unless it was renewed meanwhile; return 1 if it ended.
+
+    An attempt that was never claimed cost the job nothing and is not counted against it.
+    """
+    job = transitions.lock(job_id)
+    counters.pin_set()
+    attempt = _expired().select_for_update(of=("self",), no_key=True).filter(id=attempt_id).first()
+    if job is None or attempt is None:
+        unchanged("it was renewed, or ended, meanwhile")
+        return 0
+    outcome = Outcome.LOST if attempt.state == AttemptState.RUNNING else Outcome.STOPPED
+    message = "Its node stopped answering." if outcome == Outcome.LOST else "Its node did not begin it."
+    transitions.end_attempt(job, attempt, outcome, actor=actor, message=message)
+    return 1

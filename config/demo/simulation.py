@@ -1,0 +1,103 @@
+"""Sixty days in a minute: events in the order of their time, each under the moved clock, on a node that is played.
+
+The node claims, beats and ends attempts by the very functions that a node's worker calls; only the child is left out,
+and what it would have said is drawn. The controller's part is its own code.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import socket
+from collections.abc import Callable, Generator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+
+from compute.devices.host import HostSampler
+from compute.fleet import nodes
+from compute.leases import leases
+from compute.models import Job
+from compute.scheduling import assign
+from config.demo.clock import DemoClock
+
+Script = Generator[float, None, bool]
+"""What an attempt does: yields the seconds until it acts again; returns whether its job waits for another attempt."""
+
+CLAIM_S = 1.4
+BACK_OFF_S = 75
+
+
+class Theatre:
+    """Runs events and attempts. `played` maps a job to the script of its next attempt."""
+
+    def __init__(self, clock: DemoClock, boot: UUID) -> None:
+        self.clock = clock
+        self._events: list[tuple[datetime, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+        self.boot = boot
+        self._scripts: dict[UUID, Callable[[leases.Claim], Script]] = {}
+        self._waiting = 0
+        self._taken = 0
+        self.node: nodes.Registered | None = None
+        self.devices = 0
+
+    def open_node(self) -> nodes.Registered:
+        """Register this host's node with its processors: the worker that comes later takes it over."""
+        host = socket.gethostname()
+        found = HostSampler(host, settings.EXCHEQUER.effective_cpu_devices).inventory()
+        self.node = nodes.register(
+            name=settings.EXCHEQUER.effective_node_id, hostname=host, boot=self.boot, found=found, missing_layers=[]
+        )
+        self.devices = len(found)
+        return self.node
+
+    def at(self, moment: datetime, act: Callable[[], object]) -> None:
+        """Have something done at a moment."""
+        heapq.heappush(self._events, (moment, next(self._order), act))
+
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Have something done after so many seconds of the clock."""
+        self.at(self.clock.now() + timedelta(seconds=seconds), act)
+
+    def play(self) -> None:
+        """Run all events, those that they bring about included."""
+        while self._events:
+            moment, _, act = heapq.heappop(self._events)
+            self.clock.move_to(moment)
+            act()
+            self._assign()
+
+    def queue(self, job: Job, script: Callable[[leases.Claim], Script]) -> None:
+        """Have a queued job's next attempt follow a script."""
+        self._scripts[job.id] = script
+        self._waiting += 1
+
+    def _assign(self) -> None:
+        if not self._waiting or self._taken >= self.devices or self.node is None:
+            return
+        nodes.alive(self.node)
+        for ring in assign.assign_all():
+            self._waiting -= 1
+            self._taken += 1
+            self.later(CLAIM_S, lambda ring=ring: self._claim(ring))  # type: ignore[misc]
+
+    def _claim(self, ring: assign.Ring) -> None:
+        mine = leases.claim(
+            tenant_id=ring.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=ring.node, boot=self.boot
+        )
+        if mine is None:
+            raise RuntimeError(f"attempt {ring.attempt_id} could not be claimed")
+        self._step(self._scripts[mine.job.id](mine))
+
+    def _step(self, script: Script) -> None:
+        try:
+            seconds = next(script)
+        except StopIteration as end:
+            self._taken -= 1
+            if end.value:
+                self._waiting += 1
+                self.later(BACK_OFF_S, lambda: None)  # by then it may be tried again
+            return
+        self.later(seconds, lambda: self._step(script))

@@ -1,0 +1,180 @@
+"""GET /metrics: what monitoring needs to know of the whole platform, as Prometheus text. It names no organisation.
+
+The web process sees one organisation at a time, so an ops worker, which works as the control role, takes the figures
+every half minute and lays them where all web processes find them. The figures say when they were taken: when they
+grow old, no ops worker is at work.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from config import proxies
+from config.monitoring import http_metrics
+from tenants.identity.authentication import bearer
+from tenants.web.problems import json_problem
+
+KEPT = "exchequer.figures"
+KEPT_S = 3_600
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+JOBS = "SELECT state, count(*) FROM compute_job GROUP BY 1"
+DEVICES = (
+    "SELECT device_class, CASE WHEN state = 'ready' AND taken_by IS NOT NULL THEN 'taken' ELSE state END, count(*) "
+    "FROM compute_device GROUP BY 1, 2"
+)
+PLATFORM = """
+SELECT exchequer_now(),
+  (SELECT extract(epoch FROM exchequer_now() - min(queued_at)) FROM compute_job WHERE state = 'queued'),
+  (SELECT count(*) FROM tenants_outboxmessage WHERE delivered_at IS NULL),
+  (SELECT extract(epoch FROM exchequer_now() - min(created_at)) FROM tenants_outboxmessage WHERE delivered_at IS NULL),
+  (SELECT coalesce(sum(n_tup_ins), 0) FROM pg_stat_user_tables WHERE relname = 'billing_usagekey')
+"""
+
+
+def take() -> dict[str, Any]:
+    """Take the figures of all organisations together (control role) and lay them down for the web processes.
+
+    When usage was last accepted is read from the database's own count of rows added to the key table: it costs the
+    heartbeat nothing, and is as exact as this is often called.
+    """
+    before = kept()
+    with connection.cursor() as cursor:
+        cursor.execute(JOBS)
+        jobs = dict(cursor.fetchall())
+        cursor.execute(DEVICES)
+        devices = [tuple(row) for row in cursor.fetchall()]
+        cursor.execute(PLATFORM)
+        now, queue_age, outbox, outbox_age, keys = cursor.fetchone()
+    moment = now.timestamp()
+    more = keys > before.get("keys", 0)
+    figures = {
+        "at": moment,
+        "jobs": jobs,
+        "devices": devices,
+        "queue_age": _seconds(queue_age),
+        "outbox": outbox,
+        "outbox_age": _seconds(outbox_age),
+        "keys": int(keys),
+        "usage_at": moment if more else before.get("usage_at"),
+    }
+    cache.set(KEPT, figures, KEPT_S)
+    return figures
+
+
+def kept() -> dict[str, Any]:
+    """Return the figures that were last taken, empty when there are none: the web processes may write that row too."""
+    found = cache.get(KEPT)
+    return found if isinstance(found, dict) and _sound(found) else {}
+
+
+def _sound(found: dict[str, Any]) -> bool:
+    """Return whether a value has the shape of what `take` lays down."""
+    shapes = {"at": float, "queue_age": float, "outbox_age": float, "keys": int, "outbox": int, "jobs": dict}
+    return (
+        all(isinstance(found.get(name), shape) for name, shape in shapes.items())
+        and isinstance(found.get("usage_at"), float | None)
+        and all(isinstance(number, int) for number in found["jobs"].values())
+        and isinstance(found.get("devices"), list)
+        and all([*map(type, one)] == [str, str, int] for one in found["devices"] if isinstance(one, list | tuple))
+    )
+
+
+@login_not_required
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer the figures to this machine itself, or to whoever has EXCHEQUER_METRICS_TOKEN."""
+    if not may_read(request):
+        return json_problem(
+            request,
+            status=401,
+            code="not_authenticated",
+            title="Send the token of EXCHEQUER_METRICS_TOKEN as bearer, or ask from the machine itself.",
+        )
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Figures())
+    http_metrics.add_to(registry)
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE)
+
+
+def may_read(request: HttpRequest) -> bool:
+    """Return whether a request may read the figures.
+
+    Behind a proxy, which may stand on this machine, a wrong setting makes everybody seem to ask from here: only the
+    token counts.
+    """
+    token, given = settings.EXCHEQUER.metrics_token, bearer(request)
+    if token and given is not None and hmac.compare_digest(token.encode(), given.encode()):
+        return True
+    if settings.EXCHEQUER.effective_tls or request.META.get(proxies.BEHIND):
+        return False
+    try:
+        return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+class Figures(Collector):
+    """The figures that were last taken, and whether the database answers."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one family after the other; without a database, or figures, only what is known."""
+        try:
+            found = kept()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT exchequer_now()")
+            up = 1
+        except DatabaseError:
+            found, up = None, 0
+        yield GaugeMetricFamily("exchequer_database_up", "Whether PostgreSQL answers this process.", value=up)
+        if not found:
+            return
+        yield _moment("exchequer_figures_taken", "When an ops worker took these figures.", found["at"])
+        yield _labelled(
+            "exchequer_jobs", "Jobs by state.", ["state"], [((state,), n) for state, n in found["jobs"].items()]
+        )
+        yield _labelled(
+            "exchequer_devices",
+            "Devices by class and state; taken: leased to work.",
+            ["device_class", "state"],
+            [((kind, state), number) for kind, state, number in found["devices"]],
+        )
+        plain = (
+            ("exchequer_queue_oldest_seconds", "How long the job waits that waits longest.", found["queue_age"]),
+            ("exchequer_outbox_open", "Events that are not delivered yet.", found["outbox"]),
+            ("exchequer_outbox_oldest_seconds", "How long the oldest of them waits.", found["outbox_age"]),
+        )
+        for name, text, value in plain:
+            yield GaugeMetricFamily(name, text, value=value)
+        if found["usage_at"]:
+            yield _moment(
+                "exchequer_usage_last_accepted", "When usage was last seen to be accepted.", found["usage_at"]
+            )
+
+
+def _labelled(name: str, text: str, labels: list[str], rows: list[tuple[tuple[str, ...], int]]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, number in rows:
+        family.add_metric(list(values), number)
+    return family
+
+
+def _moment(name: str, text: str, at: float) -> Metric:
+    return GaugeMetricFamily(f"{name}_timestamp_seconds", f"{text} Seconds since 1970.", value=at)
+
+
+def _seconds(value: Decimal | None) -> float:
+    return max(0.0, float(value)) if value is not None else 0.0

@@ -1,0 +1,1 @@
+"""The Dash page `Spend and utilisation`, and the charts and tables that other pages share with it."""

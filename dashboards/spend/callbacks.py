@@ -1,0 +1,240 @@
+"""Callbacks of the Dash pages. Each is a thin edge: who asks comes from the request, what is asked for is checked again."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+from dash import Input, Output, ctx, html, no_update
+from django.http import HttpRequest
+from django.urls import reverse
+
+from dashboards.bridge import BridgedDash, current_request
+from dashboards.formatting import duration_text, money_text
+from dashboards.ranges import CHOICES
+from dashboards.spend import charts, datasets, tables
+from dashboards.spend.groupings import ORDERS, group_title
+from tenants.access.actor import Actor
+
+PERMISSION = "spend.view"
+DAYS = ("from", "to")
+CONTROLS = ("range", "group", "sort", *DAYS)
+LONGEST = 64
+
+
+def asker() -> tuple[Actor, Any]:
+    """Return who is asking and the tenant's row; raise `PermissionDenied` without the right to see spend."""
+    request = current_request()
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor.require(PERMISSION)
+    return actor, request.tenant  # type: ignore[attr-defined]
+
+
+def theme_of(request: HttpRequest) -> str:
+    """Return light or dark; where the page follows the system, its script has said in a cookie which one that is."""
+    theme = str(getattr(request.user, "theme", "light"))
+    return request.COOKIES.get("scheme", "light") if theme == "auto" else theme
+
+
+def chosen(search: Any) -> dict[str, str]:
+    """Return the query string's known keys; the browser may have sent anything."""
+    values: dict[str, str] = {}
+    for name, texts in parse_qs(str(search or "").removeprefix("?")).items():
+        if name in CONTROLS:
+            values[name] = texts[-1][:LONGEST]
+    if group_title(values.get("group", "")) is None:
+        values["group"] = "project"
+    if values.get("sort") not in ORDERS:
+        values["sort"] = "cost"
+    if values.get("range") not in CHOICES:
+        values["range"] = "month"
+    return values
+
+
+def is_custom(values: dict[str, str]) -> bool:
+    """Return whether the days are chosen one by one."""
+    return values["range"] == "custom"
+
+
+def register(app: BridgedDash) -> None:
+    """Add the callbacks of the page `Spend and utilisation`."""
+
+    @app.callback(
+        Output("url", "search"),
+        *(Output(name, "value") for name in CONTROLS),
+        Output("custom-days", "hidden"),
+        Output("group", "options"),
+        Input("url", "search"),
+        *(Input(name, "value") for name in CONTROLS),
+    )
+    def keep_in_url(search: str | None, *values: str | None) -> tuple[Any, ...]:
+        """Keep the choices and the query string the same, whichever changed."""
+        if ctx.triggered_id in CONTROLS:
+            typed = dict(zip(CONTROLS, (str(value or "") for value in values), strict=True))
+            wanted = chosen("?" + urlencode(typed))
+            kept = {
+                name: wanted[name] for name in CONTROLS if name in wanted and (name not in DAYS or is_custom(wanted))
+            }
+            return "?" + urlencode(kept), *(no_update for _ in CONTROLS), not is_custom(wanted), no_update
+        known = chosen(search)
+        asker()
+        offered = datasets.groupings(known)
+        return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known), offered
+
+    @app.callback(
+        Output("tiles", "children"),
+        Output("budgets-table", "children"),
+        Output("budgets-note", "children"),
+        Output("range-note", "children"),
+        Output("daily-note", "children"),
+        Output("daily-chart", "figure"),
+        Output("daily-table", "children"),
+        Output("groups-table", "children"),
+        Output("jobs-table", "children"),
+        Output("jobs-card", "hidden"),
+        Output("utilisation-chart", "figure"),
+        Output("utilisation-table", "children"),
+        *(Output(f"{name}-csv", "href") for name in ("daily", "groups", "jobs", "utilisation")),
+        Output("tick", "disabled"),
+        Input("url", "search"),
+        Input("tick", "n_intervals"),
+    )
+    def show(search: str | None, _ticks: int | None) -> tuple[Any, ...]:
+        """Load the page's numbers once and draw everything from them."""
+        _, tenant = asker()
+        request = current_request()
+        theme = theme_of(request)
+        values = chosen(search)
+        page = datasets.spend_page(values)
+        in_file = {name: value for name, value in values.items() if name not in DAYS or is_custom(values)}
+        return (
+            tiles(page),
+            budgets(page),
+            f"{month_of(page)}: what is spent, and what running and waiting jobs hold of each.",
+            range_note(page),
+            daily_note(page),
+            daily_figure(page, theme),
+            tables.daily(page.daily, page.totals.currency) if page.daily.series else "",
+            costs(page, tenant.slug),
+            jobs(page, tenant.slug),
+            page.group == "job",  # the table above is the same then
+            utilisation_figure(page, theme),
+            tables.utilisation(page.utilisation) if any(page.utilisation.allocated) else "",
+            *(
+                f"{reverse('spend-export', args=(tenant.slug, name))}?{urlencode(in_file)}"
+                for name in ("daily", "groups", "jobs", "utilisation")
+            ),
+            page.running == 0,
+        )
+
+
+def tiles(page: datasets.SpendPage) -> list[Any]:
+    """Return the tiles: spend against the budget, then billable, measured and excluded device time."""
+    totals = page.totals
+    budget = (
+        f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget in {month_of(page)}"
+        if totals.budget is not None
+        else "No budget for all; projects have their own, below."
+        if page.budgets
+        else "No budget: spend is not limited."
+    )
+    return [
+        tile("Spend", money_text(totals.amount, totals.currency), budget),
+        tile("Billable device time", duration_text(totals.billable_s), "What the invoice is made of"),
+        tile("Measured device time", duration_text(totals.measured_s), "All that devices were held"),
+        tile(
+            "Excluded device time", duration_text(totals.excluded_s), "Outside a hold, or waived after a fault of ours"
+        ),
+    ]
+
+
+def tile(label: str, value: str, note: str) -> Any:
+    """Return one stat tile."""
+    return html.Div(
+        [
+            html.Span(label, className="x-tile-label"),
+            html.Span(value, className="x-tile-value"),
+            html.Span(note, className="x-tile-note"),
+        ],
+        className="x-tile",
+    )
+
+
+def budgets(page: datasets.SpendPage) -> Any:
+    """Return every budget of the range's month."""
+    if not page.budgets:
+        return tables.nothing(
+            "No budget", "Spend is not limited. Finance or an admin can set one, for all or for a project."
+        )
+    return tables.budgets(page.budgets, month_of(page))
+
+
+def range_note(page: datasets.SpendPage) -> str:
+    """Say which days are shown, and why they are others than were asked for."""
+    return f"{page.range.problem} {page.range.label}, days in {page.zone}".strip()
+
+
+def month_of(page: datasets.SpendPage) -> str:
+    """Return the month that the budgets shown are of, in words."""
+    return f"{page.month:%B %Y}" if page.month else ""
+
+
+def daily_note(page: datasets.SpendPage) -> str:
+    """Say what the chart stacks, and what its line is or why it has none."""
+    grouped = str(group_title(page.group))
+    told = f"Cost of each day by {grouped[:1].lower()}{grouped[1:]}, stacked."
+    allowed = page.daily.budget_per_day
+    if allowed is None:
+        return told
+    money = money_text(allowed, page.totals.currency, short=True)
+    if charts.line_fits(page.daily.series, allowed):
+        return f"{told} The dashed line is what the budget of {month_of(page)} allows a day: {money}."
+    return f"{told} The budget of {month_of(page)} allows {money} a day, far above these bars."
+
+
+def daily_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
+    """Return the chart of daily spend, or the reason for its emptiness."""
+    if not page.daily.series:
+        return charts.empty("Nothing metered in this range", theme)
+    data = page.daily
+    return charts.daily_spend(
+        data.days, data.series, currency=page.totals.currency, budget_per_day=data.budget_per_day, theme=theme
+    )
+
+
+def utilisation_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
+    """Return the chart of utilisation, or the reason for its emptiness."""
+    data = page.utilisation
+    if not any(data.allocated):
+        return charts.empty("No device was leased in this range", theme)
+    return charts.utilisation(data.hours, data.allocated, data.used, theme=theme)
+
+
+def costs(page: datasets.SpendPage, slug: str) -> Any:
+    """Return cost by the chosen group."""
+    if not page.groups:
+        return tables.nothing(
+            "Nothing metered in this range",
+            "Costs appear here as soon as a job runs. Choose a longer range, or launch one.",
+            ("New job", reverse("job-launch", args=(slug,))),
+        )
+    return tables.costs(
+        page.groups,
+        total=page.totals.amount,
+        currency=page.totals.currency,
+        label="Cost by group",
+        heading=str(group_title(page.group)),
+        job_url=reverse("jobs", args=(slug,)),
+    )
+
+
+def jobs(page: datasets.SpendPage, slug: str) -> Any:
+    """Return cost by project and job."""
+    if not page.jobs:
+        return tables.nothing("No job cost anything in this range", "Jobs are listed here with what each cost.")
+    return tables.costs(
+        page.jobs,
+        total=page.totals.amount,
+        currency=page.totals.currency,
+        label="Cost by project and job",
+        heading="Job",
+        job_url=reverse("jobs", args=(slug,)),
+    )

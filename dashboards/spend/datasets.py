@@ -1,0 +1,251 @@
+"""The numbers of the Dash pages: reads the queries of other rooms and shapes them for charts and tables."""
+
+from calendar import monthrange
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from billing.queries import DEVICE_TIME, meters, resource_names
+from billing.queries.budgets import WHOLE, BudgetStatus, budgets
+from billing.queries.calendar import today
+from billing.queries.spend import MOST_ROWS, Span, SpendRow, cost_by_day, costliest_jobs, span, spend, tag_names
+from compute.queries import counts_by_state, job_names, utilisation
+from dashboards.ranges import Range, parse
+from dashboards.spend.groupings import GROUPS, group_title, value_title
+
+ZERO = Decimal(0)
+SERIES = 6
+MOST_GROUPS = 100
+MOST_JOBS = 50
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the range holds in all. Seconds are device seconds: measured = billable + excluded; `amount` is everything."""
+
+    amount: Decimal = ZERO
+    currency: str = "EUR"
+    billable_s: Decimal = ZERO
+    measured_s: Decimal = ZERO
+    excluded_s: Decimal = ZERO
+    budget: Decimal | None = None
+    budget_spent: Decimal = ZERO
+
+
+@dataclass(frozen=True)
+class Daily:
+    """Cost of each day by group; at most six series, the rest summed as `other`."""
+
+    days: Sequence[date] = ()
+    series: dict[str, list[Decimal]] = field(default_factory=dict)
+    budget_per_day: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What one group cost. `job_id` is set when the group is a job."""
+
+    label: str
+    project: str
+    quantity: Decimal | None  # None where several units met
+    unit: str
+    amount: Decimal
+    job_id: str = ""
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """Device seconds of each hour: leased, and of those busy."""
+
+    hours: Sequence[datetime] = ()
+    allocated: Sequence[float] = ()
+    used: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class SpendPage:
+    """All that the page shows for one range and one grouping."""
+
+    range: Range
+    group: str
+    totals: Totals
+    daily: Daily
+    groups: Sequence[CostRow]
+    jobs: Sequence[CostRow]
+    utilisation: Utilisation
+    budgets: Sequence[BudgetStatus] = ()
+    running: int = 0
+    zone: str = "UTC"
+    month: date | None = None  # the month that the budgets are of
+
+
+def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS) -> SpendPage:
+    """Return all that the page `Spend and utilisation` shows for a query string; a fixed number of queries."""
+    at = today()
+    chosen = parse(values, at.day)
+    over = span(chosen.first, chosen.end, at)
+    group = values.get("group", "project")
+    by_group = spend(over, group_by=[group] if group != "job" else ["job", "project"], limit=most, costliest_first=True)
+    dearest = costliest_jobs(over, MOST_JOBS)
+    names = _names(by_group, group)
+    jobs_named = _names(dearest, "job")
+    # A range over several months is seen against the budgets of its last one.
+    month = (chosen.end - timedelta(days=1)).replace(day=1)
+    known = budgets(period=month)
+    budget = next((one for one in known if one.scope == WHOLE), None)
+    return SpendPage(
+        range=chosen,
+        group=group,
+        totals=_totals(spend(over, group_by=["meter"]), at.currency, budget),
+        daily=daily_of(_by_day(over, group, by_group, names), chosen, budget),
+        groups=ordered([_cost(row, group, names) for row in by_group], values.get("sort", "")),
+        jobs=ordered([_cost(row, "job", jobs_named) for row in dearest if row.keys.get("job")], values.get("sort", "")),
+        utilisation=_utilisation(chosen, at.zone),
+        budgets=known,
+        running=counts_by_state()["running"],
+        zone=at.zone,
+        month=month,
+    )
+
+
+def groupings(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return what a range can be grouped by, as a list of choices: the tags that its usage carries, too."""
+    at = today()
+    chosen = parse(values, at.day)
+    tags = {f"tag:{name}": "" for name in tag_names(span(chosen.first, chosen.end, at))}
+    asked = values.get("group", "")  # a link may name a tag that these days do not have
+    return [{"value": key, "label": str(group_title(key))} for key in dict.fromkeys((*GROUPS, *tags, asked)) if key]
+
+
+def _by_day(
+    over: Span, group: str, rows: Sequence[SpendRow], names: Mapping[str, str]
+) -> list[tuple[date, str, Decimal]]:
+    """Return what each day cost by the dearest groups, all others as one."""
+    series: dict[str, str] = {}
+    for row in rows:
+        key = row.keys.get(group)
+        if key and key not in series and len(series) < SERIES - (len(rows) > SERIES):
+            series[key] = row.project_name if group == "project" else _label(key, group, names)
+    taken: dict[str, str] = {}
+    for key, label in series.items():  # two jobs of one name are two series
+        taken[key] = label if label not in taken.values() else f"{label} ({key[-8:]})"
+    return [
+        (row.starts, taken.get(row.keys[group] or "", OTHER), row.cost.amount)
+        for row in cost_by_day(over, group, list(taken))
+        if isinstance(row.starts, date)
+    ]
+
+
+def ordered(rows: list[CostRow], sort: str) -> list[CostRow]:
+    """Return rows by name, or by quantity, the largest first; as they come, the dearest first, for anything else."""
+    if sort == "name":
+        return sorted(rows, key=lambda row: row.label.casefold())
+    if sort == "quantity":
+        return sorted(rows, key=lambda row: -1 if row.quantity is None else row.quantity, reverse=True)
+    return rows
+
+
+def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None) -> Totals:
+    timed = [row for row in rows if row.keys["meter"] in DEVICE_TIME]
+    billable = sum((row.quantity or ZERO for row in timed), ZERO)
+    measured = sum((row.measured or ZERO for row in timed), ZERO)
+    return Totals(
+        amount=sum((row.cost.amount for row in rows), ZERO),
+        currency=currency,
+        billable_s=billable,
+        measured_s=measured,
+        excluded_s=measured - billable,
+        budget=budget.limit.amount if budget else None,
+        budget_spent=budget.spent.amount if budget else ZERO,
+    )
+
+
+def daily_of(costs: Sequence[tuple[date, str, Decimal]], chosen: Range, budget: BudgetStatus | None) -> Daily:
+    """Return a series for each of the dearest labels and one for all the others."""
+    sums: dict[str, Decimal] = {}
+    for _, label, amount in costs:
+        sums[label] = sums.get(label, ZERO) + amount
+    dearest = sorted(sums, key=lambda label: (label != OTHER, sums[label]), reverse=True)
+    shown = dearest if len(dearest) <= SERIES else [label for label in dearest if label != OTHER][: SERIES - 1]
+    days = chosen.days
+    place = {day: number for number, day in enumerate(days)}
+    series = {label: [ZERO] * len(days) for label in shown}
+    for day, label, amount in costs:
+        values = series.setdefault(label if label in series else OTHER, [ZERO] * len(days))
+        if day in place:
+            values[place[day]] += amount
+    last = chosen.end - timedelta(days=1)
+    length = monthrange(last.year, last.month)[1]
+    return Daily(days, series, budget.limit.amount / length if budget else None)
+
+
+def by_project(rows: Sequence[SpendRow]) -> list[tuple[date, str, Decimal]]:
+    """Return rows by day and project as a chart takes them."""
+    return [(row.starts, row.project_name, row.cost.amount) for row in rows if isinstance(row.starts, date)]
+
+
+def _cost(row: SpendRow, group: str, names: Mapping[str, str]) -> CostRow:
+    key = row.keys.get(group)
+    job = key if group == "job" else key.removeprefix("job:") if key and key.startswith("job:") else ""
+    return CostRow(
+        label=row.project_name if group == "project" else _label(key, group, names),
+        project=row.project_name if group == "job" else "",
+        quantity=row.quantity,
+        unit=row.unit,
+        amount=row.cost.amount,
+        job_id=job or "",
+    )
+
+
+def _label(key: str | None, group: str, names: Mapping[str, str]) -> str:
+    return names.get(key or "") or value_title(group, key)
+
+
+def _names(rows: Sequence[SpendRow], group: str) -> Mapping[str, str]:
+    """Return what the keys of a grouping are called, asked for once."""
+    keys = [key for row in rows if (key := row.keys.get(group))]
+    if group == "meter":
+        return {meter.key: meter.title for meter in meters()}
+    if group == "job":
+        return {str(found): name for found, name in job_names(map(UUID, keys)).items()}
+    return resource_names(keys) if group == "resource" else {}
+
+
+def _utilisation(chosen: Range, zone: str) -> Utilisation:
+    """Return device seconds by hour, from the first hour with a lease to the last."""
+    start, end = (datetime.combine(day, time(), tzinfo=ZoneInfo(zone)) for day in (chosen.first, chosen.end))
+    rows = [
+        (datetime.fromisoformat(row.group["hour"]).astimezone(ZoneInfo(zone)), row.allocated_s, row.used_s)
+        for row in utilisation(start, end, ["hour"])
+    ]
+    leased = [number for number, row in enumerate(rows) if row[1]]
+    if not leased:
+        return Utilisation()
+    shown = rows[leased[0] : leased[-1] + 1]
+    return Utilisation([row[0] for row in shown], [row[1] for row in shown], [row[2] for row in shown])
+
+
+def export(table: str, values: Mapping[str, str]) -> tuple[Sequence[str], list[Sequence[object]]] | None:
+    """Return header and rows of one of the page's tables; None for one there is not."""
+    page = spend_page(values, MOST_ROWS)  # a file is not cut as a page is
+    if table == "daily":
+        names = list(page.daily.series)
+        return ["day", *names], [
+            [day, *(page.daily.series[name][n] for name in names)] for n, day in enumerate(page.daily.days)
+        ]
+    if table in ("groups", "jobs"):
+        rows = page.groups if table == "groups" else page.jobs
+        return ["name", "project", "quantity", "unit", "amount", "currency", "job"], [
+            [row.label, row.project, row.quantity, row.unit, row.amount, page.totals.currency, row.job_id]
+            for row in rows
+        ]
+    if table == "utilisation":
+        data = page.utilisation
+        return ["hour", "allocated_s", "busy_s"], [
+            list(row) for row in zip(data.hours, data.allocated, data.used, strict=True)
+        ]
+    return None

@@ -1,0 +1,35 @@
+"""What spend can be grouped and sorted by, and what groups and their values are called. Pure."""
+
+import re
+
+from dashboards.formatting import worded
+
+GROUPS = {
+    "project": "Project",
+    "job": "Job",
+    "meter": "Meter",
+    "dim:endpoint": "Endpoint",
+    "dim:device_class": "Device class",
+    "dim:tier": "Tier",
+}
+ORDERS = {"cost": "Cost", "name": "Name", "quantity": "Quantity"}
+TAG = re.compile(r"tag:[A-Za-z0-9_.-]{1,60}")  # usage from outside has longer names than jobs
+_CODES = ("dim:device_class", "dim:tier")
+_WITHOUT = {
+    "job": "Without a job",
+    "dim:endpoint": "Without an endpoint",
+    "dim:device_class": "Without a device",
+    "dim:tier": "Without a tier",
+}
+
+
+def group_title(group: str) -> str | None:
+    """Return what a grouping is called; None for one that there is not."""
+    return GROUPS.get(group) or (f"Tag {group.removeprefix('tag:')}" if TAG.fullmatch(group) else None)
+
+
+def value_title(group: str, value: str | None) -> str:
+    """Return what one value of a grouping is called where it has no name of its own."""
+    if not value:
+        return _WITHOUT.get(group, "without this tag" if TAG.fullmatch(group) else "none")
+    return f"job {value[-8:]}" if group == "job" else worded(value) if group in _CODES else value

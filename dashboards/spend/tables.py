@@ -1,0 +1,143 @@
+"""Tables of the Dash pages, as native HTML: header cells with a scope, money to the right, a share bar with its figure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from dash import html
+from django.utils.timezone import get_current_timezone_name
+
+from billing.queries.budgets import BudgetStatus
+from dashboards.formatting import limit_tone, money_column, money_text, percent_text, quantity_text, shares
+from dashboards.spend.datasets import CostRow, Daily, Utilisation
+
+Header = Sequence[tuple[str, bool]]
+
+
+def aria(**words: str) -> dict[str, Any]:
+    """Return attributes for assistive technology: `aria(label="Jobs")`."""
+    return {f"aria-{name}": word for name, word in words.items()}
+
+
+def table(header: Header, rows: Iterable[Sequence[Any]], label: str) -> Any:
+    """Return a table; a header cell says whether its column is aligned to the end."""
+    head = html.Tr([html.Th(text, scope="col", className="end" if end else "") for text, end in header])
+    body = [
+        html.Tr(
+            [html.Td(value, className="end num" if end else "") for value, (_, end) in zip(row, header, strict=True)]
+        )
+        for row in rows
+    ]
+    return html.Div(
+        html.Table([html.Thead(head), html.Tbody(body)], className="x-table compact"),
+        className="x-table-wrap",
+        tabIndex=0,
+        role="region",
+        **aria(label=f"Table: {label}"),
+    )
+
+
+def nothing(title: str, text: str, link: tuple[str, str] | None = None) -> Any:
+    """Return an empty state: what is missing, and the next step."""
+    parts: list[Any] = [html.H3(title), html.P(text)]
+    if link:
+        parts.append(html.Div(html.A(link[0], href=link[1], className="btn btn-primary"), className="x-actions"))
+    return html.Div(parts, className="x-empty")
+
+
+def costs(
+    rows: Sequence[CostRow], *, total: Decimal, currency: str, label: str, heading: str, job_url: str = ""
+) -> Any:
+    """Return what each group cost, with its share of the range's `total`."""
+    with_project = any(row.project for row in rows)
+    header: list[tuple[str, bool]] = [(heading, False)]
+    if with_project:
+        header.append(("Project", False))
+    header += [("Quantity", True), ("Cost", True), ("Share", True)]
+    body = []
+    amounts = [row.amount for row in rows]
+    for row, percent, cost in zip(rows, shares(amounts, total), money_column(amounts, currency), strict=True):
+        name = html.A(row.label, href=f"{job_url}{row.job_id}/") if row.job_id and job_url else row.label
+        cells: list[Any] = [name]
+        if with_project:
+            cells.append(row.project)
+        cells += [
+            quantity_text(row.quantity, row.unit),
+            cost,
+            share_bar(percent, row.label),
+        ]
+        body.append(cells)
+    return table(header, body, label)
+
+
+def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
+    """Return how far each budget of a month is used. What is held is promised, not spent."""
+    header: Header = [
+        ("Budget of", False),
+        ("Spent", True),
+        ("Held", True),
+        ("Free", True),
+        ("Of", True),
+        ("Share spent", True),
+    ]
+    body = [
+        [
+            row.project_name or "The whole organisation",
+            *(money_text(part.amount, row.currency, short=True) for part in (row.spent, row.held, row.left, row.limit)),
+            share_bar(
+                row.used_percent,
+                f"the budget of {row.project_name or 'the whole organisation'} spent",
+                limit_tone(row.used_percent),
+            ),
+        ]
+        for row in rows
+    ]
+    return table(header, body, f"Budgets of {month}")
+
+
+def share_bar(percent: int, label: str, tone: str = "") -> Any:
+    """Return a whole percentage as a bar and its figure. `tone` is wait or bad where it nears or passes a limit."""
+    return html.Span(
+        [
+            html.Progress(
+                value=f"{min(percent, 100)}",
+                max="100",
+                className=f"x-bar {tone}".strip(),
+                **aria(label=f"Share of {label}"),
+            ),
+            html.Span(percent_text(percent), className="num"),
+        ],
+        className="x-share",
+    )
+
+
+def daily(data: Daily, currency: str) -> Any:
+    """Return the numbers behind the chart of daily spend."""
+    names = list(data.series)
+    header: list[tuple[str, bool]] = [("Day", False), *((name, True) for name in names), ("Sum", True)]
+    days = [(day, [data.series[name][index] for name in names]) for index, day in enumerate(data.days)]
+    spent = [(day, [*values, sum(values, Decimal(0))]) for day, values in days if any(values)]
+    texts = iter(money_column([amount for _, amounts in spent for amount in amounts], currency))
+    rows = [[f"{day.day} {day:%b %Y}", *(next(texts) for _ in amounts)] for day, amounts in spent]
+    return table(header, rows, "Daily spend in numbers")
+
+
+def utilisation(data: Utilisation) -> Any:
+    """Return the numbers behind the chart of utilisation."""
+    header: Header = [
+        (f"Hour ({get_current_timezone_name()})", False),
+        ("Allocated", True),
+        ("Busy", True),
+        ("Busy share", True),
+    ]
+    rows = [
+        [_hour(hour), f"{leased / 60:.1f} min", f"{busy / 60:.1f} min", f"{busy / leased:.0%}" if leased else "\u2013"]
+        for hour, leased, busy in zip(data.hours, data.allocated, data.used, strict=True)
+        if leased or busy
+    ]
+    return table(header, rows, "Device minutes in numbers")
+
+
+def _hour(hour: datetime) -> str:
+    return f"{hour.day} {hour:%b %H:00}"

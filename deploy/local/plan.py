@@ -1,0 +1,142 @@
+"""What `make up` starts and with which settings: decided, and checked, before anything runs."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import env, variables
+from deploy.local.postgres import Cluster, StartError
+from deploy.local.services import WEED_PORTS, SeaweedFS, Valkey
+from deploy.local.state_dir import MASTER_KEYS, Home
+
+DATABASE_URLS = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}
+#: Variables that only some parts may see; every part starts without them.
+GUARDED = (
+    *DATABASE_URLS.values(),
+    "DATABASE_ADMIN_URL",
+    "EXCHEQUER_INIT_TENANT",
+    "EXCHEQUER_INIT_EMAIL",
+    "EXCHEQUER_INIT_PASSWORD",
+    "EXCHEQUER_INIT_API_KEY",
+)
+
+
+@dataclass
+class Plan:
+    """What runs here, what is given from outside, and the environments of the processes."""
+
+    home: Home
+    given: dict[str, str]
+    settings: env.Environment
+    cluster: Cluster | None
+    valkey: Valkey | None
+    seaweedfs: SeaweedFS | None
+    shared: dict[str, str]
+    databases: dict[str, str]
+    master: dict[str, str]
+    master_made: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Where people find the product."""
+        return f"http://127.0.0.1:{self.settings.http_port}"
+
+    @property
+    def serving_url(self) -> str:
+        """Where programs send what is to be predicted."""
+        return f"http://127.0.0.1:{self.settings.serving_port}"
+
+    @property
+    def bucket(self) -> str:
+        """The bucket for objects."""
+        return self.shared["S3_BUCKET"]
+
+    def environment(self, role: str, **more: str) -> dict[str, str]:
+        """Return the environment of a process that works as one database role: with that role's URL and no other."""
+        return self.shared | {DATABASE_URLS[role]: self.databases[role], "EXCHEQUER_DB_ROLE": role} | more
+
+    def for_commands(self) -> dict[str, str]:
+        """Return what `manage.py` needs when a person types a command beside the running product."""
+        settings = {name: value for name, value in self.shared.items() if name in env.NAMES or name.startswith("AWS_")}
+        return settings | self.master | {DATABASE_URLS[role]: url for role, url in self.databases.items()}
+
+
+def plan_for(home: Home, environ: Mapping[str, str]) -> Plan:
+    """Decide what to start from the variables of the caller; raise `StartError` naming what is missing or wrong."""
+    meant = variables.slips(environ, env.NAMES)
+    if meant:
+        lines = [f"  {name} is not a setting: did you mean {like}?" for name, like in sorted(meant.items())]
+        raise StartError("correct or unset what looks mistyped:\n" + "\n".join(lines))
+    given = with_secret_files(environ)
+    kept = home.secrets()
+    ports = kept["ports"]
+    databases = {role: given.get(name, "") for role, name in DATABASE_URLS.items()}
+    cluster = None
+    if not any(databases.values()):
+        cluster = Cluster(home.path / "postgres", kept["database"])
+        databases = {role: cluster.url(f"exchequer_{role}") for role in DATABASE_URLS}
+    elif not all(databases.values()):
+        missing = [name for role, name in DATABASE_URLS.items() if not databases[role]]
+        raise StartError(
+            f"with a database of your own, all three URLs are needed; missing: {', '.join(missing)} (see deploy/roles.sql)"
+        )
+
+    valkey = None if given.get("BROKER_URL") else Valkey(home.path / "valkey", ports["valkey"], kept["valkey"])
+    seaweedfs = None
+    if not given.get("S3_ENDPOINT_URL"):
+        weed_ports = {name: ports[name] for name in WEED_PORTS}
+        seaweedfs = SeaweedFS(home.path / "seaweedfs", weed_ports, kept["s3_access_key"], kept["s3_secret_key"])
+    elif not given.get("AWS_ACCESS_KEY_ID") or not given.get("AWS_SECRET_ACCESS_KEY"):
+        raise StartError("with an object store of your own, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed")
+
+    shared = {name: value for name, value in given.items() if name not in (*GUARDED, *MASTER_KEYS)}
+    defaults = {
+        "SECRET_KEY": kept["secret_key"],
+        "BROKER_URL": valkey.url if valkey else "",
+        "CACHE_URL": f"{valkey.url.removesuffix('/0')}/1" if valkey else "",
+        "S3_ENDPOINT_URL": seaweedfs.url if seaweedfs else "",
+        "S3_BUCKET": "exchequer",
+        "AWS_ACCESS_KEY_ID": kept["s3_access_key"],
+        "AWS_SECRET_ACCESS_KEY": kept["s3_secret_key"],
+        "EXCHEQUER_SANDBOX": "best_effort",
+        "EXCHEQUER_DEMO": "1",
+        "EXCHEQUER_NODE_ID": socket.gethostname(),
+        "PYTHONUNBUFFERED": "1",
+    }
+    shared = defaults | {name: value for name, value in shared.items() if value} | {"EXCHEQUER_HOME": str(home.path)}
+    all_of_them = {**given, **shared, **{name: databases[role] for role, name in DATABASE_URLS.items()}}
+    settings = _checked(all_of_them)
+    master, made = home.master_key(given)  # made last: the start that makes it says so
+    if not made:
+        _checked(all_of_them | master)
+    return Plan(home, given, settings, cluster, valkey, seaweedfs, shared, databases, master, made)
+
+
+def with_secret_files(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with `NAME_FILE` replaced by the content of that file; raise `StartError` naming bad files.
+
+    The master key's file stays named instead: a rotation changes it, and every process reads it again.
+    """
+    try:
+        found = variables.from_files(given, env.NAMES)
+    except variables.Unreadable as error:
+        raise StartError(str(error)) from error
+    found.pop("EXCHEQUER_MASTER_KEY", None)
+    files = {f"{name}_FILE" for name in env.NAMES} - {"EXCHEQUER_MASTER_KEY_FILE"}
+    return {name: value for name, value in given.items() if name not in files} | found
+
+
+def _checked(given: Mapping[str, str]) -> env.Environment:
+    """Return the settings that the parts will read; raise `StartError` naming each that is wrong."""
+    try:
+        settings = env.read({**given, **env.with_secret_files(given)})
+    except (env.SettingsInvalid, variables.Unreadable) as error:
+        raise StartError(str(error)) from error
+    if settings.http_port == settings.serving_port:
+        raise StartError(
+            f"EXCHEQUER_HTTP_PORT and EXCHEQUER_SERVING_PORT are both {settings.http_port}: choose two different ports"
+        )
+    return settings

@@ -1,0 +1,166 @@
+"""What `make up` runs: each part's command, its readiness, and the few secrets that it may hold."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+
+import psycopg
+
+from deploy.local.plan import Plan
+from deploy.local.postgres import Cluster
+from deploy.local.services import SeaweedFS, Valkey
+from deploy.local.state_dir import LOG_BYTES
+from deploy.local.supervisor import Part
+
+ROOT = Path(__file__).resolve().parents[2]
+MANAGE = [sys.executable, str(ROOT / "manage.py")]
+CELERY = [
+    sys.executable,
+    "-m",
+    "celery",
+    "-A",
+    "config",
+    "worker",
+    "--without-gossip",
+    "--without-mingle",
+    "--loglevel=INFO",
+]
+
+
+def postgres(cluster: Cluster) -> Part:
+    """The database server. When the supervisor dies it still shuts down in order."""
+    return Part(
+        name="postgres",
+        command=cluster.command(),
+        environment={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        prepare=cluster.prepare,
+        ready=cluster.ready,
+        stop_signal=signal.SIGINT,
+        grace_s=6,
+        orphan_signal=signal.SIGINT,
+        account=(cluster.account.uid, cluster.account.gid) if os.geteuid() == 0 else None,
+    )
+
+
+def valkey(server: Valkey) -> Part:
+    """The broker."""
+    return Part(
+        name="valkey",
+        command=server.command(),
+        environment={"PATH": os.defpath},
+        prepare=server.prepare,
+        ready=server.ready,
+        grace_s=2,
+    )
+
+
+def seaweedfs(server: SeaweedFS, bucket: str) -> Part:
+    """The object store. It writes through at once, so a short grace loses nothing; its own way down takes fifteen seconds."""
+    return Part(
+        name="seaweedfs",
+        command=server.command(),
+        environment={"PATH": os.defpath, "HOME": str(server.folder)},
+        prepare=server.prepare,
+        ready=lambda within_s: server.ready(within_s) and server.make_bucket(bucket, within_s),
+        grace_s=2,
+    )
+
+
+def web(plan: Plan, listener: socket.socket) -> Part:
+    """The web server on a socket that the supervisor holds: while it restarts, connections wait instead of failing."""
+    return Part(
+        name="web",
+        command=[sys.executable, "-m", "deploy.server.web", "--fd", str(listener.fileno())],
+        environment=plan.environment(
+            "app", PROMETHEUS_MULTIPROC_DIR=str((plan.home.run / "web-counts").absolute()), **plan.master
+        ),
+        cwd=str(ROOT),
+        ready=lambda within_s: answers(f"{plan.url}/readyz", within_s),
+        pass_fds=(listener.fileno(),),
+    )
+
+
+def serving(plan: Plan, listener: socket.socket) -> Part:
+    """The node that answers predictions, in one process: batches are made of all requests of an endpoint.
+
+    Its way down: answer, record, account for it, give back the money that it holds.
+    """
+    return Part(
+        name="serving",
+        command=[sys.executable, "-m", "deploy.server.serving", "--fd", str(listener.fileno())],
+        environment=plan.environment("app", OMP_NUM_THREADS="1", **plan.master),
+        cwd=str(ROOT),
+        ready=lambda within_s: answers(f"{plan.serving_url}/readyz", within_s),
+        pass_fds=(listener.fileno(),),
+    )
+
+
+def ops(plan: Plan) -> Part:
+    """The worker for mail, webhooks, invoices, exports and events."""
+    command = [*CELERY, "--queues=ops", "--pool=threads", "--concurrency=4", "--hostname=ops@%h"]
+    return _worker(plan, "ops", command, plan.environment("control", **plan.master))
+
+
+def node(plan: Plan) -> Part:
+    """This machine's worker: one thread a device, each watching over the child that trains."""
+    name = plan.shared["EXCHEQUER_NODE_ID"]
+    command = [
+        *CELERY,
+        f"--queues=node.{name}",
+        "--pool=threads",
+        f"--concurrency={plan.settings.effective_cpu_devices}",
+        f"--hostname=node@{name}",
+    ]
+    return _worker(plan, "node", command, plan.environment("app", **plan.master))
+
+
+def controller(plan: Plan) -> Part:
+    """The leader loop: assigns, reaps, relays events, fires schedules."""
+    return Part(
+        name="controller", command=[*MANAGE, "controller"], environment=plan.environment("control"), cwd=str(ROOT)
+    )
+
+
+def stop_demo_clock(plan: Plan) -> None:
+    """Show the real time again: a demo that was killed while it was loaded left the database's clock moved."""
+    with psycopg.connect(plan.databases["owner"], autocommit=True) as owner:
+        owner.execute("DELETE FROM demo_clock")
+
+
+def answers(url: str, within_s: float) -> bool:
+    """Return whether a GET of a page on this machine answers 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=within_s) as response:  # noqa: S310 (a fixed loopback address)
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _worker(plan: Plan, name: str, command: list[str], environment: dict[str, str]) -> Part:
+    log = plan.home.log(name)
+    start = 0
+
+    def remember_end_of_log() -> None:
+        nonlocal start
+        start = log.stat().st_size if log.exists() and log.stat().st_size <= LOG_BYTES else 0
+
+    def says_ready(within_s: float) -> bool:
+        if not log.exists():
+            return False
+        with log.open("rb") as file:
+            file.seek(start)
+            return b" ready." in file.read()
+
+    return Part(
+        name=name,
+        command=command,
+        environment=environment,
+        cwd=str(ROOT),
+        prepare=remember_end_of_log,
+        ready=says_ready,
+    )

@@ -1,0 +1,300 @@
+"""What the web server does with bodies: it takes in no more than may be sent there, by whom it may be, and counts them all.
+
+waitress buffers a body, in a file from half a megabyte on, before the application sees anything of the request. So here
+a large body is taken in only where files are uploaded, and only after the application has looked at the headers and
+let the sender in; all bodies that are taken in at once share a cap, of which one sender has half; and each must keep
+coming. Of any other body the rest is read and dropped, so that the client reads an answer instead of a reset
+connection, and the application answers in its own words: a problem for the API, a page for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import Error, RequestEntityTooLarge
+
+from config.proxies import TrustedProxies
+from deploy.server.upload_limits import ANYBODY, MIB, UPLOADS, Nowhere
+from tenants.errors import ExchequerError, RateLimited, Unavailable
+from tenants.web.error_pages import REFUSED
+from tenants.web.large_bodies import SMALL, sender_of, taken_at
+
+#: What is read past at most; a client that sends still more is cut off.
+MOST_DROPPED = 1024 * MIB
+#: Up to this a body lies in memory (waitress's own figure); what is beyond is counted.
+IN_MEMORY = 512 * 1024
+#: Sizes of chunks and trailers may be so many bytes more than what the chunks hold.
+FRAME = 64 * 1024
+
+
+class TooSlow(ExchequerError):
+    """The request did not arrive in time. Send it again over a faster connection."""
+
+    code, status = "request_timeout", 408
+
+
+class Refused(Error):  # type: ignore[misc]
+    """A body that is not taken in. `answer`: the status or the error to answer with; 0 lets the application say why."""
+
+    code, reason = 403, "Forbidden"
+
+    def __init__(self, answer: int | ExchequerError = 0) -> None:
+        super().__init__("refused")
+        self.answer = answer
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Reads requests; of a body that is not taken in it reads the rest without keeping it."""
+
+    completed: bool
+    expect_continue: bool
+    error: Any
+    dropping = False
+    dropped = 0
+    counted = 0
+    room = ANYBODY
+    sender = ""
+    most: int | None = None
+    proxy_netloc = ""  # waitress sets it where it can read the first line
+    asking = asked = False  # the application is being asked whether this body may come; nothing is read meanwhile
+    continues = False
+
+    def __init__(self, adj: Any, client: Callable[[dict[str, str]], str] = lambda headers: "") -> None:
+        super().__init__(adj)
+        self.client = client
+
+    @property
+    def came(self) -> int:
+        """How many bytes of this request have come."""
+        return int(self.header_bytes_received + self.body_bytes_received) + self.dropped
+
+    def received(self, data: bytes) -> int:
+        """Take in bytes of one request and return how many."""
+        if self.dropping:
+            return self._drop(data)
+        consumed: int = super().received(data)
+        if self.headers_finished and self.most is None:
+            self._begin()
+        if self.error is None and self.most is not None:
+            self._count()
+        if self.completed and isinstance(self.error, RequestEntityTooLarge | Refused):
+            self.drop(self.error)
+        self._weigh()
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the head of a request; one that cannot be read is a 400."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as unreadable:  # waitress lets some of urlsplit's pass, and the connection would be reset
+            raise ParsingError("Bad URI") from unreadable
+
+    def _weigh(self) -> None:
+        """Give up a body in chunks that is more frame than content: it may be without end, and each piece is looked at anew."""
+        if self.chunked and not self.completed:
+            content = len(self.body_rcv)
+            if self.body_bytes_received + self.dropped > 2 * content + FRAME:
+                self.give_up(Refused(400))
+
+    def _begin(self) -> None:
+        """Decide by the head of a request which host it names, and how much body it may have."""
+        # A whole address in the request line counts, and the header Host does not (RFC 9112, 3.2.2).
+        if self.proxy_netloc:
+            self.headers["HOST"] = self.proxy_netloc
+        self.most = SMALL
+        large = self.chunked or self.content_length > SMALL
+        if self.error is not None or self.empty:
+            return
+        self.sender = self.client(self.headers)
+        if not large:
+            return
+        if taken_at(self.command, self.path):
+            self.most, self.room = self.adj.max_request_body_size, UPLOADS
+            self.asking, self.continues, self.expect_continue = True, self.expect_continue, False
+        elif self.content_length > SMALL:
+            self.error, self.completed = RequestEntityTooLarge(f"more than {SMALL} bytes"), True
+
+    def _count(self) -> None:
+        kept = max(0, self.body_bytes_received - IN_MEMORY) - self.counted
+        if self.body_bytes_received > (self.most or 0):
+            self.error, self.completed = RequestEntityTooLarge(f"more than {self.most} bytes"), True
+        elif kept > 0:
+            try:
+                self.room.take(kept, self.sender)
+                self.counted += kept
+            except (RateLimited, Unavailable) as full:
+                self.error, self.completed = Refused(full), True
+
+    def drop(self, error: Error) -> bool:
+        """Keep nothing of the body from now on; return whether the request is complete, because it sends none yet."""
+        self.error = error
+        # A client that waits for permission to send has sent nothing yet: it is told at once.
+        waits = (self.expect_continue or self.continues) and self.body_bytes_received == 0
+        self.expect_continue = self.continues = self.asking = False
+        size = len(self.body_rcv or b"")
+        self._empty()
+        if waits or not (self.chunked or self.content_length <= MOST_DROPPED):
+            self.completed = True
+        elif not (self.body_rcv.completed or self.body_rcv.error):
+            self.body_rcv.buf = Nowhere(size)
+            self.dropping, self.completed = True, False
+        return self.completed
+
+    def give_up(self, error: Error) -> None:
+        """Keep nothing of the body, and wait for no more of it; what was refused before stays refused for its own reason."""
+        self.error = self.error if self.dropping else error
+        self.completed, self.dropping = True, False
+        self.expect_continue = False
+        self._empty()
+        if self.body_rcv is not None:
+            self.body_rcv.buf = Nowhere()
+
+    def _drop(self, data: bytes) -> int:
+        consumed: int = self.body_rcv.received(data)
+        self.dropped += consumed
+        self.completed = bool(self.body_rcv.completed or self.body_rcv.error) or self.dropped > MOST_DROPPED
+        self._weigh()
+        return consumed
+
+    def _empty(self) -> None:
+        if self.body_rcv is not None:
+            self.body_rcv.getbuf().close()
+        self.room.give_back(self.counted, self.sender)
+        self.counted = 0
+
+    def close(self) -> None:
+        """The request was answered, or its client is gone."""
+        self._empty()
+
+
+class RefusalTask(WSGITask):  # type: ignore[misc]
+    """Has the application answer a request whose body was dropped; the connection ends with the answer."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the request without a body, marked as refused unless the application itself knows why."""
+        environ: dict[str, Any] = super().get_environment()
+        request = self.request
+        answer = request.error.answer if isinstance(request.error, Refused) else 413
+        if not answer and request.body_bytes_received + request.dropped >= self.channel.adj.max_request_body_size:
+            answer = 413
+        return environ | {REFUSED: answer, "wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
+
+    def execute(self) -> None:
+        """Answer."""
+        self.set_close_on_finish()
+        super().execute()
+
+
+class Gate:
+    """A task for a thread: ask the application whether a body may come."""
+
+    def __init__(self, channel: Channel, request: Parser) -> None:
+        self.channel = channel
+        self.request = request
+
+    def service(self) -> None:
+        """Ask, and let the channel read on."""
+        refused: Refused | None = None
+        try:
+            sender = sender_of(WSGITask(self.channel, self.request).get_environment())
+            if sender is None:
+                refused = Refused()
+            else:
+                self.request.sender = sender
+        except (RateLimited, Unavailable) as error:
+            refused = Refused(error)
+        except Exception:
+            self.channel.logger.exception("cannot ask whether a body may come")
+            refused = Refused(500)
+        self.channel.answered(self.request, refused)
+
+    def cancel(self) -> None:
+        """The server ends."""
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """One connection."""
+
+    parser_class: Callable[[Any], Parser]
+    request: Any
+    sent_continue: bool
+    connected: bool
+    proxies: TrustedProxies | None = None
+    looked: tuple[Parser | None, int] = (None, 0)
+    """The request that was under way at the last look, and how much of it had come."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.parser_class = partial(Parser, client=self.client)
+
+    def client(self, headers: dict[str, str]) -> str:
+        """Return the address of who sends, as far as proxies are believed about it."""
+        peer = str(self.addr[0]) if self.addr else ""
+        chain = [part.strip() for part in headers.get("X_FORWARDED_FOR", "").split(",") if part.strip()]
+        return self.proxies.client(peer, chain)[0] if self.proxies else peer
+
+    def keep_pace(self, least: int) -> None:
+        """Refuse a request of which less than `least` bytes have come since the last look."""
+        with self.requests_lock:
+            request: Parser | None = self.request
+            before = self.looked
+            if request is None or not self.readable():
+                self.looked = (None, 0)
+                return
+            self.looked = (request, request.came)
+            if before[0] is not request or request.came - before[1] >= least:
+                return
+            if request.headers_finished:
+                request.give_up(Refused(TooSlow()))
+                self.requests.append(request)
+                self.request = None
+                self.server.add_task(self)
+                return
+        self.handle_close()
+
+    def readable(self) -> bool:
+        """Return whether more may be read: not while the application is being asked."""
+        request = self.request
+        return bool(super().readable()) and not (request is not None and request.asking)
+
+    def received(self, data: bytes) -> bool:
+        """Take in bytes; ask about a large body when its head is there."""
+        result: bool = super().received(data)
+        if self.request is not None and self.request.asking and not self.request.asked:
+            self.request.asked = True
+            self.server.add_task(Gate(self, self.request))
+        return result
+
+    def answered(self, request: Parser, refused: Refused | None) -> None:
+        """Go on with a body that may come, or drop it."""
+        with self.requests_lock:
+            if request is self.request and self.connected:
+                if refused is None:
+                    request.expect_continue, request.continues, request.asking = request.continues, False, False
+                    if request.expect_continue and not self.requests and not self.sent_continue:
+                        self.send_continue()
+                elif request.drop(refused):
+                    self.requests.append(request)
+                    self.request = None
+                    if len(self.requests) == 1:
+                        self.server.add_task(self)
+        self.server.pull_trigger()
+
+    def handle_close(self) -> None:
+        """Close; what an unfinished request has sent is gone at once."""
+        if self.request is not None:
+            self.request.close()
+            self.request = None
+        super().handle_close()
+
+    @staticmethod
+    def error_task_class(channel: Any, request: Any) -> ErrorTask | RefusalTask:
+        """Return who answers a request that could not be taken: the application, once it is known what was asked for."""
+        known = isinstance(request.error, RequestEntityTooLarge | Refused)
+        return (RefusalTask if known else ErrorTask)(channel, request)

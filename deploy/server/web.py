@@ -1,0 +1,200 @@
+"""The web server: waitress in several processes that share one listening socket.
+
+    python -m deploy.server.web --port 8000            binds the socket itself (a container)
+    python -m deploy.server.web --fd 3 --processes 2   serves a socket that the caller bound (`make up`)
+
+The application is imported once and then forked. A process that dies is forked again; SIGTERM ends all of them
+after their running requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from deploy import procfs
+
+#: The default of 100 is a trap: above it waitress takes no new connection, and a hundred slow clients close the house.
+CONNECTION_LIMIT = 1000
+THREADS = 8
+#: Above what an uploaded file may have, for the form around it.
+FORM_BYTES = 14 * 1024 * 1024
+DRAIN_S = 5.0
+#: A connection on which nothing moves for so long is closed; looked at so often.
+SILENT_S, LOOK_S = 60, 30
+#: Bytes a second that must come of a request that is under way, between two looks. 256 kbit/s.
+LEAST_RATE = 32 * 1024
+#: Read by prometheus_client when it is imported.
+COUNTS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the listening socket; raises OSError when the port is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def close_stalled(server: Any) -> None:
+    """Have a server close those who have stopped to read an answer, and refuse requests that do not keep coming.
+
+    Each of the first holds a thread, and of the second room on the disk, while waitress alone would wait for ever.
+    """
+    usual = server.maintenance
+
+    def maintenance(now: float) -> None:
+        usual(now)
+        for channel in list(server.active_channels.values()):
+            if channel.total_outbufs_len and channel.last_activity < now - server.adj.channel_timeout:
+                channel.handle_close()
+            else:
+                channel.keep_pace(LEAST_RATE * LOOK_S)
+
+    server.maintenance = maintenance
+
+
+def serve(listener: socket.socket, processes: int) -> None:
+    """Serve requests from `listener` in this process, one of `processes`, until SIGTERM."""
+    from django.conf import settings
+    from waitress.server import create_server
+
+    from config.proxies import TrustedProxies, trusted
+    from config.wsgi import application
+    from deploy.server.request_limits import Channel
+    from deploy.server.upload_limits import ANYBODY, UPLOADS
+
+    largest = settings.EXCHEQUER.max_upload_mb * 1024 * 1024 + FORM_BYTES
+    server = create_server(
+        application,
+        sockets=[listener],
+        threads=THREADS,
+        connection_limit=CONNECTION_LIMIT,
+        asyncore_use_poll=True,
+        max_request_body_size=largest,
+        channel_timeout=SILENT_S,
+        cleanup_interval=LOOK_S,
+        clear_untrusted_proxy_headers=False,  # config.proxies alone decides which of them are believed
+        ident=None,
+    )
+
+    close_stalled(server)
+    server.channel_class = Channel
+    Channel.proxies = TrustedProxies(application, trusted(settings.EXCHEQUER.trusted_proxies))
+    UPLOADS.least = 2 * largest  # one file fits into a sender's half, whatever the number of processes
+    for room in (UPLOADS, ANYBODY):
+        room.share(processes)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server.run()  # returns after the running requests, at most five seconds after the signal
+
+
+class Server:
+    """The parent: forks the serving processes, forks a dead one again, ends them together."""
+
+    def __init__(self, listener: socket.socket, processes: int) -> None:
+        self.listener = listener
+        self.processes = processes
+        self.children: dict[int, float] = {}
+        self.stopping = False
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        while not self.stopping:
+            while len(self.children) < self.processes:
+                self._fork()
+            self._bury()
+            time.sleep(0.1)
+        for pid in self.children:
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + DRAIN_S + 1
+        while self.children and time.monotonic() < deadline:
+            self._bury()
+            time.sleep(0.05)
+        for pid in self.children:
+            os.kill(pid, signal.SIGKILL)
+
+    def _fork(self) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            procfs.die_with_parent()
+            if os.getppid() != parent:
+                os._exit(1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            try:
+                serve(self.listener, self.processes)
+            finally:
+                sys.stderr.flush()
+                os._exit(0)
+        self.children[pid] = time.monotonic()
+
+    def _bury(self) -> None:
+        while self.children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            lived = time.monotonic() - self.children.pop(pid, 0.0)
+            if not self.stopping:
+                print(f"web process {pid} ended with status {status}; starting another", file=sys.stderr, flush=True)
+                time.sleep(0 if lived > 5 else 1)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line, import the application once and serve."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.server.web", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--fd", type=int, help="a bound socket that was inherited")
+    parser.add_argument("--processes", type=int, default=min(4, os.cpu_count() or 1))
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("EXCHEQUER_DB_ROLE", "app")
+    listener = socket.socket(fileno=options.fd) if options.fd is not None else listen(options.host, options.port)
+
+    os.environ["EXCHEQUER_BOUND_TO"] = listener.getsockname()[0]
+    _count_in(os.environ.setdefault(COUNTS, str(Path(tempfile.gettempdir()) / f"exchequer-web-{os.getpid()}")))
+
+    from django.db import connections
+
+    import config.wsgi  # noqa: F401 (once for all forks)
+    from tenants.checks import refuse_unsafe_role, refuse_wrong_master_key
+
+    refuse_unsafe_role(one_tenant=True)
+    refuse_wrong_master_key()
+    connections.close_all()
+    Server(listener, options.processes).run()
+
+
+def _count_in(folder: str) -> None:
+    """Make the folder where each process counts its answers; what an earlier server counted ends with it."""
+    Path(folder).mkdir(parents=True, mode=0o700, exist_ok=True)
+    for left in Path(folder).glob("*.db"):
+        left.unlink()
+
+
+if __name__ == "__main__":
+    main()

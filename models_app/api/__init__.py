@@ -1,0 +1,7 @@
+"""REST endpoints of the models app."""
+
+from models_app.api.datasets import urlpatterns
+
+__all__ = [
+    "urlpatterns",
+]

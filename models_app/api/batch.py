@@ -1,0 +1,60 @@
+"""REST endpoints of what a batch prediction made."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http.response import HttpResponseBase
+from django.urls import path, reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app.api import serializers
+from models_app.api.files import FileEndpoint
+from models_app.batch import batch
+from models_app.files import downloads
+from tenants.web.views import Endpoint
+
+
+class JobResult(Endpoint):
+    """The files of a batch prediction."""
+
+    permissions = {"GET": "jobs.view"}
+
+    @extend_schema(responses=serializers.BatchResultSerializer)
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Answer rows, what a thousand of them cost, and where the files are downloaded from."""
+        found = batch.result(self.actor, job_id)
+        files = [
+            {
+                "format": file.format,
+                "name": file.name,
+                "size": file.size,
+                "sha256": file.sha256,
+                "url": request.build_absolute_uri(reverse("api-job-result-file", args=(job_id, file.format))),
+            }
+            for file in found.files
+        ]
+        read = list(found.read)
+        return Response({"rows": found.rows, "read": read, "cost_per_1000": found.cost_per_1000.json(), "files": files})
+
+
+class JobResultFile(FileEndpoint):
+    """One file of a batch prediction."""
+
+    permissions = {"GET": "jobs.view"}
+
+    @extend_schema(
+        operation_id="jobs_result_file_retrieve", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}
+    )
+    def get(self, request: Request, job_id: UUID, form: str) -> HttpResponseBase:
+        """Answer the predictions as `parquet` or `csv`. The download is entered in the audit log."""
+        return downloads.answer(request._request, self.actor, lambda: downloads.batch_file(self.actor, job_id, form))
+
+
+urlpatterns = [
+    path("jobs/<uuid:job_id>/result/", JobResult.as_view(), name="api-job-result"),
+    path("jobs/<uuid:job_id>/result/<slug:form>/", JobResultFile.as_view(), name="api-job-result-file"),
+]

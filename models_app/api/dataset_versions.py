@@ -1,0 +1,105 @@
+"""REST endpoints of one dataset: who it is shared with, and its versions one by one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app import queries
+from models_app.api import serializers
+from models_app.datasets import operations, removal
+from tenants.errors import NotFound
+from tenants.parsing import parse_uuid
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+
+class DatasetShares(Endpoint):
+    """Members who may see a restricted dataset."""
+
+    permissions = {"GET": "datasets.share", "POST": "datasets.share"}
+
+    @extend_schema(operation_id="dataset_shares_list", responses=page_of(serializers.SharedWithSerializer))
+    def get(self, request: Request, dataset_id: UUID) -> Response:
+        """List the members that a dataset is shared with."""
+        shared = queries.dataset_detail(self.actor, dataset_id).shared_with
+        rows = [{"user": str(user_id), "email": email} for user_id, email in shared]
+        return Response({"results": rows, "next": None})
+
+    @extend_schema(request=serializers.DatasetShareSerializer, responses={201: serializers.DatasetShareSerializer})
+    def post(self, request: Request, dataset_id: UUID) -> Response:
+        """Share a dataset with one member."""
+        user = parse_uuid(self.body().get("user"), "user")
+        operations.share(actor=self.actor, dataset_id=dataset_id, user_id=user)
+        return Response({"user": str(user)}, status=201)
+
+
+class DatasetShare(Endpoint):
+    """One member's share."""
+
+    permissions = {"DELETE": "datasets.share"}
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, dataset_id: UUID, user_id: UUID) -> Response:
+        """Take the share back."""
+        operations.unshare(actor=self.actor, dataset_id=dataset_id, user_id=user_id)
+        return Response(status=204)
+
+
+class DatasetHangs(Endpoint):
+    """What hangs on a dataset."""
+
+    permissions = {"GET": "datasets.view"}
+
+    @extend_schema(responses=serializers.HangingSerializer)
+    def get(self, request: Request, dataset_id: UUID) -> Response:
+        """Answer what was made of all its versions: what its removal would leave without data, or what stops it."""
+        return Response(_hangs(removal.hangs_on_dataset(self.actor, dataset_id)))
+
+
+class DatasetVersion(Endpoint):
+    """One version of a dataset."""
+
+    permissions = {"GET": "datasets.view", "DELETE": "datasets.create"}
+
+    @extend_schema(responses=serializers.DatasetVersionDetailSerializer)
+    def get(self, request: Request, dataset_id: UUID, data_version_id: UUID) -> Response:
+        """Answer a version, and what hangs on it: what its removal would leave without data."""
+        owner, version = queries.version_detail(self.actor, data_version_id)
+        if owner != dataset_id:
+            raise NotFound
+        return Response({**asdict(version), "hangs": _hangs(removal.hangs_on(self.actor, data_version_id))})
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, dataset_id: UUID, data_version_id: UUID) -> Response:
+        """Remove the file, the table and the profile of a version for good; its name, hash and counts stay.
+
+        Models that were trained on it stay too. 409 `dataset_in_use` while work that has not ended uses it.
+        """
+        removal.remove_version(actor=self.actor, dataset_id=dataset_id, version_id=data_version_id)
+        return Response(status=204)
+
+
+def _hangs(hanging: removal.Hanging) -> dict[str, Any]:
+    named = {name: [{"id": key, "name": word} for key, word in getattr(hanging, name)] for name in NAMED}
+    return {**asdict(hanging), **named}
+
+
+NAMED = ("waiting", "models")
+
+urlpatterns = [
+    path("datasets/<uuid:dataset_id>/hangs/", DatasetHangs.as_view(), name="api-dataset-hangs"),
+    path("datasets/<uuid:dataset_id>/shares/", DatasetShares.as_view(), name="api-dataset-shares"),
+    path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/", DatasetShare.as_view(), name="api-dataset-share"),
+    path(
+        "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/",
+        DatasetVersion.as_view(),
+        name="api-dataset-version",
+    ),
+]

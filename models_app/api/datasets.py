@@ -1,0 +1,255 @@
+"""REST endpoints of the learning room: datasets, recipes, models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app import queries
+from models_app.api import batch, columns, dataset_versions, endpoints, files, model_versions, monitoring, serializers
+from models_app.datasets import operations, removal, uploads
+from models_app.registry.lineage import Lineage, ModelVersionRow
+from models_app.tables import writing
+from tenants.errors import Invalid
+from tenants.isolation.scoping import tenant_scope
+from tenants.parsing import parse_uuid, parse_whole
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
+NAME = OpenApiParameter("name", str, description="Only those whose name holds this text.")
+LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
+
+
+class Datasets(Endpoint):
+    """Datasets of the tenant that the actor may see."""
+
+    permissions = {"GET": "datasets.view", "POST": "datasets.create"}
+    own_transaction = frozenset({"POST"})
+    large_body = True
+    parser_classes = (MultiPartParser,)
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Cap the upload before anything reads it."""
+        uploads.cap_uploads(request)
+        return super().initialize_request(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="datasets_list",
+        parameters=[NAME, CURSOR, LIMIT],
+        responses=page_of(serializers.DatasetSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """List datasets, newest first."""
+        name = request.query_params.get("name", "")
+        rows = queries.dataset_list(self.actor, name=name, before=_before(self), limit=self.page_size())
+        return self.paginated(rows, _dataset, lambda row: [row.id])
+
+    @extend_schema(
+        request={"multipart/form-data": serializers.DatasetUploadSerializer},
+        responses={201: serializers.DatasetSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Upload a CSV, Excel, JSON or Parquet file, plain or packed with gzip; a known name gets a new version.
+
+        It may have 500 MiB unless the installation says otherwise (`EXCHEQUER_MAX_UPLOAD_MB`).
+        `encoding` and `delimiter` say how a text file is written; without them its content decides.
+        The answer comes at once with `state` ingesting. The same bytes, target and choices answer the same version again.
+        """
+        file = uploads.uploaded_file(request)
+        fields = request.POST
+        version = operations.upload(
+            actor=self.actor,
+            name=str(fields.get("name", "")),
+            file=file,
+            filename=file.name or "",
+            target=str(fields.get("target", "")),
+            restricted=_yes(fields.get("restricted", "false")),
+            writing={key: str(fields.get(key, "")) for key in writing.KEYS},
+        )
+        with tenant_scope(self.actor.tenant_id):
+            dataset = queries.dataset_detail(self.actor, version.dataset_id)
+            shown = next(row for row in dataset.history if row.id == version.id)
+            return Response(_dataset(dataset, shown), status=201)
+
+
+class Dataset(Endpoint):
+    """One dataset."""
+
+    permissions = {"GET": "datasets.view", "PATCH": "datasets.share", "DELETE": "datasets.create"}
+
+    @extend_schema(operation_id="datasets_retrieve", responses=serializers.DatasetSerializer)
+    def get(self, request: Request, dataset_id: UUID) -> Response:
+        """Answer a dataset with its newest version."""
+        return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
+
+    @extend_schema(request=serializers.DatasetChangeSerializer, responses=serializers.DatasetSerializer)
+    def patch(self, request: Request, dataset_id: UUID) -> Response:
+        """Restrict a dataset to those it is shared with, or open it to the whole tenant."""
+        restricted = self.body().get("restricted")
+        if not isinstance(restricted, bool):
+            raise Invalid(fields={"restricted": ["Send true or false."]})
+        operations.restrict(actor=self.actor, dataset_id=dataset_id, restricted=restricted)
+        return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
+
+    @extend_schema(
+        operation_id="datasets_destroy",
+        parameters=[OpenApiParameter("all", bool, description="Every version, those that were read too.")],
+        responses={204: None},
+    )
+    def delete(self, request: Request, dataset_id: UUID) -> Response:
+        """Remove its failed versions, and the dataset when none is left; 409 `dataset_in_use` when none has failed.
+
+        With `all=true` every version goes, as at `datasets/{id}/versions/{version_id}/`: files, tables and profiles for good,
+        while names, hashes and counts stay. `datasets/{id}/hangs/` tells what was made of them. 409 `dataset_in_use` while
+        work that has not ended uses one, `dataset_ingesting` while a file is read.
+        """
+        if _yes(request.query_params.get("all", "false"), "all"):
+            removal.remove_dataset(actor=self.actor, dataset_id=dataset_id)
+        else:
+            operations.remove_failed(actor=self.actor, dataset_id=dataset_id)
+        return Response(status=204)
+
+
+class DatasetProfile(Endpoint):
+    """What a dataset's columns hold."""
+
+    permissions = {"GET": "datasets.view"}
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("version", str, description="Id of a version; the newest ready one unless given.")
+        ],
+        responses=serializers.ProfileSerializer,
+    )
+    def get(self, request: Request, dataset_id: UUID) -> Response:
+        """Answer types, missing values, distributions, and each column's relation to the target."""
+        asked = request.query_params.get("version")
+        return Response(queries.profile(self.actor, dataset_id, parse_uuid(asked, "version") if asked else None))
+
+
+class Recipes(Endpoint):
+    """The catalogue of recipes."""
+
+    permissions = {"GET": "recipes.view"}
+
+    @extend_schema(responses=page_of(serializers.RecipeSerializer))
+    def get(self, request: Request) -> Response:
+        """List recipes with their cards and the JSON Schema of their parameters."""
+        shown = [
+            {
+                "id": recipe.id,
+                "version": recipe.version,
+                "title": recipe.title,
+                "task": recipe.task,
+                "card": asdict(recipe.card),
+                "schema": recipe.schema(),
+            }
+            for recipe in queries.recipe_cards()
+        ]
+        return Response({"results": shown, "next": None})
+
+
+class Models(Endpoint):
+    """Models of the tenant."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(parameters=[NAME, CURSOR, LIMIT], responses=page_of(serializers.ModelSerializer))
+    def get(self, request: Request) -> Response:
+        """List models, newest first."""
+        name = request.query_params.get("name", "")
+        rows = queries.model_list(self.actor, name=name, before=_before(self), limit=self.page_size())
+        return self.paginated(
+            rows,
+            lambda row: {
+                "id": row.id,
+                "name": row.name,
+                "versions": row.versions,
+                "created_at": row.created_at,
+                "latest": serializers.model_version(row.latest),
+            },
+            lambda row: [row.id],
+        )
+
+
+class ModelVersions(Endpoint):
+    """Versions of one model."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(parameters=[CURSOR, LIMIT], responses=page_of(serializers.ModelVersionSerializer))
+    def get(self, request: Request, model_id: UUID) -> Response:
+        """List a model's versions, newest first."""
+        keys = self.cursor(1)
+        before = (
+            parse_whole(keys[0], "cursor", "This is not a cursor of this list. Start again without it.")
+            if keys
+            else None
+        )
+        rows = queries.version_list(self.actor, model_id, before=before, limit=self.page_size())
+        return self.paginated(rows, serializers.model_version, lambda row: [row.number])
+
+
+class VersionLineage(Endpoint):
+    """Where one version comes from."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(responses=serializers.LineageSerializer)
+    def get(self, request: Request, version_id: UUID) -> Response:
+        """Answer data, code, run, cost and signature of a version."""
+        found = queries.lineage(self.actor, version_id)
+        return Response(serializers.model_version(found) | {name: getattr(found, name) for name in LINEAGE_FIELDS})
+
+
+LINEAGE_FIELDS = tuple(
+    name for name in Lineage.__dataclass_fields__ if name not in ModelVersionRow.__dataclass_fields__
+)
+
+
+def _before(view: Endpoint) -> UUID | None:
+    keys = view.cursor(1)
+    return parse_uuid(keys[0], "cursor") if keys else None
+
+
+def _dataset(row: queries.DatasetRow, version: queries.VersionRow | None = None) -> dict[str, Any]:
+    shown = version or row.latest
+    return {
+        "id": row.id, "name": row.name, "restricted": row.restricted, "state": shown.state, "code": shown.code,
+        "message": shown.message, "target": shown.target, "created_by_label": row.created_by_label,
+        "created_at": row.created_at, "versions": row.versions, "version": asdict(shown),
+    }  # fmt: skip
+
+
+def _yes(value: Any, name: str = "restricted") -> bool:
+    word = str(value).strip().lower()
+    if word not in ("true", "false", "1", "0", "on", "off", ""):
+        raise Invalid(fields={name: ["Send true or false."]})
+    return word in ("true", "1", "on")
+
+
+urlpatterns = [
+    path("datasets/", Datasets.as_view(), name="api-datasets"),
+    path("datasets/<uuid:dataset_id>/", Dataset.as_view(), name="api-dataset"),
+    path("datasets/<uuid:dataset_id>/profile/", DatasetProfile.as_view(), name="api-dataset-profile"),
+    path("recipes/", Recipes.as_view(), name="api-recipes"),
+    path("models/", Models.as_view(), name="api-models"),
+    path("models/<uuid:model_id>/versions/", ModelVersions.as_view(), name="api-model-versions"),
+    path("versions/<uuid:version_id>/lineage/", VersionLineage.as_view(), name="api-version-lineage"),
+    *columns.urlpatterns,
+    *dataset_versions.urlpatterns,
+    *model_versions.urlpatterns,
+    *batch.urlpatterns,
+    *files.urlpatterns,
+    *endpoints.urlpatterns,
+    *monitoring.urlpatterns,
+]

@@ -1,0 +1,216 @@
+"""REST endpoints of serving control: deploy, undeploy, keys."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.serializers import MoneySerializer
+from compute.jobs.request_body import project_of
+from models_app.endpoints import deployments, endpoint_keys, endpoints
+from tenants.errors import Invalid
+from tenants.parsing import parse_uuid
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
+LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
+STATE = OpenApiParameter("state", str, many=True, description="deploying, ready, failed, stopped or undeployed")
+
+
+class DeploymentSerializer(serializers.Serializer[Any]):
+    """What to deploy. A live endpoint of this name is rolled over to the version."""
+
+    name = serializers.CharField(max_length=63, help_text="Small letters, digits and dashes")
+    version = serializers.UUIDField(help_text="Id of a model version in production")
+    project = serializers.CharField(required=False, help_text="Id or slug of who pays; the version's unless given")
+    slo_ms = serializers.IntegerField(
+        required=False, min_value=10, max_value=60_000, help_text="Longest wait before new requests are refused"
+    )
+    replace = serializers.BooleanField(
+        required=False,
+        help_text="Move a live endpoint of this name to a version that takes other input columns; refused unless true",
+    )
+
+
+class EndpointSerializer(serializers.Serializer[Any]):
+    """A name under which one model version answers."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    state = serializers.CharField(help_text="deploying, ready, failed, stopped or undeployed")
+    message = serializers.CharField(help_text="Why it does not answer")
+    cause = serializers.CharField(help_text="Why it is stopped: budget; empty otherwise")
+    answers = serializers.BooleanField(help_text="It has a slot, and its node is ready")
+    model_id = serializers.UUIDField()
+    model = serializers.CharField()
+    version_id = serializers.UUIDField()
+    version = serializers.IntegerField()
+    recipe = serializers.CharField()
+    project_id = serializers.UUIDField()
+    project = serializers.CharField()
+    slo_ms = serializers.IntegerField()
+    generation = serializers.IntegerField(help_text="Grows with each deployment")
+    keys = serializers.IntegerField(help_text="How many keys may call it")
+    cost = MoneySerializer(help_text="What its requests, and its time on a slot, have cost so far")
+    predict_path = serializers.CharField(help_text="On the serving node's own port")
+    infer_path = serializers.CharField(help_text="Open Inference Protocol, on the serving node's own port")
+    node = serializers.CharField(help_text="Which node holds its slot; empty while it waits for one")
+    created_by_label = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    deployed_at = serializers.DateTimeField()
+    undeployed_at = serializers.DateTimeField(allow_null=True)
+
+
+class NewEndpointKeySerializer(serializers.Serializer[Any]):
+    """A key to make."""
+
+    name = serializers.CharField(max_length=120)
+    requests_per_minute = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=endpoint_keys.MOST_A_MINUTE
+    )
+
+
+class EndpointKeySerializer(NewEndpointKeySerializer):
+    """A key of an endpoint; `key` is answered once, when it is made."""
+
+    id = serializers.UUIDField()
+    prefix = serializers.CharField(help_text="How the key begins")
+    created_by_label = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="With the API key that made it")
+    last_used_at = serializers.DateTimeField(allow_null=True, help_text="To the minute")
+
+
+class EndpointKeySecretSerializer(serializers.Serializer[Any]):
+    """A key that was just made."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    requests_per_minute = serializers.IntegerField(allow_null=True)
+    key = serializers.CharField(allow_null=True, help_text="Shown this once; null when a repeated request is answered")
+
+
+class Endpoints(Endpoint):
+    """Endpoints of the tenant."""
+
+    permissions = {"GET": "endpoints.view", "POST": "endpoints.manage"}
+
+    @extend_schema(
+        operation_id="endpoints_list", parameters=[STATE, CURSOR, LIMIT], responses=page_of(EndpointSerializer)
+    )
+    def get(self, request: Request) -> Response:
+        """List endpoints, newest first."""
+        cursor = self.cursor(1)
+        rows = endpoints.endpoint_list(
+            self.actor,
+            states=request.query_params.getlist("state"),
+            before=parse_uuid(cursor[0], "cursor") if cursor else None,
+            limit=self.page_size(),
+        )
+        return self.paginated(rows, endpoints.shown, lambda row: [row.id])
+
+    @extend_schema(request=DeploymentSerializer, responses={201: EndpointSerializer})
+    def post(self, request: Request) -> Response:
+        """Deploy a version in production; a live endpoint of this name is rolled over to it.
+
+        Where the live version takes other input columns, the answer is 409 `signature_differs`, with `columns` that
+        says which, unless `replace` is true.
+        """
+        body = self.body()
+        faults: dict[str, list[str]] = {}
+        name, slo_ms = body.get("name", ""), body.get("slo_ms")
+        if not isinstance(name, str):
+            faults["name"] = ["Give a text."]
+        if slo_ms is not None and (isinstance(slo_ms, bool) or not isinstance(slo_ms, int)):
+            faults["slo_ms"] = ["Give a whole number of milliseconds."]
+        if not isinstance(body.get("replace", False), bool):
+            faults["replace"] = ["Give true or false."]
+        if faults:
+            raise Invalid(fields=faults)
+        endpoint = deployments.deploy(
+            actor=self.actor,
+            name=name,
+            version_id=parse_uuid(body.get("version"), "version"),
+            project_id=None if body.get("project") is None else project_of(body["project"]),
+            slo_ms=slo_ms,
+            replace=body.get("replace", False),
+        )
+        return Response(endpoints.shown(endpoints.endpoint_detail(self.actor, endpoint.id)), status=201)
+
+
+class OneEndpoint(Endpoint):
+    """One endpoint."""
+
+    permissions = {"GET": "endpoints.view", "DELETE": "endpoints.manage"}
+
+    @extend_schema(operation_id="endpoints_retrieve", responses=EndpointSerializer)
+    def get(self, request: Request, endpoint_id: UUID) -> Response:
+        """Answer one endpoint."""
+        return Response(endpoints.shown(endpoints.endpoint_detail(self.actor, endpoint_id)))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, endpoint_id: UUID) -> Response:
+        """Undeploy it: it answers no more, its keys are revoked, its slot is free."""
+        deployments.undeploy(actor=self.actor, endpoint_id=endpoint_id)
+        return Response(status=204)
+
+
+class EndpointKeys(Endpoint):
+    """Keys that call one endpoint."""
+
+    permissions = {"GET": "endpoints.view", "POST": "endpoints.manage"}
+    shown_once = frozenset({"key"})
+
+    @extend_schema(operation_id="endpoint_keys_list", responses=page_of(EndpointKeySerializer))
+    def get(self, request: Request, endpoint_id: UUID) -> Response:
+        """List the good keys without their secrets, newest first."""
+        rows = endpoints.endpoint_keys(self.actor, endpoint_id)
+        return Response({"results": [asdict(row) for row in rows], "next": None})
+
+    @extend_schema(request=NewEndpointKeySerializer, responses={201: EndpointKeySecretSerializer})
+    def post(self, request: Request, endpoint_id: UUID) -> Response:
+        """Make a key; the answer is the only place that shows it."""
+        body = self.body()
+        limit = body.get("requests_per_minute")
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+            raise Invalid(fields={"requests_per_minute": ["Give a whole number, or leave it empty for no limit."]})
+        if not isinstance(body.get("name"), str):
+            raise Invalid(fields={"name": ["Give a text."]})
+        key = endpoint_keys.create(
+            actor=self.actor, endpoint_id=endpoint_id, name=body["name"], requests_per_minute=limit
+        )
+        answer = {"id": key.id, "name": body["name"].strip(), "requests_per_minute": limit, "key": key.secret}
+        return Response(answer, status=201)
+
+
+class OneEndpointKey(Endpoint):
+    """One key of an endpoint."""
+
+    permissions = {"DELETE": "endpoints.manage"}
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, endpoint_id: UUID, endpoint_key_id: UUID) -> Response:
+        """Revoke the key from the next batch of requests on."""
+        endpoint_keys.revoke(actor=self.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)
+        return Response(status=204)
+
+
+urlpatterns = [
+    path("endpoints/", Endpoints.as_view(), name="api-endpoints"),
+    path("endpoints/<uuid:endpoint_id>/", OneEndpoint.as_view(), name="api-endpoint"),
+    path("endpoints/<uuid:endpoint_id>/keys/", EndpointKeys.as_view(), name="api-endpoint-keys"),
+    path(
+        "endpoints/<uuid:endpoint_id>/keys/<uuid:endpoint_key_id>/",
+        OneEndpointKey.as_view(),
+        name="api-endpoint-key",
+    ),
+]

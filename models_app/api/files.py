@@ -1,0 +1,60 @@
+"""REST endpoints that answer a stored file as it is, and where the weights of a version lie."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http.response import HttpResponseBase
+from django.urls import path, reverse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app.api import serializers
+from models_app.files import downloads
+from tenants.web.views import Endpoint
+
+
+class AnyRenderer(JSONRenderer):
+    """Problems are JSON also for a client that accepts only the type of the file."""
+
+    media_type = "*/*"
+    format = "file"
+
+
+class FileEndpoint(Endpoint):
+    """Base of endpoints that stream a file; the transaction ends before the bytes flow."""
+
+    own_transaction = True
+    renderer_classes = [JSONRenderer, AnyRenderer]
+
+
+class VersionDownload(Endpoint):
+    """Where the weights of one version are downloaded from."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(responses=serializers.LinkSerializer)
+    def get(self, request: Request, version_id: UUID) -> Response:
+        """Answer the address of the safetensors file; it wants the same session or key as every other."""
+        downloads.weights(self.actor, version_id)
+        return Response({"url": request.build_absolute_uri(reverse("api-version-weights", args=(version_id,)))})
+
+
+class VersionWeights(FileEndpoint):
+    """The weights of one version."""
+
+    permissions = {"GET": "models.view"}
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: Request, version_id: UUID) -> HttpResponseBase:
+        """Answer the safetensors file. The download is entered in the audit log."""
+        return downloads.answer(request._request, self.actor, lambda: downloads.weights(self.actor, version_id))
+
+
+urlpatterns = [
+    path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
+    path("versions/<uuid:version_id>/weights/", VersionWeights.as_view(), name="api-version-weights"),
+]

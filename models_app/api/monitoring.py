@@ -1,0 +1,201 @@
+"""REST endpoints of model health: traffic, drift, alerts, and labels that come back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_app.measures import time_ranges
+from models_app.monitoring import feedback, health
+from tenants.errors import Invalid
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+RANGE = OpenApiParameter("range", str, enum=list(time_ranges.CHOICES), description="How far back; 24h unless given.")
+
+
+class TrafficStepSerializer(serializers.Serializer[Any]):
+    """Requests of one step of time."""
+
+    starts = serializers.DateTimeField()
+    requests = serializers.IntegerField(help_text="Answered and refused")
+    rows = serializers.IntegerField()
+    failed = serializers.IntegerField(help_text="Failed on our side")
+    refused = serializers.IntegerField(help_text="Refused because of what was sent")
+    errors = serializers.DictField(  # type: ignore[assignment]
+        child=serializers.IntegerField(), help_text="Requests by problem code"
+    )
+    p50_ms = serializers.FloatField(allow_null=True)
+    p95_ms = serializers.FloatField(allow_null=True)
+    compute_ms = serializers.FloatField(help_text="How long the model computed")
+    busy_share = serializers.FloatField(help_text="Share of the step in which the slot computed")
+
+
+class TrafficSerializer(page_of(TrafficStepSerializer)):  # type: ignore[misc]
+    """Requests of an endpoint, step by step, oldest first; `next` is null, the span is always whole."""
+
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    step_s = serializers.IntegerField()
+    requests = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    error_share = serializers.FloatField(allow_null=True)
+    refused_share = serializers.FloatField(allow_null=True)
+    p50_ms = serializers.FloatField(allow_null=True)
+    p95_ms = serializers.FloatField(allow_null=True)
+    p99_ms = serializers.FloatField(allow_null=True)
+
+
+class FeatureDriftSerializer(serializers.Serializer[Any]):
+    """One input, or the predictions, against training."""
+
+    name = serializers.CharField(help_text="Empty for the predictions")
+    psi = serializers.FloatField(help_text="Population stability index; 0.1 and 0.2 are its usual lines")
+    noise = serializers.FloatField(help_text="The index that chance alone explains for so many rows")
+    rows = serializers.IntegerField(help_text="Rows that were looked at; below 300 nothing is judged")
+    drifted = serializers.BooleanField()
+    bins = serializers.ListField(child=serializers.CharField())
+    before = serializers.ListField(child=serializers.FloatField(), help_text="Share of each bin in training")
+    after = serializers.ListField(child=serializers.FloatField(), help_text="Share of each bin in the last rows")
+
+
+class LabelsSerializer(serializers.Serializer[Any]):
+    """Labels that came back for the newest predictions."""
+
+    count = serializers.IntegerField()
+    figure = serializers.CharField(help_text="accuracy or rmse")
+    value = serializers.FloatField(allow_null=True)
+    expected = serializers.FloatField(allow_null=True, help_text="The same on held-out rows when it was trained")
+
+
+class HealthAlertSerializer(serializers.Serializer[Any]):
+    """A threshold that was passed; open while `resolved_at` is null."""
+
+    id = serializers.UUIDField()
+    kind = serializers.CharField(help_text="drift, output, accuracy, latency or errors")
+    subject = serializers.CharField(help_text="The input that drifted; `input` where what was sent was at fault")
+    value = serializers.FloatField()
+    threshold = serializers.FloatField()
+    message = serializers.CharField()
+    opened_at = serializers.DateTimeField()
+    resolved_at = serializers.DateTimeField(allow_null=True)
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    """How the version that an endpoint serves does now."""
+
+    endpoint_id = serializers.UUIDField()
+    name = serializers.CharField()
+    version_id = serializers.UUIDField()
+    slo_ms = serializers.IntegerField()
+    has_baseline = serializers.BooleanField(help_text="Without one, drift is not judged")
+    drift = FeatureDriftSerializer(many=True)
+    output = FeatureDriftSerializer(allow_null=True)
+    labels = LabelsSerializer()
+    alerts = HealthAlertSerializer(many=True)
+
+
+class FeedbackItemSerializer(serializers.Serializer[Any]):
+    """The true answer to one prediction."""
+
+    prediction_id = serializers.CharField(help_text="From the answer of the serving node")
+    label = serializers.CharField(  # type: ignore[assignment]
+        help_text="The class that was true, or a number; numbers, true and false need no quotes"
+    )
+
+
+class FeedbackSerializer(serializers.Serializer[Any]):
+    """Labels of 1 to 1,000 predictions of this endpoint."""
+
+    items = FeedbackItemSerializer(many=True)
+
+
+class FeedbackFaultSerializer(serializers.Serializer[Any]):
+    """Why one item was not counted."""
+
+    index = serializers.IntegerField()
+    code = serializers.CharField(
+        help_text="unknown_prediction, too_old, unknown_label, label_conflict or invalid",
+    )
+    message = serializers.CharField()
+
+
+class FeedbackCountsSerializer(serializers.Serializer[Any]):
+    """What became of the items."""
+
+    accepted = serializers.IntegerField()
+    known = serializers.IntegerField(help_text="Sent before with the same label; a prediction counts once")
+    errors = FeedbackFaultSerializer(many=True)  # type: ignore[assignment]
+
+
+class EndpointTraffic(Endpoint):
+    """What an endpoint answered."""
+
+    permissions = {"GET": "endpoints.view"}
+
+    @extend_schema(parameters=[RANGE], responses=TrafficSerializer)
+    def get(self, request: Request, endpoint_id: UUID) -> Response:
+        """Answer requests, errors and latency by step; counts are some seconds behind."""
+        found = health.traffic(self.actor, endpoint_id, _range(request))
+        totals, step_s = found.totals, found.span.step.total_seconds()
+        steps = [
+            {
+                "starts": step.starts, "requests": step.requests, "rows": step.rows, "failed": step.failed,
+                "refused": step.refused, "errors": step.errors, "p50_ms": step.percentile(0.5),
+                "p95_ms": step.percentile(0.95), "compute_ms": step.compute_ms,
+                "busy_share": step.compute_ms / 1000 / step_s,
+            }
+            for step in found.steps
+        ]  # fmt: skip
+        answer = {
+            "start": found.span.first, "end": found.span.end, "step_s": int(step_s), "requests": totals.requests,
+            "rows": totals.rows, "error_share": totals.error_share, "refused_share": totals.refused_share,
+            "p50_ms": totals.p50, "p95_ms": totals.p95, "p99_ms": totals.p99,
+        }  # fmt: skip
+        return Response({"results": steps, "next": None, **answer})
+
+
+class EndpointHealth(Endpoint):
+    """How the served version does."""
+
+    permissions = {"GET": "endpoints.view"}
+
+    @extend_schema(responses=HealthSerializer)
+    def get(self, request: Request, endpoint_id: UUID) -> Response:
+        """Answer drift by input, predictions against training, labels and alerts."""
+        return Response(asdict(health.health(self.actor, endpoint_id)))
+
+
+class EndpointFeedback(Endpoint):
+    """Labels that come back."""
+
+    permissions = {"POST": "endpoints.feedback"}
+
+    @extend_schema(request=FeedbackSerializer, responses=FeedbackCountsSerializer)
+    def post(self, request: Request, endpoint_id: UUID) -> Response:
+        """Store the true answers to predictions; each counts once for ever. A bad item is told, the others count."""
+        items = self.body().get("items")
+        if not isinstance(items, list):
+            raise Invalid(fields={"items": ["Send a list of objects with prediction_id and label."]})
+        return Response(asdict(feedback.record(actor=self.actor, endpoint_id=endpoint_id, items=items)))
+
+
+def _range(request: Request) -> str:
+    key = request.query_params.get("range", time_ranges.DEFAULT)
+    if key not in time_ranges.CHOICES:
+        raise Invalid(fields={"range": [f"Choose among: {', '.join(time_ranges.CHOICES)}."]})
+    return key
+
+
+urlpatterns = [
+    path("endpoints/<uuid:endpoint_id>/traffic/", EndpointTraffic.as_view(), name="api-endpoint-traffic"),
+    path("endpoints/<uuid:endpoint_id>/health/", EndpointHealth.as_view(), name="api-endpoint-health"),
+    path("endpoints/<uuid:endpoint_id>/feedback/", EndpointFeedback.as_view(), name="api-endpoint-feedback"),
+]

@@ -1,0 +1,252 @@
+"""Shapes of this room's API answers, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.api.serializers import MoneySerializer
+from models_app.registry.lineage import ModelVersionRow
+from models_app.tables import writing
+
+
+class ColumnSerializer(serializers.Serializer[Any]):
+    """One column."""
+
+    name = serializers.CharField()
+    kind = serializers.CharField(help_text="numeric, boolean, datetime, categorical, text or empty")
+    distinct = serializers.IntegerField()
+    tasks = serializers.ListField(child=serializers.CharField(), help_text="What the column can be the target of")
+
+
+class DatasetVersionSerializer(serializers.Serializer[Any]):
+    """One version of a dataset."""
+
+    id = serializers.UUIDField()
+    number = serializers.IntegerField()
+    state = serializers.CharField(help_text="ingesting, ready, failed or removed")
+    code = serializers.CharField(help_text="Why it failed, stable")
+    message = serializers.CharField(help_text="Why it failed, and what to do")
+    filename = serializers.CharField()
+    sha256 = serializers.CharField()
+    size = serializers.IntegerField()
+    target = serializers.CharField()
+    rows = serializers.IntegerField()
+    columns = ColumnSerializer(many=True)
+    warnings = serializers.ListField(child=serializers.CharField())
+    uploaded_by_label = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    ready_at = serializers.DateTimeField(allow_null=True)
+    removed_at = serializers.DateTimeField(allow_null=True, help_text="When its data was removed; name and hash stay")
+    removed_by_label = serializers.CharField()
+
+
+class DatasetSerializer(serializers.Serializer[Any]):
+    """A dataset; `state`, `code`, `message` and `target` are of its newest version."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    restricted = serializers.BooleanField()
+    state = serializers.CharField()
+    code = serializers.CharField()
+    message = serializers.CharField()
+    target = serializers.CharField()
+    created_by_label = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    versions = serializers.IntegerField()
+    version = DatasetVersionSerializer()
+
+
+class DatasetUploadSerializer(serializers.Serializer[Any]):
+    """An upload, multipart."""
+
+    name = serializers.CharField(max_length=120)
+    file = serializers.FileField()
+    target = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    restricted = serializers.BooleanField(required=False, default=False)
+    encoding = serializers.ChoiceField(
+        choices=list(writing.ENCODINGS), required=False, help_text="Of a text file; what its content shows unless given"
+    )
+    delimiter = serializers.ChoiceField(
+        choices=[(sign, words) for sign, words in writing.DELIMITERS.items()],
+        required=False,
+        help_text="Of a text file; what its content shows unless given",
+    )
+
+
+class DatasetChangeSerializer(serializers.Serializer[Any]):
+    """What can be changed about a dataset."""
+
+    restricted = serializers.BooleanField()
+
+
+class DatasetShareSerializer(serializers.Serializer[Any]):
+    """The member to share with."""
+
+    user = serializers.UUIDField()
+
+
+class SharedWithSerializer(serializers.Serializer[Any]):
+    """One member that a dataset is shared with."""
+
+    user = serializers.UUIDField()
+    email = serializers.CharField()
+
+
+class HangingSerializer(serializers.Serializer[Any]):
+    """What was made of a dataset version, or will be; lists name a few, counts are of all."""
+
+    waiting = serializers.ListField(child=serializers.DictField(), help_text="Jobs that have not ended: id and name")
+    waiting_hidden = serializers.IntegerField(help_text="Jobs that have not ended and are not shared with you")
+    trainings = serializers.IntegerField()
+    batches = serializers.IntegerField()
+    models = serializers.ListField(child=serializers.DictField(), help_text="Model versions: id and name")
+    versions = serializers.IntegerField(help_text="Model versions in all")
+    endpoints = serializers.ListField(child=serializers.CharField())
+
+
+class DatasetVersionDetailSerializer(DatasetVersionSerializer):
+    """One version, and what hangs on it."""
+
+    hangs = HangingSerializer()
+
+
+class ProfileSerializer(serializers.Serializer[Any]):
+    """What the columns of a version hold, and how much each says about the target."""
+
+    version = serializers.DictField(help_text="id and number")
+    format = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    without_target = serializers.IntegerField(
+        required=False, help_text="Rows without a target value: training leaves them out"
+    )
+    target = serializers.CharField(allow_null=True)
+    task = serializers.CharField(allow_null=True)
+    measure = serializers.CharField(
+        allow_null=True, help_text="theil_u or epsilon_squared: what `power` of a column is"
+    )
+    warnings = serializers.ListField(child=serializers.CharField())
+    columns = serializers.ListField(child=serializers.DictField())
+    preview = serializers.DictField(
+        required=False, help_text="`columns` and the first `rows` as short texts; absent for a version read before"
+    )
+
+
+class RecipeSerializer(serializers.Serializer[Any]):
+    """A recipe."""
+
+    id = serializers.CharField()
+    version = serializers.CharField()
+    title = serializers.CharField()
+    task = serializers.CharField()
+    card = serializers.DictField(child=serializers.CharField(), help_text="summary, when, limits")
+    schema = serializers.DictField(help_text="JSON Schema of the parameters")
+
+
+class ModelVersionSerializer(serializers.Serializer[Any]):
+    """One version of a model."""
+
+    id = serializers.UUIDField()
+    model_id = serializers.UUIDField()
+    model = serializers.CharField()
+    number = serializers.IntegerField()
+    stage = serializers.CharField()
+    recipe = serializers.CharField()
+    metrics = serializers.DictField()
+    job_id = serializers.UUIDField()
+    dataset_id = serializers.UUIDField()
+    dataset = serializers.CharField()
+    dataset_version = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    requested_by = serializers.CharField(help_text="Who asked for production; empty when nobody did")
+    requested_at = serializers.DateTimeField(allow_null=True)
+    approved_by = serializers.CharField(help_text="Who took it into production; empty while the request waits")
+    approved_at = serializers.DateTimeField(allow_null=True)
+    cost = MoneySerializer()
+    billed_seconds = serializers.CharField()
+    artefact_sha256 = serializers.CharField(help_text="sha256 of the weights, a safetensors file")
+    artefact_size = serializers.IntegerField(help_text="bytes of the weights")
+
+
+class StageSerializer(serializers.Serializer[Any]):
+    """The stage to move a version to."""
+
+    stage = serializers.ChoiceField(choices=["registered", "staging", "production", "archived"])
+
+
+class DeclineSerializer(serializers.Serializer[Any]):
+    """Why a request for production is declined."""
+
+    reason = serializers.CharField(
+        required=False, allow_blank=True, max_length=500, help_text="Who asked is told; it is kept in the audit log"
+    )
+
+
+class StagedSerializer(ModelVersionSerializer):
+    """A version after a move. `state`: promoted, or requested while an approver has yet to answer."""
+
+    state = serializers.CharField()
+
+
+class ModelSerializer(serializers.Serializer[Any]):
+    """A model."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    versions = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    latest = ModelVersionSerializer()
+
+
+class LineageSerializer(ModelVersionSerializer):
+    """Data, code, run and cost of one version."""
+
+    dataset_version_id = serializers.UUIDField()
+    dataset_state = serializers.CharField(help_text="ready, or removed when its data is gone")
+    dataset_sha256 = serializers.CharField()
+    dataset_rows = serializers.IntegerField()
+    target = serializers.CharField()
+    recipe_version = serializers.CharField()
+    recipe_digest = serializers.CharField(help_text="sha256 of the recipe's source files")
+    params = serializers.DictField()
+    training = serializers.DictField()
+    signature = serializers.DictField()
+    attempt_id = serializers.UUIDField(allow_null=True)
+    job_name = serializers.CharField()
+    project_id = serializers.UUIDField()
+    launched_by = serializers.CharField()
+
+
+class ResultFileSerializer(serializers.Serializer[Any]):
+    """One file of a result. Its address answers whoever may see the job: a session, or a key in the header."""
+
+    format = serializers.CharField(help_text="parquet or csv")
+    name = serializers.CharField()
+    size = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    url = serializers.CharField()
+
+
+class BatchResultSerializer(serializers.Serializer[Any]):
+    """What a batch prediction made, and what a thousand rows of it cost."""
+
+    rows = serializers.IntegerField()
+    read = serializers.ListField(
+        child=serializers.CharField(), help_text="What to know of how the file was read, such as cells taken as missing"
+    )
+    cost_per_1000 = MoneySerializer()
+    files = ResultFileSerializer(many=True)
+
+
+class LinkSerializer(serializers.Serializer[Any]):
+    """Where a file is downloaded from, by whoever may see it: a session, or a key in the header."""
+
+    url = serializers.CharField()
+
+
+def model_version(row: ModelVersionRow) -> dict[str, Any]:
+    """Return one version as the API shows it."""
+    left_out = ("headline", "recipe_title")
+    plain = {name: getattr(row, name) for name in ModelVersionRow.__dataclass_fields__ if name not in left_out}
+    return plain | {"cost": row.cost.json(), "billed_seconds": f"{row.billed_seconds:f}"}

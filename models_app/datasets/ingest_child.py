@@ -1,0 +1,145 @@
+"""Run the sandboxed child that reads one upload, and tell how it ended: well, by the file's fault, or by ours."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+
+from compute.procfs import group_use
+from compute.sandbox import sandbox, workdirs
+from compute.sandbox.process import Child, Slot
+from compute.sandbox.protocol import Fault, Layers, Said
+from models_app.runner_protocol import EXIT_INPUT, EXIT_OK
+from models_app.tables.limits import MIB
+
+ENTRYPOINT = Path(__file__).resolve().parents[1] / "runner" / "main.py"
+CPU_S = 120.0
+CPU_S_MIB = 1.2
+"""What a file may cost, and what each MiB beyond FREE_MIB adds, in the child's own processor time: on a busy machine the
+same files are read."""
+
+WALL_S = 600.0
+WALL_S_MIB = 6.0
+FREE_MIB = 50
+FOLDER_S = 1.0
+"""How often its folder is looked at."""
+
+MEMORY_BYTES = 1024**3
+NO_ROOM_BYTES = 64 * MIB
+FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM})
+
+
+class ChildKilled(RuntimeError):
+    """The child was ended from outside, or this host could not run it: the next time it may do."""
+
+
+class ChildCrashed(RuntimeError):
+    """The child went down by itself, as it will do again with the same file."""
+
+
+def run_child(
+    workdir: Path,
+    *,
+    target: str,
+    filename: str = "",
+    choices: Mapping[str, Any] | None = None,
+    writing: Mapping[str, Any] | None = None,
+) -> Fault | None:
+    """Run the child to its end; return what is wrong with the file, None when all is well.
+
+    `choices`: what a person chose of the columns, by name (`tables/columns/contract.py`); `writing`: of the file (`tables/writing.py`).
+    A file that takes too much memory or time in every way is the file's fault. Raises ChildCrashed, ChildKilled, and
+    OSError when it crashed on a disk without room.
+    """
+    attempt = str(uuid4())
+    payload = {
+        "attempt": attempt,
+        "task": "ingest",
+        "inputs": {
+            "target": target or None,
+            "named_parquet": filename.lower().endswith(".parquet"),
+            "choices": dict(choices or {}),
+            "writing": dict(writing or {}),
+        },
+        "device": {"kind": "cpu"},
+        "threads": 1,
+        "limits": {"upload_bytes": settings.EXCHEQUER.max_upload_mb * MIB},
+    }
+    slot = Slot(kind="cpu", uuid="ops", index=0, threads=1, memory_bytes=MEMORY_BYTES)
+    child = Child(
+        entrypoint=ENTRYPOINT, attempt=attempt, workdir=workdir, slot=slot, payload=payload,
+        sandbox_required=settings.EXCHEQUER.sandbox == "required",
+    )  # fmt: skip
+    source = workdir / "in" / "source"
+    more = max(0.0, (source.stat().st_size if source.exists() else 0) / MIB - FREE_MIB)
+    heard: dict[type[Said], Said] = {}
+    wall, processor = WALL_S + WALL_S_MIB * more, CPU_S + CPU_S_MIB * more
+    stop_at, look_at = time.monotonic() + wall, time.monotonic() + FOLDER_S
+    try:
+        while not child.exited.wait(0.05):
+            _listen(child, heard)
+            fault = _too_much(child.group, stop_at, wall, processor)
+            if fault is not None:
+                return fault
+            if time.monotonic() >= look_at:
+                if (left := workdirs.excess(workdir, child.group)) is not None:
+                    raise ChildCrashed(f"it left {left}")
+                look_at = time.monotonic() + FOLDER_S
+    finally:
+        child.kill()
+    told = _listen(child, heard).get(Fault)
+    if child.exit_code == EXIT_INPUT and isinstance(told, Fault):
+        return told
+    if child.exit_code == EXIT_OK:
+        return None
+    words = [*list(child.lines)[-5:], *([told.message] if isinstance(told, Fault) else [])]
+    how = f"exit code {child.exit_code}: {' | '.join(words)}"
+    if _ended_by_others(child, heard.get(Layers)):
+        raise ChildKilled(how)
+    if shutil.disk_usage(workdir).free < NO_ROOM_BYTES:  # whatever it said, there was no room for it
+        raise OSError(errno.ENOSPC, how)
+    raise ChildCrashed(how)
+
+
+def _listen(child: Child, heard: dict[type[Said], Said]) -> dict[type[Said], Said]:
+    """Keep of what the child said its newest fault, and the first word of its layers: what it says of them later, it says itself."""
+    while child.said:
+        said = child.said.popleft()
+        if isinstance(said, Fault) or type(said) not in heard:
+            heard[type(said)] = said
+    return heard
+
+
+def _ended_by_others(child: Child, said: Said | None) -> bool:
+    """Return whether it was killed, or never came to read: an exit code is its own choice once it has locked itself down."""
+    layers = said.missing if isinstance(said, Layers) else None
+    if child.exit_code == sandbox.EXIT_REFUSED:
+        return layers is None or (bool(layers) and settings.EXCHEQUER.sandbox == "required")
+    return child.exit_code in FROM_OUTSIDE and sandbox.CALLS not in (layers or ())
+
+
+def _too_much(process: int, stop_at: float, wall: float, processor: float) -> Fault | None:
+    seconds, resident = group_use(process)
+    if resident > MEMORY_BYTES:
+        return Fault(
+            "too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns."
+        )
+    if seconds > processor:
+        return Fault(
+            "too_slow",
+            f"The file takes more than {processor:.0f} seconds of a processor to read. Take fewer rows or columns, or use Parquet.",
+        )
+    if time.monotonic() > stop_at:
+        return Fault(
+            "too_slow",
+            f"The file could not be read within {wall / 60:.0f} minutes. Upload it again when less is going on, or take fewer rows or columns.",
+        )
+    return None

@@ -1,0 +1,1 @@
+"""Endpoints: deployed, called with keys, tried, paid for."""

@@ -1,0 +1,147 @@
+"""Keys that call one endpoint: made, shown once, found by their hash, refused from the next batch on once revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+
+from models_app.endpoints import deployments
+from models_app.models import EndpointKey, EndpointState
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.identity import provenance
+from tenants.isolation.scoping import tenant_scope
+from tenants.operations import check_text
+
+KEY_CREATED = AuditAction("models_app.endpoint_key.created")
+KEY_REVOKED = AuditAction("models_app.endpoint_key.revoked")
+KEY_ADOPTED = AuditAction("models_app.endpoint_key.adopted")
+KEY_START = "exq_ep_"
+PREFIX_LENGTH = 12
+MOST_KEYS = 100
+MOST_A_MINUTE = 1_000_000
+
+
+provenance.register(
+    provenance.Kind(
+        "endpointkey",
+        EndpointKey,
+        KEY_REVOKED,
+        label=lambda row: f"{row.name} of {row.endpoint.name}",
+        could_make=lambda row, own: "endpoints.manage" in own,
+        related=("endpoint",),
+        adopted=KEY_ADOPTED,
+    )
+)
+
+
+class EndpointIsUndeployed(Conflict):
+    """This endpoint is undeployed. Deploy the version again."""
+
+    code = "endpoint_undeployed"
+
+
+class TooManyKeys(Conflict):
+    """This endpoint has as many keys as it may have. Revoke one first."""
+
+    code = "too_many_keys"
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A fresh endpoint key. `secret` is shown once and never stored."""
+
+    id: UUID
+    secret: str
+
+
+@dataclass(frozen=True)
+class KnownKey:
+    """A key that is good now, and the one endpoint it calls."""
+
+    tenant_id: UUID
+    endpoint_id: UUID
+    id: UUID
+    digest: bytes
+
+
+def key_hash(secret: str) -> bytes:
+    """Return SHA-256 of a key: 32 bytes. The key has 256 random bits, so no slow hash is needed."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+@operation(KEY_CREATED)
+def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: int | None = None) -> NewKey:
+    """Make a key for one endpoint; without `requests_per_minute` it has no limit of its own.
+
+    It ends with the member or the API key that made it. Raises NotFound, Invalid, EndpointIsUndeployed, TooManyKeys.
+    """
+    actor.require("endpoints.manage")
+    maker = provenance.lock_maker(actor)
+    if "endpoints.manage" not in maker.permissions:
+        raise provenance.AccessEnded
+    endpoint = deployments.lock(actor, endpoint_id)
+    if endpoint.state == EndpointState.UNDEPLOYED:
+        raise EndpointIsUndeployed
+    name = check_text(name, "name")
+    if requests_per_minute is not None and not 1 <= requests_per_minute <= MOST_A_MINUTE:
+        message = f"Use a whole number from 1 to {MOST_A_MINUTE}, or leave it empty for no limit."
+        raise Invalid(fields={"requests_per_minute": [message]})
+    if EndpointKey.objects.filter(EndpointKey.good(), endpoint=endpoint).count() >= MOST_KEYS:
+        raise TooManyKeys(most=MOST_KEYS)
+    secret = KEY_START + secrets.token_urlsafe(32)
+    row = EndpointKey.objects.create(
+        endpoint=endpoint,
+        name=name,
+        prefix=secret[:PREFIX_LENGTH],
+        key_hash=key_hash(secret),
+        requests_per_minute=requests_per_minute,
+        created_by=actor.id,
+        created_by_label=actor.label,
+        expires_at=maker.expires_at,
+        **maker.origin(),
+    )
+    changes = {"endpoint": [None, endpoint.name], "requests_per_minute": [None, requests_per_minute]}
+    record(KEY_CREATED, actor=actor, target=("endpointkey", row.id, name), changes=changes)
+    return NewKey(row.id, secret)
+
+
+@operation(KEY_REVOKED)
+def revoke(*, actor: Actor, endpoint_id: UUID, key_id: UUID) -> None:
+    """Revoke a key of this endpoint; it is refused from the next batch on. Raises NotFound."""
+    actor.require("endpoints.manage")
+    endpoint = deployments.lock(actor, endpoint_id)
+    row = EndpointKey.objects.filter(id=key_id, endpoint=endpoint).first()
+    if row is None:
+        raise NotFound
+    if row.revoked_at is not None:
+        unchanged("the key is revoked already")
+        return
+    EndpointKey.objects.filter(id=row.id).update(revoked_at=DatabaseNow())
+    record(
+        KEY_REVOKED,
+        actor=actor,
+        target=("endpointkey", row.id, row.name),
+        changes={"endpoint": [endpoint.name, None]},
+    )
+
+
+def known(digests: Sequence[bytes]) -> list[KnownKey]:
+    """Return which of these hashes are keys that are good now, in one query; opens no scope, needs none."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id, endpoint_id, id, digest FROM exchequer_endpoint_keys(%s)", [list(digests)])
+        return [KnownKey(tenant, endpoint, key, bytes(digest)) for tenant, endpoint, key, digest in cursor.fetchall()]
+
+
+def limits(tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
+    """Return the requests a minute that each good key of an endpoint may send; None = no limit of its own."""
+    with tenant_scope(tenant_id):
+        keys = EndpointKey.objects.filter(EndpointKey.good(), endpoint_id=endpoint_id)
+        return dict(keys.values_list("id", "requests_per_minute"))

@@ -1,0 +1,181 @@
+"""Endpoints as others read them: what answers, since when, whether it has a slot, who may call it, what it has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Q, QuerySet
+
+from billing.money import Money
+from billing.queries.billed import charged
+from compute.allocations import allocations
+from compute.allocations.allocations import SlotRow
+from models_app.access import visible_versions
+from models_app.models import Endpoint, EndpointKey, EndpointState
+from tenants.access.actor import Actor
+from tenants.errors import Invalid, NotFound
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointRow:
+    """One endpoint. `answers`: it has a slot and its node said that it is ready; `message` says why not.
+
+    `cause`: `budget` where that stopped it. `cost` is what its requests, and the time on its slot, have cost so far;
+    `keys` counts the good ones.
+    """
+
+    id: UUID
+    name: str
+    state: str
+    message: str
+    cause: str
+    answers: bool
+    model_id: UUID
+    model: str
+    version_id: UUID
+    version: int
+    recipe: str
+    project_id: UUID
+    project: str
+    slo_ms: int
+    generation: int
+    keys: int
+    cost: Money
+    created_by_label: str
+    created_at: datetime
+    deployed_at: datetime
+    undeployed_at: datetime | None
+    slot: SlotRow | None
+
+    @property
+    def version_label(self) -> str:
+        """Return the version as people name it."""
+        return f"{self.model} v{self.version}"
+
+    @property
+    def live(self) -> bool:
+        """Whether it is not undeployed."""
+        return self.state != EndpointState.UNDEPLOYED
+
+    @property
+    def predict_path(self) -> str:
+        """Return where the serving node takes its requests."""
+        return f"/v1/models/{self.name}:predict"
+
+    @property
+    def infer_path(self) -> str:
+        """Return where it takes those of the Open Inference Protocol."""
+        return f"/v2/models/{self.name}/infer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointKeyRow:
+    """One key of an endpoint, without its secret."""
+
+    id: UUID
+    name: str
+    prefix: str
+    requests_per_minute: int | None
+    created_by_label: str
+    created_at: datetime
+    revoked_at: datetime | None
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+def endpoint_list(
+    actor: Actor, *, name: str = "", states: Sequence[str] = (), before: UUID | None = None, limit: int = 50
+) -> list[EndpointRow]:
+    """Return up to `limit` + 1 endpoints, newest first, older than `before`: the extra one only says that there is more.
+
+    `name`: only those whose name holds this text.
+
+    Endpoints whose model comes from a dataset that the actor may not see are left out. Raises Invalid.
+    """
+    unknown = sorted(set(states) - set(EndpointState.values))
+    if unknown:
+        raise Invalid(fields={"state": [f"Choose among: {', '.join(EndpointState.values)}."]})
+    rows = _seen(actor)
+    if name:
+        rows = rows.filter(name__icontains=name)
+    if states:
+        rows = rows.filter(state__in=states)
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    return _rows(rows.order_by("-id")[: limit + 1])
+
+
+def endpoint_detail(actor: Actor, endpoint_id: UUID) -> EndpointRow:
+    """Return one endpoint. Raises NotFound."""
+    found = _rows(_seen(actor).filter(id=endpoint_id))
+    if not found:
+        raise NotFound
+    return found[0]
+
+
+def endpoint_keys(actor: Actor, endpoint_id: UUID) -> list[EndpointKeyRow]:
+    """Return an endpoint's good keys, newest first; at most a hundred by rule. Raises NotFound."""
+    if not _seen(actor).filter(id=endpoint_id).exists():
+        raise NotFound
+    names = tuple(EndpointKeyRow.__dataclass_fields__)
+    rows = EndpointKey.objects.filter(EndpointKey.good(), endpoint_id=endpoint_id).order_by("-id")
+    return [EndpointKeyRow(**row) for row in rows.values(*names)]
+
+
+def _seen(actor: Actor) -> QuerySet[Endpoint]:
+    return Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
+
+
+def _rows(endpoints: QuerySet[Endpoint]) -> list[EndpointRow]:
+    rows = list(endpoints.select_related("tenant", "project", "version", "version__model"))
+    slots = allocations.slots([row.subject for row in rows])
+    charges = charged([row.subject for row in rows])
+    good = EndpointKey.good() & Q(endpoint__in=[row.id for row in rows])
+    keys = dict(EndpointKey.objects.filter(good).values_list("endpoint").annotate(number=Count("id")))
+    return [_row(row, slots.get(row.subject), charges[row.subject], keys.get(row.id, 0)) for row in rows]
+
+
+def _row(row: Endpoint, slot: SlotRow | None, charge: Decimal, keys: int) -> EndpointRow:
+    live = row.state != EndpointState.UNDEPLOYED
+    waits = live and slot is not None and slot.waits
+    return EndpointRow(
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        cause=row.cause,
+        message=row.message or (slot.reason if waits and slot is not None else ""),
+        answers=row.state == EndpointState.READY and not waits,
+        model_id=row.version.model_id,
+        model=row.version.model.name,
+        version_id=row.version_id,
+        version=row.version.number,
+        recipe=row.version.recipe,
+        project_id=row.project_id,
+        project=row.project.slug,
+        slo_ms=row.slo_ms,
+        generation=row.generation,
+        keys=keys,
+        cost=Money(charge, row.tenant.currency),
+        created_by_label=row.created_by_label,
+        created_at=row.created_at,
+        deployed_at=row.deployed_at,
+        undeployed_at=row.undeployed_at,
+        slot=slot,
+    )
+
+
+def shown(row: EndpointRow) -> dict[str, Any]:
+    """Return an endpoint as the API answers it."""
+    names = [name for name in EndpointRow.__dataclass_fields__ if name not in ("cost", "slot")]
+    plain = {name: getattr(row, name) for name in names}
+    return plain | {
+        "cost": row.cost.json(),
+        "predict_path": row.predict_path,
+        "infer_path": row.infer_path,
+        "node": row.slot.node if row.slot is not None and row.live else "",
+    }

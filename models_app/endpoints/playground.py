@@ -1,0 +1,275 @@
+"""Trying an endpoint from its page: the form's fields, one short call to the serving node, and code to copy.
+
+The call goes to the node on this machine with a pass in place of a key (`serving.tryout`) and never waits longer than
+two seconds: no model runs in the web process.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.conf import settings
+
+from billing.money import Money
+from models_app.access import visible_versions
+from models_app.endpoints import playground_tokens
+from models_app.models import Endpoint
+from tenants.access.actor import Actor
+from tenants.errors import NotFound
+
+PATIENCE_S = 2.0
+MOST_BYTES = 1_000_000
+MOST_NOTES = 5
+MOST_FIELDS = 100
+"""Fields that a page shows; further inputs take their typical value."""
+
+AWAY = "The serving node does not answer. Nothing was counted. Try again in a moment; the endpoint's state above says more."
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryInput:
+    """One input of a model: its kind, what is typical for it, and for a category the known values."""
+
+    name: str
+    kind: str
+    typical: Any = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What the serving node said. `fault` is a sentence when it gave no prediction."""
+
+    fault: str = ""
+    label: str = ""
+    number: float | None = None
+    scores: tuple[tuple[str, float], ...] = ()
+    version: str = ""
+    cost: Money | None = None
+    prediction_id: str = ""
+    took_ms: float = 0.0
+
+    @property
+    def shares(self) -> tuple[tuple[str, float, str], ...]:
+        """Return the scores, each with its percentage in words; those of all classes add up to 100.0 %."""
+        exact = [score * 1000 for _, score in self.scores]
+        tenths = [math.floor(value) for value in exact]
+        rest = max(0, round(sum(exact)) - sum(tenths))
+        for at in sorted(range(len(exact)), key=lambda at: tenths[at] - exact[at])[:rest]:
+            tenths[at] += 1
+        said = [f"{tenth // 10}.{tenth % 10}\u00a0%" for tenth in tenths]
+        return tuple((name, score, words) for (name, score), words in zip(self.scores, said, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snippets:
+    """Code that calls an endpoint, and tells it true answers: ready but for the keys."""
+
+    url: str
+    curl: str
+    requests: str
+    triton: str
+    feedback: str = ""
+
+    @property
+    def titled(self) -> tuple[tuple[str, str], ...]:
+        """Return each piece of code with its title."""
+        calls = (("curl", self.curl), ("Python, requests", self.requests), ("Python, tritonclient", self.triton))
+        return (*calls, ("Send ground truth", self.feedback)) if self.feedback else calls
+
+
+def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
+    """Return what the served version must be given, with typical values from its baseline. Raises NotFound."""
+    seen = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
+    endpoint = seen.select_related("version").filter(id=endpoint_id).first()
+    if endpoint is None:
+        raise NotFound
+    known = endpoint.version.baseline.get("features", {})
+    found = []
+    for one in endpoint.version.signature.get("inputs", []):
+        feature = known.get(one["name"], {})
+        categories = tuple(one.get("categories", ())) if one["kind"] == "categorical" else ()
+        typical = feature.get("typical", categories[0] if categories else None)
+        found.append(TryInput(name=one["name"], kind=one["kind"], typical=typical, choices=categories))
+    return tuple(found)
+
+
+def notes(actor: Actor, endpoint_id: UUID, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say of which inputs no value was given, and which lie outside the dataset that the served version learnt from."""
+    endpoint = Endpoint.objects.select_related("version__dataset_version").get(id=endpoint_id)
+    if not visible_versions(actor).filter(id=endpoint.version_id).exists():
+        raise NotFound
+    found = []
+    empty = [name for name, value in row.items() if value is None]
+    if empty:
+        found.append(
+            f"No value given: {_some(empty) if len(empty) < len(row) else 'all inputs'}. The model takes it as missing."
+        )
+    for column in endpoint.version.dataset_version.profile.get("columns", []):
+        value, low, high = row.get(column["name"]), column.get("min"), column.get("max")
+        if column["kind"] != "numeric" or value is None or low is None or low <= value <= high:
+            continue
+        found.append(f"{column['name']}: {value:g} is outside {low:g} to {high:g}, all that the dataset holds.")
+    return (
+        (*found[:MOST_NOTES], f"And {len(found) - MOST_NOTES} more such inputs.")
+        if len(found) > MOST_NOTES
+        else tuple(found)
+    )
+
+
+def ask(
+    actor: Actor, *, endpoint_id: UUID, name: str, row: Mapping[str, Any], currency: str, request_id: str = ""
+) -> Tried:
+    """Have the serving node predict one row and return what it said; call with no transaction open.
+
+    The node answers the cost as a bare number, in the organisation's `currency`.
+    """
+    if actor.id is None:
+        raise NotFound
+    one_pass = playground_tokens.sign(
+        settings.SECRET_KEY,
+        tenant_id=actor.tenant_id,
+        endpoint_id=endpoint_id,
+        user_id=actor.id,
+        now_s=time.time(),
+        nonce=secrets.token_bytes(8),
+    )
+    headers = {
+        "Content-Type": "application/json",
+        playground_tokens.HEADER: one_pass,
+        "X-Request-Id": request_id or "try",
+    }
+    body = json.dumps({"instances": [row]}, allow_nan=False).encode()
+    node = http.client.HTTPConnection("127.0.0.1", settings.EXCHEQUER.serving_port, timeout=PATIENCE_S)
+    began = time.monotonic()
+    try:
+        node.request("POST", f"/v1/models/{name}:predict", body, headers)
+        answer = node.getresponse()
+        said = json.loads(answer.read(MOST_BYTES))
+    except (OSError, http.client.HTTPException, ValueError):
+        return Tried(fault=AWAY)
+    finally:
+        node.close()
+    if not isinstance(said, dict):
+        return Tried(fault=AWAY)
+    if answer.status != http.HTTPStatus.OK:
+        return Tried(fault=_of_one(str(said.get("title") or AWAY))[:1000])
+    cost = answer.headers.get("x-exchequer-cost", "")
+    return _read(said, cost, currency, (time.monotonic() - began) * 1000)
+
+
+def snippets(
+    name: str, fields: tuple[TryInput, ...], *, endpoint_id: UUID | None = None, key: str = "YOUR_KEY"
+) -> Snippets:
+    """Return code for curl, Python's requests and tritonclient with this endpoint's address and a typical row.
+
+    With its id also code that sends labels back, which takes an API key of the organisation.
+    """
+    public = urlsplit(settings.EXCHEQUER.effective_public_url)
+    host = f"{public.hostname or '127.0.0.1'}:{settings.EXCHEQUER.serving_port}"
+    url = f"{public.scheme or 'http'}://{host}/v1/models/{name}:predict"
+    row = {one.name: one.typical for one in fields}
+    body = json.dumps({"instances": [row]}, indent=1)
+    quoted = body.replace("'", "'\\''")
+    return Snippets(
+        url=url,
+        curl=f"curl {url} \\\n  -H 'Authorization: Bearer {key}' \\\n  -H 'Content-Type: application/json' \\\n  -d '{quoted}'",
+        requests=(
+            "import requests\n\n"
+            "answer = requests.post(\n"
+            f'    "{url}",\n'
+            f'    headers={{"Authorization": "Bearer {key}"}},\n'
+            f'    json={{"instances": [\n        {_python(row)}\n    ]}},\n'
+            "    timeout=10,\n)\n"
+            "answer.raise_for_status()\nprint(answer.json())"
+        ),
+        triton=_triton(name, host, fields, key),
+        feedback=_feedback(endpoint_id) if endpoint_id else "",
+    )
+
+
+def _of_one(fault: str) -> str:
+    """Return a fault without the number of its row: there is one."""
+    told = re.sub(r"^Row 0[,:] ", "", fault)
+    return told[:1].upper() + told[1:]
+
+
+def _read(said: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> Tried:
+    try:
+        one, ids = said["predictions"][0], said.get("prediction_ids") or [""]
+        named = isinstance(one, Mapping)
+        scores = sorted(((str(k), float(v)) for k, v in one["scores"].items()), key=lambda at: -at[1]) if named else []
+        return Tried(
+            label=str(one["label"]) if named else "",
+            number=None if named else float(one),
+            scores=tuple(scores[:10]),
+            version=str(said.get("model_version", "")),
+            cost=Money(Decimal(cost), currency) if cost else None,
+            prediction_id=str(ids[0]),
+            took_ms=took_ms,
+        )
+    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError):
+        return Tried(fault=AWAY)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NOTES
+    return ", ".join(names[:MOST_NOTES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _feedback(endpoint_id: UUID) -> str:
+    return (
+        f"curl {settings.EXCHEQUER.effective_public_url.rstrip('/')}/api/v1/endpoints/{endpoint_id}/feedback/ \\\n"
+        "  -H 'Authorization: Bearer API_KEY' \\\n  -H 'Content-Type: application/json' \\\n"
+        '  -d \'{"items": [{"prediction_id": "ONE_OF_prediction_ids", "label": "WHAT_WAS_TRUE"}]}\''
+    )
+
+
+def _triton(name: str, host: str, fields: tuple[TryInput, ...], key: str) -> str:
+    lines = [
+        "import numpy as np",
+        "import tritonclient.http as triton",
+        "",
+        f'client = triton.InferenceServerClient("{host}")',
+    ]
+    if all(one.kind == "numeric" for one in fields):
+        values = ",\n    ".join(_python(one.typical) for one in fields)
+        lines += [
+            f"row = np.array([[\n    {values},\n]], dtype=np.float64)",
+            'tensor = triton.InferInput("inputs", list(row.shape), "FP64")',
+            "tensor.set_data_from_numpy(row)",
+            "inputs = [tensor]",
+        ]
+    else:
+        lines += ["", "columns = ["]
+        for one in fields:
+            kind, dtype = {"numeric": ("FP64", "np.float64"), "boolean": ("BOOL", "bool")}.get(
+                one.kind, ("BYTES", "object")
+            )
+            lines.append(
+                f"    ({_python(one.name)}, {_python(kind)}, np.array([{_python(one.typical)}], dtype={dtype})),"
+            )
+        lines += ["]", "inputs = []", "for name, kind, values in columns:"]
+        lines += ["    tensor = triton.InferInput(name, list(values.shape), kind)"]
+        lines += ["    tensor.set_data_from_numpy(values)", "    inputs.append(tensor)"]
+    lines += [f'answer = client.infer({_python(name)}, inputs, headers={{"Authorization": "Bearer {key}"}})']
+    return "\n".join([*lines, "print(answer.get_response())"])
+
+
+def _python(value: Any) -> str:
+    """Write a JSON value as Python."""
+    if isinstance(value, Mapping):
+        lines = ",\n         ".join(f"{_python(key)}: {_python(item)}" for key, item in value.items())
+        return "{" + lines + "}"
+    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,266 @@
+"""Money for what an endpoint will answer, held a slice at a time before it answers.
+
+A slice pays for about `FULL_REQUESTS` requests and `FULL_MS` of compute, or for as much as the budgets have room for.
+A node records usage with the slice's `hold_id` and `project_id`, takes the next slice when four fifths are used or when
+`until` comes, and closes a slice once all its usage is recorded: what is left goes back to the budgets at once.
+What a node left open when it died is closed after its spool was replayed (`close_left_behind`), or, when it never comes
+back, by the sweep (`close_forgotten`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from billing.budgets import holds
+from billing.budgets.holds import BudgetExceeded
+from billing.money import Money
+from billing.pricing import price_books
+from billing.queries import room
+from billing.rating.flat import charge
+from billing.rating.quantity import FUTURE_LIMIT
+from compute.fleet import nodes
+from models_app.models import Endpoint, EndpointState, ServingSlice
+from tenants.access.actor import Actor
+from tenants.clock import DatabaseNow
+from tenants.errors import NotFound
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
+
+__all__ = [
+    "RETRY_AFTER_S",
+    "BudgetExceeded",
+    "Slice",
+    "SliceClosed",
+    "close",
+    "close_forgotten",
+    "close_forgotten_everywhere",
+    "close_left_behind",
+    "take",
+]
+
+REQUESTS, COMPUTE_MS = "inference_requests", "inference_ms"
+FULL_REQUESTS, FULL_MS = 5_000, 60_000
+LEAST_REQUESTS, LEAST_MS = 50, 1_000
+LIFE = FUTURE_LIMIT - timedelta(minutes=1)
+"""A price starts five minutes after it is published at the earliest: none that is unknown now starts within a slice, nor
+within the minute that it pays on while the database is away."""
+RETRY_AFTER_S = 30
+"""What a client is told to wait when no slice could be taken (402)."""
+
+FORGOTTEN_AFTER = timedelta(hours=1)
+NODE_GONE_AFTER = timedelta(hours=24)
+NODE_THERE = timedelta(minutes=5)
+TRIES = 5
+NOTHING = Decimal(0)
+
+
+class SliceClosed(Exception):
+    """The slice of this number was closed, or was taken under other prices: a number is never used again, take the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Money that is held for one run of a serving node; `db_now` is the database's time when it was read.
+
+    `hold_id` is None while serving costs nothing, and only then: usage is then recorded without a hold. `until`: use it no longer,
+    because a slice lives four minutes and no price changes within it. Unit prices are for one request and one
+    millisecond, in `currency`.
+    """
+
+    endpoint_id: UUID
+    boot: UUID
+    number: int
+    hold_id: UUID | None
+    project_id: UUID
+    amount: Decimal
+    currency: str
+    request_price: Decimal
+    ms_price: Decimal
+    db_now: datetime
+    until: datetime
+
+    @property
+    def free(self) -> bool:
+        """Whether serving costs nothing. A slice whose amount is nothing has no money, which is something else."""
+        return self.hold_id is None
+
+    def cost(self, requests: int, compute_ms: Decimal | int) -> Decimal:
+        """Return what so many requests and milliseconds cost at this slice's prices."""
+        return charge(Decimal(requests), self.request_price) + charge(Decimal(compute_ms), self.ms_price)
+
+
+def take(tenant_id: UUID, endpoint_id: UUID, boot: UUID, number: int) -> Slice:
+    """Hold money for the next requests of an endpoint; the same (boot, number) again answers the same slice while it is open.
+
+    Raises SliceClosed for one that is not, BudgetExceeded (402, nothing held) below 50 requests and a second of compute, NotFound for an endpoint that
+    is undeployed or was never there.
+    """
+    with tenant_scope(tenant_id):
+        endpoint = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).filter(id=endpoint_id).first()
+        if endpoint is None:
+            raise NotFound
+        asked = _priced(endpoint, boot, number)
+        fresh = ServingSlice(endpoint=endpoint, boot=boot, number=number)
+        ServingSlice.objects.bulk_create([fresh], ignore_conflicts=True)
+        row = ServingSlice.objects.select_for_update(no_key=True).get(endpoint=endpoint, boot=boot, number=number)
+        if row.id == fresh.id:
+            held = _hold(endpoint, asked)
+            ServingSlice.objects.filter(id=row.id).update(hold_id=held.hold_id)
+            return held
+        if row.closed_at is not None or (row.hold_id is None and asked.amount):
+            raise SliceClosed
+        return replace(asked, hold_id=row.hold_id, amount=_amount_of(row.hold_id))
+
+
+def close(tenant_id: UUID, slice_: Slice) -> Money:
+    """Give back what is left of a slice, once all its usage is recorded; closing again gives nothing twice."""
+    with tenant_scope(tenant_id):
+        row = (
+            ServingSlice.objects.select_for_update(no_key=True)
+            .filter(endpoint_id=slice_.endpoint_id, boot=slice_.boot, number=slice_.number)
+            .first()
+        )
+        if row is None:
+            raise NotFound
+        return Money(_close(row), slice_.currency)
+
+
+def without_money(endpoint_id: UUID) -> bool:
+    """Return whether an endpoint refuses every request for want of budget: none left for a slice, and none is open."""
+    endpoint = Endpoint.objects.get(id=endpoint_id)
+    left = room(endpoint.project_id)
+    if left is None or ServingSlice.objects.filter(endpoint=endpoint, closed_at=None).exists():
+        return False
+    return left < _priced(endpoint, endpoint.id, 0).cost(LEAST_REQUESTS, LEAST_MS)
+
+
+def close_left_behind(tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> int:
+    """Close what an earlier run (`boot`) of a node left open for an endpoint, after its spool was replayed.
+
+    Returns how many slices were open. Slices of other runs stay: their spool may lie on another machine.
+    """
+    with tenant_scope(tenant_id):
+        found = list(
+            ServingSlice.objects.filter(endpoint_id=endpoint_id, boot=boot, closed_at=None)
+            .order_by("number")
+            .values_list("id", flat=True)
+        )
+    return _close_each(tenant_id, found)
+
+
+def close_forgotten(tenant_id: UUID) -> int:
+    """Close a tenant's slices whose node never came back for them; return how many.
+
+    Forgotten is a slice of more than an hour, which is many times as long as it pays: its node is there and did not
+    close it, has started anew since, or has been silent for a day. Only of a node that is silent for less the slices
+    are kept, because its spool may come back. Usage that turns up later still counts, and is charged with nothing.
+    """
+    silent = set(nodes.boots_seen(NODE_GONE_AFTER)) - set(nodes.boots_seen(NODE_THERE))
+    with tenant_scope(tenant_id):
+        found = list(
+            ServingSlice.objects.filter(closed_at=None, opened_at__lt=DatabaseNow() - FORGOTTEN_AFTER)
+            .exclude(boot__in=silent)
+            .order_by("id")
+            .values_list("id", flat=True)[:500]
+        )
+    return _close_each(tenant_id, found, skip_locked=True)
+
+
+def close_forgotten_everywhere() -> int:
+    """Close the forgotten slices of every tenant; return how many."""
+    return sum(close_forgotten(tenant_id) for tenant_id in Tenant.objects.values_list("id", flat=True))
+
+
+def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
+    """Return the slice that an endpoint asks for, with the prices in force now and until when they hold."""
+    terms = price_books.terms()
+    if not terms.lists:
+        price_books.provision_defaults()
+        terms = price_books.terms()
+    present, ends = terms.now, terms.now + LIFE
+    lists = price_books.terms(present, ends).lists
+    starts = [listed.effective_at for listed in lists if present < listed.effective_at < ends]
+    unit = {}
+    for meter in (REQUESTS, COMPUTE_MS):
+        point = price_books.point_in(lists, meter, {"endpoint": endpoint.name}, present)
+        unit[meter] = point.unit_amount if point else NOTHING  # usage that no price rules is charged with nothing
+    wanted = Slice(
+        endpoint_id=endpoint.id,
+        boot=boot,
+        number=number,
+        hold_id=None,
+        project_id=endpoint.project_id,
+        amount=NOTHING,
+        currency=terms.currency,
+        request_price=unit[REQUESTS],
+        ms_price=unit[COMPUTE_MS],
+        db_now=present,
+        until=min([ends, *starts]),
+    )
+    return replace(wanted, amount=wanted.cost(FULL_REQUESTS, FULL_MS))
+
+
+def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
+    """Hold a full slice, or as much as the tightest budget has room for. Raises BudgetExceeded below the least."""
+    if not asked.amount:
+        return asked
+    least = asked.cost(LEAST_REQUESTS, LEAST_MS)
+    # An explained line names the person who deployed.
+    payer = replace(
+        Actor.system(endpoint.tenant_id, "serving node"), id=endpoint.created_by, label=endpoint.created_by_label
+    )
+    refused: BudgetExceeded | None = None
+    for _ in range(TRIES):
+        left = room(endpoint.project_id)
+        amount = asked.amount if left is None else max(min(asked.amount, left), least)
+        try:
+            hold_id = holds.hold(
+                project_id=endpoint.project_id,
+                subject=f"{endpoint.subject}:{asked.boot}:{asked.number}",
+                amount=Money(amount, asked.currency),
+                actor=payer,
+            )
+            return replace(asked, hold_id=hold_id, amount=amount)
+        except BudgetExceeded as error:  # another took the room meanwhile, or there was too little: look again
+            refused = error
+            if amount == least:
+                break
+    raise refused or BudgetExceeded
+
+
+def _amount_of(hold_id: UUID | None) -> Decimal:
+    return holds.lock(hold_id).left if hold_id is not None else NOTHING
+
+
+def _close_each(tenant_id: UUID, found: Sequence[UUID], *, skip_locked: bool = False) -> int:
+    """Close slices that are still open, each in a transaction of its own; return how many.
+
+    In one transaction the second hold would be locked after the counters of the first. Late usage of the second slice
+    locks them the other way round, and everybody else who spends would wait for the counters until the last is closed.
+    """
+    closed = 0
+    for slice_id in found:
+        with tenant_scope(tenant_id):
+            row = (
+                ServingSlice.objects.select_for_update(skip_locked=skip_locked, no_key=True)
+                .filter(id=slice_id, closed_at=None)
+                .first()
+            )
+            if row is None:
+                continue
+            _close(row)
+        closed += 1
+    return closed
+
+
+def _close(row: ServingSlice) -> Decimal:
+    """Release a locked slice's hold; return what was left of it."""
+    if row.closed_at is not None:
+        return NOTHING
+    left = holds.release(hold_id=row.hold_id).amount if row.hold_id is not None else NOTHING
+    ServingSlice.objects.filter(id=row.id).update(closed_at=DatabaseNow())
+    return left

@@ -1,0 +1,70 @@
+"""What an endpoint does when it wants a slot, when its slot is lost, and when nobody can pay for it any more.
+
+Locks: the endpoint's row, then those of its allocation (`compute.allocations.allocations`).
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from compute.allocations import allocations
+from models_app.access import endpoint_audience
+from models_app.models import Endpoint, EndpointState
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.isolation.scoping import tenant_scope
+from tenants.notifications import notifications
+
+ENDPOINT_DISPLACED = AuditAction("models_app.endpoint.displaced")
+ENDPOINT_STOPPED = AuditAction("models_app.endpoint.stopped")
+DISPLACED = "Its serving node stopped answering. It goes on as soon as another slot is free."
+UNPAID = "Its budget has no room for the time that it is deployed. Raise the budget, then deploy it again: its name and its keys are kept."
+BUDGET = "budget"
+
+
+def ask(actor: Actor, endpoint: Endpoint) -> UUID:
+    """Ask for a slot, as part of an open operation. Raises BudgetExceeded (402), QuotaExceeded (409)."""
+    return allocations.request(
+        actor=actor, subject=endpoint.subject, project_id=endpoint.project_id, dims={"endpoint": endpoint.name}
+    )
+
+
+@operation(ENDPOINT_DISPLACED)
+def displaced(*, actor: Actor, subject: str) -> None:
+    """Note that an endpoint lost its slot and waits for another one; nothing when it has one again already."""
+    slot = allocations.slots([subject]).get(subject)
+    ready = Endpoint.objects.select_for_update(no_key=True).filter(state=EndpointState.READY)
+    endpoint = ready.filter(allocation_id=slot.id).first() if slot is not None else None
+    if endpoint is None or slot is None or not slot.waits:
+        unchanged("it does not wait for a slot")
+        return
+    Endpoint.objects.filter(id=endpoint.id).update(state=EndpointState.DEPLOYING, message=DISPLACED)
+    changes = {"state": [endpoint.state, str(EndpointState.DEPLOYING)]}
+    record(ENDPOINT_DISPLACED, actor=actor, target=endpoint, changes=changes, reason=DISPLACED)
+
+
+@operation(ENDPOINT_STOPPED)
+def stopped(*, actor: Actor, subject: str, allocation_id: UUID) -> None:
+    """Stop the endpoint whose slot nobody can pay for, and tell those who may deploy it again; nothing where it has another."""
+    live = Endpoint.objects.exclude(state__in=(EndpointState.UNDEPLOYED, EndpointState.STOPPED))
+    endpoint = live.select_for_update(no_key=True).filter(allocation_id=allocation_id).first()
+    if endpoint is None or endpoint.subject != subject:
+        unchanged("it was undeployed, or deployed again, meanwhile")
+        return
+    Endpoint.objects.filter(id=endpoint.id).update(state=EndpointState.STOPPED, cause=BUDGET, message=UNPAID)
+    changes = {"state": [endpoint.state, str(EndpointState.STOPPED)], "cause": ["", BUDGET]}
+    record(ENDPOINT_STOPPED, actor=actor, target=endpoint, changes=changes, reason=UNPAID)
+    notifications.notify(
+        permission=endpoint_audience(endpoint.version), kind="endpoint_stopped", title=f"Endpoint {endpoint.name} stopped: its budget is used up",
+        body=UNPAID, path=f"endpoints/{endpoint.id}/",
+    )  # fmt: skip
+
+
+def unpaid(tenant_id: UUID, endpoint_id: UUID) -> bool:
+    """Say, as a serving node, whether an endpoint does not answer because its slot could not be paid."""
+    with tenant_scope(tenant_id):
+        row = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).filter(id=endpoint_id).first()
+        if row is None:
+            return False
+        slot = allocations.slots([row.subject]).get(row.subject)
+        return row.cause == BUDGET or (slot is not None and slot.unpaid)

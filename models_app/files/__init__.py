@@ -1,0 +1,1 @@
+"""Stored files after they are made: downloaded, encrypted, removed."""

@@ -1,0 +1,1 @@
+"""Forms of the models app. A form only parses; operations decide."""

@@ -1,0 +1,126 @@
+"""Forms of the learning room: uploading a dataset, and what every job that is launched is told."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, cast
+
+from django import forms
+
+from billing.forms.fields import AmountField, TagsField
+from billing.money import minor_decimals
+from models_app.recipes.base import Recipe
+from models_app.tables import writing
+
+MOST_MINUTES = 7 * 24 * 60
+
+
+class DatasetUpload(forms.Form):
+    """A table to learn from."""
+
+    name = forms.CharField(
+        max_length=120, label="Name", help_text="Uploading under a name that exists makes its next version."
+    )
+    target = forms.CharField(
+        max_length=200,
+        required=False,
+        label="Target column",
+        help_text="The column to predict. Leave it empty if you do not know yet; it can be chosen at launch.",
+    )
+    file = forms.FileField(
+        label="File",
+        error_messages={"required": "Choose a CSV or Parquet file."},
+        help_text="CSV with a header row, Excel, JSON (one object a line, or a list), or Parquet; also packed with gzip.",
+        widget=forms.FileInput(
+            attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.xlsb,.ods,.json,.jsonl,.ndjson,.parquet,.gz,text/csv"}
+        ),
+    )
+    encoding = forms.ChoiceField(
+        choices=[("", "As the file shows"), *writing.ENCODINGS.items()], required=False, label="Encoding"
+    )
+    delimiter = forms.ChoiceField(
+        choices=[("", "As the file shows"), *writing.DELIMITERS.items()], required=False, label="Delimiter"
+    )
+
+
+class JobForm(forms.Form):
+    """What every job is told, whatever it does."""
+
+    name = forms.CharField(max_length=120, label="Name", help_text="How you and others find it again.")
+    project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
+    dataset = forms.ChoiceField(label="Dataset")
+    device_class = forms.ChoiceField(label="Device")
+    tier = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
+    max_minutes = forms.IntegerField(
+        label="Longest run time (minutes)",
+        min_value=1,
+        max_value=MOST_MINUTES,
+        required=False,
+        help_text="It stops here with a checkpoint. The limit counts over all attempts. Empty: three times what runs like this take.",
+    )
+    max_cost = AmountField(
+        label="Highest cost",
+        required=False,
+        min_value=Decimal("0.000001"),
+        max_digits=18,
+        decimal_places=6,
+        help_text="Never spend more than this on the job. Empty: only the run time limits it.",
+    )
+    tags = TagsField(
+        label="Tags",
+        required=False,
+        max_length=3_400,
+        help_text="Name=value by commas, at most 20. Usage, spend and budgets can be grouped by them.",
+    )
+    key = forms.UUIDField(widget=forms.HiddenInput, required=False)
+    clone = forms.UUIDField(widget=forms.HiddenInput, required=False)
+
+    def __init__(
+        self,
+        *args: Any,
+        projects: Sequence[tuple[str, str]],
+        datasets: Sequence[tuple[str, str]],
+        devices: Sequence[str],
+        currency: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("project", projects)
+        self._offer("dataset", [("", "Choose a dataset"), *datasets])
+        self._offer("device_class", [(name, name) for name in devices])
+        cast("AmountField", self.fields["max_cost"]).decimals = minor_decimals(currency)
+        self.fields["max_cost"].label = f"Highest cost ({currency})"
+
+    def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
+        cast("forms.ChoiceField", self.fields[name]).choices = list(choices)
+
+
+class LaunchForm(JobForm):
+    """A training job, but for the recipe's own parameters."""
+
+    recipe = forms.ChoiceField(label="Recipe")
+    model = forms.CharField(
+        max_length=120,
+        required=False,
+        label="Model name",
+        help_text="The result becomes the next version of this model. Empty: the job's name.",
+    )
+
+    def __init__(self, *args: Any, recipes: Sequence[Recipe], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("recipe", [(recipe.id, recipe.title) for recipe in recipes])
+
+
+class BatchForm(JobForm):
+    """A batch prediction: which version, over which dataset."""
+
+    version = forms.ChoiceField(label="Model version", help_text="Archived versions are not offered.")
+
+    def __init__(self, *args: Any, versions: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offer("version", [("", "Choose a version"), *versions])
+        self._offer("project", [("", "The version's own"), *self.fields["project"].choices])  # type: ignore[attr-defined]
+        self.fields["project"].required = False
+        self.fields["dataset"].help_text = "It needs the columns that the model was trained on; others are ignored."
+        self.fields[
+            "max_minutes"
+        ].help_text = "It stops here without a result. The limit counts over all attempts. Empty: three times what runs like this take."

@@ -1,0 +1,160 @@
+"""What is wrong with an endpoint, from sums alone: drift, predictions, accuracy, latency, errors. Pure.
+
+A rule answers a finding that is bad, one that is good, or none at all while there is too little to tell: an open alert
+stays open then, and nothing new is opened. Bad and good lie apart, so that an alert does not flutter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models_app.measures import drift, latency
+from models_app.measures.window import Sums
+
+MIN_REQUESTS = 100
+MOST_ERRORS = 0.05
+MIN_LABELS = 50
+SURE = 3.29
+"""Standard errors of a one-sided test that is wrong once in 2,000 times."""
+
+ACCURACY_SLACK = 0.05
+RMSE_SLACK = 1.25
+
+REFUSED_INPUT = frozenset(
+    {
+        "bad_instance", "invalid_body", "invalid_json", "invalid", "too_large", "method_not_allowed",
+        "unsupported_media_type", "request_timeout", "not_found",
+    }
+)  # fmt: skip
+"""Problem codes that the client can cure."""
+
+REFUSED_BY_RULE = frozenset({"not_authenticated", "rate_limited", "budget_exceeded"})
+"""Codes of a limit that did what it is for: no fault of anybody. Every other code counts as ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One rule's answer. `subject`: the feature that drifted, or `input` where clients are at fault, else empty."""
+
+    kind: str
+    bad: bool
+    value: float
+    threshold: float
+    message: str
+    subject: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """True answers that came back: how many were predicted right, or the mean squared error and its spread."""
+
+    count: int = 0
+    right: int = 0
+    squared: float = 0.0
+    spread: float = 0.0
+
+
+def traffic(baseline: Mapping[str, Any], recent: Sums) -> list[Finding]:
+    """Hold the last rows of a version against its baseline: each input, and the predictions."""
+    features = baseline.get("features", {})
+    pairs = [("drift", name, feature, recent.inputs.get(name, [])) for name, feature in features.items()]
+    if "output" in baseline:
+        pairs.append(("output", "", baseline["output"], recent.outputs))
+    found = []
+    for kind, name, feature, counts in pairs:
+        before = feature["counts"]
+        if len(counts) != len(before):
+            continue
+        bad = drift.drifted(before, counts, len(pairs))
+        if not bad and not drift.settled(before, counts, len(pairs)):
+            continue
+        value = drift.psi(before, counts)
+        about = f"Input {name!r}" if name else "What the model predicts"
+        says = (
+            "has moved from what the model was trained on" if name else "has moved from what it predicted in training"
+        )
+        message = f"{about} {says}: stability index {value:.2f} over the last {sum(counts):,} rows."
+        found.append(
+            Finding(kind=kind, bad=bad, value=value, threshold=drift.ALARM, message=message, subject=name[:200])
+        )
+    return found
+
+
+def waits(recent: Sums, slo_ms: int) -> list[Finding]:
+    """Hold the 95th percentile of the last minutes against what the endpoint promises."""
+    answered = sum(recent.latency)
+    p95 = latency.percentile(recent.latency, 0.95)
+    if answered < MIN_REQUESTS or p95 is None or 0.9 * slo_ms < p95 <= slo_ms:
+        return []
+    message = f"p95 latency of {answered:,} requests is {p95:,.0f} ms; the SLO is {slo_ms:,} ms."
+    return [Finding(kind="latency", bad=p95 > slo_ms, value=p95, threshold=slo_ms, message=message)]
+
+
+def faults(recent: Sums) -> list[Finding]:
+    """Hold the errors of the last minutes against a twentieth of the requests: ours, and requests that were wrong."""
+    ours, inputs = split_errors(recent.errors)
+    by_rule = sum(recent.errors.values()) - ours - inputs
+    requests = recent.requests - by_rule
+    if requests < MIN_REQUESTS:
+        return []
+    found = []
+    for number, subject, text in (
+        (ours, "", "failed on our side"),
+        (inputs, "input", "were refused because of what was sent"),
+    ):
+        share = number / requests
+        if MOST_ERRORS / 2 < share <= MOST_ERRORS:
+            continue
+        message = f"{number:,} of {requests:,} requests {text}."
+        bad = share > MOST_ERRORS
+        found.append(
+            Finding(kind="errors", subject=subject, bad=bad, value=share, threshold=MOST_ERRORS, message=message)
+        )
+    return found
+
+
+def split_errors(errors: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many refused requests were our fault, and how many the client's."""
+    inputs = sum(number for code, number in errors.items() if code in REFUSED_INPUT)
+    ours = sum(number for code, number in errors.items() if code not in REFUSED_INPUT | REFUSED_BY_RULE)
+    return ours, inputs
+
+
+def truth(labels: Labels, metrics: Mapping[str, Any]) -> list[Finding]:
+    """Hold the labels that came back against the figure that the model was accepted with.
+
+    Accuracy: bad when even the upper Wilson bound (1927) is more than 0.05 below. Root mean squared error: bad when
+    even the lower bound of the mean is more than a quarter above.
+    """
+    if labels.count < MIN_LABELS:
+        return []
+    if isinstance(metrics.get("accuracy"), int | float):
+        expected, share = float(metrics["accuracy"]), labels.right / labels.count
+        least = expected - ACCURACY_SLACK
+        bad = wilson_upper(labels.right, labels.count) < least
+        message = (
+            f"{share:.0%} of {labels.count:,} labelled predictions were right; on held-out data it was {expected:.0%}."
+        )
+        clear = share >= least
+    elif isinstance(metrics.get("rmse"), int | float):
+        expected, share = float(metrics["rmse"]), math.sqrt(labels.squared)
+        least = expected * RMSE_SLACK
+        lower = labels.squared - SURE * labels.spread / math.sqrt(labels.count)
+        bad = lower > least**2
+        message = f"The error over {labels.count:,} labelled predictions is {share:.4g} (RMSE); on held-out data it was {expected:.4g}."
+        clear = share <= least
+    else:
+        return []
+    if not bad and not clear:
+        return []
+    return [Finding(kind="accuracy", bad=bad, value=share, threshold=least, message=message)]
+
+
+def wilson_upper(right: int, count: int) -> float:
+    """Return the upper bound of a share, SURE standard errors away (Wilson 1927)."""
+    share, z = right / count, SURE
+    centre = share + z * z / (2 * count)
+    return (centre + z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))) / (1 + z * z / count)

@@ -1,0 +1,1 @@
+"""How a deployed model does: windows of traffic, feedback, alerts."""

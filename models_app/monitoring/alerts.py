@@ -1,0 +1,120 @@
+"""Alerts of an endpoint: opened once when a threshold is passed, resolved when the endpoint is back.
+
+No row is locked: the database lets one alert of a kind and subject be open, and whoever inserts it tells the others.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Avg, Count, Q, StdDev, Value
+from django.db.models.functions import Abs, Least
+
+from models_app.access import endpoint_audience
+from models_app.events import HealthAlertOpened
+from models_app.measures import rules
+from models_app.models import Endpoint, EndpointState, Feedback, HealthAlert
+from models_app.monitoring import recent_windows
+from tenants.clock import DatabaseNow
+from tenants.events.events import publish
+from tenants.isolation.scoping import current_tenant_id
+from tenants.notifications import notifications
+
+LAST_LABELS = 500
+FAR = 1e70
+"""An error that counts no further: the squares of such squares can still be summed, as the spread needs it."""
+TITLES = {
+    "drift": "input drift",
+    "output": "predictions have moved",
+    "accuracy": "accuracy fell",
+    "latency": "slow answers",
+    "errors": "errors",
+}
+
+
+def evaluate(endpoint_id: UUID) -> int:
+    """Judge the version that an endpoint serves, open and resolve alerts; return how many were opened.
+
+    Runs in the open scope, in the transaction that stored what it judges.
+    """
+    endpoint = Endpoint.objects.select_related("version").filter(id=endpoint_id).first()
+    if endpoint is None or endpoint.state == EndpointState.UNDEPLOYED:
+        return 0
+    version = endpoint.version
+    minutes = recent_windows.last_minutes(endpoint.id, version.id)
+    findings = [
+        *rules.traffic(version.baseline, recent_windows.last_rows(endpoint.id, version.id)),
+        *rules.waits(minutes, endpoint.slo_ms),
+        *rules.faults(minutes),
+        *rules.truth(labels(endpoint.id, version.id), version.metrics),
+    ]
+    known = {
+        (kind, subject): alert_id
+        for alert_id, kind, subject in HealthAlert.objects.filter(
+            endpoint_id=endpoint.id, resolved_at=None
+        ).values_list("id", "kind", "subject")
+    }
+    bad = {(finding.kind, finding.subject): finding for finding in findings if finding.bad}
+    over = [known[what] for one in findings if (what := (one.kind, one.subject)) in known and what not in bad]
+    if over:
+        HealthAlert.objects.filter(id__in=over, resolved_at=None).update(resolved_at=DatabaseNow())
+    return sum(_open(endpoint, finding) for what, finding in bad.items() if what not in known)
+
+
+def resolve(endpoint_id: UUID) -> int:
+    """Close all open alerts of an endpoint; return how many."""
+    rows = HealthAlert.objects.filter(endpoint_id=endpoint_id, resolved_at=None)
+    return rows.update(resolved_at=DatabaseNow())
+
+
+def resolve_of_other_versions(endpoint_id: UUID, version_id: UUID) -> int:
+    """Close alerts about versions that the endpoint no longer serves: the new one is judged by its own traffic."""
+    rows = HealthAlert.objects.filter(endpoint_id=endpoint_id, resolved_at=None).exclude(version_id=version_id)
+    return rows.update(resolved_at=DatabaseNow())
+
+
+def labels(endpoint_id: UUID, version_id: UUID) -> rules.Labels:
+    """Return the sums of the newest labels of a version."""
+    newest = Feedback.objects.filter(endpoint_id=endpoint_id, version_id=version_id).order_by("-predicted_at")
+    # Summed over the slice itself: as a condition `id IN (...)` the planner may look the slice up anew for each row.
+    measured = Q(error__isnull=False)
+    near = Least(Abs("error"), Value(FAR))  # rows from before such errors were refused: one would end all judging
+    found = newest.annotate(square=near * near)[:LAST_LABELS].aggregate(
+        count=Count("id"),
+        right=Count("id", filter=Q(correct=True)),
+        squared=Avg("square", filter=measured),
+        spread=StdDev("square", sample=True, filter=measured),
+    )
+    return rules.Labels(**{name: value or 0 for name, value in found.items()})
+
+
+def tell(alert_id: UUID) -> None:
+    """Tell those who may act on an endpoint of an alert that is still open."""
+    alert = HealthAlert.objects.select_related("endpoint").filter(id=alert_id, resolved_at=None).first()
+    if alert is None:
+        return
+    notifications.notify(
+        permission=endpoint_audience(alert.version),
+        kind="health_alert",
+        title=f"Endpoint {alert.endpoint.name}: {TITLES[alert.kind]}",
+        body=alert.message,
+        path=f"endpoints/{alert.endpoint_id}/",
+    )
+
+
+def _open(endpoint: Endpoint, finding: rules.Finding) -> bool:
+    alert = HealthAlert(
+        endpoint=endpoint,
+        version_id=endpoint.version_id,
+        kind=finding.kind,
+        subject=finding.subject,
+        value=finding.value,
+        threshold=finding.threshold,
+        message=finding.message,
+    )
+    alert.claim_tenant()
+    HealthAlert.objects.bulk_create([alert], ignore_conflicts=True)
+    if not HealthAlert.objects.filter(id=alert.id).exists():
+        return False  # it is open already
+    publish(HealthAlertOpened(tenant_id=current_tenant_id(), endpoint_id=endpoint.id, alert_id=alert.id))
+    return True

@@ -1,0 +1,240 @@
+"""How an endpoint does, as others read it: traffic by step, drift against training, labels, alerts, in few queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Q, Sum
+
+from models_app.access import visible_versions
+from models_app.measures import bins, drift, latency, rules
+from models_app.measures.time_ranges import Span, span
+from models_app.models import Endpoint, EndpointState, HealthAlert, HealthWindow
+from models_app.monitoring import recent_windows, timeseries
+from models_app.monitoring.alerts import labels as label_sums
+from models_app.monitoring.timeseries import Step
+from tenants.access.actor import Actor
+from tenants.clock import now
+from tenants.errors import NotFound
+
+MOST_ALERTS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureDrift:
+    """One input, or the predictions (`name` empty), against training. `noise`: the index that chance alone explains.
+
+    `bins`, `before` and `after` are the bins' names and the share of rows in each; `rows` how many were looked at.
+    """
+
+    name: str
+    psi: float
+    noise: float
+    rows: int
+    drifted: bool
+    bins: tuple[str, ...]
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are rows enough to judge."""
+        return self.rows >= drift.MIN_ROWS
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRow:
+    """Labels that came back. `figure` names what `value` and `expected` are: accuracy or rmse; empty without labels."""
+
+    count: int
+    figure: str
+    value: float | None
+    expected: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertRow:
+    """One alert; open while `resolved_at` is empty."""
+
+    id: UUID
+    kind: str
+    subject: str
+    value: float
+    threshold: float
+    message: str
+    opened_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Requests of a span; shares are of the requests, waits in milliseconds, None without any."""
+
+    requests: int = 0
+    rows: int = 0
+    compute_ms: float = 0.0
+    error_share: float | None = None
+    refused_share: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    busy_share: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """Requests of one endpoint, step by step and in all."""
+
+    span: Span
+    steps: tuple[Step, ...]
+    totals: Totals
+    errors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """How the version that an endpoint serves does now."""
+
+    endpoint_id: UUID
+    name: str
+    version_id: UUID
+    slo_ms: int
+    drift: tuple[FeatureDrift, ...]
+    output: FeatureDrift | None
+    labels: LabelRow
+    alerts: tuple[AlertRow, ...]
+    has_baseline: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    """What a list says of an endpoint: requests of the last 24 hours and open alerts."""
+
+    requests: int = 0
+    alerts: int = 0
+
+
+def traffic(actor: Actor, endpoint_id: UUID, key: str) -> Traffic:
+    """Return the traffic of one of the spans in `spans.CHOICES`. Raises NotFound, KeyError."""
+    _endpoint(actor, endpoint_id)
+    over = span(key, now())
+    found = timeseries.steps(endpoint_id, over)
+    errors = timeseries.together(step.errors for step in found)
+    waits = [0] * latency.BUCKETS
+    for step in found:
+        waits = bins.add(waits, step.latency)
+    requests, compute_ms = sum(step.requests for step in found), sum(step.compute_ms for step in found)
+    ours, refused = rules.split_errors(errors)
+    totals = Totals(
+        requests=requests,
+        rows=sum(step.rows for step in found),
+        compute_ms=compute_ms,
+        error_share=ours / requests if requests else None,
+        refused_share=refused / requests if requests else None,
+        p50=latency.percentile(waits, 0.5),
+        p95=latency.percentile(waits, 0.95),
+        p99=latency.percentile(waits, 0.99),
+        busy_share=compute_ms / 1000 / (over.end - over.first).total_seconds(),
+    )
+    return Traffic(span=over, steps=tuple(found), totals=totals, errors=errors)
+
+
+def health(actor: Actor, endpoint_id: UUID) -> Health:
+    """Return drift, predictions, labels and the newest alerts of the served version. Raises NotFound."""
+    endpoint = _endpoint(actor, endpoint_id)
+    version = endpoint.version
+    baseline = version.baseline
+    last = recent_windows.last_rows(endpoint.id, version.id)
+    features = baseline.get("features", {})
+    tests = len(features) + 1
+    inputs = [_against(name, feature, last.inputs.get(name, []), tests) for name, feature in features.items()]
+    # An earlier version's alerts name its columns.
+    rows = HealthAlert.objects.filter(endpoint=endpoint, version__in=visible_versions(actor).select_related(None))
+    rows = rows.order_by("resolved_at", "-id")
+    names = tuple(AlertRow.__dataclass_fields__)
+    return Health(
+        endpoint_id=endpoint.id,
+        name=endpoint.name,
+        version_id=version.id,
+        slo_ms=endpoint.slo_ms,
+        drift=tuple(sorted(inputs, key=lambda row: -row.psi)),
+        output=_against("", baseline["output"], last.outputs, tests) if "output" in baseline else None,
+        labels=_labels(label_sums(endpoint.id, version.id), version.metrics),
+        alerts=tuple(AlertRow(**row) for row in _open_first(rows.values(*names)[:MOST_ALERTS])),
+        has_baseline=bool(features),
+    )
+
+
+def glances(endpoint_ids: Sequence[UUID]) -> dict[UUID, Glance]:
+    """Return what a list says of each of these endpoints, in two queries."""
+    since = span("24h", now()).first
+    counted = (
+        HealthWindow.objects.filter(endpoint_id__in=endpoint_ids, minute__gte=since)
+        .values_list("endpoint_id")
+        .annotate(number=Sum("requests"))
+    )
+    opened = (
+        HealthAlert.objects.filter(endpoint_id__in=endpoint_ids, resolved_at=None)
+        .values_list("endpoint_id")
+        .annotate(number=Count("id"))
+    )
+    requests, alerts = dict(counted), dict(opened)
+    return {one: Glance(requests=requests.get(one, 0), alerts=alerts.get(one, 0)) for one in endpoint_ids}
+
+
+def alarmed(actor: Actor, limit: int = 3) -> list[tuple[str, int]]:
+    """Return (name, number of open alerts) of the live endpoints that one may see and that have any, most first."""
+    live = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None)).exclude(
+        state=EndpointState.UNDEPLOYED
+    )
+    opened = live.annotate(open=Count("alerts", filter=Q(alerts__resolved_at=None))).filter(open__gt=0)
+    return list(opened.order_by("-open", "name").values_list("name", "open")[:limit])
+
+
+def served(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
+    """Return (id, name) of the endpoints that one can look at: live ones first, then the newest of the others."""
+    rows = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
+    live = list(rows.exclude(state=EndpointState.UNDEPLOYED).order_by("name").values_list("id", "name")[:limit])
+    gone = rows.filter(state=EndpointState.UNDEPLOYED).order_by("-id").values_list("id", "name")
+    return [*live, *((one, f"{name} (undeployed)") for one, name in gone[: max(0, min(20, limit - len(live)))])]
+
+
+def _endpoint(actor: Actor, endpoint_id: UUID) -> Endpoint:
+    rows = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
+    endpoint = rows.select_related("version").filter(id=endpoint_id).first()
+    if endpoint is None:
+        raise NotFound
+    return endpoint
+
+
+def _against(name: str, feature: bins.Feature, counts: Sequence[int], tests: int) -> FeatureDrift:
+    before, rows = feature["counts"], sum(counts)
+    after = list(counts) if len(counts) == len(before) else [0] * len(before)
+    return FeatureDrift(
+        name=name,
+        psi=drift.psi(before, after),
+        noise=drift.noise(before, after, tests),
+        rows=rows,
+        drifted=drift.drifted(before, after, tests),
+        bins=tuple(bins.names(feature)),
+        before=tuple(count / (sum(before) or 1) for count in before),
+        after=tuple(count / (rows or 1) for count in after),
+    )
+
+
+def _labels(sums: rules.Labels, metrics: dict[str, Any]) -> LabelRow:
+    for name in ("accuracy", "rmse"):
+        expected = metrics.get(name)
+        if isinstance(expected, int | float):
+            value = (sums.right / sums.count if name == "accuracy" else math.sqrt(sums.squared)) if sums.count else None
+            return LabelRow(count=sums.count, figure=name, value=value, expected=float(expected))
+    return LabelRow(count=sums.count, figure="", value=None, expected=None)
+
+
+def _open_first(rows: Any) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: row["resolved_at"] is not None)

@@ -1,0 +1,136 @@
+"""A column of a later table as a model reads it: by the model's contract, whatever the table's own reading made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models_app.recipes.tabular.features import Feature, Floats, Strings
+from models_app.recipes.tabular.table import numbers
+from models_app.tables.columns import cells, kinds
+from models_app.tables.columns.contract import DATES, NUMBERS, Contract
+from models_app.tables.columns.convert import convert
+from models_app.tables.columns.stored import StoredColumn
+from models_app.tables.columns.typed import words
+
+BEFORE = tuple(
+    sorted(
+        {
+            spelled
+            for word in ("na", "n/a", "nan", "null", "none", "?", "#n/a", "-nan", "nat")
+            for spelled in (word, word.upper(), word.title(), word.replace("nan", "NaN"), word.replace("nat", "NaT"))
+        }
+    )
+)
+"""What stood for no value in every column of text before each column had a contract."""
+
+
+def contract_of(feature: Feature) -> Contract:
+    """Return how a feature is read; that of a model trained before contracts is what held then."""
+    return feature.contract or Contract(feature.kind, missing=BEFORE)
+
+
+def values_of(
+    feature: Feature, stored: StoredColumn, typed: pa.Array, raw: pa.Array | None
+) -> tuple[Floats | Strings, int]:
+    """Return a feature's values from a batch of a stored column, and how many cells are not of its type: they are missing.
+
+    `raw`: the cells as they were written, where the table keeps them.
+    """
+    contract = contract_of(feature)
+    written = raw if raw is not None else typed
+    if feature.kind == kinds.CATEGORICAL:
+        exact = contract.stored and stored.contract is not None and stored.contract.stored
+        text, _ = convert(words(written), replace(contract, stored=exact))
+        return strings(text), 0
+    if stored.kind == kinds.EMPTY:
+        return np.full(len(typed), np.nan), 0
+    by_word = feature.kind == kinds.BOOLEAN and bool({0.0, 1.0} & cells.missing_numbers(contract))
+    asked = raw is not None and (by_word or stored.doubt or _otherwise(contract, stored))
+    if stored.kind == feature.kind and not asked:
+        own = numbers(pa.chunked_array([typed]), feature.kind)
+        return own if by_word else _without(contract, own), 0
+    if pa.types.is_string(written.type):
+        held = replace(contract, stored=False)
+        if said := own_notation(feature, stored):
+            held = replace(held, number=said) if feature.kind == kinds.NUMERIC else replace(held, date=said)
+        found, odd = convert(written, held)
+        return numbers(pa.chunked_array([found]), feature.kind), odd
+    plain = _without(contract, numbers(pa.chunked_array([typed]), stored.kind))
+    fits = ~np.isnan(plain) & (
+        np.isin(plain, (0, 1)) if feature.kind == kinds.BOOLEAN else stored.kind == kinds.BOOLEAN
+    )
+    odd = int((~np.isnan(plain) & ~fits).sum())
+    return np.where(fits, plain, np.nan), odd
+
+
+def as_in_training(used: Sequence[tuple[Feature, StoredColumn]]) -> list[tuple[Feature, StoredColumn]]:
+    """Return columns with their own evidence alone where none of a kind is itself written otherwise than in training.
+
+    What a column's neighbours say of it is heard only in a file that is unlike the training's.
+    """
+    unlike = {feature.kind for feature, one in used if _is_unlike(feature, one)}
+    return [(feature, one if feature.kind in unlike else _alone(one, feature.kind)) for feature, one in used]
+
+
+def _is_unlike(feature: Feature, stored: StoredColumn) -> bool:
+    contract, said = contract_of(feature), stored.clear.get(feature.kind, "")
+    if not said or feature.kind in stored.voted:
+        return False
+    if feature.kind == kinds.DATETIME:
+        return said not in (DATES[0], contract.date)
+    return not stored.whole and cells.notation(said)[1] != cells.notation(contract.number)[1]
+
+
+def _alone(stored: StoredColumn, kind: str) -> StoredColumn:
+    if kind not in stored.voted or (stored.contract is not None and stored.contract.fixed):
+        return stored
+    return replace(stored, doubt=True, clear={one: said for one, said in stored.clear.items() if one != kind})
+
+
+def _otherwise(contract: Contract, stored: StoredColumn) -> bool:
+    """Whether a person chose for the model how numbers or dates are written, and nobody chose otherwise for this table."""
+    return contract.fixed and not (stored.contract is not None and stored.contract.fixed)
+
+
+def own_notation(feature: Feature, stored: StoredColumn) -> str:
+    """Return how a table writes a column's numbers or dates where that is another way than the model's and is heard; else empty."""
+    contract, said = contract_of(feature), stored.clear.get(feature.kind, "")
+    held = {kinds.NUMERIC: contract.number, kinds.DATETIME: contract.date}.get(feature.kind, said)
+    # Whole numbers, and dates with the year in front, are written so in every notation.
+    neutral = said in (held, NUMBERS[0], DATES[0])
+    return "" if not said or neutral or _otherwise(contract, stored) else said
+
+
+def in_doubt(feature: Feature, stored: StoredColumn) -> str:
+    """Return the model's notation where a table's column could be read in two ways and its own page says the other one; else empty."""
+    contract, theirs = contract_of(feature), stored.contract
+    if not stored.doubt or theirs is None or theirs.type != feature.kind:
+        return ""
+    held, said = (one.number if feature.kind == kinds.NUMERIC else one.date for one in (contract, theirs))
+    return held if held != said else ""
+
+
+def slips(feature: Feature, stored: StoredColumn) -> int:
+    """Return how many cells the table's own reading took for missing that the model's contract knows no word for."""
+    contract = contract_of(feature)
+    read_anew = stored.doubt or _otherwise(contract, stored)
+    if stored.kind != feature.kind or (read_anew and stored.raw) or feature.kind == kinds.CATEGORICAL:
+        return 0
+    return sum(count for word, count in stored.odd.items() if not cells.absent(word, contract))
+
+
+def strings(text: pa.Array) -> Strings:
+    """Return a column of text by its dictionary."""
+    coded = text.dictionary_encode()
+    indices = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Strings(indices, coded.dictionary.to_pylist())
+
+
+def _without(contract: Contract, values: Floats) -> Floats:
+    gone = cells.missing_numbers(contract)
+    return np.where(np.isin(values, sorted(gone)), np.nan, values) if gone else values

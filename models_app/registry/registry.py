@@ -1,0 +1,243 @@
+"""The stages of model versions, through which people move them. `registration` adds versions.
+
+`production` is what may be deployed, so it takes two people: one asks, and the version stays where it is until an approver
+who is somebody else grants it. Keys count as the person who made them (`provenance.person_of`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from models_app.access import visible_versions
+from models_app.models import Endpoint, EndpointState, ModelVersion, Stage
+from tenants import queries
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import now
+from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.identity import provenance
+from tenants.isolation.scoping import tenant_scope
+from tenants.notifications import notifications
+from tenants.parsing import holds_nul
+
+MODEL_VERSION_PROMOTED = AuditAction("models_app.model_version.promoted")
+PROMOTION_REQUESTED = AuditAction("models_app.model_version.requested")
+PROMOTION_DECLINED = AuditAction("models_app.model_version.declined")
+MOST_REASON = 500
+WAITS = "model.approval"
+
+
+class VersionServes(Conflict):
+    """This version answers at an endpoint. Undeploy it, or deploy another version there, first."""
+
+    code = "version_serves"
+
+
+class NothingToApprove(Conflict):
+    """Nobody has asked for production for this version, or it was answered already."""
+
+    code = "nothing_to_approve"
+
+
+class SelfApproval(PermissionDenied):
+    """Somebody else must approve what you asked for, or what was asked with a key that you made."""
+
+    code = "self_approval"
+
+
+def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
+    """Move a version to another stage; to production by a request that approvers are told of, or by granting another's.
+
+    A version whose request waits has `requested_at` and no `approved_at`. Raises NotFound, Invalid, VersionServes.
+    """
+    actor.require("models.manage")
+    if stage not in Stage.values:
+        raise Invalid(fields={"stage": [f"Choose one of: {', '.join(Stage.values)}."]})
+    if stage == Stage.PRODUCTION and not grants(actor, version_id):
+        return _request(actor=actor, version_id=version_id)
+    return _promote(actor=actor, version_id=version_id, stage=stage)
+
+
+def grants(actor: Actor, version_id: UUID) -> bool:
+    """Return whether this actor's word takes a version into production now: as the second person, or as the only one."""
+    if not actor.can("models.approve"):
+        return False
+    with tenant_scope(actor.tenant_id):
+        version = visible_versions(actor).filter(id=version_id).first()
+        if version is None:
+            return False
+        return queries.approves_alone() or (waits(version) and not _own_request(actor, version))
+
+
+@operation(MODEL_VERSION_PROMOTED)
+def approve(*, actor: Actor, version_id: UUID) -> ModelVersion:
+    """Grant the request that waits: the version is in production. Raises NotFound, NothingToApprove, SelfApproval."""
+    actor.require("models.approve")
+    version = _locked(actor, version_id)
+    if not waits(version):
+        raise NothingToApprove(stage=version.stage)
+    _require_second_person(actor, version)
+    _to_production(actor, version)
+    return version
+
+
+@operation(PROMOTION_DECLINED)
+def decline(*, actor: Actor, version_id: UUID, reason: str = "") -> ModelVersion:
+    """Refuse the request that waits; the version stays where it is. Who asked is told, with the reason.
+
+    Raises NotFound, Invalid, NothingToApprove.
+    """
+    actor.require("models.approve")
+    reason = reason.strip()
+    if len(reason) > MOST_REASON or holds_nul(reason):
+        raise Invalid(fields={"reason": [f"Give a reason of at most {MOST_REASON} characters."]})
+    version = _locked(actor, version_id)
+    if not waits(version):
+        raise NothingToApprove(stage=version.stage)
+    record(
+        PROMOTION_DECLINED,
+        actor=actor,
+        target=_target(version),
+        changes={"requested_by": [version.requested_by_label, None]},
+        reason=reason,
+    )
+    _answered(
+        actor,
+        version,
+        kind="model.declined",
+        title=f"{version} was declined for production",
+        body=f"{actor.label} declined; it stays in {version.stage}. "
+        + (f"Reason: {reason}" if reason else "No reason was given."),
+    )
+    _keep(version, **NO_APPROVAL)
+    return version
+
+
+def waits(version: ModelVersion) -> bool:
+    """Return whether production was asked for and nobody has answered yet."""
+    return version.requested_at is not None and version.approved_at is None
+
+
+@operation(MODEL_VERSION_PROMOTED)
+def _promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
+    version = _locked(actor, version_id)
+    if version.stage == stage:
+        unchanged("it is in that stage")
+        return version
+    if stage == Stage.PRODUCTION:
+        _require_second_person(actor, version)
+        _to_production(actor, version)
+        return version
+    left = version.stage == Stage.PRODUCTION or stage == Stage.ARCHIVED
+    if left and Endpoint.objects.filter(version=version).exclude(state=EndpointState.UNDEPLOYED).exists():
+        raise VersionServes
+    record(MODEL_VERSION_PROMOTED, actor=actor, target=_target(version), changes={"stage": [version.stage, stage]})
+    if left and waits(version):
+        _answered(
+            actor,
+            version,
+            kind="model.declined",
+            title=f"{version} was archived",
+            body=f"{actor.label} archived it. Your request to take it into production ended with that.",
+        )
+    _keep(version, stage=stage, **(NO_APPROVAL if left else {}))
+    return version
+
+
+@operation(PROMOTION_REQUESTED)
+def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
+    version = _locked(actor, version_id)
+    if version.stage == Stage.PRODUCTION or waits(version):
+        unchanged("it is in production, or was asked for before")
+        return version
+    asked = {"requested_by": provenance.person_of(actor), "requested_by_label": actor.label, "requested_at": now()}
+    _keep(version, **NO_APPROVAL | asked)
+    changes = {"requested_by": [None, actor.label], "wanted": [version.stage, str(Stage.PRODUCTION)]}
+    record(PROMOTION_REQUESTED, actor=actor, target=_target(version), changes=changes)
+    notifications.notify(
+        permission="models.approve",
+        kind=WAITS,
+        title=f"{version} waits for approval",
+        body=f"{actor.label} asks to take {version} into production.",
+        path=_page(version),
+        but=version.requested_by,
+    )
+    return version
+
+
+NO_APPROVAL: dict[str, Any] = {
+    "requested_by": None, "requested_by_label": "", "requested_at": None, "approved_by": None, "approved_by_label": "", "approved_at": None,
+}  # fmt: skip
+
+
+def _own_request(actor: Actor, version: ModelVersion) -> bool:
+    """Return whether the actor asked; also where it is not known who did."""
+    asker = version.requested_by or queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
+    return asker is None or asker == provenance.person_of(actor)
+
+
+def _require_second_person(actor: Actor, version: ModelVersion) -> None:
+    if not queries.approves_alone() and (not waits(version) or _own_request(actor, version)):
+        raise SelfApproval
+
+
+def _to_production(actor: Actor, version: ModelVersion) -> None:
+    """Put a locked version into production; who asked is who approves where nobody had asked."""
+    asked = waits(version)
+    asker = version.requested_by_label if asked else actor.label
+    changes = {
+        "stage": [version.stage, str(Stage.PRODUCTION)],
+        "requested_by": [None, asker],
+        "approved_by": [None, actor.label],
+    }
+    record(MODEL_VERSION_PROMOTED, actor=actor, target=_target(version), changes=changes)
+    if asked:
+        _answered(
+            actor,
+            version,
+            kind="model.approved",
+            title=f"{version} is in production",
+            body=f"{actor.label} approved what you asked for. It can be deployed now.",
+        )
+    moment = now()
+    _keep(
+        version,
+        stage=Stage.PRODUCTION,
+        requested_by=version.requested_by if asked else provenance.person_of(actor),
+        requested_by_label=asker,
+        requested_at=version.requested_at if asked else moment,
+        approved_by=actor.id,
+        approved_by_label=actor.label,
+        approved_at=moment,
+    )
+
+
+def _answered(actor: Actor, version: ModelVersion, *, kind: str, title: str, body: str) -> None:
+    """Tell who asked what came of it, unless it was the answerer; the other approvers need not look any more."""
+    notifications.settle(kind=WAITS, path=_page(version))
+    asker = queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
+    if asker is not None and asker != actor.id:
+        notifications.notify_person(asker, kind=kind, title=title, body=body, path=_page(version))
+
+
+def _page(version: ModelVersion) -> str:
+    return f"models/versions/{version.id}/"
+
+
+def _locked(actor: Actor, version_id: UUID) -> ModelVersion:
+    rows = visible_versions(actor).select_for_update(of=("self",), no_key=True).select_related("model")
+    version = rows.filter(id=version_id).first()
+    if version is None:
+        raise NotFound
+    return version
+
+
+def _keep(version: ModelVersion, **fields: Any) -> None:
+    for name, value in fields.items():
+        setattr(version, name, value)
+    ModelVersion.objects.filter(id=version.id).update(**fields)
+
+
+def _target(version: ModelVersion) -> tuple[str, UUID, str]:
+    return ("modelversion", version.id, str(version))

@@ -1,0 +1,1 @@
+"""What answers cost: money held ahead, the spool, settlement with billing."""

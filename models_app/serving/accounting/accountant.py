@@ -1,0 +1,241 @@
+"""The thread that keeps the books: money held ahead, the spool accounted for, health stored. Nobody waits for it but money.
+
+Everything here may be done twice: usage counts once by its key, a slice closes once, health sums go back when they
+could not be stored.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from billing.budgets.holds import BudgetExceeded
+from models_app.endpoints.deployments import Order
+from models_app.endpoints.reservations import SliceClosed
+from models_app.serving.accounting import spool
+from models_app.serving.accounting.balance import Till
+from models_app.serving.accounting.settlement import Record, put_aside, settle
+from models_app.serving.accounting.traffic import Watch
+from models_app.serving.backend import Away, Backend
+from tenants.errors import ExchequerError, NotFound
+
+log = structlog.get_logger(__name__)
+
+PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
+FLUSH_S = 5.0
+
+
+class Account:
+    """One endpoint's till and health sums, kept over all versions that it serves while this node runs.
+
+    `asking`: the number of the slice that is being asked for; kept while it is unknown whether it was taken.
+    """
+
+    def __init__(self, order: Order, clock: Callable[[], float]) -> None:
+        self.order = order
+        self.till = Till(clock)
+        self.watch = Watch()
+        self.open = True
+        self.asking = 0
+
+
+class Books:
+    """The accounts of a node."""
+
+    def __init__(self, backend: Backend, spooled: spool.Spool, clock: Callable[[], float]) -> None:
+        self.accounts: dict[UUID, Account] = {}
+        self.set_aside = 0
+        self._backend = backend
+        self._spool = spooled
+        self._folder: Path = spooled.folder
+        self._reader = spool.Reader(spooled.folder, spooled.boot)
+        self._clock = clock
+        self._left_behind = [boot for boot in spool.boots(spooled.folder) if boot != spooled.boot]
+        self._turn = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._pause = PAUSE_S
+        self._flushed_at = clock()
+        # Never goes back in a boot: an endpoint that comes again must not find the closed slices of its first stay.
+        self._numbers = itertools.count(1)
+        self._thread = threading.Thread(target=self._run, name="books", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look now: money runs low."""
+        self._wake.set()
+
+    def stop(self, seconds: float) -> None:
+        """Account for what is spooled, give the rest of the money back, and end; what takes longer is done by the next boot."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(seconds)
+
+    def account(self, order: Order) -> Account:
+        """Return the account of an endpoint, opened when it is new."""
+        with self._turn:
+            found = self.accounts.get(order.endpoint_id)
+            if found is None:
+                found = self.accounts[order.endpoint_id] = Account(order, self._clock)
+            found.order, found.open = order, True
+            return found
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            ending = self._stopping
+            try:
+                self._round(last=ending)
+                self._pause = PAUSE_S
+            except Away:
+                self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+            except Exception:
+                log.exception("books.failed")
+            if not self._stopping:
+                self._wake.wait(self._pause)
+                self._wake.clear()
+
+    def _round(self, *, last: bool) -> None:
+        for account in list(self.accounts.values()):
+            account.watch.count()
+        if not last:
+            self._take_slices()
+        else:
+            for account in self.accounts.values():
+                account.open = False
+        while self._settle(self._reader, self._spool.synced):
+            if not last:
+                self._take_slices()
+        self._close_slices()
+        if self._left_behind:
+            self._replay(self._left_behind[0])
+        if last or self._clock() - self._flushed_at >= FLUSH_S:
+            self._flush()
+
+    def _take_slices(self) -> None:
+        for account in list(self.accounts.values()):
+            if account.open:
+                account.till.expire()
+            if not account.open or not account.till.wants():
+                continue
+            till, order = account.till, account.order
+            asked_at = self._clock()
+            account.asking = account.asking or next(self._numbers)
+            try:
+                self._note(order)
+                till.install(self._backend.take(order, self._spool.boot, account.asking), asked_at)
+                account.asking = 0
+            except SliceClosed:
+                account.asking = 0
+                self._wake.set()
+            except BudgetExceeded as error:
+                till.refused(error.code, asked_at)
+            except NotFound:
+                account.open = False
+                till.refused("not_found", asked_at)
+            except Away:
+                till.refused("unavailable", asked_at)
+                raise
+            except Exception:  # a full disk, say: the others, and what is spooled, must go on
+                log.exception("slice.not_taken", endpoint=order.name)
+                till.refused("unavailable", asked_at)
+
+    def _note(self, order: Order) -> None:
+        """Write down, before money is held, that this boot holds some for an endpoint: the next boot gives it back."""
+        path = self._folder / f"{self._spool.boot}.slices"
+        line = f"{order.tenant_id} {order.endpoint_id}\n"
+        if not path.exists() or line not in path.read_text():
+            with path.open("a") as file:
+                file.write(line)
+
+    def _settle(self, reader: spool.Reader, until: spool.Place | None) -> bool:
+        """Account for the next records; return whether there may be more."""
+        records, place = reader.read(until)
+        by_tenant: dict[UUID, list[dict[str, Any]]] = {}
+        ended: set[str] = set()
+        refused: list[tuple[Record, str]] = []
+        for record in records:
+            by_tenant.setdefault(UUID(record["tenant"]), []).append(record)
+        for tenant_id, own in by_tenant.items():
+            outcome = settle(self._backend, tenant_id, reader.boot, own)
+            ended |= outcome.ended
+            refused += outcome.refused
+        put_aside(self._folder, reader.boot, refused)
+        self.set_aside += len(refused)
+        reader.advance(place)
+        if reader.boot == self._spool.boot:
+            for record in records:
+                account = self.accounts.get(UUID(record["endpoint"]))
+                purse = account.till.find(record["slice"]) if account else None
+                if account and purse:
+                    account.till.settled(purse)
+            for account in list(self.accounts.values()):
+                account.till.end(ended)
+        return bool(records)
+
+    def _close_slices(self) -> None:
+        for endpoint_id, account in list(self.accounts.items()):
+            if not account.open:
+                account.till.retire()
+            for purse in account.till.done():
+                try:
+                    self._backend.close(account.order.tenant_id, purse.money)
+                except ExchequerError as error:
+                    log.error("slice.not_closed", endpoint=account.order.name, reason=str(error))
+                account.till.drop(purse)
+            if not account.open and not account.till.retired:
+                self._flush_one(account)
+                with self._turn:  # whoever asked for the account meanwhile works with it: then it stays
+                    if not account.open:
+                        self.accounts.pop(endpoint_id, None)
+
+    def _replay(self, boot: UUID) -> None:
+        """Account for what an earlier boot of this node left, and give back what it held."""
+        reader = spool.Reader(self._folder, boot)
+        while self._settle(reader, None):
+            pass
+        slices = self._folder / f"{boot}.slices"
+        for line in slices.read_text().splitlines() if slices.exists() else []:
+            tenant_id, _, endpoint_id = line.partition(" ")
+            try:
+                self._backend.close_left_behind(UUID(tenant_id), UUID(endpoint_id), boot)
+            except (ExchequerError, ValueError) as error:
+                log.error("books.left_behind", reason=str(error))
+        reader.forget()
+        slices.unlink(missing_ok=True)
+        self._left_behind.remove(boot)
+        log.info("spool.replayed", boot=str(boot))
+
+    def _flush(self) -> None:
+        self._flushed_at = self._clock()
+        for account in list(self.accounts.values()):
+            self._flush_one(account)
+
+    def _flush_one(self, account: Account) -> None:
+        account.watch.count()
+        try:
+            self._backend.flush(account.order, account.watch.window)
+        except Away:
+            raise
+        except Exception:
+            log.exception("health.not_stored", endpoint=account.order.name)
+
+
+def wait_for(done: Callable[[], bool], seconds: float) -> bool:
+    """Wait until `done`, at most so long; return whether it is."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,34 @@
+"""A batch's record in the spool as usage: what it is billed by. No torch: whoever keeps books may import it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.metering.metering import Interval
+from models_app.endpoints.reservations import COMPUTE_MS, REQUESTS
+
+SOURCE = "serving"
+
+
+def intervals_of(record: Mapping[str, Any], boot: UUID) -> list[Interval]:
+    """Return a record as usage: the requests that a batch answered, and its milliseconds."""
+    start = datetime.fromisoformat(record["at"])
+    key = f"endpoint:{record['endpoint']}:{boot}:{record['n']}"
+    return [
+        Interval(
+            key=key + suffix,
+            meter=meter,
+            resource=f"endpoint:{record['endpoint']}",
+            project_id=UUID(record["project"]),
+            start=start,
+            end=start + timedelta(microseconds=record["us"]),
+            dims={"endpoint": record["name"]},
+            source=SOURCE,
+            quantity=Decimal(record[name]),
+        )
+        for suffix, meter, name in (("", REQUESTS, "requests"), (":ms", COMPUTE_MS, "ms"))
+    ]

@@ -1,0 +1,172 @@
+"""From the bodies of a batch to one block of rows, and from its outputs back to each call's answer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from models_app.endpoints.deployments import Order
+from models_app.measures import prediction_id
+from models_app.recipes.tabular.prediction.block import Block
+from models_app.recipes.tabular.prediction.predict import Predictor
+from models_app.recipes.tabular.prediction.request_values import BadInstance
+from models_app.serving.requests import problems, protocol_v1, protocol_v2
+from models_app.serving.requests.calls import Call
+from tenants.errors import ExchequerError
+
+MOST_WARNINGS = 20
+
+log = structlog.get_logger(__name__)
+
+Made = tuple["Parsed", bytes, int | None]
+"""A call that is understood, its answer's body and, when tensors follow in binary, the length of the JSON part."""
+
+
+@dataclass(slots=True)
+class Parsed:
+    """A call whose rows are understood: `at` is where they begin in the joint block."""
+
+    call: Call
+    block: Block
+    request: protocol_v2.Request | None
+    at: int = 0
+
+
+class Interpreter:
+    """Reads and answers calls for one loaded version."""
+
+    def __init__(self, order: Order, model: Predictor, secret: str) -> None:
+        self.order = order
+        self.model = model
+        self._sign = prediction_id.derive_key(secret, order.endpoint_id)
+
+    def parse(self, calls: Sequence[Call]) -> list[Parsed]:
+        """Read every call's rows: those of protocol 1 in one stack. What is wrong with one is answered to it alone."""
+        intake = self.model.intake
+        outputs = protocol_v2.output_names(len(self.model.classes))
+        found: list[Parsed] = []
+        plain: list[tuple[Call, list[Any]]] = []
+        for call in calls:
+            try:
+                if call.protocol == 1:
+                    plain.append((call, protocol_v1.parse(call.body)))
+                else:
+                    request = protocol_v2.parse(call.body, call.header_length, intake, outputs)
+                    found.append(Parsed(call, request.block, request))
+            except BadInstance as error:
+                call.refuse(bad_instance(error))
+            except ExchequerError as error:
+                call.refuse(error)
+            except Exception:
+                log.exception("request.not_understood", request_id=call.request_id)
+                call.refuse(_not_understood())
+        for call, block in self._stacked(plain):
+            if isinstance(block, BadInstance):
+                call.refuse(bad_instance(block))
+            else:
+                found.append(Parsed(call, block, None))
+        at = 0
+        for one in found:
+            one.at = at
+            one.call.rows = one.block.rows
+            at += one.block.rows
+        return found
+
+    def _stacked(self, plain: list[tuple[Call, list[Any]]]) -> Iterator[tuple[Call, Block | BadInstance]]:
+        """Read the rows of protocol 1 in one stack; should that fail, each call by itself, so that one fails alone."""
+        if not plain:
+            return
+        intake = self.model.intake
+        try:
+            yield from zip([call for call, _ in plain], intake.stack([rows for _, rows in plain]), strict=True)
+            return
+        except Exception:
+            log.exception("stack.failed", requests=[call.request_id for call, _ in plain])
+        for call, rows in plain:
+            try:
+                (block,) = intake.stack([rows])
+            except Exception:
+                log.exception("request.not_understood", request_id=call.request_id)
+                call.refuse(_not_understood())
+            else:
+                yield call, block
+
+    def answers(self, parsed: list[Parsed], found: NDArray[np.float64]) -> list[Made]:
+        """Return each call's answer, with a warning for each category that training never saw."""
+        model, order = self.model, self.order
+        predictions = model.answers(found) if any(one.request is None for one in parsed) else []
+        names = self._names(found) if predictions else []
+        made: list[Made] = []
+        for one in parsed:
+            start, end = one.at, one.at + one.block.rows
+            warnings = self._warnings(one.block)
+            if one.request is None:
+                body = protocol_v1.answer(predictions[start:end], names[start:end], order.version_label, warnings)
+                made.append((one, body, None))
+            else:
+                labels = model.class_words if model.classes else None
+                made.append(
+                    (
+                        one,
+                        *protocol_v2.answer(
+                            one.request,
+                            name=order.name,
+                            version=str(order.number),
+                            found=found[start:end],
+                            labels=labels,
+                            warnings=warnings,
+                        ),
+                    )
+                )
+        return made
+
+    def _warnings(self, block: Block) -> list[str]:
+        unknown = self.model.intake.unknown(block)
+        told = [
+            f"Row {row}, column {column!r}: {word[:40]!r} is no category that the model was trained on."
+            for row, column, word in unknown[:MOST_WARNINGS]
+        ]
+        more = len(unknown) - MOST_WARNINGS
+        return [*told, f"And {more:,} more such cells."] if more > 0 else told
+
+    def _names(self, found: NDArray[np.float64]) -> list[str]:
+        """Sign an id for each row's prediction."""
+        outcomes = found.argmax(axis=1).tolist() if self.model.classes else found[:, 0].tolist()
+        at_ms = int(time.time() * 1000)
+        noise = os.urandom(6 * len(outcomes))
+        return [
+            prediction_id.sign(
+                self._sign,
+                version_id=self.order.version_id,
+                at_ms=at_ms,
+                outcome=outcome,
+                random=noise[6 * at : 6 * at + 6],
+            )
+            for at, outcome in enumerate(outcomes)
+        ]
+
+
+def _not_understood() -> problems.BadBody:
+    """Return what a call is told whose reading failed in a way nobody foresaw: its own matter, not its neighbours'."""
+    return problems.BadBody("The body could not be understood. The route's description tells its shape.")
+
+
+def bad_instance(error: BadInstance) -> problems.BadInstanceProblem:
+    """Return the problem of a row that does not fit."""
+    extra: dict[str, Any] = {"column": error.column} if error.column else {}
+    if error.row is not None:
+        extra["row"] = error.row
+    return problems.BadInstanceProblem(str(error), **extra)
+
+
+def empty_block(model: Predictor, rows: int) -> Block:
+    """Return rows of missing values: what a model is warmed up with."""
+    intake = model.intake
+    return intake.columns({name: [None] * rows for name in intake.names}, rows)

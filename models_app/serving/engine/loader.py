@@ -1,0 +1,82 @@
+"""From the object store to a model in memory, by way of a folder that is named by the content."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from compute.kinds import BadOutput
+from models_app.endpoints.deployments import Order
+from models_app.object_store.storage import ChecksumMismatch, ObjectMissing, StorageUnavailable
+from models_app.recipes.tabular.prediction import predict
+from models_app.registry import artefacts
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Away, Backend
+
+MAX_WEIGHTS_BYTES = 2 * 1024**3
+KEPT_MODELS = 16
+
+
+class NotNow(Exception):
+    """The object store is away, or the disk is full: try again."""
+
+
+class CannotLoad(Exception):
+    """This version can never be served as it is stored. The message is for people."""
+
+
+class Loader:
+    """Models by content. `folder` is a cache that may be removed at any time."""
+
+    def __init__(self, backend: Backend, folder: Path) -> None:
+        self._backend = backend
+        self._folder = folder
+
+    def load(self, order: Order) -> predict.Predictor:
+        """Return the model of an order. Raises NotNow, CannotLoad."""
+        if order.weights.size > MAX_WEIGHTS_BYTES:
+            raise CannotLoad("The model is too large for a serving slot: at most 2 GiB of weights.")
+        home = self._folder / f"{order.weights.sha256}-{order.signature_file.sha256[:16]}"
+        try:
+            if not _sound(home, order):
+                self._bring(order, home)
+            home.touch()
+            artefacts.check_safetensors(home / WEIGHTS)
+            return predict.load(home)
+        except ChecksumMismatch as error:
+            raise CannotLoad("The stored model is not what was registered: its checksum differs.") from error
+        except ObjectMissing as error:
+            raise CannotLoad("The stored model is gone from the object store.") from error
+        except (StorageUnavailable, Away, OSError) as error:
+            raise NotNow(str(error)) from error
+        except (BadOutput, predict.UnreadableModel, ValueError, KeyError, TypeError) as error:
+            raise CannotLoad("The stored model cannot be read.") from error
+
+    def tidy(self) -> None:
+        """Remove the models that were not loaded for longest, beyond the number that is kept."""
+        if self._folder.is_dir():
+            known = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+            for path in known[KEPT_MODELS:]:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _bring(self, order: Order, home: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.tidy()
+        partial = Path(tempfile.mkdtemp(prefix="new-", dir=self._folder))
+        try:
+            self._backend.fetch(order, partial)
+            shutil.rmtree(home, ignore_errors=True)
+            partial.replace(home)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sound(home: Path, order: Order) -> bool:
+    wanted = ((home / WEIGHTS, order.weights), (home / SIGNATURE, order.signature_file))
+    return all(path.is_file() and _sha256(path) == stored.sha256 for path, stored in wanted)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,269 @@
+"""The thread that serves one version at one endpoint: load, warm up, then batch after batch.
+
+Take what waits -> have its keys checked, meanwhile decode and predict -> record -> answer once the record is on disk.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import quote
+
+import structlog
+import torch
+
+from models_app.recipes.tabular.prediction.block import join
+from models_app.recipes.tabular.prediction.predict import Predictor
+from models_app.serving.accounting.balance import MILLI, Purse, Till, milliseconds
+from models_app.serving.accounting.spool import Spool
+from models_app.serving.accounting.traffic import Served, Watch
+from models_app.serving.backend import Assigned
+from models_app.serving.engine.batcher import Batcher
+from models_app.serving.engine.codec import Interpreter, Made, empty_block
+from models_app.serving.engine.loader import CannotLoad, NotNow
+from models_app.serving.requests import problems
+from models_app.serving.requests.access import PASS, Door, Key
+from models_app.serving.requests.calls import Answer, Call, deliver
+from models_app.serving.requests.problems import BudgetSpent
+from models_app.serving.telemetry import Telemetry
+from tenants.errors import ExchequerError
+
+log = structlog.get_logger(__name__)
+
+WARM_SIZES = (1, 2, 4, 8, 16, 32, 64)
+PATIENCE_S = 2.0
+TRY_AGAIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all workers of a node share."""
+
+    door: Door
+    spool: Spool
+    telemetry: Telemetry
+    load: Callable[[Assigned], Predictor]
+    money_is_low: Callable[[], None]
+    changed: Callable[[Worker], None]
+    number: Callable[[], int]
+    secret: str
+    clock: Callable[[], float]
+    worked: Callable[[], float] = time.thread_time
+    """The processor seconds of the thread that asks. One batch is parsed, predicted and written by one thread of this
+    process: torch is held to one thread (`_run`), so no helper works for it uncounted."""
+
+
+class Worker:
+    """One version being served. `state`: loading, ready, failed (`message` says why), closed."""
+
+    def __init__(self, assigned: Assigned, till: Till, watch: Watch, tools: Tools) -> None:
+        self.assigned = assigned
+        self.order = assigned.order
+        self.till = till
+        self.watch = watch
+        self.state = "loading"
+        self.message = ""
+        self.reported = False
+        self.batcher: Batcher[Call] = Batcher(clock=tools.clock, slo_s=self.order.slo_ms / 1000)
+        self._tools = tools
+        self._reading: Interpreter | None = None
+        self._version = quote(self.order.version_label, safe=" .,:;+()[]/@-_").encode()
+        self.thread = threading.Thread(target=self._run, name=f"serve-{self.order.name}", daemon=True)
+
+    @property
+    def model(self) -> Predictor:
+        """The loaded model; only of a worker that is ready."""
+        return self._interpreter.model
+
+    @property
+    def _interpreter(self) -> Interpreter:
+        if self._reading is None:
+            raise problems.NotReady
+        return self._reading
+
+    def close(self) -> None:
+        """Take no more calls; those that wait are still answered."""
+        self.batcher.close()
+
+    def _run(self) -> None:
+        torch.set_num_threads(1)
+        if self._load():
+            while not self.batcher.drained:
+                calls = self.batcher.take(1.0)
+                if calls:
+                    self._serve_safely(calls)
+                    self.batcher.finished()
+        for call in self.batcher.take(0):
+            call.refuse(problems.NotReady())
+            deliver([call])
+        self._reading = None
+        self.state = "closed"
+
+    def _load(self) -> bool:
+        while not self.batcher.closed:
+            try:
+                model = self._tools.load(self.assigned)
+                for rows in WARM_SIZES:
+                    model.scores(empty_block(model, rows))
+            except NotNow as error:
+                log.warning("endpoint.load_waits", endpoint=self.order.name, reason=str(error))
+                time.sleep(TRY_AGAIN_S)
+                continue
+            except CannotLoad as error:
+                self.state, self.message = "failed", str(error)
+            except Exception:
+                log.exception("endpoint.load_failed", endpoint=self.order.name)
+                self.state, self.message = "failed", "The model could not be loaded. Operators see why in the log."
+            else:
+                self._reading = Interpreter(self.order, model, self._tools.secret)
+                self.state = "ready"
+            self._tools.changed(self)
+            return self.state == "ready"
+        return False
+
+    def _serve_safely(self, calls: list[Call]) -> None:
+        try:
+            self._serve(calls)
+        except Exception:
+            log.exception("batch.failed", endpoint=self.order.name, requests=[call.request_id for call in calls])
+            for call in calls:
+                if call.answer is None:
+                    call.refuse(problems.Broken())
+            self._refused([call for call in calls if call.answer is not None and call.answer.code])
+
+    def _serve(self, calls: list[Call]) -> None:
+        """Answer a batch; what its money does not reach waits for the next slice, or is refused.
+
+        Calls that were given up while they waited are left out: nobody would get the answer that is paid for.
+        """
+        while calls := [call for call in calls if not call.given_up]:
+            purse, paid = self._money(len(calls))
+            if purse is None:
+                for call in calls:
+                    call.refuse(self._no_money())
+                self._refused(calls)
+                return
+            try:
+                recorded = self._batch(calls[:paid], purse)
+            except BaseException:
+                self.till.settled(purse)
+                raise
+            if not recorded:
+                self.till.settled(purse)
+            calls = calls[paid:]
+
+    def _batch(self, calls: list[Call], purse: Purse) -> bool:
+        """Predict and record one batch; return whether there was anything to record."""
+        clock, worked = self._tools.clock, self._tools.worked
+        began, before = clock(), worked()
+        ticket = self._tools.door.ask({call.key.digest for call in calls} - {PASS})
+        parsed = self._interpreter.parse(calls)
+        answers: list[Made] = []
+        whole, found = None, None
+        if parsed:
+            whole = join([one.block for one in parsed])
+            found = self.model.scores(whole)
+            answers = self._interpreter.answers(parsed, found)
+        took, spent = clock() - began, worked() - before
+        good, asked = self._tools.door.good(ticket)
+        # Before the record: what is written cannot be undone, so from here on nobody is told that it took too long.
+        awaited = [one for one in answers if one[0].call.keep() and self._fits(one[0].call, len(one[1]))]
+        let_in = [one for one in awaited if self._may(one[0].call, good, asked=asked)]
+        self._refused([call for call in calls if call.answer is not None])
+        if not let_in or whole is None or found is None:
+            return False
+        # Its own processor time, not the time that passed: who else keeps the machine busy is no matter of this bill.
+        # Nobody pays for the rows of those who gave up or did not fit, their neighbours in the batch neither.
+        compute = milliseconds(spent * (sum(parsed.block.rows for parsed, _, _ in awaited) / len(found)))
+        rows = sum(parsed.block.rows for parsed, _, _ in let_in)
+        past, shared = 0, Decimal(0)
+        for one, body, header_length in let_in:  # shares are cut where they end, so that they add up to what is billed
+            past += one.block.rows
+            until = (compute * past / rows).quantize(MILLI)
+            one.call.answer = self._answer(body, header_length, purse, until - shared)
+            shared = until
+        self._record(
+            [one.call for one, _, _ in let_in],
+            purse,
+            began,
+            took,
+            Served(self.order, self.model, whole, found, compute),
+        )
+        return True
+
+    def _may(self, call: Call, good: dict[bytes, Key], *, asked: bool) -> bool:
+        if call.key.digest == PASS or call.key.digest in good:
+            return True
+        call.refuse(problems.Unauthenticated() if asked else problems.Unavailable())
+        return False
+
+    def _fits(self, call: Call, size: int) -> bool:
+        """Count an answer for its key until it is read; one that finds no room is refused, and so not charged."""
+        try:
+            call.hold(size)
+        except ExchequerError as error:
+            call.refuse(error)
+            return False
+        return True
+
+    def _answer(self, body: bytes, header_length: int | None, purse: Purse, ms: Decimal) -> Answer:
+        headers: problems.Headers = [
+            (b"content-type", b"application/json" if header_length is None else b"application/octet-stream"),
+            (b"x-exchequer-cost", format(purse.money.cost(1, ms), "f").encode()),
+            (b"x-exchequer-model-version", self._version),
+        ]
+        if header_length is not None:
+            headers.append((b"inference-header-content-length", str(header_length).encode()))
+        return Answer(200, headers, body)
+
+    def _record(self, calls: list[Call], purse: Purse, began: float, took: float, served: Served) -> None:
+        """Write the batch's record; its answers leave when it is on disk."""
+        money, compute = purse.money, served.compute_ms
+        self.till.spend(purse, len(calls), compute)
+        if self.till.running_low:
+            self._tools.money_is_low()
+        record = {
+            "tenant": str(self.order.tenant_id), "endpoint": str(self.order.endpoint_id), "name": self.order.name,
+            "project": str(money.project_id), "n": self._tools.number(), "slice": money.number,
+            "hold": str(money.hold_id) if money.hold_id else None, "at": purse.moment(began).isoformat(),
+            "us": max(1, int(took * 1_000_000)), "requests": len(calls), "ms": str(compute),
+        }  # fmt: skip
+
+        def told(safe: bool) -> None:
+            if not safe:
+                self.till.undo(purse, len(calls), compute)
+                for call in calls:
+                    call.refuse(problems.UsageNotRecorded())
+                self._refused(calls)
+                return
+            deliver(calls)
+            now = self._tools.clock()
+            latencies = [now - call.arrived for call in calls]
+            self._tools.telemetry.batch(latencies, served.block.rows, took)
+            self.watch.saw(served, latencies)
+
+        self._tools.spool.append(record, told, here=not len(self.batcher))
+
+    def _refused(self, calls: list[Call]) -> None:
+        """Send refusals at once and count them; who gave up was refused, and counted, at the door."""
+        deliver(calls)
+        for call in calls:
+            if call.answer is not None and not call.given_up:
+                self._tools.telemetry.refuse(call.answer.code)
+                self.watch.refused(self.order, call.answer.code)
+
+    def _money(self, wanted: int) -> tuple[Purse | None, int]:
+        purse, paid = self.till.begin(wanted)
+        if purse is None and not self.till.state:
+            self._tools.money_is_low()
+            self.till.answered.wait(PATIENCE_S)
+            purse, paid = self.till.begin(wanted)
+        return purse, paid
+
+    def _no_money(self) -> ExchequerError:
+        if self.till.state == BudgetSpent.code:
+            return BudgetSpent(retry_after=30)
+        return problems.Unavailable()

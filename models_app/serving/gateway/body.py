@@ -1,0 +1,137 @@
+"""The body of a request: read up to the cap, within a time; and the room that it and its answer take."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+from models_app.serving.requests import problems
+from tenants.errors import RateLimited
+
+Bytes = TypeVar("Bytes", bytes, bytearray)
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+MAX_BODY = 8 * 1024**2
+MAX_DISCARDED = 64 * 1024**2
+MAX_OF_KEY = 32 * 1024**2
+MAX_IN_FLIGHT = 256 * 1024**2
+#: A body and its answer together fit into what one key may hold.
+MAX_ANSWER = MAX_OF_KEY - MAX_BODY
+BODY_S = 30.0
+DISCARD_S = 10.0
+
+
+class TooMuch(RateLimited):
+    """This key's requests, and the answers that it has not read, hold as many bytes here as one key may."""
+
+
+class Gone(Exception):
+    """The client hung up."""
+
+
+class Room:
+    """The bytes of bodies, counted as they arrive, and of answers until they are read. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self.held = 0
+        self.by_key: dict[UUID, int] = {}
+
+    def take(self, key_id: UUID, count: int) -> None:
+        """Count bytes. Raises TooMuch beyond what one key, Unavailable beyond what all may have here."""
+        with self._turn:
+            own = self.by_key.get(key_id, 0) + count
+            if own > MAX_OF_KEY:
+                raise TooMuch(retry_after=1)
+            if self.held + count > MAX_IN_FLIGHT:
+                raise problems.Unavailable("The node holds as much as it can. Try again shortly.", retry_after=1)
+            self.held += count
+            self.by_key[key_id] = own
+
+    def give(self, key_id: UUID, count: int) -> None:
+        """Forget bytes."""
+        with self._turn:
+            self.held -= count
+            left = self.by_key.get(key_id, 0) - count
+            if left > 0:
+                self.by_key[key_id] = left
+            else:
+                self.by_key.pop(key_id, None)
+
+
+class Body:
+    """A request's body: read up to the cap, or thrown away so that a client that still sends sees the answer."""
+
+    def __init__(self, receive: Receive, room: Room) -> None:
+        self._receive = receive
+        self._room = room
+        self._owner: UUID | None = None
+        self._held = 0
+        self._whole = False
+
+    async def read(self, key_id: UUID) -> bytes:
+        """Return the body, counted for a key until `release`. Raises TooLarge, TooMuch, RequestTimeout, Gone."""
+        self._owner = key_id
+        parts = bytearray()
+        try:
+            async with asyncio.timeout(BODY_S):  # from the first part on: a body may never begin
+                while not self._whole:
+                    part, self._whole = await self._next()
+                    self._count(len(part))
+                    if self._whole and not parts:
+                        return _capped(part)
+                    parts += part
+                    _capped(parts)
+        except TimeoutError:
+            self._whole = True  # wait no longer
+            raise problems.RequestTimeout from None
+        return bytes(parts)
+
+    def answer(self, count: int) -> None:
+        """Count the bytes of its answer until `release`. Raises TooLarge, TooMuch, Unavailable.
+
+        Called by the thread that answers, while the loop waits for it.
+        """
+        if count > MAX_ANSWER:
+            raise problems.TooLarge(
+                f"The answer would have {count:,} bytes; at most {MAX_ANSWER:,} are sent. Send fewer rows at once."
+            )
+        self._count(count)
+
+    def release(self) -> None:
+        """Say that neither the body nor its answer is held any more."""
+        if self._owner is not None:
+            self._room.give(self._owner, self._held)
+            self._owner, self._held = None, 0
+
+    def _count(self, count: int) -> None:
+        if self._owner is not None:
+            self._room.take(self._owner, count)
+            self._held += count
+
+    async def discard(self) -> None:
+        """Read on for a while what will not be used."""
+        self.release()
+        seen = 0
+        try:
+            async with asyncio.timeout(DISCARD_S):
+                while not self._whole and seen < MAX_DISCARDED:
+                    part, self._whole = await self._next()
+                    seen += len(part)
+        except TimeoutError:
+            return
+
+    async def _next(self) -> tuple[bytes, bool]:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        return message.get("body", b""), not message.get("more_body", False)
+
+
+def _capped(body: Bytes) -> Bytes:
+    if len(body) > MAX_BODY:
+        raise problems.TooLarge(f"At most {MAX_BODY:,} bytes are taken.")
+    return body

@@ -1,0 +1,75 @@
+"""One request on its way through the node, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from models_app.serving.requests.access import Key
+from models_app.serving.requests.problems import Headers, body_of, headers_of
+from tenants.errors import ExchequerError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent back. `code` is the problem's, empty for a success."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    code: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A request that was let in: its protocol (1 or 2), body, key, who waits for the answer, and who counts its bytes."""
+
+    protocol: int
+    body: bytes
+    header_length: int | None
+    key: Key
+    request_id: str
+    arrived: float
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Answer]
+    hold: Callable[[int], None]
+    answer: Answer | None = None
+    rows: int = 0
+    given_up: bool = False
+    _fate: threading.Lock = field(default_factory=threading.Lock)
+    """Taken once, never given back: by who gives the call up, or by who is about to record it."""
+
+    def give_up(self) -> bool:
+        """Wait for the answer no more, whatever becomes of it; return False where it is about to be recorded."""
+        self.given_up = self._fate.acquire(blocking=False)
+        return self.given_up
+
+    def keep(self) -> bool:
+        """Let nobody give the call up from here on, so that what is charged is sent; return False where one did."""
+        return self._fate.acquire(blocking=False)
+
+    def refuse(self, error: ExchequerError) -> None:
+        """Answer with a problem."""
+        self.answer = problem(error, self.request_id)
+
+
+def problem(error: ExchequerError, request_id: str) -> Answer:
+    """Return an error as an answer."""
+    return Answer(error.status, headers_of(error), body_of(error, request_id), error.code)
+
+
+def deliver(calls: Sequence[Call]) -> None:
+    """Hand answers to whoever waits for them: one wake-up of the loop for all."""
+    if calls:
+        try:
+            calls[0].loop.call_soon_threadsafe(_resolve, calls)
+        except RuntimeError:  # the loop has ended, nobody waits any more
+            return
+
+
+def _resolve(calls: Sequence[Call]) -> None:
+    for call in calls:
+        if not call.future.done() and call.answer is not None:
+            call.future.set_result(call.answer)

@@ -1,0 +1,95 @@
+"""The contract of a column: how each of its cells is read. Pure: training, batch and online serving share it.
+
+What a file shows is inferred; what a person chooses wins over it. Imports no Django, NumPy or Arrow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from models_app.tables.columns import kinds
+
+NUMBERS = ("1234.5", "1234,5", "1,234.5", "1.234,5", "1 234.5", "1 234,5", "1'234.5", "1'234,5")
+"""How numbers are written, each by an example. Apostrophe and space stand for their relatives too (’, no-break space)."""
+
+DATES = ("ymd", "dmy", "mdy")
+"""The order of day, month and year. A year of four digits in front is read in every order."""
+
+ROLES = ("feature", "identifier", "target")
+TYPES = (kinds.NUMERIC, kinds.BOOLEAN, kinds.DATETIME, kinds.CATEGORICAL, kinds.TEXT)
+KEYS = frozenset({"type", "role", "missing", "number", "date"})
+MOST_WORDS = 100
+LONGEST_WORD = 200
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How to read one column.
+
+    `missing`: words that stand for no value, as they are written. `number` is one of NUMBERS, `date` one of DATES.
+    `stored`: the values come from a format with types of its own, so text stays as it is, blanks and all.
+    `spelling`: how false and true are written. `fixed`: a person chose how its numbers or dates are written, so that no
+    later file's own evidence is heard.
+    """
+
+    type: str
+    missing: tuple[str, ...] = ()
+    number: str = NUMBERS[0]
+    date: str = DATES[0]
+    stored: bool = False
+    spelling: tuple[str, str] = ("false", "true")
+    role: str = ROLES[0]
+    fixed: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract as JSON values."""
+        return {**asdict(self), "missing": list(self.missing), "spelling": list(self.spelling)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Contract:
+        """Read what `to_json` wrote; keys of a later format are left aside."""
+        known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        for name in ("missing", "spelling"):
+            if name in known:
+                known[name] = tuple(known[name])
+        return cls(**known)
+
+    def chosen(self, choice: Mapping[str, Any]) -> Contract:
+        """Return the contract with a person's choices in place of what was inferred."""
+        known = {name: value for name, value in choice.items() if name in KEYS and value is not None}
+        if "missing" in known:
+            known["missing"] = tuple(known["missing"])
+        return replace(self, **known)
+
+
+def digest(choices: Mapping[str, Any], writing: Mapping[str, Any]) -> str:
+    """Return the sha256 of what a person chose of the columns and of the file; empty for nothing."""
+    if not choices and not writing:
+        return ""
+    told = {"columns": choices, "file": writing} if writing else choices
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def faults(choice: Any, can_be: Mapping[str, int] | None) -> list[str]:
+    """Say what is wrong with the choices for one column; `can_be`: how many of its values fit each type, None if unknown."""
+    if not isinstance(choice, Mapping):
+        return [f"Send an object with any of {', '.join(sorted(KEYS))}."]
+    found = [f"{str(name)[:40]!r} is none of {', '.join(sorted(KEYS))}." for name in choice if name not in KEYS]
+    for name, options in (("type", TYPES), ("role", ROLES), ("number", NUMBERS), ("date", DATES)):
+        if choice.get(name) is not None and choice[name] not in options:
+            found.append(f"{name} is one of {', '.join(options)}.")
+    words = choice.get("missing")
+    if words is not None and (
+        not isinstance(words, list)
+        or len(words) > MOST_WORDS
+        or not all(isinstance(word, str) and len(word) <= LONGEST_WORD and "\0" not in word for word in words)
+    ):
+        found.append(f"missing is a list of at most {MOST_WORDS} words of up to {LONGEST_WORD} letters.")
+    kind = str(choice.get("type"))
+    if not found and can_be is not None and kind in can_be and not can_be[kind]:
+        found.append(f"No value of this column can be read as {kind}.")
+    return found

@@ -1,0 +1,42 @@
+"""Which columns training leaves out unless a person keeps them, and why. Pure: page, API and form ask the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models_app.tables.advice import LEAK_POWER, is_identifier
+from models_app.tables.columns import kinds
+
+UNUSED = {kinds.TEXT: "free text, which this recipe does not use", kinds.EMPTY: "no value in any row"}
+"""What no tabular recipe learns from, whatever one chooses."""
+
+
+def left_out(
+    profile: Mapping[str, Any], target: str, choices: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, str]:
+    """Return column -> reason of what training on `target` leaves out by default.
+
+    Identifiers, constants, and columns that give the target away (known for the target of the profile alone). A person's
+    choice of a role wins. Nothing is left out where nothing would be left to learn from.
+    """
+    usable = [one for one in profile.get("columns", []) if one["name"] != target and one["kind"] not in UNUSED]
+    found = {}
+    for column in usable:
+        role = (choices or {}).get(column["name"], {}).get("role") or (
+            column["role"] if column.get("role_chosen") else None
+        )
+        reason = "an identifier, as you chose" if role == "identifier" else _reason(column, profile, target, role)
+        if reason:
+            found[column["name"]] = reason
+    return found if len(found) < len(usable) else {}
+
+
+def _reason(column: Mapping[str, Any], profile: Mapping[str, Any], target: str, role: str | None) -> str:
+    if column["distinct"] == 1 and not column.get("missing"):
+        return "the same value in every row"
+    if role != "feature" and (column.get("role") == "identifier" or is_identifier(column, profile["rows"])):
+        return "an identifier: every row has its own value"
+    if profile.get("target") == target and (column.get("power") or 0) >= LEAK_POWER:
+        return f"gives {target} away: if it is only known afterwards, the model would learn nothing else"
+    return ""

@@ -1,0 +1,1 @@
+"""Read files of every format in bounded memory. Runs in the sandbox only."""

@@ -1,0 +1,101 @@
+"""What is done on an endpoint's page: keys made and revoked, and one row tried."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from models_app.endpoints import endpoint_keys, endpoints, playground
+from models_app.forms.endpoints import KeyForm, TryForm
+from models_app.views.endpoints import endpoint_page
+from tenants.access.actor import Actor
+from tenants.errors import ExchequerError
+from tenants.isolation.scoping import tenant_scope
+from tenants.web.form_errors import explain
+from tenants.web.submit_once import once
+from tenants.web.views import page
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("endpoints.manage")
+def endpoint_key_create(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+    """Make a key and show its secret once; the same form sent again makes no second key, a GET leads to the endpoint."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    endpoints.endpoint_detail(actor, endpoint_id)
+    if request.method != "POST":
+        return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+    form = KeyForm(request.POST)
+    if not form.is_valid():
+        return endpoint_page(request, endpoint_id, key_form=form, status=422)
+    made: list[endpoint_keys.NewKey] = []
+
+    def act() -> str:
+        entered = form.cleaned_data
+        made.append(
+            endpoint_keys.create(
+                actor=actor,
+                endpoint_id=endpoint_id,
+                name=entered["name"],
+                requests_per_minute=entered["requests_per_minute"],
+            )
+        )
+        return reverse("endpoint", args=(request.tenant.slug, endpoint_id))  # type: ignore[attr-defined]
+
+    try:
+        with transaction.atomic():
+            place = once(actor, form.cleaned_data["once"], act)
+    except ExchequerError as refused:
+        explain(form, refused)
+        return endpoint_page(request, endpoint_id, key_form=form, status=422)
+    if not made:
+        messages.warning(request, "This key was made already; its secret was shown then and is shown only once.")
+        return redirect(place)
+    return endpoint_page(request, endpoint_id, secret=made[0].secret, made=made[0].id)
+
+
+@require_POST
+@page("endpoints.manage")
+def endpoint_key_revoke(request: HttpRequest, endpoint_id: UUID, endpoint_key_id: UUID) -> HttpResponse:
+    """Revoke a key; programs that use it are refused from the next batch of requests on."""
+    endpoint_keys.revoke(actor=request.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)  # type: ignore[attr-defined]
+    messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
+    return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("endpoints.manage", own_transaction=True)
+def endpoint_try(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+    """Have the serving node predict what was entered, with no transaction open; a GET leads to the endpoint."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    with tenant_scope(actor.tenant_id):
+        row = endpoints.endpoint_detail(actor, endpoint_id)
+        if request.method != "POST":
+            return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+        form = TryForm(request.POST, inputs=playground.inputs(actor, endpoint_id))
+    tried: playground.Tried | None = None
+    notes: tuple[str, ...] = ()
+    if not row.live:
+        tried = playground.Tried(fault="This endpoint is undeployed and answers no more.")
+    elif form.is_valid():
+        with tenant_scope(actor.tenant_id):
+            notes = playground.notes(actor, endpoint_id, form.row())
+        tried = playground.ask(
+            actor,
+            endpoint_id=endpoint_id,
+            name=row.name,
+            row=form.row(),
+            currency=request.tenant.currency,  # type: ignore[attr-defined]
+            request_id=request.request_id,  # type: ignore[attr-defined]
+        )
+    status = 422 if tried is None or tried.fault else 200
+    if request.headers.get("HX-Request") == "true":
+        context = {"try_form": form, "tried": tried, "notes": notes, "endpoint": row}
+        return render(request, "models_app/_tried.html", context, status=status)
+    with tenant_scope(actor.tenant_id):
+        return endpoint_page(request, endpoint_id, status=status, try_form=form, tried=tried, notes=notes)

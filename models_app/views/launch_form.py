@@ -1,0 +1,226 @@
+"""What the forms that launch a job share: the parts of a form, its cost panel, its refusals, a clone's first values."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from billing.forms.fields import typed
+from compute import queries as work
+from compute.jobs import jobs, signed_quotes
+from compute.jobs.job_request import TIERS
+from models_app.views.launch_options import Refusal, quote_of, refusal_of
+from models_app.views.launch_options import devices as offered_devices
+from tenants.access.actor import Actor
+from tenants.errors import ExchequerError, Invalid, NotFound
+from tenants.parsing import uuid_in
+from tenants.web.problems import retry_after
+from tenants.web.submit_once import once
+
+NO_DEVICE = {
+    "icon": "cpu",
+    "title": "No device to run on",
+    "text": "No node has registered a device. Whoever runs this installation starts one; it appears here by itself.",
+    "url": "",
+    "label": "",
+}
+
+
+class Ordering(ABC):
+    """A launch form's parts for one request: choices on offer, what was entered, and what that asks for.
+
+    `asks_first`: the fields that the cost panel waits for, `choose`: how it says so. `elsewhere`: fields that a refusal
+    names otherwise than the form. `ending`: how a job ends that meets its own limit.
+    """
+
+    template: ClassVar[str]
+    kind: ClassVar[str]
+    meter: ClassVar[str]
+    asks_first: ClassVar[Sequence[str]]
+    choose: ClassVar[str]
+    ending: ClassVar[str]
+    elsewhere: ClassVar[Mapping[str, str]] = {"max_seconds": "max_minutes", "dataset_version": "dataset"}
+    form: forms.Form
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.actor: Actor = request.actor  # type: ignore[attr-defined]
+        self.currency: str = request.tenant.currency  # type: ignore[attr-defined]
+        self.devices = offered_devices(self.currency, self.meter)
+
+    @abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """Return what the kind is asked for; call after the forms are valid."""
+
+    @abstractmethod
+    def missing(self) -> dict[str, str] | None:
+        """Say what has to be there before a job can be launched, and the way to it."""
+
+    @property
+    def all_forms(self) -> Sequence[forms.Form]:
+        """All forms of the page, in order."""
+        return (self.form,)
+
+    def is_valid(self) -> bool:
+        """Return whether every form is; all are asked, so that all mistakes are shown at once."""
+        valid = [form.is_valid() for form in self.all_forms]
+        return all(valid)
+
+    def request_body(self, name: str = "") -> dict[str, Any]:
+        """Return the arguments of `jobs.submit` and `jobs.check`; call after the forms are valid."""
+        data = self.form.cleaned_data
+        return {
+            "name": name or data["name"],
+            "kind": self.kind,
+            "project_id": self.project(),
+            "spec": self.spec(),
+            "device_class": data["device_class"],
+            "tier": data["tier"] or TIERS[0],
+            "max_seconds": data["max_minutes"] * 60 if data["max_minutes"] else None,
+            "max_cost": data["max_cost"],
+            "tags": self.tags(),
+        }
+
+    def waits_for(self) -> str:
+        """Say what is to be chosen before there is a price; empty when nothing is."""
+        return "" if all(self.request.POST.get(name) for name in self.asks_first) else self.choose
+
+    def project(self) -> UUID:
+        """Return the cost centre that was chosen; call after the forms are valid."""
+        return UUID(self.form.cleaned_data["project"])
+
+    def origin(self) -> dict[str, Any]:
+        """Return what a clone takes from its job beside the form's fields, as `jobs.clone` does."""
+        source = self._original()
+        return {"cloned_from": source.id} if source else {}
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags that were entered; a form that does not ask for them keeps those of the job that it clones."""
+        source = self._original()
+        asked = self.form.add_prefix("tags") in self.form.data
+        return dict(source.tags) if source and not asked else dict(self.form.cleaned_data["tags"])
+
+    def _original(self) -> work.JobDetail | None:
+        source = _source(self.form.cleaned_data["clone"])
+        return source if source and source.kind == self.kind else None
+
+    def blame(self, refused: Invalid) -> None:
+        """Put each message of a refusal beside the field it is about."""
+        for name, texts in refused.fields.items():
+            own = self.elsewhere.get(name, name)
+            self.form.add_error(own if own in self.form.fields else None, texts)
+
+    def faults(self) -> list[str]:
+        """Return every mistake as a sentence, for the cost panel."""
+        fields = {name: field for form in self.all_forms for name, field in form.fields.items()}
+        errors = {name: texts for form in self.all_forms for name, texts in form.errors.items()}
+        return [
+            f"{fields[name].label}: {' '.join(map(str, texts))}" if name in fields else " ".join(map(str, texts))
+            for name, texts in errors.items()
+        ]
+
+    def marked(self) -> list[str]:
+        """Return the labels of the fields that hold a mistake."""
+        return [str(field.label) for form in self.all_forms if form.is_bound for field in form if field.errors]
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        """Return what the page shows."""
+        chosen = self.form.data if self.form.is_bound else self.form.initial
+        return {
+            "form": self.form,
+            "devices": self.devices,
+            "chosen_device": chosen.get("device_class") or (self.devices[0].name if self.devices else ""),
+            "marked": self.marked(),
+            "choose": self.choose,
+            **more,
+        }
+
+
+def shown(parts: Ordering) -> HttpResponse:
+    """Answer the page with its first values, or with what has to be there before."""
+    return render(parts.request, parts.template, parts.context(missing=parts.missing()))
+
+
+def launched(parts: Ordering) -> HttpResponse:
+    """Launch what was entered; what is refused is said on the form, which keeps what was entered."""
+    refusal: Refusal | None = None
+    status, headers = 422, {}
+    if parts.is_valid():
+        try:
+            with transaction.atomic():
+                return redirect(once(parts.actor, parts.form.cleaned_data["key"], lambda: _submit(parts)))
+        except Invalid as refused:
+            parts.blame(refused)
+        except ExchequerError as refused:
+            refusal, status, headers = refusal_of(refused, parts.currency), refused.status, retry_after(refused)
+    answer = render(parts.request, parts.template, parts.context(refusal=refusal, missing=None), status=status)
+    for name, value in headers.items():
+        answer[name] = value
+    return answer
+
+
+def quoted(parts: Ordering) -> HttpResponse:
+    """Answer the cost panel for what is entered so far; asked for at every change."""
+    waits_for = parts.waits_for()
+    if waits_for:
+        return _panel(parts, choose=waits_for)
+    parts.form.fields["name"].required = False
+    if not parts.is_valid():
+        return _panel(parts, quote_faults=parts.faults())
+    try:
+        asked = parts.request_body(name=parts.form.cleaned_data["name"] or "quote")
+        order = jobs.check(actor=parts.actor, **asked)
+        priced = jobs.estimate(order)
+        offer = signed_quotes.sign(parts.actor, order, priced)
+        return _panel(parts, quote=quote_of(order, priced, ending=parts.ending), offer=offer)
+    except Invalid as refused:
+        parts.blame(refused)
+        return _panel(parts, quote_faults=parts.faults())
+    except ExchequerError as refused:
+        return _panel(parts, quote_faults=[refused.message])
+
+
+def cloned(request: HttpRequest, own: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Return the first values of a form that clones a job, `own` of them read from its spec; none without one."""
+    source = _source(uuid_in(request.GET.get("clone")))
+    if source is None:
+        return {}
+    return {
+        "clone": source.id,
+        "name": source.name,
+        "project": str(source.project_id),
+        **own(source.spec),
+        "device_class": source.device_class,
+        "max_minutes": max(1, source.max_seconds // 60),
+        "max_cost": typed(source.max_cost.amount) if source.max_cost else None,
+        "tags": source.tags,
+    }
+
+
+def _source(job_id: UUID | None) -> work.JobDetail | None:
+    try:
+        return work.job_detail(job_id) if job_id else None
+    except NotFound:
+        return None
+
+
+def _panel(parts: Ordering, **context: Any) -> HttpResponse:
+    return render(parts.request, "models_app/_quote.html", context)
+
+
+def _submit(parts: Ordering) -> str:
+    """Launch at the price that was shown, bound as a quote; say so where it cannot be bound."""
+    asked, origin = parts.request_body(), parts.origin()
+    order = jobs.check(actor=parts.actor, **asked)
+    quote_id, unbound = signed_quotes.bind(parts.actor, order, parts.request.POST.get("offer", ""))
+    job = jobs.submit(actor=parts.actor, **asked, **origin, quote_id=quote_id)
+    if unbound:
+        messages.info(parts.request, unbound)
+    return reverse("job", args=(parts.request.tenant.slug, job.id))  # type: ignore[attr-defined]

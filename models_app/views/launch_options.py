@@ -1,0 +1,258 @@
+"""What the launch form says about devices, prices and refusals, in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.money import Money
+from billing.pricing.quotes import Estimate
+from billing.queries.budgets import BudgetStatus, budget
+from billing.queries.prices import PriceView, prices_in_force
+from compute import queries as work
+from compute.jobs import alternatives
+from compute.jobs.jobs import Order
+from tenants.errors import ExchequerError, NotFound
+
+METER = "device_seconds"
+LOWER = "Lower the longest run time or the highest cost."
+RAISE = "Ask finance or an admin to raise the budget."
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class DeviceOffer:
+    """A device class as a card of the form. `price` is of a second on demand; None when no price is in force."""
+
+    name: str
+    title: str
+    price: Money | None
+    hourly: Money | None
+    free: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Said:
+    """A sentence with a place `{}` for each part: money, seconds, or a name. The page writes them as it writes all others."""
+
+    text: str
+    parts: tuple[Money | int | str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The cost panel. Nine runs of ten end between `least` and `most`, of which the program's start-up takes `start`.
+
+    `learnt` says from which runs; `quota_after` counts this job; `refusals` say what would stop the launch now.
+    """
+
+    least: Money
+    most: Money
+    least_s: int
+    most_s: int
+    start: Money
+    start_s: int
+    learnt: str
+    worst: Money
+    rate: Money
+    limit_s: Decimal
+    budget_left: Money | None
+    budget: BudgetStatus | None
+    waiting: str
+    quota_after: int
+    quota_limit: int | None
+    quota_share: float
+    refusals: Sequence[Said]
+    warnings: Sequence[Said]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a launch was refused, and what one can do about it; `budget` where one refused."""
+
+    title: str
+    text: Said
+    steps: Sequence[str]
+    budget: BudgetStatus | None = None
+
+
+def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
+    """Return the classes of the pool with what a second costs by this meter; two queries however many there are."""
+    prices = prices_in_force(meter)
+    return [
+        DeviceOffer(
+            name=row.device_class,
+            title="CPU" if row.device_class == "cpu" else row.device_class,
+            price=_money(_price(prices, device_class=row.device_class, tier="on_demand"), currency),
+            hourly=_money(_price(prices, device_class=row.device_class, tier="on_demand"), currency, HOUR),
+            free=row.free,
+            total=row.total,
+        )
+        for row in work.device_classes()
+    ]
+
+
+def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
+    """Return the cost panel for a checked order; `ending` says how one ends that meets its own limit."""
+    row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
+    limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
+    refusals: list[Said] = []
+    if not estimate.fits and estimate.budget is not None:
+        ways = alternatives.ways(order, estimate.budget.left.amount)
+        advice = fitting(ways) or " ".join(without_ways(estimate.budget))
+        stands = _stands(estimate.budget)
+        text = f"Does not fit the budget: up to {{}} is needed. {stands.text} {advice}"
+        refusals.append(Said(text, (estimate.worst, *stands.parts)))
+    if limit is not None and used + 1 > limit:
+        refusals.append(
+            Said(
+                f"Your quota of {limit} {order.device_class} devices is in use. Wait for a job to end, or ask an admin for more."
+            )
+        )
+    least_s, most_s = order.typical_range()
+    wait = work.expected_wait_s(order.device_class)
+    return Shown(
+        least=estimate.cost_of(least_s),
+        most=estimate.cost_of(most_s),
+        least_s=least_s,
+        most_s=most_s,
+        start=estimate.cost_of(Decimal(round(order.forecast.start_s, 3))),
+        start_s=max(1, round(order.forecast.start_s)),
+        learnt=learnt_from(order),
+        worst=estimate.worst,
+        rate=Money(estimate.unit_amount, estimate.currency),
+        limit_s=estimate.billable_limit_s,
+        budget_left=estimate.budget_left_after,
+        budget=estimate.budget,
+        waiting="no wait"
+        if wait == 0
+        else "until others end"
+        if wait is None
+        else f"about {wait / 60:.0f} min"
+        if wait >= 60
+        else "under a minute",
+        quota_after=used + 1,
+        quota_limit=limit,
+        quota_share=(used + 1) / limit if limit else 0.0,
+        refusals=refusals,
+        warnings=warnings_of(order, estimate.unit_amount, estimate.currency, ending),
+    )
+
+
+def learnt_from(order: Order) -> str:
+    """Say which runs a range was learnt from, and how the ranges before it held."""
+    found, kept = order.forecast, order.kept
+    if found.source == "own":
+        said = (
+            f"Learnt from the last {found.runs} runs like this one."
+            if found.runs > 1
+            else "Learnt from one run like this."
+        )
+    elif found.source == "installation":
+        said = "Learnt from runs like this one, of all organisations here."
+    else:
+        return "No run like this one has ended here yet: the range is wide."
+    return f"{said} {kept.within} of the last {kept.of} stayed within their range." if kept.of else said
+
+
+def warnings_of(
+    order: Order, unit_amount: Decimal, currency: str, ending: str = "with a checkpoint and no model"
+) -> list[Said]:
+    """Say which of the job's own limits would stop a typical run before its end."""
+    needed = Money(order.typical_s * unit_amount, currency)
+    found = []
+    if order.needed_s >= order.max_seconds:
+        found.append(
+            Said(
+                f"Typically this needs {{}} to {{}}, and may run {{}}: the limit will probably stop it, {ending}. "
+                "Give it a longer run time, or less to do.",
+                (*order.needed_range(), order.max_seconds),
+            )
+        )
+    if order.max_cost is not None and order.max_cost < needed.amount:
+        found.append(
+            Said(
+                f"Typically this costs {{}}, more than the {{}} it may cost. It would stop {ending}.",
+                (needed, Money(order.max_cost, currency)),
+            )
+        )
+    return found
+
+
+def fitting(ways: Sequence[dict[str, Any]]) -> str:
+    """Say what a budget has room for, in the fields of the form: whole minutes. Empty when nothing fits."""
+    changes = [way["change"] for way in ways]
+    said = [f"a longest run time of {one['max_seconds'] // 60:,} min" for one in changes if "max_seconds" in one]
+    return f"This would fit: {'; or '.join(said)}." if said else ""
+
+
+def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
+    """Say a refusal in words, with the cheaper ways."""
+    if refused.code == "budget_exceeded":
+        asked, status = _of(refused.extra.get("asked"), currency), _budget_of(refused)
+        if asked is None or status is None:
+            return Refusal("The budget has no room for this.", Said(refused.message), [RAISE])
+        stands = _stands(status)
+        text = Said(f"The job may cost up to {{}}. {stands.text} Nothing was charged.", (asked, *stands.parts))
+        would = fitting(refused.extra.get("ways", []))
+        steps = [would, LOWER, "Choose a cheaper device.", RAISE] if would else without_ways(status)
+        return Refusal("The budget has no room for this.", text, steps, status)
+    if refused.code == "quota_exceeded":
+        limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
+        text = (
+            Said(f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged.")
+            if limit is not None
+            else Said(refused.message)
+        )
+        return Refusal(
+            "The quota is used up.",
+            text,
+            ["Wait for a running job to end, or cancel one.", "Ask an admin to raise the quota."],
+        )
+    return Refusal("Not launched.", Said(refused.message), [])
+
+
+def without_ways(status: BudgetStatus) -> list[str]:
+    """Say what helps where no shorter or cheaper run fits: held money that comes back, or a higher budget."""
+    wait = ["Nothing shorter fits."]
+    if status.held:
+        wait.append("Wait for running jobs to end: what they hold and do not use comes back.")
+    return [*wait, RAISE]
+
+
+def _stands(status: BudgetStatus) -> Said:
+    """Name a budget and say what it has left."""
+    whose = f"project {status.project_name}" if status.project_id else "the organisation"
+    if status.left:
+        return Said("The budget of {} has {} that is neither spent nor held.", (whose, status.left))
+    if status.free:
+        return Said("The budget of {}, {} a month, is used up and {} over.", (whose, status.limit, -status.free))
+    return Said("The budget of {}, {} a month, is used up.", (whose, status.limit))
+
+
+def _budget_of(refused: ExchequerError) -> BudgetStatus | None:
+    try:
+        return budget(UUID(str(refused.extra.get("budget"))))
+    except (NotFound, ValueError):
+        return None
+
+
+def _price(prices: Sequence[PriceView], **dims: str) -> Decimal | None:
+    """Return the price that names the most of these dimensions and nothing else, as rating does."""
+    fitting = [price for price in prices if all(dims.get(name) == value for name, value in price.dims.items())]
+    best = min(fitting, key=lambda price: (-len(price.dims), sorted(price.dims.items())), default=None)
+    return best.unit_amount if best else None
+
+
+def _money(amount: Decimal | None, currency: str, times: int = 1) -> Money | None:
+    return None if amount is None else Money(amount, currency) * times
+
+
+def _of(value: Any, currency: str) -> Money | None:
+    if value is None or isinstance(value, Money):
+        return value
+    if isinstance(value, dict):
+        return Money(Decimal(str(value["amount"])), str(value["currency"]))
+    return Money(Decimal(str(value)), currency)

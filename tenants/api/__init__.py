@@ -1,0 +1,7 @@
+"""REST endpoints of the tenancy app."""
+
+from tenants.api.organisation import urlpatterns
+
+__all__ = [
+    "urlpatterns",
+]

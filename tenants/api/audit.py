@@ -1,0 +1,128 @@
+"""REST endpoints of the audit log: list, verify, export with proof."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from tenants import queries
+from tenants.audit.chain import plain
+from tenants.audit.verify import verify
+from tenants.isolation.scoping import tenant_scope
+from tenants.parsing import parse_moment, parse_whole
+from tenants.web.openapi import page_of
+from tenants.web.views import NOT_A_CURSOR, Endpoint
+
+
+class AuditSerializer(serializers.Serializer[Any]):
+    """One entry of the audit log."""
+
+    seq = serializers.IntegerField()
+    occurred_at = serializers.DateTimeField()
+    actor_label = serializers.CharField()
+    action = serializers.CharField()
+    target_type = serializers.CharField()
+    target_id = serializers.CharField()
+    changes = serializers.DictField(help_text="Field to [old, new].")
+    differences = serializers.ListField(
+        child=serializers.CharField(), help_text="The changes in sentences, with names for ids."
+    )
+    hash = serializers.CharField()
+
+
+class VerdictSerializer(serializers.Serializer[Any]):
+    """What a verification of the chain found."""
+
+    ok = serializers.BooleanField()
+    entries = serializers.IntegerField()
+    head_seq = serializers.IntegerField()
+    bad_seq = serializers.IntegerField(allow_null=True)
+    fault = serializers.CharField(allow_blank=True)
+
+
+AUDIT_FILTERS = [
+    OpenApiParameter(name)
+    for name in (
+        "actor",
+        "action",
+        "target_type",
+        "target_id",
+        "since",
+        "until",
+        "cursor",
+        "limit",
+    )
+]
+
+
+class Audit(Endpoint):
+    """The audit log."""
+
+    permissions = {"GET": "audit.view"}
+
+    @extend_schema(parameters=AUDIT_FILTERS, responses=page_of(AuditSerializer))
+    def get(self, request: Request) -> Response:
+        """List entries, newest first."""
+        query = request.query_params
+        since, until = (parse_moment(query[name], name) if query.get(name) else None for name in ("since", "until"))
+        cursor = self.cursor(1)
+        rows = queries.audit_entries(
+            before_seq=parse_whole(cursor[0], "cursor", NOT_A_CURSOR) if cursor else None,
+            limit=self.page_size(),
+            actor=query.get("actor", ""),
+            action=query.get("action", ""),
+            target_type=query.get("target_type", ""),
+            target_id=query.get("target_id", ""),
+            since=since,
+            until=until,
+        )
+        return self.paginated(rows, asdict, lambda row: [row.seq])
+
+
+class AuditVerify(Endpoint):
+    """Verification of the chain."""
+
+    permissions = {"GET": "audit.view"}
+
+    @extend_schema(responses=VerdictSerializer)
+    def get(self, request: Request) -> Response:
+        """Verify every entry and the head."""
+        verdict = verify()
+        return Response({"ok": verdict.ok, **asdict(verdict)})
+
+
+class AuditExport(Endpoint):
+    """The whole log with its proof."""
+
+    permissions = {"GET": "audit.export"}
+    own_transaction = True
+
+    @extend_schema(responses={(200, "application/jsonl"): str})
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """Stream one JSON object a line, in order."""
+        actor = self.actor
+
+        def lines() -> Iterator[str]:
+            with tenant_scope(actor.tenant_id):
+                for entry in queries.audit_export(actor):
+                    yield (json.dumps(plain(entry), sort_keys=True, ensure_ascii=False) + "\n")
+
+        return StreamingHttpResponse(
+            lines(),
+            content_type="application/jsonl",
+            headers={"Content-Disposition": 'attachment; filename="audit.jsonl"'},
+        )
+
+
+urlpatterns = [
+    path("", Audit.as_view(), name="api-audit"),
+    path("verify/", AuditVerify.as_view(), name="api-audit-verify"),
+    path("export/", AuditExport.as_view(), name="api-audit-export"),
+]

@@ -1,0 +1,145 @@
+"""REST endpoints of members: list, invite, change, remove, and what somebody would leave behind."""
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from tenants import queries
+from tenants.errors import Invalid
+from tenants.identity import invitations, members
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+JOBS = OpenApiParameter("jobs", str, description="keep (as they are), cancel, or the id of the member who gets them")
+KEYS = OpenApiParameter("endpoint_keys", str, description="revoke, or adopt: an owner becomes their maker")
+
+
+class MemberSerializer(serializers.Serializer[Any]):
+    """A member."""
+
+    user_id = serializers.UUIDField(read_only=True)
+    email = serializers.EmailField()
+    name = serializers.CharField(required=False, allow_blank=True, max_length=120)
+    role = serializers.CharField()
+    since = serializers.DateTimeField(read_only=True)
+
+
+class InvitedMemberSerializer(serializers.Serializer[Any]):
+    """A person who is invited to become a member. Whether there is an account of that address is nobody's business."""
+
+    user_id = serializers.UUIDField(allow_null=True, help_text="null until the invitation is accepted")
+    email = serializers.EmailField()
+    name = serializers.CharField(help_text="Empty: people say themselves what they are called")
+    role = serializers.CharField()
+    since = serializers.DateTimeField(allow_null=True)
+    invitation = serializers.UUIDField()
+    expires_at = serializers.DateTimeField()
+
+
+class DescendantSerializer(serializers.Serializer[Any]):
+    """A credential that descends from a member."""
+
+    kind = serializers.CharField(help_text="apikey, invitation or endpointkey")
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+
+
+class DepartureSerializer(serializers.Serializer[Any]):
+    """What a member leaves behind."""
+
+    credentials = DescendantSerializer(many=True, help_text="What ends with the membership")
+    adopted = serializers.ListField(child=serializers.UUIDField(), help_text="Endpoint keys that go on")
+    jobs = serializers.DictField(child=serializers.IntegerField(), help_text="Open jobs of the member, by state")
+
+
+class AdoptionSerializer(serializers.Serializer[Any]):
+    """Endpoint keys that were adopted."""
+
+    adopted = serializers.ListField(child=serializers.UUIDField())
+
+
+class Members(Endpoint):
+    """People of the tenant."""
+
+    permissions = {"GET": "members.view", "POST": "members.manage"}
+
+    @extend_schema(responses=page_of(MemberSerializer))
+    def get(self, request: Request) -> Response:
+        """List members by address."""
+        return Response({"results": [asdict(row) for row in queries.members()], "next": None})
+
+    @extend_schema(request=MemberSerializer, responses={201: InvitedMemberSerializer})
+    def post(self, request: Request) -> Response:
+        """Invite a person with a role; they are a member once they accept."""
+        serializer = MemberSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        data = serializer.validated_data
+        row = invitations.invite(actor=self.actor, email=data["email"], role=data["role"])
+        shown = {"user_id": None, "email": row.email, "name": "", "role": row.role, "since": None}
+        return Response(shown | {"invitation": row.id, "expires_at": row.expires_at}, status=201)
+
+
+class Member(Endpoint):
+    """One member."""
+
+    permissions = {"PATCH": "members.manage", "DELETE": "members.manage"}
+
+    @extend_schema(request=MemberSerializer, responses={204: None})
+    def patch(self, request: Request, user_id: UUID) -> Response:
+        """Change the role; what the new role could not have made is taken back."""
+        members.change_role(actor=self.actor, user_id=user_id, role=str(self.body().get("role", "")))
+        return Response(status=204)
+
+    @extend_schema(parameters=[JOBS, KEYS], responses={200: DepartureSerializer, 204: None})
+    def delete(self, request: Request, user_id: UUID) -> Response:
+        """End the membership with all credentials that descend from it; 200 when something was left behind, else 204."""
+        jobs, keys = (request.query_params.get(name) for name in ("jobs", "endpoint_keys"))
+        left = members.remove_member(
+            actor=self.actor, user_id=user_id, jobs=members.parse_jobs(jobs), adopt=_adopts(keys)
+        )
+        return Response(left.as_json()) if left else Response(status=204)
+
+
+class MemberDeparture(Endpoint):
+    """What a member would leave behind."""
+
+    permissions = {"GET": "members.manage"}
+
+    @extend_schema(responses=DepartureSerializer)
+    def get(self, request: Request, user_id: UUID) -> Response:
+        """Answer which credentials end with the membership, when each was last used, and how many jobs are open."""
+        return Response(members.departure(actor=self.actor, user_id=user_id).as_json())
+
+
+class MemberAdoption(Endpoint):
+    """The endpoint keys of a member who is about to leave."""
+
+    permissions = {"POST": "tenant.manage"}
+
+    @extend_schema(request=None, responses=AdoptionSerializer)
+    def post(self, request: Request, user_id: UUID) -> Response:
+        """Adopt the member's endpoint keys: they descend from you from now on, and outlive that membership."""
+        return Response({"adopted": members.adopt_endpoint_keys(actor=self.actor, user_id=user_id)})
+
+
+def _adopts(text: str | None) -> bool:
+    if text not in (None, "revoke", "adopt"):
+        raise Invalid(fields={"endpoint_keys": ["Use revoke or adopt."]})
+    return text == "adopt"
+
+
+urlpatterns = [
+    path("", Members.as_view(), name="api-members"),
+    path("<uuid:user_id>/", Member.as_view(), name="api-member"),
+    path("<uuid:user_id>/departure/", MemberDeparture.as_view(), name="api-member-departure"),
+    path("<uuid:user_id>/adopt/", MemberAdoption.as_view(), name="api-member-adoption"),
+]

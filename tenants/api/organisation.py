@@ -1,0 +1,222 @@
+"""REST endpoints of the tenancy room: who am I, projects, keys, quotas, audit."""
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.urls import include, path
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from tenants import operations, queries, quotas
+from tenants.identity import api_keys
+from tenants.models import Tenant
+from tenants.web.body_fields import Moment, Whole
+from tenants.web.openapi import page_of
+from tenants.web.views import Endpoint
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """Who the key or session is."""
+
+    tenant = serializers.DictField(help_text="id, slug, name, timezone, currency")
+    actor = serializers.DictField(help_text="kind, id, label")
+    role = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+
+
+class OrganisationSerializer(serializers.Serializer[Any]):
+    """The organisation."""
+
+    slug = serializers.CharField(read_only=True)
+    name = serializers.CharField(max_length=120)
+    timezone = serializers.CharField(max_length=64)
+    currency = serializers.CharField(read_only=True)
+    self_approval = serializers.BooleanField(
+        help_text="The only member may approve their own requests; it counts while there is one member"
+    )
+
+
+class ProjectSerializer(serializers.Serializer[Any]):
+    """A project (cost centre)."""
+
+    id = serializers.UUIDField(read_only=True)
+    slug = serializers.CharField(max_length=50)
+    name = serializers.CharField(max_length=120)
+
+
+class ApiKeySerializer(serializers.Serializer[Any]):
+    """An API key without its secret."""
+
+    id = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(max_length=120)
+    scopes = serializers.ListField(child=serializers.CharField())
+    expires_at = Moment(required=False, allow_null=True)
+
+
+class NewApiKeySerializer(ApiKeySerializer):
+    """A fresh API key; `key` is answered this once, and null where the answer is repeated."""
+
+    key = serializers.CharField(read_only=True, allow_null=True)
+
+
+class QuotaSerializer(serializers.Serializer[Any]):
+    """A resource's limit and use."""
+
+    resource = serializers.CharField(max_length=80)
+    limit = Whole(allow_null=True, min_value=0)
+    in_use = serializers.IntegerField(read_only=True)
+
+
+def checked(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
+    """Return validated data or raise with every field's messages."""
+    serializer.is_valid(raise_exception=True)
+    data: dict[str, Any] = serializer.validated_data
+    return data
+
+
+class Me(Endpoint):
+    """The tenant, the actor, its role and scopes."""
+
+    permissions = {"GET": "tenant.view"}
+
+    @extend_schema(responses=MeSerializer)
+    def get(self, request: Request) -> Response:
+        """Answer who the key or session is."""
+        actor, tenant = self.actor, request._request.tenant  # type: ignore[attr-defined]
+        return Response(
+            {
+                "tenant": {
+                    "id": str(tenant.id),
+                    "slug": tenant.slug,
+                    "name": tenant.name,
+                    "timezone": tenant.timezone,
+                    "currency": tenant.currency,
+                },
+                "actor": {
+                    "kind": actor.kind,
+                    "id": str(actor.id),
+                    "label": actor.label,
+                },
+                "role": actor.role,
+                "scopes": sorted(actor.permissions),
+            }
+        )
+
+
+class Organisation(Endpoint):
+    """The organisation's settings."""
+
+    permissions = {"GET": "tenant.view", "PATCH": "tenant.manage"}
+
+    @extend_schema(responses=OrganisationSerializer)
+    def get(self, request: Request) -> Response:
+        """Answer name, short name, time zone, currency, and whether the only member approves alone."""
+        return Response(OrganisationSerializer(Tenant.objects.get(id=self.actor.tenant_id)).data)
+
+    @extend_schema(request=OrganisationSerializer, responses=OrganisationSerializer)
+    def patch(self, request: Request) -> Response:
+        """Change name, time zone or `self_approval`; what is left out stays."""
+        tenant = Tenant.objects.get(id=self.actor.tenant_id)
+        data = checked(OrganisationSerializer(data=request.data, partial=True))
+        known = {"name": tenant.name, "timezone": tenant.timezone}
+        operations.change_tenant(actor=self.actor, **known | data)
+        return self.get(request)
+
+
+class Projects(Endpoint):
+    """Projects (cost centres)."""
+
+    permissions = {"GET": "projects.view", "POST": "projects.manage"}
+
+    @extend_schema(responses=page_of(ProjectSerializer))
+    def get(self, request: Request) -> Response:
+        """List projects by short name."""
+        return Response({"results": [asdict(row) for row in queries.projects()], "next": None})
+
+    @extend_schema(request=ProjectSerializer, responses={201: ProjectSerializer})
+    def post(self, request: Request) -> Response:
+        """Create a project."""
+        data = checked(ProjectSerializer(data=request.data))
+        project = operations.create_project(actor=self.actor, **data)
+        return Response(
+            {"id": str(project.id), "slug": project.slug, "name": project.name},
+            status=201,
+        )
+
+
+class ApiKeys(Endpoint):
+    """Keys for programs."""
+
+    permissions = {"GET": "apikeys.view", "POST": "apikeys.manage"}
+    shown_once = frozenset({"key"})
+
+    @extend_schema(responses=page_of(ApiKeySerializer))
+    def get(self, request: Request) -> Response:
+        """List keys without their secrets."""
+        return Response({"results": [asdict(row) for row in queries.api_keys()], "next": None})
+
+    @extend_schema(request=ApiKeySerializer, responses={201: NewApiKeySerializer})
+    def post(self, request: Request) -> Response:
+        """Make a key; the answer is the only place that shows it."""
+        data = checked(ApiKeySerializer(data=request.data))
+        key = api_keys.create_api_key(
+            actor=self.actor,
+            name=data["name"],
+            scopes=data["scopes"],
+            expires_at=data.get("expires_at"),
+        )
+        return Response(
+            {
+                "id": str(key.id),
+                "name": data["name"],
+                "scopes": data["scopes"],
+                "expires_at": data.get("expires_at"),
+                "key": key.secret,
+            },
+            status=201,
+        )
+
+
+class OneApiKey(Endpoint):
+    """One key."""
+
+    permissions = {"DELETE": "apikeys.manage"}
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, key_id: UUID) -> Response:
+        """Revoke the key from the next request on."""
+        api_keys.revoke_api_key(actor=self.actor, key_id=key_id)
+        return Response(status=204)
+
+
+class Quotas(Endpoint):
+    """Limits by resource."""
+
+    permissions = {"GET": "quotas.view", "PUT": "quotas.manage"}
+
+    @extend_schema(responses=page_of(QuotaSerializer))
+    def get(self, request: Request) -> Response:
+        """List resources with their limits and what is in use."""
+        return Response({"results": [asdict(row) for row in quotas.usage()], "next": None})
+
+    @extend_schema(request=QuotaSerializer, responses=QuotaSerializer)
+    def put(self, request: Request) -> Response:
+        """Set or lift a limit."""
+        data = checked(QuotaSerializer(data=request.data))
+        return Response(asdict(quotas.set_limit(actor=self.actor, resource=data["resource"], limit=data["limit"])))
+
+
+urlpatterns = [
+    path("audit/", include("tenants.api.audit")),
+    path("me/", Me.as_view(), name="api-me"),
+    path("organisation/", Organisation.as_view(), name="api-organisation"),
+    path("members/", include("tenants.api.members")),
+    path("invitations/", include("tenants.api.invitations")),
+    path("projects/", Projects.as_view(), name="api-projects"),
+    path("api-keys/", ApiKeys.as_view(), name="api-keys"),
+    path("api-keys/<uuid:key_id>/", OneApiKey.as_view(), name="api-key"),
+    path("quotas/", Quotas.as_view(), name="api-quotas"),
+]

@@ -1,0 +1,55 @@
+"""Rows that have served their time: delivered events, old idempotency keys, notifications and credentials, expired
+sessions and counters."""
+
+from datetime import timedelta
+
+from django.contrib.sessions.models import Session
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q
+
+from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import all_tenants, tenant_scope
+from tenants.models import ApiKey, IdempotencyKey, Invitation, Notification, OutboxMessage, Tenant
+from tenants.models.credentials import Credential
+
+DELIVERED_DAYS = 7
+IDEMPOTENCY_DAYS = 30
+READ_DAYS, UNREAD_DAYS = 90, 400
+CREDENTIAL_DAYS = 90
+
+
+def tidy() -> dict[str, int]:
+    """Remove what is past its time, of every tenant (control role); return how many rows by kind."""
+    with transaction.atomic(), all_tenants("housekeeping serves every tenant"):
+        delivered = DatabaseNow() - timedelta(days=DELIVERED_DAYS)
+        answered = DatabaseNow() - timedelta(days=IDEMPOTENCY_DAYS)
+        read, unread = (DatabaseNow() - timedelta(days=days) for days in (READ_DAYS, UNREAD_DAYS))
+        removed = {
+            "events": OutboxMessage.objects.filter(delivered_at__lt=delivered).delete()[0],
+            "idempotency keys": IdempotencyKey.objects.filter(created_at__lt=answered).delete()[0],
+            "notifications": Notification.objects.filter(Q(read_at__lt=read) | Q(created_at__lt=unread)).delete()[0],
+            "sessions": Session.objects.filter(expire_date__lt=DatabaseNow()).delete()[0],
+        }
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM tenants_ratelimit WHERE expires < clock_timestamp()")
+            removed["counters"] = cursor.rowcount
+    removed |= {"invitations": 0, "API keys": 0}
+    for tenant_id in Tenant.objects.values_list("id", flat=True):
+        # Credentials are seen by nobody but their tenant's scope, the control role included.
+        with tenant_scope(tenant_id):
+            removed["invitations"] += remove_ended(Invitation)
+            removed["API keys"] += remove_ended(ApiKey)
+    return removed
+
+
+def remove_ended(kind: type[Credential]) -> int:
+    """Remove the credentials of a kind that ended 90 days ago, in the open scope; return how many rows.
+
+    A key stays as long as something that it made is there.
+    """
+    before = DatabaseNow() - timedelta(days=CREDENTIAL_DAYS)
+    ended = kind.objects.filter(Q(revoked_at__lt=before) | Q(expires_at__lt=before))
+    if kind is ApiKey:
+        for made in Credential.__subclasses__():
+            ended = ended.exclude(Exists(made._base_manager.filter(parent_key=OuterRef("pk"))))
+    return ended.delete()[0]

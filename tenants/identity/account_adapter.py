@@ -1,0 +1,100 @@
+"""What this product wants otherwise than allauth does it: no signing up, limits and links that no header decides."""
+
+from typing import Any
+from urllib.parse import quote
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.internal import ratelimit
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest
+from django.urls import reverse
+
+from tenants.identity import audited_access
+
+#: After how many seconds it is worth while to try again.
+HELD_UP_S = 300
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """Log-in by e-mail; accounts are made by an organisation, not by signing up."""
+
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": "This e-mail address and this password do not belong together.",
+    }
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Refuse self-service accounts."""
+        return False
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count an attempt for its account and client address, and for the account from everywhere; refuse one too many."""
+        request.held_up_s = HELD_UP_S  # type: ignore[attr-defined]
+        super().pre_authenticate(request, **credentials)
+        anywhere = ratelimit.consume(
+            request, app="allauth.account", action="login_failed_anywhere", key=account(credentials)
+        )
+        if not anywhere:
+            raise self.validation_error("too_many_login_attempts")
+        del request.held_up_s  # type: ignore[attr-defined]
+        self._login_failed_rl_usage.usage.extend(anywhere.usage)
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
+        """Log in, but not with the demo's password where others than this machine can reach us."""
+        user = super().authenticate(request, **credentials)
+        if (
+            user is not None
+            and credentials.get("password") == settings.PUBLISHED_PASSWORD
+            and not settings.EXCHEQUER.demo_logins
+        ):
+            self.authentication_failed(request, **credentials)
+            return None
+        return user
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Log in, once the audit log of each of the person's organisations says so."""
+        for actor in audited_access.everywhere(request, user):
+            audited_access.log_in(actor=actor)
+        super().login(request, user)
+
+    def set_password(self, user: Any, password: str) -> None:
+        """Set another password, and say so in the audit log of each of the person's organisations: all of it or nothing."""
+        with transaction.atomic():
+            super().set_password(user, password)
+            for actor in audited_access.everywhere(self.request, user):
+                audited_access.password(actor=actor)
+
+    def clean_password(self, password: str, user: Any = None) -> str:
+        """Return a password that may be chosen here; an operator's is set by a command alone, as the database insists."""
+        if getattr(user, "is_operator", False):
+            raise ValidationError(
+                "An operator’s password is set on the machine: manage.py operator EMAIL --set-password."
+            )
+        if password == settings.PUBLISHED_PASSWORD:
+            raise ValidationError("This password is known to everybody.")
+        chosen: str = super().clean_password(password, user)
+        return chosen
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        # allauth's own key begins with the Host header, which the client chooses.
+        return f"{account(credentials)} {ratelimit.get_ip(request)}"
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Return the link of a letter, at the public address."""
+        path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
+        return f"{settings.EXCHEQUER.effective_public_url}{path.replace('UID-KEY', quote(key))}"
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a letter; it may be made in a thread that serves no request."""
+        self.render_mail(template_prefix, email, {"email": email, **context}).send()
+
+    def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
+        """Send the link to the address of the account, not to the one that was typed, which may only look like it."""
+        super().send_password_reset_mail(user, user.email, context)
+
+
+def account(credentials: dict[str, Any]) -> str:
+    """Return the account that somebody wants into, as one text however it is written."""
+    return str(credentials.get("email") or credentials.get("username") or "").strip().casefold()

@@ -1,0 +1,42 @@
+"""Acts that change nothing of an organisation's and that its audit log names all the same: who came in, what was taken away."""
+
+from copy import copy
+from typing import Any
+
+from django.http import HttpRequest
+
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.identity import authentication
+
+LOGGED_IN = AuditAction("tenants.session.started")
+PASSWORD_CHANGED = AuditAction("tenants.password.changed")
+LIST_EXPORTED = AuditAction("tenants.list.exported")
+
+
+@operation(LOGGED_IN)
+def log_in(*, actor: Actor) -> None:
+    """Enter in the audit log that a member logged in."""
+    record(LOGGED_IN, actor=actor)
+
+
+@operation(PASSWORD_CHANGED)
+def password(*, actor: Actor) -> None:
+    """Enter in the audit log that a member has another password."""
+    record(PASSWORD_CHANGED, actor=actor)
+
+
+@operation(LIST_EXPORTED)
+def export(*, actor: Actor, name: str) -> None:
+    """Enter in the audit log that a list was taken away as a file."""
+    record(LIST_EXPORTED, actor=actor, target=("list", "", name))
+
+
+def everywhere(request: HttpRequest, user: Any) -> list[Actor]:
+    """Return a person as an actor in each organisation that they belong to; the request stays as it is.
+
+    In one order: one transaction may lock the heads of several audit logs.
+    """
+    ids = sorted(authentication.tenant_ids_of(user.id))
+    found = (authentication.member_actor(copy(request), user, tenant_id) for tenant_id in ids)
+    return [actor for actor in found if actor is not None]

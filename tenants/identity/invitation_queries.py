@@ -1,0 +1,86 @@
+"""What is read of invitations: the list of those who manage members, and what the mail needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from tenants.clock import DatabaseNow, now
+from tenants.identity.invitations import token_of
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Invitation, Tenant
+
+
+@dataclass(frozen=True)
+class Letter:
+    """What the mail of an invitation needs. `expires_at` is in the organisation's `zone`."""
+
+    to: str
+    tenant: str
+    role: str
+    invited_by: str
+    by_key: bool
+    token: str
+    expires_at: datetime
+    zone: str
+
+
+@dataclass(frozen=True)
+class InvitationRow:
+    """An invitation as those who manage members see it. `state`: open, accepted, revoked or expired."""
+
+    id: UUID
+    email: str
+    role: str
+    invited_by: str
+    created_at: datetime
+    expires_at: datetime
+    state: str
+
+
+def is_open(email: str) -> bool:
+    """Return whether an address has an invitation whose link still works; a new one would withdraw it."""
+    return Invitation.objects.filter(
+        email=email.strip().lower(), accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
+    ).exists()
+
+
+def invitations(*, before: UUID | None = None, limit: int = 50, only_open: bool = False) -> list[InvitationRow]:
+    """Return up to `limit` + 1 invitations, newest first, older than `before`."""
+    moment = now()
+    rows = Invitation.objects.order_by("-id")
+    if only_open:
+        rows = rows.filter(accepted_at=None, revoked_at=None)
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    return [as_row(row, moment) for row in rows[: limit + 1]]
+
+
+def as_row(row: Invitation, moment: datetime | None = None) -> InvitationRow:
+    """Return an invitation as those who manage members see it at `moment`: now, unless given."""
+    state = _state(row, moment or now())
+    return InvitationRow(row.id, row.email, row.role, row.invited_by, row.created_at, row.expires_at, state)
+
+
+def letter(tenant_id: UUID, invitation_id: UUID) -> Letter | None:
+    """Return what the mail of an invitation needs; None once it is no longer open."""
+    with tenant_scope(tenant_id):
+        row = Invitation.objects.filter(
+            id=invitation_id, accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
+        ).first()
+        if row is None:
+            return None
+        tenant, zone = Tenant.objects.values_list("name", "timezone").get(id=tenant_id)
+        until = row.expires_at.astimezone(ZoneInfo(zone))
+        by_key = row.parent_key_id is not None
+        return Letter(row.email, tenant, row.role, row.invited_by, by_key, token_of(row.id), until, zone)
+
+
+def _state(row: Invitation, moment: datetime) -> str:
+    if row.accepted_at is not None:
+        return "accepted"
+    if row.revoked_at is not None:
+        return "revoked"
+    return "open" if row.expires_at > moment else "expired"

@@ -1,0 +1,273 @@
+"""Inviting people: a single-use link to one e-mail address, with a role that is fixed when the invitation is issued.
+
+The token is derived from the invitation's id and the installation's secret key, so that nothing which opens a door
+is ever stored: the table holds its hash, the outbox the invitation's id.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import password_validation
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+
+from tenants.access.actor import Actor
+from tenants.access.permissions import may_assign
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow, now
+from tenants.errors import Conflict, ExchequerError, Invalid, NotFound, PermissionDenied, RateLimited
+from tenants.events import events
+from tenants.identity import provenance
+from tenants.identity.members import MEMBER_ADDED, check_role
+from tenants.ids import uuid7
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Invitation, Membership, Tenant, User
+from tenants.operations import check_email, check_text
+
+INVITED = AuditAction("tenants.invitation.issued")
+ACCEPTED = AuditAction("tenants.invitation.accepted")
+REVOKED = AuditAction("tenants.invitation.revoked")
+VALID_DAYS = 7
+#: How many invitations an organisation may send in 24 hours, withdrawn ones included: their mails have left.
+MOST_A_DAY = 100
+#: To one address of these: a stranger's mailbox is filled by nobody.
+MOST_TO_ONE = 5
+
+
+def _could_issue(row: Invitation, own: frozenset[str]) -> bool:
+    return "members.manage" in own and may_assign(own, row.role)
+
+
+provenance.register(
+    provenance.Kind(
+        "invitation",
+        Invitation,
+        REVOKED,
+        label=lambda row: str(row.email),
+        could_make=_could_issue,
+        live=Q(revoked_at=None, accepted_at=None),
+    )
+)
+
+
+class TooManyInvitations(RateLimited):
+    """This organisation has sent as many invitations as it may in a day. Try again later."""
+
+    code = "too_many_invitations"
+
+
+class InvitationGone(ExchequerError):
+    """This invitation is used, withdrawn, expired or unknown. Ask for a new one."""
+
+    code = "invitation_gone"
+    status = 410
+
+
+class WrongAccount(PermissionDenied):
+    """This invitation is for another e-mail address. Log out and follow the link again."""
+
+    code = "wrong_account"
+
+
+class AccountExists(Conflict):
+    """There is an account with this e-mail address. Log in with it and follow the link again."""
+
+    code = "account_exists"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the holder of a valid link may know."""
+
+    tenant_id: UUID
+    id: UUID
+    tenant: str
+    slug: str
+    email: str
+    role: str
+    invited_by: str
+    expires_at: datetime
+
+
+@operation(INVITED)
+def invite(*, actor: Actor, email: str, role: str) -> Invitation:
+    """Invite an address with a role not above the actor's own; an open invitation of that address is withdrawn.
+
+    It ends with what issued it: the member, or the API key. Raises `Conflict` for a member, `TooManyInvitations`.
+    The mail follows by way of the outbox.
+    """
+    actor.require("members.manage")
+    check_role(actor, role)
+    email = check_email(email)
+    if Membership.objects.filter(user__email=email).exists():
+        raise Conflict(f"{email} is a member already.")
+    _check_limit(actor, email)
+    maker = provenance.lock_maker(actor)
+    if not _could_issue(Invitation(role=role), maker.permissions):
+        raise provenance.AccessEnded
+    for earlier in Invitation.objects.select_for_update(no_key=True).filter(
+        email=email, accepted_at=None, revoked_at=None
+    ):
+        check_role(actor, earlier.role)
+        _withdraw(actor, earlier, "invited anew")
+    invitation_id = uuid7()
+    row = Invitation.objects.create(
+        id=invitation_id,
+        email=email,
+        role=role,
+        token_hash=hash_of(token_of(invitation_id)),
+        invited_by=actor.label,
+        invited_by_id=maker.person_id,
+        expires_at=maker.until(now() + timedelta(days=VALID_DAYS)),
+        **maker.origin(),
+    )
+    record(INVITED, actor=actor, target=("invitation", row.id, email), changes={"role": [None, role]})
+    events.publish(events.InvitationIssued(tenant_id=actor.tenant_id, invitation_id=row.id))
+    return row
+
+
+@operation(REVOKED)
+def revoke(*, actor: Actor, invitation_id: UUID) -> None:
+    """Withdraw an invitation: its link leads nowhere from the next click on."""
+    actor.require("members.manage")
+    row = Invitation.objects.select_for_update(no_key=True).filter(id=invitation_id).first()
+    if row is None:
+        raise NotFound
+    if row.accepted_at is not None:
+        raise Conflict(f"{row.email} has accepted this invitation already. Remove the member instead.")
+    check_role(actor, row.role)
+    if row.revoked_at is not None:
+        unchanged("the invitation is withdrawn already")
+        return
+    _withdraw(actor, row, "")
+
+
+def accept(*, token: str, user: User | None, name: str = "", password: str = "", ip: str = "") -> tuple[User, Offer]:
+    """Make the invited person a member: `user` when logged in, else a new account with a name and a password.
+
+    Of many who try at once one succeeds. Raises `InvitationGone`, `WrongAccount`, `AccountExists`, or `Invalid`.
+    """
+    offer = find(token)
+    if user is not None and user.email != offer.email:
+        raise WrongAccount(f"This invitation is for {offer.email}. Log out and follow the link again.")
+    person = Actor(
+        kind="user",
+        tenant_id=offer.tenant_id,
+        id=user.id if user else None,
+        label=offer.email,
+        permissions=frozenset(),
+        ip=ip,
+    )
+    return _accept(actor=person, offer=offer, user=user, name=name, password=password), offer
+
+
+@operation(ACCEPTED)
+def _accept(*, actor: Actor, offer: Offer, user: User | None, name: str, password: str) -> User:
+    # What issued it is locked first, as by whoever takes it back. Then the conditional UPDATE decides: whoever comes
+    # second waits for it and finds the row taken.
+    row = Invitation.objects.filter(id=offer.id).first()
+    if row is None or not _still_backed(row):
+        raise InvitationGone
+    taken = Invitation.objects.filter(
+        id=offer.id, accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
+    ).update(accepted_at=DatabaseNow())
+    if taken != 1:
+        raise InvitationGone
+    person = user or _new_account(row.email, name, password)
+    if Membership.objects.filter(user_id=person.id).exists():
+        raise Conflict(f"{person.email} is a member already.")
+    Membership.objects.create(user=person, role=row.role)
+    actor = replace(actor, id=person.id)
+    changes = {"role": [None, row.role], "invited_by": [None, row.invited_by]}
+    record(ACCEPTED, actor=actor, target=("invitation", row.id, row.email), changes=changes)
+    record(MEMBER_ADDED, actor=actor, target=("member", person.id, person.email), changes={"role": [None, row.role]})
+    return person
+
+
+def find(token: str) -> Offer:
+    """Return what a link offers; raises `InvitationGone` unless it could be accepted now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_id, id FROM exchequer_invitation(%s)", [hash_of(token)])
+        found = cursor.fetchone()
+    if found is None:
+        raise InvitationGone
+    tenant_id, invitation_id = found
+    with tenant_scope(tenant_id):
+        open_ones = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow())
+        row = open_ones.filter(id=invitation_id).first()
+        if row is None or not _still_backed(row):
+            raise InvitationGone
+        tenant, slug = Tenant.objects.values_list("name", "slug").get(id=tenant_id)
+        return Offer(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at)
+
+
+def token_of(invitation_id: UUID) -> str:
+    """Return the secret part of an invitation's link: 256 bits that only this installation can compute."""
+    digest = hmac.digest(settings.SECRET_KEY.encode(), b"invitation:" + invitation_id.bytes, "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def hash_of(token: str) -> bytes:
+    """Return what is stored of a token: 32 bytes."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _withdraw(actor: Actor, row: Invitation, reason: str) -> None:
+    Invitation.objects.filter(id=row.id).update(revoked_at=DatabaseNow())
+    record(
+        REVOKED,
+        actor=actor,
+        target=("invitation", row.id, row.email),
+        changes={"role": [row.role, None]},
+        reason=reason,
+    )
+
+
+def _still_backed(row: Invitation) -> bool:
+    """Return whether what issued it is there still, and may give that role now."""
+    try:
+        maker = provenance.standing(parent_key_id=row.parent_key_id, membership_id=row.membership_id)
+    except provenance.AccessEnded:
+        return False
+    return _could_issue(row, maker.permissions)
+
+
+def _check_limit(actor: Actor, email: str) -> None:
+    """Raise TooManyInvitations beyond a limit; the tenant's lock makes those who invite at once count one by one."""
+    Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
+    since = DatabaseNow() - timedelta(days=1)
+    recent = Invitation.objects.filter(created_at__gt=since).order_by("-created_at")
+    for sent, most, words in (
+        (recent, MOST_A_DAY, None),
+        (
+            recent.filter(email=email),
+            MOST_TO_ONE,
+            f"{email} was invited {MOST_TO_ONE} times in a day. Try again later.",
+        ),
+    ):
+        for sent_at in sent.values_list("created_at", flat=True)[most - 1 : most]:
+            wait = math.ceil((sent_at + timedelta(days=1) - now()).total_seconds())
+            raise TooManyInvitations(words, retry_after=max(wait, 1), most=most)
+
+
+def _new_account(email: str, name: str, password: str) -> User:
+    # What is wrong with name or password is said first, so that a form that could make no account asks after none.
+    name = check_text(name, "name")
+    try:
+        password_validation.validate_password(password, User(email=email, name=name))
+    except ValidationError as error:
+        raise Invalid(fields={"password": list(error.messages)}) from error
+    try:
+        with transaction.atomic():
+            return User.objects.create_user(email, password, name=name)
+    except IntegrityError as error:
+        raise AccountExists from error

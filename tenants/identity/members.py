@@ -1,0 +1,193 @@
+"""Members: who belongs to an organisation and as what, and what ends when somebody leaves."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from tenants.access.actor import Actor
+from tenants.access.permissions import ROLE_PERMISSIONS, ROLES, may_assign
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.events import events
+from tenants.identity import departures, provenance
+from tenants.identity.departures import Departure
+from tenants.models import Membership
+from tenants.operations import check_email, find_or_create_user
+from tenants.parsing import uuid_in
+
+MEMBER_ADDED = AuditAction("tenants.member.added")
+MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
+CREDENTIALS_ADOPTED = AuditAction("tenants.member.credentials_adopted")
+MEMBER_REMOVED = AuditAction("tenants.member.removed")
+
+#: What becomes of the open jobs of a leaver: they go on, they are cancelled, or the member of this id has them.
+Jobs = Literal["keep", "cancel"] | UUID
+
+
+def parse_jobs(text: str | None) -> Jobs:
+    """Return what a request wants to become of the open jobs; raise `Invalid` for anything else."""
+    if text in (None, "", "keep"):
+        return "keep"
+    heir = uuid_in(text)
+    if text != "cancel" and heir is None:
+        raise Invalid(fields={"jobs": ["Use keep, cancel, or the id of another member."]})
+    return heir or "cancel"
+
+
+class LastOwner(Conflict):
+    """An organisation keeps at least one owner. Make someone else an owner first."""
+
+    code = "last_owner"
+
+
+@operation(MEMBER_ADDED)
+def add_member(*, actor: Actor, email: str, role: str, password: str | None = None, name: str = "") -> Membership:
+    """Make a person a member with a role not above the actor's own; raises `Conflict` for a member.
+
+    It makes the account where there is none, unasked: for commands of an operator, never for a request.
+    """
+    actor.require("members.manage")
+    check_role(actor, role)
+    email = check_email(email)
+    if Membership.objects.filter(user__email=email).exists():
+        raise Conflict(f"{email} is a member already.")
+    user = find_or_create_user(email=email, password=password, name=name)
+    membership = Membership.objects.create(user=user, role=role)
+    record(MEMBER_ADDED, actor=actor, target=("member", user.id, user.email), changes={"role": [None, role]})
+    return membership
+
+
+@operation(MEMBER_CHANGED)
+def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
+    """Give a member another role: never above the actor's own, never one's own, never the last owner's.
+
+    Credentials of the member that the new role could not have made are taken back, or narrowed to it.
+    """
+    actor.require("members.manage")
+    membership = _locked_member(actor, user_id)
+    check_role(actor, role)
+    check_role(actor, membership.role)
+    if membership.role == role:
+        unchanged("the member has this role already")
+        return
+    if membership.role == "owner":
+        _keep_an_owner(user_id)
+    Membership.objects.filter(id=membership.id).update(role=role)
+    record(
+        MEMBER_CHANGED,
+        actor=actor,
+        target=("member", user_id, membership.user.email),
+        changes={"role": [membership.role, role]},
+    )
+    reason = f"{membership.user.email} became {role}"
+    # What lies beyond the role of before is no use already, and a higher one must not wake it.
+    kept = ROLE_PERMISSIONS[membership.role] & ROLE_PERMISSIONS[role]
+    provenance.shrink(actor=actor, membership_id=membership.id, permissions=kept, reason=reason)
+
+
+def departure(*, actor: Actor, user_id: UUID) -> Departure:
+    """Return what a member would leave behind. Raises NotFound."""
+    actor.require("members.manage")
+    membership = Membership.objects.filter(user_id=user_id).first()
+    if membership is None:
+        raise NotFound
+    return Departure(
+        credentials=provenance.descendants(membership_id=membership.id),
+        jobs=departures.count(departures.submitters(user_id, membership.id)),
+    )
+
+
+@operation(CREDENTIALS_ADOPTED)
+def adopt_endpoint_keys(*, actor: Actor, user_id: UUID) -> list[str]:
+    """Make an owner the maker of a member's endpoint keys, so that they outlive the membership; return their ids.
+
+    Raises NotFound, PermissionDenied.
+    """
+    actor.require("members.manage")
+    membership = _locked_member(actor, user_id)
+    adopted = _adopt(actor, membership)
+    target = ("member", user_id, membership.user.email)
+    record(CREDENTIALS_ADOPTED, actor=actor, target=target, changes={"endpoint_keys": [adopted, []]})
+    return adopted
+
+
+@operation(MEMBER_REMOVED)
+def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bool = False) -> Departure:
+    """End a membership and take back all credentials that descend from it, from the next request on.
+
+    With `adopt` an owner first becomes the maker of the member's endpoint keys, so that they go on. Returns what the
+    member left behind. Raises NotFound, LastOwner, PermissionDenied, Invalid.
+    """
+    actor.require("members.manage")
+    membership = _locked_member(actor, user_id)
+    check_role(actor, membership.role)
+    if membership.role == "owner":
+        _keep_an_owner(user_id)
+    left = departure(actor=actor, user_id=user_id)
+    reason = f"{membership.user.email} was removed"
+    if jobs != "keep" and left.open_jobs:
+        to = None if jobs == "cancel" else _heir(actor, jobs, user_id)
+        departures.settle(actor=actor, ids=departures.submitters(user_id, membership.id), to=to, reason=reason)
+    adopted = _adopt(actor, membership) if adopt else []
+    taken = provenance.take_back(actor=actor, membership_id=membership.id, reason=reason)
+    Membership.objects.filter(id=membership.id).delete()
+    events.publish(events.MemberRemoved(tenant_id=actor.tenant_id, user_id=user_id))
+    names = {str(one.id): one.name for one in left.credentials}
+    record(
+        MEMBER_REMOVED,
+        actor=actor,
+        target=("member", user_id, membership.user.email),
+        changes={
+            "role": [membership.role, None],
+            "api_keys": [taken["apikey"], []],
+            "invitations": [[names.get(one, one) for one in taken["invitation"]], []],
+            "endpoint_keys": [taken.get("endpointkey", []), []],
+            "adopted": [adopted, []],
+            "jobs": [left.jobs, str(jobs)],
+        },
+    )
+    return Departure(credentials=left.credentials, adopted=adopted, jobs=left.jobs)
+
+
+def check_role(actor: Actor, role: str) -> None:
+    """Raise unless `role` exists and holds nothing that the actor does not have."""
+    if role not in ROLES:
+        raise Invalid(fields={"role": [f"Choose one of {', '.join(ROLES)}."]})
+    if not may_assign(actor.permissions, role):
+        raise PermissionDenied("You cannot give or take a role that may do more than you.")
+
+
+def _adopt(actor: Actor, membership: Membership) -> list[str]:
+    actor.require("tenant.manage")
+    actor.require("endpoints.manage")
+    return provenance.adopt(actor=actor, membership_id=membership.id)
+
+
+def _heir(actor: Actor, jobs: Jobs, leaver: UUID) -> Actor:
+    """Return the member who gets the jobs of a leaver. Raises Invalid."""
+    heir = Membership.objects.select_related("user").filter(user_id=jobs).exclude(user_id=leaver).first()
+    if heir is None:
+        raise Invalid(fields={"jobs": ["Use keep, cancel, or the id of another member."]})
+    return Actor.member(tenant_id=actor.tenant_id, user_id=heir.user_id, email=heir.user.email, role=heir.role)
+
+
+def _locked_member(actor: Actor, user_id: UUID) -> Membership:
+    # Every change of members takes the tenant's owners' rows first, in one order: two owners cannot remove each other.
+    list(Membership.objects.select_for_update(no_key=True).filter(role="owner").order_by("id"))
+    membership = (
+        Membership.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("user")
+        .filter(user_id=user_id)
+        .first()
+    )
+    if membership is None:
+        raise NotFound
+    if user_id == actor.id or actor.id in departures.submitters(user_id, membership.id):
+        raise PermissionDenied("You cannot change your own role or remove yourself.")
+    return membership
+
+
+def _keep_an_owner(user_id: UUID) -> None:
+    if not Membership.objects.filter(role="owner").exclude(user_id=user_id).exists():
+        raise LastOwner

@@ -1,0 +1,295 @@
+"""Where credentials come from, and the one way to take back all that descends from one.
+
+A credential is made under a lock on what makes it (`lock_maker`), and taken back after a lock on the same rows: whoever
+comes second sees what the first did, so none is made by a key that is revoked meanwhile. Lock order: membership, API
+keys from parent to child, then the other kinds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Q
+
+from tenants.access.actor import Actor
+from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
+from tenants.audit import AuditAction, record
+from tenants.clock import DatabaseNow
+from tenants.errors import Invalid, PermissionDenied
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import ApiKey, Membership
+from tenants.models.credentials import Credential
+
+KEY_NARROWED = AuditAction("tenants.api_key.narrowed")
+#: Every key may ask who it is; one that may do nothing else is of no use.
+ALWAYS = "tenant.view"
+#: Keys in a line, each made with the one before.
+DEEPEST = 10
+
+
+class AccessEnded(PermissionDenied):
+    """Your access ended a moment ago. Nothing was changed."""
+
+    code = "access_ended"
+
+
+NOT_REVOKED = Q(revoked_at=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """What makes a credential and the rights it has now: an API key, a membership, or neither for Exchequer itself."""
+
+    permissions: frozenset[str]
+    key_id: UUID | None = None
+    membership_id: UUID | None = None
+    person_id: UUID | None = None
+    expires_at: datetime | None = None
+
+    def origin(self) -> dict[str, UUID | None]:
+        """Return the columns that a credential stores of it."""
+        return {"parent_key_id": self.key_id, "membership_id": self.membership_id}
+
+    def until(self, moment: datetime) -> datetime:
+        """Return a time, or the end of the maker if that is earlier."""
+        return moment if self.expires_at is None else min(moment, self.expires_at)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of credential: how the audit log names one, and whether a maker with certain rights could make it."""
+
+    name: str
+    model: type[Credential]
+    revoked: AuditAction
+    label: Callable[[Any], str]
+    could_make: Callable[[Any, frozenset[str]], bool]
+    live: Q = NOT_REVOKED
+    related: tuple[str, ...] = ()
+    adopted: AuditAction | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descendant:
+    """A credential that ends with its maker, as people see it. `last_used_at` is None for what is not counted."""
+
+    kind: str
+    id: UUID
+    name: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+    @property
+    def kind_words(self) -> str:
+        """Return what people call its kind."""
+        return {"apikey": "API key", "endpointkey": "endpoint key"}.get(self.kind, self.kind)
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def register(kind: Kind) -> None:
+    """Add a kind of credential."""
+    _kinds[kind.name] = kind
+
+
+def lock_maker(actor: Actor) -> Maker:
+    """Return what a credential that the actor makes descends from, locked until the transaction ends.
+
+    Raises AccessEnded when the membership or the key ended since the request began.
+    """
+    if actor.kind == "system":
+        return Maker(permissions=PERMISSIONS)
+    own_id = cast(UUID, actor.id)
+    if actor.kind == "api_key":
+        row = ApiKey.objects.filter(id=own_id).values_list("id", "membership_id").first()
+        if row is None:
+            raise AccessEnded
+        return standing(parent_key_id=row[0], membership_id=row[1])
+    member = Membership.objects.filter(user_id=own_id).values_list("id", flat=True).first()
+    if member is None:
+        raise AccessEnded
+    return standing(parent_key_id=None, membership_id=member)
+
+
+def standing(*, parent_key_id: UUID | None, membership_id: UUID | None) -> Maker:
+    """Lock the maker of a credential and return the rights it has now. Raises AccessEnded when it is no more."""
+    permissions, person_id, expires_at = PERMISSIONS, None, None
+    if membership_id is not None:
+        member = _share(
+            "SELECT m.role, m.user_id FROM tenants_membership m JOIN tenants_user u ON u.id = m.user_id AND u.is_active"
+            " WHERE m.tenant_id = %s AND m.id = %s FOR SHARE OF m",
+            membership_id,
+        )
+        permissions, person_id = ROLE_PERMISSIONS.get(member[0], frozenset()), member[1]
+    if parent_key_id is not None:
+        scopes, answers_for, expires_at = _share(
+            "SELECT k.scopes, k.created_by_id, k.expires_at FROM tenants_apikey k WHERE k.tenant_id = %s AND k.id = %s"
+            " AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > exchequer_now()) FOR SHARE",
+            parent_key_id,
+        )
+        permissions, person_id = permissions & frozenset(scopes), person_id or answers_for
+    return Maker(
+        permissions=permissions,
+        key_id=parent_key_id,
+        membership_id=membership_id,
+        person_id=person_id,
+        expires_at=expires_at,
+    )
+
+
+def person_of(actor: Actor) -> UUID | None:
+    """Return who answers for an act: a person; of a key its maker, or the first key above it when no person is known."""
+    row_id = actor.id
+    while actor.kind == "api_key" and row_id is not None:
+        person, parent = ApiKey.objects.values_list("created_by_id", "parent_key_id").get(id=row_id)
+        if person is not None or parent is None:
+            return person or row_id
+        row_id = parent
+    return row_id
+
+
+def descendants(*, key_id: UUID | None = None, membership_id: UUID | None = None) -> list[Descendant]:
+    """Return the live credentials that end with a key or a membership, newest last."""
+    below = _below(key_id, membership_id, lock=False)
+    return [
+        Descendant(
+            kind=kind.name,
+            id=row.pk,
+            name=kind.label(row),
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            last_used_at=getattr(row, "last_used_at", None),
+        )
+        for kind, row in _rows(below, lock=False)
+    ]
+
+
+def numbers() -> dict[UUID, int]:
+    """Return how many live credentials descend from each API key that has any."""
+    below: Counter[UUID] = Counter()
+    makers: dict[UUID, UUID] = {}
+    for kind in _kinds.values():
+        rows = kind.model.objects.filter(kind.live, parent_key_id__isnull=False).values_list("id", "parent_key_id")
+        found = dict(rows)
+        below.update(found.values())
+        if kind.model is ApiKey:
+            makers = found
+    # From the last keys upwards: what is below a key counts for its maker once the key itself is complete.
+    open_keys = Counter(makers.values())
+    complete = [key_id for key_id in makers if not open_keys[key_id]]
+    while complete:
+        key_id = complete.pop()
+        maker = makers[key_id]
+        below[maker] += below[key_id]
+        open_keys[maker] -= 1
+        if not open_keys[maker] and maker in makers:
+            complete.append(maker)
+    return dict(below)
+
+
+def check_depth(maker: Maker) -> None:
+    """Refuse a key whose maker is the last of DEEPEST keys that were each made with the one before. Raises Invalid."""
+    key_id, keys = maker.key_id, 0
+    while key_id is not None:
+        keys += 1
+        if keys >= DEEPEST:
+            raise Invalid(
+                f"This key is the last of {DEEPEST} that were each made with the one before, and makes no further one. "
+                "Use an earlier key, or make the key on the page."
+            )
+        key_id = ApiKey.objects.values_list("parent_key_id", flat=True).get(id=key_id)
+
+
+def take_back(
+    *, actor: Actor, key_id: UUID | None = None, membership_id: UUID | None = None, reason: str
+) -> dict[str, list[str]]:
+    """Revoke all live credentials that descend from a key or a membership, which the caller has locked.
+
+    Each gets its entry in the audit log; returns the ids by kind.
+    """
+    below = _below(key_id, membership_id, lock=True)
+    taken: dict[str, list[str]] = {name: [] for name in _kinds}
+    for kind, row in _rows(below, lock=True):
+        _revoke(actor, kind, row, reason)
+        taken[kind.name].append(str(row.pk))
+    return taken
+
+
+def shrink(*, actor: Actor, membership_id: UUID, permissions: frozenset[str], reason: str) -> None:
+    """Take back what a member could not make with these rights, for good: a role raised again brings nothing back.
+
+    An API key loses the scopes beyond them, and ends when nothing is left; so does whatever descends from it.
+    """
+    rights: dict[UUID | None, frozenset[str]] = {None: permissions}
+    for kind, row in _rows(Q(membership_id=membership_id), lock=True):
+        own = rights.get(row.parent_key_id, frozenset())
+        if not isinstance(row, ApiKey):
+            if not kind.could_make(row, own):
+                _revoke(actor, kind, row, reason)
+            continue
+        left = frozenset(row.scopes) & own
+        if left <= {ALWAYS} < frozenset(row.scopes) or ALWAYS not in left:
+            _revoke(actor, kind, row, reason)
+            continue
+        rights[row.id] = left
+        if left != frozenset(row.scopes):
+            ApiKey.objects.filter(id=row.id).update(scopes=sorted(left))
+            changes = {"scopes": [row.scopes, sorted(left)]}
+            record(KEY_NARROWED, actor=actor, target=("apikey", row.id, row.name), changes=changes, reason=reason)
+
+
+def adopt(*, actor: Actor, membership_id: UUID) -> list[str]:
+    """Make the actor the maker of what can be adopted and descends from a membership; returns the ids."""
+    maker = lock_maker(actor)
+    adopted = []
+    for kind, row in _rows(Q(membership_id=membership_id), lock=True):
+        if kind.adopted is None or not kind.could_make(row, maker.permissions):
+            continue
+        until = maker.until(row.expires_at) if row.expires_at else maker.expires_at
+        kind.model.objects.filter(id=row.pk).update(**maker.origin(), expires_at=until)
+        record(kind.adopted, actor=actor, target=(kind.name, row.pk, kind.label(row)))
+        adopted.append(str(row.pk))
+    return adopted
+
+
+def _share(statement: str, row_id: UUID) -> tuple[Any, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [current_tenant_id(), row_id])
+        row: tuple[Any, ...] | None = cursor.fetchone()
+    if row is None:
+        raise AccessEnded
+    return row
+
+
+def _below(key_id: UUID | None, membership_id: UUID | None, *, lock: bool) -> Q:
+    """Return what selects the descendants; keys are found level by level, each locked before its children are read."""
+    if membership_id is not None:
+        return Q(membership_id=membership_id)
+    level = set() if key_id is None else {key_id}
+    found = set(level)
+    while level:
+        children = ApiKey.objects.filter(parent_key_id__in=level, revoked_at=None).order_by("id")
+        rows = children.select_for_update(no_key=True) if lock else children
+        level = {row.id for row in rows.only("id")} - found
+        found |= level
+    return Q(parent_key_id__in=found)
+
+
+def _rows(below: Q, *, lock: bool) -> Iterator[tuple[Kind, Any]]:
+    """Yield live credentials with their kind: API keys first, parents before children."""
+    for kind in sorted(_kinds.values(), key=lambda kind: kind.model is not ApiKey):
+        rows = kind.model.objects.filter(below, kind.live).select_related(*kind.related).order_by("id")
+        yield from ((kind, row) for row in (rows.select_for_update(of=("self",), no_key=True) if lock else rows))
+
+
+def _revoke(actor: Actor, kind: Kind, row: Any, reason: str) -> None:
+    kind.model.objects.filter(id=row.pk).update(revoked_at=DatabaseNow())
+    record(kind.revoked, actor=actor, target=(kind.name, row.pk, kind.label(row)), reason=reason)

@@ -1,0 +1,100 @@
+"""Letters to people: what each says, its links, and the errands that send them through the outbox.
+
+A letter's Message-ID follows from what it tells of, so a copy that is sent again after a crash can be known as one.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from email.errors import HeaderParseError
+from smtplib import SMTPRecipientsRefused
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.mail import BadHeaderError, EmailMessage
+
+from tenants.events.events import InvitationIssued, NotificationRaised, subscribe
+from tenants.identity import invitation_queries
+from tenants.notifications import notifications
+from tenants.operations import PLAIN_ADDRESS
+
+log = structlog.get_logger(__name__)
+INVITED = "Invitation to Exchequer"
+LONGEST_NAME = 60
+WITHIN_A_WORD = re.compile(r"[.\u3002\uff61]+(?=\w)")
+FOOT = "You get this mail because you are a member of {name} on Exchequer."
+
+
+@subscribe(NotificationRaised)
+def tell(event: NotificationRaised) -> None:
+    """Mail a notification to its member; say nothing when the person has left or has read it meanwhile."""
+    letter = notifications.letter(event.tenant_id, event.notification_id)
+    if letter is None:
+        return
+    text = f"{letter.title}\n\n{letter.body}\n\n{link(f't/{letter.slug}/{letter.path}')}\n\n-- \n{FOOT.format(name=letter.tenant)}\n"
+    send(letter.to, f"[{letter.tenant}] {letter.title}", text, event.notification_id)
+
+
+@subscribe(InvitationIssued)
+def invite(event: InvitationIssued) -> None:
+    """Mail an invitation's link; say nothing when the invitation is no longer open."""
+    letter = invitation_queries.letter(event.tenant_id, event.invitation_id)
+    if letter is None:
+        return
+    # Names are chosen by strangers, so the subject and the first line are ours, and names come later, in quotes.
+    text = (
+        "You are invited to join an organisation on Exchequer.\n\n"
+        f"{invitation_link(letter)}\n\n"
+        f"Organisation: {quoted(letter.tenant)}\nInvited by: {_sender(letter)}\nRole: {letter.role}\n\n"
+        f"The link works once, for {letter.to} only, until {letter.expires_at.day} {letter.expires_at:%B %Y, %H:%M} {letter.zone}. "
+        "If you did not expect it, do nothing.\n"
+    )
+    send(letter.to, INVITED, text, event.invitation_id)
+
+
+def _sender(letter: invitation_queries.Letter) -> str:
+    """Return who invited: a member by the address of their account, a key by the name that somebody gave it."""
+    if letter.by_key:
+        return f"an API key named {quoted(letter.invited_by)}"
+    return letter.invited_by if PLAIN_ADDRESS.fullmatch(letter.invited_by) else quoted(letter.invited_by)
+
+
+def quoted(name: str) -> str:
+    """Return a name that somebody chose as one short line in quotes that no program makes a link of."""
+    plain = unicodedata.normalize("NFKC", name)
+    kept = "".join(" " if one in '"“”/\\@' or unicodedata.category(one)[0] in "CZ" else one for one in plain)
+    # A word with a dot in it is a link in many programs: “evil.example” is shown as “evil. example”.
+    short = " ".join(WITHIN_A_WORD.sub(". ", kept).split())
+    return f"“{short if len(short) <= LONGEST_NAME else short[: LONGEST_NAME - 1] + '…'}”"
+
+
+def invitation_link(letter: invitation_queries.Letter) -> str:
+    """Return the address that an invitation opens at: whoever has it may accept."""
+    return link(f"accounts/invitation/{letter.token}/")
+
+
+def link(path: str) -> str:
+    """Return the address of a page; its host is a setting, whatever host a request names."""
+    return f"{settings.EXCHEQUER.effective_public_url}/{path}"
+
+
+def send(to: str, subject: str, text: str, about: UUID) -> None:
+    """Send one letter now. Raises what the mail server's client raises; an address refused for good is logged and let be."""
+    host = urlsplit(settings.EXCHEQUER.effective_public_url).hostname or "localhost"
+    subject = " ".join(subject.split())[:200]
+    message = EmailMessage(subject, text, to=[to], headers={"Message-ID": f"<{about}@{host}>"})
+    try:
+        if not to.isprintable():
+            raise HeaderParseError("the address would end its line")
+        message.send()
+    except (HeaderParseError, BadHeaderError, UnicodeError) as broken:
+        log.warning("mail.refused_for_good", about=str(about), answers=[str(broken)])
+    except SMTPRecipientsRefused as refused:
+        if not all(500 <= code < 600 for code, _ in refused.recipients.values()):
+            raise
+        log.warning(
+            "mail.refused_for_good", about=str(about), answers=[code for code, _ in refused.recipients.values()]
+        )

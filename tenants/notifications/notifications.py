@@ -1,0 +1,131 @@
+"""What members should know: a row for each of them, a mail by way of the outbox, a bell with what is unread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from tenants.access.actor import Actor
+from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
+from tenants.clock import DatabaseNow
+from tenants.errors import NotFound
+from tenants.events import events
+from tenants.isolation.scoping import current_tenant_id, tenant_scope
+from tenants.models import Membership, Notification, Tenant
+
+#: The bell counts no further: "99+".
+MOST_COUNTED = 100
+
+
+@dataclass(frozen=True)
+class NotificationRow:
+    """One notification of a member. `path` is a page of the tenant, such as `models/`, or empty."""
+
+    id: UUID
+    kind: str
+    title: str
+    body: str
+    path: str
+    created_at: datetime
+    read_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Letter:
+    """What the mail about a notification needs."""
+
+    to: str
+    tenant: str
+    slug: str
+    title: str
+    body: str
+    path: str
+
+
+def notify(*, permission: str, kind: str, title: str, body: str = "", path: str = "", but: UUID | None = None) -> int:
+    """Tell every member of the open scope whose role has `permission`, but for one; return how many that are.
+
+    `path` is the page that shows it, relative to the tenant's pages: `models/`, `endpoints/<id>/`. The mail follows
+    once the surrounding transaction has committed.
+    """
+    if permission not in PERMISSIONS:
+        raise KeyError(permission)
+    roles = [role for role, permissions in ROLE_PERMISSIONS.items() if permission in permissions]
+    members = Membership.objects.filter(role__in=roles)
+    return _raise(members if but is None else members.exclude(user_id=but), kind, title, body, path)
+
+
+def notify_person(user_id: UUID, *, kind: str, title: str, body: str = "", path: str = "") -> bool:
+    """Tell one person, as `notify` does; return False for somebody who is no member of the open scope (any more)."""
+    return _raise(Membership.objects.filter(user_id=user_id), kind, title, body, path) > 0
+
+
+def settle(*, kind: str, path: str) -> int:
+    """Mark what everybody was told of a matter as read, now that somebody saw to it; return how many were unread."""
+    rows = Notification.objects.filter(kind=kind, path=path, read_at__isnull=True)
+    return rows.update(read_at=DatabaseNow())
+
+
+def unread(user_id: UUID) -> int:
+    """Return how many notifications a member has not read, counted up to MOST_COUNTED."""
+    return Notification.objects.filter(user_id=user_id, read_at__isnull=True)[:MOST_COUNTED].count()
+
+
+def notifications(
+    user_id: UUID, *, only_unread: bool = False, before: UUID | None = None, limit: int = 50
+) -> list[NotificationRow]:
+    """Return up to `limit` + 1 notifications of a member, newest first, older than `before`."""
+    rows: QuerySet[Notification] = Notification.objects.filter(user_id=user_id).order_by("-id")
+    if only_unread:
+        rows = rows.filter(read_at__isnull=True)
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    names: Sequence[str] = list(NotificationRow.__dataclass_fields__)
+    return [NotificationRow(*row) for row in rows.values_list(*names)[: limit + 1]]
+
+
+def mark_read(actor: Actor, notification_id: UUID) -> NotificationRow:
+    """Mark one of the actor's own notifications as read and return it. Raises NotFound for anybody else's."""
+    row = Notification.objects.filter(id=notification_id, user_id=_person(actor)).first()
+    if row is None:
+        raise NotFound
+    Notification.objects.filter(id=row.id, read_at__isnull=True).update(read_at=DatabaseNow())
+    return NotificationRow(row.id, row.kind, row.title, row.body, row.path, row.created_at, row.read_at)
+
+
+def mark_all_read(actor: Actor) -> int:
+    """Mark all of the actor's own notifications as read; return how many were unread."""
+    return Notification.objects.filter(user_id=_person(actor), read_at__isnull=True).update(read_at=DatabaseNow())
+
+
+def letter(tenant_id: UUID, notification_id: UUID) -> Letter | None:
+    """Return what the mail about a notification needs; None once it was read, or its person is no longer a member."""
+    with tenant_scope(tenant_id):
+        row = Notification.objects.select_related("user").filter(id=notification_id, read_at__isnull=True).first()
+        if row is None or not Membership.objects.filter(user_id=row.user_id).exists():
+            return None
+        name, slug = Tenant.objects.values_list("name", "slug").get(id=tenant_id)
+        return Letter(row.user.email, name, slug, row.title, row.body, row.path or "notifications/")
+
+
+def _raise(members: QuerySet[Membership], kind: str, title: str, body: str, path: str) -> int:
+    if path.startswith("/") or ":" in path.partition("?")[0]:
+        raise ValueError(f"{path!r} is not relative to the tenant's pages")
+    people = members.filter(user__is_active=True).values_list("user_id", flat=True)
+    rows = Notification.objects.bulk_create(
+        Notification(user_id=person, kind=kind, title=title[:200], body=body, path=path) for person in people
+    )
+    if rows:
+        tenant_id = current_tenant_id()
+        events.publish_all([events.NotificationRaised(tenant_id=tenant_id, notification_id=row.id) for row in rows])
+    return len(rows)
+
+
+def _person(actor: Actor) -> UUID:
+    if actor.kind != "user" or actor.id is None:
+        raise NotFound
+    return actor.id

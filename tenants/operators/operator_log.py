@@ -1,0 +1,104 @@
+"""Who may act on the platform, the door to its pages, and the record of what was done.
+
+A platform act belongs to no tenant, so it has no place in a tenant's chain: it goes to `OperatorAct`, which the
+database only ever appends to, and to the log.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import connection, transaction
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+
+from tenants.audit.chain import plain
+from tenants.errors import Invalid
+from tenants.models.operators import OperatorAct
+from tenants.web.error_pages import log_in_url, page_behind
+
+LONGEST_REASON = 400
+PageView = Callable[..., HttpResponseBase]
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A person who runs the platform, for the length of one request."""
+
+    id: UUID
+    label: str
+    ip: str = ""
+    request_id: str = ""
+
+
+def operator_page(view: PageView) -> PageView:
+    """Make a function a page of the operator's area: `view(request, ...)` with `request.operator`.
+
+    For everybody else the area does not exist. The view runs in one transaction that may read the platform's tables.
+    """
+
+    @functools.wraps(view)
+    def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return redirect(log_in_url(page_behind(request)))
+        user = request.user
+        if not user.is_operator:
+            raise Http404
+        operator = Operator(
+            id=user.id,
+            label=user.email,
+            ip=request.META.get("REMOTE_ADDR", ""),
+            request_id=getattr(request, "request_id", ""),
+        )
+        request.operator = operator  # type: ignore[attr-defined]
+        with operator_scope(operator):
+            return view(request, *args, **kwargs)
+
+    run.operator = True  # type: ignore[attr-defined]
+    return run
+
+
+@contextmanager
+def operator_scope(operator: Operator) -> Iterator[None]:
+    """Open a transaction in which digests and acts can be read and acts recorded."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('app.operator', '1', true)")
+        yield
+        # Inside an outer transaction the setting would outlive this one; a roll-back takes it back by itself.
+        if not connection.needs_rollback:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('app.operator', '', true)")
+
+
+def record_act(operator: Operator, action: str, *, target: tuple[str, Any, str], reason: str) -> None:
+    """Write down an act, in the transaction of its effect, and log it. `target` is (type, id, label)."""
+    kind, target_id, label = target
+    OperatorAct.objects.create(
+        operator=operator.id,
+        operator_label=operator.label,
+        action=action,
+        target_type=kind,
+        target_id=str(target_id),
+        target_label=plain(label)[:254],
+        reason=plain(reason),
+        ip=operator.ip[:45],
+        request_id=operator.request_id,
+    )
+    log.info("operator.acted", action=action, operator=operator.label, target=str(target_id), reason=reason)
+
+
+def check_reason(text: str) -> str:
+    """Return a reason of 3 to 400 characters; raise `Invalid` otherwise: an act without one explains nothing."""
+    reason = " ".join(text.split())
+    if not 3 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
+        raise Invalid(fields={"reason": [f"Say why, in 3 to {LONGEST_REASON} characters."]})
+    return reason

@@ -1,0 +1,203 @@
+"""Forms of the tenancy room. A form only parses; operations decide."""
+
+import zoneinfo
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any, ClassVar, cast
+from uuid import uuid4
+
+from django import forms
+from django.core.validators import MaxValueValidator
+from django.utils import timezone
+from django.utils.functional import lazy
+
+from tenants.access.permissions import PURPOSES, ROLE_WORDS
+from tenants.audit import AuditAction
+from tenants.audit.words import noun_words
+from tenants.models import User
+from tenants.parsing import LATEST
+
+KEY_LIVES = ((30, "30 days"), (90, "90 days"), (365, "One year"), (0, "Until revoked"))
+THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
+
+
+ACTS = (("", "People and keys"), ("all", "Everybody, Exchequer too"), ("system", "Exchequer itself"))
+
+
+def _subjects() -> list[tuple[str, str]]:
+    nouns = sorted({tuple(action.split(".")[:2]) for action in AuditAction.known})
+    return [
+        ("", "Any"),
+        *sorted(((f"{app}.{noun}.", noun_words(noun)) for app, noun in nouns), key=lambda choice: choice[1].lower()),
+    ]
+
+
+class Preferences(forms.ModelForm[User]):
+    """How Exchequer looks and behaves for one person."""
+
+    theme = forms.ChoiceField(label="Theme", choices=THEMES)
+
+    class Meta:
+        model = User
+        fields = ("name", "single_keys")
+        labels: ClassVar = {"name": "Your name", "single_keys": "Single-key shortcuts"}
+        help_texts: ClassVar = {
+            "name": "Shown in the sidebar instead of your e-mail address.",
+            "single_keys": "Keys such as g, j, c and / act on their own outside text fields.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["theme"] = self.instance.theme
+        self.order_fields(("name", "theme", "single_keys"))
+
+    def clean_name(self) -> str:
+        """Return the name, which stands in other people's pages and files: of printable characters."""
+        name = str(self.cleaned_data["name"])
+        if not name.isprintable():
+            raise forms.ValidationError("Use printable characters.")
+        return name
+
+    def save(self, commit: bool = True) -> User:
+        """Store the theme with the rest."""
+        self.instance.theme = self.cleaned_data["theme"]
+        return super().save(commit)
+
+
+class AuditFilter(forms.Form):
+    """Which entries of the audit log to show; what is not valid is left out of the filter and marked."""
+
+    actor = forms.CharField(required=False, max_length=254, label="Actor")
+    acts = forms.ChoiceField(required=False, label="Acts of", choices=ACTS)
+    action = forms.ChoiceField(required=False, label="Action on", choices=lazy(_subjects, list))
+    target = forms.CharField(required=False, max_length=64, label="Object id")
+    since = forms.DateField(
+        required=False,
+        label="From",
+        validators=[MaxValueValidator(LATEST.date())],
+        widget=forms.DateInput(attrs={"type": "date"}),
+    )
+    until = forms.DateField(
+        required=False,
+        label="To",
+        validators=[MaxValueValidator(LATEST.date())],
+        widget=forms.DateInput(attrs={"type": "date"}),
+    )
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the keyword arguments for the query."""
+        self.is_valid()
+        data = self.cleaned_data
+        filters: dict[str, Any] = {
+            "actor": data.get("actor"),
+            "acts": {"": "people", "system": "system"}.get(data.get("acts", ""), ""),
+            "action": data.get("action"),
+            "target_id": data.get("target"),
+            "since": _midnight(data.get("since")),
+            "until": _midnight(data["until"] + timedelta(days=1)) if data.get("until") else None,
+        }
+        return {name: value for name, value in filters.items() if value}
+
+
+class NewApiKey(forms.Form):
+    """A key for programs: what it is for, or exact scopes, and until when it works."""
+
+    once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    name = forms.CharField(
+        max_length=120,
+        label="Name",
+        help_text="Who or what will use it, for example ci-nightly.",
+    )
+    days = forms.TypedChoiceField(label="Works for", choices=KEY_LIVES, coerce=int, initial=90)
+    purposes = forms.MultipleChoiceField(
+        label="What is it for?",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Choose as little as the program needs. Purposes beyond your own role are not offered.",
+    )
+    scopes = forms.MultipleChoiceField(label="Single scopes", required=False, widget=forms.CheckboxSelectMultiple)
+
+    def __init__(self, data: Any = None, *, own: frozenset[str]) -> None:
+        super().__init__(data, auto_id="key_%s")
+        self.offered = {purpose.key: purpose for purpose in PURPOSES if purpose.permissions <= own}
+        purposes = [(key, purpose.label) for key, purpose in self.offered.items()]
+        cast("forms.MultipleChoiceField", self.fields["purposes"]).choices = purposes
+        cast("forms.MultipleChoiceField", self.fields["scopes"]).choices = [(scope, scope) for scope in sorted(own)]
+
+    def clean(self) -> dict[str, Any]:
+        """Unite purposes and single scopes into `cleaned_data["wanted"]`."""
+        data = self.cleaned_data
+        wanted = set(data.get("scopes") or ())
+        for key in data.get("purposes") or ():
+            wanted |= self.offered[key].permissions
+        if not wanted and not {"purposes", "scopes"} & set(self.errors):
+            self.add_error("purposes", "Choose at least one purpose or scope.")
+        return {**data, "wanted": sorted(wanted)}
+
+
+class InviteMember(forms.Form):
+    """Whom to invite, as what."""
+
+    email = forms.EmailField(label="E-mail address", max_length=254)
+    role = forms.ChoiceField(label="Role")
+
+    def __init__(self, data: Any = None, *, roles: Sequence[str]) -> None:
+        super().__init__(data, auto_id="invite_%s")
+        choices = [(role, f"{role.capitalize()}: {ROLE_WORDS[role]}") for role in roles]
+        cast("forms.ChoiceField", self.fields["role"]).choices = choices
+        if "engineer" in roles:
+            self.fields["role"].initial = "engineer"
+
+
+class JoinAsNew(forms.Form):
+    """The account of an invited person who has none."""
+
+    name = forms.CharField(label="Your name", max_length=120)
+    password = forms.CharField(
+        label="Password",
+        max_length=200,
+        strip=False,
+        help_text="At least 12 characters, no common word, nothing like your name.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+class NewProject(forms.Form):
+    """A cost centre."""
+
+    once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    name = forms.CharField(label="Name", max_length=120)
+    slug = forms.CharField(
+        label="Short name",
+        max_length=50,
+        help_text="Small letters, digits and dashes; jobs, budgets and invoice lines carry it. It cannot be changed.",
+    )
+
+
+class QuotaLimit(forms.Form):
+    """A resource's limit; empty means no limit. `was` is the limit that the person looked at."""
+
+    resource = forms.CharField(label="Resource", max_length=80)
+    limit = forms.IntegerField(label="Limit", required=False, min_value=0, max_value=2**53 - 1)
+    was = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
+    confirmed = forms.BooleanField(widget=forms.HiddenInput, required=False)
+
+
+class Organisation(forms.Form):
+    """What the organisation is called, and when its days and months begin."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    timezone = forms.ChoiceField(
+        label="Time zone of reports",
+        choices=lazy(lambda: [(zone, zone) for zone in sorted(zoneinfo.available_timezones())], list),
+        help_text="Where its days and months begin. What is metered already keeps its day.",
+    )
+    self_approval = forms.BooleanField(
+        label="Let its only member approve their own requests",
+        required=False,
+        help_text="Counts while the organisation has one member, and is written to the audit log.",
+    )
+
+
+def _midnight(day: date | None) -> datetime | None:
+    return datetime.combine(day, time(), tzinfo=timezone.get_current_timezone()) if day else None

@@ -1,0 +1,127 @@
+"""What every page carries: theme, where letters go, navigation that the role may open, the organisations one can switch to."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import SimpleLazyObject
+
+from tenants import queries
+from tenants.access.actor import Actor
+from tenants.isolation.scoping import scope_open, tenant_scope
+from tenants.notifications import notifications
+from tenants.notifications.file_backend import written_to_files
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the sidebar. `key` is the second key of the `g` shortcut."""
+
+    label: str
+    icon: str
+    page: str
+    permission: str
+    key: str = ""
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """An entry made into a link for one tenant."""
+
+    label: str
+    icon: str
+    url: str
+    active: bool
+    key: str
+
+
+GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "",
+        (
+            Entry("Overview", "layout-dashboard", "overview", "tenant.view", "o"),
+            Entry("Jobs", "list-check", "jobs", "jobs.view", "j"),
+            Entry("Datasets", "database", "datasets", "datasets.view", "d"),
+            Entry("Models", "box", "models", "models.view", "m"),
+            Entry("Endpoints", "bolt", "endpoints", "endpoints.view", "e"),
+            Entry("Model health", "activity", "dash-page", "endpoints.view", "h", ("health",)),
+        ),
+    ),
+    (
+        "Money",
+        (
+            Entry("Spend", "chart-bar", "dash-page", "spend.view", "u", ("spend",)),
+            Entry("Budgets", "wallet", "budgets", "budgets.view", "b"),
+            Entry("Prices", "coins", "prices", "pricebooks.view"),
+            Entry("Invoice", "receipt", "invoice", "invoices.view", "i"),
+            Entry("Reported usage", "upload", "reported", "invoices.view"),
+        ),
+    ),
+    (
+        "Organisation",
+        (
+            Entry("Members", "users", "members", "members.view"),
+            Entry("Projects", "stack-2", "projects", "projects.view"),
+            Entry("Quotas", "gauge", "quotas", "quotas.view", "q"),
+            Entry("API keys", "key", "api-keys-page", "apikeys.view"),
+            Entry("Audit", "shield-check", "audit", "audit.view", "a"),
+            Entry("Settings", "settings", "settings", "tenant.view", "s"),
+        ),
+    ),
+)
+
+
+def navigation(actor: Actor, slug: str, path: str) -> list[dict[str, Any]]:
+    """Return the sidebar's groups with the links that `actor` may open; the one being looked at is active."""
+    groups = []
+    for title, entries in GROUPS:
+        links = [_link(entry, slug, path) for entry in entries if actor.can(entry.permission)]
+        if links:
+            groups.append({"title": title, "entries": links})
+    return groups
+
+
+def _link(entry: Entry, slug: str, path: str) -> Link:
+    try:
+        url = reverse(entry.page, args=(slug, *entry.args))
+    except NoReverseMatch:
+        url = reverse("overview", args=(slug,))
+    active = path == url or (entry.page != "overview" and path.startswith(url))
+    return Link(entry.label, entry.icon, url, active, entry.key)
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: nothing is queried unless a template asks."""
+    user = getattr(request, "user", None)
+    known = user is not None and user.is_authenticated
+    context: dict[str, Any] = {
+        "theme": getattr(user, "theme", "light") if known else "auto",
+        "single_keys": getattr(user, "single_keys", True) if known else True,
+        "mail_in_files": written_to_files(),
+    }
+    actor = getattr(request, "actor", None)
+    tenant = getattr(request, "tenant", None)
+    if actor is not None and tenant is not None and known:
+        context["navigation"] = navigation(actor, tenant.slug, request.path)
+        if user.is_operator:  # type: ignore[union-attr]
+            operator = Link("Operator", "server", reverse("operator-fleet"), active=False, key="")
+            context["navigation"].append({"title": "Platform", "entries": [operator]})
+        context["unread"] = _lazily(lambda: _unread(actor.tenant_id, user.pk))  # type: ignore[union-attr]
+        context["memberships"] = _lazily(lambda: queries.tenants_of(user.id))  # type: ignore[union-attr]
+    return context
+
+
+def _unread(tenant_id: UUID, user_id: UUID) -> str:
+    """Return what the bell shows: nothing for nothing. An error page is rendered when its scope has closed already."""
+    with nullcontext() if scope_open() else tenant_scope(tenant_id):
+        number = notifications.unread(user_id)
+    return f"{number - 1}+" if number == notifications.MOST_COUNTED else str(number or "")
+
+
+def _lazily(load: Callable[[], Any]) -> Any:
+    return SimpleLazyObject(load)

@@ -1,0 +1,1 @@
+"""What pages and endpoints of every app are built with."""

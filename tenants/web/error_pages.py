@@ -1,0 +1,152 @@
+"""What error answers share, with or without a database behind them: words, pages, and the way back to a form."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+
+from tenants.errors import ExchequerError
+from tenants.web import problems
+
+
+@dataclass(frozen=True)
+class Words:
+    """What one status says: its stable code, what happened, what to do about it."""
+
+    code: str
+    title: str
+    advice: str
+
+
+WORDS = {
+    400: Words(
+        "bad_request",
+        "This request cannot be read.",
+        "Go back, check what was entered and send it again.",
+    ),
+    403: Words(
+        "permission_denied",
+        "Your role does not include this.",
+        "Ask an owner or admin of the organisation.",
+    ),
+    404: Words(
+        "not_found",
+        "There is nothing here.",
+        "The link is wrong, the thing was removed, or it belongs to an organisation you are not a member of.",
+    ),
+    405: Words(
+        "method_not_allowed",
+        "This page cannot be used that way.",
+        "Go back and use the button or form on the page.",
+    ),
+    413: Words(
+        "too_large",
+        "That is more than may be sent at once.",
+        f"A file may have {settings.EXCHEQUER.max_upload_mb} MiB: choose a smaller one, split it, or convert it to Parquet.",
+    ),
+    422: Words(
+        "invalid",
+        "Some values cannot be accepted.",
+        "Go back, correct the marked fields and send the form again.",
+    ),
+    429: Words(
+        "rate_limited",
+        "Too many requests.",
+        "Wait a minute and try again.",
+    ),
+    500: Words(
+        "internal_error",
+        "Something broke on our side.",
+        "Nothing was half done. If it happens twice, pass on the number of the request.",
+    ),
+    503: Words(
+        "unavailable",
+        "A part of Exchequer is away for a moment.",
+        "Nothing was changed; try again in a few seconds.",
+    ),
+}
+
+#: What stands above the sentence of an error inside an organisation's pages.
+HEADINGS = {
+    400: "Not accepted",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not possible here",
+    408: "Too slow",
+    409: "Not possible now",
+    413: "Too large",
+    422: "Not accepted",
+    429: "Too many requests",
+    503: "Not available",
+}
+
+#: Set in the WSGI environment by a web server that refused a request's body: the status or the error to answer.
+REFUSED = "exchequer.refused"
+
+
+def without_database(request: HttpRequest, refusal: int | ExchequerError) -> HttpResponse:
+    """Answer a status or an error by problem+json or by the page that reads neither session nor database."""
+    answer: HttpResponse
+    if isinstance(refusal, ExchequerError):
+        if request.path_info.startswith("/api/"):
+            body = problems.from_error(refusal, request)
+            answer = JsonResponse(body, status=refusal.status, content_type=problems.CONTENT_TYPE)
+        else:
+            title = f"{HEADINGS[refusal.status]}."
+            answer = plain_page(request, refusal.status, title=title, advice=refusal.message)
+        for name, value in problems.retry_after(refusal).items():
+            answer[name] = value
+        return answer
+    status, words = refusal, WORDS[refusal]
+    if request.path_info.startswith("/api/"):
+        answer = problems.json_problem(request, status=status, code=words.code, title=f"{words.title} {words.advice}")
+    else:
+        answer = plain_page(request, status, title=words.title, advice=words.advice)
+    if status == 503:
+        answer["Retry-After"] = "5"
+    return answer
+
+
+def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) -> HttpResponse:
+    """Answer an error page that reads neither session nor database."""
+    nonce = {"csp_nonce": getattr(request, "csp_nonce", "")}
+    page = render_to_string(
+        "error.html",
+        {
+            **context_of(request, status, title, advice),
+            "request": nonce,
+            "theme": "light",
+        },
+    )
+    return HttpResponse(page, status=status)
+
+
+def context_of(request: HttpRequest, status: int, title: str, advice: str) -> dict[str, object]:
+    """Return what the error page shows."""
+    return {
+        "status": status,
+        "title": title,
+        "advice": advice,
+        "request_id": getattr(request, "request_id", ""),
+    }
+
+
+def page_behind(request: HttpRequest) -> str:
+    """Return the page that a person was looking at: a fragment and the target of a form are none. Same origin only."""
+    partial = bool(request.headers.get("HX-Request"))
+    if not partial and request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    named = request.headers.get("HX-Current-URL" if partial else "Referer", "")
+    if url_has_allowed_host_and_scheme(named, {request.get_host()}, require_https=request.is_secure()):
+        parts = urlsplit(named)
+        return urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    return "/"
+
+
+def log_in_url(page: str) -> str:
+    """Return the log-in page's address that leads to `page` afterwards."""
+    return f"{reverse('account_login')}?{urlencode({'next': page})}"

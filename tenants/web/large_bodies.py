@@ -1,0 +1,94 @@
+"""Who may send a body that is larger than a form or a request of the API: asked by the web server before it takes one in.
+
+A server buffers a body before any view sees it, so a stranger could fill the disk. Views that take files say so by
+`large_body`; everywhere else a body has at most SMALL bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from django.contrib.auth import get_user
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import Error, close_old_connections
+from django.http import Http404, HttpResponse
+from django.urls import Resolver404, resolve
+from django.utils import timezone
+
+from tenants.access.reader import reading_as
+from tenants.errors import ExchequerError, RateLimited, Unavailable
+from tenants.web.middleware import TenantMiddleware
+
+#: What Django keeps of a form or of JSON, and the heads of a form around it.
+SMALL = 2 * 1024 * 1024 + 64 * 1024
+
+
+def large_body(view: Any) -> Any:
+    """Mark a view, a function or a class, as one that takes files."""
+    view.large_body = True
+    return view
+
+
+def taken_at(method: str, path: str) -> bool:
+    """Return whether a large body may be sent there at all."""
+    return method in ("POST", "PUT", "PATCH") and getattr(_view(path), "large_body", False)
+
+
+def sender_of(environ: dict[str, Any]) -> str | None:
+    """Return the tenant whose key or session lets a request in at a view that takes files; None lets in nobody.
+
+    Reads headers only. Raises RateLimited and Unavailable: the view, asked later and without the body, might not say so
+    again. Neither the request's reader nor its time zone stays on the thread, which answers others next.
+    """
+    close_old_connections()
+    try:
+        with reading_as(None), timezone.override(None):
+            return _let_in(environ)
+    except (RateLimited, Unavailable):
+        raise
+    except Error as error:
+        raise Unavailable from error
+    except (Http404, ExchequerError):
+        return None  # the view itself says why, without the body
+    finally:
+        structlog.contextvars.clear_contextvars()
+        close_old_connections()
+
+
+def entered(request: Any) -> Any:
+    """Return the actor of a request, as its view would see it; None for a stranger."""
+    request.actor = None
+    gate = TenantMiddleware(lambda _: HttpResponse())
+    slug = _match(request.path_info).kwargs.get("tenant")
+    if slug is None:
+        gate.enter_by_key_or_session(request)
+    else:
+        gate.enter_by_path(request, slug)
+    return request.actor
+
+
+def _let_in(environ: dict[str, Any]) -> str | None:
+    request = WSGIRequest(environ)
+    SessionMiddleware(lambda _: HttpResponse()).process_request(request)
+    request.user = get_user(request)
+    actor = entered(request)
+    view = _view(request.path_info)
+    permission = getattr(view, "permission", None) or getattr(view, "permissions", {}).get(request.method)
+    return str(actor.tenant_id) if actor is not None and permission is not None and actor.can(permission) else None
+
+
+def _match(path: str) -> Any:
+    try:
+        return resolve(path)
+    except Resolver404:
+        return resolve(path if path.endswith("/") else f"{path}/")
+
+
+def _view(path: str) -> Any:
+    try:
+        view = _match(path).func
+    except (Resolver404, UnicodeError):
+        return None
+    return getattr(view, "cls", view)

@@ -1,0 +1,205 @@
+"""What happens around every request: an id, one tenant, one actor, one transaction that sees only that tenant."""
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.urls import is_valid_path
+from django.utils import timezone
+
+from tenants.access.reader import read_as, reading_as
+from tenants.errors import ExchequerError
+from tenants.identity import authentication
+from tenants.isolation.scoping import tenant_scope
+from tenants.parsing import NUL
+from tenants.web import problems, rate_limits
+from tenants.web.error_pages import HEADINGS, REFUSED, log_in_url, page_behind, without_database
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+TENANT_HEADER = "X-Exchequer-Tenant"
+#: Where a script goes whose session has ended.
+LOG_IN_HEADER = "X-Exchequer-Log-In"
+
+
+class RequestContextMiddleware:
+    """Gives every request an id that its logs, its audit entries and its errors share; says 503 when the database is away."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Bind the id, answer, and name the id in the answer."""
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request.request_id = request_id  # type: ignore[attr-defined]
+        refused_by_server = 400 if unreadable(request) else request.META.get(REFUSED)
+        if refused_by_server:
+            response = without_database(request, refused_by_server)
+            response["X-Request-Id"] = request_id
+            return response
+        add_slash(request)
+        # A thread serves one request after the other: nothing of an earlier one may stand in this one's logs.
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            structlog.contextvars.clear_contextvars()
+        response["X-Request-Id"] = request_id
+        if seconds := getattr(request, "held_up_s", 0):
+            # The form says so in words, to whoever reads it; programs read the status.
+            response.status_code, response["Retry-After"] = 429, str(seconds)
+        return response
+
+
+def add_slash(request: HttpRequest) -> None:
+    """Read a write whose path lacks the last slash as if it had it: clients turn what a redirect answers into a GET."""
+    path = request.path_info
+    if request.method in ("GET", "HEAD") or path.endswith("/") or is_valid_path(path):
+        return
+    if is_valid_path(f"{path}/"):
+        request.path_info, request.path = f"{path}/", f"{request.path}/"
+
+
+def unreadable(request: HttpRequest) -> bool:
+    """Return whether the address or a header holds a NUL, which no name, key or id of ours does."""
+    headers = (str(value) for name, value in request.META.items() if name.startswith("HTTP_"))
+    return (
+        NUL in request.path_info
+        or "%00" in request.META.get("QUERY_STRING", "")
+        or any(NUL in value for value in headers)
+    )
+
+
+class TenantMiddleware:
+    """Finds the tenant and the actor before a view runs, and runs the view in that tenant's scope.
+
+    The path is the authority on tenant pages, the key or the session on the API. A tenant that one does not
+    belong to is the same 404 as one that does not exist. A view marked `own_transaction` opens its own scopes.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass the request on, read by nobody yet and in UTC; the work is done in `process_view`."""
+        with reading_as(None), timezone.override(None):
+            return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
+        """Open the scope and run the view, or let Django run it when no tenant is concerned."""
+        request.actor = None  # type: ignore[attr-defined]
+        try:
+            if request.path_info.startswith("/t/"):
+                answer = self.enter_by_path(request, kwargs.pop("tenant"))
+                if answer is not None:
+                    return answer
+            elif request.path_info.startswith("/api/v1/"):
+                self.enter_by_key_or_session(request)
+            actor = request.actor  # type: ignore[attr-defined]
+            if actor is None or own_transaction(view, request):
+                return None
+            with tenant_scope(actor.tenant_id):
+                response = view(request, *args, **kwargs)
+                if hasattr(response, "render") and not response.is_rendered:
+                    response = response.render()
+                return response  # type: ignore[no-any-return]
+        except (ExchequerError, OperationalError, InterfaceError) as error:
+            return self.process_exception(request, error)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer an expected error of a page; everything it wrote was rolled back with its scope."""
+        if isinstance(error, ExchequerError):
+            return refused(request, error)
+        if isinstance(error, OperationalError | InterfaceError):
+            return database_away(request, error)
+        return None
+
+    def enter_by_path(self, request: HttpRequest, slug: str) -> HttpResponse | None:
+        """Set the actor from the session and the tenant in the path; return an answer when there is no session."""
+        if not request.user.is_authenticated:
+            return log_in_first(request)
+        tenant_id = authentication.tenant_id_for(request.user.id, slug)
+        actor = authentication.member_actor(request, request.user, tenant_id) if tenant_id else None
+        if actor is None:
+            raise Http404
+        self.accept(request, actor)
+        timezone.activate(request.tenant.timezone)  # type: ignore[attr-defined]  # of pages: the API speaks UTC
+        if request.session.get("tenant") != slug:
+            request.session["tenant"] = slug
+        return None
+
+    def enter_by_key_or_session(self, request: HttpRequest) -> None:
+        """Set the actor from a bearer key, else from the session and its tenant; leave it unset otherwise."""
+        key = authentication.bearer(request)
+        actor = None
+        many = rate_limits.OF_EVENTS if request.path_info.startswith("/api/v1/events") else 1
+        if key is not None:
+            rate_limits.take("key", f"{key[: authentication.LONGEST_KEY]} {many}", times=rate_limits.PER_KEY * many)
+            actor = authentication.key_actor(request, key)
+        elif request.user.is_authenticated:
+            slug = request.headers.get(TENANT_HEADER) or request.session.get("tenant")
+            ids = (
+                [authentication.tenant_id_for(request.user.id, slug)]
+                if slug
+                else authentication.tenant_ids_of(request.user.id)
+            )
+            if len(ids) == 1 and ids[0] is not None:
+                actor = authentication.member_actor(request, request.user, ids[0])
+        if actor is not None:
+            rate_limits.take("tenant", f"{actor.tenant_id} {many}", times=rate_limits.PER_TENANT * many)
+            self.accept(request, actor)
+
+    @staticmethod
+    def accept(request: HttpRequest, actor: Any) -> None:
+        """Put the actor on the request and its tenant into the logs."""
+        request.actor = actor  # type: ignore[attr-defined]
+        request.tenant_id = actor.tenant_id  # type: ignore[attr-defined]
+        read_as(actor)
+        structlog.contextvars.bind_contextvars(tenant=str(actor.tenant_id))
+
+
+def own_transaction(view: Any, request: HttpRequest) -> bool:
+    """Return whether a view opens its own scopes for this method (because it talks to S3, say)."""
+    declared = getattr(
+        getattr(view, "cls", None) or getattr(view, "view_class", None) or view,
+        "own_transaction",
+        False,
+    )
+    method = "GET" if request.method == "HEAD" else request.method
+    return declared if isinstance(declared, bool) else method in declared
+
+
+def log_in_first(request: HttpRequest) -> HttpResponse:
+    """Send a browser to the log-in page and from there back to the page it was on; tell a poll or a script to go there."""
+    target = log_in_url(page_behind(request))
+    if request.headers.get("HX-Request"):
+        return HttpResponse(status=401, headers={"HX-Redirect": target})
+    if (
+        request.content_type == "application/json"
+    ):  # a script's own call, which would take the log-in page for its answer
+        return HttpResponse(status=401, headers={LOG_IN_HEADER: target})
+    return redirect(target)
+
+
+def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
+    """Answer a domain error: problem+json on the API, else the error page with its sentence."""
+    body, headers = problems.from_error(error, request), problems.retry_after(error)
+    if request.path_info.startswith("/api/"):
+        return JsonResponse(body, status=error.status, content_type=problems.CONTENT_TYPE, headers=headers)
+    page = render_to_string("error.html", {**body, "heading": HEADINGS.get(error.status, "")}, request)
+    return HttpResponse(page, status=error.status, headers=headers)
+
+
+def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Answer 503 while PostgreSQL is away: nothing was changed, the client may try again."""
+    structlog.get_logger(__name__).warning("database.away", error=str(error))
+    return without_database(request, 503)

@@ -1,0 +1,112 @@
+"""What list pages share: CSV exports that no spreadsheet runs, and the links of a keyset pager."""
+
+import csv
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from io import StringIO
+from itertools import chain
+from typing import Any
+
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+
+from tenants.access.reader import reader
+from tenants.errors import Invalid
+from tenants.identity import audited_access
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+EXPORT_LIMIT = 50_000
+
+
+def cell(value: Any) -> Any:
+    """Return a value as a CSV cell: numbers stay numbers; text that a spreadsheet would run gets a leading apostrophe."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    text = str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def wants_csv(request: HttpRequest, *known: str, form: Form | None = None) -> bool:
+    """Return whether a page is asked for as a file. Raises `Invalid` for a filter that the file would not follow.
+
+    A person sees what a page shows; who reads a file believes it. So a parameter that the page does not know, or a value
+    that its filter does not offer, is refused.
+    """
+    if request.GET.get("export") != "csv":
+        return False
+    refuse_unknown(request, "export", "cursor", *known, *(form.fields if form else ()))
+    if form is not None and not form.is_valid():
+        raise Invalid(fields={name: [str(text) for text in texts] for name, texts in form.errors.items()})
+    return True
+
+
+def refuse_unknown(request: HttpRequest, *known: str) -> None:
+    """Raise `Invalid` for parameters of an address of a file that are not known, or given twice; marks of a mailing are let be."""
+    given = {name: values for name, values in request.GET.lists() if not name.startswith("utm_")}
+    unknown = f"There is no such parameter here. Use {', '.join(known)}."
+    faults = {name: [unknown] for name in sorted(given) if name not in known}
+    faults |= {name: ["Give it once."] for name, values in given.items() if name in known and len(values) > 1}
+    if faults:
+        raise Invalid(" ".join(f"{name}: {words}" for name, (words,) in faults.items()), fields=faults)
+
+
+def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:
+    """Answer a CSV attachment, quoted throughout, UTF-8. The audit log says who took it."""
+    out = StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow([cell(name) for name in header])
+    writer.writerows([cell(value) for value in row] for row in rows)
+    return HttpResponse(
+        out.getvalue(),
+        content_type="text/csv; charset=utf-8",
+        headers=_headers_of(name),
+    )
+
+
+def csv_stream(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> StreamingHttpResponse:
+    """Answer the same attachment row by row, as `rows` comes: memory stays flat however long the list is."""
+
+    def lines() -> Iterator[str]:
+        for row in chain([header], rows):
+            out = StringIO()
+            csv.writer(out, quoting=csv.QUOTE_NONNUMERIC).writerow([cell(value) for value in row])
+            yield out.getvalue()
+
+    return StreamingHttpResponse(
+        lines(),
+        content_type="text/csv; charset=utf-8",
+        headers=_headers_of(name),
+    )
+
+
+def _headers_of(name: str) -> dict[str, str]:
+    # Operators read the platform's own lists, which belong to no organisation's log.
+    if actor := reader():
+        audited_access.export(actor=actor, name=name)
+    return {"Content-Disposition": f'attachment; filename="{name}.csv"', "X-Content-Type-Options": "nosniff"}
+
+
+def pager(request: HttpRequest, next_cursor: str | None) -> dict[str, str]:
+    """Return the pager's links: older rows by cursor, and back to the newest."""
+    parameters = request.GET.copy()
+    here = parameters.pop("cursor", None)
+    links = {"first_url": f"?{parameters.urlencode()}" if here else "", "next_url": ""}
+    if next_cursor:
+        parameters["cursor"] = next_cursor
+        links["next_url"] = f"?{parameters.urlencode()}"
+    return links
+
+
+def heading(name: str, label: str, end: bool, sort: str, *, down_first: Collection[str] = ()) -> dict[str, object]:
+    """Return a heading of a table that sorts: by it, then the other way round, then as before."""
+    first, second = ("-" + name, name) if name in down_first else (name, "-" + name)
+    following = {first: second, second: ""}.get(sort, first)
+    shown = "" if sort.removeprefix("-") != name else "descending" if sort.startswith("-") else "ascending"
+    return {"name": name, "label": label, "end": end, "next": following, "sorted": shown}

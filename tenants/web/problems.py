@@ -1,0 +1,137 @@
+"""Errors on the API, mapped once: problem+json (RFC 9457) with a stable `code` and the request's id."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from tenants.errors import (
+    ExchequerError,
+    Invalid,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
+from tenants.isolation.scoping import scope_open
+
+NON_FIELD = "non_field_errors"
+CONTENT_TYPE = "application/problem+json"
+REST_CODES = {
+    401: "not_authenticated",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+}
+
+
+def problem(*, status: int, code: str, title: str, request: Any, **extra: Any) -> dict[str, Any]:
+    """Return the body of an error."""
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "code": code,
+        "request_id": getattr(request, "request_id", ""),
+        **extra,
+    }
+
+
+def from_error(error: ExchequerError, request: Any) -> dict[str, Any]:
+    """Return the body for a domain error."""
+    extra = {key: value for key, value in error.extra.items() if key not in ("status", "code", "title")}
+    return problem(
+        status=error.status,
+        code=error.code,
+        title=error.message,
+        request=request,
+        **extra,
+    )
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer any expected error; undo what the request wrote so far. Unexpected ones go on to the 500 page."""
+    request = context["request"]._request
+    mapped = _as_domain_error(error)
+    if mapped is not None:
+        body, headers = from_error(mapped, request), retry_after(mapped)
+    elif isinstance(error, exceptions.APIException):
+        status = error.status_code
+        body = problem(
+            status=status,
+            code=REST_CODES.get(status, "invalid"),
+            title=_sentence(error.detail),
+            request=request,
+        )
+        headers = {}
+        if isinstance(error, exceptions.ValidationError):
+            body["fields"] = by_field(error.detail)
+        if getattr(error, "auth_header", None):
+            headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
+        if getattr(error, "wait", None):
+            headers["Retry-After"] = str(int(error.wait) + 1)  # type: ignore[attr-defined]
+    else:
+        return None
+    if scope_open():
+        transaction.set_rollback(True)
+    return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
+
+
+def json_problem(request: HttpRequest, *, status: int, code: str, title: str) -> JsonResponse:
+    """Return an error outside REST views: unknown routes, failed CSRF checks, crashes."""
+    return JsonResponse(
+        problem(status=status, code=code, title=title, request=request),
+        status=status,
+        content_type=CONTENT_TYPE,
+    )
+
+
+def _as_domain_error(error: Exception) -> ExchequerError | None:
+    if isinstance(error, ExchequerError):
+        return error
+    if isinstance(error, Http404 | exceptions.NotFound):
+        return NotFound()
+    if isinstance(error, DjangoPermissionDenied):
+        return PermissionDenied()
+    if isinstance(error, exceptions.PermissionDenied):
+        own_words = str(error.detail) != str(exceptions.PermissionDenied.default_detail)
+        return PermissionDenied(str(error.detail) if own_words else None)
+    if isinstance(error, exceptions.ParseError):
+        return Invalid(f"The request cannot be read: {error.detail}")
+    return None
+
+
+def retry_after(error: ExchequerError) -> dict[str, str]:
+    """Return the header that says when to try again, for an error that passes."""
+    wait = error.extra.get("retry_after", 5 if isinstance(error, Unavailable) else None)
+    return {"Retry-After": str(wait)} if wait is not None else {}
+
+
+def by_field(detail: Any, name: str = "") -> dict[str, list[str]]:
+    """Return messages by field, with what is wrong inside a list or an object as `prices.0.unit_amount`."""
+    if isinstance(detail, dict):
+        parts = [(str(key), value) for key, value in detail.items()]
+    elif isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
+        parts = [(str(at), value) for at, value in enumerate(detail)]
+    else:
+        return {name: [str(item) for item in detail] if isinstance(detail, list) else [str(detail)]}
+    found: dict[str, list[str]] = {}
+    for key, value in parts:
+        inner = name if key == NON_FIELD and name else f"{name}.{key}".strip(".")
+        for field, messages in by_field(value, inner).items():
+            found.setdefault(field, []).extend(messages)
+    return {field: messages for field, messages in found.items() if messages}
+
+
+def _sentence(detail: Any) -> str:
+    if isinstance(detail, dict):
+        return " ".join(f"{name}: {_sentence(value)}" for name, value in detail.items())
+    if isinstance(detail, list):
+        return " ".join(_sentence(item) for item in detail)
+    return str(detail)

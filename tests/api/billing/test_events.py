@@ -1,0 +1,407 @@
+"""Usage from outside: CloudEvents are counted once for ever, good ones are stored whatever the others are."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing import queries
+from billing.budgets import budgets
+from billing.ledger.reconcile import ledger_faults, reconcile_faults
+from billing.models import UsageEvent, UsageSeries
+from billing.reported.cloudevents import Refused, parse
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
+from tenants.models.audit import AuditEntry
+from tests.api.test_matrix import client_for
+from tests.support import factories
+from tests.support.usage import priced_tenant
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def tenant(demo_clock: DemoClock) -> Tenant:
+    return priced_tenant(demo_clock, NOW, for_=timedelta(days=40))
+
+
+def event(**more: Any) -> dict[str, Any]:
+    """A good event of its own; None takes an attribute away."""
+    whole = {
+        "specversion": "1.0",
+        "id": uuid4().hex,
+        "source": "gateway",
+        "type": "inference.requests",
+        "subject": "customer-7",
+        "time": "2026-10-05T11:00:00Z",
+        "data": {"quantity": 3},
+        **more,
+    }
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+class Sender:
+    def __init__(self, tenant: Tenant) -> None:
+        self.key = factories.make_api_key(tenant)
+
+    def __call__(self, body: Any, kind: str = "", path: str = "events", status: int = 204, **headers: str) -> Any:
+        raw = body if isinstance(body, bytes | str) else json.dumps(body)
+        kind = kind or (BATCH if isinstance(body, list) else SINGLE)
+        headers["Authorization"] = f"Bearer {self.key}"
+        answer = Client().generic("POST", f"/api/v1/{path}", raw, kind, headers=headers)
+        assert answer.status_code == status, (answer.status_code, answer.content[:600])
+        return json.loads(answer.content) if answer.content else None
+
+
+@pytest.fixture
+def send(tenant: Tenant) -> Sender:
+    return Sender(tenant)
+
+
+def counted(tenant: Tenant) -> Decimal:
+    with tenant_scope(tenant.id):
+        rows = queries.spend(queries.span(), group_by=["meter"])
+        assert list(ledger_faults()) == []
+        assert list(reconcile_faults()) == []
+        return sum((row.quantity or Decimal(0) for row in rows), Decimal(0))
+
+
+def test_one_event_and_a_batch_are_counted_with_and_without_the_last_slash(tenant: Tenant, send: Sender) -> None:
+    assert send(event()) is None
+    send(event(), path="events/")
+    send([event(), event(data={"quantity": "1.5"})])
+    send(event(), kind="application/json; charset=utf-8")
+    send([event()], kind="application/json")
+    send([])
+    assert counted(tenant) == Decimal("16.5")
+
+
+def test_the_same_event_counts_once_for_ever(tenant: Tenant, send: Sender, demo_clock: DemoClock) -> None:
+    one, timeless = event(), event(time=None)
+    for _ in range(3):
+        send([one, one, timeless])
+    demo_clock.move_to(NOW + timedelta(days=20))
+    send([timeless, one])
+    send({**one, "source": "another"})
+    assert counted(tenant) == 9
+
+
+def test_the_same_id_with_another_content_is_a_conflict_and_the_good_ones_are_stored(
+    tenant: Tenant, send: Sender
+) -> None:
+    known = event(id="a")
+    send(known)
+    twin = {**known, "data": {"quantity": 4}}
+    elsewhere = {**twin, "source": "another", "data": {"quantity": -1}}
+    answer = send([event(), twin, elsewhere, known], status=409)
+    assert answer["code"] == "usage_conflict"
+    assert answer["conflicts"] == [{"index": 1, "source": "gateway", "id": "a", "reason": "known with other content"}]
+    assert [(row["index"], row["source"]) for row in answer["refused"]] == [(2, "another")]
+    assert counted(tenant) == 6
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.filter(action="billing.usage.conflicted").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"specversion": "0.3"}, "specversion"),
+        ({"id": ""}, "id"),
+        ({"id": "x" * 201}, "id"),
+        ({"source": None}, "source"),
+        ({"subject": None}, "subject"),
+        ({"type": "no.such"}, "type"),
+        ({"type": 7}, "type"),
+        ({"time": "yesterday"}, "time"),
+        ({"time": "2026-10-05T11:00:00"}, "time"),
+        ({"time": "2026-10-05T12:06:00Z"}, "5 minutes"),
+        ({"time": 5}, "time"),
+        ({"data": None}, "data"),
+        ({"data": []}, "data"),
+        ({"data": {}}, "data.quantity"),
+        ({"data": {"quantity": True}}, "data.quantity"),
+        ({"data": {"quantity": "3 apples"}}, "data.quantity"),
+        ({"data": {"quantity": 0}}, "positive"),
+        ({"data": {"quantity": -1}}, "positive"),
+        ({"data": {"quantity": 1e30}}, "positive"),
+        ({"data": {"quantity": 1e-9}}, "six decimals"),
+        ({"data": {"quantity": "1.00000000000000000000000000001"}}, "six decimals"),
+        ({"id": ["x"]}, "id"),
+        ({"id": "\ud800"}, "surrogates"),
+        ({"data": {"quantity": 1, "a b": 1}}, "dimension"),
+        ({"data": {"quantity": 1, "a": "x" * 201}}, "data.a"),
+        ({"data": {"quantity": 1, **{f"d{n}": 1 for n in range(21)}}}, "dimensions"),
+        ({"data": {"quantity": 1, "project": "nowhere"}}, "project"),
+        ({"project": 5}, "project"),
+        ({"datacontenttype": "text/plain"}, "datacontenttype"),
+        ({"data_base64": "AA=="}, "data_base64"),
+        ({"subject": "a\x00b"}, "NUL"),
+        ({"type": "device.seconds", "data": {"quantity": 86_401}}, "24 hours"),
+        ({"type": "device.seconds", "data": {"quantity": "NaN"}}, "data.quantity"),
+    ],
+)
+def test_a_bad_event_is_named_with_its_reason_and_the_others_are_stored(
+    tenant: Tenant, send: Sender, more: dict[str, Any], word: str
+) -> None:
+    answer = send([event(), event(**more), event()], status=400)
+    assert answer["code"] == "usage_refused"
+    (refused,) = answer["refused"]
+    assert refused["index"] == 1
+    assert word in refused["reason"], refused
+    assert counted(tenant) == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        ("{", SINGLE, 400, "invalid"),
+        ("\xff\xfe", SINGLE, 400, "invalid"),
+        ("[" * 100_000, BATCH, 400, "invalid"),
+        ('{"data": {"quantity": NaN}}', SINGLE, 400, "invalid"),
+        ("5", SINGLE, 400, "invalid"),
+        ("[5, null]", BATCH, 400, "usage_refused"),
+        ("[]", SINGLE, 400, "invalid"),
+        ("{}", BATCH, 400, "invalid"),
+        ("{}", SINGLE, 400, "usage_refused"),
+        ("{}", "text/plain", 415, "unsupported_media_type"),
+        (json.dumps([{}] * 1001), BATCH, 413, "too_large"),
+        (" " * (2 * 1024 * 1024) + "[]", BATCH, 413, "too_large"),
+    ],
+)
+def test_what_is_no_batch_stores_nothing_and_is_no_crash(
+    tenant: Tenant, send: Sender, body: str, kind: str, status: int, code: str
+) -> None:
+    raw = body.encode("latin-1")
+    assert send(raw, kind=kind, status=status)["code"] == code
+    assert counted(tenant) == 0
+
+
+@pytest.mark.parametrize("header", [{}, {"Idempotency-Key": "k"}])
+@pytest.mark.parametrize("levels", [40, 480, 900])
+def test_an_event_nested_deep_is_refused_by_itself(
+    tenant: Tenant, send: Sender, levels: int, header: dict[str, str]
+) -> None:
+    deep = json.dumps(event(id="deep")).replace('"quantity": 3', '"quantity": 3, "d": ' + "[" * levels + "]" * levels)
+    answer = send(f"[{json.dumps(event())}, {deep}]", kind=BATCH, status=400, **header)
+    if answer["code"] == "usage_refused":
+        assert [(row["index"], "deep" in row["reason"]) for row in answer["refused"]] == [(1, True)]
+        assert counted(tenant) == 3
+    else:
+        assert (levels, answer["code"]) == (900, "invalid")
+
+
+@pytest.mark.parametrize(
+    "number", ["1E1000000", "1E999999", "1E-999999", "1E-1000000", "1E99999999999999999999", "9" * 4000, "-1E999999"]
+)
+def test_a_number_of_few_characters_never_becomes_a_million(tenant: Tenant, send: Sender, number: str) -> None:
+    whole = json.dumps(event()).replace('"quantity": 3', f'"quantity": {number}')
+    send("[]", kind=BATCH)  # what the first request of a process imports is not this one's
+    tracemalloc.start()
+    try:
+        answer = send(f"[{json.dumps(event())}, {whole}]", kind=BATCH, status=400)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [(row["index"], row["reason"].partition(":")[0]) for row in answer["refused"]] == [(1, "data.quantity")]
+    assert most < 4_000_000, most
+    assert counted(tenant) == 3
+
+
+def test_zeros_behind_a_number_count_for_nothing() -> None:
+    read, plain = (parse(event(id="a", data={"quantity": Decimal(text)})) for text in ("1.5" + "0" * 20_000, "1.5"))
+    assert read.content == plain.content
+    assert len(str(read.quantity)) < 40
+
+
+def test_a_thousand_events_are_one_batch(tenant: Tenant, send: Sender) -> None:
+    send([event(data={"quantity": 1}) for _ in range(1000)])
+    assert counted(tenant) == 1000
+
+
+def test_data_and_extensions_say_the_dimensions_and_the_project(tenant: Tenant, send: Sender) -> None:
+    with tenant_scope(tenant.id):
+        project = factories.make_project(tenant, "research")
+    data = {
+        "quantity": 1,
+        "region": "eu",
+        "calls": 7,
+        "cached": True,
+        "none": None,
+        "price": 1.50,
+        "project": "research",
+    }
+    send(event(data=data))
+    send(event(project=str(project.id)))
+    send(event(project="default", data={"quantity": 5, "project": "research"}))
+    with tenant_scope(tenant.id):
+        dims = [row.dims for row in UsageSeries.objects.exclude(dims={})]
+        assert dims == [{"region": "eu", "calls": "7", "cached": "true", "price": "1.5"}]
+        by_project = {row.project_name: row.quantity for row in queries.spend(queries.span(), group_by=["project"])}
+        assert by_project == {"A project": 4, "Default": 5}
+        assert {row.keys["dim:region"] for row in queries.spend(queries.span(), group_by=["dim:region"])} == {
+            "eu",
+            None,
+        }
+
+
+def test_seconds_are_over_when_they_are_reported(tenant: Tenant, send: Sender) -> None:
+    send(event(type="device.seconds", data={"quantity": 5400.5, "device_class": "cpu"}))
+    with tenant_scope(tenant.id):
+        pieces = UsageEvent.objects.order_by("started_at")
+        assert len(pieces) == 7
+        assert pieces[0].started_at == datetime(2026, 10, 5, 9, 29, 59, 500_000, tzinfo=UTC)
+        assert pieces[6].ended_at == datetime(2026, 10, 5, 11, tzinfo=UTC)
+        assert sum(piece.measured for piece in pieces) == Decimal("5400.5")
+
+
+def test_an_own_meter_is_defined_counted_and_priced(tenant: Tenant, send: Sender) -> None:
+    client = client_for(tenant, "finance")
+    body = {"title": "Storage", "unit": "GiB-hour", "event_type": "storage.gib_hours"}
+    made = client.post("/api/v1/meters/", body, content_type="application/json")
+    assert (made.status_code, made.json()["key"]) == (201, "storage_gib_hours")
+    assert client.post("/api/v1/meters/", body, content_type="application/json").json()["code"] == "meter_exists"
+    for wrong in ({**body, "event_type": "=1+1"}, {**body, "key": "Ä"}, {"title": "x"}, {**body, "unit": ""}):
+        assert client.post("/api/v1/meters/", wrong, content_type="application/json").status_code == 400
+    unpriced = event(type="storage.gib_hours", data={"quantity": 12.25})
+    for _ in range(2):  # a repetition is told the same: it is stored and not counted
+        (held,) = send(unpriced, status=202)["held"]
+        assert (held["id"], held["reason"], held["state"]) == (unpriced["id"], "no price rules it", "waiting")
+    with tenant_scope(tenant.id):
+        assert queries.spend(queries.span(), group_by=["meter"]) == []
+    (row,) = client.get("/api/v1/usage/held/").json()["results"]
+    body = {"events": [row["id"]], "decision": "accept", "reason": "it was free then"}
+    done = client.post("/api/v1/usage/held/decide/", body, content_type="application/json")
+    assert done.json() == {"decided": 1, "amount": {"amount": "0.000000", "currency": "EUR"}}
+    with tenant_scope(tenant.id):
+        (row,) = queries.spend(queries.span(), group_by=["meter"])
+        assert (row.quantity, row.measured, row.unit, row.cost.amount) == (0, Decimal("12.25"), "GiB-hour", 0)
+    stranger = client_for(factories.make_tenant(), "owner").get("/api/v1/meters/").json()["results"]
+    assert "storage_gib_hours" not in {meter["key"] for meter in stranger}
+
+
+def test_only_those_who_may_send_usage_do(tenant: Tenant) -> None:
+    key = factories.make_api_key(tenant, ["usage.view"])
+    answer = Client().post(
+        "/api/v1/events", json.dumps(event()), content_type=SINGLE, headers={"Authorization": f"Bearer {key}"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
+    assert (
+        client_for(tenant, "finance").post("/api/v1/events", event(), content_type="application/json").status_code
+        == 403
+    )
+    assert (
+        client_for(tenant, "engineer").post("/api/v1/events", event(), content_type="application/json").status_code
+        == 204
+    )
+    assert counted(tenant) == 3
+
+
+def test_a_sum_takes_a_handful_of_groups_and_a_body_a_handful_of_levels(tenant: Tenant) -> None:
+    client = client_for(tenant, "finance")
+    groups = ",".join(f"tag:t{number}" for number in range(1_700))
+    for path in ("usage", "spend"):
+        answer = client.get(f"/api/v1/{path}/?group_by={groups}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    for levels in (40, 480):
+        body = '{"title": ' + "[" * levels + "]" * levels + "}"
+        answer = client.post("/api/v1/meters/", body, content_type="application/json")
+        assert answer.status_code == 400
+        assert "deep" in answer.content.decode()
+
+
+def test_nobody_outside_speaks_for_the_platform(tenant: Tenant, send: Sender) -> None:
+    taken = [{"source": name} for name in ("serving", "compute", " Serving ")]
+    taken += [{"subject": f"{prefix}:{uuid4()}"} for prefix in ("endpoint", "job", "attempt", "JOB", "job ")]
+    taken += [
+        {"source": name}
+        for name in ("ｃompute", "com\u200bpute", "соmpute", "cοmpute", "c0mpute", "cornpute", "compute.")
+    ]
+    taken += [
+        {"source": name}
+        for name in ("\u202eserving", "ѕerving", "s\u0435rv\u0456ng", "serv1ng", "ser\u00adving", "ꓢerving")
+    ]
+    taken += [
+        {"source": name}
+        for name in ("🅲ompute", "🅒ompute", "🇨ompute", "¢ompute", "comput℮", "\u202eetupmoc", "a\u2066b")
+    ]
+    taken += [{"subject": name} for name in ("🅹ob:7", "🇯ob:7", "jobꓽ7", "job︰7", "jobः7", "\u202e7:boj", "vm\u200b1")]
+    taken += [
+        {"subject": f"{name}7"} for name in ("job：", "ｊob:", "jοb∶", "\ufeffjob:", "j\u0301ob:", "end\u2060point:")
+    ]
+    free = [
+        {"source": "serving-gateway"},
+        {"source": "Сервер"},
+        {"source": "客户机"},
+        {"subject": "jobs"},
+        {"subject": "customer:job:7"},
+    ]
+    answer = send([event(**more) for more in taken + free], status=400)
+    assert [row["index"] for row in answer["refused"]] == list(range(len(taken)))
+    reasons = [row["reason"] for row in answer["refused"]]
+    assert all("kept for" in reason or "cannot be seen" in reason for reason in reasons)
+    assert counted(tenant) == 3 * len(free)
+
+
+def test_two_tenants_may_use_the_same_ids(tenant: Tenant, send: Sender) -> None:
+    other = factories.make_tenant()
+    one = event(time=None)
+    send(one)
+    Sender(other)({**one, "data": {"quantity": 9}})
+    assert counted(tenant) == 3
+
+
+def test_eight_senders_of_the_same_events_count_each_once(tenant: Tenant, send: Sender) -> None:
+    batches = [[event(data={"quantity": 1}) for _ in range(20)] for _ in range(4)]
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(4):
+                send(batches[(number + turn) % 4])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert counted(tenant) == 80
+
+
+def test_usage_from_outside_counts_against_budgets(tenant: Tenant, send: Sender) -> None:
+    with tenant_scope(tenant.id):
+        budgets.create_budget(actor=factories.actor_for(tenant), amount=Decimal(1), at_limit="notify")
+    send(event(data={"quantity": 10_000}))
+    with tenant_scope(tenant.id):
+        assert queries.budgets()[0].spent.amount == Decimal("0.2")
+
+
+SIMPLE = st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.text()
+NESTED = SIMPLE | st.lists(SIMPLE, max_size=3) | st.dictionaries(st.text(max_size=8), SIMPLE, max_size=3)
+VALUES = NESTED | st.lists(NESTED, max_size=3) | st.dictionaries(st.text(max_size=8), NESTED, max_size=3)
+
+
+@given(st.dictionaries(st.sampled_from([*event(), "project", "data_base64", "datacontenttype"]), VALUES))
+def test_whatever_comes_is_read_or_refused(changes: dict[str, Any]) -> None:
+    whole = {**event(), **changes}
+    try:
+        read = parse(whole)
+    except Refused:
+        with pytest.raises(Refused, match=r"\w"):
+            parse(whole)
+    else:
+        assert read.content == parse({**whole, "id": "another"}).content
+        assert all(isinstance(value, str) for value in read.dims.values())

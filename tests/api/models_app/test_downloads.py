@@ -1,0 +1,159 @@
+"""Downloads: no link leads to the object store; the app checks, enters it in the audit log, then streams."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+from django.test import Client
+
+from compute.models import Job
+from models_app.files import downloads
+from models_app.models import Dataset
+from models_app.object_store import s3, storage
+from tenants.isolation.scoping import tenant_scope
+from tenants.models.audit import AuditEntry
+from tests.api.objects import one_of_everything
+from tests.support.factories import make_api_key, make_member, make_tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WEIGHTS = b"the weights of a model" + os.urandom(700_000)
+PREDICTIONS = b'"row","label"\n1,"no"\n'
+
+
+class House:
+    """A tenant with a version whose weights are stored and a batch prediction with its two files."""
+
+    def __init__(self, superuser) -> None:
+        self.tenant = make_tenant()
+        self.ids = one_of_everything(self.tenant)
+        put = [
+            storage.put(self.tenant.id, storage.new_key(self.tenant.id, "j"), io.BytesIO(data))
+            for data in (WEIGHTS, PREDICTIONS)
+        ]
+        self.weights, self.predictions = put
+        superuser.execute(
+            "UPDATE models_app_modelversion SET artefact_key = %s, artefact_sha256 = %s, artefact_size = %s, "
+            "artefact_encrypted = true WHERE id = %s",
+            [put[0].key, put[0].sha256, put[0].size, self.ids["version_id"]],
+        )
+        with tenant_scope(self.tenant.id):
+            Job.objects.filter(id=self.ids["job_id"]).update(
+                kind="batch_predict",
+                name='../we"ird\r\nname',
+                result={"rows": 1, "files": {form: put[1].to_json() for form in ("csv", "parquet")}},
+            )
+        self.headers = {"Authorization": f"Bearer {make_api_key(self.tenant)}"}
+        self.client = Client(raise_request_exception=False)
+
+    def get(self, path, **headers):
+        return self.client.get(path, headers=self.headers | headers)
+
+    def entries(self):
+        with tenant_scope(self.tenant.id):
+            return list(AuditEntry.objects.filter(action="models_app.file.downloaded").order_by("seq"))
+
+
+@pytest.fixture
+def house(s3, superuser) -> House:
+    storage.ensure_bucket()
+    return House(superuser)
+
+
+def body_of(answer) -> bytes:
+    with closing(answer):
+        return b"".join(answer.streaming_content)
+
+
+def test_a_link_leads_to_the_app_and_the_app_streams_the_file(house):
+    said = house.get(f"/api/v1/versions/{house.ids['version_id']}/download/").json()
+    assert set(said) == {"url"}
+    result = house.get(f"/api/v1/jobs/{house.ids['job_id']}/result/").json()
+    for url, data in [(said["url"], WEIGHTS), *((file["url"], PREDICTIONS) for file in result["files"])]:
+        parts = urlsplit(url)
+        assert (parts.netloc, parts.query) == ("testserver", "")
+        assert Client().get(parts.path).status_code == 401, "the address alone opens nothing"
+        answer = house.get(parts.path, Accept="application/octet-stream")
+        assert answer.status_code == 200
+        assert answer["Content-Length"] == str(len(data))
+        assert answer["Content-Disposition"].startswith("attachment; filename=")
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert body_of(answer) == data
+    assert [entry.changes["bytes"][1] for entry in house.entries()] == [len(WEIGHTS), *[len(PREDICTIONS)] * 2]
+
+
+def test_pages_answer_the_same_files_under_a_name_that_stays_in_its_header(house):
+    browser = Client()
+    browser.force_login(make_member(house.tenant, "viewer"))
+    base = f"/t/{house.tenant.slug}"
+    answer = browser.get(f"{base}/models/versions/{house.ids['version_id']}/weights/")
+    assert body_of(answer) == WEIGHTS
+    assert 'filename="a model-v1.safetensors"' in answer["Content-Disposition"]
+    digest = base64.b64encode(bytes.fromhex(house.weights.sha256)).decode()
+    assert answer["Repr-Digest"] == f"sha-256=:{digest}:"
+    answer = browser.get(f"{base}/jobs/{house.ids['job_id']}/result/?format=parquet")
+    assert body_of(answer) == PREDICTIONS
+    assert "weirdname-predictions.parquet" in answer["Content-Disposition"].replace("_", "")
+    assert [entry.actor_type for entry in house.entries()] == ["user", "user"]
+
+
+def test_the_entry_is_committed_before_the_first_byte_and_a_refusal_leaves_none(house, superuser):
+    path = f"/api/v1/versions/{house.ids['version_id']}/weights/"
+    answer = house.get(path)
+    count = superuser.execute("SELECT count(*) FROM tenants_auditentry WHERE action = 'models_app.file.downloaded'")
+    assert count.fetchone() == (1,), "another connection sees the entry; nothing was read yet"
+    answer.close()
+    browser = Client()
+    browser.force_login(make_member(house.tenant, "viewer"))
+    head = browser.head(f"/t/{house.tenant.slug}/models/versions/{house.ids['version_id']}/weights/")
+    assert head["Content-Length"] == str(len(WEIGHTS))
+    with s3.opened(house.weights.key) as body:
+        sealed = body.read()
+    s3.put(house.weights.key, io.BytesIO(sealed[:70] + b"\0" + sealed[71:]), len(sealed))
+    damaged = house.get(path)
+    assert (damaged.status_code, damaged.json()["code"]) == (500, "object_damaged")
+    storage.delete(house.tenant.id, [house.weights.key])
+    gone = house.get(path)
+    assert (gone.status_code, gone.json()["code"]) == (404, "object_missing")
+    assert len(house.entries()) == 1
+
+
+def test_damage_at_the_end_breaks_the_download_off_instead_of_completing_it(house):
+    with s3.opened(house.weights.key) as body:
+        sealed = body.read()
+    s3.put(house.weights.key, io.BytesIO(sealed[:-1] + bytes([sealed[-1] ^ 1])), len(sealed))
+    answer = house.get(f"/api/v1/versions/{house.ids['version_id']}/weights/")
+    received = []
+    with closing(answer), pytest.raises(storage.ChecksumMismatch):
+        received.extend(answer.streaming_content)
+    assert WEIGHTS.startswith(b"".join(received))
+    assert sum(map(len, received)) < len(WEIGHTS)
+
+
+def test_a_restricted_datasets_files_are_not_there_for_others(house):
+    with tenant_scope(house.tenant.id):
+        Dataset.objects.update(restricted=True)
+    house.headers = {"Authorization": f"Bearer {make_api_key(house.tenant, ['models.view', 'jobs.view'])}"}
+    for path in (
+        f"/api/v1/versions/{house.ids['version_id']}/download/",
+        f"/api/v1/versions/{house.ids['version_id']}/weights/",
+        f"/api/v1/jobs/{house.ids['job_id']}/result/csv/",
+    ):
+        assert house.get(path).status_code == 404
+    assert house.entries() == []
+
+
+def test_slow_readers_take_no_more_than_their_share_of_the_threads(house):
+    path = f"/api/v1/versions/{house.ids['version_id']}/weights/"
+    held = [house.get(path) for _ in range(downloads.AT_ONCE_OF_TENANT)]
+    one_more = house.get(path)
+    assert (one_more.status_code, one_more.json()["code"]) == (429, "too_many_downloads")
+    assert one_more["Retry-After"] == "5"
+    held.pop().close()  # the client went away before it read anything
+    assert body_of(house.get(path)) == WEIGHTS
+    held.pop().close()
+    assert downloads.Flow._under_way == []

@@ -1,0 +1,146 @@
+"""The audit page and its file: acts of people first, names in place of ids. How pages speak of times and mails."""
+
+from __future__ import annotations
+
+import csv
+import re
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from config.mail import mail_settings
+from tenants import operations, queries
+from tenants.access.actor import Actor
+from tenants.identity import members
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Membership, Tenant
+from tests.api.models_app.test_restricted import paths
+from tests.api.objects import one_of_everything
+from tests.support import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def lab() -> tuple[Tenant, Client]:
+    tenant = factories.make_tenant("lab")
+    owner = factories.actor_for(tenant)
+    person = factories.make_member(tenant, "viewer", "ann@example.org")
+    with tenant_scope(tenant.id):
+        members.change_role(actor=owner, user_id=person.id, role="finance")
+    for number in range(3):
+        operations.create_project(actor=owner, slug=f"p{number}", name=f"Project {number}")
+    operations.create_project(actor=Actor.system(tenant.id, "ops"), slug="own", name="Made by itself")
+    client = Client()
+    client.force_login(person)
+    return tenant, client
+
+
+def table_of(answer: Any) -> list[dict[str, str]]:
+    assert answer.streaming
+    return list(csv.DictReader(StringIO(b"".join(answer.streaming_content).decode())))
+
+
+def test_acts_of_exchequer_itself_are_shown_when_asked_for(lab: tuple[Tenant, Client]) -> None:
+    _, client = lab
+    usual, everything = (client.get(f"/t/lab/audit/{query}").content.decode() for query in ("", "?acts=all"))
+    assert "Project 2" in usual and "Made by itself" not in usual
+    assert "Made by itself" in everything
+    kinds = {row["actor_type"] for row in table_of(client.get("/t/lab/audit/?export=csv"))}
+    assert kinds == {"user"}
+    assert {row["actor_type"] for row in table_of(client.get("/t/lab/audit/?export=csv&acts=system"))} == {"system"}
+
+
+def test_a_difference_is_a_sentence_on_the_page_in_the_file_and_in_the_api(lab: tuple[Tenant, Client]) -> None:
+    _, client = lab
+    assert "role changed from viewer to finance" in client.get("/t/lab/audit/").content.decode()
+    rows = table_of(client.get("/t/lab/audit/?export=csv&action=tenants.member."))
+    assert [row["differences"] for row in rows] == ["role changed from viewer to finance"]
+    answer = client.get("/api/v1/audit/?action=tenants.project.", headers={"X-Exchequer-Tenant": "lab"}).json()
+    assert answer["results"][1]["differences"] == ["name set to Project 2"]
+
+
+def test_the_file_is_read_page_by_page_and_leaves_nothing_out(lab: tuple[Tenant, Client]) -> None:
+    tenant, _ = lab
+    with tenant_scope(tenant.id):
+        pages = list(queries.audit_pages(2))
+        assert [row.seq for page in pages for row in page] == [row.seq for row in queries.audit_entries(limit=200)]
+        assert len(pages) > 2
+
+
+def test_every_page_says_times_in_the_zone_of_the_organisation_and_the_api_in_utc(settings: Any) -> None:
+    tenant = factories.make_tenant("lab", timezone="Asia/Kolkata")
+    ids = one_of_everything(tenant)
+    client = Client(headers={"X-Exchequer-Tenant": "lab"})
+    client.force_login(factories.make_member(tenant, "owner"))
+    for path in paths(ids):
+        answer = client.get(path)
+        page = answer.status_code == 200 and path.startswith("/t/") and "html" in answer.headers["Content-Type"]
+        body = answer.content.decode() if page else ""
+        assert "(UTC)" not in body and " UTC<" not in body, path
+        titles = re.findall(r'<time datetime="[^"]+" title="([^"]*)"', body)
+        assert all(re.fullmatch(r".* Asia/Kolkata, .* UTC", title) for title in titles), (path, titles)
+        if path == "/t/lab/jobs/":
+            assert titles and "(Asia/Kolkata)" in body
+    assert client.get("/api/v1/jobs/").json()["results"][0]["submitted_at"].endswith("Z")
+
+
+@pytest.mark.parametrize(("mail", "said"), [("", False), ("smtp://127.0.0.1:25", True)])
+def test_a_mail_is_spoken_of_where_a_mail_server_is_named(
+    lab: tuple[Tenant, Client], settings: Any, mail: str, said: bool
+) -> None:
+    for name, value in mail_settings(mail, Path("/nowhere")).items():
+        setattr(settings, name, value)
+    assert ("by mail" in lab[1].get("/t/lab/notifications/").content.decode()) is said
+
+
+def test_the_mail_of_a_password_reset_is_ours(lab: tuple[Tenant, Client], mailoutbox: list[Any]) -> None:
+    Client().post("/accounts/password/reset/", {"email": "ann@example.org"})
+    (mail,) = mailoutbox
+    assert mail.subject == "Choose a new password for Exchequer"
+    assert mail.body.startswith("Somebody asked for a new password for ann@example.org on Exchequer.")
+    assert "Hello from" not in mail.body and "Thank you for using" not in mail.body
+
+
+def acts_of(tenant: Tenant, action: str) -> list[tuple[str, str]]:
+    with tenant_scope(tenant.id):
+        return [(row.actor_label, row.target_label) for row in queries.audit_entries(action=action)]
+
+
+def test_every_file_of_a_list_leaves_an_entry_and_looking_leaves_none(lab: tuple[Tenant, Client]) -> None:
+    tenant, client = lab
+    lists = {"members": "members", "jobs": "jobs", "spend/export/groups.csv": "spend-groups", "audit": "audit"}
+    for path in lists:
+        assert client.get(f"/t/lab/{path}" if "." in path else f"/t/lab/{path}/").status_code == 200
+    for path in lists:
+        answer = client.get(f"/t/lab/{path}" if "." in path else f"/t/lab/{path}/?export=csv")
+        assert answer.headers["Content-Type"].startswith("text/csv")
+    taken = acts_of(tenant, "tenants.list.exported")
+    assert taken[:4] == [("ann@example.org", name) for name in reversed(lists.values())]
+
+
+def test_a_log_in_and_another_password_stand_in_the_log_of_each_organisation(settings: Any) -> None:
+    one, other, third = (factories.make_tenant(slug) for slug in ("one", "other", "third"))
+    ann = factories.make_member(one, "viewer", "ann@example.org")
+    with tenant_scope(other.id):
+        Membership.objects.create(user=ann, role="engineer")
+    client = Client()
+    wrong = {"login": "ann@example.org", "password": "not this one"}
+    assert client.post("/accounts/login/", wrong).status_code == 200
+    assert acts_of(one, "tenants.session.") == []
+    assert client.post("/accounts/login/", wrong | {"password": factories.PASSWORD}).status_code == 302
+    new = {"oldpassword": factories.PASSWORD, "password1": "a longer phrase 7", "password2": "a longer phrase 7"}
+    assert client.post("/accounts/password/change/", new).status_code == 302
+    for tenant, times in ((one, 1), (other, 1), (third, 0)):
+        assert acts_of(tenant, "tenants.session.started") == [("ann@example.org", "")] * times
+        assert acts_of(tenant, "tenants.password.changed") == [("ann@example.org", "")] * times
+
+
+def test_an_action_stands_in_words_before_its_code(lab: tuple[Tenant, Client]) -> None:
+    _, client = lab
+    text = client.get("/t/lab/audit/").content.decode()
+    assert "Role of a member changed<small><code>tenants.member.role_changed</code></small>" in text
+    assert "tenants.member.role_changed" in [row["action"] for row in table_of(client.get("/t/lab/audit/?export=csv"))]

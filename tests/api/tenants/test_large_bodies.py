@@ -1,0 +1,351 @@
+"""What strangers may leave on the web server's disk: nothing. What those who were let in may: so much at once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from django.test import Client, RequestFactory
+from django.utils import timezone
+
+from deploy.server.upload_limits import Room, TooManyUploads
+from tenants.access.reader import reader
+from tenants.errors import Unavailable
+from tenants.web.large_bodies import sender_of
+from tests.api.config.test_hosts import ROOT, served
+from tests.support import factories
+from tests.support.servers.ports import free_port
+from tests.support.servers.services import S3
+
+MIB = 1024 * 1024
+FORM = "multipart/form-data; boundary=b"
+START = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\na,b\n'
+
+
+class House:
+    """A web server, what it holds open on disk, and a key."""
+
+    def __init__(self, port: int, temp: Path, key: str, weak: str) -> None:
+        self.port, self.temp = port, temp
+        self.links = ExitStack()
+        self.key, self.weak = ({"Authorization": f"Bearer {secret}"} for secret in (key, weak))
+
+    def on_disk(self) -> int:
+        """Return the bytes of files in the temp folder, of those too that have no name any more."""
+        total = 0
+        for descriptors in Path("/proc").glob("[0-9]*/fd"):
+            try:
+                for one in descriptors.iterdir():
+                    if os.readlink(one).startswith(str(self.temp)):
+                        total += one.stat().st_size
+            except OSError:
+                continue
+        return total + sum(file.stat().st_size for file in self.temp.iterdir())
+
+    def begin(self, path: str, length: int, headers: dict[str, str], *, more: str = "") -> socket.socket:
+        """Open a connection, which is closed after the test at the latest, and send the head of a POST."""
+        link = self.links.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=60))
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        framing = f"Content-Length: {length}" if length else "Transfer-Encoding: chunked"
+        start = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n{head}{more}{framing}\r\n\r\n"
+        link.sendall(start.encode())
+        return link
+
+
+@pytest.fixture
+def house(
+    process_environment: Callable[..., dict[str, str]], transactional_db: None, s3: S3, tmp_path: Path
+) -> Iterator[House]:
+    tenant = factories.make_tenant("lab")
+    port, temp = free_port(), tmp_path / "temp"
+    temp.mkdir()
+    environment = process_environment(
+        TMPDIR=temp, S3_ENDPOINT_URL=s3.endpoint_url, S3_BUCKET=s3.bucket, AWS_ACCESS_KEY_ID=s3.access_key, AWS_SECRET_ACCESS_KEY=s3.secret_key
+    )  # fmt: skip
+    keys = factories.make_api_key(tenant), factories.make_api_key(tenant, ["tenant.view"])
+    found = House(port, temp, *keys)
+    with served(environment, port, tmp_path), found.links:
+        yield found
+
+
+def pour(links: list[socket.socket], megabytes: int, *, chunked: bool = False) -> None:
+    """Send megabytes to each, in turn; one that hangs up is let be."""
+    piece = b"1,2\n" * (MIB // 4)
+    piece = b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece
+    for _ in range(megabytes):
+        for link in links:
+            try:
+                link.sendall(piece)
+            except OSError:
+                continue
+
+
+def answer_to(link: socket.socket) -> tuple[int, bytes]:
+    answer = http.client.HTTPResponse(link)
+    answer.begin()
+    return answer.status, answer.read()
+
+
+def settled(house: House, most: int) -> int:
+    """Return what lies on disk once the server has read what was sent, or after a while."""
+    give_up = time.monotonic() + 20
+    while (found := house.on_disk()) > most and time.monotonic() < give_up:
+        time.sleep(0.1)
+    return found
+
+
+def grown(house: House) -> int:
+    """Return what lies on disk once it has stopped to grow."""
+    give_up, before = time.monotonic() + 60, 0
+    while ((found := house.on_disk()) != before or not found) and time.monotonic() < give_up:
+        before = found
+        time.sleep(0.5)
+    return found
+
+
+def test_large_bodies_of_strangers_touch_no_disk(house: House) -> None:
+    bogus = {"Authorization": "Bearer exq_00000000_" + "x" * 43}
+    base = house.on_disk()
+    asked = [("/api/v1/datasets/", {}), ("/api/v1/datasets", bogus), ("/api/v1/datasets/", house.weak)]
+    asked += [("/t/lab/datasets/upload/", {}), ("/t/lab/datasets/upload/", {"Cookie": "exchequer=" + "x" * 32})]
+    asked += [("/api/v1/projects/", house.key), ("/accounts/login/", {}), ("/nothing", {})]
+    plain = [house.begin(path, 10 * MIB, headers) for path, headers in asked]
+    chunked = [house.begin(path, 0, headers) for path, headers in asked]
+    pour(plain, 8)
+    pour(chunked, 8, chunked=True)
+    assert settled(house, base + 4 * MIB) <= base + 4 * MIB
+    pour(plain, 2)
+    for link in chunked:
+        link.sendall(b"0\r\n\r\n")
+    expected = {401, 403, 413, 404}
+    for (path, headers), link in [*zip(asked, plain, strict=True), *zip(asked, chunked, strict=True)]:
+        status, content = answer_to(link)
+        assert status in expected, (path, headers, status, content[:200])
+        if path.startswith("/api/v1/datasets"):
+            assert status == (403 if headers == house.weak else 401)
+            assert json.loads(content)["code"] in ("not_authenticated", "permission_denied")
+        link.close()
+
+
+def test_many_middling_bodies_share_their_room_too(house: House) -> None:
+    links = [house.begin("/api/v1/me/", 2 * MIB, {}) for _ in range(200)]
+    piece = b"x" * (MIB + 900 * 1024)
+    for link in links:
+        try:
+            link.sendall(piece)
+        except OSError:
+            continue
+    assert 0 < grown(house) <= 200 * MIB
+    for link in links:
+        link.close()
+    assert settled(house, 4 * MIB) <= 4 * MIB, "what a client that is gone had sent goes with it"
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "after 100"])
+def test_who_was_let_in_uploads(house: House, waits: bool) -> None:
+    body = (
+        START
+        + b"1,2\n" * (6 * MIB // 4)
+        + b'\r\n--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nbig\r\n--b--\r\n'
+    )
+    link = house.begin("/api/v1/datasets", len(body), house.key, more="Expect: 100-continue\r\n" if waits else "")
+    if waits:
+        assert link.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    link.sendall(body)
+    status, content = answer_to(link)
+    assert status == 201, content
+    if waits:
+        stranger = house.begin("/api/v1/datasets/", len(body), {}, more="Expect: 100-continue\r\n")
+        assert answer_to(stranger)[0] == 401, "told before it sends anything"
+        stranger.close()
+    link.close()
+    assert settled(house, MIB) <= MIB
+
+
+def test_who_was_asked_about_leaves_nothing_on_the_thread(transactional_db: None) -> None:
+    tenant = factories.make_tenant(timezone="Asia/Tokyo")
+    client, asker = Client(), RequestFactory()
+    client.force_login(factories.make_member(tenant, "engineer"))
+    asker.cookies = client.cookies
+    assert sender_of(asker.post(f"/t/{tenant.slug}/datasets/upload/").environ) == str(tenant.id)
+    assert (reader(), timezone.get_current_timezone_name()) == (None, "UTC")
+
+
+def test_room_is_shared_and_given_back() -> None:
+    room = Room(100, 30)
+    room.share(2)
+    room.take(20, "a")
+    room.take(20, "b")
+    with pytest.raises(Unavailable):
+        room.take(20, "c")
+    room.take(10, "c")
+    room.give_back(20, "a")
+    room.take(15, "c")
+    with pytest.raises(TooManyUploads):
+        room.take(1, "c")
+    room.share(10)
+    assert room.most == 30
+
+
+#: The real server as one of very many processes, which looks every second whether bodies keep coming.
+PROGRAM = """
+import sys
+from deploy.server import web
+import config.wsgi
+
+web.LOOK_S = 1
+web.LEAST_RATE = int(sys.argv[2])
+listener = web.listen("127.0.0.1", int(sys.argv[1]))
+listener.listen(64)
+print("serving", flush=True)
+web.serve(listener, 100)
+"""
+
+
+@pytest.fixture
+def crowded(
+    process_environment: Callable[..., dict[str, str]], transactional_db: None, s3: S3, tmp_path: Path
+) -> Callable[..., Any]:
+    """Return `crowded(rate, **more)`: a server whose room is as small as it gets, and the keys of two tenants."""
+    keys = [factories.make_api_key(factories.make_tenant(name)) for name in ("lab", "ward")]
+    temp = tmp_path / "temp"
+    temp.mkdir()
+
+    @contextmanager
+    def run(rate: int, **more: Any) -> Iterator[House]:
+        environment = process_environment(
+            TMPDIR=temp, S3_ENDPOINT_URL=s3.endpoint_url, S3_BUCKET=s3.bucket, AWS_ACCESS_KEY_ID=s3.access_key,
+            AWS_SECRET_ACCESS_KEY=s3.secret_key, EXCHEQUER_MAX_UPLOAD_MB=10, **more,
+        )  # fmt: skip
+        port = free_port()
+        command = [sys.executable, "-c", PROGRAM, str(port), str(rate)]
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "serving\n"
+            house = House(port, temp, *keys)
+            with house.links:
+                yield house
+        finally:
+            server.terminate()
+            server.wait(30)
+            server.stdout.close()
+
+    return run
+
+
+def upload(megabytes: int) -> bytes:
+    """Return a form with a table of so many megabytes."""
+    name = b'\r\n--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nbig\r\n--b--\r\n'
+    return START + b"1,2\n" * (megabytes * MIB // 4) + name
+
+
+def test_one_tenant_never_has_all_the_room_for_uploads(crowded: Callable[..., Any]) -> None:
+    body = upload(9)
+    with crowded(0) as house:
+        held = [house.begin("/api/v1/datasets/", len(body), house.key) for _ in range(3)]
+        for link in held:
+            link.sendall(body[:-1])
+        link = house.begin("/api/v1/datasets/", len(body), house.weak)
+        link.sendall(body)
+        status, content = answer_to(link)
+        assert status == 201, content
+        for one in held:
+            one.sendall(body[-1:])
+        answers = sorted((answer_to(one) for one in held), key=lambda answer: answer[0])
+        assert [status for status, _ in answers][2] == 429, "two fit into a tenant's half, the third does not"
+        assert json.loads(answers[2][1])["code"] == "too_many_uploads"
+        assert [status // 100 for status, _ in answers[:2]] == [2, 2]
+
+
+def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: Callable[..., Any]) -> None:
+    body = upload(9)
+    with crowded(64 * 1024) as house:
+        base = house.on_disk()
+        stops = house.begin("/api/v1/datasets/", len(body), house.key)
+        stops.sendall(body[:-1000])
+        status, content = answer_to(stops)
+        assert (status, json.loads(content)["code"]) == (408, "request_timeout")
+        assert settled(house, base + MIB) <= base + MIB
+        drips = house.begin("/api/v1/datasets/", len(body), house.key)
+        head = house.links.enter_context(socket.create_connection(("127.0.0.1", house.port), timeout=60))
+        head.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+        ended: list[socket.socket] = []
+        give_up = time.monotonic() + 60
+        while len(ended) < 2 and time.monotonic() < give_up:  # a byte now and then keeps neither alive
+            ended = select.select([drips, head], [], [], 0.2)[0]
+            for link in {drips, head} - set(ended):
+                link.sendall(b"x")
+        assert len(ended) == 2
+        assert answer_to(drips)[0] == 408
+        with suppress(ConnectionResetError):  # what it sent last was not read any more
+            assert head.recv(100) == b""
+        head.close()
+        quick = house.begin("/api/v1/datasets/", len(body), house.key)
+        quick.sendall(body)
+        assert answer_to(quick)[0] == 201
+
+
+@pytest.mark.parametrize(
+    "piece", [b"0" * MIB, b"0\r\n" + b"x" * MIB, b"1\r\nx\r\n" * (MIB // 6)], ids=["size", "trailer", "crumbs"]
+)
+def test_a_body_that_is_more_frame_than_content_is_refused_at_once(house: House, piece: bytes) -> None:
+    for path, headers in (("/accounts/login/", {}), ("/api/v1/datasets/", house.key), ("/api/v1/datasets/", {})):
+        link = house.begin(path, 0, headers)
+        with suppress(OSError):
+            link.sendall(piece)
+        assert select.select([link], [], [], 60)[0], "no more is waited for, and nothing grows"
+        with suppress(ConnectionError):
+            assert answer_to(link)[0] in (400, 401, 413)
+        link.close()
+
+
+#: First lines and heads that say nothing: each was a reset connection, and a traceback in the log.
+UNREADABLE = {
+    "no request": b"GARBAGE\r\n\r\n",
+    "a folded line where none can be": b"GET / HTTP/1.1\r\n folded\r\n\r\n",
+    "a line that ends half": b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+    "half an address of IPv6": b"GET http://[::1 HTTP/1.1\r\n\r\n",
+    "an address that is none": b"GET http://[x]/ HTTP/1.1\r\n\r\n",
+}
+
+
+def test_a_head_that_cannot_be_read_is_a_400_and_no_traceback(house: House, tmp_path: Path) -> None:
+    for what, head in UNREADABLE.items():
+        with socket.create_connection(("127.0.0.1", house.port), timeout=60) as link:
+            link.sendall(head)
+            assert answer_to(link)[0] == 400, what
+    with socket.create_connection(("127.0.0.1", house.port), timeout=60) as link:
+        link.sendall(b"\r\n\r\n")  # lines without anything before a request are passed over (RFC 9112, 2.2)
+        link.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert answer_to(link)[0] == 200
+    assert "Traceback" not in (tmp_path / "web.log").read_text()
+
+
+def test_a_refusal_that_passes_is_answered_as_itself(crowded: Callable[..., Any]) -> None:
+    body = upload(3)
+    with crowded(0, EXCHEQUER_API_RATE=0.2) as house:
+        asking = f"http://127.0.0.1:{house.port}/api/v1/me/"
+        while (answer := requests.get(asking, headers=house.key, timeout=60)).status_code != 429:
+            assert answer.status_code == 200
+        link = house.begin("/api/v1/datasets/", len(body), house.key)
+        link.sendall(body[:-1])
+        time.sleep(int(answer.headers["Retry-After"]))  # the key may ask again by now
+        link.sendall(body[-1:])
+        said = http.client.HTTPResponse(link)
+        said.begin()
+        problem = json.loads(said.read())
+        assert (said.status, problem["code"]) == (429, "rate_limited"), problem
+        assert int(said.headers["Retry-After"]) > 0

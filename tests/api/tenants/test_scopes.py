@@ -1,0 +1,35 @@
+"""What a key is told that lacks a scope, and which scopes no purpose holds."""
+
+import pytest
+from django.test import Client
+
+from tenants.access.permissions import ALONE, PERMISSIONS, PURPOSES
+from tests.api.objects import one_of_everything
+from tests.api.test_matrix import client_for
+from tests.support import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_key_that_lacks_a_scope_inside_an_operation_is_told_which(client: Client) -> None:
+    tenant = factories.make_tenant()
+    job = one_of_everything(tenant)["job_id"]
+    key = factories.make_api_key(tenant, ["jobs.view", "jobs.cancel"])
+    answer = client.post(f"/api/v1/jobs/{job}/cancel/", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 403
+    assert answer.json()["title"] == "This key lacks the scope jobs.cancel_any. Make one that has it."
+    assert answer.json()["permission"] == "jobs.cancel_any"
+    person = client_for(tenant, "engineer").post(f"/t/{tenant.slug}/jobs/{job}/cancel/")
+    assert person.status_code == 403
+    assert "lacks the scope" not in person.content.decode()
+
+
+def test_every_scope_is_in_a_purpose_or_named_as_one_to_choose_alone() -> None:
+    tenant = factories.make_tenant()
+    covered = frozenset().union(*(purpose.permissions for purpose in PURPOSES))
+    assert covered | set(ALONE) | {"tenant.view"} == PERMISSIONS
+    assert not covered & set(ALONE)
+    for role, named in (("owner", set(ALONE)), ("admin", set(ALONE) - {"tenant.manage"})):
+        page = client_for(tenant, role).get(f"/t/{tenant.slug}/api-keys/").content.decode()
+        assert "Launch jobs, pause and cancel those it launched" in page
+        assert {scope for scope, words in ALONE.items() if f"<code>{scope}</code> to {words}" in page} == named

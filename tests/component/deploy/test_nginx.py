@@ -1,0 +1,83 @@
+"""The shipped configuration of nginx: its syntax, and at night a log-in through it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.api.config.test_hosts import Behind, make_owner, served
+from tests.scenarios.stack import wait_for
+from tests.support.servers import proxy
+from tests.support.servers.ports import free_ports
+
+CONFIGURATION = Path(__file__).resolve().parents[3] / "deploy/nginx/exchequer.conf"
+NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed here")
+
+
+def configured(folder: Path, web: int) -> tuple[Path, int]:
+    """Write the shipped file with the ports, names and certificate of a test, and what surrounds it; return the port of TLS."""
+    plain, tls, serving = free_ports(3)
+    file = proxy.certificate(folder)
+    text = CONFIGURATION.read_text()
+    for shipped, here in (
+        ("listen 80;", f"listen 127.0.0.1:{plain};"),
+        ("listen 443 ssl", f"listen 127.0.0.1:{tls} ssl"),
+        ("127.0.0.1:8000", f"127.0.0.1:{web}"),
+        ("127.0.0.1:8001", f"127.0.0.1:{serving}"),
+        ("predict.exchequer.example", "predict.localhost"),
+        ("server_name exchequer.example", "server_name localhost"),
+        ("/etc/ssl/exchequer/fullchain.pem", str(file)),
+        ("/etc/ssl/exchequer/key.pem", str(file)),
+    ):
+        assert shipped in text, shipped
+        text = text.replace(shipped, here)
+    whole = folder / "nginx.conf"
+    kept = "".join(
+        f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    whole.write_text(
+        f"pid {folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{kept}{text}}}\n"
+    )
+    return whole, tls
+
+
+def test_its_syntax_is_right(tmp_path: Path) -> None:
+    file, _ = configured(tmp_path, 8000)
+    done = subprocess.run([str(NGINX), "-t", "-c", str(file)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr.replace('the "user" directive makes sense only', ""), done.stderr
+
+
+@pytest.mark.nightly
+def test_log_in_through_it(
+    tmp_path: Path, process_environment: Callable[..., dict[str, str]], transactional_db: None
+) -> None:
+    slug, email = make_owner()
+    (web,) = free_ports(1)
+    tmp_path.chmod(0o755)
+    file, tls = configured(tmp_path, web)
+    url = f"https://localhost:{tls}"
+    nginx = subprocess.Popen([str(NGINX), "-c", str(file), "-g", "daemon off; master_process off;"])
+    try:
+        with served(
+            process_environment(EXCHEQUER_PUBLIC_URL=url, EXCHEQUER_TRUSTED_PROXIES="127.0.0.1"), web, tmp_path
+        ):
+            house = Behind(url, tmp_path / "localhost.pem", web, email, slug)
+            person = proxy.visitor("127.0.0.11", house.file)
+            wait_for(lambda: person.get(f"{url}/healthz", timeout=5).ok, 30, "nginx")
+            claim = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"}
+            assert house.log_in(person, **claim) == "302 /"
+            assert person.get(f"{url}/t/{slug}/members/", timeout=30).status_code == 200
+            guesser = proxy.visitor("127.0.0.12", house.file)
+            for number in range(5):
+                assert house.log_in(guesser, password="wrong", **{"X-Forwarded-For": f"203.0.113.{number}"}) == "200"
+            assert house.log_in(guesser) == "429"
+            assert house.log_in(proxy.visitor("127.0.0.13", house.file)) == "302 /"
+    finally:
+        nginx.terminate()
+        nginx.wait(30)

@@ -1,0 +1,22 @@
+"""What the integration tests of billing share."""
+
+from decimal import Decimal
+
+import pytest
+
+#: Prices that the billing tests count with; what a new tenant starts with may change without touching them.
+LIST = (
+    ({"device_class": "cpu"}, "0.00005"),
+    ({"device_class": "cpu", "tier": "spot"}, "0.00002"),
+    ({}, "0.0007"),
+    ({"tier": "spot"}, "0.00028"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _price_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    from billing.defaults import DEVICE_SECONDS, PriceSpec
+    from billing.pricing import price_books
+
+    prices = tuple(PriceSpec(DEVICE_SECONDS, dims, Decimal(amount)) for dims, amount in LIST)
+    monkeypatch.setattr(price_books, "PRICES", prices)

@@ -1,0 +1,182 @@
+"""The draft invoice: lines from roll-ups, and each line down to who asked for the seconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from billing import queries
+from billing.budgets import holds
+from billing.ledger.reconcile import ledger_faults, reconcile_faults
+from billing.metering.metering import record_usage, waive_usage
+from billing.models import Invoice
+from billing.money import Money
+from billing.pricing import price_books
+from tenants import clock
+from tenants.errors import Invalid, NotFound
+from tests.support.factories import in_tenant, make_project, make_tenant
+from tests.support.usage import interval
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_line_explains_itself_down_to_the_person_and_the_price_version() -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant) as actor:
+        price_books.provision_defaults()
+        start, job, attempts = clock.now(), uuid4(), [uuid4(), uuid4()]
+        held = holds.hold(project_id=project.id, subject=f"job:{job}", amount=Money(Decimal(1), "EUR"), actor=actor)
+        for number in range(12):
+            usage = interval(
+                project.id, start + timedelta(seconds=5 * number), 5, job_id=job, attempt_id=attempts[number // 6]
+            )
+            record_usage([usage], hold_id=held)
+        invoice = queries.draft_invoice()
+        assert invoice.id == Invoice.objects.get().id
+        (line,) = queries.invoice_lines(invoice.id)
+        assert (line.quantity, line.exact.amount, line.amount) == (60, Decimal("0.003"), Money(Decimal("0.00"), "EUR"))
+        assert invoice.total == line.amount
+        seen, after = [], None
+        while page := queries.explain(invoice.id, 1, after=after, limit=5).intervals:
+            assert len(page) <= 5
+            seen += page
+            after = page[-1].cursor
+        assert len({piece.id for piece in seen}) == len(seen) >= 12
+        assert sum((piece.exact.amount for piece in seen), Decimal(0)) == line.exact.amount
+        assert {piece.actor for piece in seen} == {actor.label}
+        assert {piece.actor_id for piece in seen} == {actor.id}
+        whole = queries.explain(invoice.id, 1)
+        assert {(share.job_id, share.attempt_id) for share in whole.shares} == {(job, attempt) for attempt in attempts}
+        assert whole.line.version_number == 1
+        assert whole.line.unit_amount == Decimal("0.00005")
+        narrowed = queries.explain(invoice.id, 1, attempt_id=attempts[0])
+        assert {piece.attempt_id for piece in narrowed.intervals} == {attempts[0]}
+        with pytest.raises(NotFound):
+            queries.explain(invoice.id, 2)
+        assert list(reconcile_faults()) == []
+        assert list(ledger_faults()) == []
+
+
+def test_the_total_is_the_sum_of_lines_that_are_each_rounded_once() -> None:
+    tenant = make_tenant()
+    projects = [make_project(tenant) for _ in range(3)]
+    with in_tenant(tenant):
+        price_books.provision_defaults()
+        for project in projects:
+            record_usage([interval(project.id, clock.now() - timedelta(seconds=0), 100)])
+        invoice = queries.draft_invoice()
+        lines = queries.invoice_lines(invoice.id)
+        # 0.005 each: half-even gives 0.00 a line, where the rounded sum would be 0.02.
+        assert [line.amount.amount for line in lines] == [Decimal("0.00")] * 3
+        assert invoice.exact.amount == Decimal("0.015")
+        assert invoice.total.amount == Decimal("0.00")
+
+
+def test_b4_a_job_over_a_local_month_end_lies_on_two_invoices(demo_clock: DemoClock) -> None:
+    tenant = make_tenant(timezone="Asia/Kathmandu")
+    project = make_project(tenant)
+    midnight = datetime(2026, 2, 28, 18, 15, tzinfo=UTC)
+    demo_clock.move_to(midnight - timedelta(hours=2))
+    with in_tenant(tenant):
+        price_books.provision_defaults()
+        demo_clock.move_to(midnight + timedelta(hours=2))
+        recorded = record_usage([interval(project.id, midnight - timedelta(minutes=40), 3600)])
+        assert recorded.quantity == 3600
+        february, march = Invoice.objects.order_by("period")
+        assert (february.period, march.period) == (date(2026, 2, 1), date(2026, 3, 1))
+        assert february.ends_at == march.starts_at == midnight
+        assert [queries.invoice(row.id).quantities for row in (february, march)] == [{"second": 2400}, {"second": 1200}]
+        assert queries.month_to_date().quantity == 1200
+        assert queries.month_to_date().previous_quantity == 2400
+        listed = queries.invoices(limit=1)
+        assert [view.id for view in listed] == [march.id]
+        assert [view.id for view in queries.invoices(after=(march.period, march.id))] == [february.id]
+        assert list(reconcile_faults()) == []
+
+
+def test_b5_a_price_change_splits_an_interval_and_never_touches_the_past(demo_clock: DemoClock) -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    demo_clock.move_to(datetime(2026, 5, 4, 10, tzinfo=UTC))
+    with in_tenant(tenant) as actor:
+        price_books.provision_defaults()
+        old = price_books.price_at("device_seconds", {"device_class": "cpu"})
+        book = queries.price_books()[0]
+        soon = clock.now() + timedelta(minutes=4)
+        prices = [price_books.NewPrice("device_seconds", {}, Decimal("0.0001"))]
+        with pytest.raises(Invalid):
+            price_books.publish(actor=actor, book_id=book.id, prices=prices, effective_at=soon)
+        change = datetime(2026, 5, 4, 11, 7, 0, 1, tzinfo=UTC)
+        version = price_books.publish(actor=actor, book_id=book.id, prices=prices, effective_at=change, note="dearer")
+        demo_clock.move_to(datetime(2026, 5, 4, 12, tzinfo=UTC))
+        recorded = record_usage([interval(project.id, datetime(2026, 5, 4, 11, tzinfo=UTC), 1800)])
+        before = Decimal("420.000001")
+        assert recorded.amount == before * old.unit_amount + (1800 - before) * Decimal("0.0001")
+        lines = queries.invoice_lines(queries.draft_invoice().id)
+        assert [(line.version_number, line.quantity) for line in lines] == [(1, before), (2, 1800 - before)]
+        assert (
+            price_books.price_at("device_seconds", {}, change - timedelta(microseconds=1)).version_id == old.version_id
+        )
+        assert price_books.price_at("device_seconds", {}, change).version_id == version.id
+        states = [(item.number, item.state) for item in queries.price_books()[0].versions]
+        assert states == [(2, "in_force"), (1, "past")]
+        assert list(reconcile_faults()) == []
+
+
+def test_spend_is_cut_by_day_project_job_and_tag(demo_clock: DemoClock) -> None:
+    tenant = make_tenant(timezone="Europe/Berlin")
+    one, two = make_project(tenant), make_project(tenant)
+    demo_clock.move_to(datetime(2026, 3, 28, 12, tzinfo=UTC))
+    with in_tenant(tenant):
+        price_books.provision_defaults()
+        demo_clock.move_to(datetime(2026, 3, 30, 12, tzinfo=UTC))
+        job = uuid4()
+        tagged = {"device_class": "cpu", "tag:team": "vision"}
+        record_usage(
+            [
+                interval(one.id, datetime(2026, 3, 28, 22, 30, tzinfo=UTC), 3600, job_id=job, dims=tagged),
+                interval(two.id, datetime(2026, 3, 29, 12, tzinfo=UTC), 100),
+            ]
+        )
+        over = queries.span(date(2026, 3, 28), date(2026, 3, 30))
+        by_day = queries.cost_by_day_and_project(over)
+        assert [(row.starts, row.keys["project"], row.quantity) for row in by_day] == [
+            (date(2026, 3, 28), str(one.id), 1800),
+            *sorted(
+                [(date(2026, 3, 29), str(one.id), Decimal(1800)), (date(2026, 3, 29), str(two.id), Decimal(100))],
+                key=lambda row: row[1],
+            ),
+        ]
+        assert [row.keys["job"] for row in queries.costliest_jobs(over)] == [str(job), None]
+        teams = {row.keys["tag:team"]: row.quantity for row in queries.spend(over, group_by=["tag:team"])}
+        assert teams == {"vision": 3600, None: 100}
+        hours = queries.spend(
+            queries.span(datetime(2026, 3, 28, 23, tzinfo=UTC), datetime(2026, 3, 29, tzinfo=UTC)), granularity="hour"
+        )
+        assert [(row.starts, row.quantity) for row in hours] == [(datetime(2026, 3, 28, 23, tzinfo=UTC), 1800)]
+        with pytest.raises(Invalid):
+            queries.spend(over, group_by=["dims; DROP TABLE x"])
+
+
+def test_a_waived_attempt_stays_measured_and_costs_nothing() -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant):
+        price_books.provision_defaults()
+        attempt = uuid4()
+        record_usage([interval(project.id, clock.now(), 200, attempt_id=attempt)])
+        assert waive_usage(attempt, reason="the node was lost") == Decimal("0.01")
+        (line,) = queries.invoice_lines(queries.draft_invoice().id)
+        assert (line.measured, line.quantity, line.amount.amount) == (200, 0, 0)
+        kinds = [piece.kind for piece in queries.explain(queries.draft_invoice().id, 1).intervals]
+        assert "waiver" in kinds
+        assert list(reconcile_faults()) == []
+        assert list(ledger_faults()) == []

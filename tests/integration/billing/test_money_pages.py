@@ -1,0 +1,183 @@
+"""Invoices and budgets as people read them: the month that is shown, what a budget says when it is set."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from billing import queries
+from billing.budgets import budgets
+from billing.metering.metering import record_usage
+from billing.pricing import price_books
+from dashboards.spend import datasets
+from tenants.clock import now
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
+from tests.api.objects import one_of_everything
+from tests.api.test_matrix import client_for
+from tests.support import factories
+from tests.support.usage import DIMS, interval
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db
+OCTOBER, NOVEMBER = datetime(2026, 10, 20, 12, tzinfo=UTC), datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def tenant(demo_clock: DemoClock) -> Tenant:
+    """An organisation that used 70 s in October and 600 s in November, at prices that leave parts of a cent."""
+    demo_clock.move_to(OCTOBER - timedelta(days=1))
+    made = factories.make_tenant(timezone="Europe/Berlin")
+    project = factories.default_project_id(made)
+    with tenant_scope(made.id):
+        price_books.provision_defaults()
+        for moment, seconds in ((OCTOBER, 70), (NOVEMBER, 600)):
+            demo_clock.move_to(moment + timedelta(hours=1))
+            record_usage([interval(project, moment, seconds)])
+    return made
+
+
+def invoice_of(tenant: Tenant, month: int) -> UUID:
+    with tenant_scope(tenant.id):
+        return next(one.id for one in queries.invoices() if one.period.month == month and one.id)
+
+
+def test_the_badge_of_a_past_months_invoice_says_that_months_figures(tenant: Tenant) -> None:
+    client, october = client_for(tenant, "finance"), invoice_of(tenant, 10)
+    page = client.get(f"/t/{tenant.slug}/invoices/{october}/").content.decode()
+    address = f"/t/{tenant.slug}/invoices/reconciled/?invoice={october}"
+    assert f'hx-get="{address}"' in page
+    badge = client.get(address).content.decode()
+    assert "October 2026: usage 70\u00a0s = invoiced 70\u00a0s" in badge
+    running = client.get(f"/t/{tenant.slug}/invoices/reconciled/").content.decode()
+    assert "November 2026: usage 600\u00a0s = invoiced 600\u00a0s" in running
+
+
+def test_a_month_that_is_over_is_not_told_as_growing(tenant: Tenant) -> None:
+    client = client_for(tenant, "finance")
+    past = client.get(f"/t/{tenant.slug}/invoices/{invoice_of(tenant, 10)}/").content.decode()
+    assert "The month is over" in past
+    assert "so far" not in past
+    assert "Month over" in past
+    running = client.get(f"/t/{tenant.slug}/invoice/").content.decode()
+    assert "What this month costs so far" in running
+    assert "Month over" in running, "the list of other months says it of October"
+
+
+def test_the_spend_page_says_why_an_invoice_differs_by_cents(tenant: Tenant) -> None:
+    with tenant_scope(tenant.id):
+        october = queries.invoice(invoice_of(tenant, 10))
+    assert october.exact != october.total
+    layout = client_for(tenant, "viewer").get(f"/t/{tenant.slug}/dash/spend/_dash-layout").content.decode()
+    assert "An invoice rounds each of its lines, so its total may differ by a few cents." in layout
+
+
+def test_the_overview_names_whose_figures_its_spend_card_shows(tenant: Tenant) -> None:
+    one_of_everything(tenant)
+    budgets.create_budget(
+        actor=factories.actor_for(tenant),
+        project_id=factories.default_project_id(tenant),
+        amount=Decimal("0.04"),
+        at_limit="notify",
+    )
+    page = client_for(tenant, "owner").get(f"/t/{tenant.slug}/").content.decode()
+    card = page.split("Spend this month")[1].split("Device hours")[0]
+    assert "whole organisation · forecast" in card
+    assert card.count("<progress") == 1, "a project's share is no bar beneath the organisation's spend"
+    assert re.search(r"Budget: <data[^>]*>€0.03</data> of <data[^>]*>€1,000.00</data>, 0", card), card
+    assert "Share of the organisation&#x27;s budget that is spent" in card.replace("'", "&#x27;")
+    assert re.search(r"Tightest project budget: Default, 78\s%\s*of <data[^>]*>€0.04</data> spent", card), card
+
+
+def test_a_budget_of_a_tag_is_not_taken_for_the_organisations(tenant: Tenant) -> None:
+    one_of_everything(tenant)
+    actor = factories.actor_for(tenant)
+    with tenant_scope(tenant.id):
+        own = [status.id for status in queries.budgets()]
+    for budget_id in own:
+        budgets.close_budget(actor=actor, budget_id=budget_id)
+    budgets.create_budget(actor=actor, tag=("team", "vision"), amount=Decimal("7.77"), at_limit="notify")
+    page = client_for(tenant, "owner").get(f"/t/{tenant.slug}/").content.decode()
+    card = page.split("Spend this month")[1].split("Device hours")[0]
+    assert "7.77" not in card
+    with tenant_scope(tenant.id):
+        shown = datasets.spend_page({})
+    assert (shown.totals.budget, shown.daily.budget_per_day) == (None, None)
+    assert [one.tag for one in shown.budgets] == ["team=vision"]
+
+
+def test_spend_is_grouped_by_a_tag_and_sorted_and_a_file_shows_no_other_days_than_were_asked_for(
+    tenant: Tenant,
+) -> None:
+    project = factories.default_project_id(tenant)
+    with tenant_scope(tenant.id):
+        for team, resource, number in (("vision", "b", 60), ("audio", "a", 30), ("", "c", 10)):
+            dims = {**DIMS, "tag:team": team} if team else DIMS
+            record_usage([interval(project, now() - timedelta(seconds=90), number, resource=resource, dims=dims)])
+        shown = datasets.spend_page({"group": "tag:team", "range": "7d", "sort": "name"})
+    assert {"audio", "vision", "without this tag"} == {row.label for row in shown.groups}
+    assert [row.label for row in shown.groups] == sorted((row.label for row in shown.groups), key=str.casefold)
+    client, path = client_for(tenant, "finance"), f"/t/{tenant.slug}/spend/export"
+    file = client.get(f"{path}/groups.csv?group=tag:team&range=7d&sort=quantity").content.decode()
+    assert file.index('"vision"') < file.index('"audio"')
+    for wrong in (
+        "group=tag:",
+        "group=tag:a%20b",
+        "sort=lost",
+        "range=custom",
+        "range=custom&from=2026-13-01&to=x",
+        "from=2026-01-01",
+    ):
+        assert client.get(f"{path}/groups.csv?{wrong}").status_code == 400, wrong
+    days = "range=custom&from=2026-10-01&to=2026-10-31"
+    assert client.get(f"{path}/daily.csv?{days}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("at_limit", "follows"),
+    [("notify", "Nothing is stopped"), ("block_new", "New work is refused"), ("stop_running", "what runs is paused")],
+)
+def test_a_budget_below_what_is_spent_says_so_and_what_follows(tenant: Tenant, at_limit: str, follows: str) -> None:
+    client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
+    form = {"scope": "tenant", "at_limit": at_limit, "alerts": "50, 80", "amount": "0.01"}
+    below = client.post(f"{page}new/", form, follow=True).content.decode()
+    assert "It is below that: 0.03 EUR is spent already, of 0.01 EUR." in below
+    assert follows in below
+    with tenant_scope(tenant.id):
+        (status,) = queries.budgets()
+    enough = client.post(f"{page}{status.id}/", {**form, "amount": "5"}, follow=True).content.decode()
+    assert "The budget is changed, from this month on." in enough
+    assert "below that" not in enough
+    again = client.post(f"{page}{status.id}/", form, follow=True).content.decode()
+    assert "0.03 EUR is spent already" in again
+
+
+def test_of_two_tabs_with_one_budget_the_second_is_asked_before_it_overwrites_the_first(tenant: Tenant) -> None:
+    client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
+    terms = {"at_limit": "notify", "alerts": "50, 80"}
+    client.post(f"{page}new/", {"scope": "tenant", "amount": "5", **terms})
+    with tenant_scope(tenant.id):
+        (status,) = queries.budgets()
+    seen = was_in(client.get(f"{page}{status.id}/").content.decode())
+    assert client.post(f"{page}{status.id}/", {**terms, "amount": "6", "was": seen}).status_code == 302
+    second = client.post(f"{page}{status.id}/", {**terms, "amount": "7", "was": seen})
+    text = second.content.decode()
+    assert second.status_code == 422
+    assert "This budget was changed meanwhile, to 6 EUR, only tell." in text and 'value="7"' in text
+    assert client.post(f"{page}{status.id}/", {**terms, "amount": "7", "was": was_in(text)}).status_code == 302
+    with tenant_scope(tenant.id):
+        assert queries.budgets()[0].limit.amount == 7
+
+
+def was_in(page: str) -> str:
+    found = re.search(r'name="was" value="([^"]*)"', page)
+    assert found
+    return html.unescape(found[1])

@@ -1,0 +1,190 @@
+"""The price list: what is in force, and a next version that is published as it was previewed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing import queries
+from billing.pricing import price_books
+from billing.rating.price_diff import changes, mark
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
+from tests.api.test_matrix import client_for
+from tests.support import factories
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def tenant(demo_clock: DemoClock) -> Tenant:
+    demo_clock.move_to(NOW - timedelta(days=9))
+    made = factories.make_tenant(timezone="Europe/Berlin")
+    with tenant_scope(made.id):
+        price_books.provision_defaults()
+    demo_clock.move_to(NOW)
+    return made
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, name
+    return found.group(1)
+
+
+def filled(client: Client, tenant: Tenant, **changed: Any) -> dict[str, Any]:
+    """The form as it is first shown, with changes."""
+    page = client.get(f"/t/{tenant.slug}/prices/new/").content.decode()
+    inputs = [dict(re.findall(r'([a-z]+)="([^"]*)"', tag)) for tag in re.findall(r"<input [^>]*>", page)]
+    amounts = {field["name"]: field["value"] for field in inputs if field.get("name", "").startswith("price_")}
+    return {
+        **amounts,
+        "form_key": hidden(page, "form_key"),
+        "base": hidden(page, "base"),
+        "note": "autumn",
+        "effective_at": "",
+        **changed,
+    }
+
+
+def versions(tenant: Tenant) -> list[queries.VersionView]:
+    with tenant_scope(tenant.id):
+        return list(queries.price_books()[0].versions)
+
+
+def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
+    client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
+    data = filled(client, tenant, effective_at="2026-11-01T00:00", amount_0="0.0001", meter_0="inference_requests")
+    data |= {"dims_0": "endpoint=churn", "price_0": "0.1"}
+    preview = client.post(address, {**data, "step": "preview"}).content.decode()
+    assert "What changes" in preview
+    assert "endpoint" in preview.lower()
+    assert len(versions(tenant)) == 1
+    data["previewed"] = hidden(preview, "previewed")
+    # Changed after the look at it: looked at again.
+    again = client.post(address, {**data, "price_1": "9", "step": "publish"})
+    assert again.status_code == 200
+    assert len(versions(tenant)) == 1
+    for _ in range(2):
+        assert client.post(address, {**data, "step": "publish"}).status_code == 302
+    late = client.post(address, {**data, "step": "publish", "form_key": "0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11"})
+    assert "Another version was published meanwhile" in late.content.decode()
+    sooner = client.post(address, filled(client, tenant)).content.decode()
+    assert "Against version 1, in five minutes until version 2 starts on" in sooner
+    newest, first = versions(tenant)
+    assert (newest.number, newest.state, newest.note) == (2, "coming", "autumn")
+    # Midnight in Berlin.
+    assert newest.effective_at == datetime(2026, 10, 31, 23, tzinfo=UTC)
+    found = {(price.meter, tuple(price.dims.items())): price.unit_amount for price in newest.prices}
+    assert found["inference_requests", (("endpoint", "churn"),)] == Decimal("0.0001")
+    assert len(newest.prices) == len(first.prices) + 1
+    page = client.get(f"/t/{tenant.slug}/prices/").content.decode()
+    assert "Coming" in page
+    assert "In force" in page
+
+
+def test_what_cannot_be_a_price_list_is_said_and_stores_nothing(tenant: Tenant) -> None:
+    client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
+    wrong: list[dict[str, Any]] = [
+        {"price_0": "-1"},
+        {"price_0": "NaN"},
+        {"amount_0": "1"},
+        {"meter_0": "device_seconds"},
+        {"meter_0": "bananas", "amount_0": "1"},
+        {"meter_0": "device_seconds", "amount_0": "1", "dims_0": "cpu"},
+        {"effective_at": "soon"},
+        {"effective_at": "9999-12-31T23:59"},
+    ]
+    for one in wrong:
+        answer = client.post(address, filled(client, tenant, **one))
+        assert answer.status_code == 422, one
+        assert "x-field-error" in answer.content.decode(), one
+    past = filled(client, tenant, effective_at="2026-10-05T10:00")
+    past["previewed"] = hidden(client.post(address, past).content.decode(), "previewed")
+    refused = client.post(address, {**past, "step": "publish"})
+    assert refused.status_code == 422
+    assert "at least 5 minutes after it is published" in refused.content.decode()
+    empty = filled(client, tenant)
+    empty |= {name: "" for name in empty if name.startswith("price_")}
+    empty["previewed"] = hidden(client.post(address, empty).content.decode(), "previewed")
+    assert "names at least one price" in client.post(address, {**empty, "step": "publish"}).content.decode()
+    assert len(versions(tenant)) == 1
+
+
+def test_a_dropped_price_is_shown_as_removed_with_the_price_that_rules_then(tenant: Tenant) -> None:
+    client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
+    data = filled(client, tenant, price_0="")
+    page = client.post(address, data).content.decode()
+    assert "Removed; then Device class cpu: 0.00005" in page
+    assert "device_seconds" not in page.partition("What changes")[2].partition("</section>")[0]
+    assert "Removed; then All else: 0.0007" in client.post(address, {**data, "price_1": ""}).content.decode()
+    page = client.post(address, {**data, "price_1": "", "price_2": "", "price_3": ""}).content.decode()
+    assert page.count("Removed; then no price: such use costs nothing") == 4
+    page = client.post(address, data).content.decode()
+    data["previewed"] = hidden(page, "previewed")
+    assert client.post(address, {**data, "step": "publish"}).status_code == 302
+    newest, first = versions(tenant)
+    assert len(newest.prices) == len(first.prices) - 1
+
+
+def test_prices_are_exported_and_an_organisation_without_any_says_so(tenant: Tenant) -> None:
+    client = client_for(tenant, "finance")
+    rows = list(csv.DictReader(io.StringIO(client.get(f"/t/{tenant.slug}/prices/?export=csv").content.decode())))
+    assert {row["meter"] for row in rows} == {"device_seconds"}
+    assert [row["state"] for row in rows] == ["in_force"] * 4
+    bare = factories.make_tenant()
+    page = client_for(bare, "owner").get(f"/t/{bare.slug}/prices/").content.decode()
+    assert "No price list yet" in page
+    assert client_for(bare, "owner").get(f"/t/{bare.slug}/prices/new/").status_code == 302
+
+
+LISTS = st.dictionaries(
+    st.builds(mark, st.sampled_from("ab"), st.dictionaries(st.sampled_from("xy"), st.sampled_from("12"))),
+    st.integers(0, 3).map(Decimal),
+)
+
+
+@given(LISTS, LISTS)
+def test_changes_lead_from_one_list_to_the_other(before: dict[Any, Decimal], after: dict[Any, Decimal]) -> None:
+    found = changes(before.items(), after.items())
+    result = dict(before)
+    for one in found:
+        assert one.before != one.after
+        assert one.word in ("new", "removed", "higher", "lower")
+        result.pop(mark(one.meter, one.dims), None)
+        if one.after is not None:
+            result[mark(one.meter, one.dims)] = one.after
+    assert result == after
+
+
+def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant) -> None:
+    client = client_for(tenant, "finance")
+    assert " an hour</small>" in client.get(f"/t/{tenant.slug}/prices/").content.decode()
+    page = f"/t/{tenant.slug}/prices/new/"
+    sent = filled(client, tenant, meter_0="inference_ms", dims_0="a=b", amount_0="3/h", step="preview")
+    with tenant_scope(tenant.id):
+        listed = queries.price_books()[0].versions[0].prices
+    timed = [f"price_{number}" for number, price in enumerate(listed) if price.unit == "second"]
+    assert "This unit is no time" in client.post(page, {**sent, timed[0]: "3.60/h"}).content.decode()
+    sent |= {"meter_0": "", "dims_0": "", "amount_0": "", timed[0]: "3.60/h", timed[1]: "1,5"}
+    shown = client.post(page, sent).content.decode()
+    assert "What changes" in shown
+    assert re.search(r">0.001</td>", shown)
+    sent |= {"previewed": hidden(shown, "previewed"), "step": "publish"}
+    assert client.post(page, sent).status_code == 302
+    with tenant_scope(tenant.id):
+        prices = {price.unit_amount for price in queries.price_books()[0].versions[0].prices}
+        assert {Decimal("0.001"), Decimal("1.5")} <= prices

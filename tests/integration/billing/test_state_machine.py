@@ -1,0 +1,426 @@
+"""A state machine of holds, usage, releases, waivers and budgets against real PostgreSQL, checked after every step.
+
+The model beside it is plain arithmetic that shares no code with billing. All that is read after a step, every rule of
+`billing.ledger.reconcile` among it, is one prepared statement: planned once a test, sent once a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from billing import queries
+from billing.budgets import budgets, holds
+from billing.budgets.holds import BudgetExceeded
+from billing.ledger.reconcile import LEDGER_RULES, USAGE_RULES, reconcile_faults
+from billing.metering.metering import Interval, billed_attempts, record_usage, waive_usage
+from billing.models import Budget
+from billing.money import Money
+from billing.pricing import price_books
+from tenants.access.actor import Actor
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Project, Tenant
+from tests.support.factories import actor_for, make_project, make_tenant
+from tests.support.usage import interval
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+UNIT = Decimal("0.00005")
+CENTS = st.integers(1, 400).map(lambda units: Decimal(units).scaleb(-4))
+SECONDS = st.integers(1, 90)
+LIMITS = st.integers(0, 1500).map(lambda units: Decimal(units).scaleb(-4))
+
+# What a step is judged by: the first fault of every rule, every counter and every hold of the tenant.
+READ = """
+SELECT 'counter', budget_id::text, held, spent, unheld, ceiling FROM billing_budgetperiod WHERE tenant_id = %(tenant)s
+UNION ALL SELECT 'hold', id::text, amount, settled, (state = 'open')::int, NULL FROM billing_hold WHERE tenant_id = %(tenant)s
+""" + "".join(
+    f"UNION ALL SELECT 'fault', '{rule}: ' || f.detail, NULL, NULL, NULL, NULL FROM ({query}) f(detail)\n"
+    for rule, query in dict([*LEDGER_RULES, *USAGE_RULES]).items()
+)
+# The deferred checks of the database come due after every step, not only at the commit that never comes.
+CHECK = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; EXECUTE billing_step"
+
+
+@dataclass
+class Promise:
+    """What the model knows of a hold."""
+
+    id: UUID
+    project: UUID
+    amount: Decimal
+    settled: Decimal = Decimal(0)
+    open: bool = True
+
+
+@dataclass
+class Limit:
+    """What the model knows of a budget. `early`: the attempts whose usage its opening counted as spent."""
+
+    id: UUID
+    scope: UUID | None
+    amount: Decimal
+    held: Decimal = Decimal(0)
+    spent: Decimal = Decimal(0)
+    unheld: Decimal = Decimal(0)
+    open: bool = True
+    shares: set[UUID] = field(default_factory=set)
+    early: set[UUID] = field(default_factory=set)
+    counted: set[UUID] = field(default_factory=set)
+
+    def concerns(self, project: UUID) -> bool:
+        return self.scope in {None, project}
+
+    @property
+    def room(self) -> Decimal:
+        return max(self.amount - self.held - self.spent - self.unheld, Decimal(0))
+
+
+@dataclass
+class Scene:
+    """The tenant that every run starts from; a run rolls its changes back."""
+
+    tenant: Tenant
+    actor: Actor
+    projects: list[Project]
+    start: datetime
+    limits: dict[UUID | None, UUID] = field(default_factory=dict)
+
+
+def check() -> list[tuple[Any, ...]]:
+    """Have the database check what it deferred; return the rows of `READ`."""
+    with connection.cursor() as cursor:
+        cursor.execute(CHECK)
+        while cursor.nextset():
+            pass
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
+    scopes = st.sampled_from([None, scene.projects[0].id])
+
+    class Billing(RuleBasedStateMachine):
+        holds = Bundle("holds")
+        used = Bundle("used")
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stack = ExitStack()
+            self.stack.enter_context(transaction.atomic())
+            self.stack.enter_context(tenant_scope(scene.tenant.id))
+            self.budgets = [Limit(made, scope, Decimal("0.1")) for scope, made in scene.limits.items()]
+            self.promises: list[Promise] = []
+            self.charged: dict[UUID, tuple[Promise | None, UUID, Decimal]] = {}
+            self.at = scene.start
+
+        def over(self, project: UUID) -> list[Limit]:
+            return [budget for budget in self.budgets if budget.open and budget.concerns(project)]
+
+        def under(self, promise: Promise) -> list[Limit]:
+            return [budget for budget in self.budgets if promise.id in budget.shares]
+
+        def fits(self, amount: Decimal, project: UUID) -> bool:
+            return all(budget.room >= amount for budget in self.over(project))
+
+        @rule(target=holds, amount=CENTS, project=st.sampled_from(scene.projects))
+        def place(self, amount: Decimal, project: Project) -> Any:
+            fits = self.fits(amount, project.id)
+            try:
+                hold_id = holds.hold(project_id=project.id, subject=f"job:{uuid4()}", amount=Money(amount, "EUR"))
+            except BudgetExceeded:
+                assert not fits
+                return multiple()
+            assert fits
+            for budget in self.over(project.id):
+                budget.held += amount
+                budget.shares.add(hold_id)
+            promise = Promise(hold_id, project.id, amount)
+            self.promises.append(promise)
+            return promise
+
+        @rule(promise=holds, amount=CENTS)
+        def extend(self, promise: Promise, amount: Decimal) -> None:
+            if not promise.open:
+                return
+            fits = self.fits(amount, promise.project)
+            try:
+                holds.extend(hold_id=promise.id, amount=Money(amount, "EUR"))
+            except BudgetExceeded:
+                assert not fits
+                return
+            assert fits
+            promise.amount += amount
+            for budget in self.under(promise):
+                budget.held += amount
+
+        @rule(target=used, promise=holds, seconds=SECONDS)
+        def use(self, promise: Promise, seconds: int) -> Interval:
+            attempt = uuid4()
+            usage = interval(promise.project, self.at, seconds, attempt_id=attempt)
+            left = (promise.amount - promise.settled) if promise.open else Decimal(0)
+            cost = min(seconds * UNIT, left // (UNIT / 10**6) * (UNIT / 10**6))
+            recorded = record_usage([usage], hold_id=promise.id)
+            assert recorded.amount == cost
+            assert recorded.exhausted == (cost < seconds * UNIT or left - cost <= 0)
+            promise.settled += cost
+            for budget in self.under(promise):
+                budget.held -= cost
+                budget.spent += cost
+                budget.counted.add(attempt)
+            self.charged[attempt] = (promise, promise.project, cost)
+            self.at += timedelta(seconds=seconds)
+            return usage
+
+        @rule(target=used, project=st.sampled_from(scene.projects), seconds=SECONDS)
+        def use_without_a_hold(self, project: Project, seconds: int) -> Interval:
+            attempt = uuid4()
+            usage = interval(project.id, self.at, seconds, attempt_id=attempt)
+            assert record_usage([usage]).amount == seconds * UNIT
+            for budget in self.over(project.id):
+                budget.unheld += seconds * UNIT
+                budget.counted.add(attempt)
+            self.charged[attempt] = (None, project.id, seconds * UNIT)
+            self.at += timedelta(seconds=seconds)
+            return usage
+
+        @rule(usage=used, times=st.integers(1, 3))
+        def replay(self, usage: Interval, times: int) -> None:
+            promise = self.charged[usage.attempt_id][0] if usage.attempt_id else None
+            again = record_usage([usage] * times, hold_id=promise.id if promise else None)
+            assert (again.accepted, again.amount) == (0, 0)
+
+        @rule(promise=holds)
+        def release(self, promise: Promise) -> None:
+            left = promise.amount - promise.settled if promise.open else Decimal(0)
+            assert holds.release(hold_id=promise.id).amount == left
+            promise.open = False
+            for budget in self.under(promise):
+                budget.held -= left
+
+        @rule(usage=consumes(used))
+        def waive(self, usage: Interval) -> None:
+            assert usage.attempt_id
+            promise, project, cost = self.charged[usage.attempt_id]
+            assert waive_usage(usage.attempt_id, reason="the node was lost") == cost
+            self.charged[usage.attempt_id] = (promise, project, Decimal(0))
+            for budget in self.budgets:
+                if promise is None and usage.attempt_id in budget.counted:
+                    budget.unheld -= cost
+                elif usage.attempt_id in budget.counted | budget.early:
+                    budget.spent -= cost
+                    budget.held += cost if promise and promise.open else 0
+            if promise is not None:
+                promise.settled -= cost
+
+        @rule(scope=scopes, limit=LIMITS)
+        def limit_spending(self, scope: UUID | None, limit: Decimal) -> None:
+            """Change the budget of the scope, or make one in the middle of what runs."""
+            budget = next((one for one in self.budgets if one.open and one.scope == scope), None)
+            if budget is not None:
+                budgets.change_budget(actor=scene.actor, budget_id=budget.id, amount=limit)
+                budget.amount = limit
+                return
+            made = budgets.create_budget(actor=scene.actor, project_id=scope, amount=limit, at_limit="block_new")
+            budget = Limit(made.id, scope, limit)
+            for attempt, (_, project, cost) in self.charged.items():
+                if budget.concerns(project):
+                    budget.spent += cost
+                    budget.early.add(attempt)
+            for promise in self.promises:
+                if promise.open and budget.concerns(promise.project):
+                    budget.held += promise.amount - promise.settled
+                    budget.shares.add(promise.id)
+            self.budgets.append(budget)
+
+        @rule(scope=scopes)
+        def close_budget(self, scope: UUID | None) -> None:
+            for budget in self.budgets:
+                if budget.open and budget.scope == scope:
+                    budgets.close_budget(actor=scene.actor, budget_id=budget.id)
+                    budget.open = False
+
+        @invariant()
+        def judge(self) -> None:
+            """The ledger balances, all else follows from it, and it is what the model says (B1, B10)."""
+            rows = check()
+            assert [name for kind, name, *_ in rows if kind == "fault"] == []
+            counters = {UUID(name): said for kind, name, *said in rows if kind == "counter"}
+            for budget in self.budgets:
+                held, spent, unheld, ceiling = counters.pop(budget.id)
+                assert (held, spent, unheld) == (budget.held, budget.spent, budget.unheld)
+                assert (ceiling is not None) == budget.open
+                assert ceiling is None or held + spent <= ceiling
+            assert counters == {}
+            assert {UUID(name): said[:3] for kind, name, *said in rows if kind == "hold"} == {
+                promise.id: [promise.amount, promise.settled, promise.open] for promise in self.promises
+            }
+
+        def teardown(self) -> None:
+            try:
+                assert [str(fault) for fault in reconcile_faults()] == []
+                attempts = billed_attempts(self.charged)
+                assert {key: item.amount for key, item in attempts.items()} == {
+                    key: cost for key, (_, _, cost) in self.charged.items()
+                }
+                invoice = queries.draft_invoice()
+                assert invoice.exact.amount == sum((cost for _, _, cost in self.charged.values()), Decimal(0))
+                if invoice.id:
+                    lines = queries.invoice_lines(invoice.id)
+                    assert invoice.total == sum((line.amount for line in lines), Money.zero("EUR"))
+            finally:
+                transaction.set_rollback(True)
+                self.stack.close()
+
+    return Billing
+
+
+@pytest.fixture
+def scene(db: None, demo_clock: DemoClock) -> Iterator[Scene]:
+    start = datetime(2026, 6, 10, 8, tzinfo=UTC)
+    demo_clock.move_to(start - timedelta(minutes=1))
+    tenant = make_tenant()
+    made = Scene(tenant, actor_for(tenant), [make_project(tenant), make_project(tenant)], start)
+    with tenant_scope(tenant.id):
+        price_books.provision_defaults()
+        for project in (made.projects[0], None):
+            project_id = project.id if project else None
+            budget: Budget = budgets.create_budget(
+                actor=made.actor, project_id=project_id, amount=Decimal("0.1"), at_limit="block_new"
+            )
+            made.limits[project_id] = budget.id
+        with connection.cursor() as cursor:
+            cursor.execute(f"PREPARE billing_step AS {READ}", {"tenant": tenant.id})
+    demo_clock.move_to(start + timedelta(hours=3))
+    yield made
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE billing_step")
+
+
+def assert_conserved(scene: Scene, runs: int) -> None:
+    """Run the machine; it raises with the shortest failing sequence of steps."""
+    run_state_machine_as_test(
+        machine_for(scene),
+        settings=settings(
+            max_examples=runs,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_b1_b10_money_is_conserved_whatever_the_order(scene: Scene) -> None:
+    assert_conserved(scene, 8)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("part", ["first", "second", "third", "fourth"])
+def test_b1_b10_money_is_conserved_in_two_thousand_runs(scene: Scene, part: str) -> None:
+    """In four parts, which workers share: each runs in one transaction, and the rows it rolled back stay in its way."""
+    assert_conserved(scene, 500)
+
+
+UNBALANCED = """
+INSERT INTO billing_ledgerposting (id, tenant_id, transaction_id, account, pot, pot_kind, currency, amount)
+SELECT gen_random_uuid(), tenant_id, transaction_id, account, pot, pot_kind, currency, 0.0001 FROM billing_ledgerposting LIMIT 1
+"""
+MOVED = """
+WITH entry AS (
+  INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, reason)
+  SELECT gen_random_uuid(), tenant_id, 'settle', period, '' FROM billing_ledgertransaction LIMIT 1 RETURNING id, tenant_id
+)
+INSERT INTO billing_ledgerposting (id, tenant_id, transaction_id, account, pot, pot_kind, currency, amount)
+SELECT gen_random_uuid(), e.tenant_id, e.id, leg.account, h.id, 'hold', h.currency, leg.amount
+FROM entry e, billing_hold h, (VALUES ('held', -0.0001), ('spent', 0.0001)) AS leg(account, amount)
+"""
+
+
+FOLLOW, HOLDS = "budget counters follow from the ledger", "holds follow from the ledger"
+SHARED = "a budget holds what the open holds on it have left"
+CHARGED, ROLLUPS = "the ledger says what usage is rated", "intervals add up to roll-ups"
+
+
+@pytest.mark.parametrize(
+    ("planted", "broken"),
+    [
+        ("UPDATE billing_budgetperiod SET spent = spent + 0.0001", {FOLLOW}),
+        ("UPDATE billing_budgetperiod SET held = held - 0.0001", {FOLLOW, SHARED}),
+        ("UPDATE billing_hold SET settled = settled + 0.0001", {HOLDS, SHARED}),
+        ("UPDATE billing_hold SET state = 'released'", {HOLDS, SHARED}),
+        (MOVED, {HOLDS, CHARGED}),
+        ("UPDATE billing_usagerollup SET amount = amount + 0.0001", {CHARGED, ROLLUPS}),
+        ("UPDATE billing_usagerollup SET billable = billable - 1", {ROLLUPS}),
+        ("UPDATE billing_invoice SET state = 'void'", {"every month with usage has an invoice"}),
+        (
+            "INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at) "
+            "SELECT tenant_id, payload_hash, payload_hash, event_at FROM billing_usagekey",
+            {"every key has its interval"},
+        ),
+    ],
+)
+def test_b1_b10_the_check_after_a_step_sees_what_is_planted(scene: Scene, planted: str, broken: set[str]) -> None:
+    machine: Any = machine_for(scene)()
+    with machine.stack:
+        machine.use(machine.place(Decimal("0.01"), scene.projects[0]), 60)
+        machine.judge()
+        with connection.cursor() as cursor:
+            cursor.execute(planted)
+        assert {name.partition(": ")[0] for kind, name, *_ in check() if kind == "fault"} == broken
+        with pytest.raises(AssertionError):
+            machine.judge()
+        transaction.set_rollback(True)
+
+
+def test_b1_the_check_after_a_step_sees_a_transaction_that_does_not_balance(scene: Scene) -> None:
+    machine: Any = machine_for(scene)()
+    with machine.stack:
+        machine.place(Decimal("0.01"), scene.projects[0])
+        with connection.cursor() as cursor:
+            cursor.execute(UNBALANCED)
+        with pytest.raises(IntegrityError, match="does not balance"):
+            machine.judge()
+        transaction.set_rollback(True)
+
+
+def test_b1_b10_the_check_after_a_step_sees_what_only_the_model_knows(scene: Scene) -> None:
+    machine: Any = machine_for(scene)()
+    with machine.stack:
+        promise = machine.place(Decimal("0.01"), scene.projects[0])
+        machine.judge()
+        for account in ("held", "spent", "unheld"):
+            budget = machine.budgets[-1]
+            before = getattr(budget, account)
+            setattr(budget, account, before + UNIT)
+            with pytest.raises(AssertionError):
+                machine.judge()
+            setattr(budget, account, before)
+        promise.open = False
+        with pytest.raises(AssertionError):
+            machine.judge()
+        promise.open = True
+        machine.judge()
+        holds.hold(project_id=scene.projects[1].id, subject="job:unknown", amount=Money(UNIT, "EUR"))
+        with pytest.raises(AssertionError):
+            machine.judge()
+        transaction.set_rollback(True)

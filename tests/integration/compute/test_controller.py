@@ -1,0 +1,277 @@
+"""What the controller decides, against the real database; its processes are tested in tests/faults."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from celery.schedules import crontab
+from django.db import connection
+
+from compute import queries
+from compute.devices.base import Found
+from compute.fleet import nodes
+from compute.jobs import jobs
+from compute.leases import leases
+from compute.leases.messages import Beat, Claim, Sample
+from compute.models import Attempt, Device, Node, Outcome
+from compute.queries import device_hours
+from compute.scheduling import assign, periodic, reaper
+from tenants.clock import now
+from tenants.errors import Invalid
+from tenants.isolation.scoping import tenant_scope
+from tests.conftest import DemoClock
+from tests.integration.compute.test_leases import World, expire
+from tests.support import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Control = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def world(as_control: Control) -> World:
+    return World(as_control)
+
+
+def test_jobs_get_the_free_devices_and_no_more(world: World) -> None:
+    submitted = [world.submit() for _ in range(3)]
+    rings = world.assign()
+    assert [ring.node for ring in rings] == ["n1", "n1"]
+    assert world.assign() == []
+    with tenant_scope(world.tenant.id):
+        assert queries.counts_by_state() | {"running": 2, "queued": 1} == queries.counts_by_state()
+        waiting = queries.job_detail(submitted[2]).waiting_for
+    assert waiting is not None
+    assert waiting.items() >= {"kind": "device", "device_class": "cpu", "own_jobs_ahead": 0, "position": 1}.items()
+
+
+def test_two_controllers_that_assign_at_once_give_each_job_one_attempt(world: World) -> None:
+    for _ in range(2):
+        world.submit()
+    rings: list[assign.Ring] = []
+
+    def controller() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE exchequer_control")
+        rings.extend(assign.assign_all())
+        connection.close()
+
+    threads = [threading.Thread(target=controller) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({ring.attempt_id for ring in rings}) == len(rings) == 2
+    assert Device.objects.exclude(taken_by=None).count() == 2
+
+
+@pytest.mark.parametrize("fault", ["silent", "leaving", "cordoned"])
+def test_a_device_that_cannot_work_gets_no_job(world: World, fault: str) -> None:
+    if fault == "silent":
+        Node.objects.update(last_seen_at=now() - timedelta(hours=1))
+    elif fault == "leaving":
+        nodes.leave(nodes.Registered(Node.objects.get().id, "n1", world.boot))
+    else:
+        Device.objects.update(state="cordoned")
+    world.submit()
+    assert world.assign() == []
+    assert not any(row.free for row in queries.devices())
+
+
+def test_an_expired_attempt_returns_its_job_to_the_queue(world: World, superuser: psycopg.Connection) -> None:
+    mine = world.running()
+    with world.control():
+        assert reaper.reap() == 0
+    expire(superuser)
+    with world.control():
+        assert reaper.reap() == 1
+        assert reaper.reap() == 0
+    with tenant_scope(world.tenant.id):
+        job = queries.job_detail(mine.job.id)
+    assert (job.state, [run.cause for run in job.attempts]) == ("queued", ["lost"])
+    assert world.assign()[0].token == 2
+
+
+def test_an_attempt_that_nobody_claims_is_rung_again(world: World, superuser: psycopg.Connection) -> None:
+    world.submit()
+    (ring,) = world.assign()
+    with world.control():
+        assert assign.unanswered() == []
+        superuser.execute("UPDATE compute_attempt SET rung_at = clock_timestamp() - interval '1 hour'")
+        assert assign.unanswered() == [ring]
+        assert assign.unanswered() == []
+
+
+def test_a_lost_node_costs_an_unclaimed_job_nothing(world: World, superuser: psycopg.Connection) -> None:
+    job_id = world.submit()
+    world.assign()
+    superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp() - interval '1 hour'")
+    superuser.execute("UPDATE compute_attempt SET assigned_at = clock_timestamp() - interval '1 hour'")
+    with world.control():
+        assert reaper.reap() == 1
+    with tenant_scope(world.tenant.id):
+        assert jobs.Job.objects.get(id=job_id).infrastructure_kills == 0
+        assert queries.job_detail(job_id).state == "queued"
+
+
+def leave_unclaimed(superuser: psycopg.Connection, seconds: float) -> None:
+    superuser.execute(
+        "UPDATE compute_attempt SET assigned_at = clock_timestamp() - %s * interval '1 second'", [seconds]
+    )
+    superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp()")
+
+
+def test_what_a_living_node_leaves_unclaimed_is_taken_back_and_costs_the_job_nothing(
+    world: World, superuser: psycopg.Connection
+) -> None:
+    job_id = world.submit()
+    (ring,) = world.assign()
+    leave_unclaimed(superuser, 55)
+    with world.control():
+        assert reaper.reap() == 0, "a node may be slow to claim"
+    leave_unclaimed(superuser, 65)
+    with world.control():
+        assert (reaper.reap(), reaper.reap()) == (1, 0)
+    assert not Device.objects.exclude(taken_by=None).exists()
+    with tenant_scope(world.tenant.id):
+        job, row = queries.job_detail(job_id), jobs.Job.objects.get(id=job_id)
+    assert (job.state, [run.cause for run in job.attempts]) == ("queued", ["stopped"])
+    assert (row.own_crashes, row.infrastructure_kills, row.not_before) == (0, 0, None)
+    assert world.claim(ring) is None, "the doorbell that rings at last is too late"
+
+
+def test_a_node_that_leaves_an_attempt_unclaimed_gets_no_other_until_it_answers(
+    world: World, superuser: psycopg.Connection
+) -> None:
+    me = nodes.Registered(Node.objects.get().id, "n1", world.boot)
+    world.submit()
+    world.assign()
+    with world.control():
+        assert assign.unheard() == []
+    leave_unclaimed(superuser, 65)
+    with world.control():
+        reaper.reap()
+        assert assign.unheard() == ["n1"]
+    assert world.assign() == []
+    nodes.answer(nodes.Registered(me.node_id, "n1", uuid.uuid4()))
+    assert world.assign() == [], "another run of the worker says nothing about this one"
+    nodes.answer(me)
+    with world.control():
+        assert assign.unheard() == []
+    assert [ring.token for ring in world.assign()] == [2]
+
+
+def test_a_silent_node_is_not_called(world: World, superuser: psycopg.Connection) -> None:
+    world.submit()
+    world.assign()
+    leave_unclaimed(superuser, 65)
+    superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp() - interval '1 hour'")
+    with world.control():
+        assert reaper.reap() == 1
+        assert assign.unheard() == []
+    assert Node.objects.get().accepting, "it is given work again when it is back"
+
+
+def test_the_twentieth_lost_attempt_fails_the_job_and_gives_its_money_back(
+    world: World, superuser: psycopg.Connection
+) -> None:
+    mine = world.running()
+    with tenant_scope(world.tenant.id):
+        Attempt.objects.filter(id=mine.attempt_id).update(claimed_at=now() - timedelta(seconds=10))
+        jobs.Job.objects.update(infrastructure_kills=19)
+    leases.heartbeat(mine, Beat(elapsed=4.0))
+    with tenant_scope(world.tenant.id):
+        assert queries.job_detail(mine.job.id).cost.amount > 0
+    expire(superuser)
+    with world.control():
+        assert reaper.reap() == 1
+    with tenant_scope(world.tenant.id):
+        job = queries.job_detail(mine.job.id)
+    assert (job.state, job.cause, job.cost.amount, job.billed_seconds) == ("failed", "platform", 0, 0)
+
+
+def test_a_tick_fires_once_whoever_asks(as_control: Control, demo_clock: DemoClock) -> None:
+    demo_clock.move_to(datetime(2026, 3, 1, 4, 30, tzinfo=UTC))  # far from the next hour
+    sent: list[str] = []
+    table = {
+        "often": {"schedule": 3600.0, "task": "often"},
+        "never": {
+            "schedule": crontab(month_of_year=[13 - 1], day_of_month=[31], hour=[23], minute=[59]),
+            "task": "never",
+        },
+    }
+    with as_control():
+        assert [periodic.fire(table, lambda entry: sent.append(str(entry["task"]))) for _ in range(3)] == [1, 0, 0]
+    assert sent == ["often"]
+
+
+def test_a_tick_that_could_not_be_sent_is_fired_again(as_control: Control) -> None:
+    def away(entry: object) -> None:
+        raise ConnectionError
+
+    table = {"often": {"schedule": timedelta(hours=1), "task": "often"}}
+    with as_control():
+        with pytest.raises(ConnectionError):
+            periodic.fire(table, away)
+        assert periodic.fire(table, lambda entry: None) == 1
+
+
+def test_a_crontab_is_due_in_its_minute_only() -> None:
+    moment = datetime(2026, 3, 1, 4, 30, 12, tzinfo=UTC)  # a Sunday
+    assert periodic.tick_of(crontab(minute=30, hour=4, day_of_week="sun"), moment) == moment.replace(second=0)
+    assert periodic.tick_of(crontab(minute=31), moment) is None
+    assert periodic.tick_of(60.0, moment) == moment.replace(second=0)
+
+
+@pytest.fixture
+def used(world: World) -> Claim:
+    mine = world.running()
+    with tenant_scope(world.tenant.id):
+        Attempt.objects.filter(id=mine.attempt_id).update(claimed_at=now() - timedelta(seconds=20))
+    leases.heartbeat(mine, Beat(elapsed=2.0, samples=[Sample(2.0, 0.75, 1000)]))
+    leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=2.0), complete=lambda job: {})
+    return mine
+
+
+def test_utilisation_adds_up(world: World, used: Claim) -> None:
+    with tenant_scope(world.tenant.id):
+        end = now() + timedelta(minutes=1)
+        rows = device_hours.utilisation(end - timedelta(hours=2), end)
+        by_project = device_hours.utilisation(end - timedelta(hours=2), end, ["project"])
+        with pytest.raises(Invalid):
+            device_hours.utilisation(end, end)
+        with pytest.raises(Invalid):
+            device_hours.utilisation(end - timedelta(hours=1), end, ["colour"])
+    assert {row.group["device_class"] for row in rows} == {"cpu"}
+    assert sum(row.used_s for row in rows) == pytest.approx(1.5)
+    for row in rows:
+        assert row.allocated_s == pytest.approx(row.used_s + row.idle_s)
+        assert row.capacity_s == pytest.approx(row.allocated_s + row.held_s + row.free_s)
+        assert row.allocated_cost == row.used_cost + row.idle_cost
+    (project,) = by_project
+    assert project.group == {"project": "default"}
+    assert project.allocated_s >= project.used_s
+
+
+def test_a_node_that_registers_again_keeps_its_cordoned_devices_and_names_the_gone(world: World) -> None:
+    Device.objects.filter(index=0).update(state="cordoned")
+    left = [Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**30)]
+    nodes.register(name="n1", hostname="h", boot=uuid.uuid4(), found=left, missing_layers=["a layer"])
+    assert dict(Device.objects.values_list("uuid", "state")) == {"cpu-0": "cordoned", "cpu-1": "gone"}
+    (row,) = queries.devices()
+    assert row.missing_layers == ("a layer",)
+    assert nodes.alive(nodes.Registered(Node.objects.get().id, "n1", world.boot)) is False, "another worker took over"
+
+
+def test_other_tenants_use_shows_nowhere(world: World, used: Claim) -> None:
+    other = factories.make_tenant()
+    with tenant_scope(other.id):
+        end = now() + timedelta(minutes=1)
+        rows = device_hours.utilisation(end - timedelta(hours=2), end)
+    assert sum(row.allocated_s for row in rows) == 0

@@ -1,0 +1,186 @@
+"""The demo, small: what must hold of any history holds of this one, one seed makes one demo, and a run that fails leaves nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from config.demo import children, loading
+from config.demo.organisations import RETAILER, organisations
+from models_app.models import Endpoint, HealthAlert, ModelVersion
+from models_app.object_store import storage
+from tenants import quotas
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Membership, Tenant
+from tenants.notifications import notifications
+from tests.conftest import SESSION
+
+# One worker for all: a load that began is noted in the home that the workers of a run share.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("demo")]
+
+NUMBER, DAYS, SEED = 2, 5, 7
+UNTIL = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
+WHAT_MATTERS = {
+    "jobs": "SELECT t.slug, j.state, j.cause, count(*), round(sum(j.spent), 6), sum(j.measured_s) FROM compute_job j JOIN tenants_tenant t ON t.id = j.tenant_id GROUP BY 1, 2, 3",
+    "attempts": "SELECT outcome, count(*), sum(measured_s) FROM compute_attempt GROUP BY 1",
+    "usage": "SELECT t.slug, m.key, round(sum(r.billable), 3), round(sum(r.amount), 6) FROM billing_usagerollup r JOIN billing_meter m ON m.id = r.meter_id JOIN tenants_tenant t ON t.id = r.tenant_id GROUP BY 1, 2",
+    "audit": "SELECT t.slug, a.action, count(*) FROM tenants_auditentry a JOIN tenants_tenant t ON t.id = a.tenant_id GROUP BY 1, 2",
+    "metrics": "SELECT count(*), count(DISTINCT job_id) FROM compute_jobmetric",
+    "windows": "SELECT t.slug, sum(w.requests), sum(w.rows) FROM models_app_healthwindow w JOIN tenants_tenant t ON t.id = w.tenant_id GROUP BY 1",
+    "alerts": "SELECT kind, subject FROM models_app_healthalert",
+    "labels": "SELECT count(*), count(*) FILTER (WHERE correct) FROM models_app_feedback",
+    "budgets": "SELECT t.slug, b.amount, p.period, round(p.spent, 6), p.held FROM billing_budgetperiod p JOIN billing_budget b ON b.id = p.budget_id JOIN tenants_tenant t ON t.id = p.tenant_id",
+}
+#: How many of the jobs that succeeded, by training for minutes or hours, cost what their quotes said: nine of ten of many.
+WITHIN_THEIR_QUOTES = (
+    "SELECT count(*) FILTER (WHERE spent BETWEEN quoted_least AND quoted_most), count(*)"
+    " FROM compute_job WHERE state = 'succeeded'"
+)
+LEFT_BEHIND = {
+    "attempts that live": "SELECT count(*) FROM compute_attempt WHERE state <> 'ended'",
+    "jobs that wait or run": "SELECT count(*) FROM compute_job WHERE state IN ('queued', 'running')",
+    "holds": "SELECT count(*) FROM billing_hold WHERE state = 'open'",
+    "slices": "SELECT count(*) FROM models_app_servingslice WHERE closed_at IS NULL",
+    "money held by budgets": "SELECT count(*) FROM billing_budgetperiod WHERE held <> 0",
+    "reservations but for slots": "SELECT count(*) FROM tenants_quotareservation WHERE resource <> 'devices:serving'",
+    "devices that attempts hold": "SELECT count(*) FROM compute_device WHERE taken_by IS NOT NULL AND NOT serves",
+    "nodes that take work": "SELECT count(*) FROM compute_node WHERE accepting",
+    "a moved clock": "SELECT count(*) FROM demo_clock",
+    "events of the past": "SELECT count(*) FROM tenants_outboxmessage WHERE delivered_at IS NULL AND topic NOT LIKE '%Raised'",
+    "anything of the future": "SELECT count(*) FROM tenants_auditentry WHERE occurred_at > clock_timestamp()",
+}
+
+
+class Stop(Exception):
+    """The process dies just before it commits."""
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[type]:
+    """Children that work once for the module: what they make is asked of them elsewhere."""
+    real = children.Nursery()
+    made: dict[str, children.Learned] = {}
+
+    class Kept:
+        def raise_all(self, cast: dict[str, Any]) -> dict[str, children.Learned]:
+            if not made:
+                made.update(real.raise_all(cast))
+            return made
+
+        def close(self) -> None:
+            pass
+
+    yield Kept
+    real.close()
+
+
+@pytest.fixture(autouse=True)
+def _owner(s3, settings, nursery, monkeypatch):
+    """Let the demo log in as the owner of this worker's database: only that role may move the clock."""
+    url = SESSION.cluster.url("exchequer_owner", connection.settings_dict["NAME"])
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"database_owner_url": url})
+    monkeypatch.setattr(loading, "Nursery", nursery)
+    storage.ensure_bucket()
+
+
+def load(say=lambda text: None) -> loading.Loaded:
+    return loading.load(number=NUMBER, days=DAYS, seed=SEED, until=UNTIL, say=say)
+
+
+def ask(question: str) -> list[tuple[Any, ...]]:
+    """Look past the policies; inside a test's transaction only this connection sees what the demo wrote."""
+    with SESSION.cluster.superuser(connection.settings_dict["NAME"]) as admin:
+        return sorted(admin.execute(question).fetchall(), key=repr)
+
+
+def figures() -> dict[str, list[tuple[Any, ...]]]:
+    return {name: ask(question) for name, question in WHAT_MATTERS.items()}
+
+
+def test_a_run_that_dies_leaves_nothing_and_the_next_one_makes_all_of_it(as_control) -> None:
+    def die(text: str) -> None:
+        if text == "committing":
+            raise Stop
+
+    with as_control():
+        with pytest.raises(Stop):
+            load(die)
+        assert ask("SELECT (SELECT count(*) FROM tenants_tenant), (SELECT count(*) FROM demo_clock)") == [(0, 0)]
+        note = loading.note_file()
+        lost = [loading.UUID(text) for text in json.loads(note.read_text())]
+        assert len(lost) == NUMBER
+        assert all(list(storage.listing(tenant_id)) for tenant_id in lost)
+
+        made = load()
+        assert not note.exists()
+        assert not any(list(storage.listing(tenant_id)) for tenant_id in lost)
+        assert (made.organisations, made.fresh) == (NUMBER, True)
+        for question in LEFT_BEHIND.items():
+            assert ask(question[1]) == [(0,)], question[0]
+        for command in ("verify_audit", "verify_ledger", "reconcile"):
+            call_command(command, stdout=StringIO())
+
+        inside, ended = ask(WITHIN_THEIR_QUOTES)[0]
+        assert ended > 10
+        assert inside >= 0.75 * ended
+
+        first = figures()
+        assert load().fresh is False
+        assert figures() == first
+        check_what_people_find()
+
+
+def check_what_people_find() -> None:
+    for one in organisations(NUMBER):
+        tenant = Tenant.objects.get(slug=one.slug)
+        with tenant_scope(tenant.id):
+            assert Membership.objects.count() == len(one.people)
+            assert {row.resource for row in quotas.usage()} == {"devices:cpu", "devices:serving"}
+            endpoint = Endpoint.objects.get()
+            assert (endpoint.name, endpoint.state) == (one.service.name, "ready")
+            assert endpoint.version.stage == "production"
+            assert ModelVersion.objects.count() == len(one.versions)
+            drifted = set(HealthAlert.objects.filter(resolved_at=None).values_list("subject", flat=True))
+            engineer = Membership.objects.get(user__email=f"engineer@{one.slug}.example").user_id
+            told = [row.title for row in notifications.notifications(engineer) if row.kind == "health_alert"]
+        if one is RETAILER:
+            assert "channel" in drifted
+            assert f"Endpoint {one.service.name}: input drift" in told
+        else:
+            assert not drifted
+            assert not told
+
+
+@pytest.mark.nightly
+def test_one_seed_makes_one_demo(as_control, superuser) -> None:
+    found = []
+    for _ in range(2):
+        with as_control():
+            load()
+        found.append(figures())
+        superuser.execute("SELECT testkit.reset()")
+    assert found[0] == found[1]
+
+
+def test_it_is_refused_where_others_are_at_home(as_control) -> None:
+    with as_control():
+        call_command("create_tenant", "Acme", email="o@acme.example", password="long enough a pass", stdout=StringIO())
+        with pytest.raises(CommandError, match="organisations of its own"):
+            call_command("seed_demo", "--tenants", "1", "--days", "3")
+        out = StringIO()
+        call_command("seed_demo", "--unless-used", stdout=out)
+        assert "not loaded" in out.getvalue()
+        assert Tenant.objects.count() == 1
+
+
+@pytest.mark.parametrize("wrong", [["--tenants", "0"], ["--days", "2"], ["--days", "4000"]])
+def test_numbers_that_make_no_demo_are_refused(wrong) -> None:
+    with pytest.raises(CommandError, match="Use 1 to"):
+        call_command("seed_demo", *wrong)

@@ -1,0 +1,88 @@
+"""The ground that tests stand on keeps its own promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+import redis
+from django.conf import settings
+from django.contrib.contenttypes.models import ContentType
+from django.db import ProgrammingError, connection, transaction
+
+from tenants.clock import now
+from tests.conftest import DemoClock
+from tests.support.servers.services import S3
+
+
+def who() -> tuple[str, str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT session_user::text, current_user::text")
+        row: tuple[str, str] = cursor.fetchone()
+    return row
+
+
+@pytest.mark.django_db
+def test_a_test_works_as_the_app_and_borrows_the_control_role(
+    as_control: Callable[[], AbstractContextManager[None]],
+) -> None:
+    assert who() == ("exchequer_test", "exchequer_app")
+    with as_control():
+        assert who() == ("exchequer_test", "exchequer_control")
+    assert who() == ("exchequer_test", "exchequer_app")
+
+
+@pytest.mark.django_db
+def test_the_role_comes_back_after_an_error_in_the_database(
+    as_control: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with pytest.raises(ProgrammingError), transaction.atomic(), as_control(), connection.cursor() as cursor:
+        cursor.execute("SELECT FROM no_such_table")
+    assert who()[1] == "exchequer_app"
+
+
+@pytest.mark.django_db
+def test_the_app_role_cannot_truncate() -> None:
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("TRUNCATE tenants_tenant CASCADE")
+
+
+@pytest.mark.django_db
+def test_the_clock_moves_for_everybody(demo_clock: DemoClock) -> None:
+    before = now()
+    demo_clock.advance(timedelta(days=3))
+    assert timedelta(days=3) <= now() - before < timedelta(days=3, minutes=1)
+    demo_clock.move_to(datetime(2030, 1, 1, tzinfo=UTC))
+    assert now().year == 2030
+
+
+@pytest.mark.django_db
+def test_the_clock_is_back_after_a_test() -> None:
+    assert abs(now() - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+@pytest.mark.django_db(transaction=True)
+def test_what_a_test_commits_is_gone_and_what_migrations_made_stays(superuser: psycopg.Connection, turn: int) -> None:
+    assert not ContentType.objects.filter(app_label="nowhere").exists()
+    assert ContentType.objects.filter(app_label="tenants").exists()
+    superuser.execute("INSERT INTO django_content_type (app_label, model) VALUES ('nowhere', 'nothing')")
+
+
+def test_a_valkey_of_ones_own_is_another_one(valkey_url: str, own_valkey: str) -> None:
+    with redis.Redis.from_url(valkey_url) as shared, redis.Redis.from_url(own_valkey) as own:
+        shared.set("note", "kept")
+        own.flushall()
+        assert shared.get("note") == b"kept"
+
+
+def test_settings_point_to_the_object_store_of_the_test(s3: S3) -> None:
+    assert settings.EXCHEQUER.s3_endpoint_url == s3.endpoint_url
+    assert settings.EXCHEQUER.s3_bucket == s3.bucket

@@ -1,0 +1,280 @@
+"""A database of an earlier release migrates with its rows in it: nothing but what a migration says is changed.
+
+A world made by today's operations is laid into the schema of before, column by column, and migrated; what that schema
+could not hold must be found again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from billing.budgets import budgets, holds
+from billing.ledger.reconcile import ledger_faults, reconcile_faults
+from billing.metering import waivers
+from billing.metering.metering import record_usage
+from billing.money import Money
+from billing.pricing import price_books, quotes
+from compute.leases import leases
+from compute.leases.messages import Beat, Metric, Sample
+from models_app.endpoints import endpoint_keys
+from tenants.access.actor import Actor
+from tenants.audit.verify import verify
+from tenants.clock import now
+from tenants.events import outbox
+from tenants.identity import api_keys, invitations
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
+from tests.conftest import SESSION
+from tests.integration.compute.test_leases import World
+from tests.support import factories
+from tests.support.endpoints import make_endpoint
+from tests.support.servers.database import copy_database, logged_in
+from tests.support.usage import DIMS, interval
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.nightly]
+
+Control = Callable[[], AbstractContextManager[None]]
+NAME = "exchequer_upgraded"
+#: The migrations of the first release.
+BEFORE = {"tenants": "0004", "billing": "0003", "compute": "0003", "models_app": "0004"}
+#: Written by migrations themselves, or filled by Django.
+OWN = ("django_migrations", "django_content_type", "auth_permission")
+#: What the migrations since then change in rows that were there.
+CHANGED = {
+    "tenants_apikey": {"revoked_at", "expires_at", "created_by_id"},
+    "tenants_invitation": {"revoked_at", "expires_at"},
+    "models_app_endpointkey": {"revoked_at", "expires_at"},
+}
+COLUMNS = """
+SELECT c.relname, array_agg(quote_ident(a.attname) ORDER BY a.attname) FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition GROUP BY 1
+"""
+HOURS = """
+SELECT attempt_id, date_trunc('hour', at, 'UTC'), sum(seconds)::numeric(9, 3), sum(seconds * busy)::numeric(9, 3), max(memory_bytes)
+FROM compute_devicesample GROUP BY 1, 2 ORDER BY 1, 2
+"""
+SUMMED = """
+SELECT attempt_id, hour, sampled_s::numeric(9, 3), used_s::numeric(9, 3), peak_memory_bytes FROM compute_devicehour ORDER BY 1, 2
+"""
+EARLIER_SAMPLES = """
+INSERT INTO compute_devicesample (id, tenant_id, attempt_id, job_id, device_id, number, seconds, busy, memory_bytes, at)
+SELECT gen_random_uuid(), tenant_id, attempt_id, job_id, device_id, number + 100 * n, seconds, busy, memory_bytes + n,
+       at - n * interval '1 hour' FROM compute_devicesample, generate_series(1, 3) n
+"""
+
+
+@dataclass
+class Before:
+    """The world of before: its tenant, its credentials by what they are, its rows by table, and sums of its samples."""
+
+    tenant: Tenant
+    leaver: Actor
+    back: Actor
+    credentials: dict[str, UUID]
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    origins: dict[str, Any] = field(default_factory=dict)
+    hours: list[Any] = field(default_factory=list)
+
+
+def columns(admin: psycopg.Connection) -> dict[str, set[str]]:
+    return {name: set(found) for name, found in admin.execute(COLUMNS).fetchall() if name not in OWN}
+
+
+def rows(admin: psycopg.Connection, table: str, names: set[str]) -> list[str]:
+    """Return the rows of a table as text, which keeps every digit of an amount."""
+    said = ", ".join(sorted(names))
+    return sorted(row for (row,) in admin.execute(f"SELECT t::text FROM (SELECT {said} FROM {table}) t").fetchall())
+
+
+def origins(admin: psycopg.Connection) -> dict[str, Any]:
+    """Return what each credential descends from: membership and key, by id."""
+    asked = " UNION ALL ".join(
+        f"SELECT id, membership_id, parent_key_id FROM {table}"
+        for table in ("tenants_apikey", "tenants_invitation", "models_app_endpointkey")
+    )
+    return {str(one): origin for one, *origin in admin.execute(asked).fetchall()}
+
+
+def spent_and_promised(world: World) -> None:
+    """Hold, settle, release, waive, quote and report: money of every kind, with amounts that have many digits."""
+    with tenant_scope(world.tenant.id):
+        budgets.create_budget(actor=world.actor, amount=Decimal("123.456789"), at_limit="block_new")
+        budgets.create_budget(actor=world.actor, project_id=world.project, amount=Decimal(50), at_limit="stop_running")
+        asked = quotes.estimate(project_id=world.project, meter="device_seconds", dims=DIMS, typical_s=10, worst_s=20)
+        quotes.bind(actor=world.actor, project_id=world.project, body={"a": 1}, estimate=asked)
+        hold = holds.hold(project_id=world.project, subject="job:1", amount=Money(Decimal("0.987654321"), "EUR"))
+        holds.hold(project_id=world.project, subject="job:2", amount=Money(Decimal("0.000000000007"), "EUR"))
+        attempt, start = uuid4(), now() - timedelta(minutes=5)
+        usage = interval(world.project, start, 61, job_id=uuid4(), attempt_id=attempt)
+        record_usage([usage, interval(world.project, start, 7)], hold_id=hold)
+        holds.release(hold_id=hold)
+        waivers.waive_usage(attempt, reason="our fault")
+
+
+def credentials(world: World, leaver: Actor, back: Actor) -> dict[str, UUID]:
+    """Make keys, endpoint keys and invitations of people and keys; return their ids by what they are."""
+    tenant, owner = world.tenant, world.actor
+    endpoint = make_endpoint(tenant).id
+    made: dict[str, UUID] = {}
+    for name, who in (("owner", owner), ("leaver", leaver), ("back", back)):
+        end = now() + timedelta(days=30) if name == "owner" else None
+        made[name] = api_keys.create_api_key(actor=who, name=name, scopes=sorted(who.permissions), expires_at=end).id
+        key = Actor(
+            kind="api_key", tenant_id=tenant.id, id=made[name], label=name, permissions=frozenset(who.permissions)
+        )
+        child = api_keys.create_api_key(actor=key, name="child", scopes=["tenant.view"], expires_at=end)
+        made[f"key of {name}'s key"] = child.id
+        for maker, actor in ((name, who), (f"{name}'s key", key)):
+            email = f"{len(made)}@example.org"
+            made[f"invitation of {maker}"] = invitations.invite(actor=actor, email=email, role="viewer").id
+            made[f"endpoint key of {maker}"] = endpoint_keys.create(actor=actor, endpoint_id=endpoint, name="e").id
+    return made
+
+
+def world_of_today(as_control: Control, demo_clock: DemoClock) -> Before:
+    world = World(as_control)
+    with tenant_scope(world.tenant.id):
+        price_books.provision_defaults()
+    mine = world.running()
+    samples = [Sample(0.5, 1.0, 7), Sample(0.5, 0.25, 9)]
+    leases.heartbeat(mine, Beat(elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one")], samples=samples))
+    demo_clock.advance(timedelta(hours=1))  # usage of before the first price would cost nothing
+    spent_and_promised(world)
+    leaver, back = (factories.actor_for(world.tenant, "admin") for _ in range(2))
+    made = credentials(world, leaver, back)
+    with as_control():
+        outbox.drain(world.tenant.id)
+    return Before(world.tenant, leaver, back, made)
+
+
+def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> None:
+    """Copy what the schema of before has a place for, then let one person leave, and one who left come back."""
+    here, there = columns(source), columns(old)
+    old.execute("SET session_replication_role = replica")
+    for table in sorted(set(here) & set(there)):
+        said = ", ".join(sorted(here[table] & there[table]))
+        old.execute(f"DELETE FROM {table}")
+        with (
+            source.cursor().copy(f"COPY (SELECT {said} FROM {table}) TO STDOUT") as out,
+            old.cursor().copy(f"COPY {table} ({said}) FROM STDIN") as into,
+        ):
+            for data in out:
+                into.write(data)
+    old.execute("DELETE FROM tenants_membership WHERE user_id = %s", [before.leaver.id])
+    old.execute(
+        "UPDATE tenants_membership SET id = gen_random_uuid(), created_at = exchequer_now() WHERE user_id = %s",
+        [before.back.id],
+    )
+    # Before credentials had parents nothing shortened them.
+    for table in ("tenants_apikey", "tenants_invitation"):
+        old.execute(f"UPDATE {table} SET expires_at = NULL WHERE id = %s", [before.credentials["key of owner's key"]])
+    old.execute(EARLIER_SAMPLES)
+    old.execute("SET session_replication_role = DEFAULT")
+    before.rows = {table: rows(old, table, names) for table, names in there.items()}
+    before.hours = old.execute(HOURS).fetchall()
+    before.origins = origins(source)
+
+
+@pytest.fixture(scope="module")
+def upgraded(kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Where the tests of this module keep the database that the first of them makes and migrates."""
+    yield kept.setdefault(NAME, {})
+    with SESSION.cluster.superuser("postgres") as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
+
+
+@pytest.fixture
+def before(
+    upgraded: dict[str, Any], as_control: Control, demo_clock: DemoClock, superuser: psycopg.Connection
+) -> Before:
+    """The world of before, whose database is migrated now."""
+    if "before" not in upgraded:
+        with SESSION.cluster.superuser("postgres") as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
+            copy_database(admin, NAME, "template1")
+        SESSION.cluster.grant(NAME)
+        with logged_in(SESSION.cluster, NAME, "exchequer_owner"):
+            for app, migration in BEFORE.items():
+                call_command("migrate", app, migration, verbosity=0, interactive=False)
+            for app in ("sessions", "guardian", "account"):
+                call_command("migrate", app, verbosity=0, interactive=False)
+        found = world_of_today(as_control, demo_clock)
+        with SESSION.cluster.superuser(NAME) as old:
+            upgraded["columns"] = columns(old)
+            lay(superuser, old, found)
+        with logged_in(SESSION.cluster, NAME, "exchequer_owner"):
+            call_command("migrate", verbosity=0, interactive=False)
+        upgraded["before"] = found
+    return upgraded["before"]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def after() -> Iterator[psycopg.Connection]:
+    with SESSION.cluster.superuser(NAME) as admin:
+        yield admin
+
+
+def test_every_value_of_before_stands_to_the_last_digit(
+    before: Before, upgraded: dict[str, Any], after: psycopg.Connection
+) -> None:
+    filled = {table for table, found in before.rows.items() if found}
+    assert {"billing_usageevent", "billing_ledgerposting", "billing_hold", "billing_quote"} <= filled
+    assert {"compute_devicesample", "compute_joblog", "compute_jobmetric", "tenants_auditentry"} <= filled
+    for table, names in upgraded["columns"].items():
+        if table in CHANGED:
+            continue
+        assert rows(after, table, names) == before.rows[table], table
+    for table, changed in CHANGED.items():
+        assert len(rows(after, table, upgraded["columns"][table] - changed)) == len(before.rows[table])
+
+
+def test_money_of_before_still_adds_up_and_its_log_still_holds(before: Before) -> None:
+    with logged_in(SESSION.cluster, NAME, "exchequer_app"), tenant_scope(before.tenant.id):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT sum(amount), count(*) FILTER (WHERE kind = 'waiver') FROM billing_usageevent")
+            amount, waived = cursor.fetchone()
+        assert amount > 0
+        assert waived
+        assert [str(fault) for fault in (*ledger_faults(), *reconcile_faults())] == []
+        assert verify().ok
+
+
+def test_credentials_of_before_descend_and_end_as_those_made_today_would(
+    before: Before, after: psycopg.Connection
+) -> None:
+    names = {str(one): name for name, one in before.credentials.items()}
+    found = origins(after)
+    of_owner = {one: found[one] for one, name in names.items() if "owner" in name}
+    assert of_owner == {one: before.origins[one] for one in of_owner}
+    ended = {}
+    for table in ("tenants_apikey", "tenants_invitation", "models_app_endpointkey"):
+        ended |= {str(one): end for one, end in after.execute(f"SELECT id, revoked_at FROM {table}").fetchall()}
+    assert {name for one, name in names.items() if ended[one] is None} == {names[one] for one in of_owner}
+    (end,) = after.execute("SELECT expires_at FROM tenants_apikey WHERE name = 'owner'").fetchone()  # type: ignore[misc]
+    heirs = [before.credentials[name] for name in ("key of owner's key", "endpoint key of owner's key")]
+    shortened = after.execute(
+        "SELECT expires_at FROM tenants_apikey WHERE id = ANY (%(ids)s) UNION ALL "
+        "SELECT expires_at FROM models_app_endpointkey WHERE id = ANY (%(ids)s)",
+        {"ids": heirs},
+    ).fetchall()
+    assert shortened == [(end,), (end,)]
+
+
+def test_samples_of_before_are_summed_by_the_hour(before: Before, after: psycopg.Connection) -> None:
+    assert len(before.hours) >= 4
+    assert after.execute(SUMMED).fetchall() == before.hours

@@ -1,0 +1,112 @@
+"""A mail server that takes the call and never answers: letters wait, everything else goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from django.core.mail import EmailMessage
+from django.db import connection
+from django.test import Client, override_settings
+
+from config.mail import mail_settings
+from tenants import tasks
+from tenants.events import external_work, outbox
+from tenants.identity import account_forms
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import OutboxMessage, Tenant
+from tenants.notifications import smtp
+from tests.integration.tenants.test_notifications import open_messages, raise_one
+from tests.support import factories
+from tests.support.servers.services import wait_until
+from tests.support.servers.smtp import MailServer, mail_server
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
+    """A server that hangs, and threads of this test alone."""
+    for name, users in (("ERRANDS", tasks), ("LETTERS", account_forms)):
+        fresh = external_work.Aside(name.lower(), threads=2, most=100)
+        monkeypatch.setattr(external_work, name, fresh)
+        monkeypatch.setattr(users, name, fresh)
+    with mail_server() as running, override_settings(**mail_settings(running.url, Path())):
+        running.hangs = True
+        yield running
+        running.hangs = False
+        wait_until(
+            lambda: not external_work.ERRANDS.known and not external_work.LETTERS.known, 60, "what is done aside"
+        )
+
+
+@pytest.fixture
+def as_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have deliveries work as the role of the ops worker, in whatever thread."""
+    deliver = outbox.deliver
+
+    def run(message: UUID, tenant: UUID) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE exchequer_control")
+        try:
+            return deliver(message, tenant)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("SET ROLE exchequer_app")
+
+    monkeypatch.setattr(outbox, "deliver", run)
+
+
+def plain_messages(tenant: Tenant) -> list[UUID]:
+    with tenant_scope(tenant.id):
+        rows = OutboxMessage.objects.filter(delivered_at__isnull=True).exclude(topic="tenants.NotificationRaised")
+        return list(rows.values_list("id", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_letters_hold_no_thread_of_the_worker(server: MailServer, as_worker: None) -> None:
+    tenant = factories.make_tenant()
+    for _ in range(8):
+        raise_one(tenant)
+    letters = open_messages(tenant)
+    assert len(letters) == 8
+    began = time.monotonic()
+    for message in [*letters, *letters]:
+        tasks.deliver(str(message), str(tenant.id))
+    for message in plain_messages(tenant):
+        tasks.deliver(str(message), str(tenant.id))
+    assert time.monotonic() - began < smtp.MOST_S / 4
+    assert server.called.acquire(timeout=60), "one is being sent"
+    assert plain_messages(tenant) == [], "other events are delivered meanwhile"
+    assert len(open_messages(tenant)) == 8
+    server.hangs = False
+    wait_until(lambda: not open_messages(tenant), 120, "the letters")
+    assert len(server.taken) == 8, "each once, though each was asked for twice"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_forgot_a_password_does_not_wait_for_the_mail_server(server: MailServer) -> None:
+    user = factories.make_member(factories.make_tenant(), "viewer")
+    began = time.monotonic()
+    for email in (user.email, "nobody@example.org"):
+        assert Client().post("/accounts/password/reset/", {"email": email}).status_code == 302
+    assert time.monotonic() - began < smtp.MOST_S / 4
+    assert server.called.acquire(timeout=60)
+    server.hangs = False
+    wait_until(lambda: len(server.taken) == 1, 60, "the letter")
+    assert server.taken[0]["To"] == user.email
+
+
+@pytest.mark.parametrize("trickles", [False, True])
+def test_a_conversation_ends_however_slowly_the_server_speaks(
+    server: MailServer, monkeypatch: pytest.MonkeyPatch, trickles: bool
+) -> None:
+    monkeypatch.setattr(smtp, "MOST_S", 1.0)
+    server.trickles = trickles
+    began = time.monotonic()
+    with suppress(OSError):
+        EmailMessage("x", "x", to=["a@example.org"]).send()
+        raise AssertionError("it was sent")
+    assert time.monotonic() - began < 14, "before the time of a single wait is over"

@@ -1,0 +1,112 @@
+"""Databases of a test session: one migrated template, a copy for each worker process, and how a copy is reset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.core.management import call_command
+from django.db import connections
+from psycopg import sql
+
+from deploy.local.postgres import Cluster
+from tests.support.servers.services import PASSWORDS, TEST_ROLE, Session
+
+TEMPLATE = "exchequer_template"
+
+# The login role of the product cannot TRUNCATE, and rows that migrations made must survive a reset: so the
+# superuser deletes with triggers off and copies those rows back. DELETE takes no lock that a forgotten connection could hold up.
+RESET = """
+CREATE SCHEMA testkit;
+CREATE FUNCTION testkit.tables() RETURNS TABLE (name name, columns text) LANGUAGE sql AS $tables$
+    SELECT c.relname, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition GROUP BY c.relname
+$tables$;
+CREATE FUNCTION testkit.keep(label text) RETURNS void LANGUAGE plpgsql AS $keep$
+DECLARE
+    one record;
+    filled boolean;
+BEGIN
+    EXECUTE format('CREATE SCHEMA %I', label);
+    FOR one IN SELECT * FROM testkit.tables() LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', one.name) INTO filled;
+        IF filled THEN
+            EXECUTE format('CREATE TABLE %I.%I AS SELECT %s FROM public.%I', label, one.name, one.columns, one.name);
+        END IF;
+    END LOOP;
+END
+$keep$;
+CREATE FUNCTION testkit.lay(label text) RETURNS void LANGUAGE plpgsql SET session_replication_role = replica AS $lay$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN SELECT * FROM testkit.tables() LOOP
+        EXECUTE format('DELETE FROM public.%I', one.name);
+        IF to_regclass(format('%I.%I', label, one.name)) IS NOT NULL THEN
+            EXECUTE format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %I.%I', one.name, one.columns, one.columns, label, one.name);
+        END IF;
+    END LOOP;
+END
+$lay$;
+CREATE FUNCTION testkit.reset() RETURNS void LANGUAGE sql AS $reset$ SELECT testkit.lay('migrated') $reset$;
+SELECT testkit.keep('migrated');
+"""
+
+
+def provide(session: Session, worker: str) -> str:
+    """Make the database of one worker from the migrated template; return its name."""
+    cluster = session.start_cluster()
+    session.once("template", lambda: _make_template(cluster))
+    name = f"exchequer_{worker}"
+    with session.lock("copy"), cluster.superuser("postgres") as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        copy_database(connection, name, TEMPLATE)
+        cluster.grant(name)
+        connection.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(name), sql.Identifier(TEST_ROLE))
+        )
+    point_django(cluster, name, TEST_ROLE)
+    return name
+
+
+def _make_template(cluster: Cluster) -> bool:
+    with cluster.superuser("postgres") as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
+        copy_database(connection, TEMPLATE, "template1")
+    cluster.grant(TEMPLATE)
+    with logged_in(cluster, TEMPLATE, "exchequer_owner"):
+        call_command("migrate", verbosity=0, interactive=False)
+    with cluster.superuser(TEMPLATE) as connection:
+        connection.execute(RESET)
+    return True
+
+
+def copy_database(connection: psycopg.Connection, name: str, template: str) -> None:
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    connection.execute(statement)
+
+
+def point_django(cluster: Cluster, database: str, role: str) -> None:
+    """Have every connection that Django opens from now on log in to `database` as `role`."""
+    connections["default"].close()
+    connections["default"].settings_dict.update(login(cluster, database, role))
+
+
+@contextmanager
+def logged_in(cluster: Cluster, database: str, role: str) -> Iterator[None]:
+    """Have Django work as another login role for a while."""
+    before = {key: connections["default"].settings_dict[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
+    point_django(cluster, database, role)
+    try:
+        yield
+    finally:
+        connections["default"].close()
+        connections["default"].settings_dict.update(before)
+
+
+def login(cluster: Cluster, database: str, role: str) -> dict[str, Any]:
+    """Return Django's settings of one login."""
+    return {"NAME": database, "USER": role, "PASSWORD": PASSWORDS[role], "HOST": str(cluster.folder), "PORT": ""}

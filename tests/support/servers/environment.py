@@ -1,0 +1,44 @@
+"""The environment of a test process: complete, harmless, and the same whatever the caller's shell holds."""
+
+import os
+
+from tests.support.servers.services import Session
+
+#: Set by the person who runs the tests, and meant for them.
+KEPT = ("EXCHEQUER_TEST_SESSION",)
+FAMILIES = ("EXCHEQUER_", "DATABASE_", "AWS_", "S3_", "STRIPE_")
+
+
+def use_test_environment() -> Session:
+    """Set every variable that the settings read, before anything imports them; return the session's services."""
+    for name in [name for name in os.environ if name.startswith(FAMILIES) and name not in KEPT]:
+        del os.environ[name]
+    session = Session.current()
+    home = session.folder / "home"
+    home.mkdir(exist_ok=True)
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "EXCHEQUER_HOME": str(home),
+        "EXCHEQUER_DB_ROLE": "app",
+        "EXCHEQUER_NODE_ID": "test-node",
+        "EXCHEQUER_CPU_DEVICES": "2",
+        "EXCHEQUER_SANDBOX": "best_effort",
+        "SECRET_KEY": "a secret key for tests, known to everybody",
+        "EXCHEQUER_MASTER_KEY": "dGhlIG1hc3RlciBrZXkgb2YgZXZlcnkgdGVzdCBydW4=",
+        "ALLOWED_HOSTS": "127.0.0.1,localhost,testserver",
+        "DATABASE_URL": session.cluster.url("exchequer_app"),
+        "DATABASE_CONTROL_URL": session.cluster.url("exchequer_control"),
+        "DATABASE_OWNER_URL": session.cluster.url("exchequer_owner"),
+        "EXCHEQUER_API_RATE": "0",
+        "EXCHEQUER_MAX_UPLOAD_MB": "50",
+        "BROKER_URL": "memory://",
+        "CACHE_URL": "",
+        "EMAIL_URL": "",
+        "S3_ENDPOINT_URL": "http://127.0.0.1:9",
+        "S3_BUCKET": "exchequer-test",
+        "AWS_ACCESS_KEY_ID": "test-access",
+        "AWS_SECRET_ACCESS_KEY": "test-secret-key",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TZ": "UTC",
+    }
+    return session
