@@ -13,7 +13,7 @@ LOST: tuple[type[Exception], ...] = (DatabaseFault, psycopg.Error)
 """What a listener starts over after. For who works through rows it says too much: see `lives`."""
 
 
-def lives(held: Session | None) -> bool:
+def is_same_session(held: Session | None) -> bool:
     """Return whether this thread still has that session, and with it what it held: a lead, what it listens to.
 
     An error's class does not tell: a deadlock is an OperationalError too, and loses nothing. Nor does the next query:

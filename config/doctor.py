@@ -47,7 +47,7 @@ ORDER BY 1
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """One line of the doctor. `wrong` makes the command fail, `note` is worth knowing."""
 
     level: Literal["ok", "note", "wrong"]
@@ -55,9 +55,9 @@ class Finding:
     text: str
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[DoctorFinding]:
     """Ask every question, each on its own: one that fails does not hide the next."""
-    questions: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+    questions: tuple[tuple[str, Callable[[], Iterator[DoctorFinding]]], ...] = (
         ("database", database),
         ("roles", roles),
         ("row security", row_security),
@@ -77,18 +77,18 @@ def examine() -> Iterator[Finding]:
         try:
             yield from question()
         except DatabaseError as error:
-            yield Finding("wrong", subject, f"cannot be asked: {str(error).strip().splitlines()[0]}")
+            yield DoctorFinding("wrong", subject, f"cannot be asked: {str(error).strip().splitlines()[0]}")
 
 
-def database() -> Iterator[Finding]:
+def database() -> Iterator[DoctorFinding]:
     """Does the database answer?"""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user, current_setting('server_version')")
         user, version = cursor.fetchone()
-    yield Finding("ok", "database", f"PostgreSQL {version} answers {user}")
+    yield DoctorFinding("ok", "database", f"PostgreSQL {version} answers {user}")
 
 
-def roles() -> Iterator[Finding]:
+def roles() -> Iterator[DoctorFinding]:
     """Are the two roles of the product plain ones that own nothing?"""
     with connection.cursor() as cursor:
         cursor.execute(ROLES)
@@ -100,42 +100,44 @@ def roles() -> Iterator[Finding]:
         )  # fmt: skip
         faults = [word for word, fact in zip(words, facts, strict=True) if fact]
         if faults:
-            yield Finding("wrong", "roles", f"{name} {', '.join(faults)}: see deploy/roles.sql")
+            yield DoctorFinding("wrong", "roles", f"{name} {', '.join(faults)}: see deploy/roles.sql")
         else:
-            yield Finding("ok", "roles", f"{name} is a plain role")
+            yield DoctorFinding("ok", "roles", f"{name} is a plain role")
     for missing in {"exchequer_app", "exchequer_control"} - {row[0] for row in rows}:
-        yield Finding("wrong", "roles", f"{missing} does not exist: run deploy/roles.sql")
+        yield DoctorFinding("wrong", "roles", f"{missing} does not exist: run deploy/roles.sql")
     for fault in role_faults():
-        yield Finding("wrong", "roles", f"{fault} No process starts with it: see deploy/roles.sql")
+        yield DoctorFinding("wrong", "roles", f"{fault} No process starts with it: see deploy/roles.sql")
 
 
-def row_security() -> Iterator[Finding]:
+def row_security() -> Iterator[DoctorFinding]:
     """Is every table that holds tenants' rows locked, for its owner too?"""
     with connection.cursor() as cursor:
         cursor.execute(UNGUARDED)
         tables = [row[0] for row in cursor.fetchall()]
     for table in tables:
-        yield Finding("wrong", "row security", f"{table} holds tenants' rows and row security is not forced on it")
+        yield DoctorFinding(
+            "wrong", "row security", f"{table} holds tenants' rows and row security is not forced on it"
+        )
     if not tables:
-        yield Finding("ok", "row security", "forced on every table with tenants' rows")
+        yield DoctorFinding("ok", "row security", "forced on every table with tenants' rows")
 
 
-def migrations() -> Iterator[Finding]:
+def migrations() -> Iterator[DoctorFinding]:
     """Is the database at the state of the code?"""
     executor = MigrationExecutor(connection)
     waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if waiting:
         first = waiting[0][0]
-        yield Finding(
+        yield DoctorFinding(
             "wrong",
             "migrations",
             f"{len(waiting)} not applied, the first is {first.app_label}.{first.name}: manage.py migrate",
         )
     else:
-        yield Finding("ok", "migrations", "all applied")
+        yield DoctorFinding("ok", "migrations", "all applied")
 
 
-def clock() -> Iterator[Finding]:
+def clock() -> Iterator[DoctorFinding]:
     """Do this machine and the database agree on the time, and is that time the real one?"""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -144,14 +146,14 @@ def clock() -> Iterator[Finding]:
         theirs, shift = cursor.fetchone()
     drift = abs(float(theirs) - time.time())
     if drift > MOST_CLOCK_DRIFT_S:
-        yield Finding("wrong", "clock", f"this machine and the database differ by {drift:.1f} s")
+        yield DoctorFinding("wrong", "clock", f"this machine and the database differ by {drift:.1f} s")
     else:
-        yield Finding("ok", "clock", f"within {drift:.3f} s of the database's")
+        yield DoctorFinding("ok", "clock", f"within {drift:.3f} s of the database's")
     if abs(float(shift)) > 1:
-        yield Finding("note", "clock", f"a demo clock shifts all times by {float(shift) / 86400:.1f} days")
+        yield DoctorFinding("note", "clock", f"a demo clock shifts all times by {float(shift) / 86400:.1f} days")
 
 
-def broker() -> Iterator[Finding]:
+def broker() -> Iterator[DoctorFinding]:
     """Does the broker answer?"""
     from kombu import Connection
 
@@ -159,12 +161,12 @@ def broker() -> Iterator[Finding]:
         try:
             link.ensure_connection(max_retries=1, timeout=3)
         except Exception as error:  # noqa: BLE001 (each transport has its own errors)
-            yield Finding("wrong", "broker", f"does not answer ({error}); jobs wait, nothing is lost")
+            yield DoctorFinding("wrong", "broker", f"does not answer ({error}); jobs wait, nothing is lost")
         else:
-            yield Finding("ok", "broker", f"{link.transport.driver_name} answers")
+            yield DoctorFinding("ok", "broker", f"{link.transport.driver_name} answers")
 
 
-def object_store() -> Iterator[Finding]:
+def object_store() -> Iterator[DoctorFinding]:
     """Can an object be written to the bucket, read back and removed?"""
     from models_app.object_store import storage
 
@@ -172,67 +174,71 @@ def object_store() -> Iterator[Finding]:
     try:
         works = storage.works()
     except ExchequerError as error:
-        yield Finding("wrong", "object store", f"bucket {bucket!r}: {error}")
+        yield DoctorFinding("wrong", "object store", f"bucket {bucket!r}: {error}")
         return
     if works:
-        yield Finding("ok", "object store", f"bucket {bucket!r} can be written, read and cleared")
+        yield DoctorFinding("ok", "object store", f"bucket {bucket!r} can be written, read and cleared")
     else:
-        yield Finding("wrong", "object store", f"bucket {bucket!r} gives back other bytes than were written")
+        yield DoctorFinding("wrong", "object store", f"bucket {bucket!r} gives back other bytes than were written")
 
 
-def master_key() -> Iterator[Finding]:
+def master_key() -> Iterator[DoctorFinding]:
     """Can this process use the master key, is a copy of it kept elsewhere, and is everything encrypted?"""
     wrong = keys.fault()
     if wrong:
-        yield Finding("wrong", "master key", wrong)
+        yield DoctorFinding("wrong", "master key", wrong)
         return
     plain = encrypting.waiting()
     if plain:
         cure = "the ops worker encrypts them within hours, or manage.py encrypt_objects now"
-        yield Finding("note", "stored files", f"{plain} lie in the clear: {cure}")
+        yield DoctorFinding("note", "stored files", f"{plain} lie in the clear: {cure}")
     record = MasterKeyRecord.objects.filter(current=True).first()
     if record is None or record.backup_confirmed_at:
-        yield Finding("ok", "master key", record.id if record else "nothing was stored with it yet")
+        yield DoctorFinding("ok", "master key", record.id if record else "nothing was stored with it yet")
         return
     said = f"{record.id}: without it every stored file is lost. Copy it elsewhere, then manage.py confirm_key_backup"
-    yield Finding("note" if settings.EXCHEQUER.demo else "wrong", "master key", said)
+    yield DoctorFinding("note" if settings.EXCHEQUER.demo else "wrong", "master key", said)
 
 
-def serving() -> Iterator[Finding]:
+def serving() -> Iterator[DoctorFinding]:
     """Does the serving node take requests, and is everything that it answered accounted for?"""
     url = f"http://127.0.0.1:{settings.EXCHEQUER.serving_port}"
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 (a fixed loopback address)
-            yield Finding("ok", "serving", f"{url} takes requests")
+            yield DoctorFinding("ok", "serving", f"{url} takes requests")
     except OSError as error:
-        yield Finding("wrong", "serving", f"{url} does not take requests ({error}); what is deployed is not answered")
+        yield DoctorFinding(
+            "wrong", "serving", f"{url} does not take requests ({error}); what is deployed is not answered"
+        )
     for kept in sorted((Path(settings.EXCHEQUER.home) / "serving").glob("*/spool/*.re[fp]*")):
         cure = "the log says why; mend that, then `manage.py replay_refused`"
-        yield Finding("wrong", "serving", f"usage that could not be accounted for lies in {kept}: {cure}")
+        yield DoctorFinding("wrong", "serving", f"usage that could not be accounted for lies in {kept}: {cure}")
 
 
-def serving_slots() -> Iterator[Finding]:
+def serving_slots() -> Iterator[DoctorFinding]:
     """Does every endpoint have a slot?"""
     found = slots.standing()
     if not found.waiting:
-        yield Finding("ok", "serving slots", f"{found.free} of {found.offered} are free and nobody waits for one")
+        yield DoctorFinding("ok", "serving slots", f"{found.free} of {found.offered} are free and nobody waits for one")
         return
     waits = "1 endpoint waits" if found.waiting == 1 else f"{found.waiting} endpoints wait"
     if found.free:
-        yield Finding("note", "serving slots", f"{waits} although {found.free} are free: the controller hands them out")
+        yield DoctorFinding(
+            "note", "serving slots", f"{waits} although {found.free} are free: the controller hands them out"
+        )
     else:
         cure = "set EXCHEQUER_SERVING_SLOTS higher, start another serving node, or undeploy one"
-        yield Finding("wrong", "serving slots", f"{waits} and none of {found.offered} is free: {cure}")
+        yield DoctorFinding("wrong", "serving slots", f"{waits} and none of {found.offered} is free: {cure}")
 
 
-def sandbox() -> Iterator[Finding]:
+def sandbox() -> Iterator[DoctorFinding]:
     """Which layers of the sandbox are missing on this machine?"""
     required = settings.EXCHEQUER.sandbox == "required"
     missing = missing_layers()
     for layer in missing:
-        yield Finding("wrong" if required else "note", "sandbox", f"missing on this machine: {explained(layer)}")
+        yield DoctorFinding("wrong" if required else "note", "sandbox", f"missing on this machine: {explained(layer)}")
     if not missing:
-        yield Finding("ok", "sandbox", "all layers are there")
+        yield DoctorFinding("ok", "sandbox", "all layers are there")
 
 
 def missing_layers() -> list[str]:
@@ -248,22 +254,22 @@ def missing_layers() -> list[str]:
     return list(said[-1].missing) if said else ["the child could not be confined: " + " ".join(child.lines)[-300:]]
 
 
-def disk() -> Iterator[Finding]:
+def disk() -> Iterator[DoctorFinding]:
     """Is there room for logs, data and the work of attempts?"""
     home = Path(settings.EXCHEQUER.home)
     usage = shutil.disk_usage(home if home.exists() else Path.cwd())
     text = f"{usage.free / 1024**3:.1f} GiB free under {home}"
-    yield Finding("ok" if usage.free > LEAST_DISK_BYTES else "wrong", "disk", text)
+    yield DoctorFinding("ok" if usage.free > LEAST_DISK_BYTES else "wrong", "disk", text)
 
 
-def opened_folders() -> Iterator[Finding]:
+def opened_folders() -> Iterator[DoctorFinding]:
     """Which parent folders were opened (o+x) so that the database's user can pass through?"""
     listed = Path(settings.EXCHEQUER.home) / "run" / "opened-folders"
     for folder in listed.read_text().splitlines() if listed.exists() else []:
-        yield Finding("note", "opened folders", f"{folder} was opened for passing through (o+x)")
+        yield DoctorFinding("note", "opened folders", f"{folder} was opened for passing through (o+x)")
 
 
-def demo() -> Iterator[Finding]:
+def demo() -> Iterator[DoctorFinding]:
     """Does an account of the demo still have the password that everybody knows, beside real organisations?"""
     played = organisations.organisations(organisations.MOST)
     if not Tenant.objects.exclude(slug__in=[one.slug for one in played]).exists():
@@ -276,4 +282,6 @@ def demo() -> Iterator[Finding]:
         if known[user.password]:
             cure = f"manage.py operator {user.email} --set-password" if user.is_operator else "remove the account"
             level: Literal["note", "wrong"] = "wrong" if user.is_operator else "note"
-            yield Finding(level, "demo", f"{user.email} has the published password beside real organisations: {cure}")
+            yield DoctorFinding(
+                level, "demo", f"{user.email} has the published password beside real organisations: {cure}"
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from tenants.events.events import Errand, Event
+from tenants.events.events import Event, ExternalEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class DatasetVersionReady(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetVersionRemoved(Errand):
+class DatasetVersionRemoved(ExternalEvent):
     """A version lost its data; `keys` names what the object store shall lose with it."""
 
     version_id: UUID

@@ -26,7 +26,7 @@ def ingest(version_id: str, tenant_id: str) -> None:
     finally:
         following = turns.end(tenant)
         if following is not None:
-            wakeups.ring_ingest(*following)
+            wakeups.wake_ingest(*following)
 
 
 @shared_task(name=wakeups.DISCARD)

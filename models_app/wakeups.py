@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 INGEST, DISCARD, REMOVE_JOB_FILES = "models_app.ingest", "models_app.discard", "models_app.remove_job_files"
 
 
-def ring_ingest(version_id: UUID, tenant_id: UUID) -> None:
+def wake_ingest(version_id: UUID, tenant_id: UUID) -> None:
     """Have a dataset version ingested."""
     _ring(INGEST, [str(version_id), str(tenant_id)])
 

@@ -14,7 +14,7 @@ from tenants.models import Membership
 
 
 @dataclass(frozen=True)
-class Made:
+class NewOrganisation:
     """What was made; `api_key` is shown here and never again."""
 
     tenant_id: UUID
@@ -37,13 +37,13 @@ def create(
     timezone: str = "UTC",
     currency: str = "EUR",
     with_key: bool = True,
-) -> Made:
+) -> NewOrganisation:
     """Create a tenant, its owner and, unless told otherwise, a key with all scopes; raise `TenantExists` or `Invalid`."""
     tenant = operations.create_tenant(
         name=name, slug=slug, email=email, password=password, timezone=timezone, currency=currency
     )
     if not with_key:
-        return Made(tenant.id, tenant.slug, email, "")
+        return NewOrganisation(tenant.id, tenant.slug, email, "")
     key = api_keys.create_api_key(
         actor=Actor.system(tenant.id, "bootstrap"),
         name="bootstrap",
@@ -51,7 +51,7 @@ def create(
         secret=api_key or None,
         answers_for=owner_of(tenant.id).id,
     )
-    return Made(tenant.id, tenant.slug, email, key.secret)
+    return NewOrganisation(tenant.id, tenant.slug, email, key.secret)
 
 
 def settle_in(tenant_id: UUID) -> None:

@@ -18,7 +18,7 @@ READ_DAYS, UNREAD_DAYS = 90, 400
 CREDENTIAL_DAYS = 90
 
 
-def tidy() -> dict[str, int]:
+def purge_expired() -> dict[str, int]:
     """Remove what is past its time, of every tenant (control role); return how many rows by kind."""
     with transaction.atomic(), all_tenants("housekeeping serves every tenant"):
         delivered = DatabaseNow() - timedelta(days=DELIVERED_DAYS)

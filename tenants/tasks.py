@@ -6,7 +6,7 @@ from celery import shared_task
 
 from tenants import cleanup
 from tenants.events import outbox
-from tenants.events.external_work import ERRANDS
+from tenants.events.external_work import EXTERNAL
 from tenants.operators import tenant_metrics
 
 
@@ -15,7 +15,7 @@ def deliver(message_id: str, tenant_id: str) -> None:
     """Deliver one outbox message; an errand aside, so that a server outside that hangs holds no worker's thread."""
     message, tenant = UUID(message_id), UUID(tenant_id)
     if outbox.is_errand(message, tenant):
-        ERRANDS.put(message, lambda: outbox.deliver(message, tenant))
+        EXTERNAL.put(message, lambda: outbox.deliver(message, tenant))
     else:
         outbox.deliver(message, tenant)
 
@@ -23,7 +23,7 @@ def deliver(message_id: str, tenant_id: str) -> None:
 @shared_task(name="tenants.housekeeping")
 def tidy() -> None:
     """Remove rows that have served their time."""
-    cleanup.tidy()
+    cleanup.purge_expired()
 
 
 @shared_task(name="tenants.digests")
@@ -32,6 +32,6 @@ def refresh_digests() -> None:
     tenant_metrics.refresh()
 
 
-def ring(message_id: UUID, tenant_id: UUID) -> None:
+def wake_delivery(message_id: UUID, tenant_id: UUID) -> None:
     """Ask an ops worker to deliver a message; raises when the broker is away."""
     deliver.delay(str(message_id), str(tenant_id))

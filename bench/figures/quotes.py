@@ -69,7 +69,7 @@ def _runs(options: Options) -> Iterator[dict[str, Any]]:
 
 def _run(options: Options, actor: Any, project: UUID, version: UUID, epochs: int, boot: UUID) -> UUID:
     """Launch one training and run it here, as a node's worker does; return its id."""
-    from compute.agent.supervisor import Supervisor
+    from compute.agent.supervisor import AttemptSupervisor
     from compute.devices.host import HostSampler
     from compute.jobs import jobs
     from compute.leases import leases
@@ -90,7 +90,7 @@ def _run(options: Options, actor: Any, project: UUID, version: UUID, epochs: int
         raise AssertionError("the attempt could not be claimed")
     home = options.home / "quotes"
     home.mkdir(exist_ok=True)
-    Supervisor(mine, HostSampler("bench", 1), home).run()
+    AttemptSupervisor(mine, HostSampler("bench", 1), home).run()
     return UUID(str(job.id))
 
 

@@ -32,7 +32,7 @@ from billing.pricing import price_books
 from tenants.errors import Invalid
 from tenants.parsing import parse_moment, parse_uuid
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 T = TypeVar("T")
 RANGE = [
@@ -48,7 +48,7 @@ RANGE = [
 ]
 
 
-class Sums(Endpoint):
+class Sums(ApiView):
     """Base of the sums of usage and spend."""
 
     always: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class Spend(Sums):
         return self.sums()
 
 
-class PriceBooks(Endpoint):
+class PriceBooks(ApiView):
     """Price books and their versions."""
 
     permissions = {"GET": "pricebooks.view"}
@@ -123,7 +123,7 @@ class PriceBooks(Endpoint):
         return Response({"results": [representations.price_book(book) for book in queries.price_books()], "next": None})
 
 
-class PriceVersions(Endpoint):
+class PriceVersions(ApiView):
     """Versions of one book."""
 
     permissions = {"POST": "pricebooks.manage"}
@@ -146,7 +146,7 @@ class PriceVersions(Endpoint):
         return Response(representations.price_version(queries.price_version(version.pk)), status=201)
 
 
-class Invoices(Endpoint):
+class Invoices(ApiView):
     """Invoices, drafts included."""
 
     permissions = {"GET": "invoices.view"}
@@ -172,7 +172,7 @@ class Invoices(Endpoint):
         return self.paginated(rows, representations.invoice, lambda row: (row.period, row.id))
 
 
-class Invoice(Endpoint):
+class Invoice(ApiView):
     """One invoice."""
 
     permissions = {"GET": "invoices.view"}
@@ -183,7 +183,7 @@ class Invoice(Endpoint):
         return Response(representations.invoice(queries.invoice(invoice_id)))
 
 
-class Lines(Endpoint):
+class Lines(ApiView):
     """The lines of one invoice."""
 
     permissions = {"GET": "invoices.view"}
@@ -196,7 +196,7 @@ class Lines(Endpoint):
         )
 
 
-class Explain(Endpoint):
+class Explain(ApiView):
     """Why a line costs what it costs."""
 
     permissions = {"GET": "invoices.view"}

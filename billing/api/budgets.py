@@ -20,10 +20,10 @@ from tenants.errors import Invalid
 from tenants.parsing import parse_uuid
 from tenants.queries import find_project
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
-class Budgets(Endpoint):
+class Budgets(ApiView):
     """Budgets of the tenant and its projects."""
 
     permissions = {"GET": "budgets.view", "POST": "budgets.manage"}
@@ -54,7 +54,7 @@ class Budgets(Endpoint):
         return Response(representations.budget(queries.budget(budget.pk)), status=201)
 
 
-class Budget(Endpoint):
+class Budget(ApiView):
     """One budget."""
 
     permissions = {"GET": "budgets.view", "PATCH": "budgets.manage", "DELETE": "budgets.manage"}
@@ -86,7 +86,7 @@ class Budget(Endpoint):
         return Response(status=204)
 
 
-class BudgetAlerts(Endpoint):
+class BudgetAlerts(ApiView):
     """Thresholds of one budget that spending passed."""
 
     permissions = {"GET": "budgets.view"}

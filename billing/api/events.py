@@ -21,7 +21,7 @@ from billing.reported.cloudevents import BATCH, SINGLE
 from billing.reported.ingest import LARGEST_BODY, TooManyEvents, ingest
 from tenants.errors import Invalid
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
 class EventParser(BaseParser):
@@ -64,7 +64,7 @@ def _no_number(text: str) -> Any:
     raise ValueError(text)
 
 
-class Events(Endpoint):
+class Events(ApiView):
     """Usage from outside."""
 
     permissions = {"POST": "usage.ingest"}
@@ -100,7 +100,7 @@ class Events(Endpoint):
         return Response({"accepted": taken.accepted, "held": taken.held}, status=202)
 
 
-class Meters(Endpoint):
+class Meters(ApiView):
     """What is metered."""
 
     permissions = {"GET": "usage.view", "POST": "pricebooks.manage"}

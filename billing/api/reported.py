@@ -18,10 +18,10 @@ from billing.reported import reviews, sender_limits, voids
 from tenants.errors import Invalid
 from tenants.parsing import parse_uuid
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
-class UsageBatches(Endpoint):
+class UsageBatches(ApiView):
     """Requests that reported usage."""
 
     permissions = {"GET": "invoices.view"}
@@ -35,7 +35,7 @@ class UsageBatches(Endpoint):
         return self.paginated(rows, representations.usage_batch, lambda row: (row.id,))
 
 
-class UsageBatch(Endpoint):
+class UsageBatch(ApiView):
     """One request."""
 
     permissions = {"GET": "invoices.view"}
@@ -50,7 +50,7 @@ class UsageBatch(Endpoint):
         return Response({"batch": representations.usage_batch(batch), **answer.data})
 
 
-class UsageBatchVoid(Endpoint):
+class UsageBatchVoid(ApiView):
     """Take one request back."""
 
     permissions = {"POST": "invoices.manage"}
@@ -63,7 +63,7 @@ class UsageBatchVoid(Endpoint):
         return Response(representations.usage_batch(queries.usage_batch(batch_id)))
 
 
-class UsageVoid(Endpoint):
+class UsageVoid(ApiView):
     """Take single events back."""
 
     permissions = {"POST": "invoices.manage"}
@@ -78,7 +78,7 @@ class UsageVoid(Endpoint):
         return Response({"voided": len(set(events)), "amount": Money(amount, currency).json()})
 
 
-class HeldUsage(Endpoint):
+class HeldUsage(ApiView):
     """Reported usage that is not counted."""
 
     permissions = {"GET": "invoices.view"}
@@ -99,7 +99,7 @@ class HeldUsage(Endpoint):
         return self.paginated(rows, representations.held_event, lambda row: (row.id,))
 
 
-class HeldUsageDecision(Endpoint):
+class HeldUsageDecision(ApiView):
     """Accept or reject events that wait."""
 
     permissions = {"POST": "invoices.manage"}
@@ -113,7 +113,7 @@ class HeldUsageDecision(Endpoint):
         return Response({"decided": done.events, "amount": done.amount.json()})
 
 
-class UsageLimits(Endpoint):
+class UsageLimits(ApiView):
     """How much each sender may report on a UTC day."""
 
     permissions = {"GET": "invoices.view", "PUT": "budgets.manage"}

@@ -13,7 +13,7 @@ from django.db.models.functions import Greatest
 
 from billing.budgets import counters
 from billing.ledger import ledger
-from billing.ledger.ledger import AVAILABLE, HELD, SPENT, UNHELD, Entry, Pot
+from billing.ledger.ledger import AVAILABLE, HELD, SPENT, UNHELD, LedgerAccount, LedgerEntry
 from billing.models import Budget, BudgetPeriod, Hold, HoldShare, UsageRollup, UsageSeries
 from billing.models.budgets import AT_LIMIT, NOTIFY
 from billing.models.fields import exact
@@ -22,7 +22,7 @@ from billing.money import Money, computed
 from billing.rating.calendar import local_day, period_of
 from billing.rating.tags import as_dims, marks, tag_fault, tags_in
 from billing.usage.intervals import Series
-from billing.usage.rollups import Piece
+from billing.usage.rollups import Segment
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -64,7 +64,7 @@ def create_budget(
     key, value = tag or ("", "")
     if project_id is not None and not Project.objects.filter(pk=project_id).exists():
         raise NotFound
-    counters.pin_set(exclusive=True)
+    counters.lock_budget_set(exclusive=True)
     zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=actor.tenant_id)
     if Budget.objects.filter(
         Q(project_id=project_id) if project_id else Q(project__isnull=True),
@@ -106,7 +106,7 @@ def change_budget(
 ) -> Budget:
     """Change a budget from the current month on. Lowered below what is promised, it promises nothing more until that shrinks."""
     actor.require("budgets.manage")
-    counters.pin_set(exclusive=True)
+    counters.lock_budget_set(exclusive=True)
     budget = _get(budget_id)
     before = _terms(budget)
     budget.amount = budget.amount if amount is None else amount
@@ -126,14 +126,14 @@ def change_budget(
 def close_budget(*, actor: Actor, budget_id: UUID) -> None:
     """Stop limiting; the counters stay as history."""
     actor.require("budgets.manage")
-    counters.pin_set(exclusive=True)
+    counters.lock_budget_set(exclusive=True)
     budget = _get(budget_id)
     _limit(budget, budget.amount, NOTIFY)
     Budget.objects.filter(pk=budget_id).update(closed_at=clock.DatabaseNow())
     record(BUDGET_CLOSED, actor=actor, target=budget, changes={"closed": [False, True]})
 
 
-def count_unheld(pieces: Sequence[Piece], series: Mapping[bytes, Series], currency: str) -> None:
+def count_unreserved(pieces: Sequence[Segment], series: Mapping[bytes, Series], currency: str) -> None:
     """Count usage that no hold covered against its budgets: it cannot be refused any more, but leaves less room.
 
     One ledger transaction for each attempt or request from outside, month, project and set of budgets.
@@ -148,21 +148,21 @@ def count_unheld(pieces: Sequence[Piece], series: Mapping[bytes, Series], curren
         currency,
         {mark for found in tags.values() for mark in marks(found)},
     )
-    charges: dict[tuple[date, UUID | None, UUID | None, tuple[Pot, ...]], Decimal] = {}
+    charges: dict[tuple[date, UUID | None, UUID | None, tuple[LedgerAccount, ...]], Decimal] = {}
     growth: dict[UUID, Decimal] = {}
     for piece in charged:
         concerned = [c for c in locked if c.period == piece.period and c.concerns(piece.project_id, tags[piece.series])]
         growth |= {counter.id: growth.get(counter.id, NOTHING) + piece.amount for counter in concerned}
-        pots = (Pot("project", piece.project_id), *(counter.pot for counter in concerned))
+        pots = (LedgerAccount("project", piece.project_id), *(counter.pot for counter in concerned))
         mark = (piece.period, series[piece.series].attempt_id, piece.batch_id, pots)
         charges[mark] = charges.get(mark, NOTHING) + piece.amount
     entries = []
     for (period, attempt_id, batch_id, pots), amount in charges.items():
         legs = ledger.move(AVAILABLE, UNHELD, pots, amount, currency)
-        entries.append(Entry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id))
+        entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id))
     # Each counter moves once, by all that the batch adds to it: so it sees every threshold that it passes.
     for counter in locked:
-        counters.shift([counter], currency, unheld=growth.get(counter.id, NOTHING))
+        counters.apply_delta([counter], currency, unheld=growth.get(counter.id, NOTHING))
     ledger.post(*entries)
 
 
@@ -188,11 +188,11 @@ def _open(budget: Budget, period: date) -> None:
         spent=spent,
     )
     HoldShare.objects.bulk_create([HoldShare(hold=hold, counter=counter) for hold in holds])
-    pots = [Pot("counter", counter.pk)]
+    pots = [LedgerAccount("counter", counter.pk)]
     opening = ledger.move(AVAILABLE, SPENT, pots, spent, budget.currency) + ledger.move(
         AVAILABLE, HELD, pots, held, budget.currency
     )
-    ledger.post(Entry("open", period, opening))
+    ledger.post(LedgerEntry("open", period, opening))
 
 
 def _limit(budget: Budget, amount: Decimal, at_limit: str) -> date:

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing.events import BudgetThresholdReached
-from billing.ledger.ledger import Pot
+from billing.ledger.ledger import LedgerAccount
 from billing.models.budgets import NOTIFY, STOP_RUNNING
 from billing.money import Money
 from tenants.errors import ExchequerError
@@ -74,9 +74,9 @@ class Counter:
         return tag if self.tag_key else "this project" if self.project_id else "this organisation"
 
     @property
-    def pot(self) -> Pot:
+    def pot(self) -> LedgerAccount:
         """The counter's accounts in the ledger."""
-        return Pot("counter", self.id)
+        return LedgerAccount("counter", self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended('billing.budgets'
 EXCLUSIVE = "SELECT pg_advisory_xact_lock(hashtextextended('billing.budgets' || %s, 0))"
 
 
-def pin_set(*, exclusive: bool = False) -> None:
+def lock_budget_set(*, exclusive: bool = False) -> None:
     """Keep the tenant's set of budgets as it is to the end of the transaction; `exclusive` to change it."""
     with connection.cursor() as cursor:
         cursor.execute(EXCLUSIVE if exclusive else SHARED, [str(current_tenant_id())])
@@ -196,7 +196,7 @@ def require_room(counters: Iterable[Counter], asked: Money) -> None:
     )
 
 
-def shift(
+def apply_delta(
     counters: Sequence[Counter],
     currency: str,
     *,

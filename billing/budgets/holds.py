@@ -16,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from billing.budgets import counters
 from billing.budgets.counters import BudgetExceeded, Counter
 from billing.ledger import ledger
-from billing.ledger.ledger import AVAILABLE, HELD, SPENT, Entry, Pot
+from billing.ledger.ledger import AVAILABLE, HELD, SPENT, LedgerAccount, LedgerEntry
 from billing.models import Hold, HoldShare
 from billing.models.holds import OPEN, RELEASED
 from billing.money import CurrencyMismatch, Money
@@ -33,13 +33,13 @@ __all__ = [
     "BudgetExceeded",
     "HoldExists",
     "HoldState",
-    "carry",
     "cover",
     "extend",
     "hold",
     "lock",
     "lock_now",
     "release",
+    "roll_over",
     "settle",
 ]
 
@@ -97,9 +97,9 @@ class HoldState:
         return tuple(counter for counter in self.counters if counter.period == period)
 
     @property
-    def pots(self) -> list[Pot]:
+    def pots(self) -> list[LedgerAccount]:
         """The accounts that a movement of the hold touches."""
-        return [Pot("hold", self.id), *(counter.pot for counter in self.current)]
+        return [LedgerAccount("hold", self.id), *(counter.pot for counter in self.current)]
 
 
 def hold(
@@ -118,13 +118,13 @@ def hold(
     if amount.amount <= 0:
         raise ValueError("hold a positive amount")
     with transaction.atomic():
-        counters.pin_set()
+        counters.lock_budget_set()
         period, currency = _running_month()
         if currency != amount.currency:
             raise CurrencyMismatch(f"{amount.currency} cannot be held in {currency}")
         locked = counters.lock_scope([project_id], [period], currency, marks(tags or {}))
         counters.require_room(locked, amount)
-        counters.shift(locked, currency, held=amount.amount)
+        counters.apply_delta(locked, currency, held=amount.amount)
         placed = Hold(subject=subject, project_id=project_id, period=period, currency=currency, amount=amount.amount)
         placed.tags = dict(tags or {})
         if actor is not None:
@@ -137,9 +137,9 @@ def hold(
                 raise HoldExists(subject=subject) from error
             raise
         HoldShare.objects.bulk_create([HoldShare(hold=placed, counter_id=counter.id) for counter in locked])
-        pots = [Pot("hold", placed.pk), *(counter.pot for counter in locked)]
+        pots = [LedgerAccount("hold", placed.pk), *(counter.pot for counter in locked)]
         legs = ledger.move(AVAILABLE, HELD, pots, amount.amount, currency)
-        ledger.post(Entry("hold", period, legs, hold_id=placed.pk))
+        ledger.post(LedgerEntry("hold", period, legs, hold_id=placed.pk))
         return placed.pk
 
 
@@ -166,13 +166,13 @@ def cover(*, hold_id: UUID, amount: Money, period: date | None = None) -> None:
 def release(*, hold_id: UUID) -> Money:
     """Give what is left of a hold back to its budgets; return it. A released hold stays as it is: nothing is given twice."""
     with transaction.atomic():
-        counters.pin_set()
+        counters.lock_budget_set()
         state = lock(hold_id)
         left = state.left
         if state.state == OPEN:
-            counters.shift(state.current, state.currency, held=-left)
+            counters.apply_delta(state.current, state.currency, held=-left)
             legs = ledger.move(HELD, AVAILABLE, state.pots, left, state.currency)
-            ledger.post(Entry("release", state.period, legs, hold_id=hold_id))
+            ledger.post(LedgerEntry("release", state.period, legs, hold_id=hold_id))
             Hold.objects.filter(pk=hold_id).update(state=RELEASED, released_at=clock.DatabaseNow())
         return Money(left, state.currency)
 
@@ -199,23 +199,23 @@ def lock_now(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
     return lock(hold_id, [_running_month()[0], *months])
 
 
-def carry(state: HoldState, period: date) -> HoldState:
+def roll_over(state: HoldState, period: date) -> HoldState:
     """Move what is left of a locked hold to the budgets of a later month, as far as they have room for it."""
     if state.state != OPEN or period <= state.period:
         return state
     target = state.of(period)
     rooms = [counter.room for counter in target if counter.enforced]
     carried = min([state.left, *rooms])
-    counters.shift(state.current, state.currency, held=-state.left)
-    counters.shift(target, state.currency, held=carried)
+    counters.apply_delta(state.current, state.currency, held=-state.left)
+    counters.apply_delta(target, state.currency, held=carried)
     HoldShare.objects.bulk_create([HoldShare(hold_id=state.id, counter_id=c.id) for c in target], ignore_conflicts=True)
-    pots, lost = [Pot("hold", state.id)], state.left - carried
+    pots, lost = [LedgerAccount("hold", state.id)], state.left - carried
     legs = [
         *ledger.move(HELD, AVAILABLE, pots, lost, state.currency),
         *ledger.move(HELD, AVAILABLE, [c.pot for c in state.current], state.left, state.currency),
         *ledger.move(AVAILABLE, HELD, [c.pot for c in target], carried, state.currency),
     ]
-    ledger.post(Entry("carry", period, legs, hold_id=state.id))
+    ledger.post(LedgerEntry("carry", period, legs, hold_id=state.id))
     Hold.objects.filter(pk=state.id).update(period=period, amount=state.amount - lost)
     moved = tuple(replace(c, held=c.held + carried) if c.period == period else c for c in state.counters)
     return replace(state, period=period, amount=state.amount - lost, counters=moved, cut=state.cut or lost > 0)
@@ -231,17 +231,17 @@ def settle(state: HoldState, period: date, charges: Mapping[UUID | None, Decimal
         return state
     here, spending = state.current, state.of(period)
     if period == state.period:
-        counters.shift(here, state.currency, held=-total, spent=total)
+        counters.apply_delta(here, state.currency, held=-total, spent=total)
     else:
-        counters.shift(here, state.currency, held=-total)
-        counters.shift(spending, state.currency, spent=total)
+        counters.apply_delta(here, state.currency, held=-total)
+        counters.apply_delta(spending, state.currency, spent=total)
     _grow(state.id, settled=total)
     entries = []
     for attempt_id, amount in charges.items():
-        legs = ledger.move(HELD, SPENT, [Pot("hold", state.id)], amount, state.currency)
+        legs = ledger.move(HELD, SPENT, [LedgerAccount("hold", state.id)], amount, state.currency)
         legs += ledger.move(HELD, AVAILABLE, [c.pot for c in here], amount, state.currency)
         legs += ledger.move(AVAILABLE, SPENT, [c.pot for c in spending], amount, state.currency)
-        entries.append(Entry("settle", period, legs, hold_id=state.id, attempt_id=attempt_id))
+        entries.append(LedgerEntry("settle", period, legs, hold_id=state.id, attempt_id=attempt_id))
     ledger.post(*entries)
     moved = tuple(
         replace(
@@ -262,22 +262,22 @@ def _running_month() -> tuple[date, str]:
 
 def _open(hold_id: UUID, currency: str, period: date | None = None) -> HoldState:
     """Lock an open hold, carried to a month, the running one unless given: its budgets are asked, not those it was placed in."""
-    counters.pin_set()
+    counters.lock_budget_set()
     period = period or _running_month()[0]
     state = lock(hold_id, [period])
     if state.state != OPEN:
         raise Conflict("The hold is released.")
     if state.currency != currency:
         raise CurrencyMismatch(f"{currency} cannot be held in {state.currency}")
-    return carry(state, period)
+    return roll_over(state, period)
 
 
 def _extend(state: HoldState, amount: Money) -> None:
     counters.require_room(state.current, amount)
-    counters.shift(state.current, state.currency, held=amount.amount)
+    counters.apply_delta(state.current, state.currency, held=amount.amount)
     _grow(state.id, amount=amount.amount)
     legs = ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency)
-    ledger.post(Entry("extend", state.period, legs, hold_id=state.id))
+    ledger.post(LedgerEntry("extend", state.period, legs, hold_id=state.id))
 
 
 def _grow(hold_id: UUID, *, amount: Decimal = Decimal(0), settled: Decimal = Decimal(0)) -> None:

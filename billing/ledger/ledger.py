@@ -16,7 +16,7 @@ from billing.pg_arrays import array, iso, uuid
 from tenants.ids import uuid7
 from tenants.isolation.scoping import current_tenant_id
 
-__all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "Posting", "Pot", "move", "post"]
+__all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "LedgerAccount", "Posting", "move", "post"]
 
 PotKind = Literal["hold", "counter", "project"]
 
@@ -35,7 +35,7 @@ FROM unnest(%(entries)s::uuid[], %(accounts)s::text[], %(pots)s::uuid[], %(kinds
 
 
 @dataclass(frozen=True, slots=True)
-class Pot:
+class LedgerAccount:
     """Whose money moves: a hold, a budget's month, or a project where no hold covered the usage."""
 
     kind: PotKind
@@ -47,13 +47,13 @@ class Posting:
     """One leg of a transaction; the legs of a currency add up to zero."""
 
     account: str
-    pot: Pot
+    pot: LedgerAccount
     currency: str
     amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One transaction to append."""
 
     kind: str
@@ -66,7 +66,7 @@ class Entry:
     id: UUID = field(default_factory=uuid7)
 
 
-def move(source: str, target: str, pots: Sequence[Pot], amount: Decimal, currency: str) -> list[Posting]:
+def move(source: str, target: str, pots: Sequence[LedgerAccount], amount: Decimal, currency: str) -> list[Posting]:
     """Return the legs that move `amount` between two accounts of every pot; none for zero."""
     if not amount:
         return []
@@ -74,7 +74,7 @@ def move(source: str, target: str, pots: Sequence[Pot], amount: Decimal, currenc
     return [Posting(account, pot, currency, signed) for pot in pots for account, signed in legs]
 
 
-def post(*entries: Entry) -> None:
+def post(*entries: LedgerEntry) -> None:
     """Append transactions to the open scope's ledger in one statement, leaving out those that move nothing.
 
     The database refuses an unbalanced one at commit.

@@ -8,8 +8,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from billing.budgets import counters
-from billing.budgets.budgets import count_unheld
-from billing.metering.rate import Drawn, draw, leave_out, rate
+from billing.budgets.budgets import count_unreserved
+from billing.metering.rate import Drawn, rate, settle_from_hold, zero_rate
 from billing.metering.waivers import waive_usage
 from billing.pricing import price_books
 from billing.queries import Billed, billed, billed_attempts
@@ -74,7 +74,7 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, 
     """
     if not intervals:
         return Recorded(0, NOTHING, NOTHING, exhausted=False)
-    counters.pin_set()
+    counters.lock_budget_set()
     terms = terms_of(intervals)
     faults = _faults(intervals, terms)
     if faults:
@@ -84,11 +84,11 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, 
     series = series_of(claimed.fresh)
     drawn = Drawn(NOTHING, exhausted=False, refused_by="")
     if hold_id is not None:
-        drawn = draw(hold_id, pieces, series)
+        drawn = settle_from_hold(hold_id, pieces, series)
     elif held_only:
-        drawn = replace(drawn, excluded=leave_out(pieces))
+        drawn = replace(drawn, excluded=zero_rate(pieces))
     else:
-        count_unheld(pieces, series, terms.currency)
+        count_unreserved(pieces, series, terms.currency)
     rollups.write(pieces, series, currency=terms.currency, zone=terms.zone)
     usage_keys.report(claimed.clashes)
     return Recorded(

@@ -58,7 +58,7 @@ def define(*, actor: Actor, title: str, unit: str, event_type: str, key: str = "
         faults["key"] = ["This reads like what the platform itself measures. Choose another key."]
     if faults:
         raise Invalid(fields=faults)
-    counters.pin_set(exclusive=True)  # two of the same at once: the second finds the first
+    counters.lock_budget_set(exclusive=True)  # two of the same at once: the second finds the first
     if Meter.objects.filter(Q(key=key) | Q(event_type=event_type)).exists():
         raise MeterExists
     if imitates(title, Meter.objects.values_list("title", flat=True)):

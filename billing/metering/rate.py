@@ -15,20 +15,20 @@ from billing.rating.calendar import local_day, period_of, quarter_of, split
 from billing.rating.flat import QUANTITY_QUANTUM, affordable, charge
 from billing.rating.quantity import seconds_between
 from billing.rating.selection import starts_within
-from billing.usage.intervals import Claim, Interval, Series
-from billing.usage.rollups import Piece
+from billing.usage.intervals import Interval, KeyClaim, Series
+from billing.usage.rollups import Segment
 from tenants.errors import Invalid
 
 NOTHING = Decimal(0)
 ONE = Decimal(1)
 
 
-def rate(claims: Sequence[Claim], terms: Terms, batch_id: UUID | None = None) -> list[Piece]:
+def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None) -> list[Segment]:
     """Split intervals at quarter hours and price starts and rate each piece by the price in force at its time.
 
     A count is one piece, of the moment that it starts. A piece that no price rules is measured and charged with nothing.
     """
-    pieces: list[Piece] = []
+    pieces: list[Segment] = []
     days: dict[datetime, date] = {}
     starts = [listed.effective_at for listed in terms.lists]
     prices: dict[tuple[bytes, str, int], PricePoint | None] = {}
@@ -48,7 +48,7 @@ def rate(claims: Sequence[Claim], terms: Terms, batch_id: UUID | None = None) ->
                 days[quarter] = local_day(quarter, terms.zone)
             quantity = seconds_between(start, end) if usage.quantity is None else usage.quantity
             pieces.append(
-                Piece(
+                Segment(
                     key_hash=item.key_hash,
                     part=part,
                     series=item.series.hash,
@@ -78,7 +78,7 @@ def most_cost(usage: Interval, terms: Terms) -> Decimal:
     return max(charge(quantity, point.unit_amount) if point else NOTHING for point in points)
 
 
-def leave_out(pieces: Sequence[Piece]) -> Decimal:
+def zero_rate(pieces: Sequence[Segment]) -> Decimal:
     """Charge nothing for pieces that only a hold may pay where there is none; return their units. What is free stays."""
     priced = [piece for piece in pieces if piece.amount]
     excluded = sum((piece.billable for piece in priced), NOTHING)
@@ -96,7 +96,7 @@ class Drawn:
     refused_by: str
 
 
-def draw(hold_id: UUID, pieces: list[Piece], series: dict[bytes, Series]) -> Drawn:
+def settle_from_hold(hold_id: UUID, pieces: list[Segment], series: dict[bytes, Series]) -> Drawn:
     """Settle pieces from a hold, earliest first; what it does not cover stays measured and is charged with nothing.
 
     At the start of a month the rest of the hold moves to that month's budgets; use of a month before is spent there all the
@@ -107,7 +107,7 @@ def draw(hold_id: UUID, pieces: list[Piece], series: dict[bytes, Series]) -> Dra
     state = holds.lock(hold_id, {piece.period for piece in pieces})
     excluded, refused_by, short = NOTHING, "", False
     for period, group in groupby(pieces, key=lambda piece: piece.period):
-        state = holds.carry(state, period)
+        state = holds.roll_over(state, period)
         left, charges = state.room_in(period), dict[UUID | None, Decimal]()
         for piece in group:
             if piece.project_id != state.project_id:

@@ -12,11 +12,11 @@ from django.db import connection
 from billing.budgets import counters, holds
 from billing.events import UsageWaived
 from billing.ledger import ledger
-from billing.ledger.ledger import AVAILABLE, HELD, SPENT, UNHELD, Entry, Pot
+from billing.ledger.ledger import AVAILABLE, HELD, SPENT, UNHELD, LedgerAccount, LedgerEntry
 from billing.models import Hold
 from billing.usage import rollups
 from billing.usage.intervals import digest
-from billing.usage.rollups import Piece
+from billing.usage.rollups import Segment
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.events.events import publish
@@ -81,7 +81,7 @@ def waive_usage(*attempts: UUID, reason: str) -> Decimal:
 def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
     # All together: every hold and budget is in hand before the first hourly sum.
     tenant_id = current_tenant_id()
-    counters.pin_set()
+    counters.lock_budget_set()
     with connection.cursor() as cursor:
         cursor.execute(ONE_AT_A_TIME, [[str(attempt) for attempt in attempts]])
         cursor.execute(HOLDS, [tenant_id, attempts])
@@ -147,9 +147,9 @@ def _counter_piece(
     billable: Decimal,
     amount: Decimal,
     hold_id: UUID | None,
-) -> Piece:
+) -> Segment:
     """Return the counter-entry to a row of CHARGED."""
-    return Piece(
+    return Segment(
         key_hash=digest("waiver", str(attempt_id), str(rollup_id), str(events)),
         part=0,
         series=bytes(series),
@@ -180,7 +180,7 @@ def _return(
         state = states.get(hold_id)
         running = state is not None and state.state == holds.OPEN
         stays = running and state is not None and period == state.period and account == SPENT
-        pot = Pot(kind, pot_id)
+        pot = LedgerAccount(kind, pot_id)
         postings = transactions.setdefault((attempt_id, hold_id, period), [])
         postings += ledger.move(account, HELD if stays else AVAILABLE, [pot], amount, currency)
         if kind == "hold":
@@ -191,9 +191,9 @@ def _return(
                 if account == UNHELD
                 else {"spent": -amount, "held": amount if stays else Decimal(0)}
             )
-            counters.shift([locked[pot_id]], currency, **back)
+            counters.apply_delta([locked[pot_id]], currency, **back)
     entries = [
-        Entry("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
+        LedgerEntry("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
         for (attempt_id, hold_id, period), postings in transactions.items()
     ]
     ledger.post(*entries)

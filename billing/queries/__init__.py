@@ -2,9 +2,9 @@
 
 from billing.defaults import DEVICE_TIME
 from billing.queries.billed import Billed, billed, billed_attempts
-from billing.queries.budgets import AlertRow, BudgetStatus, alerts, budget, budgets, room
+from billing.queries.budgets import AlertRow, BudgetStatus, alerts, budget, budgets, headroom
 from billing.queries.calendar import Today, tenant_today, today
-from billing.queries.explain import Explanation, IntervalView, Place, Share, explain
+from billing.queries.explain import Explanation, IntervalView, ResourceLink, Share, explain
 from billing.queries.invoices import (
     InvoiceLine,
     InvoiceView,
@@ -65,10 +65,10 @@ __all__ = [
     "InvoiceView",
     "MeterView",
     "MonthToDate",
-    "Place",
     "PriceBookView",
     "PriceView",
     "ReportedEvent",
+    "ResourceLink",
     "Share",
     "Span",
     "SpendRow",
@@ -84,6 +84,7 @@ __all__ = [
     "costliest_jobs",
     "draft_invoice",
     "explain",
+    "headroom",
     "held_events",
     "invoice",
     "invoice_line",
@@ -96,7 +97,6 @@ __all__ = [
     "prices_in_force",
     "reported_before_senders",
     "resource_names",
-    "room",
     "senders_of",
     "span",
     "spend",

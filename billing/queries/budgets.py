@@ -184,7 +184,7 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
     ]
 
 
-def room(project_id: UUID, tags: Mapping[str, str] | None = None) -> Decimal | None:
+def headroom(project_id: UUID, tags: Mapping[str, str] | None = None) -> Decimal | None:
     """Return what the tightest enforced budget of work has left to promise; None without one."""
     status = tightest(project_id, tags)
     return None if status is None else status.left.amount

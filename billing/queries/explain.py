@@ -56,7 +56,7 @@ ORDER BY {{order}} LIMIT %(limit)s OFFSET %(skip)s
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResourceLink:
     """Where an interval stands in the order of an explanation: what a page goes on after."""
 
     series: bytes
@@ -65,7 +65,7 @@ class Place:
     part: int
 
     @classmethod
-    def parse(cls, keys: tuple[str, ...]) -> Place:
+    def parse(cls, keys: tuple[str, ...]) -> ResourceLink:
         """Return the place that a cursor's keys name; raise Invalid for anything else."""
         try:
             series, start, key, part = keys
@@ -120,7 +120,7 @@ class IntervalView:
     actor: str
     actor_id: UUID | None
     source: str
-    place: Place
+    place: ResourceLink
 
     @property
     def cursor(self) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ def explain(
 
     Raises NotFound for a foreign or missing invoice or line.
     """
-    place = Place.parse(after) if after else None
+    place = ResourceLink.parse(after) if after else None
     view, line = invoice(invoice_id), invoice_line(invoice_id, n)
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
@@ -241,7 +241,7 @@ def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-a
         actor_id,
         source,
     ) = row
-    place = Place(bytes(series), started, bytes(key), part)
+    place = ResourceLink(bytes(series), started, bytes(key), part)
     return IntervalView(
         id=f"{place.key.hex()}-{part}",
         starts_at=started,

@@ -26,7 +26,7 @@ JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;.*)?", re.IGNOREC
 NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
-class Refused(Exception):
+class EventRefused(Exception):
     """One event cannot be usage; the text says why."""
 
 
@@ -54,25 +54,25 @@ class Incoming:
 def parse(event: Any) -> Incoming:
     """Read one event. Raises Refused with the reason."""
     if not isinstance(event, dict):
-        raise Refused("an event is a JSON object")
+        raise EventRefused("an event is a JSON object")
     if too_deep(event):
-        raise Refused(f"lists and objects lie in each other more than {MOST_DEPTH} deep")
+        raise EventRefused(f"lists and objects lie in each other more than {MOST_DEPTH} deep")
     if holds_nul(event):
-        raise Refused("the character NUL and half surrogates cannot be stored")
+        raise EventRefused("the character NUL and half surrogates cannot be stored")
     if event.get("specversion") != "1.0":
-        raise Refused('specversion: must be "1.0"')
+        raise EventRefused('specversion: must be "1.0"')
     texts = {name: _text(event, name) for name in LONGEST}
     if "data_base64" in event:
-        raise Refused("data_base64: send JSON in `data`")
+        raise EventRefused("data_base64: send JSON in `data`")
     kind = event.get("datacontenttype")
     if kind is not None and not (isinstance(kind, str) and JSON_TYPE.fullmatch(kind)):
-        raise Refused("datacontenttype: must be application/json")
+        raise EventRefused("datacontenttype: must be application/json")
     data = event.get("data")
     if not isinstance(data, dict):
-        raise Refused("data: must be an object with `quantity`")
+        raise EventRefused("data: must be an object with `quantity`")
     project = event.get("project", data.get("project", ""))
     if not isinstance(project, str) or len(project) > 64:
-        raise Refused("project: give the short name or the id of a project")
+        raise EventRefused("project: give the short name or the id of a project")
     return Incoming(
         **texts,
         at=_time(event.get("time")),
@@ -85,9 +85,9 @@ def parse(event: Any) -> Incoming:
 def _text(event: Mapping[str, Any], name: str) -> str:
     value = event.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise Refused(f"{name}: must be a text that is not empty")
+        raise EventRefused(f"{name}: must be a text that is not empty")
     if len(value) > LONGEST[name]:
-        raise Refused(f"{name}: is longer than {LONGEST[name]} characters")
+        raise EventRefused(f"{name}: is longer than {LONGEST[name]} characters")
     return value
 
 
@@ -101,7 +101,7 @@ def _time(value: Any) -> datetime | None:
 
 
 def _no_time() -> datetime:
-    raise Refused("time: must be an RFC 3339 time with its offset, such as 2026-11-01T00:00:00Z")
+    raise EventRefused("time: must be an RFC 3339 time with its offset, such as 2026-11-01T00:00:00Z")
 
 
 def _quantity(value: Any) -> Decimal:
@@ -110,10 +110,10 @@ def _quantity(value: Any) -> Decimal:
         quantity = Decimal(value.strip() if isinstance(value, str) else value)
         # Before any arithmetic: an exponent of a few characters can ask for a million digits.
         if reason := count_refusal(quantity, timed=False):
-            raise Refused(f"data.quantity: {reason}")
+            raise EventRefused(f"data.quantity: {reason}")
         # It has at most nineteen digits that count; a million zeros behind them are no matter of the database.
         return +quantity
-    raise Refused("data.quantity: must be a number")
+    raise EventRefused("data.quantity: must be a number")
 
 
 def _dimensions(values: Mapping[str, Any]) -> dict[str, str]:
@@ -122,7 +122,7 @@ def _dimensions(values: Mapping[str, Any]) -> dict[str, str]:
         if value is None:
             continue
         if not DIMENSION.fullmatch(name.removeprefix(PREFIX)):
-            raise Refused(f"data: “{name[:60]}” is no name of a dimension (letters, digits, _ . -, at most 60)")
+            raise EventRefused(f"data: “{name[:60]}” is no name of a dimension (letters, digits, _ . -, at most 60)")
         text = (
             value
             if isinstance(value, str)
@@ -131,8 +131,8 @@ def _dimensions(values: Mapping[str, Any]) -> dict[str, str]:
             else json.dumps(value, default=str)
         )
         if len(text) > LONGEST_VALUE:
-            raise Refused(f"data.{name}: is longer than {LONGEST_VALUE} characters")
+            raise EventRefused(f"data.{name}: is longer than {LONGEST_VALUE} characters")
         dims[name] = text
     if len(dims) > MOST_DIMENSIONS:
-        raise Refused(f"data: has more than {MOST_DIMENSIONS} dimensions")
+        raise EventRefused(f"data: has more than {MOST_DIMENSIONS} dimensions")
     return dims

@@ -18,7 +18,7 @@ from billing.pricing import price_books
 from billing.rating.calendar import quarters
 from billing.rating.flat import LARGEST_CHARGE
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
-from billing.reported.cloudevents import Incoming, Refused, parse
+from billing.reported.cloudevents import EventRefused, Incoming, parse
 from billing.reported.receiving import MOST_QUARTERS, OLDEST, Receipt, receive, review_reason
 from billing.reported.sender_limits import Limits, lock_today
 from billing.usage.intervals import Interval, digest
@@ -76,10 +76,10 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
         for number, event in enumerate(events):
             try:
                 good[number] = _interval(parse(event), known)
-            except Refused as error:
+            except EventRefused as error:
                 refused[number] = str(error)
         terms = _terms(list(good.values()), known.now)
-        counters.pin_set()
+        counters.lock_budget_set()
         today = lock_today(actor)
         reasons: dict[int, str] = {}
         dear: dict[int, str] = {}
@@ -167,13 +167,13 @@ def _known() -> Known:
 
 def _interval(event: Incoming, known: Known) -> Interval:
     if reason := reserved_fault(event.source, event.subject):
-        raise Refused(reason)
+        raise EventRefused(reason)
     meter = known.meters.get(event.type)
     if meter is None:
-        raise Refused(f"type: no meter counts “{event.type[:60]}”; GET /api/v1/meters/ lists what is counted")
+        raise EventRefused(f"type: no meter counts “{event.type[:60]}”; GET /api/v1/meters/ lists what is counted")
     project = known.projects.get(event.project or DEFAULT_PROJECT)
     if project is None:
-        raise Refused(f"project: there is no project “{event.project or DEFAULT_PROJECT}”")
+        raise EventRefused(f"project: there is no project “{event.project or DEFAULT_PROJECT}”")
     at = event.at or known.now
     timed = meter in known.timed
     return Interval(
@@ -193,7 +193,7 @@ def _interval(event: Incoming, known: Known) -> Interval:
 
 def _span(quantity: Decimal) -> timedelta:
     if quantity > LONGEST_SECONDS:
-        raise Refused("data.quantity: the interval is longer than 24 hours")
+        raise EventRefused("data.quantity: the interval is longer than 24 hours")
     return seconds_delta(quantity)
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.budgets.budgets import count_unheld
+from billing.budgets.budgets import count_unreserved
 from billing.metering.rate import rate
 from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import ACCEPTED, BEFORE_PRICES, OLD, UNPRICED, WAITING
@@ -16,7 +16,7 @@ from billing.pricing.price_books import Terms, point_in
 from billing.rating.selection import in_force, starts_within
 from billing.reported.sender_limits import SenderToday
 from billing.usage import rollups, usage_keys
-from billing.usage.intervals import Claim, Interval, claims, series_of
+from billing.usage.intervals import Interval, KeyClaim, claims, series_of
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.ids import uuid7
@@ -78,7 +78,7 @@ def receive(
     pieces = rate(counted, terms, batch_id)
     amount = sum((piece.amount for piece in pieces), Decimal(0))
     today.count(len(claimed.fresh), amount)
-    count_unheld(pieces, series_of(counted), terms.currency)
+    count_unreserved(pieces, series_of(counted), terms.currency)
     rollups.write(pieces, series_of(counted), currency=terms.currency, zone=terms.zone)
     if claimed.fresh:
         batch = UsageBatch.objects.create(
@@ -110,7 +110,7 @@ def receive(
     return Receipt(len(counted), held, rejected, [item.interval for item in claimed.clashes])
 
 
-def _held(batch: UsageBatch, item: Claim, reason: str) -> HeldEvent:
+def _held(batch: UsageBatch, item: KeyClaim, reason: str) -> HeldEvent:
     usage = item.interval
     return HeldEvent(
         batch=batch,
@@ -128,7 +128,7 @@ def _held(batch: UsageBatch, item: Claim, reason: str) -> HeldEvent:
     )
 
 
-def _undecided(listed: Sequence[Claim], clashing: set[int]) -> tuple[dict[int, str], dict[int, str]]:
+def _undecided(listed: Sequence[KeyClaim], clashing: set[int]) -> tuple[dict[int, str], dict[int, str]]:
     """Return which of these events are not counted, whether they came now or before: waiting ones, and rejected ones."""
     rows = HeldEvent.objects.filter(key_hash__in=[item.key_hash for item in listed]).exclude(state=ACCEPTED)
     found = {bytes(key): (state, reason) for key, state, reason in rows.values_list("key_hash", "state", "reason")}

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import F
 
 from billing.budgets import counters
-from billing.budgets.budgets import count_unheld
+from billing.budgets.budgets import count_unreserved
 from billing.metering.metering import terms_of
 from billing.metering.rate import most_cost, rate
 from billing.models import HeldEvent, UsageBatch
@@ -57,7 +57,7 @@ def decide(*, actor: Actor, event_ids: Sequence[UUID], accept: bool, reason: str
     wanted = set(event_ids)
     if not 1 <= len(wanted) <= MOST_EVENTS:
         raise Invalid(fields={"events": [f"Name 1 to {MOST_EVENTS:,} events."]})
-    counters.pin_set()
+    counters.lock_budget_set()
     batches = HeldEvent.objects.filter(pk__in=wanted).values("batch_id")
     list(UsageBatch.objects.select_for_update(no_key=True).order_by("id").filter(pk__in=batches))
     rows = list(HeldEvent.objects.select_for_update(no_key=True).order_by("id").filter(pk__in=wanted))
@@ -99,7 +99,7 @@ def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
         if piece.batch_id is not None:
             amounts[piece.batch_id] += piece.amount
     series = series_of(listed)
-    count_unheld(pieces, series, terms.currency)
+    count_unreserved(pieces, series, terms.currency)
     rollups.write(pieces, series, currency=terms.currency, zone=terms.zone)
     return amounts, terms.currency
 

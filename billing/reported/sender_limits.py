@@ -119,7 +119,7 @@ def set_limits(*, actor: Actor, events: int, amount: Decimal) -> Limits:
         faults["amount"] = [fault]
     if faults:
         raise Invalid(fields=faults)
-    counters.pin_set(exclusive=True)
+    counters.lock_budget_set(exclusive=True)
     before = limits()
     row = ReportLimit.objects.first() or ReportLimit()
     row.events, row.amount = events, amount

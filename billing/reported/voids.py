@@ -16,7 +16,7 @@ from django.db.models import F
 from billing.budgets import counters
 from billing.budgets.counters import Dated
 from billing.ledger import ledger
-from billing.ledger.ledger import AVAILABLE, SPENT, UNHELD, Entry, Pot
+from billing.ledger.ledger import AVAILABLE, SPENT, UNHELD, LedgerAccount, LedgerEntry
 from billing.models import HeldEvent, UsageBatch, UsageKey
 from billing.models.outside import REJECTED, WAITING
 from billing.pg_arrays import array, bytea, parsed
@@ -26,7 +26,7 @@ from billing.reported.receiving import MOST_QUARTERS
 from billing.usage import rollups
 from billing.usage.intervals import digest, void_key
 from billing.usage.reserved_sources import own_sources
-from billing.usage.rollups import Piece
+from billing.usage.rollups import Segment
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -72,7 +72,7 @@ class UsageVoided(Conflict):
 class Taken:
     """A piece of a reported event as it is stored, with what its budgets are found by."""
 
-    piece: Piece
+    piece: Segment
     recorded_at: datetime
     tags: Mapping[str, str]
 
@@ -85,7 +85,7 @@ def void_batch(*, actor: Actor, batch_id: UUID, reason: str) -> Decimal:
     """
     actor.require("invoices.manage")
     reason = check_text(reason, "reason", 200)
-    counters.pin_set()
+    counters.lock_budget_set()
     batch = UsageBatch.objects.select_for_update(no_key=True).filter(pk=batch_id).first()
     if batch is None:
         raise NotFound
@@ -113,7 +113,7 @@ def void_events(
     named = {digest(source, key): f"{source} {key}" for source, key in events} | {key: key.hex() for key in keys}
     if not 1 <= len(named) <= MOST_EVENTS:
         raise Invalid(fields={"events": [f"Name 1 to {MOST_EVENTS:,} events."]})
-    counters.pin_set()
+    counters.lock_budget_set()
     found = {bytes(row.key_hash): row.batch_id for row in UsageKey.objects.filter(key_hash__in=list(named))}
     early = _taken(BEFORE_SENDERS, [], [key for key in found if found[key] is None])
     reported = {key for key in found if found[key] is not None} | {item.piece.key_hash for item in early}
@@ -185,7 +185,7 @@ def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) 
         rows = cursor.fetchall()
     return [
         Taken(
-            Piece(key_hash=bytes(key), **dict(zip(NAMES, values, strict=True)) | {"series": bytes(values[1])}),
+            Segment(key_hash=bytes(key), **dict(zip(NAMES, values, strict=True)) | {"series": bytes(values[1])}),
             recorded_at,
             tags_in(parsed(dims)),
         )
@@ -200,11 +200,13 @@ def _return_money(taken: Sequence[Taken], reason: str) -> None:
         return
     currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
     dated = counters.lock_months({item.piece.period for item in charged}, currency)
-    moves: dict[tuple[UUID | None, date], dict[tuple[Pot, str], Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    moves: dict[tuple[UUID | None, date], dict[tuple[LedgerAccount, str], Decimal]] = defaultdict(
+        lambda: defaultdict(Decimal)
+    )
     back: dict[tuple[UUID, str], Decimal] = defaultdict(Decimal)
     for item in charged:
         legs = moves[item.piece.batch_id, item.piece.period]
-        legs[Pot("project", item.piece.project_id), UNHELD] += item.piece.amount
+        legs[LedgerAccount("project", item.piece.project_id), UNHELD] += item.piece.amount
         for one in dated:
             account = _counted_as(one, item)
             if account:
@@ -212,7 +214,7 @@ def _return_money(taken: Sequence[Taken], reason: str) -> None:
                 back[one.counter.id, account] += item.piece.amount
     for one in dated:
         spent, unheld = back[one.counter.id, SPENT], back[one.counter.id, UNHELD]
-        counters.shift([one.counter], currency, spent=-spent, unheld=-unheld)
+        counters.apply_delta([one.counter], currency, spent=-spent, unheld=-unheld)
     entries = []
     for (batch_id, period), legs in moves.items():
         postings = [
@@ -220,7 +222,7 @@ def _return_money(taken: Sequence[Taken], reason: str) -> None:
             for (pot, account), amount in legs.items()
             for posting in ledger.move(account, AVAILABLE, [pot], amount, currency)
         ]
-        entries.append(Entry("void", period, postings, batch_id=batch_id, reason=reason))
+        entries.append(LedgerEntry("void", period, postings, batch_id=batch_id, reason=reason))
     ledger.post(*entries)
 
 

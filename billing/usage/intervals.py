@@ -51,7 +51,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class KeyClaim:
     """An interval with the hash of its key and of everything that it says, sixteen bytes each."""
 
     interval: Interval
@@ -60,7 +60,7 @@ class Claim:
     payload_hash: bytes
 
 
-def claims(intervals: Iterable[Interval]) -> list[Claim]:
+def claims(intervals: Iterable[Interval]) -> list[KeyClaim]:
     """Hash intervals; equal series share one object."""
     known: dict[tuple[object, ...], Series] = {}
     result = []
@@ -77,11 +77,11 @@ def claims(intervals: Iterable[Interval]) -> list[Claim]:
         counted = () if item.quantity is None else (str(item.quantity.normalize()),)
         said = (item.content,) if item.content else (item.project_id.hex, start, end, series.hash.hex(), *counted)
         payload = digest(item.meter, *said)
-        result.append(Claim(item, series, digest(item.source, item.key), payload))
+        result.append(KeyClaim(item, series, digest(item.source, item.key), payload))
     return result
 
 
-def series_of(claimed: Iterable[Claim]) -> dict[bytes, Series]:
+def series_of(claimed: Iterable[KeyClaim]) -> dict[bytes, Series]:
     """Return the series of claims by their hash."""
     return {item.series.hash: item.series for item in claimed}
 

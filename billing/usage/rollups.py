@@ -18,7 +18,7 @@ from tenants.isolation.scoping import current_tenant_id
 
 
 @dataclass(slots=True)
-class Piece:
+class Segment:
     """A part of an interval inside one quarter hour and one price. Amounts have twelve decimals."""
 
     key_hash: bytes
@@ -97,7 +97,7 @@ FIELDS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def write(pieces: Sequence[Piece], series: Mapping[bytes, Series], *, currency: str, zone: str) -> None:
+def write(pieces: Sequence[Segment], series: Mapping[bytes, Series], *, currency: str, zone: str) -> None:
     """Store pieces, add them to their hourly sums and open the draft invoices of their periods."""
     if not pieces:
         return
@@ -120,7 +120,7 @@ def write(pieces: Sequence[Piece], series: Mapping[bytes, Series], *, currency: 
         cursor.execute(WRITE, {**arguments, "currency": currency})
 
 
-def take_back(counter_entries: Sequence[tuple[UUID, Piece]]) -> None:
+def take_back(counter_entries: Sequence[tuple[UUID, Segment]]) -> None:
     """Store counter-entries, each with the locked hourly sum that it takes away from."""
     pieces = [piece for _, piece in counter_entries]
     with connection.cursor() as cursor:
@@ -128,7 +128,7 @@ def take_back(counter_entries: Sequence[tuple[UUID, Piece]]) -> None:
         cursor.execute(TAKE_BACK, {**_columns(pieces), "rollups": rollups})
 
 
-def _columns(pieces: Sequence[Piece]) -> dict[str, Any]:
+def _columns(pieces: Sequence[Segment]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         name: array([getattr(piece, name) for piece in pieces], write) for name, write in FIELDS.items()
     }

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing.pg_arrays import array, bytea, iso
-from billing.usage.intervals import Claim
+from billing.usage.intervals import KeyClaim
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict
@@ -35,8 +35,8 @@ class UsageConflict(Conflict):
 class Claimed:
     """Which claims were new, and which have a key that is known with other content."""
 
-    fresh: list[Claim]
-    clashes: Sequence[Claim] = ()
+    fresh: list[KeyClaim]
+    clashes: Sequence[KeyClaim] = ()
 
     @property
     def conflicts(self) -> tuple[str, ...]:
@@ -44,13 +44,13 @@ class Claimed:
         return tuple(dict.fromkeys(item.interval.key for item in self.clashes))
 
 
-def claim(claims: Sequence[Claim], batch_id: UUID | None = None) -> Claimed:
+def claim(claims: Sequence[KeyClaim], batch_id: UUID | None = None) -> Claimed:
     """Insert the keys in one statement and return the claims whose key was not there; the caller audits the clashes.
 
     Keys are inserted in order, so that two batches never wait for each other in a circle. `batch_id`: the request from
     outside that brought them.
     """
-    first: dict[bytes, Claim] = {}
+    first: dict[bytes, KeyClaim] = {}
     counts = {item.key_hash: first.setdefault(item.key_hash, item).payload_hash for item in claims}
     with connection.cursor() as cursor:
         cursor.execute(
@@ -73,14 +73,14 @@ def claim(claims: Sequence[Claim], batch_id: UUID | None = None) -> Claimed:
     return Claimed([item for key, item in first.items() if key in inserted], clashes)
 
 
-def report(clashes: Sequence[Claim]) -> None:
+def report(clashes: Sequence[KeyClaim]) -> None:
     """Audit clashes, if there are any."""
     if clashes:
         _report(actor=Actor.system(current_tenant_id(), "metering"), clashes=clashes)
 
 
 @operation(USAGE_CONFLICTED)
-def _report(*, actor: Actor, clashes: Sequence[Claim]) -> None:
+def _report(*, actor: Actor, clashes: Sequence[KeyClaim]) -> None:
     for item in clashes[:100]:
         usage = item.interval
         refused = {"start": usage.start, "end": usage.end, "resource": usage.resource, "meter": usage.meter}

@@ -11,14 +11,14 @@ from typing import Any
 import structlog
 
 from compute import kinds
-from compute.agent.heartbeat import Pulse, beside
+from compute.agent.heartbeat import HeartbeatSender, beside
 from compute.leases import leases
 from compute.sandbox import protocol, workdirs
 
 log = structlog.get_logger(__name__)
 
 
-class Saver:
+class CheckpointUploader:
     """Keeps the newest checkpoint of one attempt. `newest` is what the child last said is complete.
 
     `leave_by` is when a worker that stops gives up what still goes up.
@@ -49,7 +49,7 @@ class Saver:
 
         self._saving = beside(upload)
 
-    def finish(self, pulse: Pulse, gather: Callable[[], None]) -> None:
+    def finish(self, pulse: HeartbeatSender, gather: Callable[[], None]) -> None:
         """Wait for what is going up and for the newest after it, beating meanwhile; not beyond a worker's stop."""
         while self._saving is not None and time.monotonic() < self.leave_by:
             if pulse.due():

@@ -15,7 +15,7 @@ _LIMITS = {
 }
 
 
-def judge(
+def classify(
     code: int | None,
     *,
     stop: Outcome | None,

@@ -25,11 +25,11 @@ BAD_VALUES = (DataError, UnicodeEncodeError)
 REFUSED = (*BAD_VALUES, IntegrityError)
 
 
-class Pulse:
+class HeartbeatSender:
     """Keeps one attempt's lease."""
 
     def __init__(self, mine: leases.Claim) -> None:
-        self.beat = leases.Beat()
+        self.beat = leases.Heartbeat()
         self.next = time.monotonic() + settings.EXCHEQUER.heartbeat_s
         self._mine = mine
         self._acked = time.monotonic()
@@ -43,7 +43,7 @@ class Pulse:
         """Return whether a heartbeat is due."""
         return time.monotonic() >= self.next or self._wake.is_set()
 
-    def renew(self) -> tuple[leases.Answer, float] | None:
+    def renew(self) -> tuple[leases.HeartbeatReply, float] | None:
         """Send a heartbeat; return its answer and the moment it was asked, None while the database is away.
 
         Raises Fenced when the attempt is not ours any more, or cannot be known to be; BadOutput when the child said
@@ -61,7 +61,7 @@ class Pulse:
                 raise
             raise kinds.BadReport("It reported values that cannot be stored.") from error
         self._acked, self.next = asked, asked + settings.EXCHEQUER.heartbeat_s
-        self.beat = leases.Beat()
+        self.beat = leases.Heartbeat()
         return answer, asked
 
     def finish(

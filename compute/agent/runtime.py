@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from compute import limits, pg_session
-from compute.agent.supervisor import Supervisor
+from compute.agent.supervisor import AttemptSupervisor
 from compute.devices.base import Sampler
 from compute.devices.host import HostSampler
 from compute.devices.nvml import NvmlSampler
@@ -41,7 +41,9 @@ class Runtime:
         self.home: Path = (settings.EXCHEQUER.home / "work" / name).absolute()
         self._host = HostSampler(socket.gethostname(), settings.EXCHEQUER.effective_cpu_devices)
         self._nvml = NvmlSampler()
-        self._running: dict[uuid.UUID, Supervisor] = {}  # by attempt: a fenced one may outlive its job's next start
+        self._running: dict[
+            uuid.UUID, AttemptSupervisor
+        ] = {}  # by attempt: a fenced one may outlive its job's next start
         self._stop = threading.Event()
         self._me: nodes.Registered | None = None
 
@@ -81,7 +83,7 @@ class Runtime:
         threads = self._host.threads if mine.slot.kind == "cpu" else max(1, self._host.threads)
         mine = dataclasses.replace(mine, slot=dataclasses.replace(mine.slot, threads=threads))
         sampler: Sampler = self._host if mine.slot.kind == "cpu" else self._nvml
-        supervisor = Supervisor(mine, sampler, self.home)
+        supervisor = AttemptSupervisor(mine, sampler, self.home)
         self._running[mine.attempt_id] = supervisor
         if self._stop.is_set():
             supervisor.shut_down()

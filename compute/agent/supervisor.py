@@ -21,8 +21,8 @@ from django.db import connection
 
 from compute import kinds, limits, procfs
 from compute.agent import exit_codes
-from compute.agent.checkpoints import Saver
-from compute.agent.heartbeat import AWAY, Pulse, beside
+from compute.agent.checkpoints import CheckpointUploader
+from compute.agent.heartbeat import AWAY, HeartbeatSender, beside
 from compute.devices.base import DeviceLost, Sampler
 from compute.leases import leases
 from compute.models import Outcome
@@ -36,7 +36,7 @@ BAD_OUTPUT = "The program ended, but what it left could not be used."
 """What exactly is wrong is for the operators' log: the owner of a job cannot mend it."""
 
 
-class Supervisor:
+class AttemptSupervisor:
     """One attempt on one device. `wake()` makes it look at the job now; `shut_down()` ends it for a worker's stop."""
 
     def __init__(self, mine: leases.Claim, sampler: Sampler, home: Path) -> None:
@@ -45,7 +45,7 @@ class Supervisor:
         self._kind = kinds.get(mine.job.kind)
         self._sampler = sampler
         self._workdir = home / str(mine.attempt_id)
-        self._pulse = Pulse(mine)
+        self._pulse = HeartbeatSender(mine)
         self._stopping = threading.Event()
         self._child: Child | None = None
         self._progress: dict[str, Any] = {"phase": "starting"}
@@ -58,7 +58,7 @@ class Supervisor:
         self._excess = ""
         self._opening, self._required = True, settings.EXCHEQUER.sandbox == "required"
         self._layers: list[str] | None = None
-        self._saver = Saver(mine, self._kind, self._workdir)
+        self._saver = CheckpointUploader(mine, self._kind, self._workdir)
 
     def wake(self) -> None:
         """Beat now."""
@@ -162,7 +162,7 @@ class Supervisor:
             self._stop = Outcome.STOPPED
         if code == -signal.SIGKILL:  # by the kernel, when it took much memory between two looks
             self._excess = self._excess or self._beyond(child, child.peak_bytes)
-        outcome, message = exit_codes.judge(
+        outcome, message = exit_codes.classify(
             code, stop=self._stop, excess=self._excess, fault=self._fault.message, device=slot.uuid,
             opening=self._opening, cuda=slot.kind == "cuda", filtered=sandbox.CALLS not in (self._layers or ()),
         )  # fmt: skip

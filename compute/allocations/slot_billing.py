@@ -55,7 +55,7 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
 
     Returns False where the money does not reach to the end of the next quarter.
     """
-    counters.pin_set()
+    counters.lock_budget_set()
     present = now()
     if (
         row.state != SlotState.LIVE or row.settle_at is None

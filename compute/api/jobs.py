@@ -23,7 +23,7 @@ from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.parsing import parse_moment, parse_uuid, parse_whole
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
 LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
@@ -32,7 +32,7 @@ FILTERS = [OpenApiParameter(name, str) for name in ("state", "project", "kind", 
 FILTERS.append(OpenApiParameter("tag", str, many=True, description="name:value; a job has all that are given."))
 
 
-class Quotes(Endpoint):
+class Quotes(ApiView):
     """Quotes for launches."""
 
     permissions = {"POST": "jobs.launch"}
@@ -73,7 +73,7 @@ class Quotes(Endpoint):
         return Response(answer, status=201)
 
 
-class Jobs(Endpoint):
+class Jobs(ApiView):
     """Jobs of the tenant."""
 
     permissions = {"GET": "jobs.view", "POST": "jobs.launch"}
@@ -98,7 +98,7 @@ class Jobs(Endpoint):
         return Response(serializers.job_detail(queries.job_detail(job.id)), status=201)
 
 
-class Job(Endpoint):
+class Job(ApiView):
     """One job."""
 
     permissions = {"GET": "jobs.view"}
@@ -109,7 +109,7 @@ class Job(Endpoint):
         return Response(serializers.job_detail(queries.job_detail(job_id)))
 
 
-class _Act(Endpoint):
+class _Act(ApiView):
     """Base of the acts on one job; answers the job as it is then."""
 
     def answer(self, job_id: UUID, status: int = 200) -> Response:
@@ -164,7 +164,7 @@ class JobClone(_Act):
         return self.answer(jobs.clone(actor=self.actor, job_id=job_id).id, status=201)
 
 
-class JobLogs(Endpoint):
+class JobLogs(ApiView):
     """The log of a job."""
 
     permissions = {"GET": "jobs.view"}
@@ -176,7 +176,7 @@ class JobLogs(Endpoint):
         return Response({"results": [asdict(line) for line in lines], "next": None})
 
 
-class JobMetrics(Endpoint):
+class JobMetrics(ApiView):
     """The metrics of a job."""
 
     permissions = {"GET": "jobs.view"}
@@ -188,7 +188,7 @@ class JobMetrics(Endpoint):
         return Response({"results": [asdict(point) for point in points], "next": None})
 
 
-class Devices(Endpoint):
+class Devices(ApiView):
     """The pool."""
 
     permissions = {"GET": "devices.view"}
@@ -199,7 +199,7 @@ class Devices(Endpoint):
         return Response({"results": [serializers.device(row) for row in queries.devices()], "next": None})
 
 
-class UtilisationView(Endpoint):
+class UtilisationView(ApiView):
     """Allocation against use."""
 
     permissions = {"GET": "usage.view"}

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from billing.api.serializers import MoneySerializer
 from billing.pricing.quotes import Estimate
-from compute.jobs.job_request import Order
+from compute.jobs.job_request import JobRequest
 
 
 class StartUpSerializer(serializers.Serializer[Any]):
@@ -63,13 +63,13 @@ class QuoteSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField()
 
 
-def start_up(order: Order, priced: Estimate) -> dict[str, Any]:
+def start_up(order: JobRequest, priced: Estimate) -> dict[str, Any]:
     """Return the start-up as a line of a quote."""
     seconds = order.forecast.start_s
     return {"seconds": round(seconds, 1), "cost": priced.cost_of(Decimal(round(seconds, 3))).json()}
 
 
-def based_on(order: Order) -> dict[str, Any]:
+def based_on(order: JobRequest) -> dict[str, Any]:
     """Return what a quote learnt from, and how the ranges before it held."""
     found = order.forecast
     runs = None if found.source == "installation" else found.runs

@@ -6,14 +6,14 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from billing.money import Money
-from compute.jobs.job_request import Order, estimate
+from compute.jobs.job_request import JobRequest, estimate
 from compute.jobs.repricing import grace_s
 
 SHORTEST_S = 60
 """A run shorter than this is no help."""
 
 
-def ways(order: Order, left: Decimal) -> list[dict[str, Any]]:
+def suggest(order: JobRequest, left: Decimal) -> list[dict[str, Any]]:
     """Return changes to a request that the budget has room for, each with its worst case. `left` is in the tenant's currency."""
     grace, priced = grace_s(), estimate(order)
     if not priced.unit_amount:
@@ -25,7 +25,7 @@ def ways(order: Order, left: Decimal) -> list[dict[str, Any]]:
     return [{"change": {"max_seconds": seconds}, "worst": worst.json()}]
 
 
-def told(found: list[dict[str, Any]]) -> str:
+def describe(found: list[dict[str, Any]]) -> str:
     """Say the ways in words, and what else helps."""
     said = [" with ".join(f"{name} {value}" for name, value in way["change"].items()) for way in found]
     if not said:

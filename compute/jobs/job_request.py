@@ -34,7 +34,7 @@ class TierNotOffered(Invalid):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class JobRequest:
     """A checked request for a job: what `submit` stores and what a quote prices.
 
     `asked_seconds` is the longest run time that was asked for, None where the estimate sets it (`max_seconds`).
@@ -99,7 +99,7 @@ def check(
     max_cost: Decimal | None,
     tags: Mapping[str, str],
     devices: int = 1,
-) -> Order:
+) -> JobRequest:
     """Return the order that a request amounts to. Opens nothing, stores nothing.
 
     Raises Invalid that names every wrong field, TierNotOffered (422).
@@ -134,7 +134,7 @@ def check(
     kinds.admit(actor, kind, name.strip(), normalised)
     plan = chosen.plan(normalised)
     expected = past_runs.expect(plan, device_class)
-    return Order(
+    return JobRequest(
         name=name.strip(),
         kind=kind,
         project_id=project_id,
@@ -151,7 +151,7 @@ def check(
     )
 
 
-def estimate(order: Order) -> quotes.Estimate:
+def estimate(order: JobRequest) -> quotes.Estimate:
     """Return what the order is expected to cost and what its hold takes, in the tenant's prices of now."""
     return quotes.estimate(
         project_id=order.project_id,

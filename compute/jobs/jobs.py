@@ -16,7 +16,7 @@ from billing.money import Money
 from billing.pricing import quotes
 from compute.events import JobSubmitted
 from compute.jobs import alternatives, backlog, transitions
-from compute.jobs.job_request import TIERS, Order, check, estimate
+from compute.jobs.job_request import TIERS, JobRequest, check, estimate
 from compute.jobs.repricing import worst_rest
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
@@ -27,7 +27,18 @@ from tenants.errors import Conflict, NotFound
 from tenants.events.events import publish
 from tenants.ids import uuid7
 
-__all__ = ["Order", "cancel", "check", "clone", "estimate", "hold_for", "pause", "resume", "submit", "wake_attempt"]
+__all__ = [
+    "JobRequest",
+    "cancel",
+    "check",
+    "clone",
+    "estimate",
+    "hold_for",
+    "pause",
+    "resume",
+    "submit",
+    "wake_attempt",
+]
 
 JOB_SUBMITTED = AuditAction("compute.job.submitted")
 JOB_LOG_DOWNLOADED = AuditAction("compute.job_log.downloaded")
@@ -126,10 +137,10 @@ def submit(
     return job
 
 
-def _with_ways(refused: BudgetExceeded, order: Order) -> BudgetExceeded:
+def _with_ways(refused: BudgetExceeded, order: JobRequest) -> BudgetExceeded:
     """Return the refusal with what would fit instead."""
-    found = alternatives.ways(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
-    return BudgetExceeded(refused.message + alternatives.told(found), **refused.extra, ways=found)
+    found = alternatives.suggest(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
+    return BudgetExceeded(refused.message + alternatives.describe(found), **refused.extra, ways=found)
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,7 @@ class _Price:
     forecast: dict[str, Any]
 
 
-def _price(order: Order, quote_id: UUID | None) -> _Price:
+def _price(order: JobRequest, quote_id: UUID | None) -> _Price:
     """Return the price that binds: the quote's, which is used up here, else the one in force now."""
     if quote_id is None:
         priced = estimate(order)

@@ -9,7 +9,7 @@ from compute.models import FINAL_STATES, Cause, JobState, Outcome
 
 
 @dataclass(frozen=True)
-class Standing:
+class AttemptHistory:
     """Where the job stands when its attempt ends. `elsewhere`: another device of its class could take it."""
 
     state: str
@@ -19,7 +19,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class NextState:
     """The job's next state. `backoff` counts failed tries in a row, 0 for none."""
 
     state: str
@@ -39,7 +39,7 @@ _FAILED = {
 _WAITED_OUT = {Outcome.UNSTAGED, Outcome.DISK_FULL}
 
 
-def decide(outcome: Outcome, job: Standing) -> Verdict | None:
+def next_state(outcome: Outcome, job: AttemptHistory) -> NextState | None:
     """Return the job's next state, None when the end of the attempt changes nothing about it.
 
     A final state stays. A job that a person paused, or resumed again meanwhile, keeps that state unless the
@@ -49,26 +49,26 @@ def decide(outcome: Outcome, job: Standing) -> Verdict | None:
     if job.state in FINAL_STATES:
         return None
     if outcome == Outcome.SUCCEEDED:
-        return Verdict(JobState.SUCCEEDED, Cause.NONE, job.own_crashes, job.infrastructure_kills)
+        return NextState(JobState.SUCCEEDED, Cause.NONE, job.own_crashes, job.infrastructure_kills)
     own, kills = job.own_crashes, job.infrastructure_kills
     poison = outcome == Outcome.CRASHED and own + 1 >= limits.OWN_CRASHES
     if job.state != JobState.RUNNING and not poison:
         return None
     if outcome in _FAILED:
-        return Verdict(JobState.FAILED, _FAILED[outcome], own, kills)
+        return NextState(JobState.FAILED, _FAILED[outcome], own, kills)
     if outcome == Outcome.BUDGET:
-        return Verdict(JobState.PAUSED, Cause.BUDGET, own, kills)
+        return NextState(JobState.PAUSED, Cause.BUDGET, own, kills)
     if outcome == Outcome.CRASHED:
         own += 1
         if poison:
-            return Verdict(JobState.FAILED, Cause.POISON, own, kills)
-        return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=own)
+            return NextState(JobState.FAILED, Cause.POISON, own, kills)
+        return NextState(JobState.QUEUED, Cause.NONE, own, kills, backoff=own)
     if outcome in {Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.PLATFORM, Outcome.DISK_FULL}:
         kills += 1
         if kills >= limits.INFRASTRUCTURE_KILLS or (outcome == Outcome.PLATFORM and not job.elsewhere):
-            return Verdict(JobState.FAILED, Cause.PLATFORM, own, kills)
-        return Verdict(JobState.QUEUED, Cause.NONE, own, kills, backoff=kills if outcome in _WAITED_OUT else 0)
-    return Verdict(JobState.QUEUED, Cause.NONE, own, kills)
+            return NextState(JobState.FAILED, Cause.PLATFORM, own, kills)
+        return NextState(JobState.QUEUED, Cause.NONE, own, kills, backoff=kills if outcome in _WAITED_OUT else 0)
+    return NextState(JobState.QUEUED, Cause.NONE, own, kills)
 
 
 def backoff_s(failures: int) -> float:

@@ -15,7 +15,7 @@ from django.core import signing
 from billing.money import Money
 from billing.pricing import quotes
 from billing.pricing.quotes import Estimate
-from compute.jobs.job_request import Order, estimate
+from compute.jobs.job_request import JobRequest, estimate
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.errors import Conflict
@@ -30,7 +30,7 @@ class PriceRose(Conflict):
     code = "price_rose"
 
 
-def sign(actor: Actor, order: Order, priced: Estimate) -> str:
+def sign(actor: Actor, order: JobRequest, priced: Estimate) -> str:
     """Return what the form sends back to have this price."""
     said = {
         "tenant": str(actor.tenant_id), "body": quotes.fingerprint(order.body()).hex(), "at": clock.now().isoformat(),
@@ -41,7 +41,7 @@ def sign(actor: Actor, order: Order, priced: Estimate) -> str:
     return signing.dumps(said, salt=SALT, compress=True)
 
 
-def bind(actor: Actor, order: Order, text: str) -> tuple[UUID | None, str]:
+def bind(actor: Actor, order: JobRequest, text: str) -> tuple[UUID | None, str]:
     """Make the price that was shown a quote for this order; return its id, or None and why there is none.
 
     Raises PriceRose where it cannot be bound and a unit costs more by now.

@@ -120,8 +120,8 @@ def end_attempt(
         state=AttemptState.ENDED, outcome=outcome, message=message[:2000], exit_code=exit_code, ended_at=DatabaseNow()
     )
     Device.objects.filter(id=attempt.device_id, taken_by=attempt.id).update(taken_by=None)
-    standing = outcomes.Standing(job.state, job.own_crashes, job.infrastructure_kills, elsewhere)
-    verdict = outcomes.decide(outcome, standing)
+    standing = outcomes.AttemptHistory(job.state, job.own_crashes, job.infrastructure_kills, elsewhere)
+    verdict = outcomes.next_state(outcome, standing)
     label = f"{job.name}, attempt {attempt.token} on {attempt.device_name}"
     record(
         ATTEMPT_ENDED,

@@ -23,7 +23,7 @@ from compute.devices.base import DeviceKind
 from compute.jobs import transitions
 from compute.jobs.repricing import follow_price
 from compute.leases import samples
-from compute.leases.messages import Answer, Beat, Claim, Fenced, Sample
+from compute.leases.messages import Claim, Fenced, Heartbeat, HeartbeatReply, Sample
 from compute.models import (
     Attempt,
     AttemptState,
@@ -42,10 +42,10 @@ from tenants.clock import DatabaseNow, now
 from tenants.isolation.scoping import tenant_scope
 
 __all__ = [
-    "Answer",
-    "Beat",
     "Claim",
     "Fenced",
+    "Heartbeat",
+    "HeartbeatReply",
     "Sample",
     "claim",
     "finish",
@@ -91,7 +91,7 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
         )
 
 
-def heartbeat(mine: Claim, beat: Beat) -> Answer:
+def heartbeat(mine: Claim, beat: Heartbeat) -> HeartbeatReply:
     """Renew the lease and store the batch in one transaction; raises Fenced and writes nothing when it is not ours."""
     with tenant_scope(mine.job.tenant_id):
         job, attempt = _locked(mine)
@@ -115,7 +115,7 @@ def keep_checkpoint(mine: Claim, pointer: dict[str, Any]) -> None:
 def finish(
     mine: Claim,
     outcome: Outcome,
-    beat: Beat,
+    beat: Heartbeat,
     *,
     message: str = "",
     exit_code: int | None = None,
@@ -136,13 +136,13 @@ def _finish(
     actor: Actor,
     mine: Claim,
     outcome: Outcome,
-    beat: Beat,
+    beat: Heartbeat,
     message: str,
     exit_code: int | None,
     complete: Callable[[kinds.JobView], dict[str, Any]] | None,
 ) -> None:
     job, attempt = _locked(mine)
-    counters.pin_set()
+    counters.lock_budget_set()
     _meter(job, attempt, beat)
     _store(job, attempt, beat)
     if started := _startup(attempt, beat):
@@ -174,7 +174,7 @@ def _locked(mine: Claim) -> tuple[Job, Attempt]:
     return job, attempt
 
 
-def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
+def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
     """Record the running seconds since the last heartbeat; return what refuses more: `hold`, `budget`, or nothing.
 
     The monotonic clock measures, the database's clock dates: the interval never reaches past now or past the lease.
@@ -224,7 +224,7 @@ def _meter(job: Job, attempt: Attempt, beat: Beat) -> str:
     return "" if held else "budget"
 
 
-def _startup(attempt: Attempt, beat: Beat) -> dict[str, float]:
+def _startup(attempt: Attempt, beat: Heartbeat) -> dict[str, float]:
     """Return the start-up of the program, the first time that it is known."""
     if beat.startup_s is None or attempt.startup_s is not None:
         return {}
@@ -232,7 +232,7 @@ def _startup(attempt: Attempt, beat: Beat) -> dict[str, float]:
     return {"startup_s": beat.startup_s}
 
 
-def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
+def _store(job: Job, attempt: Attempt, beat: Heartbeat) -> None:
     """Store progress, metrics, logs and samples; a batch sent twice is stored once."""
     if beat.progress is not None and job.state == JobState.RUNNING:
         job.progress = beat.progress
@@ -248,7 +248,7 @@ def _store(job: Job, attempt: Attempt, beat: Beat) -> None:
     samples.store(job.id, attempt, beat.samples)
 
 
-def _answer(job: Job, refused: str) -> Answer:
+def _answer(job: Job, refused: str) -> HeartbeatReply:
     left, limit = seconds_left(job)
     stop: Outcome | None = None
     if job.state == JobState.CANCELLED:
@@ -260,7 +260,7 @@ def _answer(job: Job, refused: str) -> Answer:
         stop = limit if refused == "hold" and left <= 0 else Outcome.BUDGET
     elif left <= 0:
         stop = limit
-    return Answer(stop, max(left, 0.0), limit)
+    return HeartbeatReply(stop, max(left, 0.0), limit)
 
 
 def seconds_left(job: Job) -> tuple[float, Outcome]:

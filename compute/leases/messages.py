@@ -42,7 +42,7 @@ class Sample:
 
 
 @dataclass
-class Beat:
+class Heartbeat:
     """What one heartbeat carries.
 
     `elapsed` is the child's running time so far, None before it started; `began` is its start on this process's
@@ -66,7 +66,7 @@ class Beat:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HeartbeatReply:
     """What a heartbeat learns. `stop` is the outcome to end with, None to go on; `left_s` runs to the next limit."""
 
     stop: Outcome | None

@@ -39,7 +39,7 @@ SELECT id, tenant_id, device_class, queued_at, not_before FROM (
 
 
 @dataclass(frozen=True)
-class Ring:
+class Dispatch:
     """A doorbell to ring: this attempt waits at that node."""
 
     tenant_id: UUID
@@ -48,7 +48,7 @@ class Ring:
     node: str
 
 
-def assign_all() -> list[Ring]:
+def assign_all() -> list[Dispatch]:
     """Assign free devices to waiting jobs as the policy says; return the doorbells to ring after this commits."""
     free = free_devices()
     if not free:
@@ -69,7 +69,7 @@ def assign_all() -> list[Ring]:
             log.warning("controller.assignment_refused", job=str(choice.job.job_id), error=str(error).splitlines()[0])
             continue
         except Exception:
-            if not pg_session.lives(session):
+            if not pg_session.is_same_session(session):
                 raise
             log.exception(
                 "controller.assignment_failed", job=str(choice.job.job_id)
@@ -90,7 +90,7 @@ def free_devices(*, serves: bool = False) -> list[policy.Free]:
 
 
 @operation(transitions.JOB_STARTED)
-def _assign(*, actor: Actor, choice: policy.Assignment) -> Ring | None:
+def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
     """Write one choice: attempt with the next token, device taken, job running. None when either is gone meanwhile."""
     job = (
         Job.objects.select_for_update(skip_locked=True, no_key=True)
@@ -127,17 +127,17 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Ring | None:
     )
     if job.token == 1:
         publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))
-    return Ring(job.tenant_id, attempt_id, job.token, device.node.name)
+    return Dispatch(job.tenant_id, attempt_id, job.token, device.node.name)
 
 
-def unanswered() -> list[Ring]:
+def unanswered() -> list[Dispatch]:
     """Return the doorbells of assigned attempts that nobody claimed since the last ring, and note that they ring again."""
     again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
     with transaction.atomic(), all_tenants("the controller rings for every tenant"):
         rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(
             skip_locked=True, of=("self",), no_key=True
         )
-        rings = [Ring(*row) for row in rows.values_list("tenant_id", "id", "token", "node__name")]
+        rings = [Dispatch(*row) for row in rows.values_list("tenant_id", "id", "token", "node__name")]
         Attempt.objects.filter(id__in=[ring.attempt_id for ring in rings]).update(rung_at=DatabaseNow())
     return rings
 

@@ -21,7 +21,7 @@ from compute import pg_session
 from compute.scheduling import assign, periodic, reaper, slots
 from compute.tasks import call_node, queue_of, run_attempt
 from tenants.events import outbox
-from tenants.tasks import ring as ring_delivery
+from tenants.tasks import wake_delivery as ring_delivery
 
 log = structlog.get_logger(__name__)
 LEADER_LOCK = 0x45584348_00000001
@@ -47,7 +47,7 @@ class Controller:
                 self._serve()
                 wait = 0.1
             except Exception as error:
-                if isinstance(error, pg_session.LOST) and not pg_session.lives(self._session):
+                if isinstance(error, pg_session.LOST) and not pg_session.is_same_session(self._session):
                     said = str(error).splitlines()[0] if str(error) else type(error).__name__
                     log.warning("controller.database_away", error=said)
                 else:
@@ -105,7 +105,7 @@ class Controller:
             periodic.forget()
         self._with_broker(lambda: periodic.fire(current_app.conf.beat_schedule or {}, _send))
 
-    def _ring(self, rings: list[assign.Ring]) -> None:
+    def _ring(self, rings: list[assign.Dispatch]) -> None:
         for one in rings:
             self._with_broker(lambda one=one: _knock(one))  # type: ignore[misc]
 
@@ -129,7 +129,7 @@ class Controller:
             break
 
 
-def _knock(one: assign.Ring) -> None:
+def _knock(one: assign.Dispatch) -> None:
     run_attempt.apply_async((str(one.tenant_id), str(one.attempt_id), one.token), queue=queue_of(one.node), retry=False)
 
 

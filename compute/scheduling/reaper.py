@@ -37,7 +37,7 @@ def reap() -> int:
         try:
             one = _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
         except Exception:
-            if not pg_session.lives(session):
+            if not pg_session.is_same_session(session):
                 raise
             log.exception("controller.reaping_failed", attempt=str(attempt_id))  # the others shall not wait for it
             continue
@@ -75,7 +75,7 @@ def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
     An attempt that was never claimed cost the job nothing and is not counted against it.
     """
     job = transitions.lock(job_id)
-    counters.pin_set()
+    counters.lock_budget_set()
     attempt = _expired().select_for_update(of=("self",), no_key=True).filter(id=attempt_id).first()
     if job is None or attempt is None:
         unchanged("it was renewed, or ended, meanwhile")

@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Standing:
+class WaitingSlot:
     """How many slots nodes that live offer, how many of those are free, and how many allocations wait for one."""
 
     offered: int
@@ -43,12 +43,12 @@ class Standing:
     waiting: int
 
 
-def standing() -> Standing:
+def standing() -> WaitingSlot:
     """Return how the pool's slots stand, over all tenants."""
     offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=seen_since())
     with all_tenants("slots are shared"):
         waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
-    return Standing(offered.count(), len(free_devices(serves=True)), waiting)
+    return WaitingSlot(offered.count(), len(free_devices(serves=True)), waiting)
 
 
 def assign_slots() -> int:
@@ -71,7 +71,7 @@ def assign_slots() -> int:
         except IntegrityError as error:  # someone else was quicker: the unique live allocation of a device
             log.warning("controller.slot_refused", slot=str(choice.job.job_id), error=str(error).splitlines()[0])
         except Exception:
-            if not pg_session.lives(session):
+            if not pg_session.is_same_session(session):
                 raise
             log.exception("controller.slot_failed", slot=str(choice.job.job_id))  # the others shall not wait for it
     return given
@@ -89,7 +89,7 @@ def reap_slots() -> int:
         try:
             lost += _take_back(actor=Actor.system(tenant_id, CONTROLLER), allocation_id=allocation_id)
         except Exception:
-            if not pg_session.lives(session):
+            if not pg_session.is_same_session(session):
                 raise
             log.exception("controller.slot_reaping_failed", slot=str(allocation_id))
     return lost
@@ -107,7 +107,7 @@ def settle_slots() -> int:
             if not _settle(tenant_id, allocation_id):
                 _stop(actor=Actor.system(tenant_id, CONTROLLER), allocation_id=allocation_id)
         except Exception:
-            if not pg_session.lives(session):
+            if not pg_session.is_same_session(session):
                 raise
             log.exception("controller.slot_not_settled", slot=str(allocation_id))
     return len(found)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from compute import queries
 from compute.jobs import jobs as operations
 from compute.views.forms import CancelForm
-from compute.views.progress import Stage, loss_series, other_metrics, overrun, single_values, stages
+from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages
 from tenants import queries as tenancy
 from tenants.access.actor import Actor
 from tenants.web.views import page
@@ -124,7 +124,7 @@ def live_context(request: HttpRequest, detail: queries.JobDetail) -> dict[str, A
     """Return what the moving part of a job's page shows."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     points = queries.metrics(detail.id)
-    strip: list[Stage] = stages(detail)
+    strip: list[ProgressStage] = stages(detail)
     own = detail.submitted_by is not None and detail.submitted_by == actor.id
     mine = actor.can("jobs.cancel_any") or (own and actor.can("jobs.cancel"))
     return {

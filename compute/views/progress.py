@@ -14,7 +14,7 @@ TONES = {"succeeded": "done", "failed": "bad", "cancelled": "bad"}
 
 
 @dataclass(frozen=True)
-class Stage:
+class ProgressStage:
     """One stage of the strip. `tone` is done, now, bad or nothing; `took` is how long it lasted."""
 
     label: str
@@ -23,36 +23,38 @@ class Stage:
     note: str = ""
 
 
-def stages(job: JobDetail) -> list[Stage]:
+def stages(job: JobDetail) -> list[ProgressStage]:
     """Return queued, starting, running and the end, each with how long it took."""
     first = job.attempts[0] if job.attempts else None
     last = job.attempts[-1] if job.attempts else None
     assigned = first.assigned_at if first else None
-    queued = Stage(
+    queued = ProgressStage(
         "Queued",
         "done" if assigned else "now" if not job.final else "",
         _between(job.submitted_at, assigned or job.ended_at),
         why(job),
     )
     started = last.started_at if last else None
-    starting = Stage(
+    starting = ProgressStage(
         "Starting",
         "done" if started else "now" if last and not job.final else "",
         _between(last.assigned_at if last else None, started),
     )
     running_tone = "now" if job.state == "running" and started else "done" if started else ""
-    running = Stage(
+    running = ProgressStage(
         "Running",
         running_tone,
         timedelta(seconds=float(job.billed_seconds)) if job.billed_seconds else None,
         phase(job),
     )
     if job.stopping:
-        end = Stage("Pausing", "now", None, "saving a checkpoint, if it makes any")
+        end = ProgressStage("Pausing", "now", None, "saving a checkpoint, if it makes any")
     elif job.state == "paused":
-        end = Stage("Paused", "now", None, job.cause)
+        end = ProgressStage("Paused", "now", None, job.cause)
     else:
-        end = Stage(FINAL_WORDS.get(job.state, "Done"), TONES.get(job.state, ""), None, job.cause.replace("_", " "))
+        end = ProgressStage(
+            FINAL_WORDS.get(job.state, "Done"), TONES.get(job.state, ""), None, job.cause.replace("_", " ")
+        )
     return [queued, starting, running, end]
 
 

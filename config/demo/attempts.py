@@ -36,7 +36,7 @@ class Asked(Exception):
         self.elapsed = elapsed
 
 
-class Play:
+class Run:
     """The scripts of one job after another. `chance` is the job's own, so that no job changes another."""
 
     def __init__(self, theatre: Theatre, job: Job, actor: Actor, launch: Launch) -> None:
@@ -54,7 +54,7 @@ class Play:
         try:
             return (yield from self._choose(mine))
         except Asked as asked:
-            leases.finish(mine, asked.outcome, leases.Beat(elapsed=asked.elapsed), exit_code=75)
+            leases.finish(mine, asked.outcome, leases.Heartbeat(elapsed=asked.elapsed), exit_code=75)
             return False
 
     def _choose(self, mine: leases.Claim) -> Script:
@@ -112,7 +112,7 @@ class Play:
         leases.heartbeat(mine, beat)
         jobs.cancel(actor=self.actor, job_id=self.job.id, reason="Another setting did better meanwhile.")
         yield 1.0
-        leases.finish(mine, Outcome.CANCELLED, leases.Beat(elapsed=seconds + 1), exit_code=-9)
+        leases.finish(mine, Outcome.CANCELLED, leases.Heartbeat(elapsed=seconds + 1), exit_code=-9)
         return False
 
     def _paused(self, mine: leases.Claim, seconds: float) -> Script:
@@ -120,14 +120,14 @@ class Play:
         leases.heartbeat(mine, beat)
         jobs.pause(actor=self.actor, job_id=self.job.id)
         yield 2.0 + MARGIN_S
-        leases.finish(mine, Outcome.PAUSED, leases.Beat(elapsed=seconds + 2), exit_code=75)
+        leases.finish(mine, Outcome.PAUSED, leases.Heartbeat(elapsed=seconds + 2), exit_code=75)
         self.theatre.later(self.chance.uniform(0.5, 3) * 3600, self._resume)
         return False
 
     def _resume(self) -> None:
         self.theatre.queue(jobs.resume(actor=self.actor, job_id=self.job.id), self)
 
-    def _learn(self, mine: leases.Claim, seconds: float, upto: float = 1.0) -> Generator[float, None, leases.Beat]:
+    def _learn(self, mine: leases.Claim, seconds: float, upto: float = 1.0) -> Generator[float, None, leases.Heartbeat]:
         """Beat until `seconds` have run; return the last beat, which the end of the attempt carries."""
         epochs = self.launch.epochs
         beats = max(1, math.ceil(seconds / BEAT_S))
@@ -138,7 +138,7 @@ class Play:
             to = max(done + 1, round(epochs * upto * at / beats))
             points = [Metric(step, self._values(step, epochs)) for step in range(done + 1, to + 1)]
             left = round((epochs - to) * elapsed / to, 1)
-            beat = leases.Beat(
+            beat = leases.Heartbeat(
                 elapsed=elapsed,
                 progress={"phase": "training", "done": to, "total": epochs, "eta_s": left},
                 metrics=points,
@@ -160,11 +160,11 @@ class Play:
                     raise Asked(answer.stop, elapsed)
         return beat
 
-    def _say(self, beat: leases.Beat, text: str) -> None:
+    def _say(self, beat: leases.Heartbeat, text: str) -> None:
         beat.logs.append((self.line, text))
         self.line += 1
 
-    def _sample(self, beat: leases.Beat, seconds: float) -> None:
+    def _sample(self, beat: leases.Heartbeat, seconds: float) -> None:
         self.number += 1
         busy = min(0.99, max(0.05, self.chance.gauss(0.83 if self.launch.width > 100 else 0.64, 0.09)))
         memory = int(GIB * self.chance.uniform(0.4, 1.1))
@@ -189,7 +189,7 @@ def real(job: Job, done: Callable[[], Done], seconds: float, then: Callable[[], 
         half = len(child.metrics) // 2
         leases.heartbeat(
             mine,
-            leases.Beat(
+            leases.Heartbeat(
                 elapsed=seconds / 2,
                 layers=[],
                 metrics=child.metrics[:half],
@@ -199,7 +199,7 @@ def real(job: Job, done: Callable[[], Done], seconds: float, then: Callable[[], 
         yield seconds / 2
         kind = kinds.get(job.kind)
         collected = kind.collect(mine.job, mine.token, child.folder)
-        last = leases.Beat(
+        last = leases.Heartbeat(
             elapsed=seconds,
             progress={"phase": "done"},
             metrics=child.metrics[half:],

@@ -87,7 +87,7 @@ def load(
             with _clock(until) as clock, transaction.atomic():
                 made = _play(cast, clock, nursery, days=days, seed=seed, say=say)
                 if operator:
-                    grants.appoint(OPERATOR, password=PASSWORD)
+                    grants.grant(OPERATOR, password=PASSWORD)
         finally:
             nursery.close()
         note_file().unlink()

@@ -28,7 +28,7 @@ class Pipeline:
         self.span = span
         self.versions: list[UUID] = []
         self.approved: UUID | None = None
-        self.endpoint: serving.Endpoint | None = None
+        self.endpoint: serving.DemoEndpoint | None = None
 
     def train(self, number: int) -> None:
         """Train a version for real, and have it asked for and approved."""
@@ -90,7 +90,7 @@ class Pipeline:
             self._soon(0.01, self.deploy)
             return
         served = serving.traffic(self._of.tables.arriving, self._of.learned.predicted.result())
-        endpoint = serving.Endpoint(self._of.one, self._of.first("engineer"), served, self._of.slots, self._of.seed)
+        endpoint = serving.DemoEndpoint(self._of.one, self._of.first("engineer"), served, self._of.slots, self._of.seed)
         endpoint.deploy(self.approved)
         self.endpoint = endpoint
 

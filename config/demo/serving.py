@@ -41,7 +41,7 @@ LABELS_A_DAY = 14
 
 
 @dataclass
-class Traffic:
+class DemoTraffic:
     """What came in and what was answered, row by row, in the order of the arriving table."""
 
     sheet: Sheet
@@ -54,12 +54,12 @@ class Traffic:
         return [chance.randrange(first, last) for _ in range(rows)]
 
 
-def traffic(sheet: Sheet, predicted: Done) -> Traffic:
+def traffic(sheet: Sheet, predicted: Done) -> DemoTraffic:
     """Return the arriving rows with what the model answered to each."""
     with (predicted.out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     answers = [row["label"] if "label" in row else float(row["prediction"]) for row in rows]
-    return Traffic(sheet, answers, sheet.column(sheet.target))
+    return DemoTraffic(sheet, answers, sheet.column(sheet.target))
 
 
 def open_node(boot: UUID, host: str) -> nodes.Registered:
@@ -71,10 +71,10 @@ def open_node(boot: UUID, host: str) -> nodes.Registered:
     return nodes.register(name=name, hostname=host, boot=boot, found=found, missing_layers=[], serves=True)
 
 
-class Endpoint:
+class DemoEndpoint:
     """One endpoint's weeks."""
 
-    def __init__(self, one: Organisation, actor: Actor, served: Traffic, node: nodes.Registered, seed: int) -> None:
+    def __init__(self, one: Organisation, actor: Actor, served: DemoTraffic, node: nodes.Registered, seed: int) -> None:
         self.one = one
         self.actor = actor
         self.served = served

@@ -83,7 +83,7 @@ class Theatre:
             self._taken += 1
             self.later(CLAIM_S, lambda ring=ring: self._claim(ring))  # type: ignore[misc]
 
-    def _claim(self, ring: assign.Ring) -> None:
+    def _claim(self, ring: assign.Dispatch) -> None:
         mine = leases.claim(
             tenant_id=ring.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=ring.node, boot=self.boot
         )

@@ -102,7 +102,7 @@ class Tenancy(Company):
         if launch.fate == "is_withdrawn":
             jobs.cancel(actor=actor, job_id=job.id, reason="Chose the wrong column.")
             return
-        self.theatre.queue(job, attempts.Play(self.theatre, job, actor, launch))
+        self.theatre.queue(job, attempts.Run(self.theatre, job, actor, launch))
 
     def _raise_prices(self) -> None:
         """Publish the next price list: device time grows dearer, what answers cost stays."""

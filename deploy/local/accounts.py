@@ -21,7 +21,7 @@ class AccountError(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
+class SystemAccount:
     """An operating-system account with an entry in the user database."""
 
     name: str
@@ -29,7 +29,7 @@ class Account:
     gid: int
 
 
-def caller() -> Account:
+def caller() -> SystemAccount:
     """Return the account that runs this process.
 
     Raises:
@@ -42,10 +42,10 @@ def caller() -> Account:
             f"user id {os.geteuid()} has no entry in the user database, which PostgreSQL needs: "
             "start as a user with a name, or give DATABASE_URL, DATABASE_CONTROL_URL and DATABASE_OWNER_URL"
         ) from None
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    return SystemAccount(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def server_account() -> Account:
+def server_account() -> SystemAccount:
     """Return the account for the server: the caller's own or, for root, an unprivileged one (made if need be)."""
     me = caller()
     if me.uid != 0:
@@ -67,18 +67,18 @@ def server_account() -> Account:
     return found
 
 
-def _lookup(names: tuple[str, ...]) -> Account | None:
+def _lookup(names: tuple[str, ...]) -> SystemAccount | None:
     for name in names:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
         if entry.pw_uid != 0:
-            return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+            return SystemAccount(entry.pw_name, entry.pw_uid, entry.pw_gid)
     return None
 
 
-def open_parents(path: Path, account: Account) -> list[Path]:
+def open_parents(path: Path, account: SystemAccount) -> list[Path]:
     """Let `account` pass through the parents of `path`: add `o+x`, and nothing more, where it is missing.
 
     Returns the folders that were changed, outermost first.

@@ -17,7 +17,7 @@ UNREAD_S = 30.0
 MAX_HEADER = 64 * 1024
 
 
-class Patient(HttpToolsProtocol):
+class TimeoutProtocol(HttpToolsProtocol):
     """A connection that ends when no whole header of a request has come within 30 s, or it is beyond 64 KB.
 
     And when its client has not read within 30 s what it was sent.

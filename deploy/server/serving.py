@@ -31,7 +31,7 @@ def serve(listener: socket.socket) -> None:
     import uvicorn
     from django.conf import settings
 
-    from deploy.server.connection_limits import Patient
+    from deploy.server.connection_limits import TimeoutProtocol
     from models_app.serving.database import Database
     from models_app.serving.gateway.app import App
     from models_app.serving.node import Node
@@ -47,7 +47,7 @@ def serve(listener: socket.socket) -> None:
     config = uvicorn.Config(
         App(node),
         loop="uvloop",
-        http=Patient,
+        http=TimeoutProtocol,
         ws="none",
         lifespan="on",
         interface="asgi3",

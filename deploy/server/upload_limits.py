@@ -19,7 +19,7 @@ class TooManyUploads(RateLimited):
         super().__init__(retry_after=5)
 
 
-class Room:
+class UploadBudget:
     """How many bytes of bodies lie on disk at once, in this process; `share` divides the whole between processes.
 
     One sender has half of it at most, so nobody can take it all.
@@ -80,4 +80,4 @@ class Nowhere:
 
 
 #: For files of people who were let in, by tenant, and for what anybody may send, by address.
-UPLOADS, ANYBODY = Room(512 * MIB, 80 * MIB), Room(128 * MIB, 32 * MIB)
+UPLOADS, ANYBODY = UploadBudget(512 * MIB, 80 * MIB), UploadBudget(128 * MIB, 32 * MIB)

@@ -15,10 +15,10 @@ from models_app.api import serializers
 from models_app.api.files import FileEndpoint
 from models_app.batch import batch
 from models_app.files import downloads
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
-class JobResult(Endpoint):
+class JobResult(ApiView):
     """The files of a batch prediction."""
 
     permissions = {"GET": "jobs.view"}

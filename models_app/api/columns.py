@@ -17,7 +17,7 @@ from models_app.datasets import column_choices
 from models_app.tables.columns import contract
 from tenants.errors import Invalid, NotFound
 from tenants.parsing import parse_uuid
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
 class ColumnReadingSerializer(serializers.Serializer[Any]):
@@ -60,7 +60,7 @@ class ChoicesSerializer(serializers.Serializer[Any]):
     file = serializers.DictField(required=False, help_text="Of a text file: any of encoding, delimiter")
 
 
-class DatasetColumns(Endpoint):
+class DatasetColumns(ApiView):
     """How the columns of a dataset were read."""
 
     permissions = {"GET": "datasets.view", "PATCH": "datasets.create"}

@@ -17,10 +17,10 @@ from models_app.datasets import operations, removal
 from tenants.errors import NotFound
 from tenants.parsing import parse_uuid
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
-class DatasetShares(Endpoint):
+class DatasetShares(ApiView):
     """Members who may see a restricted dataset."""
 
     permissions = {"GET": "datasets.share", "POST": "datasets.share"}
@@ -40,7 +40,7 @@ class DatasetShares(Endpoint):
         return Response({"user": str(user)}, status=201)
 
 
-class DatasetShare(Endpoint):
+class DatasetShare(ApiView):
     """One member's share."""
 
     permissions = {"DELETE": "datasets.share"}
@@ -52,7 +52,7 @@ class DatasetShare(Endpoint):
         return Response(status=204)
 
 
-class DatasetHangs(Endpoint):
+class DatasetHangs(ApiView):
     """What hangs on a dataset."""
 
     permissions = {"GET": "datasets.view"}
@@ -63,7 +63,7 @@ class DatasetHangs(Endpoint):
         return Response(_hangs(removal.hangs_on_dataset(self.actor, dataset_id)))
 
 
-class DatasetVersion(Endpoint):
+class DatasetVersion(ApiView):
     """One version of a dataset."""
 
     permissions = {"GET": "datasets.view", "DELETE": "datasets.create"}

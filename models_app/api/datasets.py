@@ -22,14 +22,14 @@ from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.parsing import parse_uuid, parse_whole
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
 NAME = OpenApiParameter("name", str, description="Only those whose name holds this text.")
 LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
 
 
-class Datasets(Endpoint):
+class Datasets(ApiView):
     """Datasets of the tenant that the actor may see."""
 
     permissions = {"GET": "datasets.view", "POST": "datasets.create"}
@@ -81,7 +81,7 @@ class Datasets(Endpoint):
             return Response(_dataset(dataset, shown), status=201)
 
 
-class Dataset(Endpoint):
+class Dataset(ApiView):
     """One dataset."""
 
     permissions = {"GET": "datasets.view", "PATCH": "datasets.share", "DELETE": "datasets.create"}
@@ -119,7 +119,7 @@ class Dataset(Endpoint):
         return Response(status=204)
 
 
-class DatasetProfile(Endpoint):
+class DatasetProfile(ApiView):
     """What a dataset's columns hold."""
 
     permissions = {"GET": "datasets.view"}
@@ -136,7 +136,7 @@ class DatasetProfile(Endpoint):
         return Response(queries.profile(self.actor, dataset_id, parse_uuid(asked, "version") if asked else None))
 
 
-class Recipes(Endpoint):
+class Recipes(ApiView):
     """The catalogue of recipes."""
 
     permissions = {"GET": "recipes.view"}
@@ -158,7 +158,7 @@ class Recipes(Endpoint):
         return Response({"results": shown, "next": None})
 
 
-class Models(Endpoint):
+class Models(ApiView):
     """Models of the tenant."""
 
     permissions = {"GET": "models.view"}
@@ -181,7 +181,7 @@ class Models(Endpoint):
         )
 
 
-class ModelVersions(Endpoint):
+class ModelVersions(ApiView):
     """Versions of one model."""
 
     permissions = {"GET": "models.view"}
@@ -199,7 +199,7 @@ class ModelVersions(Endpoint):
         return self.paginated(rows, serializers.model_version, lambda row: [row.number])
 
 
-class VersionLineage(Endpoint):
+class VersionLineage(ApiView):
     """Where one version comes from."""
 
     permissions = {"GET": "models.view"}
@@ -216,7 +216,7 @@ LINEAGE_FIELDS = tuple(
 )
 
 
-def _before(view: Endpoint) -> UUID | None:
+def _before(view: ApiView) -> UUID | None:
     keys = view.cursor(1)
     return parse_uuid(keys[0], "cursor") if keys else None
 

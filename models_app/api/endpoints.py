@@ -18,7 +18,7 @@ from models_app.endpoints import deployments, endpoint_keys, endpoints
 from tenants.errors import Invalid
 from tenants.parsing import parse_uuid
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
 LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
@@ -99,7 +99,7 @@ class EndpointKeySecretSerializer(serializers.Serializer[Any]):
     key = serializers.CharField(allow_null=True, help_text="Shown this once; null when a repeated request is answered")
 
 
-class Endpoints(Endpoint):
+class Endpoints(ApiView):
     """Endpoints of the tenant."""
 
     permissions = {"GET": "endpoints.view", "POST": "endpoints.manage"}
@@ -147,7 +147,7 @@ class Endpoints(Endpoint):
         return Response(endpoints.shown(endpoints.endpoint_detail(self.actor, endpoint.id)), status=201)
 
 
-class OneEndpoint(Endpoint):
+class OneEndpoint(ApiView):
     """One endpoint."""
 
     permissions = {"GET": "endpoints.view", "DELETE": "endpoints.manage"}
@@ -164,7 +164,7 @@ class OneEndpoint(Endpoint):
         return Response(status=204)
 
 
-class EndpointKeys(Endpoint):
+class EndpointKeys(ApiView):
     """Keys that call one endpoint."""
 
     permissions = {"GET": "endpoints.view", "POST": "endpoints.manage"}
@@ -192,7 +192,7 @@ class EndpointKeys(Endpoint):
         return Response(answer, status=201)
 
 
-class OneEndpointKey(Endpoint):
+class OneEndpointKey(ApiView):
     """One key of an endpoint."""
 
     permissions = {"DELETE": "endpoints.manage"}

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from models_app.api import serializers
 from models_app.files import downloads
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
 class AnyRenderer(JSONRenderer):
@@ -24,14 +24,14 @@ class AnyRenderer(JSONRenderer):
     format = "file"
 
 
-class FileEndpoint(Endpoint):
+class FileEndpoint(ApiView):
     """Base of endpoints that stream a file; the transaction ends before the bytes flow."""
 
     own_transaction = True
     renderer_classes = [JSONRenderer, AnyRenderer]
 
 
-class VersionDownload(Endpoint):
+class VersionDownload(ApiView):
     """Where the weights of one version are downloaded from."""
 
     permissions = {"GET": "models.view"}

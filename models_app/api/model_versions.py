@@ -13,10 +13,10 @@ from models_app.api import serializers
 from models_app.models import ModelVersion, Stage
 from models_app.registry import lineage, registry
 from tenants.errors import Invalid
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
-class _Move(Endpoint):
+class _Move(ApiView):
     """Base of the acts on one version; answers the version as it is then."""
 
     def answer(self, version: ModelVersion, stage: str) -> Response:

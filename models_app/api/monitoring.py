@@ -16,7 +16,7 @@ from models_app.measures import time_ranges
 from models_app.monitoring import feedback, health
 from tenants.errors import Invalid
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 RANGE = OpenApiParameter("range", str, enum=list(time_ranges.CHOICES), description="How far back; 24h unless given.")
 
@@ -135,7 +135,7 @@ class FeedbackCountsSerializer(serializers.Serializer[Any]):
     errors = FeedbackFaultSerializer(many=True)  # type: ignore[assignment]
 
 
-class EndpointTraffic(Endpoint):
+class EndpointTraffic(ApiView):
     """What an endpoint answered."""
 
     permissions = {"GET": "endpoints.view"}
@@ -162,7 +162,7 @@ class EndpointTraffic(Endpoint):
         return Response({"results": steps, "next": None, **answer})
 
 
-class EndpointHealth(Endpoint):
+class EndpointHealth(ApiView):
     """How the served version does."""
 
     permissions = {"GET": "endpoints.view"}
@@ -173,7 +173,7 @@ class EndpointHealth(Endpoint):
         return Response(asdict(health.health(self.actor, endpoint_id)))
 
 
-class EndpointFeedback(Endpoint):
+class EndpointFeedback(ApiView):
     """Labels that come back."""
 
     permissions = {"POST": "endpoints.feedback"}

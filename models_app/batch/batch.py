@@ -20,7 +20,7 @@ from models_app.batch import batch_reading, batch_specs
 from models_app.models import DatasetVersion, ModelVersion
 from models_app.models.files import Stored
 from models_app.object_store import storage
-from models_app.object_store.staging import bring, platform
+from models_app.object_store.staging import fetch_input, platform
 from models_app.registry import artefacts
 from tenants.access.actor import Actor
 from tenants.errors import Conflict, NotFound
@@ -71,15 +71,15 @@ class BatchPredictKind:
             data = DatasetVersion.objects.get(id=UUID(job.spec["dataset_version"]))
         folder = workdir / "in"
         folder.mkdir(exist_ok=True)
-        bring(job.tenant_id, model.weights, folder / "model.safetensors", f"The file of weights of {model}")
-        bring(job.tenant_id, model.signature_file, folder / "signature.json", f"The signature of {model}")
+        fetch_input(job.tenant_id, model.weights, folder / "model.safetensors", f"The file of weights of {model}")
+        fetch_input(job.tenant_id, model.signature_file, folder / "signature.json", f"The signature of {model}")
         try:
             described = artefacts.read_json(folder / "signature.json")
             artefacts.check_model(described, model.recipe, folder / "model.safetensors")
         except BadOutput as error:
             words = f"{model} cannot be used: {error}. Train it again. Nothing was charged for this run."
             raise BadArtefact(words) from error
-        bring(job.tenant_id, data.table, folder / "data.parquet", "The dataset's table")
+        fetch_input(job.tenant_id, data.table, folder / "data.parquet", "The dataset's table")
         return {"task": "predict", "recipe": model.recipe, "limits": {}, "resume": False}
 
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def choose_columns(
     }
     record(COLUMNS_CHOSEN, actor=actor, target=dataset, changes=changes)
     version_id = same.id
-    transaction.on_commit(lambda: wakeups.ring_ingest(version_id, actor.tenant_id))
+    transaction.on_commit(lambda: wakeups.wake_ingest(version_id, actor.tenant_id))
     return same
 
 

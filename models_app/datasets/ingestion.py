@@ -218,7 +218,7 @@ def fail(*, actor: Actor, mine: Claimed, code: str, message: str) -> None:
     )
 
 
-def requeue_stale(ring: Any = wakeups.ring_ingest, limit: int = 100, known: Collection[UUID] = ()) -> int:
+def requeue_stale(ring: Any = wakeups.wake_ingest, limit: int = 100, known: Collection[UUID] = ()) -> int:
     """Ring again for versions whose ring or worker was lost; return how many. Needs the control role.
 
     What merely waits is left alone: the versions that this worker knows, and those of a tenant whose file is being read.

@@ -141,7 +141,7 @@ def _record_upload(
         **{key: [None, value] for key, value in writing.items()},
     }
     record(DATASET_UPLOADED, actor=actor, target=dataset, changes=changes)
-    transaction.on_commit(lambda: wakeups.ring_ingest(version.id, actor.tenant_id))
+    transaction.on_commit(lambda: wakeups.wake_ingest(version.id, actor.tenant_id))
     return version
 
 

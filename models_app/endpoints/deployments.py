@@ -61,7 +61,7 @@ class SignatureDiffers(Conflict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class EndpointSpec:
     """What a serving node must load for one endpoint. `generation` goes back with its report."""
 
     tenant_id: UUID
@@ -183,14 +183,14 @@ def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, mes
     return True
 
 
-def load_order(tenant_id: UUID, endpoint_id: UUID) -> Order:
+def load_order(tenant_id: UUID, endpoint_id: UUID) -> EndpointSpec:
     """Return what a serving node must load for an endpoint, undeployed ones included (`wanted`). Raises NotFound."""
     with tenant_scope(tenant_id):
         row = Endpoint.objects.select_related("version", "version__model").filter(id=endpoint_id).first()
         if row is None:
             raise NotFound
         version = row.version
-        return Order(
+        return EndpointSpec(
             tenant_id=tenant_id,
             endpoint_id=row.id,
             name=row.name,

@@ -55,7 +55,7 @@ class TooManyKeys(Conflict):
 
 
 @dataclass(frozen=True)
-class NewKey:
+class NewEndpointKey:
     """A fresh endpoint key. `secret` is shown once and never stored."""
 
     id: UUID
@@ -78,7 +78,7 @@ def key_hash(secret: str) -> bytes:
 
 
 @operation(KEY_CREATED)
-def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: int | None = None) -> NewKey:
+def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: int | None = None) -> NewEndpointKey:
     """Make a key for one endpoint; without `requests_per_minute` it has no limit of its own.
 
     It ends with the member or the API key that made it. Raises NotFound, Invalid, EndpointIsUndeployed, TooManyKeys.
@@ -110,7 +110,7 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
     )
     changes = {"endpoint": [None, endpoint.name], "requests_per_minute": [None, requests_per_minute]}
     record(KEY_CREATED, actor=actor, target=("endpointkey", row.id, name), changes=changes)
-    return NewKey(row.id, secret)
+    return NewEndpointKey(row.id, secret)
 
 
 @operation(KEY_REVOKED)

@@ -48,7 +48,7 @@ class TryInput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class PredictionPreview:
     """What the serving node said. `fault` is a sentence when it gave no prediction."""
 
     fault: str = ""
@@ -130,7 +130,7 @@ def notes(actor: Actor, endpoint_id: UUID, row: Mapping[str, Any]) -> tuple[str,
 
 def ask(
     actor: Actor, *, endpoint_id: UUID, name: str, row: Mapping[str, Any], currency: str, request_id: str = ""
-) -> Tried:
+) -> PredictionPreview:
     """Have the serving node predict one row and return what it said; call with no transaction open.
 
     The node answers the cost as a bare number, in the organisation's `currency`.
@@ -158,13 +158,13 @@ def ask(
         answer = node.getresponse()
         said = json.loads(answer.read(MOST_BYTES))
     except (OSError, http.client.HTTPException, ValueError):
-        return Tried(fault=AWAY)
+        return PredictionPreview(fault=AWAY)
     finally:
         node.close()
     if not isinstance(said, dict):
-        return Tried(fault=AWAY)
+        return PredictionPreview(fault=AWAY)
     if answer.status != http.HTTPStatus.OK:
-        return Tried(fault=_of_one(str(said.get("title") or AWAY))[:1000])
+        return PredictionPreview(fault=_of_one(str(said.get("title") or AWAY))[:1000])
     cost = answer.headers.get("x-exchequer-cost", "")
     return _read(said, cost, currency, (time.monotonic() - began) * 1000)
 
@@ -205,12 +205,12 @@ def _of_one(fault: str) -> str:
     return told[:1].upper() + told[1:]
 
 
-def _read(said: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> Tried:
+def _read(said: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> PredictionPreview:
     try:
         one, ids = said["predictions"][0], said.get("prediction_ids") or [""]
         named = isinstance(one, Mapping)
         scores = sorted(((str(k), float(v)) for k, v in one["scores"].items()), key=lambda at: -at[1]) if named else []
-        return Tried(
+        return PredictionPreview(
             label=str(one["label"]) if named else "",
             number=None if named else float(one),
             scores=tuple(scores[:10]),
@@ -220,7 +220,7 @@ def _read(said: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> 
             took_ms=took_ms,
         )
     except (KeyError, IndexError, TypeError, ValueError, ArithmeticError):
-        return Tried(fault=AWAY)
+        return PredictionPreview(fault=AWAY)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from billing.budgets import holds
 from billing.budgets.holds import BudgetExceeded
 from billing.money import Money
 from billing.pricing import price_books
-from billing.queries import room
+from billing.queries import headroom
 from billing.rating.flat import charge
 from billing.rating.quantity import FUTURE_LIMIT
 from compute.fleet import nodes
@@ -132,7 +132,7 @@ def close(tenant_id: UUID, slice_: Slice) -> Money:
 def without_money(endpoint_id: UUID) -> bool:
     """Return whether an endpoint refuses every request for want of budget: none left for a slice, and none is open."""
     endpoint = Endpoint.objects.get(id=endpoint_id)
-    left = room(endpoint.project_id)
+    left = headroom(endpoint.project_id)
     if left is None or ServingSlice.objects.filter(endpoint=endpoint, closed_at=None).exists():
         return False
     return left < _priced(endpoint, endpoint.id, 0).cost(LEAST_REQUESTS, LEAST_MS)
@@ -215,7 +215,7 @@ def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
     )
     refused: BudgetExceeded | None = None
     for _ in range(TRIES):
-        left = room(endpoint.project_id)
+        left = headroom(endpoint.project_id)
         amount = asked.amount if left is None else max(min(asked.amount, left), least)
         try:
             hold_id = holds.hold(

@@ -36,7 +36,7 @@ REFUSED_BY_RULE = frozenset({"not_authenticated", "rate_limited", "budget_exceed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class HealthFinding:
     """One rule's answer. `subject`: the feature that drifted, or `input` where clients are at fault, else empty."""
 
     kind: str
@@ -57,7 +57,7 @@ class Labels:
     spread: float = 0.0
 
 
-def traffic(baseline: Mapping[str, Any], recent: Sums) -> list[Finding]:
+def traffic(baseline: Mapping[str, Any], recent: Sums) -> list[HealthFinding]:
     """Hold the last rows of a version against its baseline: each input, and the predictions."""
     features = baseline.get("features", {})
     pairs = [("drift", name, feature, recent.inputs.get(name, [])) for name, feature in features.items()]
@@ -78,22 +78,22 @@ def traffic(baseline: Mapping[str, Any], recent: Sums) -> list[Finding]:
         )
         message = f"{about} {says}: stability index {value:.2f} over the last {sum(counts):,} rows."
         found.append(
-            Finding(kind=kind, bad=bad, value=value, threshold=drift.ALARM, message=message, subject=name[:200])
+            HealthFinding(kind=kind, bad=bad, value=value, threshold=drift.ALARM, message=message, subject=name[:200])
         )
     return found
 
 
-def waits(recent: Sums, slo_ms: int) -> list[Finding]:
+def waits(recent: Sums, slo_ms: int) -> list[HealthFinding]:
     """Hold the 95th percentile of the last minutes against what the endpoint promises."""
     answered = sum(recent.latency)
     p95 = latency.percentile(recent.latency, 0.95)
     if answered < MIN_REQUESTS or p95 is None or 0.9 * slo_ms < p95 <= slo_ms:
         return []
     message = f"p95 latency of {answered:,} requests is {p95:,.0f} ms; the SLO is {slo_ms:,} ms."
-    return [Finding(kind="latency", bad=p95 > slo_ms, value=p95, threshold=slo_ms, message=message)]
+    return [HealthFinding(kind="latency", bad=p95 > slo_ms, value=p95, threshold=slo_ms, message=message)]
 
 
-def faults(recent: Sums) -> list[Finding]:
+def faults(recent: Sums) -> list[HealthFinding]:
     """Hold the errors of the last minutes against a twentieth of the requests: ours, and requests that were wrong."""
     ours, inputs = split_errors(recent.errors)
     by_rule = sum(recent.errors.values()) - ours - inputs
@@ -111,7 +111,7 @@ def faults(recent: Sums) -> list[Finding]:
         message = f"{number:,} of {requests:,} requests {text}."
         bad = share > MOST_ERRORS
         found.append(
-            Finding(kind="errors", subject=subject, bad=bad, value=share, threshold=MOST_ERRORS, message=message)
+            HealthFinding(kind="errors", subject=subject, bad=bad, value=share, threshold=MOST_ERRORS, message=message)
         )
     return found
 
@@ -123,7 +123,7 @@ def split_errors(errors: Mapping[str, int]) -> tuple[int, int]:
     return ours, inputs
 
 
-def truth(labels: Labels, metrics: Mapping[str, Any]) -> list[Finding]:
+def truth(labels: Labels, metrics: Mapping[str, Any]) -> list[HealthFinding]:
     """Hold the labels that came back against the figure that the model was accepted with.
 
     Accuracy: bad when even the upper Wilson bound (1927) is more than 0.05 below. Root mean squared error: bad when
@@ -150,7 +150,7 @@ def truth(labels: Labels, metrics: Mapping[str, Any]) -> list[Finding]:
         return []
     if not bad and not clear:
         return []
-    return [Finding(kind="accuracy", bad=bad, value=share, threshold=least, message=message)]
+    return [HealthFinding(kind="accuracy", bad=bad, value=share, threshold=least, message=message)]
 
 
 def wilson_upper(right: int, count: int) -> float:

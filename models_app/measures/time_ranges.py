@@ -10,7 +10,7 @@ DEFAULT = "24h"
 
 
 @dataclass(frozen=True)
-class Span:
+class TimeRange:
     """Half-open `[first, end)` in steps; the last step holds the present moment."""
 
     key: str
@@ -41,8 +41,8 @@ CHOICES = {
 }
 
 
-def span(key: str, now: datetime) -> Span:
+def span(key: str, now: datetime) -> TimeRange:
     """Return the span of this name that ends now. Raises KeyError."""
     choice = CHOICES[key]
     end = now - (now - ZERO) % choice.step + choice.step
-    return Span(key, end - choice.length, end, choice.step)
+    return TimeRange(key, end - choice.length, end, choice.step)

@@ -102,7 +102,7 @@ def tell(alert_id: UUID) -> None:
     )
 
 
-def _open(endpoint: Endpoint, finding: rules.Finding) -> bool:
+def _open(endpoint: Endpoint, finding: rules.HealthFinding) -> bool:
     alert = HealthAlert(
         endpoint=endpoint,
         version_id=endpoint.version_id,

@@ -35,7 +35,7 @@ class Counts:
     errors: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Refused(ValueError):
+class LabelsRefused(ValueError):
     """One item cannot be counted."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -70,14 +70,14 @@ def _rows(endpoint: Endpoint, items: Sequence[Any], counts: Counts) -> list[tupl
         try:
             text, label = _item(item)
             read.append((index, text, _prediction(key, text, moment), label))
-        except Refused as refused:
+        except LabelsRefused as refused:
             _refuse(counts, index, refused)
     versions = ModelVersion.objects.only("signature").in_bulk({prediction.version_id for _, _, prediction, _ in read})
     rows = []
     for index, text, prediction, label in read:
         try:
             row = _feedback(versions.get(prediction.version_id), prediction, label)
-        except Refused as refused:
+        except LabelsRefused as refused:
             _refuse(counts, index, refused)
             continue
         row.endpoint, row.prediction = endpoint, prediction_id.fingerprint(text)
@@ -104,7 +104,7 @@ def _store(rows: list[tuple[int, Feedback]], counts: Counts) -> None:
             counts.known += 1
         else:
             message = f"This prediction has the label {kept.label!r} already; a label is not changed."
-            _refuse(counts, index, Refused("label_conflict", message))
+            _refuse(counts, index, LabelsRefused("label_conflict", message))
 
 
 def _item(item: Any) -> tuple[str, Any]:
@@ -113,10 +113,12 @@ def _item(item: Any) -> tuple[str, Any]:
         or not isinstance(item.get("prediction_id"), str)
         or item.keys() - {"prediction_id", "label"}
     ):
-        raise Refused("invalid", "Send an object with prediction_id and label.")
+        raise LabelsRefused("invalid", "Send an object with prediction_id and label.")
     label = item.get("label")
     if not isinstance(label, str | int | float) or holds_nul(label) or len(str(label)) > MOST_LETTERS:
-        raise Refused("invalid", f"The label is a text of at most {MOST_LETTERS} letters, a number, true or false.")
+        raise LabelsRefused(
+            "invalid", f"The label is a text of at most {MOST_LETTERS} letters, a number, true or false."
+        )
     return item["prediction_id"], label
 
 
@@ -124,24 +126,24 @@ def _prediction(key: bytes, text: str, moment: datetime) -> prediction_id.Predic
     try:
         found = prediction_id.verify(key, text)
     except prediction_id.ForgedPrediction as error:
-        raise Refused("unknown_prediction", str(error)) from error
+        raise LabelsRefused("unknown_prediction", str(error)) from error
     if found.at_ms / 1000 < (moment - OLDEST).timestamp():
-        raise Refused("too_old", f"Labels are taken for {OLDEST.days} days after the prediction.")
+        raise LabelsRefused("too_old", f"Labels are taken for {OLDEST.days} days after the prediction.")
     return found
 
 
 def _feedback(version: ModelVersion | None, prediction: prediction_id.Prediction, label: Any) -> Feedback:
     if version is None:
-        raise Refused("unknown_prediction", "No prediction of this endpoint has this id.")
+        raise LabelsRefused("unknown_prediction", "No prediction of this endpoint has this id.")
     classes = [bins.as_word(value) for value in version.signature.get("classes", [])]
     at = datetime.fromtimestamp(prediction.at_ms / 1000, UTC)
     if classes:
         if not isinstance(prediction.outcome, int) or not 0 <= prediction.outcome < len(classes):
-            raise Refused("unknown_prediction", "No prediction of this endpoint has this id.")
+            raise LabelsRefused("unknown_prediction", "No prediction of this endpoint has this id.")
         predicted, truth = classes[prediction.outcome], spelled(label, classes)
         if truth is None:
             known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-            raise Refused(
+            raise LabelsRefused(
                 "unknown_label", f"{bins.as_word(label)[:40]!r} is no class of this model. Its classes are: {known}."
             )
         return Feedback(
@@ -149,10 +151,10 @@ def _feedback(version: ModelVersion | None, prediction: prediction_id.Prediction
         )
     number = None if isinstance(label, bool) else bins.as_number(label)
     if number is None or not math.isfinite(number):
-        raise Refused("unknown_label", "This model predicts numbers: send a finite number as the label.")
+        raise LabelsRefused("unknown_label", "This model predicts numbers: send a finite number as the label.")
     error = float(prediction.outcome) - number
     if not abs(error) < alerts.FAR:  # NaN neither
-        raise Refused("unknown_label", "The label is too far from the prediction to be measured.")
+        raise LabelsRefused("unknown_label", "The label is too far from the prediction to be measured.")
     return Feedback(
         version=version,
         predicted=f"{float(prediction.outcome):.12g}",
@@ -162,5 +164,5 @@ def _feedback(version: ModelVersion | None, prediction: prediction_id.Prediction
     )
 
 
-def _refuse(counts: Counts, index: int, refused: Refused) -> None:
+def _refuse(counts: Counts, index: int, refused: LabelsRefused) -> None:
     counts.errors.append({"index": index, "code": refused.code, "message": str(refused)})

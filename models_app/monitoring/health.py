@@ -13,7 +13,7 @@ from django.db.models import Count, Q, Sum
 
 from models_app.access import visible_versions
 from models_app.measures import bins, drift, latency, rules
-from models_app.measures.time_ranges import Span, span
+from models_app.measures.time_ranges import TimeRange, span
 from models_app.models import Endpoint, EndpointState, HealthAlert, HealthWindow
 from models_app.monitoring import recent_windows, timeseries
 from models_app.monitoring.alerts import labels as label_sums
@@ -90,7 +90,7 @@ class Totals:
 class Traffic:
     """Requests of one endpoint, step by step and in all."""
 
-    span: Span
+    span: TimeRange
     steps: tuple[Step, ...]
     totals: Totals
     errors: dict[str, int] = field(default_factory=dict)

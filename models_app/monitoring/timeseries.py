@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import connection
 
 from models_app.measures import latency, rules
-from models_app.measures.time_ranges import ZERO, Span
+from models_app.measures.time_ranges import ZERO, TimeRange
 from tenants.isolation.scoping import current_tenant_id
 
 SQL = """
@@ -56,7 +56,7 @@ class Step:
         return rules.split_errors(self.errors)[1]
 
 
-def steps(endpoint_id: UUID, over: Span) -> list[Step]:
+def steps(endpoint_id: UUID, over: TimeRange) -> list[Step]:
     """Return every step of a span, empty ones too, in one query of the open scope."""
     found = {starts: Step(starts) for starts in over.starts}
     values: dict[str, Any] = {

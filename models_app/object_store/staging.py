@@ -19,7 +19,7 @@ class NotStaged(Unavailable):
     """A stored input or checkpoint could not be brought to the work folder: the platform's fault, tried again."""
 
 
-def bring(tenant_id: UUID, stored: storage.Stored, target: Path, what: str) -> None:
+def fetch_input(tenant_id: UUID, stored: storage.Stored, target: Path, what: str) -> None:
     """Copy a stored file to `target`. `what` names it in messages.
 
     Raises NotStaged while the store is away, BadArtefact when the file is gone or its bytes are not those that were stored.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from models_app.endpoints.deployments import Order
+from models_app.endpoints.deployments import EndpointSpec
 from models_app.endpoints.endpoint_keys import KnownKey
 from models_app.endpoints.reservations import Slice
 from models_app.measures.window import Window
@@ -20,7 +20,7 @@ class Away(Exception):
     """The database does not answer now; nothing was changed."""
 
 
-class Refused(Exception):
+class RecordsRefused(Exception):
     """These records can never be accounted for as they are. `keys` maps the number of each to the reason."""
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
@@ -33,7 +33,7 @@ class Assigned:
     """An endpoint that this node shall serve, and what to load for it."""
 
     allocation_id: UUID
-    order: Order
+    order: EndpointSpec
 
 
 class Backend(Protocol):
@@ -51,10 +51,10 @@ class Backend(Protocol):
     def wait(self, seconds: float) -> None:
         """Return when something may have changed, at the latest after `seconds`."""
 
-    def report(self, order: Order, state: str, message: str = "", *, answering: bool = False) -> None:
+    def report(self, order: EndpointSpec, state: str, message: str = "", *, answering: bool = False) -> None:
         """Say that an order is `ready` or `failed`; `answering`: the one before it goes on."""
 
-    def fetch(self, order: Order, folder: Path) -> None:
+    def fetch(self, order: EndpointSpec, folder: Path) -> None:
         """Bring `model.safetensors` and `signature.json` into a folder."""
 
     def known(self, digests: Sequence[bytes]) -> list[KnownKey]:
@@ -66,7 +66,7 @@ class Backend(Protocol):
     def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
         """Return whether an endpoint does not answer because its budget stopped it."""
 
-    def take(self, order: Order, boot: UUID, number: int) -> Slice:
+    def take(self, order: EndpointSpec, boot: UUID, number: int) -> Slice:
         """Hold the slice of a number that was not used before. Raises BudgetExceeded, NotFound, SliceClosed."""
 
     def close(self, tenant_id: UUID, money: Slice) -> None:
@@ -81,5 +81,5 @@ class Backend(Protocol):
         Raises Refused; what was accounted for before it counts no second time.
         """
 
-    def flush(self, order: Order, window: Window) -> None:
+    def flush(self, order: EndpointSpec, window: Window) -> None:
         """Store health sums; what cannot be stored goes back into the window."""

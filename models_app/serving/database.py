@@ -20,14 +20,14 @@ from compute.allocations import allocations
 from compute.devices.base import Found
 from compute.fleet import nodes
 from models_app.endpoints import deployments, endpoint_keys, reservations, slot_events
-from models_app.endpoints.deployments import Order
+from models_app.endpoints.deployments import EndpointSpec
 from models_app.endpoints.endpoint_keys import KnownKey
 from models_app.endpoints.reservations import Slice
 from models_app.measures.window import Window
 from models_app.monitoring import windows
 from models_app.object_store import storage
 from models_app.serving.accounting.usage import intervals_of
-from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, Refused
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, RecordsRefused
 from tenants.isolation.scoping import tenant_scope
 
 log = structlog.get_logger(__name__)
@@ -114,7 +114,7 @@ class Database:
             time.sleep(max(0.0, min(1.0, until - time.monotonic())))
 
     @asked
-    def report(self, order: Order, state: str, message: str = "", *, answering: bool = False) -> None:
+    def report(self, order: EndpointSpec, state: str, message: str = "", *, answering: bool = False) -> None:
         """Say that an order is `ready` or `failed`; `answering`: the one before it goes on."""
         deployments.report(
             tenant_id=order.tenant_id,
@@ -126,7 +126,7 @@ class Database:
         )
 
     @asked
-    def fetch(self, order: Order, folder: Path) -> None:
+    def fetch(self, order: EndpointSpec, folder: Path) -> None:
         """Bring `model.safetensors` and `signature.json` into a folder, held against their checksums."""
         storage.fetch(order.tenant_id, order.weights, folder / WEIGHTS)
         storage.fetch(order.tenant_id, order.signature_file, folder / SIGNATURE)
@@ -150,7 +150,7 @@ class Database:
             connection.close()  # it is asked from threads of a pool, which would each keep one
 
     @asked
-    def take(self, order: Order, boot: UUID, number: int) -> Slice:
+    def take(self, order: EndpointSpec, boot: UUID, number: int) -> Slice:
         """Hold the slice of a number that was not used before. Raises BudgetExceeded, NotFound, SliceClosed."""
         return reservations.take(order.tenant_id, order.endpoint_id, boot, number)
 
@@ -177,7 +177,7 @@ class Database:
                 with tenant_scope(tenant_id):
                     recorded = record_usage(intervals, hold_id=UUID(hold) if hold else None)
             except UsageRefused as error:
-                raise Refused({int(key.split(":")[3]): str(why) for key, why in error.fields.items()}) from error
+                raise RecordsRefused({int(key.split(":")[3]): str(why) for key, why in error.fields.items()}) from error
             if recorded.conflicts:
                 log.error("usage.conflict", keys=list(recorded.conflicts)[:10])
             if hold and (recorded.exhausted or recorded.excluded):
@@ -185,6 +185,6 @@ class Database:
         return ended
 
     @asked
-    def flush(self, order: Order, window: Window) -> None:
+    def flush(self, order: EndpointSpec, window: Window) -> None:
         """Store health sums; what cannot be stored goes back into the window."""
         windows.flush(order.tenant_id, order.endpoint_id, window)

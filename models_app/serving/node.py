@@ -14,13 +14,13 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from models_app.serving.accounting.accountant import Books, wait_for
+from models_app.serving.accounting.accountant import UsageAccountant, wait_for
 from models_app.serving.accounting.spool import Spool, backlog
 from models_app.serving.backend import Assigned, Away, Backend
 from models_app.serving.engine.loader import Loader
-from models_app.serving.engine.worker import Tools, Worker
+from models_app.serving.engine.worker import Worker, WorkerContext
 from models_app.serving.requests import problems
-from models_app.serving.requests.access import Door, Key
+from models_app.serving.requests.access import Key, KeyChecker
 from models_app.serving.telemetry import Telemetry
 from tenants.errors import ExchequerError
 
@@ -64,9 +64,9 @@ class Node:
         self._swap = threading.Lock()
         self._lock = _lock(home)
         self.spool = Spool(home / "spool", self.boot, write=write)
-        self.door = Door(backend, clock)
-        self.books = Books(backend, self.spool, clock)
-        self._tools = Tools(
+        self.door = KeyChecker(backend, clock)
+        self.books = UsageAccountant(backend, self.spool, clock)
+        self._tools = WorkerContext(
             door=self.door,
             spool=self.spool,
             telemetry=self.telemetry,

@@ -10,7 +10,7 @@ from uuid import UUID
 from compute.kinds import BadOutput, JobView, Plan
 from models_app.models import DatasetVersion
 from models_app.object_store import storage
-from models_app.object_store.staging import bring, platform
+from models_app.object_store.staging import fetch_input, platform
 from models_app.recipes.base import recipe
 from models_app.registry import artefacts, registration
 from models_app.training import specs
@@ -52,7 +52,7 @@ class TrainKind:
         with tenant_scope(job.tenant_id):
             version = DatasetVersion.objects.get(id=UUID(job.spec["dataset_version"]))
         (workdir / "in").mkdir(exist_ok=True)
-        bring(job.tenant_id, version.table, workdir / "in" / "data.parquet", "The dataset's table")
+        fetch_input(job.tenant_id, version.table, workdir / "in" / "data.parquet", "The dataset's table")
         resumed = self._restore(job, workdir)
         return {
             "task": "train",

@@ -33,7 +33,7 @@ def endpoint_key_create(request: HttpRequest, endpoint_id: UUID) -> HttpResponse
     form = KeyForm(request.POST)
     if not form.is_valid():
         return endpoint_page(request, endpoint_id, key_form=form, status=422)
-    made: list[endpoint_keys.NewKey] = []
+    made: list[endpoint_keys.NewEndpointKey] = []
 
     def act() -> str:
         entered = form.cleaned_data
@@ -78,10 +78,10 @@ def endpoint_try(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
         if request.method != "POST":
             return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
         form = TryForm(request.POST, inputs=playground.inputs(actor, endpoint_id))
-    tried: playground.Tried | None = None
+    tried: playground.PredictionPreview | None = None
     notes: tuple[str, ...] = ()
     if not row.live:
-        tried = playground.Tried(fault="This endpoint is undeployed and answers no more.")
+        tried = playground.PredictionPreview(fault="This endpoint is undeployed and answers no more.")
     elif form.is_valid():
         with tenant_scope(actor.tenant_id):
             notes = playground.notes(actor, endpoint_id, form.row())

@@ -12,7 +12,7 @@ from billing.queries.budgets import BudgetStatus, budget
 from billing.queries.prices import PriceView, prices_in_force
 from compute import queries as work
 from compute.jobs import alternatives
-from compute.jobs.jobs import Order
+from compute.jobs.jobs import JobRequest
 from tenants.errors import ExchequerError, NotFound
 
 METER = "device_seconds"
@@ -94,13 +94,13 @@ def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
     ]
 
 
-def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
+def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
     """Return the cost panel for a checked order; `ending` says how one ends that meets its own limit."""
     row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
     limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
     refusals: list[Said] = []
     if not estimate.fits and estimate.budget is not None:
-        ways = alternatives.ways(order, estimate.budget.left.amount)
+        ways = alternatives.suggest(order, estimate.budget.left.amount)
         advice = fitting(ways) or " ".join(without_ways(estimate.budget))
         stands = _stands(estimate.budget)
         text = f"Does not fit the budget: up to {{}} is needed. {stands.text} {advice}"
@@ -141,7 +141,7 @@ def quote_of(order: Order, estimate: Estimate, *, ending: str) -> Shown:
     )
 
 
-def learnt_from(order: Order) -> str:
+def learnt_from(order: JobRequest) -> str:
     """Say which runs a range was learnt from, and how the ranges before it held."""
     found, kept = order.forecast, order.kept
     if found.source == "own":
@@ -158,7 +158,7 @@ def learnt_from(order: Order) -> str:
 
 
 def warnings_of(
-    order: Order, unit_amount: Decimal, currency: str, ending: str = "with a checkpoint and no model"
+    order: JobRequest, unit_amount: Decimal, currency: str, ending: str = "with a checkpoint and no model"
 ) -> list[Said]:
     """Say which of the job's own limits would stop a typical run before its end."""
     needed = Money(order.typical_s * unit_amount, currency)

@@ -18,7 +18,7 @@ from tenants.audit.verify import verify
 from tenants.isolation.scoping import tenant_scope
 from tenants.parsing import parse_moment, parse_whole
 from tenants.web.openapi import page_of
-from tenants.web.views import NOT_A_CURSOR, Endpoint
+from tenants.web.views import NOT_A_CURSOR, ApiView
 
 
 class AuditSerializer(serializers.Serializer[Any]):
@@ -62,7 +62,7 @@ AUDIT_FILTERS = [
 ]
 
 
-class Audit(Endpoint):
+class Audit(ApiView):
     """The audit log."""
 
     permissions = {"GET": "audit.view"}
@@ -86,7 +86,7 @@ class Audit(Endpoint):
         return self.paginated(rows, asdict, lambda row: [row.seq])
 
 
-class AuditVerify(Endpoint):
+class AuditVerify(ApiView):
     """Verification of the chain."""
 
     permissions = {"GET": "audit.view"}
@@ -98,7 +98,7 @@ class AuditVerify(Endpoint):
         return Response({"ok": verdict.ok, **asdict(verdict)})
 
 
-class AuditExport(Endpoint):
+class AuditExport(ApiView):
     """The whole log with its proof."""
 
     permissions = {"GET": "audit.export"}

@@ -14,7 +14,7 @@ from tenants.access.permissions import ROLES
 from tenants.identity import invitation_queries, invitations
 from tenants.parsing import parse_uuid
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
 class InvitationSerializer(serializers.Serializer[Any]):
@@ -29,7 +29,7 @@ class InvitationSerializer(serializers.Serializer[Any]):
     state = serializers.CharField(read_only=True, help_text="open, accepted, revoked or expired")
 
 
-class Invitations(Endpoint):
+class Invitations(ApiView):
     """Invitations of the tenant."""
 
     permissions = {"GET": "members.manage", "POST": "members.manage"}
@@ -52,7 +52,7 @@ class Invitations(Endpoint):
         return Response(InvitationSerializer(invitation_queries.as_row(row)).data, status=201)
 
 
-class OneInvitation(Endpoint):
+class OneInvitation(ApiView):
     """One invitation."""
 
     permissions = {"DELETE": "members.manage"}

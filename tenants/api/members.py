@@ -14,7 +14,7 @@ from tenants import queries
 from tenants.errors import Invalid
 from tenants.identity import invitations, members
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 JOBS = OpenApiParameter("jobs", str, description="keep (as they are), cancel, or the id of the member who gets them")
 KEYS = OpenApiParameter("endpoint_keys", str, description="revoke, or adopt: an owner becomes their maker")
@@ -67,7 +67,7 @@ class AdoptionSerializer(serializers.Serializer[Any]):
     adopted = serializers.ListField(child=serializers.UUIDField())
 
 
-class Members(Endpoint):
+class Members(ApiView):
     """People of the tenant."""
 
     permissions = {"GET": "members.view", "POST": "members.manage"}
@@ -88,7 +88,7 @@ class Members(Endpoint):
         return Response(shown | {"invitation": row.id, "expires_at": row.expires_at}, status=201)
 
 
-class Member(Endpoint):
+class Member(ApiView):
     """One member."""
 
     permissions = {"PATCH": "members.manage", "DELETE": "members.manage"}
@@ -109,7 +109,7 @@ class Member(Endpoint):
         return Response(left.as_json()) if left else Response(status=204)
 
 
-class MemberDeparture(Endpoint):
+class MemberDeparture(ApiView):
     """What a member would leave behind."""
 
     permissions = {"GET": "members.manage"}
@@ -120,7 +120,7 @@ class MemberDeparture(Endpoint):
         return Response(members.departure(actor=self.actor, user_id=user_id).as_json())
 
 
-class MemberAdoption(Endpoint):
+class MemberAdoption(ApiView):
     """The endpoint keys of a member who is about to leave."""
 
     permissions = {"POST": "tenant.manage"}

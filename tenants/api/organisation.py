@@ -15,7 +15,7 @@ from tenants.identity import api_keys
 from tenants.models import Tenant
 from tenants.web.body_fields import Moment, Whole
 from tenants.web.openapi import page_of
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -77,7 +77,7 @@ def checked(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
     return data
 
 
-class Me(Endpoint):
+class Me(ApiView):
     """The tenant, the actor, its role and scopes."""
 
     permissions = {"GET": "tenant.view"}
@@ -106,7 +106,7 @@ class Me(Endpoint):
         )
 
 
-class Organisation(Endpoint):
+class Organisation(ApiView):
     """The organisation's settings."""
 
     permissions = {"GET": "tenant.view", "PATCH": "tenant.manage"}
@@ -126,7 +126,7 @@ class Organisation(Endpoint):
         return self.get(request)
 
 
-class Projects(Endpoint):
+class Projects(ApiView):
     """Projects (cost centres)."""
 
     permissions = {"GET": "projects.view", "POST": "projects.manage"}
@@ -147,7 +147,7 @@ class Projects(Endpoint):
         )
 
 
-class ApiKeys(Endpoint):
+class ApiKeys(ApiView):
     """Keys for programs."""
 
     permissions = {"GET": "apikeys.view", "POST": "apikeys.manage"}
@@ -180,7 +180,7 @@ class ApiKeys(Endpoint):
         )
 
 
-class OneApiKey(Endpoint):
+class OneApiKey(ApiView):
     """One key."""
 
     permissions = {"DELETE": "apikeys.manage"}
@@ -192,7 +192,7 @@ class OneApiKey(Endpoint):
         return Response(status=204)
 
 
-class Quotas(Endpoint):
+class Quotas(ApiView):
     """Limits by resource."""
 
     permissions = {"GET": "quotas.view", "PUT": "quotas.manage"}

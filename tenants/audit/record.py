@@ -16,7 +16,7 @@ from django.db.models import Model
 
 from tenants.access.actor import Actor
 from tenants.audit.chain import link, plain
-from tenants.isolation.scoping import PutOff, current_tenant_id, do_last, tenant_scope
+from tenants.isolation.scoping import Deferred, before_commit, current_tenant_id, tenant_scope
 from tenants.models.audit import AuditEntry
 
 P = ParamSpec("P")
@@ -45,7 +45,7 @@ class AuditAction(str):
 class Trail:
     """What the open operation said of itself."""
 
-    entries: list[tuple[str, PutOff]] = field(default_factory=list)
+    entries: list[tuple[str, Deferred]] = field(default_factory=list)
     unchanged: bool = False
 
 
@@ -94,7 +94,7 @@ def record(
     if trail is None:
         raise MissingAuditEntry(f"{action} was recorded outside an operation")
     kind, target_id, label = _describe(target)
-    entry = do_last(
+    entry = before_commit(
         write,
         {
             "actor_type": actor.kind,

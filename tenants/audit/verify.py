@@ -9,7 +9,7 @@ from tenants.models.audit import AuditEntry, AuditHead
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChainVerdict:
     """Outcome of a verification. `bad_seq` and `fault` name the first entry that does not fit."""
 
     entries: int
@@ -23,27 +23,27 @@ class Verdict:
         return self.bad_seq is None
 
 
-def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes) -> Verdict:
+def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes) -> ChainVerdict:
     """Walk entries in order of `seq` and compare the last with the head. Pure; see `chain` for the hash."""
     expected, previous = 0, GENESIS
     for entry in entries:
         expected += 1
         if entry["seq"] != expected:
-            return Verdict(
+            return ChainVerdict(
                 expected - 1,
                 head_seq,
                 expected,
                 f"entry {expected} is missing; the next one is {entry['seq']}",
             )
         if bytes(entry["prev_hash"]) != previous:
-            return Verdict(
+            return ChainVerdict(
                 expected - 1,
                 head_seq,
                 expected,
                 f"entry {expected} does not follow entry {expected - 1}",
             )
         if link(previous, entry) != bytes(entry["hash"]):
-            return Verdict(
+            return ChainVerdict(
                 expected - 1,
                 head_seq,
                 expected,
@@ -51,16 +51,16 @@ def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_has
             )
         previous = bytes(entry["hash"])
     if expected != head_seq or previous != head_hash:
-        return Verdict(
+        return ChainVerdict(
             expected,
             head_seq,
             expected + 1,
             f"the log ends at entry {expected}, its head says {head_seq}",
         )
-    return Verdict(expected, head_seq)
+    return ChainVerdict(expected, head_seq)
 
 
-def verify() -> Verdict:
+def verify() -> ChainVerdict:
     """Verify the chain of the tenant whose scope is open, streaming; memory stays flat.
 
     The head is read first: entries that commit meanwhile lie beyond it and wait for the next run.
@@ -73,7 +73,7 @@ def verify() -> Verdict:
         beyond = AuditEntry.objects.filter(seq__gt=head_seq).order_by("seq").values_list("seq", flat=True).first()
         fresh = AuditHead.objects.values_list("seq", flat=True).first() or 0
         if beyond is not None and beyond > fresh:
-            return Verdict(
+            return ChainVerdict(
                 verdict.entries,
                 head_seq,
                 beyond,

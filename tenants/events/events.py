@@ -35,7 +35,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand(Event):
+class ExternalEvent(Event):
     """Base of events whose handler speaks with the world outside, such as a mail server.
 
     Its handler runs with no transaction and no scope open, one process at a time, until it returns once.
@@ -55,14 +55,14 @@ class MemberRemoved(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotificationRaised(Errand):
+class NotificationRaised(ExternalEvent):
     """A member has something new to know; the mail that says so is due."""
 
     notification_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvitationIssued(Errand):
+class InvitationIssued(ExternalEvent):
     """Someone was invited; the mail with the link is due."""
 
     invitation_id: UUID
@@ -114,7 +114,7 @@ def load(topic: str, tenant_id: UUID, payload: dict[str, Any]) -> Event:
 
 def errand_topics() -> list[str]:
     """Return the topics of all errands."""
-    return [topic for topic, event_class in Event.topics.items() if issubclass(event_class, Errand)]
+    return [topic for topic, event_class in Event.topics.items() if issubclass(event_class, ExternalEvent)]
 
 
 def _payload(event: Event) -> dict[str, Any]:

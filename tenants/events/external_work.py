@@ -51,5 +51,5 @@ class Aside:
                     self.known.discard(key)
 
 
-ERRANDS = Aside("errands", threads=4, most=1_000)
+EXTERNAL = Aside("errands", threads=4, most=1_000)
 LETTERS = Aside("letters", threads=2, most=100)

@@ -69,7 +69,7 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
             event = _undelivered(message_id, tenant_id)
             if event is None:
                 return False
-            if not isinstance(event, events.Errand):
+            if not isinstance(event, events.ExternalEvent):
                 _hand_over(event, message_id)
                 return True
         return _run_errand(message_id, event)

@@ -22,7 +22,7 @@ LABELS = {
 }
 
 
-class Worded:
+class LabelsMixin:
     """Gives the fields of an account's form their labels."""
 
     fields: dict[str, Any]
@@ -33,11 +33,11 @@ class Worded:
             self.fields[name].label = LABELS[name]
 
 
-class LogIn(Worded, provided.LoginForm):  # type: ignore[misc]
+class LogIn(LabelsMixin, provided.LoginForm):  # type: ignore[misc]
     """Log in by address and password."""
 
 
-class ForgottenPassword(Worded, provided.ResetPasswordForm):  # type: ignore[misc]
+class ForgottenPassword(LabelsMixin, provided.ResetPasswordForm):  # type: ignore[misc]
     """Ask for a link."""
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
@@ -51,13 +51,13 @@ class ForgottenPassword(Worded, provided.ResetPasswordForm):  # type: ignore[mis
         return email
 
 
-class ChosenPassword(Worded, provided.ResetPasswordKeyForm):  # type: ignore[misc]
+class ChosenPassword(LabelsMixin, provided.ResetPasswordKeyForm):  # type: ignore[misc]
     """Choose a password behind such a link."""
 
 
-class ChangedPassword(Worded, provided.ChangePasswordForm):  # type: ignore[misc]
+class ChangedPassword(LabelsMixin, provided.ChangePasswordForm):  # type: ignore[misc]
     """Change a password that is known."""
 
 
-class FirstPassword(Worded, provided.SetPasswordForm):  # type: ignore[misc]
+class FirstPassword(LabelsMixin, provided.SetPasswordForm):  # type: ignore[misc]
     """Choose a password for an account without one."""

@@ -14,7 +14,7 @@ from tenants.models import Invitation, Tenant
 
 
 @dataclass(frozen=True)
-class Letter:
+class InvitationEmail:
     """What the mail of an invitation needs. `expires_at` is in the organisation's `zone`."""
 
     to: str
@@ -64,7 +64,7 @@ def as_row(row: Invitation, moment: datetime | None = None) -> InvitationRow:
     return InvitationRow(row.id, row.email, row.role, row.invited_by, row.created_at, row.expires_at, state)
 
 
-def letter(tenant_id: UUID, invitation_id: UUID) -> Letter | None:
+def letter(tenant_id: UUID, invitation_id: UUID) -> InvitationEmail | None:
     """Return what the mail of an invitation needs; None once it is no longer open."""
     with tenant_scope(tenant_id):
         row = Invitation.objects.filter(
@@ -75,7 +75,7 @@ def letter(tenant_id: UUID, invitation_id: UUID) -> Letter | None:
         tenant, zone = Tenant.objects.values_list("name", "timezone").get(id=tenant_id)
         until = row.expires_at.astimezone(ZoneInfo(zone))
         by_key = row.parent_key_id is not None
-        return Letter(row.email, tenant, row.role, row.invited_by, by_key, token_of(row.id), until, zone)
+        return InvitationEmail(row.email, tenant, row.role, row.invited_by, by_key, token_of(row.id), until, zone)
 
 
 def _state(row: Invitation, moment: datetime) -> str:

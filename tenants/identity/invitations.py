@@ -85,7 +85,7 @@ class AccountExists(Conflict):
 
 
 @dataclass(frozen=True)
-class Offer:
+class InvitationDetails:
     """What the holder of a valid link may know."""
 
     tenant_id: UUID
@@ -151,7 +151,9 @@ def revoke(*, actor: Actor, invitation_id: UUID) -> None:
     _withdraw(actor, row, "")
 
 
-def accept(*, token: str, user: User | None, name: str = "", password: str = "", ip: str = "") -> tuple[User, Offer]:
+def accept(
+    *, token: str, user: User | None, name: str = "", password: str = "", ip: str = ""
+) -> tuple[User, InvitationDetails]:
     """Make the invited person a member: `user` when logged in, else a new account with a name and a password.
 
     Of many who try at once one succeeds. Raises `InvitationGone`, `WrongAccount`, `AccountExists`, or `Invalid`.
@@ -171,7 +173,7 @@ def accept(*, token: str, user: User | None, name: str = "", password: str = "",
 
 
 @operation(ACCEPTED)
-def _accept(*, actor: Actor, offer: Offer, user: User | None, name: str, password: str) -> User:
+def _accept(*, actor: Actor, offer: InvitationDetails, user: User | None, name: str, password: str) -> User:
     # What issued it is locked first, as by whoever takes it back. Then the conditional UPDATE decides: whoever comes
     # second waits for it and finds the row taken.
     row = Invitation.objects.filter(id=offer.id).first()
@@ -193,7 +195,7 @@ def _accept(*, actor: Actor, offer: Offer, user: User | None, name: str, passwor
     return person
 
 
-def find(token: str) -> Offer:
+def find(token: str) -> InvitationDetails:
     """Return what a link offers; raises `InvitationGone` unless it could be accepted now."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id, id FROM exchequer_invitation(%s)", [hash_of(token)])
@@ -207,7 +209,7 @@ def find(token: str) -> Offer:
         if row is None or not _still_backed(row):
             raise InvitationGone
         tenant, slug = Tenant.objects.values_list("name", "slug").get(id=tenant_id)
-        return Offer(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at)
+        return InvitationDetails(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at)
 
 
 def token_of(invitation_id: UUID) -> str:

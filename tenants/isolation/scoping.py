@@ -19,7 +19,7 @@ from tenants.ids import uuid7
 _tenant: ContextVar[UUID | None] = ContextVar("tenant", default=None)
 _all_tenants: ContextVar[str] = ContextVar("all_tenants", default="")
 
-_put_off: ContextVar[list[PutOff]] = ContextVar("put_off")
+_put_off: ContextVar[list[Deferred]] = ContextVar("put_off")
 
 M = TypeVar("M", bound="TenantModel")
 T = TypeVar("T")
@@ -76,21 +76,21 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
             _put_off.reset(put_off)
 
 
-def do_last(work: Callable[[list[T]], None], item: T) -> PutOff:
+def before_commit(work: Callable[[list[T]], None], item: T) -> Deferred:
     """Have `work` done once with all its items, in their order, right before the outermost open scope ends.
 
     It is for locks that all acts of a tenant share: whoever takes one and then waits for another row can meet
     somebody who does it the other way round. An item whose savepoint is rolled back is forgotten with it.
     """
     current_tenant_id()
-    put_off = PutOff(work, item)
+    put_off = Deferred(work, item)
     transaction.on_commit(put_off)
     _put_off.get().append(put_off)
     return put_off
 
 
 @dataclass(frozen=True, eq=False)
-class PutOff:
+class Deferred:
     """An item put off. Django keeps it with the transaction's callbacks, and drops it when its savepoint is undone."""
 
     work: Callable[[list[Any]], None]

@@ -55,7 +55,7 @@ def invite(event: InvitationIssued) -> None:
     send(letter.to, INVITED, text, event.invitation_id)
 
 
-def _sender(letter: invitation_queries.Letter) -> str:
+def _sender(letter: invitation_queries.InvitationEmail) -> str:
     """Return who invited: a member by the address of their account, a key by the name that somebody gave it."""
     if letter.by_key:
         return f"an API key named {quoted(letter.invited_by)}"
@@ -71,7 +71,7 @@ def quoted(name: str) -> str:
     return f"“{short if len(short) <= LONGEST_NAME else short[: LONGEST_NAME - 1] + '…'}”"
 
 
-def invitation_link(letter: invitation_queries.Letter) -> str:
+def invitation_link(letter: invitation_queries.InvitationEmail) -> str:
     """Return the address that an invitation opens at: whoever has it may accept."""
     return link(f"accounts/invitation/{letter.token}/")
 

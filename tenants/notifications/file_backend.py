@@ -22,7 +22,7 @@ HIDDEN = "[link not shown]"
 
 
 @dataclass(frozen=True)
-class Letter:
+class StoredEmail:
     """One letter of the folder. `sent_at` is None when its date cannot be read."""
 
     name: str
@@ -54,7 +54,7 @@ def written_to_files() -> bool:
     return name == f"{FileBackend.__module__}.{FileBackend.__name__}"
 
 
-def letters(limit: int = 50) -> list[Letter]:
+def letters(limit: int = 50) -> list[StoredEmail]:
     """Return the newest letters of the folder, newest first; what cannot be read is left out."""
     folder = Path(settings.EMAIL_FILE_PATH)
     files = sorted(folder.glob("*.eml"), key=_written_at, reverse=True) if folder.is_dir() else []
@@ -73,13 +73,13 @@ def _written_at(file: Path) -> float:
         return 0.0
 
 
-def _read(file: Path) -> Letter | None:
+def _read(file: Path) -> StoredEmail | None:
     try:
         with file.open("rb") as opened:
             message = message_from_bytes(opened.read(LARGEST), policy=policy.default)
         body = message.get_body(("plain",))
         text = body.get_content() if body is not None else ""
         dated = parsedate_to_datetime(message["Date"]).astimezone(UTC) if message["Date"] else None
-        return Letter(file.stem, str(message["To"]), str(message["Subject"]), text, dated)
+        return StoredEmail(file.stem, str(message["To"]), str(message["Subject"]), text, dated)
     except (OSError, ValueError, LookupError):
         return None

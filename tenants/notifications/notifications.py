@@ -35,7 +35,7 @@ class NotificationRow:
 
 
 @dataclass(frozen=True)
-class Letter:
+class NotificationEmail:
     """What the mail about a notification needs."""
 
     to: str
@@ -102,14 +102,14 @@ def mark_all_read(actor: Actor) -> int:
     return Notification.objects.filter(user_id=_person(actor), read_at__isnull=True).update(read_at=DatabaseNow())
 
 
-def letter(tenant_id: UUID, notification_id: UUID) -> Letter | None:
+def letter(tenant_id: UUID, notification_id: UUID) -> NotificationEmail | None:
     """Return what the mail about a notification needs; None once it was read, or its person is no longer a member."""
     with tenant_scope(tenant_id):
         row = Notification.objects.select_related("user").filter(id=notification_id, read_at__isnull=True).first()
         if row is None or not Membership.objects.filter(user_id=row.user_id).exists():
             return None
         name, slug = Tenant.objects.values_list("name", "slug").get(id=tenant_id)
-        return Letter(row.user.email, name, slug, row.title, row.body, row.path or "notifications/")
+        return NotificationEmail(row.user.email, name, slug, row.title, row.body, row.path or "notifications/")
 
 
 def _raise(members: QuerySet[Membership], kind: str, title: str, body: str, path: str) -> int:

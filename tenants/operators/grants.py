@@ -18,7 +18,7 @@ class NoAccount(NotFound):
     code = "no_account"
 
 
-def appoint(email: str, *, password: str | None = None) -> bool:
+def grant(email: str, *, password: str | None = None) -> bool:
     """Make an account an operator, made with `password` if absent (control role); return False for one that is."""
     return _set(find_or_create_user(email=email, password=password) if password else _known(email), True)
 
@@ -35,7 +35,7 @@ def set_password(email: str, password: str) -> None:
         record_act(by, "tenants.operator.password_set", target=("user", user.id, user.email), reason=reason)
 
 
-def dismiss(email: str) -> bool:
+def revoke(email: str) -> bool:
     """Take the operator's rights from an account from its next request on; return False for one that has none."""
     return _set(_known(email), False)
 

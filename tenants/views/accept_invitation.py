@@ -30,7 +30,7 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
     return _render(request, offer, JoinAsNew())
 
 
-def _accept(request: HttpRequest, token: str, offer: invitations.Offer) -> HttpResponse:
+def _accept(request: HttpRequest, token: str, offer: invitations.InvitationDetails) -> HttpResponse:
     user = request.user if isinstance(request.user, User) else None
     form = JoinAsNew(request.POST)
     if user is None and not form.is_valid():
@@ -51,7 +51,7 @@ def _accept(request: HttpRequest, token: str, offer: invitations.Offer) -> HttpR
 
 
 def _render(
-    request: HttpRequest, offer: invitations.Offer, form: JoinAsNew, *, refused: str = "", status: int = 200
+    request: HttpRequest, offer: invitations.InvitationDetails, form: JoinAsNew, *, refused: str = "", status: int = 200
 ) -> HttpResponse:
     user = request.user if isinstance(request.user, User) else None
     context = {

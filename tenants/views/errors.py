@@ -8,14 +8,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from tenants.web import problems
-from tenants.web.error_pages import HEADINGS, WORDS, context_of, log_in_url, page_behind, without_database
+from tenants.web.error_pages import HEADINGS, STATUS_TEXTS, context_of, log_in_url, page_behind, without_database
 
 STALE_FORM = "This form was open for too long or came from another site. Reload the page and send it again."
 
 
 def error_page(request: HttpRequest, status: int, *, title: str = "", advice: str = "") -> HttpResponse:
     """Answer an error as a page or, under /api/, as problem+json."""
-    words = WORDS[status]
+    words = STATUS_TEXTS[status]
     if request.path_info.startswith("/api/"):
         return problems.json_problem(request, status=status, code=words.code, title=title or words.title)
     context = context_of(request, status, title or words.title, advice or words.advice)

@@ -134,7 +134,7 @@ def _leaver(request: HttpRequest, known: list[queries.MemberRow], roles: list[st
     }
 
 
-def _just_invited(request: HttpRequest) -> tuple[invitation_queries.Letter | None, str]:
+def _just_invited(request: HttpRequest) -> tuple[invitation_queries.InvitationEmail | None, str]:
     """Return the invitation that this session issued last, with its link, the first time this is asked.
 
     The session holds the invitation's id alone: nothing that opens a door is stored.

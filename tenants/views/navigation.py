@@ -18,7 +18,7 @@ from tenants.notifications.file_backend import written_to_files
 
 
 @dataclass(frozen=True)
-class Entry:
+class NavigationEntry:
     """One line of the sidebar. `key` is the second key of the `g` shortcut."""
 
     label: str
@@ -40,37 +40,37 @@ class Link:
     key: str
 
 
-GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+GROUPS: tuple[tuple[str, tuple[NavigationEntry, ...]], ...] = (
     (
         "",
         (
-            Entry("Overview", "layout-dashboard", "overview", "tenant.view", "o"),
-            Entry("Jobs", "list-check", "jobs", "jobs.view", "j"),
-            Entry("Datasets", "database", "datasets", "datasets.view", "d"),
-            Entry("Models", "box", "models", "models.view", "m"),
-            Entry("Endpoints", "bolt", "endpoints", "endpoints.view", "e"),
-            Entry("Model health", "activity", "dash-page", "endpoints.view", "h", ("health",)),
+            NavigationEntry("Overview", "layout-dashboard", "overview", "tenant.view", "o"),
+            NavigationEntry("Jobs", "list-check", "jobs", "jobs.view", "j"),
+            NavigationEntry("Datasets", "database", "datasets", "datasets.view", "d"),
+            NavigationEntry("Models", "box", "models", "models.view", "m"),
+            NavigationEntry("Endpoints", "bolt", "endpoints", "endpoints.view", "e"),
+            NavigationEntry("Model health", "activity", "dash-page", "endpoints.view", "h", ("health",)),
         ),
     ),
     (
         "Money",
         (
-            Entry("Spend", "chart-bar", "dash-page", "spend.view", "u", ("spend",)),
-            Entry("Budgets", "wallet", "budgets", "budgets.view", "b"),
-            Entry("Prices", "coins", "prices", "pricebooks.view"),
-            Entry("Invoice", "receipt", "invoice", "invoices.view", "i"),
-            Entry("Reported usage", "upload", "reported", "invoices.view"),
+            NavigationEntry("Spend", "chart-bar", "dash-page", "spend.view", "u", ("spend",)),
+            NavigationEntry("Budgets", "wallet", "budgets", "budgets.view", "b"),
+            NavigationEntry("Prices", "coins", "prices", "pricebooks.view"),
+            NavigationEntry("Invoice", "receipt", "invoice", "invoices.view", "i"),
+            NavigationEntry("Reported usage", "upload", "reported", "invoices.view"),
         ),
     ),
     (
         "Organisation",
         (
-            Entry("Members", "users", "members", "members.view"),
-            Entry("Projects", "stack-2", "projects", "projects.view"),
-            Entry("Quotas", "gauge", "quotas", "quotas.view", "q"),
-            Entry("API keys", "key", "api-keys-page", "apikeys.view"),
-            Entry("Audit", "shield-check", "audit", "audit.view", "a"),
-            Entry("Settings", "settings", "settings", "tenant.view", "s"),
+            NavigationEntry("Members", "users", "members", "members.view"),
+            NavigationEntry("Projects", "stack-2", "projects", "projects.view"),
+            NavigationEntry("Quotas", "gauge", "quotas", "quotas.view", "q"),
+            NavigationEntry("API keys", "key", "api-keys-page", "apikeys.view"),
+            NavigationEntry("Audit", "shield-check", "audit", "audit.view", "a"),
+            NavigationEntry("Settings", "settings", "settings", "tenant.view", "s"),
         ),
     ),
 )
@@ -86,7 +86,7 @@ def navigation(actor: Actor, slug: str, path: str) -> list[dict[str, Any]]:
     return groups
 
 
-def _link(entry: Entry, slug: str, path: str) -> Link:
+def _link(entry: NavigationEntry, slug: str, path: str) -> Link:
     try:
         url = reverse(entry.page, args=(slug, *entry.args))
     except NoReverseMatch:

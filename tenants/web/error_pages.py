@@ -14,7 +14,7 @@ from tenants.web import problems
 
 
 @dataclass(frozen=True)
-class Words:
+class StatusText:
     """What one status says: its stable code, what happened, what to do about it."""
 
     code: str
@@ -22,48 +22,48 @@ class Words:
     advice: str
 
 
-WORDS = {
-    400: Words(
+STATUS_TEXTS = {
+    400: StatusText(
         "bad_request",
         "This request cannot be read.",
         "Go back, check what was entered and send it again.",
     ),
-    403: Words(
+    403: StatusText(
         "permission_denied",
         "Your role does not include this.",
         "Ask an owner or admin of the organisation.",
     ),
-    404: Words(
+    404: StatusText(
         "not_found",
         "There is nothing here.",
         "The link is wrong, the thing was removed, or it belongs to an organisation you are not a member of.",
     ),
-    405: Words(
+    405: StatusText(
         "method_not_allowed",
         "This page cannot be used that way.",
         "Go back and use the button or form on the page.",
     ),
-    413: Words(
+    413: StatusText(
         "too_large",
         "That is more than may be sent at once.",
         f"A file may have {settings.EXCHEQUER.max_upload_mb} MiB: choose a smaller one, split it, or convert it to Parquet.",
     ),
-    422: Words(
+    422: StatusText(
         "invalid",
         "Some values cannot be accepted.",
         "Go back, correct the marked fields and send the form again.",
     ),
-    429: Words(
+    429: StatusText(
         "rate_limited",
         "Too many requests.",
         "Wait a minute and try again.",
     ),
-    500: Words(
+    500: StatusText(
         "internal_error",
         "Something broke on our side.",
         "Nothing was half done. If it happens twice, pass on the number of the request.",
     ),
-    503: Words(
+    503: StatusText(
         "unavailable",
         "A part of Exchequer is away for a moment.",
         "Nothing was changed; try again in a few seconds.",
@@ -101,7 +101,7 @@ def without_database(request: HttpRequest, refusal: int | ExchequerError) -> Htt
         for name, value in problems.retry_after(refusal).items():
             answer[name] = value
         return answer
-    status, words = refusal, WORDS[refusal]
+    status, words = refusal, STATUS_TEXTS[refusal]
     if request.path_info.startswith("/api/"):
         answer = problems.json_problem(request, status=status, code=words.code, title=f"{words.title} {words.advice}")
     else:

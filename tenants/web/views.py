@@ -64,7 +64,7 @@ class Negotiation(DefaultContentNegotiation):
     settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]
 
 
-class Endpoint(APIView):
+class ApiView(APIView):
     """Base of every REST view. `permissions` maps each method to the permission it needs; none = denied.
 
     A parameter, or a field of the body, that the method's description does not declare is refused; of the body not where
@@ -184,7 +184,7 @@ def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
     """Answer a repeated POST with the first answer; the key commits with the effect or not at all."""
 
     @functools.wraps(post)
-    def run(self: Endpoint, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def run(self: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return post(self, request, *args, **kwargs)
@@ -206,7 +206,7 @@ def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
 
 
 def _answer_uploaded(
-    view: Endpoint,
+    view: ApiView,
     post: Any,
     actor: Actor,
     key: str,

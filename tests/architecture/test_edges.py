@@ -13,7 +13,7 @@ import dashboards
 import models_app
 import tenants
 from tenants.access.permissions import PERMISSIONS
-from tenants.web.views import Endpoint
+from tenants.web.views import ApiView
 
 METHODS = ("get", "post", "put", "patch", "delete")
 #: Routes with no tenant: the entrance, log-in, health, the API's own description, Dash's open-source bundles.
@@ -40,7 +40,7 @@ def test_every_endpoint_declares_a_permission_for_each_method() -> None:
     endpoints = [(route, pattern) for route, pattern in routes() if route.startswith("api/v1/")]
     for route, pattern in endpoints:
         view = getattr(pattern.callback, "cls", None)
-        if view is None or not issubclass(view, Endpoint):
+        if view is None or not issubclass(view, ApiView):
             faults.append(f"{route}: not an Endpoint")
             continue
         for method in METHODS:

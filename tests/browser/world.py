@@ -154,7 +154,7 @@ class Builder:
     def run_the_platform(self, vision: Tenant) -> None:
         """Make the owner an operator who cordons the silent host's device; tell the members of something."""
         with self.control():
-            grants.appoint(OWNER)
+            grants.grant(OWNER)
             tenant_metrics.refresh()
         user = User.objects.get(email=OWNER)
         operator = Operator(user.id, user.email)
@@ -244,7 +244,7 @@ class Builder:
         epochs = job.spec["params"]["epochs"]
         leases.heartbeat(
             mine,
-            leases.Beat(
+            leases.Heartbeat(
                 elapsed=0.0,
                 layers=[],
                 logs=[(1, "staged data.parquet"), (2, "device cpu, 1 thread"), (3, "training starts")],
@@ -268,7 +268,7 @@ class Builder:
             busy = 0.72 + 0.2 * math.sin(elapsed / 90)
             leases.heartbeat(
                 mine,
-                leases.Beat(
+                leases.Heartbeat(
                     elapsed=float(elapsed),
                     progress=progress,
                     metrics=points,
@@ -280,7 +280,7 @@ class Builder:
             leases.finish(
                 mine,
                 Outcome.SUCCEEDED,
-                leases.Beat(elapsed=float(elapsed)),
+                leases.Heartbeat(elapsed=float(elapsed)),
                 exit_code=0,
                 complete=lambda view: self.register(job, mine),
             )
@@ -294,7 +294,7 @@ class Builder:
             max_cost=None, spec={"model_version": version, "dataset_version": str(data.id)},
         )  # fmt: skip
         mine = self.claim(job)
-        leases.heartbeat(mine, leases.Beat(elapsed=0.0, layers=[], logs=[(1, f"{data.rows:,} rows to predict")]))
+        leases.heartbeat(mine, leases.Heartbeat(elapsed=0.0, layers=[], logs=[(1, f"{data.rows:,} rows to predict")]))
         for elapsed in range(BEAT_S, 121, BEAT_S):
             self.later(BEAT_S)
             progress = {
@@ -303,13 +303,13 @@ class Builder:
                 "total": data.rows,
                 "eta_s": 120 - elapsed,
             }
-            leases.heartbeat(mine, leases.Beat(elapsed=float(elapsed), progress=progress))
+            leases.heartbeat(mine, leases.Heartbeat(elapsed=float(elapsed), progress=progress))
         files = {
             form: Stored(f"t/{job.tenant_id}/j/{job.id}/1/{uuid.uuid4()}", "cd" * 32, 20_480).to_json()
             for form in ("parquet", "csv")
         }
         leases.finish(
-            mine, Outcome.SUCCEEDED, leases.Beat(elapsed=120.0), exit_code=0,
+            mine, Outcome.SUCCEEDED, leases.Heartbeat(elapsed=120.0), exit_code=0,
             complete=lambda view: {"rows": data.rows, "files": files},
         )  # fmt: skip
         return job
@@ -326,7 +326,7 @@ class Builder:
     def fail(self, job: Job) -> None:
         """Run an attempt that ends with the user's mistake."""
         mine = self.claim(job)
-        leases.heartbeat(mine, leases.Beat(elapsed=0.0, logs=[(1, "training starts")]))
+        leases.heartbeat(mine, leases.Heartbeat(elapsed=0.0, logs=[(1, "training starts")]))
         self.later(12)
         logs = [
             (2, "epoch 1 of 150: train_loss nan, val_loss nan"),
@@ -335,7 +335,7 @@ class Builder:
         leases.finish(
             mine,
             Outcome.USER_ERROR,
-            leases.Beat(elapsed=12.0, logs=logs),
+            leases.Heartbeat(elapsed=12.0, logs=logs),
             message="The loss became NaN in epoch 1. Lower the learning rate.",
             exit_code=65,
         )

@@ -21,8 +21,8 @@ import uvicorn
 from safetensors.torch import save_file
 
 from billing.budgets.holds import BudgetExceeded
-from deploy.server.connection_limits import Patient
-from models_app.endpoints.deployments import Order
+from deploy.server.connection_limits import TimeoutProtocol
+from models_app.endpoints.deployments import EndpointSpec
 from models_app.endpoints.endpoint_keys import KnownKey, key_hash
 from models_app.endpoints.reservations import LIFE, Slice, SliceClosed
 from models_app.measures.window import Window
@@ -30,7 +30,7 @@ from models_app.object_store.storage import Stored
 from models_app.recipes.tabular.features import Feature, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.prediction.predict import Predictor
-from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, Refused
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, RecordsRefused
 from models_app.serving.gateway.app import App
 from models_app.serving.node import Node
 
@@ -77,7 +77,7 @@ class Memory:
         self.away = False
         self.budget = Decimal("1000")
         self.slice_requests = 1000
-        self.orders: dict[UUID, Order] = {}
+        self.orders: dict[UUID, EndpointSpec] = {}
         self.models: dict[str, Path] = {}
         self.good: dict[bytes, KnownKey] = {}
         self.per_minute: dict[UUID, int | None] = {}
@@ -108,7 +108,7 @@ class Memory:
         model = write_model(home, features, classes, seed=number, width=more.pop("width", 16))
         stored = [self._stored(home / file) for file in (WEIGHTS, SIGNATURE)]
         self.models[stored[0].key] = home
-        order = Order(
+        order = EndpointSpec(
             tenant_id=old.tenant_id if old else uuid4(), endpoint_id=old.endpoint_id if old else uuid4(), name=name,
             project_id=uuid4(), state="deploying", generation=number, slo_ms=more.pop("slo_ms", 2000),
             version_id=uuid4(), version_label=f"{name} v{number}", number=number, weights=stored[0],
@@ -125,7 +125,7 @@ class Memory:
         self.good = {digest: key for digest, key in self.good.items() if key.endpoint_id != gone.endpoint_id}
         self.moved.set()
 
-    def order(self, name: str) -> Order:
+    def order(self, name: str) -> EndpointSpec:
         """Return the order of an endpoint."""
         return next(order for order in self.orders.values() if order.name == name)
 
@@ -172,12 +172,12 @@ class Memory:
         self.moved.wait(seconds)
         self.moved.clear()
 
-    def report(self, order: Order, state: str, message: str = "", *, answering: bool = False) -> None:
+    def report(self, order: EndpointSpec, state: str, message: str = "", *, answering: bool = False) -> None:
         self._ask()
         self.answering[order.name] = answering
         self.reports.append((order.name, order.generation, state, message))
 
-    def fetch(self, order: Order, folder: Path) -> None:
+    def fetch(self, order: EndpointSpec, folder: Path) -> None:
         self._ask()
         for name in (WEIGHTS, SIGNATURE):
             (folder / name).write_bytes((self.models[order.weights.key] / name).read_bytes())
@@ -194,7 +194,7 @@ class Memory:
         self._ask()
         return endpoint_id in self.stopped
 
-    def take(self, order: Order, boot: UUID, number: int) -> Slice:
+    def take(self, order: EndpointSpec, boot: UUID, number: int) -> Slice:
         self._ask()
         where = (order.endpoint_id, boot, number)
         if where in self.released:
@@ -233,12 +233,12 @@ class Memory:
             self.trouble(records)
         bad = {record["n"]: "unsound" for record in records if record["n"] in self.poison}
         if bad:
-            raise Refused(bad)
+            raise RecordsRefused(bad)
         for record in records:
             self.usage[record["endpoint"], str(boot), record["n"]] = record
         return {record["hold"] for record in records if record["hold"]} if self.lowered else set()
 
-    def flush(self, order: Order, window: Window) -> None:
+    def flush(self, order: EndpointSpec, window: Window) -> None:
         self._ask()
         self.flushed.append(window.drain())
 
@@ -256,7 +256,7 @@ class Server:
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
         self._server = uvicorn.Server(
-            uvicorn.Config(self.app, http=Patient, loop="asyncio", lifespan="on", access_log=False,
+            uvicorn.Config(self.app, http=TimeoutProtocol, loop="asyncio", lifespan="on", access_log=False,
                            log_config=None, server_header=False, timeout_graceful_shutdown=2)
         )  # fmt: skip
         self._listener = listener

@@ -116,7 +116,7 @@ class Training:
         self.folder = context.workdir / "checkpoint"
         self.every_s = float(context.job.get("limits", {}).get("checkpoint_s", DEFAULT_CHECKPOINT_S))
         self.saved_at = time.monotonic()
-        self.journal = training_log.Journal(context.report, params["epochs"])
+        self.journal = training_log.TrainingLog(context.report, params["epochs"])
         self.weights = sum(value.numel() for value in self.net.parameters())
 
     def resume(self) -> None:

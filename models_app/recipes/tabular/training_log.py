@@ -30,7 +30,7 @@ def target_warning(data: table.Table, task: str) -> str | None:
     )
 
 
-class Journal:
+class TrainingLog:
     """Lines and progress of one run, held to a rate that neither the log nor the database minds."""
 
     def __init__(self, report: Reporter, epochs: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -17,12 +17,12 @@ from uuid import UUID
 import structlog
 
 from billing.budgets.holds import BudgetExceeded
-from models_app.endpoints.deployments import Order
+from models_app.endpoints.deployments import EndpointSpec
 from models_app.endpoints.reservations import SliceClosed
 from models_app.serving.accounting import spool
-from models_app.serving.accounting.balance import Till
+from models_app.serving.accounting.balance import SliceBalance
 from models_app.serving.accounting.settlement import Record, put_aside, settle
-from models_app.serving.accounting.traffic import Watch
+from models_app.serving.accounting.traffic import TrafficRecorder
 from models_app.serving.backend import Away, Backend
 from tenants.errors import ExchequerError, NotFound
 
@@ -32,25 +32,25 @@ PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
 FLUSH_S = 5.0
 
 
-class Account:
+class EndpointAccount:
     """One endpoint's till and health sums, kept over all versions that it serves while this node runs.
 
     `asking`: the number of the slice that is being asked for; kept while it is unknown whether it was taken.
     """
 
-    def __init__(self, order: Order, clock: Callable[[], float]) -> None:
+    def __init__(self, order: EndpointSpec, clock: Callable[[], float]) -> None:
         self.order = order
-        self.till = Till(clock)
-        self.watch = Watch()
+        self.till = SliceBalance(clock)
+        self.watch = TrafficRecorder()
         self.open = True
         self.asking = 0
 
 
-class Books:
+class UsageAccountant:
     """The accounts of a node."""
 
     def __init__(self, backend: Backend, spooled: spool.Spool, clock: Callable[[], float]) -> None:
-        self.accounts: dict[UUID, Account] = {}
+        self.accounts: dict[UUID, EndpointAccount] = {}
         self.set_aside = 0
         self._backend = backend
         self._spool = spooled
@@ -81,12 +81,12 @@ class Books:
         self._wake.set()
         self._thread.join(seconds)
 
-    def account(self, order: Order) -> Account:
+    def account(self, order: EndpointSpec) -> EndpointAccount:
         """Return the account of an endpoint, opened when it is new."""
         with self._turn:
             found = self.accounts.get(order.endpoint_id)
             if found is None:
-                found = self.accounts[order.endpoint_id] = Account(order, self._clock)
+                found = self.accounts[order.endpoint_id] = EndpointAccount(order, self._clock)
             found.order, found.open = order, True
             return found
 
@@ -150,7 +150,7 @@ class Books:
                 log.exception("slice.not_taken", endpoint=order.name)
                 till.refused("unavailable", asked_at)
 
-    def _note(self, order: Order) -> None:
+    def _note(self, order: EndpointSpec) -> None:
         """Write down, before money is held, that this boot holds some for an endpoint: the next boot gives it back."""
         path = self._folder / f"{self._spool.boot}.slices"
         line = f"{order.tenant_id} {order.endpoint_id}\n"
@@ -158,7 +158,7 @@ class Books:
             with path.open("a") as file:
                 file.write(line)
 
-    def _settle(self, reader: spool.Reader, until: spool.Place | None) -> bool:
+    def _settle(self, reader: spool.Reader, until: spool.SpoolPosition | None) -> bool:
         """Account for the next records; return whether there may be more."""
         records, place = reader.read(until)
         by_tenant: dict[UUID, list[dict[str, Any]]] = {}
@@ -221,7 +221,7 @@ class Books:
         for account in list(self.accounts.values()):
             self._flush_one(account)
 
-    def _flush_one(self, account: Account) -> None:
+    def _flush_one(self, account: EndpointAccount) -> None:
         account.watch.count()
         try:
             self._backend.flush(account.order, account.watch.window)

@@ -26,7 +26,7 @@ AWAY_LIFE = timedelta(seconds=60)
 
 
 @dataclass(slots=True)
-class Purse:
+class Reservation:
     """One slice and what of it is used. `pending`: batches that began on it and are not accounted for yet."""
 
     money: Slice
@@ -48,7 +48,7 @@ class Purse:
 
 
 @dataclass(slots=True)
-class Till:
+class SliceBalance:
     """The purses of one endpoint.
 
     `state`: why the last slice that was asked for could not be had, as a problem's code; empty when it was. `answered`
@@ -57,18 +57,18 @@ class Till:
     """
 
     clock: Callable[[], float]
-    purse: Purse | None = None
+    purse: Reservation | None = None
     state: str = ""
     short: bool = False
     wanted: bool = False
     used_at: float = -1e9
-    retired: list[Purse] = field(default_factory=list)
+    retired: list[Reservation] = field(default_factory=list)
     batch_ms: Decimal = NOTHING
     asked_at: float = -1e9
     answered: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, wanted: int) -> tuple[Purse | None, int]:
+    def begin(self, wanted: int) -> tuple[Reservation | None, int]:
         """Begin a batch of `wanted` requests: return the purse that pays and how many of them it has money for.
 
         A purse past its `until` pays only while the database is away, and then for a minute: prices may have changed.
@@ -93,24 +93,24 @@ class Till:
             purse.pending += 1
             return purse, paid
 
-    def spend(self, purse: Purse, requests: int, compute_ms: Decimal) -> None:
+    def spend(self, purse: Reservation, requests: int, compute_ms: Decimal) -> None:
         """Count a batch that is about to be recorded."""
         with self._lock:
             purse.used += purse.money.cost(requests, compute_ms)
             self.batch_ms = compute_ms
 
-    def undo(self, purse: Purse, requests: int, compute_ms: Decimal) -> None:
+    def undo(self, purse: Reservation, requests: int, compute_ms: Decimal) -> None:
         """Take back a batch that was not recorded."""
         with self._lock:
             purse.used -= purse.money.cost(requests, compute_ms)
             purse.pending -= 1
 
-    def settled(self, purse: Purse, batches: int = 1) -> None:
+    def settled(self, purse: Reservation, batches: int = 1) -> None:
         """Say that batches which began on a purse are accounted for, or came to nothing."""
         with self._lock:
             purse.pending -= batches
 
-    def find(self, number: int) -> Purse | None:
+    def find(self, number: int) -> Reservation | None:
         """Return the purse of a slice."""
         for purse in [self.purse, *self.retired]:
             if purse is not None and purse.money.number == number:
@@ -147,7 +147,7 @@ class Till:
         with self._lock:
             if self.purse is not None:
                 self.retired.append(self.purse)
-            self.purse = Purse(money, asked_at)
+            self.purse = Reservation(money, asked_at)
             self.state = ""
             self.short = self.wanted = False
             self.asked_at = asked_at
@@ -168,7 +168,7 @@ class Till:
                 self.retired.append(self.purse)
                 self.purse = None
 
-    def _ended(self, purse: Purse) -> bool:
+    def _ended(self, purse: Reservation) -> bool:
         past = purse.moment(self.clock()) - purse.money.until
         return past >= (AWAY_LIFE if self.state == "unavailable" else timedelta(0))
 
@@ -179,12 +179,12 @@ class Till:
                 self.retired.append(self.purse)
             self.purse = None
 
-    def done(self) -> list[Purse]:
+    def done(self) -> list[Reservation]:
         """Return the retired purses of which everything is accounted for; forget them with `drop`."""
         with self._lock:
             return [purse for purse in self.retired if purse.pending <= 0]
 
-    def drop(self, purse: Purse) -> None:
+    def drop(self, purse: Reservation) -> None:
         """Forget a purse whose slice is closed."""
         with self._lock:
             self.retired = [kept for kept in self.retired if kept is not purse]

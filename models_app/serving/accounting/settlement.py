@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 import structlog
 
-from models_app.serving.backend import Away, Backend, Refused
+from models_app.serving.backend import Away, Backend, RecordsRefused
 
 log = structlog.get_logger(__name__)
 
@@ -23,31 +23,31 @@ TAKEN = ".replay"
 
 
 @dataclass(slots=True)
-class Outcome:
+class SettlementOutcome:
     """`ended`: holds that pay for nothing more. `refused`: what can not be accounted for, and why."""
 
     ended: set[str] = field(default_factory=set)
     refused: list[tuple[Record, str]] = field(default_factory=list)
 
 
-def settle(backend: Backend, tenant_id: UUID, boot: UUID, records: Sequence[Record]) -> Outcome:
+def settle(backend: Backend, tenant_id: UUID, boot: UUID, records: Sequence[Record]) -> SettlementOutcome:
     """Account for records of one tenant; doing so again changes nothing. Raises Away, after which it is done again.
 
     What is refused is found by halving, so that its neighbours are accounted for.
     """
-    outcome = Outcome()
+    outcome = SettlementOutcome()
     _halve(backend, tenant_id, boot, list(records), outcome)
     return outcome
 
 
-def _halve(backend: Backend, tenant_id: UUID, boot: UUID, records: list[Record], outcome: Outcome) -> None:
+def _halve(backend: Backend, tenant_id: UUID, boot: UUID, records: list[Record], outcome: SettlementOutcome) -> None:
     if not records:
         return
     try:
         outcome.ended |= backend.settle(tenant_id, boot, records)
     except Away:
         raise
-    except Refused as error:
+    except RecordsRefused as error:
         bad = [record for record in records if record["n"] in error.reasons] or records
         outcome.refused += [(record, error.reasons.get(record["n"], str(error))) for record in bad]
         _halve(backend, tenant_id, boot, [record for record in records if record not in bad], outcome)

@@ -34,7 +34,7 @@ Told = Callable[[bool], None]
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class Place:
+class SpoolPosition:
     """A position in one boot's spool: everything before `offset` in `segment`, and all earlier segments."""
 
     segment: int = 0
@@ -71,7 +71,7 @@ class Spool:
     ) -> None:
         self.folder = folder
         self.boot = boot
-        self.synced = Place()
+        self.synced = SpoolPosition()
         self.records = 0
         self._segment_bytes = segment_bytes
         self._write = write
@@ -137,7 +137,7 @@ class Spool:
             self._unsound = True
             self._take_back()
             return False
-        self.synced = Place(self.synced.segment, self.synced.offset + len(lines))
+        self.synced = SpoolPosition(self.synced.segment, self.synced.offset + len(lines))
         self.records += count
         return True
 
@@ -159,7 +159,7 @@ class Spool:
             raise
         if self._file >= 0:
             os.close(self._file)
-        self._file, self.synced = opened, Place(number, 0)
+        self._file, self.synced = opened, SpoolPosition(number, 0)
 
     def _take_back(self) -> None:
         """Cut off what a failed write left behind; making a file shorter needs no room."""
@@ -183,7 +183,7 @@ class Reader:
         self.boot = boot
         self.place = _done(folder, boot)
 
-    def read(self, until: Place | None = None, most: int = 2000) -> tuple[list[dict[str, Any]], Place]:
+    def read(self, until: SpoolPosition | None = None, most: int = 2000) -> tuple[list[dict[str, Any]], SpoolPosition]:
         """Return records after the reader's place and the place behind them.
 
         `until` bounds a spool that is being written; without it, it is whole and its torn tail is dropped.
@@ -203,12 +203,12 @@ class Reader:
                     )
                 else:
                     found.append(record)
-                place = Place(number, offset)
+                place = SpoolPosition(number, offset)
                 if len(found) >= most:
                     return found, place
         return found, place
 
-    def advance(self, place: Place) -> None:
+    def advance(self, place: SpoolPosition) -> None:
         """Remember that everything before `place` is accounted for; remove segments that are wholly behind it."""
         if place == self.place:
             return
@@ -270,12 +270,12 @@ def _lines(path: Path, start: int, end: int | None) -> Iterator[tuple[bytes, int
             yield line, at
 
 
-def _done(folder: Path, boot: UUID) -> Place:
+def _done(folder: Path, boot: UUID) -> SpoolPosition:
     try:
         segment, offset = orjson.loads((folder / f"{boot}.done").read_bytes())
-        return Place(int(segment), int(offset))
+        return SpoolPosition(int(segment), int(offset))
     except (OSError, ValueError, TypeError):
-        return Place()
+        return SpoolPosition()
 
 
 def _tell(told: Told, safe: bool) -> None:

@@ -17,7 +17,7 @@ from models_app.measures.window import Window
 from models_app.recipes.tabular.prediction.block import Block
 
 if TYPE_CHECKING:
-    from models_app.endpoints.deployments import Order
+    from models_app.endpoints.deployments import EndpointSpec
     from models_app.recipes.tabular.prediction.predict import Predictor
 
 MOST_BYTES = 64 * 1024**2
@@ -29,7 +29,7 @@ MOST_REFUSED = 200_000
 class Served:
     """A batch that was predicted."""
 
-    order: Order
+    order: EndpointSpec
     model: Predictor
     block: Block
     found: NDArray[np.float64]
@@ -41,14 +41,14 @@ class Served:
         return self.block.numbers.nbytes + self.found.nbytes + 64 * self.block.rows * len(self.block.words)
 
 
-class Watch:
+class TrafficRecorder:
     """What one endpoint answered since the last flush."""
 
     def __init__(self) -> None:
         self.window = Window(numpy_bins.count)
         self._seen: deque[tuple[Served, Sequence[float]]] = deque()
         self._bytes = 0
-        self._refused: deque[tuple[Order, str]] = deque(maxlen=MOST_REFUSED)
+        self._refused: deque[tuple[EndpointSpec, str]] = deque(maxlen=MOST_REFUSED)
         self._tracked: set[UUID] = set()
 
     def saw(self, served: Served, latencies: Sequence[float]) -> None:
@@ -60,7 +60,7 @@ class Watch:
         self._bytes += served.size
         self._seen.append((served, latencies))
 
-    def refused(self, order: Order, code: str) -> None:
+    def refused(self, order: EndpointSpec, code: str) -> None:
         """Note a refused request."""
         self._refused.append((order, code))
 
@@ -97,7 +97,7 @@ class Watch:
         for version_id, codes in errors.items():
             self.window.add(version_id, errors=codes)
 
-    def _track(self, order: Order) -> None:
+    def _track(self, order: EndpointSpec) -> None:
         if order.version_id not in self._tracked:
             self.window.track(order.version_id, order.baseline)
             self._tracked.add(order.version_id)

@@ -12,7 +12,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from models_app.endpoints.deployments import Order
+from models_app.endpoints.deployments import EndpointSpec
 from models_app.measures import prediction_id
 from models_app.recipes.tabular.prediction.block import Block
 from models_app.recipes.tabular.prediction.predict import Predictor
@@ -25,7 +25,7 @@ MOST_WARNINGS = 20
 
 log = structlog.get_logger(__name__)
 
-Made = tuple["Parsed", bytes, int | None]
+Encoded = tuple["Parsed", bytes, int | None]
 """A call that is understood, its answer's body and, when tensors follow in binary, the length of the JSON part."""
 
 
@@ -39,10 +39,10 @@ class Parsed:
     at: int = 0
 
 
-class Interpreter:
+class Codec:
     """Reads and answers calls for one loaded version."""
 
-    def __init__(self, order: Order, model: Predictor, secret: str) -> None:
+    def __init__(self, order: EndpointSpec, model: Predictor, secret: str) -> None:
         self.order = order
         self.model = model
         self._sign = prediction_id.derive_key(secret, order.endpoint_id)
@@ -98,12 +98,12 @@ class Interpreter:
             else:
                 yield call, block
 
-    def answers(self, parsed: list[Parsed], found: NDArray[np.float64]) -> list[Made]:
+    def answers(self, parsed: list[Parsed], found: NDArray[np.float64]) -> list[Encoded]:
         """Return each call's answer, with a warning for each category that training never saw."""
         model, order = self.model, self.order
         predictions = model.answers(found) if any(one.request is None for one in parsed) else []
         names = self._names(found) if predictions else []
-        made: list[Made] = []
+        made: list[Encoded] = []
         for one in parsed:
             start, end = one.at, one.at + one.block.rows
             warnings = self._warnings(one.block)

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from compute.kinds import BadOutput
-from models_app.endpoints.deployments import Order
+from models_app.endpoints.deployments import EndpointSpec
 from models_app.object_store.storage import ChecksumMismatch, ObjectMissing, StorageUnavailable
 from models_app.recipes.tabular.prediction import predict
 from models_app.registry import artefacts
@@ -33,7 +33,7 @@ class Loader:
         self._backend = backend
         self._folder = folder
 
-    def load(self, order: Order) -> predict.Predictor:
+    def load(self, order: EndpointSpec) -> predict.Predictor:
         """Return the model of an order. Raises NotNow, CannotLoad."""
         if order.weights.size > MAX_WEIGHTS_BYTES:
             raise CannotLoad("The model is too large for a serving slot: at most 2 GiB of weights.")
@@ -60,7 +60,7 @@ class Loader:
             for path in known[KEPT_MODELS:]:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _bring(self, order: Order, home: Path) -> None:
+    def _bring(self, order: EndpointSpec, home: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self.tidy()
         partial = Path(tempfile.mkdtemp(prefix="new-", dir=self._folder))
@@ -72,7 +72,7 @@ class Loader:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _sound(home: Path, order: Order) -> bool:
+def _sound(home: Path, order: EndpointSpec) -> bool:
     wanted = ((home / WEIGHTS, order.weights), (home / SIGNATURE, order.signature_file))
     return all(path.is_file() and _sha256(path) == stored.sha256 for path, stored in wanted)
 

@@ -17,16 +17,16 @@ import torch
 
 from models_app.recipes.tabular.prediction.block import join
 from models_app.recipes.tabular.prediction.predict import Predictor
-from models_app.serving.accounting.balance import MILLI, Purse, Till, milliseconds
+from models_app.serving.accounting.balance import MILLI, Reservation, SliceBalance, milliseconds
 from models_app.serving.accounting.spool import Spool
-from models_app.serving.accounting.traffic import Served, Watch
+from models_app.serving.accounting.traffic import Served, TrafficRecorder
 from models_app.serving.backend import Assigned
 from models_app.serving.engine.batcher import Batcher
-from models_app.serving.engine.codec import Interpreter, Made, empty_block
+from models_app.serving.engine.codec import Codec, Encoded, empty_block
 from models_app.serving.engine.loader import CannotLoad, NotNow
 from models_app.serving.requests import problems
-from models_app.serving.requests.access import PASS, Door, Key
-from models_app.serving.requests.calls import Answer, Call, deliver
+from models_app.serving.requests.access import PASS, Key, KeyChecker
+from models_app.serving.requests.calls import Call, ServedAnswer, deliver
 from models_app.serving.requests.problems import BudgetSpent
 from models_app.serving.telemetry import Telemetry
 from tenants.errors import ExchequerError
@@ -39,10 +39,10 @@ TRY_AGAIN_S = 2.0
 
 
 @dataclass(frozen=True)
-class Tools:
+class WorkerContext:
     """What all workers of a node share."""
 
-    door: Door
+    door: KeyChecker
     spool: Spool
     telemetry: Telemetry
     load: Callable[[Assigned], Predictor]
@@ -59,7 +59,7 @@ class Tools:
 class Worker:
     """One version being served. `state`: loading, ready, failed (`message` says why), closed."""
 
-    def __init__(self, assigned: Assigned, till: Till, watch: Watch, tools: Tools) -> None:
+    def __init__(self, assigned: Assigned, till: SliceBalance, watch: TrafficRecorder, tools: WorkerContext) -> None:
         self.assigned = assigned
         self.order = assigned.order
         self.till = till
@@ -69,7 +69,7 @@ class Worker:
         self.reported = False
         self.batcher: Batcher[Call] = Batcher(clock=tools.clock, slo_s=self.order.slo_ms / 1000)
         self._tools = tools
-        self._reading: Interpreter | None = None
+        self._reading: Codec | None = None
         self._version = quote(self.order.version_label, safe=" .,:;+()[]/@-_").encode()
         self.thread = threading.Thread(target=self._run, name=f"serve-{self.order.name}", daemon=True)
 
@@ -79,7 +79,7 @@ class Worker:
         return self._interpreter.model
 
     @property
-    def _interpreter(self) -> Interpreter:
+    def _interpreter(self) -> Codec:
         if self._reading is None:
             raise problems.NotReady
         return self._reading
@@ -118,7 +118,7 @@ class Worker:
                 log.exception("endpoint.load_failed", endpoint=self.order.name)
                 self.state, self.message = "failed", "The model could not be loaded. Operators see why in the log."
             else:
-                self._reading = Interpreter(self.order, model, self._tools.secret)
+                self._reading = Codec(self.order, model, self._tools.secret)
                 self.state = "ready"
             self._tools.changed(self)
             return self.state == "ready"
@@ -155,13 +155,13 @@ class Worker:
                 self.till.settled(purse)
             calls = calls[paid:]
 
-    def _batch(self, calls: list[Call], purse: Purse) -> bool:
+    def _batch(self, calls: list[Call], purse: Reservation) -> bool:
         """Predict and record one batch; return whether there was anything to record."""
         clock, worked = self._tools.clock, self._tools.worked
         began, before = clock(), worked()
         ticket = self._tools.door.ask({call.key.digest for call in calls} - {PASS})
         parsed = self._interpreter.parse(calls)
-        answers: list[Made] = []
+        answers: list[Encoded] = []
         whole, found = None, None
         if parsed:
             whole = join([one.block for one in parsed])
@@ -209,7 +209,7 @@ class Worker:
             return False
         return True
 
-    def _answer(self, body: bytes, header_length: int | None, purse: Purse, ms: Decimal) -> Answer:
+    def _answer(self, body: bytes, header_length: int | None, purse: Reservation, ms: Decimal) -> ServedAnswer:
         headers: problems.Headers = [
             (b"content-type", b"application/json" if header_length is None else b"application/octet-stream"),
             (b"x-exchequer-cost", format(purse.money.cost(1, ms), "f").encode()),
@@ -217,9 +217,9 @@ class Worker:
         ]
         if header_length is not None:
             headers.append((b"inference-header-content-length", str(header_length).encode()))
-        return Answer(200, headers, body)
+        return ServedAnswer(200, headers, body)
 
-    def _record(self, calls: list[Call], purse: Purse, began: float, took: float, served: Served) -> None:
+    def _record(self, calls: list[Call], purse: Reservation, began: float, took: float, served: Served) -> None:
         """Write the batch's record; its answers leave when it is on disk."""
         money, compute = purse.money, served.compute_ms
         self.till.spend(purse, len(calls), compute)
@@ -255,7 +255,7 @@ class Worker:
                 self._tools.telemetry.refuse(call.answer.code)
                 self.watch.refused(self.order, call.answer.code)
 
-    def _money(self, wanted: int) -> tuple[Purse | None, int]:
+    def _money(self, wanted: int) -> tuple[Reservation | None, int]:
         purse, paid = self.till.begin(wanted)
         if purse is None and not self.till.state:
             self._tools.money_is_low()

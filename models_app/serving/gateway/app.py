@@ -16,11 +16,11 @@ import structlog
 from models_app.endpoints import playground_tokens
 from models_app.serving.engine.batcher import Closed
 from models_app.serving.engine.worker import Worker
-from models_app.serving.gateway.body import MAX_BODY, Body, Gone, Receive, Room
+from models_app.serving.gateway.body import MAX_BODY, Body, ByteBudget, ClientDisconnected, Receive
 from models_app.serving.node import Node
 from models_app.serving.requests import problems, protocol_v2
 from models_app.serving.requests.access import PASS, Key, digest_of
-from models_app.serving.requests.calls import Answer, Call, problem
+from models_app.serving.requests.calls import Call, ServedAnswer, problem
 from tenants.errors import ExchequerError, RateLimited
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ class App:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.room = Room()
+        self.room = ByteBudget()
         self._used = playground_tokens.Used()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,15 +70,15 @@ class App:
             await send({"type": "http.response.body", "body": body, "more_body": True})
             # The server takes whatever it is given, and waits before the next: so this returns when it was read.
             await send({"type": "http.response.body", "body": b""})
-        except Gone:
+        except ClientDisconnected:
             return
         finally:
             sent.release()
 
-    async def _tried(self, scope: Scope, sent: Body, request_id: str) -> Answer:
+    async def _tried(self, scope: Scope, sent: Body, request_id: str) -> ServedAnswer:
         try:
             return await self._route(scope, sent, request_id)
-        except Gone:
+        except ClientDisconnected:
             raise
         except ExchequerError as error:
             self.node.telemetry.refuse(error.code)
@@ -100,10 +100,10 @@ class App:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _route(self, scope: Scope, sent: Body, request_id: str) -> Answer:
+    async def _route(self, scope: Scope, sent: Body, request_id: str) -> ServedAnswer:
         method, path = "GET" if scope["method"] == "HEAD" else scope["method"], scope["path"]
         if method == "OPTIONS":
-            return Answer(204, PREFLIGHT, b"")
+            return ServedAnswer(204, PREFLIGHT, b"")
         match path.strip("/").split("/"):
             case ["v1", "models", name] if name.endswith(":predict"):
                 _only(method, "POST")
@@ -117,35 +117,35 @@ class App:
         _only(method, "GET")
         match path.strip("/").split("/"):
             case ["v2", "health", "live"] | ["healthz"]:
-                return Answer(200, JSON, b'{"live":true}')
+                return ServedAnswer(200, JSON, b'{"live":true}')
             case ["v2", "health", "ready"] | ["readyz"]:
                 if not self.node.ready:
                     raise problems.NotReady
-                return Answer(200, JSON, b'{"ready":true}')
+                return ServedAnswer(200, JSON, b'{"ready":true}')
             case ["v2"]:
-                return Answer(
+                return ServedAnswer(
                     200, JSON, orjson.dumps({"name": "exchequer", "version": "1", "extensions": ["binary_tensor_data"]})
                 )
             case ["metrics"]:
-                return Answer(200, TEXT, self.node.telemetry.text(await asyncio.to_thread(self.node.gauges)))
+                return ServedAnswer(200, TEXT, self.node.telemetry.text(await asyncio.to_thread(self.node.gauges)))
             case ["v2", "models", name] | ["v2", "models", name, "ready"]:
                 return await self._model(scope, unquote(name), "", ready=path.rstrip("/").endswith("/ready"))
             case ["v2", "models", name, "versions", version] | ["v2", "models", name, "versions", version, "ready"]:
                 return await self._model(scope, unquote(name), version, ready=path.rstrip("/").endswith("/ready"))
         raise problems.NoSuchModel("There is no such route. POST /v1/models/NAME:predict or /v2/models/NAME/infer.")
 
-    async def _model(self, scope: Scope, name: str, version: str, *, ready: bool) -> Answer:
+    async def _model(self, scope: Scope, name: str, version: str, *, ready: bool) -> ServedAnswer:
         key = await self._key(_header(scope, b"authorization"))
         worker = self._worker(key, name, version)
         if ready:
-            return Answer(200, JSON, b'{"ready":true}')
+            return ServedAnswer(200, JSON, b'{"ready":true}')
         order = worker.order
         described = protocol_v2.metadata(order.name, str(order.number), worker.model.intake, len(worker.model.classes))
-        return Answer(200, JSON, orjson.dumps(described))
+        return ServedAnswer(200, JSON, orjson.dumps(described))
 
     async def _call(
         self, scope: Scope, sent: Body, request_id: str, protocol: int, name: str, version: str = ""
-    ) -> Answer:
+    ) -> ServedAnswer:
         arrived = self.node.clock()
         authorization = encoding = length = header_length = tried = b""
         for header, value in scope["headers"]:
@@ -183,7 +183,7 @@ class App:
             ),
         )  # fmt: skip
 
-    async def _answered(self, find: Callable[[], Worker], call: Call) -> Answer:
+    async def _answered(self, find: Callable[[], Worker], call: Call) -> ServedAnswer:
         """Queue a call with who serves its endpoint, and its version if it names one; return the answer."""
         for _ in range(2):
             worker = find()

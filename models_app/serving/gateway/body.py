@@ -28,11 +28,11 @@ class TooMuch(RateLimited):
     """This key's requests, and the answers that it has not read, hold as many bytes here as one key may."""
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client hung up."""
 
 
-class Room:
+class ByteBudget:
     """The bytes of bodies, counted as they arrive, and of answers until they are read. Any thread may use it."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Room:
 class Body:
     """A request's body: read up to the cap, or thrown away so that a client that still sends sees the answer."""
 
-    def __init__(self, receive: Receive, room: Room) -> None:
+    def __init__(self, receive: Receive, room: ByteBudget) -> None:
         self._receive = receive
         self._room = room
         self._owner: UUID | None = None
@@ -127,7 +127,7 @@ class Body:
     async def _next(self) -> tuple[bytes, bool]:
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnected
         return message.get("body", b""), not message.get("more_body", False)
 
 

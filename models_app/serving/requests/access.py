@@ -66,7 +66,7 @@ class Ticket:
         return self._answered.acquire(timeout=seconds)
 
 
-class Door:
+class KeyChecker:
     """The keys of a node."""
 
     def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:

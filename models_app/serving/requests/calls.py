@@ -13,7 +13,7 @@ from tenants.errors import ExchequerError
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServedAnswer:
     """What is sent back. `code` is the problem's, empty for a success."""
 
     status: int
@@ -33,9 +33,9 @@ class Call:
     request_id: str
     arrived: float
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Answer]
+    future: asyncio.Future[ServedAnswer]
     hold: Callable[[int], None]
-    answer: Answer | None = None
+    answer: ServedAnswer | None = None
     rows: int = 0
     given_up: bool = False
     _fate: threading.Lock = field(default_factory=threading.Lock)
@@ -55,9 +55,9 @@ class Call:
         self.answer = problem(error, self.request_id)
 
 
-def problem(error: ExchequerError, request_id: str) -> Answer:
+def problem(error: ExchequerError, request_id: str) -> ServedAnswer:
     """Return an error as an answer."""
-    return Answer(error.status, headers_of(error), body_of(error, request_id), error.code)
+    return ServedAnswer(error.status, headers_of(error), body_of(error, request_id), error.code)
 
 
 def deliver(calls: Sequence[Call]) -> None:

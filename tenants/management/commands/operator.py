@@ -32,9 +32,9 @@ class Command(BaseCommand):
                 self.stdout.write(f"{email} has another password, and is logged out everywhere")
                 return
             if options["revoke"]:
-                changed = grants.dismiss(email)
+                changed = grants.revoke(email)
             else:
-                changed = grants.appoint(email, password=options["password"])
+                changed = grants.grant(email, password=options["password"])
         except ExchequerError as error:
             raise CommandError(error.message) from error
         state = "is no operator" if options["revoke"] else "is an operator: /operator/"

@@ -20,7 +20,7 @@ from billing import queries
 from billing.budgets import budgets
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.models import UsageEvent, UsageSeries
-from billing.reported.cloudevents import Refused, parse
+from billing.reported.cloudevents import EventRefused, parse
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.models.audit import AuditEntry
@@ -399,8 +399,8 @@ def test_whatever_comes_is_read_or_refused(changes: dict[str, Any]) -> None:
     whole = {**event(), **changes}
     try:
         read = parse(whole)
-    except Refused:
-        with pytest.raises(Refused, match=r"\w"):
+    except EventRefused:
+        with pytest.raises(EventRefused, match=r"\w"):
             parse(whole)
     else:
         assert read.content == parse({**whole, "id": "another"}).content

@@ -21,7 +21,7 @@ from compute.estimates import priors
 from compute.fleet import nodes
 from compute.jobs import jobs
 from compute.leases import leases
-from compute.leases.messages import Beat
+from compute.leases.messages import Heartbeat
 from compute.models import Attempt, Job, Outcome
 from compute.scheduling import assign
 from models_app.models import DatasetVersion
@@ -92,7 +92,9 @@ class Shop:
         assert mine is not None
         with tenant_scope(self.tenant.id):
             Attempt.objects.filter(id=mine.attempt_id).update(claimed_at=now() - timedelta(seconds=seconds + 60))
-        leases.finish(mine, outcome, Beat(elapsed=seconds, startup_s=start_s), exit_code=0, complete=lambda job: {})
+        leases.finish(
+            mine, outcome, Heartbeat(elapsed=seconds, startup_s=start_s), exit_code=0, complete=lambda job: {}
+        )
         return UUID(made.json()["id"])
 
     def job(self, job_id: UUID) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import requests
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from deploy.server.upload_limits import Room, TooManyUploads
+from deploy.server.upload_limits import TooManyUploads, UploadBudget
 from tenants.access.reader import reader
 from tenants.errors import Unavailable
 from tenants.web.large_bodies import sender_of
@@ -184,7 +184,7 @@ def test_who_was_asked_about_leaves_nothing_on_the_thread(transactional_db: None
 
 
 def test_room_is_shared_and_given_back() -> None:
-    room = Room(100, 30)
+    room = UploadBudget(100, 30)
     room.share(2)
     room.take(20, "a")
     room.take(20, "b")

@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 
 from compute import kinds, limits
-from compute.agent.supervisor import Supervisor
+from compute.agent.supervisor import AttemptSupervisor
 from compute.devices.base import Sampler
 from compute.leases import leases
 from compute.procfs import group_members, group_use
@@ -204,7 +204,7 @@ def test_a_child_that_starts_threads_without_end_is_stopped(workdir: Path, monke
     child = start(workdir, "hider.py", inputs={"how": "threads"})
     mine = SimpleNamespace(job=SimpleNamespace(id="j", kind="tick", spec={}), attempt_id="a", token=1, slot=SLOT)
     kinds.register(TickKind())
-    watcher = Supervisor(cast(leases.Claim, mine), cast(Sampler, None), workdir)
+    watcher = AttemptSupervisor(cast(leases.Claim, mine), cast(Sampler, None), workdir)
     watcher._child = child
     monkeypatch.setattr(watcher._pulse, "due", lambda: False)
     watcher._watch(child)

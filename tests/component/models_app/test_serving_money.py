@@ -18,7 +18,7 @@ from psycopg import errors
 from deploy.server import connection_limits
 from models_app.endpoints.reservations import LIFE
 from models_app.serving.accounting import settlement
-from models_app.serving.accounting.balance import Till
+from models_app.serving.accounting.balance import SliceBalance
 from models_app.serving.accounting.spool import Reader, Spool, segments
 from models_app.serving.backend import Away
 from models_app.serving.database import asked
@@ -218,7 +218,7 @@ def test_an_endpoint_that_its_budget_stopped_says_so_and_when_to_come_back(tmp_p
 
 def test_a_tail_that_pays_for_no_batch_is_asked_for_again_and_refused_in_words():
     clock = Clock()
-    till = Till(clock)
+    till = SliceBalance(clock)
     till.install(money(1, "1.00", clock), clock.now)
     purse, paid = till.begin(50)
     assert purse is not None and paid == 50
@@ -234,7 +234,7 @@ def test_a_tail_that_pays_for_no_batch_is_asked_for_again_and_refused_in_words()
 
 def test_a_slice_pays_no_longer_than_it_lives_but_for_a_minute_while_the_database_is_away():
     clock = Clock()
-    till = Till(clock)
+    till = SliceBalance(clock)
     till.install(money(1, "1.00", clock), clock.now)
     clock.now += LIFE.total_seconds() - 30
     assert not till.wants(), "nobody calls"

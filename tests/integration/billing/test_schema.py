@@ -17,7 +17,7 @@ from django.db import DatabaseError, IntegrityError, ProgrammingError, connectio
 from billing import queries
 from billing.budgets import budgets, holds
 from billing.ledger import ledger
-from billing.ledger.ledger import AVAILABLE, HELD, Entry, Posting, Pot
+from billing.ledger.ledger import AVAILABLE, HELD, LedgerAccount, LedgerEntry, Posting
 from billing.metering.metering import record_usage
 from billing.models import Price, PriceVersion, UsageEvent
 from billing.money import Money
@@ -47,7 +47,7 @@ def sql(statement: str, arguments: Any = None) -> None:
 def post_and_check(tenant_id: UUID, legs: list[Posting]) -> None:
     """Post, leave the scope, and check at once what the database checks at commit."""
     with tenant_scope(tenant_id):
-        ledger.post(Entry("hold", date(2026, 1, 1), legs))
+        ledger.post(LedgerEntry("hold", date(2026, 1, 1), legs))
     sql("SET CONSTRAINTS ALL IMMEDIATE")
 
 
@@ -153,7 +153,7 @@ def test_b5_a_published_version_takes_no_more_prices_and_even_its_owner_cannot_e
 def test_b1_an_unbalanced_posting_does_not_commit() -> None:
     tenant = make_tenant()
     with in_tenant(tenant):
-        leg = Posting(HELD, Pot("project", uuid4()), "EUR", Decimal("0.000000000001"))
+        leg = Posting(HELD, LedgerAccount("project", uuid4()), "EUR", Decimal("0.000000000001"))
         for legs in ([leg], [leg, Posting(AVAILABLE, leg.pot, "USD", -leg.amount)]):
             with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
                 post_and_check(tenant.id, legs)
@@ -165,7 +165,7 @@ def test_b1_an_unbalanced_posting_does_not_commit() -> None:
 @pytest.mark.django_db
 def test_b1_the_balance_is_checked_even_after_the_scope_was_closed() -> None:
     tenant = make_tenant()
-    leg = Posting(HELD, Pot("project", uuid4()), "EUR", Decimal(1))
+    leg = Posting(HELD, LedgerAccount("project", uuid4()), "EUR", Decimal(1))
     with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
         post_and_check(tenant.id, [leg])
 

@@ -18,7 +18,7 @@ from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs
 from compute.leases import leases
-from compute.leases.messages import Beat, Claim, Sample
+from compute.leases.messages import Claim, Heartbeat, Sample
 from compute.models import Attempt, Device, Node, Outcome
 from compute.queries import device_hours
 from compute.scheduling import assign, periodic, reaper
@@ -54,7 +54,7 @@ def test_jobs_get_the_free_devices_and_no_more(world: World) -> None:
 def test_two_controllers_that_assign_at_once_give_each_job_one_attempt(world: World) -> None:
     for _ in range(2):
         world.submit()
-    rings: list[assign.Ring] = []
+    rings: list[assign.Dispatch] = []
 
     def controller() -> None:
         with connection.cursor() as cursor:
@@ -185,7 +185,7 @@ def test_the_twentieth_lost_attempt_fails_the_job_and_gives_its_money_back(
     with tenant_scope(world.tenant.id):
         Attempt.objects.filter(id=mine.attempt_id).update(claimed_at=now() - timedelta(seconds=10))
         jobs.Job.objects.update(infrastructure_kills=19)
-    leases.heartbeat(mine, Beat(elapsed=4.0))
+    leases.heartbeat(mine, Heartbeat(elapsed=4.0))
     with tenant_scope(world.tenant.id):
         assert queries.job_detail(mine.job.id).cost.amount > 0
     expire(superuser)
@@ -234,8 +234,8 @@ def used(world: World) -> Claim:
     mine = world.running()
     with tenant_scope(world.tenant.id):
         Attempt.objects.filter(id=mine.attempt_id).update(claimed_at=now() - timedelta(seconds=20))
-    leases.heartbeat(mine, Beat(elapsed=2.0, samples=[Sample(2.0, 0.75, 1000)]))
-    leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=2.0), complete=lambda job: {})
+    leases.heartbeat(mine, Heartbeat(elapsed=2.0, samples=[Sample(2.0, 0.75, 1000)]))
+    leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=2.0), complete=lambda job: {})
     return mine
 
 

@@ -14,7 +14,7 @@ from django.test import Client
 from billing.budgets.budgets import create_budget
 from compute import queries
 from compute.leases import leases
-from compute.leases.messages import Beat
+from compute.leases.messages import Heartbeat
 from compute.models import Device, Job, JobMetric, Outcome
 from models_app.models import Dataset
 from tenants.isolation.scoping import tenant_scope
@@ -36,7 +36,7 @@ def test_a_pause_is_said_to_be_one_only_when_the_program_has_stopped(
 ) -> None:
     world = World(as_control)
     mine = world.running()
-    leases.heartbeat(mine, Beat(elapsed=0.01))
+    leases.heartbeat(mine, Heartbeat(elapsed=0.01))
     client, path = client_of(world.tenant), f"/t/{world.tenant.slug}/jobs/{mine.job.id}/"
     page = client.post(f"{path}pause/", follow=True).content.decode()
     assert "Pausing: saving a checkpoint. It is charged until it has stopped" in page
@@ -44,7 +44,7 @@ def test_a_pause_is_said_to_be_one_only_when_the_program_has_stopped(
     live = client.get(f"{path}live/").content.decode()
     assert '<span class="x-state busy">Pausing</span>' in live
     assert "data-poll" in live
-    leases.finish(mine, Outcome.PAUSED, Beat(elapsed=0.02))
+    leases.finish(mine, Outcome.PAUSED, Heartbeat(elapsed=0.02))
     stopped = client.get(f"{path}live/").content.decode()
     assert "Pausing" not in stopped
     assert '<span class="x-state wait">Paused</span>' in stopped

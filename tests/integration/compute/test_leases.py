@@ -25,7 +25,7 @@ from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs
 from compute.leases import leases
-from compute.leases.messages import Beat, Claim, Fenced, Sample
+from compute.leases.messages import Claim, Fenced, Heartbeat, Sample
 from compute.models import Attempt, Device, DeviceSample, Job, Outcome
 from compute.sandbox.protocol import Metric
 from compute.scheduling import assign, reaper
@@ -60,12 +60,12 @@ class World:
         whole = {"steps": 3, "store": "x", **(spec or {})}
         return jobs.submit(actor=self.actor, name="a", kind="tick", project_id=self.project, spec=whole, **request).id  # type: ignore[arg-type]
 
-    def assign(self) -> list[assign.Ring]:
+    def assign(self) -> list[assign.Dispatch]:
         """Let the controller assign once."""
         with self.control():
             return assign.assign_all()
 
-    def claim(self, ring: assign.Ring, node: str = "n1", boot: uuid.UUID | None = None) -> Claim | None:
+    def claim(self, ring: assign.Dispatch, node: str = "n1", boot: uuid.UUID | None = None) -> Claim | None:
         """Claim as the node does."""
         return leases.claim(
             tenant_id=ring.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=node, boot=boot or self.boot
@@ -129,9 +129,9 @@ def test_a_heartbeat_bills_what_ran_since_the_last_one_and_never_more_than_the_l
     with tenant_scope(world.tenant.id):
         Attempt.objects.filter(id=mine.attempt_id).update(claimed_at=now() - timedelta(seconds=20))
     began = time.monotonic()
-    leases.heartbeat(mine, Beat(elapsed=3.0))
-    leases.heartbeat(mine, Beat(elapsed=3.0))
-    leases.heartbeat(mine, Beat(elapsed=500.0))
+    leases.heartbeat(mine, Heartbeat(elapsed=3.0))
+    leases.heartbeat(mine, Heartbeat(elapsed=3.0))
+    leases.heartbeat(mine, Heartbeat(elapsed=500.0))
     most = Decimal(3.01 + time.monotonic() - began)
     with tenant_scope(world.tenant.id):
         attempt = Attempt.objects.get(id=mine.attempt_id)
@@ -143,7 +143,9 @@ def test_a_heartbeat_bills_what_ran_since_the_last_one_and_never_more_than_the_l
 
 def test_a_batch_that_is_sent_twice_is_stored_once(world: World) -> None:
     mine = world.running()
-    beat = Beat(elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one"), (1, "two")], progress={"phase": "x"})
+    beat = Heartbeat(
+        elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one"), (1, "two")], progress={"phase": "x"}
+    )
     beat.samples = [Sample(0.1, 0.5, 1), Sample(0.1, 0.6, 1)]
     leases.heartbeat(mine, beat)
     leases.heartbeat(mine, beat)
@@ -156,7 +158,7 @@ def test_a_batch_that_is_sent_twice_is_stored_once(world: World) -> None:
 @pytest.fixture(params=["expired", "reaped", "replaced"])
 def lost(request: pytest.FixtureRequest, world: World, superuser: psycopg.Connection) -> Claim:
     mine = world.running()
-    leases.heartbeat(mine, Beat(elapsed=0.01))
+    leases.heartbeat(mine, Heartbeat(elapsed=0.01))
     expire(superuser)
     if request.param != "expired":
         with world.control():
@@ -168,7 +170,9 @@ def lost(request: pytest.FixtureRequest, world: World, superuser: psycopg.Connec
 
 def test_a_fenced_attempt_writes_nothing(world: World, lost: Claim) -> None:
     before = world.rows()
-    beat = Beat(elapsed=9.0, progress={"phase": "zombie"}, logs=[(7, "zombie")], metrics=[Metric(9, {"loss": 1.0})])
+    beat = Heartbeat(
+        elapsed=9.0, progress={"phase": "zombie"}, logs=[(7, "zombie")], metrics=[Metric(9, {"loss": 1.0})]
+    )
     acts: list[Callable[[], object]] = [
         lambda: leases.heartbeat(lost, beat),
         lambda: leases.keep_checkpoint(lost, {"path": "zombie"}),
@@ -183,9 +187,9 @@ def test_a_fenced_attempt_writes_nothing(world: World, lost: Claim) -> None:
 
 def test_the_end_of_an_attempt_is_written_once(world: World) -> None:
     mine = world.running()
-    leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=0.1), complete=lambda job: {"answer": 42})
+    leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=0.1), complete=lambda job: {"answer": 42})
     with pytest.raises(Fenced):
-        leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=0.1), complete=lambda job: {"answer": 43})
+        leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=0.1), complete=lambda job: {"answer": 43})
     with tenant_scope(world.tenant.id):
         job = queries.job_detail(mine.job.id)
         assert (job.state, job.result) == ("succeeded", {"answer": 42})
@@ -201,14 +205,14 @@ def test_an_effect_that_fails_takes_the_whole_end_back(world: World) -> None:
         raise Invalid("the registry refused")
 
     with pytest.raises(Invalid):
-        leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=0.1), complete=fail)
+        leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=0.1), complete=fail)
     assert world.rows() == before
 
 
 @pytest.mark.parametrize("bad", ["a\0b", "half \ud800", float("inf")])
 def test_a_result_that_cannot_be_stored_is_the_childs_own_crash(world: World, bad: object) -> None:
     mine = world.running()
-    heartbeat.Pulse(mine).finish(Outcome.SUCCEEDED, "", 0, lambda job: {"metrics": {"loss": bad}})
+    heartbeat.HeartbeatSender(mine).finish(Outcome.SUCCEEDED, "", 0, lambda job: {"metrics": {"loss": bad}})
     with tenant_scope(world.tenant.id):
         assert Attempt.objects.get(id=mine.attempt_id).outcome == "crashed"
         job = Job.objects.get(id=mine.job.id)
@@ -222,7 +226,7 @@ def test_the_database_keeps_final_states_final(world: World) -> None:
         with pytest.raises((IntegrityError, ValueError)), tenant_scope(world.tenant.id):
             Job.objects.filter(id=job_id).update(**change)
     mine = world.running()
-    leases.finish(mine, Outcome.CRASHED, Beat())
+    leases.finish(mine, Outcome.CRASHED, Heartbeat())
     with pytest.raises(IntegrityError), tenant_scope(world.tenant.id):
         Attempt.objects.filter(id=mine.attempt_id).update(outcome="succeeded")
 

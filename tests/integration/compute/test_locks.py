@@ -21,7 +21,7 @@ from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs, transitions
 from compute.leases import leases
-from compute.leases.messages import Beat, Claim
+from compute.leases.messages import Claim, Heartbeat
 from compute.models import Device, Job, Outcome
 from compute.scheduling import reaper
 from tenants import quotas
@@ -63,12 +63,12 @@ def until(ready: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def ran_for_a_second(world: World) -> tuple[Claim, Beat]:
+def ran_for_a_second(world: World) -> tuple[Claim, Heartbeat]:
     """Return a running attempt and the beat that bills its first second."""
     mine = world.running()
     began = time.monotonic()
     time.sleep(1)
-    return mine, Beat(elapsed=1.0, began=began)
+    return mine, Heartbeat(elapsed=1.0, began=began)
 
 
 @pytest.mark.parametrize("held_up", ["hold_for", "reserve"])
@@ -119,7 +119,7 @@ def test_a_budget_is_changed_while_the_platforms_failure_gives_money_back(
 
     monkeypatch.setattr(transitions, "waive_platform", waive_late)
     with ThreadPoolExecutor(2) as pool:
-        end = beside(pool, lambda: leases.finish(mine, Outcome.PLATFORM, Beat(), message="the device is gone"))
+        end = beside(pool, lambda: leases.finish(mine, Outcome.PLATFORM, Heartbeat(), message="the device is gone"))
         assert releasing.wait(60)
         change = beside(
             pool,
@@ -177,7 +177,7 @@ def test_what_is_waived_is_given_back_before_the_quota(
         with world.control():
             assert reaper.reap() == 1
     else:
-        leases.finish(mine, Outcome.DISK_FULL, Beat(), message="disk full")
+        leases.finish(mine, Outcome.DISK_FULL, Heartbeat(), message="disk full")
     with tenant_scope(world.tenant.id):
         assert Job.objects.get().cause == "platform"
         assert [use.in_use for use in quotas.usage()] == [0]

@@ -18,12 +18,12 @@ from django.conf import settings
 
 from compute import limits, queries
 from compute.agent import heartbeat
-from compute.agent.supervisor import Supervisor
+from compute.agent.supervisor import AttemptSupervisor
 from compute.devices.base import Sampler
 from compute.jobs import jobs
 from compute.kinds import BadOutput
 from compute.leases import leases
-from compute.leases.messages import Beat, Claim
+from compute.leases.messages import Claim, Heartbeat
 from compute.models import Attempt, Device, Job, Outcome
 from compute.sandbox.process import Child
 from compute.sandbox.protocol import Metric
@@ -56,7 +56,7 @@ def test_a_job_that_crashes_under_each_pause_is_poison_in_the_end(world: World) 
     mine = world.running()
     for crashes in (1, 2, 3):
         jobs.pause(actor=world.actor, job_id=mine.job.id)
-        leases.finish(mine, Outcome.CRASHED, Beat(elapsed=0.1), message="It broke.")
+        leases.finish(mine, Outcome.CRASHED, Heartbeat(elapsed=0.1), message="It broke.")
         job, _ = stored(world, mine)
         assert job.own_crashes == crashes
         if crashes < 3:
@@ -69,18 +69,18 @@ def test_a_job_that_crashes_under_each_pause_is_poison_in_the_end(world: World) 
 def test_a_crash_of_a_cancelled_job_changes_nothing_about_it(world: World) -> None:
     mine = world.running()
     jobs.cancel(actor=world.actor, job_id=mine.job.id)
-    leases.finish(mine, Outcome.CRASHED, Beat(elapsed=0.1))
+    leases.finish(mine, Outcome.CRASHED, Heartbeat(elapsed=0.1))
     job, _ = stored(world, mine)
     assert (job.state, job.own_crashes) == ("cancelled", 0)
 
 
 BAD = [
-    Beat(metrics=[Metric(1, {"loss": float("nan")})]),
-    Beat(metrics=[Metric(2**70, {"loss": 1.0})]),
-    Beat(progress={"phase": "a\0b"}),
-    Beat(progress={"phase": "half \ud800"}),
-    Beat(logs=[(1, "a\0b")]),
-    Beat(layers=["a\0b"]),
+    Heartbeat(metrics=[Metric(1, {"loss": float("nan")})]),
+    Heartbeat(metrics=[Metric(2**70, {"loss": 1.0})]),
+    Heartbeat(progress={"phase": "a\0b"}),
+    Heartbeat(progress={"phase": "half \ud800"}),
+    Heartbeat(logs=[(1, "a\0b")]),
+    Heartbeat(layers=["a\0b"]),
 ]
 
 
@@ -89,8 +89,8 @@ def test_a_heartbeat_with_a_value_that_cannot_be_stored_is_refused_in_words_and_
     world: World, number: int
 ) -> None:
     mine = world.running()
-    heart = heartbeat.Pulse(mine)
-    heart.beat = Beat(elapsed=0.1, **{k: v for k, v in vars(BAD[number]).items() if v and k != "elapsed"})
+    heart = heartbeat.HeartbeatSender(mine)
+    heart.beat = Heartbeat(elapsed=0.1, **{k: v for k, v in vars(BAD[number]).items() if v and k != "elapsed"})
     with pytest.raises(BadOutput, match="cannot be stored"):
         heart.renew()
     assert heart.renew() is not None, "what was measured is still sent"
@@ -100,8 +100,8 @@ def test_a_heartbeat_with_a_value_that_cannot_be_stored_is_refused_in_words_and_
 
 def test_the_last_report_that_cannot_be_stored_still_ends_the_attempt_as_a_crash(world: World) -> None:
     mine = world.running()
-    heart = heartbeat.Pulse(mine)
-    heart.beat = Beat(elapsed=0.1, logs=[(1, "a\0b")])
+    heart = heartbeat.HeartbeatSender(mine)
+    heart.beat = Heartbeat(elapsed=0.1, logs=[(1, "a\0b")])
     heart.finish(Outcome.KILLED, "a\0b", None, None)
     job, attempt = stored(world, mine)
     assert (attempt.outcome, job.own_crashes, job.infrastructure_kills) == ("crashed", 1, 0)
@@ -117,7 +117,7 @@ def test_a_supervisor_ends_a_child_whose_report_cannot_be_stored(
         startup_s=None, elapsed=lambda: 0.1, exit_code=-9, kill=exited.set,
     )  # fmt: skip
     sampler = SimpleNamespace(read=lambda *_: SimpleNamespace(busy=0.0, memory_bytes=0))
-    watched = Supervisor(mine, cast(Sampler, sampler), tmp_path)
+    watched = AttemptSupervisor(mine, cast(Sampler, sampler), tmp_path)
 
     def start(_: object) -> Child:
         watched._progress = {"phase": "a\0b"}
@@ -139,7 +139,7 @@ def supervised(world: World, home: Path, **spec: object) -> tuple[Job, Attempt]:
     """Run a real child under the real supervisor to its end."""
     mine = world.running(spec=spec)
     sampler = SimpleNamespace(read=lambda *_: SimpleNamespace(busy=0.0, memory_bytes=0))
-    Supervisor(mine, cast(Sampler, sampler), home).run()
+    AttemptSupervisor(mine, cast(Sampler, sampler), home).run()
     return stored(world, mine)
 
 
@@ -174,8 +174,8 @@ def test_a_child_that_fills_its_folder_is_killed_for_it_and_removed(
 
 def test_an_attempt_that_met_a_full_disk_costs_nothing_and_is_tried_again(world: World) -> None:
     mine = world.running()
-    leases.heartbeat(mine, Beat(elapsed=0.2))
-    leases.finish(mine, Outcome.DISK_FULL, Beat(elapsed=0.3), message="The host's disk was full.")
+    leases.heartbeat(mine, Heartbeat(elapsed=0.2))
+    leases.finish(mine, Outcome.DISK_FULL, Heartbeat(elapsed=0.3), message="The host's disk was full.")
     job, attempt = stored(world, mine)
     assert (job.state, job.own_crashes, job.infrastructure_kills) == ("queued", 0, 1)
     assert attempt.measured_s > 0
@@ -191,7 +191,7 @@ def test_a_cancelled_job_is_settled_only_when_its_attempt_has_ended(world: World
     with tenant_scope(world.tenant.id):
         shown = queries.job_detail(mine.job.id)
         assert shown.final and not shown.settled
-    leases.finish(mine, Outcome.CANCELLED, Beat(elapsed=0.1))
+    leases.finish(mine, Outcome.CANCELLED, Heartbeat(elapsed=0.1))
     with tenant_scope(world.tenant.id):
         assert queries.job_detail(mine.job.id).settled
 
@@ -205,7 +205,10 @@ def test_what_the_platform_waives_is_left_of_the_cost_limit(world: World, paused
     if paused:
         jobs.pause(actor=world.actor, job_id=mine.job.id)
     leases.finish(
-        mine, Outcome.DISK_FULL, Beat(elapsed=12.0, began=time.monotonic() - 12), message="The host's disk was full."
+        mine,
+        Outcome.DISK_FULL,
+        Heartbeat(elapsed=12.0, began=time.monotonic() - 12),
+        message="The host's disk was full.",
     )
     job, attempt = stored(world, mine)
     assert (job.spent, job.measured_s) == (0, attempt.measured_s)
@@ -215,7 +218,7 @@ def test_what_the_platform_waives_is_left_of_the_cost_limit(world: World, paused
     if paused:
         jobs.resume(actor=world.actor, job_id=mine.job.id)
     second = next_run(world)
-    assert leases.heartbeat(second, Beat()).stop is None
+    assert leases.heartbeat(second, Heartbeat()).stop is None
 
 
 def test_a_node_slow_to_hear_of_a_cancel_bills_a_heartbeat_at_most(world: World) -> None:
@@ -223,8 +226,8 @@ def test_a_node_slow_to_hear_of_a_cancel_bills_a_heartbeat_at_most(world: World)
     jobs.cancel(actor=world.actor, job_id=mine.job.id)
     time.sleep(settings.EXCHEQUER.heartbeat_s + 0.5)
     elapsed = time.monotonic() - began
-    assert leases.heartbeat(mine, Beat(elapsed=elapsed, began=began)).stop == Outcome.CANCELLED
-    leases.finish(mine, Outcome.CANCELLED, Beat(elapsed=elapsed + 0.1, began=began))
+    assert leases.heartbeat(mine, Heartbeat(elapsed=elapsed, began=began)).stop == Outcome.CANCELLED
+    leases.finish(mine, Outcome.CANCELLED, Heartbeat(elapsed=elapsed + 0.1, began=began))
     job, attempt = stored(world, mine)
     assert job.ended_at is not None and attempt.measured_until is not None
     assert attempt.measured_until == job.ended_at + timedelta(seconds=settings.EXCHEQUER.heartbeat_s)

@@ -24,7 +24,7 @@ from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs
 from compute.leases import leases
-from compute.leases.messages import Beat
+from compute.leases.messages import Heartbeat
 from compute.models import Attempt, Cause, Job, JobState, Outcome
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
@@ -75,7 +75,7 @@ def launched_for_nothing(world: World, demo_clock: DemoClock, price: Decimal) ->
     beat_of_the_node(world)
     mine, began = world.running(max_seconds=100), time.monotonic()
     time.sleep(0.2)
-    assert leases.heartbeat(mine, Beat(elapsed=0.2, began=began)).stop is None
+    assert leases.heartbeat(mine, Heartbeat(elapsed=0.2, began=began)).stop is None
     with tenant_scope(world.tenant.id):
         assert Job.objects.get(id=mine.job.id).hold_id is None
     demo_clock.advance(timedelta(seconds=20))
@@ -89,9 +89,9 @@ def test_the_hold_of_a_running_job_follows_its_price(
     old, new = dear_soon(world, demo_clock)
     mine, began = world.running(max_seconds=100), time.monotonic()
     time.sleep(0.2)
-    assert leases.heartbeat(mine, Beat(elapsed=0.2, began=began)).stop is None
+    assert leases.heartbeat(mine, Heartbeat(elapsed=0.2, began=began)).stop is None
     demo_clock.advance(timedelta(seconds=20))
-    answer = leases.heartbeat(mine, Beat(elapsed=20.0, began=began))
+    answer = leases.heartbeat(mine, Heartbeat(elapsed=20.0, began=began))
     assert answer.stop is None
     with tenant_scope(world.tenant.id):
         job = Job.objects.get(id=mine.job.id)
@@ -112,7 +112,7 @@ def test_a_budget_without_room_for_the_new_price_pauses_the_job(
     create_budget(actor=world.actor, project_id=world.project, amount=old * 120, at_limit="block_new")
     mine, began = world.running(max_seconds=100), time.monotonic()
     demo_clock.advance(timedelta(seconds=20))
-    answer = leases.heartbeat(mine, Beat(elapsed=12.0, began=began))
+    answer = leases.heartbeat(mine, Heartbeat(elapsed=12.0, began=began))
     assert answer.stop == Outcome.BUDGET
     with tenant_scope(world.tenant.id):
         (status,) = queries.budgets()
@@ -126,7 +126,7 @@ def test_a_job_launched_for_nothing_is_held_from_the_start_of_a_price(
     world = World(as_control)
     create_budget(actor=world.actor, amount=Decimal(1000), at_limit="stop_running")
     mine, began = launched_for_nothing(world, demo_clock, Decimal(5))
-    assert leases.heartbeat(mine, Beat(elapsed=20.0, began=began)).stop is None
+    assert leases.heartbeat(mine, Heartbeat(elapsed=20.0, began=began)).stop is None
     with tenant_scope(world.tenant.id):
         job = Job.objects.get(id=mine.job.id)
         hold = Hold.objects.get(pk=job.hold_id)
@@ -139,8 +139,8 @@ def test_a_job_launched_for_nothing_is_held_from_the_start_of_a_price(
     demo_clock.advance(timedelta(minutes=6))
     with tenant_scope(world.tenant.id):
         Attempt.objects.update(lease_until=now() + timedelta(minutes=1))
-    leases.heartbeat(mine, Beat(elapsed=21.0, began=began))
-    leases.finish(mine, Outcome.CANCELLED, Beat(elapsed=22.0, began=began))
+    leases.heartbeat(mine, Heartbeat(elapsed=21.0, began=began))
+    leases.finish(mine, Outcome.CANCELLED, Heartbeat(elapsed=22.0, began=began))
     with tenant_scope(world.tenant.id):
         (status,) = queries.budgets()
         assert status.spent.amount == Hold.objects.get().settled
@@ -155,8 +155,8 @@ def test_a_budget_without_room_for_a_price_that_starts_pauses_the_job_and_nothin
     mine, began = launched_for_nothing(world, demo_clock, Decimal(5))
     # Said again with every heartbeat: an answer may be lost on its way to the node.
     for elapsed in (12.0, 20.0):
-        assert leases.heartbeat(mine, Beat(elapsed=elapsed, began=began)).stop == Outcome.BUDGET
-    leases.finish(mine, Outcome.BUDGET, Beat(elapsed=21.0, began=began))
+        assert leases.heartbeat(mine, Heartbeat(elapsed=elapsed, began=began)).stop == Outcome.BUDGET
+    leases.finish(mine, Outcome.BUDGET, Heartbeat(elapsed=21.0, began=began))
     with tenant_scope(world.tenant.id):
         job = Job.objects.get(id=mine.job.id)
         assert (job.state, job.cause, job.hold_id) == (JobState.PAUSED, Cause.BUDGET, None)
@@ -179,15 +179,15 @@ def test_a_budget_that_is_full_when_the_month_turns_pauses_the_job_and_fails_it_
     budget = create_budget(actor=world.actor, amount=second * 200, at_limit="block_new")
     mine, began = world.running(max_seconds=100), time.monotonic()
     time.sleep(0.2)
-    leases.heartbeat(mine, Beat(elapsed=0.2, began=began))
+    leases.heartbeat(mine, Heartbeat(elapsed=0.2, began=began))
     demo_clock.move_to(datetime(2027, 2, 1, 0, 0, 1, tzinfo=UTC))
     with tenant_scope(world.tenant.id):  # February: another launch leaves room for ten seconds
         holds.hold(project_id=world.project, subject="other", amount=Money(second * 190, "EUR"))
-    assert leases.heartbeat(mine, Beat(elapsed=15.0, began=began)).stop is None
+    assert leases.heartbeat(mine, Heartbeat(elapsed=15.0, began=began)).stop is None
     demo_clock.move_to(datetime(2027, 2, 1, 0, 0, 20, tzinfo=UTC))
-    answer = leases.heartbeat(mine, Beat(elapsed=35.0, began=began))
+    answer = leases.heartbeat(mine, Heartbeat(elapsed=35.0, began=began))
     assert (answer.stop, answer.limit, answer.left_s > 0) == (Outcome.BUDGET, Outcome.TIME_LIMIT, True)
-    leases.finish(mine, answer.stop or Outcome.SUCCEEDED, Beat(elapsed=36.0, began=began))
+    leases.finish(mine, answer.stop or Outcome.SUCCEEDED, Heartbeat(elapsed=36.0, began=began))
     with tenant_scope(world.tenant.id):
         job = Job.objects.get(id=mine.job.id)
         assert (job.state, job.cause) == (JobState.PAUSED, Cause.BUDGET)
@@ -210,13 +210,13 @@ def test_a_price_that_rises_with_the_month_asks_the_budget_of_the_new_month(
     create_budget(actor=world.actor, amount=second * 400, at_limit="block_new")
     mine, began = world.running(max_seconds=100), time.monotonic()
     time.sleep(0.2)
-    leases.heartbeat(mine, Beat(elapsed=0.2, began=began))
+    leases.heartbeat(mine, Heartbeat(elapsed=0.2, began=began))
     with tenant_scope(world.tenant.id):  # January is full from here on
         holds.hold(
-            project_id=world.project, subject="other", amount=Money(queries.room(world.project) or second, "EUR")
+            project_id=world.project, subject="other", amount=Money(queries.headroom(world.project) or second, "EUR")
         )
     demo_clock.move_to(datetime(2027, 2, 1, 0, 0, 5, tzinfo=UTC))
-    assert leases.heartbeat(mine, Beat(elapsed=14.0, began=began)).stop is None
+    assert leases.heartbeat(mine, Heartbeat(elapsed=14.0, began=began)).stop is None
     with tenant_scope(world.tenant.id):
         hold = Hold.objects.get(pk=Job.objects.get(id=mine.job.id).hold_id)
         assert hold.period == datetime(2027, 2, 1, tzinfo=UTC).date()
@@ -236,9 +236,9 @@ def test_a_price_that_is_dropped_lets_the_job_run_on_for_nothing(
     beat_of_the_node(world)
     mine, began = world.running(max_seconds=100), time.monotonic()
     time.sleep(0.2)
-    leases.heartbeat(mine, Beat(elapsed=0.2, began=began))
+    leases.heartbeat(mine, Heartbeat(elapsed=0.2, began=began))
     demo_clock.advance(timedelta(seconds=20))
-    assert leases.heartbeat(mine, Beat(elapsed=20.0, began=began)).stop is None
+    assert leases.heartbeat(mine, Heartbeat(elapsed=20.0, began=began)).stop is None
     with tenant_scope(world.tenant.id):
         charge = billed([mine.job.id])[mine.job.id]
         assert 0 < charge.seconds < charge.measured
@@ -256,9 +256,9 @@ def test_seconds_before_a_months_turn_stay_in_their_month_when_a_new_price_start
     create_budget(actor=world.actor, amount=Decimal(1000), at_limit="block_new")
     mine, began = world.running(max_seconds=100), time.monotonic()
     time.sleep(0.2)
-    assert leases.heartbeat(mine, Beat(elapsed=0.2, began=began)).stop is None
+    assert leases.heartbeat(mine, Heartbeat(elapsed=0.2, began=began)).stop is None
     demo_clock.advance(timedelta(seconds=20))
-    assert leases.heartbeat(mine, Beat(elapsed=20.0, began=began)).stop is None
+    assert leases.heartbeat(mine, Heartbeat(elapsed=20.0, began=began)).stop is None
     with tenant_scope(world.tenant.id):
         spent = list(BudgetPeriod.objects.order_by("period").values_list("spent", flat=True))
         rated = UsageEvent.objects.order_by("started_at").values_list("period", "amount")

@@ -13,7 +13,7 @@ from django.db import connection
 
 from compute import retention
 from compute.leases import leases
-from compute.leases.messages import Beat, Metric, Sample
+from compute.leases.messages import Heartbeat, Metric, Sample
 from compute.models import DeviceHour
 from compute.queries.device_hours import utilisation
 from tenants.isolation.scoping import tenant_scope
@@ -47,7 +47,9 @@ def seen(as_control: Control) -> World:
     mine = world.running()
     world.mine = mine  # type: ignore[attr-defined]
     samples = [Sample(0.5, 1.0, 7), Sample(0.5, 0.0, 9)]
-    leases.heartbeat(mine, Beat(elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one")], samples=samples))
+    leases.heartbeat(
+        mine, Heartbeat(elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one")], samples=samples)
+    )
     return world
 
 

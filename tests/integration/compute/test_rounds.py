@@ -138,11 +138,11 @@ def test_a_lost_connection_ends_the_round(
     }[act]
     calls = fail_first(monkeypatch, owner, name, cut)
     led = pg_session.session()
-    assert pg_session.lives(led)
+    assert pg_session.is_same_session(led)
     with world.control():
         with pytest.raises(OperationalError):
             act()
-        assert not pg_session.lives(led)
+        assert not pg_session.is_same_session(led)
     assert calls == [name], "nobody goes on without the session that leads"
     with world.control():
         assert act()

@@ -314,7 +314,7 @@ def test_the_last_quarter_of_a_month_is_charged_to_that_month(
     me = billed.node("s1", 1)
     billed.assign()
     touched: list[str] = []
-    for owner, name in ((counters, "pin_set"), (holds, "lock")):
+    for owner, name in ((counters, "lock_budget_set"), (holds, "lock")):
         act = getattr(owner, name)
         monkeypatch.setattr(
             owner, name, lambda *args, n=name, do=act, **more: (touched.append(n), do(*args, **more))[1]
@@ -325,7 +325,7 @@ def test_the_last_quarter_of_a_month_is_charged_to_that_month(
         used = sum(amount for _, end, _, amount in seconds(billed) if end <= turn)
         assert list(spent.values()) == [used, 0], "the hold moved to the new month when the old one was charged"
         assert not [*ledger_faults(), *reconcile_faults()]
-    assert touched[0] == "pin_set", "the set of budgets comes before the hold"
+    assert touched[0] == "lock_budget_set", "the set of budgets comes before the hold"
 
 
 @pytest.mark.parametrize("crowded", [False, True])

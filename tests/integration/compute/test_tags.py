@@ -24,7 +24,7 @@ from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs
 from compute.leases import leases
-from compute.leases.messages import Beat, Claim
+from compute.leases.messages import Claim, Heartbeat
 from compute.models import Attempt, Job, Outcome
 from dashboards.spend import callbacks, datasets
 from tenants.clock import now
@@ -63,7 +63,7 @@ def run(world: World, mine: Claim, seconds: float) -> None:
     """Let a claimed attempt run for some seconds."""
     with tenant_scope(world.tenant.id):
         Attempt.objects.filter(id=mine.attempt_id).update(claimed_at=now() - timedelta(seconds=seconds + 5))
-    leases.heartbeat(mine, Beat(elapsed=seconds))
+    leases.heartbeat(mine, Heartbeat(elapsed=seconds))
 
 
 def budget(client: Client, tag: str, amount: str, **more: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_spend_is_grouped_by_the_tags_of_jobs_in_one_statement(world: World, fin
     for tags in ({"team": "a", "run": "1"}, {"team": "b"}, None):
         mine = world.running(tags=tags)
         run(world, mine, 2.0)
-        leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=2.0))
+        leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=2.0))
     with CaptureQueriesContext(connection) as asked:
         rows = finance.get("/api/v1/spend/?group_by=tag:team,meter").json()["results"]
     assert len([one for one in asked if "FROM billing_usagerollup" in one["sql"]]) == 1
@@ -188,7 +188,7 @@ def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_us
     for tags in ({"Team": "a"}, None):
         mine = world.running(tags=tags)
         run(world, mine, 2.0)
-        leases.finish(mine, Outcome.SUCCEEDED, Beat(elapsed=2.0))
+        leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=2.0))
     with tenant_scope(world.tenant.id):
         offered = {choice["value"]: choice["label"] for choice in datasets.groupings({})}
         assert "tag:Team" not in [one["value"] for one in datasets.groupings({"range": "last-month"})]

@@ -101,7 +101,7 @@ def test_accounts_with_the_published_password_beside_real_organisations_are_name
     assert not any(line.startswith("demo:") for lines in examine(as_control).values() for line in lines)
     factories.make_tenant("real")
     with as_control():
-        grants.appoint(operator.email)
+        grants.grant(operator.email)
     told = examine(as_control)
     assert [line.split()[1] for line in told["note"] if line.startswith("demo:")] == ["owner@riverside.example"]
     assert [line.split()[1] for line in told["wrong"] if line.startswith("demo:")] == [organisations.OPERATOR]
@@ -170,7 +170,7 @@ def test_folders_that_were_opened_are_listed(as_control: Control, settings: Sett
 
 
 def test_the_command_fails_when_anything_is_wrong(as_control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    finding = doctor.Finding("wrong", "clock", "two hours late")
+    finding = doctor.DoctorFinding("wrong", "clock", "two hours late")
     monkeypatch.setattr(doctor, "examine", lambda: iter([finding]))
     printed = io.StringIO()
     with pytest.raises(SystemExit) as end:

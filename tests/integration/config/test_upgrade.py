@@ -26,7 +26,7 @@ from billing.metering.metering import record_usage
 from billing.money import Money
 from billing.pricing import price_books, quotes
 from compute.leases import leases
-from compute.leases.messages import Beat, Metric, Sample
+from compute.leases.messages import Heartbeat, Metric, Sample
 from models_app.endpoints import endpoint_keys
 from tenants.access.actor import Actor
 from tenants.audit.verify import verify
@@ -152,7 +152,9 @@ def world_of_today(as_control: Control, demo_clock: DemoClock) -> Before:
         price_books.provision_defaults()
     mine = world.running()
     samples = [Sample(0.5, 1.0, 7), Sample(0.5, 0.25, 9)]
-    leases.heartbeat(mine, Beat(elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one")], samples=samples))
+    leases.heartbeat(
+        mine, Heartbeat(elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one")], samples=samples)
+    )
     demo_clock.advance(timedelta(hours=1))  # usage of before the first price would cost nothing
     spent_and_promised(world)
     leaver, back = (factories.actor_for(world.tenant, "admin") for _ in range(2))

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from dashboards.health.callbacks import tiles as tiles_of
-from models_app.measures.time_ranges import Span
+from models_app.measures.time_ranges import TimeRange
 from models_app.models import Endpoint
 from models_app.monitoring.health import Health, LabelRow, Totals, Traffic
 from tenants.isolation.scoping import tenant_scope
@@ -87,7 +87,7 @@ def test_each_chart_stands_beside_its_numbers(tenant: Tenant) -> None:
 def test_the_tiles_say_that_labels_are_of_any_time_and_write_waits_as_the_endpoints_page_does() -> None:
     """What the range counts stands beside what it does not."""
     at = datetime(2026, 1, 2, tzinfo=UTC)
-    span = Span("24h", at, at + timedelta(days=1), timedelta(hours=1))
+    span = TimeRange("24h", at, at + timedelta(days=1), timedelta(hours=1))
     labels = LabelRow(count=252, figure="accuracy", value=0.95, expected=0.9)
     health = Health(
         endpoint_id=uuid4(), name="churn", version_id=uuid4(), slo_ms=500, drift=(), output=None, labels=labels,

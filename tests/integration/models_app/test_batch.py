@@ -20,7 +20,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from compute import queries as compute_queries
-from compute.agent.supervisor import Supervisor
+from compute.agent.supervisor import AttemptSupervisor
 from compute.devices.host import HostSampler
 from compute.jobs import jobs
 from compute.models import Job
@@ -135,7 +135,7 @@ def test_a_run_that_was_killed_starts_from_the_first_row_and_both_are_billed(
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"heartbeat_s": 0.3, "lease_s": 200.0})
     actor, version, model = learned
     job = predict_all(actor, version, model)
-    first = Supervisor(claim(as_control, node), HostSampler("h", 1), tmp_path / "first")
+    first = AttemptSupervisor(claim(as_control, node), HostSampler("h", 1), tmp_path / "first")
     thread = threading.Thread(target=lambda: (first.run(), connection.close()))
     thread.start()
     while not detail_of(actor, job).billed_seconds:

@@ -151,10 +151,10 @@ def test_files_that_wait_hold_no_thread_and_all_are_read_in_turn(monkeypatch):
     monkeypatch.setattr(tasks, "turns", Turns(), raising=False)
     monkeypatch.setattr(ingestion, "ingest", slow)
     with ThreadPoolExecutor(4) as worker:
-        monkeypatch.setattr(wakeups, "ring_ingest", lambda *ids: worker.submit(tasks.ingest, *map(str, ids)))
+        monkeypatch.setattr(wakeups, "wake_ingest", lambda *ids: worker.submit(tasks.ingest, *map(str, ids)))
         for tenant in tenants:
             for _ in range(4):
-                wakeups.ring_ingest(uuid4(), tenant)
+                wakeups.wake_ingest(uuid4(), tenant)
         try:
             worker.submit(lambda: "a mail is sent").result(20)
         finally:

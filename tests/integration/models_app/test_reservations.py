@@ -24,7 +24,7 @@ from billing.metering.metering import Interval, Recorded, record_usage
 from billing.models import BudgetPeriod, Hold, PriceBook
 from billing.money import Money
 from billing.pricing import price_books
-from billing.queries import room
+from billing.queries import headroom
 from compute.fleet import nodes
 from models_app.endpoints import deployments, endpoints, reservations
 from models_app.endpoints.reservations import BudgetExceeded, Slice
@@ -94,7 +94,7 @@ class Till:
     def room(self) -> Decimal | None:
         """Return what the tightest budget has left."""
         with tenant_scope(self.tenant.id):
-            return room(self.endpoint.project_id)
+            return headroom(self.endpoint.project_id)
 
     def sound(self) -> None:
         """Assert that ledger, counters, holds, roll-ups and lines agree."""

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from compute import queries as compute_queries
-from compute.agent.supervisor import Supervisor
+from compute.agent.supervisor import AttemptSupervisor
 from compute.devices.base import Found
 from compute.devices.host import HostSampler
 from compute.fleet import nodes
@@ -94,7 +94,7 @@ def claim(as_control, boot) -> leases.Claim:
 
 
 def run(as_control, boot, home: Path) -> None:
-    Supervisor(claim(as_control, boot), HostSampler("h", 1), home).run()
+    AttemptSupervisor(claim(as_control, boot), HostSampler("h", 1), home).run()
 
 
 def test_a_training_job_ends_as_a_model_version_with_lineage_and_cost(as_control, node, tmp_path):
@@ -141,7 +141,7 @@ def test_a_job_stopped_in_the_middle_goes_on_from_its_checkpoint(as_control, nod
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"heartbeat_s": 0.3, "lease_s": 200.0})
     actor = actor_for(make_tenant(), "engineer")
     job = submit(actor, dataset(actor, "digits"), patience=200, epochs=100)
-    first = Supervisor(claim(as_control, node), HostSampler("h", 1), tmp_path)
+    first = AttemptSupervisor(claim(as_control, node), HostSampler("h", 1), tmp_path)
     thread = threading.Thread(target=lambda: (first.run(), connection.close()))
     thread.start()
     while not trained_epochs(actor, job):

@@ -13,7 +13,7 @@ from tenants import operations
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, MissingAuditEntry, operation, record
 from tenants.audit.verify import verify
-from tenants.isolation.scoping import NoTenantScope, do_last, tenant_scope
+from tenants.isolation.scoping import NoTenantScope, before_commit, tenant_scope
 from tenants.models import AuditEntry, Project, Tenant
 from tests.support import factories
 
@@ -129,16 +129,16 @@ def test_what_is_put_off_is_done_once_and_together() -> None:
     tenant = factories.make_tenant()
     done: list[list[int]] = []
     with pytest.raises(NoTenantScope):
-        do_last(done.append, 0)
+        before_commit(done.append, 0)
     with tenant_scope(tenant.id):
-        do_last(done.append, 1)
+        before_commit(done.append, 1)
         with tenant_scope(tenant.id):
-            do_last(done.append, 2)
+            before_commit(done.append, 2)
         assert done == []
     with suppress(ZeroDivisionError), tenant_scope(tenant.id):
-        do_last(done.append, 3)
+        before_commit(done.append, 3)
         raise ZeroDivisionError
     with tenant_scope(tenant.id):
-        do_last(done.append, 4)
+        before_commit(done.append, 4)
         transaction.set_rollback(True)
     assert done == [[1, 2]]

@@ -29,7 +29,7 @@ from tests.support.servers.smtp import MailServer, mail_server
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
     """A server that hangs, and threads of this test alone."""
-    for name, users in (("ERRANDS", tasks), ("LETTERS", account_forms)):
+    for name, users in (("EXTERNAL", tasks), ("LETTERS", account_forms)):
         fresh = external_work.Aside(name.lower(), threads=2, most=100)
         monkeypatch.setattr(external_work, name, fresh)
         monkeypatch.setattr(users, name, fresh)
@@ -38,7 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
         yield running
         running.hangs = False
         wait_until(
-            lambda: not external_work.ERRANDS.known and not external_work.LETTERS.known, 60, "what is done aside"
+            lambda: not external_work.EXTERNAL.known and not external_work.LETTERS.known, 60, "what is done aside"
         )
 
 

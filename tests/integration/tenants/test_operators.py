@@ -41,7 +41,7 @@ Control = Callable[[], AbstractContextManager[None]]
 def operator(as_control: Control) -> Operator:
     user = factories.make_user("root@platform.example")
     with as_control():
-        grants.appoint(user.email)
+        grants.grant(user.email)
     return Operator(user.id, user.email, ip="192.0.2.7", request_id="abc")
 
 
@@ -175,7 +175,7 @@ def test_a_login_of_its_own_in_the_web_roles_group_is_held_as_the_web_role_is(
 ) -> None:
     user, other = factories.make_user("root@platform.example"), factories.make_user("ana@example.org")
     with as_control():
-        grants.appoint(user.email)
+        grants.grant(user.email)
     superuser.execute("CREATE ROLE exchequer_web_of_ours IN ROLE exchequer_app")
     try:
         with superuser.transaction():

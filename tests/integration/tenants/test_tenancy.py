@@ -288,9 +288,9 @@ def test_housekeeping_removes_what_has_served_its_time(as_control, demo_clock) -
         IdempotencyKey.objects.create(actor_id=actor.id, key="old", request_hash=b"")
     with as_control():
         outbox.drain(tenant.id)
-        assert sum(cleanup.tidy().values()) == 0
+        assert sum(cleanup.purge_expired().values()) == 0
         demo_clock.advance(timedelta(days=31))
-        removed = cleanup.tidy()
+        removed = cleanup.purge_expired()
     assert removed["events"] == 1
     assert removed["idempotency keys"] == 1
 
@@ -308,7 +308,7 @@ def test_credentials_go_ninety_days_after_their_end_and_what_made_others_goes_la
     def removed(days: int) -> tuple[int, int]:
         demo_clock.advance(timedelta(days=days))
         with as_control():
-            gone = cleanup.tidy()
+            gone = cleanup.purge_expired()
         return gone["invitations"], gone["API keys"]
 
     assert [removed(days) for days in (89, 2, 0, 0)] == [(0, 0), (1, 1), (0, 1), (0, 0)]
@@ -325,7 +325,7 @@ def test_notifications_go_once_they_are_read_or_a_year_old(as_control) -> None: 
             row = {"created_at": now() - timedelta(days=made), "read_at": read and now() - timedelta(days=read)}
             Notification.objects.create(user=member, kind="k", title=f"{made} {read}", **row)
     with as_control():
-        assert cleanup.tidy()["notifications"] == 2
+        assert cleanup.purge_expired()["notifications"] == 2
     with tenant_scope(tenant.id):
         assert set(Notification.objects.values_list("title", flat=True)) == {"200 89", "399 None"}
 

@@ -14,7 +14,7 @@ from billing.pricing.quotes import Estimate
 from compute import limits
 from compute.estimates.forecast import WORK, Forecast, Run, as_prior, forecast, learnt, start_up
 from compute.estimates.past_runs import Kept
-from compute.jobs.job_request import Order
+from compute.jobs.job_request import JobRequest
 from compute.kinds import Plan
 from models_app.views.launch_options import learnt_from, warnings_of
 
@@ -29,10 +29,10 @@ def order(
     runs: int = 0,
     source: str = "defaults",
     kept: Kept = NONE_YET,
-) -> Order:
+) -> JobRequest:
     """An order of a range and a longest run time."""
     least, typical, most = between
-    return Order(
+    return JobRequest(
         name="a", kind="train", project_id=uuid4(), spec={}, device_class="cpu", tier="on_demand",
         max_seconds=max_seconds, max_cost=None, tags={}, plan=Plan(typical_s=typical),
         forecast=Forecast(1.0, least, typical, most, runs, source), kept=kept,

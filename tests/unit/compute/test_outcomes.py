@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compute.jobs.outcomes import Standing, backoff_s, decide
+from compute.jobs.outcomes import AttemptHistory, backoff_s, next_state
 from compute.limits import INFRASTRUCTURE_KILLS, OWN_CRASHES
 from compute.models import FINAL_STATES, JobState, Outcome
 
@@ -30,19 +30,19 @@ OUTCOMES = [outcome for outcome in Outcome if outcome]
     ],
 )
 def test_a_running_job_moves_as_its_first_attempt_ended(outcome: Outcome, state: str, cause: str) -> None:
-    verdict = decide(outcome, Standing("running"))
+    verdict = next_state(outcome, AttemptHistory("running"))
     assert verdict is not None and (verdict.state, verdict.cause) == (state, cause)
 
 
 def run_until_final(outcome: Outcome) -> tuple[int, str]:
-    standing, tries = Standing("running"), 0
+    standing, tries = AttemptHistory("running"), 0
     while True:
         tries += 1
-        verdict = decide(outcome, standing)
+        verdict = next_state(outcome, standing)
         assert verdict is not None
         if verdict.state in FINAL_STATES:
             return tries, verdict.cause
-        standing = Standing("running", verdict.own_crashes, verdict.infrastructure_kills)
+        standing = AttemptHistory("running", verdict.own_crashes, verdict.infrastructure_kills)
 
 
 def test_three_crashes_of_its_own_are_poison() -> None:
@@ -55,27 +55,27 @@ def test_twenty_kills_from_outside_fail_it_as_platform(outcome: Outcome) -> None
 
 
 def test_kills_from_outside_are_not_counted_as_crashes() -> None:
-    verdict = decide(Outcome.LOST, Standing("running", own_crashes=2, infrastructure_kills=5))
+    verdict = next_state(Outcome.LOST, AttemptHistory("running", own_crashes=2, infrastructure_kills=5))
     assert verdict is not None and (verdict.own_crashes, verdict.infrastructure_kills) == (2, 6)
 
 
 def test_what_was_killed_goes_on_at_once_and_what_failed_to_start_waits() -> None:
     waits = {}
     for outcome in (Outcome.LOST, Outcome.KILLED, Outcome.UNSTAGED, Outcome.DISK_FULL, Outcome.CRASHED):
-        verdict = decide(outcome, Standing("running", own_crashes=1, infrastructure_kills=4))
+        verdict = next_state(outcome, AttemptHistory("running", own_crashes=1, infrastructure_kills=4))
         assert verdict is not None
         waits[outcome] = verdict.backoff
     assert list(waits.values()) == [0, 0, 5, 5, 2]
 
 
 def test_a_device_that_cannot_be_opened_is_retried_on_another_one_only() -> None:
-    elsewhere = decide(Outcome.PLATFORM, Standing("running", elsewhere=True))
+    elsewhere = next_state(Outcome.PLATFORM, AttemptHistory("running", elsewhere=True))
     assert elsewhere is not None and elsewhere.state == JobState.QUEUED
 
 
 @given(st.sampled_from(OUTCOMES), st.sampled_from(FINAL_STATES), st.integers(0, 3), st.integers(0, 20))
 def test_a_final_state_is_never_left(outcome: Outcome, state: str, own: int, kills: int) -> None:
-    assert decide(outcome, Standing(state, own, kills)) is None
+    assert next_state(outcome, AttemptHistory(state, own, kills)) is None
 
 
 @given(
@@ -83,17 +83,17 @@ def test_a_final_state_is_never_left(outcome: Outcome, state: str, own: int, kil
     st.sampled_from(["paused", "queued"]),
 )
 def test_a_job_that_a_person_paused_meanwhile_stays_as_the_person_left_it(outcome: Outcome, state: str) -> None:
-    assert decide(outcome, Standing(state)) is None
+    assert next_state(outcome, AttemptHistory(state)) is None
 
 
 @pytest.mark.parametrize("state", ["paused", "queued"])
 def test_the_last_crash_that_is_allowed_is_poison_even_under_a_pause(state: str) -> None:
-    verdict = decide(Outcome.CRASHED, Standing(state, own_crashes=OWN_CRASHES - 1))
+    verdict = next_state(Outcome.CRASHED, AttemptHistory(state, own_crashes=OWN_CRASHES - 1))
     assert verdict is not None and (verdict.state, verdict.cause, verdict.own_crashes) == ("failed", "poison", 3)
 
 
 def test_success_wins_over_a_pause_that_came_too_late() -> None:
-    verdict = decide(Outcome.SUCCEEDED, Standing("paused"))
+    verdict = next_state(Outcome.SUCCEEDED, AttemptHistory("paused"))
     assert verdict is not None and verdict.state == JobState.SUCCEEDED
 
 

@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from compute import kinds, limits
 from compute.agent import supervisor
-from compute.agent.supervisor import Supervisor
+from compute.agent.supervisor import AttemptSupervisor
 from compute.devices.base import Sampler
 from compute.leases import messages
 from compute.models import Outcome
@@ -44,7 +44,7 @@ def ended(kind: Stubborn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ou
     monkeypatch.setattr(supervisor.time, "sleep", lambda _: None)
     job = SimpleNamespace(id=uuid4(), kind="stubborn", spec={})
     mine = SimpleNamespace(job=job, attempt_id=uuid4(), token=1)
-    found = Supervisor(cast(messages.Claim, mine), cast(Sampler, None), tmp_path)
+    found = AttemptSupervisor(cast(messages.Claim, mine), cast(Sampler, None), tmp_path)
     workdirs.make(tmp_path / str(mine.attempt_id))
     outcomes: list[Outcome] = []
     monkeypatch.setattr(found, "_finish", lambda outcome, *_: outcomes.append(outcome))

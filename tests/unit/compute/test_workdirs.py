@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from compute import kinds
-from compute.agent.supervisor import Supervisor
+from compute.agent.supervisor import AttemptSupervisor
 from compute.devices.base import Sampler
 from compute.leases import messages
 from compute.sandbox import workdirs
@@ -130,15 +130,15 @@ def test_a_checkpoint_that_finds_no_room_says_so_and_leaves_nothing(
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Supervisor:
+def supervisor(tmp_path: Path) -> AttemptSupervisor:
     kinds.register(TickKind())
     job = SimpleNamespace(id=uuid4(), kind="tick", spec={})
     mine = SimpleNamespace(job=job, attempt_id=uuid4(), token=1)
-    return Supervisor(cast(messages.Claim, mine), cast(Sampler, None), tmp_path)
+    return AttemptSupervisor(cast(messages.Claim, mine), cast(Sampler, None), tmp_path)
 
 
 def test_a_checkpoint_is_never_copied_by_the_thread_that_keeps_the_lease(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+    supervisor: AttemptSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[Any] = []
     monkeypatch.setattr(workdirs, "copy_checkpoint", lambda *_: threads.append(threading.current_thread()))

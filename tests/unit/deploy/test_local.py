@@ -238,7 +238,7 @@ def test_only_the_missing_right_to_pass_is_added_to_parents(tmp_path: Path) -> N
     (closed / "inner").mkdir(parents=True)
     closed.chmod(0o700)
     (closed / "inner").chmod(0o755)
-    stranger = accounts.Account("stranger", 64999, 64999)
+    stranger = accounts.SystemAccount("stranger", 64999, 64999)
     opened = accounts.open_parents(closed / "inner" / "file", stranger)
     assert closed in opened
     assert closed / "inner" not in opened

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models_app.endpoints.reservations import LIFE, Slice
-from models_app.serving.accounting.balance import Till, milliseconds
-from models_app.serving.accounting.spool import Place, Reader, Spool, backlog, boots, decode, encode, segments
+from models_app.serving.accounting.balance import SliceBalance, milliseconds
+from models_app.serving.accounting.spool import Reader, Spool, SpoolPosition, backlog, boots, decode, encode, segments
 from models_app.serving.engine.batcher import Batcher, Closed, Overloaded
 from models_app.serving.requests.rate_limit import Bucket
 from tests.fakes.serving import until
@@ -158,7 +158,7 @@ def money(number: int, amount: str, clock: Clock, price: str = "0.01", ms: str =
 @given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 30)), max_size=40), st.integers(0, 200))
 def test_a_till_never_promises_more_requests_than_it_has_money_for(batches, cents):
     clock = Clock()
-    till = Till(clock)
+    till = SliceBalance(clock)
     till.install(money(1, f"{cents / 100:.2f}", clock, ms="0"), clock.now)
     paid = 0
     for wanted, took in batches:
@@ -173,7 +173,7 @@ def test_a_till_never_promises_more_requests_than_it_has_money_for(batches, cent
 
 def test_a_purse_is_closed_when_all_that_began_on_it_is_accounted_for():
     clock = Clock()
-    till = Till(clock)
+    till = SliceBalance(clock)
     assert not till.wants(), "nobody calls"
     assert till.begin(1) == (None, 0)
     assert till.wants()
@@ -202,7 +202,7 @@ def test_a_purse_is_closed_when_all_that_began_on_it_is_accounted_for():
 
 def test_a_refused_till_asks_again_after_a_while_and_an_old_slice_is_replaced():
     clock = Clock()
-    till = Till(clock)
+    till = SliceBalance(clock)
     till.refused("budget_exceeded", clock.now)
     assert not till.wants()
     assert till.begin(1) == (None, 0)
@@ -219,7 +219,7 @@ def test_a_refused_till_asks_again_after_a_while_and_an_old_slice_is_replaced():
 
 def test_a_till_asks_for_money_only_for_those_who_still_call():
     clock = Clock()
-    till = Till(clock)
+    till = SliceBalance(clock)
     till.install(money(1, "1.00", clock), clock.now)
     purse, _ = till.begin(50)
     assert purse is not None
@@ -302,7 +302,7 @@ def test_a_torn_tail_is_dropped_at_every_byte_and_nothing_else(tmp_path):
                 break
             complete, size = complete + 1, size + len(line)
         assert found == records[:complete], cut
-        assert place == (Place(1, cut) if cut else Place())
+        assert place == (SpoolPosition(1, cut) if cut else SpoolPosition())
 
 
 def test_a_changed_byte_costs_its_own_record_only(tmp_path):

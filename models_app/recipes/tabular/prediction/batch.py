@@ -53,7 +53,7 @@ def run(context: Context) -> None:
     threads = counted(torch.get_num_threads(), "thread")
     note(f"{signature['recipe']} on {context.device}, {threads}: {counted(table.rows, 'row')} to predict")
     table.tell()
-    done = Journal(context, table.rows)
+    done = PredictionLog(context, table.rows)
     with Answers(context.out, predictor.classes, table.rows) as answers:
         for encoded in table.batches():
             if context.stopping():
@@ -139,7 +139,7 @@ class Rows:
                 yield encoded
 
 
-class Journal:
+class PredictionLog:
     """How far the run is: progress for the page, and a line in the log now and then."""
 
     def __init__(self, context: Context, total: int) -> None:

@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from billing.budgets import budgets
 from models_app.endpoints import playground_tokens
-from models_app.endpoints.playground import Tried, TryInput, snippets
+from models_app.endpoints.playground import PredictionPreview, TryInput, snippets
 from models_app.measures.window import Window
 from models_app.models import DatasetVersion, Endpoint, EndpointKey, EndpointState
 from models_app.monitoring import windows
@@ -336,7 +336,7 @@ def test_a_try_says_what_was_left_empty_and_what_training_never_saw(
     ],
 )
 def test_scores_add_up_as_they_are_shown(scores: tuple[float, ...], shown: list[str]) -> None:
-    tried = Tried(scores=tuple((str(at), score) for at, score in enumerate(scores)))
+    tried = PredictionPreview(scores=tuple((str(at), score) for at, score in enumerate(scores)))
     assert [words for _, _, words in tried.shares] == [f"{one}\u00a0%" for one in shown]
 
 
