@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, TextField
+from django.db.models import Q, Subquery, TextField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
@@ -95,9 +95,17 @@ def admit_model_name(actor: Actor, name: str, spec: dict[str, Any]) -> None:
         raise Invalid(fields={"model": ["This name is taken. Choose another one."]})
 
 
-def admit_version(actor: Actor, model: Model) -> None:
-    """Refuse a version of a locked model that became hidden while the version was trained. Raises ModelNameTaken."""
-    if ModelVersion.objects.filter(model=model).exists() and not visible_versions(actor).filter(model=model).exists():
+def admit_version(actor: Actor, model: Model, job_id: UUID) -> None:
+    """Refuse a version of a locked model that became hidden while a job trained the version. Raises ModelNameTaken.
+
+    A model that had versions when the job was launched is not asked about again: the launch was, and who launched it
+    may have left since.
+    """
+    versions = ModelVersion.objects.filter(model=model)
+    launched = Job.objects.filter(id=job_id).values("submitted_at")[:1]
+    if versions.filter(created_at__lt=Subquery(launched)).exists():
+        return
+    if versions.exists() and not visible_versions(actor).filter(model=model).exists():
         raise ModelNameTaken
 
 

@@ -206,6 +206,11 @@ def test_a_name_that_a_hidden_job_trains_is_taken_before_and_after(lab: Lab) -> 
         }  # fmt: skip
         with pytest.raises(ModelNameTaken):
             TrainKind().complete(view, left)
+        # Who launched the next version of a hidden model was let in then, and may have left since.
+        job.pk, job.submitted_at, job.submitted_by = uuid.uuid4(), now(), uuid.uuid4()
+        job.save(force_insert=True)
+        gone = replace(view, id=job.pk, submitted_by=job.submitted_by)
+        assert TrainKind().complete(gone, left)["model"] == str(ids["model_id"])
         assert TrainKind().complete(replace(view, submitted_by=people["maker"].id), left)["model"] == str(
             ids["model_id"]
         )
