@@ -7,11 +7,17 @@ import pytest
 from django.core.management import get_commands
 
 from config.env import NAMES
+from tests.architecture.test_invariants import defined_in
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/README.md")]
-TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES if page.name != "CHANGELOG.md"}
+TEXTS = {
+    str(page.relative_to(ROOT)): page.read_text()
+    for page in PAGES
+    if page.name != "CHANGELOG.md" and page.parent.name[0] != "."
+}
 EXTRA = {"PYTHON", "ONLY", "BENCH_PEERS", "PY"}
+TOPS = "config|dashboards|models_app|compute|billing|tenants|deploy|docs|scripts|static|templates|tests"
 
 
 @pytest.mark.parametrize("page", sorted(TEXTS))
@@ -24,3 +30,21 @@ def test_what_a_page_tells_people_to_type_exists(page: str) -> None:
     assert named <= {name.removesuffix("_FILE") for name in NAMES}
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", sorted(page for page in TEXTS if page.startswith("docs/how-to/") or "/" not in page))
+def test_the_files_and_tests_that_a_guide_names_exist(page: str) -> None:
+    named = re.findall(rf"`((?:{TOPS})/[\w./-]*)(?:::(\w+)|: (\w+))?", TEXTS[page])
+    faults = [
+        f"{path}: {name}"
+        for path, *names in named
+        for name in ("".join(names),)
+        if not (ROOT / path).exists() or (name and name not in defined_in(ROOT / path))
+    ]
+    assert faults == []
+
+
+def test_the_index_leads_to_every_document() -> None:
+    index = ROOT / "docs/index.md"
+    linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#:]+)\)", index.read_text())}
+    assert {page for page in TEXTS if (ROOT / page).resolve() not in linked} == {"docs/index.md"}
