@@ -25,6 +25,8 @@ from django.utils.safestring import mark_safe
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Response
 
+from tenants.web.requests import TenantRequest, is_admitted
+
 PASSED_HEADERS = ("Cache-Control", "ETag", "Location", "Content-Disposition")
 FORWARDED_HEADERS = ("Accept", "If-None-Match", "X-CSRFToken")
 BUNDLES = "_dash-component-suites/"
@@ -36,12 +38,12 @@ class NoDashRequest(RuntimeError):
     """A Dash callback ran outside a bridged request."""
 
 
-def current_request() -> HttpRequest:
+def current_request() -> TenantRequest:
     """Return the Django request that the running callback serves: the only source of who is asking."""
-    try:
-        return _request.get()
-    except LookupError:
-        raise NoDashRequest from None
+    request = _request.get(None)
+    if request is None or not is_admitted(request):
+        raise NoDashRequest
+    return request
 
 
 @contextmanager
@@ -109,10 +111,10 @@ class BridgedDash(Dash):
         context = {name: mark_safe(markup) for name, markup in tags.items()}  # noqa: S308  Dash's own tags, no user data
         return render_to_string(self.page_template, {**context, "title": self.title}, request=request)
 
-    def _own_config(self, tag: str, request: HttpRequest) -> str:
+    def _own_config(self, tag: str, request: TenantRequest) -> str:
         """Send callbacks to the tenant's URL; keep from the page what it has no need to know."""
         config = json.loads(tag[tag.index(">") + 1 : tag.rindex("<")])
-        config["requests_pathname_prefix"] = reverse("dash-page", args=(request.tenant.slug, self.slug))  # type: ignore[attr-defined]
+        config["requests_pathname_prefix"] = reverse("dash-page", args=(request.tenant.slug, self.slug))
         config.pop("python_version", None)
         body = json.dumps(config).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
         return f'<script id="_dash-config" type="application/json">{body}</script>'

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods, require_safe
@@ -16,9 +16,9 @@ from dashboards.ranges import CHOICES, fault_of
 from dashboards.spend import datasets
 from dashboards.spend.groupings import GROUPS, ORDERS, group_title
 from models_app.queries import HEALTH_SPANS
-from tenants.access.actor import Actor
 from tenants.errors import Invalid
 from tenants.web.pagination import csv_response, refuse_unknown
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 #: What the page `Spend and utilisation` keeps in its query string.
@@ -28,9 +28,9 @@ DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "b
 
 
 @page("tenant.view")
-def overview(request: HttpRequest) -> HttpResponse:
+def overview(request: TenantRequest) -> HttpResponse:
     """Show the organisation at a glance."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     context = {
         "seen": numbers(actor),
         "can_launch": actor.can("jobs.launch"),
@@ -42,30 +42,30 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @page("tenant.view")
-def find(request: HttpRequest) -> HttpResponse:
+def find(request: TenantRequest) -> HttpResponse:
     """Answer the fragment of the palette: pages and things whose name holds the text."""
     refuse_unknown(request, "q")
     text = request.GET.get("q", "").strip()[: palette.LONGEST]
-    found = palette.find(request.actor, text)  # type: ignore[attr-defined]
+    found = palette.find(request.actor, text)
     return render(request, "dashboards/_found.html", {"found": found, "asked": text})
 
 
-@csp_update(DASH_POLICY)
+@csp_update(DASH_POLICY)  # type: ignore[arg-type]  # it knows only views without further arguments
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("tenant.view")
-def dash_page(request: HttpRequest, slug: str, path: str = "") -> HttpResponse:
+def dash_page(request: TenantRequest, slug: str, path: str = "") -> HttpResponse:
     """Answer a Dash page or one of its own requests, to those with the page's permission; 404 for a page there is not."""
     app = registry.find(slug)
     if app is None:
         raise Http404
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     actor.require(registry.PAGES[slug])
     return bridge.forward(app, request, path)
 
 
 @require_safe
 @page("spend.view")
-def spend_export(request: HttpRequest, table: str) -> HttpResponse:
+def spend_export(request: TenantRequest, table: str) -> HttpResponse:
     """Answer one table of the page `Spend and utilisation` as CSV, for the same query string."""
     refuse_unknown(request, *SPEND_ASKED)
     asked = request.GET.get("group", "")
@@ -80,18 +80,18 @@ def spend_export(request: HttpRequest, table: str) -> HttpResponse:
 
 @require_safe
 @page("endpoints.view")
-def health_export(request: HttpRequest, table: str) -> HttpResponse:
+def health_export(request: TenantRequest, table: str) -> HttpResponse:
     """Answer one table of the page `Model health` as CSV, for the same query string."""
     refuse_unknown(request, "range", "endpoint")
     offered(request, range=HEALTH_SPANS)
     values = {"range": DEFAULT_SPAN} | request.GET.dict()
-    exported = export(table, health_page(request.actor, values))  # type: ignore[attr-defined]
+    exported = export(table, health_page(request.actor, values))
     if exported is None:
         raise Http404
     return csv_response(f"health-{table}", *exported)
 
 
-def offered(request: HttpRequest, **choices: Collection[str]) -> None:
+def offered(request: TenantRequest, **choices: Collection[str]) -> None:
     """Raise `Invalid` for a choice that the page does not offer: its file would silently show another."""
     for name, values in choices.items():
         if name in request.GET and request.GET[name] not in values:

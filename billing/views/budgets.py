@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -15,10 +15,10 @@ from billing import queries
 from billing.budgets import budgets
 from billing.forms.budgets import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
-from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid
 from tenants.queries import projects
 from tenants.web.pagination import csv_response, pager, wants_csv
+from tenants.web.requests import TenantRequest
 from tenants.web.views import decode_cursor, encode_cursor, page
 
 ALERTS = 25
@@ -35,7 +35,7 @@ EXPORTED = (
 
 @require_safe
 @page("budgets.view")
-def budget_list(request: HttpRequest) -> HttpResponse:
+def budget_list(request: TenantRequest) -> HttpResponse:
     """Show every budget of the running month and the thresholds that were passed; `?export=csv` for a file."""
     known = queries.budgets()
     if wants_csv(request):
@@ -46,7 +46,7 @@ def budget_list(request: HttpRequest) -> HttpResponse:
         "budgets": known,
         "at_limit": SHORT,
         "alerts": passed[:ALERTS],
-        "can_manage": _actor(request).can("budgets.manage"),
+        "can_manage": request.actor.can("budgets.manage"),
         **pager(request, following),
     }
     return render(request, "billing/budgets.html", context)
@@ -54,7 +54,7 @@ def budget_list(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("budgets.manage")
-def budget_create(request: HttpRequest) -> HttpResponse:
+def budget_create(request: TenantRequest) -> HttpResponse:
     """Set a budget for the organisation or a project."""
     form = NewBudget(
         request.POST or None,
@@ -67,7 +67,7 @@ def budget_create(request: HttpRequest) -> HttpResponse:
 
     def create() -> None:
         scope: dict[str, Any] = {"project_id": form.project_id, "tag": form.tag_pair}
-        made.append(budgets.create_budget(actor=_actor(request), **scope, **_terms(form)).pk)
+        made.append(budgets.create_budget(actor=request.actor, **scope, **_terms(form)).pk)
 
     if request.method == "POST" and _done(form, create):
         _say(request, made[0], "The budget is set. What was spent and is held this month counts.")
@@ -77,13 +77,13 @@ def budget_create(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("budgets.manage")
-def budget_change(request: HttpRequest, budget_id: UUID) -> HttpResponse:
+def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
     """Change a budget from this month on."""
     status = queries.budget(budget_id)
     form = BudgetTerms(request.POST or None, status=status, currency=status.currency)
 
     def change() -> None:
-        budgets.change_budget(actor=_actor(request), budget_id=budget_id, **_terms(form))
+        budgets.change_budget(actor=request.actor, budget_id=budget_id, **_terms(form))
 
     if request.method == "POST" and _done(form, change):
         _say(request, budget_id, "The budget is changed, from this month on.")
@@ -94,9 +94,9 @@ def budget_change(request: HttpRequest, budget_id: UUID) -> HttpResponse:
 
 @require_POST
 @page("budgets.manage")
-def budget_close(request: HttpRequest, budget_id: UUID) -> HttpResponse:
+def budget_close(request: TenantRequest, budget_id: UUID) -> HttpResponse:
     """Close a budget; its past months stay."""
-    budgets.close_budget(actor=_actor(request), budget_id=budget_id)
+    budgets.close_budget(actor=request.actor, budget_id=budget_id)
     messages.success(request, "The budget is deleted: it limits nothing from now on. Its history stays.")
     return _back(request)
 
@@ -118,7 +118,7 @@ def _done(form: BudgetTerms, act: Callable[[], None]) -> bool:
     return True
 
 
-def _say(request: HttpRequest, budget_id: UUID, done: str) -> None:
+def _say(request: TenantRequest, budget_id: UUID, done: str) -> None:
     """Say what was done; of a budget below what this month has promised already, also that, and what follows from it."""
     status = queries.budget(budget_id)
     if status.promised <= status.limit:
@@ -149,7 +149,7 @@ def _exported(status: queries.BudgetStatus) -> tuple[object, ...]:
     )
 
 
-def _before(request: HttpRequest) -> UUID | None:
+def _before(request: TenantRequest) -> UUID | None:
     text = request.GET.get("cursor")
     try:
         return UUID(decode_cursor(text, 1)[0]) if text else None
@@ -157,10 +157,5 @@ def _before(request: HttpRequest) -> UUID | None:
         return None
 
 
-def _actor(request: HttpRequest) -> Actor:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return actor
-
-
-def _back(request: HttpRequest) -> HttpResponse:
-    return redirect("budgets", request.tenant.slug)  # type: ignore[attr-defined]
+def _back(request: TenantRequest) -> HttpResponse:
+    return redirect("budgets", request.tenant.slug)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -23,6 +23,7 @@ from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.parsing import uuid_in
 from tenants.web.pagination import csv_response, heading, pager, wants_csv
+from tenants.web.requests import TenantRequest
 from tenants.web.views import decode_cursor, encode_cursor, page
 
 INTERVALS = 50
@@ -59,21 +60,21 @@ class ProjectLines:
 
 @require_safe
 @page("invoices.view")
-def invoice(request: HttpRequest) -> HttpResponse:
+def invoice(request: TenantRequest) -> HttpResponse:
     """Show the running month's draft."""
     return _page(request, draft_invoice())
 
 
 @require_safe
 @page("invoices.view")
-def invoice_of(request: HttpRequest, invoice_id: UUID) -> HttpResponse:
+def invoice_of(request: TenantRequest, invoice_id: UUID) -> HttpResponse:
     """Show one invoice."""
     return _page(request, invoice_by_id(invoice_id))
 
 
 @require_safe
 @page("invoices.view")
-def invoice_reconciled(request: HttpRequest) -> HttpResponse:
+def invoice_reconciled(request: TenantRequest) -> HttpResponse:
     """Compare intervals, roll-ups and lines with one another and answer the badge; asked for after the page has loaded.
 
     `?invoice=` names the invoice whose figures the badge says; without it, the running month's draft.
@@ -86,7 +87,7 @@ def invoice_reconciled(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @page("invoices.view")
-def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
+def line(request: TenantRequest, invoice_id: UUID, n: int) -> HttpResponse:
     """Explain one line: its price, its jobs and attempts or what else was used, and every interval it is summed from."""
     attempt, resource = uuid_in(request.GET.get("attempt")), request.GET.get("resource") or None
     text, order = request.GET.get("q", "").strip()[:200], request.GET.get("order", "")
@@ -114,7 +115,7 @@ def line(request: HttpRequest, invoice_id: UUID, n: int) -> HttpResponse:
         "narrowed": attempt is not None or resource is not None or bool(text),
         "people": shown.people,
         "asked": {"q": text, "order": order, "people": "people" in request.GET},
-        **(words := _words(shown, request.tenant.slug)),  # type: ignore[attr-defined]
+        **(words := _words(shown, request.tenant.slug)),
         **_shares(shown, words, request.GET.get("shares", "")),
         **pager(request, following),
     }
@@ -160,7 +161,7 @@ def _shares(shown: Explanation, words: dict[str, Any], sort: str) -> dict[str, A
     return {"shares": listed, "share_columns": columns}
 
 
-def _page(request: HttpRequest, view: InvoiceView) -> HttpResponse:
+def _page(request: TenantRequest, view: InvoiceView) -> HttpResponse:
     lines = invoice_lines(view.id) if view.id else []
     if wants_csv(request):
         return csv_response(f"invoice-{view.period:%Y-%m}", EXPORTED, (_exported(one) for one in lines))
@@ -209,7 +210,7 @@ def _exported(one: InvoiceLine) -> tuple[object, ...]:
     )
 
 
-def _cursor(request: HttpRequest) -> tuple[str, ...] | None:
+def _cursor(request: TenantRequest) -> tuple[str, ...] | None:
     text = request.GET.get("cursor")
     try:
         return decode_cursor(text, 4) if text else None
@@ -217,7 +218,7 @@ def _cursor(request: HttpRequest) -> tuple[str, ...] | None:
         return None
 
 
-def _skipped(request: HttpRequest) -> int:
+def _skipped(request: TenantRequest) -> int:
     text = request.GET.get("cursor")
     try:
         found = decode_cursor(text, 1)[0] if text else "0"

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
@@ -16,9 +16,9 @@ from billing.forms.prices import PriceListForm
 from billing.pricing import price_books
 from billing.queries import PriceBookView, VersionView
 from billing.rating.price_diff import Change, changes, mark
-from tenants.access.actor import Actor
 from tenants.errors import Conflict, Invalid
 from tenants.web.pagination import csv_response, wants_csv
+from tenants.web.requests import TenantRequest
 from tenants.web.submit_once import once
 from tenants.web.views import page
 
@@ -27,22 +27,22 @@ EXPORTED = ("version", "state", "effective_at", "meter", "dimensions", "unit", "
 
 @require_safe
 @page("pricebooks.view")
-def prices(request: HttpRequest) -> HttpResponse:
+def prices(request: TenantRequest) -> HttpResponse:
     """Show the prices in force and every version; `?export=csv` for a file."""
     book = _book()
     if wants_csv(request):
         return csv_response("prices", EXPORTED, _exported(book) if book else ())
-    context = {"book": book, "can_manage": _actor(request).can("pricebooks.manage")}
+    context = {"book": book, "can_manage": request.actor.can("pricebooks.manage")}
     return render(request, "billing/prices.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("pricebooks.manage")
-def publish(request: HttpRequest) -> HttpResponse:
+def publish(request: TenantRequest) -> HttpResponse:
     """Write the next version, preview what it changes, and publish exactly what was previewed."""
     book = _book()
     if book is None or not book.versions:
-        return redirect("prices", request.tenant.slug)  # type: ignore[attr-defined]
+        return redirect("prices", request.tenant.slug)
     wanted = request.POST.get("base", "")
     base = next((one for one in book.versions if str(one.number) == wanted), book.versions[0])
     meters = queries.meters()
@@ -50,7 +50,7 @@ def publish(request: HttpRequest) -> HttpResponse:
         request.POST or None,
         prices=base.prices,
         meters=meters,
-        zone=request.tenant.timezone,  # type: ignore[attr-defined]
+        zone=request.tenant.timezone,
     )
     titles = {meter.key: meter.title for meter in meters}
     context: dict[str, Any] = {"form": form, "book": book, "base": base, "titles": titles}
@@ -62,7 +62,7 @@ def publish(request: HttpRequest) -> HttpResponse:
         context["digest"] = form.digest
         return _shown(request, context)
     try:
-        target = once(_actor(request), form.cleaned_data["form_key"], lambda: _publish(request, book, base, form))
+        target = once(request.actor, form.cleaned_data["form_key"], lambda: _publish(request, book, base, form))
     except (Invalid, Conflict) as refused:
         fields = getattr(refused, "fields", None) or {"": [refused.message]}
         for name, texts in fields.items():
@@ -73,20 +73,20 @@ def publish(request: HttpRequest) -> HttpResponse:
     return redirect(target)
 
 
-def _publish(request: HttpRequest, book: PriceBookView, base: VersionView, form: PriceListForm) -> str:
+def _publish(request: TenantRequest, book: PriceBookView, base: VersionView, form: PriceListForm) -> str:
     if base.number != book.versions[0].number:
         raise Conflict("Another version was published meanwhile. Begin again from that one.")
     price_books.publish(
-        actor=_actor(request),
+        actor=request.actor,
         book_id=book.id,
         prices=form.prices,
         effective_at=form.cleaned_data["effective_at"],
         note=form.cleaned_data["note"],
     )
-    return reverse("prices", args=(request.tenant.slug,))  # type: ignore[attr-defined]
+    return reverse("prices", args=(request.tenant.slug,))
 
 
-def _shown(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+def _shown(request: TenantRequest, context: dict[str, Any]) -> HttpResponse:
     return render(request, "billing/price_list.html", context, status=422 if context["form"].errors else 200)
 
 
@@ -124,8 +124,3 @@ def _exported(book: PriceBookView) -> list[tuple[object, ...]]:
         for version in book.versions
         for price in version.prices
     ]
-
-
-def _actor(request: HttpRequest) -> Actor:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return actor

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -17,10 +17,10 @@ from billing.models.outside import REASONS
 from billing.money import Money
 from billing.reported import reviews, sender_limits, voids
 from billing.reported.receiving import WHY
-from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid
 from tenants.parsing import uuid_in
 from tenants.web.pagination import pager
+from tenants.web.requests import TenantRequest
 from tenants.web.views import decode_cursor, encode_cursor, page
 
 ROWS = 50
@@ -28,7 +28,7 @@ ROWS = 50
 
 @require_safe
 @page("invoices.view")
-def reported(request: HttpRequest) -> HttpResponse:
+def reported(request: TenantRequest) -> HttpResponse:
     """Show what waits for a person, the requests that reported usage, and the limits of senders."""
     limits = sender_limits.limits()
     currency = limits.amount.currency
@@ -45,7 +45,7 @@ def reported(request: HttpRequest) -> HttpResponse:
         "limits": limits,
         "form": SenderLimits(currency=currency, initial=first),
         "decision": Decision(auto_id="decision_%s"),
-        "can_decide": _actor(request).can("invoices.manage"),
+        "can_decide": request.actor.can("invoices.manage"),
         **pager(request, following),
     }
     return render(request, "billing/reported.html", context)
@@ -53,14 +53,14 @@ def reported(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page("invoices.manage")
-def reported_decide(request: HttpRequest) -> HttpResponse:
+def reported_decide(request: TenantRequest) -> HttpResponse:
     """Accept or reject the chosen events."""
     chosen = [found for text in request.POST.getlist("event") if (found := uuid_in(text))]
     accept = request.POST.get("decision") == "accept"
 
     def act() -> str:
         done = reviews.decide(
-            actor=_actor(request), event_ids=chosen, accept=accept, reason=request.POST.get("reason", "")
+            actor=request.actor, event_ids=chosen, accept=accept, reason=request.POST.get("reason", "")
         )
         if not accept:
             return f"{done.events} rejected. Their ids stay used."
@@ -71,7 +71,7 @@ def reported_decide(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page("budgets.manage")
-def reported_limits(request: HttpRequest) -> HttpResponse:
+def reported_limits(request: TenantRequest) -> HttpResponse:
     """Set how much each sender may report on a day."""
     form = SenderLimits(request.POST, currency=queries.tenant_today().currency)
 
@@ -80,7 +80,7 @@ def reported_limits(request: HttpRequest) -> HttpResponse:
             raise Invalid(
                 fields={str(form.fields[name].label): list(map(str, texts)) for name, texts in form.errors.items()}
             )
-        sender_limits.set_limits(actor=_actor(request), **form.cleaned_data)
+        sender_limits.set_limits(actor=request.actor, **form.cleaned_data)
         return "The limits are set, from now on."
 
     return _done(request, act, "reported")
@@ -88,7 +88,7 @@ def reported_limits(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @page("invoices.view")
-def reported_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+def reported_batch(request: TenantRequest, batch_id: UUID) -> HttpResponse:
     """Show one request with its events."""
     batch = queries.usage_batch(batch_id)
     text = _cursor(request)
@@ -102,7 +102,7 @@ def reported_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
         "batch": batch,
         "events": events[:ROWS],
         "decision": Decision(auto_id="decision_%s"),
-        "can_decide": _actor(request).can("invoices.manage"),
+        "can_decide": request.actor.can("invoices.manage"),
         **pager(request, following),
     }
     return render(request, "billing/reported_batch.html", context)
@@ -110,7 +110,7 @@ def reported_batch(request: HttpRequest, batch_id: UUID) -> HttpResponse:
 
 @require_POST
 @page("invoices.manage")
-def reported_void(request: HttpRequest, batch_id: UUID) -> HttpResponse:
+def reported_void(request: TenantRequest, batch_id: UUID) -> HttpResponse:
     """Take back the chosen events of a request, or all of it."""
     batch = queries.usage_batch(batch_id)
     reason = request.POST.get("reason", "")
@@ -118,21 +118,21 @@ def reported_void(request: HttpRequest, batch_id: UUID) -> HttpResponse:
 
     def act() -> str:
         if request.POST.get("what") == "chosen":
-            amount = voids.void_events(actor=_actor(request), keys=keys, reason=reason)
+            amount = voids.void_events(actor=request.actor, keys=keys, reason=reason)
         else:
-            amount = voids.void_batch(actor=_actor(request), batch_id=batch_id, reason=reason)
+            amount = voids.void_batch(actor=request.actor, batch_id=batch_id, reason=reason)
         return f"Voided: {Money(amount, batch.amount.currency).plain()} is taken back."
 
     return _done(request, act, "reported-batch", batch_id)
 
 
-def _done(request: HttpRequest, act: Callable[[], str], where: str, *rest: UUID) -> HttpResponse:
+def _done(request: TenantRequest, act: Callable[[], str], where: str, *rest: UUID) -> HttpResponse:
     """Do what was asked for and say what came of it on the page that it was asked on."""
     try:
         messages.success(request, act())
     except ExchequerError as refused:
         messages.error(request, refused.message)
-    return redirect(where, request.tenant.slug, *rest)  # type: ignore[attr-defined]
+    return redirect(where, request.tenant.slug, *rest)
 
 
 def _is_key(text: str) -> bool:
@@ -142,14 +142,9 @@ def _is_key(text: str) -> bool:
         return False
 
 
-def _cursor(request: HttpRequest) -> str:
+def _cursor(request: TenantRequest) -> str:
     text = request.GET.get("cursor")
     try:
         return decode_cursor(text, 1)[0] if text else ""
     except Invalid:
         return ""
-
-
-def _actor(request: HttpRequest) -> Actor:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return actor

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -13,7 +13,7 @@ from compute.jobs import jobs as operations
 from compute.views.forms import CancelForm
 from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages
 from tenants import queries as tenancy
-from tenants.access.actor import Actor
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 TABS = (("", "Overview"), ("logs", "Logs"), ("attempts", "Attempts and cost"), ("events", "Events"))
@@ -23,11 +23,11 @@ LINKED = frozenset({"dataset", "dataset_version", "model", "model_version", "rea
 
 @require_safe
 @page("jobs.view")
-def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def job(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Show a job. `?tab=` chooses logs, attempts or events."""
     detail = queries.job_detail(job_id)
     chosen = request.GET.get("tab", "")
-    may_read_log = request.actor.can("audit.view")  # type: ignore[attr-defined]
+    may_read_log = request.actor.can("audit.view")
     tabs = TABS if may_read_log else tuple(one for one in TABS if one[0] != "events")
     tab = chosen if chosen in dict(TABS) else ""
     context = {**live_context(request, detail), "tab": tab, "tabs": tabs, "currency": detail.cost.currency}
@@ -40,7 +40,7 @@ def job(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 @require_safe
 @page("jobs.view")
-def job_live(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def job_live(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Answer the part of the page that moves; what its heading offers having changed, the page is to load itself anew."""
     detail = queries.job_detail(job_id)
     return _refreshed(request, detail, render(request, "compute/_job_live.html", live_context(request, detail)))
@@ -48,7 +48,7 @@ def job_live(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 @require_safe
 @page("jobs.view")
-def job_logs(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def job_logs(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Answer the tail of the log; polled while the job can still write."""
     detail = queries.job_detail(job_id)
     context = {"job": detail, "lines": queries.last_log_lines(job_id, LOG_TAIL), "offers": offers(detail)}
@@ -57,9 +57,9 @@ def job_logs(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 @require_safe
 @page("jobs.view")
-def job_log_file(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def job_log_file(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Answer the whole log as a text file; the download is entered in the audit log."""
-    operations.note_log_download(actor=request.actor, job_id=job_id)  # type: ignore[attr-defined]
+    operations.note_log_download(actor=request.actor, job_id=job_id)
     lines = queries.logs_after(job_id, limit=200_000)
     text = "".join(f"{line.at.isoformat()} [{line.attempt}] {line.line}\n" for line in lines)
     return HttpResponse(
@@ -71,23 +71,23 @@ def job_log_file(request: HttpRequest, job_id: UUID) -> HttpResponse:
 
 @require_POST
 @page("jobs.cancel")
-def job_cancel(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def job_cancel(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Cancel a job and go back to its page."""
     form = CancelForm(request.POST)
     form.is_valid()
-    operations.cancel(actor=request.actor, job_id=job_id, reason=form.cleaned_data.get("reason", ""))  # type: ignore[attr-defined]
+    operations.cancel(actor=request.actor, job_id=job_id, reason=form.cleaned_data.get("reason", ""))
     messages.success(
         request,
         "Cancelled. It is charged for the seconds it used until it has stopped; what was held for the rest is given back.",
     )
-    return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
+    return redirect("job", request.tenant.slug, job_id)
 
 
 @require_POST
 @page("jobs.cancel")
-def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def job_pause(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Pause a job and go back to its page."""
-    operations.pause(actor=request.actor, job_id=job_id)  # type: ignore[attr-defined]
+    operations.pause(actor=request.actor, job_id=job_id)
     stopping = queries.job_detail(job_id).stopping
     messages.success(
         request,
@@ -95,16 +95,16 @@ def job_pause(request: HttpRequest, job_id: UUID) -> HttpResponse:
         if stopping
         else "Paused. Nothing is charged while it is paused.",
     )
-    return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
+    return redirect("job", request.tenant.slug, job_id)
 
 
 @require_POST
 @page("jobs.launch")
-def job_resume(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def job_resume(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Put a paused job back into the queue and go back to its page."""
-    operations.resume(actor=request.actor, job_id=job_id)  # type: ignore[attr-defined]
+    operations.resume(actor=request.actor, job_id=job_id)
     messages.success(request, "Resumed. It waits for a device and goes on from its checkpoint, if it has one.")
-    return redirect("job", request.tenant.slug, job_id)  # type: ignore[attr-defined]
+    return redirect("job", request.tenant.slug, job_id)
 
 
 def offers(detail: queries.JobDetail) -> str:
@@ -112,7 +112,7 @@ def offers(detail: queries.JobDetail) -> str:
     return "ended" if detail.final else "paused" if detail.state == "paused" else "live"
 
 
-def _refreshed(request: HttpRequest, detail: queries.JobDetail, response: HttpResponse) -> HttpResponse:
+def _refreshed(request: TenantRequest, detail: queries.JobDetail, response: HttpResponse) -> HttpResponse:
     """Have the browser load the page again when its heading was made for another state than the job is in now."""
     now = offers(detail)
     if request.GET.get("seen", "live" if now == "ended" else now) != now:
@@ -120,9 +120,9 @@ def _refreshed(request: HttpRequest, detail: queries.JobDetail, response: HttpRe
     return response
 
 
-def live_context(request: HttpRequest, detail: queries.JobDetail) -> dict[str, Any]:
+def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str, Any]:
     """Return what the moving part of a job's page shows."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     points = queries.metrics(detail.id)
     strip: list[ProgressStage] = stages(detail)
     own = detail.submitted_by is not None and detail.submitted_by == actor.id

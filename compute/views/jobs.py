@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -11,6 +11,7 @@ from compute.views.forms import TABS, JobListFilter
 from tenants import queries as tenancy
 from tenants.parsing import uuid_in
 from tenants.web.pagination import EXPORT_LIMIT, csv_response, heading, pager, wants_csv
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 PAGE = 50
@@ -40,7 +41,7 @@ EXPORTED = (
 
 @require_safe
 @page("jobs.view")
-def jobs(request: HttpRequest) -> HttpResponse:
+def jobs(request: TenantRequest) -> HttpResponse:
     """List jobs, newest first; `?export=csv` for the same jobs as a file."""
     projects = [(str(project.id), project.name) for project in tenancy.projects()]
     form = JobListFilter(request.GET, projects=projects, devices=[row.device_class for row in queries.device_classes()])
@@ -58,7 +59,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
         "order": _order(sort),
         "filtered": bool(asked.states or asked.project_id or asked.device_class or asked.text),
         "filter_words": form.words(),
-        "can_launch": request.actor.can("jobs.launch"),  # type: ignore[attr-defined]
+        "can_launch": request.actor.can("jobs.launch"),
         **pager(request, following),
     }
     return render(request, "compute/jobs.html", context)
@@ -66,7 +67,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @page("jobs.view")
-def job_row(request: HttpRequest, job_id: UUID) -> HttpResponse:
+def job_row(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Answer one row to the list's poll; the last one carries no trigger, which ends the polling."""
     return render(request, "compute/_job_row.html", {"job": queries.job_detail(job_id)})
 

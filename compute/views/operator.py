@@ -4,41 +4,41 @@ from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
 from compute.fleet import fleet
 from tenants.errors import ExchequerError, NotFound
-from tenants.operators.operator_log import operator_page
+from tenants.operators.operator_log import OperatorRequest, operator_page
 
 
 @require_safe
 @operator_page
-def fleet_page(request: HttpRequest) -> HttpResponse:
+def fleet_page(request: OperatorRequest) -> HttpResponse:
     """Show every host and device."""
     return _render(request)
 
 
 @require_POST
 @operator_page
-def device_cordon(request: HttpRequest, device_id: UUID) -> HttpResponse:
+def device_cordon(request: OperatorRequest, device_id: UUID) -> HttpResponse:
     """Take a device out of work."""
     return _change(request, device_id, fleet.cordon, "takes no more work. What it runs goes on to its end.")
 
 
 @require_POST
 @operator_page
-def device_uncordon(request: HttpRequest, device_id: UUID) -> HttpResponse:
+def device_uncordon(request: OperatorRequest, device_id: UUID) -> HttpResponse:
     """Let a device take work again."""
     return _change(request, device_id, fleet.uncordon, "takes work again.")
 
 
-def _change(request: HttpRequest, device_id: UUID, act: Callable[..., None], done: str) -> HttpResponse:
+def _change(request: OperatorRequest, device_id: UUID, act: Callable[..., None], done: str) -> HttpResponse:
     reason = request.POST.get("reason", "")
     try:
-        act(operator=request.operator, device_id=device_id, reason=reason)  # type: ignore[attr-defined]
+        act(operator=request.operator, device_id=device_id, reason=reason)
     except NotFound:
         raise
     except ExchequerError as refused:
@@ -47,7 +47,7 @@ def _change(request: HttpRequest, device_id: UUID, act: Callable[..., None], don
     return redirect("operator-fleet")
 
 
-def _render(request: HttpRequest, *, status: int = 200, **given: object) -> HttpResponse:
+def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> HttpResponse:
     nodes = fleet.nodes()
     devices = [device for node in nodes for device in node.devices if device.state != "gone"]
     context = {

@@ -17,18 +17,18 @@ from dashboards.spend import tables as native
 from dashboards.spend.callbacks import theme_of, tile
 from dashboards.spend.charts import Figure
 from models_app.queries import Health, Traffic
-from tenants.access.actor import Actor
+from tenants.web.requests import TenantRequest
 
 PERMISSION = "endpoints.view"
 NOTHING = "No endpoint yet"
 QUIET = "No request in this range"
 
 
-def asker() -> Actor:
-    """Return who is asking; raise `PermissionDenied` without the right to see endpoints."""
-    actor: Actor = current_request().actor  # type: ignore[attr-defined]
-    actor.require(PERMISSION)
-    return actor
+def permitted() -> TenantRequest:
+    """Return the request that is served; raise `PermissionDenied` without the right to see endpoints."""
+    request = current_request()
+    request.actor.require(PERMISSION)
+    return request
 
 
 def chosen(search: Any) -> dict[str, str]:
@@ -76,10 +76,10 @@ def register(app: BridgedDash) -> None:
     )
     def show(search: str | None, _ticks: int | None) -> tuple[Any, ...]:
         """Load the page's numbers once and draw everything from them."""
-        actor, request = asker(), current_request()
-        theme, slug = theme_of(request), str(request.tenant.slug)  # type: ignore[attr-defined]
+        request = permitted()
+        theme, slug = theme_of(request), request.tenant.slug
         values = chosen(search)
-        page = health_page(actor, values)
+        page = health_page(request.actor, values)
         options = [{"value": key, "label": name} for key, name in page.endpoints]
         wanted = urlencode({"endpoint": page.endpoint, "range": values["range"]})
         links = [f"{reverse('health-export', args=(slug, name))}?{wanted}" for name in CHARTS]

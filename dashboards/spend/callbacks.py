@@ -12,7 +12,7 @@ from dashboards.formatting import duration_text, money_text
 from dashboards.ranges import CHOICES
 from dashboards.spend import charts, datasets, tables
 from dashboards.spend.groupings import ORDERS, group_title
-from tenants.access.actor import Actor
+from tenants.web.requests import TenantRequest
 
 PERMISSION = "spend.view"
 DAYS = ("from", "to")
@@ -20,12 +20,11 @@ CONTROLS = ("range", "group", "sort", *DAYS)
 LONGEST = 64
 
 
-def asker() -> tuple[Actor, Any]:
-    """Return who is asking and the tenant's row; raise `PermissionDenied` without the right to see spend."""
+def permitted() -> TenantRequest:
+    """Return the request that is served; raise `PermissionDenied` without the right to see spend."""
     request = current_request()
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    actor.require(PERMISSION)
-    return actor, request.tenant  # type: ignore[attr-defined]
+    request.actor.require(PERMISSION)
+    return request
 
 
 def theme_of(request: HttpRequest) -> str:
@@ -75,7 +74,7 @@ def register(app: BridgedDash) -> None:
             }
             return "?" + urlencode(kept), *(no_update for _ in CONTROLS), not is_custom(wanted), no_update
         known = chosen(search)
-        asker()
+        permitted()
         offered = datasets.groupings(known)
         return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known), offered
 
@@ -99,9 +98,8 @@ def register(app: BridgedDash) -> None:
     )
     def show(search: str | None, _ticks: int | None) -> tuple[Any, ...]:
         """Load the page's numbers once and draw everything from them."""
-        _, tenant = asker()
-        request = current_request()
-        theme = theme_of(request)
+        request = permitted()
+        theme, slug = theme_of(request), request.tenant.slug
         values = chosen(search)
         page = datasets.spend_page(values)
         in_file = {name: value for name, value in values.items() if name not in DAYS or is_custom(values)}
@@ -113,13 +111,13 @@ def register(app: BridgedDash) -> None:
             daily_note(page),
             daily_figure(page, theme),
             tables.daily(page.daily, page.totals.currency) if page.daily.series else "",
-            costs(page, tenant.slug),
-            jobs(page, tenant.slug),
+            costs(page, slug),
+            jobs(page, slug),
             page.group == "job",  # the table above is the same then
             utilisation_figure(page, theme),
             tables.utilisation(page.utilisation) if any(page.utilisation.allocated) else "",
             *(
-                f"{reverse('spend-export', args=(tenant.slug, name))}?{urlencode(in_file)}"
+                f"{reverse('spend-export', args=(slug, name))}?{urlencode(in_file)}"
                 for name in ("daily", "groups", "jobs", "utilisation")
             ),
             page.running == 0,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -15,9 +15,9 @@ from models_app.files import downloads
 from models_app.forms.datasets import BatchForm
 from models_app.views.launch_form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
 from tenants import queries as tenancy
-from tenants.access.actor import Actor
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 
@@ -33,7 +33,7 @@ class BatchLaunch(Ordering):
     elsewhere = {**Ordering.elsewhere, "model_version": "version"}
 
     def __init__(
-        self, request: HttpRequest, data: Mapping[str, Any] | None, initial: Mapping[str, Any] | None = None
+        self, request: TenantRequest, data: Mapping[str, Any] | None, initial: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(request)
         self.versions = queries.usable(self.actor)
@@ -66,13 +66,13 @@ class BatchLaunch(Ordering):
             "icon": "box",
             "title": "No model to predict with",
             "text": "A batch prediction uses a model version. Train a model first; it appears here by itself.",
-            "url": reverse("job-launch", args=(self.request.tenant.slug,)),  # type: ignore[attr-defined]
+            "url": reverse("job-launch", args=(self.request.tenant.slug,)),
             "label": "Train a model",
         }
 
 
 @page("jobs.launch")
-def batch_launch(request: HttpRequest) -> HttpResponse:
+def batch_launch(request: TenantRequest) -> HttpResponse:
     """Show the form, or launch the batch prediction."""
     if request.method != "POST":
         return shown(BatchLaunch(request, None, _started(request)))
@@ -81,25 +81,25 @@ def batch_launch(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page("jobs.launch")
-def batch_quote(request: HttpRequest) -> HttpResponse:
+def batch_quote(request: TenantRequest) -> HttpResponse:
     """Answer the cost panel for what is entered so far."""
     return quoted(BatchLaunch(request, request.POST))
 
 
 @require_safe
 @page("jobs.view", own_transaction=True)
-def job_result(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
+def job_result(request: TenantRequest, job_id: UUID) -> HttpResponseBase:
     """Answer a file of the result, `?format=parquet` or CSV."""
     wanted = "parquet" if request.GET.get("format") == "parquet" else "csv"
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     return downloads.answer(request, actor, lambda: downloads.batch_file(actor, job_id, wanted))
 
 
-def _started(request: HttpRequest) -> dict[str, Any]:
+def _started(request: TenantRequest) -> dict[str, Any]:
     """Return the form's first values: those of the job to clone, or of the version or dataset one came from."""
     version = request.GET.get("version", "")
     started: dict[str, Any] = {"key": uuid7(), "version": version, "dataset": request.GET.get("dataset", "")}
-    label = next((label for known, label in queries.usable(request.actor) if str(known) == version), "")  # type: ignore[attr-defined]
+    label = next((label for known, label in queries.usable(request.actor) if str(known) == version), "")
     if request.GET.get("name"):
         started["name"] = request.GET["name"]
     elif label:

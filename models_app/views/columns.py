@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -17,17 +17,17 @@ from models_app.datasets import column_choices
 from models_app.tables import writing
 from models_app.views.datasets import dataset_page
 from models_app.views.profile import words_of, written
-from tenants.access.actor import Actor
 from tenants.errors import Conflict, Invalid, NotFound
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.create")
-def dataset_columns(request: HttpRequest, dataset_id: UUID, data_version_id: UUID) -> HttpResponse:
+def dataset_columns(request: TenantRequest, dataset_id: UUID, data_version_id: UUID) -> HttpResponse:
     """Have a version's file read as was chosen, and go to the version that this makes; a GET leads to the dataset."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    home = reverse("dataset", args=(request.tenant.slug, dataset_id))  # type: ignore[attr-defined]
+    actor = request.actor
+    home = reverse("dataset", args=(request.tenant.slug, dataset_id))
     if queries.version_detail(actor, data_version_id)[0] != dataset_id:
         raise NotFound
     if request.method != "POST":

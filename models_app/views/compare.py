@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from models_app.recipes import base
 from models_app.registry import lineage as queries
 from models_app.views.figures import LOWER_IS_BETTER, single
-from tenants.access.actor import Actor
 from tenants.parsing import uuid_in
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 MOST = 4
@@ -36,9 +36,9 @@ class Row:
 
 @require_safe
 @page("models.view")
-def compare(request: HttpRequest) -> HttpResponse:
+def compare(request: TenantRequest) -> HttpResponse:
     """Show two to four versions, named by `v`, side by side; fewer lead to a hint."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     asked = dict.fromkeys(uuid_in(text) for text in request.GET.getlist("v"))
     versions = [queries.lineage(actor, one) for one in list(asked)[:MOST] if one is not None]
     context = {

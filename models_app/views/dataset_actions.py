@@ -5,35 +5,35 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from models_app import queries
 from models_app.datasets import operations, removal
 from models_app.views.datasets import dataset_page
-from tenants.access.actor import Actor
 from tenants.errors import Conflict, NotFound
 from tenants.parsing import uuid_in
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 
 @require_POST
 @page("datasets.create")
-def dataset_remove(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+def dataset_remove(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Remove a dataset's failed uploads; go on to what is left of it."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     gone = operations.remove_failed(actor=actor, dataset_id=dataset_id)
     messages.success(request, "The failed upload is removed.")
-    slug = request.tenant.slug  # type: ignore[attr-defined]
+    slug = request.tenant.slug
     return redirect("datasets", slug) if gone else redirect("dataset", slug, dataset_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.create")
-def dataset_version_remove(request: HttpRequest, dataset_id: UUID, data_version_id: UUID) -> HttpResponse:
+def dataset_version_remove(request: TenantRequest, dataset_id: UUID, data_version_id: UUID) -> HttpResponse:
     """Remove a version's data once its name was typed; a GET leads to the dataset."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     name = removal.version_name(actor, dataset_id, data_version_id)
     if request.method == "POST":
         if request.POST.get("confirm", "").strip() != name:
@@ -49,9 +49,9 @@ def dataset_version_remove(request: HttpRequest, dataset_id: UUID, data_version_
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.create")
-def dataset_remove_all(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+def dataset_remove_all(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Remove all versions of a dataset once its name was typed; a GET leads to the dataset."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     name = queries.dataset_detail(actor, dataset_id).name
     if request.method != "POST":
         return _back(request, dataset_id)
@@ -63,16 +63,16 @@ def dataset_remove_all(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
     except Conflict as refused:
         return dataset_page(request, dataset_id, None, fault=refused.message, status=refused.status)
     messages.success(request, f"The data of {name} is removed. Its name, hashes and counts stay.")
-    return redirect("datasets", request.tenant.slug)  # type: ignore[attr-defined]
+    return redirect("datasets", request.tenant.slug)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.share")
-def dataset_restrict(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+def dataset_restrict(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Restrict a dataset (`restricted=on`) or open it to the organisation; a GET leads to the dataset."""
     if request.method == "POST":
         restricted = request.POST.get("restricted") == "on"
-        operations.restrict(actor=request.actor, dataset_id=dataset_id, restricted=restricted)  # type: ignore[attr-defined]
+        operations.restrict(actor=request.actor, dataset_id=dataset_id, restricted=restricted)
         seen = "Only its maker, admins and those it is shared with see it now." if restricted else "All members see it."
         messages.success(request, seen)
     return _back(request, dataset_id)
@@ -80,32 +80,32 @@ def dataset_restrict(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.share")
-def dataset_share(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+def dataset_share(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Share a dataset with the member that was chosen; a GET leads to the dataset."""
     user_id = uuid_in(request.POST.get("user"))
     if request.method == "POST":
         if user_id is None:
             return dataset_page(request, dataset_id, None, fault="Choose a member to share with.", status=422)
-        operations.share(actor=request.actor, dataset_id=dataset_id, user_id=user_id)  # type: ignore[attr-defined]
+        operations.share(actor=request.actor, dataset_id=dataset_id, user_id=user_id)
         messages.success(request, "Shared.")
     return _back(request, dataset_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.share")
-def dataset_unshare(request: HttpRequest, dataset_id: UUID, user_id: UUID) -> HttpResponse:
+def dataset_unshare(request: TenantRequest, dataset_id: UUID, user_id: UUID) -> HttpResponse:
     """Take a share back; a GET leads to the dataset."""
     if request.method == "POST":
-        operations.unshare(actor=request.actor, dataset_id=dataset_id, user_id=user_id)  # type: ignore[attr-defined]
+        operations.unshare(actor=request.actor, dataset_id=dataset_id, user_id=user_id)
         messages.success(request, "The share is taken back.")
     return _back(request, dataset_id)
 
 
-def _back(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+def _back(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Go to the dataset, or to the list where one's own act has just hidden it. Raises NotFound for any other."""
-    slug = request.tenant.slug  # type: ignore[attr-defined]
+    slug = request.tenant.slug
     try:
-        operations.seen(request.actor, dataset_id)  # type: ignore[attr-defined]
+        operations.seen(request.actor, dataset_id)
     except NotFound:
         if request.method != "POST":
             raise

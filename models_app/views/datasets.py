@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
@@ -15,12 +15,12 @@ from models_app.forms.datasets import DatasetUpload
 from models_app.tables import writing
 from models_app.views import profile as shown
 from tenants import queries as tenancy
-from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.parsing import uuid_in
 from tenants.web.large_bodies import large_body
 from tenants.web.pagination import pager
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 PAGE = 50
@@ -29,9 +29,9 @@ COLUMNS_SHOWN = 200
 
 @require_safe
 @page("datasets.view")
-def datasets(request: HttpRequest) -> HttpResponse:
+def datasets(request: TenantRequest) -> HttpResponse:
     """List the datasets that the actor may see, newest first."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     rows = queries.dataset_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {"datasets": rows[:PAGE], "can_create": actor.can("datasets.create"), **pager(request, following)}
@@ -40,21 +40,21 @@ def datasets(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @page("datasets.view")
-def dataset_row(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+def dataset_row(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Answer one row to the list's poll; a row that is ready or failed carries no trigger."""
-    detail = queries.dataset_detail(request.actor, dataset_id)  # type: ignore[attr-defined]
+    detail = queries.dataset_detail(request.actor, dataset_id)
     return render(request, "models_app/_dataset_row.html", {"dataset": detail})
 
 
 @require_safe
 @page("datasets.view")
-def dataset(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+def dataset(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Show a dataset's version (the newest unless `?version=` names one) with its profile."""
     return dataset_page(request, dataset_id, uuid_in(request.GET.get("version")), asked=request.GET.get("version", ""))
 
 
 def dataset_page(
-    request: HttpRequest,
+    request: TenantRequest,
     dataset_id: UUID,
     version_id: UUID | None,
     *,
@@ -63,7 +63,7 @@ def dataset_page(
     status: int = 200,
 ) -> HttpResponse:
     """Return the page of a dataset's version; `fault` says what was refused just now. Raises NotFound."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     detail = queries.dataset_detail(actor, dataset_id)
     version = _chosen(detail, str(version_id or asked))
     profile: dict[str, Any] = {}
@@ -97,9 +97,9 @@ def dataset_page(
 
 @require_safe
 @page("datasets.view")
-def dataset_status(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
+def dataset_status(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Answer the banner that waits for the ingest; its end reloads the page, which then shows the profile."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     detail = queries.dataset_detail(actor, dataset_id)
     version = _chosen(detail, request.GET.get("version"))
     context = {"dataset": detail, "version": version, "can_create": actor.can("datasets.create")}
@@ -111,9 +111,9 @@ def dataset_status(request: HttpRequest, dataset_id: UUID) -> HttpResponse:
 
 @large_body
 @page("datasets.create", own_transaction=True)
-def upload(request: HttpRequest) -> HttpResponse:
+def upload(request: TenantRequest) -> HttpResponse:
     """Take a file; the object store is written outside any transaction."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     if request.method != "POST":
         return _upload_page(request, DatasetUpload())
     cap_uploads(request)
@@ -129,7 +129,7 @@ def upload(request: HttpRequest) -> HttpResponse:
                 target=form.cleaned_data["target"],
                 writing={name: form.cleaned_data[name] for name in writing.KEYS},
             )
-            return redirect("dataset", request.tenant.slug, version.dataset_id)  # type: ignore[attr-defined]
+            return redirect("dataset", request.tenant.slug, version.dataset_id)
     except UploadTooLarge as refused:
         form.fields["file"].required = False  # it was refused, which is another thing than missing
         form.add_error("file", refused.message)
@@ -143,8 +143,8 @@ def upload(request: HttpRequest) -> HttpResponse:
     return _upload_page(request, form, status=422)
 
 
-def _upload_page(request: HttpRequest, form: DatasetUpload, status: int = 200) -> HttpResponse:
-    with tenant_scope(request.tenant_id):  # type: ignore[attr-defined]
+def _upload_page(request: TenantRequest, form: DatasetUpload, status: int = 200) -> HttpResponse:
+    with tenant_scope(request.tenant_id):
         return render(request, "models_app/upload.html", {"form": form, "limit": most_bytes()}, status=status)
 
 

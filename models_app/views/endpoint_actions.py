@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
@@ -14,22 +14,22 @@ from django.views.decorators.http import require_http_methods, require_POST
 from models_app.endpoints import endpoint_keys, endpoints, playground
 from models_app.forms.endpoints import KeyForm, TryForm
 from models_app.views.endpoints import endpoint_page
-from tenants.access.actor import Actor
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
 from tenants.web.form_errors import explain
+from tenants.web.requests import TenantRequest
 from tenants.web.submit_once import once
 from tenants.web.views import page
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage")
-def endpoint_key_create(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_key_create(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     """Make a key and show its secret once; the same form sent again makes no second key, a GET leads to the endpoint."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     endpoints.endpoint_detail(actor, endpoint_id)
     if request.method != "POST":
-        return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+        return redirect("endpoint", request.tenant.slug, endpoint_id)
     form = KeyForm(request.POST)
     if not form.is_valid():
         return endpoint_page(request, endpoint_id, key_form=form, status=422)
@@ -45,7 +45,7 @@ def endpoint_key_create(request: HttpRequest, endpoint_id: UUID) -> HttpResponse
                 requests_per_minute=entered["requests_per_minute"],
             )
         )
-        return reverse("endpoint", args=(request.tenant.slug, endpoint_id))  # type: ignore[attr-defined]
+        return reverse("endpoint", args=(request.tenant.slug, endpoint_id))
 
     try:
         with transaction.atomic():
@@ -61,22 +61,22 @@ def endpoint_key_create(request: HttpRequest, endpoint_id: UUID) -> HttpResponse
 
 @require_POST
 @page("endpoints.manage")
-def endpoint_key_revoke(request: HttpRequest, endpoint_id: UUID, endpoint_key_id: UUID) -> HttpResponse:
+def endpoint_key_revoke(request: TenantRequest, endpoint_id: UUID, endpoint_key_id: UUID) -> HttpResponse:
     """Revoke a key; programs that use it are refused from the next batch of requests on."""
-    endpoint_keys.revoke(actor=request.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)  # type: ignore[attr-defined]
+    endpoint_keys.revoke(actor=request.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)
     messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
-    return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+    return redirect("endpoint", request.tenant.slug, endpoint_id)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage", own_transaction=True)
-def endpoint_try(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_try(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     """Have the serving node predict what was entered, with no transaction open; a GET leads to the endpoint."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     with tenant_scope(actor.tenant_id):
         row = endpoints.endpoint_detail(actor, endpoint_id)
         if request.method != "POST":
-            return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+            return redirect("endpoint", request.tenant.slug, endpoint_id)
         form = TryForm(request.POST, inputs=playground.inputs(actor, endpoint_id))
     tried: playground.PredictionPreview | None = None
     notes: tuple[str, ...] = ()
@@ -90,8 +90,8 @@ def endpoint_try(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
             endpoint_id=endpoint_id,
             name=row.name,
             row=form.row(),
-            currency=request.tenant.currency,  # type: ignore[attr-defined]
-            request_id=request.request_id,  # type: ignore[attr-defined]
+            currency=request.tenant.currency,
+            request_id=request.request_id,
         )
     status = 422 if tried is None or tried.fault else 200
     if request.headers.get("HX-Request") == "true":

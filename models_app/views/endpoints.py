@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.timezone import localtime
@@ -25,6 +25,7 @@ from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
 from tenants.web.form_errors import explain
 from tenants.web.pagination import pager
+from tenants.web.requests import TenantRequest
 from tenants.web.submit_once import once
 from tenants.web.views import page
 
@@ -35,9 +36,9 @@ ELSEWHERE = {"version_id": "version", "project_id": "project"}
 
 @require_safe
 @page("endpoints.view")
-def endpoint_list(request: HttpRequest) -> HttpResponse:
+def endpoint_list(request: TenantRequest) -> HttpResponse:
     """List endpoints, newest first, with requests of a day and open alerts."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     rows = endpoints.endpoint_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     shown = rows[:PAGE]
     glances = health.glances([row.id for row in shown])
@@ -51,12 +52,12 @@ def endpoint_list(request: HttpRequest) -> HttpResponse:
 
 
 @page("endpoints.manage")
-def deploy(request: HttpRequest) -> HttpResponse:
+def deploy(request: TenantRequest) -> HttpResponse:
     """Show the form, or deploy; what is refused is said on the form, which keeps what was entered.
 
     A live endpoint changes its version only once that was asked and answered.
     """
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     choices = versions.deployable(actor)
     projects = [(project.id, project.name) for project in tenancy.projects()]
     if request.method != "POST":
@@ -93,45 +94,45 @@ def deploy(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @page("endpoints.view")
-def endpoint(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     """Show one endpoint."""
     return endpoint_page(request, endpoint_id)
 
 
 @require_safe
 @page("endpoints.view")
-def endpoint_live(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_live(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     """Answer the part that changes while an endpoint is being loaded; once it has settled, it polls no more."""
-    row = endpoints.endpoint_detail(request.actor, endpoint_id)  # type: ignore[attr-defined]
+    row = endpoints.endpoint_detail(request.actor, endpoint_id)
     return render(request, "models_app/_endpoint_live.html", {"endpoint": row, "spent": _spent(row)})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage")
-def endpoint_undeploy(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_undeploy(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     """Undeploy once the endpoint's name was typed, and go back to its page; a GET leads there."""
-    row = endpoints.endpoint_detail(request.actor, endpoint_id)  # type: ignore[attr-defined]
+    row = endpoints.endpoint_detail(request.actor, endpoint_id)
     if request.method != "POST":
-        return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+        return redirect("endpoint", request.tenant.slug, endpoint_id)
     if row.live and request.POST.get("confirm", "").strip() != row.name:
         fault = f"Nothing was changed: type “{row.name}” to undeploy it."
         return endpoint_page(request, endpoint_id, fault=fault, status=422)
-    deployments.undeploy(actor=request.actor, endpoint_id=endpoint_id)  # type: ignore[attr-defined]
+    deployments.undeploy(actor=request.actor, endpoint_id=endpoint_id)
     messages.success(request, "The endpoint is undeployed. It answers no more, and its keys are revoked.")
-    return redirect("endpoint", request.tenant.slug, endpoint_id)  # type: ignore[attr-defined]
+    return redirect("endpoint", request.tenant.slug, endpoint_id)
 
 
 @require_safe
 @page("endpoints.view")
-def endpoint_traffic(request: HttpRequest, endpoint_id: UUID) -> HttpResponse:
+def endpoint_traffic(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     """Answer requests, latency, errors and alerts of a day, which a live endpoint's page asks for again and again."""
-    row = endpoints.endpoint_detail(request.actor, endpoint_id)  # type: ignore[attr-defined]
+    row = endpoints.endpoint_detail(request.actor, endpoint_id)
     return render(request, "models_app/_endpoint_traffic.html", _traffic(request, row))
 
 
-def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200, **more: Any) -> HttpResponse:
+def endpoint_page(request: TenantRequest, endpoint_id: UUID, *, status: int = 200, **more: Any) -> HttpResponse:
     """Render the page of one endpoint; `more` carries a form that was refused, a fresh key, or what a try answered."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     row = endpoints.endpoint_detail(actor, endpoint_id)
     shown = _traffic(request, row)
     fields = playground.inputs(actor, endpoint_id)
@@ -153,9 +154,9 @@ def endpoint_page(request: HttpRequest, endpoint_id: UUID, *, status: int = 200,
     return render(request, "models_app/endpoint.html", context, status=status)
 
 
-def _traffic(request: HttpRequest, row: endpoints.EndpointRow) -> dict[str, Any]:
+def _traffic(request: TenantRequest, row: endpoints.EndpointRow) -> dict[str, Any]:
     """Return what the tiles and the chart of an endpoint's day show."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     found, day = health.health(actor, row.id), health.traffic(actor, row.id, "24h")
     return {
         "endpoint": row,
@@ -163,7 +164,7 @@ def _traffic(request: HttpRequest, row: endpoints.EndpointRow) -> dict[str, Any]
         "chart": _chart(day) if day.totals.requests else None,
         "health": found,
         "open_alerts": [alert for alert in found.alerts if alert.resolved_at is None],
-        "health_url": f"{reverse('dash-page', args=(request.tenant.slug, 'health'))}?endpoint={row.id}",  # type: ignore[attr-defined]
+        "health_url": f"{reverse('dash-page', args=(request.tenant.slug, 'health'))}?endpoint={row.id}",
     }
 
 
@@ -190,16 +191,16 @@ def _spent(row: endpoints.EndpointRow) -> bool:
     return row.answers and reservations.without_money(row.id)
 
 
-def _deploy(request: HttpRequest, entered: dict[str, Any], *, replace: bool) -> str:
+def _deploy(request: TenantRequest, entered: dict[str, Any], *, replace: bool) -> str:
     deployed = deployments.deploy(
-        actor=request.actor,  # type: ignore[attr-defined]
+        actor=request.actor,
         name=entered["name"],
         version_id=UUID(entered["version"]),
         project_id=UUID(entered["project"]) if entered["project"] else None,
         slo_ms=entered["slo_ms"],
         replace=replace,
     )
-    return reverse("endpoint", args=(request.tenant.slug, deployed.id))  # type: ignore[attr-defined]
+    return reverse("endpoint", args=(request.tenant.slug, deployed.id))
 
 
 def _name_from(label: str) -> str:

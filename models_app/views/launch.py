@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from django import forms
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -21,6 +21,7 @@ from tenants import queries as tenancy
 from tenants.errors import Invalid
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 MAIN_FIELDS = 4
@@ -38,7 +39,7 @@ class Launch(Ordering):
     ending = "with a checkpoint and no model"
 
     def __init__(
-        self, request: HttpRequest, data: Mapping[str, Any] | None, initial: Mapping[str, Any] | None = None
+        self, request: TenantRequest, data: Mapping[str, Any] | None, initial: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(request)
         self.recipes = queries.recipe_cards()
@@ -133,7 +134,7 @@ class Launch(Ordering):
             "icon": "database",
             "title": "No dataset is ready yet",
             "text": "A job learns from a dataset. Upload a CSV or Parquet table; once it has been read, you can train on it.",
-            "url": reverse("dataset-upload", args=(self.request.tenant.slug,)) if may else "",  # type: ignore[attr-defined]
+            "url": reverse("dataset-upload", args=(self.request.tenant.slug,)) if may else "",
             "label": "Upload dataset",
         }
 
@@ -155,7 +156,7 @@ class Launch(Ordering):
 
 
 @page("jobs.launch")
-def launch(request: HttpRequest) -> HttpResponse:
+def launch(request: TenantRequest) -> HttpResponse:
     """Show the form, or launch the job."""
     if request.method != "POST":
         return shown(Launch(request, None, _started(request)))
@@ -164,14 +165,14 @@ def launch(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page("jobs.launch")
-def quote(request: HttpRequest) -> HttpResponse:
+def quote(request: TenantRequest) -> HttpResponse:
     """Answer the cost panel for what is entered so far."""
     return quoted(Launch(request, request.POST))
 
 
 @require_safe
 @page("jobs.launch")
-def parameters(request: HttpRequest) -> HttpResponse:
+def parameters(request: TenantRequest) -> HttpResponse:
     """Answer the fields of the chosen recipe for the chosen dataset, keeping what was entered where it still fits."""
     entered: dict[str, Any] = {
         name.removeprefix("p-"): value for name, value in request.GET.items() if name.startswith("p-")
@@ -187,7 +188,7 @@ def parameters(request: HttpRequest) -> HttpResponse:
     return render(request, "models_app/_parameters.html", Launch(request, None, started).context())
 
 
-def _started(request: HttpRequest) -> dict[str, Any]:
+def _started(request: TenantRequest) -> dict[str, Any]:
     """Return the form's first values: those of the job to clone, or of the dataset one came from."""
     asked = {name: request.GET.get(name, "") for name in ("name", "dataset", "recipe")}
     started: dict[str, Any] = {"key": uuid7(), **asked}

@@ -8,7 +8,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
@@ -18,10 +18,10 @@ from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import TIERS
 from models_app.views.launch_options import Refusal, quote_of, refusal_of
 from models_app.views.launch_options import devices as offered_devices
-from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
 from tenants.web.problems import retry_after
+from tenants.web.requests import TenantRequest
 from tenants.web.submit_once import once
 
 NO_DEVICE = {
@@ -49,10 +49,10 @@ class Ordering(ABC):
     elsewhere: ClassVar[Mapping[str, str]] = {"max_seconds": "max_minutes", "dataset_version": "dataset"}
     form: forms.Form
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: TenantRequest) -> None:
         self.request = request
-        self.actor: Actor = request.actor  # type: ignore[attr-defined]
-        self.currency: str = request.tenant.currency  # type: ignore[attr-defined]
+        self.actor = request.actor
+        self.currency = request.tenant.currency
         self.devices = offered_devices(self.currency, self.meter)
 
     @abstractmethod
@@ -187,7 +187,7 @@ def quoted(parts: Ordering) -> HttpResponse:
         return _panel(parts, quote_faults=[refused.message])
 
 
-def cloned(request: HttpRequest, own: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+def cloned(request: TenantRequest, own: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     """Return the first values of a form that clones a job, `own` of them read from its spec; none without one."""
     source = _source(uuid_in(request.GET.get("clone")))
     if source is None:
@@ -223,4 +223,4 @@ def _submit(parts: Ordering) -> str:
     job = jobs.submit(actor=parts.actor, **asked, **origin, quote_id=quote_id)
     if unbound:
         messages.info(parts.request, unbound)
-    return reverse("job", args=(parts.request.tenant.slug, job.id))  # type: ignore[attr-defined]
+    return reverse("job", args=(parts.request.tenant.slug, job.id))

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -11,9 +11,9 @@ from models_app.files import downloads
 from models_app.registry import lineage as queries
 from models_app.registry import registry
 from models_app.views import figures
-from tenants.access.actor import Actor
 from tenants.parsing import uuid_in
 from tenants.web.pagination import pager
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 PAGE = 50
@@ -23,9 +23,9 @@ MOVES = (("registered", "Back to registered"), ("staging", "Move to staging"), (
 
 @require_safe
 @page("models.view")
-def models(request: HttpRequest) -> HttpResponse:
+def models(request: TenantRequest) -> HttpResponse:
     """List models, newest first."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     rows = queries.model_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {
@@ -39,9 +39,9 @@ def models(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @page("models.view")
-def model(request: HttpRequest, model_id: UUID) -> HttpResponse:
+def model(request: TenantRequest, model_id: UUID) -> HttpResponse:
     """List a model's versions, newest first."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     text = request.GET.get("cursor", "")
     before = int(text) if text.isdecimal() and len(text) < 10 else None
     rows = queries.version_list(actor, model_id, before=before, limit=PAGE)
@@ -60,14 +60,14 @@ def model(request: HttpRequest, model_id: UUID) -> HttpResponse:
 
 @require_safe
 @page("models.view")
-def model_version(request: HttpRequest, version_id: UUID) -> HttpResponse:
+def model_version(request: TenantRequest, version_id: UUID) -> HttpResponse:
     """Show one version: stage, figures, signature, lineage, cost."""
     return version_page(request, version_id)
 
 
-def version_page(request: HttpRequest, version_id: UUID, *, fault: str = "", status: int = 200) -> HttpResponse:
+def version_page(request: TenantRequest, version_id: UUID, *, fault: str = "", status: int = 200) -> HttpResponse:
     """Return a version's page; `fault` says what was refused just now."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     version = queries.lineage(actor, version_id)
     rows, importance = figures.inputs(version.metrics, version.signature)
     context = {
@@ -90,7 +90,7 @@ def version_page(request: HttpRequest, version_id: UUID, *, fault: str = "", sta
 
 @require_safe
 @page("models.view", own_transaction=True)
-def model_download(request: HttpRequest, version_id: UUID) -> HttpResponseBase:
+def model_download(request: TenantRequest, version_id: UUID) -> HttpResponseBase:
     """Answer the weights."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     return downloads.answer(request, actor, lambda: downloads.weights(actor, version_id))

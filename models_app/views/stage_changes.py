@@ -4,7 +4,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
@@ -13,45 +13,46 @@ from models_app.registry import lineage, registry
 from models_app.views.models import version_page
 from tenants.access.actor import Actor
 from tenants.errors import Conflict, Invalid
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("models.manage")
-def promote(request: HttpRequest, version_id: UUID) -> HttpResponse:
+def promote(request: TenantRequest, version_id: UUID) -> HttpResponse:
     """Move a version to the stage that was chosen, and go back to its page."""
     stage = request.POST.get("stage", "")
     return _move(
         request,
         version_id,
         lambda actor: registry.promote(actor=actor, version_id=version_id, stage=stage),
-        typed=stage == Stage.PRODUCTION and registry.grants(request.actor, version_id),  # type: ignore[attr-defined]
+        typed=stage == Stage.PRODUCTION and registry.grants(request.actor, version_id),
     )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("models.approve")
-def approve(request: HttpRequest, version_id: UUID) -> HttpResponse:
+def approve(request: TenantRequest, version_id: UUID) -> HttpResponse:
     """Take a version into production as it was asked for, and go back to its page."""
     return _move(request, version_id, lambda actor: registry.approve(actor=actor, version_id=version_id), typed=True)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("models.approve")
-def decline(request: HttpRequest, version_id: UUID) -> HttpResponse:
+def decline(request: TenantRequest, version_id: UUID) -> HttpResponse:
     """Refuse a request for production with the reason that was entered, and go back to the version's page."""
     reason = request.POST.get("reason", "")
     return _move(request, version_id, lambda actor: registry.decline(actor=actor, version_id=version_id, reason=reason))
 
 
 def _move(
-    request: HttpRequest, version_id: UUID, act: Callable[[Actor], ModelVersion], *, typed: bool = False
+    request: TenantRequest, version_id: UUID, act: Callable[[Actor], ModelVersion], *, typed: bool = False
 ) -> HttpResponse:
     """Act once what had to be typed is there; what is refused is said on the version's page."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     shown = lineage.lineage(actor, version_id)
     if request.method != "POST":  # somebody pressed Enter in the address bar after a refusal was shown there
-        return redirect("model-version", request.tenant.slug, version_id)  # type: ignore[attr-defined]
+        return redirect("model-version", request.tenant.slug, version_id)
     name = f"{shown.model} v{shown.number}"
     if typed and request.POST.get("confirm", "").strip() != name:
         return version_page(request, version_id, fault=f"Nothing was changed: type “{name}” to confirm.", status=422)
@@ -62,4 +63,4 @@ def _move(
     waits = registry.waits(version)
     said = f"{name} waits for an approver." if waits else f"{name} is in stage {version.stage}."
     messages.success(request, said)
-    return redirect("model-version", request.tenant.slug, version_id)  # type: ignore[attr-defined]
+    return redirect("model-version", request.tenant.slug, version_id)

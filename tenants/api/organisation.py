@@ -85,7 +85,7 @@ class Me(ApiView):
     @extend_schema(responses=MeSerializer)
     def get(self, request: Request) -> Response:
         """Answer who the key or session is."""
-        actor, tenant = self.actor, request._request.tenant  # type: ignore[attr-defined]
+        actor, tenant = self.actor, self.tenant
         return Response(
             {
                 "tenant": {

@@ -1,6 +1,5 @@
 """Acts that change nothing of an organisation's and that its audit log names all the same: who came in, what was taken away."""
 
-from copy import copy
 from typing import Any
 
 from django.http import HttpRequest
@@ -33,10 +32,10 @@ def export(*, actor: Actor, name: str) -> None:
 
 
 def everywhere(request: HttpRequest, user: Any) -> list[Actor]:
-    """Return a person as an actor in each organisation that they belong to; the request stays as it is.
+    """Return a person as an actor in each organisation that they belong to.
 
     In one order: one transaction may lock the heads of several audit logs.
     """
     ids = sorted(authentication.tenant_ids_of(user.id))
-    found = (authentication.member_actor(copy(request), user, tenant_id) for tenant_id in ids)
-    return [actor for actor in found if actor is not None]
+    found = (authentication.member_actor(request, user, tenant_id) for tenant_id in ids)
+    return [entry[0] for entry in found if entry is not None]

@@ -21,7 +21,7 @@ from tenants.access.actor import Actor, key_lacks
 from tenants.access.permissions import ROLE_PERMISSIONS
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import ApiKey, Membership
+from tenants.models import ApiKey, Membership, Tenant
 
 KEY_START = "exq_"
 PREFIX_LENGTH = 8
@@ -62,24 +62,24 @@ def tenant_id_for(user_id: UUID, slug: str) -> UUID | None:
     return row[0] if row else None
 
 
-def member_actor(request: HttpRequest, user: Any, tenant_id: UUID) -> Actor | None:
-    """Return the actor for a person in a tenant, read afresh at each request; None without a membership."""
+def member_actor(request: HttpRequest, user: Any, tenant_id: UUID) -> tuple[Actor, Tenant] | None:
+    """Return the actor for a person in a tenant, and the tenant, read afresh at each request; None without a membership."""
     with tenant_scope(tenant_id):
         membership = Membership.objects.select_related("tenant").filter(user_id=user.id).first()
     if membership is None:
         return None
-    request.tenant = membership.tenant  # type: ignore[attr-defined]
-    return Actor.member(
+    actor = Actor.member(
         tenant_id=tenant_id,
         user_id=user.id,
         email=user.email,
         role=membership.role,
         **_origin(request),
     )
+    return actor, membership.tenant
 
 
-def key_actor(request: HttpRequest, key: str) -> Actor | None:
-    """Return the actor for an API key; None for an unknown, expired or revoked one."""
+def key_actor(request: HttpRequest, key: str) -> tuple[Actor, Tenant] | None:
+    """Return the actor for an API key, and its tenant; None for an unknown, expired or revoked one."""
     if not key or len(key) > LONGEST_KEY:
         return None
     with connection.cursor() as cursor:
@@ -94,8 +94,7 @@ def key_actor(request: HttpRequest, key: str) -> Actor | None:
             if permissions is None:
                 continue
             _note_use(key_id)
-            request.tenant = row.tenant  # type: ignore[attr-defined]
-            return Actor(
+            actor = Actor(
                 kind="api_key",
                 tenant_id=tenant_id,
                 id=row.id,
@@ -104,6 +103,7 @@ def key_actor(request: HttpRequest, key: str) -> Actor | None:
                 permissions=permissions,
                 **_origin(request),
             )
+            return actor, row.tenant
     return None
 
 

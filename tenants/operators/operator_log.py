@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, cast
 from uuid import UUID
 
 import structlog
@@ -25,7 +25,7 @@ from tenants.models.operators import OperatorAct
 from tenants.web.error_pages import log_in_url, page_behind
 
 LONGEST_REASON = 400
-PageView = Callable[..., HttpResponseBase]
+P = ParamSpec("P")
 log = structlog.get_logger(__name__)
 
 
@@ -39,14 +39,22 @@ class Operator:
     request_id: str = ""
 
 
-def operator_page(view: PageView) -> PageView:
-    """Make a function a page of the operator's area: `view(request, ...)` with `request.operator`.
+class OperatorRequest(HttpRequest):
+    """A request of an operator's page. Nothing is an instance of it: `operator_page` makes a plain request one."""
+
+    operator: Operator
+
+
+def operator_page(
+    view: Callable[Concatenate[OperatorRequest, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+    """Make a function a page of the operator's area: `view(request: OperatorRequest, ...)`.
 
     For everybody else the area does not exist. The view runs in one transaction that may read the platform's tables.
     """
 
     @functools.wraps(view)
-    def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def run(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return redirect(log_in_url(page_behind(request)))
         user = request.user
@@ -58,9 +66,10 @@ def operator_page(view: PageView) -> PageView:
             ip=request.META.get("REMOTE_ADDR", ""),
             request_id=getattr(request, "request_id", ""),
         )
-        request.operator = operator  # type: ignore[attr-defined]
+        entered = cast(OperatorRequest, request)
+        entered.operator = operator
         with operator_scope(operator):
-            return view(request, *args, **kwargs)
+            return view(entered, *args, **kwargs)
 
     run.operator = True  # type: ignore[attr-defined]
     return run

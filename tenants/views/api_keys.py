@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -20,22 +20,23 @@ from tenants.identity import provenance
 from tenants.views.forms import NewApiKey
 from tenants.web.form_errors import explain
 from tenants.web.post_only import posted
+from tenants.web.requests import TenantRequest
 from tenants.web.submit_once import once
 from tenants.web.views import page
 
 
 @require_safe
 @page("apikeys.view")
-def api_keys(request: HttpRequest) -> HttpResponse:
+def api_keys(request: TenantRequest) -> HttpResponse:
     """List keys without their secrets."""
     return _render(request)
 
 
 @page("apikeys.manage")
 @posted("api-keys-page")
-def create_key(request: HttpRequest) -> HttpResponse:
+def create_key(request: TenantRequest) -> HttpResponse:
     """Create a key and show its secret once; the same form sent again makes no second key."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     form = NewApiKey(request.POST, own=actor.permissions)
     if not form.is_valid():
         return _render(request, form=form, status=422)
@@ -48,7 +49,7 @@ def create_key(request: HttpRequest) -> HttpResponse:
         made.append(
             keys.create_api_key(actor=actor, name=form.cleaned_data["name"], scopes=wanted, expires_at=expires_at)
         )
-        return reverse("api-keys-page", args=(request.tenant.slug,))  # type: ignore[attr-defined]
+        return reverse("api-keys-page", args=(request.tenant.slug,))
 
     try:
         place = once(actor, form.cleaned_data["once"], act)
@@ -63,11 +64,11 @@ def create_key(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page("apikeys.manage")
-def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
+def revoke_key(request: TenantRequest, key_id: UUID) -> HttpResponse:
     """Revoke a key; programs that use it are refused from their next request."""
-    keys.revoke_api_key(actor=request.actor, key_id=key_id)  # type: ignore[attr-defined]
+    keys.revoke_api_key(actor=request.actor, key_id=key_id)
     messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
-    return redirect("api-keys-page", request.tenant.slug)  # type: ignore[attr-defined]
+    return redirect("api-keys-page", request.tenant.slug)
 
 
 def _keys(actor: Actor) -> list[dict[str, Any]]:
@@ -85,8 +86,8 @@ def _keys(actor: Actor) -> list[dict[str, Any]]:
     ]
 
 
-def _render(request: HttpRequest, *, form: NewApiKey | None = None, status: int = 200, **given: Any) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+def _render(request: TenantRequest, *, form: NewApiKey | None = None, status: int = 200, **given: Any) -> HttpResponse:
+    actor = request.actor
     context: dict[str, Any] = {"keys": _keys(actor), "now": clock.now(), **given}
     if actor.can("apikeys.manage"):
         context["form"] = form or NewApiKey(own=actor.permissions)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
@@ -16,6 +16,7 @@ from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.views.forms import AuditFilter
 from tenants.web.pagination import csv_stream, pager, wants_csv
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 PAGE = 50
@@ -37,7 +38,7 @@ EXPORTED = (
 
 
 @page("audit.view", own_transaction=True)
-def audit_log(request: HttpRequest) -> HttpResponseBase:
+def audit_log(request: TenantRequest) -> HttpResponseBase:
     """List entries, newest first, filtered; `?export=csv` for the same rows as a file.
 
     Acts of persons and keys, unless `acts` asks for others: what Exchequer does by itself is most of the log.
@@ -45,17 +46,17 @@ def audit_log(request: HttpRequest) -> HttpResponseBase:
     form = AuditFilter(request.GET)
     filters: dict[str, Any] = form.chosen()
     if wants_csv(request, form=form):
-        actor: Actor = request.actor  # type: ignore[attr-defined]
+        actor = request.actor
         actor.require("audit.export")
         return csv_stream("audit", EXPORTED, _exported(actor, filters))
-    with tenant_scope(request.tenant_id):  # type: ignore[attr-defined]
+    with tenant_scope(request.tenant_id):
         return _shown(request, form, filters)
 
 
-def _shown(request: HttpRequest, form: AuditFilter, filters: dict[str, Any]) -> HttpResponse:
+def _shown(request: TenantRequest, form: AuditFilter, filters: dict[str, Any]) -> HttpResponse:
     rows = queries.audit_entries(before_seq=_before(request), limit=PAGE, **filters)
     following = str(rows[PAGE - 1].seq) if len(rows) > PAGE else None
-    can_export = request.actor.can("audit.export")  # type: ignore[attr-defined]
+    can_export = request.actor.can("audit.export")
     context = {
         "entries": rows[:PAGE],
         "form": form,
@@ -79,13 +80,13 @@ def _exported(actor: Actor, filters: dict[str, Any]) -> Iterator[list[Any]]:
 
 
 @page("audit.view")
-def audit_verified(request: HttpRequest) -> HttpResponse:
+def audit_verified(request: TenantRequest) -> HttpResponse:
     """Verify the whole chain and answer the banner; asked for by the page after it has loaded."""
     verdict = verify()
     at: datetime = now()
     return render(request, "tenants/_audit_verified.html", {"verdict": verdict, "at": at})
 
 
-def _before(request: HttpRequest) -> int | None:
+def _before(request: TenantRequest) -> int | None:
     cursor = request.GET.get("cursor", "")
     return int(cursor) if cursor.isdecimal() and len(cursor) < 18 else None

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -21,6 +21,7 @@ from tenants.views.forms import InviteMember
 from tenants.web.form_errors import explain
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.post_only import posted
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 JUST_INVITED = "just_invited"
@@ -28,7 +29,7 @@ JUST_INVITED = "just_invited"
 
 @require_safe
 @page("members.view")
-def members(request: HttpRequest) -> HttpResponse:
+def members(request: TenantRequest) -> HttpResponse:
     """List members and open invitations; `?change=ID&role=ROLE` asks before a role changes, `?export=csv` for a file."""
     if wants_csv(request):
         rows = ([row.email, row.name, row.role, row.since] for row in queries.members())
@@ -38,9 +39,9 @@ def members(request: HttpRequest) -> HttpResponse:
 
 @page("members.manage")
 @posted("members")
-def invite(request: HttpRequest) -> HttpResponse:
+def invite(request: TenantRequest) -> HttpResponse:
     """Invite a person by mail; where no mail server is named, the link is shown once to the one who invited."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     form = InviteMember(request.POST, roles=_assignable(actor))
     if form.is_valid():
         anew = invitation_queries.is_open(form.cleaned_data["email"])
@@ -53,30 +54,30 @@ def invite(request: HttpRequest) -> HttpResponse:
             messages.success(request, f"{row.email} is invited as {row.role}. The link works for seven days.{earlier}")
             if written_to_files():
                 request.session[JUST_INVITED] = str(row.id)
-            return redirect("members", request.tenant.slug)  # type: ignore[attr-defined]
+            return redirect("members", request.tenant.slug)
     return _render(request, form=form, status=422)
 
 
 @require_POST
 @page("members.manage")
-def member_role(request: HttpRequest, user_id: UUID) -> HttpResponse:
+def member_role(request: TenantRequest, user_id: UUID) -> HttpResponse:
     """Change a member's role; it counts from the member's next request."""
     role = request.POST.get("role", "")
     try:
-        people.change_role(actor=request.actor, user_id=user_id, role=role)  # type: ignore[attr-defined]
+        people.change_role(actor=request.actor, user_id=user_id, role=role)
     except people.LastOwner as refused:
         return _render(request, refused=refused.message, status=409)
     messages.success(request, f"The role is {role} from the next click on.")
-    return redirect("members", request.tenant.slug)  # type: ignore[attr-defined]
+    return redirect("members", request.tenant.slug)
 
 
 @require_POST
 @page("members.manage")
-def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
+def member_remove(request: TenantRequest, user_id: UUID) -> HttpResponse:
     """Remove a member with all credentials that descend from them; say what becomes of endpoint keys and open jobs."""
     try:
         left = people.remove_member(
-            actor=request.actor,  # type: ignore[attr-defined]
+            actor=request.actor,
             user_id=user_id,
             jobs=people.parse_jobs(request.POST.get("jobs")),
             adopt=request.POST.get("endpoint_keys") == "adopt",
@@ -86,23 +87,23 @@ def member_remove(request: HttpRequest, user_id: UUID) -> HttpResponse:
     ended = len(left.credentials) - len(left.adopted)
     adopted = f" {len(left.adopted)} go on under your name." if left.adopted else ""
     messages.success(request, f"Removed. The person and {ended} of their credentials are out from now on.{adopted}")
-    return redirect("members", request.tenant.slug)  # type: ignore[attr-defined]
+    return redirect("members", request.tenant.slug)
 
 
 @require_POST
 @page("members.manage")
-def invitation_revoke(request: HttpRequest, invitation_id: UUID) -> HttpResponse:
+def invitation_revoke(request: TenantRequest, invitation_id: UUID) -> HttpResponse:
     """Withdraw an invitation."""
-    invitations.revoke(actor=request.actor, invitation_id=invitation_id)  # type: ignore[attr-defined]
+    invitations.revoke(actor=request.actor, invitation_id=invitation_id)
     messages.success(request, "The invitation is withdrawn. Its link leads nowhere from now on.")
-    return redirect("members", request.tenant.slug)  # type: ignore[attr-defined]
+    return redirect("members", request.tenant.slug)
 
 
 def _assignable(actor: Actor) -> list[str]:
     return [role for role in ROLES if may_assign(actor.permissions, role)]
 
 
-def _asked(request: HttpRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
+def _asked(request: TenantRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
     """Return whose role is to change into what, where the person who asks may do that; None else."""
     user_id, role = uuid_in(request.GET.get("change")), request.GET.get("role", "")
     member = next((one for one in known if one.user_id == user_id and one.user_id != request.user.pk), None)
@@ -111,18 +112,18 @@ def _asked(request: HttpRequest, known: list[queries.MemberRow], roles: list[str
     return {"member": member, "role": role, "was_words": ROLE_WORDS[member.role], "words": ROLE_WORDS[role]}
 
 
-def _member(request: HttpRequest, name: str, known: list[queries.MemberRow], roles: list[str]) -> Any:
+def _member(request: TenantRequest, name: str, known: list[queries.MemberRow], roles: list[str]) -> Any:
     """Return the member whom the address names, where the person who asks may manage that member; None else."""
     user_id = uuid_in(request.GET.get(name))
     return next((one for one in known if one.user_id == user_id != request.user.pk and one.role in roles), None)
 
 
-def _leaver(request: HttpRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
+def _leaver(request: TenantRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
     """Return what the question before a removal needs; None where nobody is to be removed."""
     member = _member(request, "remove", known, roles)
     if member is None:
         return None
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     left = people.departure(actor=actor, user_id=member.user_id)
     launch = [role for role in ROLES if "jobs.launch" in ROLE_PERMISSIONS[role]]
     return {
@@ -134,20 +135,20 @@ def _leaver(request: HttpRequest, known: list[queries.MemberRow], roles: list[st
     }
 
 
-def _just_invited(request: HttpRequest) -> tuple[invitation_queries.InvitationEmail | None, str]:
+def _just_invited(request: TenantRequest) -> tuple[invitation_queries.InvitationEmail | None, str]:
     """Return the invitation that this session issued last, with its link, the first time this is asked.
 
     The session holds the invitation's id alone: nothing that opens a door is stored.
     """
     invitation_id = uuid_in(request.session.pop(JUST_INVITED, None))
-    letter = invitation_queries.letter(request.tenant.id, invitation_id) if invitation_id else None  # type: ignore[attr-defined]
+    letter = invitation_queries.letter(request.tenant.id, invitation_id) if invitation_id else None
     return letter, invitation_link(letter) if letter else ""
 
 
 def _render(
-    request: HttpRequest, *, form: InviteMember | None = None, refused: str = "", status: int = 200
+    request: TenantRequest, *, form: InviteMember | None = None, refused: str = "", status: int = 200
 ) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     manage = actor.can("members.manage")
     roles = _assignable(actor)
     known = queries.members()

@@ -15,6 +15,7 @@ from tenants.access.actor import Actor
 from tenants.isolation.scoping import scope_open, tenant_scope
 from tenants.notifications import notifications
 from tenants.notifications.file_backend import written_to_files
+from tenants.web.requests import is_admitted
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,9 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "single_keys": getattr(user, "single_keys", True) if known else True,
         "mail_in_files": written_to_files(),
     }
-    actor = getattr(request, "actor", None)
-    tenant = getattr(request, "tenant", None)
-    if actor is not None and tenant is not None and known:
-        context["navigation"] = navigation(actor, tenant.slug, request.path)
+    if is_admitted(request) and known:
+        actor = request.actor
+        context["navigation"] = navigation(actor, request.tenant.slug, request.path)
         if user.is_operator:  # type: ignore[union-attr]
             operator = Link("Operator", "server", reverse("operator-fleet"), active=False, key="")
             context["navigation"].append({"title": "Platform", "entries": [operator]})

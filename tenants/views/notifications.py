@@ -4,13 +4,14 @@ from typing import cast
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants.notifications import notifications
 from tenants.web.pagination import pager
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 PAGE = 50
@@ -18,7 +19,7 @@ PAGE = 50
 
 @require_safe
 @page("tenant.view")
-def notifications_page(request: HttpRequest) -> HttpResponse:
+def notifications_page(request: TenantRequest) -> HttpResponse:
     """List one's own notifications; `?show=unread` leaves out what was read."""
     user_id = cast(UUID, request.user.pk)
     only_unread = request.GET.get("show") == "unread"
@@ -30,10 +31,10 @@ def notifications_page(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @page("tenant.view")
-def notification_open(request: HttpRequest, notification_id: UUID) -> HttpResponse:
+def notification_open(request: TenantRequest, notification_id: UUID) -> HttpResponse:
     """Mark one as read and go to the page that it tells of; with `stay`, stay on the list."""
-    row = notifications.mark_read(request.actor, notification_id)  # type: ignore[attr-defined]
-    slug = request.tenant.slug  # type: ignore[attr-defined]
+    row = notifications.mark_read(request.actor, notification_id)
+    slug = request.tenant.slug
     if row.path and not request.POST.get("stay"):
         return redirect(f"{reverse('overview', args=(slug,))}{row.path}")
     return redirect("notifications", slug)
@@ -41,14 +42,14 @@ def notification_open(request: HttpRequest, notification_id: UUID) -> HttpRespon
 
 @require_POST
 @page("tenant.view")
-def notifications_read(request: HttpRequest) -> HttpResponse:
+def notifications_read(request: TenantRequest) -> HttpResponse:
     """Mark all as read."""
-    if notifications.mark_all_read(request.actor):  # type: ignore[attr-defined]
+    if notifications.mark_all_read(request.actor):
         messages.success(request, "All notifications are marked as read.")
-    return redirect("notifications", request.tenant.slug)  # type: ignore[attr-defined]
+    return redirect("notifications", request.tenant.slug)
 
 
-def _cursor(request: HttpRequest) -> UUID | None:
+def _cursor(request: TenantRequest) -> UUID | None:
     try:
         return UUID(request.GET.get("cursor", ""))
     except ValueError:

@@ -3,14 +3,14 @@
 from decimal import Decimal
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
 from tenants.notifications import file_backend
 from tenants.operators import tenant_metrics
-from tenants.operators.operator_log import operator_page, record_act
+from tenants.operators.operator_log import OperatorRequest, operator_page, record_act
 from tenants.web.pagination import EXPORT_LIMIT, csv_response, pager, wants_csv
 
 PAGE = 50
@@ -30,7 +30,7 @@ COLUMNS = (
 
 @require_safe
 @operator_page
-def tenants_page(request: HttpRequest) -> HttpResponse:
+def tenants_page(request: OperatorRequest) -> HttpResponse:
     """List tenants with their figures; `?q=` is part of the name, `?export=csv` answers a file."""
     text = request.GET.get("q", "").strip()[:100]
     if wants_csv(request, "q"):
@@ -53,7 +53,7 @@ def tenants_page(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @operator_page
-def acts_page(request: HttpRequest) -> HttpResponse:
+def acts_page(request: OperatorRequest) -> HttpResponse:
     """List what operators did to the platform, newest first."""
     rows = tenant_metrics.acts(before=_cursor(request), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
@@ -64,7 +64,7 @@ def acts_page(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @operator_page
-def mail_page(request: HttpRequest) -> HttpResponse:
+def mail_page(request: OperatorRequest) -> HttpResponse:
     """List the letters that were written to files, newest first; with a mail server there are none.
 
     `?letter=` opens one of them, without links that let anybody in, and writes down who opened it.
@@ -75,7 +75,7 @@ def mail_page(request: HttpRequest) -> HttpResponse:
     opened = next((letter for letter in letters if letter.name == asked), None)
     if opened is not None:
         target = ("letter", opened.name, f"to {opened.to}: {opened.subject}")
-        record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator area")  # type: ignore[attr-defined]
+        record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator area")
     context = {
         "area": "mail",
         "files": files,
@@ -90,7 +90,7 @@ def _money(amount: Decimal, currency: str) -> dict[str, object]:
     return {"amount": amount, "currency": currency}
 
 
-def _cursor(request: HttpRequest) -> UUID | None:
+def _cursor(request: OperatorRequest) -> UUID | None:
     try:
         return UUID(request.GET.get("cursor", ""))
     except ValueError:

@@ -1,25 +1,25 @@
 """Projects: the cost centres that jobs, budgets and invoice lines belong to."""
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from tenants import operations, queries
-from tenants.access.actor import Actor
 from tenants.errors import ExchequerError
 from tenants.views.forms import NewProject
 from tenants.web.form_errors import explain
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.post_only import posted
+from tenants.web.requests import TenantRequest
 from tenants.web.submit_once import once
 from tenants.web.views import page
 
 
 @require_safe
 @page("projects.view")
-def projects(request: HttpRequest) -> HttpResponse:
+def projects(request: TenantRequest) -> HttpResponse:
     """List projects; `?export=csv` for the same as a file."""
     if wants_csv(request):
         rows = ([row.slug, row.name, row.created_at] for row in queries.projects())
@@ -29,16 +29,16 @@ def projects(request: HttpRequest) -> HttpResponse:
 
 @page("projects.manage")
 @posted("projects")
-def create_project(request: HttpRequest) -> HttpResponse:
+def create_project(request: TenantRequest) -> HttpResponse:
     """Create a project."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     form = NewProject(request.POST)
 
     def act() -> str:
         data = form.cleaned_data
         made = operations.create_project(actor=actor, slug=data["slug"], name=data["name"])
         messages.success(request, f"{made.name} is there. Jobs, budgets and quotas can name it from now on.")
-        return reverse("projects", args=(request.tenant.slug,))  # type: ignore[attr-defined]
+        return reverse("projects", args=(request.tenant.slug,))
 
     if form.is_valid():
         try:
@@ -48,8 +48,8 @@ def create_project(request: HttpRequest) -> HttpResponse:
     return _render(request, form=form, status=422)
 
 
-def _render(request: HttpRequest, *, form: NewProject | None = None, status: int = 200) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+def _render(request: TenantRequest, *, form: NewProject | None = None, status: int = 200) -> HttpResponse:
+    actor = request.actor
     context = {
         "projects": queries.projects(),
         "form": (form or NewProject()) if actor.can("projects.manage") else None,

@@ -6,17 +6,17 @@ from typing import Any
 
 from django.contrib import messages
 from django.forms import Select
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from tenants import queries, quotas
-from tenants.access.actor import Actor
 from tenants.errors import Conflict, ExchequerError
 from tenants.views.forms import QuotaLimit
 from tenants.web.form_errors import explain
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.post_only import posted
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 
@@ -46,7 +46,7 @@ class Line:
 
 @require_safe
 @page("quotas.view")
-def quotas_page(request: HttpRequest) -> HttpResponse:
+def quotas_page(request: TenantRequest) -> HttpResponse:
     """List resources; `?edit=NAME` opens one for a change, `?export=csv` answers a file."""
     if wants_csv(request):
         rows = ([line.resource, line.limit, line.in_use, line.changed_by, line.changed_at] for line in _lines())
@@ -56,9 +56,9 @@ def quotas_page(request: HttpRequest) -> HttpResponse:
 
 @page("quotas.manage")
 @posted("quotas")
-def quota_change(request: HttpRequest) -> HttpResponse:
+def quota_change(request: TenantRequest) -> HttpResponse:
     """Set a limit: sent first, it shows the difference; sent with `confirmed`, it is done."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     form = QuotaLimit(request.POST)
     if not form.is_valid():
         return _render(request, form=form, editing=str(request.POST.get("resource", "")), status=422)
@@ -78,7 +78,7 @@ def quota_change(request: HttpRequest) -> HttpResponse:
         explain(form, refused)
         return _render(request, form=form, editing=resource, status=refused.status)
     messages.success(request, f"{line.title}: {_words(limit)}. Launches heed it from now on.")
-    return redirect("quotas", request.tenant.slug)  # type: ignore[attr-defined]
+    return redirect("quotas", request.tenant.slug)
 
 
 def _lines() -> list[Line]:
@@ -101,9 +101,9 @@ def _words(limit: int | None) -> str:
 
 
 def _render(
-    request: HttpRequest, *, form: QuotaLimit | None = None, editing: str = "", status: int = 200, **given: Any
+    request: TenantRequest, *, form: QuotaLimit | None = None, editing: str = "", status: int = 200, **given: Any
 ) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     lines = _lines()
     context: dict[str, Any] = {"lines": lines, "can_manage": actor.can("quotas.manage"), "editing": "", **given}
     context["set_here"] = "#set" if context["can_manage"] else ""

@@ -3,37 +3,37 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from tenants import operations
-from tenants.access.actor import Actor
 from tenants.errors import ExchequerError
 from tenants.views.forms import Organisation, Preferences
 from tenants.web.form_errors import explain
 from tenants.web.post_only import posted
+from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 
 @page("tenant.view")
-def settings(request: HttpRequest) -> HttpResponse:
+def settings(request: TenantRequest) -> HttpResponse:
     """Show and save one's own preferences; the same page holds the organisation's for those who may change them."""
     form = Preferences(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, "Saved.")
-        return redirect("settings", request.tenant.slug)  # type: ignore[attr-defined]
+        return redirect("settings", request.tenant.slug)
     return _render(request, form=form, status=422 if form.errors else 200)
 
 
 @page("tenant.manage")
 @posted("settings")
-def organisation(request: HttpRequest) -> HttpResponse:
+def organisation(request: TenantRequest) -> HttpResponse:
     """Change the organisation's name, its time zone, and whether its only member approves alone."""
     form = Organisation(request.POST, auto_id="org_%s")
     if form.is_valid():
         try:
-            changed = operations.change_tenant(actor=request.actor, **form.cleaned_data)  # type: ignore[attr-defined]
+            changed = operations.change_tenant(actor=request.actor, **form.cleaned_data)
         except ExchequerError as refused:
             explain(form, refused)
         else:
@@ -41,13 +41,13 @@ def organisation(request: HttpRequest) -> HttpResponse:
                 messages.success(request, "Saved for everybody in the organisation.")
             else:
                 messages.info(request, "Nothing has changed: all of it was so already.")
-            return redirect("settings", request.tenant.slug)  # type: ignore[attr-defined]
+            return redirect("settings", request.tenant.slug)
     return _render(request, organisation=form, status=422)
 
 
-def _render(request: HttpRequest, *, status: int = 200, **given: Any) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    tenant = request.tenant  # type: ignore[attr-defined]
+def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpResponse:
+    actor = request.actor
+    tenant = request.tenant
     form = given.pop("form", None) or Preferences(instance=request.user)
     context: dict[str, Any] = {"form": form, **given}
     if actor.can("tenant.manage"):

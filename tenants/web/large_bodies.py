@@ -13,13 +13,14 @@ from django.contrib.auth import get_user
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import Error, close_old_connections
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 from tenants.access.reader import reading_as
 from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.web.middleware import TenantMiddleware
+from tenants.web.requests import TenantRequest
 
 #: What Django keeps of a form or of JSON, and the heads of a form around it.
 SMALL = 2 * 1024 * 1024 + 64 * 1024
@@ -57,26 +58,26 @@ def sender_of(environ: dict[str, Any]) -> str | None:
         close_old_connections()
 
 
-def entered(request: Any) -> Any:
-    """Return the actor of a request, as its view would see it; None for a stranger."""
-    request.actor = None
+def entered(request: HttpRequest) -> TenantRequest | None:
+    """Return a request as its view would see it; None for a stranger's."""
     gate = TenantMiddleware(lambda _: HttpResponse())
     slug = _match(request.path_info).kwargs.get("tenant")
     if slug is None:
-        gate.enter_by_key_or_session(request)
-    else:
-        gate.enter_by_path(request, slug)
-    return request.actor
+        return gate.enter_by_key_or_session(request)
+    inside = gate.enter_by_path(request, slug)
+    return None if isinstance(inside, HttpResponse) else inside
 
 
 def _let_in(environ: dict[str, Any]) -> str | None:
     request = WSGIRequest(environ)
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
     request.user = get_user(request)
-    actor = entered(request)
+    inside = entered(request)
     view = _view(request.path_info)
     permission = getattr(view, "permission", None) or getattr(view, "permissions", {}).get(request.method)
-    return str(actor.tenant_id) if actor is not None and permission is not None and actor.can(permission) else None
+    if inside is None or permission is None or not inside.actor.can(permission):
+        return None
+    return str(inside.tenant_id)
 
 
 def _match(path: str) -> Any:

@@ -14,13 +14,16 @@ from django.template.loader import render_to_string
 from django.urls import is_valid_path
 from django.utils import timezone
 
+from tenants.access.actor import Actor
 from tenants.access.reader import read_as, reading_as
 from tenants.errors import ExchequerError
 from tenants.identity import authentication
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
 from tenants.parsing import NUL
 from tenants.web import problems, rate_limits
 from tenants.web.error_pages import HEADINGS, REFUSED, log_in_url, page_behind, without_database
+from tenants.web.requests import TenantRequest, admit
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -96,19 +99,18 @@ class TenantMiddleware:
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         """Open the scope and run the view, or let Django run it when no tenant is concerned."""
-        request.actor = None  # type: ignore[attr-defined]
+        entered: TenantRequest | HttpResponse | None = None
         try:
             if request.path_info.startswith("/t/"):
-                answer = self.enter_by_path(request, kwargs.pop("tenant"))
-                if answer is not None:
-                    return answer
+                entered = self.enter_by_path(request, kwargs.pop("tenant"))
             elif request.path_info.startswith("/api/v1/"):
-                self.enter_by_key_or_session(request)
-            actor = request.actor  # type: ignore[attr-defined]
-            if actor is None or own_transaction(view, request):
+                entered = self.enter_by_key_or_session(request)
+            if entered is None or isinstance(entered, HttpResponse):
+                return entered
+            if own_transaction(view, request):
                 return None
-            with tenant_scope(actor.tenant_id):
-                response = view(request, *args, **kwargs)
+            with tenant_scope(entered.tenant_id):
+                response = view(entered, *args, **kwargs)
                 if hasattr(response, "render") and not response.is_rendered:
                     response = response.render()
                 return response  # type: ignore[no-any-return]
@@ -123,28 +125,28 @@ class TenantMiddleware:
             return database_away(request, error)
         return None
 
-    def enter_by_path(self, request: HttpRequest, slug: str) -> HttpResponse | None:
-        """Set the actor from the session and the tenant in the path; return an answer when there is no session."""
+    def enter_by_path(self, request: HttpRequest, slug: str) -> TenantRequest | HttpResponse:
+        """Let in the session's person to the tenant in the path; return an answer when there is no session."""
         if not request.user.is_authenticated:
             return log_in_first(request)
         tenant_id = authentication.tenant_id_for(request.user.id, slug)
-        actor = authentication.member_actor(request, request.user, tenant_id) if tenant_id else None
-        if actor is None:
+        known = authentication.member_actor(request, request.user, tenant_id) if tenant_id else None
+        if known is None:
             raise Http404
-        self.accept(request, actor)
-        timezone.activate(request.tenant.timezone)  # type: ignore[attr-defined]  # of pages: the API speaks UTC
+        entered = self.accept(request, *known)
+        timezone.activate(entered.tenant.timezone)  # of pages: the API speaks UTC
         if request.session.get("tenant") != slug:
             request.session["tenant"] = slug
-        return None
+        return entered
 
-    def enter_by_key_or_session(self, request: HttpRequest) -> None:
-        """Set the actor from a bearer key, else from the session and its tenant; leave it unset otherwise."""
+    def enter_by_key_or_session(self, request: HttpRequest) -> TenantRequest | None:
+        """Let in a bearer key, else the session's person to its tenant; return None for anybody else."""
         key = authentication.bearer(request)
-        actor = None
+        known = None
         many = rate_limits.OF_EVENTS if request.path_info.startswith("/api/v1/events") else 1
         if key is not None:
             rate_limits.take("key", f"{key[: authentication.LONGEST_KEY]} {many}", times=rate_limits.PER_KEY * many)
-            actor = authentication.key_actor(request, key)
+            known = authentication.key_actor(request, key)
         elif request.user.is_authenticated:
             slug = request.headers.get(TENANT_HEADER) or request.session.get("tenant")
             ids = (
@@ -153,18 +155,19 @@ class TenantMiddleware:
                 else authentication.tenant_ids_of(request.user.id)
             )
             if len(ids) == 1 and ids[0] is not None:
-                actor = authentication.member_actor(request, request.user, ids[0])
-        if actor is not None:
-            rate_limits.take("tenant", f"{actor.tenant_id} {many}", times=rate_limits.PER_TENANT * many)
-            self.accept(request, actor)
+                known = authentication.member_actor(request, request.user, ids[0])
+        if known is None:
+            return None
+        actor, tenant = known
+        rate_limits.take("tenant", f"{actor.tenant_id} {many}", times=rate_limits.PER_TENANT * many)
+        return self.accept(request, actor, tenant)
 
     @staticmethod
-    def accept(request: HttpRequest, actor: Any) -> None:
-        """Put the actor on the request and its tenant into the logs."""
-        request.actor = actor  # type: ignore[attr-defined]
-        request.tenant_id = actor.tenant_id  # type: ignore[attr-defined]
+    def accept(request: HttpRequest, actor: Actor, tenant: Tenant) -> TenantRequest:
+        """Put the actor and the tenant on the request, and the tenant into the logs."""
         read_as(actor)
         structlog.contextvars.bind_contextvars(tenant=str(actor.tenant_id))
+        return admit(request, actor, tenant)
 
 
 def own_transaction(view: Any, request: HttpRequest) -> bool:

@@ -3,10 +3,12 @@
 import functools
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 
-View = Callable[[HttpRequest], HttpResponse]
+from tenants.web.requests import TenantRequest
+
+View = Callable[[TenantRequest], HttpResponse]
 
 
 def posted(back: str) -> Callable[[View], View]:
@@ -17,11 +19,11 @@ def posted(back: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
-        def run(request: HttpRequest) -> HttpResponse:
+        def run(request: TenantRequest) -> HttpResponse:
             if request.method == "POST":
                 return view(request)
             if request.method in ("GET", "HEAD"):
-                return redirect(back, request.tenant.slug)  # type: ignore[attr-defined]
+                return redirect(back, request.tenant.slug)
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
 
         return run

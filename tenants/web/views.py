@@ -9,12 +9,12 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,30 +25,32 @@ from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS
 from tenants.errors import Conflict, Invalid
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import IdempotencyKey
+from tenants.models import IdempotencyKey, Tenant
 from tenants.parsing import holds_nul, parse_whole
 from tenants.web.parameters import declared, refuse_unknown, refuse_unknown_fields
+from tenants.web.requests import TenantRequest, is_admitted
 
 T = TypeVar("T")
-PageView = Callable[..., HttpResponseBase]
+P = ParamSpec("P")
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+PageView = Callable[Concatenate[TenantRequest, P], Answer]
 MAX_PAGE = 200
 LONGEST_CURSOR = 2_000
 NOT_A_CURSOR = "This is not a cursor of this list. Start again without it."
 
 
-def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageView], PageView]:
-    """Make a function a tenant page: `view(request, ...)` with `request.actor`, `request.tenant`, `request.tenant_id`.
+def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageView[P, Answer]], PageView[P, Answer]]:
+    """Make a function a tenant page: `view(request: TenantRequest, ...)`.
 
     With `own_transaction` no transaction surrounds the view; it opens `tenant_scope` itself.
     """
     if permission not in PERMISSIONS:
         raise KeyError(permission)
 
-    def decorate(view: PageView) -> PageView:
+    def decorate(view: PageView[P, Answer]) -> PageView[P, Answer]:
         @functools.wraps(view)
-        def run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            actor: Actor = request.actor  # type: ignore[attr-defined]
-            actor.require(permission)
+        def run(request: TenantRequest, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+            request.actor.require(permission)
             return view(request, *args, **kwargs)
 
         run.permission = permission  # type: ignore[attr-defined]
@@ -113,6 +115,14 @@ class ApiView(APIView):
     def actor(self) -> Actor:
         """Who asks."""
         return cast(Actor, self.request.auth)
+
+    @property
+    def tenant(self) -> Tenant:
+        """Where they ask."""
+        request = self.request._request
+        if not is_admitted(request):
+            raise NotAuthenticated
+        return request.tenant
 
     def body(self) -> dict[str, Any]:
         """Return the JSON object that was sent; raise `Invalid` for anything else."""

@@ -21,7 +21,7 @@ def _callbacks(app: BridgedDash) -> None:
     @app.callback(Output("out", "children"), Input("in", "value"))
     def who(value: str | None) -> str:
         request = bridge.current_request()
-        return f"{request.tenant.slug}:{value}"  # type: ignore[attr-defined]
+        return f"{request.tenant.slug}:{value}"
 
 
 def small_app() -> BridgedDash:

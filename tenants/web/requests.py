@@ -1,0 +1,30 @@
+"""The request of a tenant's page or endpoint: what the middleware has found out about it, with its types."""
+
+from typing import TypeGuard, cast
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from tenants.access.actor import Actor
+from tenants.models import Tenant
+
+
+class TenantRequest(HttpRequest):
+    """A request that was let into a tenant. Nothing is an instance of it: `admit` makes a plain request one."""
+
+    request_id: str
+    actor: Actor
+    tenant: Tenant
+    tenant_id: UUID
+
+
+def admit(request: HttpRequest, actor: Actor, tenant: Tenant) -> TenantRequest:
+    """Put the actor and the tenant on a request; return the same request."""
+    admitted = cast(TenantRequest, request)
+    admitted.actor, admitted.tenant, admitted.tenant_id = actor, tenant, actor.tenant_id
+    return admitted
+
+
+def is_admitted(request: HttpRequest) -> TypeGuard[TenantRequest]:
+    """Return whether a request was let into a tenant: not at the log-in, say, nor on a page of the platform."""
+    return hasattr(request, "actor")
