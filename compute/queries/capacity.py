@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Count, Q
+from django.db.models.expressions import CombinedExpression
 
 from compute.allocations.allocations import QUOTA
 from compute.models import Device, DeviceState, Job, JobState
 from compute.queries.rows import INFERENCE, JOBS, ClassRow, DeviceRow
 from tenants import quotas
-from tenants.clock import now
+from tenants.clock import DatabaseNow, now
 
 
 def devices() -> list[DeviceRow]:
@@ -44,7 +45,7 @@ def devices() -> list[DeviceRow]:
 def device_classes() -> list[ClassRow]:
     """Return the classes that jobs may ask for, with what is free now and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
-    free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=seen_since())
+    free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=silent_before())
     rows = (
         Device.objects.filter(serves=False)
         .exclude(state=DeviceState.GONE)
@@ -82,6 +83,16 @@ def expected_wait_s(device_class: str) -> float | None:
     return min((max(0.0, float(typical - measured)) for typical, measured in rows), default=None)
 
 
+def silent_before() -> CombinedExpression:
+    """Return, for a filter, the moment before which a node that was not seen since is silent."""
+    return DatabaseNow() - _silence()
+
+
 def seen_since() -> datetime:
-    """Return the moment before which a silent node counts as gone."""
-    return now() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
+    """Return the same moment, to compare rows with that were read."""
+    return now() - _silence()
+
+
+def _silence() -> timedelta:
+    # Two heartbeats at least: with a short lease one that is late would make its node silent.
+    return timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))

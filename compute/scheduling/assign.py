@@ -17,6 +17,7 @@ from compute.events import JobStarted
 from compute.jobs import transitions
 from compute.models import Attempt, AttemptState, Device, DeviceState, Job, JobState
 from compute.models.slots import Allocation, SlotState
+from compute.queries.capacity import silent_before
 from compute.scheduling import policy
 from tenants.access.actor import Actor
 from tenants.audit import operation, unchanged
@@ -82,9 +83,12 @@ def assign_all() -> list[Dispatch]:
 
 def free_devices(*, serves: bool = False) -> list[policy.Free]:
     """Return the ready, untaken devices of nodes that were seen within a lease: those for jobs, or those that serve."""
-    seen = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
     rows = Device.objects.filter(
-        serves=serves, state=DeviceState.READY, taken_by=None, node__accepting=True, node__last_seen_at__gt=seen
+        serves=serves,
+        state=DeviceState.READY,
+        taken_by=None,
+        node__accepting=True,
+        node__last_seen_at__gt=silent_before(),
     ).order_by("node__name", "index")
     return [policy.Free(*row) for row in rows.values_list("id", "node_id", "device_class")]
 
@@ -144,8 +148,7 @@ def unanswered() -> list[Dispatch]:
 
 def unheard() -> list[str]:
     """Return the names of living nodes that get no work until they answer; among them those that are about to leave."""
-    seen = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
-    rows = Device.objects.filter(serves=False, node__accepting=False, node__last_seen_at__gt=seen)
+    rows = Device.objects.filter(serves=False, node__accepting=False, node__last_seen_at__gt=silent_before())
     return list(rows.values_list("node__name", flat=True).distinct().order_by("node__name"))
 
 

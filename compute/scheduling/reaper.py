@@ -13,12 +13,12 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.db.models.expressions import CombinedExpression
 
 from billing.budgets import counters
 from compute import limits, pg_session
 from compute.jobs import transitions
 from compute.models import Attempt, AttemptState, Node, Outcome
+from compute.queries.capacity import silent_before
 from compute.scheduling.assign import CONTROLLER
 from tenants.access.actor import Actor
 from tenants.audit import operation, unchanged
@@ -50,22 +50,17 @@ def reap() -> int:
 
 def _pass_over(deaf: set[UUID]) -> None:
     """Give these nodes no more work until they answer; the silent among them get none anyway."""
-    if deaf and Node.objects.filter(id__in=deaf, last_seen_at__gte=_silent()).update(accepting=False):
+    if deaf and Node.objects.filter(id__in=deaf, last_seen_at__gte=silent_before()).update(accepting=False):
         log.warning("controller.nodes_left_attempts_unclaimed", nodes=[str(node_id) for node_id in deaf])
 
 
 def _expired() -> QuerySet[Attempt]:
     """Claimed attempts past their lease; unclaimed ones whose node was not seen for a lease, or did not claim for two."""
-    silent = _silent()
+    silent = silent_before()
     overdue = DatabaseNow() - timedelta(seconds=max(2 * settings.EXCHEQUER.lease_s, limits.DEAF_S))
     lost = Q(state=AttemptState.RUNNING, lease_until__lt=DatabaseNow())
     gone = Q(node__last_seen_at__lt=silent, assigned_at__lt=silent)
     return Attempt.objects.filter(lost | Q(gone | Q(assigned_at__lt=overdue), state=AttemptState.ASSIGNED))
-
-
-def _silent() -> CombinedExpression:
-    """Return the moment before which a node that was not seen since is silent."""
-    return DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
 
 
 @operation(transitions.ATTEMPT_ENDED)

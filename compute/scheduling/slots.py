@@ -17,7 +17,7 @@ from compute.allocations import allocations, slot_billing
 from compute.events import SlotLost, SlotUnpaid
 from compute.models import Device, DeviceState
 from compute.models.slots import Allocation, SlotState
-from compute.queries.capacity import seen_since
+from compute.queries.capacity import silent_before
 from compute.scheduling import policy
 from compute.scheduling.assign import CONTROLLER, free_devices
 from tenants.access.actor import Actor
@@ -45,7 +45,7 @@ class WaitingSlot:
 
 def standing() -> WaitingSlot:
     """Return how the pool's slots stand, over all tenants."""
-    offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=seen_since())
+    offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=silent_before())
     with all_tenants("slots are shared"):
         waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
     return WaitingSlot(offered.count(), len(free_devices(serves=True)), waiting)
@@ -140,8 +140,7 @@ def _live(allocation_id: UUID) -> Allocation | None:
 
 
 def _lost() -> QuerySet[Allocation]:
-    silent = DatabaseNow() - timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))
-    expired = Q(lease_until__lt=DatabaseNow(), node__last_seen_at__lt=silent)
+    expired = Q(lease_until__lt=DatabaseNow(), node__last_seen_at__lt=silent_before())
     return Allocation.objects.filter(expired | Q(device__state=DeviceState.GONE), state=SlotState.LIVE)
 
 
