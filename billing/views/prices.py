@@ -17,9 +17,9 @@ from billing.pricing import price_books
 from billing.queries import PriceBookView, VersionView
 from billing.rating.price_diff import Change, changes, mark
 from tenants.errors import Conflict, Invalid
+from tenants.web.form_posts import once
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
-from tenants.web.submit_once import once
 from tenants.web.views import page
 
 EXPORTED = ("version", "state", "effective_at", "meter", "dimensions", "unit", "unit_amount", "currency")

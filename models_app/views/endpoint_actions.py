@@ -17,8 +17,8 @@ from models_app.views.endpoints import endpoint_page
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
 from tenants.web.form_errors import explain
+from tenants.web.form_posts import once
 from tenants.web.requests import TenantRequest
-from tenants.web.submit_once import once
 from tenants.web.views import page
 
 

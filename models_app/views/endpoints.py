@@ -24,9 +24,9 @@ from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
 from tenants.web.form_errors import explain
+from tenants.web.form_posts import once
 from tenants.web.pagination import pager
 from tenants.web.requests import TenantRequest
-from tenants.web.submit_once import once
 from tenants.web.views import page
 
 PAGE = 50

@@ -19,9 +19,8 @@ from tenants.identity import api_keys as keys
 from tenants.identity import provenance
 from tenants.views.forms import NewApiKey
 from tenants.web.form_errors import explain
-from tenants.web.post_only import posted
+from tenants.web.form_posts import once, posted
 from tenants.web.requests import TenantRequest
-from tenants.web.submit_once import once
 from tenants.web.views import page
 
 

@@ -10,10 +10,9 @@ from tenants import operations, queries
 from tenants.errors import ExchequerError
 from tenants.views.forms import NewProject
 from tenants.web.form_errors import explain
+from tenants.web.form_posts import once, posted
 from tenants.web.pagination import csv_response, wants_csv
-from tenants.web.post_only import posted
 from tenants.web.requests import TenantRequest
-from tenants.web.submit_once import once
 from tenants.web.views import page
 
 

@@ -10,7 +10,7 @@ from tenants import operations
 from tenants.errors import ExchequerError
 from tenants.views.forms import Organisation, Preferences
 from tenants.web.form_errors import explain
-from tenants.web.post_only import posted
+from tenants.web.form_posts import posted
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 

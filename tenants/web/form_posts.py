@@ -1,11 +1,38 @@
-"""A form that is sent twice acts once: the hidden key of the form is claimed in the transaction of its effect."""
+"""Forms that are posted: addresses that take nothing else, and a form that is sent twice and acts once."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from uuid import UUID
 
+from django.http import HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+
 from tenants.access.actor import Actor
 from tenants.models import IdempotencyKey
+from tenants.web.requests import TenantRequest
+
+View = Callable[[TenantRequest], HttpResponse]
+
+
+def posted(back: str) -> Callable[[View], View]:
+    """Let a view see POST alone and lead a GET to the page `back`. Stands below `page`, which checks the permission.
+
+    What a form answers may be shown at such an address, and Enter in the address bar asks for it again with GET.
+    """
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def run(request: TenantRequest) -> HttpResponse:
+            if request.method == "POST":
+                return view(request)
+            if request.method in ("GET", "HEAD"):
+                return redirect(back, request.tenant.slug)
+            return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+
+        return run
+
+    return decorate
 
 
 def once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
