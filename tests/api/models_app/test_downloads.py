@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
 from contextlib import closing
@@ -132,6 +133,37 @@ def test_damage_at_the_end_breaks_the_download_off_instead_of_completing_it(hous
         received.extend(answer.streaming_content)
     assert WEIGHTS.startswith(b"".join(received))
     assert sum(map(len, received)) < len(WEIGHTS)
+
+
+def test_the_bytes_of_another_organisation_under_this_ones_name_never_arrive(house, superuser):
+    other = House(superuser)
+    with s3.opened(other.weights.key) as body:
+        theirs = body.read()
+    s3.put(house.weights.key, io.BytesIO(theirs), len(theirs))
+    answer = house.get(f"/api/v1/versions/{house.ids['version_id']}/weights/")
+    arrived = b""
+    with contextlib.suppress(Exception), closing(answer):
+        for piece in answer.streaming_content if answer.streaming else [answer.content]:
+            arrived += piece
+    assert WEIGHTS[:22] not in arrived
+    assert len(arrived) < len(WEIGHTS)
+    assert house.get(f"/api/v1/versions/{other.ids['version_id']}/weights/").status_code == 404
+
+
+def test_a_part_a_head_and_a_key_without_the_scope_open_nothing_more(house):
+    path = f"/api/v1/versions/{house.ids['version_id']}/weights/"
+    whole = house.get(path, Range="bytes=5-9")
+    assert (whole.status_code, body_of(whole)) == (200, WEIGHTS), (
+        "no parts are offered: the whole file, verified, or nothing"
+    )
+    head = house.client.head(path, headers=house.headers)
+    assert (head.status_code, head.content if not head.streaming else body_of(head)) == (200, b"")
+    weak = {"Authorization": f"Bearer {make_api_key(house.tenant, ['tenant.view'])}"}
+    assert Client().get(path, headers=weak).status_code == 403
+    assert [
+        Client().get(path, headers={"Authorization": f"Bearer {wrong}"}).status_code for wrong in ("", "exq_x", "é")
+    ] == [401] * 3
+    assert Client().post(path, headers=house.headers).status_code == 405
 
 
 def test_a_restricted_datasets_files_are_not_there_for_others(house):
