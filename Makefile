@@ -41,7 +41,7 @@ STATIC := env SECRET_KEY=checked-without-any-server-or-secret EXCHEQUER_HOME=/no
 	DATABASE_URL='postgresql:///none?host=/nonexistent' DATABASE_CONTROL_URL='postgresql:///none?host=/nonexistent' \
 	DATABASE_OWNER_URL='postgresql:///none?host=/nonexistent' PYTHONWARNINGS=ignore
 
-.PHONY: help venv up doctor test test-nightly check check-style check-types check-django openapi bench clean
+.PHONY: help venv up doctor test test-nightly check check-style check-types check-django check-docs docs openapi bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -71,8 +71,8 @@ test: $(READY) ## the whole suite, browser included
 test-nightly: $(READY) ## the long fault, load and fuzz runs too
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && NIGHTLY=1 $(PY) -m pytest -n 2
 
-check: $(READY) ## style, types, imports, migrations, templates, OpenAPI
-	@$(MAKE) -j 2 -O PY=$(PY) check-types check-style check-django
+check: $(READY) ## style, types, imports, migrations, templates, OpenAPI, documents
+	@$(MAKE) -j 2 -O PY=$(PY) check-types check-style check-django check-docs
 
 check-style:
 	@echo "ruff" && $(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -87,6 +87,12 @@ check-django:
 	@echo "migrations are complete" && $(STATIC) $(PY) manage.py makemigrations --check --dry-run
 	@echo "docs/openapi.yaml is current" && $(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn | diff -u docs/openapi.yaml - \
 		|| { echo "the API changed: make openapi"; exit 1; }
+
+check-docs:
+	@echo "documents" && $(PY) -m scripts.site
+
+docs: $(READY) check-docs ## build the documents as a site
+	@echo "build/site/index.html"
 
 openapi: $(READY) ## write docs/openapi.yaml anew
 	@$(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
