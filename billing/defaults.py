@@ -14,6 +14,8 @@ SLOT_SECONDS = "serving.slot_seconds"
 SECOND = "second"
 #: Meters of time on devices: only their seconds add up to device hours.
 DEVICE_TIME = (DEVICE_SECONDS, BATCH_SECONDS)
+#: Tiers that no job can ask for. Price books may hold prices for them; pages leave these prices out and keep them.
+UNOFFERED_TIERS = frozenset({"spot"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,7 @@ METERS = (
 # The more dimensions a price names, the more it rules: the host's own class is cheap, any other is not.
 _DEVICE_TIME: tuple[tuple[Mapping[str, str], str], ...] = (
     ({"device_class": "cpu"}, "0.0005"),
-    ({"device_class": "cpu", "tier": "spot"}, "0.0002"),
     ({}, "0.0025"),
-    ({"tier": "spot"}, "0.001"),
 )
 PRICES = (
     *(

@@ -17,7 +17,7 @@ from django.forms import BoundField
 from billing.defaults import SECOND
 from billing.forms.fields import HOURLY, PriceField, typed
 from billing.pricing.price_books import TOO_LATE, NewPrice
-from billing.queries import MeterView, PriceView
+from billing.queries import MeterView, PriceView, is_offered
 from billing.rating.tags import DIMENSION, PREFIX
 from tenants.parsing import LATEST
 
@@ -25,7 +25,7 @@ MORE = 3
 
 
 class Dimensions(forms.CharField):
-    """Dimensions as `device_class=cpu, tier=spot`."""
+    """Dimensions as `device_class=cpu, zone=north`."""
 
     def to_python(self, value: Any) -> Any:
         """Return them as a mapping."""
@@ -36,7 +36,7 @@ class Dimensions(forms.CharField):
             name, separator, text = (piece.strip() for piece in part.partition("="))
             if not separator or not DIMENSION.fullmatch(name.removeprefix(PREFIX)) or not 1 <= len(text) <= 200:
                 raise forms.ValidationError(
-                    f"“{part.strip()[:40]}” is no name=value. Write device_class=cpu, tier=spot."
+                    f"“{part.strip()[:40]}” is no name=value. Write device_class=cpu, zone=north."
                 )
             dims[name] = text
         return dims
@@ -71,7 +71,7 @@ class PriceListForm(forms.Form):
         ].help_text = (
             f"Time in {zone}; at least five minutes ahead. Empty: as soon as possible. Past use keeps its price."
         )
-        for number, price in enumerate(prices):
+        for number, price in self._offered():
             label = f"Price of {price.meter_title}, {_words(price.dims)}"
             self.fields[f"price_{number}"] = _amount(
                 initial=typed(price.unit_amount), label=label, timed=price.unit == SECOND
@@ -85,7 +85,11 @@ class PriceListForm(forms.Form):
     @property
     def rows(self) -> list[tuple[PriceView, BoundField]]:
         """The prices of the version before, each with its field."""
-        return [(price, self[f"price_{number}"]) for number, price in enumerate(self.base)]
+        return [(price, self[f"price_{number}"]) for number, price in self._offered()]
+
+    def _offered(self) -> list[tuple[int, PriceView]]:
+        """Return the prices to show, by their place in the version before. The others are kept as they are."""
+        return [(number, price) for number, price in enumerate(self.base) if price.offered]
 
     @property
     def more(self) -> list[tuple[BoundField, BoundField, BoundField]]:
@@ -115,7 +119,10 @@ class PriceListForm(forms.Form):
                 and HOURLY.fullmatch(str(self.data.get(f"amount_{number}", "")).strip())
             ):
                 self.add_error(f"amount_{number}", "This unit is no time: give the price of one unit.")
-            if not meter and (amount is not None or data.get(f"dims_{number}")):
+            dims = data.get(f"dims_{number}") or {}
+            if meter and not is_offered(meter, dims):
+                self.add_error(f"dims_{number}", f"The tier {dims['tier']} is not offered: it needs no price.")
+            if not meter and (amount is not None or dims):
                 self.add_error(f"meter_{number}", "Choose what is priced.")
         return data
 
@@ -123,7 +130,10 @@ class PriceListForm(forms.Form):
     def prices(self) -> list[NewPrice]:
         """The complete list that a valid form asks for."""
         data = self.cleaned_data
-        kept = [(price.meter, price.dims, data[f"price_{number}"]) for number, price in enumerate(self.base)]
+        kept = [
+            (price.meter, price.dims, data[f"price_{number}"] if price.offered else price.unit_amount)
+            for number, price in enumerate(self.base)
+        ]
         added = [
             (data[f"meter_{n}"], data[f"dims_{n}"], data[f"amount_{n}"]) for n in range(MORE) if data[f"meter_{n}"]
         ]

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Count, F, Window
 from django.db.models.functions import RowNumber
 
-from billing.defaults import SECOND
+from billing.defaults import DEVICE_TIME, SECOND, UNOFFERED_TIERS
 from billing.models import Meter, Price, PriceBook, PriceVersion
 from billing.queries.calendar import tenant_today
 from tenants.errors import NotFound
@@ -50,6 +50,11 @@ class PriceView:
         """What an hour costs; None where the unit is no time."""
         return self.unit_amount * SECONDS_IN_HOUR if self.unit == SECOND else None
 
+    @property
+    def offered(self) -> bool:
+        """Whether anybody can buy at this price: not where it is for a tier that no job can ask for."""
+        return is_offered(self.meter, self.dims)
+
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
@@ -65,6 +70,11 @@ class VersionView:
     prices: tuple[PriceView, ...]
     unshown: int = 0
 
+    @property
+    def offered(self) -> tuple[PriceView, ...]:
+        """The prices that pages show."""
+        return tuple(price for price in self.prices if price.offered)
+
 
 @dataclass(frozen=True, slots=True)
 class PriceBookView:
@@ -79,6 +89,11 @@ class PriceBookView:
     def in_force(self) -> VersionView | None:
         """The version that rates usage now."""
         return next((version for version in self.versions if version.state == "in_force"), None)
+
+
+def is_offered(meter: str, dims: Mapping[str, str]) -> bool:
+    """Return whether a price with these dimensions is for something that can be asked for."""
+    return meter not in DEVICE_TIME or dims.get("tier") not in UNOFFERED_TIERS
 
 
 def meters() -> list[MeterView]:

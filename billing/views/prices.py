@@ -99,8 +99,9 @@ def _around(book: PriceBookView, at: datetime | None) -> tuple[VersionView, Vers
 
 
 def _changes(base: VersionView, form: PriceListForm) -> list[Change]:
-    before = [(mark(price.meter, price.dims), price.unit_amount) for price in base.prices]
-    return changes(before, [(mark(price.meter, price.dims), price.unit_amount) for price in form.prices])
+    before = [(mark(price.meter, price.dims), price.unit_amount) for price in base.offered]
+    after = [price for price in form.prices if queries.is_offered(price.meter, price.dims)]
+    return changes(before, [(mark(price.meter, price.dims), price.unit_amount) for price in after])
 
 
 def _book() -> PriceBookView | None:
@@ -122,5 +123,5 @@ def _exported(book: PriceBookView) -> list[tuple[object, ...]]:
             price.currency,
         )
         for version in book.versions
-        for price in version.prices
+        for price in version.offered
     ]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from billing.defaults import UNOFFERED_TIERS
 from billing.pricing import quotes
 from billing.rating.tags import tag_fault
 from compute import kinds, limits
@@ -109,7 +110,7 @@ def check(
         faults["name"] = ["Give a name of 1 to 120 characters."]
     if devices != 1:
         faults["devices"] = ["One device a job for now. Training on several is not offered yet."]
-    if tier == "spot":
+    if tier in UNOFFERED_TIERS:
         raise TierNotOffered(fields={"tier": ["The tier spot is not offered yet. Use on_demand."]})
     if tier not in TIERS:
         faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]

@@ -7,9 +7,9 @@ import pytest
 #: Prices that the billing tests count with; what a new tenant starts with may change without touching them.
 LIST = (
     ({"device_class": "cpu"}, "0.00005"),
-    ({"device_class": "cpu", "tier": "spot"}, "0.00002"),
+    ({"device_class": "cpu", "zone": "north"}, "0.00002"),
     ({}, "0.0007"),
-    ({"tier": "spot"}, "0.00028"),
+    ({"zone": "north"}, "0.00028"),
 )
 
 

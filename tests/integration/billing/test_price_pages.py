@@ -14,7 +14,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import queries
+from billing import defaults, queries
 from billing.pricing import price_books
 from billing.rating.price_diff import changes, mark
 from tenants.isolation.scoping import tenant_scope
@@ -188,3 +188,38 @@ def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant) -> None:
     with tenant_scope(tenant.id):
         prices = {price.unit_amount for price in queries.price_books()[0].versions[0].prices}
         assert {Decimal("0.001"), Decimal("1.5")} <= prices
+
+
+def test_prices_of_a_tier_that_nobody_can_ask_for_are_kept_unseen(tenant: Tenant, demo_clock: DemoClock) -> None:
+    spot = {"tier": "spot"}
+    with tenant_scope(tenant.id):
+        stored = [(one.meter, one.dims, one.unit_amount) for one in queries.price_books()[0].versions[0].prices]
+        book = queries.price_books()[0].id
+    stored += [("device_seconds", spot, Decimal("0.0001")), ("device_seconds", {**spot, "zone": "north"}, Decimal(1))]
+    prices = [price_books.NewPrice(*price) for price in stored]
+    price_books.publish(actor=factories.actor_for(tenant), book_id=book, prices=prices)
+    demo_clock.advance(timedelta(hours=1))
+    client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
+    for path in (f"/t/{tenant.slug}/prices/", f"/t/{tenant.slug}/prices/?export=csv", address):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "spot" not in answer.content.decode().lower(), path
+    added = filled(client, tenant, meter_0="device_seconds", dims_0="tier=spot", amount_0="1", step="preview")
+    refused = client.post(address, added)
+    assert refused.status_code == 422
+    assert "is not offered" in refused.content.decode()
+    data = filled(client, tenant, price_3="0.9", step="preview")
+    preview = client.post(address, data).content.decode()
+    assert "spot" not in preview.lower()
+    data |= {"previewed": hidden(preview, "previewed"), "step": "publish"}
+    assert client.post(address, data).status_code == 302
+    newest, before = versions(tenant)[:2]
+    changed = {(mark(price.meter, price.dims), price.unit_amount) for price in newest.prices}
+    kept = {(mark(price.meter, price.dims), price.unit_amount) for price in before.prices}
+    assert len(changed & kept) == len(kept) - 1
+    assert {(mark("device_seconds", spot), Decimal("0.0001"))} <= changed
+
+
+@pytest.mark.parametrize("spec", defaults.PRICES, ids=str)
+def test_a_new_organisation_begins_without_a_price_for_a_tier_that_nobody_can_ask_for(spec: Any) -> None:
+    assert queries.is_offered(spec.meter, spec.dims)
