@@ -1,0 +1,456 @@
+"""Texts use the field's words: pages, messages, docstrings, comments and documents, each by file and line."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.architecture.test_code import ROOMS, ROOT
+
+PLACES = (*ROOMS, "bench", "scripts", "tests")
+CODE_NAME = re.compile(r"`[^`]*`|https?://\S+")
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|JOIN|SET)\b")
+TEMPLATE_TAG = re.compile(
+    r"{#.*?#}|{%\s*comment.*?endcomment\s*%}|{[{%].*?[%}]}|<(script|style)\b.*?</\1>|<!--.*?-->|<[^>]*>", re.DOTALL
+)
+
+
+class Refused(NamedTuple):
+    """A word, what to write in its place, and why."""
+
+    word: str
+    instead: str
+    because: str
+
+
+TABLE = (
+    Refused(r"tills?", "balance, reservation", "nothing here is a shop"),
+    Refused(r"purses?", "reservation", "the glossary's word"),
+    Refused(r"pots?", "ledger account", "the glossary's word"),
+    Refused(r"(?<!price )(?<!price-)books", "ledger, usage accountant, tables", "books are price books only"),
+    Refused(r"unheld", "unreserved", "the glossary's word"),
+    Refused(r"makers?", "creator", "the field's word"),
+    Refused(r"errands?", "external event", "the glossary's word"),
+    Refused(r"(?<=a )letter(?! (or|and) digit)|letter (to|with|about|of|that|is|was|goes)", "email", "it has no stamp"),
+    Refused(r"doorbells?|rings?(?! buffer)|knocks?", "wake-up", "the glossary's word"),
+    Refused(r"deaf|hears?|heard|unheard", "unresponsive; receives, answers", "the glossary's word"),
+    Refused(r"pulses?", "heartbeat", "the glossary's word"),
+    Refused(r"verdicts?|judge[sd]?|judging", "outcome, check; evaluate, classify", "nobody is on trial"),
+    Refused(r"rosters?", "assigned endpoints", "the field's word"),
+    Refused(r"theatre|nursery|diary|besieg\w*", "simulation; the plain noun", "it hides what is meant"),
+    Refused(r"bury|buries|buried", "reap", "the system's word"),
+    Refused(r"tells?|told|telling", "report, notify, show, distinguish", "texts inform; people talk"),
+    Refused(r"said", "reported, stated, requested", "texts inform; people talk"),
+    Refused(r"mend(s|ed|ing)?", "fix, repair", "the usual word"),
+    Refused(r"whoever", "administrator, operator, caller, client", "name who it is"),
+    Refused(r"what was true", "ground truth", "the glossary's word"),
+    Refused(r"stands? aside", "is quarantined", "the glossary's word"),
+    Refused(r"(goes|go|going) on by (itself|themselves)", "continues automatically", "the usual words"),
+    Refused(r"of now", "current", "the usual word"),
+    Refused(r"from now on", "immediately; leave out", "it adds nothing"),
+    Refused(r"for good", "permanently", "it reads as praise"),
+    Refused(r"nowhere", "no longer valid; not anywhere", "say what happens"),
+    Refused(r"can not", "cannot", "one word"),
+    Refused(r"shall", "must, will, is to", "say which"),
+    Refused(r"anew", "again", "the usual word"),
+    Refused(r"lest|heeds?|heeded|naught|nought|aught|wherein|thereof|whence|whither", "plain words", "too old"),
+    Refused(r"he|she|his|her|hers|him|himself|herself", "they, their", "we do not know"),
+    Refused(r"(is|are) out(?! of\b)", "has no access, is down, has expired", "out of what?"),
+)
+ANY = re.compile("|".join(rf"(?P<w{i}>\b(?:{row.word})\b)" for i, row in enumerate(TABLE)), re.IGNORECASE)
+
+TO_BE_CLEANED = frozenset(
+    {
+        "config/__init__.py",
+        "config/backup/copying.py",
+        "config/celery.py",
+        "config/demo/attempts.py",
+        "config/demo/company.py",
+        "config/demo/organisations.py",
+        "config/demo/serving.py",
+        "config/demo/simulation.py",
+        "config/demo/tenancy.py",
+        "config/doctor.py",
+        "config/management/commands/replay_refused.py",
+        "config/monitoring/http_metrics.py",
+        "config/monitoring/metrics.py",
+        "config/tasks.py",
+        "config/variables.py",
+        "dashboards/health/callbacks.py",
+        "dashboards/health/charts.py",
+        "dashboards/health/tables.py",
+        "dashboards/spend/callbacks.py",
+        "dashboards/svg.py",
+        "dashboards/templatetags/ui.py",
+        "models_app/access.py",
+        "models_app/api/columns.py",
+        "models_app/api/dataset_versions.py",
+        "models_app/api/datasets.py",
+        "models_app/api/model_versions.py",
+        "models_app/api/monitoring.py",
+        "models_app/api/serializers.py",
+        "models_app/apps.py",
+        "models_app/batch/batch.py",
+        "models_app/datasets/column_choices.py",
+        "models_app/datasets/ingest_child.py",
+        "models_app/datasets/ingest_queue.py",
+        "models_app/datasets/ingestion.py",
+        "models_app/datasets/removal.py",
+        "models_app/endpoints/compatibility.py",
+        "models_app/endpoints/deployments.py",
+        "models_app/endpoints/endpoints.py",
+        "models_app/endpoints/playground.py",
+        "models_app/endpoints/playground_tokens.py",
+        "models_app/endpoints/reservations.py",
+        "models_app/endpoints/slot_events.py",
+        "models_app/events.py",
+        "models_app/files/downloads.py",
+        "models_app/files/encrypting.py",
+        "models_app/forms/datasets.py",
+        "models_app/forms/endpoints.py",
+        "models_app/measures/rules.py",
+        "models_app/models/datasets.py",
+        "models_app/models/serving.py",
+        "models_app/monitoring/alerts.py",
+        "models_app/monitoring/feedback.py",
+        "models_app/monitoring/health.py",
+        "models_app/monitoring/recent_windows.py",
+        "models_app/monitoring/windows.py",
+        "models_app/recipes/tabular/importance.py",
+        "models_app/recipes/tabular/prediction/block.py",
+        "models_app/recipes/tabular/prediction/reading.py",
+        "models_app/recipes/tabular/preparation.py",
+        "models_app/recipes/tabular/shapes.py",
+        "models_app/recipes/tabular/spec.py",
+        "models_app/recipes/tabular/table.py",
+        "models_app/recipes/tabular/train.py",
+        "models_app/recipes/tabular/training_log.py",
+        "models_app/registry/registry.py",
+        "models_app/runner/main.py",
+        "models_app/runner_protocol.py",
+        "models_app/serving/accounting/accountant.py",
+        "models_app/serving/accounting/balance.py",
+        "models_app/serving/accounting/settlement.py",
+        "models_app/serving/accounting/spool.py",
+        "models_app/serving/accounting/traffic.py",
+        "models_app/serving/accounting/usage.py",
+        "models_app/serving/backend.py",
+        "models_app/serving/database.py",
+        "models_app/serving/engine/batcher.py",
+        "models_app/serving/engine/codec.py",
+        "models_app/serving/engine/worker.py",
+        "models_app/serving/node.py",
+        "models_app/serving/requests/access.py",
+        "models_app/serving/requests/calls.py",
+        "models_app/serving/telemetry.py",
+        "models_app/subscribers.py",
+        "models_app/tables/columns/cells.py",
+        "models_app/tables/columns/contract.py",
+        "models_app/tables/columns/convert.py",
+        "models_app/tables/columns/evidence.py",
+        "models_app/tables/columns/guess.py",
+        "models_app/tables/reader/padded.py",
+        "models_app/tables/reader/profile.py",
+        "models_app/tables/reader/records.py",
+        "models_app/tasks.py",
+        "models_app/training/specs.py",
+        "models_app/training/training.py",
+        "models_app/views/dataset_actions.py",
+        "models_app/views/endpoint_actions.py",
+        "models_app/views/endpoints.py",
+        "models_app/views/launch_form.py",
+        "models_app/views/stage_changes.py",
+        "models_app/wakeups.py",
+        "compute/agent/checkpoints.py",
+        "compute/agent/exit_codes.py",
+        "compute/agent/heartbeat.py",
+        "compute/agent/runtime.py",
+        "compute/agent/supervisor.py",
+        "compute/allocations/allocations.py",
+        "compute/allocations/slot_billing.py",
+        "compute/api/jobs.py",
+        "compute/apps.py",
+        "compute/estimates/forecast.py",
+        "compute/estimates/past_runs.py",
+        "compute/events.py",
+        "compute/fleet/fleet.py",
+        "compute/jobs/backlog.py",
+        "compute/jobs/job_request.py",
+        "compute/jobs/jobs.py",
+        "compute/jobs/repricing.py",
+        "compute/jobs/visibility.py",
+        "compute/kinds.py",
+        "compute/leases/leases.py",
+        "compute/leases/messages.py",
+        "compute/limits.py",
+        "compute/models/slots.py",
+        "compute/models/work.py",
+        "compute/pg_session.py",
+        "compute/queries/capacity.py",
+        "compute/queries/jobs.py",
+        "compute/queries/rows.py",
+        "compute/queries/waiting.py",
+        "compute/sandbox/landlock.py",
+        "compute/sandbox/process.py",
+        "compute/sandbox/protocol.py",
+        "compute/sandbox/workdirs.py",
+        "compute/scheduling/assign.py",
+        "compute/scheduling/controller.py",
+        "compute/scheduling/periodic.py",
+        "compute/scheduling/reaper.py",
+        "compute/scheduling/slots.py",
+        "compute/tasks.py",
+        "compute/views/job.py",
+        "billing/apps.py",
+        "billing/budgets/alerts.py",
+        "billing/budgets/budgets.py",
+        "billing/budgets/counters.py",
+        "billing/events.py",
+        "billing/forms/budgets.py",
+        "billing/ledger/ledger.py",
+        "billing/metering/meters.py",
+        "billing/metering/waivers.py",
+        "billing/models/alerts.py",
+        "billing/models/ledger.py",
+        "billing/models/metering.py",
+        "billing/queries/budgets.py",
+        "billing/rating/tags.py",
+        "billing/subscribers.py",
+        "billing/tasks.py",
+        "billing/usage/intervals.py",
+        "billing/views/budgets.py",
+        "billing/views/reported.py",
+        "tenants/access/actor.py",
+        "tenants/access/permissions.py",
+        "tenants/api/invitations.py",
+        "tenants/api/members.py",
+        "tenants/apps.py",
+        "tenants/audit/record.py",
+        "tenants/bootstrap.py",
+        "tenants/encryption/keys.py",
+        "tenants/encryption/master.py",
+        "tenants/encryption/stream.py",
+        "tenants/events/__init__.py",
+        "tenants/events/events.py",
+        "tenants/events/external_work.py",
+        "tenants/events/outbox.py",
+        "tenants/identity/account_adapter.py",
+        "tenants/identity/account_forms.py",
+        "tenants/identity/departures.py",
+        "tenants/identity/invitations.py",
+        "tenants/identity/members.py",
+        "tenants/identity/provenance.py",
+        "tenants/isolation/scoping.py",
+        "tenants/lookalikes.py",
+        "tenants/models/tenancy.py",
+        "tenants/notifications/__init__.py",
+        "tenants/notifications/emails.py",
+        "tenants/notifications/file_backend.py",
+        "tenants/notifications/notifications.py",
+        "tenants/notifications/smtp.py",
+        "tenants/operations.py",
+        "tenants/queries.py",
+        "tenants/tasks.py",
+        "tenants/views/api_keys.py",
+        "tenants/views/errors.py",
+        "tenants/views/members.py",
+        "tenants/views/notifications.py",
+        "tenants/views/projects.py",
+        "tenants/views/quotas.py",
+        "tenants/web/middleware.py",
+        "tenants/web/parameters.py",
+        "tenants/web/rate_limits.py",
+        "tenants/web/views.py",
+        "deploy/local/certificates.py",
+        "deploy/local/local.py",
+        "deploy/local/services.py",
+        "deploy/local/state_dir.py",
+        "deploy/local/supervisor.py",
+        "deploy/server/request_limits.py",
+        "deploy/server/upload_limits.py",
+        "bench/client.py",
+        "bench/figures/permission_list.py",
+        "bench/figures/usage_ingest.py",
+        "bench/servers.py",
+        "tests/api/billing/test_events.py",
+        "tests/api/compute/test_quotes.py",
+        "tests/api/tenants/test_credentials.py",
+        "tests/api/tenants/test_scopes.py",
+        "tests/architecture/test_code.py",
+        "tests/architecture/test_docs.py",
+        "tests/browser/test_live.py",
+        "tests/browser/world.py",
+        "tests/component/deploy/test_local.py",
+        "tests/component/models_app/test_runner.py",
+        "tests/component/models_app/test_serving_http.py",
+        "tests/component/models_app/test_serving_money.py",
+        "tests/component/tenants/test_strong_roles.py",
+        "tests/conftest.py",
+        "tests/fakes/runner/counter.py",
+        "tests/fakes/runner/slow_child.py",
+        "tests/faults/test_deaf.py",
+        "tests/faults/test_parts.py",
+        "tests/faults/test_path.py",
+        "tests/faults/test_serving.py",
+        "tests/integration/billing/test_alerts.py",
+        "tests/integration/billing/test_budgets.py",
+        "tests/integration/billing/test_reported.py",
+        "tests/integration/billing/test_state_machine.py",
+        "tests/integration/compute/test_locks.py",
+        "tests/integration/compute/test_repricing.py",
+        "tests/integration/compute/test_tags.py",
+        "tests/integration/config/test_demo.py",
+        "tests/integration/models_app/test_encrypting.py",
+        "tests/integration/models_app/test_monitoring.py",
+        "tests/integration/models_app/test_registry.py",
+        "tests/integration/tenants/test_operators.py",
+        "tests/scenarios/test_inference_path.py",
+        "tests/scenarios/test_three_ways.py",
+        "tests/scenarios/three_ways.py",
+        "tests/scenarios/user_flows.py",
+        "tests/support/factories.py",
+        "tests/support/servers/database.py",
+        "tests/support/servers/smtp.py",
+        "tests/support/work.py",
+        "tests/unit/compute/test_supervisor.py",
+        "tests/unit/models_app/test_serving_parts.py",
+        "tests/unit/models_app/test_writing.py",
+        "templates/account/password_change.html",
+        "templates/account/password_reset_done.html",
+        "templates/account/password_reset_from_key.html",
+        "templates/account/password_set.html",
+        "templates/billing/_reconciled.html",
+        "templates/billing/budget.html",
+        "templates/billing/budgets.html",
+        "templates/compute/_job_live.html",
+        "templates/models_app/_dataset_removal.html",
+        "templates/models_app/_dataset_sharing.html",
+        "templates/models_app/_dataset_status.html",
+        "templates/models_app/_stage.html",
+        "templates/models_app/batch.html",
+        "templates/models_app/endpoint.html",
+        "templates/tenants/_audit_verified.html",
+        "templates/tenants/invitation_gone.html",
+        "templates/tenants/members.html",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "billing/README.md",
+        "compute/README.md",
+        "dashboards/README.md",
+        "docs/decisions/0006-order-of-locks.md",
+        "docs/decisions/0008-a-hold-follows-its-price.md",
+        "docs/decisions/0009-usage-on-disk-before-the-answer.md",
+        "docs/decisions/0010-what-operators-see-and-do.md",
+        "docs/decisions/0011-errands-leave-no-transaction-open.md",
+        "docs/decisions/0012-encrypted-before-it-leaves.md",
+        "docs/decisions/0013-credentials-descend.md",
+        "docs/decisions/0014-a-folder-for-each-capability.md",
+        "docs/figures.md",
+        "docs/glossary.md",
+        "docs/how-to/add-a-job-kind.md",
+        "docs/how-to/add-a-meter.md",
+        "docs/how-to/add-a-tenant-table.md",
+        "docs/index.md",
+        "docs/invariants.md",
+        "docs/limits.md",
+        "docs/running.md",
+        "models_app/README.md",
+        "tenants/README.md",
+    }
+)
+
+
+class Text(NamedTuple):
+    """A text that people read: where it starts, and of which kind it is."""
+
+    line: int
+    kind: str
+    text: str
+
+
+def docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                yield first.value
+
+
+def texts_of_code(path: Path) -> Iterator[Text]:
+    source = path.read_text()
+    tree = ast.parse(source)
+    described = {id(node) for node in docstrings(tree)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if id(node) in described:
+                yield Text(node.lineno, "docstring", node.value)
+            elif " " in node.value and "tests" not in path.parts and not SQL.search(node.value):
+                yield Text(node.lineno, "message", node.value)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Text(token.start[0], "comment", token.string)
+
+
+def blanked(pattern: re.Pattern[str], text: str) -> str:
+    """Return the text without what the pattern matches, its lines counted as before."""
+    return pattern.sub(lambda match: "\n" * match[0].count("\n") or " ", text)
+
+
+def texts_of(path: Path) -> Iterator[Text]:
+    if path.suffix == ".py":
+        yield from texts_of_code(path)
+    elif path.suffix == ".md":
+        yield Text(1, "document", path.read_text())
+    else:
+        yield Text(1, "page", blanked(TEMPLATE_TAG, path.read_text()))
+
+
+def findings(path: Path) -> list[str]:
+    """Return each refused word of a file, as `file:line: word: use instead (why)`."""
+    found = []
+    for start, kind, text in texts_of(path):
+        plain = blanked(CODE_NAME, text)
+        for match in ANY.finditer(plain):
+            row = TABLE[int((match.lastgroup or "w0")[1:])]
+            line = start + plain.count("\n", 0, match.start())
+            where = f"{path.relative_to(ROOT)}:{line}"
+            found.append(f"{where}: {kind}: {match[0]!r}: use {row.instead} ({row.because})")
+    return found
+
+
+def files() -> list[Path]:
+    code = [path for place in PLACES for path in sorted((ROOT / place).rglob("*.py")) if "migrations" not in path.parts]
+    pages = sorted(path for kind in ("*.html", "*.txt") for path in (ROOT / "templates").rglob(kind))
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md")]
+    return [path for path in (*code, *pages, *sorted(documents)) if path != Path(__file__).resolve()]
+
+
+def test_texts_use_the_words_of_the_field() -> None:
+    found = {str(path.relative_to(ROOT)): words for path in files() if (words := findings(path))}
+    clean = sorted(TO_BE_CLEANED - set(found))
+    assert clean == [], "these are clean: take them off the list"
+    assert [word for path, words in found.items() if path not in TO_BE_CLEANED for word in words] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.py", '"""Do this.\n\nTell the theatre.\n"""\n', ["3: docstring: 'Tell'", "3: docstring: 'theatre'"]),
+        ("a.py", "x = 1  # mended\n", ["1: comment: 'mended'"]),
+        ("a.py", 'x = f"Ask {1} of now"\ny = "told"\n', ["1: message: 'of now'"]),
+        ("a.html", '<p title="told">\n{{ told }} Whoever</p>', ["2: page: 'Whoever'"]),
+        ("a.md", "`purse`\n\na ring buffer, two price books, a ring\n", ["3: document: 'ring'"]),
+    ],
+)
+def test_a_refused_word_is_found_where_people_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: list[str]
+) -> None:
+    monkeypatch.setattr("tests.architecture.test_words.ROOT", tmp_path)
+    (tmp_path / name).write_text(text)
+    assert [found.removeprefix(f"{name}:").partition(": use")[0] for found in findings(tmp_path / name)] == words
