@@ -170,6 +170,11 @@ def took_text(span: timedelta) -> str:
     return f"{ms:.0f}\u00a0ms" if 1 <= ms < 1000 else f"{ms:.3g}\u00a0ms" if ms < 1 else duration_text(ms / 1000)
 
 
+def milliseconds_text(value: Any) -> str:
+    """Write a latency in milliseconds with at most one decimal; a dash for one that was not measured."""
+    return "\u2013" if value is None else f"{number(value, 1)} ms"
+
+
 def figure(value: Any) -> str:
     """Show a measured figure with four significant digits; shares with four decimals, so that they stand in line."""
     if value is None or value == "":

@@ -23,6 +23,7 @@ from dashboards.formatting import (
     duration_text,
     figure,
     limit_tone,
+    milliseconds_text,
     money_parts,
     money_text,
     number,
@@ -147,21 +148,12 @@ def said(sentence: Any) -> SafeString:
 
 
 register.filter("words", worded)
-
-
 register.filter("number", number)
-
-
 register.filter("figure", figure)
-
-
 register.filter("quantity", quantity_text)
-
-
 register.filter("unit", unit_text)
-
-
 register.filter("took", took_text)
+register.filter("milliseconds", milliseconds_text)
 
 
 @register.filter
