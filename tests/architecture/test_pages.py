@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHEETS = sorted((ROOT / "static" / "app").glob("*.css"))
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 COLOUR = re.compile(
     r"#[0-9a-f]{3,8}\b|\b(?:rgb|hsl|oklch|color)a?\(|:[^;{]*\b(?:white|black|red|green|gray|grey|blue)\b", re.I
 )
@@ -52,3 +53,22 @@ def test_no_rule_stands_twice() -> None:
 
     assert len(counts) > 300
     assert [one for one, times in counts.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: str(one.relative_to(ROOT / "templates")))
+def test_no_line_of_a_template_runs_out_of_sight(template: Path) -> None:
+    lines = template.read_text(encoding="utf-8").splitlines()
+
+    assert [number for number, line in enumerate(lines, start=1) if len(line) > 140] == []
+
+
+def test_parts_that_have_a_tag_are_drawn_by_it() -> None:
+    by_hand = re.compile(r'class="x-(?:banner|table-wrap|tile|empty)[ "]|class="x-confirm"')
+    found = [
+        f"{template.relative_to(ROOT)}: {part[0]}"
+        for template in TEMPLATES
+        if template.name != "keys.html"
+        for part in by_hand.finditer(template.read_text(encoding="utf-8"))
+    ]
+
+    assert found == [], "use the tags of dashboards/templatetags/blocks.py"
