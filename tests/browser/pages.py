@@ -60,9 +60,7 @@ PAGES = (
     PageSpec("models", "models/", "Newest version", empty="No model yet"),
     PageSpec("model", "models/{model}/", "Versions", fill="model"),
     PageSpec("model-version", "models/versions/{version}/", "Waits for approval", fill="version", pictured=True),
-    PageSpec(
-        "model-compare", "models/compare/?v={version}&v={other_version}", "Figures on held-out rows", fill="version"
-    ),
+    PageSpec("model-compare", "models/compare/?v={version}&v={other_version}", "Metrics on test rows", fill="version"),
     PageSpec("endpoints", "endpoints/", "cancer-screening", empty="No endpoint yet", pictured=True),
     PageSpec("deploy", "endpoints/new/", "Endpoint name", empty="No version is in production"),
     PageSpec("endpoint", "endpoints/{endpoint}/", "It answers with", fill="endpoint", pictured=True),
@@ -87,7 +85,7 @@ PAGES = (
     PageSpec("quota-edit", "quotas/?edit=devices:cpu", "Cancel"),
     PageSpec("api-keys", "api-keys/", "ci-nightly", empty="No API key yet"),
     PageSpec("notifications", "notifications/", "Mark all as read", empty="No notification yet"),
-    PageSpec("settings", "settings/", "Change the organisation", empty="Change the organisation"),
+    PageSpec("settings", "settings/", "Save organisation", empty="Save organisation"),
     PageSpec("operator-fleet", "/operator/", "Hosts alive"),
     PageSpec("operator-tenants", "/operator/tenants/", "Refreshed"),
     PageSpec("operator-acts", "/operator/acts/", "Device cordoned"),

@@ -54,7 +54,7 @@ def test_someone_new_is_invited_and_joins(page: Page, world: World, theme: str) 
         page.get_by_role("heading", level=1, name="Overview").wait_for()
         expect(page.locator(".x-switch-name")).to_contain_text("finance")
         page.goto(link)
-        expect(page.get_by_role("heading", level=1)).to_have_text("This link leads nowhere")
+        expect(page.get_by_role("heading", level=1)).to_have_text("This invitation link is no longer valid")
         assert not watched.axe()
     assert not watched.complaints
 

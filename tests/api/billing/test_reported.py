@@ -318,7 +318,7 @@ def test_a_limit_that_the_page_shows_can_be_sent_back_as_it_stands(currency: str
 
 def test_finance_sees_decides_voids_and_limits_on_the_page(tenant: Tenant, send: Sender, finance: Finance) -> None:
     page, client = f"/t/{tenant.slug}/reported/", finance.client
-    assert "Nothing was reported so far" in client.get(page).content.decode()
+    assert "No reported usage yet" in client.get(page).content.decode()
     send([event(id="old", time="2026-01-01T00:00:00Z", subject="machine-9"), event(subject="machine-8")], status=202)
     text = client.get(page).content.decode()
     assert all(word in text for word in ("machine-9", "older than 35 days", "1 event."))

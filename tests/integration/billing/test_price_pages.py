@@ -132,7 +132,7 @@ def test_a_dropped_price_is_shown_as_removed_with_the_price_that_rules_then(tena
     assert "device_seconds" not in page.partition("What changes")[2].partition("</section>")[0]
     assert "Removed; then All else: 0.0007" in client.post(address, {**data, "price_1": ""}).content.decode()
     page = client.post(address, {**data, "price_1": "", "price_2": "", "price_3": ""}).content.decode()
-    assert page.count("Removed; then no price: such use costs nothing") == 4
+    assert page.count("Removed; then no price: this usage is free") == 4
     page = client.post(address, data).content.decode()
     data["previewed"] = hidden(page, "previewed")
     assert client.post(address, {**data, "step": "publish"}).status_code == 302

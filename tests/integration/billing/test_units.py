@@ -23,6 +23,7 @@ from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import flowed
 from tests.support.usage import interval
 
 if TYPE_CHECKING:
@@ -93,14 +94,14 @@ def test_the_invoice_sums_each_unit_by_itself(month: tuple[Tenant, UUID]) -> Non
     with tenant_scope(tenant.id):
         assert queries.invoice(invoice).quantities == {"second": 30, "request": 44, "millisecond": 21}
     client = client_for(tenant, "finance")
-    page = client.get(f"/t/{tenant.slug}/invoice/").content.decode()
+    page = flowed(client.get(f"/t/{tenant.slug}/invoice/").content.decode())
     assert "44\u00a0requests" in page
     assert "21\u00a0ms" in page
     assert "95\u00a0" not in page, "30 + 44 + 21: units were added up"
     with tenant_scope(tenant.id):
         view = queries.invoice(invoice)
     assert view.exact != view.total
-    assert f"Use before rounding</dt><dd>{view.exact.amount.normalize():f} EUR" in page
+    assert f"Usage before rounding</dt><dd>{view.exact.amount.normalize():f} EUR" in page
     assert f"Rounding of lines</dt><dd>{(view.total.amount - view.exact.amount).normalize():f} EUR" in page
     reconciled = client.get(f"/t/{tenant.slug}/invoices/reconciled/").content.decode()
     assert "usage 44\u00a0requests = invoiced 44\u00a0requests" in reconciled

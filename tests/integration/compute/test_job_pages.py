@@ -22,6 +22,7 @@ from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.integration.compute.test_leases import World
 from tests.support.factories import make_api_key, make_member, make_tenant
+from tests.support.pages import flowed
 
 
 def client_of(tenant: Tenant, role: str = "owner") -> Client:
@@ -77,7 +78,7 @@ def made() -> tuple[Tenant, dict[str, Any]]:
 @pytest.mark.django_db
 def test_data_and_model_are_named_and_each_figure_stands_once(made: tuple[Tenant, dict[str, Any]]) -> None:
     tenant, ids = made
-    page = client_of(tenant).get(f"/t/lab/jobs/{ids['job_id']}/").content.decode()
+    page = flowed(client_of(tenant).get(f"/t/lab/jobs/{ids['job_id']}/").content.decode())
     assert ">numbers v1</a>" in page
     assert "Open a model v1" in page
     assert page.count("0.9375") == 1

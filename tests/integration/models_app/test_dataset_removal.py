@@ -308,7 +308,7 @@ def test_work_that_has_not_ended_keeps_its_data_and_is_named() -> None:
     engineer = Client()
     engineer.force_login(factories.make_member(tenant, "engineer"))
     page = f"/t/{tenant.slug}/datasets/{version.dataset_id}/"
-    assert "Work that has not ended uses it:" in engineer.get(page).content.decode()
+    assert "Unfinished work uses it:" in engineer.get(page).content.decode()
     answer = engineer.post(f"{page}versions/{version.id}/remove/", {"confirm": "Digits v1"})
     assert answer.status_code == 409
     assert "nightly" in answer.content.decode()
@@ -357,7 +357,7 @@ def test_a_dataset_is_restricted_and_shared_on_its_page() -> None:
     guest.force_login(person)
     viewer.force_login(factories.make_member(tenant, "viewer"))
     page = f"/t/{tenant.slug}/datasets/{version.dataset_id}/"
-    assert "Who sees it" not in viewer.get(page).content.decode()
+    assert "Restrict it to choose" not in viewer.get(page).content.decode()
     assert "Restricted:" in owner.post(f"{page}restrict/", {"restricted": "on"}, follow=True).content.decode()
     assert guest.get(page).status_code == 404
     assert owner.post(f"{page}shares/", {"user": "nobody"}).status_code == 422

@@ -220,7 +220,7 @@ def test_rows_without_a_target_are_counted_on_the_page(tenant: Tenant, client: C
         columns = [{**one, "missing": 12 if one["name"] == "t" else 0} for one in version.columns]
         profile = {"rows": 442, "target": "t", "task": "classification", "columns": columns}
         DatasetVersion.objects.filter(id=version.id).update(profile=profile)
-    said = "12 of 442 rows have no value of it: training leaves them out"
+    said = "12 of 442 rows have no value; training leaves them out"
     assert said in client.get(f"/t/lab/datasets/{version.dataset_id}/").content.decode()
     assert "12 of 442 rows have no value" in client.get(NEW, {"dataset": version.id}).content.decode()
 

@@ -54,7 +54,7 @@ def test_encoding_and_delimiter_are_chosen_on_the_pages(tenant: Tenant, client: 
     ingestion.ingest(version.id, tenant.id)
     page = f"/t/lab/datasets/{version.dataset_id}/"
     said = client.get(page).content.decode()
-    assert "Text, DOS 866 (chosen by a person), colon (chosen by a person)" in said
+    assert "Text, DOS 866 (set by a member), colon (set by a member)" in said
     assert '<option value="cp866" selected>DOS 866</option>' in said
     act = f"{page}versions/{version.id}/columns/"
     shown = {"encoding": "cp866", "delimiter": ":"}

@@ -116,7 +116,7 @@ def test_what_is_cut_by_a_box_is_counted_in_its_head(tenant: Tenant) -> None:
     endpoint = make_endpoint(version, "churn")
     client = client_of(tenant)
     body = client.get(reverse("model-version", args=("vision", version.id))).content.decode()
-    assert "4 columns that a prediction must be given." in body
+    assert "4 columns that a prediction needs." in body
     assert "<dt>Batch size</dt><dd>automatic</dd>" in body
     assert "4 fields, filled with" in client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
 
