@@ -25,6 +25,7 @@ from billing.money import Money
 from models_app.access import visible_versions
 from models_app.endpoints import playground_tokens
 from models_app.models import Endpoint
+from models_app.tables.columns.contract import Contract
 from tenants.access.actor import Actor
 from tenants.errors import NotFound
 
@@ -39,12 +40,16 @@ AWAY = "The serving node does not answer. Nothing was counted. Try again in a mo
 
 @dataclass(frozen=True, kw_only=True)
 class TryInput:
-    """One input of a model: its kind, what is typical for it, and for a category the known values."""
+    """One input of a model: its kind, what is typical for it, and for a category the known values.
+
+    `contract`: how its cells are read; None for a model from before contracts.
+    """
 
     name: str
     kind: str
     typical: Any = None
     choices: tuple[str, ...] = ()
+    contract: Contract | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +106,10 @@ def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
         feature = known.get(one["name"], {})
         categories = tuple(one.get("categories", ())) if one["kind"] == "categorical" else ()
         typical = feature.get("typical", categories[0] if categories else None)
-        found.append(TryInput(name=one["name"], kind=one["kind"], typical=typical, choices=categories))
+        contract = Contract.from_json(one["contract"]) if one.get("contract") else None
+        found.append(
+            TryInput(name=one["name"], kind=one["kind"], typical=typical, choices=categories, contract=contract)
+        )
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from models_app.endpoints.compatibility import Replaced
 from models_app.endpoints.deployments import SLO_RANGE_MS
 from models_app.endpoints.endpoint_keys import MOST_A_MINUTE
 from models_app.endpoints.playground import MOST_FIELDS, TryInput
+from models_app.forms.number_cells import NumberCell
 from models_app.models.serving import SLO_MS
 
 YES_NO = (("", "not known"), ("true", "yes"), ("false", "no"))
@@ -104,9 +105,7 @@ class TryForm(forms.Form):
 def _field(one: TryInput) -> forms.Field:
     common: dict[str, Any] = {"label": one.name[:80], "required": False}
     if one.kind == "numeric":
-        # A browser empties a number field that holds more than it can count, which would read as a missing value.
-        widget = forms.TextInput(attrs={"inputmode": "decimal"})
-        return forms.FloatField(initial=one.typical, widget=widget, **common)
+        return NumberCell(contract=one.contract, initial=one.typical, **common)
     if one.kind == "boolean":
         typical = {True: "true", False: "false"}.get(one.typical, "")
         return forms.ChoiceField(choices=YES_NO, initial=typical, **common)

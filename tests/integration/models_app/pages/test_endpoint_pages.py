@@ -22,11 +22,12 @@ from models_app.endpoints.playground import PredictionPreview, TryInput, snippet
 from models_app.measures.window import Window
 from models_app.models import DatasetVersion, Endpoint, EndpointKey, EndpointState
 from models_app.monitoring import windows
+from models_app.tables.columns.contract import Contract
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.integration.models_app.test_monitoring import predictions, quiet_rows, serve
 from tests.support.factories import actor_for, make_member, make_tenant
-from tests.support.model_versions import make_endpoint, make_version
+from tests.support.model_versions import make_endpoint, make_version, plain_baseline, plain_signature
 
 pytestmark = pytest.mark.django_db
 TRY = {"try-f0": "41.5", "try-f1": "pro", "try-f2": "2026-01-02T03:04:05", "try-f3": "true"}
@@ -325,6 +326,46 @@ def test_a_try_says_what_was_left_empty_and_what_training_never_saw(
     assert len(node.asked) == asked
     page_of = page(client, "endpoint", endpoint.id).content.decode()
     assert 'type="number" name="try' not in page_of, "a browser sends a number that is too large as nothing"
+
+
+def of_numbers(notation: str) -> dict[str, Any]:
+    """Return a signature whose age is written in a notation."""
+    signature = plain_signature()
+    signature["inputs"][0]["contract"] = Contract("numeric", number=notation).to_json()
+    return signature
+
+
+@pytest.mark.parametrize(
+    ("notation", "typed", "read"),
+    [
+        ("1234.5", "12,5", 12.5), ("1234.5", " 1,234.5 ", 1234.5), ("1234.5", "12 %", 12.0), ("1234.5", "1.234", 1.234),
+        ("1234.5", "1.234.567", 1234567.0), ("1234.5", "n/a", None), ("1.234,5", "1.234", 1234.0), ("1.234,5", "12.5", 12.5),
+        ("1.234,5", "12,5", 12.5),
+    ],
+)  # fmt: skip
+def test_a_number_is_tried_as_cells_of_its_column_are_read(
+    tenant: Tenant, node: Node, notation: str, typed: str, read: float | None
+) -> None:
+    made = make_endpoint(make_version(actor_for(tenant), "prices", signature=of_numbers(notation)), "prices")
+    client, path = client_of(tenant), reverse("endpoint-try", args=("vision", made.id))
+    assert client.post(path, {**TRY, "try-f0": typed}, headers={"HX-Request": "true"}).status_code == 200
+    assert node.asked[0][2]["instances"][0]["age"] == read
+
+
+def test_a_number_that_can_be_read_two_ways_is_asked_and_the_typical_one_is_read_back(
+    tenant: Tenant, node: Node
+) -> None:
+    plain = make_endpoint(make_version(actor_for(tenant), "plain", signature=of_numbers("1234.5")), "plain")
+    client = client_of(tenant)
+    path = reverse("endpoint-try", args=("vision", plain.id))
+    refused = client.post(path, {**TRY, "try-f0": "1,234"}, headers={"HX-Request": "true"})
+    assert refused.status_code == 422
+    assert "can be read two ways. Write 1234 or 1.234." in refused.content.decode()
+    baseline = plain_baseline()
+    baseline["features"]["age"]["typical"] = 1.234
+    german = make_version(actor_for(tenant), "german", signature=of_numbers("1.234,5"), baseline=baseline)
+    shown = page(client, "endpoint", make_endpoint(german, "german").id).content.decode()
+    assert 'name="try-f0" value="1,234"' in shown
 
 
 @pytest.mark.parametrize(
