@@ -167,10 +167,20 @@ def _svg(box: Box, title: str, parts: Sequence[SafeString], css: str = "x-chart"
     )
 
 
+def colour(name: str, number: int, colours: Mapping[str, int] | None) -> int:
+    """Return the number of a series' colour: its place, unless `colours` fixes what it looks like everywhere."""
+    return (colours or {}).get(name, number)
+
+
 def stacked_bars(
-    days: Sequence[str], series: Mapping[str, Sequence[float]], *, title: str, limit: float | None = None
+    days: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    limit: float | None = None,
+    colours: Mapping[str, int] | None = None,
 ) -> SafeString:
-    """Stack up to four series by day; a dashed line marks `limit`, where there is one."""
+    """Stack up to four series by day; a dashed line marks `limit`, where there is one. `colours`: see `colour`."""
     sums = [sum(values[n] for values in series.values()) for n in range(len(days))]
     if not days or not any(sums):
         return mark_safe("")
@@ -190,7 +200,7 @@ def stacked_bars(
             parts.append(
                 format_html(
                     '<rect class="f{}" x="{}" y="{}" width="{}" height="{}" rx="1.5"><title>{}, {}: {}</title></rect>',
-                    number,
+                    colour(name, number, colours),
                     f"{box.x(n * slot + 0.14 * slot):.1f}",
                     f"{top:.1f}",
                     f"{box.x(0.72 * slot) - box.left:.1f}",

@@ -19,7 +19,7 @@ from models_app.monitoring.health import alarmed as endpoints_alarmed
 from models_app.monitoring.health import health as endpoint_health
 from models_app.monitoring.health import served as endpoints_served
 from models_app.monitoring.health import traffic as endpoint_traffic
-from models_app.monitoring.timeseries import Step
+from models_app.monitoring.timeseries import OUTCOMES, Step
 from models_app.recipes import base
 from models_app.recipes.columns import WORDS as COLUMN_TYPES
 from models_app.registry.lineage import (
@@ -39,7 +39,7 @@ from tenants.access.actor import Actor
 from tenants.errors import NotFound
 
 __all__ = [
-    "COLUMN_TYPES", "HEALTH_SPANS", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
+    "COLUMN_TYPES", "HEALTH_SPANS", "OUTCOMES", "ColumnRow", "DatasetDetail", "DatasetRow", "FeatureDrift", "Health", "Launchable", "Lineage",
     "ModelRow", "ModelVersionRow", "Step", "Traffic", "VersionRow", "data_name", "dataset_detail", "dataset_list",
     "endpoint_health", "endpoint_list", "endpoint_traffic", "endpoints_alarmed", "endpoints_served", "launchable", "lineage", "model_list", "profile", "project_of", "recipe_cards",
     "usable", "version_detail", "version_list", "version_name", "waiting_list",

@@ -16,7 +16,7 @@ from dashboards.spend import charts as common
 from dashboards.spend import tables as native
 from dashboards.spend.callbacks import theme_of, tile
 from dashboards.spend.charts import Figure
-from models_app.queries import Health, Traffic
+from models_app.queries import OUTCOMES, Health, Traffic
 from tenants.web.requests import TenantRequest
 
 PERMISSION = "endpoints.view"
@@ -156,11 +156,8 @@ def figures_of(traffic: Traffic, health: Health, theme: str) -> dict[str, Figure
         refused, failed = [one.refused for one in steps], [one.failed for one in steps]
         limited = [sum(one.errors.values()) - one.refused - one.failed for one in steps]
         answered = [one.requests - sum(one.errors.values()) for one in steps]
-        parts = [
-            ("answered", answered),
-            ("client errors", [a + b for a, b in zip(refused, limited, strict=True)]),
-            ("server errors", failed),
-        ]
+        counts = (answered, [a + b for a, b in zip(refused, limited, strict=True)], failed)
+        parts = list(zip(OUTCOMES, counts, strict=True))
         drawn["requests"] = charts.by_step(starts, parts, step=step, unit="requests", theme=theme)
         waits = [
             (name, [one.percentile(q) for one in steps]) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))

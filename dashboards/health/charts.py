@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dashboards.spend.charts import INK, PALETTE, PATTERNS, Figure, layout, plain
+from models_app.queries import OUTCOMES
 
 NOTICE, ALARM = 0.1, 0.2
 MOST_INPUTS = 20
@@ -13,7 +14,7 @@ MOST_INPUTS = 20
 def by_step(
     starts: Sequence[datetime], series: Sequence[tuple[str, Sequence[float]]], *, step: timedelta, unit: str, theme: str
 ) -> Figure:
-    """Stack counts of each step."""
+    """Stack the requests of each step by outcome."""
     theme = _theme(theme)
     x = [start.isoformat() for start in starts]
     bars = [
@@ -24,7 +25,7 @@ def by_step(
             "y": list(values),
             "width": step.total_seconds() * 850,
             "offset": 0,
-            "marker": _marker(theme, (0, 2, 4)[number % 3], number),
+            "marker": _marker(theme, OUTCOMES[name] - 1, number),
             "hovertemplate": "%{y:,}",
         }
         for number, (name, values) in enumerate(series)

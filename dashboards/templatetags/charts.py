@@ -44,19 +44,25 @@ def legend(series: Series) -> SafeString:
 
 @register.simple_tag
 def stacked_bars(
-    days: Sequence[str], series: Mapping[str, Sequence[float]], title: str, limit: float | None = None
+    days: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    title: str,
+    limit: float | None = None,
+    colours: Mapping[str, int] | None = None,
 ) -> SafeString:
-    """Draw stacked sums by day."""
-    return svg.stacked_bars(days, series, title=title, limit=limit)
+    """Draw stacked sums by day, each series in the colour of its number."""
+    return svg.stacked_bars(days, series, title=title, limit=limit, colours=colours)
 
 
 @register.simple_tag
-def block_legend(names: Sequence[str], limit: float | None = None) -> SafeString:
+def block_legend(
+    names: Sequence[str], limit: float | None = None, colours: Mapping[str, int] | None = None
+) -> SafeString:
     """List the blocks of a stacked chart, and its dashed line where it has one."""
     rows = format_html_join(
         "",
         '<li><svg class="x-chart" viewBox="0 0 24 8" aria-hidden="true"><rect class="f{}" width="24" height="8" rx="2"/></svg>{}</li>',
-        enumerate(names, start=1),
+        ((svg.colour(name, number, colours), name) for number, name in enumerate(names, start=1)),
     )
     if names and limit is not None:
         rows += mark_safe(

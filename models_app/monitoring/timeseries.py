@@ -29,6 +29,9 @@ UNION ALL SELECT starts, 'latency', (place - 1)::text, sum(number::float8)
 UNION ALL SELECT starts, 'errors', key, sum(value::float8) FROM found, jsonb_each_text(errors) GROUP BY starts, key
 """
 
+OUTCOMES = {"answered": 1, "client errors": 3, "server errors": 5}
+"""What becomes of requests, as charts call it, each with the number of its colour among those of series."""
+
 
 @dataclass
 class Step:

@@ -18,6 +18,7 @@ from models_app.endpoints.compatibility import replaced
 from models_app.forms.endpoints import DeployForm, KeyForm, TryForm
 from models_app.models import Stage
 from models_app.monitoring import health
+from models_app.monitoring.timeseries import OUTCOMES
 from models_app.registry import lineage as versions
 from tenants import queries as tenancy
 from tenants.access.actor import Actor
@@ -174,8 +175,8 @@ def _chart(day: health.Traffic) -> dict[str, Any]:
     refused = [sum(one.errors.values()) - one.failed for one in day.steps]
     answered = [one.requests - sum(one.errors.values()) for one in day.steps]
     starts = [f"{at.day} {at:%b %H:%M}" for at in (localtime(one.starts) for one in day.steps)]
-    series = {"answered": answered, "client errors": refused, "server errors": failed}
-    return {"starts": starts, "series": series}
+    series = dict(zip(OUTCOMES, (answered, refused, failed), strict=True))
+    return {"starts": starts, "series": series, "colours": OUTCOMES}
 
 
 def _early(actor: Actor, version_id: UUID | None) -> versions.Lineage | None:

@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from dashboards.health.callbacks import tiles as tiles_of
+from dashboards.spend.charts import PALETTE
 from models_app.measures.time_ranges import TimeRange
 from models_app.models import Endpoint
 from models_app.monitoring.health import Health, LabelRow, Totals, Traffic
@@ -187,3 +188,15 @@ def test_whatever_stands_in_the_address_the_page_answers(tenant: Tenant, search:
     found = shown(viewer_of(tenant), search)
     assert "bare" in json.dumps(found["endpoint"])
     assert "has no baseline" in json.dumps(found["drift-chart"])
+
+
+def test_outcomes_have_the_same_colours_on_both_pages(tenant: Tenant) -> None:
+    endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
+    serve(endpoint, quiet_rows(450))
+    client = viewer_of(tenant)
+    bars = shown(client)["requests-chart"]["figure"]["data"]
+    drawn = {bar["name"]: PALETTE["light"].index(bar["marker"]["color"]) + 1 for bar in bars}
+    page = client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
+    legend = re.findall(r'<rect class="f(\d)" width="24" height="8" rx="2"/></svg>([a-z ]+)</li>', page)
+    assert {name: int(number) for number, name in legend} == drawn
+    assert len(set(drawn.values())) == 3
