@@ -9,6 +9,7 @@ from django.shortcuts import render
 
 from tenants.web import problems
 from tenants.web.error_pages import HEADINGS, STATUS_TEXTS, context_of, log_in_url, page_behind, without_database
+from tenants.web.middleware import enter_by_address
 
 STALE_FORM = "This form was open for too long or came from another site. Reload the page and send it again."
 
@@ -54,7 +55,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 404: the same page for what is missing and for what is another tenant's."""
+    """Answer 404: the same page for what is missing and for what is another tenant's.
+
+    An address that no page has, inside an organisation of the reader, keeps the organisation's navigation.
+    """
+    enter_by_address(request)
     return error_page(request, 404)
 
 

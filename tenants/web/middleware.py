@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -23,11 +24,12 @@ from tenants.models import Tenant
 from tenants.parsing import NUL
 from tenants.web import problems, rate_limits
 from tenants.web.error_pages import HEADINGS, REFUSED, log_in_url, page_behind, without_database
-from tenants.web.requests import TenantRequest, admit
+from tenants.web.requests import TenantRequest, admit, is_admitted
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TENANT_HEADER = "X-Exchequer-Tenant"
+TENANT_PATH = re.compile(r"/t/([-\w]+)/")
 #: Where a script goes whose session has ended.
 LOG_IN_HEADER = "X-Exchequer-Log-In"
 
@@ -129,14 +131,22 @@ class TenantMiddleware:
         """Let in the session's person to the tenant in the path; return an answer when there is no session."""
         if not request.user.is_authenticated:
             return log_in_first(request)
+        entered = self.enter_as_member(request, slug)
+        if entered is None:
+            raise Http404
+        if request.session.get("tenant") != slug:
+            request.session["tenant"] = slug
+        return entered
+
+    @classmethod
+    def enter_as_member(cls, request: HttpRequest, slug: str) -> TenantRequest | None:
+        """Let in the session's person to a tenant; return None for one that they do not belong to."""
         tenant_id = authentication.tenant_id_for(request.user.id, slug)
         known = authentication.member_actor(request, request.user, tenant_id) if tenant_id else None
         if known is None:
-            raise Http404
-        entered = self.accept(request, *known)
+            return None
+        entered = cls.accept(request, *known)
         timezone.activate(entered.tenant.timezone)  # of pages: the API speaks UTC
-        if request.session.get("tenant") != slug:
-            request.session["tenant"] = slug
         return entered
 
     def enter_by_key_or_session(self, request: HttpRequest) -> TenantRequest | None:
@@ -168,6 +178,16 @@ class TenantMiddleware:
         read_as(actor)
         structlog.contextvars.bind_contextvars(tenant=str(actor.tenant_id))
         return admit(request, actor, tenant)
+
+
+def enter_by_address(request: HttpRequest) -> None:
+    """Let the session's person in to the tenant of an address that no view answers: the error page then has its frame."""
+    named = TENANT_PATH.match(request.path_info)
+    user = getattr(request, "user", None)
+    if named is None or user is None or not user.is_authenticated or is_admitted(request):
+        return
+    with suppress(ExchequerError):
+        TenantMiddleware.enter_as_member(request, named[1])
 
 
 def own_transaction(view: Any, request: HttpRequest) -> bool:

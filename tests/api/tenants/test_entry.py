@@ -90,6 +90,22 @@ def test_a_removed_member_is_out_at_the_next_request() -> None:
     assert client.get(f"/t/{tenant.slug}/").status_code == 404
 
 
+def test_an_address_without_a_page_keeps_the_organisation_and_only_ones_own() -> None:
+    ours, theirs = factories.make_tenant("ours"), factories.make_tenant("theirs")
+    client = logged_in(ours, "viewer")
+    found = client.get("/t/ours/jbos/")
+    assert found.status_code == 404
+    page = found.content.decode()
+    assert 'aria-label="Main"' in page and "/t/ours/jobs/" in page
+    assert f"<strong>{ours.name}</strong>" in page
+    foreign, missing = client.get("/t/theirs/jbos/"), client.get("/t/no-such-tenant/jbos/")
+    assert foreign.status_code == missing.status_code == 404
+    assert 'aria-label="Main"' not in foreign.content.decode() + missing.content.decode()
+    assert theirs.name not in foreign.content.decode()
+    assert client.get("/t/ours/jobs").status_code == 301
+    assert 'aria-label="Main"' not in Client().get("/t/ours/jbos/").content.decode()
+
+
 def test_a_foreign_tenant_looks_like_a_missing_one() -> None:
     ours, theirs = factories.make_tenant(), factories.make_tenant()
     client = logged_in(ours, "owner")
