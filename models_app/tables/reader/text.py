@@ -119,6 +119,10 @@ def _transcode(source: Path, target: Path, encoding: str) -> None:
     decoder = codecs.getincrementaldecoder(encoding)()
     written = 0
     with source.open("rb") as file, target.open("wb") as out:
+        if (
+            encoding in CODE_PAGES and file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8
+        ):  # the mark is no part of the text
+            file.seek(0)
         while chunk := file.read(MIB):
             text = decoder.decode(chunk)
             if "\0" in text:

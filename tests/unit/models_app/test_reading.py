@@ -19,11 +19,11 @@ from models_app.tables.reader import ingest
 LETTER = ("a", "b")
 
 
-def reading(folder: Path, data: bytes | str, target: str | None = None, **choices) -> dict:
+def reading(folder: Path, data: bytes | str, target: str | None = None, *, writing=None, **choices) -> dict:
     """Return the ingest's result; `columns` of its reading by name."""
     (folder / "in").mkdir(exist_ok=True, parents=True)
     (folder / "in" / "source").write_bytes(data if isinstance(data, bytes) else data.encode())
-    job = {"inputs": {"target": target, "choices": choices}}
+    job = {"inputs": {"target": target, "choices": choices, "writing": writing or {}}}
     ingest.run(Context(workdir=folder, job=job, report=Reporter(io.StringIO()), stopping=lambda: False))
     result = json.loads((folder / "out" / "result.json").read_text())
     kinds = {one["name"]: one["kind"] for one in result["columns"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 
 import pytest
@@ -58,6 +59,14 @@ def test_code_pages_are_told_by_their_letters(tmp_path, text, encoding):
         or encoding == "cp1252"
     )
     assert any("not UTF-8" in warning for warning in found["warnings"]) == (encoding != "utf-16")
+
+
+@pytest.mark.parametrize("writing", [{"encoding": "cp1252"}, {"encoding": "latin-1"}, {}], ids=str)
+def test_a_mark_of_utf_8_before_another_code_page_is_no_part_of_the_first_name(tmp_path, writing):
+    text = "stadt,zahl,y\nKöln,1,a\nZürich,2,b\n"
+    found = reading(tmp_path, codecs.BOM_UTF8 + text.encode("cp1252"), writing=writing)
+    assert next(iter(found["read"])) == "stadt"
+    assert values(tmp_path, "stadt") == ["Köln", "Zürich"]
 
 
 def test_a_quotation_mark_that_is_never_closed_is_named_and_swallows_nothing(tmp_path):
