@@ -20,12 +20,20 @@ def column_type(kind: Any) -> str:
 
 
 @register.filter
+def parameter(value: Any, name: str) -> Any:
+    """Return a parameter's value, or the word for one that the recipe chooses by itself."""
+    return "automatic" if name in BY_ITSELF and value == 0 else value
+
+
+@register.filter
 def titled(values: Mapping[str, Any], recipe_id: Any) -> list[tuple[str, Any]]:
     """Return parameters in their schema's order, each with its title; what the recipe no longer knows comes last."""
     chosen = [recipe for recipe in queries.recipe_cards() if recipe.id == recipe_id]
     known: Mapping[str, Any] = chosen[0].schema()["properties"] if chosen else {}
     named = [
-        (str(schema.get("title", name)), _said(name, values[name])) for name, schema in known.items() if name in values
+        (str(schema.get("title", name)), parameter(values[name], name))
+        for name, schema in known.items()
+        if name in values
     ]
     others = [(name.replace("_", " ").capitalize(), value) for name, value in values.items() if name not in known]
     return [*named, *others]
@@ -41,7 +49,3 @@ def data_named(context: Context, version_id: Any) -> str:
 def version_named(context: Context, version_id: Any) -> str:
     """Return the name of a model's version, such as `risk v2`; empty for one that the reader may not see."""
     return queries.version_name(context["request"].actor, version_id)
-
-
-def _said(name: str, value: Any) -> Any:
-    return "automatic" if name in BY_ITSELF and value == 0 else value

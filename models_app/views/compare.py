@@ -22,11 +22,15 @@ MOST = 4
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a value for each version, None where it has none. `best` are the places of the best figure."""
+    """One line: a value for each version, None where it has none. `best` are the places of the best figure.
+
+    `key` is what a parameter is called in its recipe.
+    """
 
     name: str
     values: Sequence[Any]
     best: frozenset[int] = frozenset()
+    key: str = ""
 
     @property
     def differs(self) -> bool:
@@ -69,5 +73,5 @@ def parameters(versions: Sequence[queries.Lineage]) -> list[Row]:
     for recipe in base.recipes():
         titles |= {name: str(one.get("title", name)) for name, one in recipe.schema()["properties"].items()}
     names = dict.fromkeys(name for version in versions for name in version.params)
-    rows = [Row(titles.get(name, name), [version.params.get(name) for version in versions]) for name in names]
+    rows = [Row(titles.get(name, name), [version.params.get(name) for version in versions], key=name) for name in names]
     return sorted(rows, key=lambda row: not row.differs)

@@ -232,9 +232,9 @@ def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenan
         "figure": "accuracy", "base": 0.75, "rows": 12, "repeats": 3, "seed": 42, "not_measured": 0,
         "columns": [{"name": "plan", "drop": 0.25, "std": 0.0}, {"name": "age", "drop": -0.01, "std": 0.0}],
     }  # fmt: skip
-    old = make_version(actor, "risk", metrics=figures, params={"epochs": 5, "width": 8})
+    old = make_version(actor, "risk", metrics=figures, params={"epochs": 5, "width": 8, "batch_size": 0})
     new = make_version(
-        actor, "risk two", metrics={**figures, "accuracy": 0.5, "importance": importance}, params={"epochs": 9, "width": 8},
+        actor, "risk two", metrics={**figures, "accuracy": 0.5, "importance": importance}, params={"epochs": 9, "width": 8, "batch_size": 64},
         training={"rows": {"test": 12}},
     )  # fmt: skip
     page = client.get(f"/t/lab/models/versions/{new.id}/").content.decode()
@@ -253,6 +253,8 @@ def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenan
     assert re.search(r"0\.7500 <span class=\"x-tag\">best</span>", both)
     assert re.search(r"Epochs <span class=\"x-tag\">differs</span>", both)
     assert "Units a layer <span" not in both
+    sizes = both.split("Batch size", 1)[1].split("</tr>")[0]
+    assert re.findall(r'num">(\w+)</td>', sizes) == ["automatic", "64"]
     assert "Choose two to four versions" in client.get("/t/lab/models/compare/", {"v": [old.id, "x"]}).content.decode()
     assert client.get("/t/lab/models/compare/", {"v": [old.id, uuid4()]}).status_code == 404
 
