@@ -13,6 +13,7 @@ from models_app.datasets.column_choices import column_readings, file_reading
 from models_app.datasets.uploads import UploadTooLarge, cap_uploads, most_bytes, uploaded_file
 from models_app.forms.datasets import DatasetUpload
 from models_app.tables import writing
+from models_app.tables.limits import MIB
 from models_app.views import profile as shown
 from tenants import queries as tenancy
 from tenants.errors import ExchequerError, Invalid, NotFound
@@ -145,7 +146,9 @@ def upload(request: TenantRequest) -> HttpResponse:
 
 def _upload_page(request: TenantRequest, form: DatasetUpload, status: int = 200) -> HttpResponse:
     with tenant_scope(request.tenant_id):
-        return render(request, "models_app/upload.html", {"form": form, "limit": most_bytes()}, status=status)
+        return render(
+            request, "models_app/upload.html", {"form": form, "limit_mib": most_bytes() // MIB}, status=status
+        )
 
 
 def _chosen(detail: queries.DatasetDetail, text: str | None) -> queries.VersionRow:

@@ -17,7 +17,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.support.factories import actor_for, make_member
 from tests.support.launch_forms import NEW, entered, make_lab, submitted, table
-from tests.support.model_versions import make_version
+from tests.support.model_versions import make_endpoint, make_version
 
 pytestmark = pytest.mark.django_db
 
@@ -272,3 +272,11 @@ def test_yes_and_no_are_shown_as_the_file_spells_them_and_types_by_one_name(tena
     assert "<title>ja: 300</title>" in page and "<title>nein: 142</title>" in page
     form = client.get(NEW, {"dataset": version.id}).content.decode()
     assert "<td>yes/no</td>" in form and "Boolean" not in form
+
+
+def test_costs_that_stand_beneath_each_other_have_the_same_places(tenant: Tenant, client: Client) -> None:
+    version = make_version(actor_for(tenant), "risk")
+    make_endpoint(version, "risk")
+    for path in (f"/t/lab/models/{version.model_id}/", "/t/lab/models/", "/t/lab/endpoints/"):
+        assert re.search(r'<data class="money"[^>]*>€0\.0000</data>', client.get(path).content.decode()), path
+    assert "up to 500 MiB" in client.get("/t/lab/datasets/upload/").content.decode()
