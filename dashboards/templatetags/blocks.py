@@ -16,7 +16,7 @@ from django.forms.utils import flatatt
 from django.template.context import Context
 from django.template.defaulttags import CsrfTokenNode
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from dashboards.templatetags.ui import icon as draw
 
@@ -62,7 +62,7 @@ def table(content: SafeString, label: str, *names: Any, look: str = "", scroll: 
 @register.simple_block_tag
 def tile(content: SafeString, label: str, value: Any, *names: Any, icon: str = "", url: str = "") -> SafeString:
     """Draw a tile with a figure; the content is the note beneath. A tile with `url` is a link."""
-    opening = format_html('<a class="x-tile" href="{}">', url) if url else format_html('<div class="x-tile">')
+    opening = format_html('<a class="x-tile" href="{}">', url) if url else mark_safe('<div class="x-tile">')
     note = format_html('<div class="x-tile-note">{}</div>', content) if content.strip() else ""
     return format_html(
         '{}<span class="x-tile-label">{}{}</span><span class="x-tile-value">{}</span>{}</{}>',
