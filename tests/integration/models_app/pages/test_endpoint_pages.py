@@ -360,7 +360,7 @@ def test_a_number_that_can_be_read_two_ways_is_asked_and_the_typical_one_is_read
     path = reverse("endpoint-try", args=("vision", plain.id))
     refused = client.post(path, {**TRY, "try-f0": "1,234"}, headers={"HX-Request": "true"})
     assert refused.status_code == 422
-    assert "can be read two ways. Write 1234 or 1.234." in refused.content.decode()
+    assert "can be read two ways. Write 1.234 or 1234." in refused.content.decode()
     baseline = plain_baseline()
     baseline["features"]["age"]["typical"] = 1.234
     german = make_version(actor_for(tenant), "german", signature=of_numbers("1.234,5"), baseline=baseline)
