@@ -1,4 +1,4 @@
-"""REST endpoints of what a batch prediction made."""
+"""REST endpoints for the results of batch predictions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tenants.web.views import ApiView
 
 
 class JobResult(ApiView):
-    """The files of a batch prediction."""
+    """The result files of a batch prediction."""
 
     permissions = {"GET": "jobs.view"}
 
     @extend_schema(responses=serializers.BatchResultSerializer)
     def get(self, request: Request, job_id: UUID) -> Response:
-        """Answer rows, what a thousand of them cost, and where the files are downloaded from."""
+        """Return row counts, the cost per thousand rows, and the download links."""
         found = batch.result(self.actor, job_id)
         files = [
             {
@@ -42,7 +42,7 @@ class JobResult(ApiView):
 
 
 class JobResultFile(FileEndpoint):
-    """One file of a batch prediction."""
+    """One result file of a batch prediction."""
 
     permissions = {"GET": "jobs.view"}
 
@@ -50,7 +50,7 @@ class JobResultFile(FileEndpoint):
         operation_id="jobs_result_file_retrieve", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}
     )
     def get(self, request: Request, job_id: UUID, form: str) -> HttpResponseBase:
-        """Answer the predictions as `parquet` or `csv`. The download is entered in the audit log."""
+        """Return the predictions as `parquet` or `csv`. The download is recorded in the audit log."""
         return downloads.answer(request._request, self.actor, lambda: downloads.batch_file(self.actor, job_id, form))
 
 

@@ -1,4 +1,4 @@
-"""REST endpoint of how a dataset's columns were read, and of a person's choices about it."""
+"""REST endpoint for how a dataset's columns were read, and for a person's choices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tenants.web.views import ApiView
 
 
 class ColumnReadingSerializer(serializers.Serializer[Any]):
-    """How one column was read: what holds, what the file showed, what was chosen."""
+    """How one column was read: the values in force, those inferred from the file, and those a person chose."""
 
     name = serializers.CharField()
     type = serializers.CharField(help_text="numeric, boolean, datetime, categorical, text or empty")
@@ -53,7 +53,7 @@ class ReadingSerializer(serializers.Serializer[Any]):
 
 
 class ChoicesSerializer(serializers.Serializer[Any]):
-    """Choices for columns by name; null takes one back."""
+    """Choices for columns by name; null withdraws one."""
 
     version = serializers.UUIDField(required=False, help_text="The version to start from; the newest unless given")
     columns = serializers.DictField(required=False, help_text="column: any of type, role, missing, number, date")
@@ -70,7 +70,7 @@ class DatasetColumns(ApiView):
         responses=ReadingSerializer,
     )
     def get(self, request: Request, dataset_id: UUID) -> Response:
-        """Answer how each column was read: type, role, words for missing, formats, and the evidence."""
+        """Return how each column was read: type, role, words for missing values, formats, and the evidence."""
         version = self._version(dataset_id, request.query_params.get("version"))
         return Response(
             {
@@ -82,7 +82,7 @@ class DatasetColumns(ApiView):
 
     @extend_schema(request=ChoicesSerializer, responses=ReadingSerializer)
     def patch(self, request: Request, dataset_id: UUID) -> Response:
-        """Have the file read with other choices: the next version of the dataset, `ingesting` at first."""
+        """Read the file again with other choices. Creates the next version of the dataset, in state `ingesting`."""
         body = self.body()
         choices, writing = body.get("columns", {}), body.get("file", {})
         if not isinstance(choices, dict) or not isinstance(writing, dict) or not (choices or writing):

@@ -1,4 +1,4 @@
-"""REST endpoints of one dataset: who it is shared with, and its versions one by one."""
+"""REST endpoints for a dataset's shares and for its versions."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ class DatasetShare(ApiView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, dataset_id: UUID, user_id: UUID) -> Response:
-        """Take the share back."""
+        """Revoke a member's share."""
         operations.unshare(actor=self.actor, dataset_id=dataset_id, user_id=user_id)
         return Response(status=204)
 
 
 class DatasetHangs(ApiView):
-    """What hangs on a dataset."""
+    """Dependents of a dataset."""
 
     permissions = {"GET": "datasets.view"}
 
     @extend_schema(responses=serializers.HangingSerializer)
     def get(self, request: Request, dataset_id: UUID) -> Response:
-        """Answer what was made of all its versions: what its removal would leave without data, or what stops it."""
+        """Return the models and jobs made from any of its versions, and the jobs that block its removal."""
         return Response(_hangs(removal.hangs_on_dataset(self.actor, dataset_id)))
 
 
@@ -70,7 +70,7 @@ class DatasetVersion(ApiView):
 
     @extend_schema(responses=serializers.DatasetVersionDetailSerializer)
     def get(self, request: Request, dataset_id: UUID, data_version_id: UUID) -> Response:
-        """Answer a version, and what hangs on it: what its removal would leave without data."""
+        """Return a version and its dependents: what would lose its data, and what blocks removal."""
         owner, version = queries.version_detail(self.actor, data_version_id)
         if owner != dataset_id:
             raise NotFound
@@ -78,9 +78,9 @@ class DatasetVersion(ApiView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, dataset_id: UUID, data_version_id: UUID) -> Response:
-        """Remove the file, the table and the profile of a version for good; its name, hash and counts stay.
+        """Remove the file, table and profile of a version permanently; its name, hash and counts stay.
 
-        Models that were trained on it stay too. 409 `dataset_in_use` while work that has not ended uses it.
+        Models trained on it stay too. 409 `dataset_in_use` while an unfinished job uses it.
         """
         removal.remove_version(actor=self.actor, dataset_id=dataset_id, version_id=data_version_id)
         return Response(status=204)

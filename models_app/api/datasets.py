@@ -1,4 +1,4 @@
-"""REST endpoints of the learning room: datasets, recipes, models."""
+"""REST endpoints for datasets, recipes and models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Datasets(ApiView):
     parser_classes = (MultiPartParser,)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Cap the upload before anything reads it."""
+        """Cap the size of the upload before anything reads the body."""
         uploads.cap_uploads(request)
         return super().initialize_request(request, *args, **kwargs)
 
@@ -58,11 +58,11 @@ class Datasets(ApiView):
         responses={201: serializers.DatasetSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Upload a CSV, Excel, JSON or Parquet file, plain or packed with gzip; a known name gets a new version.
+        """Upload a CSV, Excel, JSON or Parquet file, plain or gzipped. An existing name gets a new version.
 
-        It may have 500 MiB unless the installation says otherwise (`EXCHEQUER_MAX_UPLOAD_MB`).
-        `encoding` and `delimiter` say how a text file is written; without them its content decides.
-        The answer comes at once with `state` ingesting. The same bytes, target and choices answer the same version again.
+        The size limit is 500 MiB unless the installation sets another (`EXCHEQUER_MAX_UPLOAD_MB`). `encoding` and
+        `delimiter` describe a text file; if omitted, they are detected. The response is immediate, with `state`
+        ingesting. Uploading the same bytes with the same target and choices returns the same version.
         """
         file = uploads.uploaded_file(request)
         fields = request.POST
@@ -82,18 +82,18 @@ class Datasets(ApiView):
 
 
 class Dataset(ApiView):
-    """One dataset."""
+    """Show, restrict or remove a dataset."""
 
     permissions = {"GET": "datasets.view", "PATCH": "datasets.share", "DELETE": "datasets.create"}
 
     @extend_schema(operation_id="datasets_retrieve", responses=serializers.DatasetSerializer)
     def get(self, request: Request, dataset_id: UUID) -> Response:
-        """Answer a dataset with its newest version."""
+        """Return a dataset with its newest version."""
         return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
 
     @extend_schema(request=serializers.DatasetChangeSerializer, responses=serializers.DatasetSerializer)
     def patch(self, request: Request, dataset_id: UUID) -> Response:
-        """Restrict a dataset to those it is shared with, or open it to the whole tenant."""
+        """Restrict a dataset to the members it is shared with, or open it to the whole tenant."""
         restricted = self.body().get("restricted")
         if not isinstance(restricted, bool):
             raise Invalid(fields={"restricted": ["Send true or false."]})
@@ -106,11 +106,12 @@ class Dataset(ApiView):
         responses={204: None},
     )
     def delete(self, request: Request, dataset_id: UUID) -> Response:
-        """Remove its failed versions, and the dataset when none is left; 409 `dataset_in_use` when none has failed.
+        """Remove the failed versions of a dataset, and the dataset itself if none is left.
 
-        With `all=true` every version goes, as at `datasets/{id}/versions/{version_id}/`: files, tables and profiles for good,
-        while names, hashes and counts stay. `datasets/{id}/hangs/` tells what was made of them. 409 `dataset_in_use` while
-        work that has not ended uses one, `dataset_ingesting` while a file is read.
+        With `all=true`, remove every version as `datasets/{id}/versions/{version_id}/` does: files, tables and profiles
+        go permanently, names, hashes and counts stay. `datasets/{id}/hangs/` lists what was made from them. 409
+        `dataset_in_use` while an unfinished job uses a version or, without `all`, if no version has failed; 409
+        `dataset_ingesting` while a file is being read.
         """
         if _yes(request.query_params.get("all", "false"), "all"):
             removal.remove_dataset(actor=self.actor, dataset_id=dataset_id)
@@ -131,7 +132,7 @@ class DatasetProfile(ApiView):
         responses=serializers.ProfileSerializer,
     )
     def get(self, request: Request, dataset_id: UUID) -> Response:
-        """Answer types, missing values, distributions, and each column's relation to the target."""
+        """Return types, missing values, distributions, and each column's relation to the target."""
         asked = request.query_params.get("version")
         return Response(queries.profile(self.actor, dataset_id, parse_uuid(asked, "version") if asked else None))
 
@@ -206,7 +207,7 @@ class VersionLineage(ApiView):
 
     @extend_schema(responses=serializers.LineageSerializer)
     def get(self, request: Request, version_id: UUID) -> Response:
-        """Answer data, code, run, cost and signature of a version."""
+        """Return the data, code, run, cost and signature of a version."""
         found = queries.lineage(self.actor, version_id)
         return Response(serializers.model_version(found) | {name: getattr(found, name) for name in LINEAGE_FIELDS})
 

@@ -1,4 +1,4 @@
-"""REST endpoints of serving control: deploy, undeploy, keys."""
+"""REST endpoints to deploy and undeploy models and to manage endpoint keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATE = OpenApiParameter("state", str, many=True, description="deploying, ready,
 
 
 class DeploymentSerializer(serializers.Serializer[Any]):
-    """What to deploy. A live endpoint of this name is rolled over to the version."""
+    """What to deploy. If an endpoint of this name is live, it is rolled over to the version."""
 
     name = serializers.CharField(max_length=63, help_text="Small letters, digits and dashes")
     version = serializers.UUIDField(help_text="Id of a model version in production")
@@ -41,7 +41,7 @@ class DeploymentSerializer(serializers.Serializer[Any]):
 
 
 class EndpointSerializer(serializers.Serializer[Any]):
-    """A name under which one model version answers."""
+    """A name that serves one model version."""
 
     id = serializers.UUIDField()
     name = serializers.CharField()
@@ -70,7 +70,7 @@ class EndpointSerializer(serializers.Serializer[Any]):
 
 
 class NewEndpointKeySerializer(serializers.Serializer[Any]):
-    """A key to make."""
+    """The key to create."""
 
     name = serializers.CharField(max_length=120)
     requests_per_minute = serializers.IntegerField(
@@ -79,7 +79,7 @@ class NewEndpointKeySerializer(serializers.Serializer[Any]):
 
 
 class EndpointKeySerializer(NewEndpointKeySerializer):
-    """A key of an endpoint; `key` is answered once, when it is made."""
+    """A key of an endpoint; `key`, the secret, is returned only when it is created."""
 
     id = serializers.UUIDField()
     prefix = serializers.CharField(help_text="How the key begins")
@@ -91,7 +91,7 @@ class EndpointKeySerializer(NewEndpointKeySerializer):
 
 
 class EndpointKeySecretSerializer(serializers.Serializer[Any]):
-    """A key that was just made."""
+    """A newly created key."""
 
     id = serializers.UUIDField()
     name = serializers.CharField()
@@ -120,10 +120,10 @@ class Endpoints(ApiView):
 
     @extend_schema(request=DeploymentSerializer, responses={201: EndpointSerializer})
     def post(self, request: Request) -> Response:
-        """Deploy a version in production; a live endpoint of this name is rolled over to it.
+        """Deploy a version that is in production; a live endpoint of this name is rolled over to it.
 
-        Where the live version takes other input columns, the answer is 409 `signature_differs`, with `columns` that
-        says which, unless `replace` is true.
+        If the live version takes other input columns, the response is 409 `signature_differs` and `columns` lists the
+        differences, unless `replace` is true.
         """
         body = self.body()
         faults: dict[str, list[str]] = {}
@@ -148,18 +148,18 @@ class Endpoints(ApiView):
 
 
 class OneEndpoint(ApiView):
-    """One endpoint."""
+    """Show or undeploy one endpoint."""
 
     permissions = {"GET": "endpoints.view", "DELETE": "endpoints.manage"}
 
     @extend_schema(operation_id="endpoints_retrieve", responses=EndpointSerializer)
     def get(self, request: Request, endpoint_id: UUID) -> Response:
-        """Answer one endpoint."""
+        """Return one endpoint."""
         return Response(endpoints.shown(endpoints.endpoint_detail(self.actor, endpoint_id)))
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
-        """Undeploy it: it answers no more, its keys are revoked, its slot is free."""
+        """Undeploy the endpoint: it stops serving, its keys are revoked, and its slot is freed."""
         deployments.undeploy(actor=self.actor, endpoint_id=endpoint_id)
         return Response(status=204)
 
@@ -172,13 +172,13 @@ class EndpointKeys(ApiView):
 
     @extend_schema(operation_id="endpoint_keys_list", responses=page_of(EndpointKeySerializer))
     def get(self, request: Request, endpoint_id: UUID) -> Response:
-        """List the good keys without their secrets, newest first."""
+        """List the valid keys without their secrets, newest first."""
         rows = endpoints.endpoint_keys(self.actor, endpoint_id)
         return Response({"results": [asdict(row) for row in rows], "next": None})
 
     @extend_schema(request=NewEndpointKeySerializer, responses={201: EndpointKeySecretSerializer})
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Make a key; the answer is the only place that shows it."""
+        """Create a key. Only this response contains its secret."""
         body = self.body()
         limit = body.get("requests_per_minute")
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
@@ -199,7 +199,7 @@ class OneEndpointKey(ApiView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, endpoint_id: UUID, endpoint_key_id: UUID) -> Response:
-        """Revoke the key from the next batch of requests on."""
+        """Revoke the key, effective with the next batch of requests."""
         endpoint_keys.revoke(actor=self.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)
         return Response(status=204)
 

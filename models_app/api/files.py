@@ -1,4 +1,4 @@
-"""REST endpoints that answer a stored file as it is, and where the weights of a version lie."""
+"""REST endpoints for stored files and for the download link of a version's weights."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from tenants.web.views import ApiView
 
 
 class AnyRenderer(JSONRenderer):
-    """Problems are JSON also for a client that accepts only the type of the file."""
+    """Renderer that lets problems be JSON even if the client accepts only the type of the file."""
 
     media_type = "*/*"
     format = "file"
 
 
 class FileEndpoint(ApiView):
-    """Base of endpoints that stream a file; the transaction ends before the bytes flow."""
+    """Base of endpoints that stream a file; the transaction ends before the first byte is sent."""
 
     own_transaction = True
     renderer_classes = [JSONRenderer, AnyRenderer]
 
 
 class VersionDownload(ApiView):
-    """Where the weights of one version are downloaded from."""
+    """Download link for the weights of one version."""
 
     permissions = {"GET": "models.view"}
 
     @extend_schema(responses=serializers.LinkSerializer)
     def get(self, request: Request, version_id: UUID) -> Response:
-        """Answer the address of the safetensors file; it wants the same session or key as every other."""
+        """Return the URL of the safetensors file. It requires the same session or key as any other request."""
         downloads.weights(self.actor, version_id)
         return Response({"url": request.build_absolute_uri(reverse("api-version-weights", args=(version_id,)))})
 
@@ -50,7 +50,7 @@ class VersionWeights(FileEndpoint):
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Request, version_id: UUID) -> HttpResponseBase:
-        """Answer the safetensors file. The download is entered in the audit log."""
+        """Return the safetensors file. The download is recorded in the audit log."""
         return downloads.answer(request._request, self.actor, lambda: downloads.weights(self.actor, version_id))
 
 

@@ -17,10 +17,10 @@ from tenants.web.views import ApiView
 
 
 class _Move(ApiView):
-    """Base of the acts on one version; answers the version as it is then."""
+    """Base of endpoints that move one version; they return the version in its new state."""
 
     def answer(self, version: ModelVersion, stage: str) -> Response:
-        """Return the version: 202 when it is not in the stage that was asked for, so waits for an approver."""
+        """Return the version: 202 if it waits for an approver and has not reached the requested stage."""
         waits = version.stage != stage
         shown = serializers.model_version(lineage.lineage(self.actor, version.id))
         return Response(shown | {"state": "requested" if waits else "promoted"}, status=202 if waits else 200)
@@ -36,7 +36,10 @@ class VersionPromote(_Move):
         responses={200: serializers.StagedSerializer, 202: serializers.StagedSerializer},
     )
     def post(self, request: Request, version_id: UUID) -> Response:
-        """Move a version to a stage; production takes an approver, so others get 202 and the version waits."""
+        """Move a version to a stage.
+
+        Production needs an approver; for others the response is 202 and the version waits.
+        """
         stage = self.body().get("stage")
         if not isinstance(stage, str):
             raise Invalid(fields={"stage": ["Give the stage to move to."]})
@@ -50,7 +53,7 @@ class VersionApprove(_Move):
 
     @extend_schema(request=None, responses=serializers.StagedSerializer)
     def post(self, request: Request, version_id: UUID) -> Response:
-        """Take a version into production as it was asked for; 409 when nobody asked."""
+        """Move a version into production as requested; 409 if there is no request."""
         return self.answer(registry.approve(actor=self.actor, version_id=version_id), Stage.PRODUCTION)
 
 
@@ -61,7 +64,7 @@ class VersionDecline(_Move):
 
     @extend_schema(request=serializers.DeclineSerializer, responses=serializers.ModelVersionSerializer)
     def post(self, request: Request, version_id: UUID) -> Response:
-        """Leave a version where it is, and tell who asked, with the reason if one is given; 409 when nobody asked."""
+        """Keep a version where it is and notify the requester, with the reason if given; 409 if there is no request."""
         reason = self.body().get("reason", "")
         if not isinstance(reason, str):
             raise Invalid(fields={"reason": ["Give the reason as text, or leave it out."]})

@@ -1,4 +1,4 @@
-"""REST endpoints of model health: traffic, drift, alerts, and labels that come back."""
+"""REST endpoints for monitoring: traffic, drift, alerts and feedback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RANGE = OpenApiParameter("range", str, enum=list(time_ranges.CHOICES), descripti
 
 
 class TrafficStepSerializer(serializers.Serializer[Any]):
-    """Requests of one step of time."""
+    """Requests in one time step."""
 
     starts = serializers.DateTimeField()
     requests = serializers.IntegerField(help_text="Answered and refused")
@@ -39,7 +39,7 @@ class TrafficStepSerializer(serializers.Serializer[Any]):
 
 
 class TrafficSerializer(page_of(TrafficStepSerializer)):  # type: ignore[misc]
-    """Requests of an endpoint, step by step, oldest first; `next` is null, the span is always whole."""
+    """Requests of an endpoint by time step, oldest first. `next` is always null: the span is complete."""
 
     start = serializers.DateTimeField()
     end = serializers.DateTimeField()
@@ -54,7 +54,7 @@ class TrafficSerializer(page_of(TrafficStepSerializer)):  # type: ignore[misc]
 
 
 class FeatureDriftSerializer(serializers.Serializer[Any]):
-    """One input, or the predictions, against training."""
+    """Drift of one input, or of the predictions, against training."""
 
     name = serializers.CharField(help_text="Empty for the predictions")
     psi = serializers.FloatField(help_text="Population stability index; 0.1 and 0.2 are its usual lines")
@@ -67,7 +67,7 @@ class FeatureDriftSerializer(serializers.Serializer[Any]):
 
 
 class LabelsSerializer(serializers.Serializer[Any]):
-    """Labels that came back for the newest predictions."""
+    """Feedback for the newest predictions."""
 
     count = serializers.IntegerField()
     figure = serializers.CharField(help_text="accuracy or rmse")
@@ -76,7 +76,7 @@ class LabelsSerializer(serializers.Serializer[Any]):
 
 
 class HealthAlertSerializer(serializers.Serializer[Any]):
-    """A threshold that was passed; open while `resolved_at` is null."""
+    """A crossed threshold; open while `resolved_at` is null."""
 
     id = serializers.UUIDField()
     kind = serializers.CharField(help_text="drift, output, accuracy, latency or errors")
@@ -89,7 +89,7 @@ class HealthAlertSerializer(serializers.Serializer[Any]):
 
 
 class HealthSerializer(serializers.Serializer[Any]):
-    """How the version that an endpoint serves does now."""
+    """Current state of the version that an endpoint serves."""
 
     endpoint_id = serializers.UUIDField()
     name = serializers.CharField()
@@ -103,7 +103,7 @@ class HealthSerializer(serializers.Serializer[Any]):
 
 
 class FeedbackItemSerializer(serializers.Serializer[Any]):
-    """The true answer to one prediction."""
+    """The ground truth of one prediction."""
 
     prediction_id = serializers.CharField(help_text="From the answer of the serving node")
     label = serializers.CharField(  # type: ignore[assignment]
@@ -112,7 +112,7 @@ class FeedbackItemSerializer(serializers.Serializer[Any]):
 
 
 class FeedbackSerializer(serializers.Serializer[Any]):
-    """Labels of 1 to 1,000 predictions of this endpoint."""
+    """Ground-truth labels for 1 to 1,000 predictions of this endpoint."""
 
     items = FeedbackItemSerializer(many=True)
 
@@ -128,7 +128,7 @@ class FeedbackFaultSerializer(serializers.Serializer[Any]):
 
 
 class FeedbackCountsSerializer(serializers.Serializer[Any]):
-    """What became of the items."""
+    """How many items were stored, and how many were not."""
 
     accepted = serializers.IntegerField()
     known = serializers.IntegerField(help_text="Sent before with the same label; a prediction counts once")
@@ -136,13 +136,13 @@ class FeedbackCountsSerializer(serializers.Serializer[Any]):
 
 
 class EndpointTraffic(ApiView):
-    """What an endpoint answered."""
+    """Traffic of an endpoint."""
 
     permissions = {"GET": "endpoints.view"}
 
     @extend_schema(parameters=[RANGE], responses=TrafficSerializer)
     def get(self, request: Request, endpoint_id: UUID) -> Response:
-        """Answer requests, errors and latency by step; counts are some seconds behind."""
+        """Return requests, errors and latency by time step; counts lag some seconds behind."""
         found = health.traffic(self.actor, endpoint_id, _range(request))
         totals, step_s = found.totals, found.span.step.total_seconds()
         steps = [
@@ -163,24 +163,24 @@ class EndpointTraffic(ApiView):
 
 
 class EndpointHealth(ApiView):
-    """How the served version does."""
+    """State of the served version."""
 
     permissions = {"GET": "endpoints.view"}
 
     @extend_schema(responses=HealthSerializer)
     def get(self, request: Request, endpoint_id: UUID) -> Response:
-        """Answer drift by input, predictions against training, labels and alerts."""
+        """Return drift by input, predictions against training, labels and alerts."""
         return Response(asdict(health.health(self.actor, endpoint_id)))
 
 
 class EndpointFeedback(ApiView):
-    """Labels that come back."""
+    """Feedback for an endpoint."""
 
     permissions = {"POST": "endpoints.feedback"}
 
     @extend_schema(request=FeedbackSerializer, responses=FeedbackCountsSerializer)
     def post(self, request: Request, endpoint_id: UUID) -> Response:
-        """Store the true answers to predictions; each counts once for ever. A bad item is told, the others count."""
+        """Store ground truth for predictions; each counts once. A bad item is reported, the others count."""
         items = self.body().get("items")
         if not isinstance(items, list):
             raise Invalid(fields={"items": ["Send a list of objects with prediction_id and label."]})

@@ -1,4 +1,4 @@
-"""Shapes of this room's API answers, for the OpenAPI document."""
+"""Serializers of this app's API responses, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models_app.tables import writing
 
 
 class ColumnSerializer(serializers.Serializer[Any]):
-    """One column."""
+    """A column of a dataset."""
 
     name = serializers.CharField()
     kind = serializers.CharField(help_text="numeric, boolean, datetime, categorical, text or empty")
@@ -95,7 +95,7 @@ class SharedWithSerializer(serializers.Serializer[Any]):
 
 
 class HangingSerializer(serializers.Serializer[Any]):
-    """What was made of a dataset version, or will be; lists name a few, counts are of all."""
+    """What was made from a dataset version, or will be. Lists name a few, counts are complete."""
 
     waiting = serializers.ListField(child=serializers.DictField(), help_text="Jobs that have not ended: id and name")
     waiting_hidden = serializers.IntegerField(help_text="Jobs that have not ended and are not shared with you")
@@ -107,13 +107,13 @@ class HangingSerializer(serializers.Serializer[Any]):
 
 
 class DatasetVersionDetailSerializer(DatasetVersionSerializer):
-    """One version, and what hangs on it."""
+    """One version and its dependents."""
 
     hangs = HangingSerializer()
 
 
 class ProfileSerializer(serializers.Serializer[Any]):
-    """What the columns of a version hold, and how much each says about the target."""
+    """What the columns of a version hold, and how strongly each relates to the target."""
 
     version = serializers.DictField(help_text="id and number")
     format = serializers.IntegerField()
@@ -134,7 +134,7 @@ class ProfileSerializer(serializers.Serializer[Any]):
 
 
 class RecipeSerializer(serializers.Serializer[Any]):
-    """A recipe."""
+    """A recipe with its card and parameters."""
 
     id = serializers.CharField()
     version = serializers.CharField()
@@ -184,13 +184,13 @@ class DeclineSerializer(serializers.Serializer[Any]):
 
 
 class StagedSerializer(ModelVersionSerializer):
-    """A version after a move. `state`: promoted, or requested while an approver has yet to answer."""
+    """A version after a move. `state`: promoted, or requested while an approver has yet to decide."""
 
     state = serializers.CharField()
 
 
 class ModelSerializer(serializers.Serializer[Any]):
-    """A model."""
+    """A model with its newest version."""
 
     id = serializers.UUIDField()
     name = serializers.CharField()
@@ -219,7 +219,7 @@ class LineageSerializer(ModelVersionSerializer):
 
 
 class ResultFileSerializer(serializers.Serializer[Any]):
-    """One file of a result. Its address answers whoever may see the job: a session, or a key in the header."""
+    """One file of a result. Its URL works for anyone who may see the job, with a session or a key in the header."""
 
     format = serializers.CharField(help_text="parquet or csv")
     name = serializers.CharField()
@@ -229,7 +229,7 @@ class ResultFileSerializer(serializers.Serializer[Any]):
 
 
 class BatchResultSerializer(serializers.Serializer[Any]):
-    """What a batch prediction made, and what a thousand rows of it cost."""
+    """Result of a batch prediction, and its cost per thousand rows."""
 
     rows = serializers.IntegerField()
     read = serializers.ListField(
@@ -240,13 +240,13 @@ class BatchResultSerializer(serializers.Serializer[Any]):
 
 
 class LinkSerializer(serializers.Serializer[Any]):
-    """Where a file is downloaded from, by whoever may see it: a session, or a key in the header."""
+    """A download URL for those who may see the file, with a session or a key in the header."""
 
     url = serializers.CharField()
 
 
 def model_version(row: ModelVersionRow) -> dict[str, Any]:
-    """Return one version as the API shows it."""
+    """Return one version in the API's format."""
     left_out = ("headline", "recipe_title")
     plain = {name: getattr(row, name) for name in ModelVersionRow.__dataclass_fields__ if name not in left_out}
     return plain | {"cost": row.cost.json(), "billed_seconds": f"{row.billed_seconds:f}"}

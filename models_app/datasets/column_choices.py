@@ -1,6 +1,7 @@
-"""How the columns of a dataset version were read, and the operation that has them read otherwise.
+"""How the columns of a dataset version were read, and the operation that reads them with other choices.
 
-A version is never read anew in place: jobs and models name it. Other choices make the next version of the same file.
+A version is never re-read in place, because jobs and models refer to it. Other choices make the next version of the
+same file.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class VersionNotRead(Conflict):
 class ColumnReading:
     """How one column was read.
 
-    `type`, `role`, `number`, `date` and `missing` are what holds, `inferred` what the file showed, `chosen` what a person
-    chose over it. `spelling`: how false and true are written. `evidence` and `ambiguous` are sentences, empty where there is nothing to say. `can_be`: how many of
-    its `values` fit each type. `taken_as_missing`: how often each word, and the empty cell, was taken for no value.
-    `odd`: cells of another type than the column's, `{"value", "count", "rows"}`, rows counted from 1.
+    `type`, `role`, `number`, `date` and `missing` are in force; `inferred` are those found in the file, `chosen` those
+    a person chose instead. `spelling`: how false and true are written. `evidence` and `ambiguous` are sentences, or
+    empty. `can_be`: how many of its `values` fit each type. `taken_as_missing`: how often each word, and the empty
+    cell, counted as missing. `odd`: cells of another type than the column's, `{"value", "count", "rows"}`, rows counted
+    from 1.
     """
 
     name: str
@@ -59,14 +61,15 @@ class ColumnReading:
 
 
 def column_readings(actor: Actor, version_id: UUID) -> tuple[ColumnReading, ...]:
-    """Return how each column of a ready version was read, in the order of the file. Raises NotFound, VersionNotRead."""
+    """Return how each column of a ready version was read, in file order. Raises NotFound, VersionNotRead."""
     return tuple(_reading(version, one) for version, one in _columns(_version(actor, version_id)))
 
 
 def file_reading(actor: Actor, version_id: UUID) -> Mapping[str, Any]:
-    """Return how the file itself was read: `format`, and `encoding`, `delimiter`, `skipped` lines, `sheet` where it has them.
+    """Return how the file itself was read: `format`, and `encoding`, `delimiter`, `skipped` lines, `sheet` if it has
+    them.
 
-    `chosen` is what a person chose of it.
+    `chosen` holds what a person chose.
     """
     version = _version(actor, version_id)
     found: dict[str, Any] = version.reading.get("file", {})
@@ -77,17 +80,17 @@ def file_reading(actor: Actor, version_id: UUID) -> Mapping[str, Any]:
 def choose_columns(
     *, actor: Actor, version_id: UUID, choices: Mapping[str, Any], writing: Mapping[str, Any] | None = None
 ) -> DatasetVersion:
-    """Have the file of a version read with other choices; return the version that this makes, `ingesting` at first.
+    """Read the file of a version with other choices; return the new version, in state `ingesting`.
 
-    `choices`: column -> any of `type`, `role`, `missing`, `number`, `date` (`tables/columns/contract.py`); `writing`: `encoding`
-    and `delimiter` of a text file (`tables/writing.py`); null takes a choice back. What was chosen before stays. The role
-    `target` makes a column the target. The same choices answer the version that they made before. Raises NotFound,
-    VersionNotRead, Invalid by column.
+    `choices`: column -> any of `type`, `role`, `missing`, `number`, `date` (`tables/columns/contract.py`); `writing`:
+    `encoding` and `delimiter` of a text file (`tables/writing.py`); null withdraws a choice. Earlier choices stay. The
+    role `target` makes a column the target. The same choices return the version that they made before. Raises NotFound,
+    VersionNotRead, and Invalid by column.
     """
     actor.require("datasets.create")
     dataset_id = _version(actor, version_id).dataset_id
     dataset = Dataset.objects.select_for_update(no_key=True).filter(id=dataset_id).first()
-    before = _version(actor, version_id)  # as it is now: whoever held the dataset may have removed its file
+    before = _version(actor, version_id)  # read again under the lock: the file may have been removed while we waited
     known = {one["name"]: one for _, one in _columns(before)}
     wrong = {
         name: contract.faults(choice, known[name].get("can_be")) for name, choice in choices.items() if name in known
@@ -145,7 +148,7 @@ def _version(actor: Actor, version_id: UUID) -> DatasetVersion:
 
 
 def _columns(version: DatasetVersion) -> list[tuple[DatasetVersion, dict[str, Any]]]:
-    """Return what is kept of each column; of a version read before readings were kept, its kind alone."""
+    """Return the stored reading of each column; only its kind for a version from before readings were stored."""
     kept = version.reading.get("columns") or [
         {"name": one["name"], "inferred": {"type": one["kind"]}} for one in version.columns
     ]
@@ -175,7 +178,7 @@ def _reading(version: DatasetVersion, one: Mapping[str, Any]) -> ColumnReading:
 
 
 def _about_file(version: DatasetVersion, choice: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Say what is wrong with the choices for the file."""
+    """Return the faults of the choices for the file."""
     faults = {f"file.{name}".rstrip("."): said for name, said in written.faults(choice).items()}
     form = version.reading.get("file", {}).get("format", "csv")
     if choice and not faults and form != "csv":
@@ -188,7 +191,7 @@ def _plain(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _target(before: DatasetVersion, wanted: dict[str, dict[str, Any]]) -> str:
-    """Return the column that was given the role, which is no choice of its own: the version keeps its target's name."""
+    """Return the column with the role `target`. The role is not stored as a choice: the version has the target's name."""
     named = [name for name, choice in wanted.items() if choice.get("role") == "target"]
     if len(named) > 1:
         raise Invalid(fields={f"columns.{named[1]}": ["A dataset has one target."]})

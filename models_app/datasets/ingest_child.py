@@ -1,4 +1,4 @@
-"""Run the sandboxed child that reads one upload, and tell how it ended: well, by the file's fault, or by ours."""
+"""Run the sandboxed child that reads one upload, and classify its end: success, a fault of the file, or ours."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM})
 
 
 class ChildKilled(RuntimeError):
-    """The child was ended from outside, or this host could not run it: the next time it may do."""
+    """The child was killed from outside, or this host could not run it; a retry may succeed."""
 
 
 class ChildCrashed(RuntimeError):
-    """The child went down by itself, as it will do again with the same file."""
+    """The child crashed by itself, and will crash again on the same file."""
 
 
 def run_child(
@@ -53,11 +53,11 @@ def run_child(
     choices: Mapping[str, Any] | None = None,
     writing: Mapping[str, Any] | None = None,
 ) -> Fault | None:
-    """Run the child to its end; return what is wrong with the file, None when all is well.
+    """Run the child to its end; return the fault of the file, or None if it was read.
 
-    `choices`: what a person chose of the columns, by name (`tables/columns/contract.py`); `writing`: of the file (`tables/writing.py`).
-    A file that takes too much memory or time in every way is the file's fault. Raises ChildCrashed, ChildKilled, and
-    OSError when it crashed on a disk without room.
+    `choices`: a person's choices for columns, by name (`tables/columns/contract.py`); `writing`: for the file
+    (`tables/writing.py`). Running out of memory or time with every reader is the file's fault. Raises ChildCrashed,
+    ChildKilled, and OSError if it crashed on a full disk.
     """
     attempt = str(uuid4())
     payload = {
@@ -104,13 +104,13 @@ def run_child(
     how = f"exit code {child.exit_code}: {' | '.join(words)}"
     if _ended_by_others(child, heard.get(Layers)):
         raise ChildKilled(how)
-    if shutil.disk_usage(workdir).free < NO_ROOM_BYTES:  # whatever it said, there was no room for it
+    if shutil.disk_usage(workdir).free < NO_ROOM_BYTES:  # whatever it reported, the disk was full
         raise OSError(errno.ENOSPC, how)
     raise ChildCrashed(how)
 
 
 def _listen(child: Child, heard: dict[type[Said], Said]) -> dict[type[Said], Said]:
-    """Keep of what the child said its newest fault, and the first word of its layers: what it says of them later, it says itself."""
+    """Keep the child's newest fault and its first report of sandbox layers; later reports come from the untrusted part."""
     while child.said:
         said = child.said.popleft()
         if isinstance(said, Fault) or type(said) not in heard:
@@ -119,7 +119,7 @@ def _listen(child: Child, heard: dict[type[Said], Said]) -> dict[type[Said], Sai
 
 
 def _ended_by_others(child: Child, said: Said | None) -> bool:
-    """Return whether it was killed, or never came to read: an exit code is its own choice once it has locked itself down."""
+    """Return whether it was killed or never started to read. After lockdown the child itself chooses its exit code."""
     layers = said.missing if isinstance(said, Layers) else None
     if child.exit_code == sandbox.EXIT_REFUSED:
         return layers is None or (bool(layers) and settings.EXCHEQUER.sandbox == "required")

@@ -1,7 +1,7 @@
-"""Whose upload this worker reads next: two files at once, one of each organisation, organisations in turn.
+"""Order in which this worker reads uploads: two files at once, one per organisation, organisations in turn.
 
-Mail, webhooks and events share the worker's threads, so whoever must wait holds none: it stands in line here and is
-rung again when there is room. The line is a convenience and no truth; what is lost with it is found by the sweep.
+Email, webhooks and events share the worker's threads, so a waiting upload holds none: it queues here and is woken when
+a reader is free. The queue lives in memory only; the sweep finds what is lost with it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ AT_ONCE = 2
 
 
 class Turns:
-    """Who reads and who waits, in one process."""
+    """Uploads being read and waiting, in one process."""
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._at_once = at_once
         self._lock = threading.Lock()
         self._reading: dict[UUID, UUID] = {}
-        self._waiting: dict[UUID, list[UUID]] = {}  # by tenant, in the order of their turns
+        self._waiting: dict[UUID, list[UUID]] = {}  # by tenant, in order of arrival
 
     def begin(self, version_id: UUID, tenant_id: UUID) -> bool:
-        """Return whether this version may be read now; otherwise it stands in line, once."""
+        """Return whether this version may be read now; otherwise queue it, once."""
         with self._lock:
             if self._reading.get(tenant_id) == version_id:
                 return False
@@ -35,7 +35,7 @@ class Turns:
             return False
 
     def end(self, tenant_id: UUID) -> tuple[UUID, UUID] | None:
-        """Leave; return the (version, tenant) that is to be rung now, which no longer stands in line."""
+        """Finish a read; return the (version, tenant) to wake next, taken off the queue."""
         with self._lock:
             del self._reading[tenant_id]
             following = next((one for one in self._waiting if one not in self._reading), None)
@@ -47,7 +47,7 @@ class Turns:
             return version_id, following
 
     def known(self) -> set[UUID]:
-        """Return the versions that are read or stand in line here: nobody needs to ring for them."""
+        """Return the versions being read or queued here, which need no wake-up."""
         with self._lock:
             return {*self._reading.values(), *(one for line in self._waiting.values() for one in line)}
 

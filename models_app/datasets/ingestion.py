@@ -1,7 +1,7 @@
 """Ingest a dataset version on the ops worker: claim it, run the sandboxed child, complete by compare-and-set.
 
-Every write carries the token of its claim; a worker that was overtaken changes nothing. Of one tenant one file is read
-at a time, whatever the number of workers: the session's lock says who lives, so a lost worker holds nobody up.
+Every write carries the token of its claim, so a worker that lost its claim changes nothing. Each tenant has one file
+read at a time, across all workers. The reader's session holds an advisory lock, so a lost worker blocks nobody.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Claimed:
-    """A version that this process now ingests."""
+    """A version that this process is ingesting."""
 
     version_id: UUID
     dataset_id: UUID
@@ -76,10 +76,10 @@ OUR_FAULT = (
 
 
 def ingest(version_id: UUID, tenant_id: UUID) -> None:
-    """Ingest a version if it still waits for it; a doubled ring does nothing, nor one while the tenant's other file is read.
+    """Ingest a version. No-op if it is not waiting or another file of the tenant is being read.
 
-    What the file does wrong ends as state `failed`, and so does what crashes the reader twice; what else we do wrong is
-    tried again by the sweep, at most MAX_TRIES times in all.
+    A fault of the file ends in state `failed`, as does a file that crashes the reader twice. The sweep retries other
+    failures, up to MAX_TRIES in total.
     """
     with locks.alone(reader_of(tenant_id)) as alone:
         mine = claim(version_id, tenant_id) if alone else None
@@ -88,7 +88,7 @@ def ingest(version_id: UUID, tenant_id: UUID) -> None:
 
 
 def _ingest(mine: Claimed, actor: Actor) -> None:
-    if mine.tries > MAX_TRIES:  # the worker itself went down with the last of them
+    if mine.tries > MAX_TRIES:  # the worker itself died in the last try
         fail(actor=actor, mine=mine, code="ingest_failed", message=GIVEN_UP)
         return
     workdir = (work_folder() / str(uuid4())).absolute()
@@ -98,7 +98,7 @@ def _ingest(mine: Claimed, actor: Actor) -> None:
             found = _read(mine, workdir)
         except CRASHES as error:
             log.warning("ingest.crashed", **said, error=str(error))
-            found = _read(mine, workdir)  # was it a mishap? A later try would tell no more
+            found = _read(mine, workdir)  # a transient fault? another try would show nothing new
         if isinstance(found, Fault):
             fail(actor=actor, mine=mine, code=found.code, message=found.message)
             return
@@ -121,7 +121,7 @@ def _ingest(mine: Claimed, actor: Actor) -> None:
 
 
 def _read(mine: Claimed, workdir: Path) -> Fault | tuple[Path, dict[str, Any], dict[str, Any]]:
-    """Return what is wrong with the file, or (its canonical Parquet, result, profile)."""
+    """Return the fault of the file, or (its canonical Parquet, result, profile)."""
     workdirs.make(workdir)
     storage.fetch(mine.tenant_id, mine.source, workdir / "in" / "source")
     fault = run_child(workdir, target=mine.target, filename=mine.filename, choices=mine.choices, writing=mine.writing)
@@ -132,17 +132,17 @@ def _read(mine: Claimed, workdir: Path) -> Fault | tuple[Path, dict[str, Any], d
 
 
 def work_folder() -> Path:
-    """Return where the work folders of ingests lie on this host."""
+    """Return the parent folder of ingest work folders on this host."""
     return Path(settings.EXCHEQUER.home / "work" / "ingest")
 
 
 def reader_of(tenant_id: UUID) -> str:
-    """Return the name of the lock that the one who reads a file of this tenant holds."""
+    """Return the name of the lock held while a file of this tenant is read."""
     return f"models_app.ingest {tenant_id}"
 
 
 def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
-    """Take a waiting version by compare-and-set; None when it is taken, done or gone."""
+    """Claim a waiting version by compare-and-set; None if it is claimed, done or gone."""
     with tenant_scope(tenant_id):
         taken = DatasetVersion.objects.filter(_free(), id=version_id, state=IngestState.INGESTING).update(
             token=F("token") + 1, tries=F("tries") + 1, claimed_at=DatabaseNow()
@@ -165,7 +165,7 @@ def claim(version_id: UUID, tenant_id: UUID) -> Claimed | None:
 
 
 def give_back(mine: Claimed) -> None:
-    """Let the next sweep try again: a store that is away or a full disk counts as no try, however long it lasts."""
+    """Return the version to the next sweep. An unreachable store or a full disk costs no try, however long it lasts."""
     with tenant_scope(mine.tenant_id):
         DatasetVersion.objects.filter(id=mine.version_id, token=mine.token, state=IngestState.INGESTING).update(
             claimed_at=None, tries=F("tries") - 1
@@ -203,7 +203,7 @@ def complete(
 
 @operation(DATASET_FAILED)
 def fail(*, actor: Actor, mine: Claimed, code: str, message: str) -> None:
-    """Say why a version cannot be used, if this claim still holds."""
+    """Record why a version cannot be used, if this claim still holds."""
     row = _held(mine)
     if row is None:
         unchanged("another try was faster")
@@ -219,9 +219,9 @@ def fail(*, actor: Actor, mine: Claimed, code: str, message: str) -> None:
 
 
 def requeue_stale(ring: Any = wakeups.wake_ingest, limit: int = 100, known: Collection[UUID] = ()) -> int:
-    """Ring again for versions whose ring or worker was lost; return how many. Needs the control role.
+    """Wake versions whose wake-up or worker was lost; return how many. Needs the control role.
 
-    What merely waits is left alone: the versions that this worker knows, and those of a tenant whose file is being read.
+    Versions that merely wait are skipped: those known to this worker, and those of a tenant with a file being read.
     """
     with transaction.atomic(), all_tenants("stale uploads of every tenant are rung again"):
         waiting = DatasetVersion.objects.filter(state=IngestState.INGESTING)

@@ -1,4 +1,4 @@
-"""What people do with datasets: upload, restrict, share, remove. Each is one audited operation."""
+"""Operations on datasets: upload, restrict, share, remove. Each is audited."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def upload(
     restricted: bool = False,
     writing: Mapping[str, str] | None = None,
 ) -> DatasetVersion:
-    """Store a file and have it ingested; return its version, `ingesting` at first.
+    """Store a file and queue its ingestion; return its version, in state `ingesting`.
 
-    `writing`: `encoding` and `delimiter` of a text file where the person knows them (`tables/writing.py`).
-    The same bytes, target and writing under the same name answer the version that they made before; one that failed or was
-    removed is read again. A known name gets a new version. Opens its own transactions: the file goes to the object store between
-    them. Raises Invalid, DatasetNameTaken, StorageUnavailable.
+    `writing`: `encoding` and `delimiter` of a text file, if the person knows them (`tables/writing.py`). The same
+    bytes, target and writing under the same name return the existing version; one that failed or was removed is read
+    again. An existing name gets a new version. Opens its own transactions, because the file goes to the object store
+    between them. Raises Invalid, DatasetNameTaken, StorageUnavailable.
     """
     actor.require("datasets.create")
     name, target = name.strip(), target.strip()
@@ -103,7 +103,7 @@ def _record_upload(
     writing: dict[str, str],
 ) -> DatasetVersion:
     dataset = None
-    while dataset is None:  # in between somebody may make it or take it away
+    while dataset is None:  # someone else may create or remove it between the two statements
         found = _existing(actor, name)
         if found is None:
             fresh = Dataset(name=name, restricted=restricted, created_by=actor.id, created_by_label=actor.label)
@@ -113,7 +113,7 @@ def _record_upload(
             dataset = Dataset.objects.select_for_update(no_key=True).filter(id=found.id).first()
     same = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target)
     digest = contract.digest({}, writing)
-    version = same.filter(choices_sha256=digest).first()  # one with other choices reads the same file otherwise
+    version = same.filter(choices_sha256=digest).first()  # other choices read the same file differently
     if version is not None and version.state not in (IngestState.FAILED, IngestState.REMOVED):
         unchanged("the same content was uploaded before")
         return version
@@ -147,7 +147,7 @@ def _record_upload(
 
 @operation(DATASET_RESTRICTED)
 def restrict(*, actor: Actor, dataset_id: UUID, restricted: bool) -> Dataset:
-    """Show a dataset only to those it is shared with, or to the whole tenant again. Raises NotFound."""
+    """Restrict a dataset to those it is shared with, or open it to the whole tenant. Raises NotFound."""
     actor.require("datasets.share")
     dataset = _own(actor, dataset_id)
     if dataset.restricted == restricted:
@@ -161,7 +161,7 @@ def restrict(*, actor: Actor, dataset_id: UUID, restricted: bool) -> Dataset:
 
 @operation(DATASET_SHARED)
 def share(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
-    """Let one member see a restricted dataset. Raises NotFound for a foreign dataset or person."""
+    """Share a restricted dataset with one member. Raises NotFound for a foreign dataset or user."""
     actor.require("datasets.share")
     dataset = _own(actor, dataset_id)
     user = _member(user_id)
@@ -174,7 +174,7 @@ def share(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
 
 @operation(DATASET_UNSHARED)
 def unshare(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
-    """Take a share back. Raises NotFound for a foreign dataset."""
+    """Revoke a share. Raises NotFound for a foreign dataset."""
     actor.require("datasets.share")
     dataset = _own(actor, dataset_id)
     if not _shares(dataset, user_id).exists():
@@ -186,7 +186,7 @@ def unshare(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
 
 @operation(DATASET_REMOVED)
 def remove_failed(*, actor: Actor, dataset_id: UUID) -> bool:
-    """Remove a dataset's failed versions with their files; return whether the dataset, left without any, went too.
+    """Remove a dataset's failed versions and their files; return whether the dataset was left empty and removed too.
 
     Raises NotFound or NothingFailed.
     """
@@ -201,7 +201,7 @@ def remove_failed(*, actor: Actor, dataset_id: UUID) -> bool:
 
 
 def discard(actor: Actor, dataset: Dataset, failed: list[DatasetVersion]) -> bool:
-    """Delete failed versions with their files; return whether the dataset, left without any version, went too."""
+    """Delete failed versions and their files; return whether the dataset was left empty and deleted too."""
     DatasetVersion.objects.filter(id__in=[version.id for version in failed]).delete()
     keys = [version.source_key for version in failed]
     transaction.on_commit(lambda: wakeups.ring_discard(keys, actor.tenant_id))
@@ -213,14 +213,14 @@ def discard(actor: Actor, dataset: Dataset, failed: list[DatasetVersion]) -> boo
 
 
 def seen(actor: Actor, dataset_id: UUID) -> None:
-    """Raise NotFound unless the actor sees the dataset: who restricts one may lose sight of it."""
+    """Raise NotFound unless the actor sees the dataset. Restricting a dataset may hide it from the actor."""
     if not visible_datasets(actor).filter(id=dataset_id).exists():
         raise NotFound
 
 
 def _existing(actor: Actor, name: str) -> Dataset | None:
     """Return the dataset of this name that the actor may add to. Raises DatasetNameTaken for one it may not see."""
-    # In one statement: one that is removed between two would look like one that is hidden.
+    # In one statement: with two, a dataset removed in between would look hidden.
     seen = Exists(visible_datasets(actor).filter(id=OuterRef("id")))
     dataset = Dataset.objects.filter(name=name).annotate(seen=seen).first()
     if dataset is not None and not dataset.seen:

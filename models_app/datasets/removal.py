@@ -1,6 +1,6 @@
-"""Take away a dataset version that was read, or a whole dataset: what hangs on it, and the operations that leave tombstones.
+"""Removal of a dataset version or a whole dataset: its dependents, and the operations that leave tombstones.
 
-The rows stay, without their data: models and jobs name them, and hash and counts explain what they learnt from.
+The rows stay, without their data: models and jobs name them, and hash and counts document what those learnt from.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ class NotRead(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class Hanging:
-    """What was made of a dataset version, or will be. Lists name at most a few, newest first; counts are of all.
+    """What was made from a dataset version, or will be. Lists name at most a few, newest first; counts are complete.
 
-    `waiting` are jobs that have not ended: they stop a removal, as do those `waiting_hidden` that the actor may not see. All else stays as it is, without its data.
+    `waiting` are unfinished jobs: they block removal, as do the `waiting_hidden` that the actor may not see. Everything
+    else stays, without its data.
     """
 
     waiting: tuple[tuple[UUID, str], ...]
@@ -65,18 +66,18 @@ class Hanging:
 
     @property
     def hidden_words(self) -> str:
-        """Return what the actor reads of the jobs that they may not see."""
+        """Return the sentence about the jobs that the actor may not see."""
         many = self.waiting_hidden != 1
         return f"{self.waiting_hidden} job{'s' * many} that {'are' if many else 'is'} not shared with you"
 
     @property
     def stops(self) -> bool:
-        """Return whether a job that has not ended stops a removal."""
+        """Return whether an unfinished job blocks removal."""
         return bool(self.waiting or self.waiting_hidden)
 
 
 def hangs_on(actor: Actor, version_id: UUID) -> Hanging:
-    """Return what hangs on a version. Raises NotFound."""
+    """Return the dependents of a version. Raises NotFound."""
     if not DatasetVersion.objects.filter(id=version_id, dataset__in=visible_datasets(actor)).exists():
         raise NotFound
     made = ModelVersion.objects.filter(dataset_version_id=version_id)
@@ -84,7 +85,7 @@ def hangs_on(actor: Actor, version_id: UUID) -> Hanging:
 
 
 def hangs_on_dataset(actor: Actor, dataset_id: UUID) -> Hanging:
-    """Return what hangs on all versions of a dataset together. Raises NotFound."""
+    """Return the dependents of all versions of a dataset together. Raises NotFound."""
     if not visible_datasets(actor).filter(id=dataset_id).exists():
         raise NotFound
     versions = list(DatasetVersion.objects.filter(dataset_id=dataset_id).values_list("id", flat=True))
@@ -109,7 +110,7 @@ def _hanging(actor: Actor, jobs: QuerySet[Job], made: QuerySet[ModelVersion]) ->
 
 
 def version_name(actor: Actor, dataset_id: UUID, version_id: UUID) -> str:
-    """Return how people name a version, such as `diabetes v1`: what one types to remove it. Raises NotFound."""
+    """Return the display name of a version, such as `diabetes v1`, which a person types to remove it. Raises NotFound."""
     rows = DatasetVersion.objects.filter(id=version_id, dataset_id=dataset_id, dataset__in=visible_datasets(actor))
     version = rows.select_related("dataset").only("number", "dataset__name").first()
     if version is None:
@@ -119,12 +120,12 @@ def version_name(actor: Actor, dataset_id: UUID, version_id: UUID) -> str:
 
 @operation(DATASET_VERSION_REMOVED)
 def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> DatasetVersion:
-    """Remove a version's file, table and profile for good; name, hash and counts stay. A second call changes nothing.
+    """Remove a version's file, table and profile permanently; name, hash and counts stay. Idempotent.
 
     Raises NotFound, NotRead, DatasetInUse.
     """
     actor.require("datasets.create")
-    # The dataset before its versions, as whoever makes one of them does: they read files that go here.
+    # The dataset before its versions, in the order that uploads lock them: uploads read files that are removed here.
     dataset = visible_datasets(actor).select_for_update(of=("self",), no_key=True).filter(id=dataset_id).first()
     rows = DatasetVersion.objects.filter(dataset=dataset).select_related("dataset")
     version = rows.select_for_update(of=("self",), no_key=True).filter(id=version_id).first()
@@ -154,17 +155,19 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
 
 @operation(DATASET_REMOVED)
 def remove_dataset(*, actor: Actor, dataset_id: UUID) -> None:
-    """Remove every version of a dataset: files, tables and profiles for good; failed uploads wholly. A second call changes nothing.
+    """Remove all versions of a dataset: files, tables and profiles permanently, and failed uploads entirely.
 
-    Its name stays as that of the versions that were read; an upload under it brings it back. All or nothing: raises NotFound,
-    DatasetIngesting, DatasetInUse.
+    Idempotent.
+
+    The dataset's name stays for the versions that were read; an upload under it restores the dataset. All or nothing:
+    raises NotFound, DatasetIngesting, DatasetInUse.
     """
     actor.require("datasets.create")
     dataset = visible_datasets(actor).select_for_update(no_key=True).filter(id=dataset_id).first()
     if dataset is None:
         raise NotFound
     rows = DatasetVersion.objects.filter(dataset=dataset).only("id", "number", "state", "source_key")
-    # Locked before the audit chain: whoever launches work on one keeps it first and enters the chain afterwards.
+    # Locked before the audit chain: launching work on a dataset locks it first and then writes to the chain.
     versions = list(rows.order_by("number").select_for_update(no_key=True))
     if any(one.state == IngestState.INGESTING for one in versions):
         raise DatasetIngesting

@@ -1,7 +1,7 @@
-"""Receive a file without trusting its size: counted as it arrives, refused past the cap.
+"""Limit the size of an upload by counting bytes as they arrive.
 
-`CappedUploadHandler` stands first in FILE_UPLOAD_HANDLERS, so that the cap holds before any view, form or
-middleware reads the request.
+`CappedUploadHandler` is first in FILE_UPLOAD_HANDLERS, so that the cap holds before any view, form or middleware reads
+the request.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class UploadTooLarge(ExchequerError):
 
 
 def most_bytes() -> int:
-    """Return how many bytes an uploaded file may have. Checked by counting what arrives, never by a header alone."""
+    """Return the size limit of an upload, in bytes. It is checked by counting what arrives, not by a header alone."""
     return int(settings.EXCHEQUER.max_upload_mb) * MIB
 
 
 class CappedUploadHandler(FileUploadHandler):
-    """Stop reading once the files of one request hold more than the cap."""
+    """Stop reading when the files of one request exceed the cap."""
 
     def __init__(self, request: HttpRequest | None = None) -> None:
         super().__init__(request)
@@ -57,7 +57,7 @@ class CappedUploadHandler(FileUploadHandler):
 
 
 def cap_uploads(request: HttpRequest) -> None:
-    """Put the cap before the other upload handlers of a request whose body has not been read yet."""
+    """Put the cap first among the upload handlers of a request whose body has not been read yet."""
     if not hasattr(request, "_files") and not any(
         isinstance(handler, CappedUploadHandler) for handler in request.upload_handlers
     ):
@@ -65,7 +65,7 @@ def cap_uploads(request: HttpRequest) -> None:
 
 
 def uploaded_file(request: HttpRequest | Request, name: str = "file") -> UploadedFile[Any]:
-    """Return the uploaded file of a request. Raises UploadTooLarge, or Invalid for none or an empty one."""
+    """Return the uploaded file of a request. Raises UploadTooLarge, or Invalid if it is missing or empty."""
     found = request.FILES.get(name)
     plain: HttpRequest = getattr(request, "_request", request)
     declared = plain.META.get("CONTENT_LENGTH") or "0"

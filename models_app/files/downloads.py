@@ -1,7 +1,7 @@
-"""Files that people take away: checked, entered in the audit log, then streamed by this process in bounded memory.
+"""Downloads: checked, recorded in the audit log, then streamed by this process in bounded memory.
 
-No link leads to the object store. An entry is committed before the first byte leaves; a file that does not open is an
-error of its own and leaves no entry.
+No link leads to the object store. The audit entry is committed before the first byte is sent; a file that does not open
+raises an error and leaves no entry.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class TooManyDownloads(RateLimited):
 
 @dataclass(frozen=True)
 class Download:
-    """A stored file under the name that a person gets it by, and what the audit log calls it."""
+    """A stored file, the file name for the client, and its name in the audit log."""
 
     stored: Stored
     filename: str
@@ -66,7 +66,7 @@ def batch_file(actor: Actor, job_id: UUID, form: str) -> Download:
 
 
 def answer(request: HttpRequest, actor: Actor, find: Callable[[], Download]) -> HttpResponseBase:
-    """Stream what `find` returns to the actor. HEAD tells its size alone. Opens its own transactions.
+    """Stream what `find` returns to the actor; for HEAD send only the size. Opens its own transactions.
 
     Raises what `find` and `storage.stream` raise, TooManyDownloads.
     """
@@ -95,13 +95,13 @@ def answer(request: HttpRequest, actor: Actor, find: Callable[[], Download]) -> 
 
 @operation(FILE_DOWNLOADED)
 def note(*, actor: Actor, file: Download) -> None:
-    """Enter a download in the audit log."""
+    """Record a download in the audit log."""
     taken = {"file": [None, file.filename], "sha256": [None, file.stored.sha256], "bytes": [None, file.stored.size]}
     record(FILE_DOWNLOADED, actor=actor, target=file.target, changes=taken)
 
 
 class Flow(Iterator[bytes]):
-    """The bytes of one download. It holds a place among those at once until it is closed."""
+    """The bytes of one download. It occupies one of the concurrent downloads until it is closed."""
 
     _lock = Lock()
     _under_way: list[UUID] = []
@@ -118,7 +118,7 @@ class Flow(Iterator[bytes]):
         self._open = True
 
     def begin(self) -> None:
-        """Open the file, so that what is wrong with it is known before anything is answered."""
+        """Open the file, so that errors surface before the response starts."""
         self._first = next(self._chunks, b"")
 
     def __next__(self) -> bytes:
@@ -127,7 +127,7 @@ class Flow(Iterator[bytes]):
         return next(self._chunks) if first is None else first
 
     def close(self) -> None:
-        """Let the store's connection and the place go; the server calls this when the client is gone, too."""
+        """Release the store's connection and the place. The server also calls this when the client disconnects."""
         if self._open:
             self._open = False
             self._chunks.close()
@@ -135,5 +135,5 @@ class Flow(Iterator[bytes]):
                 self._under_way.remove(self._tenant_id)
 
     def __del__(self) -> None:
-        """Give the place back also when no answer came of it, whatever went wrong on the way."""
+        """Release the place even if no response was sent, whatever the reason."""
         self.close()

@@ -1,7 +1,7 @@
-"""Encrypt what was stored in the clear before there was encryption, file by file, while everything runs.
+"""Encrypt files stored before encryption was introduced, one by one, while the product runs.
 
-A file is written over under its own key, then its row says so. Whoever is killed in between leaves a row that says "plain"
-before an encrypted object, which `storage` reads as well; the next run only corrects the row.
+Each file is overwritten under its own key, then its row is updated. A process killed in between leaves a row marked
+plain for an encrypted object. `storage` can read that, and the next run corrects the row.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ log = structlog.get_logger(__name__)
 
 
 def run(limit: int = BATCH) -> int:
-    """Encrypt at most so many files of all tenants; return how many. Raises StorageUnavailable.
+    """Encrypt at most `limit` files of all tenants; return how many. Raises StorageUnavailable.
 
-    A file that is damaged or gone is left as it is, and logged: whoever reads it is told so.
+    Damaged or missing files are skipped and logged; their readers get the error.
     """
     done = 0
     for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
@@ -56,13 +56,13 @@ def run(limit: int = BATCH) -> int:
 
 
 def waiting() -> int:
-    """Return how many stored files lie in the clear, over all tenants."""
+    """Return the number of stored files that are not encrypted, over all tenants."""
     tenants = Tenant.objects.values_list("id", flat=True)
     return sum(1 for tenant_id in tenants for _ in _plain(tenant_id))
 
 
 def opens(tenant_id: UUID) -> int:
-    """Decrypt one file of a tenant, its smallest; return how many there were to choose, 0 or 1.
+    """Decrypt the smallest file of a tenant to check its key; return the number of candidates, 0 or 1.
 
     Raises ChecksumMismatch, ObjectMissing, KeyMissing, StorageUnavailable.
     """
@@ -80,7 +80,7 @@ def opens(tenant_id: UUID) -> int:
 
 
 def _plain(tenant_id: UUID) -> Iterator[Callable[[], None]]:
-    """Yield for each plain file of a tenant what encrypts it."""
+    """Yield, for each plain file of a tenant, a function that encrypts it."""
     for model, key, flag, tells in COLUMNS:
         with tenant_scope(tenant_id):
             rows = list(model.objects.filter(**{flag: False}).exclude(**{key: ""}).order_by("id"))
@@ -103,7 +103,7 @@ def _of_row(tenant_id: UUID, row: Any, model: Any, key: str, flag: str, stored: 
 
 
 def _of_job(tenant_id: UUID, job_id: UUID, field: str, pointer: dict[str, Any]) -> None:
-    """Encrypt the files that a job's result or checkpoint points at; a pointer that moved on meanwhile is left alone."""
+    """Encrypt the files that a job's result or checkpoint points at, unless the pointer changed meanwhile."""
     before = {**pointer}
     told = {}
     for file in _files(pointer):
@@ -119,12 +119,12 @@ def _of_job(tenant_id: UUID, job_id: UUID, field: str, pointer: dict[str, Any]) 
 
 
 def _discard(tenant_id: UUID, keys: list[str]) -> None:
-    """Remove what was encrypted while its row was: the object came back. What a row names stays."""
+    """Remove objects re-created by encrypting while their row was deleted. Files that a row names stay."""
     storage.delete(tenant_id, orphans.unreferenced(tenant_id, keys))
 
 
 def _files(pointer: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the files in a result (by format) or a checkpoint (a list)."""
+    """Return the files of a result (by format) or of a checkpoint (a list)."""
     files = (pointer or {}).get("files", [])
     return list(files.values()) if isinstance(files, dict) else list(files)
 

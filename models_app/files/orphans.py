@@ -1,5 +1,6 @@
-"""Find and remove what nobody comes back for: stored files that no row points at (lost uploads, fenced results,
-checkpoints of ended jobs), and work folders of a worker that was killed."""
+"""Find and remove orphans: stored files without a row (lost uploads, fenced results, checkpoints of ended jobs), and
+work folders of killed workers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ ABANDONED = timedelta(hours=1)
 
 
 def unreferenced(tenant_id: UUID, keys: Sequence[str]) -> list[str]:
-    """Return those of `keys` that no dataset, model, result or checkpoint of a live job points at."""
+    """Return those of `keys` that no dataset, model, result or checkpoint of a live job refers to."""
     with tenant_scope(tenant_id):
         used = set(DatasetVersion.objects.filter(source_key__in=keys).values_list("source_key", flat=True))
         used |= set(DatasetVersion.objects.filter(data_key__in=keys).values_list("data_key", flat=True))
@@ -49,7 +50,7 @@ def remove_everywhere() -> int:
 
 
 def remove_of_job(job_id: UUID, tenant_id: UUID) -> int:
-    """Remove what an ended job left behind; return how many files. Nothing happens while it is not final."""
+    """Remove leftover files of an ended job; return how many. No-op while the job is not final."""
     with tenant_scope(tenant_id):
         if not Job.objects.filter(id=job_id, state__in=FINAL_STATES).exists():
             return 0
@@ -57,7 +58,7 @@ def remove_of_job(job_id: UUID, tenant_id: UUID) -> int:
 
 
 def remove_work_folders(home: Path, *, older_than: timedelta = ABANDONED) -> int:
-    """Remove the work folders in `home` that nobody has touched for so long; return how many."""
+    """Remove work folders in `home` untouched for `older_than`; return how many."""
     limit = (datetime.now(UTC) - older_than).timestamp()
     abandoned = []
     for folder in home.iterdir() if home.exists() else ():
@@ -70,7 +71,7 @@ def remove_work_folders(home: Path, *, older_than: timedelta = ABANDONED) -> int
 
 
 def _sweep(tenant_id: UUID, found: Iterable[storage.Listed], older_than: timedelta, batch: int) -> int:
-    # The store's own clock wrote these times; this process's clock is near enough for a day.
+    # Object times come from the store's clock; this process's clock is close enough for a limit of a day.
     limit = datetime.now(UTC) - older_than
     pending: list[str] = []
     removed = 0

@@ -41,7 +41,7 @@ says something of the database: it passes, and what was asked is asked again."""
 
 
 def asked(call: Callable[P, R]) -> Callable[P, R]:
-    """Turn a database that does not answer into Away, and start over with a new connection."""
+    """Turn database connection errors into Away and reconnect."""
 
     @wraps(call)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -67,7 +67,6 @@ class Database:
 
     @asked
     def register(self, boot: UUID) -> None:
-        """Write the node and its slots."""
         hostname = socket.gethostname()
         found = [
             Found(f"serving-{at}", "cpu", allocations.SERVING, f"Serving slot {at} of {hostname}", at, 0)
@@ -79,13 +78,11 @@ class Database:
 
     @asked
     def leave(self) -> None:
-        """Take no more slots: this node is stopping."""
         if self._me is not None:
             nodes.leave(self._me)
 
     @asked
     def roster(self) -> list[Assigned]:
-        """Renew the leases of this node's slots and return what shall be served."""
         if self._me is None:
             raise Away("the node is not registered yet")
         if not nodes.alive(self._me):
@@ -103,7 +100,7 @@ class Database:
         return found
 
     def wait(self, seconds: float) -> None:
-        """Return when a slot or a deployment changed, at the latest after `seconds`."""
+        """Return when a slot or a deployment changed, after `seconds` at the latest."""
         until = time.monotonic() + seconds
         try:
             listener = pg_session.listen(allocations.CHANNEL)
@@ -115,7 +112,6 @@ class Database:
 
     @asked
     def report(self, order: EndpointSpec, state: str, message: str = "", *, answering: bool = False) -> None:
-        """Say that an order is `ready` or `failed`; `answering`: the one before it goes on."""
         deployments.report(
             tenant_id=order.tenant_id,
             endpoint_id=order.endpoint_id,
@@ -127,46 +123,40 @@ class Database:
 
     @asked
     def fetch(self, order: EndpointSpec, folder: Path) -> None:
-        """Bring `model.safetensors` and `signature.json` into a folder, held against their checksums."""
+        """Download `model.safetensors` and `signature.json` into a folder and verify their checksums."""
         storage.fetch(order.tenant_id, order.weights, folder / WEIGHTS)
         storage.fetch(order.tenant_id, order.signature_file, folder / SIGNATURE)
 
     @asked
     def known(self, digests: Sequence[bytes]) -> list[KnownKey]:
-        """Return which key hashes are good now, in one query."""
         return endpoint_keys.known(digests)
 
     @asked
     def limits(self, tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
-        """Return the requests a minute of each good key of an endpoint."""
         return endpoint_keys.limits(tenant_id, endpoint_id)
 
     @asked
     def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
-        """Return whether an endpoint does not answer because its budget stopped it."""
         try:
             return slot_events.unpaid(tenant_id, endpoint_id)
         finally:
-            connection.close()  # it is asked from threads of a pool, which would each keep one
+            connection.close()  # called from pool threads, each of which would keep a connection
 
     @asked
     def take(self, order: EndpointSpec, boot: UUID, number: int) -> Slice:
-        """Hold the slice of a number that was not used before. Raises BudgetExceeded, NotFound, SliceClosed."""
         return reservations.take(order.tenant_id, order.endpoint_id, boot, number)
 
     @asked
     def close(self, tenant_id: UUID, money: Slice) -> None:
-        """Give back what is left of a slice."""
         reservations.close(tenant_id, money)
 
     @asked
     def close_left_behind(self, tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> None:
-        """Give back what an earlier boot left open."""
         reservations.close_left_behind(tenant_id, endpoint_id, boot)
 
     @asked
     def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> set[str]:
-        """Account for records of one tenant, those of one hold in one transaction. Raises Refused."""
+        """Settle records of one tenant, one transaction per hold. Raises RecordsRefused."""
         ended: set[str] = set()
         by_hold: dict[str | None, list[Mapping[str, Any]]] = {}
         for record in records:
@@ -186,5 +176,4 @@ class Database:
 
     @asked
     def flush(self, order: EndpointSpec, window: Window) -> None:
-        """Store health sums; what cannot be stored goes back into the window."""
         windows.flush(order.tenant_id, order.endpoint_id, window)

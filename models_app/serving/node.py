@@ -1,4 +1,4 @@
-"""The life of a serving node: register, take up slots, load and swap endpoints, drain, stop."""
+"""Lifecycle of a serving node: register, take slots, load and swap endpoints, drain, stop."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ SWITCH_S = 0.0005
 
 
 class HomeTaken(RuntimeError):
-    """Another serving node works in this folder."""
+    """Another serving node uses this folder."""
 
 
 class Node:
-    """One serving node with its threads: roster, door, spool, books, and a worker for each endpoint."""
+    """One serving node and its threads: assignments, key checks, the spool, accounting, and a worker for each endpoint."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Node:
         self._roster = threading.Thread(target=self._live, name="roster", daemon=True)
 
     def start(self) -> None:
-        """Start the threads; endpoints are taken up as soon as the database answers."""
+        """Start the threads; endpoints are loaded as soon as the database is reachable."""
         sys.setswitchinterval(SWITCH_S)
         self.spool.start()
         self.door.start()
@@ -88,7 +88,7 @@ class Node:
         self._roster.start()
 
     def stop(self) -> None:
-        """Answer what waits, record it, give back what is held; what takes too long is done by the next boot."""
+        """Answer what waits, record it, release what is held; what takes too long is left to the next boot."""
         self.stopping = True
         with self._swap:
             working = [*self.workers.values(), *self._loading.values(), *self._draining]
@@ -106,11 +106,11 @@ class Node:
         os.close(self._lock)
 
     def find(self, endpoint_id: UUID) -> Worker | None:
-        """Return who serves an endpoint now."""
+        """Return the worker that serves an endpoint now."""
         return self.workers.get(endpoint_id)
 
     def why_not(self, key: Key) -> ExchequerError:
-        """Return why an endpoint is not served here: its budget stopped it, or it is being loaded. Asks the database."""
+        """Return why an endpoint is not served here: its budget stopped it, or it is loading. Queries the database."""
         try:
             return problems.Stopped() if self._backend.unpaid(key.tenant_id, key.endpoint_id) else problems.NotReady()
         except Away:
@@ -118,11 +118,11 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether this node takes requests."""
+        """Return whether this node accepts requests."""
         return self.registered and not self.stopping
 
     def gauges(self) -> dict[str, float]:
-        """Return the numbers of now for the metrics page."""
+        """Return the current gauges for the metrics page."""
         workers = list(self.workers.values())
         return {
             "endpoints": len(workers),
@@ -151,7 +151,7 @@ class Node:
             self._backend.wait(self._heartbeat_s)
 
     def _apply(self, assigned: list[Assigned]) -> None:
-        """Begin to load what is new, and close what is no longer ours."""
+        """Load newly assigned endpoints, and close those no longer assigned."""
         wanted = {one.order.endpoint_id: one for one in assigned}
         with self._swap:
             if self.stopping:
@@ -181,7 +181,7 @@ class Node:
                     self.books.wake()
 
     def _changed(self, worker: Worker) -> None:
-        """Take a worker that is ready into service, in its own thread, and say how its loading went."""
+        """Put a ready worker into service, in its own thread, and report how loading went."""
         endpoint_id = worker.order.endpoint_id
         if worker.state == "ready":
             with self._swap:
@@ -206,7 +206,8 @@ class Node:
                 self._tell(worker)
 
     def _tell(self, worker: Worker) -> None:
-        # An older version that answers keeps the slot, and is charged for it: nobody's callers are cut off by a bad roll-over.
+        # An older version that serves keeps the slot and is charged for it, so that a failed roll-over cuts off no
+        # client.
         answering = worker.state == "failed" and worker.order.endpoint_id in self.workers
         message = f"{worker.message} {GOES_ON}" if answering else worker.message
         self._backend.report(worker.order, worker.state, message, answering=answering)
@@ -214,7 +215,7 @@ class Node:
 
 
 def _lock(home: Path) -> int:
-    """Take the folder for this process alone: two nodes must not account for one spool. Raises HomeTaken."""
+    """Lock the folder for this process: two nodes must not settle one spool. Raises HomeTaken."""
     home.mkdir(parents=True, exist_ok=True)
     handle = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

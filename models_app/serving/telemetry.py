@@ -1,4 +1,4 @@
-"""What Prometheus may know of this node: counts and durations, no tenant, no endpoint."""
+"""Prometheus metrics of this node: counts and durations, without tenant or endpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BATCH = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Histogram:
-    """Counts by upper bound, as Prometheus wants them."""
+    """Counts by upper bound, as Prometheus expects."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
@@ -58,12 +58,12 @@ class Telemetry:
                 self.latency.add(seconds)
 
     def refuse(self, code: str, count: int = 1) -> None:
-        """Count requests that were refused, by the problem's code."""
+        """Count refused requests by the problem's code."""
         with self._lock:
             self.refused[code] += count
 
     def text(self, gauges: Mapping[str, float]) -> bytes:
-        """Return everything as Prometheus reads it; `gauges` are the values of now."""
+        """Return everything in the exposition format; `gauges` are current values."""
         with self._lock:
             lines = ["# TYPE exchequer_serving_requests_total counter"]
             lines.append(f'exchequer_serving_requests_total{{code="ok"}} {self.answered}')

@@ -1,4 +1,4 @@
-"""Pages of the learning room: datasets, the launch form, models, endpoints."""
+"""Pages of datasets, the launch form, models and endpoints."""
 
 from django.urls import URLPattern, path
 

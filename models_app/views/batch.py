@@ -1,4 +1,4 @@
-"""The batch prediction form: which version over which dataset, and what that will cost; and the way to its result."""
+"""The batch prediction form: version, dataset and expected cost; and the download of its result."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from tenants.web.views import page
 
 
 class BatchLaunch(Ordering):
-    """A model version over a dataset version."""
+    """A batch prediction: a model version over a dataset version."""
 
     template = "models_app/batch.html"
     kind = batch.KIND
@@ -54,12 +54,12 @@ class BatchLaunch(Ordering):
         return {"model_version": data["version"], "dataset_version": data["dataset"]}
 
     def project(self) -> UUID:
-        """Return the cost centre that was chosen, else that of the version, as where a version is deployed."""
+        """Return the chosen project, or that of the version, as deployments do."""
         data = self.form.cleaned_data
         return UUID(data["project"]) if data["project"] else queries.project_of(self.actor, UUID(data["version"]))
 
     def missing(self) -> dict[str, str] | None:
-        """Say what has to be there before anything can be predicted, and the way to it."""
+        """Return what is missing before a batch prediction can start, and where to create it."""
         if self.versions:
             return None if self.devices else NO_DEVICE
         return {
@@ -82,21 +82,21 @@ def batch_launch(request: TenantRequest) -> HttpResponse:
 @require_POST
 @page("jobs.launch")
 def batch_quote(request: TenantRequest) -> HttpResponse:
-    """Answer the cost panel for what is entered so far."""
+    """Return the cost panel for the current input."""
     return quoted(BatchLaunch(request, request.POST))
 
 
 @require_safe
 @page("jobs.view", own_transaction=True)
 def job_result(request: TenantRequest, job_id: UUID) -> HttpResponseBase:
-    """Answer a file of the result, `?format=parquet` or CSV."""
+    """Return a result file, `?format=parquet` or CSV."""
     wanted = "parquet" if request.GET.get("format") == "parquet" else "csv"
     actor = request.actor
     return downloads.answer(request, actor, lambda: downloads.batch_file(actor, job_id, wanted))
 
 
 def _started(request: TenantRequest) -> dict[str, Any]:
-    """Return the form's first values: those of the job to clone, or of the version or dataset one came from."""
+    """Return the form's initial values, from the job to clone or from the version or dataset the person came from."""
     version = request.GET.get("version", "")
     started: dict[str, Any] = {"key": uuid7(), "version": version, "dataset": request.GET.get("dataset", "")}
     label = next((label for known, label in queries.usable(request.actor) if str(known) == version), "")

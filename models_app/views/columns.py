@@ -1,4 +1,4 @@
-"""How a dataset's columns are read: what a person chose on its page makes the next version."""
+"""How a dataset's columns are read: choices made on its page create the next version."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tenants.web.views import page
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.create")
 def dataset_columns(request: TenantRequest, dataset_id: UUID, data_version_id: UUID) -> HttpResponse:
-    """Have a version's file read as was chosen, and go to the version that this makes; a GET leads to the dataset."""
+    """Read a version's file with the chosen settings and redirect to the new version; a GET redirects to the dataset."""
     actor = request.actor
     home = reverse("dataset", args=(request.tenant.slug, dataset_id))
     if queries.version_detail(actor, data_version_id)[0] != dataset_id:
@@ -46,7 +46,7 @@ def dataset_columns(request: TenantRequest, dataset_id: UUID, data_version_id: U
 
 
 def chosen(form: QueryDict, readings: tuple[column_choices.ColumnReading, ...]) -> dict[str, dict[str, Any]]:
-    """Return what differs from how the columns are read now; None takes a choice back to what the file showed."""
+    """Return the choices that differ from the current reading; None withdraws a choice."""
     found: dict[str, dict[str, Any]] = {}
     for at, one in enumerate(readings):
         wanted: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def chosen(form: QueryDict, readings: tuple[column_choices.ColumnReading, ...]) 
 
 
 def chosen_of_file(form: QueryDict, read: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return what differs from what was chosen of the file; None takes a choice back."""
+    """Return the file choices that differ from the current ones; None withdraws a choice."""
     held = read.get("chosen", {})
     asked = {name: form.get(name) for name in writing.KEYS}
     return {name: value or None for name, value in asked.items() if value is not None and value != held.get(name, "")}

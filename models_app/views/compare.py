@@ -1,4 +1,4 @@
-"""Model versions side by side: figures, data, parameters, cost; what differs stands out."""
+"""Compare model versions: metrics, data, parameters and cost, with differences highlighted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MOST = 4
 
 @dataclass(frozen=True)
 class Row:
-    """One line: a value for each version, None where it has none. `best` are the places of the best figure.
+    """One line: a value for each version, or None. `best`: indexes of the best value.
 
-    `key` is what a parameter is called in its recipe.
+    `key`: the parameter's name in its recipe.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Row:
 @require_safe
 @page("models.view")
 def compare(request: TenantRequest) -> HttpResponse:
-    """Show two to four versions, named by `v`, side by side; fewer lead to a hint."""
+    """Compare the two to four versions given by `v`; show a hint for fewer."""
     actor = request.actor
     asked = dict.fromkeys(uuid_in(text) for text in request.GET.getlist("v"))
     versions = [queries.lineage(actor, one) for one in list(asked)[:MOST] if one is not None]
@@ -55,7 +55,7 @@ def compare(request: TenantRequest) -> HttpResponse:
 
 
 def figures(versions: Sequence[queries.Lineage]) -> list[Row]:
-    """Return the held-out figures, each with the places of its best value; only the same recipe measures alike."""
+    """Return the test metrics with the indexes of the best value; only versions of one recipe compare."""
     held = [single(version.metrics) for version in versions]
     found = []
     for name in dict.fromkeys(name for one in held for name in one):
@@ -68,7 +68,7 @@ def figures(versions: Sequence[queries.Lineage]) -> list[Row]:
 
 
 def parameters(versions: Sequence[queries.Lineage]) -> list[Row]:
-    """Return the parameters by their titles, those that differ first."""
+    """Return the parameters by title, differing ones first."""
     titles: dict[str, str] = {}
     for recipe in base.recipes():
         titles |= {name: str(one.get("title", name)) for name, one in recipe.schema()["properties"].items()}

@@ -1,4 +1,4 @@
-"""What is done on a dataset's page: versions removed, the dataset restricted and shared."""
+"""Actions on a dataset's page: remove versions, restrict and share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tenants.web.views import page
 @require_POST
 @page("datasets.create")
 def dataset_remove(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
-    """Remove a dataset's failed uploads; go on to what is left of it."""
+    """Remove a dataset's failed uploads; redirect to what is left."""
     actor = request.actor
     gone = operations.remove_failed(actor=actor, dataset_id=dataset_id)
     messages.success(request, "The failed upload is removed.")
@@ -32,7 +32,7 @@ def dataset_remove(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.create")
 def dataset_version_remove(request: TenantRequest, dataset_id: UUID, data_version_id: UUID) -> HttpResponse:
-    """Remove a version's data once its name was typed; a GET leads to the dataset."""
+    """Remove a version's data after its name was typed; a GET redirects to the dataset."""
     actor = request.actor
     name = removal.version_name(actor, dataset_id, data_version_id)
     if request.method == "POST":
@@ -50,7 +50,7 @@ def dataset_version_remove(request: TenantRequest, dataset_id: UUID, data_versio
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.create")
 def dataset_remove_all(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
-    """Remove all versions of a dataset once its name was typed; a GET leads to the dataset."""
+    """Remove all versions of a dataset after its name was typed; a GET redirects to the dataset."""
     actor = request.actor
     name = queries.dataset_detail(actor, dataset_id).name
     if request.method != "POST":
@@ -69,7 +69,7 @@ def dataset_remove_all(request: TenantRequest, dataset_id: UUID) -> HttpResponse
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.share")
 def dataset_restrict(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
-    """Restrict a dataset (`restricted=on`) or open it to the organisation; a GET leads to the dataset."""
+    """Restrict a dataset (`restricted=on`) or open it to the organisation; a GET redirects to the dataset."""
     if request.method == "POST":
         restricted = request.POST.get("restricted") == "on"
         operations.restrict(actor=request.actor, dataset_id=dataset_id, restricted=restricted)
@@ -81,7 +81,7 @@ def dataset_restrict(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.share")
 def dataset_share(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
-    """Share a dataset with the member that was chosen; a GET leads to the dataset."""
+    """Share a dataset with the chosen member; a GET redirects to the dataset."""
     user_id = uuid_in(request.POST.get("user"))
     if request.method == "POST":
         if user_id is None:
@@ -94,7 +94,7 @@ def dataset_share(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.share")
 def dataset_unshare(request: TenantRequest, dataset_id: UUID, user_id: UUID) -> HttpResponse:
-    """Take a share back; a GET leads to the dataset."""
+    """Revoke a share; a GET redirects to the dataset."""
     if request.method == "POST":
         operations.unshare(actor=request.actor, dataset_id=dataset_id, user_id=user_id)
         messages.success(request, "The share is taken back.")
@@ -102,7 +102,10 @@ def dataset_unshare(request: TenantRequest, dataset_id: UUID, user_id: UUID) -> 
 
 
 def _back(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
-    """Go to the dataset, or to the list where one's own act has just hidden it. Raises NotFound for any other."""
+    """Redirect to the dataset, or to the list if the action has just hidden it from the actor.
+
+    Raises NotFound otherwise.
+    """
     slug = request.tenant.slug
     try:
         operations.seen(request.actor, dataset_id)

@@ -42,7 +42,7 @@ def datasets(request: TenantRequest) -> HttpResponse:
 @require_safe
 @page("datasets.view")
 def dataset_row(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
-    """Answer one row to the list's poll; a row that is ready or failed carries no trigger."""
+    """Return one row for the list's poll; a ready or failed row carries no trigger."""
     detail = queries.dataset_detail(request.actor, dataset_id)
     return render(request, "models_app/_dataset_row.html", {"dataset": detail})
 
@@ -63,7 +63,7 @@ def dataset_page(
     fault: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    """Return the page of a dataset's version; `fault` says what was refused just now. Raises NotFound."""
+    """Return the page of a dataset's version; `fault` is the refusal of the last action. Raises NotFound."""
     actor = request.actor
     detail = queries.dataset_detail(actor, dataset_id)
     version = _chosen(detail, str(version_id or asked))
@@ -99,7 +99,7 @@ def dataset_page(
 @require_safe
 @page("datasets.view")
 def dataset_status(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
-    """Answer the banner that waits for the ingest; its end reloads the page, which then shows the profile."""
+    """Return the ingestion banner; when ingestion ends, it reloads the page to show the profile."""
     actor = request.actor
     detail = queries.dataset_detail(actor, dataset_id)
     version = _chosen(detail, request.GET.get("version"))
@@ -113,7 +113,7 @@ def dataset_status(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
 @large_body
 @page("datasets.create", own_transaction=True)
 def upload(request: TenantRequest) -> HttpResponse:
-    """Take a file; the object store is written outside any transaction."""
+    """Take an uploaded file; the object store is written outside any transaction."""
     actor = request.actor
     if request.method != "POST":
         return _upload_page(request, DatasetUpload())
@@ -132,7 +132,7 @@ def upload(request: TenantRequest) -> HttpResponse:
             )
             return redirect("dataset", request.tenant.slug, version.dataset_id)
     except UploadTooLarge as refused:
-        form.fields["file"].required = False  # it was refused, which is another thing than missing
+        form.fields["file"].required = False  # it was refused, not missing
         form.add_error("file", refused.message)
         return _upload_page(request, form, status=413)
     except Invalid as refused:

@@ -1,4 +1,4 @@
-"""What is done on an endpoint's page: keys made and revoked, and one row tried."""
+"""Actions on an endpoint's page: create and revoke keys, try one row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from tenants.web.views import page
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage")
 def endpoint_key_create(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
-    """Make a key and show its secret once; the same form sent again makes no second key, a GET leads to the endpoint."""
+    """Create a key and show its secret once.
+
+    Resubmitting the form creates no second key; a GET redirects to the endpoint.
+    """
     actor = request.actor
     endpoints.endpoint_detail(actor, endpoint_id)
     if request.method != "POST":
@@ -62,7 +65,7 @@ def endpoint_key_create(request: TenantRequest, endpoint_id: UUID) -> HttpRespon
 @require_POST
 @page("endpoints.manage")
 def endpoint_key_revoke(request: TenantRequest, endpoint_id: UUID, endpoint_key_id: UUID) -> HttpResponse:
-    """Revoke a key; programs that use it are refused from the next batch of requests on."""
+    """Revoke a key; its clients are refused from the next batch of requests."""
     endpoint_keys.revoke(actor=request.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)
     messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
     return redirect("endpoint", request.tenant.slug, endpoint_id)
@@ -71,7 +74,7 @@ def endpoint_key_revoke(request: TenantRequest, endpoint_id: UUID, endpoint_key_
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage", own_transaction=True)
 def endpoint_try(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
-    """Have the serving node predict what was entered, with no transaction open; a GET leads to the endpoint."""
+    """Predict the entered row on the serving node, with no transaction open; a GET redirects to the endpoint."""
     actor = request.actor
     with tenant_scope(actor.tenant_id):
         row = endpoints.endpoint_detail(actor, endpoint_id)

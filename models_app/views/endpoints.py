@@ -1,4 +1,4 @@
-"""Endpoints: the list, the deploy form, one endpoint with its keys, its traffic and its health, and its end."""
+"""Pages of endpoints: the list, the deploy form, one endpoint with its keys, traffic and monitoring, and undeploy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ELSEWHERE = {"version_id": "version", "project_id": "project"}
 @require_safe
 @page("endpoints.view")
 def endpoint_list(request: TenantRequest) -> HttpResponse:
-    """List endpoints, newest first, with requests of a day and open alerts."""
+    """List endpoints, newest first, with a day's requests and open alerts."""
     actor = request.actor
     rows = endpoints.endpoint_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     shown = rows[:PAGE]
@@ -54,9 +54,9 @@ def endpoint_list(request: TenantRequest) -> HttpResponse:
 
 @page("endpoints.manage")
 def deploy(request: TenantRequest) -> HttpResponse:
-    """Show the form, or deploy; what is refused is said on the form, which keeps what was entered.
+    """Show the form, or deploy; a refusal is shown on the form with its input kept.
 
-    A live endpoint changes its version only once that was asked and answered.
+    A live endpoint changes its version only after confirmation.
     """
     actor = request.actor
     choices = versions.deployable(actor)
@@ -103,7 +103,7 @@ def endpoint(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
 @require_safe
 @page("endpoints.view")
 def endpoint_live(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
-    """Answer the part that changes while an endpoint is being loaded; once it has settled, it polls no more."""
+    """Return the part of the page that changes while an endpoint loads; once settled, it polls no more."""
     row = endpoints.endpoint_detail(request.actor, endpoint_id)
     return render(request, "models_app/_endpoint_live.html", {"endpoint": row, "spent": _spent(row)})
 
@@ -111,7 +111,7 @@ def endpoint_live(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("endpoints.manage")
 def endpoint_undeploy(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
-    """Undeploy once the endpoint's name was typed, and go back to its page; a GET leads there."""
+    """Undeploy after the endpoint's name was typed, and redirect to its page; a GET redirects too."""
     row = endpoints.endpoint_detail(request.actor, endpoint_id)
     if request.method != "POST":
         return redirect("endpoint", request.tenant.slug, endpoint_id)
@@ -126,13 +126,13 @@ def endpoint_undeploy(request: TenantRequest, endpoint_id: UUID) -> HttpResponse
 @require_safe
 @page("endpoints.view")
 def endpoint_traffic(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
-    """Answer requests, latency, errors and alerts of a day, which a live endpoint's page asks for again and again."""
+    """Return a day's requests, latency, errors and alerts, which the page of a live endpoint polls."""
     row = endpoints.endpoint_detail(request.actor, endpoint_id)
     return render(request, "models_app/_endpoint_traffic.html", _traffic(request, row))
 
 
 def endpoint_page(request: TenantRequest, endpoint_id: UUID, *, status: int = 200, **more: Any) -> HttpResponse:
-    """Render the page of one endpoint; `more` carries a form that was refused, a fresh key, or what a try answered."""
+    """Render the page of one endpoint; `more` carries a refused form, a new key, or a playground result."""
     actor = request.actor
     row = endpoints.endpoint_detail(actor, endpoint_id)
     shown = _traffic(request, row)
@@ -156,7 +156,7 @@ def endpoint_page(request: TenantRequest, endpoint_id: UUID, *, status: int = 20
 
 
 def _traffic(request: TenantRequest, row: endpoints.EndpointRow) -> dict[str, Any]:
-    """Return what the tiles and the chart of an endpoint's day show."""
+    """Return the figures of the tiles and the chart of an endpoint's day."""
     actor = request.actor
     found, day = health.health(actor, row.id), health.traffic(actor, row.id, "24h")
     return {
@@ -170,7 +170,7 @@ def _traffic(request: TenantRequest, row: endpoints.EndpointRow) -> dict[str, An
 
 
 def _chart(day: health.Traffic) -> dict[str, Any]:
-    """Return each step's requests by outcome. What a limit held back counts as a client error here."""
+    """Return the requests of each time step by outcome. Rate-limited requests count as client errors."""
     failed = [one.failed for one in day.steps]
     refused = [sum(one.errors.values()) - one.failed for one in day.steps]
     answered = [one.requests - sum(one.errors.values()) for one in day.steps]
@@ -180,7 +180,7 @@ def _chart(day: health.Traffic) -> dict[str, Any]:
 
 
 def _early(actor: Actor, version_id: UUID | None) -> versions.Lineage | None:
-    """Return the version that is not in production; None for one that one may not see, or that is none."""
+    """Return the version that is not in production; None if it does not exist or the actor may not see it."""
     try:
         found = versions.lineage(actor, version_id) if version_id else None
     except NotFound:

@@ -1,4 +1,4 @@
-"""What a version's page shows of how good it is: figures, each class, and how much each input matters."""
+"""Metrics on a version's page: overall, per class, and feature importance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 
 @dataclass(frozen=True)
 class InputRow:
-    """One input. `drop`: what the figure loses when its values are shuffled, None if not measured; `share` of the largest."""
+    """One input.
+
+    `drop`: how much the metric loses when its values are shuffled, None if not measured; `share` of the largest.
+    """
 
     name: str
     kind: str
@@ -24,7 +27,7 @@ class InputRow:
 
 @dataclass(frozen=True)
 class Importance:
-    """How the importance was measured; `figure` is accuracy or r2."""
+    """How importance was measured; `figure` is accuracy or r2."""
 
     figure: str
     rows: int
@@ -33,7 +36,7 @@ class Importance:
 
 
 def single(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures that are one number."""
+    """Return the scalar metrics."""
     return {
         name: value for name, value in metrics.items() if isinstance(value, int | float) and not isinstance(value, bool)
     }
@@ -42,7 +45,7 @@ def single(metrics: Mapping[str, Any]) -> dict[str, float]:
 def classes(metrics: Mapping[str, Any], labels: Sequence[Any]) -> dict[str, Any] | None:
     """Return the confusion matrix and recall, precision, F1 and support of each class; None for a regressor.
 
-    `matrix` is empty where there are more classes than a page can show.
+    `matrix` is empty if there are more classes than a page can show.
     """
     matrix = metrics.get("confusion")
     if not isinstance(matrix, list) or not matrix:
@@ -56,7 +59,7 @@ def classes(metrics: Mapping[str, Any], labels: Sequence[Any]) -> dict[str, Any]
 
 
 def inputs(metrics: Mapping[str, Any], signature: Mapping[str, Any]) -> tuple[list[InputRow], Importance | None]:
-    """Return the inputs, those that matter most first, and how that was measured; None where it was not."""
+    """Return the inputs by descending importance, and how it was measured; None if it was not."""
     found = metrics.get("importance")
     drops: dict[str, float] = {one["name"]: float(one["drop"]) for one in found["columns"]} if found else {}
     largest = max([*drops.values(), 1e-9])

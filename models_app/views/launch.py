@@ -1,4 +1,4 @@
-"""The launch form: what to learn, how, on which device, and what that will cost before anything runs."""
+"""The launch form: data, recipe, device, and the expected cost before anything runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ COLUMNS_SHOWN = 200
 
 
 class Launch(Ordering):
-    """A recipe with its parameters over a dataset version."""
+    """A training job: a recipe with its parameters over a dataset version."""
 
     template = "models_app/launch.html"
     kind = TrainKind.name
@@ -71,12 +71,12 @@ class Launch(Ordering):
         return self.form, self.parameters
 
     def _dataset(self, chosen: str) -> queries.Launchable | None:
-        """Return the dataset version that was chosen, with its profile, which advice is taken from."""
+        """Return the chosen dataset version with its profile, the basis of suggestions."""
         row = next((row for row in self.datasets if str(row.version_id) == chosen), None)
         return row and replace(row, profile=queries.profile(self.actor, row.dataset_id, row.version_id))
 
     def _recipe(self, chosen: str) -> Recipe:
-        """Return the recipe that was chosen, else one that can learn the dataset's target, or any column of it."""
+        """Return the chosen recipe, or one that can learn the dataset's target, or any column of it."""
         if chosen or self.dataset is None:
             return next((recipe for recipe in self.recipes if recipe.id == chosen), self.recipes[0])
         told = self.dataset.profile.get("task")
@@ -85,18 +85,18 @@ class Launch(Ordering):
         return next((recipe for recipe in self.recipes if recipe.task in tasks), self.recipes[0])
 
     def readings(self) -> Sequence[ColumnReading]:
-        """Return how the first columns of the dataset are read; the page of the dataset has the others."""
+        """Return how the first columns of the dataset are read; the dataset's page shows the others."""
         return column_readings(self.actor, self.dataset.version_id)[:COLUMNS_SHOWN] if self.dataset else ()
 
     def better(self) -> Recipe | None:
-        """Return a recipe that can learn a column of the dataset, where the chosen one can learn none."""
+        """Return a recipe that can learn a column of the dataset, if the chosen one can learn none."""
         tasks = {task for column in self.dataset.columns for task in column.tasks} if self.dataset else set()
         if not self.dataset or self.recipe.task in tasks:
             return None
         return next((recipe for recipe in self.recipes if recipe.task in tasks), None)
 
     def waits_for(self) -> str:
-        """Say what is to be chosen first: a dataset, a recipe that suits it, a target."""
+        """Return the prompt for the next choice: a dataset, a suitable recipe, a target."""
         better = self.better()
         if super().waits_for() or self.parameters.data.get("p-target") or self.parameters.fields["target"].initial:
             return super().waits_for()
@@ -115,7 +115,7 @@ class Launch(Ordering):
         }
 
     def blame(self, refused: Invalid) -> None:
-        """Put each message of a refusal beside the field it is about, of whichever form."""
+        """Attach each message of a refusal to its field, in any of the forms."""
         others = {}
         for name, texts in refused.fields.items():
             short = name.removeprefix("params.")
@@ -126,7 +126,7 @@ class Launch(Ordering):
         super().blame(Invalid(fields=others))
 
     def missing(self) -> dict[str, str] | None:
-        """Say what has to be there before a job can be launched, and the way to it."""
+        """Return what is missing before a job can be launched, and where to create it."""
         if self.datasets:
             return None if self.devices else NO_DEVICE
         may = self.actor.can("datasets.create")
@@ -139,7 +139,7 @@ class Launch(Ordering):
         }
 
     def context(self, **more: Any) -> dict[str, Any]:
-        """Return what the page shows."""
+        """Return the template context."""
         bound = [one for one in self.parameters if one.name != "keep"]
         return super().context(
             recipes=self.recipes,
@@ -166,14 +166,14 @@ def launch(request: TenantRequest) -> HttpResponse:
 @require_POST
 @page("jobs.launch")
 def quote(request: TenantRequest) -> HttpResponse:
-    """Answer the cost panel for what is entered so far."""
+    """Return the cost panel for the current input."""
     return quoted(Launch(request, request.POST))
 
 
 @require_safe
 @page("jobs.launch")
 def parameters(request: TenantRequest) -> HttpResponse:
-    """Answer the fields of the chosen recipe for the chosen dataset, keeping what was entered where it still fits."""
+    """Return the fields of the chosen recipe for the chosen dataset; input that still fits is kept."""
     entered: dict[str, Any] = {
         name.removeprefix("p-"): value for name, value in request.GET.items() if name.startswith("p-")
     }
@@ -189,7 +189,7 @@ def parameters(request: TenantRequest) -> HttpResponse:
 
 
 def _started(request: TenantRequest) -> dict[str, Any]:
-    """Return the form's first values: those of the job to clone, or of the dataset one came from."""
+    """Return the form's initial values, from the job to clone or from the dataset the person came from."""
     asked = {name: request.GET.get(name, "") for name in ("name", "dataset", "recipe")}
     started: dict[str, Any] = {"key": uuid7(), **asked}
     return started | cloned(

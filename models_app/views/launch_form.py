@@ -1,4 +1,4 @@
-"""What the forms that launch a job share: the parts of a form, its cost panel, its refusals, a clone's first values."""
+"""Shared parts of the forms that launch a job: the forms, the cost panel, refusals, and the initial values of a clone."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -34,10 +34,10 @@ NO_DEVICE = {
 
 
 class Ordering(ABC):
-    """A launch form's parts for one request: choices on offer, what was entered, and what that asks for.
+    """The parts of a launch form for one request: options, input, and the resulting job request.
 
-    `asks_first`: the fields that the cost panel waits for, `choose`: how it says so. `elsewhere`: fields that a refusal
-    names otherwise than the form. `ending`: how a job ends that meets its own limit.
+    `asks_first`: the fields required for the cost panel, `choose`: its prompt for them. `elsewhere`: fields that a
+    refusal names differently from the form. `ending`: how a job ends that reaches its own limit.
     """
 
     template: ClassVar[str]
@@ -57,11 +57,11 @@ class Ordering(ABC):
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
-        """Return what the kind is asked for; call after the forms are valid."""
+        """Return the spec of the job kind; call after the forms are valid."""
 
     @abstractmethod
     def missing(self) -> dict[str, str] | None:
-        """Say what has to be there before a job can be launched, and the way to it."""
+        """Return what is missing before a job can be launched, and where to create it."""
 
     @property
     def all_forms(self) -> Sequence[forms.Form]:
@@ -69,7 +69,7 @@ class Ordering(ABC):
         return (self.form,)
 
     def is_valid(self) -> bool:
-        """Return whether every form is; all are asked, so that all mistakes are shown at once."""
+        """Return whether every form is valid; all are checked, so that all faults show at once."""
         valid = [form.is_valid() for form in self.all_forms]
         return all(valid)
 
@@ -89,20 +89,20 @@ class Ordering(ABC):
         }
 
     def waits_for(self) -> str:
-        """Say what is to be chosen before there is a price; empty when nothing is."""
+        """Return the prompt for what must be chosen before there is a price; empty if complete."""
         return "" if all(self.request.POST.get(name) for name in self.asks_first) else self.choose
 
     def project(self) -> UUID:
-        """Return the cost centre that was chosen; call after the forms are valid."""
+        """Return the chosen project; call after the forms are valid."""
         return UUID(self.form.cleaned_data["project"])
 
     def origin(self) -> dict[str, Any]:
-        """Return what a clone takes from its job beside the form's fields, as `jobs.clone` does."""
+        """Return what a clone takes from its job besides the form's fields, as `jobs.clone` does."""
         source = self._original()
         return {"cloned_from": source.id} if source else {}
 
     def tags(self) -> dict[str, str]:
-        """Return the tags that were entered; a form that does not ask for them keeps those of the job that it clones."""
+        """Return the entered tags; a form without tag fields keeps those of the cloned job."""
         source = self._original()
         asked = self.form.add_prefix("tags") in self.form.data
         return dict(source.tags) if source and not asked else dict(self.form.cleaned_data["tags"])
@@ -112,13 +112,13 @@ class Ordering(ABC):
         return source if source and source.kind == self.kind else None
 
     def blame(self, refused: Invalid) -> None:
-        """Put each message of a refusal beside the field it is about."""
+        """Attach each message of a refusal to its field."""
         for name, texts in refused.fields.items():
             own = self.elsewhere.get(name, name)
             self.form.add_error(own if own in self.form.fields else None, texts)
 
     def faults(self) -> list[str]:
-        """Return every mistake as a sentence, for the cost panel."""
+        """Return every fault as a sentence, for the cost panel."""
         fields = {name: field for form in self.all_forms for name, field in form.fields.items()}
         errors = {name: texts for form in self.all_forms for name, texts in form.errors.items()}
         return [
@@ -127,11 +127,11 @@ class Ordering(ABC):
         ]
 
     def marked(self) -> list[str]:
-        """Return the labels of the fields that hold a mistake."""
+        """Return the labels of the fields with faults."""
         return [str(field.label) for form in self.all_forms if form.is_bound for field in form if field.errors]
 
     def context(self, **more: Any) -> dict[str, Any]:
-        """Return what the page shows."""
+        """Return the template context."""
         chosen = self.form.data if self.form.is_bound else self.form.initial
         return {
             "form": self.form,
@@ -144,12 +144,12 @@ class Ordering(ABC):
 
 
 def shown(parts: Ordering) -> HttpResponse:
-    """Answer the page with its first values, or with what has to be there before."""
+    """Return the page with its initial values, or with what is missing."""
     return render(parts.request, parts.template, parts.context(missing=parts.missing()))
 
 
 def launched(parts: Ordering) -> HttpResponse:
-    """Launch what was entered; what is refused is said on the form, which keeps what was entered."""
+    """Launch the job; a refusal is shown on the form with its input kept."""
     refusal: Refusal | None = None
     status, headers = 422, {}
     if parts.is_valid():
@@ -167,7 +167,7 @@ def launched(parts: Ordering) -> HttpResponse:
 
 
 def quoted(parts: Ordering) -> HttpResponse:
-    """Answer the cost panel for what is entered so far; asked for at every change."""
+    """Return the cost panel for the current input; requested at every change."""
     waits_for = parts.waits_for()
     if waits_for:
         return _panel(parts, choose=waits_for)
@@ -188,7 +188,7 @@ def quoted(parts: Ordering) -> HttpResponse:
 
 
 def cloned(request: TenantRequest, own: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    """Return the first values of a form that clones a job, `own` of them read from its spec; none without one."""
+    """Return the initial values of a form that clones a job, `own` of them read from its spec; empty without one."""
     source = _source(uuid_in(request.GET.get("clone")))
     if source is None:
         return {}
@@ -216,7 +216,7 @@ def _panel(parts: Ordering, **context: Any) -> HttpResponse:
 
 
 def _submit(parts: Ordering) -> str:
-    """Launch at the price that was shown, bound as a quote; say so where it cannot be bound."""
+    """Launch at the price shown, bound as a quote; return a message if it cannot be bound."""
     asked, origin = parts.request_body(), parts.origin()
     order = jobs.check(actor=parts.actor, **asked)
     quote_id, unbound = signed_quotes.bind(parts.actor, order, parts.request.POST.get("offer", ""))

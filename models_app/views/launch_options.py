@@ -1,4 +1,4 @@
-"""What the launch form says about devices, prices and refusals, in words."""
+"""Texts of the launch form about devices, prices and refusals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class DeviceOffer:
-    """A device class as a card of the form. `price` is of a second on demand; None when no price is in force."""
+    """A device class as a card of the form. `price` is per second on demand; None if no price is in force."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class DeviceOffer:
 
 @dataclass(frozen=True)
 class Said:
-    """A sentence with a place `{}` for each part: money, seconds, or a name. The page writes them as it writes all others."""
+    """A sentence with a placeholder `{}` for each part: money, seconds, or a name. The page formats them."""
 
     text: str
     parts: tuple[Money | int | str, ...] = ()
@@ -43,9 +43,9 @@ class Said:
 
 @dataclass(frozen=True)
 class Shown:
-    """The cost panel. Nine runs of ten end between `least` and `most`, of which the program's start-up takes `start`.
+    """The cost panel. Nine runs of ten end between `least` and `most`, of which start-up takes `start`.
 
-    `learnt` says from which runs; `quota_after` counts this job; `refusals` say what would stop the launch now.
+    `learnt` describes the runs it is based on; `quota_after` includes this job; `refusals` would stop the launch now.
     """
 
     least: Money
@@ -70,7 +70,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a launch was refused, and what one can do about it; `budget` where one refused."""
+    """Why a launch was refused, and what helps; `budget` if a budget refused it."""
 
     title: str
     text: Said
@@ -79,7 +79,7 @@ class Refusal:
 
 
 def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
-    """Return the classes of the pool with what a second costs by this meter; two queries however many there are."""
+    """Return the device classes of the pool with their price per second for this meter, in two queries."""
     prices = prices_in_force(meter)
     return [
         DeviceOffer(
@@ -95,7 +95,7 @@ def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
 
 
 def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
-    """Return the cost panel for a checked order; `ending` says how one ends that meets its own limit."""
+    """Return the cost panel for a checked request; `ending` is how a job ends that reaches its own limit."""
     row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
     limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
     refusals: list[Said] = []
@@ -142,7 +142,7 @@ def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
 
 
 def learnt_from(order: JobRequest) -> str:
-    """Say which runs a range was learnt from, and how the ranges before it held."""
+    """Return which runs a range is based on, and how accurate earlier ranges were."""
     found, kept = order.forecast, order.kept
     if found.source == "own":
         said = (
@@ -160,7 +160,7 @@ def learnt_from(order: JobRequest) -> str:
 def warnings_of(
     order: JobRequest, unit_amount: Decimal, currency: str, ending: str = "with a checkpoint and no model"
 ) -> list[Said]:
-    """Say which of the job's own limits would stop a typical run before its end."""
+    """Return which of the job's own limits would stop a typical run early."""
     needed = Money(order.typical_s * unit_amount, currency)
     found = []
     if order.needed_s >= order.max_seconds:
@@ -182,14 +182,14 @@ def warnings_of(
 
 
 def fitting(ways: Sequence[dict[str, Any]]) -> str:
-    """Say what a budget has room for, in the fields of the form: whole minutes. Empty when nothing fits."""
+    """Return what fits into a budget, in the units of the form: whole minutes. Empty if nothing fits."""
     changes = [way["change"] for way in ways]
     said = [f"a longest run time of {one['max_seconds'] // 60:,} min" for one in changes if "max_seconds" in one]
     return f"This would fit: {'; or '.join(said)}." if said else ""
 
 
 def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
-    """Say a refusal in words, with the cheaper ways."""
+    """Return a refusal in words, with cheaper alternatives."""
     if refused.code == "budget_exceeded":
         asked, status = _of(refused.extra.get("asked"), currency), _budget_of(refused)
         if asked is None or status is None:
@@ -215,7 +215,7 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
 
 
 def without_ways(status: BudgetStatus) -> list[str]:
-    """Say what helps where no shorter or cheaper run fits: held money that comes back, or a higher budget."""
+    """Return what helps if no shorter or cheaper run fits: released holds, or a higher budget."""
     wait = ["Nothing shorter fits."]
     if status.held:
         wait.append("Wait for running jobs to end: what they hold and do not use comes back.")
@@ -223,7 +223,7 @@ def without_ways(status: BudgetStatus) -> list[str]:
 
 
 def _stands(status: BudgetStatus) -> Said:
-    """Name a budget and say what it has left."""
+    """Return the name of a budget with its headroom."""
     whose = f"project {status.project_name}" if status.project_id else "the organisation"
     if status.left:
         return Said("The budget of {} has {} that is neither spent nor held.", (whose, status.left))
@@ -240,7 +240,7 @@ def _budget_of(refused: ExchequerError) -> BudgetStatus | None:
 
 
 def _price(prices: Sequence[PriceView], **dims: str) -> Decimal | None:
-    """Return the price that names the most of these dimensions and nothing else, as rating does."""
+    """Return the most specific price among these dimensions, as rating does."""
     fitting = [price for price in prices if all(dims.get(name) == value for name, value in price.dims.items())]
     best = min(fitting, key=lambda price: (-len(price.dims), sorted(price.dims.items())), default=None)
     return best.unit_amount if best else None

@@ -1,4 +1,4 @@
-"""Models: the list, a model's versions, and one version with what it was made from."""
+"""Pages of models: the list, a model's versions, and one version with its lineage."""
 
 from uuid import UUID
 
@@ -61,12 +61,12 @@ def model(request: TenantRequest, model_id: UUID) -> HttpResponse:
 @require_safe
 @page("models.view")
 def model_version(request: TenantRequest, version_id: UUID) -> HttpResponse:
-    """Show one version: stage, figures, signature, lineage, cost."""
+    """Show one version: stage, metrics, signature, lineage, cost."""
     return version_page(request, version_id)
 
 
 def version_page(request: TenantRequest, version_id: UUID, *, fault: str = "", status: int = 200) -> HttpResponse:
-    """Return a version's page; `fault` says what was refused just now."""
+    """Return a version's page; `fault` is the refusal of the last action."""
     actor = request.actor
     version = queries.lineage(actor, version_id)
     rows, importance = figures.inputs(version.metrics, version.signature)
@@ -91,6 +91,6 @@ def version_page(request: TenantRequest, version_id: UUID, *, fault: str = "", s
 @require_safe
 @page("models.view", own_transaction=True)
 def model_download(request: TenantRequest, version_id: UUID) -> HttpResponseBase:
-    """Answer the weights."""
+    """Return the weights as a download."""
     actor = request.actor
     return downloads.answer(request, actor, lambda: downloads.weights(actor, version_id))

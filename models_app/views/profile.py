@@ -1,4 +1,4 @@
-"""A dataset's profile as a page shows it: one row a column, with bars for its distribution, and how it was read."""
+"""A dataset's profile as its page shows it: one row per column, with its distribution and how it was read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ORDERS = (("ymd", "year first"), ("dmy", "day first"), ("mdy", "month first"))
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what it holds, how much is missing, how it is spread, how much it says about the target."""
+    """One column: its type, missing values, distribution, and relation to the target."""
 
     name: str
     kind: str
@@ -37,10 +37,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a column was read, and the fields that have it read otherwise. `at` is its place in the file, from 0.
+    """How a column was read, and the form fields to change it. `at` is its index in the file, from 0.
 
-    `types`: (type, words, whether it is chosen, whether any value fits). `missing`: its words as one writes them.
-    `numbers` and `dates` are choices where the column has such a notation.
+    `types`: (type, label, whether it is chosen, whether any value fits). `missing`: its words as people write them.
+    `numbers` and `dates` are options if the column has such formats.
     """
 
     at: int
@@ -59,9 +59,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class File:
-    """How a file was read, in words; of a text file the fields that have it read otherwise: (name, label, options).
+    """How a file was read, in words; for a text file also the form fields to change it: (name, label, options).
 
-    An option: (value, words, whether it holds).
+    An option: (value, label, whether it is in force).
     """
 
     words: str
@@ -72,7 +72,7 @@ FORMATS = {"csv": "Text", "excel": "Excel", "json": "JSON", "json lines": "JSON 
 
 
 def file(read: Mapping[str, Any]) -> File | None:
-    """Return how a file was read; None for a version from before that was kept."""
+    """Return how a file was read; None for a version from before this was stored."""
     if "format" not in read:
         return None
     if read["format"] != "csv":
@@ -96,7 +96,7 @@ def file(read: Mapping[str, Any]) -> File | None:
 
 
 def columns(profile: Mapping[str, Any], readings: Sequence[ColumnReading] = ()) -> list[Column]:
-    """Return the profile's columns: the target first, then by what they say about it, then in the file's order."""
+    """Return the profile's columns: the target first, then by relation to it, then in file order."""
     read = {one.name: reading(at, one) for at, one in enumerate(readings)}
     spelled = {one.name: dict(zip(("false", "true"), one.spelling, strict=True)) for one in readings}
     found = [
@@ -107,7 +107,7 @@ def columns(profile: Mapping[str, Any], readings: Sequence[ColumnReading] = ()) 
 
 
 def reading(at: int, one: ColumnReading) -> Reading:
-    """Return how one column was read as its row shows it."""
+    """Return how one column was read, in the form of its row."""
     types = []
     for name in contract.TYPES:
         fits = one.can_be.get(name)
@@ -130,20 +130,20 @@ def reading(at: int, one: ColumnReading) -> Reading:
 
 
 def written(words: Sequence[str]) -> str:
-    """Return words as one line, those with a comma or a quotation mark in quotation marks."""
+    """Return words as one line; quote those with a comma or a quotation mark."""
     out = io.StringIO()
     csv.writer(out, lineterminator="").writerow(words)
     return "" if not words else out.getvalue()
 
 
 def words_of(line: str) -> list[str]:
-    """Return the words of such a line, blanks around them left out."""
+    """Parse such a line into words; surrounding blanks are dropped."""
     found = next(csv.reader([line], skipinitialspace=True), [])
     return [word.strip() for word in found if word.strip()]
 
 
 def differs(version: VersionRow, history: Sequence[VersionRow]) -> str:
-    """Say how a version's columns differ from those of the ready version before it; empty where they are the same."""
+    """Describe how a version's columns differ from the previous ready version; empty if they are the same."""
     before = max(
         (one for one in history if one.state == "ready" and one.number < version.number), default=None, key=_at
     )
@@ -162,7 +162,7 @@ def _kinds(version: VersionRow) -> dict[str, str]:
 
 
 def _as_uploaded(described: Mapping[str, Any], spelling: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return a column of the profile with yes and no as the file spells them."""
+    """Return a column of the profile with booleans spelled as in the file."""
     if described["kind"] != kinds.BOOLEAN or not spelling:
         return described
     top = [{**one, "value": spelling.get(str(one["value"]), one["value"])} for one in described.get("top", [])]
@@ -210,6 +210,6 @@ def _edge(value: float, dates: bool) -> str:
         try:
             day = datetime.fromtimestamp(value, UTC)
             return f"{day.day} {day:%b %Y}"
-        except (OverflowError, ValueError, OSError):  # a column may hold years that Python has no dates for
+        except (OverflowError, ValueError, OSError):  # a column may hold years outside the range of Python's dates
             return "?"
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"

@@ -1,4 +1,7 @@
-"""The buttons that move a model version through its stages; who puts one into production types its name, who asks for that does not."""
+"""Buttons that move a model version through its stages.
+
+Putting one into production requires typing its name; requesting it does not.
+"""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -20,7 +23,7 @@ from tenants.web.views import page
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("models.manage")
 def promote(request: TenantRequest, version_id: UUID) -> HttpResponse:
-    """Move a version to the stage that was chosen, and go back to its page."""
+    """Move a version to the chosen stage, and redirect to its page."""
     stage = request.POST.get("stage", "")
     return _move(
         request,
@@ -33,14 +36,14 @@ def promote(request: TenantRequest, version_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("models.approve")
 def approve(request: TenantRequest, version_id: UUID) -> HttpResponse:
-    """Take a version into production as it was asked for, and go back to its page."""
+    """Move a version into production as requested, and redirect to its page."""
     return _move(request, version_id, lambda actor: registry.approve(actor=actor, version_id=version_id), typed=True)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("models.approve")
 def decline(request: TenantRequest, version_id: UUID) -> HttpResponse:
-    """Refuse a request for production with the reason that was entered, and go back to the version's page."""
+    """Decline a request for production with the entered reason, and redirect to the version's page."""
     reason = request.POST.get("reason", "")
     return _move(request, version_id, lambda actor: registry.decline(actor=actor, version_id=version_id, reason=reason))
 
@@ -48,10 +51,10 @@ def decline(request: TenantRequest, version_id: UUID) -> HttpResponse:
 def _move(
     request: TenantRequest, version_id: UUID, act: Callable[[Actor], ModelVersion], *, typed: bool = False
 ) -> HttpResponse:
-    """Act once what had to be typed is there; what is refused is said on the version's page."""
+    """Act once the required name was typed; a refusal is shown on the version's page."""
     actor = request.actor
     shown = lineage.lineage(actor, version_id)
-    if request.method != "POST":  # somebody pressed Enter in the address bar after a refusal was shown there
+    if request.method != "POST":  # the URL was opened directly after a refusal was shown there
         return redirect("model-version", request.tenant.slug, version_id)
     name = f"{shown.model} v{shown.number}"
     if typed and request.POST.get("confirm", "").strip() != name:

@@ -1,1 +1,1 @@
-"""What answers cost: money held ahead, the spool, settlement with billing."""
+"""Accounting of predictions: reservations, the spool, settlement with billing."""

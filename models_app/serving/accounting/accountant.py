@@ -1,7 +1,9 @@
-"""The thread that keeps the books: money held ahead, the spool accounted for, health stored. Nobody waits for it but money.
+"""The accounting thread: reserves money, settles the spool, stores traffic sums.
 
-Everything here may be done twice: usage counts once by its key, a slice closes once, health sums go back when they
-could not be stored.
+No request waits for it, except for money.
+
+Every step is idempotent: usage counts once by its key, a slice closes once, and traffic sums that could not be stored
+are kept for the next try.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ FLUSH_S = 5.0
 
 
 class EndpointAccount:
-    """One endpoint's till and health sums, kept over all versions that it serves while this node runs.
+    """The balance and traffic sums of one endpoint, kept across all versions it serves while this node runs.
 
-    `asking`: the number of the slice that is being asked for; kept while it is unknown whether it was taken.
+    `asking`: the number of the requested slice, kept until it is known whether it was granted.
     """
 
     def __init__(self, order: EndpointSpec, clock: Callable[[], float]) -> None:
@@ -47,7 +49,7 @@ class EndpointAccount:
 
 
 class UsageAccountant:
-    """The accounts of a node."""
+    """The accounts of all endpoints of a node."""
 
     def __init__(self, backend: Backend, spooled: spool.Spool, clock: Callable[[], float]) -> None:
         self.accounts: dict[UUID, EndpointAccount] = {}
@@ -63,26 +65,26 @@ class UsageAccountant:
         self._stopping = False
         self._pause = PAUSE_S
         self._flushed_at = clock()
-        # Never goes back in a boot: an endpoint that comes again must not find the closed slices of its first stay.
+        # Never goes back within a boot: an endpoint that returns must not get the closed slices of its first stay.
         self._numbers = itertools.count(1)
         self._thread = threading.Thread(target=self._run, name="books", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the accounting thread."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Look now: money runs low."""
+        """Wake the thread because money runs low."""
         self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """Account for what is spooled, give the rest of the money back, and end; what takes longer is done by the next boot."""
+        """Settle the spool, release unused money and stop. What exceeds `seconds` is left to the next boot."""
         self._stopping = True
         self._wake.set()
         self._thread.join(seconds)
 
     def account(self, order: EndpointSpec) -> EndpointAccount:
-        """Return the account of an endpoint, opened when it is new."""
+        """Return the account of an endpoint; create it if new."""
         with self._turn:
             found = self.accounts.get(order.endpoint_id)
             if found is None:
@@ -146,12 +148,14 @@ class UsageAccountant:
             except Away:
                 till.refused("unavailable", asked_at)
                 raise
-            except Exception:  # a full disk, say: the others, and what is spooled, must go on
+            except Exception:  # for example a full disk: other endpoints and spooled records must go on
                 log.exception("slice.not_taken", endpoint=order.name)
                 till.refused("unavailable", asked_at)
 
     def _note(self, order: EndpointSpec) -> None:
-        """Write down, before money is held, that this boot holds some for an endpoint: the next boot gives it back."""
+        """Record on disk that this boot holds money for an endpoint, before it does, so that the next boot can release
+        it.
+        """
         path = self._folder / f"{self._spool.boot}.slices"
         line = f"{order.tenant_id} {order.endpoint_id}\n"
         if not path.exists() or line not in path.read_text():
@@ -159,7 +163,7 @@ class UsageAccountant:
                 file.write(line)
 
     def _settle(self, reader: spool.Reader, until: spool.SpoolPosition | None) -> bool:
-        """Account for the next records; return whether there may be more."""
+        """Settle the next records; return whether there may be more."""
         records, place = reader.read(until)
         by_tenant: dict[UUID, list[dict[str, Any]]] = {}
         ended: set[str] = set()
@@ -195,12 +199,12 @@ class UsageAccountant:
                 account.till.drop(purse)
             if not account.open and not account.till.retired:
                 self._flush_one(account)
-                with self._turn:  # whoever asked for the account meanwhile works with it: then it stays
+                with self._turn:  # a thread that got the account meanwhile still uses it, so it stays
                     if not account.open:
                         self.accounts.pop(endpoint_id, None)
 
     def _replay(self, boot: UUID) -> None:
-        """Account for what an earlier boot of this node left, and give back what it held."""
+        """Settle the records of an earlier boot of this node, and release what it held."""
         reader = spool.Reader(self._folder, boot)
         while self._settle(reader, None):
             pass
@@ -232,7 +236,7 @@ class UsageAccountant:
 
 
 def wait_for(done: Callable[[], bool], seconds: float) -> bool:
-    """Wait until `done`, at most so long; return whether it is."""
+    """Wait until `done`, for at most `seconds`; return its result."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
-"""The money of one endpoint on this node: what is held, what of it is promised to batches, when more is needed. Pure.
+"""Money of one endpoint on this node: what is held, what is committed to batches, when more is needed. Pure.
 
-A purse is one slice of held money. Each batch begins on the purse of its moment and its usage is settled from it; a
-purse that was replaced is closed once every batch that began on it is accounted for.
+A reservation is one slice of held money. Each batch starts on the current reservation, and its usage is settled from
+it. A replaced reservation is closed when every batch that started on it is settled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AWAY_LIFE = timedelta(seconds=60)
 
 @dataclass(slots=True)
 class Reservation:
-    """One slice and what of it is used. `pending`: batches that began on it and are not accounted for yet."""
+    """One slice and how much of it is used. `pending`: batches that started on it and are not settled yet."""
 
     money: Slice
     taken_at: float
@@ -35,25 +35,25 @@ class Reservation:
     pending: int = 0
 
     def left(self) -> Decimal:
-        """Return what may still be promised."""
+        """Return the amount that may still be committed."""
         return self.money.amount - self.used
 
     def renew_at(self) -> datetime:
-        """Return when the next slice should be had, so that nobody waits for it: a little before this one ends."""
+        """Return when to request the next slice, a little before this one ends, so that no request waits for it."""
         return self.money.until - min(RENEW_EARLY, (self.money.until - self.money.db_now) / 5)
 
     def moment(self, now: float) -> datetime:
-        """Return the database's time at `now` on this machine's monotonic clock."""
+        """Return the database time for `now` on this machine's monotonic clock."""
         return self.money.db_now + timedelta(seconds=now - self.taken_at)
 
 
 @dataclass(slots=True)
 class SliceBalance:
-    """The purses of one endpoint.
+    """The reservations of one endpoint.
 
-    `state`: why the last slice that was asked for could not be had, as a problem's code; empty when it was. `answered`
-    is set when a slice, or its refusal, arrives. `short`: the last batch could not be paid in full. A slice is taken
-    when a batch wants one, and the next only while batches come: who is not called holds nothing.
+    `state`: the problem code of the last refused slice; empty if it was granted. `answered` is set when a slice, or its
+    refusal, arrives. `short`: the last batch could not be paid in full. A slice is requested when a batch needs one,
+    and the next only while batches arrive: an idle endpoint holds nothing.
     """
 
     clock: Callable[[], float]
@@ -69,9 +69,10 @@ class SliceBalance:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, wanted: int) -> tuple[Reservation | None, int]:
-        """Begin a batch of `wanted` requests: return the purse that pays and how many of them it has money for.
+        """Start a batch of `wanted` requests; return the reservation that pays and how many requests it covers.
 
-        A purse past its `until` pays only while the database is away, and then for a minute: prices may have changed.
+        A reservation past its `until` pays only while the database is unreachable, and for one minute at most, because
+        prices may have changed.
         """
         with self._lock:
             self.answered.clear()
@@ -86,7 +87,7 @@ class SliceBalance:
                 price = purse.money.request_price
                 paid = 0 if left <= 0 else min(wanted, int(left / price)) if price else wanted
             if not paid and not purse.used and purse.money.amount:
-                paid = 1  # a slice answers one request at least, however long batches take, or none would ever be
+                paid = 1  # a slice covers at least one request, or none would ever be answered
             self.short = paid < wanted
             if not paid:
                 return None, 0
@@ -94,31 +95,31 @@ class SliceBalance:
             return purse, paid
 
     def spend(self, purse: Reservation, requests: int, compute_ms: Decimal) -> None:
-        """Count a batch that is about to be recorded."""
+        """Count a batch about to be recorded."""
         with self._lock:
             purse.used += purse.money.cost(requests, compute_ms)
             self.batch_ms = compute_ms
 
     def undo(self, purse: Reservation, requests: int, compute_ms: Decimal) -> None:
-        """Take back a batch that was not recorded."""
+        """Undo `spend` for a batch that was not recorded."""
         with self._lock:
             purse.used -= purse.money.cost(requests, compute_ms)
             purse.pending -= 1
 
     def settled(self, purse: Reservation, batches: int = 1) -> None:
-        """Say that batches which began on a purse are accounted for, or came to nothing."""
+        """Mark batches of a reservation as settled or dropped."""
         with self._lock:
             purse.pending -= batches
 
     def find(self, number: int) -> Reservation | None:
-        """Return the purse of a slice."""
+        """Return the reservation of a slice number."""
         for purse in [self.purse, *self.retired]:
             if purse is not None and purse.money.number == number:
                 return purse
         return None
 
     def wants(self) -> bool:
-        """Return whether the next slice should be taken now: a batch waits for it, or will before long."""
+        """Return whether to request the next slice now, because a batch waits for it or soon will."""
         now = self.clock()
         with self._lock:
             if self.state and now - self.asked_at < ASK_AGAIN_S:
@@ -130,7 +131,7 @@ class SliceBalance:
             return now - self.used_at < STILL_CALLED_S and (ends or self.running_low)
 
     def expire(self) -> None:
-        """Let a purse go whose time is over while nobody calls."""
+        """Retire an expired reservation of an idle endpoint."""
         with self._lock:
             if self.purse is not None and self._ended(self.purse):
                 self.retired.append(self.purse)
@@ -138,12 +139,12 @@ class SliceBalance:
 
     @property
     def running_low(self) -> bool:
-        """Whether so much is used that the next slice should be taken at once."""
+        """Return whether so much is used that the next slice is needed at once."""
         purse = self.purse
         return purse is None or (not purse.money.free and purse.used >= RENEW_AT * purse.money.amount)
 
     def install(self, money: Slice, asked_at: float) -> None:
-        """Pay from this slice from now on. `asked_at`: the monotonic time before it was asked for."""
+        """Make this slice the current reservation. `asked_at`: the monotonic time before it was requested."""
         with self._lock:
             if self.purse is not None:
                 self.retired.append(self.purse)
@@ -154,7 +155,7 @@ class SliceBalance:
             self.answered.set()
 
     def refused(self, code: str, asked_at: float) -> None:
-        """Note that no further slice could be had: with nothing left, requests are refused for this reason."""
+        """Record that no further slice was granted; once the money is used up, requests are refused with this code."""
         with self._lock:
             self.state = code
             self.short = self.wanted = False
@@ -162,7 +163,7 @@ class SliceBalance:
             self.answered.set()
 
     def end(self, holds: Collection[str]) -> None:
-        """Pay nothing more from a purse whose hold is among these: its budget was lowered, or nothing is left of it."""
+        """Retire a reservation whose hold is in `holds`: its budget was lowered, or the hold is used up."""
         with self._lock:
             if self.purse is not None and str(self.purse.money.hold_id) in holds:
                 self.retired.append(self.purse)
@@ -173,23 +174,23 @@ class SliceBalance:
         return past >= (AWAY_LIFE if self.state == "unavailable" else timedelta(0))
 
     def retire(self) -> None:
-        """Pay for nothing more."""
+        """Retire the current reservation."""
         with self._lock:
             if self.purse is not None:
                 self.retired.append(self.purse)
             self.purse = None
 
     def done(self) -> list[Reservation]:
-        """Return the retired purses of which everything is accounted for; forget them with `drop`."""
+        """Return the retired reservations with all batches settled; remove them with `drop`."""
         with self._lock:
             return [purse for purse in self.retired if purse.pending <= 0]
 
     def drop(self, purse: Reservation) -> None:
-        """Forget a purse whose slice is closed."""
+        """Remove a reservation whose slice is closed."""
         with self._lock:
             self.retired = [kept for kept in self.retired if kept is not purse]
 
 
 def milliseconds(seconds: float) -> Decimal:
-    """Return a batch's processor time as it is billed: milliseconds with three decimals, never nothing."""
+    """Return a batch's processor time as billed: milliseconds with three decimals, never zero."""
     return max(MILLI, Decimal(int(seconds * 1_000_000)).scaleb(-3))

@@ -1,4 +1,4 @@
-"""Bringing records to billing so that one which can not be accounted for stands aside and its neighbours do not."""
+"""Settle records with billing so that a rejected record is quarantined and the rest is accounted for."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ TAKEN = ".replay"
 
 @dataclass(slots=True)
 class SettlementOutcome:
-    """`ended`: holds that pay for nothing more. `refused`: what can not be accounted for, and why."""
+    """`ended`: holds that pay for nothing more. `refused`: rejected records, with the reason."""
 
     ended: set[str] = field(default_factory=set)
     refused: list[tuple[Record, str]] = field(default_factory=list)
 
 
 def settle(backend: Backend, tenant_id: UUID, boot: UUID, records: Sequence[Record]) -> SettlementOutcome:
-    """Account for records of one tenant; doing so again changes nothing. Raises Away, after which it is done again.
+    """Settle records of one tenant. Idempotent; retried after Away, which it raises if the database is unreachable.
 
-    What is refused is found by halving, so that its neighbours are accounted for.
+    Rejected records are found by bisection, so that the others are settled.
     """
     outcome = SettlementOutcome()
     _halve(backend, tenant_id, boot, list(records), outcome)
@@ -51,7 +51,7 @@ def _halve(backend: Backend, tenant_id: UUID, boot: UUID, records: list[Record],
         bad = [record for record in records if record["n"] in error.reasons] or records
         outcome.refused += [(record, error.reasons.get(record["n"], str(error))) for record in bad]
         _halve(backend, tenant_id, boot, [record for record in records if record not in bad], outcome)
-    except Exception as error:  # the database took offence at a value, or a record is not what it should be
+    except Exception as error:  # the database rejected a value, or a record is malformed
         if len(records) == 1:
             log.exception("record.not_settled", record=records[0].get("n"))
             outcome.refused.append((records[0], repr(error)))
@@ -62,7 +62,7 @@ def _halve(backend: Backend, tenant_id: UUID, boot: UUID, records: list[Record],
 
 
 def put_aside(folder: Path, boot: UUID, refused: Sequence[tuple[Record, str]]) -> None:
-    """Keep records that can not be accounted for where an operator finds them."""
+    """Write rejected records to the quarantine, where an operator finds them."""
     if not refused:
         return
     log.error("books.set_aside", batches=len(refused), reason=refused[0][1][:500])
@@ -73,13 +73,13 @@ def put_aside(folder: Path, boot: UUID, refused: Sequence[tuple[Record, str]]) -
             fcntl.flock(file, fcntl.LOCK_EX)
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 file.write(b"".join(lines))
-                return  # otherwise a replay took the file away between opening and locking it
+                return  # otherwise a replay removed the file between opening and locking it
 
 
 def replay(backend: Backend, folder: Path) -> tuple[int, int]:
-    """Account for what was put aside in a node's spool; return how many records were, and how many still can not be.
+    """Settle the quarantined records of a node's spool; return how many succeeded and how many were rejected again.
 
-    The node may run. What still can not be accounted for is put aside again. Raises Away, nothing lost.
+    The node may be running. Records rejected again stay quarantined. Raises Away; nothing is lost.
     """
     done = left = 0
     for kept in sorted(folder.glob(f"*{ASIDE}")):
@@ -88,7 +88,7 @@ def replay(backend: Backend, folder: Path) -> tuple[int, int]:
         boot = UUID(taken.name.partition(".")[0])
         by_tenant: dict[UUID, list[Record]] = {}
         with taken.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # who still writes into it is waited for
+            fcntl.flock(file, fcntl.LOCK_EX)  # wait for a concurrent writer
             for line in file:
                 record = orjson.loads(line)
                 by_tenant.setdefault(UUID(record["tenant"]), []).append(record)

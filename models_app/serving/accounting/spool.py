@@ -1,9 +1,9 @@
-"""The spool: one record a batch, on disk before the batch's answers leave; what PostgreSQL learns, it learns from here.
+"""The spool: one record per batch, on disk before the batch's responses are sent. All accounting is derived from it.
 
-Segments of lines `crc32 json`, named `<boot>.<number>`, appended by one thread that writes and syncs everything that
-waits at once. A write that fails (disk full) is taken back to the last synced record and its batches are refused. A
-torn tail, which only a crash leaves, was never promised to anybody: it is dropped. `<boot>.done` says how far a boot's
-records are accounted for; writing it late is harmless, since each record counts once by its key.
+Segments hold lines `crc32 json` and are named `<boot>.<number>`. One thread appends, and writes and syncs all waiting
+records at once. A failed write (disk full) is truncated to the last synced record and its batches are refused. A torn
+tail, which only a crash leaves, was never acknowledged and is dropped. `<boot>.done` stores how far a boot is settled;
+a stale value is harmless, since each record counts once by its key.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def encode(value: dict[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> dict[str, Any] | None:
-    """Return a line's record, None for one that is torn or was changed."""
+    """Return the record of a line, or None if it is torn or altered."""
     try:
         if line[8:9] != b" " or not line.endswith(b"\n") or int(line[:8], 16) != zlib.crc32(line[9:-1]):
             return None
@@ -83,13 +83,13 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the writing thread."""
         self._thread.start()
 
     def append(self, record: dict[str, Any], told: Told, *, here: bool = False) -> None:
-        """Record a batch; `told(True)` once it is synced, `told(False)` when it could not be and will not be read.
+        """Record a batch; call `told(True)` once it is synced, or `told(False)` if it failed and will not be read.
 
-        `here`: the caller has nothing better to do than to wait, so it writes by itself unless the thread does now.
+        `here`: write in the calling thread if the writer is idle.
         """
         line = encode(record)
         if here and self._turn.acquire(blocking=False):
@@ -102,7 +102,7 @@ class Spool:
             self._queue.put((line, told))
 
     def stop(self) -> None:
-        """Write what waits and end."""
+        """Write what waits and stop."""
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join(5)
@@ -142,7 +142,7 @@ class Spool:
         return True
 
     def _open(self) -> None:
-        """Have a sound segment open: the current one, or the next when it is full."""
+        """Ensure an intact open segment: the current one, or the next if it is full."""
         if self._unsound:
             self._take_back()
             if self._unsound:
@@ -162,7 +162,7 @@ class Spool:
         self._file, self.synced = opened, SpoolPosition(number, 0)
 
     def _take_back(self) -> None:
-        """Cut off what a failed write left behind; making a file shorter needs no room."""
+        """Truncate what a failed write left; truncating needs no free space."""
         if self._file < 0:
             self._unsound = False
             return
@@ -176,7 +176,7 @@ class Spool:
 
 
 class Reader:
-    """Reads one boot's records in order, from where they are accounted for."""
+    """Reads the records of one boot in order, from where they are settled."""
 
     def __init__(self, folder: Path, boot: UUID) -> None:
         self.folder = folder
@@ -184,9 +184,10 @@ class Reader:
         self.place = _done(folder, boot)
 
     def read(self, until: SpoolPosition | None = None, most: int = 2000) -> tuple[list[dict[str, Any]], SpoolPosition]:
-        """Return records after the reader's place and the place behind them.
+        """Return the records after the current position, and the position behind them.
 
-        `until` bounds a spool that is being written; without it, it is whole and its torn tail is dropped.
+        `until` limits a spool that is still being written; without it the spool is complete and its torn tail is
+        dropped.
         """
         found: list[dict[str, Any]] = []
         place = self.place
@@ -209,13 +210,11 @@ class Reader:
         return found, place
 
     def advance(self, place: SpoolPosition) -> None:
-        """Remember that everything before `place` is accounted for; remove segments that are wholly behind it."""
+        """Store that everything before `place` is settled; remove segments wholly before it."""
         if place == self.place:
             return
         self.place = place
-        for number, path in segments(
-            self.folder, self.boot
-        ):  # first, for on a full disk it makes the room for the note
+        for number, path in segments(self.folder, self.boot):  # first: on a full disk this makes room for the marker
             if number < place.segment:
                 path.unlink(missing_ok=True)
         note = self.folder / f"{self.boot}.done"
@@ -223,18 +222,18 @@ class Reader:
         try:
             partial.write_bytes(orjson.dumps([place.segment, place.offset]))
             partial.replace(note)
-        except OSError as error:  # what is behind the old note is read again after a crash, and counts once
+        except OSError as error:  # records after the old marker are read again after a crash, and count once
             log.warning("spool.note_not_written", error=str(error))
 
     def forget(self) -> None:
-        """Remove everything of this boot: all of it is accounted for."""
+        """Remove all files of this boot after everything is settled."""
         for _, path in segments(self.folder, self.boot):
             path.unlink(missing_ok=True)
         (self.folder / f"{self.boot}.done").unlink(missing_ok=True)
 
 
 def boots(folder: Path) -> list[UUID]:
-    """Return the boots that left segments in a folder, or held money without answering anything."""
+    """Return the boots with segments in a folder, or with money held and no records."""
     names = (_LEFT.match(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted({UUID(name[1]) for name in names if name})
 
@@ -250,11 +249,11 @@ def segments(folder: Path, boot: UUID) -> list[tuple[int, Path]]:
 
 
 def backlog(folder: Path) -> int:
-    """Return the bytes that lie in a folder's segments, accounted for or not."""
+    """Return the size of a folder's segments in bytes, settled or not."""
     found = 0
     for path in folder.iterdir():
         if _NAME.match(path.name):
-            with suppress(FileNotFoundError):  # accounted for, and so removed, since it was listed
+            with suppress(FileNotFoundError):  # settled and removed since it was listed
                 found += path.stat().st_size
     return found
 
@@ -279,7 +278,7 @@ def _done(folder: Path, boot: UUID) -> SpoolPosition:
 
 
 def _tell(told: Told, safe: bool) -> None:
-    """Tell, whatever that does: who hears it must not end the thread, nor make a record that is safe look lost."""
+    """Call back safely: an error in the callback must neither end the thread nor make a durable record look lost."""
     try:
         told(safe)
     except Exception:

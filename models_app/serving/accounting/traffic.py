@@ -1,4 +1,4 @@
-"""Health sums of one endpoint: seen by the serving threads, counted later by a thread that nobody waits for."""
+"""Traffic sums of one endpoint: recorded by the serving threads, aggregated by a thread that no request waits for."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Served:
 
     @property
     def size(self) -> int:
-        """Return about how many bytes it keeps."""
+        """Return its approximate size in bytes."""
         return self.block.numbers.nbytes + self.found.nbytes + 64 * self.block.rows * len(self.block.words)
 
 
 class TrafficRecorder:
-    """What one endpoint answered since the last flush."""
+    """Traffic of one endpoint since the last flush."""
 
     def __init__(self) -> None:
         self.window = Window(numpy_bins.count)
@@ -52,7 +52,7 @@ class TrafficRecorder:
         self._tracked: set[UUID] = set()
 
     def saw(self, served: Served, latencies: Sequence[float]) -> None:
-        """Note an answered batch and the seconds that each of its requests took."""
+        """Record a predicted batch and the latency of each request, in seconds."""
         if self._bytes > MOST_BYTES:
             spent = float(served.compute_ms)
             self.window.add(served.order.version_id, latency_ms=[1000 * s for s in latencies], compute_ms=spent)
@@ -61,11 +61,11 @@ class TrafficRecorder:
         self._seen.append((served, latencies))
 
     def refused(self, order: EndpointSpec, code: str) -> None:
-        """Note a refused request."""
+        """Record a refused request."""
         self._refused.append((order, code))
 
     def count(self) -> None:
-        """Put what was seen into the window, a version at a time."""
+        """Aggregate what was recorded into the window, one version at a time."""
         self._bytes = 0
         batches: dict[UUID, list[tuple[Served, Sequence[float]]]] = {}
         while self._seen:

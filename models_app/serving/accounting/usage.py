@@ -1,4 +1,4 @@
-"""A batch's record in the spool as usage: what it is billed by. No torch: whoever keeps books may import it."""
+"""A spooled record as usage, the basis of billing. Imports no torch, so that accounting may import it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCE = "serving"
 
 
 def intervals_of(record: Mapping[str, Any], boot: UUID) -> list[Interval]:
-    """Return a record as usage: the requests that a batch answered, and its milliseconds."""
+    """Return a record as usage: the requests of a batch and its milliseconds."""
     start = datetime.fromisoformat(record["at"])
     key = f"endpoint:{record['endpoint']}:{boot}:{record['n']}"
     return [

@@ -1,1 +1,1 @@
-"""Batches of requests through a loaded model."""
+"""Batched inference on a loaded model."""

@@ -1,6 +1,6 @@
-"""The greedy batcher: whoever is free takes everything that waits. No timer, so nobody waits for company.
+"""The greedy batcher: a free thread takes everything that waits. Without a timer, no request waits for others.
 
-Pure but for the lock that its two sides share; the clock is an argument.
+Pure except for the lock shared by both sides; the clock is an argument.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_BATCH = 64
 MAX_BATCH_WEIGHT = 8 * 1024**2
 MAX_WAITING = 1024
 MAX_WAITING_WEIGHT = 64 * 1024**2
-#: How much the newest batch's time counts in the estimate.
+# : Weight of the newest batch time in the estimate.
 NEWEST = 0.2
 
 
@@ -31,11 +31,11 @@ class Overloaded(ExchequerError):
 
 
 class Closed(Exception):
-    """This batcher takes no more; what waits is still handed out."""
+    """The batcher accepts no more items; those that wait can still be taken."""
 
 
 class Batcher(Generic[T]):
-    """Items in the order they came, with a weight (bytes) each. One thread offers, one takes."""
+    """Items in order of arrival, with a weight (bytes) each. One thread offers, one takes."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Batcher(Generic[T]):
         return len(self._waiting)
 
     def offer(self, item: T, weight: int = 1) -> None:
-        """Queue an item. Raises Overloaded when it would wait longer than the SLO or the queue is full, Closed."""
+        """Queue an item. Raises Overloaded if it would exceed the SLO or the queue is full, Closed."""
         _, _, max_waiting, max_weight = self._caps
         with self._turn:
             if self.closed:
@@ -76,16 +76,16 @@ class Batcher(Generic[T]):
                 self._turn.notify()
 
     def expected_wait_s(self) -> float:
-        """Return how long an item offered now would wait for its batch to begin: the running one, and those before."""
+        """Return the expected wait, in seconds, of an item offered now: the running batch and those before it."""
         running = 0.0
         if self._busy_since is not None:
             running = max(0.0, self.batch_s - (self._clock() - self._busy_since))
         return running + (len(self._waiting) // self._caps[0]) * self.batch_s
 
     def take(self, timeout: float | None = None) -> list[T]:
-        """Return everything that waits, up to the caps, as soon as there is anything; nothing when timed out or closed.
+        """Return all waiting items, up to the caps, as soon as there are any; an empty list on timeout or when closed.
 
-        From then on the taker is busy, until `finished`.
+        The taker counts as busy until `finished`.
         """
         max_batch, max_weight, _, _ = self._caps
         with self._turn:
@@ -106,7 +106,7 @@ class Batcher(Generic[T]):
             return batch
 
     def finished(self) -> float:
-        """Say that the batch taken last is done; return its seconds. They enter the estimate."""
+        """Mark the last taken batch as done; return its seconds, which update the estimate."""
         with self._turn:
             if self._busy_since is None:
                 return 0.0
@@ -116,12 +116,12 @@ class Batcher(Generic[T]):
             return took
 
     def close(self) -> None:
-        """Take no more items."""
+        """Accept no more items."""
         with self._turn:
             self.closed = True
             self._turn.notify_all()
 
     @property
     def drained(self) -> bool:
-        """Whether it is closed and nothing waits."""
+        """Return whether it is closed and empty."""
         return self.closed and not self._waiting

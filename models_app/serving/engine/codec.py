@@ -1,4 +1,4 @@
-"""From the bodies of a batch to one block of rows, and from its outputs back to each call's answer."""
+"""Decode the bodies of a batch into one block of rows, and encode the outputs as one response per call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Encoded = tuple["Parsed", bytes, int | None]
 
 @dataclass(slots=True)
 class Parsed:
-    """A call whose rows are understood: `at` is where they begin in the joint block."""
+    """A call with decoded rows; `at` is their start in the joint block."""
 
     call: Call
     block: Block
@@ -40,7 +40,7 @@ class Parsed:
 
 
 class Codec:
-    """Reads and answers calls for one loaded version."""
+    """Decodes and encodes calls for one loaded version."""
 
     def __init__(self, order: EndpointSpec, model: Predictor, secret: str) -> None:
         self.order = order
@@ -48,7 +48,7 @@ class Codec:
         self._sign = prediction_id.derive_key(secret, order.endpoint_id)
 
     def parse(self, calls: Sequence[Call]) -> list[Parsed]:
-        """Read every call's rows: those of protocol 1 in one stack. What is wrong with one is answered to it alone."""
+        """Decode the rows of every call, protocol 1 in one stack. A faulty call gets its own error response."""
         intake = self.model.intake
         outputs = protocol_v2.output_names(len(self.model.classes))
         found: list[Parsed] = []
@@ -80,7 +80,7 @@ class Codec:
         return found
 
     def _stacked(self, plain: list[tuple[Call, list[Any]]]) -> Iterator[tuple[Call, Block | BadInstance]]:
-        """Read the rows of protocol 1 in one stack; should that fail, each call by itself, so that one fails alone."""
+        """Decode rows of protocol 1 in one stack; on failure decode each call alone, so that only the faulty one fails."""
         if not plain:
             return
         intake = self.model.intake
@@ -99,7 +99,7 @@ class Codec:
                 yield call, block
 
     def answers(self, parsed: list[Parsed], found: NDArray[np.float64]) -> list[Encoded]:
-        """Return each call's answer, with a warning for each category that training never saw."""
+        """Return the response of each call, with a warning for each category unseen in training."""
         model, order = self.model, self.order
         predictions = model.answers(found) if any(one.request is None for one in parsed) else []
         names = self._names(found) if predictions else []
@@ -137,7 +137,7 @@ class Codec:
         return [*told, f"And {more:,} more such cells."] if more > 0 else told
 
     def _names(self, found: NDArray[np.float64]) -> list[str]:
-        """Sign an id for each row's prediction."""
+        """Return a signed id for each row's prediction."""
         outcomes = found.argmax(axis=1).tolist() if self.model.classes else found[:, 0].tolist()
         at_ms = int(time.time() * 1000)
         noise = os.urandom(6 * len(outcomes))
@@ -154,12 +154,12 @@ class Codec:
 
 
 def _not_understood() -> problems.BadBody:
-    """Return what a call is told whose reading failed in a way nobody foresaw: its own matter, not its neighbours'."""
+    """Return the problem for a call whose decoding failed unexpectedly; other calls are unaffected."""
     return problems.BadBody("The body could not be understood. The route's description tells its shape.")
 
 
 def bad_instance(error: BadInstance) -> problems.BadInstanceProblem:
-    """Return the problem of a row that does not fit."""
+    """Return the problem for a row that does not fit the model."""
     extra: dict[str, Any] = {"column": error.column} if error.column else {}
     if error.row is not None:
         extra["row"] = error.row
@@ -167,6 +167,6 @@ def bad_instance(error: BadInstance) -> problems.BadInstanceProblem:
 
 
 def empty_block(model: Predictor, rows: int) -> Block:
-    """Return rows of missing values: what a model is warmed up with."""
+    """Return rows of missing values, used to warm up a model."""
     intake = model.intake
     return intake.columns({name: [None] * rows for name in intake.names}, rows)

@@ -1,4 +1,4 @@
-"""From the object store to a model in memory, by way of a folder that is named by the content."""
+"""Load models from the object store into memory, through a cache folder named by content hash."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ KEPT_MODELS = 16
 
 
 class NotNow(Exception):
-    """The object store is away, or the disk is full: try again."""
+    """The object store is unreachable, or the disk is full; a retry may succeed."""
 
 
 class CannotLoad(Exception):
-    """This version can never be served as it is stored. The message is for people."""
+    """This version can never be served as stored. The message is for people."""
 
 
 class Loader:
-    """Models by content. `folder` is a cache that may be removed at any time."""
+    """Model cache by content. `folder` may be removed at any time."""
 
     def __init__(self, backend: Backend, folder: Path) -> None:
         self._backend = backend
@@ -54,7 +54,7 @@ class Loader:
             raise CannotLoad("The stored model cannot be read.") from error
 
     def tidy(self) -> None:
-        """Remove the models that were not loaded for longest, beyond the number that is kept."""
+        """Remove the least recently loaded models beyond the number to keep."""
         if self._folder.is_dir():
             known = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
             for path in known[KEPT_MODELS:]:

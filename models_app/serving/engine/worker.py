@@ -1,6 +1,6 @@
-"""The thread that serves one version at one endpoint: load, warm up, then batch after batch.
+"""The thread that serves one version at one endpoint: load, warm up, then process batches.
 
-Take what waits -> have its keys checked, meanwhile decode and predict -> record -> answer once the record is on disk.
+Take what waits -> check its keys while decoding and predicting -> record -> respond once the record is on disk.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Worker:
         return self._reading
 
     def close(self) -> None:
-        """Take no more calls; those that wait are still answered."""
+        """Accept no more calls; those that wait are still answered."""
         self.batcher.close()
 
     def _run(self) -> None:
@@ -135,9 +135,9 @@ class Worker:
             self._refused([call for call in calls if call.answer is not None and call.answer.code])
 
     def _serve(self, calls: list[Call]) -> None:
-        """Answer a batch; what its money does not reach waits for the next slice, or is refused.
+        """Answer a batch; calls that the money does not cover wait for the next slice, or are refused.
 
-        Calls that were given up while they waited are left out: nobody would get the answer that is paid for.
+        Calls abandoned while they waited are skipped: nobody would get the response that is paid for.
         """
         while calls := [call for call in calls if not call.given_up]:
             purse, paid = self._money(len(calls))
@@ -169,18 +169,18 @@ class Worker:
             answers = self._interpreter.answers(parsed, found)
         took, spent = clock() - began, worked() - before
         good, asked = self._tools.door.good(ticket)
-        # Before the record: what is written cannot be undone, so from here on nobody is told that it took too long.
+        # Check before the record: it cannot be undone, so from here on no call may time out.
         awaited = [one for one in answers if one[0].call.keep() and self._fits(one[0].call, len(one[1]))]
         let_in = [one for one in awaited if self._may(one[0].call, good, asked=asked)]
         self._refused([call for call in calls if call.answer is not None])
         if not let_in or whole is None or found is None:
             return False
-        # Its own processor time, not the time that passed: who else keeps the machine busy is no matter of this bill.
-        # Nobody pays for the rows of those who gave up or did not fit, their neighbours in the batch neither.
+        # Billed is the thread's own processor time, not wall time: other load on the machine must not cost. Rows of
+        # abandoned or faulty calls are charged to nobody, their neighbours in the batch included.
         compute = milliseconds(spent * (sum(parsed.block.rows for parsed, _, _ in awaited) / len(found)))
         rows = sum(parsed.block.rows for parsed, _, _ in let_in)
         past, shared = 0, Decimal(0)
-        for one, body, header_length in let_in:  # shares are cut where they end, so that they add up to what is billed
+        for one, body, header_length in let_in:  # cut at cumulative bounds, so that the shares add up
             past += one.block.rows
             until = (compute * past / rows).quantize(MILLI)
             one.call.answer = self._answer(body, header_length, purse, until - shared)
@@ -201,7 +201,9 @@ class Worker:
         return False
 
     def _fits(self, call: Call, size: int) -> bool:
-        """Count an answer for its key until it is read; one that finds no room is refused, and so not charged."""
+        """Count the size of a response against its key until it is read; a response over the limit is refused and not
+        charged.
+        """
         try:
             call.hold(size)
         except ExchequerError as error:
@@ -220,7 +222,7 @@ class Worker:
         return ServedAnswer(200, headers, body)
 
     def _record(self, calls: list[Call], purse: Reservation, began: float, took: float, served: Served) -> None:
-        """Write the batch's record; its answers leave when it is on disk."""
+        """Write the batch's record; its responses are sent once it is on disk."""
         money, compute = purse.money, served.compute_ms
         self.till.spend(purse, len(calls), compute)
         if self.till.running_low:
@@ -248,7 +250,7 @@ class Worker:
         self._tools.spool.append(record, told, here=not len(self.batcher))
 
     def _refused(self, calls: list[Call]) -> None:
-        """Send refusals at once and count them; who gave up was refused, and counted, at the door."""
+        """Send refusals at once and count them; abandoned calls were already refused and counted by the gateway."""
         deliver(calls)
         for call in calls:
             if call.answer is not None and not call.given_up:

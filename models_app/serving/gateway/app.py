@@ -1,4 +1,4 @@
-"""The door of the serving node: raw ASGI, so that nothing stands between a request and its batch."""
+"""The gateway of the serving node: raw ASGI, with no framework between a request and its batch."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ANSWER_S = 60.0
-#: No body is as long as a number of more; one of thousands is none that Python reads.
+# : A Content-Length with more digits is too large in any case, and Python refuses to parse thousands of digits.
 MAX_DIGITS = 10
 TRYOUT = playground_tokens.HEADER.encode()
 JSON: problems.Headers = [(b"content-type", b"application/json")]
 TEXT: problems.Headers = [(b"content-type", b"text/plain; version=0.0.4")]
-# Keys are sent by hand, never by a browser on its own: any page may call, as any program may.
+# Keys are set by code, never by a browser on its own: any page may call, as any program may.
 CORS: problems.Headers = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"x-exchequer-cost, x-exchequer-model-version, x-request-id, retry-after")]  # fmt: skip
 PREFLIGHT: problems.Headers = [(b"access-control-allow-methods", b"GET, POST"), (b"access-control-allow-headers", b"authorization, content-type"), (b"access-control-max-age", b"600")]  # fmt: skip
 
@@ -48,7 +48,7 @@ class App:
         self._used = playground_tokens.Used()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the lifespan or one request; anything else is closed."""
+        """Serve the lifespan or one request; close any other connection."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
@@ -68,7 +68,7 @@ class App:
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             body = b"" if scope["method"] == "HEAD" else answer.body
             await send({"type": "http.response.body", "body": body, "more_body": True})
-            # The server takes whatever it is given, and waits before the next: so this returns when it was read.
+            # The server accepts more body before its next wait, so return once the body was read.
             await send({"type": "http.response.body", "body": b""})
         except ClientDisconnected:
             return
@@ -184,19 +184,19 @@ class App:
         )  # fmt: skip
 
     async def _answered(self, find: Callable[[], Worker], call: Call) -> ServedAnswer:
-        """Queue a call with who serves its endpoint, and its version if it names one; return the answer."""
+        """Queue a call for the worker of its endpoint, and its version if it names one; return the response."""
         for _ in range(2):
             worker = find()
             try:
                 worker.batcher.offer(call, len(call.body))
-            except Closed:  # swapped for another version in this moment, or undeployed
+            except Closed:  # replaced by another version just now, or undeployed
                 continue
             except ExchequerError as error:
                 worker.watch.refused(worker.order, error.code)
                 raise
             try:
                 await asyncio.wait({call.future}, timeout=ANSWER_S)
-                if not call.future.done() and not call.give_up():  # it is being recorded: sent, though late
+                if not call.future.done() and not call.give_up():  # being recorded: sent, though late
                     await asyncio.wait({call.future}, timeout=ANSWER_S)
                 if call.future.done():
                     return call.future.result()
@@ -209,12 +209,12 @@ class App:
         raise problems.NotReady
 
     async def _key(self, authorization: bytes) -> Key:
-        """Return the key of a request, looked up when it was not good within the last minute."""
+        """Return the key of a request; look it up if it was not verified within the last minute."""
         digest = digest_of(authorization)
         if digest is None:
             raise problems.Unauthenticated
         key = self.node.door.fresh(digest)
-        # One whose endpoint is not here is asked for again: it may be revoked together with its endpoint.
+        # Check again if the endpoint is not here: the key may be revoked together with its endpoint.
         if key is not None and self.node.find(key.endpoint_id) is not None:
             return key
         loop = asyncio.get_running_loop()
@@ -232,7 +232,7 @@ class App:
         return key
 
     def _pass(self, text: bytes) -> Key:
-        """Return what a pass of the endpoint's page stands for; it is taken once."""
+        """Return the key behind a single-use token of the playground."""
         now = time.time()
         try:
             taken = playground_tokens.verify(self.node.secret, text.decode("latin-1"), now_s=now)
@@ -260,7 +260,7 @@ class App:
 
 
 def _wake(loop: asyncio.AbstractEventLoop, answered: asyncio.Event) -> None:
-    with suppress(RuntimeError):  # the loop has ended, nobody waits any more
+    with suppress(RuntimeError):  # the loop has ended, no client waits
         loop.call_soon_threadsafe(answered.set)
 
 

@@ -1,4 +1,4 @@
-"""The body of a request: read up to the cap, within a time; and the room that it and its answer take."""
+"""Request bodies: read up to the cap within a time limit, and the byte budget of bodies and responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_BODY = 8 * 1024**2
 MAX_DISCARDED = 64 * 1024**2
 MAX_OF_KEY = 32 * 1024**2
 MAX_IN_FLIGHT = 256 * 1024**2
-#: A body and its answer together fit into what one key may hold.
+# : A body and its response together fit into the limit of one key.
 MAX_ANSWER = MAX_OF_KEY - MAX_BODY
 BODY_S = 30.0
 DISCARD_S = 10.0
@@ -29,11 +29,11 @@ class TooMuch(RateLimited):
 
 
 class ClientDisconnected(Exception):
-    """The client hung up."""
+    """The client disconnected."""
 
 
 class ByteBudget:
-    """The bytes of bodies, counted as they arrive, and of answers until they are read. Any thread may use it."""
+    """Bytes of bodies, counted as they arrive, and of responses until they are read. Thread-safe."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -41,7 +41,7 @@ class ByteBudget:
         self.by_key: dict[UUID, int] = {}
 
     def take(self, key_id: UUID, count: int) -> None:
-        """Count bytes. Raises TooMuch beyond what one key, Unavailable beyond what all may have here."""
+        """Count bytes. Raises TooMuch beyond the limit of one key, Unavailable beyond that of the node."""
         with self._turn:
             own = self.by_key.get(key_id, 0) + count
             if own > MAX_OF_KEY:
@@ -52,7 +52,7 @@ class ByteBudget:
             self.by_key[key_id] = own
 
     def give(self, key_id: UUID, count: int) -> None:
-        """Forget bytes."""
+        """Release counted bytes."""
         with self._turn:
             self.held -= count
             left = self.by_key.get(key_id, 0) - count
@@ -63,7 +63,7 @@ class ByteBudget:
 
 
 class Body:
-    """A request's body: read up to the cap, or thrown away so that a client that still sends sees the answer."""
+    """A request's body: read up to the cap, or discarded so that a client still sending can read the response."""
 
     def __init__(self, receive: Receive, room: ByteBudget) -> None:
         self._receive = receive
@@ -73,11 +73,14 @@ class Body:
         self._whole = False
 
     async def read(self, key_id: UUID) -> bytes:
-        """Return the body, counted for a key until `release`. Raises TooLarge, TooMuch, RequestTimeout, Gone."""
+        """Return the body, counted against a key until `release`.
+
+        Raises TooLarge, TooMuch, RequestTimeout, ClientDisconnected.
+        """
         self._owner = key_id
         parts = bytearray()
         try:
-            async with asyncio.timeout(BODY_S):  # from the first part on: a body may never begin
+            async with asyncio.timeout(BODY_S):  # limits the first part too: a client may never start its body
                 while not self._whole:
                     part, self._whole = await self._next()
                     self._count(len(part))
@@ -86,14 +89,14 @@ class Body:
                     parts += part
                     _capped(parts)
         except TimeoutError:
-            self._whole = True  # wait no longer
+            self._whole = True  # stop waiting
             raise problems.RequestTimeout from None
         return bytes(parts)
 
     def answer(self, count: int) -> None:
-        """Count the bytes of its answer until `release`. Raises TooLarge, TooMuch, Unavailable.
+        """Count the bytes of the response until `release`. Raises TooLarge, TooMuch, Unavailable.
 
-        Called by the thread that answers, while the loop waits for it.
+        Called by the worker thread while the event loop waits for it.
         """
         if count > MAX_ANSWER:
             raise problems.TooLarge(
@@ -102,7 +105,7 @@ class Body:
         self._count(count)
 
     def release(self) -> None:
-        """Say that neither the body nor its answer is held any more."""
+        """Release the bytes of the body and its response."""
         if self._owner is not None:
             self._room.give(self._owner, self._held)
             self._owner, self._held = None, 0
@@ -113,7 +116,7 @@ class Body:
             self._held += count
 
     async def discard(self) -> None:
-        """Read on for a while what will not be used."""
+        """Read and discard the rest of the body for a limited time."""
         self.release()
         seen = 0
         try:

@@ -1,1 +1,1 @@
-"""One request and its answer: who may call, how often, and in which protocol."""
+"""One request and its response: authentication, rate limit and protocol."""

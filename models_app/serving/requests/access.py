@@ -1,8 +1,8 @@
-"""Who may call: the keys that this node knows, checked against PostgreSQL once a batch.
+"""Authentication: keys known to this node, checked against PostgreSQL once per batch.
 
-One thread asks for all endpoints: everything that waits goes into one query. A key that is not known yet is looked up
-before its request joins a batch; a known one is checked while its batch is computed, and before any answer leaves. While
-PostgreSQL is away, keys that were good within the last minute go on.
+One thread queries for all endpoints, with all waiting keys in one query. An unknown key is looked up before its request
+joins a batch. A known key is checked while its batch is computed, and before any response is sent. While PostgreSQL is
+unreachable, keys verified within the last minute stay valid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PASS = b""
 
 @dataclass(slots=True)
 class Key:
-    """A key that was good at `verified_at` (monotonic): the endpoint it calls, and its own limit if it has one."""
+    """A key that was valid at `verified_at` (monotonic): its endpoint, and its own rate limit if any."""
 
     digest: bytes
     tenant_id: UUID
@@ -43,7 +43,7 @@ class Key:
 
 
 class Ticket:
-    """One batch's question. `wait` returns when it is answered, or when asking takes too long."""
+    """The key check of one batch. `wait` returns when it is done or has timed out."""
 
     __slots__ = ("_answered", "away", "digests", "tell")
 
@@ -55,19 +55,19 @@ class Ticket:
         self._answered.acquire()
 
     def answer(self, *, away: bool) -> None:
-        """Say that the question was asked, or could not be."""
+        """Mark the check as done, or as failed if the database is unreachable."""
         self.away = away
         self._answered.release()
         if self.tell is not None:
             self.tell()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the answer; return whether it came."""
+        """Wait for the result; return whether it arrived."""
         return self._answered.acquire(timeout=seconds)
 
 
 class KeyChecker:
-    """The keys of a node."""
+    """The verified keys of a node."""
 
     def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
         self.keys: dict[bytes, Key] = {}
@@ -78,26 +78,26 @@ class KeyChecker:
         self._thread = threading.Thread(target=self._run, name="door", daemon=True)
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start the checking thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop the checking thread."""
         self._queue.put(None)
 
     def fresh(self, digest: bytes) -> Key | None:
-        """Return a key that was good within the last minute; None must be looked up first."""
+        """Return a key verified within the last minute; None must be looked up first."""
         key = self.keys.get(digest)
         return key if key is not None and self._clock() - key.verified_at < TRUSTED_S else None
 
     def ask(self, digests: Collection[bytes], tell: Callable[[], None] | None = None) -> Ticket:
-        """Have keys checked; `tell` is called, from the door's thread, when the answer is there."""
+        """Have keys checked; `tell` is called from the checking thread when the result is there."""
         ticket = Ticket(digests, tell)
         self._queue.put(ticket)
         return ticket
 
     def good(self, ticket: Ticket) -> tuple[dict[bytes, Key], bool]:
-        """Return which of a ticket's keys may be answered, and whether the database said so."""
+        """Return the valid keys of a ticket, and whether the database confirmed them."""
         if not ticket.wait(0 if self.stalled else PATIENCE_S):
             self.stalled = True
         asked = not ticket.away
@@ -150,7 +150,7 @@ class KeyChecker:
 
 
 def digest_of(authorization: bytes) -> bytes | None:
-    """Return the hash of the key in an Authorization header; None when there is none that could be a key."""
+    """Return the hash of the key in an Authorization header; None if it holds no possible key."""
     scheme, _, secret = authorization.partition(b" ")
     secret = secret.strip()
     if scheme.lower() != b"bearer" or not 8 <= len(secret) <= LONGEST_KEY:

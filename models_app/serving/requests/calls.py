@@ -1,4 +1,4 @@
-"""One request on its way through the node, and its answer."""
+"""One request on its way through the node, and its response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenants.errors import ExchequerError
 
 @dataclass(frozen=True, slots=True)
 class ServedAnswer:
-    """What is sent back. `code` is the problem's, empty for a success."""
+    """What is sent back. `code` is the problem's code, empty for a success."""
 
     status: int
     headers: Headers
@@ -24,7 +24,7 @@ class ServedAnswer:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A request that was let in: its protocol (1 or 2), body, key, who waits for the answer, and who counts its bytes."""
+    """An accepted request: its protocol (1 or 2), body, key, the future of its response, and its byte counter."""
 
     protocol: int
     body: bytes
@@ -42,30 +42,30 @@ class Call:
     """Taken once, never given back: by who gives the call up, or by who is about to record it."""
 
     def give_up(self) -> bool:
-        """Wait for the answer no more, whatever becomes of it; return False where it is about to be recorded."""
+        """Abandon the call; return False if it is already being recorded."""
         self.given_up = self._fate.acquire(blocking=False)
         return self.given_up
 
     def keep(self) -> bool:
-        """Let nobody give the call up from here on, so that what is charged is sent; return False where one did."""
+        """Prevent the call from being abandoned, so that what is charged is sent; return False if it already was."""
         return self._fate.acquire(blocking=False)
 
     def refuse(self, error: ExchequerError) -> None:
-        """Answer with a problem."""
+        """Respond with a problem."""
         self.answer = problem(error, self.request_id)
 
 
 def problem(error: ExchequerError, request_id: str) -> ServedAnswer:
-    """Return an error as an answer."""
+    """Return an error as a response."""
     return ServedAnswer(error.status, headers_of(error), body_of(error, request_id), error.code)
 
 
 def deliver(calls: Sequence[Call]) -> None:
-    """Hand answers to whoever waits for them: one wake-up of the loop for all."""
+    """Deliver responses to the waiting requests with one wake-up of the event loop."""
     if calls:
         try:
             calls[0].loop.call_soon_threadsafe(_resolve, calls)
-        except RuntimeError:  # the loop has ended, nobody waits any more
+        except RuntimeError:  # the loop has ended, no client waits
             return
 
 

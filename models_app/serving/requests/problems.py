@@ -1,4 +1,4 @@
-"""What is wrong with a request, as problem+json; the same shape and codes as the API, without Django's requests."""
+"""Problems of requests as problem+json, with the API's shape and codes but without Django's request."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ __all__ = [
 
 
 def body_of(error: ExchequerError, request_id: str) -> bytes:
-    """Return the error as problem+json. `error` repeats the title: clients of the inference protocol look there."""
+    """Return the error as problem+json. `error` repeats the title, where clients of the inference protocol look."""
     extra = {key: value for key, value in error.extra.items() if key not in ("status", "code", "title")}
     problem: dict[str, Any] = {
         "type": "about:blank",
@@ -122,7 +122,7 @@ def body_of(error: ExchequerError, request_id: str) -> bytes:
 
 
 def headers_of(error: ExchequerError) -> Headers:
-    """Return the headers that an error carries beside the usual ones."""
+    """Return the extra headers of an error."""
     headers: Headers = [(b"content-type", b"application/problem+json")]
     wait = error.extra.get("retry_after", 5 if error.status == 503 else 30 if error.status == 402 else None)
     if wait is not None:

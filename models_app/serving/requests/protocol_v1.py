@@ -30,13 +30,13 @@ def parse(body: bytes) -> list[Any]:
 def answer(
     predictions: list[Any], prediction_ids: list[str], model_version: str, warnings: Sequence[str] = ()
 ) -> bytes:
-    """Return the body of an answer; `warnings` only where there are some."""
+    """Return the body of a response; `warnings` only if there are any."""
     said = {"predictions": predictions, "model_version": model_version, "prediction_ids": prediction_ids}
     return orjson.dumps({**said, "warnings": list(warnings)} if warnings else said)
 
 
 def load(body: bytes | memoryview) -> Any:
-    """Read JSON. Raises NotJSON, for NaN and too deep nesting too."""
+    """Parse JSON. Raises NotJSON, also for NaN and too deep nesting."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -1,7 +1,7 @@
 """The Open Inference Protocol v2: JSON tensors and the binary tensor extension.
 
-Source: kserve/open-inference-protocol, `inference_rest.md`; Triton's `extension_binary_data.md`. One input tensor a
-column, or one tensor `inputs` [rows, columns] when every column is a number.
+Source: kserve/open-inference-protocol, `inference_rest.md`; Triton's `extension_binary_data.md`. One input tensor per
+column, or one tensor `inputs` [rows, columns] if every column is a number.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One input: its shape, and its elements flat: an array, or a list from JSON or of BYTES."""
+    """One input: its shape and its flat elements: an array, or a list from JSON or of BYTES."""
 
     name: str
     datatype: str
@@ -83,9 +83,9 @@ def answer(
     labels: list[str] | None,
     warnings: Sequence[str] = (),
 ) -> tuple[bytes, int | None]:
-    """Return the body of an answer and, when tensors follow it in binary, the length of its JSON part.
+    """Return the body of a response and, if binary tensors follow, the length of its JSON part.
 
-    Warnings stand in the answer's parameters, as one text: the protocol knows no lists there.
+    Warnings are one text in the response's parameters, because the protocol has no lists there.
     """
     values: dict[str, tuple[str, NDArray[np.float64] | list[str]]] = {}
     if labels is None:
@@ -113,7 +113,7 @@ def answer(
 
 
 def metadata(name: str, version: str, intake: Intake, classes: int) -> dict[str, Any]:
-    """Return what a client may ask of a model: its inputs and outputs."""
+    """Return a model's metadata: its inputs and outputs."""
     inputs = [{"name": feature.name, "datatype": OURS[feature.kind], "shape": [-1]} for feature in intake.features]
     outputs = (
         [{"name": "label", "datatype": "BYTES", "shape": [-1]}, {"name": "scores", "datatype": "FP64", "shape": [-1, classes]}]
@@ -266,7 +266,7 @@ def _values(feature: Feature, tensor: Tensor) -> list[Any] | NDArray[Any]:
 
 
 def _named_by(feature: Feature, datatype: str) -> bool:
-    """Whether values of a datatype can name a category: yes/no those called true and false, numbers those that are some."""
+    """Return whether values of a datatype can name a category: booleans for true/false, numbers for numeric names."""
     if datatype == "BOOL":
         return not {"true", "false"}.isdisjoint(feature.categories)
     return any(re.fullmatch(cells.PLAIN, word) for word in feature.categories)

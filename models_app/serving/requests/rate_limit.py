@@ -1,4 +1,4 @@
-"""A token bucket: as many requests a minute as a key may make, at once or spread out. Pure."""
+"""A token bucket per key: its requests per minute, in a burst or spread out. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Bucket:
     at: float = 0.0
 
     def take(self, now: float) -> float:
-        """Take a token at `now` (seconds, monotonic); return 0, or the seconds until there is one."""
+        """Take a token at `now` (seconds, monotonic); return 0, or the seconds until one is available."""
         rate = self.per_minute / 60
         if self.level < 0:
             self.level = float(self.per_minute)
