@@ -1,1 +1,1 @@
-"""What was learnt from which data. Stays empty: the sandboxed runner imports this package without Django."""
+"""Datasets, models and serving. Stays empty: the sandboxed runner imports this package without Django."""

@@ -1,4 +1,6 @@
-"""Who sees a restricted dataset: its maker, who may see all of them, and whom it is shared with."""
+"""Visibility of restricted datasets: for the creator, for those who may see all datasets, and for those it is shared
+with.
+"""
 
 from __future__ import annotations
 
@@ -48,16 +50,18 @@ def visible_versions(actor: Actor) -> TenantQuerySet[ModelVersion]:
 
 
 def endpoint_audience(version: ModelVersion) -> str:
-    """Return the permission of those who hear of an endpoint that serves a version, by name and with its columns.
+    """Return the permission of those who are notified about an endpoint that serves a version, with name and columns.
 
-    Of a model from a restricted dataset only those hear who see every dataset.
+    For a model from a restricted dataset these are only members who see every dataset.
     """
     restricted = Dataset.objects.filter(versions__id=version.dataset_version_id, restricted=True).exists()
     return "datasets.view_restricted" if restricted else "endpoints.manage"
 
 
 def visible_work(kind: str) -> Callable[[Actor, TenantQuerySet[Job]], TenantQuerySet[Job]]:
-    """Return what takes jobs of a kind out of a query: those over datasets, or with models made from ones, that the actor may not see."""
+    """Return a filter that removes jobs of a kind from a query if their dataset, or the dataset of their model, is
+    hidden from the actor.
+    """
 
     def narrow(actor: Actor, rows: TenantQuerySet[Job]) -> TenantQuerySet[Job]:
         if actor.can("datasets.view_restricted"):
@@ -82,7 +86,10 @@ class ModelNameTaken(Conflict):
 
 
 def admit_model_name(actor: Actor, name: str, spec: dict[str, Any]) -> None:
-    """Refuse to train into a model that the actor may not see, or into one that a hidden job trains, in words that do not tell one from a name that is taken. Raises Invalid."""
+    """Refuse to train into a model hidden from the actor, or into one that a hidden job trains.
+
+    The message is the same as for a taken name. Raises Invalid.
+    """
     wanted = spec.get("model") or name
     if visible_versions(actor).filter(model__name=wanted).exists():
         return
@@ -98,8 +105,8 @@ def admit_model_name(actor: Actor, name: str, spec: dict[str, Any]) -> None:
 def admit_version(actor: Actor, model: Model, job_id: UUID) -> None:
     """Refuse a version of a locked model that became hidden while a job trained the version. Raises ModelNameTaken.
 
-    A model that had versions when the job was launched is not asked about again: the launch was, and who launched it
-    may have left since.
+    A model that already had versions at launch is not checked again: it was checked then, and the launcher may have
+    left since.
     """
     versions = ModelVersion.objects.filter(model=model)
     launched = Job.objects.filter(id=job_id).values("submitted_at")[:1]
@@ -120,7 +127,7 @@ def hidden_version_names(actor: Actor, texts: set[str]) -> set[str]:
 
 
 def names_of(ids: set[UUID]) -> dict[UUID, str]:
-    """Return how people name those of these datasets, versions and models that the reader may see."""
+    """Return the display names of those of these datasets, versions and models that the reader may see."""
     who = reader()
     data = DatasetVersion.objects.filter(id__in=ids)
     made = ModelVersion.objects.filter(id__in=ids)
@@ -132,13 +139,13 @@ def names_of(ids: set[UUID]) -> dict[UUID, str]:
 
 
 def register_audited() -> None:
-    """Have the audit log name versions, and withhold the words of entries about data, models and endpoints that a reader may not see."""
+    """Register with the audit log: names of versions, and which entries about data, models and endpoints to redact."""
     differences.register(names_of)
 
     def of(model: type[Any], path: str, seen: Callable[[Actor], Any]) -> Callable[[Actor, set[UUID]], Iterable[UUID]]:
         def named(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
             if actor.can("datasets.view_restricted"):
-                return ids  # what is gone by now, too
+                return ids  # deleted ones too
             rows = model.objects.filter(id__in=ids).filter(**{f"{path}__in": seen(actor).values("id")})
             return rows.values_list("id", flat=True)  # type: ignore[no-any-return]
 

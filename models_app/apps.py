@@ -11,7 +11,7 @@ class ModelsAppConfig(AppConfig):
     verbose_name = "Models"
 
     def ready(self) -> None:
-        """Plug in the job kinds, the endpoint keys as credentials and the subscribers, and tell billing's pages what endpoints are called."""
+        """Register job kinds, endpoint keys as credentials, subscribers, and endpoint names for billing's pages."""
         from billing import resource_names
         from billing.usage import reserved_sources
         from compute import kinds

@@ -1,4 +1,4 @@
-"""What this room tells others."""
+"""Events that this app publishes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DatasetVersionReady(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetVersionRemoved(ExternalEvent):
-    """A version lost its data; `keys` names what the object store shall lose with it."""
+    """A version lost its data; `keys` are the objects to delete from the store."""
 
     version_id: UUID
     keys: dict[str, str]
@@ -26,7 +26,7 @@ class DatasetVersionRemoved(ExternalEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersionRegistered(Event):
-    """A job left a new version of a model."""
+    """A job produced a new version of a model."""
 
     model_id: UUID
     version_id: UUID
@@ -35,7 +35,7 @@ class ModelVersionRegistered(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointDeployed(Event):
-    """An endpoint shall answer with this version."""
+    """An endpoint is to serve this version."""
 
     endpoint_id: UUID
     version_id: UUID
@@ -44,14 +44,14 @@ class EndpointDeployed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointUndeployed(Event):
-    """An endpoint answers no more."""
+    """An endpoint no longer serves."""
 
     endpoint_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthAlertOpened(Event):
-    """An endpoint passed a threshold."""
+    """An endpoint crossed a threshold."""
 
     endpoint_id: UUID
     alert_id: UUID

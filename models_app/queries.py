@@ -1,4 +1,4 @@
-"""What others may read of this room: frozen rows of datasets, recipes and models, as far as the actor sees them."""
+"""Queries of this app for others: frozen rows of datasets, recipes and models that the actor may see."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnRow:
-    """One column of a ready version. `tasks`: what it can be the target of."""
+    """One column of a ready version. `tasks`: the tasks it can be the target of."""
 
     name: str
     kind: str
@@ -81,7 +81,7 @@ class VersionRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRow:
-    """One line of the list of datasets; figures are of the newest version that is not removed."""
+    """One line of the list of datasets; figures are of the newest version not removed."""
 
     id: UUID
     name: str
@@ -116,9 +116,9 @@ class Launchable:
 
 
 def dataset_list(actor: Actor, *, name: str = "", before: UUID | None = None, limit: int = 50) -> list[DatasetRow]:
-    """Return up to `limit` + 1 datasets, newest first, older than `before`: the extra one only says that there is more.
+    """Return up to `limit` + 1 datasets, newest first, older than `before`; the extra one shows that there are more.
 
-    `name`: only those whose name holds this text.
+    `name`: only those whose name contains this text.
     """
     kept = DatasetVersion.objects.filter(dataset=OuterRef("id")).exclude(state=IngestState.REMOVED)
     rows = visible_datasets(actor).annotate(
@@ -166,15 +166,15 @@ def version_detail(actor: Actor, version_id: UUID) -> tuple[UUID, VersionRow]:
 
 
 def data_name(actor: Actor, version_id: UUID | str) -> str:
-    """Return how people name a dataset's version, such as `diabetes v1`; empty for none that the actor may see."""
+    """Return the display name of a dataset version, such as `diabetes v1`; empty if the actor may not see it."""
     rows = DatasetVersion.objects.filter(id=version_id, dataset__in=visible_datasets(actor))
     return next((f"{name} v{number}" for name, number in rows.values_list("dataset__name", "number")), "")
 
 
 def profile(actor: Actor, dataset_id: UUID, version_id: UUID | None = None) -> dict[str, Any]:
-    """Return the profile of a version, the newest ready one unless named; shape: `models_app/tables/reader/profile.py`.
+    """Return the profile of a version, by default the newest ready one; format: `models_app/tables/reader/profile.py`.
 
-    Adds `version`: id and number. Raises NotFound, also while nothing is ready.
+    Adds `version`: id and number. Raises NotFound, also while no version is ready.
     """
     rows = DatasetVersion.objects.filter(
         dataset_id=dataset_id, dataset__in=visible_datasets(actor), state=IngestState.READY
@@ -188,7 +188,7 @@ def profile(actor: Actor, dataset_id: UUID, version_id: UUID | None = None) -> d
 def launchable(actor: Actor, *, also: UUID | None = None, limit: int = 200) -> list[Launchable]:
     """Return ready versions for the launch form: the newest ready one of each dataset, newest dataset first.
 
-    `also` is offered too, ahead of them, where it is an older version or of a dataset beyond the limit.
+    `also` is put first, if it is an older version or beyond the limit.
     """
     newest = (
         DatasetVersion.objects.filter(dataset=OuterRef("dataset"), state=IngestState.READY)

@@ -1,7 +1,7 @@
-"""How the sandboxed child speaks to its supervisor: JSON lines on stdout, logs on stderr, an exit code.
+"""Protocol between the sandboxed child and its supervisor: JSON lines on stdout, logs on stderr, an exit code.
 
-The parent reads one JSON object a line; everything that a library prints goes to stderr instead, so that it
-can never be taken for a message.
+The parent reads one JSON object per line; everything that a library prints goes to stderr instead, so that it is never
+taken for a message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EXIT_STOPPED = 75
 
 
 class InputError(Exception):
-    """What the user sent cannot be worked with. The message says what to do about it."""
+    """The user's input cannot be processed. The message says what to do about it."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -47,20 +47,20 @@ class Reporter:
     def progress(
         self, phase: str, done: int | None = None, total: int | None = None, eta_s: float | None = None
     ) -> None:
-        """Say how far the work is: `done` of `total`, None where nothing is counted; `eta_s` seconds, None if unknown."""
+        """Report progress: `done` of `total`, None if nothing is counted; `eta_s` seconds, None if unknown."""
         counts = {} if done is None or total is None else {"done": done, "total": total}
         self._send({"type": "progress", "phase": phase, **counts, "eta_s": eta_s})
 
     def metric(self, step: int, values: Mapping[str, float]) -> None:
-        """Report figures of one step; values that are not finite are left out, as JSON has no word for them."""
+        """Report metrics of one step; non-finite values are left out, as JSON cannot represent them."""
         self._send({"type": "metric", "step": step, "values": {k: v for k, v in values.items() if math.isfinite(v)}})
 
     def checkpoint(self, step: int) -> None:
-        """Say that the folder `checkpoint/` is complete."""
+        """Report that the folder `checkpoint/` is complete."""
         self._send({"type": "checkpoint", "step": step})
 
     def error(self, code: str, message: str) -> None:
-        """Say why the work cannot go on, in words for the person who asked for it."""
+        """Report why the work cannot continue, in words for the person who launched it."""
         self._send({"type": "error", "code": code, "message": message})
 
     def _send(self, message: Mapping[str, Any]) -> None:
@@ -70,7 +70,7 @@ class Reporter:
 
 @dataclass(frozen=True)
 class Context:
-    """What a task gets to work with. `device` is a torch.device for training and None for ingest."""
+    """Everything a task works with. `device` is a torch.device for training and None for ingest."""
 
     workdir: Path
     job: Mapping[str, Any]
@@ -81,37 +81,37 @@ class Context:
 
     @property
     def inputs(self) -> Path:
-        """The folder that the parent staged."""
+        """Return the folder that the parent staged."""
         return self.workdir / "in"
 
     @property
     def out(self) -> Path:
-        """The folder that the parent collects after exit 0."""
+        """Return the folder that the parent collects after exit 0."""
         folder = self.workdir / "out"
         folder.mkdir(exist_ok=True)
         return folder
 
 
 def claim_stdout() -> TextIO:
-    """Keep stdout for the protocol: whatever Python code prints from now on goes to stderr."""
+    """Reserve stdout for the protocol: Python output goes to stderr instead."""
     stream = sys.stdout
     sys.stdout = sys.stderr
     return stream
 
 
 def note(text: str) -> None:
-    """Write one line to the job's log, which the person who asked for the work reads."""
+    """Write one line to the job's log, which its launcher reads."""
     sys.stderr.write(text.replace("\n", " ") + "\n")
     sys.stderr.flush()
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number with its noun: 1 thread, 4 threads."""
+    """Return a number with its noun: 1 thread, 4 threads."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside the target and rename it, so that a reader never sees half a file."""
+    """Write JSON beside the target and rename it, so that no reader sees a partial file."""
     partial = path.with_name(path.name + ".part")
     partial.write_text(json.dumps(value, allow_nan=False, ensure_ascii=False), encoding="utf-8")
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""What this room does when another one tells it something."""
+"""Subscribers of this app to events of other apps."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from tenants.events.events import MemberRemoved, subscribe
 
 @subscribe(JobEnded)
 def remove_what_the_job_left(event: JobEnded) -> None:
-    """Have checkpoints and fenced results of an ended job removed, once its end is committed."""
+    """Remove checkpoints and fenced results of an ended job, after its end is committed."""
     transaction.on_commit(lambda: wakeups.ring_remove_job_files(event.job_id, event.tenant_id))
 
 
 @subscribe(DatasetVersionRemoved)
 def remove_its_files(event: DatasetVersionRemoved) -> None:
-    """Remove a removed version's file and table from the store, but what another version still points at."""
+    """Remove a removed version's file and table from the store, unless another version refers to them."""
     keys = [key for key in event.keys.values() if key]
     storage.delete(event.tenant_id, orphans.unreferenced(event.tenant_id, keys))
 
 
 @subscribe(SlotLost)
 def wait_for_another_slot(event: SlotLost) -> None:
-    """Note on the endpoint that its node fell silent."""
+    """Record on the endpoint that its node became unresponsive."""
     slot_events.displaced(actor=Actor.system(event.tenant_id, "controller"), subject=event.subject)
 
 
 @subscribe(SlotUnpaid)
 def stop_without_money(event: SlotUnpaid) -> None:
-    """Stop the endpoint whose slot its budget cannot pay any more."""
+    """Stop an endpoint whose slot its budget no longer pays."""
     slot_events.stopped(
         actor=Actor.system(event.tenant_id, "controller"), subject=event.subject, allocation_id=event.allocation_id
     )
@@ -46,7 +46,7 @@ def stop_without_money(event: SlotUnpaid) -> None:
 
 @subscribe(MemberRemoved)
 def end_shares_of_a_leaver(event: MemberRemoved) -> None:
-    """Take back every dataset that was shared with a person who left."""
+    """Revoke every dataset share of a member who left."""
     system = Actor.system(event.tenant_id, "leaver")
     for dataset_id in DatasetUserPermission.objects.filter(user_id=event.user_id).values_list(
         "content_object_id", flat=True
@@ -56,17 +56,17 @@ def end_shares_of_a_leaver(event: MemberRemoved) -> None:
 
 @subscribe(HealthAlertOpened)
 def tell_of_an_alert(event: HealthAlertOpened) -> None:
-    """Tell those who may act on the endpoint."""
+    """Notify those who may act on the endpoint."""
     alerts.tell(event.alert_id)
 
 
 @subscribe(EndpointDeployed)
 def begin_anew_with_a_version(event: EndpointDeployed) -> None:
-    """Close alerts about the version that answered before."""
+    """Close alerts about the previously served version."""
     alerts.resolve_of_other_versions(event.endpoint_id, event.version_id)
 
 
 @subscribe(EndpointUndeployed)
 def end_alerts_of_an_endpoint(event: EndpointUndeployed) -> None:
-    """Close all alerts of an endpoint that answers no more."""
+    """Close all alerts of an endpoint that no longer serves."""
     alerts.resolve(event.endpoint_id)

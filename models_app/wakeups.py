@@ -1,4 +1,4 @@
-"""Ring the ops worker: "look at this". A ring may be lost; the sweeps find what nobody looked at."""
+"""Wake-ups for the ops worker. They may be lost; the sweeps find unfinished work."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ INGEST, DISCARD, REMOVE_JOB_FILES = "models_app.ingest", "models_app.discard", "
 
 
 def wake_ingest(version_id: UUID, tenant_id: UUID) -> None:
-    """Have a dataset version ingested."""
+    """Wake the worker to ingest a dataset version."""
     _ring(INGEST, [str(version_id), str(tenant_id)])
 
 
 def ring_discard(keys: Sequence[str], tenant_id: UUID) -> None:
-    """Have stored files removed that nothing points at."""
+    """Wake the worker to remove unreferenced files."""
     _ring(DISCARD, [list(keys), str(tenant_id)])
 
 
 def ring_remove_job_files(job_id: UUID, tenant_id: UUID) -> None:
-    """Have what an ended job left in the object store removed."""
+    """Wake the worker to remove what an ended job left in the object store."""
     _ring(REMOVE_JOB_FILES, [str(job_id), str(tenant_id)])
 
 

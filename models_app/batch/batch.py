@@ -1,6 +1,7 @@
-"""The job kind `batch_predict`: a model version over a whole dataset version, the answers as files in the object store.
+"""The job kind `batch_predict`: scores a whole dataset version with a model version, and stores the predictions as
+files.
 
-There is no checkpoint: a run that was stopped or killed starts from the first row again, and its seconds are billed.
+There is no checkpoint: a stopped or killed run starts from the first row again, and its seconds are billed.
 """
 
 from __future__ import annotations
@@ -55,14 +56,14 @@ class BatchPredictKind:
         return batch_specs.plan(spec, recipe)
 
     def describe(self, job: JobView) -> dict[str, Any]:
-        """Return what the API says about a batch prediction beyond compute's own words."""
+        """Return what the API says about a batch prediction beyond the fields of every job."""
         said = {name: job.spec.get(name) for name in ("model_version", "dataset", "dataset_version")}
         rows = job.result.get("rows")
         cost = cost_per_1000(job.id, rows).json() if rows else None
         return {**said, "rows": rows, "cost_per_1000": cost, "read": job.result.get("read", [])}
 
     def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
-        """Fetch model and table, check that the model is whole, and say what the child shall do.
+        """Fetch model and table, verify the model, and return the child's instructions.
 
         Raises BadArtefact for a damaged file, before anything runs and is charged.
         """
@@ -83,11 +84,11 @@ class BatchPredictKind:
         return {"task": "predict", "recipe": model.recipe, "limits": {}, "resume": False}
 
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
-        """Refuse: a batch prediction makes no checkpoint."""
+        """Refuse: batch predictions make no checkpoints."""
         raise BadOutput("a batch prediction makes no checkpoint")
 
     def collect(self, job: JobView, token: int, workdir: Path) -> dict[str, Any]:
-        """Check what the child left and store both files under keys that hold the token."""
+        """Check the child's output and store both files under keys that contain the token."""
         out = workdir / "out"
         result = artefacts.read_json(out / "result.json")
         with tenant_scope(job.tenant_id):
@@ -103,13 +104,13 @@ class BatchPredictKind:
         return {"rows": result["rows"], "files": files, "read": batch_reading.told(result, known)}
 
     def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
-        """Return the job's result: rows, and where the files lie."""
+        """Return the job's result: row counts and file locations."""
         return collected
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFile:
-    """One file of a result; `filename` is what a person gets it by."""
+    """One file of a result; `filename` is its name for the client."""
 
     format: str
     name: str
@@ -121,7 +122,7 @@ class ResultFile:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchResult:
-    """What a batch prediction made, and what a thousand rows of it cost; `read`: what to know of how its file was read."""
+    """Result of a batch prediction and its cost per thousand rows; `read`: notes on how its file was read."""
 
     rows: int
     read: tuple[str, ...]
@@ -132,7 +133,7 @@ class BatchResult:
 def result(actor: Actor, job_id: UUID) -> BatchResult:
     """Return the result of a batch prediction and its files. Raises NotFound, NoResult.
 
-    A result is seen by those who may see its dataset.
+    Visible to those who may see its dataset.
     """
     job = visible_jobs(actor).filter(id=job_id).only("kind", "name", "result", "spec").first()
     if job is None:
@@ -152,7 +153,7 @@ def result(actor: Actor, job_id: UUID) -> BatchResult:
 
 
 def cost_per_1000(job_id: UUID, rows: int) -> Money:
-    """Return what a thousand rows of a job cost by what it is billed now: a refund later shows here too."""
+    """Return the cost per thousand rows of a job as billed now, later refunds included."""
     currency = Job.objects.values_list("currency", flat=True).get(id=job_id)
     return Money(billed([job_id])[job_id].amount, currency) * (Decimal(1000) / rows)
 
@@ -164,7 +165,7 @@ def kept_keys(jobs: set[UUID]) -> set[str]:
 
 
 def _check_parquet(path: Path) -> None:
-    """Raise BadOutput unless the file begins and ends as a Parquet file does; nobody here reads it."""
+    """Raise BadOutput unless the file starts and ends as a Parquet file does; it is never parsed here."""
     try:
         with path.open("rb") as file:
             head = file.read(4)

@@ -1,4 +1,4 @@
-"""What a batch prediction says of how its file was read: what it took for missing, which categories it did not know. Pure."""
+"""Notes on how a batch prediction read its file: what counted as missing, and unknown categories. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ORDERS = dict(zip(DATES, ("year first", "day first", "month first"), strict=True
 
 
 def told(result: Mapping[str, Any], signature: Mapping[str, Any]) -> list[str]:
-    """Return sentences about a run's result, as its child left it; only columns of the model are named."""
+    """Return sentences about a run's result, as its child reported it; only columns of the model are named."""
     names = [str(one["name"]) for one in signature.get("inputs", [])]
     missing, unknown, otherwise, doubted = (
         found if isinstance(found := result.get(key), Mapping) else {}

@@ -1,4 +1,4 @@
-"""What a batch prediction may ask for: a model version and a dataset version that has its columns; and how long it takes."""
+"""Specs of batch predictions: a model version and a dataset version with its columns; and their run time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN = frozenset({"model_version", "dataset", "dataset_version", "size"})
 
 
 def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec with all it leaves open filled in. Raises Invalid that names every wrong field."""
+    """Return the spec with defaults filled in. Raises Invalid with every wrong field."""
     faults: dict[str, list[str]] = {}
     unknown = sorted(set(spec) - KNOWN)
     if unknown:
@@ -52,10 +52,10 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan(spec: dict[str, Any], recipe: str) -> Plan:
-    """Return what a normalised spec takes on one CPU thread, by the recipe's formula.
+    """Return the planned run time of a normalised spec on one CPU thread, by the recipe's formula.
 
-    A start, plus the values that are read and written, plus the multiply-adds of the network, once for each row. The
-    constants were measured over 20,000 to 500,000 rows, 5 to 500 columns, 1 to 50 classes: within 40 % of the time.
+    A start, plus the values read and written, plus the multiply-adds of the network, once per row. The constants were
+    measured over 20,000 to 500,000 rows, 5 to 500 columns, 1 to 50 classes: within 40 % of the time.
     """
     size, cost = spec["size"], base.recipe(recipe).cost
     values = size["rows"] * (size["inputs"] + WRITTEN * (size["outputs"] + 2)) / 1e6
@@ -70,7 +70,7 @@ def plan(spec: dict[str, Any], recipe: str) -> Plan:
 
 
 def _model(actor: Actor, value: Any, faults: dict[str, list[str]]) -> ModelVersion | None:
-    """Return the version that was named, if the actor may see it and it is still in use."""
+    """Return the named version, if the actor may see it and it is not archived."""
     if not value:
         faults["model_version"] = ["Give the id of a model version."]
         return None
@@ -89,7 +89,7 @@ def _model(actor: Actor, value: Any, faults: dict[str, list[str]]) -> ModelVersi
 
 
 def _size(model: ModelVersion, version: DatasetVersion) -> dict[str, int]:
-    """Return what the time depends on; a signature of another shape than ours counts as the smallest network."""
+    """Return the factors of the run time; an unfamiliar signature counts as the smallest network."""
     signature = model.signature
     try:
         weights = sum(prod(shape) for shape in tensor_shapes(signature["network"]).values())

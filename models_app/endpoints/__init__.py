@@ -1,1 +1,1 @@
-"""Endpoints: deployed, called with keys, tried, paid for."""
+"""Endpoints: deployment, keys, the playground, and reservations."""

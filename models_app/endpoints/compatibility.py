@@ -1,4 +1,4 @@
-"""What a deployment would change for those who call a live endpoint: its version, and the columns that they send."""
+"""What a deployment would change for clients of a live endpoint: its version and its input columns."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ MOST_NAMED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """How the inputs of two versions differ, by name: a column of another type is `retyped`."""
+    """Differences between the inputs of two versions, by name: a column of another type is `retyped`."""
 
     added: tuple[str, ...]
     gone: tuple[str, ...]
     retyped: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        """Whether they differ at all."""
+        """Return whether they differ at all."""
         return bool(self.added or self.gone or self.retyped)
 
     def __str__(self) -> str:
-        """Say the difference: `added a, b; gone c; of another type d`."""
+        """Describe the difference: `added a, b; gone c; of another type d`."""
         parts = (("added", self.added), ("gone", self.gone), ("of another type", self.retyped))
         return "; ".join(f"{word} {_named(names)}" for word, names in parts if names)
 
@@ -53,14 +53,15 @@ def differing(before: Mapping[str, str], after: Mapping[str, str]) -> Columns:
 
 
 def inputs_of(signature: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns that a version must be sent, name -> type."""
+    """Return the input columns of a version, name -> type."""
     return {one["name"]: one["kind"] for one in signature.get("inputs", [])}
 
 
 def replaced(actor: Actor, name: str, version_id: UUID) -> Replaced | None:
-    """Return what deploying a version under this name would replace; None for a free name or the version it has.
+    """Return what deploying a version under this name would replace; None for a free name or the version it already
+    has.
 
-    Nothing is said of an endpoint that the actor may not see.
+    None also for an endpoint hidden from the actor.
     """
     seen = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None), name=name)
     live = seen.exclude(state=EndpointState.UNDEPLOYED).select_related("version", "version__model").first()

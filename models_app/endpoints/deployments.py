@@ -1,7 +1,7 @@
-"""Which version answers under which name: deploy, roll over, undeploy, and what a serving node says of it.
+"""Deployments: which version serves under which name. Deploy, roll over, undeploy, and reports of serving nodes.
 
-An endpoint's name is unique among those that are not undeployed; `generation` grows with each deployment, and a node
-loads anew when it does. Locks: the endpoint's row, then those of its allocation (`compute.allocations.allocations`).
+An endpoint's name is unique among those not undeployed. Each deployment increases `generation`, which makes nodes
+reload. Locks: the endpoint's row, then those of its allocation (`compute.allocations.allocations`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class SignatureDiffers(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointSpec:
-    """What a serving node must load for one endpoint. `generation` goes back with its report."""
+    """What a serving node must load for one endpoint. The node returns `generation` with its report."""
 
     tenant_id: UUID
     endpoint_id: UUID
@@ -81,7 +81,7 @@ class EndpointSpec:
 
     @property
     def wanted(self) -> bool:
-        """Whether the endpoint shall answer at all."""
+        """Return whether the endpoint is to be served at all."""
         return self.state not in (EndpointState.UNDEPLOYED, EndpointState.STOPPED)
 
 
@@ -95,15 +95,15 @@ def deploy(
     slo_ms: int | None = None,
     replace: bool = False,
 ) -> Endpoint:
-    """Have a version in production answer under `name`, and wait for a slot; a live endpoint is rolled over to it.
+    """Serve a version in production under `name` and wait for a slot; a live endpoint is rolled over to it.
 
-    The project (of the version unless given) pays. The same version again changes nothing, unless it had failed.
-    `replace` allows a version that takes other input columns than the live one. Raises NotFound, Invalid,
+    The project pays; it defaults to the version's. Deploying the same version again changes nothing unless it had
+    failed. `replace` allows a version with other input columns than the live one. Raises NotFound, Invalid,
     VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409), BudgetExceeded (402).
     """
     actor.require("endpoints.manage")
     _check(name, project_id, slo_ms)
-    # Locked, so that nobody archives the version before the endpoint names it.
+    # Locked, so that nobody archives the version before the endpoint refers to it.
     version = visible_versions(actor).select_for_update(of=("self",), no_key=True).filter(id=version_id).first()
     if version is None:
         raise NotFound
@@ -128,9 +128,9 @@ def deploy(
 
 @operation(ENDPOINT_UNDEPLOYED)
 def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
-    """Let an endpoint answer no more: slot and quota given back, its keys revoked. Raises NotFound.
+    """Stop serving an endpoint: release slot and quota, and revoke its keys. Raises NotFound.
 
-    The node answers what it has begun, records it, and gives the rest of the held money back.
+    The node answers the calls in progress, records them, and releases the rest of the held money.
     """
     actor.require("endpoints.manage")
     endpoint = lock(actor, endpoint_id)
@@ -143,7 +143,7 @@ def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
     )
     allocations.release(actor=actor, subject=endpoint.subject, reason="The endpoint was undeployed.")
     keys = EndpointKey.objects.filter(endpoint=endpoint, revoked_at=None)
-    locked = keys.select_for_update(no_key=True).order_by("id")  # the order of whoever takes keys back
+    locked = keys.select_for_update(no_key=True).order_by("id")  # the lock order of credential revocation
     revoked = [str(row.id) for row in locked.only("id")]
     keys.update(revoked_at=DatabaseNow())
     changes = {"state": [before, str(EndpointState.UNDEPLOYED)], "keys": [revoked, []]}
@@ -154,10 +154,10 @@ def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
 def report(
     *, tenant_id: UUID, endpoint_id: UUID, generation: int, state: str, message: str = "", answering: bool = False
 ) -> bool:
-    """Say, as a serving node, that a generation is `ready` or `failed`; False when it is no longer the wanted one.
+    """Report, as a serving node, that a generation is `ready` or `failed`; False if it is no longer wanted.
 
-    Saying the same again changes nothing. `message` is shown to people: no paths, no stack traces. One that failed gives its
-    slot back, and is charged no longer, unless the generation before it goes on `answering`.
+    Idempotent. `message` is shown to people: no paths, no stack traces. A failed endpoint releases its slot and is
+    charged no longer, unless the previous generation is still `answering`.
     """
     if state not in (EndpointState.READY, EndpointState.FAILED):
         raise ValueError(f"a node reports ready or failed, not {state}")
@@ -184,7 +184,7 @@ def _report(*, actor: Actor, endpoint_id: UUID, generation: int, state: str, mes
 
 
 def load_order(tenant_id: UUID, endpoint_id: UUID) -> EndpointSpec:
-    """Return what a serving node must load for an endpoint, undeployed ones included (`wanted`). Raises NotFound."""
+    """Return what a serving node must load for an endpoint, also if it is undeployed (`wanted`). Raises NotFound."""
     with tenant_scope(tenant_id):
         row = Endpoint.objects.select_related("version", "version__model").filter(id=endpoint_id).first()
         if row is None:
@@ -209,7 +209,7 @@ def load_order(tenant_id: UUID, endpoint_id: UUID) -> EndpointSpec:
 
 
 def endpoint_of(tenant_id: UUID, allocation_id: UUID) -> UUID | None:
-    """Return which endpoint a slot serves; None for a slot that belongs to none."""
+    """Return the endpoint that a slot serves; None if it serves none."""
     with tenant_scope(tenant_id):
         return Endpoint.objects.filter(allocation_id=allocation_id).values_list("id", flat=True).first()
 
@@ -224,7 +224,7 @@ def lock(actor: Actor, endpoint_id: UUID) -> Endpoint:
 
 
 def _put(fresh: Endpoint) -> Endpoint:
-    """Insert an endpoint, or return the live one of its name under its row lock: whoever was first."""
+    """Insert an endpoint, or return the live one of its name under its row lock, whichever came first."""
     while True:
         Endpoint.objects.bulk_create([fresh], ignore_conflicts=True)
         live = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).select_for_update(no_key=True)
@@ -236,7 +236,7 @@ def _put(fresh: Endpoint) -> Endpoint:
 def _roll_over(
     actor: Actor, endpoint: Endpoint, version: ModelVersion, project_id: UUID | None, slo_ms: int | None, replace: bool
 ) -> Endpoint:
-    """Give a locked, live endpoint another version or wait; the node goes on with the old one until it has swapped."""
+    """Give a locked, live endpoint another version, or raise; the node serves the old one until it has swapped."""
     if not visible_versions(actor).filter(id=endpoint.version_id).exists():
         raise EndpointNameTaken
     if project_id is not None and project_id != endpoint.project_id:

@@ -1,4 +1,4 @@
-"""Keys that call one endpoint: made, shown once, found by their hash, refused from the next batch on once revoked."""
+"""Keys that call one endpoint: created, shown once, found by their hash, refused from the next batch once revoked."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TooManyKeys(Conflict):
 
 @dataclass(frozen=True)
 class NewEndpointKey:
-    """A fresh endpoint key. `secret` is shown once and never stored."""
+    """A new endpoint key. `secret` is shown once and never stored."""
 
     id: UUID
     secret: str
@@ -64,7 +64,7 @@ class NewEndpointKey:
 
 @dataclass(frozen=True)
 class KnownKey:
-    """A key that is good now, and the one endpoint it calls."""
+    """A valid key, and the one endpoint it calls."""
 
     tenant_id: UUID
     endpoint_id: UUID
@@ -79,9 +79,10 @@ def key_hash(secret: str) -> bytes:
 
 @operation(KEY_CREATED)
 def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: int | None = None) -> NewEndpointKey:
-    """Make a key for one endpoint; without `requests_per_minute` it has no limit of its own.
+    """Create a key for one endpoint; without `requests_per_minute` it has no limit of its own.
 
-    It ends with the member or the API key that made it. Raises NotFound, Invalid, EndpointIsUndeployed, TooManyKeys.
+    It is revoked with the member or API key that created it. Raises NotFound, Invalid, EndpointIsUndeployed,
+    TooManyKeys.
     """
     actor.require("endpoints.manage")
     maker = provenance.lock_maker(actor)
@@ -115,7 +116,7 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
 
 @operation(KEY_REVOKED)
 def revoke(*, actor: Actor, endpoint_id: UUID, key_id: UUID) -> None:
-    """Revoke a key of this endpoint; it is refused from the next batch on. Raises NotFound."""
+    """Revoke a key of this endpoint, effective with the next batch. Raises NotFound."""
     actor.require("endpoints.manage")
     endpoint = deployments.lock(actor, endpoint_id)
     row = EndpointKey.objects.filter(id=key_id, endpoint=endpoint).first()
@@ -134,14 +135,14 @@ def revoke(*, actor: Actor, endpoint_id: UUID, key_id: UUID) -> None:
 
 
 def known(digests: Sequence[bytes]) -> list[KnownKey]:
-    """Return which of these hashes are keys that are good now, in one query; opens no scope, needs none."""
+    """Return the valid keys among these hashes, in one query; needs and opens no scope."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id, endpoint_id, id, digest FROM exchequer_endpoint_keys(%s)", [list(digests)])
         return [KnownKey(tenant, endpoint, key, bytes(digest)) for tenant, endpoint, key, digest in cursor.fetchall()]
 
 
 def limits(tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
-    """Return the requests a minute that each good key of an endpoint may send; None = no limit of its own."""
+    """Return the requests per minute of each valid key of an endpoint; None = no limit of its own."""
     with tenant_scope(tenant_id):
         keys = EndpointKey.objects.filter(EndpointKey.good(), endpoint_id=endpoint_id)
         return dict(keys.values_list("id", "requests_per_minute"))

@@ -1,4 +1,4 @@
-"""Endpoints as others read them: what answers, since when, whether it has a slot, who may call it, what it has cost."""
+"""Read endpoints: version, state, slot, audience and cost so far."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tenants.errors import Invalid, NotFound
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointRow:
-    """One endpoint. `answers`: it has a slot and its node said that it is ready; `message` says why not.
+    """One endpoint. `answers`: it has a slot and its node reported it ready; otherwise `message` says why not.
 
-    `cause`: `budget` where that stopped it. `cost` is what its requests, and the time on its slot, have cost so far;
-    `keys` counts the good ones.
+    `cause`: `budget` if a budget stopped it. `cost`: of its requests and its slot time so far; `keys`: number of valid
+    keys.
     """
 
     id: UUID
@@ -54,22 +54,22 @@ class EndpointRow:
 
     @property
     def version_label(self) -> str:
-        """Return the version as people name it."""
+        """Return the display name of the version."""
         return f"{self.model} v{self.version}"
 
     @property
     def live(self) -> bool:
-        """Whether it is not undeployed."""
+        """Return whether it is not undeployed."""
         return self.state != EndpointState.UNDEPLOYED
 
     @property
     def predict_path(self) -> str:
-        """Return where the serving node takes its requests."""
+        """Return its path on the serving node."""
         return f"/v1/models/{self.name}:predict"
 
     @property
     def infer_path(self) -> str:
-        """Return where it takes those of the Open Inference Protocol."""
+        """Return its path of the Open Inference Protocol."""
         return f"/v2/models/{self.name}/infer"
 
 
@@ -91,11 +91,10 @@ class EndpointKeyRow:
 def endpoint_list(
     actor: Actor, *, name: str = "", states: Sequence[str] = (), before: UUID | None = None, limit: int = 50
 ) -> list[EndpointRow]:
-    """Return up to `limit` + 1 endpoints, newest first, older than `before`: the extra one only says that there is more.
+    """Return up to `limit` + 1 endpoints, newest first, older than `before`; the extra one shows that there are more.
 
-    `name`: only those whose name holds this text.
-
-    Endpoints whose model comes from a dataset that the actor may not see are left out. Raises Invalid.
+    `name`: only those whose name contains this text. Endpoints of models from datasets hidden from the actor are left
+    out. Raises Invalid.
     """
     unknown = sorted(set(states) - set(EndpointState.values))
     if unknown:
@@ -119,7 +118,7 @@ def endpoint_detail(actor: Actor, endpoint_id: UUID) -> EndpointRow:
 
 
 def endpoint_keys(actor: Actor, endpoint_id: UUID) -> list[EndpointKeyRow]:
-    """Return an endpoint's good keys, newest first; at most a hundred by rule. Raises NotFound."""
+    """Return an endpoint's valid keys, newest first; at most a hundred. Raises NotFound."""
     if not _seen(actor).filter(id=endpoint_id).exists():
         raise NotFound
     names = tuple(EndpointKeyRow.__dataclass_fields__)
@@ -170,7 +169,7 @@ def _row(row: Endpoint, slot: SlotRow | None, charge: Decimal, keys: int) -> End
 
 
 def shown(row: EndpointRow) -> dict[str, Any]:
-    """Return an endpoint as the API answers it."""
+    """Return an endpoint in the API's format."""
     names = [name for name in EndpointRow.__dataclass_fields__ if name not in ("cost", "slot")]
     plain = {name: getattr(row, name) for name in names}
     return plain | {

@@ -1,6 +1,6 @@
-"""Trying an endpoint from its page: the form's fields, one short call to the serving node, and code to copy.
+"""The playground: the form's fields, one short call to the serving node, and code to copy.
 
-The call goes to the node on this machine with a pass in place of a key (`serving.tryout`) and never waits longer than
+The call goes to the node on this machine with a single-use token in place of a key (`serving.tryout`) and waits at most
 two seconds: no model runs in the web process.
 """
 
@@ -40,9 +40,9 @@ AWAY = "The serving node does not answer. Nothing was counted. Try again in a mo
 
 @dataclass(frozen=True, kw_only=True)
 class TryInput:
-    """One input of a model: its kind, what is typical for it, and for a category the known values.
+    """One input of a model: its kind, its typical value, and for a category the known values.
 
-    `contract`: how its cells are read; None for a model from before contracts.
+    `contract`: how its cells are read; None for a model older than contracts.
     """
 
     name: str
@@ -54,7 +54,7 @@ class TryInput:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionPreview:
-    """What the serving node said. `fault` is a sentence when it gave no prediction."""
+    """The serving node's response. `fault` is a sentence if there is no prediction."""
 
     fault: str = ""
     label: str = ""
@@ -67,7 +67,7 @@ class PredictionPreview:
 
     @property
     def shares(self) -> tuple[tuple[str, float, str], ...]:
-        """Return the scores, each with its percentage in words; those of all classes add up to 100.0 %."""
+        """Return the scores with their percentages as text; those of all classes add up to 100.0 %."""
         exact = [score * 1000 for _, score in self.scores]
         tenths = [math.floor(value) for value in exact]
         rest = max(0, round(sum(exact)) - sum(tenths))
@@ -79,7 +79,7 @@ class PredictionPreview:
 
 @dataclass(frozen=True, kw_only=True)
 class Snippets:
-    """Code that calls an endpoint, and tells it true answers: ready but for the keys."""
+    """Code that calls an endpoint and sends feedback, complete except for the keys."""
 
     url: str
     curl: str
@@ -89,13 +89,13 @@ class Snippets:
 
     @property
     def titled(self) -> tuple[tuple[str, str], ...]:
-        """Return each piece of code with its title."""
+        """Return each snippet with its title."""
         calls = (("curl", self.curl), ("Python, requests", self.requests), ("Python, tritonclient", self.triton))
         return (*calls, ("Send ground truth", self.feedback)) if self.feedback else calls
 
 
 def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
-    """Return what the served version must be given, with typical values from its baseline. Raises NotFound."""
+    """Return the inputs of the served version, with typical values from its baseline. Raises NotFound."""
     seen = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
     endpoint = seen.select_related("version").filter(id=endpoint_id).first()
     if endpoint is None:
@@ -114,7 +114,7 @@ def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
 
 
 def notes(actor: Actor, endpoint_id: UUID, row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say of which inputs no value was given, and which lie outside the dataset that the served version learnt from."""
+    """Return notes on inputs without a value, or outside the range of the training data."""
     endpoint = Endpoint.objects.select_related("version__dataset_version").get(id=endpoint_id)
     if not visible_versions(actor).filter(id=endpoint.version_id).exists():
         raise NotFound
@@ -139,9 +139,9 @@ def notes(actor: Actor, endpoint_id: UUID, row: Mapping[str, Any]) -> tuple[str,
 def ask(
     actor: Actor, *, endpoint_id: UUID, name: str, row: Mapping[str, Any], currency: str, request_id: str = ""
 ) -> PredictionPreview:
-    """Have the serving node predict one row and return what it said; call with no transaction open.
+    """Predict one row on the serving node and return its response; call with no transaction open.
 
-    The node answers the cost as a bare number, in the organisation's `currency`.
+    The node returns the cost as a bare number, in the organisation's `currency`.
     """
     if actor.id is None:
         raise NotFound
@@ -182,7 +182,7 @@ def snippets(
 ) -> Snippets:
     """Return code for curl, Python's requests and tritonclient with this endpoint's address and a typical row.
 
-    With its id also code that sends labels back, which takes an API key of the organisation.
+    With `endpoint_id` also code that sends feedback, which needs an API key of the organisation.
     """
     public = urlsplit(settings.EXCHEQUER.effective_public_url)
     host = f"{public.hostname or '127.0.0.1'}:{settings.EXCHEQUER.serving_port}"
@@ -208,7 +208,7 @@ def snippets(
 
 
 def _of_one(fault: str) -> str:
-    """Return a fault without the number of its row: there is one."""
+    """Return a fault without its row number, since there is only one row."""
     told = re.sub(r"^Row 0[,:] ", "", fault)
     return told[:1].upper() + told[1:]
 

@@ -1,8 +1,8 @@
-"""A pass for one request of a person who tries an endpoint on its page: signed by the web, taken by the serving node once.
+"""Single-use tokens of the playground: signed by the web process, accepted by the serving node once.
 
-It stands in for an endpoint key in the header `x-exchequer-tryout` and names tenant, endpoint and person. Whoever
-made it has checked the person's right to the endpoint; what is tried is counted and billed like any other request.
-Pure: the secret, the time and the randomness are given.
+A token replaces an endpoint key in the header `x-exchequer-tryout` and names tenant, endpoint and person. Its creator
+has checked the person's right to the endpoint. The request is counted and billed like any other. Pure: the secret, the
+time and the randomness are arguments.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MAC_BYTES = 32
 
 
 class BadPass(ValueError):
-    """The pass is forged, too old, or was used before."""
+    """The token is forged, expired, or was used before."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Who tries which endpoint. `until` is seconds since 1970; `nonce` sets passes apart."""
+    """Who tries which endpoint. `until` is seconds since 1970; `nonce` makes tokens unique."""
 
     tenant_id: UUID
     endpoint_id: UUID
@@ -36,14 +36,14 @@ class Pass:
 
 
 def sign(secret: str, *, tenant_id: UUID, endpoint_id: UUID, user_id: UUID, now_s: float, nonce: bytes) -> str:
-    """Return a pass that is good for LIFE_S; `secret` is the installation's SECRET_KEY, `nonce` eight random bytes."""
+    """Return a token valid for LIFE_S; `secret` is the installation's SECRET_KEY, `nonce` eight random bytes."""
     until_ms = int((now_s + LIFE_S) * 1000)
     body = BODY.pack(tenant_id.bytes, endpoint_id.bytes, user_id.bytes, until_ms, nonce)
     return base64.urlsafe_b64encode(body + _mac(secret, body)).decode()
 
 
 def verify(secret: str, text: str, *, now_s: float) -> Pass:
-    """Return what a pass says. Raises BadPass. Whether it was used before is for `Used` to say."""
+    """Return the content of a token. Raises BadPass. `Used` checks whether it was used before."""
     try:
         raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
@@ -52,20 +52,20 @@ def verify(secret: str, text: str, *, now_s: float) -> Pass:
     if len(raw) != BODY.size + MAC_BYTES or not hmac.compare_digest(mac, _mac(secret, body)):
         raise BadPass("This is no pass.")
     tenant, endpoint, user, until_ms, nonce = BODY.unpack(body)
-    # One that is good for longer than any that was ever made comes from a clock that is wrong.
+    # A token valid for longer than any ever issued comes from a wrong clock.
     if not now_s < until_ms / 1000 <= now_s + 2 * LIFE_S:
         raise BadPass("The pass is too old. Send the form again.")
     return Pass(UUID(bytes=tenant), UUID(bytes=endpoint), UUID(bytes=user), until_ms / 1000, nonce)
 
 
 class Used:
-    """Remembers the passes that were taken for as long as they could come again; one process takes them in one thread."""
+    """Remembers used tokens until they expire; used by one thread of one process."""
 
     def __init__(self) -> None:
         self._until: dict[bytes, float] = {}
 
     def take(self, one: Pass, *, now_s: float) -> None:
-        """Take a verified pass. Raises BadPass the second time."""
+        """Use a verified token. Raises BadPass the second time."""
         for nonce in [nonce for nonce, until in self._until.items() if until < now_s]:
             del self._until[nonce]
         key = one.endpoint_id.bytes + one.user_id.bytes + one.nonce

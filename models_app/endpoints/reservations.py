@@ -1,10 +1,10 @@
-"""Money for what an endpoint will answer, held a slice at a time before it answers.
+"""Reservations: money held in slices for the future requests of an endpoint.
 
-A slice pays for about `FULL_REQUESTS` requests and `FULL_MS` of compute, or for as much as the budgets have room for.
-A node records usage with the slice's `hold_id` and `project_id`, takes the next slice when four fifths are used or when
-`until` comes, and closes a slice once all its usage is recorded: what is left goes back to the budgets at once.
-What a node left open when it died is closed after its spool was replayed (`close_left_behind`), or, when it never comes
-back, by the sweep (`close_forgotten`).
+A slice pays for about `FULL_REQUESTS` requests and `FULL_MS` of compute, or for as much as the budgets have headroom
+for. A node records usage with the slice's `hold_id` and `project_id`. It takes the next slice when four fifths are used
+or `until` is reached, and closes a slice once all its usage is recorded, which releases the rest at once. What a node
+left open when it died is closed after its spool was replayed (`close_left_behind`) or, if it never returns, by the
+sweep (`close_forgotten`).
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class SliceClosed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Money that is held for one run of a serving node; `db_now` is the database's time when it was read.
+    """Money held for one run of a serving node; `db_now` is the database's time when it was read.
 
-    `hold_id` is None while serving costs nothing, and only then: usage is then recorded without a hold. `until`: use it no longer,
-    because a slice lives four minutes and no price changes within it. Unit prices are for one request and one
-    millisecond, in `currency`.
+    `hold_id` is None only while serving is free; usage is then recorded without a hold. Do not use the slice after
+    `until`: it lives four minutes, and no price changes within it. Unit prices are for one request and one millisecond,
+    in `currency`.
     """
 
     endpoint_id: UUID
@@ -85,19 +85,21 @@ class Slice:
 
     @property
     def free(self) -> bool:
-        """Whether serving costs nothing. A slice whose amount is nothing has no money, which is something else."""
+        """Return whether serving is free. A slice with an amount of zero has no money, which is different."""
         return self.hold_id is None
 
     def cost(self, requests: int, compute_ms: Decimal | int) -> Decimal:
-        """Return what so many requests and milliseconds cost at this slice's prices."""
+        """Return the cost of `requests` and `compute_ms` at this slice's prices."""
         return charge(Decimal(requests), self.request_price) + charge(Decimal(compute_ms), self.ms_price)
 
 
 def take(tenant_id: UUID, endpoint_id: UUID, boot: UUID, number: int) -> Slice:
-    """Hold money for the next requests of an endpoint; the same (boot, number) again answers the same slice while it is open.
+    """Hold money for the next requests of an endpoint.
 
-    Raises SliceClosed for one that is not, BudgetExceeded (402, nothing held) below 50 requests and a second of compute, NotFound for an endpoint that
-    is undeployed or was never there.
+    Repeating (boot, number) returns the same slice while it is open.
+
+    Raises SliceClosed if it is closed, BudgetExceeded (402, nothing held) below 50 requests and a second of compute,
+    NotFound for an endpoint that is undeployed or does not exist.
     """
     with tenant_scope(tenant_id):
         endpoint = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).filter(id=endpoint_id).first()
@@ -117,7 +119,7 @@ def take(tenant_id: UUID, endpoint_id: UUID, boot: UUID, number: int) -> Slice:
 
 
 def close(tenant_id: UUID, slice_: Slice) -> Money:
-    """Give back what is left of a slice, once all its usage is recorded; closing again gives nothing twice."""
+    """Release what is left of a slice after all its usage is recorded. Idempotent."""
     with tenant_scope(tenant_id):
         row = (
             ServingSlice.objects.select_for_update(no_key=True)
@@ -130,7 +132,7 @@ def close(tenant_id: UUID, slice_: Slice) -> Money:
 
 
 def without_money(endpoint_id: UUID) -> bool:
-    """Return whether an endpoint refuses every request for want of budget: none left for a slice, and none is open."""
+    """Return whether an endpoint refuses every request for lack of budget: no slice is open and none affordable."""
     endpoint = Endpoint.objects.get(id=endpoint_id)
     left = headroom(endpoint.project_id)
     if left is None or ServingSlice.objects.filter(endpoint=endpoint, closed_at=None).exists():
@@ -155,9 +157,9 @@ def close_left_behind(tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> int:
 def close_forgotten(tenant_id: UUID) -> int:
     """Close a tenant's slices whose node never came back for them; return how many.
 
-    Forgotten is a slice of more than an hour, which is many times as long as it pays: its node is there and did not
-    close it, has started anew since, or has been silent for a day. Only of a node that is silent for less the slices
-    are kept, because its spool may come back. Usage that turns up later still counts, and is charged with nothing.
+    A slice is forgotten after an hour, many times its life, if its node is present and did not close it, has restarted
+    since, or has been silent for a day. Slices of a node silent for less are kept, because its spool may come back.
+    Later usage still counts, without a charge.
     """
     silent = set(nodes.boots_seen(NODE_GONE_AFTER)) - set(nodes.boots_seen(NODE_THERE))
     with tenant_scope(tenant_id):
@@ -176,7 +178,7 @@ def close_forgotten_everywhere() -> int:
 
 
 def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
-    """Return the slice that an endpoint asks for, with the prices in force now and until when they hold."""
+    """Return the slice that an endpoint requests, with the prices in force and their end."""
     terms = price_books.terms()
     if not terms.lists:
         price_books.provision_defaults()
@@ -187,7 +189,7 @@ def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
     unit = {}
     for meter in (REQUESTS, COMPUTE_MS):
         point = price_books.point_in(lists, meter, {"endpoint": endpoint.name}, present)
-        unit[meter] = point.unit_amount if point else NOTHING  # usage that no price rules is charged with nothing
+        unit[meter] = point.unit_amount if point else NOTHING  # usage without a matching price is free
     wanted = Slice(
         endpoint_id=endpoint.id,
         boot=boot,
@@ -205,11 +207,11 @@ def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
 
 
 def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
-    """Hold a full slice, or as much as the tightest budget has room for. Raises BudgetExceeded below the least."""
+    """Hold a full slice, or as much as the tightest budget has headroom for. Raises BudgetExceeded below the minimum."""
     if not asked.amount:
         return asked
     least = asked.cost(LEAST_REQUESTS, LEAST_MS)
-    # An explained line names the person who deployed.
+    # Lets an explained invoice line name the person who deployed.
     payer = replace(
         Actor.system(endpoint.tenant_id, "serving node"), id=endpoint.created_by, label=endpoint.created_by_label
     )
@@ -225,7 +227,7 @@ def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
                 actor=payer,
             )
             return replace(asked, hold_id=hold_id, amount=amount)
-        except BudgetExceeded as error:  # another took the room meanwhile, or there was too little: look again
+        except BudgetExceeded as error:  # another request took the headroom meanwhile, or it was too small: check again
             refused = error
             if amount == least:
                 break
@@ -237,10 +239,10 @@ def _amount_of(hold_id: UUID | None) -> Decimal:
 
 
 def _close_each(tenant_id: UUID, found: Sequence[UUID], *, skip_locked: bool = False) -> int:
-    """Close slices that are still open, each in a transaction of its own; return how many.
+    """Close slices that are still open, one transaction each; return how many.
 
-    In one transaction the second hold would be locked after the counters of the first. Late usage of the second slice
-    locks them the other way round, and everybody else who spends would wait for the counters until the last is closed.
+    In a single transaction the second hold would be locked after the counters of the first. Late usage of the second
+    slice locks them in the reverse order, and all spending would wait for the counters until the last slice is closed.
     """
     closed = 0
     for slice_id in found:

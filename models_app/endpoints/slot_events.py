@@ -1,4 +1,4 @@
-"""What an endpoint does when it wants a slot, when its slot is lost, and when nobody can pay for it any more.
+"""Endpoint reactions to slots: requesting one, losing one, and stopping when no budget pays.
 
 Locks: the endpoint's row, then those of its allocation (`compute.allocations.allocations`).
 """
@@ -23,7 +23,7 @@ BUDGET = "budget"
 
 
 def ask(actor: Actor, endpoint: Endpoint) -> UUID:
-    """Ask for a slot, as part of an open operation. Raises BudgetExceeded (402), QuotaExceeded (409)."""
+    """Request a slot, as part of an open operation. Raises BudgetExceeded (402), QuotaExceeded (409)."""
     return allocations.request(
         actor=actor, subject=endpoint.subject, project_id=endpoint.project_id, dims={"endpoint": endpoint.name}
     )
@@ -31,7 +31,7 @@ def ask(actor: Actor, endpoint: Endpoint) -> UUID:
 
 @operation(ENDPOINT_DISPLACED)
 def displaced(*, actor: Actor, subject: str) -> None:
-    """Note that an endpoint lost its slot and waits for another one; nothing when it has one again already."""
+    """Record that an endpoint lost its slot and waits for another; no-op if it already has one again."""
     slot = allocations.slots([subject]).get(subject)
     ready = Endpoint.objects.select_for_update(no_key=True).filter(state=EndpointState.READY)
     endpoint = ready.filter(allocation_id=slot.id).first() if slot is not None else None
@@ -45,7 +45,7 @@ def displaced(*, actor: Actor, subject: str) -> None:
 
 @operation(ENDPOINT_STOPPED)
 def stopped(*, actor: Actor, subject: str, allocation_id: UUID) -> None:
-    """Stop the endpoint whose slot nobody can pay for, and tell those who may deploy it again; nothing where it has another."""
+    """Stop an endpoint whose slot no budget pays, and notify those who may redeploy it; no-op if it has another slot."""
     live = Endpoint.objects.exclude(state__in=(EndpointState.UNDEPLOYED, EndpointState.STOPPED))
     endpoint = live.select_for_update(no_key=True).filter(allocation_id=allocation_id).first()
     if endpoint is None or endpoint.subject != subject:
@@ -61,7 +61,7 @@ def stopped(*, actor: Actor, subject: str, allocation_id: UUID) -> None:
 
 
 def unpaid(tenant_id: UUID, endpoint_id: UUID) -> bool:
-    """Say, as a serving node, whether an endpoint does not answer because its slot could not be paid."""
+    """Return, for a serving node, whether an endpoint is stopped because its slot could not be paid."""
     with tenant_scope(tenant_id):
         row = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).filter(id=endpoint_id).first()
         if row is None:

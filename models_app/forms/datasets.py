@@ -1,4 +1,4 @@
-"""Forms of the learning room: uploading a dataset, and what every job that is launched is told."""
+"""Forms of datasets and jobs: upload, and the fields of every launch."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -15,7 +15,7 @@ MOST_MINUTES = 7 * 24 * 60
 
 
 class DatasetUpload(forms.Form):
-    """A table to learn from."""
+    """Upload of a table."""
 
     name = forms.CharField(
         max_length=120, label="Name", help_text="Uploading under a name that exists makes its next version."
@@ -43,7 +43,7 @@ class DatasetUpload(forms.Form):
 
 
 class JobForm(forms.Form):
-    """What every job is told, whatever it does."""
+    """Fields of every job."""
 
     name = forms.CharField(max_length=120, label="Name", help_text="How you and others find it again.")
     project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
@@ -95,7 +95,7 @@ class JobForm(forms.Form):
 
 
 class LaunchForm(JobForm):
-    """A training job, but for the recipe's own parameters."""
+    """A training job, without the recipe's own parameters."""
 
     recipe = forms.ChoiceField(label="Recipe")
     model = forms.CharField(

@@ -1,4 +1,4 @@
-"""Forms of the endpoint pages: deploy, make a key, try."""
+"""Forms of the endpoint pages: deploy, create a key, playground."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ YES_NO = (("", "not known"), ("true", "yes"), ("false", "no"))
 
 
 class DeployForm(forms.Form):
-    """Which version shall answer under which name, and who pays."""
+    """Which version to serve under which name, and which project pays."""
 
     version = forms.ChoiceField(label="Model version", help_text="Versions in production can be deployed.")
     name = forms.CharField(
@@ -52,7 +52,7 @@ class DeployForm(forms.Form):
     ) -> None:
         super().__init__(data, **more)
         offered = {
-            # The empty choice: without it a browser chooses the first version, which nobody asked for.
+            # The empty choice: without it a browser preselects the first version.
             "version": [("", "Choose a version"), *((str(key), label) for key, label in versions)],
             "project": [("", "The version's own"), *((str(key), label) for key, label in projects)],
         }
@@ -60,7 +60,7 @@ class DeployForm(forms.Form):
             cast(forms.ChoiceField, self.fields[name]).choices = choices
 
     def allows(self, found: Replaced) -> bool:
-        """Return whether this very version was said to be replaced, and the name typed where callers would break."""
+        """Return whether replacing this very version was confirmed, and the name typed if clients would break."""
         typed = self.cleaned_data["confirm"] == found.name or not found.columns
         return typed and self.cleaned_data["replaces"] == found.version_id
 
@@ -80,7 +80,7 @@ class KeyForm(forms.Form):
 
 
 class TryForm(forms.Form):
-    """One field for each input of the model, filled with what is typical; an empty field is a missing value."""
+    """One field per input of the model, filled with its typical value; an empty field is a missing value."""
 
     def __init__(self, data: Any = None, *, inputs: Sequence[TryInput]) -> None:
         super().__init__(data, auto_id="try_%s", prefix="try")
@@ -90,7 +90,7 @@ class TryForm(forms.Form):
 
     @property
     def left_out(self) -> int:
-        """How many inputs have no field and take their typical value."""
+        """Return how many inputs have no field and take their typical value."""
         return max(0, len(self.inputs) - MOST_FIELDS)
 
     def row(self) -> dict[str, Any]:

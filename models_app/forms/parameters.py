@@ -1,4 +1,4 @@
-"""The form of a recipe's parameters: the target, the columns that are left out, one typed field for each parameter."""
+"""The form of a recipe's parameters: target, excluded columns, and one typed field per parameter."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ EXCLUDE = "exclude_columns"
 
 
 class ParameterForm(forms.Form):
-    """The target, the columns left out unless one keeps them, and a field for each property of the recipe's JSON Schema."""
+    """The target, the columns excluded by default, and a field for each property of the recipe's JSON Schema."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class ParameterForm(forms.Form):
         self.unchecked = aim if aim != told else ""
         self.told = told
         self.without = rows_without(dataset.profile, aim) if dataset else 0
-        if isinstance(started.get(EXCLUDE), list):  # a job to clone: what it left out, it leaves out again
+        if isinstance(started.get(EXCLUDE), list):  # a cloned job excludes the same columns again
             self.initial["keep"] = [name for name in self.left_out if name not in started[EXCLUDE]]
             self.initial[EXCLUDE] = [name for name in started[EXCLUDE] if name not in self.left_out]
         if self.left_out:
@@ -46,16 +46,16 @@ class ParameterForm(forms.Form):
             self.fields[EXCLUDE].label = "More columns to leave out"
 
     def offered(self) -> list[tuple[Any, str, str]]:
-        """Return (checkbox, column, reason) of what one may keep."""
+        """Return (checkbox, column, reason) of the columns that can be kept."""
         boxes = list(self["keep"]) if self.left_out else []
         return [(box, name, reason) for box, (name, reason) in zip(boxes, self.left_out.items(), strict=True)]
 
     def target(self) -> str:
-        """Return the chosen column, else the one that was offered: a form sent before the choice arrived means that one."""
+        """Return the chosen column, or the preselected one if the form was sent before the choices loaded."""
         return str(self.cleaned_data.get("target") or self.fields["target"].initial or "")
 
     def parameters(self) -> dict[str, Any]:
-        """Return what was entered as JSON values, defaults where nothing was; call after `is_valid`."""
+        """Return the input as JSON values, with defaults for empty fields; call after `is_valid`."""
         entered = {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
         kept = entered.pop("keep", [])
         advised = [name for name in self.left_out if name not in kept]
@@ -63,7 +63,7 @@ class ParameterForm(forms.Form):
 
 
 class Kept(forms.MultipleChoiceField):
-    """The columns that one keeps of those that are left out by default; what is no longer among them is ignored."""
+    """Columns to keep among those excluded by default; columns no longer among them are ignored."""
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
         super().__init__(
@@ -74,19 +74,19 @@ class Kept(forms.MultipleChoiceField):
         )
 
     def valid_value(self, value: str) -> bool:
-        """Take any: which columns are left out depends on the target, which may have changed meanwhile."""
+        """Accept any: which columns are excluded depends on the target, which may have changed meanwhile."""
         return True
 
 
 class TargetSelect(forms.Select):
-    """A choice of columns; those that cannot be chosen stand there too, each with its reason."""
+    """A choice of columns; columns that cannot be chosen are listed too, disabled and with the reason."""
 
     def __init__(self, refused: Mapping[str, str]) -> None:
         super().__init__()
         self.refused = refused
 
     def create_option(self, name: str, value: Any, label: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return one option, disabled where it is refused."""
+        """Return one option, disabled if it is refused."""
         option: dict[str, Any] = super().create_option(name, value, label, *args, **kwargs)
         if str(value) in self.refused:
             option["attrs"]["disabled"] = True
@@ -95,7 +95,7 @@ class TargetSelect(forms.Select):
 
 
 def target_field(recipe: Recipe, dataset: Launchable | None, chosen: str = "") -> forms.ChoiceField:
-    """Return the choice of the column to predict: all of the dataset's, disabled where this recipe cannot learn them."""
+    """Return the choice of the target: all columns of the dataset, disabled if this recipe cannot learn them."""
     columns = dataset.columns if dataset else ()
     fitting = [column.name for column in columns if recipe.task in column.tasks]
     refused = {

@@ -1,4 +1,4 @@
-"""Form fields from a recipe's JSON Schema: type, range, default, words."""
+"""Form fields from a recipe's JSON Schema: type, range, default, texts."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -8,7 +8,7 @@ from django import forms
 
 
 def field_for(name: str, schema: Mapping[str, Any]) -> forms.Field:
-    """Return the form field that one property of a JSON Schema describes: type, range, default, words."""
+    """Return the form field for one property of a JSON Schema: type, range, default, texts."""
     common: dict[str, Any] = {
         "label": schema.get("title", name.replace("_", " ").capitalize()),
         "help_text": _help(schema),
@@ -33,7 +33,7 @@ def field_for(name: str, schema: Mapping[str, Any]) -> forms.Field:
 
 
 class Names(forms.CharField):
-    """A list of column names, one a line: as text, because a table may have thousands."""
+    """Column names, one per line: as text, because a table may have thousands."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs["help_text"] = f"{kwargs.get('help_text', '')} One a line."
@@ -44,7 +44,7 @@ class Names(forms.CharField):
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> Any:
-        """Return the lines as a list, blank ones left out."""
+        """Return the lines as a list, without blank ones."""
         text = value if isinstance(value, str) else "\n".join(value or [])
         return [line.strip() for line in text.splitlines() if line.strip()]
 

@@ -1,1 +1,1 @@
-"""Pure measures of a model in use: distributions, drift, latency, windows, signed prediction ids."""
+"""Pure measures of a deployed model: distributions, drift, latency, windows, signed prediction ids."""

@@ -1,6 +1,6 @@
-"""What training looked like: the distribution of each input and of the predictions, kept with the version.
+"""The baseline: the distribution of each input and of the predictions, stored with the version.
 
-The runner makes it at the end of training; traffic is held against it (`health.drift`). NumPy, no ORM.
+The runner computes it at the end of training; traffic is compared with it (`drift`). NumPy, no ORM.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ def baseline(
 ) -> dict[str, Any]:
     """Return the baseline as JSON.
 
-    `inputs`: column -> (kind, float64 array with NaN where missing | rows of each text, None for missing).
-    `predicted`: what the model answers to rows that it did not learn from: class indices where there are `classes`,
-    else numbers.
+    `inputs`: column -> (kind, float64 array with NaN for missing | rows of each text, None for missing). `predicted`:
+    predictions for rows not trained on: class indices if there are `classes`, else numbers.
     """
     return {
         "format": FORMAT,
@@ -52,7 +51,7 @@ def baseline(
 
 
 def numeric(values: NDArray[np.float64], source: str) -> dict[str, Any]:
-    """Return bins of about equal count over a column of numbers, with its counts and its typical (median) value."""
+    """Return bins of roughly equal count for a column of numbers, with its counts and its typical (median) value."""
     known = values[np.isfinite(values)].astype(np.float64)
     edges = [0.5] if source == "boolean" else _edges(known)
     feature: dict[str, Any] = {"kind": "numeric", "source": source, "edges": edges}
@@ -62,7 +61,7 @@ def numeric(values: NDArray[np.float64], source: str) -> dict[str, Any]:
 
 
 def categorical(found: Mapping[str | None, int]) -> dict[str, Any]:
-    """Return one bin for each frequent category, one for all others and one for missing, from the rows of each text."""
+    """Return a bin for each frequent category, one for all others and one for missing, from the rows of each text."""
     known = {value: number for value, number in found.items() if value is not None and number}
     order = sorted(known, key=lambda value: (-known[value], value))
     rows = sum(known.values())
@@ -74,16 +73,16 @@ def categorical(found: Mapping[str | None, int]) -> dict[str, Any]:
 
 
 def _classes(classes: Sequence[Any], predicted: NDArray[Any]) -> dict[str, Any]:
-    """Every class has its bin; what a classifier answers is one of them, so `other` and `missing` stay empty."""
+    """Return one bin per class. Predictions are always one of them, so `other` and `missing` stay empty."""
     counts = np.bincount(predicted.astype(np.int64), minlength=len(classes)).tolist()
     words = [("true" if value else "false") if isinstance(value, bool) else str(value) for value in classes]
     return {"kind": "classes", "values": words, "counts": [*counts, 0, 0]}
 
 
 def _edges(known: NDArray[np.float64]) -> list[float]:
-    """Return the cuts between bins of about equal count; a value that many rows share has a bin of its own.
+    """Return the edges between bins of roughly equal count; a value that many rows share has its own bin.
 
-    A cut lies between two values that occur, close to the lower one: a column of nearly one value only, shifted a
+    An edge lies between two values that occur, close to the lower one: a column with nearly one value, shifted a
     little, must not stay in its bin.
     """
     if not known.size:
@@ -117,6 +116,6 @@ def _typical(known: NDArray[np.float64], source: str) -> Any:
     if source == "datetime":
         try:
             return datetime.fromtimestamp(middle, UTC).replace(tzinfo=None).isoformat(timespec="seconds")
-        except (OverflowError, ValueError, OSError):  # a column may hold years that Python has no dates for
+        except (OverflowError, ValueError, OSError):  # a column may hold years outside the range of Python's dates
             return None
     return int(middle) if middle.is_integer() and abs(middle) < 2**53 else middle

@@ -1,9 +1,9 @@
-"""Which bin of a baseline a value falls into. Pure Python: web, runner and serving node count alike.
+"""Assign values to the bins of a baseline. Pure Python: web, runner and serving node count the same way.
 
-A feature of a baseline is `{"kind": "numeric", "source", "edges", "counts", "typical"}` with the bins
-`(-inf, e0) [e0, e1) ... [ek, inf) missing`, or `{"kind": "categorical", "values", "counts", "typical"}` with one bin a
-value, then `other`, then `missing`; predictions of a classifier have the kind `classes` and the bins of `categorical`.
-Every value falls into exactly one bin. `source` says how texts are read: numeric, boolean or datetime.
+A feature of a baseline is `{"kind": "numeric", "source", "edges", "counts", "typical"}` with the bins `(-inf, e0) [e0,
+e1) ... [ek, inf) missing`, or `{"kind": "categorical", "values", "counts", "typical"}` with one bin per value, then
+`other`, then `missing`; predictions of a classifier have the kind `classes` and the bins of `categorical`. Every value
+falls into exactly one bin. `source` states how texts are parsed: numeric, boolean or datetime.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ NO = frozenset({"false", "no", "f", "n", "0"})
 
 
 def size(feature: Feature) -> int:
-    """Return how many bins a feature has, `missing` among them."""
+    """Return the number of bins of a feature, including `missing`."""
     return len(feature["edges"]) + 2 if feature["kind"] == "numeric" else len(feature["values"]) + 2
 
 
 def bin_index(feature: Feature, value: Any) -> int:
-    """Return the bin of one value; what cannot be read as the feature's kind counts as missing."""
+    """Return the bin of one value; values not parsable as the feature's kind count as missing."""
     if feature["kind"] == "numeric":
         number = as_number(value, feature.get("source", "numeric"))
         return size(feature) - 1 if number is None else bisect_right(feature["edges"], number)
@@ -56,7 +56,7 @@ def count(feature: Feature, values: Iterable[Any]) -> list[int]:
 
 
 def check(baseline: Mapping[str, Any]) -> None:
-    """Raise ValueError unless this has the shape of a baseline: ordered edges or texts, and a count for each bin."""
+    """Raise ValueError unless this is a valid baseline: ordered edges or texts, and a count for each bin."""
     features = baseline.get("features")
     if baseline.get("format") != 1 or not isinstance(features, dict):
         raise ValueError("the baseline is of no known format")
@@ -73,7 +73,7 @@ def check(baseline: Mapping[str, Any]) -> None:
 
 
 def names(feature: Feature) -> list[str]:
-    """Return what each bin is called, in the order of its counts."""
+    """Return the label of each bin, in the order of its counts."""
     if feature["kind"] != "numeric":
         return [*map(str, feature["values"]), "other", "missing"]
     source = feature.get("source", "numeric")
@@ -94,12 +94,12 @@ def add(one: Sequence[int], other: Sequence[int]) -> list[int]:
 
 
 def absent(value: Any) -> bool:
-    """Say whether a value means that nothing is known."""
+    """Return whether a value is missing."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def as_word(value: Any) -> str:
-    """Return a category as the recipes write it: `true` and `false`, bytes as text, whole floats without a point."""
+    """Return a category as recipes write it: `true` and `false`, bytes as text, whole floats without a decimal point."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, bytes):
@@ -108,7 +108,7 @@ def as_word(value: Any) -> str:
 
 
 def as_number(value: Any, source: str = "numeric") -> float | None:
-    """Return a value as a number, dates as seconds since 1970; None when it is missing or cannot be read."""
+    """Return a value as a number, dates as seconds since 1970; None if it is missing or cannot be parsed."""
     if absent(value):
         return None
     try:

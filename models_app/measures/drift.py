@@ -1,8 +1,8 @@
-"""How far traffic has moved from training: the population stability index, and whether chance explains it. Pure.
+"""Drift of traffic from training: the population stability index, and whether chance explains it. Pure.
 
 PSI = sum over bins of (p - q) ln(p / q), the symmetric Kullback-Leibler divergence of two samples' shares (Siddiqi
-2006); 0.1 and 0.2 are its usual lines. Of two samples of one population, n and m rows in B bins, it is about
-(1/n + 1/m) times chi-squared with B - 1 degrees of freedom (Yurdakul and Naranjo 2020).
+2006); 0.1 and 0.2 are its usual thresholds. For two samples of one population, n and m rows in B bins, it is about (1/n
++ 1/m) times chi-squared with B - 1 degrees of freedom (Yurdakul and Naranjo 2020).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SMOOTHING = 0.5
 
 
 def psi(before: Sequence[int], after: Sequence[int]) -> float:
-    """Return the index of two counts by bin: 0 for equal ones, never below. Bins that are empty in both do not count."""
+    """Return the PSI of two counts by bin: 0 if equal, never negative. Bins empty in both do not count."""
     pairs = _used(before, after)
     n, m = sum(one for one, _ in pairs), sum(other for _, other in pairs)
     if not n or not m:
@@ -34,7 +34,7 @@ def psi(before: Sequence[int], after: Sequence[int]) -> float:
 
 
 def noise(before: Sequence[int], after: Sequence[int], tests: int = 1) -> float:
-    """Return the index that chance alone exceeds with probability FALSE_ALARM over `tests` such comparisons."""
+    """Return the PSI that chance alone exceeds with probability FALSE_ALARM over `tests` such comparisons."""
     pairs = _used(before, after)
     n, m = sum(one for one, _ in pairs), sum(other for _, other in pairs)
     if len(pairs) < 2 or not n or not m:
@@ -43,12 +43,14 @@ def noise(before: Sequence[int], after: Sequence[int], tests: int = 1) -> float:
 
 
 def drifted(before: Sequence[int], after: Sequence[int], tests: int = 1) -> bool:
-    """Say whether traffic has moved: enough rows, an index on the upper line, and more than chance explains."""
+    """Return whether traffic has drifted: enough rows, a PSI above the upper threshold, and more than chance explains."""
     return sum(after) >= MIN_ROWS and psi(before, after) >= max(ALARM, noise(before, after, tests))
 
 
 def settled(before: Sequence[int], after: Sequence[int], tests: int = 1) -> bool:
-    """Say whether traffic looks like training again: enough rows, and an index below the lower line or well in chance."""
+    """Return whether traffic matches training again: enough rows, and a PSI below the lower threshold or well within
+    chance.
+    """
     return sum(after) >= MIN_ROWS and psi(before, after) < max(NOTICE, 0.75 * noise(before, after, tests))
 
 

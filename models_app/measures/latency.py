@@ -1,4 +1,4 @@
-"""Latency in buckets that grow by a quarter: sums of any span give percentiles within one bucket. Pure."""
+"""Latency in buckets that grow by a quarter: sums over any time range give percentiles within one bucket. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BUCKETS = len(BOUNDS) + 1
 
 
 def bucket(ms: float) -> int:
-    """Return the bucket of one latency: `(bound before, bound]`; a latency that is no number counts as the longest."""
+    """Return the bucket of one latency: `(previous bound, bound]`; NaN counts as the longest."""
     return bisect_left(BOUNDS, ms) if ms == ms else BUCKETS - 1
 
 
 def count(latencies: Sequence[float]) -> list[int]:
-    """Return how many latencies fall into each bucket."""
+    """Return the number of latencies in each bucket."""
     counts = [0] * BUCKETS
     for ms in latencies:
         counts[bucket(ms)] += 1
@@ -32,9 +32,9 @@ def count(latencies: Sequence[float]) -> list[int]:
 
 
 def percentile(counts: Sequence[int], q: float) -> float | None:
-    """Return the latency in milliseconds below which a share `q` of the requests stayed; None without any.
+    """Return the latency in milliseconds below which a share `q` of the requests stayed; None without requests.
 
-    The value lies in the bucket that holds the true one (nearest rank), placed by its rank inside it.
+    The value lies in the bucket of the true one (nearest rank), interpolated by its rank.
     """
     total = sum(counts)
     if not total:

@@ -1,4 +1,4 @@
-"""Counting by bin with NumPy, for the runner and the serving node. Answers what `bins.count` answers."""
+"""Counting by bin with NumPy, for the runner and the serving node. Same results as `bins.count`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models_app.measures import bins
 
 
 def count(feature: bins.Feature, values: Iterable[Any]) -> list[int]:
-    """Return how many of the values fall into each bin; arrays of numbers at array speed, all else as `bins.count`."""
+    """Return the number of values in each bin; numeric arrays are vectorised, everything else uses `bins.count`."""
     if feature["kind"] != "numeric" or not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
         return bins.count(feature, values.tolist() if isinstance(values, np.ndarray) else values)
     numbers = values.astype(np.float64, copy=False).reshape(-1)

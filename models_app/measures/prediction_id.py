@@ -1,7 +1,7 @@
-"""Signed names of predictions: a label that comes back proves by itself which prediction it is about. Pure.
+"""Signed prediction ids: feedback proves by the id alone which prediction it is about. Pure.
 
 `version (16) | unix ms (6) | kind (1) | outcome (8) | random (6) | HMAC-SHA256 of those (10)`, base64url without
-padding: 63 characters. The key belongs to one endpoint, so an id of another endpoint or tenant is as good as forged.
+padding: 63 characters. The key belongs to one endpoint, so an id of another endpoint or tenant counts as forged.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ CLASS, NUMBER = b"c", b"n"
 
 
 class ForgedPrediction(ValueError):
-    """The id was not made for this endpoint, or was changed on its way."""
+    """The id was not made for this endpoint, or was altered."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an id says. `outcome` is the index of the predicted class (int) or the predicted number (float)."""
+    """The content of an id. `outcome` is the index of the predicted class (int) or the predicted number (float)."""
 
     version_id: UUID
     at_ms: int
@@ -39,7 +39,7 @@ def derive_key(secret: str, endpoint_id: UUID) -> bytes:
 
 
 def sign(key: bytes, *, version_id: UUID, at_ms: int, outcome: int | float, random: bytes) -> str:
-    """Return the id of one prediction; `random` is six bytes that set equal predictions apart."""
+    """Return the id of one prediction; `random` is six bytes that make equal predictions distinct."""
     if isinstance(outcome, int):
         kind, value = CLASS, struct.pack(">q", outcome)
     else:
@@ -49,7 +49,7 @@ def sign(key: bytes, *, version_id: UUID, at_ms: int, outcome: int | float, rand
 
 
 def verify(key: bytes, text: str) -> Prediction:
-    """Return what an id says. Raises ForgedPrediction for anything that `sign` did not make with this key."""
+    """Return the content of an id. Raises ForgedPrediction unless `sign` made it with this key."""
     if len(text) != LENGTH:
         raise ForgedPrediction("This is not the id of a prediction.")
     try:
@@ -57,7 +57,8 @@ def verify(key: bytes, text: str) -> Prediction:
     except (ValueError, binascii.Error) as error:
         raise ForgedPrediction("This is not the id of a prediction.") from error
     body, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
-    # The last letter has two spare bits: one prediction must not have four names, or its label would count four times.
+    # The last character has two spare bits. A prediction must not have four ids, or its feedback would count four
+    # times.
     if len(body) != BODY.size or _text(raw) != text or not hmac.compare_digest(mac, _mac(key, body)):
         raise ForgedPrediction("No prediction of this endpoint has this id.")
     version, at, kind, value, _ = BODY.unpack(body)
@@ -66,7 +67,7 @@ def verify(key: bytes, text: str) -> Prediction:
 
 
 def fingerprint(text: str) -> bytes:
-    """Return the hash under which a prediction's label is stored once for ever."""
+    """Return the hash under which a prediction's feedback is stored once."""
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -1,7 +1,7 @@
-"""What is wrong with an endpoint, from sums alone: drift, predictions, accuracy, latency, errors. Pure.
+"""Alert rules of an endpoint, from sums alone: drift, predictions, accuracy, latency, errors. Pure.
 
-A rule answers a finding that is bad, one that is good, or none at all while there is too little to tell: an open alert
-stays open then, and nothing new is opened. Bad and good lie apart, so that an alert does not flutter.
+A rule returns a bad finding, a good finding, or none while there is too little data; in that case an open alert stays
+open and none is opened. The bad and good thresholds lie apart, so that an alert does not flap.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REFUSED_BY_RULE = frozenset({"not_authenticated", "rate_limited", "budget_exceed
 
 @dataclass(frozen=True, kw_only=True)
 class HealthFinding:
-    """One rule's answer. `subject`: the feature that drifted, or `input` where clients are at fault, else empty."""
+    """Result of one rule. `subject`: the feature that drifted, or `input` for client errors, else empty."""
 
     kind: str
     bad: bool
@@ -49,7 +49,7 @@ class HealthFinding:
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """True answers that came back: how many were predicted right, or the mean squared error and its spread."""
+    """Feedback: the number of correct predictions, or the mean squared error and its spread."""
 
     count: int = 0
     right: int = 0
@@ -58,7 +58,7 @@ class Labels:
 
 
 def traffic(baseline: Mapping[str, Any], recent: Sums) -> list[HealthFinding]:
-    """Hold the last rows of a version against its baseline: each input, and the predictions."""
+    """Compare the last rows of a version with its baseline: each input, and the predictions."""
     features = baseline.get("features", {})
     pairs = [("drift", name, feature, recent.inputs.get(name, [])) for name, feature in features.items()]
     if "output" in baseline:
@@ -84,7 +84,7 @@ def traffic(baseline: Mapping[str, Any], recent: Sums) -> list[HealthFinding]:
 
 
 def waits(recent: Sums, slo_ms: int) -> list[HealthFinding]:
-    """Hold the 95th percentile of the last minutes against what the endpoint promises."""
+    """Compare the p95 latency of the last minutes with the endpoint's SLO."""
     answered = sum(recent.latency)
     p95 = latency.percentile(recent.latency, 0.95)
     if answered < MIN_REQUESTS or p95 is None or 0.9 * slo_ms < p95 <= slo_ms:
@@ -94,7 +94,7 @@ def waits(recent: Sums, slo_ms: int) -> list[HealthFinding]:
 
 
 def faults(recent: Sums) -> list[HealthFinding]:
-    """Hold the errors of the last minutes against a twentieth of the requests: ours, and requests that were wrong."""
+    """Compare the error rate of the last minutes with 5 %: server errors and client errors."""
     ours, inputs = split_errors(recent.errors)
     by_rule = sum(recent.errors.values()) - ours - inputs
     requests = recent.requests - by_rule
@@ -117,17 +117,17 @@ def faults(recent: Sums) -> list[HealthFinding]:
 
 
 def split_errors(errors: Mapping[str, int]) -> tuple[int, int]:
-    """Return how many refused requests were our fault, and how many the client's."""
+    """Return how many refused requests were server errors, and how many client errors."""
     inputs = sum(number for code, number in errors.items() if code in REFUSED_INPUT)
     ours = sum(number for code, number in errors.items() if code not in REFUSED_INPUT | REFUSED_BY_RULE)
     return ours, inputs
 
 
 def truth(labels: Labels, metrics: Mapping[str, Any]) -> list[HealthFinding]:
-    """Hold the labels that came back against the figure that the model was accepted with.
+    """Compare feedback with the metric that the model was accepted with.
 
-    Accuracy: bad when even the upper Wilson bound (1927) is more than 0.05 below. Root mean squared error: bad when
-    even the lower bound of the mean is more than a quarter above.
+    Accuracy: bad if even the upper Wilson bound (1927) is more than 0.05 below. Root mean squared error: bad if even
+    the lower bound of the mean is more than a quarter above.
     """
     if labels.count < MIN_LABELS:
         return []

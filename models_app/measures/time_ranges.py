@@ -1,4 +1,4 @@
-"""The spans of time that health is shown for, each cut into steps that a chart can hold. Pure."""
+"""Time ranges for monitoring, each cut into steps that fit a chart. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFAULT = "24h"
 
 @dataclass(frozen=True)
 class TimeRange:
-    """Half-open `[first, end)` in steps; the last step holds the present moment."""
+    """Half-open `[first, end)` in steps; the last step contains the present."""
 
     key: str
     first: datetime
@@ -20,13 +20,13 @@ class TimeRange:
 
     @property
     def starts(self) -> list[datetime]:
-        """Return where each step starts."""
+        """Return the start of each step."""
         return [self.first + n * self.step for n in range((self.end - self.first) // self.step)]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One span on offer."""
+    """One selectable time range."""
 
     label: str
     length: timedelta
@@ -42,7 +42,7 @@ CHOICES = {
 
 
 def span(key: str, now: datetime) -> TimeRange:
-    """Return the span of this name that ends now. Raises KeyError."""
+    """Return the time range of this name that ends now. Raises KeyError."""
     choice = CHOICES[key]
     end = now - (now - ZERO) % choice.step + choice.step
     return TimeRange(key, end - choice.length, end, choice.step)

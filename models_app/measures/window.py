@@ -1,4 +1,4 @@
-"""What an endpoint answered since the last flush, in memory: sums that add up in any order. Pure, for many threads."""
+"""Traffic of an endpoint since the last flush, in memory: sums that add up in any order. Pure, thread-safe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sums:
     outputs: list[int] = field(default_factory=list)
 
     def __add__(self, other: Sums) -> Sums:
-        """Return both together, neither changed."""
+        """Return the sum of both; neither is changed."""
         return Sums(
             requests=self.requests + other.requests,
             rows=self.rows + other.rows,
@@ -52,7 +52,7 @@ class Sums:
 
 @dataclass
 class _Running:
-    """Traffic of one version so far; rows wait in `pending` and are counted many at a time, which is far cheaper."""
+    """Traffic of one version so far; rows wait in `pending` and are counted in bulk, which is far cheaper."""
 
     sums: Sums = field(default_factory=Sums)
     pending: list[tuple[Mapping[str, Sequence[Any]], Sequence[Any]]] = field(default_factory=list)
@@ -62,8 +62,8 @@ class _Running:
 class Window:
     """Collects the traffic of one endpoint between two flushes.
 
-    `counter` counts the values of a column by bin; a process that has NumPy passes `arrays.count`, which is faster for
-    arrays. Columns and outputs that were added belong to the window: they are counted later.
+    `counter` counts the values of a column by bin; a process with NumPy passes `numpy_bins.count`, which is faster for
+    arrays. Added columns and outputs belong to the window, which counts them later.
     """
 
     def __init__(self, counter: Counter = bins.count) -> None:
@@ -73,7 +73,7 @@ class Window:
         self._running: dict[UUID, _Running] = {}
 
     def track(self, version_id: UUID, baseline: Mapping[str, Any]) -> None:
-        """Know the baseline of a version; without one, or with an empty one, its values are not counted by bin."""
+        """Set the baseline of a version; without one, or with an empty one, values are not counted by bin."""
         self._baselines[version_id] = baseline
 
     def add(
@@ -86,8 +86,10 @@ class Window:
         errors: Mapping[str, int] | None = None,
         compute_ms: float = 0.0,
     ) -> None:
-        """Add a batch: raw input values by column, predicted labels or numbers (one a row), the latency of each answered
-        request in milliseconds, and refused requests by problem code.
+        """Add a batch.
+
+        `columns`: raw input values by column; `outputs`: predicted labels or numbers, one per row; `latency_ms`: of
+        each answered request; `errors`: refused requests by problem code.
         """
         with self._lock:
             running = self._running.setdefault(version_id, _Running())
@@ -117,14 +119,14 @@ class Window:
         return {version_id: running.sums for version_id, running in drained.items()}
 
     def give_back(self, drained: Mapping[UUID, Sums]) -> None:
-        """Take sums back that could not be stored; what came in between stays."""
+        """Return sums that could not be stored; sums added in between stay."""
         with self._lock:
             for version_id, sums in drained.items():
                 running = self._running.setdefault(version_id, _Running())
                 running.sums = running.sums + sums
 
     def _count(self, version_id: UUID, running: _Running) -> None:
-        """Put the rows that wait into bins."""
+        """Count the pending rows by bin."""
         pending, running.pending, running.waiting = running.pending, [], 0
         baseline = self._baselines.get(version_id)
         if not baseline or not pending:
@@ -140,7 +142,7 @@ class Window:
             )
 
     def _together(self, feature: bins.Feature, parts: list[Sequence[Any]]) -> list[int]:
-        """Count single values in one go, and what came as a batch batch by batch."""
+        """Count single values together, and batches one by one."""
         counts = self._counter(feature, [part[0] for part in parts if len(part) == 1])
         for part in parts:
             if len(part) > 1:

@@ -1,4 +1,4 @@
-"""Tables of what was learnt from which data, and of how it serves."""
+"""Tables of datasets, models, and serving."""
 
 from models_app.models.datasets import Dataset, DatasetUserPermission, DatasetVersion, IngestState
 from models_app.models.health import Feedback, HealthAlert, HealthWindow

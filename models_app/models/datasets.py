@@ -26,7 +26,7 @@ class CurrentTenant(Func):
 
 
 class Dataset(TenantModel):
-    """A named table of data. `restricted`: only its maker, admins and those it is shared with see it."""
+    """A named table of data. `restricted`: only its creator, admins and those it is shared with see it."""
 
     name = models.CharField(max_length=120)
     restricted = models.BooleanField(default=False)
@@ -44,7 +44,7 @@ class Dataset(TenantModel):
 
 
 class IngestState(models.TextChoices):
-    """Where a version stands; `failed` carries a code and a sentence, `removed` has lost its data and keeps its name and hash."""
+    """State of a version; `failed` has a code and a sentence, `removed` has lost its data but keeps its name and hash."""
 
     INGESTING = "ingesting"
     READY = "ready"
@@ -55,10 +55,10 @@ class IngestState(models.TextChoices):
 class DatasetVersion(TenantModel):
     """One upload's content, read in one way. The same bytes, target and choices are the same version of a dataset.
 
-    `choices`: what a person chose of the columns, by name (`tables/columns/contract.py`), `writing` of the file (`tables/writing.py`);
-    `choices_sha256`, of both, is empty for none.
-    `reading`: what the file showed of itself and of each column, with the evidence (`datasets/column_choices.py` reads it).
-    `token` grows with each try to ingest and fences the writes of the one before; `tries` starts again with an upload.
+    `choices`: a person's choices for columns, by name (`tables/columns/contract.py`), `writing` for the file
+    (`tables/writing.py`); `choices_sha256`, of both, is empty if there are none. `reading`: what was inferred from the
+    file and each column, with the evidence (`datasets/column_choices.py` reads it). `token` grows with each try to
+    ingest and fences the writes of the previous one; `tries` restarts with an upload.
     """
 
     dataset = TenantForeignKey(Dataset, on_delete=models.PROTECT, related_name="versions")
@@ -125,20 +125,20 @@ class DatasetVersion(TenantModel):
 
     @property
     def source(self) -> Stored:
-        """The file as it was uploaded."""
+        """Return the uploaded file."""
         return Stored(self.source_key, self.sha256, self.size, self.source_encrypted)
 
     @property
     def table(self) -> Stored:
-        """The canonical Parquet."""
+        """Return the canonical Parquet file."""
         return Stored(self.data_key, self.data_sha256, self.data_size, self.data_encrypted)
 
 
 class DatasetUserPermission(UserObjectPermissionBase):
-    """One person's right to one restricted dataset: guardian's table with a direct reference.
+    """One person's right to one restricted dataset: guardian's table with a direct foreign key.
 
-    Guardian writes the row and knows no tenant, so the database fills it in from the open scope; the policies
-    and the composite key hold it there.
+    Guardian writes the row and knows no tenant, so the database fills it in from the open scope; the policies and the
+    composite key enforce it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -1,4 +1,4 @@
-"""What a row says about one stored file."""
+"""Description of a stored file in a row."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stored:
-    """Where something lies, what it is in the clear (sha256, hex; size in bytes), and whether it is encrypted there.
+    """Location of a file, its plaintext (sha256, hex; size in bytes), and whether it is stored encrypted.
 
-    What was stored before there was encryption is plain until `encrypt_objects` has been by.
+    Files stored before encryption was introduced stay plain until `encrypt_objects` has processed them.
     """
 
     key: str
@@ -18,5 +18,5 @@ class Stored:
     encrypted: bool = False
 
     def to_json(self) -> dict[str, str | int | bool]:
-        """Return it as it is kept in a JSON column."""
+        """Return the value of its JSON column."""
         return {"key": self.key, "sha256": self.sha256, "size": self.size, "encrypted": self.encrypted}

@@ -1,4 +1,4 @@
-"""What an endpoint's traffic looked like, which labels came back, and which alerts are open."""
+"""Tables of monitoring: traffic windows, feedback and alerts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class HealthWindow(TenantModel):
-    """Sums of one minute of one version at one endpoint; windows add up, so any span is a sum of rows.
+    """Sums of one minute of one version at one endpoint; windows add up, so any time range is a sum of rows.
 
-    `latency`: counts by bucket of `health.latency`. `inputs`: feature -> counts by bin of the version's baseline;
+    `latency`: counts by bucket of `measures.latency`. `inputs`: feature -> counts by bin of the version's baseline;
     `outputs`: counts by bin of its predictions. `errors`: problem code -> requests.
     """
 
@@ -46,7 +46,7 @@ class HealthWindow(TenantModel):
 
 
 class Feedback(TenantModel):
-    """The true answer to one prediction. `prediction` is the hash of the prediction's signed id: it counts once."""
+    """Ground truth of one prediction. `prediction` is the hash of the signed prediction id, so that it counts once."""
 
     endpoint = TenantForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+")
     version = TenantForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
@@ -71,7 +71,7 @@ class Feedback(TenantModel):
 
 
 class HealthAlert(TenantModel):
-    """A threshold that was passed, until it is no longer. `subject`: the feature that drifted, else empty."""
+    """A crossed threshold, until it is back below. `subject`: the feature that drifted, else empty."""
 
     endpoint = TenantForeignKey(Endpoint, on_delete=models.CASCADE, related_name="alerts")
     version = TenantForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")

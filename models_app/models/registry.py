@@ -1,4 +1,4 @@
-"""Models and their versions: what each was made from, and where its weights lie."""
+"""Models and their versions, with lineage and stored weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Stage(models.TextChoices):
-    """How far a version has come."""
+    """Stages of a version."""
 
     REGISTERED = "registered"
     STAGING = "staging"
@@ -26,7 +26,7 @@ class Stage(models.TextChoices):
 
 
 class Model(TenantModel):
-    """A named model; each training job that names it adds a version."""
+    """A named model; each training job for it adds a version."""
 
     name = models.CharField(max_length=120)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
@@ -41,9 +41,10 @@ class Model(TenantModel):
 
 
 class ModelVersion(TenantModel):
-    """The outcome of one job. Written once, when the job succeeds; only `stage` and its approval move afterwards.
+    """The outcome of one job. Written once, when the job succeeds; only `stage` and its approval change afterwards.
 
-    `baseline` is what the training rows looked like (`health.baseline`): traffic is held against it. What it cost is asked of the room that bills, by `job_id`: a refund later must show here too.
+    `baseline`: the distribution of the training data (`measures.baseline`), with which traffic is compared. Its cost is
+    read from billing by `job_id`, so that later refunds show too.
     """
 
     model = TenantForeignKey(Model, on_delete=models.PROTECT, related_name="versions")
@@ -95,10 +96,10 @@ class ModelVersion(TenantModel):
 
     @property
     def weights(self) -> Stored:
-        """The safetensors file."""
+        """Return the safetensors file."""
         return Stored(self.artefact_key, self.artefact_sha256, self.artefact_size, self.artefact_encrypted)
 
     @property
     def signature_file(self) -> Stored:
-        """The signature as a file."""
+        """Return the signature file."""
         return Stored(self.signature_key, self.signature_sha256, self.signature_size, self.signature_encrypted)

@@ -1,4 +1,4 @@
-"""Endpoints that answer in real time, their keys, and the money that is held for what they will answer."""
+"""Endpoints that predict in real time, their keys, and their reservations."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SLO_MS = 2000
 
 
 class EndpointState(models.TextChoices):
-    """Where an endpoint stands; `failed` and `stopped` say why in `message` and are mended by deploying again.
+    """State of an endpoint; `failed` and `stopped` give the reason in `message` and are fixed by redeploying.
 
-    A stopped one gave its slot back, and keeps its name and its keys.
+    A stopped endpoint has released its slot, and keeps its name and its keys.
     """
 
     DEPLOYING = "deploying"
@@ -32,10 +32,10 @@ class EndpointState(models.TextChoices):
 
 
 class Endpoint(TenantModel):
-    """A name under which one model version answers. `generation` grows with each deployment, so that nodes load anew.
+    """A name that serves one model version. `generation` grows with each deployment, so that nodes reload.
 
-    `allocation_id` names the device slot that it holds; `slo_ms` is the wait above which new requests are refused.
-    `cause` says why it is stopped: `budget`.
+    `allocation_id`: its device slot; `slo_ms`: the wait above which new requests are refused. `cause`: why it is
+    stopped: `budget`.
     """
 
     name = models.CharField(max_length=63)
@@ -72,12 +72,12 @@ class Endpoint(TenantModel):
 
     @property
     def subject(self) -> str:
-        """Return the name under which slot, quota and money are reserved for this endpoint."""
+        """Return the subject of slot, quota and money reserved for this endpoint."""
         return f"endpoint:{self.id}"
 
 
 class EndpointKey(Credential):
-    """A key that calls one endpoint: found and checked by its hash, shown once."""
+    """A key that calls one endpoint: verified by its hash, shown once."""
 
     endpoint = TenantForeignKey(Endpoint, on_delete=models.PROTECT, related_name="keys")
     name = models.CharField(max_length=120)
@@ -100,14 +100,14 @@ class EndpointKey(Credential):
 
     @staticmethod
     def good() -> Q:
-        """Return what selects keys that are neither revoked nor expired."""
+        """Return the filter for keys neither revoked nor expired."""
         return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()))
 
 
 class ServingSlice(TenantModel):
-    """Money held in advance for one run (`boot`) of a serving node; closed when its hold was given back.
+    """Money held in advance for one run (`boot`) of a serving node; closed when its hold is released.
 
-    Without a hold serving cost nothing when it was taken.
+    Without a hold, serving was free when it was taken.
     """
 
     endpoint = TenantForeignKey(Endpoint, on_delete=models.PROTECT, related_name="slices")

@@ -1,1 +1,1 @@
-"""How a deployed model does: windows of traffic, feedback, alerts."""
+"""Monitoring of deployed models: windows of traffic, feedback, alerts."""

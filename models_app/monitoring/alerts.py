@@ -1,6 +1,7 @@
-"""Alerts of an endpoint: opened once when a threshold is passed, resolved when the endpoint is back.
+"""Alerts of an endpoint: opened once when a threshold is crossed, resolved when the value is back.
 
-No row is locked: the database lets one alert of a kind and subject be open, and whoever inserts it tells the others.
+No row is locked: the database allows one open alert per kind and subject, and whoever inserts it sends the
+notification.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ TITLES = {
 
 
 def evaluate(endpoint_id: UUID) -> int:
-    """Judge the version that an endpoint serves, open and resolve alerts; return how many were opened.
+    """Evaluate the served version, open and resolve alerts; return how many were opened.
 
-    Runs in the open scope, in the transaction that stored what it judges.
+    Runs in the open scope, in the transaction that stored the data.
     """
     endpoint = Endpoint.objects.select_related("version").filter(id=endpoint_id).first()
     if endpoint is None or endpoint.state == EndpointState.UNDEPLOYED:
@@ -68,17 +69,17 @@ def resolve(endpoint_id: UUID) -> int:
 
 
 def resolve_of_other_versions(endpoint_id: UUID, version_id: UUID) -> int:
-    """Close alerts about versions that the endpoint no longer serves: the new one is judged by its own traffic."""
+    """Close alerts about versions that the endpoint no longer serves; the new version has its own traffic."""
     rows = HealthAlert.objects.filter(endpoint_id=endpoint_id, resolved_at=None).exclude(version_id=version_id)
     return rows.update(resolved_at=DatabaseNow())
 
 
 def labels(endpoint_id: UUID, version_id: UUID) -> rules.Labels:
-    """Return the sums of the newest labels of a version."""
+    """Return the sums of the newest feedback of a version."""
     newest = Feedback.objects.filter(endpoint_id=endpoint_id, version_id=version_id).order_by("-predicted_at")
-    # Summed over the slice itself: as a condition `id IN (...)` the planner may look the slice up anew for each row.
+    # Sum over the subquery itself: with `id IN (...)` the planner may evaluate it for each row.
     measured = Q(error__isnull=False)
-    near = Least(Abs("error"), Value(FAR))  # rows from before such errors were refused: one would end all judging
+    near = Least(Abs("error"), Value(FAR))  # rows from before such errors were refused: one would spoil every sum
     found = newest.annotate(square=near * near)[:LAST_LABELS].aggregate(
         count=Count("id"),
         right=Count("id", filter=Q(correct=True)),
@@ -89,7 +90,7 @@ def labels(endpoint_id: UUID, version_id: UUID) -> rules.Labels:
 
 
 def tell(alert_id: UUID) -> None:
-    """Tell those who may act on an endpoint of an alert that is still open."""
+    """Notify those who may act on an endpoint of an alert that is still open."""
     alert = HealthAlert.objects.select_related("endpoint").filter(id=alert_id, resolved_at=None).first()
     if alert is None:
         return
@@ -115,6 +116,6 @@ def _open(endpoint: Endpoint, finding: rules.HealthFinding) -> bool:
     alert.claim_tenant()
     HealthAlert.objects.bulk_create([alert], ignore_conflicts=True)
     if not HealthAlert.objects.filter(id=alert.id).exists():
-        return False  # it is open already
+        return False  # already open
     publish(HealthAlertOpened(tenant_id=current_tenant_id(), endpoint_id=endpoint.id, alert_id=alert.id))
     return True

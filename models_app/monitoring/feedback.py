@@ -1,4 +1,4 @@
-"""Labels that come back for predictions: each counts once for ever, and proves by its id which prediction it is about."""
+"""Feedback: each label counts once, and its id proves which prediction it is about."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OLDEST = timedelta(days=90)
 
 @dataclass
 class Counts:
-    """What became of the items: stored now, stored before with the same label, refused with a code and a sentence."""
+    """Result by item: stored now, stored before with the same label, or refused with a code and a sentence."""
 
     accepted: int = 0
     known: int = 0
@@ -44,9 +44,9 @@ class LabelsRefused(ValueError):
 
 
 def record(*, actor: Actor, endpoint_id: UUID, items: Sequence[Any]) -> Counts:
-    """Store the true answers to predictions of one endpoint and judge its accuracy; `items`: `{prediction_id, label}`.
+    """Store ground truth for predictions of one endpoint and evaluate its accuracy; `items`: `{prediction_id, label}`.
 
-    A bad item is told apart and the others are stored. Raises NotFound, and Invalid when there is nothing to read.
+    A bad item is reported and the others are stored. Raises NotFound, and Invalid for an empty list.
     """
     actor.require("endpoints.feedback")
     endpoint = Endpoint.objects.filter(id=endpoint_id, version__in=visible_versions(actor)).first()
@@ -86,7 +86,7 @@ def _rows(endpoint: Endpoint, items: Sequence[Any], counts: Counts) -> list[tupl
 
 
 def _store(rows: list[tuple[int, Feedback]], counts: Counts) -> None:
-    """Insert what is new. The unique fingerprint decides, whatever another request does at the same time."""
+    """Insert new labels. The unique fingerprint decides between concurrent requests."""
     fresh: dict[bytes, Feedback] = {}
     for _, row in rows:
         row.claim_tenant()
@@ -153,7 +153,7 @@ def _feedback(version: ModelVersion | None, prediction: prediction_id.Prediction
     if number is None or not math.isfinite(number):
         raise LabelsRefused("unknown_label", "This model predicts numbers: send a finite number as the label.")
     error = float(prediction.outcome) - number
-    if not abs(error) < alerts.FAR:  # NaN neither
+    if not abs(error) < alerts.FAR:  # NaN too
         raise LabelsRefused("unknown_label", "The label is too far from the prediction to be measured.")
     return Feedback(
         version=version,

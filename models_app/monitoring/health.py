@@ -1,4 +1,4 @@
-"""How an endpoint does, as others read it: traffic by step, drift against training, labels, alerts, in few queries."""
+"""Read the monitoring of an endpoint: traffic by step, drift, feedback and alerts, in few queries."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MOST_ALERTS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureDrift:
-    """One input, or the predictions (`name` empty), against training. `noise`: the index that chance alone explains.
+    """Drift of one input, or of the predictions (`name` empty). `noise`: the PSI that chance alone explains.
 
-    `bins`, `before` and `after` are the bins' names and the share of rows in each; `rows` how many were looked at.
+    `bins`, `before` and `after`: labels of the bins and the share of rows in each; `rows`: number of rows compared.
     """
 
     name: str
@@ -43,13 +43,13 @@ class FeatureDrift:
 
     @property
     def enough(self) -> bool:
-        """Whether there are rows enough to judge."""
+        """Return whether there are enough rows to evaluate."""
         return self.rows >= drift.MIN_ROWS
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRow:
-    """Labels that came back. `figure` names what `value` and `expected` are: accuracy or rmse; empty without labels."""
+    """Feedback so far. `figure` names the metric of `value` and `expected`: accuracy or rmse; empty without feedback."""
 
     count: int
     figure: str
@@ -73,7 +73,7 @@ class AlertRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """Requests of a span; shares are of the requests, waits in milliseconds, None without any."""
+    """Requests of a time range; shares are of the requests, latencies in milliseconds, None without requests."""
 
     requests: int = 0
     rows: int = 0
@@ -88,7 +88,7 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """Requests of one endpoint, step by step and in all."""
+    """Requests of one endpoint, by step and in total."""
 
     span: TimeRange
     steps: tuple[Step, ...]
@@ -98,7 +98,7 @@ class Traffic:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """How the version that an endpoint serves does now."""
+    """Current state of the served version."""
 
     endpoint_id: UUID
     name: str
@@ -113,14 +113,14 @@ class Health:
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """What a list says of an endpoint: requests of the last 24 hours and open alerts."""
+    """Summary for a list: requests of the last 24 hours and open alerts."""
 
     requests: int = 0
     alerts: int = 0
 
 
 def traffic(actor: Actor, endpoint_id: UUID, key: str) -> Traffic:
-    """Return the traffic of one of the spans in `spans.CHOICES`. Raises NotFound, KeyError."""
+    """Return the traffic of one of the `time_ranges.CHOICES`. Raises NotFound, KeyError."""
     _endpoint(actor, endpoint_id)
     over = span(key, now())
     found = timeseries.steps(endpoint_id, over)
@@ -145,7 +145,7 @@ def traffic(actor: Actor, endpoint_id: UUID, key: str) -> Traffic:
 
 
 def health(actor: Actor, endpoint_id: UUID) -> Health:
-    """Return drift, predictions, labels and the newest alerts of the served version. Raises NotFound."""
+    """Return drift, predictions, feedback and the newest alerts of the served version. Raises NotFound."""
     endpoint = _endpoint(actor, endpoint_id)
     version = endpoint.version
     baseline = version.baseline
@@ -153,7 +153,7 @@ def health(actor: Actor, endpoint_id: UUID) -> Health:
     features = baseline.get("features", {})
     tests = len(features) + 1
     inputs = [_against(name, feature, last.inputs.get(name, []), tests) for name, feature in features.items()]
-    # An earlier version's alerts name its columns.
+    # Alerts of an earlier version name its columns.
     rows = HealthAlert.objects.filter(endpoint=endpoint, version__in=visible_versions(actor).select_related(None))
     rows = rows.order_by("resolved_at", "-id")
     names = tuple(AlertRow.__dataclass_fields__)
@@ -171,7 +171,7 @@ def health(actor: Actor, endpoint_id: UUID) -> Health:
 
 
 def glances(endpoint_ids: Sequence[UUID]) -> dict[UUID, Glance]:
-    """Return what a list says of each of these endpoints, in two queries."""
+    """Return the summary of each of these endpoints, in two queries."""
     since = span("24h", now()).first
     counted = (
         HealthWindow.objects.filter(endpoint_id__in=endpoint_ids, minute__gte=since)
@@ -188,7 +188,7 @@ def glances(endpoint_ids: Sequence[UUID]) -> dict[UUID, Glance]:
 
 
 def alarmed(actor: Actor, limit: int = 3) -> list[tuple[str, int]]:
-    """Return (name, number of open alerts) of the live endpoints that one may see and that have any, most first."""
+    """Return (name, number of open alerts) of live endpoints that the actor may see and that have any, most first."""
     live = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None)).exclude(
         state=EndpointState.UNDEPLOYED
     )
@@ -197,7 +197,7 @@ def alarmed(actor: Actor, limit: int = 3) -> list[tuple[str, int]]:
 
 
 def served(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
-    """Return (id, name) of the endpoints that one can look at: live ones first, then the newest of the others."""
+    """Return (id, name) of the endpoints to choose from: live ones first, then the newest of the others."""
     rows = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
     live = list(rows.exclude(state=EndpointState.UNDEPLOYED).order_by("name").values_list("id", "name")[:limit])
     gone = rows.filter(state=EndpointState.UNDEPLOYED).order_by("-id").values_list("id", "name")

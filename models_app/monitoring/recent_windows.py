@@ -1,4 +1,4 @@
-"""The newest windows of an endpoint, summed: what alerts are judged by and pages show."""
+"""The newest windows of an endpoint, summed: the basis of alerts and pages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NAMES = tuple(Sums.__dataclass_fields__)
 
 
 def last_rows(endpoint_id: UUID, version_id: UUID) -> Sums:
-    """Return the newest windows of a version together: as few as hold enough rows to judge drift."""
-    # Each window holds a row at least, so that this many windows always hold enough, at any rate of traffic.
+    """Return the sum of the newest windows of a version: as few as have enough rows to evaluate drift."""
+    # Each window holds at least one row, so this many windows always suffice, at any rate of traffic.
     newest = HealthWindow.objects.filter(
         endpoint_id=endpoint_id, version_id=version_id, rows__gt=0, minute__gte=DatabaseNow() - RECENT
     ).order_by("-minute")[: drift.ENOUGH_ROWS]
@@ -30,7 +30,7 @@ def last_rows(endpoint_id: UUID, version_id: UUID) -> Sums:
 
 
 def last_minutes(endpoint_id: UUID, version_id: UUID, minutes: int = 5) -> Sums:
-    """Return requests, errors and latency of the last minutes; inputs and outputs are left out."""
+    """Return requests, errors and latency of the last minutes, without inputs and outputs."""
     rows = HealthWindow.objects.filter(
         endpoint_id=endpoint_id, version_id=version_id, minute__gte=DatabaseNow() - timedelta(minutes=minutes)
     )
@@ -39,5 +39,5 @@ def last_minutes(endpoint_id: UUID, version_id: UUID, minutes: int = 5) -> Sums:
 
 
 def sums_of(row: HealthWindow) -> Sums:
-    """Return what a stored window holds."""
+    """Return the sums of a stored window."""
     return Sums(**{name: getattr(row, name) for name in NAMES})

@@ -1,5 +1,6 @@
-"""What of an endpoint's history is kept: minutes for two days, hours for ninety, labels, closed slices and alerts that
-are over for a little over a year, keys for ninety days after their end."""
+"""Retention of monitoring data: minutes for two days, hours for ninety; feedback, closed slices and resolved alerts for
+a little over a year, keys for ninety days after their end.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ HOUR = timedelta(hours=1)
 
 
 def tidy_everywhere() -> dict[str, int]:
-    """Fold and remove what is old, of every tenant (control role); return how many rows went, by kind."""
+    """Fold and remove old rows of every tenant (control role); return how many went, by kind."""
     gone = {"windows": 0, "feedback": 0, "slices": 0, "alerts": 0, "keys": 0}
     for tenant_id in Tenant.objects.values_list("id", flat=True):
         for kind, rows in tidy(tenant_id).items():
@@ -34,7 +35,7 @@ def tidy_everywhere() -> dict[str, int]:
 
 
 def tidy(tenant_id: UUID) -> dict[str, int]:
-    """Fold and remove what is old of one tenant (control role); return how many rows went, by kind."""
+    """Fold and remove old rows of one tenant (control role); return how many went, by kind."""
     with tenant_scope(tenant_id):
         removed = HealthWindow.objects.filter(minute__lt=DatabaseNow() - WINDOWS).delete()[0]
         feedback = Feedback.objects.filter(received_at__lt=DatabaseNow() - FEEDBACK).delete()[0]
@@ -51,7 +52,7 @@ def tidy(tenant_id: UUID) -> dict[str, int]:
         )
         hours = [row[:3] for row in several]
     for endpoint_id, version_id, hour in hours:
-        # A transaction of its own each: a long first night keeps no lock and loses nothing when it is cut off.
+        # One transaction each: a long first run holds no lock and loses nothing if interrupted.
         with tenant_scope(tenant_id):
             rows = HealthWindow.objects.filter(endpoint_id=endpoint_id, version_id=version_id)
             removed += _fold(rows, hour)
@@ -59,7 +60,7 @@ def tidy(tenant_id: UUID) -> dict[str, int]:
 
 
 def _fold(of_version: QuerySet[HealthWindow], hour: datetime) -> int:
-    """Make the windows of an hour one that starts with it; their sums stay what they were."""
+    """Merge the windows of an hour into one that starts with it; the sums stay the same."""
     rows = list(
         of_version.filter(minute__gte=hour, minute__lt=hour + HOUR).select_for_update(no_key=True).order_by("minute")
     )

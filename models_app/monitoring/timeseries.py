@@ -1,4 +1,4 @@
-"""Traffic of one endpoint summed by step, in the database: sums, latency by bucket, errors by code."""
+"""Traffic of one endpoint summed by time step in the database: sums, latency by bucket, errors by code."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ class Step:
 
     @property
     def failed(self) -> int:
-        """How many requests failed on our side."""
+        """Return the number of server errors."""
         return rules.split_errors(self.errors)[0]
 
     @property
     def refused(self) -> int:
-        """How many requests were refused because of what was sent."""
+        """Return the number of client errors."""
         return rules.split_errors(self.errors)[1]
 
 
 def steps(endpoint_id: UUID, over: TimeRange) -> list[Step]:
-    """Return every step of a span, empty ones too, in one query of the open scope."""
+    """Return every step of a time range, empty ones too, in one query of the open scope."""
     found = {starts: Step(starts) for starts in over.starts}
     values: dict[str, Any] = {
         "step": over.step,

@@ -1,7 +1,7 @@
-"""Windows of traffic in the database: what a node counted is added to the newest, and alerts are judged at once.
+"""Windows of traffic in the database: a node's counts are added to the newest one, and alerts are evaluated at once.
 
-A window starts with a minute, and anew within it once the last one holds FULL rows: what happened in the last few
-hundred rows can then be told from what came before, at any rate of traffic.
+A window starts with a minute, and a new one within it once the last holds FULL rows. This separates the last few
+hundred rows from earlier ones, at any rate of traffic.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ FULL = 200
 
 
 def flush(tenant_id: UUID, endpoint_id: UUID, window: Window) -> None:
-    """Store what the window has counted and judge the endpoint, in one transaction; what fails to be stored goes back.
+    """Store the window's counts and evaluate the endpoint, in one transaction; counts that cannot be stored go back.
 
-    What a node had not flushed when it died is missing here. Bills do not depend on it: they have the spool.
+    What a node had not flushed when it died is missing here. Bills do not depend on it: they use the spool.
     """
     drained = window.drain()
     if not drained:

@@ -1,1 +1,1 @@
-"""The object store: keys by tenant, encrypted, brought to work folders."""
+"""The object store: keys by tenant, encryption, staging."""

@@ -1,4 +1,4 @@
-"""The S3 client: the only importer of boto3. It moves bytes as they are stored; `storage` knows what they mean."""
+"""The S3 client, the only importer of boto3. It moves bytes as stored; `storage` interprets them."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Body(Protocol):
         """Return at most `size` bytes; none at the end."""
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Release the connection."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One key of a listing and when it was last written, by the store's clock."""
+    """One key of a listing and its last write, by the store's clock."""
 
     key: str
     written_at: datetime
@@ -89,7 +89,7 @@ def listing(prefix: str) -> Iterator[Listed]:
 
 
 def ensure_bucket() -> None:
-    """Make the bucket when it is not there. Raises StorageUnavailable."""
+    """Create the bucket if it does not exist. Raises StorageUnavailable."""
     with _store() as (client, bucket):
         try:
             client.head_bucket(Bucket=bucket)
@@ -101,7 +101,7 @@ def ensure_bucket() -> None:
 
 @contextmanager
 def _store() -> Iterator[tuple[S3Client, str]]:
-    """Yield client and bucket; what the store or the network does wrong becomes one of this module's errors."""
+    """Yield client and bucket; translate errors of the store or the network into this module's errors."""
     try:
         yield client(os.getpid(), settings.EXCHEQUER.s3_endpoint_url), settings.EXCHEQUER.s3_bucket
     except ClientError as error:
@@ -117,7 +117,7 @@ def _store() -> Iterator[tuple[S3Client, str]]:
 
 @lru_cache(maxsize=4)
 def client(process: int, endpoint: str) -> S3Client:
-    """Return one client a process: a client's sockets must not be shared across a fork."""
+    """Return one client per process: a client's sockets must not be shared across a fork."""
     env = settings.EXCHEQUER
     return boto3.session.Session().client(
         "s3",
@@ -131,7 +131,7 @@ def client(process: int, endpoint: str) -> S3Client:
             retries={"mode": "standard", "max_attempts": 3},
             signature_version="s3v4",
             s3={"addressing_style": "path"},
-            # The default adds trailing checksums that not every S3 takes; the sha256 is ours.
+            # The default adds trailing checksums that not every S3 accepts; integrity comes from our sha256.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),

@@ -1,4 +1,4 @@
-"""Bring what is stored to a work folder, for every kind of job: a store that is away is tried again, a damaged file is not."""
+"""Copy stored files to a work folder, for every job kind. An unreachable store is retried, a damaged file is not."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TRIES = 3
 
 
 class NotStaged(Unavailable):
-    """A stored input or checkpoint could not be brought to the work folder: the platform's fault, tried again."""
+    """A stored input or checkpoint could not be copied to the work folder: a platform failure, retried."""
 
 
 def fetch_input(tenant_id: UUID, stored: storage.Stored, target: Path, what: str) -> None:
     """Copy a stored file to `target`. `what` names it in messages.
 
-    Raises NotStaged while the store is away, BadArtefact when the file is gone or its bytes are not those that were stored.
+    Raises NotStaged while the store is unreachable, BadArtefact if the file is missing or damaged.
     """
     if not stored.key:
         raise BadArtefact(f"{what} was removed. Nothing was charged for this run.")
@@ -42,7 +42,7 @@ def fetch_input(tenant_id: UUID, stored: storage.Stored, target: Path, what: str
 
 @contextmanager
 def platform() -> Iterator[None]:
-    """Let a store that is away count as the platform's trouble, which is tried again, and not as the user's."""
+    """Count an unreachable store as a platform failure, which is retried, not as a failure of the job."""
     try:
         yield
     except storage.StorageUnavailable as error:

@@ -1,8 +1,8 @@
-"""The object store as this room sees it. Every key carries its tenant and is checked on every call.
+"""The object store as this app sees it. Every key carries its tenant and is checked on every call.
 
-Keys are made by the server, `t/{tenant}/{room}/.../{uuid}`; what a person called a file appears in
-Content-Disposition alone. A file is encrypted before it leaves the process, under its tenant's data key and its own name
-(`tenants.encryption.stream`); what is read is held against the sha256 that the database keeps.
+The server makes the keys, `t/{tenant}/{app}/.../{uuid}`; a person's file name appears in Content-Disposition only.
+Files are encrypted before they leave the process, with the tenant's data key and bound to their own key
+(`tenants.encryption.stream`); downloads are verified against the sha256 in the database.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TRIED = b"can be written and read"
 
 
 class Readable(Protocol):
-    """An open file of bytes that can be read again from the start."""
+    """An open file of bytes that can be rewound."""
 
     def read(self, size: int = ..., /) -> bytes: ...
 
@@ -62,7 +62,7 @@ class ChecksumMismatch(ExchequerError):
         self.detail = detail
 
     def __str__(self) -> str:
-        """Return what is for the log: it names the key in the store."""
+        """Return the message for the log, with the key in the store."""
         return self.detail or self.message
 
 
@@ -71,12 +71,12 @@ class ForeignKeyPath(RuntimeError):
 
 
 def prefix_of(tenant_id: UUID) -> str:
-    """Return the prefix under which everything of a tenant lies."""
+    """Return the prefix of all keys of a tenant."""
     return f"t/{tenant_id}/"
 
 
 def new_key(tenant_id: UUID, *parts: object) -> str:
-    """Return a fresh key: the tenant's prefix, the given parts (ids, short words, numbers), a UUID."""
+    """Return a new key: the tenant's prefix, the given parts (ids, short words, numbers), a UUID."""
     words = [str(part) for part in parts]
     if not all(_PART.match(word) for word in words):
         raise ForeignKeyPath(f"{words!r} cannot be parts of a key")
@@ -88,7 +88,7 @@ def put(
 ) -> Stored:
     """Encrypt a file and store it under a key of the tenant. Raises StorageUnavailable, KeyMissing.
 
-    It is encrypted once, to a file without a name: a retry sends the same bytes, and no nonce is used twice.
+    It is encrypted once, to an unnamed temporary file: a retry sends the same bytes, and no nonce is used twice.
     """
     _check(tenant_id, key)
     if isinstance(source, Path):
@@ -118,10 +118,10 @@ def fetch(tenant_id: UUID, stored: Stored, target: Path) -> None:
 
 
 def stream(tenant_id: UUID, stored: Stored, start: int = 0, stop: int | None = None) -> Generator[bytes]:
-    """Yield a stored file in the clear, the bytes from `start` up to `stop` when they are given.
+    """Yield a stored file decrypted, the bytes from `start` up to `stop` if given.
 
-    Each chunk of an encrypted file is checked before it is yielded; the sha256 of a whole file is checked before its last
-    chunk is. Raises ChecksumMismatch, ObjectMissing, StorageUnavailable, KeyMissing: the commonest with the first chunk.
+    Each chunk of an encrypted file is verified before it is yielded, and the sha256 of a whole file before its last
+    chunk. Raises ChecksumMismatch, ObjectMissing, StorageUnavailable, KeyMissing, most often with the first chunk.
     """
     _check(tenant_id, stored.key)
     stop = stored.size if stop is None else min(stop, stored.size)
@@ -133,7 +133,7 @@ def stream(tenant_id: UUID, stored: Stored, start: int = 0, stop: int | None = N
 
 
 def encrypt(tenant_id: UUID, stored: Stored) -> Stored:
-    """Encrypt an object that lies in the clear, under its own key: the store has the one or the other at any moment."""
+    """Encrypt an unencrypted object under its own key: at any moment the store holds one or the other."""
     sealed = put(tenant_id, stored.key, _Flowing(stream(tenant_id, stored)))
     if sealed.sha256 != stored.sha256:
         raise ChecksumMismatch(f"{stored.key}: it changed while it was encrypted")
@@ -155,7 +155,7 @@ def listing(tenant_id: UUID, *parts: object) -> Iterator[Listed]:
 
 
 def works() -> bool:
-    """Return whether the store gives back what is written to it. Raises StorageUnavailable, ObjectMissing."""
+    """Return whether the store returns what is written to it. Raises StorageUnavailable, ObjectMissing."""
     key = f"doctor/{uuid7()}"
     with tempfile.SpooledTemporaryFile(max_size=CHUNK) as file:
         file.write(_TRIED)
@@ -192,7 +192,7 @@ class _Flowing:
 
 
 def _whole(stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]:
-    """Yield every chunk, one behind what was read: the last one waits for the sha256."""
+    """Yield every chunk, one behind the reads: the last one waits for the sha256."""
     digest, size, waiting = hashlib.sha256(), 0, b""
     with s3.opened(stored.key) as body:
         chunks = _opened(body, stored, key_of)
@@ -211,7 +211,7 @@ def _whole(stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]
 
 
 def _opened(body: s3.Body, stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]:
-    """Return the chunks in the clear. A row may say "plain" before an object that was encrypted a moment ago."""
+    """Yield the decrypted chunks. A row may still be marked plain for an object that was just encrypted."""
     first = b"" if stored.encrypted else body.read(len(MAGIC))
     source = _Flowing(iter(lambda: body.read(CHUNK), b""), first)
     if stored.encrypted or first == MAGIC:
@@ -238,7 +238,7 @@ def _part(stored: Stored, key_of: Callable[[UUID], DataKey], start: int, stop: i
 
 @contextmanager
 def _named(key: str) -> Iterator[None]:
-    """Turn what encryption says into this module's errors."""
+    """Translate encryption errors into this module's errors."""
     try:
         yield
     except (Damaged, UnknownKey) as error:

@@ -1,1 +1,1 @@
-"""Models and their versions: registered, moved through stages, traced to what they were made from."""
+"""Models and their versions: registration, stages and lineage."""

@@ -1,6 +1,6 @@
-"""Look at what a sandboxed child left before anyone trusts it: names, sizes, the shape of safetensors.
+"""Validate the output of a sandboxed child before it is trusted: names, sizes, the structure of safetensors.
 
-The same is asked of a stored model before it is used again.
+A stored model is checked the same way before it is used again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_model(signature: Mapping[str, Any], recipe: str, weights: Path) -> None:
-    """Raise BadOutput unless a signature is of this recipe and complete, and the weights are those of its network."""
+    """Raise BadOutput unless a signature matches this recipe and is complete, and the weights match its network."""
     shapes = check_safetensors(weights)
     try:
         known = signature["format"] == FORMAT and signature["recipe"] == recipe
@@ -54,7 +54,7 @@ def check_model(signature: Mapping[str, Any], recipe: str, weights: Path) -> Non
 
 
 def baseline_of(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the baseline in a result, empty when its recipe makes none. Raises BadOutput for a malformed one."""
+    """Return the baseline of a result, empty if its recipe makes none. Raises BadOutput for a malformed one."""
     found = result.get("baseline") or {}
     try:
         if found:
@@ -65,10 +65,10 @@ def baseline_of(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_safetensors(path: Path) -> dict[str, list[int]]:
-    """Return the shapes of the tensors; raise BadOutput unless the file is safetensors: a bounded JSON header whose
-    offsets cover the rest exactly.
+    """Return the shapes of the tensors.
 
-    Source: the format's description, `u64 header length, header, data`; offsets without gaps or overlaps.
+    Raises BadOutput unless the file is safetensors: `u64 header length, header, data`, with a bounded JSON header and
+    offsets without gaps or overlaps.
     """
     try:
         size = path.stat().st_size
@@ -93,7 +93,7 @@ def check_safetensors(path: Path) -> dict[str, list[int]]:
 
 
 def _check_storable(found: object) -> None:
-    """Raise ValueError for texts that a database cannot hold, or that no honest child writes: NUL, half a character."""
+    """Raise ValueError for texts that a database cannot store and no correct child writes: NUL, a lone surrogate."""
     waiting = [found]
     while waiting:
         value = waiting.pop()

@@ -1,4 +1,4 @@
-"""Models as others read them: versions with what they were made from, what they cost, and where they lie."""
+"""Read models: versions with lineage, cost and location."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tenants.errors import NotFound
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersionRow:
-    """One version in a list. `headline` is the first figure to look at: accuracy, or R2 of a regressor.
+    """One version in a list. `headline` is the main metric: accuracy, or R2 of a regressor.
 
-    `requested_*`: who asked for production; while nobody has answered, `waiting` is true.
+    `requested_*`: who requested production; `waiting` is true until it is decided.
     """
 
     id: UUID
@@ -52,7 +52,7 @@ class ModelVersionRow:
 
     @property
     def waiting(self) -> bool:
-        """Whether production was asked for and nobody has answered yet."""
+        """Return whether production was requested and is not decided yet."""
         return self.requested_at is not None and self.approved_at is None
 
 
@@ -88,11 +88,10 @@ class Lineage(ModelVersionRow):
 
 
 def model_list(actor: Actor, *, name: str = "", before: UUID | None = None, limit: int = 50) -> list[ModelRow]:
-    """Return up to `limit` + 1 models, newest first, older than `before`: the extra one only says that there is more.
+    """Return up to `limit` + 1 models, newest first, older than `before`; the extra one shows that there are more.
 
-    `name`: only those whose name holds this text.
-
-    A model whose every version comes from a dataset that the actor may not see is left out.
+    `name`: only those whose name contains this text. A model is left out if all its versions come from datasets hidden
+    from the actor.
     """
     seen = _versions(actor)
     rows = seen.values("model_id", "model__name", "model__created_at").annotate(versions=Count("id"))
@@ -132,13 +131,13 @@ def version_list(actor: Actor, model_id: UUID, *, before: int | None = None, lim
 
 
 def waiting_list(actor: Actor, limit: int = 20) -> list[ModelVersionRow]:
-    """Return the versions for which production was asked and nobody has answered yet, longest waiting first."""
+    """Return the versions waiting for approval for production, longest waiting first."""
     asked = _versions(actor).filter(requested_at__isnull=False, approved_at__isnull=True)
     return _rows(asked.order_by("requested_at")[:limit])
 
 
 def usable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
-    """Return (id, words) of the versions that can predict, newest first: those that are not archived."""
+    """Return (id, label) of the versions that can predict, newest first: those not archived."""
     rows = _versions(actor).exclude(stage=Stage.ARCHIVED).order_by("-id")
     found = rows.values_list("id", "model__name", "number", "stage")[:limit]
     return [(version_id, f"{name} v{number}, {stage}") for version_id, name, number, stage in found]
@@ -153,7 +152,7 @@ def project_of(actor: Actor, version_id: UUID) -> UUID:
 
 
 def version_name(actor: Actor, version_id: UUID | str) -> str:
-    """Return how people name a version, such as `risk v2`; empty for none that the actor may see."""
+    """Return the display name of a version, such as `risk v2`; empty if the actor may not see it."""
     rows = _versions(actor).filter(id=version_id)
     return next((f"{name} v{number}" for name, number in rows.values_list("model__name", "number")), "")
 
@@ -166,7 +165,7 @@ def deployable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
 
 
 def lineage(actor: Actor, version_id: UUID) -> Lineage:
-    """Return one version with all it was made from. Raises NotFound."""
+    """Return one version with its lineage. Raises NotFound."""
     row = _versions(actor).filter(id=version_id).first()
     if row is None:
         raise NotFound

@@ -1,4 +1,4 @@
-"""The registry of models: a job that succeeded adds one version to the model of its name."""
+"""Registration of models: a successful job adds one version to the model it names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODEL_VERSION_REGISTERED = AuditAction("models_app.model_version.registered")
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training job left, and where it came from."""
+    """The result of a training job and its lineage."""
 
     model: str
     job_id: UUID
@@ -44,9 +44,9 @@ class Trained:
 
 @operation(MODEL_VERSION_REGISTERED)
 def register(*, actor: Actor, trained: Trained) -> ModelVersion:
-    """Add a version to the model of this name, made when it is new. A job's second call answers the first version.
+    """Add a version to the model of this name, created if new. A job's second call returns the first version.
 
-    Raises ModelNameTaken when a model of this name was made meanwhile that the job's launcher may not see.
+    Raises ModelNameTaken if meanwhile a model of this name was created that the job's launcher may not see.
     """
     before = ModelVersion.objects.filter(job_id=trained.job_id).first()
     if before is not None:

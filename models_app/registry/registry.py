@@ -1,7 +1,7 @@
-"""The stages of model versions, through which people move them. `registration` adds versions.
+"""Stages of model versions and the operations that move them. `registration` adds versions.
 
-`production` is what may be deployed, so it takes two people: one asks, and the version stays where it is until an approver
-who is somebody else grants it. Keys count as the person who made them (`provenance.person_of`).
+Only `production` may be deployed, so it takes two people: one requests it, and the version stays where it is until
+another person, an approver, grants it. Keys count as the person who created them (`provenance.person_of`).
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class SelfApproval(PermissionDenied):
 
 
 def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
-    """Move a version to another stage; to production by a request that approvers are told of, or by granting another's.
+    """Move a version to another stage; to production by a request that approvers are notified of, or by granting
+    another's.
 
-    A version whose request waits has `requested_at` and no `approved_at`. Raises NotFound, Invalid, VersionServes.
+    A version with a pending request has `requested_at` and no `approved_at`. Raises NotFound, Invalid, VersionServes.
     """
     actor.require("models.manage")
     if stage not in Stage.values:
@@ -60,7 +61,7 @@ def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
 
 
 def grants(actor: Actor, version_id: UUID) -> bool:
-    """Return whether this actor's word takes a version into production now: as the second person, or as the only one."""
+    """Return whether this actor can move a version into production now, as the second person or the only one."""
     if not actor.can("models.approve"):
         return False
     with tenant_scope(actor.tenant_id):
@@ -72,7 +73,7 @@ def grants(actor: Actor, version_id: UUID) -> bool:
 
 @operation(MODEL_VERSION_PROMOTED)
 def approve(*, actor: Actor, version_id: UUID) -> ModelVersion:
-    """Grant the request that waits: the version is in production. Raises NotFound, NothingToApprove, SelfApproval."""
+    """Grant a pending request: the version is in production. Raises NotFound, NothingToApprove, SelfApproval."""
     actor.require("models.approve")
     version = _locked(actor, version_id)
     if not waits(version):
@@ -84,7 +85,7 @@ def approve(*, actor: Actor, version_id: UUID) -> ModelVersion:
 
 @operation(PROMOTION_DECLINED)
 def decline(*, actor: Actor, version_id: UUID, reason: str = "") -> ModelVersion:
-    """Refuse the request that waits; the version stays where it is. Who asked is told, with the reason.
+    """Refuse a pending request; the version stays where it is. The requester is notified, with the reason.
 
     Raises NotFound, Invalid, NothingToApprove.
     """
@@ -115,7 +116,7 @@ def decline(*, actor: Actor, version_id: UUID, reason: str = "") -> ModelVersion
 
 
 def waits(version: ModelVersion) -> bool:
-    """Return whether production was asked for and nobody has answered yet."""
+    """Return whether production was requested and is not decided yet."""
     return version.requested_at is not None and version.approved_at is None
 
 
@@ -172,7 +173,7 @@ NO_APPROVAL: dict[str, Any] = {
 
 
 def _own_request(actor: Actor, version: ModelVersion) -> bool:
-    """Return whether the actor asked; also where it is not known who did."""
+    """Return whether the actor made the request; also if the requester is unknown."""
     asker = version.requested_by or queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
     return asker is None or asker == provenance.person_of(actor)
 
@@ -183,7 +184,7 @@ def _require_second_person(actor: Actor, version: ModelVersion) -> None:
 
 
 def _to_production(actor: Actor, version: ModelVersion) -> None:
-    """Put a locked version into production; who asked is who approves where nobody had asked."""
+    """Move a locked version into production; without a request the approver counts as the requester."""
     asked = waits(version)
     asker = version.requested_by_label if asked else actor.label
     changes = {
@@ -214,7 +215,7 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
 
 
 def _answered(actor: Actor, version: ModelVersion, *, kind: str, title: str, body: str) -> None:
-    """Tell who asked what came of it, unless it was the answerer; the other approvers need not look any more."""
+    """Notify the requester of the decision, unless they made it; clear the notifications of the other approvers."""
     notifications.settle(kind=WAITS, path=_page(version))
     asker = queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
     if asker is not None and asker != actor.id:

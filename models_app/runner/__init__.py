@@ -1,1 +1,1 @@
-"""What runs inside the sandbox: no Django, no database, no credentials."""
+"""Code that runs inside the sandbox: no Django, no database, no credentials."""

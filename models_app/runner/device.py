@@ -1,7 +1,7 @@
-"""Open exactly the device that the attempt leased, or say that it cannot be opened.
+"""Open exactly the leased device, or fail.
 
-A child that silently trained on the CPU while a GPU is on the bill would be a lie on an invoice, so there is
-no fallback: the caller exits 69 and the platform takes the device out of use.
+There is no fallback: a child that silently trained on the CPU while a GPU is billed would make the invoice wrong. The
+caller exits 69 and the platform takes the device out of use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from models_app.runner_protocol import DeviceUnavailable
 def restrict_visibility(device: Mapping[str, Any]) -> None:
     """Let CUDA see the leased device only. Must run before torch is imported.
 
-    Raises DeviceUnavailable when the lease names a kind that the runner does not know or a GPU with no uuid.
+    Raises DeviceUnavailable if the lease names a kind unknown to the runner or a GPU without uuid.
     """
     kind = device.get("kind")
     if kind == "cpu":
@@ -30,9 +30,9 @@ def restrict_visibility(device: Mapping[str, Any]) -> None:
 
 
 def open_device(device: Mapping[str, Any], threads: int) -> Any:
-    """Return the torch.device of the lease, proved by a small sum on it.
+    """Return the torch.device of the lease, verified by a small sum on it.
 
-    Raises DeviceUnavailable when torch cannot open it.
+    Raises DeviceUnavailable if torch cannot open it.
     """
     import torch
 

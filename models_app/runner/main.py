@@ -51,9 +51,9 @@ MODULE_OF = {"train": training_module, "predict": prediction_module}
 class StopSignal:
     """Becomes true once the supervisor sends SIGTERM.
 
-    Until somebody asks for the first time there is nothing worth saving, so the process just ends: imports may take
-    longer than the grace. After `bound` the process ends in time even when a single step takes minutes, with the
-    checkpoint that it has: Python hands a signal to the main thread only between two calls into a library.
+    Until it is first read there is nothing worth saving, so the process just ends: imports may take longer than the
+    grace period. After `bound` the process ends in time with its last checkpoint, even if a single step takes minutes:
+    Python delivers a signal to the main thread only between two calls into a library.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class StopSignal:
         return self.requested
 
     def bound(self, patience_s: float = STOP_PATIENCE_S) -> None:
-        """Watch for the request in a thread too, and end the process when `patience_s` have passed since it came."""
+        """Watch for the request in a thread too, and end the process `patience_s` after it came."""
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -113,7 +113,7 @@ def main(arguments: list[str]) -> int:
         )
         return EXIT_INPUT
     except sandbox.SandboxIncomplete:
-        raise  # who confined this process answers it
+        raise  # the confined process handles it
     except Exception as error:  # noqa: BLE001 - a traceback in the log would show the host
         report.error("internal_error", f"The program failed with an internal error ({place_of(error)}).")
         return EXIT_CRASH
@@ -121,13 +121,13 @@ def main(arguments: list[str]) -> int:
 
 
 def place_of(error: Exception) -> str:
-    """Return what failed and where, as `KeyError: train.py 41 > table.py 7`: no paths of the host, no values of the data."""
+    """Return what failed and where, as `KeyError: train.py 41 > table.py 7`: no host paths, no data values."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     return f"{type(error).__name__}: {' > '.join(f'{Path(one.filename).name} {one.lineno}' for one in frames)}"
 
 
 def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSignal) -> None:
-    """Import what the task needs, open the device, lock the process down, then touch the data."""
+    """Import the task's code, open the device, lock the process down, then touch the data."""
     started = time.monotonic()
     device = None
     if job["task"] in MODULE_OF:
@@ -138,7 +138,7 @@ def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSign
         task = importlib.import_module(INGEST_MODULE)
     task.warm_up()
     lock_down()
-    report.progress("starting", 0, 1)  # from here on a device that fails is no longer one that could not be opened
+    report.progress("starting", 0, 1)  # from here on, a failing device no longer counts as unavailable
     spent = time.monotonic() - started
     note(f"runner: ready after {spent:.1f} s")
     stopping.bound()
@@ -146,10 +146,10 @@ def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSign
 
 
 def lock_down() -> None:
-    """Give up every right that the task does not need.
+    """Drop every right that the task does not need.
 
-    `compute/sandbox/launch.py` has confined the process already; the policy that it read holds here too. What the host cannot
-    give, the sandbox tells the supervisor, which tells the operators; a job's log is its owner's and says nothing of it.
+    `compute/sandbox/launch.py` has confined the process already; the policy it read applies here too. Layers that the
+    host lacks are reported to the supervisor and shown to operators, not in a job's log, which belongs to its owner.
     """
     sandbox.lock_down()
 

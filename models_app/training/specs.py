@@ -1,4 +1,4 @@
-"""What a training job may ask for: recipe, dataset version, target, parameters; and how long it will take."""
+"""Specs of training jobs: recipe, dataset version, target, parameters; and their run time."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ TYPICAL_PATIENCES = 4
 
 
 def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec with all it leaves open filled in. Raises Invalid that names every wrong field.
+    """Return the spec with defaults filled in. Raises Invalid with every wrong field.
 
-    Which columns are left out: `params.exclude_columns`, or `leave_out` in its place, or all that `columns` does not
-    name; where none of them is given, what `datasets.left_out` advises. `left_out` holds the reasons of what was advised.
+    Excluded columns: `params.exclude_columns`, or `leave_out`, or all that `columns` does not name; if none is given,
+    the suggestion of `datasets.left_out`. `left_out` holds the reasons for suggested ones.
     """
     faults: dict[str, list[str]] = {}
     unknown = sorted(set(spec) - KNOWN)
@@ -68,10 +68,11 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan(spec: dict[str, Any]) -> Plan:
-    """Return what a normalised spec takes on one CPU thread, by the recipe's formula.
+    """Return the planned run time of a normalised spec on one CPU thread, by the recipe's formula.
 
-    A start, plus epochs x (batches x overhead of a step + rows x multiply-adds of the network, thrice for the way
-    back). The constants of the recipe were measured; what runs here take is learnt on top (`compute/estimates/past_runs.py`).
+    A start, plus epochs x (batches x overhead of a step + rows x multiply-adds of the network, tripled for the backward
+    pass). The constants of the recipe were measured; actual run times are learnt on top
+    (`compute/estimates/past_runs.py`).
     """
     params: dict[str, Any] = spec["params"]
     size: dict[str, int] = spec["size"]
@@ -93,7 +94,7 @@ def plan(spec: dict[str, Any]) -> Plan:
 
 
 def tasks_for(column: dict[str, Any]) -> list[str]:
-    """Return which tasks a column can be the target of."""
+    """Return the tasks that a column can be the target of."""
     kind, distinct = column["kind"], column["distinct"]
     found = []
     classes = kind in (kinds.CATEGORICAL, kinds.BOOLEAN) or (
@@ -107,7 +108,7 @@ def tasks_for(column: dict[str, Any]) -> list[str]:
 
 
 def why_not(kind: str, distinct: int, task: str) -> str:
-    """Say why a column of this kind cannot be the target of a task that `tasks_for` does not name."""
+    """Return why a column of this kind cannot be the target of a task missing from `tasks_for`."""
     if distinct < 2:
         return "holds one value only: there is nothing to learn" if distinct else "holds no value"
     if kind in (kinds.TEXT, kinds.DATETIME):
@@ -120,9 +121,9 @@ def why_not(kind: str, distinct: int, task: str) -> str:
 
 
 def ready_version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str]]) -> DatasetVersion | None:
-    """Return the version that was named, or the newest ready one of the dataset that was named; None and a fault otherwise.
+    """Return the named version, or the newest ready one of the named dataset; otherwise None, with a fault.
 
-    Nobody removes it until the transaction ends: a removal waits, and then sees the job.
+    It cannot be removed until the transaction ends: a removal waits, and then sees the job.
     """
     try:
         wanted = UUID(str(spec["dataset_version"])) if spec.get("dataset_version") else None
@@ -149,7 +150,7 @@ def ready_version(actor: Actor, spec: dict[str, Any], faults: dict[str, list[str
 
 
 def _keep(version_id: UUID) -> bool:
-    """Lock a version as it is, beside others who do; False for one that was removed meanwhile."""
+    """Take a shared lock on a version; False if it was removed meanwhile."""
     with connection.cursor() as cursor:
         cursor.execute(KEEP, [current_tenant_id(), version_id, str(IngestState.READY)])
         return cursor.fetchone() is not None
@@ -204,12 +205,12 @@ def _target(
 
 
 def rows_without(profile: Mapping[str, Any], target: str) -> int:
-    """Return how many rows have no value of this column; training leaves them out when it is the target."""
+    """Return the number of rows without a value in this column; training skips them if it is the target."""
     return sum(one.get("missing", 0) for one in profile.get("columns", []) if one["name"] == target)
 
 
 def _given(spec: Mapping[str, Any], version: DatasetVersion | None, faults: dict[str, list[str]]) -> Any:
-    """Return the parameters as they were sent, with the columns to leave out among them where the spec names them."""
+    """Return the given parameters, including columns to exclude that the spec names elsewhere."""
     params = spec.get("params")
     said = [name for name in ("leave_out", "columns") if spec.get(name) is not None]
     if params is not None and not isinstance(params, dict):

@@ -1,4 +1,4 @@
-"""The job kind `train`: what compute calls to check, stage, store and complete a training job."""
+"""The job kind `train`: the hooks that compute calls to validate, stage, store and complete a training job."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TrainKind:
         return specs.plan(spec)
 
     def describe(self, job: JobView) -> dict[str, Any]:
-        """Return what the API says about a training job beyond compute's own words."""
+        """Return what the API says about a training job beyond the fields of every job."""
         names = ("recipe", "dataset", "dataset_version", "target", "params", "left_out")
         said = {name: job.spec.get(name) for name in names}
         return {
@@ -48,7 +48,7 @@ class TrainKind:
         }
 
     def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
-        """Fetch the dataset version, and the checkpoint if there is one, and say what the child shall do."""
+        """Fetch the dataset version and the checkpoint, if any, and return the child's instructions."""
         with tenant_scope(job.tenant_id):
             version = DatasetVersion.objects.get(id=UUID(job.spec["dataset_version"]))
         (workdir / "in").mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ class TrainKind:
         }
 
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
-        """Upload a complete checkpoint, drop those of this attempt but the last two, and return its pointer."""
+        """Upload a complete checkpoint, drop all but this attempt's last two, and return its pointer."""
         files = []
         for path in sorted(folder.iterdir()):
             if path.name not in CHECKPOINT_FILES:
@@ -78,7 +78,7 @@ class TrainKind:
         return {"files": files, "recipe": job.spec["recipe"]}
 
     def collect(self, job: JobView, token: int, workdir: Path) -> dict[str, Any]:
-        """Check what the child left and store weights and signature under keys that hold the token."""
+        """Check the child's output and store weights and signature under keys that contain the token."""
         out = workdir / "out"
         result, signature = artefacts.read_json(out / "result.json"), artefacts.read_json(out / "signature.json")
         artefacts.check_model(signature, job.spec["recipe"], out / "model.safetensors")
@@ -129,7 +129,7 @@ class TrainKind:
         return {"model": str(version.model_id), "model_version": str(version.id), "metrics": figures}
 
     def _restore(self, job: JobView, workdir: Path) -> bool:
-        """Bring the last checkpoint back; one that is gone or damaged means a start from the beginning."""
+        """Restore the last checkpoint; if it is missing or damaged, start from the beginning."""
         files = job.checkpoint.get("files", [])
         folder = workdir / "checkpoint"
         if not files:
@@ -147,13 +147,13 @@ class TrainKind:
         return True
 
     def _forget_old(self, job: JobView, token: int, newest: list[str]) -> None:
-        """Remove older checkpoints of this attempt, but keep the last one: the job may still point at it."""
+        """Remove older checkpoints of this attempt except the last, which the job may still point at."""
         mine = sorted(item.key for item in storage.listing(job.tenant_id, "j", job.id, token))
         keep = set(mine[-2 * len(CHECKPOINT_FILES) :]) | set(newest)
         try:
             storage.delete(job.tenant_id, [key for key in mine if key not in keep])
         except storage.StorageUnavailable:
-            return  # they are removed when the job has ended
+            return  # removed when the job has ended
 
 
 def _stored(file: dict[str, Any]) -> storage.Stored:

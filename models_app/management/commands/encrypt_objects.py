@@ -1,4 +1,4 @@
-"""`manage.py encrypt_objects`: encrypt what was stored in the clear, until nothing is left or it is interrupted."""
+"""`manage.py encrypt_objects`: encrypt unencrypted files until none is left or it is interrupted."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class Command(BaseCommand):
     help = "Encrypt stored files that are older than encryption. It may be interrupted and run again at any time."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Encrypt batch after batch; exit 1 when files are left that cannot be read."""
+        """Encrypt batch after batch; exit 1 if files are left that cannot be read."""
         total = 0
         try:
             while done := encrypting.run():
