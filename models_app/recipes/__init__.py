@@ -1,1 +1,1 @@
-"""Vetted ways to learn from data. A recipe is two files: `spec.py` (no torch) and `train.py` (torch)."""
+"""Vetted training programs. A recipe is two files: `spec.py` (no torch) and `train.py` (torch)."""

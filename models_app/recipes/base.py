@@ -1,4 +1,4 @@
-"""What a recipe is, and the list of them. Imports no torch: the web process reads it to draw forms."""
+"""The interface of a recipe, and the list of recipes. Imports no torch: the web process reads it to draw forms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPEC_MODULES = ("models_app.recipes.tabular.spec",)
 
 
 class Parameters(BaseModel):
-    """Base of a recipe's parameters: exact types, hard ranges, no NaN, nothing unknown."""
+    """Base of a recipe's parameters: exact types, hard ranges, no NaN, no unknown names."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -37,7 +37,7 @@ class InvalidParameters(ValueError):
 
 @dataclass(frozen=True)
 class Card:
-    """What a person reads before choosing the recipe."""
+    """The description that a person reads before choosing the recipe."""
 
     summary: str
     when: str
@@ -46,9 +46,9 @@ class Card:
 
 @dataclass(frozen=True)
 class Cost:
-    """How the recipe's running time grows: a start, and seconds for each step and each million multiply-adds.
+    """How the recipe's run time grows: a start, and seconds per step and per million multiply-adds.
 
-    Predicting: seconds for each million values that are read or written.
+    Predicting: seconds per million values read or written.
     """
 
     start_s: float
@@ -59,9 +59,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One vetted recipe. `version` changes when the same parameters would train another model.
+    """One vetted recipe. `version` changes whenever the same parameters would train another model.
 
-    `module` trains and `predicts` predicts a whole table; both are dotted names that only the runner imports.
+    `module` trains, `predicts` predicts a whole table; both are dotted names that only the runner imports.
     """
 
     id: str
@@ -94,7 +94,7 @@ class Recipe:
             raise InvalidParameters(_by_field(error)) from error
 
     def digest(self) -> str:
-        """Return the sha256 over the recipe's source files: which code trained a model."""
+        """Return the sha256 over the recipe's source files, which identifies the code that trained a model."""
         return _source_digest(self.module)
 
 

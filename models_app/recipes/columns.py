@@ -1,4 +1,4 @@
-"""Whether a table has the columns that a model was trained on. Pure, without torch: the form and the runner both ask."""
+"""Compare a table's columns with those a model was trained on. Pure, without torch: used by the form and the runner."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ NAMED = 8
 
 @dataclass(frozen=True)
 class Fit:
-    """What a table lacks, holds in another kind (name, wanted kind, found kind), has of no value, and has beyond the model.
+    """Differences between a table and a model: columns missing, of another kind (name, wanted kind, found kind),
+    without any value, and extra.
 
-    `called`: how the table calls each column of the model, where blanks differ.
+    `called`: the table's name of each model column, where blanks differ.
     """
 
     missing: tuple[str, ...]
@@ -35,7 +36,7 @@ class Fit:
 
     @property
     def faults(self) -> list[str]:
-        """Return what stands against a prediction, in sentences that name the columns; none when the table fits."""
+        """Return what prevents a prediction, as sentences that name the columns; empty if the table fits."""
         found = []
         if self.missing:
             found.append(f"The model needs columns that the dataset does not have: {listed(self.missing)}.")
@@ -50,10 +51,10 @@ def fit(
     found: Mapping[str, str],
     shares: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Fit:
-    """Hold a table's columns (name -> kind) against a signature's inputs (`name`, `kind`).
+    """Compare a table's columns (name -> kind) with a signature's inputs (`name`, `kind`).
 
-    `shares`: of a column, which share of its cells can be read as each kind. Any cell that can is read by the model's
-    contract, as online; a column of which none can is another one. Categories are read from anything.
+    `shares`: by column, the share of cells readable as each kind. Cells are read by the model's contract, as online; a
+    column without any readable cell does not fit. Categories can be read from anything.
     """
     wanted = {str(one["name"]): str(one["kind"]) for one in inputs}
     by_plain_name = {plain_name(name): name for name in found}
@@ -77,12 +78,12 @@ def fit(
 
 
 def shares(can_be: Mapping[str, int], values: int) -> dict[str, float]:
-    """Return which share of a column's values can be read as each kind."""
+    """Return the share of a column's values readable as each kind."""
     return {kind: count / values for kind, count in can_be.items()} if values else {}
 
 
 def listed(names: Iterable[str], *, quoted: bool = True) -> str:
-    """Return the first names in words, and how many more there are."""
+    """Return the first names as text, and how many more there are."""
     every = list(names)
     shown = ", ".join(repr(name) if quoted else name for name in every[:NAMED])
     return f"{shown} and {len(every) - NAMED:,} more" if len(every) > NAMED else shown

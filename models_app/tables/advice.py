@@ -1,4 +1,4 @@
-"""What a person should know about a dataset before training on it, in words."""
+"""Warnings about a dataset before training on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALLED_ID = re.compile(r"(?:^|[^A-Za-z])(?i:id|uuid|guid|index|idx)$|[a-z](?:Id|
 
 
 def dataset_warnings(profile: dict[str, Any]) -> list[str]:
-    """Return warnings about a profile, the gravest first."""
+    """Return warnings about a profile, the most serious first."""
     columns = profile["columns"]
     inputs = [column for column in columns if not column["target"]]
     rows = profile["rows"]
@@ -82,9 +82,9 @@ def _about_target(profile: dict[str, Any]) -> list[str]:
 
 
 def is_identifier(column: Mapping[str, Any], rows: int) -> bool:
-    """Return whether every row has a value of its own, as in a row number or a code.
+    """Return whether every row has its own value, as in a row number or a code.
 
-    Whole numbers count where they run on nearly without gaps, or where the column is called an id.
+    Whole numbers count if they are nearly consecutive, or if the column is named like an id.
     """
     if column.get("distinct_is_floor") or rows < 50 or column["missing"]:
         return False

@@ -1,4 +1,4 @@
-"""Which columns training leaves out unless a person keeps them, and why. Pure: page, API and form ask the same."""
+"""Columns that training excludes by default, and why. Pure: shared by page, API and form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UNUSED = {kinds.TEXT: "free text, which this recipe does not use", kinds.EMPTY: 
 def left_out(
     profile: Mapping[str, Any], target: str, choices: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, str]:
-    """Return column -> reason of what training on `target` leaves out by default.
+    """Return column -> reason for what training on `target` excludes by default.
 
-    Identifiers, constants, and columns that give the target away (known for the target of the profile alone). A person's
-    choice of a role wins. Nothing is left out where nothing would be left to learn from.
+    Identifiers, constants, and leaks of the target (known for the profile's target only). A person's choice of a role
+    wins. Nothing is excluded if no column would be left to learn from.
     """
     usable = [one for one in profile.get("columns", []) if one["name"] != target and one["kind"] not in UNUSED]
     found = {}

@@ -1,4 +1,4 @@
-"""How a text file is written: its encoding and its delimiter, as a person may choose them. Pure: the web imports it."""
+"""Encoding and delimiter of a text file, as a person may choose them. Pure: the web imports it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = ("encoding", "delimiter")
 
 
 def faults(choice: Any) -> dict[str, list[str]]:
-    """Say by key what is wrong with a choice for a file: any of `encoding` and `delimiter`, null for what the file shows."""
+    """Return the faults by key of a choice for a file: `encoding` and `delimiter`, null for the detected one."""
     if not isinstance(choice, Mapping):
         return {"": [f"Send an object with any of {', '.join(KEYS)}."]}
     found = {
@@ -32,5 +32,5 @@ def faults(choice: Any) -> dict[str, list[str]]:
 
 
 def called(name: str, value: str) -> str:
-    """Return how people call an encoding or a delimiter."""
+    """Return the display name of an encoding or a delimiter."""
     return (ENCODINGS if name == "encoding" else DELIMITERS).get(value.removesuffix("-le").removesuffix("-be"), value)

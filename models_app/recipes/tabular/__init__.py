@@ -1,1 +1,1 @@
-"""A neural network for tables: numbers, dates, yes/no and categories in, a class or a number out."""
+"""A neural network for tables: numbers, dates, booleans and categories in, a class or a number out."""

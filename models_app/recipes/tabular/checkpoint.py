@@ -1,7 +1,7 @@
-"""Save and restore everything that the next step depends on, so that a resumed run ends like an unbroken one.
+"""Save and restore the full training state, so that a resumed run ends like an uninterrupted one.
 
-A checkpoint is a folder: `tensors.safetensors`, `state.json`, `manifest.json` with the sha256 of both. It is
-complete when it carries its final name; no pickle anywhere.
+A checkpoint is a folder: `tensors.safetensors`, `state.json`, `manifest.json` with the sha256 of both. It is complete
+once it has its final name; it contains no pickle.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 
 @dataclass
 class Position:
-    """Where the run stands: the next batch of the current epoch, and the memory of early stopping."""
+    """Position of the run: the next batch of the current epoch, and the state of early stopping."""
 
     epoch: int = 0
     batch: int = 0
@@ -45,7 +45,7 @@ class Position:
 
 
 def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write a complete checkpoint under `folder`, replacing the one before it."""
+    """Write a complete checkpoint under `folder`, replacing the previous one."""
     partial, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
@@ -60,7 +60,7 @@ def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) 
 
 
 def restore(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return tensors and state of a complete checkpoint, None when there is none or its checksums disagree."""
+    """Return tensors and state of a complete checkpoint, None if there is none or its checksums disagree."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if any(_sha256(folder / name) != manifest[name] for name in (TENSORS, STATE)):
@@ -77,7 +77,7 @@ def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put saved moments and step counts back."""
+    """Restore saved moments and step counts."""
     saved: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):

@@ -1,8 +1,8 @@
-"""From columns to arrays, the same way in training and in prediction. NumPy only.
+"""Encode columns as arrays, the same way in training and in prediction. NumPy only.
 
-Numbers, dates and yes/no become standardised float32 values: (x - mean) / scale, clipped, the mean where missing,
-and one indicator column for each input that had missing values in training. Categories become codes:
-0 = a value never seen in training, 1 = missing, 2... = the known categories.
+Numbers, dates and booleans become standardised float32 values: (x - mean) / scale, clipped, the mean for missing
+values, and one indicator column for each input that had missing values in training. Categories become codes: 0 = unseen
+in training, 1 = missing, 2... = the known categories.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLIP = 10.0
 
 @dataclass(frozen=True)
 class Strings:
-    """A column of text by dictionary: `indices` [rows] into `values`, -1 where missing."""
+    """A dictionary-encoded column of text: `indices` [rows] into `values`, -1 for missing."""
 
     indices: NDArray[np.int32]
     values: Sequence[str]
@@ -57,7 +57,7 @@ class Feature:
     contract: Contract | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the feature as JSON values; one of a model that was trained before contracts has none."""
+        """Return the feature as JSON values; for a model older than contracts, without one."""
         found = {name: value for name, value in asdict(self).items() if name != "contract"}
         return found if self.contract is None else {**found, "contract": self.contract.to_json()}
 
@@ -77,7 +77,7 @@ class Encoded:
 
 
 def fit_numeric(name: str, kind: Kind, values: Floats) -> Feature | None:
-    """Learn mean and scale from training rows (NaN = missing). Returns None for a column that never varies."""
+    """Fit mean and scale to training rows `values` (float64 [rows], NaN = missing). Returns None for a constant column."""
     known = values[~np.isnan(values)]
     if known.size == 0 or known.min() == known.max():
         return None
@@ -88,7 +88,7 @@ def fit_numeric(name: str, kind: Kind, values: Floats) -> Feature | None:
 
 
 def fit_categorical(name: str, column: Strings) -> Feature | None:
-    """Learn the categories of training rows. Returns None for a column that never varies."""
+    """Collect the categories of training rows. Returns None for a constant column."""
     present = np.unique(column.indices)
     if present.size < 2:
         return None
@@ -122,7 +122,7 @@ def encode(features: Sequence[Feature], columns: Mapping[str, Floats | Strings],
 
 
 class Codes:
-    """The codes of a feature's categories. `1.0` of a later file is the category `1`, where no other has that number."""
+    """Codes of a feature's categories. `1.0` in a later file is the category `1`, unless another has that number."""
 
     def __init__(self, feature: Feature) -> None:
         self.known: dict[str | None, int] = {None: MISSING}
@@ -130,7 +130,7 @@ class Codes:
         self._twins = cells.twins(feature.categories) if feature.contract is not None else {}
 
     def of(self, word: str | None) -> int:
-        """Return a word's code, UNKNOWN for one that training never saw."""
+        """Return a word's code, UNKNOWN if unseen in training."""
         code = self.known.get(word)
         if code is None and word is not None:
             code = self.known.get(cells.twin(word, self._twins) or word, UNKNOWN)
@@ -138,7 +138,7 @@ class Codes:
 
 
 def widths(features: Sequence[Feature]) -> tuple[int, list[int]]:
-    """Return how many numeric inputs the network has, and how many codes each categorical one has."""
+    """Return the number of numeric inputs of the network, and the number of codes of each categorical input."""
     numbers = [feature for feature in features if feature.kind != "categorical"]
     categorical = [feature for feature in features if feature.kind == "categorical"]
     return len(numbers) + sum(f.indicator for f in numbers), [len(f.categories) + FIRST_CATEGORY for f in categorical]

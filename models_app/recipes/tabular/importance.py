@@ -1,8 +1,8 @@
-"""How much the model needs each input: what the held-out figure loses when the input's values are shuffled.
+"""Permutation importance: how much the test metric drops when an input's values are shuffled.
 
-Permutation importance (Breiman 2001; Fisher, Rudin, Dominici 2019). It is measured on rows that training never saw, so
-it tells what the model uses, not what one could learn from; of two inputs that say the same, each looks dispensable.
-The cost is bounded by a count of multiply-adds, not by a clock, so that the same run measures the same.
+After Breiman (2001) and Fisher, Rudin, Dominici (2019). Measured on rows unseen in training, it shows what the model
+uses, not what could be learnt from the data; of two redundant inputs each looks dispensable. The cost is bounded by a
+count of multiply-adds, not by a clock, so that the same run measures the same.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def importance(
     figures: Figures,
     seed: int,
 ) -> dict[str, Any]:
-    """Return how much accuracy, or R2, falls for each input, largest first: the mean over REPEATS seeded shuffles.
+    """Return the drop in accuracy, or R2, for each input, largest first: the mean over REPEATS seeded shuffles.
 
-    `numeric` and `codes` are all encoded rows, `rows` the held-out ones. A large table is measured on a seeded sample of
-    its rows; where even that is too much, on its first inputs.
+    `numeric` float32 [rows, n] and `codes` int64 [rows, c] are all encoded rows, `rows` the indexes of the test rows. A
+    large table is sampled with the seed; if that is still too much, only its first inputs are measured.
     """
     net.eval()
     weights = sum(value.numel() for value in net.parameters())
@@ -86,7 +86,7 @@ def importance(
 
 
 def _places(features: Sequence[Feature]) -> dict[str, list[int]]:
-    """Return where each input lies among the encoded ones: a number beside its indicator of what was missing."""
+    """Return the encoded columns of each input: a number and its missing indicator."""
     numbers = [feature for feature in features if feature.kind != "categorical"]
     indicators = [feature for feature in numbers if feature.indicator]
     places = {feature.name: [at] for at, feature in enumerate(numbers)}

@@ -1,4 +1,4 @@
-"""Held-out figures. NumPy only; each function names its definition."""
+"""Test metrics. NumPy only; each function names its definition."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Ints = NDArray[np.int64]
 
 
 def classification(scores: Floats, truth: Ints) -> dict[str, Any]:
-    """Measure class scores [rows, classes] that sum to one against true class indices [rows].
+    """Evaluate class scores [rows, classes], which sum to one, against true class indices [rows].
 
-    `balanced_accuracy` is the mean recall over classes that occur in `truth`; `log_loss` is in nats with scores
-    clipped at 1e-15; `roc_auc` is given for two classes only. Rows of the confusion matrix are true classes, `by_class`
-    is in their order.
+    `balanced_accuracy` is the mean recall over classes that occur in `truth`; `log_loss` is in nats with scores clipped
+    at 1e-15; `roc_auc` is given for two classes only. Rows of the confusion matrix are true classes, `by_class` has
+    their order.
     """
     classes = scores.shape[1]
     predicted = scores.argmax(axis=1)
@@ -49,7 +49,7 @@ def roc_auc(scores: Floats, truth: Ints) -> float:
 
 
 def regression(predicted: Floats, truth: Floats) -> dict[str, Any]:
-    """Measure predicted numbers [rows] against true ones. `r2` is 1 - SSE/SST, 0 where the truth never varies."""
+    """Evaluate predicted numbers [rows] against true ones [rows]. `r2` is 1 - SSE/SST, 0 if the truth is constant."""
     error = predicted - truth
     total = float(((truth - truth.mean()) ** 2).sum())
     return {

@@ -1,8 +1,8 @@
 """The network of the tabular recipes: a linear part beside a deep part.
 
-After Cheng et al., "Wide & Deep Learning for Recommender Systems" (2016): the linear part catches what is
-simple with few rows, the deep part adds what is not. The deep part's last layer starts at zero, so that
-training begins from the linear model.
+After Cheng et al., "Wide & Deep Learning for Recommender Systems" (2016): the linear part learns simple relations from
+few rows, the deep part adds the rest. The deep part's last layer starts at zero, so that training starts from the
+linear model.
 """
 
 from __future__ import annotations

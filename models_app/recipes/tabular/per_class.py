@@ -1,4 +1,4 @@
-"""Recall, precision and F1 of each class, from a confusion matrix. Plain Python: pages compute them for old versions too."""
+"""Recall, precision and F1 of each class, from a confusion matrix. Plain Python: pages compute them for old versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 def by_class(confusion: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
     """Return support, recall, precision and F1 of each class; rows of the matrix are true classes.
 
-    `recall` is None for a class without rows, `precision` for one that was never predicted, `f1` where either is.
+    `recall` is None for a class without rows, `precision` for one never predicted, `f1` if either is.
     """
     found = []
     for at, row in enumerate(confusion):

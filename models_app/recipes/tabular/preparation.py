@@ -1,4 +1,4 @@
-"""What is learnt or chosen before the first step: the encoding of each column, and the loss."""
+"""Preparation before the first step: the encoding of each column, and the loss."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from models_app.runner_protocol import InputError
 def fit_features(
     data: table.Table, train: table.Rows, params: Mapping[str, Any], reasons: Mapping[str, str]
 ) -> tuple[list[Feature], list[dict[str, str]]]:
-    """Learn the encoding from training rows alone. Returns the features, and the columns left out with the reason.
+    """Fit the encoding on training rows only. Returns the features, and the excluded columns with their reasons.
 
-    `reasons`: why a column of `exclude_columns` is left out, where it was not a person's own wish.
-    Raises InputError when no column is left to learn from.
+    `reasons`: why a column of `exclude_columns` is excluded, if it was not a person's choice. Raises InputError if no
+    column is left to learn from.
     """
     features: list[Feature] = []
     ignored: list[dict[str, str]] = []
@@ -56,7 +56,7 @@ def fit_features(
 
 
 def loss_for(params: Mapping[str, Any], classes: tuple[Any, ...], train: NDArray[Any]) -> nn.Module:
-    """Return the loss: squared error of the standardised target, or cross entropy, weighted by rarity on request."""
+    """Return the loss: squared error of the standardised target, or cross entropy, optionally weighted by rarity."""
     if not classes:
         return nn.MSELoss()
     if not params["balance_classes"]:

@@ -1,4 +1,4 @@
-"""The baseline of a tabular model: inputs over the whole table, predictions over the rows that it did not learn from."""
+"""The baseline of a tabular model: inputs over the whole table, predictions over the rows not trained on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_ROWS = 200_000
 def reference(
     features: Sequence[Feature], data: Table, outputs: NDArray[np.float64], *, mean: float, scale: float
 ) -> dict[str, Any]:
-    """Return the baseline of a model's inputs and predictions; `outputs` is what the network gave, by row."""
+    """Return the baseline of a model's inputs and predictions; `outputs` [rows, outputs] are the network's."""
     step = -(-data.rows // MOST_ROWS)
     inputs = {feature.name: (feature.kind, _values(data.columns[feature.name], step)) for feature in features}
     classes = data.target.classes

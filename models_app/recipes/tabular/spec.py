@@ -14,7 +14,7 @@ _COST = Cost(start_s=4.0, step_s=0.0011, madd_s=0.00016, values_s=0.06)
 
 
 class TabularParameters(Parameters):
-    """What both tabular recipes can be told."""
+    """Parameters shared by the tabular recipes."""
 
     epochs: int = Field(
         150,

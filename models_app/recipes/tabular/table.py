@@ -1,4 +1,4 @@
-"""Read the canonical Parquet of a dataset version and cut it into training, validation and test rows."""
+"""Read the canonical Parquet of a dataset version and split it into training, validation and test rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of each part."""
+    """Row indexes of each part."""
 
     train: Rows
     validation: Rows
@@ -37,7 +37,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be predicted. `values` is class indices (int64) or numbers (float64), one for each kept row."""
+    """The target. `values` is class indices (int64) or numbers (float64), one per kept row."""
 
     name: str
     kind: str
@@ -47,10 +47,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows whose target is known. `kinds` names the kind of every column, target included.
+    """Rows with a known target. `kinds` names the kind of every column, target included.
 
-    `kept`: their places among all rows of the file. `contracts`: how the cells of each column are read, of tables that keep it. `inexact`: columns of whole numbers that
-    no network can tell apart, as they are beyond 2^53.
+    `kept`: their indexes among all rows of the file. `contracts`: how each column is read, if the table stores it.
+    `inexact`: columns of whole numbers beyond 2^53, which float64 cannot represent exactly.
     """
 
     columns: Mapping[str, Floats | Strings]
@@ -64,7 +64,7 @@ class Table:
 
 
 def read(path: Path, *, target: str, task: str, exclude: frozenset[str]) -> Table:
-    """Read the columns that a network can use. Raises InputError when the target does not fit the task."""
+    """Read the columns that a network can use. Raises InputError if the target does not fit the task."""
     file = pq.ParquetFile(path)
     stored = columns_of(file.schema_arrow)
     kinds = {name: one.kind for name, one in stored.items()}
@@ -101,10 +101,10 @@ def read(path: Path, *, target: str, task: str, exclude: frozenset[str]) -> Tabl
 
 
 def split(target: Target, *, validation: float, test: float, seed: int) -> Split:
-    """Cut rows at random so that each part has its share of every class, or of every range of a number.
+    """Split rows at random so that each part has its share of every class, or of every range of a number.
 
-    Rows are put in order of their target (classes kept together) and dealt out in turns, shuffled inside each turn:
-    stratified sampling. Classes with fewer than MIN_CLASS_ROWS rows all go to training.
+    Stratified sampling: rows are sorted by target (classes kept together) and dealt out in turns, shuffled within each
+    turn. Classes with fewer than MIN_CLASS_ROWS rows go to training only.
     """
     random = np.random.default_rng(seed)
     everyone = random.permutation(target.values.size)
@@ -136,10 +136,10 @@ def split(target: Target, *, validation: float, test: float, seed: int) -> Split
 
 
 def _labels(file: pq.ParquetFile, stored: StoredColumn, task: str) -> pa.ChunkedArray:
-    """Return the target's values; classes in the spelling of the file.
+    """Return the target's values; classes as spelled in the file.
 
-    A word for missing that a class may be called, such as NA among words, is a class of the target unless a person chose
-    otherwise; in a column of numbers it stays missing.
+    A word for missing that may be a class, such as NA among words, is a class of the target unless a person chose
+    otherwise; in a numeric column it stays missing.
     """
     values = file.read(columns=[stored.name]).column(0)
     if task != "classification" or not stored.raw or stored.contract is None or pa.types.is_integer(values.type):
@@ -154,7 +154,7 @@ def _labels(file: pq.ParquetFile, stored: StoredColumn, task: str) -> pa.Chunked
 
 
 def _exact(values: pa.ChunkedArray) -> bool:
-    """Whether every whole number is one that a float holds."""
+    """Return whether float64 represents every whole number exactly."""
     bounds = pc.min_max(values)
     return bounds["min"].as_py() is None or max(-bounds["min"].as_py(), bounds["max"].as_py()) <= 2**53
 
@@ -210,7 +210,7 @@ def _column(raw: pa.ChunkedArray, kind: str, kept: Rows) -> Floats | Strings:
 
 
 def numbers(raw: pa.ChunkedArray, kind: str) -> Floats:
-    """Return a numeric, yes/no or date column as float64 (dates as seconds since 1970), NaN where missing."""
+    """Return a numeric, boolean or date column as float64 [rows] (dates as seconds since 1970), NaN for missing."""
     if kind == "datetime":
         raw = pc.divide(raw.cast(pa.int64()).cast(pa.float64(), safe=False), 1_000_000.0)
     values: Floats = raw.cast(pa.float64(), safe=False).to_numpy()

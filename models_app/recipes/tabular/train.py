@@ -1,4 +1,4 @@
-"""Train the tabular network: seeded, stopped early, resumable at any step. Only the runner imports this."""
+"""Train the tabular network: seeded, with early stopping, resumable at any step. Only the runner imports this."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUICK_BYTES = 64 * 1024**2
 
 
 def warm_up() -> None:
-    """Make torch import what it imports late: after the lock-down its files may be out of reach."""
+    """Trigger the late imports of torch: after lockdown its files may be inaccessible."""
     net = TabularNet(numeric=2, codes=[3], outputs=1, layers=1, width=4, dropout=0.1)
     optimiser = torch.optim.AdamW(net.parameters())
     net(torch.zeros(2, 2), torch.zeros(2, 1, dtype=torch.int64)).sum().backward()
@@ -40,9 +40,9 @@ def warm_up() -> None:
 
 
 def run(context: Context) -> None:
-    """Train as `job.json` says and leave model.safetensors, signature.json and result.json in `out/`.
+    """Train as `job.json` says and write model.safetensors, signature.json and result.json to `out/`.
 
-    Raises InputError when the data does not fit, StopRequested after a checkpoint when asked to stop.
+    Raises InputError if the data does not fit, StopRequested after a checkpoint when asked to stop.
     """
     job = context.job
     recipe = base.recipe(job["recipe"])
@@ -69,7 +69,7 @@ def run(context: Context) -> None:
 
 
 class Training:
-    """One training run: its tensors, its network, where it stands."""
+    """One training run: its tensors, its network, its position."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Training:
         self.weights = sum(value.numel() for value in self.net.parameters())
 
     def resume(self) -> None:
-        """Go on from the checkpoint that the parent restored, if it belongs to this very run."""
+        """Resume from the checkpoint that the parent restored, if it belongs to this very run."""
         if not self.context.job.get("resume"):
             return
         found = checkpoint.restore(self.folder)
@@ -144,7 +144,7 @@ class Training:
         )
 
     def fit(self) -> None:
-        """Train until the epochs are spent or the validation loss has stopped falling."""
+        """Train until the epochs are used up or early stopping ends it."""
         train = torch.from_numpy(self.parts.train).to(self.device)
         size, count = steps_of(train.numel(), self.params["batch_size"])
         epochs = self.params["epochs"]
@@ -172,7 +172,7 @@ class Training:
         self.net.load_state_dict(self.best)
 
     def finish(self, ignored: list[dict[str, str]]) -> None:
-        """Measure the best network on the test rows and write what the parent collects."""
+        """Evaluate the best network on the test rows and write the files that the parent collects."""
         self.context.report.progress("measuring", self.at.epoch, self.params["epochs"], 0.0)
         out = self.context.out
         measured, held = (self._measure(self._predict(part), part) for part in (self.parts.test, self.parts.validation))
@@ -208,7 +208,7 @@ class Training:
         note(f"wrote model.safetensors, {(out / 'model.safetensors').stat().st_size:,} bytes, and its signature")
 
     def save(self) -> None:
-        """Write a checkpoint and tell the supervisor."""
+        """Write a checkpoint and report it to the supervisor."""
         began = time.monotonic()
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()} | {
             f"best.{k}": v for k, v in self.best.items()

@@ -1,4 +1,4 @@
-"""What a training run tells while it works: readable lines for the job's log, and progress. Never a value of the data."""
+"""Log and progress of a training run: readable lines. Never a value of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEW_VALUES = 2
 
 
 def target_warning(data: table.Table, task: str) -> str | None:
-    """Return a warning about a target that the recipe accepts but another would suit better."""
+    """Return a warning about a target that the recipe accepts but another recipe suits better."""
     if task != "regression":
         return None
     first = data.target.values[0]
@@ -31,7 +31,7 @@ def target_warning(data: table.Table, task: str) -> str | None:
 
 
 class TrainingLog:
-    """Lines and progress of one run, held to a rate that neither the log nor the database minds."""
+    """Log lines and progress of one run, rate-limited for the log and the database."""
 
     def __init__(self, report: Reporter, epochs: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._report, self._epochs, self._clock = report, epochs, clock
@@ -42,7 +42,7 @@ class TrainingLog:
     def read(
         self, data: table.Table, parts: table.Split, *, task: str, used: int, ignored: list[dict[str, str]]
     ) -> None:
-        """Say what was read and how it is cut."""
+        """Log what was read and how it is split."""
         classes = f", {len(data.target.classes)} classes" if data.target.classes else ""
         without = f" ({data.dropped_rows:,} more have no target value)" if data.dropped_rows else ""
         note(f"read {data.rows:,} rows{without}, {len(data.kinds):,} columns, target {data.target.kind}{classes}")
@@ -59,13 +59,13 @@ class TrainingLog:
             note(f"warning: {warning}")
 
     def start(self, at: Position, batches: int) -> None:
-        """Say that training begins, or goes on, from here."""
+        """Log that training starts or resumes here."""
         self._began = self._lined = self._clock()
         self._from = at.epoch + at.batch / batches
         self._tell(at, batches)
 
     def batch(self, at: Position, batches: int) -> None:
-        """Keep progress fresh within a long epoch, and the log now and then."""
+        """Report progress within a long epoch, and log at intervals."""
         now = self._clock()
         if now - self._told >= PROGRESS_S:
             self._tell(at, batches)
@@ -76,7 +76,7 @@ class TrainingLog:
             )
 
     def epoch(self, at: Position, batches: int, values: dict[str, float], rate: float, *, last: bool) -> None:
-        """Say how an epoch ended; `at` stands behind it already. The first and the last are always logged."""
+        """Log the end of an epoch; `at` is already behind it. The first and the last are always logged."""
         self._tell(at, batches)
         now = self._clock()
         if not (self._first_line or last or now - self._lined >= EPOCH_LINE_S):
@@ -94,10 +94,10 @@ class TrainingLog:
 
 
 def best(at: Position) -> str:
-    """Return the best epoch so far in words."""
+    """Return the best epoch so far as text."""
     return f"best val loss {at.best_loss:.5g} at epoch {at.best_epoch + 1}" if at.best_epoch >= 0 else "no best yet"
 
 
 def figures(measured: dict[str, Any]) -> str:
-    """Return the plain figures of a measurement as one line; tables such as the confusion matrix are left out."""
+    """Return the scalar metrics as one line, without tables such as the confusion matrix."""
     return ", ".join(f"{name} {value:.5g}" for name, value in measured.items() if isinstance(value, float))

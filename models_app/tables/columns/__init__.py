@@ -1,1 +1,1 @@
-"""The contract of a column: how each of its cells is read, and how that is decided."""
+"""The contract of a column: how each of its cells is read, and how that is inferred."""

@@ -1,6 +1,6 @@
-"""One cell of a table, read by its column's contract: the only cleaning that training, batch and online know.
+"""Read one cell by its column's contract: the only cleaning, shared by training, batch and online predictions.
 
-Pure Python. `convert.py` does the same for whole columns and calls this for whatever is not plain.
+Pure Python. `convert.py` does the same for whole columns and calls this for values that are not plain.
 """
 
 from __future__ import annotations
@@ -42,21 +42,23 @@ _GAP = "[ \u00a0\u202f]?"
 
 
 class Odd(ValueError):
-    """A cell is not of its column's type."""
+    """A cell is of another type than its column."""
 
 
 def plain_name(name: str) -> str:
-    """Return a column's name with plain single blanks and nothing without width, as it is compared everywhere."""
+    """Return a column's name with single plain blanks and no zero-width characters, the form in which names are
+    compared.
+    """
     return " ".join(re.sub("[\u200b\u2060\ufeff]", "", name).strip(BLANKS).split())
 
 
 def notation(number: str) -> tuple[str, str]:
-    """Return (sign between groups of digits, decimal sign) of one of NUMBERS."""
+    """Return (thousands separator, decimal separator) of one of NUMBERS."""
     return (number[1] if not number[1].isdigit() else ""), number[-2]
 
 
 def body(number: str) -> str:
-    """Return the pattern of a bare number of a notation; it reads the same in `re` and in RE2."""
+    """Return the pattern of a bare number of a notation, valid in both `re` and RE2."""
     group, decimal = notation(number)
     whole = r"0|[1-9]\d*"
     if group:
@@ -71,14 +73,14 @@ _WHOLE: dict[str, re.Pattern[str]] = {}
 
 
 def dressed(number: str) -> str:
-    """Return the pattern of a number with what people write around it: currency, per cent, brackets for a loss."""
+    """Return the pattern of a number with its decoration: currency, per cent, brackets for negative amounts."""
     bare = body(number)
     inside = rf"{_SIGN}{_GAP}(?:{_UNIT}{_GAP})?{bare}{_GAP}(?:%|‰|{_UNIT})?"
     return rf"(?:{inside}|\({_GAP}{inside}{_GAP}\)|{bare}-)"
 
 
 def number_of(text: str, number: str) -> int | float:
-    """Return the number that a trimmed text is in a notation; `12 %` is 12. Raises Odd."""
+    """Parse a trimmed text as a number in a notation; `12 %` is 12. Raises Odd."""
     pattern = _WHOLE.get(number)
     if pattern is None:
         pattern = _WHOLE[number] = re.compile(dressed(number), re.ASCII)
@@ -96,7 +98,7 @@ def number_of(text: str, number: str) -> int | float:
 
 
 def absent(text: str, contract: Contract) -> bool:
-    """Whether a trimmed text stands for no value in a column of this contract."""
+    """Return whether a trimmed text means missing in a column of this contract."""
     if text in contract.missing:
         return True
     if contract.type in (kinds.CATEGORICAL, kinds.TEXT):
@@ -105,9 +107,10 @@ def absent(text: str, contract: Contract) -> bool:
 
 
 def clean(value: Any, contract: Contract) -> str | int | float | bool | None:
-    """Return the value of one raw cell, text or typed; None where nothing is known.
+    """Return the value of one raw cell, text or typed; None if missing.
 
-    Numbers as int or float, dates as seconds since 1970, categories and text as str. Raises Odd for a cell of another type.
+    Numbers as int or float, dates as seconds since 1970, categories and text as str. Raises Odd for a cell of another
+    type.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -122,7 +125,7 @@ def clean(value: Any, contract: Contract) -> str | int | float | bool | None:
         return _parsed(text, contract)
     if not isinstance(value, bool | int | float):
         raise Odd(value)
-    flag = contract.type == kinds.BOOLEAN and isinstance(value, bool)  # a typed false is no word `0`
+    flag = contract.type == kinds.BOOLEAN and isinstance(value, bool)  # a typed false is not the word `0`
     if not flag and _gone(value, contract):
         return None
     if contract.type == kinds.BOOLEAN:
@@ -136,7 +139,7 @@ def clean(value: Any, contract: Contract) -> str | int | float | bool | None:
 
 @functools.lru_cache(maxsize=1024)
 def missing_numbers(contract: Contract) -> frozenset[float]:
-    """Return the numbers among the words for missing: -999 is missing however a cell spells it. Dates as seconds."""
+    """Return the numbers among the words for missing: -999 is missing in any spelling. Dates as seconds."""
     found = set()
     for text in contract.missing:
         if contract.type == kinds.DATETIME:
@@ -151,7 +154,7 @@ def missing_numbers(contract: Contract) -> frozenset[float]:
 
 
 def _gone(value: float, contract: Contract) -> bool:
-    """Whether a number stands for no value, as float64 tells numbers apart: so it is compared in whole columns."""
+    """Return whether a number means missing, compared as float64, as in whole columns."""
     if not contract.missing:
         return False
     try:
@@ -161,12 +164,12 @@ def _gone(value: float, contract: Contract) -> bool:
 
 
 def word(value: Any) -> str:
-    """Return a value as the word that a category is known by."""
+    """Return a value as the word of its category."""
     return value if type(value) is str else ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def truth(text: str) -> bool:
-    """Return what a trimmed word for yes or no says. Raises Odd."""
+    """Parse a trimmed word for true or false. Raises Odd."""
     said = text.lower()
     if said in TRUE:
         return True
@@ -176,7 +179,7 @@ def truth(text: str) -> bool:
 
 
 def twins(words: Iterable[str]) -> Mapping[Decimal, str]:
-    """Return number -> word for the words that are the only one of their number: `1.0` of a later file is their `1`."""
+    """Return number -> word for words unique for their number: `1.0` in a later file means their `1`."""
     found: dict[Decimal, list[str]] = {}
     for text in words:
         number = _exact(text)
@@ -186,13 +189,13 @@ def twins(words: Iterable[str]) -> Mapping[Decimal, str]:
 
 
 def twin(text: str, of: Mapping[Decimal, str]) -> str | None:
-    """Return the word that means the same number as `text`, None where there is none."""
+    """Return the word with the same number as `text`, or None."""
     number = _exact(text) if of else None
     return None if number is None else of.get(number)
 
 
 def _exact(text: str) -> Decimal | None:
-    """Return the number that a word is, digit for digit: float64 takes neighbours among long ids for one."""
+    """Parse a word as an exact number: float64 would merge neighbouring long ids."""
     try:
         return Decimal(text) if _PLAIN.fullmatch(text) else None
     except InvalidOperation:  # an exponent beyond all bounds
@@ -200,7 +203,7 @@ def _exact(text: str) -> Decimal | None:
 
 
 def spelled(label: Any, classes: Iterable[str]) -> str | None:
-    """Return the class that a label names, in the spelling of the classes; None for no class."""
+    """Return the class that a label names, as the classes spell it; None if it names no class."""
     known = list(classes)
     text = word(label)
     if text in known:

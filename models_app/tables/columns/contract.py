@@ -1,6 +1,6 @@
-"""The contract of a column: how each of its cells is read. Pure: training, batch and online serving share it.
+"""The contract of a column: how each of its cells is read. Pure: training, batch and online predictions share it.
 
-What a file shows is inferred; what a person chooses wins over it. Imports no Django, NumPy or Arrow.
+Contracts are inferred from the file; a person's choice wins. Imports no Django, NumPy or Arrow.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ LONGEST_WORD = 200
 class Contract:
     """How to read one column.
 
-    `missing`: words that stand for no value, as they are written. `number` is one of NUMBERS, `date` one of DATES.
-    `stored`: the values come from a format with types of its own, so text stays as it is, blanks and all.
-    `spelling`: how false and true are written. `fixed`: a person chose how its numbers or dates are written, so that no
-    later file's own evidence is heard.
+    `missing`: words for missing values, as written. `number` is one of NUMBERS, `date` one of DATES. `stored`: the
+    values come from a typed format, so text is kept exactly, blanks included. `spelling`: how false and true are
+    written. `fixed`: a person chose the notation of numbers or dates, so the evidence of later files is ignored.
     """
 
     type: str
@@ -51,7 +50,7 @@ class Contract:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
-        """Read what `to_json` wrote; keys of a later format are left aside."""
+        """Parse the output of `to_json`; keys of a later format are ignored."""
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
         for name in ("missing", "spelling"):
             if name in known:
@@ -59,7 +58,7 @@ class Contract:
         return cls(**known)
 
     def chosen(self, choice: Mapping[str, Any]) -> Contract:
-        """Return the contract with a person's choices in place of what was inferred."""
+        """Return the contract with a person's choices in place of inferred values."""
         known = {name: value for name, value in choice.items() if name in KEYS and value is not None}
         if "missing" in known:
             known["missing"] = tuple(known["missing"])
@@ -67,7 +66,7 @@ class Contract:
 
 
 def digest(choices: Mapping[str, Any], writing: Mapping[str, Any]) -> str:
-    """Return the sha256 of what a person chose of the columns and of the file; empty for nothing."""
+    """Return the sha256 of a person's choices for columns and file; empty without any."""
     if not choices and not writing:
         return ""
     told = {"columns": choices, "file": writing} if writing else choices
@@ -75,7 +74,7 @@ def digest(choices: Mapping[str, Any], writing: Mapping[str, Any]) -> str:
 
 
 def faults(choice: Any, can_be: Mapping[str, int] | None) -> list[str]:
-    """Say what is wrong with the choices for one column; `can_be`: how many of its values fit each type, None if unknown."""
+    """Return the faults of the choices for one column; `can_be`: how many of its values fit each type, None if unknown."""
     if not isinstance(choice, Mapping):
         return [f"Send an object with any of {', '.join(sorted(KEYS))}."]
     found = [f"{str(name)[:40]!r} is none of {', '.join(sorted(KEYS))}." for name in choice if name not in KEYS]

@@ -1,4 +1,4 @@
-"""Whole columns of text by their contract: `cells.clean` for each cell, with Arrow's own speed for plain ones."""
+"""Convert whole text columns by their contract: like `cells.clean` for each cell, vectorised by Arrow for plain values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def trim(raw: pa.Array) -> pa.Array:
 
 
 def convert(raw: pa.Array, contract: Contract, kind: pa.DataType | None = None) -> tuple[pa.Array, int]:
-    """Return a column of text as values of the contract's type, and how many cells are not of it; those become null.
+    """Return a text column as values of the contract's type, and the number of cells of another type, which become
+    null.
 
     `kind`: the Arrow type to store, int64 for whole numbers, a timestamp with a zone for zoned ones.
     """
@@ -56,7 +57,7 @@ def _words(text: pa.Array, contract: Contract) -> pa.Array:
 
 
 def _numbers(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Array:
-    """Read the bare numbers of the notation; whatever is dressed, odd or a number for missing stays null."""
+    """Parse bare numbers of the notation; decorated, odd and missing values stay null."""
     group, decimal = cells.notation(contract.number)
     plain = contract.number == "1234.5"
     bare = PLAIN if plain else f"^(?:{cells.body(contract.number)})$"
@@ -78,14 +79,14 @@ def _numbers(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Arra
 
 
 def without(values: pa.Array, contract: Contract) -> pa.Array:
-    """Return numbers or dates without those that stand for no value; float64 tells them apart, like everywhere."""
+    """Return numbers or dates without those that mean missing, compared as float64 like everywhere."""
     gone = cells.missing_numbers(contract)
     if not gone:
         return values
     plain = values
     if pa.types.is_timestamp(values.type):
         plain = pc.divide(pc.cast(pc.cast(values, pa.int64()), pa.float64(), safe=False), 1_000_000.0)
-    plain = pc.add(pc.cast(plain, pa.float64(), safe=False), 0.0)  # is_in tells -0 and 0 apart, and nothing else does
+    plain = pc.add(pc.cast(plain, pa.float64(), safe=False), 0.0)  # is_in distinguishes -0 and 0, nothing else does
     return pc.if_else(pc.is_in(plain, pa.array(sorted(gone), pa.float64())), pa.scalar(None, values.type), values)
 
 
@@ -101,7 +102,7 @@ def _dates(text: pa.Array, contract: Contract, wanted: pa.DataType) -> pa.Array:
             part = pc.replace_substring_regex(part, r"([+-]\d\d):?(\d\d)$", r"\1:\2")
         try:
             found = pc.coalesce(found, pc.cast(pc.cast(part, kind), pa.int64()).cast(pa.timestamp("us")))
-        except pa.ArrowInvalid:  # a day that no month has, somewhere among them
+        except pa.ArrowInvalid:  # contains a day that does not exist in its month
             continue
     found = without(found, contract)
     return pc.cast(pc.cast(found, pa.int64()), wanted)
@@ -136,7 +137,7 @@ def _one_by_one(text: pa.Array, contract: Contract, wanted: pa.DataType) -> tupl
 
 
 def _fitting(value: Any, wanted: pa.DataType) -> Any:
-    """Return a value as the Arrow type holds it; None for one that it cannot hold."""
+    """Return a value as the Arrow type represents it, or None if it cannot."""
     if pa.types.is_integer(wanted):
         return value if isinstance(value, int) and -(2**63) <= value < 2**63 else None
     if pa.types.is_floating(wanted):

@@ -1,4 +1,4 @@
-"""Read dates as people write them, by arithmetic alone: years from 0 to 9999, which Python's datetime cannot.
+"""Parse dates as people write them, with arithmetic for years 0 to 9999, which Python's datetime lacks.
 
 Microseconds since 1970-01-01 UTC; a time without a zone is taken as UTC.
 """
@@ -40,7 +40,7 @@ _SECOND = 1_000_000
 
 
 def moment(text: str, order: str) -> int | None:
-    """Return the moment that a trimmed text names, None for none. `order`: ymd, dmy or mdy of dates all in digits."""
+    """Parse a trimmed text as a moment, None if it is none. `order`: ymd, dmy or mdy for all-digit dates."""
     for pattern in _PATTERNS:
         found = pattern.fullmatch(text)
         if found:
@@ -60,25 +60,25 @@ def moment(text: str, order: str) -> int | None:
 
 
 def orders(text: str) -> frozenset[str]:
-    """Return the orders in which a trimmed text is a date."""
+    """Return the orders in which a trimmed text is a valid date."""
     return frozenset(order for order in ("ymd", "dmy", "mdy") if moment(text, order) is not None)
 
 
 def rough(order: str) -> str:
-    """Return a pattern for RE2 of what may be a date in this order: for counting, where asking for each cell takes too long."""
+    """Return an RE2 pattern of possible dates in this order: for counting, where parsing each cell takes too long."""
     year_first = rf"\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}{_TIME}"
     forms = [year_first, *_FORMS[2:], *([_ROUGH[order]] if order in _ROUGH else [])]
     return f"^(?:{'|'.join(re.sub(r'[?]P<[a-z]+>', '?:', form) for form in forms)})$"
 
 
 def _year(text: str) -> int:
-    """Two digits are a year from 1970 to 2069, as in most programs."""
+    """Expand two digits to a year from 1970 to 2069, as most programs do."""
     year = int(text)
     return year if len(text) == 4 else year + (2000 if year < 70 else 1900)
 
 
 def _days(year: int, month: int, day: int) -> int | None:
-    """Return the days since 1970-01-01 of a date of the Gregorian calendar; None where there is no such day.
+    """Return the days since 1970-01-01 of a Gregorian date; None if the day does not exist.
 
     Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
     """
@@ -109,7 +109,7 @@ def _time(parts: dict[str, str | None]) -> int | None:
 
 
 def _zone(text: str) -> int:
-    """Return the seconds that a zone is ahead of UTC."""
+    """Return the UTC offset of a zone in seconds."""
     if text[:1] not in ("+", "-"):
         return 0
     digits = text[1:].replace(":", "").ljust(4, "0")

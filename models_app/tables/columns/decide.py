@@ -1,7 +1,7 @@
-"""From what the cells of all columns showed to a contract for each, with the evidence in words.
+"""Infer a contract for each column from the evidence of all cells, with the evidence in words.
 
-A column is numbers or dates when nearly all of its cells are. Words for missing are taken as such where the rest of the
-column is numbers, dates or yes/no; among words they may be words, so only those that no category is called count.
+A column is numbers or dates if nearly all of its cells are. In a column of numbers, dates or booleans, words for
+missing count as missing. Among words they may be words, so only those that look unlike its categories count.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ WRITTEN = frozenset({"NULL", "null", "n/a", "N/A", "#N/V", "#DIV/0!", "#VALUE!",
 class Decision:
     """How a column is read. `whole`: all its numbers are whole. `can_be`: how many values fit each type.
 
-    `clear`: how its numbers and its dates are written where the file leaves no doubt, by type. `doubt`: its own are not
-    clear and nobody chose, whether or not a page asks (`ambiguous`). `voted`: types clear by the file's other columns alone.
+    `clear`: the notation of its numbers and dates by type, if the file leaves no doubt. `doubt`: its own notation is
+    unclear and nobody chose, whether or not a page asks (`ambiguous`). `voted`: types clear by the file's other columns
+    alone.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Decision:
     voted: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the version's `reading` keeps of the column."""
+        """Return what the version's `reading` stores of the column."""
         return {
             "name": self.name, "inferred": self.inferred.to_json(), "evidence": self.evidence, "ambiguous": self.ambiguous,
             "values": self.values, "can_be": dict(self.can_be), "odd": list(self.odd), "missing": dict(self.missing),
@@ -74,7 +75,10 @@ class Decision:
 def decide(
     guesses: Sequence[ColumnGuess], *, target: str | None, delimiter: str = "", choices: Mapping[str, Any] | None = None
 ) -> list[Decision]:
-    """Return how to read each column; what a person chose wins. Raises InputError for infinite numbers and impossible choices."""
+    """Return how to read each column; a person's choice wins.
+
+    Raises InputError for infinite numbers and impossible choices.
+    """
     found = [_seen(guess, guess.name == target) for guess in guesses]
     comma, month_first = _votes(found)
     sign = "," if comma is True or (comma is None and delimiter == ";") else "."
@@ -98,7 +102,7 @@ def _seen(guess: ColumnGuess, target: bool) -> Column:
 
 
 def _votes(found: Sequence[Column]) -> tuple[bool | None, str]:
-    """Return whether columns that leave no doubt write decimal commas, and their order of dates; None and empty if they say nothing."""
+    """Return whether unambiguous columns use decimal commas, and their order of dates; None and empty without evidence."""
     commas = points = 0
     orders: Counter[str] = Counter()
     for one in found:
@@ -117,7 +121,7 @@ def _votes(found: Sequence[Column]) -> tuple[bool | None, str]:
 
 
 def _clear(one: Column, sign: str, order: str, sure: tuple[bool, bool]) -> dict[str, str]:
-    """Return by type the notation of a column that itself, or the other columns (`sure`: numbers, dates), leave no doubt of."""
+    """Return by type the notation that the column itself, or the other columns (`sure`: numbers, dates), make certain."""
     number, numbers_open = notation_of(one, sign)
     date, dates_open = order_of(one, order)
     found = {kinds.NUMERIC: (number, numbers_open and not sure[0]), kinds.DATETIME: (date, dates_open and not sure[1])}
@@ -146,7 +150,7 @@ def _inferred(one: Column, sign: str, order: str) -> _Found:
     infinite = sum(seen.count for word, seen in guess.words.items() if word.lower() in cells.INFINITE)
     number, doubt = notation_of(one, sign)
     best = one.fits[kinds.NUMERIC, number]
-    # Of a format with types only columns of mixed cells come here as text with numbers among it.
+    # From a typed format only columns of mixed cells arrive here as text that includes numbers.
     if best and not (guess.wide or guess.as_text or guess.dates_only) and _nearly(one, best + infinite, number=True):
         if infinite:
             words = "1 infinite value" if infinite == 1 else f"{infinite:,} infinite values"
@@ -177,7 +181,7 @@ def _inferred(one: Column, sign: str, order: str) -> _Found:
 
 
 def _nearly(one: Column, fitting: int, *, number: bool) -> bool:
-    """Whether so nearly all cells fit that the others are slips or words for missing, and not values of their own."""
+    """Return whether so nearly all cells fit that the others are slips or words for missing, not values."""
     odd = one.count - fitting
     if odd <= 0:
         return True
@@ -191,7 +195,7 @@ def _nearly(one: Column, fitting: int, *, number: bool) -> bool:
 
 
 def _yes_no(one: Column) -> tuple[str, str] | None:
-    """Return how false and true are spelled, None for a column that is not yes/no in one spelling."""
+    """Return the spelling of false and true; None unless the column is boolean in one spelling."""
     words = [word for word in one.guess.tally or () if word not in one.gone]
     if (
         not words
@@ -206,7 +210,9 @@ def _yes_no(one: Column) -> tuple[str, str] | None:
 
 
 def _means_nothing(one: Column, word: str) -> bool:
-    """Whether a word among words stands for no value: not where the others look like it, and never a class of the target."""
+    """Return whether a word among words means missing: not if the other words look like it, and never a class of the
+    target.
+    """
     if word in MACHINE or (word in WRITTEN and not one.target):
         return True
     if one.target or one.guess.tally is None:
@@ -228,7 +234,7 @@ def _text_kind(one: Column, missing: Sequence[str]) -> str:
 
 
 def text_kind(distinct: int, values: int) -> str:
-    """Return whether text with so many different values is categories or free text."""
+    """Return whether text with so many distinct values is categories or free text."""
     few = distinct <= kinds.MAX_CATEGORIES and (distinct <= 20 or distinct * 2 <= values)
     return kinds.CATEGORICAL if few else kinds.TEXT
 
@@ -279,7 +285,7 @@ def _decided(
 
 
 def _settled(one: Column, held: Contract, choice: Mapping[str, Any]) -> Contract:
-    """Fill in what a choice leaves open: the notation that most cells have, the spelling, the words for missing."""
+    """Complete a choice: the most frequent notation, the spelling, the words for missing."""
     if "number" not in choice and held.type == kinds.NUMERIC and one.fits[kinds.NUMERIC, held.number] == 0:
         held = replace(held, number=notation_of(one, ".")[0])
     if "date" not in choice and held.type == kinds.DATETIME and one.fits[kinds.DATETIME, held.date] == 0:

@@ -1,4 +1,4 @@
-"""What the cells of one column showed, and how to say it: the evidence for how the column is read."""
+"""Evidence from the cells of one column, and its wording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMED = 5
 
 @dataclass
 class Column:
-    """One column that was looked at. `gone`: its words for missing; `count`: its values that are none of them."""
+    """One inspected column. `gone`: its words for missing; `count`: the number of other values."""
 
     guess: ColumnGuess
     target: bool
@@ -25,12 +25,12 @@ class Column:
 
     @property
     def decimals(self) -> bool:
-        """Whether there are numbers with a point among its plain ones."""
+        """Return whether plain numbers contain a point."""
         return self.guess.plain > self.guess.whole
 
 
 def notation_of(one: Column, sign: str) -> tuple[str, bool]:
-    """Return how the numbers are written, and whether that is in doubt; `sign` is the decimal sign where it is."""
+    """Return the notation of the numbers, and whether it is in doubt; `sign` is the decimal separator in that case."""
     best = max(one.fits[kinds.NUMERIC, number] for number in contract.NUMBERS)
     likely = [number for number in contract.NUMBERS if best and one.fits[kinds.NUMERIC, number] == best]
     if not likely:
@@ -41,13 +41,15 @@ def notation_of(one: Column, sign: str) -> tuple[str, bool]:
         return ("1.234,5" if sign == "," else "1234.5"), True
     if "1234,5" in likely and "1,234.5" in likely and "1234.5" not in likely:
         return ("1234,5" if sign == "," else "1,234.5"), True
-    if "1,234.5" in likely and "1.234,5" in likely and "1234.5" not in likely:  # both signs, three digits after each
+    if (
+        "1,234.5" in likely and "1.234,5" in likely and "1234.5" not in likely
+    ):  # both, three digits after each
         return ("1.234,5" if sign == "," else "1,234.5"), True
     return likely[0], False
 
 
 def order_of(one: Column, order: str) -> tuple[str, bool]:
-    """Return the order of day, month and year, and whether it is in doubt; `order` is the answer where it is."""
+    """Return the order of day, month and year, and whether it is in doubt; `order` is the result in that case."""
     fits = {name: one.fits[kinds.DATETIME, name] for name in contract.DATES}
     if fits["ymd"] == max(fits.values()):
         return "ymd", False
@@ -59,12 +61,12 @@ def order_of(one: Column, order: str) -> tuple[str, bool]:
 
 
 def odd_words(one: Column, form: Form) -> list[str]:
-    """Return the words that neither have a form nor stand for missing."""
+    """Return the words that neither have a form nor mean missing."""
     return [word for word in one.guess.words if word not in one.gone and not has(form, word)]
 
 
 def tolerated(one: Column, fitting: int, odd: Sequence[str], what: str) -> str:
-    """Say that a few cells are not what the others are; empty where all are."""
+    """Return a sentence about the few cells unlike the others; empty without any."""
     words = [*sorted(odd, key=lambda word: -one.guess.words[word].count), *one.gone]
     if not words:
         return ""
@@ -72,7 +74,7 @@ def tolerated(one: Column, fitting: int, odd: Sequence[str], what: str) -> str:
 
 
 def places(one: Column, words: Sequence[str]) -> str:
-    """Say in which rows words stand, with the verb that follows."""
+    """Return in which rows words occur, with the verb that follows."""
     told = []
     for word in words[:NAMED]:
         seen = one.guess.words[word]
@@ -84,7 +86,7 @@ def places(one: Column, words: Sequence[str]) -> str:
 
 
 def almost(one: Column, number: str) -> str:
-    """Say of a column of words that most of it would be numbers or dates, so that the person may choose."""
+    """Return a sentence about a column of words that would mostly be numbers or dates, so that the person may choose."""
     for what, form in (("numbers", (kinds.NUMERIC, number)), ("dates", (kinds.DATETIME, order_of(one, "mdy")[0]))):
         best = one.fits[form]
         if best and best >= one.count / 2 and not one.guess.wide:
@@ -95,7 +97,7 @@ def almost(one: Column, number: str) -> str:
 
 
 def unsure(one: Column, held: Contract) -> str:
-    """Say of a column of words which of them were, or were not, taken as missing."""
+    """Return a sentence about which words of a column of words were, or were not, read as missing."""
     kept = [word for word in one.gone if word not in held.missing]
     if held.type in (kinds.CATEGORICAL, kinds.TEXT) and kept and not one.guess.stored:
         why = "a class of the target" if one.target else "a value, as the others look like it"
@@ -108,7 +110,7 @@ def unsure(one: Column, held: Contract) -> str:
 
 
 def doubt_of(read_as: Contract, sure: tuple[bool, bool], delimiter: str) -> str:
-    """Say what cannot be told from the column; empty where other columns (`sure`: numbers, dates) or the delimiter tell."""
+    """Return what the column leaves open; empty if other columns (`sure`: numbers, dates) or the delimiter settle it."""
     if read_as.type == kinds.DATETIME:
         if sure[1]:
             return ""

@@ -1,7 +1,7 @@
-"""Look at every cell of a text column once and count what it may be; `decide.py` draws the conclusion.
+"""Inspect every cell of a text column once and count what it may be; `decide.py` draws the conclusion.
 
-Plain numbers are counted by Arrow. Of the rest the different words are kept, with their counts and first rows; should
-there be too many, only the forms that most of them have are counted from then on.
+Arrow counts plain numbers. Other distinct words are kept with their counts and first rows; beyond a limit, only their
+most frequent forms are counted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FORMS: tuple[Form, ...] = (
 
 @dataclass
 class Seen:
-    """One word that is no plain number: how often, and in which rows first, counted from 1."""
+    """One word that is not a plain number: its count, and its first rows, counted from 1."""
 
     count: int = 0
     rows: list[int] = field(default_factory=list)
@@ -50,11 +50,10 @@ class Seen:
 
 @dataclass
 class ColumnGuess:
-    """What the cells of one column showed.
+    """Evidence from the cells of one column.
 
-    `stored`: text of a format with types of its own; `as_text`: which stays text, `dates_only`: unless all of it is dates.
-    `nameless`: its header was empty. `values` counts cells that are not
-    empty; `tally` the different words while they are few (None beyond).
+    `stored`: text of a typed format; `as_text`: which stays text, `dates_only`: unless all of it is dates. `nameless`:
+    its header was empty. `values` counts non-empty cells; `tally` the distinct words while they are few (None beyond).
     """
 
     name: str
@@ -75,7 +74,7 @@ class ColumnGuess:
     unkept: int = 0
 
     def see(self, raw: pa.Array) -> None:
-        """Take one batch of text into account. Raises InputError for a value too long to keep."""
+        """Count one batch of text. Raises InputError for a value too long to keep."""
         longest = pc.max(pc.binary_length(raw)).as_py()
         if longest is not None and longest > MAX_VALUE_BYTES:
             raise InputError(
@@ -98,7 +97,7 @@ class ColumnGuess:
             self._rest(known.filter(rest), rows)
 
     def fits(self, form: Form) -> int:
-        """Return how many cells have this form."""
+        """Return the number of cells of this form."""
         kind, notation = form
         found = self.live[form] if self.live and form in self.live else 0
         found += sum(seen.count for word, seen in self.words.items() if has(form, word))
@@ -113,7 +112,7 @@ class ColumnGuess:
         count = int(pc.sum(broken).as_py() or 0)
         self.whole += len(plain) - count
         if count and self.thousands == self.plain - len(plain) - (self.whole - len(plain) + count):
-            # Until now every number with a point could be in thousands.
+            # Until now every number with a point could be grouped in thousands.
             self.thousands += int(pc.sum(pc.match_substring_regex(plain, _THOUSANDS)).as_py() or 0)
         if count < len(plain):
             whole = plain if not count else plain.filter(pc.invert(broken))
@@ -177,17 +176,17 @@ class ColumnGuess:
         return bool(found)
 
     def _turn(self) -> None:
-        """Too many words to keep them all: from now on count the forms that most of them have."""
+        """Switch to counting the most frequent forms, since there are too many words to keep."""
         total = sum(seen.count for word, seen in self.words.items() if word.lower() not in cells.CONVENTIONAL)
         fits = {form: sum(seen.count for word, seen in self.words.items() if has(form, word)) for form in FORMS}
         self.live = {form: 0 for form, count in fits.items() if count and count >= LIVE_SHARE * total}
-        if not self.live:  # free text: of its words only those that may stand for no value matter
+        if not self.live:  # free text: only its words for missing matter
             lost = {word for word in self.words if word.lower() not in cells.CONVENTIONAL}
             self.unkept += sum(self.words.pop(word).count for word in lost)
 
 
 def has(form: Form, word: str) -> bool:
-    """Whether a trimmed word has a form."""
+    """Return whether a trimmed word has a form."""
     kind, notation = form
     if len(word) > LONGEST_FORM or not any(map(str.isdigit, word)):
         return False

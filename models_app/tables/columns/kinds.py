@@ -1,4 +1,4 @@
-"""The kinds of column and where the canonical Parquet keeps them. Imports nothing: the web process reads it."""
+"""The kinds of column and their storage in the canonical Parquet. Imports nothing: the web process reads it."""
 
 from __future__ import annotations
 

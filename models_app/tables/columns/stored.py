@@ -1,4 +1,4 @@
-"""How the canonical Parquet keeps a column: its values, its contract, and its cells as written where they say more."""
+"""Storage of a column in the canonical Parquet: values, contract, and cells as written if they hold more."""
 
 from __future__ import annotations
 
@@ -29,12 +29,11 @@ class Cells:
 
 @dataclass(frozen=True)
 class StoredColumn:
-    """What the canonical Parquet says of a column. `contract` is None for one that was read before contracts were kept.
+    """Metadata of a column in the canonical Parquet. `contract` is None for a column older than contracts.
 
-    `doubt`: its numbers or dates could be read in two ways. `can_be`: how many of its `values` fit each type.
-    `raw`: its cells are kept as written too. `chosen_missing`: a person chose its words for missing.
-    `odd`: how often which words stand in it that are not of its type. `clear`, `voted`: as in `Decision`.
-    `whole`: it is kept as whole numbers.
+    `doubt`: its numbers or dates are ambiguous. `can_be`: how many of its `values` fit each type. `raw`: its cells are
+    also kept as written. `chosen_missing`: a person chose its words for missing. `odd`: counts of words of another
+    type. `clear`, `voted`: as in `Decision`. `whole`: it is stored as whole numbers.
     """
 
     name: str
@@ -52,12 +51,14 @@ class StoredColumn:
 
 
 def of_decision(one: Decision) -> pa.DataType:
-    """Return the Arrow type that a column of text is stored as."""
+    """Return the Arrow type for a column of text."""
     return pa.int64() if one.whole and one.contract.type == kinds.NUMERIC else convert.STORED[one.contract.type]
 
 
 def as_read(one: Decision) -> bool:
-    """Whether the cells as written are kept beside the values: they say more, and a later reader may need it."""
+    """Return whether the cells as written are stored beside the values, because they hold more that a later reader may
+    need.
+    """
     contract = one.contract
     if contract.type == kinds.DATETIME and contract.date != DATES[0]:
         return True
@@ -71,13 +72,13 @@ def as_read(one: Decision) -> bool:
 
 
 def kind_of(one: Decision) -> str:
-    """Return the kind of a column as it is read: without any value it is empty whatever its type."""
+    """Return the kind of a column as read: a column without values is empty, whatever its type."""
     there = one.values - sum(count for word, count in one.missing.items() if word)
     return one.contract.type if there > 0 else kinds.EMPTY
 
 
 def fields(columns: list[Cells]) -> list[pa.Field]:
-    """Return the fields of the canonical Parquet: the columns, and after them those as written."""
+    """Return the fields of the canonical Parquet: the columns, then the cells as written."""
     found = []
     for one in columns:
         told = {
@@ -95,7 +96,7 @@ def fields(columns: list[Cells]) -> list[pa.Field]:
 
 
 def columns_of(schema: pa.Schema) -> dict[str, StoredColumn]:
-    """Return what a canonical Parquet says of its columns, in the order of the file."""
+    """Return the column metadata of a canonical Parquet file, in file order."""
     names = set(schema.names)
     found = {}
     for one in schema:

@@ -1,4 +1,4 @@
-"""Columns of a format with types of its own: text stays as it is stored, and a person may choose otherwise."""
+"""Columns of a typed format: text is kept as stored unless a person chooses otherwise."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LARGEST = 2**63 - 1
 
 @dataclass
 class TypedGuess:
-    """What the cells of a column of numbers, dates or yes/no showed.
+    """Evidence from a column of numbers, dates or booleans.
 
-    `large`: whole numbers that int64 cannot hold; `flags`: how many are 0 or 1.
+    `large`: whole numbers beyond int64; `flags`: how many are 0 or 1.
     """
 
     name: str
@@ -39,7 +39,7 @@ class TypedGuess:
     different: set[Any] = field(default_factory=set)
 
     def see(self, column: pa.Array) -> None:
-        """Take one batch into account."""
+        """Count one batch."""
         known = column.drop_null()
         self.rows += len(column)
         self.values += len(known)
@@ -51,7 +51,7 @@ class TypedGuess:
         if len(self.different) <= kinds.MAX_CATEGORIES:
             plain = (
                 known.cast(pa.int64()) if pa.types.is_timestamp(self.type) else known
-            )  # years that Python has no dates for
+            )  # years outside the range of Python's dates
             self.different.update(pc.unique(plain)[: kinds.MAX_CATEGORIES + 1].to_pylist())
 
 
@@ -59,14 +59,14 @@ Guess = TypedGuess | ColumnGuess
 
 
 def guess(name: str, kind: pa.DataType, *, nameless: bool, mixed: bool, dated: bool) -> Guess:
-    """Return what will learn of a column of this type."""
+    """Return the guess object for a column of this type."""
     if pa.types.is_string(kind):
         return ColumnGuess(name, stored=True, nameless=nameless, as_text=not (mixed or dated), dates_only=dated)
     return TypedGuess(name, kind, nameless)
 
 
 def decide(guesses: Sequence[Guess], *, target: str | None, choices: Mapping[str, Any] | None) -> list[Decision]:
-    """Return how to read each column. Raises InputError for choices that cannot be."""
+    """Return how to read each column. Raises InputError for impossible choices."""
     texts = [one for one in guesses if isinstance(one, ColumnGuess)]
     found = {one.name: one for one in by_evidence.decide(texts, target=target, choices=choices)}
     return [
@@ -76,7 +76,7 @@ def decide(guesses: Sequence[Guess], *, target: str | None, choices: Mapping[str
 
 
 def cells(one: Decision, column: pa.Array) -> Cells:
-    """Return a batch of a column as its contract reads it."""
+    """Return a batch of a column, read by its contract."""
     if pa.types.is_string(column.type):
         values, _ = convert(column, one.contract, of_decision(one))
         return Cells(one, values, column if as_read(one) else None)
@@ -98,7 +98,7 @@ def cells(one: Decision, column: pa.Array) -> Cells:
 
 
 def words(column: pa.Array) -> pa.Array:
-    """Return a typed column as the words that categories are known by."""
+    """Return a typed column as the words of its categories."""
     if pa.types.is_string(column.type):
         return column
     if pa.types.is_timestamp(column.type):

@@ -1,4 +1,4 @@
-"""Read a CSV file twice in bounded memory: once to learn what its columns hold, once to convert."""
+"""Read a CSV file twice in bounded memory: once to infer its columns, once to convert them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMMENTS, HEADERS = f"begin{{}} with {dialect.COMMENT}", "name{} the columns aga
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A CSV file whose columns are known; `decisions` are those of the columns that are kept."""
+    """A CSV file with inferred columns; `decisions` are those of the columns kept."""
 
     path: Path
     dialect: dialect.Dialect
@@ -38,7 +38,7 @@ class CsvFile:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def batches(self) -> Iterator[list[Cells]]:
-        """Yield the rows: of each column its converted values and, where they say less, the cells as written."""
+        """Yield the rows: for each column its converted values and, if they hold less, the cells as written."""
         places = {name: at for at, name in enumerate(self.dialect.names)}
         for batch in _raw_batches(self.path, self.dialect):
             found = []
@@ -57,9 +57,9 @@ def open_csv(
     choices: Mapping[str, Any] | None = None,
     writing: Mapping[str, str] | None = None,
 ) -> CsvFile:
-    """Check a CSV file and learn its columns; `scratch` is where the UTF-8 copy goes. Raises InputError.
+    """Validate a CSV file and infer its columns; `scratch` is where the UTF-8 copy goes. Raises InputError.
 
-    `writing`: `encoding` and `delimiter` where a person chose them.
+    `writing`: `encoding` and `delimiter` if a person chose them.
     """
     known = writing or {}
     encoding, warnings = text.to_utf8(source, scratch, known.get("encoding", ""))
@@ -97,9 +97,10 @@ def open_csv(
 
 
 def _raw_batches(path: Path, shape: dialect.Dialect, left_out: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows as text, without comments, repeated headers, and the empty rows that spreadsheets leave at the end.
+    """Yield the rows as text, without comments, repeated headers, and the empty rows that spreadsheets leave at the
+    end.
 
-    A comment begins with the sign and has not as many values as a row. `left_out` counts comments and headers.
+    A comment starts with the comment sign and has fewer values than a row. `left_out` counts comments and headers.
     """
     left_out = Counter() if left_out is None else left_out
     ragged: list[csv.InvalidRow] = []
@@ -135,7 +136,7 @@ def _raw_batches(path: Path, shape: dialect.Dialect, left_out: Counter[str] | No
 def _without_headers(
     batches: Iterable[pa.RecordBatch], shape: dialect.Dialect, left_out: Counter[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield batches without the rows that say the names of all columns again, as where files were joined."""
+    """Yield batches without rows that repeat the header, as in concatenated files."""
     for batch in batches:
         again = pa.scalar(True)
         for name, column in zip(shape.names, batch.columns, strict=True):
@@ -149,7 +150,7 @@ def _without_headers(
 
 
 def _without_last_empty(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield batches without the rows at the very end that hold no value; those in between are rows like others."""
+    """Yield batches without empty rows at the very end; empty rows in between stay."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         filled = batch.num_rows - _empty_at_the_end(batch)

@@ -1,4 +1,4 @@
-"""Find delimiter and header of a text table, whatever stands above them: titles, comments, blank lines."""
+"""Detect delimiter and header of a text table below titles, comments and blank lines."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _UNNAMED = re.compile(r"Unnamed: 0(\.\d+)?\Z")
 class Dialect:
     """How to read the UTF-8 copy: skip to `offset` bytes, split by `delimiter`.
 
-    `nameless`: columns whose name was made up. `skipped`: the lines above the header. `quoted`: quotation marks hold
-    values together.
+    `nameless`: columns with a made-up name. `skipped`: the lines above the header. `quoted`: quotation marks enclose
+    values.
     """
 
     delimiter: str
@@ -52,9 +52,9 @@ class Dialect:
 
 
 def read_dialect(path: Path, chosen: str = "") -> Dialect:
-    """Find header and, unless one was chosen, delimiter of a UTF-8 file.
+    """Detect the header and, unless one was chosen, the delimiter of a UTF-8 file.
 
-    Raises InputError for a header that names no clean columns.
+    Raises InputError for a header without valid column names.
     """
     with path.open("rb") as file:
         raw = file.read(MAX_ROW_BYTES)
@@ -74,7 +74,7 @@ def read_dialect(path: Path, chosen: str = "") -> Dialect:
     delimiter = chosen or (stated.group(1) if stated else _sniff(_without_comments(body[:SAMPLE_BYTES])))
     above, skipped = _above(body, delimiter)
     found, consumed, fields = _header(body[above:], delimiter)
-    if len(found) + 1 == fields and len(found) > 1:  # R writes no name above the names of rows
+    if len(found) + 1 == fields and len(found) > 1:  # R writes no name above the row names
         found = ["", *found]
     if skipped and found[0].startswith(COMMENT):
         found[0] = found[0].lstrip(COMMENT)
@@ -92,9 +92,9 @@ def read_dialect(path: Path, chosen: str = "") -> Dialect:
 
 
 def clean_names(names: list[str]) -> tuple[tuple[str, ...], frozenset[str], list[str]]:
-    """Return column names that are clean and unique, those that were made up, and warnings.
+    """Return clean, unique column names, those that were made up, and warnings.
 
-    Raises InputError for endless or unprintable ones.
+    Raises InputError for names that are too long or unprintable.
     """
     plain = [plain_name(name) for name in names]
     if len(plain) > MAX_COLUMNS:
@@ -142,7 +142,7 @@ def _without_comments(sample: str) -> str:
 
 
 def _sniff(sample: str) -> str:
-    """Choose the delimiter that cuts the most sampled rows into the same number of fields, more than one."""
+    """Return the delimiter that cuts the most sampled rows into the same number of fields, more than one."""
     best, best_score = ",", 0.0
     for delimiter in DELIMITERS:
         rows = _rows(sample, delimiter)
@@ -157,7 +157,7 @@ def _sniff(sample: str) -> str:
 
 
 def _rows(sample: str, delimiter: str) -> list[list[str]]:
-    """Return the first rows; the last of them may be cut off and is left out."""
+    """Return the first rows, without the last, which may be cut off."""
     try:
         reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=True)
         rows = [row for row, _ in zip(reader, range(SAMPLE_ROWS), strict=False) if row]
@@ -167,7 +167,7 @@ def _rows(sample: str, delimiter: str) -> list[list[str]]:
 
 
 def _above(body: str, delimiter: str) -> tuple[int, list[str]]:
-    """Return how many characters of titles and comments stand above the header, and those lines."""
+    """Return the number of characters of titles and comments above the header, and those lines."""
     sample = body[:SAMPLE_BYTES]
     counts = Counter(len(row) for row in _rows(_without_comments(sample), delimiter))
     width = counts.most_common(1)[0][0] if counts else 1
@@ -192,7 +192,7 @@ def _above(body: str, delimiter: str) -> tuple[int, list[str]]:
 
 
 def _second_header(rest: str, delimiter: str) -> list[str]:
-    """Return the cells of the first row where it names columns again: text alone, over columns of numbers or dates."""
+    """Return the cells of the first row if it names columns again: only text, above columns of numbers or dates."""
     first, *below = _rows(rest, delimiter) or [[]]
     words = [cell.strip(BLANKS) for cell in first]
     said = [word for word in words if word]
@@ -216,7 +216,7 @@ def _line(sample: str, at: int) -> str:
 
 
 def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
-    """Return the names, how many characters they take, and how many fields the rows below have."""
+    """Return the names, the number of characters they take, and the number of fields of the rows below."""
     lines = io.StringIO(body, newline="")
     consumed: list[str] = []
 
@@ -240,7 +240,7 @@ def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
         raise InputError(
             "no_header", "The first line holds only numbers. Put the names of the columns in the first line."
         )
-    # A header that stands again among the rows, as where files were joined, says nothing of the first line.
+    # A header repeated among the rows, as in concatenated files, is no evidence about the first line.
     plain = [name.strip() for name in names]
     rows = [
         row for row in _rows(body[length : length + SAMPLE_BYTES], delimiter) if [cell.strip() for cell in row] != plain
@@ -255,10 +255,10 @@ def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
 
 
 def _is_row(names: list[str], rows: list[list[str]]) -> bool:
-    """Whether the first line is a row.
+    """Return whether the first line is a row.
 
-    It is where most columns hold the word that would be their name, or it has numbers, and a word or a broken number that
-    its column holds too. A line whose first cell alone is empty names the columns of a table with row names.
+    It is one if most columns contain the word that would be their name, or if it has numbers, and a word or a broken
+    number that its column contains too. A line with only its first cell empty is a header above row names.
     """
     numbers = [at for at, name in enumerate(names) if _NUMBER.match(name.strip())]
     below = [{row[at].strip() for row in rows if at < len(row)} for at in range(len(names))]

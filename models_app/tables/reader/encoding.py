@@ -1,4 +1,4 @@
-"""Which code page a text is in that is not Unicode. Heavy to import: only the child that reads files does."""
+"""Detect the code page of non-Unicode text. Slow to import: only the child that reads files does."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SIGNS = "°µ±§€£¥²³¼½¾¿¡«»“”„‘’‚–—…©®™º�
 
 
 def warm_up() -> None:
-    """Load every code page: after the lock-down their files may be out of reach."""
+    """Load every code page: after lockdown their files may be inaccessible."""
     for name in CODE_PAGES:
         codecs.lookup(name)
     from_bytes("Größe,Κόσμος".encode(), cp_isolation=["cp1252", "cp1253", "utf_8"])
 
 
 def code_page(path: Path) -> str:
-    """Return the code page that the letters of a text speak for; Windows-1252 where nothing else is likelier."""
+    """Return the most likely code page of a text; Windows-1252 unless another is likelier."""
     sample = _telling(path)
     if _western(sample.decode(WESTERN, "replace")):
         return WESTERN
@@ -35,7 +35,7 @@ def code_page(path: Path) -> str:
 
 
 def _telling(path: Path) -> bytes:
-    """Return lines that hold other letters than those of ASCII, from anywhere in the file."""
+    """Return lines with non-ASCII characters, from anywhere in the file."""
     found, size = [], 0
     with path.open("rb") as file:
         while size < SAMPLE_BYTES and (chunk := file.read(MIB)):
@@ -49,7 +49,9 @@ def _telling(path: Path) -> bytes:
 
 
 def _western(text: str) -> bool:
-    """Whether a text makes sense in Windows-1252: its letters stand alone among others, its signs not inside words."""
+    """Return whether a text is plausible Windows-1252: its letters stand alone among others, its signs not inside
+    words.
+    """
     foreign = re.findall(r"[^\x00-\x7f]+", text)
     if not foreign or any(sign not in _LETTERS and sign not in _SIGNS for run in foreign for sign in run):
         return False

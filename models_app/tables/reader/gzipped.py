@@ -1,4 +1,4 @@
-"""Unpack what is compressed with gzip, in bounded space."""
+"""Decompress gzip files in bounded space."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAGIC = b"\x1f\x8b"
 
 
 def unpacked(path: Path, target: Path) -> Path:
-    """Return the file that is inside, unpacked to `target`; the file itself where it is not gzip. Raises InputError."""
+    """Return the decompressed file at `target`, or the file itself if it is not gzip. Raises InputError."""
     with path.open("rb") as file:
         if file.read(2) != MAGIC:
             return path

@@ -1,7 +1,7 @@
-"""Turn an uploaded file into canonical Parquet and a profile. Runs in the sandbox, never in the web process.
+"""Convert an uploaded file into canonical Parquet and a profile. Runs in the sandbox, never in the web process.
 
-Reads `in/source`; writes `out/data.parquet`, `out/profile.json`, `out/result.json`. Whatever is wrong with the
-file is an InputError with a code and a sentence that says what to do.
+Reads `in/source`; writes `out/data.parquet`, `out/profile.json`, `out/result.json`. Every fault of the file is an
+InputError with a code and a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Source = CsvFile | ParquetFile
 
 
 def warm_up() -> None:
-    """Import what is imported late otherwise: after the lock-down files may be out of reach."""
+    """Trigger late imports: after lockdown their files may be inaccessible."""
     for codec in (
         encodings.utf_8_sig,
         encodings.utf_16,
@@ -56,7 +56,9 @@ def warm_up() -> None:
 def run(context: Context) -> None:
     """Ingest as `job.json` says: `inputs.target` names the target column or is null. Raises InputError.
 
-    `inputs.choices` are a person's, by column (`tables/columns/contract.py`), `inputs.writing` those for a text file (`tables/writing.py`). `inputs.named_parquet` says what the file was called; it only words the refusal of a file that is no table.
+    `inputs.choices` are a person's, by column (`tables/columns/contract.py`), `inputs.writing` those for a text file
+    (`tables/writing.py`). `inputs.named_parquet`: the file was named as Parquet; it only affects the message for a file
+    that is not a table.
     """
     target = context.job["inputs"].get("target") or None
     context.report.progress("checking", 0, 3)
@@ -131,7 +133,7 @@ def open_source(
     choices: Mapping[str, Any] | None = None,
     writing: Mapping[str, str] | None = None,
 ) -> Source:
-    """Recognise the format by the content, never by the name. Raises InputError."""
+    """Detect the format by content, never by name. Raises InputError."""
     path = gzipped.unpacked(path, scratch.with_suffix(".plain"))
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -150,7 +152,7 @@ def open_source(
     except InputError as error:
         if parquet or not named_parquet:
             raise
-        # What is wrong with it as CSV helps nobody who meant to send Parquet.
+        # Its faults as CSV would not help a person who meant to send Parquet.
         raise InputError(
             "not_parquet",
             "This is not a Parquet file, though its name says so. Write it as Parquet again; if it is CSV, end its name in .csv.",
@@ -190,12 +192,12 @@ def write_canonical(source: Source, path: Path) -> None:
 
 
 def doubts(decisions: Sequence[Decision]) -> list[str]:
-    """Return what the person should know of how columns were read, and may choose otherwise."""
+    """Return what the person should know about how columns were read and may change."""
     return [f"Column {one.name}: {said}" for one in decisions for said in (one.ambiguous, one.evidence) if said]
 
 
 def _no_target(target: str, names: list[str]) -> str:
-    """Say that a target is no column: the nearest names, whatever their case, else what there is."""
+    """Return the message for a target that is not a column, with the nearest names, or all."""
     close = difflib.get_close_matches(target.casefold(), [name.casefold() for name in names], n=3)
     near = [name for hit in dict.fromkeys(close) for name in names if name.casefold() == hit]
     more = f" and {len(names) - NAMED_COLUMNS:,} more" if len(names) > NAMED_COLUMNS else ""

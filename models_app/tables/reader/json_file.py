@@ -1,4 +1,4 @@
-"""Read JSON: one object a line, or a list of objects."""
+"""Read JSON: one object per line, or a list of objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_LIST_BYTES = 64 * MIB
 
 
 def is_json(head: bytes) -> bool:
-    """Whether a text begins as JSON objects do, which no header of a CSV does."""
+    """Return whether a text starts as JSON objects do, and no CSV header does."""
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if first.startswith(b"["):
         first = first[1:].lstrip()

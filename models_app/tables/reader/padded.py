@@ -1,4 +1,4 @@
-"""Blanks between a delimiter and a quotation mark: with them the marks would be read as part of the value."""
+"""Blanks between a delimiter and a quotation mark, which would make the marks part of the value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BEFORE = 64
 
 
 def tighten(path: Path, delimiter: str) -> bool:
-    """Write a UTF-8 file anew without blanks before its values, where any stand before a quotation mark; return whether it was.
+    """Rewrite a UTF-8 file without blanks before its values, if any precede a quotation mark; return whether it did.
 
-    A file whose marks do not pair stays as it is, and so does one whose rows make less sense without the blanks: there the
-    marks are part of the text.
+    A file with unpaired marks stays as it is, and so does one whose rows become less regular: there the marks are part
+    of the text.
     """
     if not _padded(path, delimiter):
         return False
@@ -40,7 +40,7 @@ def tighten(path: Path, delimiter: str) -> bool:
 
 
 def _regular(path: Path, delimiter: str, *, skip: bool) -> tuple[float, int]:
-    """Return the share of rows with as many values as most of them, and how many rows there are."""
+    """Return the share of rows with the most frequent number of values, and the number of rows."""
     widths: Counter[int] = Counter()
     before = csv.field_size_limit(4 * MAX_VALUE_BYTES)
     try:
@@ -55,7 +55,7 @@ def _regular(path: Path, delimiter: str, *, skip: bool) -> tuple[float, int]:
 
 
 def _padded(path: Path, delimiter: str) -> bool:
-    """Whether a quotation mark follows a delimiter and blanks anywhere, and all marks pair."""
+    """Return whether a quotation mark anywhere follows a delimiter and blanks, and all marks pair."""
     sign = re.compile(re.escape(delimiter.encode()) + rb' +"' if delimiter != " " else rb"(?!)")
     found, marks, tail = False, 0, b""
     with path.open("rb") as file:

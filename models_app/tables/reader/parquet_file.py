@@ -1,4 +1,4 @@
-"""Read a Parquet file in bounded memory. Its metadata is looked at before any page, and never believed."""
+"""Read a Parquet file in bounded memory. Its metadata is checked before any page is read, and never trusted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TOO_BIG = f"The file holds more than {MAX_UNPACKED_BYTES // MIB:,} MiB once unpa
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """A Parquet file whose columns are known; `decisions` in the order of the file."""
+    """A Parquet file with inferred columns; `decisions` in file order."""
 
     path: Path
     decisions: tuple[Decision, ...]
@@ -53,7 +53,7 @@ class ParquetFile:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def batches(self) -> Iterator[list[Cells]]:
-        """Yield the rows: of each column its values, and its text where the values say less."""
+        """Yield the rows: for each column its values, and its text if the values hold less."""
         for columns in _checked_batches(self.path):
             yield [typed.cells(one, column) for one, column in zip(self.decisions, columns, strict=True)]
 
@@ -61,7 +61,7 @@ class ParquetFile:
 def named(
     source: Path, names: Sequence[str], *, warnings: Sequence[str] = (), about: Mapping[str, Any], **more: Any
 ) -> ParquetFile:
-    """Open a Parquet file that was made of another format, whose columns have these names. Raises InputError."""
+    """Open a Parquet file converted from another format, with these column names. Raises InputError."""
     found = open_parquet(source, names=names, **more)
     return replace(found, warnings=(*warnings, *found.warnings), about=about)
 
@@ -75,10 +75,10 @@ def open_parquet(
     dated: Collection[int] = (),
     names: Sequence[str] | None = None,
 ) -> ParquetFile:
-    """Check a Parquet file and learn its columns. Raises InputError.
+    """Validate a Parquet file and infer its columns. Raises InputError.
 
-    `mixed`: columns of text with numbers among it, which may be numbers with slips; `dated`: of text that may be dates.
-    Other text stays as it is stored.
+    `mixed`: columns of text and numbers, which may be numbers with slips; `dated`: text columns that may be dates.
+    Other text is kept as stored.
     """
     metadata, schema = _metadata(source)
     called = names or ["" if name == PANDAS_INDEX else name for name in schema.names]
@@ -103,7 +103,7 @@ def open_parquet(
 
 
 def refuse_locked(source: Path, head: bytes) -> None:
-    """Raise InputError for a Parquet file whose footer is encrypted, so that it does not even begin as the others."""
+    """Raise InputError for a Parquet file with an encrypted footer, which starts differently from others."""
     if head.startswith(LOCKED) and b"\0" in head:
         with source.open("rb") as file:
             file.seek(-4, 2)
@@ -123,7 +123,7 @@ def _metadata(source: Path) -> tuple[pq.FileMetaData, pa.Schema]:
     try:
         file_ = _open(source)
         metadata, schema = file_.metadata, file_.schema_arrow
-        # What the columns take decoded, whatever runs and dictionaries made of them in the file.
+        # The decoded size of the columns, whatever run lengths and dictionaries the file uses.
         least = metadata.num_rows * sum(_least_bytes(_canonical_type(field)) for field in schema)
     except UnicodeDecodeError as error:
         raise InputError(
@@ -164,7 +164,7 @@ def _open(source: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile
 
 
 def _checked_batches(source: Path) -> Iterator[list[pa.Array]]:
-    """Yield batches in canonical types, counting the real bytes against the cap."""
+    """Yield batches in canonical types, counting their actual bytes against the cap."""
     unpacked = 0
     try:
         plain = _open(source)
@@ -184,7 +184,7 @@ def _checked_batches(source: Path) -> Iterator[list[pa.Array]]:
 
 
 def _by_dictionary(metadata: pq.FileMetaData, schema: pa.Schema, name: str) -> bool:
-    """Whether text can be read with its dictionary kept apart, which Arrow does not do for every encoding."""
+    """Return whether text can be read dictionary-encoded, which Arrow does not support for every encoding."""
     at = schema.names.index(name)
     if schema.names.count(name) > 1 or metadata.num_columns != len(schema):
         return True
@@ -193,7 +193,7 @@ def _by_dictionary(metadata: pq.FileMetaData, schema: pa.Schema, name: str) -> b
 
 
 def _cause(error: Exception, damage: str) -> InputError:
-    """Say what keeps a Parquet file from being read: its damage, a lock, or a limit of ours."""
+    """Return why a Parquet file cannot be read: damage, encryption, or a limit of ours."""
     said = str(error)
     if re.search("encrypt|decrypt", said, re.IGNORECASE):
         return InputError(*ENCRYPTED)
@@ -209,7 +209,7 @@ def _cause(error: Exception, damage: str) -> InputError:
 
 
 def _canonical(name: str, column: pa.Array) -> pa.Array:
-    """Return a column in one of the types that `_canonical_type` names; text as it is stored."""
+    """Return a column in one of the types of `_canonical_type`; text as stored."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     target = _canonical_type(pa.field(name, column.type))
@@ -244,14 +244,14 @@ def _canonical(name: str, column: pa.Array) -> pa.Array:
 
 
 def _cast_to(target: pa.DataType) -> pc.CastOptions:
-    """Let numbers and nanoseconds be rounded, but no date come round as another one."""
+    """Allow rounding of numbers and nanoseconds, but no overflow of dates."""
     options = pc.CastOptions.unsafe(target)
     options.allow_time_overflow = False
     return options
 
 
 def _spread_bytes(column: pa.Array) -> int:
-    """Return what a column will take once its dictionary is spread out over the rows, before doing so."""
+    """Return the size of a column after its dictionary is expanded, before doing so."""
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary.cast(pa.large_string()))

@@ -1,9 +1,9 @@
-"""Describe a dataset version: what each column holds, how it is spread, how much it says about the target.
+"""Describe a dataset version: what each column holds, its distribution, and its relation to the target.
 
 Reads the canonical Parquet one column at a time. The relation to the target is a number from 0 to 1:
 
 - target of classes: Theil's uncertainty coefficient U = I(X; Y) / H(Y), the share of the target's entropy that the
-  column takes away, with the Miller-Madow correction (k_x - 1)(k_y - 1) / 2n taken off I. Source: H. Theil,
+  column removes, with the Miller-Madow correction (k_x - 1)(k_y - 1) / 2n subtracted from I. Source: H. Theil,
   "On the Estimation of Relationships Involving Qualitative Variables" (1970); G. Miller (1955).
 - numeric target: epsilon squared = 1 - (1 - eta^2)(n - 1)/(n - k), the share of the target's variance between bins
   of the column, corrected for the number of bins k. Source: T. Kelley, "An Unbiased Correlation Ratio" (1935).
@@ -62,7 +62,7 @@ def profile(path: Path, *, target: str | None, warnings: Sequence[str] = ()) -> 
 
 
 class _Goal:
-    """The target column, cut into what the measure needs."""
+    """The target column, prepared for the measure."""
 
     def __init__(self, file: pq.ParquetFile, name: str, kind: str) -> None:
         raw = file.read(columns=[name]).column(0)
@@ -80,7 +80,7 @@ class _Goal:
             self.values = known.cast(pa.float64(), safe=False).to_numpy()
 
     def power(self, codes: Codes) -> float | None:
-        """Return how much the column says about the target, 0 to 1; None where that cannot be said."""
+        """Return the column's relation to the target, 0 to 1; None if undefined."""
         codes = codes[self.known]
         if codes.size < 2 or self.task is None:
             return None
@@ -90,7 +90,7 @@ class _Goal:
 
 def _describe(file: pq.ParquetFile, field: pa.Field, kind: str) -> tuple[dict[str, Any], Codes | None]:
     base: dict[str, Any] = {"name": field.name, "kind": kind, "integer": pa.types.is_integer(field.type)}
-    if kind == kinds.EMPTY:  # of whatever type: there is nothing to measure
+    if kind == kinds.EMPTY:  # of any type: there is nothing to measure
         return base | _summary_of_text(file.metadata.num_rows, 0), None
     if kind == kinds.TEXT:
         return base | _text(file, field.name), None
@@ -145,10 +145,10 @@ def _numbers(base: dict[str, Any], raw: pa.ChunkedArray, kind: str) -> tuple[dic
 
 
 def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return counts and edges of at most BINS bins; one bin where the values lie too close together to be cut."""
+    """Return counts and edges of at most BINS bins; one bin if the values lie too close together."""
     try:
         return np.histogram(known, bins=min(BINS, max(1, np.unique(known[:100_000]).size)))
-    except ValueError:  # fewer numbers lie between the lowest and the highest than there would be edges
+    except ValueError:  # fewer floats lie between the lowest and the highest than there would be edges
         return np.array([known.size]), np.array([known.min(), known.max()])
 
 
@@ -187,7 +187,7 @@ def _theil(column: Codes, target: Codes) -> float | None:
     there = joint > 0
     information = float((joint[there] * np.log(joint[there] / np.outer(p_column, p_target)[there])).sum())
     bias = ((p_column > 0).sum() - 1) * ((p_target > 0).sum() - 1) / (2 * column.size)
-    # A column that leaves no doubt at all is reported as 1: the correction is for chance, and this is none.
+    # A column that determines the target exactly gets 1: the correction is for chance, and there is none.
     return 1.0 if information >= entropy * (1 - 1e-12) else (information - float(bias)) / entropy
 
 

@@ -1,4 +1,4 @@
-"""A quotation mark that is never closed swallows the rest of a file: find it, and read the marks as text if that works."""
+"""Find an unclosed quotation mark, which swallows the rest of a file, and read the marks as text if that works."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models_app.tables.reader.dialect import Dialect
 
 
 def unclosed(path: Path, shape: Dialect) -> tuple[Dialect, list[str]]:
-    """Return how to read a UTF-8 file, and a warning where a quotation mark is never closed. Raises InputError."""
+    """Return how to read a UTF-8 file, and a warning about an unclosed quotation mark. Raises InputError."""
     if _marks(path, shape.offset) % 2 == 0:
         return shape, []
     row, open_at = _last_row(path, shape)
@@ -41,7 +41,7 @@ def _marks(path: Path, offset: int) -> int:
 
 
 def _last_row(path: Path, shape: Dialect) -> tuple[int, int]:
-    """Return the number of the last row and the byte where it begins; the byte is 0 when it is closed."""
+    """Return the number of the last row and its start in bytes; 0 if it is closed."""
     at = begins = shape.offset
     row = 0
 
@@ -55,7 +55,7 @@ def _last_row(path: Path, shape: Dialect) -> tuple[int, int]:
                 yield line.decode("utf-8", "replace")
 
         reader = csv.reader(lines(), delimiter=shape.delimiter, strict=True)
-        before = csv.field_size_limit(4 * MAX_VALUE_BYTES)  # what is larger is not closed, and is not held in memory
+        before = csv.field_size_limit(4 * MAX_VALUE_BYTES)  # a larger value is unclosed, and must not fill the memory
         try:
             while True:
                 begins = at
@@ -70,7 +70,7 @@ def _last_row(path: Path, shape: Dialect) -> tuple[int, int]:
 
 
 def _even(path: Path, shape: Dialect) -> bool:
-    """Whether every line has as many fields as the header when quotation marks are text."""
+    """Return whether every line has as many fields as the header if quotation marks are text."""
     with path.open("rb") as file:
         file.seek(shape.offset)
         wanted, delimiter = len(shape.names) - 1, shape.delimiter.encode()

@@ -1,4 +1,4 @@
-"""From rows of typed cells, as spreadsheets and JSON hold them, to a Parquet file on the side: two passes, bounded memory."""
+"""Convert rows of typed cells, as in spreadsheets and JSON, to a temporary Parquet file: two passes, bounded memory."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LARGEST = 2**63 - 1
 
 @dataclass
 class Kinds:
-    """Which kinds of cell a column holds, and whether its numbers are whole and small enough."""
+    """The kinds of cell in a column, and whether its numbers are whole and small enough."""
 
     found: set[str] = field(default_factory=set)
     fits: bool = True
 
     @property
     def stored(self) -> str:
-        """How the column is kept: whole, broken, flag, moment or text."""
+        """Return the storage of the column: whole, broken, flag, moment or text."""
         if not self.fits:
             return TEXT
         if self.found <= {WHOLE, BROKEN} and self.found:
@@ -39,14 +39,14 @@ class Kinds:
 
     @property
     def mixed(self) -> bool:
-        """Whether numbers stand among text."""
+        """Return whether numbers occur among text."""
         return self.stored == TEXT and self.fits and bool(self.found & {WHOLE, BROKEN}) and TEXT in self.found
 
 
 def write(
     names: Sequence[str], rows: Callable[[], Iterable[Sequence[Any]]], target: Path, what: str
 ) -> tuple[set[int], set[int]]:
-    """Write rows as Parquet; return the columns of text with numbers among it, and those of text alone.
+    """Write rows as Parquet; return the columns of mixed text and numbers, and those of text only.
 
     `rows` is called twice. `what` names the format in messages. Raises InputError.
     """
@@ -75,9 +75,7 @@ def write(
         )
         for one in kinds
     ]
-    fields = [
-        pa.field(str(at), kind) for at, kind in enumerate(types)
-    ]  # names are made clean and unique by whoever reads
+    fields = [pa.field(str(at), kind) for at, kind in enumerate(types)]  # the reader makes names clean and unique
     schema = pa.schema(fields)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for chunk in _chunks(rows()):

@@ -22,7 +22,7 @@ MARKS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 
 
 def is_workbook(path: Path, head: bytes) -> bool:
-    """Whether a file is a workbook, by its content. Raises InputError for one that unpacks to too much."""
+    """Return whether a file is a workbook, by its content. Raises InputError if it unpacks to too much."""
     if head.startswith(OLD):
         return True
     if not head.startswith(ZIP):
@@ -95,7 +95,9 @@ def _read(book: Any, scratch: Path, *, target: str | None, choices: Any) -> Parq
                 if number <= above:
                     continue
                 waiting.append([None if value == "" else value for value in row[:width]])
-                if any(value is not None for value in waiting[-1]):  # rows at the very end without any value are none
+                if any(
+                    value is not None for value in waiting[-1]
+                ):  # empty rows at the very end do not count
                     yield from waiting
                     waiting.clear()
 
@@ -114,7 +116,7 @@ def _read(book: Any, scratch: Path, *, target: str | None, choices: Any) -> Parq
 
 
 def _header(rows: Iterable[Sequence[Any]]) -> tuple[list[str] | None, int]:
-    """Return the names and how many rows stand above them; empty columns at the right have none."""
+    """Return the names and the number of rows above them, without empty columns at the right."""
     for number, row in enumerate(rows):
         if number > MOST_ABOVE:
             break

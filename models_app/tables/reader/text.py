@@ -1,4 +1,4 @@
-"""From the bytes of a text file to UTF-8, whatever they are in. Bounded memory."""
+"""Convert text files of any encoding to UTF-8. Bounded memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PICKLE = re.compile(rb"\A\x80[\x02-\x05]")
 
 
 def refuse_other_formats(head: bytes) -> None:
-    """Raise InputError when the first bytes belong to a format that is neither CSV nor Parquet."""
+    """Raise InputError if the first bytes belong to a format that is neither CSV nor Parquet."""
     if not head.strip():
         raise InputError("empty_file", "The file is empty. Upload a CSV or Parquet file with a header and rows.")
     if PICKLE.match(head):
@@ -55,10 +55,10 @@ def refuse_other_formats(head: bytes) -> None:
 
 
 def to_utf8(source: Path, target: Path, chosen: str = "") -> tuple[str, list[str]]:
-    """Copy `source` to `target` as UTF-8 without a byte order mark; return what it was in, and warnings in words.
+    """Copy `source` to `target` as UTF-8 without a byte order mark; return the encoding and warnings.
 
-    Tries the byte order mark, UTF-16 without one, UTF-8, then the code page that its letters speak for, unless an encoding
-    was chosen. Raises InputError for what is no text.
+    Tries the byte order mark, UTF-16 without one, UTF-8, then the most likely code page, unless an encoding was chosen.
+    Raises InputError if it is not text.
     """
     with source.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
@@ -84,7 +84,7 @@ def to_utf8(source: Path, target: Path, chosen: str = "") -> tuple[str, list[str
 def _as_chosen(source: Path, target: Path, chosen: str, head: bytes) -> tuple[str, list[str]]:
     name = {"utf-8": "utf-8-sig"}.get(chosen, chosen)
     if chosen == "utf-16" and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        if b"\0" not in head:  # its line breaks and delimiters would hold one
+        if b"\0" not in head:  # its line breaks and delimiters would contain one
             raise InputError(
                 "wrong_encoding", "The file is not UTF-16: no letter takes two bytes. Choose another encoding, or none."
             )

@@ -1,1 +1,1 @@
-"""Predict with a trained tabular model: requests, tables, columns of a later file."""
+"""Prediction with a trained tabular model: requests, tables, and columns of later files."""

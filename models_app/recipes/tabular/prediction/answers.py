@@ -1,7 +1,7 @@
-"""Write predictions as they come, to Parquet and to CSV at once. NumPy and Arrow only.
+"""Write predictions to Parquet and CSV at once, batch by batch. NumPy and Arrow only.
 
-A classifier's row is `row`, `label` and `score_<class>` for each class; a regressor's is `row` and `prediction`. `row` is
-1 for the first row of the dataset. Scores are single precision, as the network computes them.
+A classifier's row is `row`, `label` and `score_<class>` for each class; a regressor's is `row` and `prediction`. `row`
+is 1 for the first row of the dataset. Scores are single precision, as the network computes them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_CSV_SCORES = 100_000_000
 
 
 class Answers:
-    """The two files. Closing them is what makes them whole."""
+    """The two files, which are complete once closed."""
 
     def __init__(self, folder: Path, classes: list[Any], rows: int) -> None:
         self.paths = [folder / "predictions.parquet", folder / "predictions.csv"]
@@ -52,7 +52,7 @@ class Answers:
                 writer.close()
 
     def add(self, outputs: NDArray[np.float64]) -> None:
-        """Take the next rows: scores [rows, classes], or numbers [rows, 1]."""
+        """Append the next rows: scores [rows, classes], or numbers [rows, 1]."""
         rows = pa.array(np.arange(self._row, self._row + len(outputs), dtype=np.int64))
         self._row += len(outputs)
         if self._classes is None or self._plain is None:
@@ -90,9 +90,9 @@ def _word(value: Any) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """Return a class as the CSV shows it: text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """Return a class safe for CSV: text that a spreadsheet would read as a formula gets a leading apostrophe.
 
-    A plain number is none, whatever its sign.
+    Plain numbers are left as they are, with any sign.
     """
     formula = isinstance(value, str) and value.startswith(FORMULA) and not re.fullmatch(PLAIN, value)
     return f"'{value}" if formula else value

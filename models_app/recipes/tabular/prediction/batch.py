@@ -1,6 +1,6 @@
-"""Predict every row of a table in bounded memory: read, predict and write a batch of rows at a time.
+"""Predict every row of a table in bounded memory: read, predict and write one batch of rows at a time.
 
-Nothing is saved on the way: a run that is stopped or killed starts from the first row again. Only the runner imports this.
+There are no checkpoints: a stopped or killed run starts from the first row again. Only the runner imports this.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LINE_S = 10.0
 
 
 def warm_up() -> None:
-    """Make torch and Arrow import what they import late: after the lock-down their files may be out of reach."""
+    """Trigger the late imports of torch and Arrow: after lockdown their files may be inaccessible."""
     net = TabularNet(numeric=2, codes=[3], outputs=1, layers=1, width=4, dropout=0.1).eval()
     with torch.no_grad():
         net(torch.zeros(2, 2), torch.zeros(2, 1, dtype=torch.int64))
@@ -43,9 +43,10 @@ def warm_up() -> None:
 
 
 def run(context: Context) -> None:
-    """Predict `in/data.parquet` with the model in `in/`; leave predictions.parquet, predictions.csv and result.json in `out/`.
+    """Predict `in/data.parquet` with the model in `in/`; write predictions.parquet, predictions.csv and result.json to
+    `out/`.
 
-    Raises InputError when the table does not fit the model, before the first row; StopRequested when asked to stop.
+    Raises InputError if the table does not fit the model, before the first row; StopRequested on request.
     """
     signature = json.loads((context.inputs / "signature.json").read_text(encoding="utf-8"))
     predictor = Predictor(signature, load_file(context.inputs / "model.safetensors"), context.device)
@@ -79,7 +80,7 @@ def run(context: Context) -> None:
 
 
 class Rows:
-    """The rows of a table as a model takes them, a bounded number at a time, in the order of the file."""
+    """The rows of a table as model input, a bounded number at a time, in file order."""
 
     def __init__(self, path: Path, predictor: Predictor) -> None:
         self.features = predictor.features
@@ -101,7 +102,7 @@ class Rows:
         self._words = [feature.name for feature in self.features if feature.kind == CATEGORICAL]
 
     def tell(self) -> None:
-        """Say in the log what is read and what is left aside."""
+        """Log which columns are read and which are ignored."""
         note(f"reading {len(self.features):,} columns, {self._size:,} rows at a time")
         if self.fit.extra:
             note(f"ignored, as the model was not trained on them: {columns.listed(self.fit.extra)}")
@@ -113,7 +114,7 @@ class Rows:
             note(f"warning: without any value, so taken as missing: {columns.listed(self.fit.empty)}")
 
     def tell_odd(self) -> None:
-        """Say in the log which cells the model could not read, and which categories it never saw; never a value."""
+        """Log how many cells the model could not read, and which columns have unknown categories; never a value."""
         for name, count in self.odd.items():
             if count:
                 note(f"warning: {counted(count, 'cell')} of {name!r} not of the model's type, so taken as missing")
@@ -140,7 +141,7 @@ class Rows:
 
 
 class PredictionLog:
-    """How far the run is: progress for the page, and a line in the log now and then."""
+    """Progress of the run, for the page and, at intervals, the log."""
 
     def __init__(self, context: Context, total: int) -> None:
         self._report, self._total, self.rows = context.report, total, 0
@@ -149,7 +150,7 @@ class PredictionLog:
         self.add(0)
 
     def add(self, rows: int) -> None:
-        """Count rows that are done."""
+        """Count finished rows."""
         self.rows += rows
         now = time.monotonic()
         pace = (now - self._began) / self.rows if self.rows else None
@@ -163,7 +164,7 @@ class PredictionLog:
 
 
 def batch_rows(features: list[Feature], network: Mapping[str, Any]) -> int:
-    """Return how many rows at a time keep columns, activations and scores within about BATCH_BYTES."""
+    """Return the number of rows for which columns, activations and scores fit into about BATCH_BYTES."""
     numeric, codes = widths(features)
     a_row = 24 * (numeric + len(codes)) + 12 * network["width"] + 40 * network["outputs"]
     least, most = BATCH_ROWS

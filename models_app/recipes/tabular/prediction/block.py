@@ -1,7 +1,7 @@
-"""Rows of many requests as one block: checked, stacked and encoded together, with each request's errors kept apart.
+"""Rows of many requests as one block: validated, stacked and encoded together, with separate errors per request.
 
-`Intake` answers the same numbers as `Predictor.predict` does row by row. What is plain (numbers, nulls, words) takes
-one NumPy stack for all requests; only a request that holds anything else is looked at value by value.
+`Intake` gives the same numbers as `Predictor.predict` row by row. Plain values (numbers, nulls, words) of all requests
+take one NumPy stack; only a request with other values is read value by value.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 class _NotPlain(Exception):
-    """These rows hold more than plain values of all columns: look at each."""
+    """These rows hold more than plain values of all columns and must be read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows by column: `numbers` float64 [rows, number columns], NaN where missing; `words` one list a categorical one."""
+    """Rows by column: `numbers` float64 [rows, number columns], NaN for missing; `words` one list per categorical
+    column.
+    """
 
     rows: int
     numbers: Floats
@@ -44,7 +46,7 @@ class Block:
 
 
 class Intake:
-    """What a signature takes in. `unused`: columns of the table that it learnt from, which a row may hold too."""
+    """The inputs of a signature. `unused`: columns of the training table that a row may also contain."""
 
     def __init__(self, features: Sequence[Feature], target: str = "", unused: Sequence[str] = ()) -> None:
         self.features = list(features)
@@ -66,11 +68,11 @@ class Intake:
             if feature.contract is not None and (gone := cells.missing_numbers(feature.contract))
         ]
         self._flags = [to for to, feature in enumerate(numbers) if is_flag(feature)]
-        # Where the word 0 or 1 stands for no value, 0 and false differ: one stack of numbers cannot tell.
+        # Where the word 0 or 1 means missing, 0 and false differ; one stack of numbers cannot distinguish them.
         self._never_plain = any(to in self._flags and not {0.0, 1.0}.isdisjoint(gone) for to, gone in self._gone)
 
     def stack(self, requests: Sequence[Sequence[Any]]) -> list[Block | BadInstance]:
-        """Return each request's rows as a block, or what is wrong with the request."""
+        """Return each request's rows as a block, or the error of the request."""
         try:
             whole = self._plain(list(chain.from_iterable(requests)))
         except _NotPlain:
@@ -84,7 +86,7 @@ class Intake:
         return blocks
 
     def one(self, rows: Sequence[Any]) -> Block | BadInstance:
-        """Return one request's rows as a block, or what is wrong with them."""
+        """Return one request's rows as a block, or their error."""
         try:
             return self._plain(rows)
         except _NotPlain:
@@ -103,7 +105,10 @@ class Intake:
         return Block(rows, numbers, [words_of(self.features[at], values[self.names[at]]) for at in self.word_at])
 
     def matrix(self, numbers: Floats) -> Block:
-        """Return numbers [rows, columns] of a signature without categories as a block, NaN for missing. Raises BadInstance."""
+        """Return numbers [rows, columns] as a block, NaN for missing; the signature has no categories.
+
+        Raises BadInstance.
+        """
         numbers = self._without_gone(numbers)
         bad = np.argwhere(np.isinf(numbers))
         if bad.size:
@@ -128,7 +133,7 @@ class Intake:
         return Encoded(numeric, codes)
 
     def unknown(self, block: Block) -> list[tuple[int, str, str]]:
-        """Return (row, column, word) of the categories that training never saw."""
+        """Return (row, column, word) of the categories unseen in training."""
         found = []
         for at, table, column in zip(self.word_at, self._codes, block.words, strict=True):
             if not table.known.keys() >= set(column):
@@ -138,7 +143,7 @@ class Intake:
         return found
 
     def _plain(self, rows: Sequence[Any]) -> Block:
-        """Stack rows whose every column is given as a number, a word or null. Raises _NotPlain."""
+        """Stack rows in which every column is a number, a word or null. Raises _NotPlain."""
         if self._never_plain:
             raise _NotPlain
         width = len(self.names)
@@ -166,7 +171,7 @@ class Intake:
                 words = [words_of(self.features[at], columns[at]) for at in self.word_at]
         except (OverflowError, BadInstance) as error:
             raise _NotPlain from error
-        # Both null and NaN are NaN by now; only null was meant to be.
+        # Both null and NaN are NaN by now; only null is allowed.
         if np.isinf(numbers).any() or np.isnan(numbers).sum() != sum(values.count(None) for values in taken):
             raise _NotPlain
         numbers = self._without_gone(numbers)
@@ -175,7 +180,7 @@ class Intake:
         return Block(len(found), numbers, words)
 
     def _without_gone(self, numbers: Floats) -> Floats:
-        """Take the numbers that stand for no value, such as -999, for missing."""
+        """Turn numbers that mean missing, such as -999, into NaN."""
         for to, gone in self._gone:
             numbers = numbers.copy() if not numbers.flags.writeable else numbers
             numbers[np.isin(numbers[:, to], gone), to] = math.nan
@@ -218,7 +223,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def join(blocks: Sequence[Block]) -> Block:
-    """Put blocks of one signature under each other."""
+    """Concatenate blocks of one signature."""
     if len(blocks) == 1:
         return blocks[0]
     words = [list(chain.from_iterable(columns)) for columns in zip(*(block.words for block in blocks), strict=True)]

@@ -1,4 +1,4 @@
-"""Predict with a trained tabular model: weights and signature in, answers out. No pickle anywhere."""
+"""Predict with a trained tabular model: weights and signature in, predictions out. No pickle anywhere."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ FORMAT = 1
 
 
 class UnreadableModel(ValueError):
-    """The weights do not fit the signature, or the signature is of a format that is not known here."""
+    """The weights do not fit the signature, or the signature has an unknown format."""
 
 
 class Predictor:
-    """A loaded model. `predict` answers rows, `outputs` encoded arrays."""
+    """A loaded model. `predict` takes rows, `outputs` encoded arrays."""
 
     def __init__(
         self, signature: Mapping[str, Any], weights: Mapping[str, Tensor], device: torch.device | None = None
@@ -52,10 +52,10 @@ class Predictor:
         self.net.to(self.device).eval()
 
     def predict(self, instances: Sequence[Mapping[str, Any] | Sequence[Any]]) -> list[dict[str, Any] | float]:
-        """Answer each row: `{"label", "scores"}` from a classifier, a number from a regressor.
+        """Return a prediction for each row: `{"label", "scores"}` from a classifier, a number from a regressor.
 
-        A row is an object by column name (what is absent is missing) or a list in the order of the signature.
-        Raises BadInstance.
+        A row is an object by column name (an absent column is missing) or a list in the order of the signature. Raises
+        BadInstance.
         """
         rows = [self._named(instance) for instance in instances]
         columns = {feature.name: _column(feature, [row.get(feature.name) for row in rows]) for feature in self.features}
@@ -64,9 +64,9 @@ class Predictor:
     def predict_many(
         self, requests: Sequence[Sequence[Mapping[str, Any] | Sequence[Any]]]
     ) -> list[list[dict[str, Any] | float] | BadInstance]:
-        """Answer the rows of many requests as one batch: each request's answers, or what is wrong with it.
+        """Predict the rows of many requests as one batch; return each request's predictions, or its error.
 
-        Stricter than `predict`: a column that the model does not know, one that is left out and NaN are refused.
+        Stricter than `predict`: unknown columns, absent columns and NaN are refused.
         """
         blocks = self.intake.stack(requests)
         good = [block for block in blocks if isinstance(block, Block)]
@@ -76,11 +76,11 @@ class Predictor:
         ]
 
     def scores(self, block: Block) -> NDArray[np.float64]:
-        """Return what `outputs` does for a block of rows."""
+        """Return the `outputs` of a block of rows."""
         return self.outputs(self.intake.encode(block))
 
     def answers(self, found: NDArray[np.float64]) -> list[dict[str, Any] | float]:
-        """Return outputs as answers, one a row: `{"label", "scores"}` or a number."""
+        """Return outputs as predictions, one per row: `{"label", "scores"}` or a number."""
         if not self.classes:
             return [float(value) for value in found[:, 0]]
         best = found.argmax(axis=1).tolist()

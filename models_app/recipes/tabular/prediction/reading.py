@@ -1,4 +1,4 @@
-"""A column of a later table as a model reads it: by the model's contract, whatever the table's own reading made of it."""
+"""Read a column of a later table by the model's contract, whatever the table's own contract."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ BEFORE = tuple(
 
 
 def contract_of(feature: Feature) -> Contract:
-    """Return how a feature is read; that of a model trained before contracts is what held then."""
+    """Return the contract of a feature; for a model older than contracts, the rules of that time."""
     return feature.contract or Contract(feature.kind, missing=BEFORE)
 
 
 def values_of(
     feature: Feature, stored: StoredColumn, typed: pa.Array, raw: pa.Array | None
 ) -> tuple[Floats | Strings, int]:
-    """Return a feature's values from a batch of a stored column, and how many cells are not of its type: they are missing.
+    """Return a feature's values from a batch of a stored column, and the number of cells of another type, which are
+    missing.
 
-    `raw`: the cells as they were written, where the table keeps them.
+    `raw`: the cells as written, if the table keeps them.
     """
     contract = contract_of(feature)
     written = raw if raw is not None else typed
@@ -69,9 +70,10 @@ def values_of(
 
 
 def as_in_training(used: Sequence[tuple[Feature, StoredColumn]]) -> list[tuple[Feature, StoredColumn]]:
-    """Return columns with their own evidence alone where none of a kind is itself written otherwise than in training.
+    """Return columns with only their own evidence, if no column of the same kind is itself written differently than in
+    training.
 
-    What a column's neighbours say of it is heard only in a file that is unlike the training's.
+    Evidence from neighbouring columns counts only in a file unlike the training's.
     """
     unlike = {feature.kind for feature, one in used if _is_unlike(feature, one)}
     return [(feature, one if feature.kind in unlike else _alone(one, feature.kind)) for feature, one in used]
@@ -93,21 +95,23 @@ def _alone(stored: StoredColumn, kind: str) -> StoredColumn:
 
 
 def _otherwise(contract: Contract, stored: StoredColumn) -> bool:
-    """Whether a person chose for the model how numbers or dates are written, and nobody chose otherwise for this table."""
+    """Return whether a person chose the model's notation of numbers or dates, and nobody chose another for this table."""
     return contract.fixed and not (stored.contract is not None and stored.contract.fixed)
 
 
 def own_notation(feature: Feature, stored: StoredColumn) -> str:
-    """Return how a table writes a column's numbers or dates where that is another way than the model's and is heard; else empty."""
+    """Return the table's notation of numbers or dates if it differs from the model's and has enough evidence; else
+    empty.
+    """
     contract, said = contract_of(feature), stored.clear.get(feature.kind, "")
     held = {kinds.NUMERIC: contract.number, kinds.DATETIME: contract.date}.get(feature.kind, said)
-    # Whole numbers, and dates with the year in front, are written so in every notation.
+    # Whole numbers, and dates that start with the year, are written the same in every notation.
     neutral = said in (held, NUMBERS[0], DATES[0])
     return "" if not said or neutral or _otherwise(contract, stored) else said
 
 
 def in_doubt(feature: Feature, stored: StoredColumn) -> str:
-    """Return the model's notation where a table's column could be read in two ways and its own page says the other one; else empty."""
+    """Return the model's notation if the table's column is ambiguous and its own page shows the other one; else empty."""
     contract, theirs = contract_of(feature), stored.contract
     if not stored.doubt or theirs is None or theirs.type != feature.kind:
         return ""
@@ -116,7 +120,7 @@ def in_doubt(feature: Feature, stored: StoredColumn) -> str:
 
 
 def slips(feature: Feature, stored: StoredColumn) -> int:
-    """Return how many cells the table's own reading took for missing that the model's contract knows no word for."""
+    """Return the number of cells that the table reads as missing and the model's contract does not."""
     contract = contract_of(feature)
     read_anew = stored.doubt or _otherwise(contract, stored)
     if stored.kind != feature.kind or (read_anew and stored.raw) or feature.kind == kinds.CATEGORICAL:
@@ -125,7 +129,7 @@ def slips(feature: Feature, stored: StoredColumn) -> int:
 
 
 def strings(text: pa.Array) -> Strings:
-    """Return a column of text by its dictionary."""
+    """Return a column of text as a dictionary."""
     coded = text.dictionary_encode()
     indices = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
     return Strings(indices, coded.dictionary.to_pylist())

@@ -1,4 +1,4 @@
-"""The values of one column as a request gives them: read by the column's contract, or refused by name and row."""
+"""Values of one column in a request: read by the column's contract, or refused with name and row."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def not_finite(column: str, row: int) -> BadInstance:
 
 
 def words_of(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> list[str | None]:
-    """Return what a request gives for a column of categories. Raises BadInstance."""
+    """Return the values of a categorical column. Raises BadInstance."""
     found: list[str | None] = []
     for row, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
         if type(value) not in WORDS:
@@ -49,7 +49,7 @@ def words_of(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> list[str
 
 
 def refused(feature: Feature, value: Any, row: int) -> BadInstance:
-    """Return the error for a value that a column does not take."""
+    """Return the error for a value that a column does not accept."""
     takes = "yes or no (true, false, 1, 0 or null)" if is_flag(feature) else TYPES[feature.kind]
     return BadInstance(
         f"Row {row}, column {feature.name!r} takes {takes}, not {shown(value)}.", column=feature.name, row=row
@@ -57,23 +57,23 @@ def refused(feature: Feature, value: Any, row: int) -> BadInstance:
 
 
 def is_flag(feature: Feature) -> bool:
-    """Whether a column holds yes and no alone: a model from before contracts takes any number there."""
+    """Return whether a column holds only booleans. A model older than contracts accepts any number there."""
     return feature.kind == "boolean" and feature.contract is not None
 
 
 def no_flag(numbers: Floats) -> NDArray[np.bool_]:
-    """Return which numbers are neither yes, no nor missing."""
+    """Return a mask of the numbers that are neither true, false nor missing."""
     return ~(np.isnan(numbers) | np.isin(numbers, (0, 1)))
 
 
 def numbers_of(feature: Feature, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64] | list[float]:
-    """Return what a request gives for a column of numbers, NaN for missing. Raises BadInstance."""
+    """Return the values of a numeric column, NaN for missing. Raises BadInstance."""
     if isinstance(values, np.ndarray):
         numbers = values.astype(np.float64)
         bad = np.flatnonzero(np.isinf(numbers))
         if bad.size:
             raise not_finite(feature.name, int(bad[0]))
-        flags = is_flag(feature) and values.dtype == np.bool_  # a typed false is no word `0`
+        flags = is_flag(feature) and values.dtype == np.bool_  # a typed false is not the word `0`
         if not flags and feature.contract is not None and (gone := cells.missing_numbers(feature.contract)):
             numbers[np.isin(numbers, sorted(gone))] = math.nan
         for row in np.flatnonzero(no_flag(numbers)) if is_flag(feature) else ():
@@ -96,7 +96,10 @@ def _number(feature: Feature, value: Any, row: int) -> float:
 
 
 def number_of(feature: Feature, value: Any) -> float:
-    """Return one value of a number column as training read it, NaN for none. Raises TypeError, ValueError, OverflowError."""
+    """Return one value of a numeric column as training read it, NaN for missing.
+
+    Raises TypeError, ValueError, OverflowError.
+    """
     if feature.contract is not None:
         if isinstance(value, float) and math.isnan(value):
             return value
@@ -116,5 +119,5 @@ def number_of(feature: Feature, value: Any) -> float:
 
 
 def shown(value: Any) -> str:
-    """Return a value for a sentence, cut short."""
+    """Return a value for a sentence, truncated."""
     return repr(value)[:40]
