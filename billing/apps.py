@@ -7,7 +7,7 @@ class BillingConfig(AppConfig):
     name = "billing"
 
     def ready(self) -> None:
-        """Subscribe to the events of lower apps, and tell operators what the month costs."""
+        """Subscribe to events of lower apps, and register the month's cost as a tenant metric."""
         from billing import subscribers  # noqa: F401
         from billing.queries.digest import digest
         from tenants.operators import tenant_metrics

@@ -1,4 +1,4 @@
-"""What a new tenant starts with: its meters and one price list, in its own currency."""
+"""Defaults of a new tenant: its meters and one price list, in its own currency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SLOT_SECONDS = "serving.slot_seconds"
 SECOND = "second"
 #: Meters of time on devices: only their seconds add up to device hours.
 DEVICE_TIME = (DEVICE_SECONDS, BATCH_SECONDS)
-#: Tiers that no job can ask for. Price books may hold prices for them; pages leave these prices out and keep them.
+# : Tiers that no job can ask for. Price books may contain prices for them; pages hide these and keep them.
 UNOFFERED_TIERS = frozenset({"spot"})
 
 
@@ -44,7 +44,7 @@ METERS = (
     MeterSpec(INFERENCE_MS, "Inference compute", "millisecond", "inference.milliseconds"),
     MeterSpec(SLOT_SECONDS, "Endpoint slot time", SECOND, "serving.slot_seconds"),
 )
-# The more dimensions a price names, the more it rules: the host's own class is cheap, any other is not.
+# The most specific price applies: the host's own CPU class is cheap, any other is not.
 _DEVICE_TIME: tuple[tuple[Mapping[str, str], str], ...] = (
     ({"device_class": "cpu"}, "0.0005"),
     ({}, "0.0025"),
@@ -57,6 +57,6 @@ PRICES = (
     ),
     PriceSpec(INFERENCE_REQUESTS, {}, Decimal("0.00002")),
     PriceSpec(INFERENCE_MS, {}, Decimal("0.0000005")),
-    # An endpoint pays for what it answers. Who sells slots by the second names a price here.
+    # An endpoint pays per prediction. To sell slots by the second, add a price here.
     PriceSpec(SLOT_SECONDS, {}, Decimal(0)),
 )

@@ -1,4 +1,4 @@
-"""What billing tells other rooms."""
+"""Events that billing publishes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tenants.events.events import Event
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetThresholdReached(Event):
-    """Spending passed a share (`percent`) of a budget in the local month that starts on `period`.
+    """Spending crossed a share (`percent`) of a budget in the local month that starts on `period`.
 
-    `quiet`: the same charge passed a higher one, which tells of both.
+    `quiet`: the same charge crossed a higher threshold, whose report covers both.
     """
 
     budget_id: UUID
@@ -27,7 +27,7 @@ class BudgetThresholdReached(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class UsageWaived(Event):
-    """The usage of an attempt is charged with nothing: the platform failed."""
+    """The usage of an attempt is waived, because the platform failed."""
 
     attempt_id: UUID
     amount: Decimal

@@ -1,4 +1,4 @@
-"""Where spending stands at the end of the month if it goes on at the same pace. Pure."""
+"""Forecast of a month's spending at the current pace. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from billing.rating.calendar import next_period
 
 
 def at_month_end(spent: Money, period: date, day: date) -> Money:
-    """Return the month's whole cost when `spent` is what `period` has cost up to and with local `day`.
+    """Return the month's total cost at the current pace; `spent` is the cost of `period` up to and including local
+    `day`.
 
-    A month that is over costs what it cost. The pace is that of whole days, the running one included.
+    A past month costs what it cost. The pace is that of whole days, the running one included.
     """
     length = (next_period(period) - period).days
     elapsed = min((day - period).days + 1, length)

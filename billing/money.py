@@ -22,7 +22,7 @@ EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 
 class CurrencyMismatch(TypeError):
-    """Two amounts of different currencies met in one sum."""
+    """Amounts of different currencies were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Money:
         return Money(Decimal(self.minor).scaleb(-decimals, EXACT), self.currency)
 
     def plain(self) -> str:
-        """Write the amount in minor units; one below a whole unit that these would hide in four decimals, or in six."""
+        """Format the amount in minor units; an amount below one unit that would read as zero gets four or six decimals."""
         amount = self.rounded().amount
         if self.amount != amount and abs(self.amount) < 1:
             amount = self.amount.quantize(
@@ -106,7 +106,7 @@ class Money:
         return {"amount": shown(self.amount), "currency": self.currency}
 
     def allocate(self, weights: Sequence[Decimal | int]) -> list[Money]:
-        """Share whole minor units by weight with the largest remainder; the parts add up exactly.
+        """Distribute whole minor units by weight with the largest remainder method; the parts add up exactly.
 
         The amount is rounded first. Weights are not negative and not all zero; else ValueError.
         """
@@ -126,28 +126,28 @@ class Money:
 
     @classmethod
     def zero(cls, currency: str) -> Money:
-        """Nothing, in `currency`."""
+        """Return zero in `currency`."""
         return cls(Decimal(0), currency)
 
 
 def fineness_fault(amount: Decimal, currency: str) -> str | None:
-    """Say what to do about an amount that is finer than the currency's minor unit; None for one that is not."""
+    """Return the message for an amount finer than the currency's minor unit; None if it is not."""
     return None if Money(amount, currency).rounded().amount == amount else coarser(currency)
 
 
 def coarser(currency: str) -> str:
-    """Say how fine an amount may be entered."""
+    """Return how fine an amount may be entered."""
     decimals = minor_decimals(currency)
     return f"Give the amount with at most {decimals} decimals." if decimals else "Give the amount without decimals."
 
 
 def computed(amount: Decimal) -> Decimal:
-    """Bring a product to the twelve decimals that amounts are computed and stored with."""
+    """Round a product to the twelve decimals of computed and stored amounts."""
     return amount.quantize(COMPUTING_QUANTUM, ROUND_HALF_EVEN, EXACT)
 
 
 def shown(amount: Decimal) -> str:
-    """Write an amount in plain digits with six decimals, or as many more as it needs."""
+    """Format an amount in plain digits with six decimals, or as many more as it needs."""
     plain = amount.normalize(EXACT)
     exponent = plain.as_tuple().exponent
     decimals = max(SHOWN_DECIMALS, -exponent if isinstance(exponent, int) else 0)

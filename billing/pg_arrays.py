@@ -1,4 +1,4 @@
-"""Columns as PostgreSQL array literals: written here in a fifth of the time that the driver's generic dumper takes.
+"""Columns as PostgreSQL array literals, in a fifth of the time of the driver's generic dumper.
 
 Only for values whose text needs no quoting: numbers, times, ids, bytes and fixed words.
 """
@@ -13,26 +13,26 @@ from uuid import UUID
 
 
 def array(values: Iterable[Any], write: Callable[[Any], str]) -> str:
-    """Return the literal of an array whose elements `write` turns into text; None becomes NULL."""
+    """Return the literal of an array; `write` turns elements into text, and None becomes NULL."""
     return "{" + ",".join(["NULL" if value is None else write(value) for value in values]) + "}"
 
 
 def bytea(value: bytes) -> str:
-    """Write bytes; in an array literal the backslash is doubled."""
+    """Format bytes; in an array literal the backslash is doubled."""
     return "\\\\x" + value.hex()
 
 
 def iso(value: date) -> str:
-    """Write a day, or an instant with its offset."""
+    """Format a day, or an instant with its offset."""
     return value.isoformat()
 
 
 def uuid(value: UUID) -> str:
-    """Write an id."""
+    """Format an id."""
     return value.hex
 
 
 def parsed(dims: object) -> Mapping[str, str]:
-    """Return dimensions as a cursor gives them: decoded, or as JSON."""
+    """Return dimensions from a cursor, which yields them decoded or as JSON."""
     value = json.loads(dims) if isinstance(dims, str) else dims
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""What a resource such as `job:<id>` is called: billing knows it by its text alone, an upper room says when Django starts."""
+"""Names of resources such as `job:<id>`: billing knows only their text; upper apps register names at start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVENTS = "Events"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of resource: who names it, the page that shows one, and what one piece of its counted use is called."""
+    """A kind of resource: its naming function, its page, and the noun for one unit of its counted usage."""
 
     namer: Namer
     page: str = ""
@@ -30,27 +30,27 @@ _hidden: dict[str, Callable[[], Collection[str]]] = {}
 
 
 def register(namer: Namer, prefix: str = JOB, *, page: str = "", pieces: str = EVENTS) -> None:
-    """Add a room's way to name the resources `<prefix>:<id>` of the open scope; `page` is the route that shows one."""
+    """Register the names of resources `<prefix>:<id>` of the open scope; `page` is the route of the resource's page."""
     _kinds[prefix] = Kind(namer, page, pieces)
 
 
 def withhold(dimension: str, hidden: Callable[[], Collection[str]]) -> None:
-    """Add a room's way to say which values of a dimension the reader of the open scope may not see."""
+    """Register which values of a dimension are hidden from the reader of the open scope."""
     _hidden[dimension] = hidden
 
 
 def withheld(dimension: str) -> list[str]:
-    """Return the values of a dimension that the reader may not see."""
+    """Return the values of a dimension that are hidden from the reader."""
     return sorted(_hidden[dimension]()) if dimension in _hidden else []
 
 
 def job_names(ids: Iterable[UUID | None]) -> dict[UUID, str]:
-    """Return the names of those of these jobs that a room knows."""
+    """Return the names of known jobs."""
     return _names(JOB, {one for one in ids if one is not None})
 
 
 def resource_names(resources: Iterable[str]) -> dict[str, str]:
-    """Return the names of those of these resources that a room knows, one look-up a kind."""
+    """Return the names of known resources, with one look-up per kind."""
     wanted: dict[str, dict[UUID, str]] = {}
     for resource in set(resources):
         prefix, found = _parts(resource)
@@ -65,7 +65,7 @@ def resource_names(resources: Iterable[str]) -> dict[str, str]:
 
 
 def page_of(resource: str, slug: str) -> str:
-    """Return the address of the page that shows a resource in a tenant; empty without one."""
+    """Return the URL of a resource's page in a tenant; empty without one."""
     prefix, found = _parts(resource)
     kind = _kinds.get(prefix)
     if kind is None or found is None or not kind.page:
@@ -77,7 +77,7 @@ def page_of(resource: str, slug: str) -> str:
 
 
 def pieces_of(resources: Iterable[str]) -> str:
-    """Return what one piece of counted use of all these is called: the word of their kind, else events."""
+    """Return the noun for one unit of counted usage of all these resources: that of their kind, else events."""
     words = {_kinds[prefix].pieces if prefix in _kinds else EVENTS for prefix, _ in map(_parts, resources)}
     return words.pop() if len(words) == 1 else EVENTS
 

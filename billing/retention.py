@@ -1,7 +1,6 @@
-"""How long promises stay once they are over: quotes 30 days, released holds 400; what a sender reported on a day, 90.
+"""Retention: quotes 30 days, released holds 400 days, a sender's daily sums 90 days.
 
-Usage, ledger and invoices stay.
-A line of an invoice that is older than its hold is explained by its job and attempt.
+Usage, ledger and invoices stay. An invoice line older than its hold is explained by its job and attempt.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ DELETE FROM billing_hold WHERE tenant_id = %(tenant)s AND id IN (SELECT id FROM 
 
 
 def tidy() -> dict[str, int]:
-    """Remove what is past its time, of every tenant, a bounded number of rows a transaction; return how many rows."""
+    """Remove expired rows of every tenant, in transactions of bounded size; return how many."""
     statements = {"quotes": QUOTES, "holds": HOLDS, "days of senders": DAYS}
     gone = dict.fromkeys(statements, 0)
     for tenant_id in Tenant.objects.values_list("id", flat=True):

@@ -1,4 +1,4 @@
-"""Handlers of events: other rooms', and this room's own that are due after the commit."""
+"""Event subscribers: for other apps' events, and for this app's own that are handled after the commit."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def give_first_prices(event: TenantCreated) -> None:
 
 @subscribe(BudgetThresholdReached)
 def tell_of_a_threshold(event: BudgetThresholdReached) -> None:
-    """Tell those who manage budgets."""
+    """Notify those who manage budgets."""
     alerts.tell(event)

@@ -1,4 +1,4 @@
-"""Celery tasks of billing: doorbells only; what they do is idempotent."""
+"""Celery tasks of billing: wake-ups only, idempotent."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from billing.usage import partitions
 
 @shared_task(name="billing.ensure_partitions")
 def ensure_partitions() -> int:
-    """Make the coming months' partitions; ring it daily from the ops queue. Without it the default partition serves."""
+    """Create the coming months' partitions; scheduled daily. Without it the default partition is used."""
     return partitions.ensure_ahead()
 
 
 @shared_task(name="billing.retention")
 def tidy() -> None:
-    """Remove quotes and released holds that have served their time."""
+    """Remove expired quotes and released holds."""
     retention.tidy()

@@ -1,4 +1,4 @@
-"""REST endpoints of billing: meters, sums, price books, invoices down to the interval; and all its routes."""
+"""REST endpoints for meters, sums, price books, and invoices down to the interval."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ RANGE = [
 
 
 class Sums(ApiView):
-    """Base of the sums of usage and spend."""
+    """Base of the endpoints for sums of usage and spend."""
 
     always: tuple[str, ...] = ()
 
     def sums(self) -> Response:
-        """Answer the sums that the query string asks for; refuse more than the largest answer."""
+        """Return the sums that the query string requests; refuse more than the largest response."""
         asked = self.request.query_params
         groups = [name for name in asked.get("group_by", "").split(",") if name]
         groups += [name for name in self.always if name not in groups]
@@ -90,25 +90,25 @@ class Sums(ApiView):
 
 
 class Usage(Sums):
-    """Quantities, always by meter: different units do not add up."""
+    """Quantities, always by meter, because different units do not add up."""
 
     permissions = {"GET": "usage.view"}
     always = ("meter",)
 
     @extend_schema(operation_id="usage_list", parameters=RANGE, responses=page_of(forms.SumSerializer))
     def get(self, request: Request) -> Response:
-        """Answer sums of usage."""
+        """Return sums of usage."""
         return self.sums()
 
 
 class Spend(Sums):
-    """Costs."""
+    """Costs by time and group."""
 
     permissions = {"GET": "spend.view"}
 
     @extend_schema(operation_id="spend_list", parameters=RANGE, responses=page_of(forms.SumSerializer))
     def get(self, request: Request) -> Response:
-        """Answer sums of cost."""
+        """Return sums of cost."""
         return self.sums()
 
 
@@ -119,7 +119,9 @@ class PriceBooks(ApiView):
 
     @extend_schema(operation_id="price_books_list", responses=page_of(forms.PriceBookSerializer))
     def get(self, request: Request) -> Response:
-        """List price books, each with every coming version, the one in force and the newest past ones, latest start first."""
+        """List price books, each with all coming versions, the one in force and the newest past ones, latest start
+        first.
+        """
         return Response({"results": [representations.price_book(book) for book in queries.price_books()], "next": None})
 
 
@@ -130,7 +132,7 @@ class PriceVersions(ApiView):
 
     @extend_schema(request=forms.VersionSerializer, responses={201: forms.VersionSerializer})
     def post(self, request: Request, book_id: UUID) -> Response:
-        """Publish the next version: the complete list of prices from a moment on."""
+        """Publish the next version: the complete list of prices from a given time."""
         sent = request.data.get("prices") if isinstance(request.data, dict) else None
         price_books.check_size(sent if isinstance(sent, list) else ())
         data = checked(forms.VersionSerializer(data=request.data))
@@ -173,13 +175,13 @@ class Invoices(ApiView):
 
 
 class Invoice(ApiView):
-    """One invoice."""
+    """One invoice, without its lines."""
 
     permissions = {"GET": "invoices.view"}
 
     @extend_schema(responses=forms.InvoiceSerializer)
     def get(self, request: Request, invoice_id: UUID) -> Response:
-        """Answer one invoice."""
+        """Return one invoice."""
         return Response(representations.invoice(queries.invoice(invoice_id)))
 
 
@@ -197,7 +199,7 @@ class Lines(ApiView):
 
 
 class Explain(ApiView):
-    """Why a line costs what it costs."""
+    """Explanation of a line's cost."""
 
     permissions = {"GET": "invoices.view"}
 
@@ -206,7 +208,7 @@ class Explain(ApiView):
         responses=forms.ExplanationSerializer,
     )
     def get(self, request: Request, invoice_id: UUID, n: int) -> Response:
-        """Answer the attempts of a line and a page of its intervals."""
+        """Return the attempts of a line and a page of its intervals."""
         asked = request.query_params
         explanation = queries.explain(
             invoice_id,
@@ -222,7 +224,7 @@ class Explain(ApiView):
 
 
 def _month(text: str) -> date | None:
-    """Return the first day of a month that is written as 2026-11 or by its first day; None for no text."""
+    """Parse a month written as 2026-11 or as its first day; None for empty text."""
     if not text:
         return None
     try:

@@ -30,7 +30,7 @@ class Budgets(ApiView):
 
     @extend_schema(operation_id="budgets_list", responses=page_of(forms.BudgetStatusSerializer))
     def get(self, request: Request) -> Response:
-        """List budgets and how far they are used this month, the organisation's first."""
+        """List budgets with this month's use, the organisation's first."""
         return Response({"results": [representations.budget(status) for status in queries.budgets()], "next": None})
 
     @extend_schema(request=forms.BudgetSerializer, responses={201: forms.BudgetStatusSerializer})
@@ -55,18 +55,18 @@ class Budgets(ApiView):
 
 
 class Budget(ApiView):
-    """One budget."""
+    """Show, change or close one budget."""
 
     permissions = {"GET": "budgets.view", "PATCH": "budgets.manage", "DELETE": "budgets.manage"}
 
     @extend_schema(responses=forms.BudgetStatusSerializer)
     def get(self, request: Request, budget_id: UUID) -> Response:
-        """Answer one budget."""
+        """Return one budget."""
         return Response(representations.budget(queries.budget(budget_id)))
 
     @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
     def patch(self, request: Request, budget_id: UUID) -> Response:
-        """Change amount, alerts or what happens at the limit, from this month on."""
+        """Change amount, alerts or what happens at the limit, effective this month."""
         data = checked(forms.BudgetChangeSerializer(data=request.data))
         if "amount" in data:
             _check_fineness(data["amount"], queries.budget(budget_id).currency)
@@ -87,13 +87,13 @@ class Budget(ApiView):
 
 
 class BudgetAlerts(ApiView):
-    """Thresholds of one budget that spending passed."""
+    """Crossed thresholds of one budget."""
 
     permissions = {"GET": "budgets.view"}
 
     @extend_schema(operation_id="budgets_alerts_list", parameters=PAGE, responses=page_of(forms.BudgetAlertSerializer))
     def get(self, request: Request, budget_id: UUID) -> Response:
-        """List them, the newest first."""
+        """List crossed thresholds, newest first."""
         queries.budget(budget_id)
         keys = self.cursor(1)
         before = parse_uuid(keys[0], "cursor") if keys else None
@@ -112,6 +112,6 @@ def _tag(scope: str) -> tuple[str, str] | None:
 
 
 def _check_fineness(amount: Decimal, currency: str) -> None:
-    # Here and in the form, not in the operation: budgets that are computed from prices may be finer than a cent.
+    # Checked here and in the form, not in the operation: budgets computed from prices may be finer than a cent.
     if fault := fineness_fault(amount, currency):
         raise Invalid(fields={"amount": [fault]})

@@ -1,4 +1,4 @@
-"""REST endpoints of usage from outside: CloudEvents, and the meters that count them."""
+"""REST endpoints for usage reported as CloudEvents, and for the meters that count it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tenants.web.views import ApiView
 
 
 class EventParser(BaseParser):
-    """JSON whose numbers keep all their digits. A text that cannot be stored is the matter of its own event."""
+    """JSON parser that keeps all digits of numbers. Text that cannot be stored is refused per event, not here."""
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        """Return the value; raise ParseError for what cannot be read, TooManyEvents for more than the largest body."""
+        """Return the value; raise ParseError for invalid JSON, TooManyEvents for a body over the limit."""
         body = stream.read(LARGEST_BODY + 1)
         if len(body) > LARGEST_BODY:
             raise TooManyEvents
@@ -41,19 +41,19 @@ class EventParser(BaseParser):
 
 
 class SingleParser(EventParser):
-    """One event."""
+    """Parser of a single event."""
 
     media_type = SINGLE
 
 
 class BatchParser(EventParser):
-    """Several events in an array."""
+    """Parser of an array of events."""
 
     media_type = BATCH
 
 
 def _number(text: str) -> Decimal | str:
-    """Return the number with all its digits; one beyond what can be held stays text, the matter of its own event."""
+    """Return the number with all its digits; one out of range stays text, and its event is refused."""
     try:
         return Decimal(text)
     except InvalidOperation:
@@ -65,12 +65,12 @@ def _no_number(text: str) -> Any:
 
 
 class Events(ApiView):
-    """Usage from outside."""
+    """Reported usage."""
 
     permissions = {"POST": "usage.ingest"}
-    reads_any_field = True  # of CloudEvents, whose extensions have names of their own
+    reads_any_field = True  # CloudEvents extensions have names of their own
     parser_classes = (SingleParser, BatchParser, EventParser)
-    # What is good stays stored when the answer lists what is not.
+    # Valid events stay stored when the response lists invalid ones.
     own_transaction = frozenset({"POST"})
 
     @extend_schema(
@@ -78,14 +78,15 @@ class Events(ApiView):
         responses={204: None, 202: forms.TakenSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Store usage as CloudEvents 1.0: one or, as a batch, up to 1,000 in 2 MB whose times touch up to 5,000 quarter hours.
+        """Store usage as CloudEvents 1.0: one event, or a batch of up to 1,000 in 2 MB that spans up to 5,000 quarter
+        hours.
 
         `type` names the event type of a meter, `subject` the resource, `data.quantity` the amount; other keys of `data`
-        are dimensions. The project is that of the extension `project` or of `data.project`, else `default`.
-        (`source`, `id`) counts once for ever. 204: all are counted or were known. 202: all are stored, but those in `held`
-        are not counted before a person has accepted them: they are older than 35 days, or no price rules them.
-        409 lists in `conflicts` ids that are known with other content, and in `refused`, as 400 does, those that cannot be
-        usage; all others are stored. 429: the sender has reported as much today as it may; nothing is stored.
+        are dimensions. The project is the extension `project` or `data.project`, else `default`. Each (`source`, `id`)
+        counts once. 204: all are counted or were known. 202: all are stored, but those in `held` are not counted until
+        a person accepts them, because they are older than 35 days or have no matching price. 409 lists in `conflicts`
+        ids known with other content, and in `refused`, as 400 does, those that cannot be usage; all others are stored.
+        429: the sender has reached its daily limit; nothing is stored.
         """
         sent, kind = request.data, (request.content_type or "").partition(";")[0].strip().lower()
         if isinstance(sent, dict) and kind != BATCH:
@@ -101,7 +102,7 @@ class Events(ApiView):
 
 
 class Meters(ApiView):
-    """What is metered."""
+    """Meters of the organisation."""
 
     permissions = {"GET": "usage.view", "POST": "pricebooks.manage"}
 
@@ -112,7 +113,7 @@ class Meters(ApiView):
 
     @extend_schema(request=forms.NewMeterSerializer, responses={201: forms.MeterSerializer})
     def post(self, request: Request) -> Response:
-        """Define a meter. Its usage from outside waits for a person until a price version names it."""
+        """Define a meter. Its reported usage waits for review until a price version names it."""
         data = checked(forms.NewMeterSerializer(data=request.data))
         made = meters.define(actor=self.actor, **data)
         stored = next(meter for meter in queries.meters() if meter.id == made.pk)

@@ -1,4 +1,4 @@
-"""What billing's endpoints are asked: parameters that several share, and bodies checked at once."""
+"""Parameters shared by billing's endpoints, and validation of request bodies."""
 
 from __future__ import annotations
 

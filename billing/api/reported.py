@@ -1,4 +1,4 @@
-"""REST endpoints of reported usage: its requests and senders, voiding, what waits for a person, limits of senders."""
+"""REST endpoints for reported usage: requests, senders, voiding, review, and sender limits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class UsageBatches(ApiView):
 
     @extend_schema(operation_id="usage_batches_list", parameters=PAGE, responses=page_of(forms.BatchSerializer))
     def get(self, request: Request) -> Response:
-        """List requests with their senders, the newest first."""
+        """List requests with their senders, newest first."""
         keys = self.cursor(1)
         before = parse_uuid(keys[0], "cursor") if keys else None
         rows = queries.usage_batches(before=before, limit=self.page_size())
@@ -36,13 +36,13 @@ class UsageBatches(ApiView):
 
 
 class UsageBatch(ApiView):
-    """One request."""
+    """One request that reported usage."""
 
     permissions = {"GET": "invoices.view"}
 
     @extend_schema(parameters=PAGE, responses=forms.BatchEventsSerializer)
     def get(self, request: Request, batch_id: UUID) -> Response:
-        """Answer one request and a page of its counted events."""
+        """Return one request and a page of its counted events."""
         batch = queries.usage_batch(batch_id)
         keys = self.cursor(1)
         rows = queries.batch_events(batch, after=_hash(keys[0]) if keys else None, limit=self.page_size())
@@ -51,26 +51,26 @@ class UsageBatch(ApiView):
 
 
 class UsageBatchVoid(ApiView):
-    """Take one request back."""
+    """Void one request."""
 
     permissions = {"POST": "invoices.manage"}
 
     @extend_schema(request=forms.ReasonSerializer, responses=forms.BatchSerializer)
     def post(self, request: Request, batch_id: UUID) -> Response:
-        """Void what is still counted of a request, and reject what of it waits. Its ids stay used for ever."""
+        """Void the counted events of a request, and reject those that wait. Its ids stay used."""
         data = checked(forms.ReasonSerializer(data=request.data))
         voids.void_batch(actor=self.actor, batch_id=batch_id, reason=data["reason"])
         return Response(representations.usage_batch(queries.usage_batch(batch_id)))
 
 
 class UsageVoid(ApiView):
-    """Take single events back."""
+    """Void single events."""
 
     permissions = {"POST": "invoices.manage"}
 
     @extend_schema(request=forms.VoidSerializer, responses=forms.VoidedSerializer)
     def post(self, request: Request) -> Response:
-        """Void events by (`source`, `id`), all or none. 409 `usage_voided` where one is voided already."""
+        """Void events by (`source`, `id`), all or none. 409 `usage_voided` if one is already voided."""
         data = checked(forms.VoidSerializer(data=request.data))
         events = [(one["source"], one["id"]) for one in data["events"]]
         amount = voids.void_events(actor=self.actor, events=events, reason=data["reason"])
@@ -89,7 +89,7 @@ class HeldUsage(ApiView):
         responses=page_of(forms.HeldSerializer),
     )
     def get(self, request: Request) -> Response:
-        """List events that wait for a person, or were accepted or rejected, the newest first."""
+        """List events that wait for review, or were accepted or rejected, newest first."""
         state = request.query_params.get("state", WAITING)
         if state not in STATES:
             raise Invalid(fields={"state": [f"Choose one of {', '.join(STATES)}."]})
@@ -100,13 +100,13 @@ class HeldUsage(ApiView):
 
 
 class HeldUsageDecision(ApiView):
-    """Accept or reject events that wait."""
+    """Accept or reject waiting events."""
 
     permissions = {"POST": "invoices.manage"}
 
     @extend_schema(request=forms.DecisionSerializer, responses=forms.DecidedSerializer)
     def post(self, request: Request) -> Response:
-        """Count events by the price of their time, or reject them, all or none."""
+        """Count events at the prices of their time, or reject them, all or none."""
         data = checked(forms.DecisionSerializer(data=request.data))
         accept = data["decision"] == "accept"
         done = reviews.decide(actor=self.actor, event_ids=data["events"], accept=accept, reason=data["reason"])
@@ -114,13 +114,13 @@ class HeldUsageDecision(ApiView):
 
 
 class UsageLimits(ApiView):
-    """How much each sender may report on a UTC day."""
+    """Daily limits of each sender, per UTC day."""
 
     permissions = {"GET": "invoices.view", "PUT": "budgets.manage"}
 
     @extend_schema(operation_id="usage_limits_retrieve", responses=forms.LimitsSerializer)
     def get(self, request: Request) -> Response:
-        """Answer the limits."""
+        """Return the limits."""
         return Response(representations.report_limits(sender_limits.limits()))
 
     @extend_schema(request=forms.NewLimitsSerializer, responses=forms.LimitsSerializer)

@@ -1,4 +1,4 @@
-"""The shapes of the API of reported usage."""
+"""Serializers of the API of reported usage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenants.web.body_fields import Amount, Whole
 
 
 class BatchSerializer(serializers.Serializer[Any]):
-    """A request that reported usage, and who sent it."""
+    """A request that reported usage, and its sender."""
 
     id = serializers.UUIDField()
     sender = serializers.CharField()
@@ -50,26 +50,26 @@ class BatchEventsSerializer(serializers.Serializer[Any]):
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
-    """Why; kept in the audit log."""
+    """The reason; stored in the audit log."""
 
     reason = serializers.CharField(max_length=200)
 
 
 class EventNameSerializer(serializers.Serializer[Any]):
-    """What an event is known by."""
+    """Identity of an event."""
 
     source = serializers.CharField(max_length=120, trim_whitespace=False)  # type: ignore[assignment]
     id = serializers.CharField(max_length=200, trim_whitespace=False)
 
 
 class VoidSerializer(ReasonSerializer):
-    """Events to take back."""
+    """Events to void."""
 
     events = EventNameSerializer(many=True, allow_empty=False, max_length=1_000)  # type: ignore[call-arg]
 
 
 class VoidedSerializer(serializers.Serializer[Any]):
-    """What was taken back."""
+    """What was voided."""
 
     voided = serializers.IntegerField()
     amount = MoneySerializer()
@@ -98,28 +98,28 @@ class HeldSerializer(serializers.Serializer[Any]):
 
 
 class DecisionSerializer(ReasonSerializer):
-    """What to do with events that wait."""
+    """Decision about waiting events."""
 
     events = serializers.ListField(child=serializers.UUIDField(), allow_empty=False, max_length=1_000)
     decision = serializers.ChoiceField(choices=["accept", "reject"])
 
 
 class DecidedSerializer(serializers.Serializer[Any]):
-    """What was decided, and what the accepted events cost."""
+    """The decision, and the cost of the accepted events."""
 
     decided = serializers.IntegerField()
     amount = MoneySerializer()
 
 
 class NewLimitsSerializer(serializers.Serializer[Any]):
-    """What each sender may report on a UTC day."""
+    """Limits of each sender per UTC day."""
 
     events = Whole(min_value=0, max_value=1_000_000_000)
     amount = Amount(max_digits=27, decimal_places=12, min_value=0)
 
 
 class LimitsSerializer(serializers.Serializer[Any]):
-    """What each sender may report on a UTC day; `own` where it was set here."""
+    """Limits of each sender per UTC day; `own` if the organisation set them."""
 
     events = serializers.IntegerField()
     amount = MoneySerializer()

@@ -1,4 +1,4 @@
-"""How billing's answers look on the wire: queries' rows as JSON."""
+"""Representations of billing's responses: rows of queries as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from billing.reported.sender_limits import Limits
 
 
 def sum_row(row: SpendRow) -> dict[str, Any]:
-    """Show a sum with one field for each of its groups."""
+    """Return a sum with one field for each of its groups."""
     named = {"project_name": row.project_name} if "project" in row.keys else {}
     return {
         **row.keys,
@@ -37,13 +37,13 @@ def sum_row(row: SpendRow) -> dict[str, Any]:
 
 
 def price_book(book: PriceBookView) -> dict[str, Any]:
-    """Show a price book."""
+    """Return a price book as JSON."""
     versions = [price_version(version) for version in book.versions]
     return {"id": book.id, "name": book.name, "currency": book.currency, "versions": versions}
 
 
 def price_version(version: VersionView) -> dict[str, Any]:
-    """Show a version with all its prices."""
+    """Return a version with all its prices as JSON."""
     return {
         "id": version.id,
         "number": version.number,
@@ -60,7 +60,7 @@ def price_version(version: VersionView) -> dict[str, Any]:
 
 
 def budget(status: BudgetStatus) -> dict[str, Any]:
-    """Show a budget and how far it is used."""
+    """Return a budget with its use as JSON."""
     return {
         "id": status.id,
         "scope": status.scope,
@@ -80,7 +80,7 @@ def budget(status: BudgetStatus) -> dict[str, Any]:
 
 
 def alert(row: AlertRow) -> dict[str, Any]:
-    """Show a threshold that was passed."""
+    """Return a crossed threshold as JSON."""
     return {
         "id": row.id,
         "month": row.period,
@@ -92,7 +92,7 @@ def alert(row: AlertRow) -> dict[str, Any]:
 
 
 def invoice(view: InvoiceView) -> dict[str, Any]:
-    """Show an invoice."""
+    """Return an invoice as JSON."""
     return {
         "id": view.id,
         "state": view.state,
@@ -107,7 +107,7 @@ def invoice(view: InvoiceView) -> dict[str, Any]:
 
 
 def line(row: InvoiceLine) -> dict[str, Any]:
-    """Show a line with the price that rated it."""
+    """Return a line with its price as JSON."""
     return {
         "n": row.n,
         "project": row.project_id,
@@ -130,7 +130,7 @@ def line(row: InvoiceLine) -> dict[str, Any]:
 
 
 def share(row: Share) -> dict[str, Any]:
-    """Show what one attempt adds to a line."""
+    """Return one attempt's share of a line as JSON."""
     return {
         "job": row.job_id,
         "attempt": row.attempt_id,
@@ -143,7 +143,7 @@ def share(row: Share) -> dict[str, Any]:
 
 
 def interval(row: IntervalView) -> dict[str, Any]:
-    """Show one interval."""
+    """Return one interval as JSON."""
     return {
         "id": row.id,
         "kind": row.kind,
@@ -162,20 +162,20 @@ def interval(row: IntervalView) -> dict[str, Any]:
 
 
 def usage_batch(row: BatchRow) -> dict[str, Any]:
-    """Show a request that reported usage."""
+    """Return a request that reported usage as JSON."""
     names = ("id", "sender", "sender_kind", "sender_id", "received_at", "accepted", "held", "voided")
     return {**{name: getattr(row, name) for name in names}, "amount": row.amount.json()}
 
 
 def reported_event(row: ReportedEvent) -> dict[str, Any]:
-    """Show a counted event of a request."""
+    """Return a counted event of a request as JSON."""
     names = ("source", "resource", "dims", "meter", "unit", "project_name", "starts_at", "ends_at", "voided")
     more = {"key": row.key.hex(), "quantity": shown(row.measured), "cost": row.cost.json()}
     return {**{name: getattr(row, name) for name in names}, **more}
 
 
 def held_event(row: HeldRow) -> dict[str, Any]:
-    """Show an event that waits for a person."""
+    """Return an event that waits for review as JSON."""
     names = ["id", "sender", "source", "meter", "resource", "project_name", "starts_at", "ends_at", "dims"]
     names += ["reason", "state", "received_at", "decided_at", "decided_by"]
     quantity = None if row.quantity is None else shown(row.quantity)
@@ -184,5 +184,5 @@ def held_event(row: HeldRow) -> dict[str, Any]:
 
 
 def report_limits(limits: Limits) -> dict[str, Any]:
-    """Show what each sender may report."""
+    """Return the limits of each sender as JSON."""
     return {"events": limits.events, "amount": limits.amount.json(), "own": limits.own}

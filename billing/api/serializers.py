@@ -1,4 +1,4 @@
-"""The shapes of billing's API: what it accepts, and what its answers look like in the schema."""
+"""Serializers of billing's API: what it accepts, and the schema of its responses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MeterSerializer(serializers.Serializer[Any]):
 
 
 class NewMeterSerializer(serializers.Serializer[Any]):
-    """A meter to define; the key is made from the event type unless given."""
+    """A meter to define; the key defaults to one made from the event type."""
 
     key = serializers.CharField(max_length=60, required=False)
     title = serializers.CharField(max_length=120)
@@ -67,14 +67,14 @@ class HeldNowSerializer(serializers.Serializer[Any]):
 
 
 class TakenSerializer(serializers.Serializer[Any]):
-    """What became of a request of which some events are not counted."""
+    """Result of a request with events that are not counted."""
 
     accepted = serializers.IntegerField(help_text="events that are new and counted")
     held = HeldNowSerializer(many=True)
 
 
 class SumSerializer(serializers.Serializer[Any]):
-    """A sum, beside one field for each group that was asked for."""
+    """A sum, with one field for each requested group."""
 
     start = serializers.CharField(allow_null=True, help_text="hour, local day or first day of the local month")
     unit = serializers.CharField(allow_null=True, help_text="null where the sum covers several units")
@@ -134,7 +134,7 @@ class BudgetSerializer(serializers.Serializer[Any]):
 
 
 class BudgetChangeSerializer(serializers.Serializer[Any]):
-    """What of a budget may be changed."""
+    """The changeable fields of a budget."""
 
     amount = Amount(max_digits=27, decimal_places=12, min_value=0, required=False)
     alerts = serializers.ListField(child=Whole(min_value=1, max_value=100), required=False, max_length=10)
@@ -142,7 +142,7 @@ class BudgetChangeSerializer(serializers.Serializer[Any]):
 
 
 class BudgetStatusSerializer(serializers.Serializer[Any]):
-    """A budget and how far it is used this month."""
+    """A budget and its use this month."""
 
     id = serializers.UUIDField()
     scope = serializers.CharField()
@@ -161,7 +161,7 @@ class BudgetStatusSerializer(serializers.Serializer[Any]):
 
 
 class BudgetAlertSerializer(serializers.Serializer[Any]):
-    """A threshold that spending passed: each once a month."""
+    """A crossed threshold; each is reported once a month."""
 
     id = serializers.UUIDField()
     month = serializers.DateField()
@@ -208,7 +208,7 @@ class LineSerializer(serializers.Serializer[Any]):
 
 
 class ShareSerializer(serializers.Serializer[Any]):
-    """What one attempt, or a resource without one, adds to a line."""
+    """The share of one attempt, or of a resource without one, in a line."""
 
     job = serializers.UUIDField(allow_null=True)
     attempt = serializers.UUIDField(allow_null=True)
@@ -220,7 +220,7 @@ class ShareSerializer(serializers.Serializer[Any]):
 
 
 class IntervalSerializer(serializers.Serializer[Any]):
-    """One stored piece of usage, or a waiver of one."""
+    """One stored segment of usage, or its adjustment."""
 
     id = serializers.CharField()
     kind = serializers.CharField()

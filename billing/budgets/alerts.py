@@ -1,4 +1,4 @@
-"""Alerts of budgets: each threshold is told once a month, to those who manage budgets."""
+"""Budget alerts: each threshold is reported once a month, to those who manage budgets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AFTERWARDS = {
 
 
 def tell(event: events.BudgetThresholdReached) -> None:
-    """Put a passed threshold on record and tell about it, once: the relay may deliver more than once."""
+    """Record a crossed threshold and notify, once: the relay may deliver more than once."""
     actor = Actor.system(event.tenant_id, "billing")
     raise_alert(
         actor=actor,
@@ -41,9 +41,10 @@ def tell(event: events.BudgetThresholdReached) -> None:
 def raise_alert(
     *, actor: Actor, budget_id: UUID, period: date, percent: int, spent: Decimal, limit: Decimal, quiet: bool = False
 ) -> None:
-    """Store that a threshold was passed and notify; known, or of a closed budget, it changes nothing.
+    """Store that a threshold was crossed and notify. No-op if it is stored already or the budget is closed.
 
-    A `quiet` one is only stored: the same charge passed a higher one, which is told. So is one below what was told already.
+    A `quiet` one is only stored, because the same charge crossed a higher one, which is reported. So is one below a
+    reported one.
     """
     budget = Budget.objects.select_related("project").filter(pk=budget_id, closed_at__isnull=True).first()
     if budget is None:

@@ -53,9 +53,9 @@ def create_budget(
     tag: tuple[str, str] | None = None,
     alerts: Sequence[int] = (),
 ) -> Budget:
-    """Limit what a project, work with a tag, or else the tenant spends in a local month, from the current month on.
+    """Limit what a project, work with a tag, or else the tenant spends in a local month, starting with the current one.
 
-    What it has spent and holds this month counts. Raises Invalid, NotFound for a foreign project, BudgetExists.
+    Includes what was spent and held earlier this month. Raises Invalid, NotFound for a foreign project, BudgetExists.
     """
     actor.require("budgets.manage")
     _check(amount, at_limit, alerts)
@@ -104,7 +104,7 @@ def change_budget(
     at_limit: str | None = None,
     alerts: Sequence[int] | None = None,
 ) -> Budget:
-    """Change a budget from the current month on. Lowered below what is promised, it promises nothing more until that shrinks."""
+    """Change a budget from the current month on. Below what is spent and held, it blocks new holds until that shrinks."""
     actor.require("budgets.manage")
     counters.lock_budget_set(exclusive=True)
     budget = _get(budget_id)
@@ -134,9 +134,9 @@ def close_budget(*, actor: Actor, budget_id: UUID) -> None:
 
 
 def count_unreserved(pieces: Sequence[Segment], series: Mapping[bytes, Series], currency: str) -> None:
-    """Count usage that no hold covered against its budgets: it cannot be refused any more, but leaves less room.
+    """Count unreserved usage against its budgets: it can no longer be refused, but reduces the headroom.
 
-    One ledger transaction for each attempt or request from outside, month, project and set of budgets.
+    One ledger transaction for each attempt or reporting request, month, project and set of budgets.
     """
     charged = [piece for piece in pieces if piece.amount]
     if not charged:
@@ -160,14 +160,14 @@ def count_unreserved(pieces: Sequence[Segment], series: Mapping[bytes, Series], 
     for (period, attempt_id, batch_id, pots), amount in charges.items():
         legs = ledger.move(AVAILABLE, UNHELD, pots, amount, currency)
         entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id))
-    # Each counter moves once, by all that the batch adds to it: so it sees every threshold that it passes.
+    # Each counter moves once by the batch's total, so that it sees every threshold crossed.
     for counter in locked:
         counters.apply_delta([counter], currency, unheld=growth.get(counter.id, NOTHING))
     ledger.post(*entries)
 
 
 def _open(budget: Budget, period: date) -> None:
-    """Start the counter of a new budget with what its scope has spent and holds in the month."""
+    """Start the counter of a new budget with its scope's spent and held amounts of the month."""
     scope: dict[str, Any] = {} if budget.project_id is None else {"project_id": budget.project_id}
     used = UsageRollup.objects.filter(period=period, **scope)
     if budget.tag_key:
@@ -175,7 +175,7 @@ def _open(budget: Budget, period: date) -> None:
         tagged = UsageSeries.objects.filter(dims__contains=as_dims({budget.tag_key: budget.tag_value}))
         used = used.filter(series_hash__in=tagged.values("hash"))
     spent = used.aggregate(total=Sum("amount"))["total"] or NOTHING
-    # Usage and releases are pinned out meanwhile: no hold of the tenant moves before this transaction ends.
+    # Usage and releases are locked out meanwhile: no hold of the tenant moves before this transaction ends.
     holds = list(Hold.objects.filter(state=OPEN, period=period, currency=budget.currency, **scope))
     held = sum((hold.amount - hold.settled for hold in holds), NOTHING)
     counter = BudgetPeriod.objects.create(
@@ -196,7 +196,7 @@ def _open(budget: Budget, period: date) -> None:
 
 
 def _limit(budget: Budget, amount: Decimal, at_limit: str) -> date:
-    """Bring the counters from the running month on to a limit; return that month."""
+    """Set the limit of the counters from the running month on; return that month."""
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
     current = period_of(local_day(clock.now(), zone))
     months = BudgetPeriod.objects.filter(budget=budget).filter(Q(period__gte=current) | Q(held__gt=0))
@@ -209,7 +209,7 @@ def _limit(budget: Budget, amount: Decimal, at_limit: str) -> date:
 
 
 def _tell_passed(budget: Budget, period: date) -> None:
-    """Tell of thresholds that the month has passed already; those that were told before are not told again."""
+    """Report thresholds that the month has already crossed, unless they were reported before."""
     counter_id = BudgetPeriod.objects.filter(budget=budget, period=period).values_list("id", flat=True).first()
     for counter in counters.lock_one(counter_id) if counter_id else []:
         counters.tell_passed(counter, budget.currency)

@@ -1,4 +1,4 @@
-"""The counters of budgets: locked in one order, moved only by conditional UPDATEs under a CHECK."""
+"""Counters of budgets: locked in one order, moved only by conditional UPDATEs under a CHECK."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ class Counter:
 
     @property
     def enforced(self) -> bool:
-        """Whether the budget refuses, rather than only tells."""
+        """Whether the budget refuses, rather than only notifies."""
         return self.at_limit != NOTIFY
 
     @property
     def room(self) -> Decimal:
-        """What may still be promised."""
+        """What may still be held or spent."""
         return max(self.limit - self.held - self.spent - self.unheld, Decimal(0))
 
     @property
     def running_room(self) -> Decimal | None:
-        """What running work may still use up; None where the budget does not stop it."""
+        """What running work may still use up; None if the budget does not stop it."""
         if self.at_limit != STOP_RUNNING:
             return None
         return max(self.limit - self.spent - self.unheld, Decimal(0))
 
     def concerns(self, project_id: UUID, tags: Mapping[str, str]) -> bool:
-        """Whether the budget counts what a project spends on work with these tags."""
+        """Return whether the budget counts a project's spending on work with these tags."""
         if self.tag_key:
             return tags.get(self.tag_key) == self.tag_value
         return self.project_id is None or self.project_id == project_id
 
     @property
     def of(self) -> str:
-        """Whose budget it is, in words."""
+        """Description of the budget's scope."""
         tag = f"the tag {self.tag_key}={self.tag_value}"
         return tag if self.tag_key else "this project" if self.project_id else "this organisation"
 
@@ -81,7 +81,7 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A counter with its budget's life. `opened_with_usage`: it began with what its scope had spent already."""
+    """A counter with its budget's lifetime. `opened_with_usage`: it started with its scope's earlier spending."""
 
     counter: Counter
     created_at: datetime
@@ -116,7 +116,7 @@ SELECT {COLUMNS}, b.created_at, b.closed_at, EXISTS (
   WHERE p.tenant_id = c.tenant_id AND p.pot = c.id AND p.account = 'spent' AND t.kind = 'open')
 {FROM} WHERE c.tenant_id = %s AND b.currency = %s AND c.period = ANY(%s::date[]) ORDER BY c.id FOR NO KEY UPDATE OF c
 """  # noqa: S608
-# The ceiling falls with what is promised, down to the limit; it rises only when the limit is changed.
+# The ceiling falls with what is held and spent, down to the limit; it rises only when the limit is changed.
 MOVE = """
 UPDATE billing_budgetperiod SET held = held + %(held)s, spent = spent + %(spent)s, unheld = unheld + %(unheld)s,
   ceiling = CASE WHEN ceiling IS NULL THEN NULL ELSE least(ceiling, greatest("limit", held + %(held)s + spent + %(spent)s)) END
@@ -128,7 +128,7 @@ EXCLUSIVE = "SELECT pg_advisory_xact_lock(hashtextextended('billing.budgets' || 
 
 
 def lock_budget_set(*, exclusive: bool = False) -> None:
-    """Keep the tenant's set of budgets as it is to the end of the transaction; `exclusive` to change it."""
+    """Lock the tenant's set of budgets to the end of the transaction; `exclusive` to change it."""
     with connection.cursor() as cursor:
         cursor.execute(EXCLUSIVE if exclusive else SHARED, [str(current_tenant_id())])
 
@@ -136,7 +136,8 @@ def lock_budget_set(*, exclusive: bool = False) -> None:
 def lock_scope(
     projects: Collection[UUID], periods: Collection[date], currency: str, tags: Iterable[str] = ()
 ) -> list[Counter]:
-    """Lock the counters of these months of the projects', the tags' and the tenant's budgets, in order of id; make missing ones.
+    """Lock the counters of these months for the budgets of projects, tags and tenant, in order of id; create missing
+    ones.
 
     Tags are given as `name=value`.
     """
@@ -161,9 +162,10 @@ def lock_for_hold(
     tags: Iterable[str] = (),
     before: Collection[date] = (),
 ) -> list[Counter]:
-    """Lock the counters that a hold lies on, and those of the months `onward` that it is about to move to, in order of id.
+    """Lock the counters that a hold lies on, and those of the months `onward` to which it is about to move, in order of
+    id.
 
-    Of the months `before`, in which some of its use lies, those that there are.
+    Of the months `before`, in which some of its usage lies, only existing counters are locked.
     """
     periods = list(onward)
     arguments: dict[str, Any] = {
@@ -182,7 +184,7 @@ def lock_for_hold(
 
 
 def require_room(counters: Iterable[Counter], asked: Money) -> None:
-    """Raise BudgetExceeded, naming the tightest budget, unless every enforced counter has room for `asked`."""
+    """Raise BudgetExceeded, naming the tightest budget, unless every enforced counter has headroom for `asked`."""
     short = [counter for counter in counters if counter.enforced and counter.room < asked.amount]
     if not short:
         return
@@ -206,7 +208,7 @@ def apply_delta(
 ) -> None:
     """Move locked counters by these amounts in one conditional UPDATE.
 
-    Raises BudgetExceeded when held + spent would grow past a limit: nothing is then left half done.
+    Raises BudgetExceeded if held + spent would pass a limit; then nothing is changed.
     """
     if not counters or not (held or spent or unheld):
         return
@@ -222,7 +224,7 @@ def apply_delta(
 
 
 def tell_passed(counter: Counter, currency: str) -> None:
-    """Publish every threshold that a counter's spending stands above: for a budget that was made or changed."""
+    """Publish every threshold that a counter's spending has crossed, after a budget was created or changed."""
     _publish(counter, Decimal(0), counter.spent + counter.unheld, currency)
 
 
@@ -233,7 +235,7 @@ def _tell(counter: Counter, growth: Decimal, currency: str) -> None:
 
 def _publish(counter: Counter, before: Decimal, after: Decimal, currency: str) -> None:
     passed = [percent for percent in counter.alerts if before < counter.limit * percent / 100 <= after]
-    # The highest alone is told, in whatever order the relay delivers them; the others go on record.
+    # Only the highest is reported, in whatever order the relay delivers them; the others are recorded.
     for percent in sorted(passed, reverse=True):
         publish(
             BudgetThresholdReached(

@@ -1,4 +1,4 @@
-"""Hold -> extend -> settle -> release: money is promised before the seconds run.
+"""Hold -> extend -> settle -> release: money is reserved before the seconds run.
 
 Locks are taken in the order set of budgets, hold, counters by id, then the ledger's inserts.
 """
@@ -52,7 +52,7 @@ class HoldExists(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class HoldState:
-    """A hold and the counters it lies on, read under their row locks. `cut`: a new month had no room for all of it."""
+    """A hold and its counters, read under their row locks. `cut`: a new month had no headroom for all of it."""
 
     id: UUID
     project_id: UUID
@@ -77,7 +77,9 @@ class HoldState:
         return min([self.left, *bounds])
 
     def room_in(self, period: date) -> Decimal:
-        """What may be settled now for use in `period`: in a month before the hold's own no more than its budgets have room for."""
+        """Return what may be settled now for usage in `period`; in a month before the hold's own, no more than its
+        budgets have headroom for.
+        """
         if period == self.period:
             return self.room
         return min([self.left, *(counter.room for counter in self.of(period) if counter.enforced)])
@@ -89,7 +91,7 @@ class HoldState:
 
     @property
     def current(self) -> tuple[Counter, ...]:
-        """The counters of the month that the hold lies in."""
+        """The counters of the hold's month."""
         return self.of(self.period)
 
     def of(self, period: date) -> tuple[Counter, ...]:
@@ -98,7 +100,7 @@ class HoldState:
 
     @property
     def pots(self) -> list[LedgerAccount]:
-        """The accounts that a movement of the hold touches."""
+        """Return the ledger accounts that a movement of the hold touches."""
         return [LedgerAccount("hold", self.id), *(counter.pot for counter in self.current)]
 
 
@@ -110,10 +112,10 @@ def hold(
     actor: Actor | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> UUID:
-    """Promise `amount` to `subject` on every budget of its project, tags and tenant; return the hold's id.
+    """Reserve `amount` for `subject` on every budget of its project, tags and tenant; return the hold's id.
 
-    Raises BudgetExceeded (402) when one of them has no room, HoldExists when the subject holds money already,
-    CurrencyMismatch for another currency than the tenant's. `actor` is remembered: an explained line names it.
+    Raises BudgetExceeded (402) if one has no headroom, HoldExists if the subject already holds money, CurrencyMismatch
+    for another currency than the tenant's. `actor` is stored, so that an explained line can name it.
     """
     if amount.amount <= 0:
         raise ValueError("hold a positive amount")
@@ -144,7 +146,10 @@ def hold(
 
 
 def extend(*, hold_id: UUID, amount: Money) -> None:
-    """Let an open hold grow in the running month: for a retry, a raised limit. Raises BudgetExceeded, NotFound, Conflict."""
+    """Increase an open hold in the running month, for a retry or a raised limit.
+
+    Raises BudgetExceeded, NotFound, Conflict.
+    """
     if amount.amount <= 0:
         raise ValueError("extend by a positive amount")
     with transaction.atomic():
@@ -152,9 +157,11 @@ def extend(*, hold_id: UUID, amount: Money) -> None:
 
 
 def cover(*, hold_id: UUID, amount: Money, period: date | None = None) -> None:
-    """Let an open hold grow until `amount` can be settled from it in the running month: for a new quote. Raises as `extend`.
+    """Increase an open hold until `amount` can be settled from it in the running month, for a new quote.
 
-    `period`: the month of use that is over, where its money is asked of its own budgets and the hold has not moved on.
+    Raises as `extend`.
+
+    `period`: a past month of usage, whose own budgets pay if the hold has not rolled over yet.
     """
     with transaction.atomic():
         state = _open(hold_id, amount.currency, period)
@@ -164,7 +171,7 @@ def cover(*, hold_id: UUID, amount: Money, period: date | None = None) -> None:
 
 
 def release(*, hold_id: UUID) -> Money:
-    """Give what is left of a hold back to its budgets; return it. A released hold stays as it is: nothing is given twice."""
+    """Return what is left of a hold to its budgets, and return that amount. Idempotent."""
     with transaction.atomic():
         counters.lock_budget_set()
         state = lock(hold_id)
@@ -178,9 +185,9 @@ def release(*, hold_id: UUID) -> Money:
 
 
 def lock(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
-    """Lock a hold and its counters, and at once those of other months that its use or its move touches. Raises NotFound.
+    """Lock a hold, its counters, and those of other months that its usage or its roll-over touches. Raises NotFound.
 
-    Those of later months are made where they are missing: the hold may move there.
+    Missing counters of later months are created, because the hold may move there.
     """
     row = Hold.objects.select_for_update(no_key=True).filter(pk=hold_id).first()
     if row is None:
@@ -195,12 +202,15 @@ def lock(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
 
 
 def lock_now(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
-    """Lock a hold, its counters and at once those of `months` and of the running one, which it may be carried to. Raises NotFound."""
+    """Lock a hold, its counters, and those of `months` and of the running month, to which it may roll over.
+
+    Raises NotFound.
+    """
     return lock(hold_id, [_running_month()[0], *months])
 
 
 def roll_over(state: HoldState, period: date) -> HoldState:
-    """Move what is left of a locked hold to the budgets of a later month, as far as they have room for it."""
+    """Move what is left of a locked hold to the budgets of a later month, as far as they have headroom."""
     if state.state != OPEN or period <= state.period:
         return state
     target = state.of(period)
@@ -222,9 +232,9 @@ def roll_over(state: HoldState, period: date) -> HoldState:
 
 
 def settle(state: HoldState, period: date, charges: Mapping[UUID | None, Decimal]) -> HoldState:
-    """Turn held into spent for each attempt's use in `period`, of a locked hold, which must cover the sum.
+    """Turn held into spent for each attempt's usage in `period`; the locked hold must cover the sum.
 
-    Use of a month before the hold's own is paid from where the hold lies, and spent by the budgets of its month.
+    Usage of a month before the hold's own is paid from the hold's month and counted as spent in its own.
     """
     total = sum(charges.values(), Decimal(0))
     if not total:
@@ -261,7 +271,7 @@ def _running_month() -> tuple[date, str]:
 
 
 def _open(hold_id: UUID, currency: str, period: date | None = None) -> HoldState:
-    """Lock an open hold, carried to a month, the running one unless given: its budgets are asked, not those it was placed in."""
+    """Lock an open hold after rolling it over to `period`, by default the running month, whose budgets then apply."""
     counters.lock_budget_set()
     period = period or _running_month()[0]
     state = lock(hold_id, [period])
@@ -289,5 +299,5 @@ def _grow(hold_id: UUID, *, amount: Decimal = Decimal(0), settled: Decimal = Dec
 
 
 def give_back(hold_id: UUID, amount: Decimal, *, shrink: bool) -> None:
-    """Take `amount` out of what a locked hold has settled; `shrink` the hold too when the money leaves it."""
+    """Reverse `amount` of what a locked hold has settled; `shrink` the hold too if the money leaves it."""
     _grow(hold_id, settled=-amount, amount=-amount if shrink else Decimal(0))

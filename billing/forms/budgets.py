@@ -1,4 +1,4 @@
-"""Forms of the billing room. A form only parses; operations decide."""
+"""Forms of budgets and reported usage. A form only parses; operations decide."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ AT_LIMIT = (
 
 
 class Percentages(forms.CharField):
-    """Whole percentages by commas: 50, 80, 100."""
+    """Whole percentages, separated by commas: 50, 80, 100."""
 
     def to_python(self, value: Any) -> Any:
-        """Return them as numbers, each once, in order."""
+        """Return them as numbers, unique and sorted."""
         found = set()
         for part in str(value or "").replace("%", "").replace(";", ",").split(","):
             text = part.strip()
@@ -44,12 +44,12 @@ class Percentages(forms.CharField):
         return sorted(found)
 
     def prepare_value(self, value: Any) -> Any:
-        """Show the numbers as they are typed."""
+        """Return the numbers as typed."""
         return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 class BudgetTerms(forms.Form):
-    """What of a budget may be changed."""
+    """The changeable fields of a budget."""
 
     amount = AmountField(label="Amount a month", min_value=0, max_digits=27, decimal_places=12)
     at_limit = forms.ChoiceField(
@@ -75,7 +75,7 @@ class BudgetTerms(forms.Form):
             initial["was"] = f"{initial['amount']} {status.at_limit} {initial['alerts']}"
             if data and data.get("was", initial["was"]) != initial["was"]:
                 self.overtaken = True
-                data = {**data.dict(), "was": initial["was"]}  # sent again, it replaces what it now names
+                data = {**data.dict(), "was": initial["was"]}  # resubmitting replaces the terms it now names
         super().__init__(data, initial=initial, **more)
         self.currency = currency
         cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
@@ -83,14 +83,14 @@ class BudgetTerms(forms.Form):
         self.fields["amount"].error_messages["max_decimal_places"] = coarser(currency)
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what was typed before somebody else changed the budget."""
+        """Refuse a form that was opened before somebody else changed the budget."""
         if self.overtaken:
             now = f"{self.initial['amount']} {self.currency}, {dict(AT_LIMIT)[self.initial['at_limit']].lower()}"
             self.add_error(None, f"This budget was changed meanwhile, to {now}. Send yours again to replace that.")
         return self.cleaned_data
 
     def clean_amount(self) -> Decimal:
-        """Refuse what nobody could pay. The operation takes finer amounts: sums that are computed have them."""
+        """Refuse amounts finer than the currency. The operation accepts them, because computed sums have them."""
         amount: Decimal = self.cleaned_data["amount"]
         if fault := fineness_fault(amount, self.currency):
             raise forms.ValidationError(fault)
@@ -98,7 +98,7 @@ class BudgetTerms(forms.Form):
 
 
 class NewBudget(BudgetTerms):
-    """A budget for all, for one project or for work with a tag; each has at most one."""
+    """A budget for all, for one project or for work with a tag; at most one each."""
 
     scope = forms.ChoiceField(label="Budget of")
     tag = forms.CharField(
@@ -121,7 +121,7 @@ class NewBudget(BudgetTerms):
         cast("forms.ChoiceField", self.fields["scope"]).choices = choices
 
     def clean(self) -> dict[str, Any]:
-        """Let a tag be given where, and only where, the budget is of one."""
+        """Require a tag if, and only if, the budget is for a tag."""
         data: dict[str, Any] = self.cleaned_data
         text = data.get("tag", "")
         if data.get("scope") == TAGGED and "tag" not in self.errors:
@@ -139,18 +139,18 @@ class NewBudget(BudgetTerms):
 
     @property
     def tag_pair(self) -> tuple[str, str] | None:
-        """Name and value of the chosen tag; None for another budget."""
+        """Return name and value of the chosen tag; None for another budget."""
         return self.cleaned_data.get("tag_pair")
 
     @property
     def project_id(self) -> UUID | None:
-        """The chosen project; None for the whole organisation or a tag."""
+        """Return the chosen project; None for the whole organisation or a tag."""
         scope = self.cleaned_data["scope"]
         return None if scope in (WHOLE, TAGGED) else UUID(scope)
 
 
 class SenderLimits(forms.Form):
-    """What each key or person may report on a day."""
+    """Daily limits of each key or person."""
 
     events = forms.IntegerField(label="Events a day", min_value=0, max_value=1_000_000_000)
     amount = AmountField(label="Cost a day", min_value=0, max_digits=27, decimal_places=12)
@@ -164,6 +164,6 @@ class SenderLimits(forms.Form):
 
 
 class Decision(forms.Form):
-    """What to do with reported events, and why."""
+    """Decision about reported events, with its reason."""
 
     reason = forms.CharField(label="Why", max_length=200, help_text="Kept in the audit log.")

@@ -1,4 +1,4 @@
-"""Amounts and tags as people type them: 2000, 2,000, 2.000,50; team=vision. What can be read two ways is asked, never guessed."""
+"""Amounts and tags as people type them: 2000, 2,000, 2.000,50; team=vision. Ambiguous input is refused, never guessed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ HOURLY = re.compile(r"(.*?)\s*(?:/\s*h|/\s*hour|an hour|per hour)", re.IGNORECAS
 
 
 def read_amount(text: str, *, decimals: int = 2) -> Decimal:
-    """Read an amount that has at most so many decimals. Raises ValueError with what to type.
+    """Parse an amount with at most `decimals` decimals. Raises ValueError with what to type.
 
-    The last of two different marks is the decimal one. One mark that stands alone before exactly three digits may group
-    or begin the decimals: a comma groups where amounts have fewer than three decimals, anything else is asked.
+    Of two different separators the last is the decimal one. A single separator before exactly three digits is
+    ambiguous: a comma groups thousands if amounts have fewer than three decimals, anything else is refused.
     """
     plain = unicodedata.normalize("NFKC", text).strip().replace("\u2212", "-")
     if len(plain) > LONGEST or not SHAPE.fullmatch(plain):
@@ -45,14 +45,14 @@ def read_amount(text: str, *, decimals: int = 2) -> Decimal:
 
 
 def typed(amount: Decimal) -> str:
-    """Write an amount as a person would type it, so that it is read one way."""
+    """Format an amount as typed, so that it parses only one way."""
     text = f"{amount.normalize():f}"
     whole, _, part = text.partition(".")
     return f"{text}0" if len(part) == 3 and whole != "0" else text
 
 
 def _single(plain: str, mark: str, decimals: int) -> str:
-    """Return the mark where it begins the decimals; empty where it groups thousands."""
+    """Return the separator if it starts the decimals; empty if it groups thousands."""
     whole, _, part = plain.partition(mark)
     thousands = len(part) == 3 and 1 <= len(whole) <= 3 and not whole.startswith("0")
     if not thousands:
@@ -66,7 +66,7 @@ def _single(plain: str, mark: str, decimals: int) -> str:
 
 
 class AmountField(forms.DecimalField):
-    """A field for an amount of money, as people write one. Set `decimals` to how many its currency has."""
+    """A field for an amount of money. Set `decimals` to the number of its currency."""
 
     def __init__(self, *, decimals: int = 2, **more: Any) -> None:
         widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
@@ -74,7 +74,7 @@ class AmountField(forms.DecimalField):
         self.decimals = decimals
 
     def to_python(self, value: Any) -> Any:
-        """Return the amount; refuse what can be read two ways with what to type."""
+        """Return the amount; refuse ambiguous input with what to type."""
         if value in self.empty_values or not isinstance(value, str) or not value.strip():
             return super().to_python(value.strip() if isinstance(value, str) else value)
         try:
@@ -84,14 +84,14 @@ class AmountField(forms.DecimalField):
 
 
 class PriceField(AmountField):
-    """A field for the price of one unit; of a second also by the hour, as 1.80/h."""
+    """A field for a unit price; for seconds also per hour, as 1.80/h."""
 
     def __init__(self, *, timed: bool = True, **more: Any) -> None:
         super().__init__(decimals=COMPUTING_DECIMALS, **more)
         self.timed = timed
 
     def to_python(self, value: Any) -> Any:
-        """Return the price of one unit, with the decimals that prices are stored with."""
+        """Return the price of one unit, with the precision of stored prices."""
         hourly = HOURLY.fullmatch(value.strip()) if isinstance(value, str) else None
         if hourly is None:
             return super().to_python(value)
@@ -105,7 +105,7 @@ class TagsField(forms.CharField):
     """A field for tags: team=vision, ticket=A-7."""
 
     def to_python(self, value: Any) -> Any:
-        """Return them by name; refuse what is no tag."""
+        """Return the tags by name; refuse invalid ones."""
         if isinstance(value, dict):
             return value
         try:
@@ -117,5 +117,5 @@ class TagsField(forms.CharField):
         return tags
 
     def prepare_value(self, value: Any) -> Any:
-        """Show them as they are typed."""
+        """Return the tags as typed."""
         return tags_text(value) if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""The form of a price list: every price of the version before, to keep, change or drop, and some new ones."""
+"""The form of a price list: every price of the previous version, to keep, change or drop, and some new ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Dimensions(forms.CharField):
     """Dimensions as `device_class=cpu, zone=north`."""
 
     def to_python(self, value: Any) -> Any:
-        """Return them as a mapping."""
+        """Return the dimensions as a mapping."""
         dims: dict[str, str] = {}
         for part in str(value or "").split(","):
             if not part.strip():
@@ -47,7 +47,7 @@ def _amount(**more: Any) -> PriceField:
 
 
 class PriceListForm(forms.Form):
-    """A version to publish; an amount left empty drops its price."""
+    """A version to publish; an empty amount drops its price."""
 
     effective_at = forms.DateTimeField(
         label="In force from",
@@ -84,20 +84,20 @@ class PriceListForm(forms.Form):
 
     @property
     def rows(self) -> list[tuple[PriceView, BoundField]]:
-        """The prices of the version before, each with its field."""
+        """Return the prices of the previous version, each with its field."""
         return [(price, self[f"price_{number}"]) for number, price in self._offered()]
 
     def _offered(self) -> list[tuple[int, PriceView]]:
-        """Return the prices to show, by their place in the version before. The others are kept as they are."""
+        """Return the prices to show, by their index in the previous version. Hidden ones are kept as they are."""
         return [(number, price) for number, price in enumerate(self.base) if price.offered]
 
     @property
     def more(self) -> list[tuple[BoundField, BoundField, BoundField]]:
-        """The fields of new prices."""
+        """Return the fields of new prices."""
         return [(self[f"meter_{n}"], self[f"dims_{n}"], self[f"amount_{n}"]) for n in range(MORE)]
 
     def clean_effective_at(self) -> datetime | None:
-        """Read the moment in the organisation's zone."""
+        """Parse the time in the organisation's zone."""
         moment: datetime | None = self.cleaned_data["effective_at"]
         if moment is None:
             return None
@@ -107,7 +107,7 @@ class PriceListForm(forms.Form):
         return moment
 
     def clean(self) -> dict[str, Any]:
-        """Let a new price be whole or empty."""
+        """Require a new price to be complete or empty."""
         data: dict[str, Any] = self.cleaned_data
         for number in range(MORE):
             meter, amount = data.get(f"meter_{number}"), data.get(f"amount_{number}")
@@ -128,7 +128,7 @@ class PriceListForm(forms.Form):
 
     @property
     def prices(self) -> list[NewPrice]:
-        """The complete list that a valid form asks for."""
+        """Return the complete list of prices of a valid form."""
         data = self.cleaned_data
         kept = [
             (price.meter, price.dims, data[f"price_{number}"] if price.offered else price.unit_amount)
@@ -141,7 +141,7 @@ class PriceListForm(forms.Form):
 
     @property
     def digest(self) -> str:
-        """What a preview showed: a form that was changed since is previewed again."""
+        """Return a digest of the previewed prices; a form changed since is previewed again."""
         listed = [[price.meter, sorted(price.dims.items()), str(price.unit_amount)] for price in self.prices]
         said = json.dumps([listed, str(self.cleaned_data["effective_at"])])
         return hashlib.sha256(said.encode()).hexdigest()

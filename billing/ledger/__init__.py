@@ -1,1 +1,1 @@
-"""The double-entry ledger, and what must agree with it."""
+"""The double-entry ledger, and its reconciliation."""

@@ -1,4 +1,4 @@
-"""The double-entry ledger behind holds, settlements and waivers; counters can be re-derived from it."""
+"""The double-entry ledger behind holds, settlements and adjustments; counters can be derived from it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FROM unnest(%(entries)s::uuid[], %(accounts)s::text[], %(pots)s::uuid[], %(kinds
 
 @dataclass(frozen=True, slots=True)
 class LedgerAccount:
-    """Whose money moves: a hold, a budget's month, or a project where no hold covered the usage."""
+    """The owner of money: a hold, a budget's month, or a project for unreserved usage."""
 
     kind: PotKind
     id: UUID
@@ -67,7 +67,7 @@ class LedgerEntry:
 
 
 def move(source: str, target: str, pots: Sequence[LedgerAccount], amount: Decimal, currency: str) -> list[Posting]:
-    """Return the legs that move `amount` between two accounts of every pot; none for zero."""
+    """Return the postings that move `amount` between two states of every ledger account; none for zero."""
     if not amount:
         return []
     legs = ((source, -amount), (target, amount))
@@ -75,7 +75,7 @@ def move(source: str, target: str, pots: Sequence[LedgerAccount], amount: Decima
 
 
 def post(*entries: LedgerEntry) -> None:
-    """Append transactions to the open scope's ledger in one statement, leaving out those that move nothing.
+    """Append transactions to the open scope's ledger in one statement, skipping those that move nothing.
 
     The database refuses an unbalanced one at commit.
     """

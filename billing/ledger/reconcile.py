@@ -1,4 +1,4 @@
-"""What must hold between the tables of billing, each as a query that returns the first rows that break it."""
+"""Consistency rules between billing's tables, each a query that returns the first rows that break it."""
 
 from __future__ import annotations
 
@@ -153,12 +153,12 @@ USAGE_RULES = [
 
 
 def ledger_faults() -> Iterator[Fault]:
-    """Yield what is wrong with the open scope's ledger, one fault a rule."""
+    """Yield faults of the open scope's ledger, one per rule."""
     yield from _broken(LEDGER_RULES)
 
 
 def reconcile_faults() -> Iterator[Fault]:
-    """Yield where intervals, roll-ups, ratings, ledger and invoice lines differ, one fault a rule."""
+    """Yield differences between intervals, roll-ups, ratings, ledger and invoice lines, one per rule."""
     yield from _broken(USAGE_RULES)
     yield from _line_faults()
 
@@ -173,7 +173,7 @@ def _broken(rules: Sequence[tuple[str, str]]) -> Iterator[Fault]:
 
 
 def _line_faults() -> Iterator[Fault]:
-    """Compare each invoice's lines with the plain sum of its month's roll-ups, line by line within half a minor unit."""
+    """Compare each invoice's lines with the plain sum of its month's roll-ups, within half a minor unit per line."""
     rule = "invoice lines add up to the roll-ups"
     for invoice in Invoice.objects.exclude(state=VOID).order_by("period"):
         lines = lines_of([invoice.period], invoice.currency)[invoice.period]

@@ -1,1 +1,1 @@
-"""Accept measured usage: keys decide, prices rate, holds pay, roll-ups sum."""
+"""Accept measured usage: keys deduplicate, prices rate, holds pay, roll-ups sum."""

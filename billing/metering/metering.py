@@ -1,4 +1,4 @@
-"""The door for measured usage: keys decide, prices rate, holds pay, roll-ups sum, in the caller's transaction."""
+"""Entry point of measured usage, in the caller's transaction: keys deduplicate, prices rate, holds pay, roll-ups sum."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class UsageRefused(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a batch came to. `accepted` intervals were new; `quantity` and `amount` are what they are charged with.
+    """Result of a batch. `accepted` intervals were new; `quantity` and `amount` are what they are charged with.
 
-    `excluded` seconds lay outside the hold and are rated 0. `exhausted`: the hold, or a budget that stops running
-    work (`refused_by`: hold or budget), has nothing left for the next second. `conflicts`: keys known with other
-    content; `clashes`: the intervals that came with them.
+    `excluded` seconds lay outside the hold and are rated 0. `exhausted`: the hold, or a budget that stops running work
+    (`refused_by`: hold or budget), has nothing left for the next second. `conflicts`: keys known with other content;
+    `clashes`: the intervals that came with them.
     """
 
     accepted: int
@@ -64,13 +64,13 @@ class Recorded:
 
 
 def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, held_only: bool = False) -> Recorded:
-    """Accept usage in the open tenant scope and transaction; every effect hangs on its key's insert.
+    """Accept usage in the open tenant scope and transaction; every effect depends on inserting its key.
 
-    Rated by the price in force at each moment and settled from the hold: seconds that the hold does not cover are
-    stored and rated 0. Without a hold usage is rated in full and only counted against budgets, unless it may be paid
-    from a hold alone (`held_only`): then what has a price is rated 0.
-    Raises UsageRefused, before any effect, for unsound intervals or an unknown meter. A known key with other
-    content is left out, audited and listed in `conflicts`: raising would take the audit entry back.
+    Usage is rated at the price in force at its time and settled from the hold; seconds that the hold does not cover are
+    stored and rated 0. Without a hold usage is rated in full and counted against budgets as unreserved, except with
+    `held_only`: then usage with a price is rated 0. Raises UsageRefused, before any effect, for invalid intervals or an
+    unknown meter. A known key with other content is skipped, audited and listed in `conflicts`: raising would roll back
+    the audit entry.
     """
     if not intervals:
         return Recorded(0, NOTHING, NOTHING, exhausted=False)
@@ -104,10 +104,10 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, 
 
 
 def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
-    """Accept usage from outside in a transaction of its own: the good intervals are stored in every case.
+    """Accept reported usage in its own transaction; the valid intervals are always stored.
 
-    Raises, after they are committed, UsageConflict (409) listing the keys known with other content, else
-    UsageRefused (400) listing the unsound ones.
+    Raises after the commit: UsageConflict (409) with the keys known with other content, else UsageRefused (400) with
+    the invalid intervals.
     """
     with tenant_scope(tenant_id):
         faults = _faults(intervals, terms_of(intervals)) if intervals else {}
@@ -120,7 +120,7 @@ def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
 
 
 def terms_of(intervals: Sequence[Interval]) -> price_books.Terms:
-    """Return the terms that rate these intervals, with the prices of their meters alone."""
+    """Return the terms that rate these intervals, with the prices of their meters only."""
     zoned = [item for item in intervals if item.start.utcoffset() is not None and item.end.utcoffset() is not None]
     first = min((min(item.start, item.end) for item in zoned), default=None)
     last = max((max(item.start, item.end) for item in zoned), default=None)
@@ -133,7 +133,7 @@ def _faults(intervals: Sequence[Interval], terms: price_books.Terms) -> dict[str
 
 
 def fault_of(item: Interval, terms: price_books.Terms) -> str | None:
-    """Say why an interval cannot be usage; None when it can."""
+    """Return why an interval cannot be usage; None if it can."""
     reason = refusal(item.start, item.end, terms.now)
     if reason is None and item.meter not in terms.meters:
         reason = f"there is no meter {item.meter}"

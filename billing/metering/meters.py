@@ -28,20 +28,20 @@ class MeterExists(Conflict):
 
 
 def ensure(key: str) -> None:
-    """Have one of the platform's own meters in the open scope: a tenant may be older than it."""
+    """Ensure that a platform meter exists in the open scope; older tenants may lack it."""
     if Meter.objects.filter(key=key).exists():
         return
     spec = next(spec for spec in METERS if spec.key == key)
-    taken = Meter.objects.filter(event_type=spec.event_type).exists()  # by a meter of the tenant's own
+    taken = Meter.objects.filter(event_type=spec.event_type).exists()  # a meter of the tenant has it
     event_type = f"exchequer.{spec.event_type}" if taken else spec.event_type
     Meter.objects.get_or_create(key=key, defaults={"title": spec.title, "unit": spec.unit, "event_type": event_type})
 
 
 @operation(METER_DEFINED)
 def define(*, actor: Actor, title: str, unit: str, event_type: str, key: str = "") -> Meter:
-    """Define what is counted: events of `event_type`, each with a quantity in `unit` (`second` for time).
+    """Define a meter that counts events of `event_type`, each with a quantity in `unit` (`second` for time).
 
-    The key is made from the event type unless given. Raises Invalid, or MeterExists for a known key or event type.
+    The key defaults to one made from the event type. Raises Invalid, or MeterExists for a known key or event type.
     """
     actor.require("pricebooks.manage")
     title, unit = check_text(title, "title"), check_text(unit, "unit", 30)
@@ -58,7 +58,7 @@ def define(*, actor: Actor, title: str, unit: str, event_type: str, key: str = "
         faults["key"] = ["This reads like what the platform itself measures. Choose another key."]
     if faults:
         raise Invalid(fields=faults)
-    counters.lock_budget_set(exclusive=True)  # two of the same at once: the second finds the first
+    counters.lock_budget_set(exclusive=True)  # of two identical concurrent calls, the second finds the first
     if Meter.objects.filter(Q(key=key) | Q(event_type=event_type)).exists():
         raise MeterExists
     if imitates(title, Meter.objects.values_list("title", flat=True)):

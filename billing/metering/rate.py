@@ -1,4 +1,4 @@
-"""From accepted intervals to rated pieces, and how far a hold pays for them."""
+"""Rate accepted intervals as segments, and settle them from a hold."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ONE = Decimal(1)
 
 
 def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None) -> list[Segment]:
-    """Split intervals at quarter hours and price starts and rate each piece by the price in force at its time.
+    """Split intervals at quarter hours and price starts and rate each segment at the price in force at its time.
 
-    A count is one piece, of the moment that it starts. A piece that no price rules is measured and charged with nothing.
+    A count is one segment at its start. A segment without a matching price is measured and free.
     """
     pieces: list[Segment] = []
     days: dict[datetime, date] = {}
@@ -38,7 +38,7 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
         whole = [(usage.start.astimezone(UTC), usage.end.astimezone(UTC))]
         spans = whole if counted else split(usage.start, usage.end, starts_within(terms.lists, usage.start, usage.end))
         for part, (start, end) in enumerate(spans):
-            # The lists that have begun: between two starts the same price rules the same series.
+            # Started lists: between two starts the same price applies to the same series.
             ruling = (item.series.hash, usage.meter, sum([begins <= start for begins in starts]))
             if ruling not in prices:
                 prices[ruling] = point_in(terms.lists, usage.meter, usage.dims, start)
@@ -71,7 +71,7 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
 
 
 def most_cost(usage: Interval, terms: Terms) -> Decimal:
-    """Return the most that an interval can cost: all of it at the highest price that rules it at any time."""
+    """Return the maximum cost of an interval: all of it at the highest price that applies at any time."""
     moments = [usage.start, *starts_within(terms.lists, usage.start, usage.end)]
     points = [point_in(terms.lists, usage.meter, usage.dims, at) for at in moments]
     quantity = seconds_between(usage.start, usage.end) if usage.quantity is None else usage.quantity
@@ -79,7 +79,7 @@ def most_cost(usage: Interval, terms: Terms) -> Decimal:
 
 
 def zero_rate(pieces: Sequence[Segment]) -> Decimal:
-    """Charge nothing for pieces that only a hold may pay where there is none; return their units. What is free stays."""
+    """Charge nothing for segments that only a hold may pay if there is none; return their units. Free segments stay."""
     priced = [piece for piece in pieces if piece.amount]
     excluded = sum((piece.billable for piece in priced), NOTHING)
     for piece in priced:
@@ -97,13 +97,13 @@ class Drawn:
 
 
 def settle_from_hold(hold_id: UUID, pieces: list[Segment], series: dict[bytes, Series]) -> Drawn:
-    """Settle pieces from a hold, earliest first; what it does not cover stays measured and is charged with nothing.
+    """Settle segments from a hold, earliest first; what it does not cover stays measured and is rated 0.
 
-    At the start of a month the rest of the hold moves to that month's budgets; use of a month before is spent there all the
-    same. Raises NotFound for an unknown hold, Invalid for usage of another project than the hold's.
+    At the start of a month the rest of the hold moves to that month's budgets; usage of the previous month still counts
+    as spent there. Raises NotFound for an unknown hold, Invalid for usage of another project than the hold's.
     """
     pieces.sort(key=lambda piece: (piece.start, piece.key_hash))
-    # Every counter in one statement: one taken later could stand before one that is held, and close a circle.
+    # All counters in one statement: one locked later could precede a locked one and cause a deadlock.
     state = holds.lock(hold_id, {piece.period for piece in pieces})
     excluded, refused_by, short = NOTHING, "", False
     for period, group in groupby(pieces, key=lambda piece: piece.period):
@@ -117,7 +117,7 @@ def settle_from_hold(hold_id: UUID, pieces: list[Segment], series: dict[bytes, S
             is_open = state.state == holds.OPEN
             fits = affordable(left, piece.unit_amount, piece.billable, quantum) if is_open else NOTHING
             if fits < piece.billable:
-                # A month that is over and has no room left says nothing of the next second.
+                # A past month without headroom does not limit the next second.
                 if period >= state.period:
                     short, refused_by = True, refused_by or state.refused_by
                 excluded += piece.billable - fits

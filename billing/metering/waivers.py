@@ -1,4 +1,4 @@
-"""When the platform fails, its seconds cost nothing: counter-entries, never an edit."""
+"""Adjustments for platform failures: counter-entries, never edits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CROSS JOIN LATERAL (
 WHERE r.tenant_id = %s AND s.attempt_id = ANY(%s) AND (r.billable > 0 OR r.amount > 0)
 ORDER BY r.series_hash, r.hour FOR NO KEY UPDATE OF r
 """
-# A budget that was made after a charge has no leg of it: its opening counted the month's usage as spent, in one sum.
+# A budget created after a charge has no posting of it: its opening counted the month's usage as spent, in one sum.
 SETTLED = """
 WITH charge AS (
   SELECT t.attempt_id, t.hold_id, t.period, t.posted_at, p.pot_kind, p.pot, p.account, p.currency, p.amount
@@ -69,9 +69,9 @@ ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('billing.waive' |
 
 
 def waive_usage(*attempts: UUID, reason: str) -> Decimal:
-    """Charge attempts with nothing, because the platform failed them; return the amount that was given back.
+    """Take the charges off attempts that the platform failed; return the amount. Idempotent.
 
-    What was measured stays. The money goes back to open holds, else to the budgets. Waiving again finds nothing.
+    Measurements stay. The money goes back to open holds, else to the budgets.
     """
     actor = Actor.system(current_tenant_id(), "billing")
     return _waive(actor=actor, attempts=sorted(attempts), reason=reason) if attempts else Decimal(0)
@@ -79,13 +79,13 @@ def waive_usage(*attempts: UUID, reason: str) -> Decimal:
 
 @operation(USAGE_WAIVED)
 def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
-    # All together: every hold and budget is in hand before the first hourly sum.
+    # All together: every hold and budget is locked before the first hourly sum.
     tenant_id = current_tenant_id()
     counters.lock_budget_set()
     with connection.cursor() as cursor:
         cursor.execute(ONE_AT_A_TIME, [[str(attempt) for attempt in attempts]])
         cursor.execute(HOLDS, [tenant_id, attempts])
-        # One that was released so long ago that it is removed gives back to the budgets, like any that is released.
+        # A hold released so long ago that it is removed gives back to the budgets, like any released one.
         kept = Hold.objects.filter(pk__in=[row[0] for row in cursor.fetchall()]).order_by("pk")
         states = {hold_id: holds.lock(hold_id) for hold_id in kept.values_list("pk", flat=True)}
         cursor.execute(SETTLED, {"tenant": tenant_id, "attempts": attempts})
@@ -174,7 +174,7 @@ def _return(
     locked: dict[UUID, counters.Counter],
     reason: str,
 ) -> None:
-    """Reverse what the ledger says was charged, pot by pot."""
+    """Reverse what the ledger charged, one ledger account at a time."""
     transactions: dict[tuple, list[ledger.Posting]] = {}  # type: ignore[type-arg]
     for attempt_id, hold_id, period, kind, pot_id, account, currency, amount in settled:
         state = states.get(hold_id)

@@ -1,4 +1,4 @@
-"""Tables of the billing room. Writes go through operations, reads through `queries`."""
+"""Tables of billing. Writes go through operations, reads through `queries`."""
 
 from billing.models.alerts import BudgetAlert
 from billing.models.budgets import Budget, BudgetPeriod

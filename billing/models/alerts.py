@@ -1,4 +1,4 @@
-"""Which thresholds of which budgets were passed, and when: each once a month."""
+"""Crossed thresholds of budgets: each once a month."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
 
 class BudgetAlert(TenantModel):
-    """Spending passed `percent` of a budget in a local month. Its insert decides who is told: nobody is told twice."""
+    """Spending crossed `percent` of a budget in a local month.
+
+    Inserting the row decides who notifies, so that it happens once.
+    """
 
     budget = TenantForeignKey(Budget, on_delete=models.PROTECT, related_name="+")
     period = models.DateField()

@@ -16,7 +16,7 @@ AT_LIMIT = [NOTIFY, BLOCK_NEW, STOP_RUNNING]
 
 
 class Budget(TenantModel):
-    """How much a project, a tag of what is used, or else the whole tenant may spend in a local month."""
+    """How much a project, a tag of usage, or else the whole tenant may spend in a local month."""
 
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+", null=True)
     tag_key = models.CharField(max_length=60, blank=True, default="", db_default="")
@@ -51,9 +51,9 @@ class Budget(TenantModel):
 class BudgetPeriod(TenantModel):
     """The counters of one budget in one local month.
 
-    `held` is promised to running work, `spent` settled from holds, `unheld` measured without one. `ceiling`
-    is empty where the budget only notifies; else held + spent never pass it. It equals the limit, except
-    after a limit was lowered below what was already promised: then it is that promise, until it shrinks.
+    `held` is reserved for running work, `spent` settled from holds, `unheld` measured without one. `ceiling` is empty
+    if the budget only notifies; otherwise held + spent never pass it. It equals the limit, except after the limit was
+    lowered below held + spent: then it is that sum, until it shrinks.
     """
 
     budget = TenantForeignKey(Budget, on_delete=models.PROTECT, related_name="periods")

@@ -1,4 +1,4 @@
-"""Columns that several tables of billing share."""
+"""Columns shared by several tables of billing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def exact(**options: Any) -> models.DecimalField[Any, Any]:
 
 
 def lean_tenant() -> models.ForeignKey[Any, Any]:
-    """Return the tenant's column of a table that takes many rows a second.
+    """Return the tenant column of a table that takes many rows per second.
 
-    Row-level security ties it to the scope's tenant, and each such row hangs on one that refers to the tenant: so
-    it needs neither a reference nor an index of its own, which would cost more than the insert.
+    Row-level security binds it to the scope's tenant, and each such row depends on one that references the tenant. So
+    it needs no foreign key or index of its own, which would cost more than the insert.
     """
     return models.ForeignKey(
         "tenants.Tenant",

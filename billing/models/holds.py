@@ -1,4 +1,4 @@
-"""Money promised before the seconds run, and the quotes that name a price for it."""
+"""Holds, and the quotes that fix their price."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class HoldShare(TenantModel):
 
 
 class Quote(TenantModel):
-    """A binding unit price for one launch, until it expires or is taken.
+    """A binding unit price for one launch, until it expires or is used.
 
-    Nine bills of ten lie between `least` and `most`. `limit_s` is the longest run time that it was priced for, and
-    `forecast` what the asking room knew of the time: both go to the launch as they are.
+    Nine bills of ten lie between `least` and `most`. `limit_s` is the longest run time priced, and `forecast` the
+    caller's estimate of the time; both are passed to the launch unchanged.
     """
 
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+")

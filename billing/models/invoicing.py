@@ -1,4 +1,4 @@
-"""Invoices. In this house a draft has no stored lines: they are read from the roll-ups."""
+"""Invoices. A draft has no stored lines: they are read from the roll-ups."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class LedgerTransaction(TenantModel):
 
 
 class LedgerPosting(TenantModel):
-    """One leg. `pot` is the hold, the budget's month or the project whose account moves."""
+    """One leg. `pot` is the account's owner: the hold, the budget's month or the project."""
 
     tenant = lean_tenant()
     transaction = TenantForeignKey(LedgerTransaction, on_delete=models.PROTECT, related_name="postings", db_index=False)

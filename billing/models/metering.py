@@ -1,4 +1,4 @@
-"""What was measured: meters, the key of every usage ever accepted, its intervals and their hourly sums."""
+"""Measured usage: meters, the keys of all accepted usage, intervals and their hourly sums."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Meter(TenantModel):
 
 
 class UsageKey(TenantModel):
-    """The key of a usage interval. Every effect hangs on this insert; never partitioned, never detached.
+    """The key of a usage interval. Every effect depends on this insert; never partitioned, never detached.
 
     `batch_id` names the request that reported it from outside, and so its sender.
     """
@@ -47,7 +47,7 @@ class UsageKey(TenantModel):
 
 
 class UsageSeries(TenantModel):
-    """What usage is told apart by: the resource, the job and attempt that used it, and its dimensions."""
+    """The identity of usage: the resource, the job and attempt that used it, and its dimensions."""
 
     id = None  # type: ignore[assignment]
     tenant = lean_tenant()
@@ -67,11 +67,11 @@ class UsageSeries(TenantModel):
 
 
 class UsageEvent(TenantModel):
-    """A piece of an interval inside one quarter hour and one price, in a monthly partition.
+    """A segment of an interval inside one quarter hour and one price, in a monthly partition.
 
-    `measured` is what ran, `billable` what is charged: less where no hold covered it. A waiver is a
-    counter-entry with nothing measured and a negative charge; a void takes the whole of a reported event back. The
-    partitioned table is made by SQL.
+    `measured` is what ran, `billable` what is charged: less if no hold covered it. An adjustment is a counter-entry
+    with nothing measured and a negative charge; a void reverses all of a reported event. The partitioned table is
+    created by SQL.
     """
 
     id = None  # type: ignore[assignment]
@@ -99,7 +99,7 @@ class UsageEvent(TenantModel):
 
 
 class UsageRollup(TenantModel):
-    """Sums of an hour, written in the transaction that accepts the intervals. Rating and pages read only these."""
+    """Hourly sums, written in the transaction that accepts the intervals. Rating and pages read only these."""
 
     tenant = models.ForeignKey(
         "tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_index=False

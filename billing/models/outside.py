@@ -1,4 +1,4 @@
-"""Usage that was reported from outside: who sent it, what waits for a person, and how much a sender may report."""
+"""Reported usage: senders, events that wait for review, and sender limits."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class HeldEvent(TenantModel):
 
 
 class SenderDay(TenantModel):
-    """What one key or person has reported on one UTC day; its row lock orders the requests of a sender."""
+    """What one key or person has reported on one UTC day; its row lock serialises the requests of a sender."""
 
     sender_id = models.UUIDField()
     day = models.DateField()
@@ -87,7 +87,7 @@ class SenderDay(TenantModel):
 
 
 class ReportLimit(TenantModel):
-    """How much each key or person may report on a UTC day, where an organisation has set it."""
+    """How much each key or person may report on a UTC day, if an organisation has set it."""
 
     events = models.PositiveIntegerField()
     amount = exact()

@@ -50,7 +50,7 @@ class PriceVersion(TenantModel):
 
 
 class Price(TenantModel):
-    """What one unit of a meter costs for usage that carries all of `dims`."""
+    """The unit price of a meter for usage that carries all of `dims`."""
 
     version = TenantForeignKey(PriceVersion, on_delete=models.PROTECT, related_name="prices")
     meter = TenantForeignKey(Meter, on_delete=models.PROTECT, related_name="+")

@@ -1,1 +1,1 @@
-"""Price books, the price in force at a moment, and quotes."""
+"""Price books, the price in force at a given time, and quotes."""

@@ -1,4 +1,4 @@
-"""Price books: publishing versions, and the price in force at a moment."""
+"""Price books: publishing versions, and the price in force at a given time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PriceMissing(ExchequerError):
 
 @dataclass(frozen=True, slots=True)
 class PricePoint:
-    """The price of one unit, and the version that says so."""
+    """A unit price, and the version it comes from."""
 
     version_id: UUID
     price_id: UUID
@@ -67,7 +67,7 @@ class PricePoint:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What rating needs to know of the open scope's tenant: its zone, the time, meters by key, price lists.
+    """Inputs of rating for the open scope's tenant: its zone, the time, meters by key, price lists.
 
     `timed`: the meters whose unit is the second; all others count.
     """
@@ -95,10 +95,10 @@ FROM tenants_tenant t WHERE t.id = %(tenant)s
 def terms(
     since: datetime | None = None, until: datetime | None = None, *, meters: Collection[str] | None = None
 ) -> Terms:
-    """Return the terms that hold in `[since, until]` for the open scope; default: now.
+    """Return the terms in force in `[since, until]` for the open scope; default: now.
 
-    One query, and another one where a price list was not read before in this process. The lists hold the prices of these
-    `meters` alone; default: of all.
+    One query, plus one for a price list not yet read by this process. The lists contain the prices of these `meters`
+    only; default: all.
     """
     with connection.cursor() as cursor:
         at = since or until or clock.now()
@@ -121,9 +121,10 @@ def terms(
 
 
 def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) -> PricePoint:
-    """Return the price of `meter` for `dims` at a moment (default: now); provision the default book if there is none.
+    """Return the price of `meter` for `dims` at a given time (default: now); create the default price book if there is
+    none.
 
-    Raises PriceMissing when no version in force names a price.
+    Raises PriceMissing if no version in force names a price.
     """
     ruling = terms(at, meters=[meter])
     if not ruling.lists and not PriceBook.objects.exists():
@@ -136,7 +137,7 @@ def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) ->
 
 
 def point_in(lists: Sequence[PriceList], meter: str, dims: Mapping[str, str], at: datetime) -> PricePoint | None:
-    """Return the price among `lists` that rules at `at`; None without one."""
+    """Return the price among `lists` that applies at `at`; None without one."""
     ruling = in_force(lists, at)
     table = ruling.tables.get(meter) if ruling else None
     entry = table.find(dims) if table else None
@@ -146,7 +147,7 @@ def point_in(lists: Sequence[PriceList], meter: str, dims: Mapping[str, str], at
 
 
 def provision_defaults(tenant_id: UUID | None = None) -> None:
-    """Give the open scope's tenant its meters and a first price book; does nothing where they exist."""
+    """Give the open scope's tenant its meters and a first price book; no-op if they exist."""
     provision(actor=Actor.system(tenant_id or current_tenant_id(), "billing"))
 
 
@@ -183,8 +184,8 @@ def publish(
 ) -> PriceVersion:
     """Publish the next version of a book: its complete list of prices, in force from `effective_at`.
 
-    It starts at least five minutes ahead (the default), so that no usage accepted so far changes its price.
-    Raises NotFound for a foreign book, Invalid for unknown meters, doubled or unreal prices and starts too early or too
+    It starts at least five minutes ahead (the default), so that no usage accepted so far changes its price. Raises
+    NotFound for a foreign book, Invalid for unknown meters, duplicate or impossible prices and starts too early or too
     late, TooManyPrices, TooManyVersions.
     """
     actor.require("pricebooks.manage")
@@ -217,7 +218,7 @@ def publish(
 
 
 def check_size(prices: Sequence[Any]) -> None:
-    """Raise TooManyPrices for a list that no version holds, before anything looks at its entries."""
+    """Raise TooManyPrices for a list over the limit, before anything reads its entries."""
     if len(prices) > MOST_PRICES:
         raise TooManyPrices(
             fields={"prices": [f"A version holds at most {MOST_PRICES} prices; these are {len(prices)}."]}
@@ -281,7 +282,7 @@ def _store(
     prices: Sequence[tuple[Meter, dict[str, str], Decimal]],
     note: str,
 ) -> PriceVersion:
-    # Without a start the database sets the earliest it allows; see the trigger `publish`.
+    # Without a start the database sets the earliest allowed; see the trigger `publish`.
     version = PriceVersion(book=book, number=number, published_by=actor.label[:254], note=note[:200])
     version.effective_at = effective_at  # type: ignore[assignment]
     version.save(force_insert=True)

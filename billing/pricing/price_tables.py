@@ -1,4 +1,4 @@
-"""The prices of published versions, kept in memory by version and meter: a version never changes."""
+"""Prices of published versions, cached in memory by version and meter: a version never changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _lock = Lock()
 
 
 def tables_of(versions: Collection[UUID], meters: Mapping[str, UUID]) -> dict[UUID, dict[str, PriceTable]]:
-    """Return the tables of these meters in these versions of the open scope's tenant, read at most once a process."""
+    """Return the tables of these meters in these versions of the open scope's tenant, read at most once per process."""
     wanted = [(version, meter) for version in versions for meter in meters.values()]
     with _lock:
         found = {mark: _tables[mark] for mark in wanted if mark in _tables}

@@ -1,4 +1,4 @@
-"""What a launch will cost: an estimate, and a quote whose unit price binds for fifteen minutes."""
+"""Cost of a launch: an estimate, and a quote whose unit price binds for fifteen minutes."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ class QuoteMismatch(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a launch will cost. `typical` and `worst` are capped by `max_cost`; `worst` is what a hold takes.
+    """Expected cost of a launch. `typical` and `worst` are capped by `max_cost`; `worst` is the amount to hold.
 
-    Nine bills of ten lie between `least` and `most`. `billable_limit_s`: the seconds that the worst case pays for. `budget`: the tightest enforced one, `budget_left_after`:
-    what it has left once the worst case is held (negative: it does not fit, or it is overspent); both None without one.
+    Nine bills of ten lie between `least` and `most`. `billable_limit_s`: the seconds that the worst case pays for.
+    `budget`: the tightest enforced one, `budget_left_after`: its headroom after holding the worst case (negative: it
+    does not fit, or is overspent); both None without one.
     """
 
     unit_amount: Decimal
@@ -66,11 +67,11 @@ class Estimate:
 
     @property
     def fits(self) -> bool:
-        """Whether the budget has room for the worst case; what costs nothing fits always."""
+        """Return whether the budget has headroom for the worst case; free launches always fit."""
         return self.budget_left_after is None or self.budget_left_after.amount >= 0 or not self.worst
 
     def cost_of(self, units: Decimal | int) -> Money:
-        """Return what so many units cost at this price, the worst case at most."""
+        """Return the cost of so many units at this price, at most the worst case."""
         return Money(min(charge(Decimal(units), self.unit_amount), self.worst.amount), self.currency)
 
 
@@ -86,10 +87,11 @@ def estimate(
     max_cost: Decimal | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Estimate:
-    """Return what `typical_s` and `worst_s` units cost at the price in force now.
+    """Return the cost of `typical_s` and `worst_s` units at the price in force now.
 
-    `between`: the units that nine runs of ten lie between; `typical_s` alone unless given. `grace_s`: units past `worst_s` until the work is stopped; the worst case pays for them, the limit does not name them.
-    Raises PriceMissing without a price, Invalid for a maximum cost that is not positive.
+    `between`: the units that nine runs of ten lie between; default: `typical_s`. `grace_s`: units past `worst_s` until
+    the work is stopped; the worst case pays for them, the limit does not include them. Raises PriceMissing without a
+    price, Invalid for a maximum cost that is not positive.
     """
     if max_cost is not None and not (max_cost.is_finite() and max_cost > 0):
         raise Invalid(fields={"max_cost": ["The maximum cost is a positive number."]})
@@ -129,7 +131,7 @@ def bind(
 ) -> Quote:
     """Store an estimate as a quote for exactly this body; it lasts fifteen minutes and serves one launch.
 
-    `limit_s` and `forecast` are the asking room's own, and go to the launch as they are.
+    `limit_s` and `forecast` belong to the caller and are passed to the launch unchanged.
     """
     actor.require("jobs.launch")
     if not Project.objects.filter(pk=project_id).exists():
@@ -160,7 +162,7 @@ def bind(
 
 
 def take(quote_id: UUID, body: Mapping[str, Any]) -> Quote:
-    """Use a quote for a launch with the same body, once; part of the launching operation, which is audited.
+    """Use a quote once, for a launch with the same body; part of the launching operation, which is audited.
 
     Raises NotFound, QuoteExpired, QuoteTaken, QuoteMismatch.
     """
@@ -180,5 +182,5 @@ def take(quote_id: UUID, body: Mapping[str, Any]) -> Quote:
 
 
 def fingerprint(body: Mapping[str, Any]) -> bytes:
-    """Return what stands for a request's body, whatever the order of its keys."""
+    """Return a fingerprint of a request's body, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), default=str).encode()).digest()

@@ -1,4 +1,4 @@
-"""Reads of billing: sums in the database over roll-ups, keyset pages, frozen dataclasses out."""
+"""Queries of billing: sums in the database over roll-ups, keyset pages, frozen dataclasses."""
 
 from billing.defaults import DEVICE_TIME
 from billing.queries.billed import Billed, billed, billed_attempts

@@ -1,4 +1,4 @@
-"""What jobs, attempts and other resources have cost so far."""
+"""Cost of jobs, attempts and other resources so far."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOTHING = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """Seconds and amount charged (waivers taken off), and the seconds measured."""
+    """Seconds and amount charged (net of adjustments), and the seconds measured."""
 
     seconds: Decimal = NOTHING
     amount: Decimal = NOTHING
@@ -25,19 +25,19 @@ class Billed:
 
 
 def billed(job_ids: Iterable[UUID]) -> dict[UUID, Billed]:
-    """Return what each of these jobs is charged with, zero where nothing was recorded."""
+    """Return the charges of each of these jobs, zero if nothing was recorded."""
     return _billed("job_id", job_ids)
 
 
 def billed_attempts(attempt_ids: Iterable[UUID]) -> dict[UUID, Billed]:
-    """Return what each of these attempts is charged with, zero where nothing was recorded."""
+    """Return the charges of each of these attempts, zero if nothing was recorded."""
     return _billed("attempt_id", attempt_ids)
 
 
 def charged(resources: Iterable[str]) -> dict[str, Decimal]:
-    """Return the amount that each of these resources is charged with, zero where nothing was recorded.
+    """Return the charges of each of these resources, zero if nothing was recorded.
 
-    Only usage that belongs to no job is summed: the index on jobs finds it.
+    Sums only usage that belongs to no job, which the index on jobs finds.
     """
     wanted = list(resources)
     if not wanted:

@@ -1,4 +1,4 @@
-"""Budgets and how far they are used this month."""
+"""Budgets and their use this month."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ORDER BY b.project_id IS NOT NULL, b.tag_key <> '', b.tag_key, b.tag_value, p.na
 class BudgetStatus:
     """One budget in one local month. `project_id` is None for the whole organisation's and for a tag's.
 
-    `forecast`: what the month costs if spending goes on at the same pace.
+    `forecast`: the month's cost at the current pace.
     """
 
     id: UUID
@@ -55,7 +55,7 @@ class BudgetStatus:
 
     @property
     def scope(self) -> str:
-        """Whose budget it is, as it is asked for: `tenant`, the id of a project, or `tag:name=value`."""
+        """The budget's scope as the API names it: `tenant`, the id of a project, or `tag:name=value`."""
         return str(self.project_id) if self.project_id else f"tag:{self.tag}" if self.tag else WHOLE
 
     @property
@@ -65,42 +65,42 @@ class BudgetStatus:
 
     @property
     def free(self) -> Money:
-        """What the limit leaves beside what is promised: below zero where more is promised."""
+        """The limit minus what is spent and held; negative if that is more."""
         return self.limit - self.promised
 
     @property
     def left(self) -> Money:
-        """What may still be promised; never below zero."""
+        """What may still be held or spent; never negative."""
         return max(self.free, Money.zero(self.currency))
 
     @property
     def used_percent(self) -> int:
-        """Whole percent of the limit that is spent, cut down; 100 for a limit of zero."""
+        """Whole percent of the limit that is spent, rounded down; 100 for a limit of zero."""
         return self._percent(self.spent.amount)
 
     @property
     def used_share(self) -> str:
-        """The share of one that is spent, for a bar."""
+        """The share of the limit that is spent, for a bar."""
         return str(min(Decimal(1), Decimal(self.used_percent) / 100))
 
     @property
     def bar_label(self) -> str:
-        """What the bar says to those who hear it."""
+        """Accessible label of the bar."""
         return f"Share spent of the budget of {self.project_name or 'the whole organisation'}"
 
     @property
     def promised_percent(self) -> int:
-        """Whole percent of the limit that is spent or held, cut down."""
+        """Whole percent of the limit that is spent or held, rounded down."""
         return self._percent(self.spent.amount + self.held.amount)
 
     @property
     def crossed(self) -> tuple[int, ...]:
-        """The alert thresholds that spending has passed."""
+        """The crossed alert thresholds."""
         return tuple(percent for percent in self.alerts if self.spent.amount * 100 >= self.limit.amount * percent)
 
     @property
     def state(self) -> str:
-        """ok, alert (a threshold passed) or exhausted: all is spent, or one that refuses has nothing left to promise."""
+        """State: ok, alert (a threshold crossed) or exhausted (all spent, or no headroom in an enforced budget)."""
         if self.left.amount <= 0 and (self.at_limit != NOTIFY or self.spent >= self.limit):
             return "exhausted"
         return "alert" if self.crossed else "ok"
@@ -112,7 +112,9 @@ class BudgetStatus:
 def budgets(
     project_id: UUID | None = None, period: date | None = None, tags: Mapping[str, str] | None = None
 ) -> list[BudgetStatus]:
-    """Return the open budgets, the organisation's first; with `project_id` only those that bind its work with these tags."""
+    """Return the open budgets, the organisation's first; with `project_id` only those that apply to its work with these
+    tags.
+    """
     at = tenant_today()
     period = period or at.period
     with connection.cursor() as cursor:
@@ -150,7 +152,7 @@ def budget(budget_id: UUID) -> BudgetStatus:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """One threshold that spending passed. `project_name` is empty for the whole organisation's budget."""
+    """One crossed threshold. `project_name` is empty for the whole organisation's budget."""
 
     id: UUID
     budget_id: UUID
@@ -163,7 +165,7 @@ class AlertRow:
 
 
 def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: int = 50) -> list[AlertRow]:
-    """Return up to `limit` + 1 passed thresholds, newest first, those of closed budgets included."""
+    """Return up to `limit` + 1 crossed thresholds, newest first, including those of closed budgets."""
     rows = BudgetAlert.objects.select_related("budget__project").order_by("-id")
     if budget_id is not None:
         rows = rows.filter(budget_id=budget_id)
@@ -185,13 +187,13 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
 
 
 def headroom(project_id: UUID, tags: Mapping[str, str] | None = None) -> Decimal | None:
-    """Return what the tightest enforced budget of work has left to promise; None without one."""
+    """Return the headroom of the tightest enforced budget of the work; None without one."""
     status = tightest(project_id, tags)
     return None if status is None else status.left.amount
 
 
 def tightest(project_id: UUID, tags: Mapping[str, str] | None = None) -> BudgetStatus | None:
-    """Return the enforced budget of a project, of these tags or of the organisation that leaves the least; None without one."""
+    """Return the tightest enforced budget of a project, of these tags or of the organisation; None without one."""
     enforced = [status for status in budgets(project_id, tags=tags) if status.at_limit != NOTIFY]
     return min(enforced, key=lambda status: status.free.amount, default=None)
 

@@ -1,4 +1,4 @@
-"""Where the open scope's tenant stands in time: its zone, its day, its billing period."""
+"""The open scope's tenant in time: its zone, its day, its billing period."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Today:
 
 
 def tenant_today() -> Today:
-    """Return where the tenant of the open scope stands now."""
+    """Return the current day and month of the open scope's tenant."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT timezone, currency, exchequer_now() FROM tenants_tenant WHERE id = %s", [current_tenant_id()]
@@ -33,5 +33,5 @@ def tenant_today() -> Today:
     return Today(zone, currency, now, day, period_of(day))
 
 
-# The name that pages read it by.
+# The name that pages use.
 today = tenant_today

@@ -1,4 +1,4 @@
-"""What operators of the platform may know of a tenant's money: one figure."""
+"""The one figure about a tenant's money that operators may see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a line costs what it costs: its jobs, their attempts, every interval, who asked for it and the price."""
+"""Explain a line's cost: its jobs, their attempts, every interval, who requested it and the price."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ ORDER BY {{order}} LIMIT %(limit)s OFFSET %(skip)s
 
 @dataclass(frozen=True, slots=True)
 class ResourceLink:
-    """Where an interval stands in the order of an explanation: what a page goes on after."""
+    """The position of an interval in an explanation, from which the next page continues."""
 
     series: bytes
     start: datetime
@@ -66,7 +66,7 @@ class ResourceLink:
 
     @classmethod
     def parse(cls, keys: tuple[str, ...]) -> ResourceLink:
-        """Return the place that a cursor's keys name; raise Invalid for anything else."""
+        """Parse a cursor's keys; raise Invalid for anything else."""
         try:
             series, start, key, part = keys
             return cls(bytes.fromhex(series), datetime.fromisoformat(start), bytes.fromhex(key), int(part) % 2**15)
@@ -75,13 +75,13 @@ class ResourceLink:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The place as texts, for a cursor."""
+        """The position as texts, for a cursor."""
         return self.series.hex(), self.start.isoformat(), self.key.hex(), str(self.part)
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one attempt (or a resource without one) adds to a line."""
+    """The share of one attempt (or a resource without one) in a line."""
 
     job_id: UUID | None
     attempt_id: UUID | None
@@ -94,7 +94,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class PersonShare:
-    """What one person's or key's use adds to a line; no name where nobody is known."""
+    """The share of one person or key in a line; no name if unknown."""
 
     person: str
     quantity: Decimal
@@ -104,7 +104,7 @@ class PersonShare:
 
 @dataclass(frozen=True, slots=True)
 class IntervalView:
-    """One stored piece of usage, or a waiver that takes a charge back."""
+    """One stored segment of usage, or its adjustment."""
 
     id: str
     starts_at: datetime
@@ -124,12 +124,12 @@ class IntervalView:
 
     @property
     def cursor(self) -> tuple[str, ...]:
-        """What the next page goes on after."""
+        """The cursor of the next page."""
         return self.place.keys
 
     @property
     def took(self) -> timedelta:
-        """How long it lasted; of a count, how long it took."""
+        """Its duration; for a count, how long it took."""
         return self.ends_at - self.starts_at
 
     @property
@@ -163,19 +163,18 @@ def explain(
     skip: int = 0,
     people: bool = False,
 ) -> Explanation:
-    """Return line `n` down to its intervals, `limit` of them after a cursor's keys; narrowed to a job, an attempt, a resource.
+    """Return line `n` down to its intervals, `limit` of them after a cursor's keys; narrowed to a job, an attempt, a
+    resource.
 
-    `text` is part of what a resource is called; `order` (newest, dearest) goes on by `skip` in place of a cursor, and
-    `people` adds the sums by who asked or reported.
-
-    Raises NotFound for a foreign or missing invoice or line.
+    `text` is part of a resource's name; `order` (newest, dearest) pages by `skip` instead of a cursor, and `people`
+    adds the sums by person or sender. Raises NotFound for a foreign or missing invoice or line.
     """
     place = ResourceLink.parse(after) if after else None
     view, line = invoice(invoice_id), invoice_line(invoice_id, n)
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "period": view.period,
-        # Only to reach the right partitions: the stored period decides, whatever the zone was then.
+        # Only to prune partitions: the stored period decides, whatever the zone was then.
         "starts": view.starts_at - timedelta(days=2),
         "ends": view.ends_at + timedelta(days=2),
         "project": line.project_id,
@@ -215,7 +214,7 @@ def explain(
 
 
 def _named(rows: list[tuple], text: str) -> list[tuple]:  # type: ignore[type-arg]
-    """Keep the series whose resource is called so; all without a text."""
+    """Return the series whose resource name contains the text; all without a text."""
     if not text:
         return rows
     names, wanted = resource_names(row[2] for row in rows), text.casefold()

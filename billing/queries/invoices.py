@@ -1,4 +1,4 @@
-"""Invoices and their lines. A draft's lines are sums of the roll-ups; each is rounded once, the total adds them up."""
+"""Invoices and their lines. A draft's lines are sums of roll-ups; each is rounded once, and the total adds them up."""
 
 from __future__ import annotations
 
@@ -49,9 +49,8 @@ ORDER BY period DESC, id DESC LIMIT %(limit)s
 class InvoiceLine:
     """One project's use of one meter at one price. `n` counts from 1, in order of first use.
 
-    `outside`: keys or people reported it; the platform measured it otherwise. The two never share a line.
-
-    `exact` is the unrounded sum of the rated usage; `amount` is it rounded half-even to the minor unit.
+    `outside`: it was reported, not measured by the platform. The two never share a line. `exact` is the unrounded sum
+    of the rated usage; `amount` is it rounded half-even to the minor unit.
     """
 
     n: int
@@ -95,7 +94,7 @@ class InvoiceView:
 
 
 def draft_invoice() -> InvoiceView:
-    """Return the running month's draft; without any usage yet, an empty one with no id."""
+    """Return the running month's draft; without usage an empty one with no id."""
     at = tenant_today()
     found = _invoices(period=at.period, currency=at.currency, state="draft", limit=1)
     if found:
@@ -112,7 +111,9 @@ def invoices(
     state: str | None = None,
     period: date | None = None,
 ) -> list[InvoiceView]:
-    """Return invoices by newest period, of one state or month if given; `after` is the (period, id) of the last one seen."""
+    """Return invoices by newest period, of one state or month if given; `after` is the (period, id) of the previous
+    page's last.
+    """
     return _invoices(after=after, limit=limit, state=state, period=period)
 
 

@@ -1,4 +1,4 @@
-"""Usage that was reported from outside: requests with their senders, their events, and what waits for a person."""
+"""Reported usage: requests with their senders, their events, and those that wait for review."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHERE e.tenant_id = %(tenant)s AND e.batch_id = %(batch)s AND e.kind = 'usage'
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY e.key_hash LIMIT %(limit)s
 """
 
-# By the first use of each thing that was reported: a look at every event would grow with the bill.
+# By the first use of each reported series: scanning every event would grow with the bill.
 BEFORE_SENDERS = """
 SELECT EXISTS (
   SELECT FROM (
@@ -46,7 +46,7 @@ SELECT EXISTS (
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
-    """One request. `accepted` and `held` count its events; `voided` those taken back since."""
+    """One request. `accepted` and `held` count its events; `voided` those voided since."""
 
     id: UUID
     sender_kind: str
@@ -60,7 +60,7 @@ class BatchRow:
 
     @property
     def can_void(self) -> bool:
-        """Whether something is left to take back."""
+        """Whether something is left to void."""
         return self.accepted > self.voided or self.held > 0
 
 
@@ -85,7 +85,7 @@ class ReportedEvent:
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """One event that waits for a person, or that was decided."""
+    """One event that waits for review, or was decided."""
 
     id: UUID
     batch_id: UUID
@@ -107,7 +107,7 @@ class HeldRow:
 
 
 def usage_batches(*, before: UUID | None = None, limit: int = 50) -> list[BatchRow]:
-    """Return up to `limit` + 1 requests that reported usage, the newest first."""
+    """Return up to `limit` + 1 requests that reported usage, newest first."""
     rows = UsageBatch.objects.order_by("-id")
     if before is not None:
         rows = rows.filter(id__lt=before)
@@ -123,7 +123,7 @@ def usage_batch(batch_id: UUID) -> BatchRow:
 
 
 def senders_of(batch_ids: Iterable[UUID]) -> dict[UUID, str]:
-    """Return who sent each of these requests."""
+    """Return the sender of each of these requests."""
     return dict(UsageBatch.objects.filter(pk__in=set(batch_ids)).values_list("id", "sender"))
 
 
@@ -161,7 +161,7 @@ def batch_events(batch: BatchRow, *, after: bytes | None = None, limit: int = 50
 
 
 def held_events(*, state: str = WAITING, before: UUID | None = None, limit: int = 50) -> list[HeldRow]:
-    """Return up to `limit` + 1 events in a state, the newest first."""
+    """Return up to `limit` + 1 events in a state, newest first."""
     rows = HeldEvent.objects.select_related("batch", "project").filter(state=state).order_by("-id")
     if before is not None:
         rows = rows.filter(id__lt=before)
@@ -190,12 +190,12 @@ def held_events(*, state: str = WAITING, before: UUID | None = None, limit: int 
 
 
 def waiting_count() -> int:
-    """Return how many reported events wait for a person."""
+    """Return the number of reported events that wait for review."""
     return HeldEvent.objects.filter(state=WAITING).count()
 
 
 def reported_before_senders() -> bool:
-    """Return whether usage was reported that is in no request: it came before senders were known."""
+    """Return whether usage exists that was reported before senders were recorded."""
     with connection.cursor() as cursor:
         cursor.execute(BEFORE_SENDERS, {"tenant": current_tenant_id(), "own": own_sources()})
         return bool(cursor.fetchone()[0])

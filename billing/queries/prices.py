@@ -47,12 +47,12 @@ class PriceView:
 
     @property
     def hourly(self) -> Decimal | None:
-        """What an hour costs; None where the unit is no time."""
+        """The price per hour; None if the unit is not time."""
         return self.unit_amount * SECONDS_IN_HOUR if self.unit == SECOND else None
 
     @property
     def offered(self) -> bool:
-        """Whether anybody can buy at this price: not where it is for a tier that no job can ask for."""
+        """Whether anybody can buy at this price: not if it is for a tier that no job can request."""
         return is_offered(self.meter, self.dims)
 
 
@@ -72,7 +72,7 @@ class VersionView:
 
     @property
     def offered(self) -> tuple[PriceView, ...]:
-        """The prices that pages show."""
+        """The prices shown on pages."""
         return tuple(price for price in self.prices if price.offered)
 
 
@@ -92,7 +92,7 @@ class PriceBookView:
 
 
 def is_offered(meter: str, dims: Mapping[str, str]) -> bool:
-    """Return whether a price with these dimensions is for something that can be asked for."""
+    """Return whether a price with these dimensions applies to something that can be requested."""
     return meter not in DEVICE_TIME or dims.get("tier") not in UNOFFERED_TIERS
 
 
@@ -103,9 +103,9 @@ def meters() -> list[MeterView]:
 
 
 def price_books(begun: int = 12) -> list[PriceBookView]:
-    """Return the tenant's price books, each with all its coming versions, the one in force and the newest past ones.
+    """Return the tenant's price books, each with all coming versions, the one in force and the newest past ones.
 
-    `begun` counts the last two together; the latest start comes first.
+    `begun` limits the started versions; the latest start comes first.
     """
     now = tenant_today().now
     found: list[tuple[PriceBook, list[PriceVersion], int]] = []
@@ -141,7 +141,7 @@ def price_version(version_id: UUID) -> VersionView:
 
 
 def prices_in_force(meter: str) -> list[PriceView]:
-    """Return the prices of a meter that rate usage now, in the tenant's currency, cheapest first."""
+    """Return the prices of a meter in force now, in the tenant's currency, cheapest first."""
     at = tenant_today()
     begun = PriceVersion.objects.filter(book__currency=at.currency, effective_at__lte=at.now)
     ruling = begun.order_by("-effective_at").first()
@@ -153,7 +153,7 @@ def prices_in_force(meter: str) -> list[PriceView]:
 
 
 def _prices(version_ids: Sequence[UUID]) -> Mapping[UUID, list[Price]]:
-    """Return the first prices of each of these versions, in one query: one of before the limit may hold many more."""
+    """Return the first prices of each version, in one query; versions older than the limit may hold many more."""
     found: dict[UUID, list[Price]] = defaultdict(list)
     each, order = [F("version_id")], ["meter__key", "unit_amount", "id"]
     rows = Price.objects.filter(version__in=version_ids).select_related("meter")

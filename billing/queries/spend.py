@@ -1,4 +1,4 @@
-"""Sums of usage and cost over roll-ups: by time, project, meter, resource, job and label."""
+"""Sums of usage and cost over roll-ups: by time, project, meter, resource, job and tag."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ONE_UNIT = "CASE WHEN min(m.unit) = max(m.unit) THEN max(m.unit) ELSE '' END"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A half-open range of local days, and of UTC hours inside it where the range was given by the clock."""
+    """A half-open range of local days, and of UTC hours inside it if the range was given as instants."""
 
     first: date
     end: date
@@ -49,10 +49,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """A sum. `keys` holds the value of each group; `starts` is an hour, a local day, a month or None for all of it.
+    """A sum.
 
-    `quantity` is what is charged, in `unit`; `measured` what ran. Seconds and requests do not add up: where a sum
-    covers meters of several units, both are None and the unit is empty.
+    `keys` holds the value of each group; `starts` is an hour, a local day, a month or None for the whole range.
+
+    `quantity` is what is charged, in `unit`; `measured` what ran. Seconds and requests do not add up: if a sum covers
+    meters of several units, both are None and the unit is empty.
     """
 
     keys: Mapping[str, str | None]
@@ -66,7 +68,7 @@ class SpendRow:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What to keep of the usage: None keeps all."""
+    """Filters on usage; None keeps all."""
 
     project_id: UUID | None = None
     job_id: UUID | None = None
@@ -75,9 +77,9 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class MonthToDate:
-    """What the running local month has cost, against the whole month before; `forecast` goes on at the same pace.
+    """Cost of the running local month, compared with the whole previous month; `forecast` is at the current pace.
 
-    Quantities are seconds of devices; what is counted otherwise has only its cost here.
+    Quantities are seconds of devices; other usage has only its cost here.
     """
 
     period: date
@@ -93,7 +95,7 @@ class MonthToDate:
 def span(start: date | datetime | None = None, end: date | datetime | None = None, at: Today | None = None) -> Span:
     """Return the range from local days (`[start, end)`) or instants, cut to whole hours; default: the running month.
 
-    Raises Invalid for an empty range, one of more than ten years or one beyond all time.
+    Raises Invalid for an empty range, one of more than ten years or one outside representable time.
     """
     at = at or tenant_today()
     for name, day in (("from", start), ("to", end)):
@@ -124,9 +126,9 @@ def spend(
 ) -> list[SpendRow]:
     """Return sums over a range, oldest first (or the costliest first), at most `limit` rows.
 
-    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Values of a dimension that the reader may not see
-    are one, `naming.WITHHELD`. With `apart`, every other value of the first
-    group is summed as one, its key None. Raises Invalid for another group or granularity.
+    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Values of a dimension hidden from the reader are
+    merged as `resource_names.WITHHELD`. With `apart`, all other values of the first group are summed as one, with key
+    None. Raises Invalid for another group or granularity.
     """
     filters = filters or Filters()
     arguments: dict[str, Any] = {
@@ -184,7 +186,7 @@ def spend(
 
 
 def tag_names(over: Span) -> list[str]:
-    """Return the names of the tags that usage of these days carries, at most `MOST_TAGS_OFFERED`."""
+    """Return the names of the tags of usage on these days, at most `MOST_TAGS_OFFERED`."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT substr(k.key, 5) FROM billing_usageseries s CROSS JOIN LATERAL jsonb_object_keys(s.dims) k(key) "
@@ -196,22 +198,22 @@ def tag_names(over: Span) -> list[str]:
 
 
 def cost_by_day_and_project(over: Span) -> list[SpendRow]:
-    """Return the cost of each project on each local day: what the stacked chart shows."""
+    """Return the cost of each project on each local day, for the stacked chart."""
     return spend(over, group_by=["project"], granularity="day")
 
 
 def cost_by_day(over: Span, group: str, apart: Sequence[str]) -> list[SpendRow]:
-    """Return the cost of each local day of these values of a group, and of all others together (key None)."""
+    """Return the daily cost of these values of a group, and of all others together (key None)."""
     return spend(over, group_by=[group], granularity="day", apart=apart)
 
 
 def costliest_jobs(over: Span, limit: int = 20) -> list[SpendRow]:
-    """Return the jobs that cost most in a range, with their project."""
+    """Return the costliest jobs in a range, with their project."""
     return spend(over, group_by=["job", "project"], limit=limit, costliest_first=True)
 
 
 def month_to_date() -> MonthToDate:
-    """Return what the running month has cost so far, today's share, last month's total and a plain forecast."""
+    """Return the running month's cost so far, today's share, last month's total and a linear forecast."""
     at = tenant_today()
     before = (at.period - timedelta(days=1)).replace(day=1)
     with connection.cursor() as cursor:

@@ -1,1 +1,1 @@
-"""Pure rules of rating: no ORM, no clock of their own; time and prices are arguments."""
+"""Pure rules of rating: no ORM and no clock; time and prices are arguments."""

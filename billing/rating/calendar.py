@@ -1,7 +1,7 @@
-"""Where a moment falls: quarter hours, tenant-local days and billing periods.
+"""Map moments to quarter hours, tenant-local days and billing periods.
 
-Every zone's midnight lies on a quarter hour of UTC, so an interval that is split there belongs to
-exactly one local day and one local month.
+Every zone's midnight lies on a quarter hour of UTC, so an interval split there belongs to exactly one local day and one
+local month.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def split(start: datetime, end: datetime, cuts: Iterable[datetime] = ()) -> list[tuple[datetime, datetime]]:
-    """Cut `[start, end)` at every quarter hour of UTC and at `cuts` that lie strictly inside.
+    """Cut `[start, end)` at every quarter hour of UTC and at `cuts` strictly inside.
 
-    The pieces are half-open, in order, in UTC and add up to the whole to the microsecond.
+    The segments are half-open, in order, in UTC and add up to the whole to the microsecond.
     """
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     edges = {cut.astimezone(UTC) for cut in cuts if start < cut < end}
@@ -34,17 +34,19 @@ def split(start: datetime, end: datetime, cuts: Iterable[datetime] = ()) -> list
 
 
 def quarters(start: datetime, end: datetime) -> int:
-    """Return how many quarter hours of UTC `[start, end)` touches: as many as its pieces, where no price starts in it."""
+    """Return the number of UTC quarter hours that `[start, end)` touches: its number of segments if no price starts in
+    it.
+    """
     return -((quarter_of(start) - end) // QUARTER)
 
 
 def quarter_of(moment: datetime) -> datetime:
-    """Return the start of the UTC quarter hour that `moment` lies in."""
+    """Return the start of the UTC quarter hour of `moment`."""
     return moment - (moment - EPOCH) % QUARTER
 
 
 def hour_of(moment: datetime) -> datetime:
-    """Return the start of the UTC hour that `moment` lies in."""
+    """Return the start of the UTC hour of `moment`."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
@@ -54,7 +56,7 @@ def local_day(moment: datetime, zone: str) -> date:
 
 
 def period_of(day: date) -> date:
-    """Return the first day of the month that names `day`'s billing period."""
+    """Return the first day of the month of `day`, which names the billing period."""
     return day.replace(day=1)
 
 
@@ -70,7 +72,7 @@ def period_bounds(period: date, zone: str) -> tuple[datetime, datetime]:
 
 
 def day_start(day: date, zone: str) -> datetime:
-    """Return the first instant of the local `day`, in UTC; a skipped midnight gives the day's true start."""
+    """Return the first instant of the local `day`, in UTC; if midnight is skipped, the day's true start."""
     tz = zone_named(zone)
     start = datetime.combine(day, time.min, tz).astimezone(UTC)
     while start.astimezone(tz).date() < day:

@@ -29,7 +29,7 @@ def affordable(left: Decimal, unit_amount: Decimal, wanted: Decimal, quantum: De
     if unit_amount == 0 or charge(wanted, unit_amount) <= left:
         return wanted
     fits = EXACT.divide(left, unit_amount).quantize(quantum, ROUND_FLOOR, EXACT)
-    # The charge is rounded half-even at the twelfth decimal and may pass `left` by that much.
+    # The charge is rounded half-even at the twelfth decimal and may exceed `left` by that much.
     while fits > 0 and charge(fits, unit_amount) > left:
         fits -= quantum
     return max(fits, Decimal(0))

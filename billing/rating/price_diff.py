@@ -1,4 +1,4 @@
-"""What a new price list changes against another one. Pure."""
+"""Differences between two price lists. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Mark = tuple[str, tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One price before and after; None where the list does not name it. `ruling` is what rules in place of a removed one."""
+    """One price before and after; None if a list does not name it. `ruling` applies in place of a removed one."""
 
     meter: str
     dims: Mapping[str, str]
@@ -24,19 +24,19 @@ class Change:
 
     @property
     def percent(self) -> Decimal | None:
-        """By how much it rises, or falls below zero; None where there is nothing to compare."""
+        """The relative change in percent; None if there is nothing to compare."""
         if self.before is None or self.after is None or not self.before:
             return None
         return (self.after - self.before) * 100 / self.before
 
     @property
     def percent_size(self) -> Decimal | None:
-        """The same without its sign, beside the word that says it."""
+        """The same without its sign."""
         return None if self.percent is None else abs(self.percent)
 
     @property
     def word(self) -> str:
-        """New, removed, higher or lower."""
+        """The kind of change: new, removed, higher or lower."""
         if self.before is None:
             return "new"
         if self.after is None:
@@ -45,7 +45,7 @@ class Change:
 
 
 def mark(meter: str, dims: Mapping[str, str]) -> Mark:
-    """Return what makes a price the same one in two lists: its meter and its dimensions."""
+    """Return the identity of a price across lists: its meter and its dimensions."""
     return meter, tuple(sorted(dims.items()))
 
 

@@ -1,4 +1,4 @@
-"""Quantities of time, exact to the microsecond, counts, and which usage is refused."""
+"""Quantities of time, exact to the microsecond; counts; and why usage is refused."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ MICROSECOND = timedelta(microseconds=1)
 LONGEST_INTERVAL = timedelta(hours=24)
 FUTURE_LIMIT = timedelta(minutes=5)
 LARGEST_COUNT = Decimal(10) ** 12
-# A count fits; what has to be rounded raises. Nothing here takes more room than the number that came.
+# Raises for a count that would be rounded. Uses no more memory than the number itself.
 _EXACT = Context(prec=20, traps=[Inexact, InvalidOperation])
 
 
 def seconds_between(start: datetime, end: datetime) -> Decimal:
-    """Return the seconds of `[start, end)` with six decimals, without ever touching a float."""
+    """Return the seconds of `[start, end)` with six decimals, without using a float."""
     return Decimal((end - start) // MICROSECOND).scaleb(-6)
 
 
 def seconds_delta(seconds: Decimal) -> timedelta:
-    """Return a span of `seconds`, cut down to whole microseconds."""
+    """Return a span of `seconds`, rounded down to whole microseconds."""
     return timedelta(microseconds=int(seconds.scaleb(6)))
 
 
 def count_refusal(quantity: Decimal | None, *, timed: bool) -> str | None:
-    """Say why a given quantity cannot be: a meter of time measures its own, any other needs a positive count."""
+    """Return why a quantity is refused: a meter of time measures its own, any other needs a positive count."""
     if timed:
         return None if quantity is None else "the meter counts seconds: leave the quantity out"
     if quantity is None:
@@ -35,10 +35,9 @@ def count_refusal(quantity: Decimal | None, *, timed: bool) -> str | None:
 
 
 def refusal(start: datetime, end: datetime, now: datetime) -> str | None:
-    """Say why the interval cannot be usage at database time `now`; None when it can.
+    """Return why the interval cannot be usage at database time `now`; None if it can.
 
-    Refused: times without a zone, empty or negative intervals, more than 24 hours, an end more
-    than five minutes ahead.
+    Refused: times without a zone, empty or negative intervals, more than 24 hours, an end more than five minutes ahead.
     """
     if start.utcoffset() is None or end.utcoffset() is None:
         return "the times carry no zone"

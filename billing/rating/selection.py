@@ -1,4 +1,4 @@
-"""Which price applies: the version in force at a moment, then its most specific entry."""
+"""The applicable price: the version in force at a time, then its most specific entry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from billing.rating.tags import PREFIX
 
 @dataclass(frozen=True, slots=True)
 class PriceEntry:
-    """One price of a version: it applies to usage that carries all of its dimensions."""
+    """One price of a version, for usage that carries all of its dimensions."""
 
     price_id: UUID
     meter: str
@@ -23,7 +23,7 @@ class PriceEntry:
 
 
 class PriceTable:
-    """The prices of one meter in one version, indexed by their dimensions; a price that names a tag matches nothing."""
+    """The prices of one meter in one version, indexed by dimensions; a price that names a tag matches nothing."""
 
     def __init__(self, entries: Iterable[PriceEntry]) -> None:
         kept = [entry for entry in entries if not any(name.startswith(PREFIX) for name in entry.dims)]
@@ -34,14 +34,14 @@ class PriceTable:
             shape = tuple(sorted(entry.dims))
             if shape not in self._entries:
                 self._entries[shape] = {}
-                # Under its rarest name, so that names which many entries share lead to few shapes.
+                # Under its rarest name, so that names shared by many entries lead to few shapes.
                 rarest = min(shape, key=lambda name: (used[name], name), default="")
                 self._shapes.setdefault(rarest, []).append(shape)
             self._entries[shape].setdefault(tuple(entry.dims[name] for name in shape), entry)
         self.size = len(kept)
 
     def candidates(self, dims: Mapping[str, str]) -> list[PriceEntry]:
-        """Return the entries that apply to `dims`, without looking at the others."""
+        """Return the entries that match `dims`, without scanning the others."""
         shapes = [shape for name in ("", *dims) for shape in self._shapes.get(name, ())]
         found = [
             self._entries[shape].get(tuple(dims[name] for name in shape))
@@ -51,10 +51,10 @@ class PriceTable:
         return [entry for entry in found if entry is not None]
 
     def find(self, dims: Mapping[str, str]) -> PriceEntry | None:
-        """Return the entry that names the most of `dims` and nothing else.
+        """Return the most specific entry that matches `dims`.
 
-        Among equally specific entries the one whose dimensions sort first wins, so that the choice
-        does not depend on the order in which they are read.
+        Among equally specific entries the one whose dimensions sort first wins, so that the choice does not depend on
+        their order.
         """
         return min(
             self.candidates(dims),
@@ -86,5 +86,5 @@ def starts_within(lists: Iterable[PriceList], start: datetime, end: datetime) ->
 
 
 def choose(entries: Iterable[PriceEntry], meter: str, dims: Mapping[str, str]) -> PriceEntry | None:
-    """Return the entry of `meter` that rules `dims`; see `PriceTable.find`."""
+    """Return the entry of `meter` that applies to `dims`; see `PriceTable.find`."""
     return PriceTable(entry for entry in entries if entry.meter == meter).find(dims)

@@ -1,4 +1,4 @@
-"""Tags: what people call their work. They ride beside the dimensions of usage as `tag:NAME` and match no price. Pure."""
+"""Tags: labels for work. They are stored among the dimensions of usage as `tag:NAME` and match no price. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULE = (
 
 
 def tag_fault(tags: Mapping[str, str]) -> str | None:
-    """Say what tags may be where some of these cannot; None when all can."""
+    """Return the rules for tags if some of these are invalid; None if all are valid."""
     good = len(tags) <= MOST_TAGS and all(
         NAME.fullmatch(name)
         and 0 < len(value.strip()) <= LONGEST_VALUE
@@ -31,12 +31,12 @@ def tag_fault(tags: Mapping[str, str]) -> str | None:
 
 
 def as_dims(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags as usage carries them."""
+    """Return tags in the form of dimensions."""
     return {PREFIX + name: value for name, value in tags.items()}
 
 
 def tags_in(dims: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags that usage carries."""
+    """Return the tags among dimensions."""
     return {name.removeprefix(PREFIX): value for name, value in dims.items() if name.startswith(PREFIX)}
 
 
@@ -46,14 +46,14 @@ def priced(dims: Mapping[str, str]) -> dict[str, str]:
 
 
 def tags_text(tags: Mapping[str, str]) -> str:
-    """Write tags as `read_tags` reads them."""
+    """Format tags for `read_tags`."""
     return ", ".join(marks(tags))
 
 
 def read_tags(text: str) -> dict[str, str]:
-    """Read `team=vision, ticket=A-7` as people type it; a comma before no other name belongs to the value.
+    """Parse `team=vision, ticket=A-7` as people type it; a comma not followed by another name belongs to the value.
 
-    Raises ValueError with what to write.
+    Raises ValueError with what to type.
     """
     return parse_tags(part for part in SEPARATOR.split(text) if part.strip())
 
@@ -64,7 +64,7 @@ def marks(tags: Mapping[str, str]) -> list[str]:
 
 
 def parse_tags(parts: Iterable[str]) -> dict[str, str]:
-    """Read `name=value` texts. Raises ValueError, with what to write, for one that is none or names a tag twice."""
+    """Parse `name=value` texts. Raises ValueError, with what to type, for an invalid or repeated one."""
     tags: dict[str, str] = {}
     for part in parts:
         name, separator, value = (piece.strip() for piece in part.partition("="))

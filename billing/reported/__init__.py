@@ -1,1 +1,1 @@
-"""Usage that is reported from outside: received, reviewed, limited, voided."""
+"""Reported usage: received, reviewed, limited, voided."""

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in JSON, as usage is reported from outside: what one must hold, and why one is refused. Pure.
+"""CloudEvents 1.0 in JSON as reported usage: requirements, and why one is refused. Pure.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 """
@@ -27,12 +27,12 @@ NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class EventRefused(Exception):
-    """One event cannot be usage; the text says why."""
+    """One event cannot be usage; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One event as it was read. `at` is None where it names no time; `project` is empty where it names none."""
+    """One parsed event. `at` is None without a time; `project` is empty without one."""
 
     id: str
     source: str
@@ -45,14 +45,14 @@ class Incoming:
 
     @property
     def content(self) -> str:
-        """What was sent, in one form: the same id with another content is a conflict."""
+        """Return the canonical content: the same id with another content is a conflict."""
         at = self.at.isoformat() if self.at else ""
         parts = [self.type, self.subject, at, f"{self.quantity.normalize():f}", sorted(self.dims.items()), self.project]
         return json.dumps(parts)
 
 
 def parse(event: Any) -> Incoming:
-    """Read one event. Raises Refused with the reason."""
+    """Parse one event. Raises EventRefused with the reason."""
     if not isinstance(event, dict):
         raise EventRefused("an event is a JSON object")
     if too_deep(event):
@@ -108,10 +108,10 @@ def _quantity(value: Any) -> Decimal:
     plain = isinstance(value, int | Decimal) and not isinstance(value, bool)
     if plain or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
         quantity = Decimal(value.strip() if isinstance(value, str) else value)
-        # Before any arithmetic: an exponent of a few characters can ask for a million digits.
+        # Before any arithmetic: a few characters of exponent can require a million digits.
         if reason := count_refusal(quantity, timed=False):
             raise EventRefused(f"data.quantity: {reason}")
-        # It has at most nineteen digits that count; a million zeros behind them are no matter of the database.
+        # It has at most nineteen significant digits; a million zeros behind them must not reach the database.
         return +quantity
     raise EventRefused("data.quantity: must be a number")
 

@@ -1,4 +1,4 @@
-"""The door for usage from outside: each event counts once for ever, and one that is wrong holds up no other."""
+"""Entry point of reported usage: each event counts once, and a faulty one does not block the others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TooManyEvents(ExchequerError):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What events of the open scope's tenant may name: meters by the type of their events, and projects."""
+    """What events of the open scope's tenant may name: meters by event type, and projects."""
 
     now: datetime
     meters: Mapping[str, str]
@@ -54,17 +54,17 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a request whose events were all good: how many were new, and which are not counted, and why."""
+    """Result of a request without faulty events: how many were new, and which are not counted, and why."""
 
     accepted: int
     held: Sequence[Mapping[str, Any]] = ()
 
 
 def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
-    """Store usage events under their sender. The good ones are stored in every case; some are held for a person.
+    """Store usage events under their sender. Valid events are always stored; some wait for review.
 
-    Raises TooManyEvents or ReportLimitReached, and nothing is stored; once the good ones are committed, UsageConflict
-    (409) when an id is known with other content, else UsageRefused (400), each listing every event that was not taken.
+    Raises TooManyEvents or ReportLimitReached, and stores nothing; after valid events are committed, UsageConflict
+    (409) if an id is known with other content, else UsageRefused (400), each with every event that was not taken.
     """
     actor.require("usage.ingest")
     if len(events) > MOST_EVENTS:
@@ -89,7 +89,7 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
             if fault is not None:
                 refused[number] = fault
                 del good[number]
-            elif why:  # is weighed when a person accepts it: old use may have had any price
+            elif why:  # checked when a person accepts it: old usage may have any price
                 reasons[number] = why
             elif fault := _too_dear(usage, terms, today.limits):
                 dear[number] = fault
@@ -115,7 +115,7 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
 
 
 def _terms(intervals: Sequence[Interval], now: datetime) -> price_books.Terms:
-    """Return the terms that these intervals are checked and rated by; what is held for its age needs no prices."""
+    """Return the terms that check and rate these intervals; those held for their age need no prices."""
     oldest = now - OLDEST - LONGEST_INTERVAL
     recent = [usage for usage in intervals if usage.end >= now - OLDEST]
     first = max(min((usage.start for usage in recent), default=now), oldest)
@@ -137,7 +137,7 @@ def _too_dear(usage: Interval, terms: price_books.Terms, limits: Limits) -> str 
 
 
 def _unknown(good: Mapping[int, Interval], numbers: Collection[int]) -> list[int]:
-    """Return which of these were never reported: what is counted already is answered so, whatever the limit is now."""
+    """Return the events never reported before: known ones get their result whatever the limit is now."""
     hashes = {number: digest(good[number].source, good[number].key) for number in numbers}
     rows = UsageKey.objects.filter(key_hash__in=list(hashes.values())) if hashes else UsageKey.objects.none()
     known = {bytes(key) for key in rows.values_list("key_hash", flat=True)}
@@ -145,7 +145,7 @@ def _unknown(good: Mapping[int, Interval], numbers: Collection[int]) -> list[int
 
 
 def _uncounted(events: Sequence[Any], good: Mapping[int, Interval], receipt: Receipt) -> list[dict[str, Any]]:
-    """List the events that are not counted, with their state: waiting for a person, or rejected by one."""
+    """Return the events that are not counted, with their state: waiting or rejected."""
     found = {"waiting": receipt.held, "rejected": receipt.rejected}
     listed = []
     for state, intervals in found.items():
@@ -207,6 +207,6 @@ def _listed(events: Sequence[Any], reasons: Mapping[int, str]) -> list[dict[str,
 
 
 def _echo(value: Any) -> str:
-    """Show the start of what was sent; a list or an object there names nothing and may be of any size."""
+    """Return the start of a sent value; a list or an object names nothing and may have any size."""
     text = "" if isinstance(value, dict | list) else str(value)[:200]
     return text.encode(errors="replace").decode()

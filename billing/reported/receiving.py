@@ -1,4 +1,4 @@
-"""Usage from outside has an author: what a request brought is stored under its sender, or held for a person to look at."""
+"""Receive reported usage: store it under its sender, or hold it for review."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a request came to: how many events were new and are counted, which wait for a person, which clashed.
+    """Result of a request: how many events were new and are counted, which wait for review, which clashed.
 
-    `held` and `rejected` hold the ids of intervals (Python's own) with the reason why they are not counted.
+    `held` and `rejected` hold Python ids of intervals with the reason why they are not counted.
     """
 
     accepted: int
@@ -47,7 +47,7 @@ class Receipt:
 
 
 def review_reason(item: Interval, terms: Terms) -> str:
-    """Say why usage is not counted before a person has looked at it; empty when it is."""
+    """Return why usage needs a review before it is counted; empty if it does not."""
     if item.end < terms.now - OLDEST:
         return OLD
     moments = (
@@ -63,10 +63,10 @@ def review_reason(item: Interval, terms: Terms) -> str:
 def receive(
     *, actor: Actor, intervals: Sequence[Interval], reasons: Mapping[int, str], terms: Terms, today: SenderToday
 ) -> Receipt:
-    """Store checked intervals under their sender; those with a reason wait for a person, and cost nothing until then.
+    """Store validated intervals under their sender; those with a reason wait for review, and cost nothing until then.
 
-    `reasons` is by the place in `intervals`. Part of one transaction with the locks of the budgets' set and of the
-    sender's day. Raises ReportLimitReached: nothing is stored.
+    `reasons` is by index in `intervals`. Part of one transaction with the locks of the set of budgets and of the
+    sender's day. Raises ReportLimitReached and stores nothing.
     """
     actor.require("usage.ingest")
     batch_id = uuid7()
@@ -129,7 +129,7 @@ def _held(batch: UsageBatch, item: KeyClaim, reason: str) -> HeldEvent:
 
 
 def _undecided(listed: Sequence[KeyClaim], clashing: set[int]) -> tuple[dict[int, str], dict[int, str]]:
-    """Return which of these events are not counted, whether they came now or before: waiting ones, and rejected ones."""
+    """Return which of these events are not counted, new or known: waiting ones, and rejected ones."""
     rows = HeldEvent.objects.filter(key_hash__in=[item.key_hash for item in listed]).exclude(state=ACCEPTED)
     found = {bytes(key): (state, reason) for key, state, reason in rows.values_list("key_hash", "state", "reason")}
     held: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""Reported usage that waits for a person: accepted it is counted by the price of its time, rejected never."""
+"""Review of reported usage: accepted events are counted at the prices of their time, rejected ones never."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class UsageDecided(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How many events were accepted or rejected, and what the accepted ones cost."""
+    """How many events were accepted or rejected, and the cost of the accepted ones."""
 
     events: int
     amount: Money
@@ -48,9 +48,9 @@ class Decision:
 
 @operation(USAGE_REVIEWED)
 def decide(*, actor: Actor, event_ids: Sequence[UUID], accept: bool, reason: str) -> Decision:
-    """Accept events that wait, or reject them, all or none. What no price rules is counted with nothing to pay.
+    """Accept waiting events, or reject them, all or none. Usage without a matching price is counted free of charge.
 
-    Raises Invalid for too many or too dear ones, NotFound for a foreign one, UsageDecided for one that waits no longer.
+    Raises Invalid for too many or too expensive ones, NotFound for a foreign one, UsageDecided for one already decided.
     """
     actor.require("invoices.manage")
     reason = check_text(reason, "reason", 200)
@@ -82,7 +82,7 @@ def decide(*, actor: Actor, event_ids: Sequence[UUID], accept: bool, reason: str
 
 
 def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
-    """Rate and store events under their own requests; return what each request's came to, and the currency."""
+    """Rate and store events under their own requests; return each request's amount, and the currency."""
     if sum(quarters(row.starts_at, row.ends_at) for row in rows) > MOST_QUARTERS:
         told = f"The times of these events touch more than {MOST_QUARTERS:,} quarter hours. Name fewer at once."
         raise Invalid(fields={"events": [told]})
@@ -105,7 +105,7 @@ def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
 
 
 def interval_of(row: HeldEvent) -> Interval:
-    """Return a held event as the interval that was reported."""
+    """Return a held event as the reported interval."""
     return Interval(
         key=row.key,
         source=row.source,

@@ -1,4 +1,4 @@
-"""How much a key or person may report on a UTC day, by number and by cost: a runaway sender writes no bill."""
+"""Daily limits of senders, by number and by cost: a runaway sender cannot run up a bill."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ReportLimitReached(RateLimited):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What each sender may report on a UTC day; `own` where the organisation set it."""
+    """Daily limits of each sender, per UTC day; `own` if the organisation set them."""
 
     events: int
     amount: Money
@@ -61,7 +61,7 @@ class SenderToday:
     limits: Limits
 
     def count(self, events: int, amount: Decimal) -> None:
-        """Add what one request reports. Raises ReportLimitReached, with the seconds until the next day."""
+        """Add one request's events. Raises ReportLimitReached, with the seconds until the next day."""
         most = self.limits
         if events and self.events + events > most.events:
             self._refuse(f"This sender may report {most.events:,} events a day and has reported {self.events:,} today.")
@@ -86,18 +86,18 @@ class SenderToday:
 
 
 def limits() -> Limits:
-    """Return what each sender of the open scope's tenant may report on a day."""
+    """Return the daily limits of each sender of the open scope's tenant."""
     currency = tenant_today().currency
     row = ReportLimit.objects.first()
     if row is not None:
         return Limits(row.events, Money(row.amount, currency), own=True)
-    # About the same in currencies whose unit is worth a hundredth of others': they are those without minor units.
+    # Roughly equal value for currencies whose unit is worth a hundredth of others': those without minor units.
     scale = 2 - min(minor_decimals(currency), 2)
     return Limits(EVENTS_A_DAY, Money(COST_A_DAY.scaleb(scale), currency), own=False)
 
 
 def lock_today(actor: Actor) -> SenderToday:
-    """Lock a sender's row of today, after the set of budgets and before the usage keys: its requests follow one another."""
+    """Lock a sender's row of today, after the set of budgets and before the usage keys, to serialise its requests."""
     present, sender = clock.now(), actor.id or UUID(int=0)
     arguments: dict[str, Any] = {"tenant": current_tenant_id(), "sender": sender, "day": present.astimezone(UTC).date()}
     with connection.cursor() as cursor:
@@ -108,7 +108,7 @@ def lock_today(actor: Actor) -> SenderToday:
 
 @operation(LIMIT_CHANGED)
 def set_limits(*, actor: Actor, events: int, amount: Decimal) -> Limits:
-    """Set what each sender may report on a UTC day. Raises Invalid."""
+    """Set the daily limits of each sender, per UTC day. Raises Invalid."""
     actor.require("budgets.manage")
     faults = {}
     if not 0 <= events <= MOST_EVENTS_A_DAY:

@@ -1,4 +1,4 @@
-"""Taking reported usage back: counter-entries, never an edit. Its keys stay used for ever."""
+"""Voiding of reported usage: counter-entries, never edits. Keys stay used."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_i
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NULL OR e.key_hash = ANY(%(keys)s::bytea[]))
   AND """
 OF_BATCHES = PIECES + "e.batch_id = ANY(%(batches)s::uuid[])"
-# Reported before senders were known: by none of the platform's own sources, and paid from no hold.
+# Reported before senders were recorded: from none of the platform's own sources, and not paid from a hold.
 BEFORE_SENDERS = PIECES + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
 NAMES = (
     "part", "series", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
@@ -54,7 +54,7 @@ CLAIM = """
 INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
 SELECT %s, k, k, exchequer_now(), NULL FROM unnest(%s::bytea[]) AS k ORDER BY k ON CONFLICT DO NOTHING RETURNING key_hash
 """
-# In the order in which usage locks them.
+# In the lock order of usage.
 ROLLUPS = """
 SELECT r.id, r.series_hash, r.hour, r.day, r.period, r.project_id, r.meter_id, r.price_id FROM billing_usagerollup r
 WHERE r.tenant_id = %s AND r.series_hash = ANY(%s::bytea[]) AND r.hour = ANY(%s::timestamptz[])
@@ -70,7 +70,7 @@ class UsageVoided(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A piece of a reported event as it is stored, with what its budgets are found by."""
+    """A stored segment of a reported event, with the keys to find its budgets."""
 
     piece: Segment
     recorded_at: datetime
@@ -79,9 +79,9 @@ class Taken:
 
 @operation(USAGE_VOIDED)
 def void_batch(*, actor: Actor, batch_id: UUID, reason: str) -> Decimal:
-    """Take back all of a request that is still counted, and reject what of it waits; return the amount given back.
+    """Void all counted events of a request, and reject those that wait; return the amount.
 
-    Raises NotFound, UsageVoided where nothing is left to take back.
+    Raises NotFound, UsageVoided if nothing is left to void.
     """
     actor.require("invoices.manage")
     reason = check_text(reason, "reason", 200)
@@ -104,9 +104,9 @@ def void_batch(*, actor: Actor, batch_id: UUID, reason: str) -> Decimal:
 def void_events(
     *, actor: Actor, reason: str, events: Sequence[tuple[str, str]] = (), keys: Sequence[bytes] = ()
 ) -> Decimal:
-    """Take single events back, all or none, named by (source, id) or by the hash of their key; return the amount.
+    """Void single events, all or none, named by (source, id) or by the hash of their key; return the amount.
 
-    Raises Invalid for what nobody reported or the platform measured itself, UsageVoided for what is voided already.
+    Raises Invalid for unreported or measured usage, UsageVoided for already voided events.
     """
     actor.require("invoices.manage")
     reason = check_text(reason, "reason", 200)
@@ -141,7 +141,7 @@ def void_events(
 
 
 def _given_a_batch(early: Sequence[Taken]) -> list[Taken]:
-    """Put usage from before senders were known under a request of its own: every counter-entry names one."""
+    """Assign usage older than recorded senders to a new request, because every counter-entry names one."""
     events = len({item.piece.key_hash for item in early})
     batch = UsageBatch.objects.create(
         sender_kind="system",
@@ -156,7 +156,7 @@ def _given_a_batch(early: Sequence[Taken]) -> list[Taken]:
 
 
 def _void(taken: Sequence[Taken], reason: str) -> tuple[set[bytes], Decimal]:
-    """Write the counter-entries to what of this is not voided yet; return those keys and the amount."""
+    """Write counter-entries for what is not voided yet; return those keys and the amount."""
     marks = {void_key(item.piece.key_hash): item.piece.key_hash for item in taken}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [current_tenant_id(), array(marks, bytea)])
@@ -194,7 +194,9 @@ def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) 
 
 
 def _return_money(taken: Sequence[Taken], reason: str) -> None:
-    """Take the charges off the budgets that count them, and off the projects' accounts, in the ledger and the counters."""
+    """Reverse the charges in the budgets that count them, and in the projects' accounts, in the ledger and the
+    counters.
+    """
     charged = [item for item in taken if item.piece.amount]
     if not charged:
         return
@@ -227,9 +229,9 @@ def _return_money(taken: Sequence[Taken], reason: str) -> None:
 
 
 def _counted_as(one: Dated, item: Taken) -> str:
-    """Return the account under which a budget's month counts a charge; empty where it does not.
+    """Return the account in which a budget's month counts a charge; empty if it does not.
 
-    A budget that was made later counts it in what it opened with, one that was closed before does not count it.
+    A budget created later includes it in its opening, one closed before does not count it.
     """
     counter, piece = one.counter, item.piece
     if counter.period != piece.period or not counter.concerns(piece.project_id, item.tags):

@@ -1,1 +1,1 @@
-"""What was used: intervals, their keys, and their hourly sums."""
+"""Usage: intervals, their keys, and their hourly sums."""

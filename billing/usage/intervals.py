@@ -1,4 +1,4 @@
-"""Usage as it is reported: an interval, its key, and the series that its quantity is summed under."""
+"""Usage as reported: an interval, its key, and its series."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Time `[start, end)` for which a resource was used; the quantity is its seconds, unless one is given.
+    """Time `[start, end)` of use of a resource; the quantity is its seconds, unless one is given.
 
-    A given `quantity` is a count that belongs to the moment `start`: it is never split, and `end` only says how long
-    it took. (`source`, `key`) counts once for ever within a tenant; the same with other content is a conflict. What was
-    sent is the `content` where the interval itself does not tell it, such as of an event that names no time.
+    A given `quantity` is a count that belongs to the moment `start`: it is never split, and `end` only says how long it
+    took. (`source`, `key`) counts once within a tenant; the same with other content is a conflict. `content` is what
+    was sent, if the interval alone does not determine it, as for an event without a time.
     """
 
     key: str
@@ -36,9 +36,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What usage is told apart by, beside meter, project and price. `hash` stands for it in every row.
+    """The identity of usage, besides meter, project and price. Rows refer to it by `hash`.
 
-    `dims` is JSON, `carried` what it says.
+    `dims` is JSON, `carried` its decoded form.
     """
 
     hash: bytes
@@ -52,7 +52,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class KeyClaim:
-    """An interval with the hash of its key and of everything that it says, sixteen bytes each."""
+    """An interval with the hashes of its key and of its content, sixteen bytes each."""
 
     interval: Interval
     series: Series
@@ -87,11 +87,11 @@ def series_of(claimed: Iterable[KeyClaim]) -> dict[bytes, Series]:
 
 
 def digest(*parts: str) -> bytes:
-    """Return sixteen bytes that stand for these texts in this order; each one's length keeps them apart."""
+    """Return a sixteen-byte hash of these texts in this order; the length of each is included."""
     text = "".join([f"{len(part)}:{part}" for part in parts])
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def void_key(key: bytes) -> bytes:
-    """Return the key of the counter-entries to an event: three parts, so that no (source, id) can take it."""
+    """Return the key of an event's counter-entries: three parts, so that no (source, id) can collide."""
     return digest("void", key.hex(), "")

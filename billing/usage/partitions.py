@@ -1,4 +1,4 @@
-"""Monthly partitions of usage. A month without one is served by the default partition, and moves out of it later."""
+"""Monthly partitions of usage. Rows of a month without one go to the default partition, and are moved out later."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MONTHS_AHEAD = 2
 
 
 def ensure(first: date, last: date) -> int:
-    """Make the missing partitions of the months from `first` to `last`; return how many. Control role only.
+    """Create the missing partitions of the months from `first` to `last`; return how many. Control role only.
 
-    Rows that came before move over. The default partition is locked meanwhile, usage waits for that moment.
+    Earlier rows move over. Meanwhile the default partition is locked, and usage waits.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_ensure_partitions(%s, %s)", [first, last])
@@ -23,6 +23,6 @@ def ensure(first: date, last: date) -> int:
 
 
 def ensure_ahead() -> int:
-    """Make the partitions of this month and the next two; return how many were missing."""
+    """Create the partitions of this month and the next two; return how many were missing."""
     today = clock.now().date()
     return ensure(today, today + timedelta(days=31 * MONTHS_AHEAD))

@@ -1,7 +1,7 @@
-"""Names that events from outside may not take: what upper rooms account for under their own hand.
+"""Names reserved for the platform, which reported events may not use.
 
-A room says at start which sources and which kinds of resource (`job:<id>`) are its own, so that nobody who may send
-usage can write lines that look as if the platform had measured them. Names are compared by what they look like.
+An upper app reserves its sources and kinds of resource (`job:<id>`) at start, so that reported usage cannot look as if
+the platform had measured it. Names are compared by their appearance.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ _prefixes: set[str] = set()
 
 
 def reserve(*, source: str = "", prefixes: Iterable[str] = ()) -> None:
-    """Keep a source of usage, and the prefixes of resources, for the platform itself."""
+    """Reserve a source of usage, and resource prefixes, for the platform."""
     if source:
         _sources.add(source)
     _prefixes.update(prefixes)
 
 
 def own_sources() -> list[str]:
-    """Return the sources that the platform measures under; usage of any other was reported from outside."""
+    """Return the platform's own sources; usage of any other was reported from outside."""
     return ["", *sorted(_sources)]
 
 
 def reserved_fault(source: str, resource: str) -> str | None:
-    """Say why usage from outside cannot come from this source or be of this resource; None when it can."""
+    """Return why reported usage cannot have this source or resource; None if it can."""
     if imitates(source, _sources):
         return f"source: “{source.strip()}” is kept for what the platform itself measures; name your own system"
     prefix, colon, _ = plain_colons(resource).partition(":")

@@ -1,4 +1,4 @@
-"""Usage pieces and their hourly sums, stored by one statement in the transaction that accepts them."""
+"""Usage segments and their hourly sums, stored by one statement in the transaction that accepts them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ FIELDS: dict[str, Callable[[Any], str]] = {
 
 
 def write(pieces: Sequence[Segment], series: Mapping[bytes, Series], *, currency: str, zone: str) -> None:
-    """Store pieces, add them to their hourly sums and open the draft invoices of their periods."""
+    """Store segments, add them to their hourly sums and open the draft invoices of their periods."""
     if not pieces:
         return
     known = [(key, series[key]) for key in sorted({piece.series for piece in pieces} & series.keys())]
@@ -121,7 +121,7 @@ def write(pieces: Sequence[Segment], series: Mapping[bytes, Series], *, currency
 
 
 def take_back(counter_entries: Sequence[tuple[UUID, Segment]]) -> None:
-    """Store counter-entries, each with the locked hourly sum that it takes away from."""
+    """Store counter-entries, each with the locked hourly sum that it reduces."""
     pieces = [piece for _, piece in counter_entries]
     with connection.cursor() as cursor:
         rollups = [rollup_id for rollup_id, _ in counter_entries]

@@ -1,4 +1,4 @@
-"""The key table decides: an interval has an effect only if its key was inserted here."""
+"""The key table deduplicates: an interval has an effect only if its key was inserted here."""
 
 from __future__ import annotations
 
@@ -33,22 +33,21 @@ class UsageConflict(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Which claims were new, and which have a key that is known with other content."""
+    """Which claims were new, and which have a key known with other content."""
 
     fresh: list[KeyClaim]
     clashes: Sequence[KeyClaim] = ()
 
     @property
     def conflicts(self) -> tuple[str, ...]:
-        """The keys of the clashes, each once."""
+        """The clashing keys, each once."""
         return tuple(dict.fromkeys(item.interval.key for item in self.clashes))
 
 
 def claim(claims: Sequence[KeyClaim], batch_id: UUID | None = None) -> Claimed:
-    """Insert the keys in one statement and return the claims whose key was not there; the caller audits the clashes.
+    """Insert the keys in one statement and return the claims with new keys; the caller audits the clashes.
 
-    Keys are inserted in order, so that two batches never wait for each other in a circle. `batch_id`: the request from
-    outside that brought them.
+    Keys are inserted in order, so that two batches never deadlock. `batch_id`: the reporting request that brought them.
     """
     first: dict[bytes, KeyClaim] = {}
     counts = {item.key_hash: first.setdefault(item.key_hash, item).payload_hash for item in claims}
@@ -68,7 +67,7 @@ def claim(claims: Sequence[KeyClaim], batch_id: UUID | None = None) -> Claimed:
         if replayed:
             cursor.execute(KNOWN, [current_tenant_id(), array(replayed, bytea)])
             counts |= {bytes(key): bytes(payload) for key, payload in cursor.fetchall()}
-    # What is stored decides, else what came first in this batch.
+    # The stored content decides, else the first in this batch.
     clashes = [item for item in claims if counts[item.key_hash] != item.payload_hash]
     return Claimed([item for key, item in first.items() if key in inserted], clashes)
 

@@ -1,4 +1,4 @@
-"""Pages of billing: budgets, prices, the draft invoice, and why each of its lines costs what it costs."""
+"""Pages of billing: budgets, prices, the draft invoice, and the explanation of its lines."""
 
 from django.urls import URLPattern, path
 

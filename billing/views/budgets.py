@@ -1,4 +1,4 @@
-"""Budgets: how far each is used this month, what was told, and setting, changing and closing one."""
+"""Budgets: this month's use, reported thresholds, and setting, changing and closing one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXPORTED = (
 @require_safe
 @page("budgets.view")
 def budget_list(request: TenantRequest) -> HttpResponse:
-    """Show every budget of the running month and the thresholds that were passed; `?export=csv` for a file."""
+    """Show every budget of the running month and the crossed thresholds; `?export=csv` for a file."""
     known = queries.budgets()
     if wants_csv(request):
         return csv_response("budgets", EXPORTED, (_exported(status) for status in known))
@@ -78,7 +78,7 @@ def budget_create(request: TenantRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("budgets.manage")
 def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
-    """Change a budget from this month on."""
+    """Change a budget, effective this month."""
     status = queries.budget(budget_id)
     form = BudgetTerms(request.POST or None, status=status, currency=status.currency)
 
@@ -102,7 +102,7 @@ def budget_close(request: TenantRequest, budget_id: UUID) -> HttpResponse:
 
 
 def _done(form: BudgetTerms, act: Callable[[], None]) -> bool:
-    """Do what a valid form asks for; put what is refused beside its field."""
+    """Execute a valid form; attach refusals to their fields."""
     if not form.is_valid():
         return False
     try:
@@ -119,7 +119,7 @@ def _done(form: BudgetTerms, act: Callable[[], None]) -> bool:
 
 
 def _say(request: TenantRequest, budget_id: UUID, done: str) -> None:
-    """Say what was done; of a budget below what this month has promised already, also that, and what follows from it."""
+    """Show what was done; for a budget below what is already spent and held, also the consequence."""
     status = queries.budget(budget_id)
     if status.promised <= status.limit:
         messages.success(request, done)

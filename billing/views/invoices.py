@@ -1,4 +1,4 @@
-"""A month's invoice, line by line down to the interval and the job, and whether all tables say the same."""
+"""A month's invoice, line by line down to the interval and the job, and its reconciliation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -75,9 +75,9 @@ def invoice_of(request: TenantRequest, invoice_id: UUID) -> HttpResponse:
 @require_safe
 @page("invoices.view")
 def invoice_reconciled(request: TenantRequest) -> HttpResponse:
-    """Compare intervals, roll-ups and lines with one another and answer the badge; asked for after the page has loaded.
+    """Reconcile intervals, roll-ups and lines and return the badge; requested after the page has loaded.
 
-    `?invoice=` names the invoice whose figures the badge says; without it, the running month's draft.
+    `?invoice=` names the invoice to check; default: the running month's draft.
     """
     faults = [str(fault) for fault in islice(reconcile_faults(), 5)]
     wanted = uuid_in(request.GET.get("invoice"))
@@ -88,7 +88,7 @@ def invoice_reconciled(request: TenantRequest) -> HttpResponse:
 @require_safe
 @page("invoices.view")
 def line(request: TenantRequest, invoice_id: UUID, n: int) -> HttpResponse:
-    """Explain one line: its price, its jobs and attempts or what else was used, and every interval it is summed from."""
+    """Explain one line: its price, its jobs and attempts or other resources, and every interval in its sum."""
     attempt, resource = uuid_in(request.GET.get("attempt")), request.GET.get("resource") or None
     text, order = request.GET.get("q", "").strip()[:200], request.GET.get("order", "")
     order = order if order in ORDERS else ""
@@ -123,7 +123,7 @@ def line(request: TenantRequest, invoice_id: UUID, n: int) -> HttpResponse:
 
 
 def _words(shown: Explanation, slug: str) -> dict[str, Any]:
-    """Return how the line's page speaks: of jobs and intervals, or of other resources and their batches or events."""
+    """Return the nouns of the line's page: jobs and intervals, or other resources and their batches or events."""
     timed, of_jobs = shown.line.unit == SECOND, any(share.job_id for share in shown.shares)
     resources = {share.resource for share in shown.shares if share.job_id is None}
     return {
@@ -138,7 +138,7 @@ def _words(shown: Explanation, slug: str) -> dict[str, Any]:
 
 
 def _shares(shown: Explanation, words: dict[str, Any], sort: str) -> dict[str, Any]:
-    """Return the shares of a line in the order that is asked for, else by first use, and the headings that sort them."""
+    """Return the shares of a line in the requested order, by default of first use, and the headings that sort them."""
 
     def called(share: Share) -> str:
         named = words["names"].get(share.job_id) if share.job_id else words["resources"].get(share.resource)
@@ -172,14 +172,14 @@ def _page(request: TenantRequest, view: InvoiceView) -> HttpResponse:
         "state": _state(view, at),
         "projects": by_project(lines),
         "others": [(other, _state(other, at)) for other in others],
-        # Spend and budgets show what was used to the last digit; an invoice is in whole minor units, line by line.
+        # Spend and budgets show usage to the last digit; an invoice is in whole minor units, line by line.
         "rounding": view.total.amount - view.exact.amount,
     }
     return render(request, "billing/invoice.html", context)
 
 
 def _state(view: InvoiceView, at: datetime) -> str:
-    """Return an invoice's state as a page says it: a draft whose month has ended takes no more use of its own accord."""
+    """Return an invoice's state for its page; a draft of a past month takes no more usage by itself."""
     return "over" if view.state == DRAFT and view.ends_at <= at else view.state
 
 

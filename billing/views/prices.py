@@ -1,4 +1,4 @@
-"""Prices: what is in force, every version, and publishing the next one after a look at what it changes."""
+"""Prices: those in force, every version, and publishing the next one after a preview of its changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def prices(request: TenantRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("pricebooks.manage")
 def publish(request: TenantRequest) -> HttpResponse:
-    """Write the next version, preview what it changes, and publish exactly what was previewed."""
+    """Edit the next version, preview its changes, and publish exactly what was previewed."""
     book = _book()
     if book is None or not book.versions:
         return redirect("prices", request.tenant.slug)
@@ -91,7 +91,7 @@ def _shown(request: TenantRequest, context: dict[str, Any]) -> HttpResponse:
 
 
 def _around(book: PriceBookView, at: datetime | None) -> tuple[VersionView, VersionView | None]:
-    """Return the version that a new one takes over from at a moment (None: now), and the one that follows it, if any."""
+    """Return the version that a new one replaces at a given time (None: now), and the one after it, if any."""
     moment = at or queries.tenant_today().now
     earlier = [one for one in book.versions if one.effective_at <= moment]
     later = [one for one in book.versions if one.effective_at > moment]
@@ -105,7 +105,7 @@ def _changes(base: VersionView, form: PriceListForm) -> list[Change]:
 
 
 def _book() -> PriceBookView | None:
-    """Return the book in the organisation's currency: the one that rates its use."""
+    """Return the book in the organisation's currency, which rates its usage."""
     currency = queries.tenant_today().currency
     return next((book for book in queries.price_books() if book.currency == currency), None)
 

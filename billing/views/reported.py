@@ -1,4 +1,4 @@
-"""Reported usage: who sent what, what waits for a person, taking it back, and how much a sender may report."""
+"""Reported usage: requests and senders, review, voiding, and sender limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROWS = 50
 @require_safe
 @page("invoices.view")
 def reported(request: TenantRequest) -> HttpResponse:
-    """Show what waits for a person, the requests that reported usage, and the limits of senders."""
+    """Show events that wait for review, the reporting requests, and the limits of senders."""
     limits = sender_limits.limits()
     currency = limits.amount.currency
     batches = queries.usage_batches(before=uuid_in(_cursor(request)), limit=ROWS)
@@ -72,7 +72,7 @@ def reported_decide(request: TenantRequest) -> HttpResponse:
 @require_POST
 @page("budgets.manage")
 def reported_limits(request: TenantRequest) -> HttpResponse:
-    """Set how much each sender may report on a day."""
+    """Set the daily limits of each sender."""
     form = SenderLimits(request.POST, currency=queries.tenant_today().currency)
 
     def act() -> str:
@@ -111,7 +111,7 @@ def reported_batch(request: TenantRequest, batch_id: UUID) -> HttpResponse:
 @require_POST
 @page("invoices.manage")
 def reported_void(request: TenantRequest, batch_id: UUID) -> HttpResponse:
-    """Take back the chosen events of a request, or all of it."""
+    """Void the chosen events of a request, or all of it."""
     batch = queries.usage_batch(batch_id)
     reason = request.POST.get("reason", "")
     keys = [bytes.fromhex(text) for text in request.POST.getlist("event") if _is_key(text)]
@@ -127,7 +127,7 @@ def reported_void(request: TenantRequest, batch_id: UUID) -> HttpResponse:
 
 
 def _done(request: TenantRequest, act: Callable[[], str], where: str, *rest: UUID) -> HttpResponse:
-    """Do what was asked for and say what came of it on the page that it was asked on."""
+    """Execute the action and show its result on the page it came from."""
     try:
         messages.success(request, act())
     except ExchequerError as refused:

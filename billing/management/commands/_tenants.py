@@ -1,4 +1,4 @@
-"""A command that checks one tenant or all, and fails with the first fault named."""
+"""Base of commands that check one tenant or all, and fail with the first fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CheckCommand(BaseCommand):
         """Yield the faults of the tenant whose scope is open."""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the slug of a tenant."""
+        """Add the argument for the slug of a tenant."""
         parser.add_argument("--tenant", metavar="SLUG", help="only this tenant; all without it")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -13,5 +13,5 @@ class Command(CheckCommand):
     done = "intervals = roll-ups = rated = ledger = invoice lines."
 
     def faults(self) -> Iterable[Fault]:
-        """Yield where they differ."""
+        """Yield the differences."""
         return reconcile_faults()

@@ -13,5 +13,5 @@ class Command(CheckCommand):
     done = "the ledger balances; counters and holds follow from it."
 
     def faults(self) -> Iterable[Fault]:
-        """Yield what is wrong with the ledger."""
+        """Yield faults of the ledger."""
         return ledger_faults()
