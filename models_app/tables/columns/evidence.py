@@ -41,9 +41,7 @@ def notation_of(one: Column, sign: str) -> tuple[str, bool]:
         return ("1.234,5" if sign == "," else "1234.5"), True
     if "1234,5" in likely and "1,234.5" in likely and "1234.5" not in likely:
         return ("1234,5" if sign == "," else "1,234.5"), True
-    if (
-        "1,234.5" in likely and "1.234,5" in likely and "1234.5" not in likely
-    ):  # both, three digits after each
+    if "1,234.5" in likely and "1.234,5" in likely and "1234.5" not in likely:  # both, three digits after each
         return ("1.234,5" if sign == "," else "1,234.5"), True
     return likely[0], False
 

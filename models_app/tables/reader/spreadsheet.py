@@ -95,9 +95,7 @@ def _read(book: Any, scratch: Path, *, target: str | None, choices: Any) -> Parq
                 if number <= above:
                     continue
                 waiting.append([None if value == "" else value for value in row[:width]])
-                if any(
-                    value is not None for value in waiting[-1]
-                ):  # empty rows at the very end do not count
+                if any(value is not None for value in waiting[-1]):  # empty rows at the very end do not count
                     yield from waiting
                     waiting.clear()
 
