@@ -1,1 +1,1 @@
-"""Where work runs: devices, jobs, attempts, leases and the sandbox round a training child."""
+"""Devices, jobs, attempts, leases, and the sandbox around a training child."""

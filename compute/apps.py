@@ -7,7 +7,9 @@ class ComputeConfig(AppConfig):
     name = "compute"
 
     def ready(self) -> None:
-        """Tell billing what jobs are called and which names are theirs, operators how many there are, quotas of devices, and what goes on when a member leaves."""
+        """Register job names and reserved sources with billing, tenant metrics, device quotas, and the handling of
+        departing members.
+        """
         from billing import resource_names
         from billing.usage import reserved_sources
         from compute import queries

@@ -1,4 +1,4 @@
-"""What compute tells upper rooms."""
+"""Events that compute publishes."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -31,14 +31,14 @@ class JobEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SlotLost(Event):
-    """A long allocation lost its slot and waits for another one."""
+    """A long allocation lost its slot and waits for another."""
 
     subject: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlotUnpaid(Event):
-    """A long allocation ended: its budget had no room for it any more."""
+    """A long allocation ended: its budget had no headroom for it any more."""
 
     subject: str
     allocation_id: UUID

@@ -1,4 +1,4 @@
-"""Job kinds: what upper rooms plug in. Compute stores a kind's `spec` and knows none of its words."""
+"""Job kinds, which upper apps register. Compute stores a kind's `spec` and knows none of its fields."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ if TYPE_CHECKING:
 
 
 class BadOutput(RuntimeError):
-    """The child left something that is not what it should be: a crash of its own, which storing again cannot heal."""
+    """The child's output is invalid: a crash of its own that a retry of storing cannot fix."""
 
 
 class BadReport(BadOutput):
-    """The child told us something that cannot be stored. The message is ours, and is shown."""
+    """The child reported something that cannot be stored. The message is ours, and is shown."""
 
 
 class BadArtefact(RuntimeError):
-    """What was stored for this work is not what was stored, or cannot be used: no try heals that. The message is shown."""
+    """A stored input was altered or is unusable, which no retry fixes. The message is shown."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a kind's own formula expects of a spec: `typical_s` seconds on one device, `start_s` of them a start-up.
+    """Expected time of a spec by the kind's formula: `typical_s` seconds on one device, `start_s` of them start-up.
 
-    `family` names the runs that this one is compared with, `work_key` the very same work; without a family nothing is
-    learnt from its runs.
+    `family` names comparable runs, `work_key` exactly the same work; without a family nothing is learnt from its runs.
     """
 
     typical_s: float
@@ -46,18 +45,18 @@ class Plan:
 
     @property
     def work_s(self) -> float:
-        """What it takes beside the start-up."""
+        """Return the seconds without the start-up."""
         return max(0.05, self.typical_s - self.start_s)
 
 
 def key_of(work: Mapping[str, Any]) -> str:
-    """Return what stands for the very same work."""
+    """Return the key of exactly the same work."""
     return sha256(json.dumps(work, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """A job as its kind sees it. `checkpoint` is what `save_checkpoint` last returned, empty before the first."""
+    """A job in the form for its kind. `checkpoint` is the last result of `save_checkpoint`, empty before the first."""
 
     id: UUID
     tenant_id: UUID
@@ -79,33 +78,34 @@ class JobKind(Protocol):
 
     name: str
     entrypoint: Path
-    meter: str  # what its seconds are billed as: `device_seconds`, or a meter of its own
+    meter: str  # the meter of its seconds: `device_seconds`, or its own
 
     def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
         """Return the normalised spec; raises Invalid."""
         ...
 
     def plan(self, spec: dict[str, Any]) -> Plan:
-        """Return what a normalised spec is expected to take."""
+        """Return the expected time of a normalised spec."""
         ...
 
     def describe(self, job: JobView) -> dict[str, Any]:
-        """Return what the API answer says beyond compute's own words."""
+        """Return the kind's own fields of the API response."""
         ...
 
     def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
-        """Fetch inputs into `workdir/in` and a checkpoint into `workdir/checkpoint`; return more of job.json.
+        """Fetch inputs into `workdir/in` and a checkpoint into `workdir/checkpoint`; return further contents of
+        job.json.
 
         Raises BadArtefact, which ends the job with cause `artifact` before anything is charged for this attempt.
         """
         ...
 
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
-        """Store the folder away under a key that holds the token; return the pointer to keep on the job."""
+        """Store the folder under a key that contains the token; return the pointer to keep on the job."""
         ...
 
     def collect(self, job: JobView, token: int, workdir: Path) -> dict[str, Any]:
-        """Store away what the child left in `workdir/out`; return what `complete` needs. Raises BadOutput."""
+        """Store the child's `workdir/out`; return the input of `complete`. Raises BadOutput."""
         ...
 
     def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
@@ -121,10 +121,10 @@ _admitting: dict[str, Admit] = {}
 
 
 def register(kind: JobKind, *, visible: Narrow | None = None, admit: Admit | None = None) -> None:
-    """Add a kind when Django starts; the same name again replaces it.
+    """Register a kind when Django starts; the same name again replaces it.
 
-    `visible(actor, rows)` takes the jobs of this kind that the actor may not see out of a query of jobs, in the same
-    statement. `admit(actor, name, spec)` may refuse a job of this name and normalised spec; raises Invalid.
+    `visible(actor, rows)` filters out the jobs of this kind that the actor may not see, in the same statement.
+    `admit(actor, name, spec)` may refuse a job of this name and normalised spec; raises Invalid.
     """
     _kinds[kind.name] = kind
     for hooks, hook in ((_narrowing, visible), (_admitting, admit)):
@@ -134,7 +134,7 @@ def register(kind: JobKind, *, visible: Narrow | None = None, admit: Admit | Non
 
 
 def narrowing() -> list[Narrow]:
-    """Return what hides jobs from actors."""
+    """Return the filters that hide jobs from actors."""
     return list(_narrowing.values())
 
 
@@ -145,7 +145,7 @@ def admit(actor: Actor, kind: str, name: str, spec: dict[str, Any]) -> None:
 
 
 def get(name: str) -> JobKind:
-    """Return a kind; raises Invalid for a name that nobody registered."""
+    """Return a kind; raises Invalid for an unregistered name."""
     try:
         return _kinds[name]
     except KeyError:
@@ -153,7 +153,7 @@ def get(name: str) -> JobKind:
 
 
 def meter_of(name: str) -> str:
-    """Return the meter that a kind's seconds are billed as; `device_seconds` for a kind that is not installed here."""
+    """Return the meter of a kind's seconds; `device_seconds` for a kind not installed here."""
     kind = _kinds.get(name)
     return DEVICE_SECONDS if kind is None else kind.meter
 

@@ -1,4 +1,4 @@
-"""Figures of this room in one place. Seconds and bytes."""
+"""Limits of this app in one place. Seconds and bytes."""
 
 import math
 
@@ -21,12 +21,12 @@ DEFAULT_TIMES, DEFAULT_LEAST_S = 3, 180
 
 
 def default_seconds(most_s: float) -> int:
-    """Return the longest run time of a job that names none: three times what nine runs of ten take, in whole minutes."""
+    """Return the default time limit of a job: three times the end of nine runs of ten, in whole minutes."""
     return min(MOST_SECONDS, 60 * math.ceil(max(DEFAULT_LEAST_S, DEFAULT_TIMES * most_s) / 60))
 
 
 def most_threads(of_device: int) -> int:
-    """Return how many threads a child may have: several pools as wide as its device, and what libraries start for themselves."""
+    """Return the thread limit of a child: several pools as wide as its device, and threads that libraries start."""
     return 256 + 8 * of_device
 
 

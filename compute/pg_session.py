@@ -14,10 +14,10 @@ LOST: tuple[type[Exception], ...] = (DatabaseFault, psycopg.Error)
 
 
 def is_same_session(held: Session | None) -> bool:
-    """Return whether this thread still has that session, and with it what it held: a lead, what it listens to.
+    """Return whether this thread still has that session, and with it its advisory lock and channels.
 
-    An error's class does not tell: a deadlock is an OperationalError too, and loses nothing. Nor does the next query:
-    in the place of a lost session Django opens another without a word, at the end of the transaction that lost it.
+    The class of an error does not show it: a deadlock is an OperationalError too, and loses nothing. Nor does the next
+    query: Django silently replaces a lost session at the end of its transaction.
     """
     return held is not None and connection.connection is held and not held.closed
 

@@ -1,4 +1,4 @@
-"""What /proc says of a child. One whose main thread has ended before its others looks dead there, and is not."""
+"""Read /proc for a child. A process whose main thread ended before its others looks dead there, but is not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def group_use(group: int) -> tuple[float, int]:
 
 
 def group_members(group: int) -> list[int]:
-    """Return the ids of the living processes of a process group; zombies do not count."""
+    """Return the ids of the living processes of a process group, without zombies."""
     members = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -40,7 +40,7 @@ def group_members(group: int) -> list[int]:
 
 
 def threads(pid: int) -> int:
-    """Return how many threads a process has, 0 once it is gone."""
+    """Return the number of threads of a process, 0 once it is gone."""
     try:
         return int(_fields(Path(f"/proc/{pid}"))[_THREADS])
     except OSError:
@@ -48,7 +48,7 @@ def threads(pid: int) -> int:
 
 
 def living_task(pid: int) -> Path | None:
-    """Return where /proc shows a living thread of a process; None when none lives."""
+    """Return the /proc path of a living thread of a process; None if none lives."""
     with contextlib.suppress(OSError):
         for number in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
             task = Path(f"/proc/{pid}/task/{number}")
@@ -59,9 +59,9 @@ def living_task(pid: int) -> Path | None:
 
 
 def unnamed_bytes(pid: int, folder: Path, most: int) -> int:
-    """Return the bytes on the disk of files without a name that a process keeps alive: open ones, and mapped ones of `folder`.
+    """Return the disk bytes of deleted files that a process keeps alive: open ones, and mapped ones of `folder`.
 
-    A mapped file counts with `most` bytes where this process may not measure it, as who is not root may not.
+    A mapped file counts as `most` bytes if this process may not measure it, as is the case without root.
     """
     task, sizes = living_task(pid), dict[object, int]()
     if task is None:
@@ -84,7 +84,7 @@ def unnamed_bytes(pid: int, folder: Path, most: int) -> int:
 
 
 def _mapped(task: Path, name: str) -> dict[str, str]:
-    """Return one place of each removed file that is mapped, with its device and number."""
+    """Return one path of each deleted file that is mapped, with its device and number."""
     found: dict[str, str] = {}
     for line in (task / "maps").read_text(errors="replace").splitlines():
         fields = line.split(maxsplit=5)

@@ -1,4 +1,4 @@
-"""How long what was seen of running work stays: samples 14 days, log lines and metrics 90; whole partitions go.
+"""Retention of run data: samples 14 days, log lines and metrics 90; whole partitions are dropped.
 
 Their hours (`compute_devicehour`), attempts, jobs and all usage stay.
 """
@@ -12,7 +12,7 @@ KEPT = {"compute_devicesample": "14 days", "compute_joblog": "90 days", "compute
 
 
 def tidy() -> dict[str, int]:
-    """Make the partitions of the days to come and drop those past their time; return how many. Control role only."""
+    """Create the partitions of the coming days and drop expired ones; return how many. Control role only."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT compute_ensure_partitions(%s::interval)", [AHEAD])
         counts = {"made": int(cursor.fetchone()[0])}

@@ -1,4 +1,4 @@
-"""Doorbells of the compute room, and what a node's worker does when it starts and stops."""
+"""Celery tasks of compute (wake-ups), and the start and stop of a node's worker."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def run_attempt(tenant_id: str, attempt_id: str, token: int) -> None:
 
 @shared_task(name="compute.call_node")
 def call_node() -> None:
-    """Answer that this node hears: it left a doorbell unanswered and gets no work until it does."""
+    """Answer a ping: this node left a wake-up unanswered and gets no work until it answers."""
     if _runtime is not None:
         _runtime.answer()
 
 
 @shared_task(name="compute.retention")
 def tidy() -> None:
-    """Drop samples, log lines and metrics that have served their time."""
+    """Drop expired samples, log lines and metrics."""
     retention.tidy()
 
 
 @shared_task(name="compute.learn_runs")
 def learn_runs() -> None:
-    """Sum up what runs of all tenants took. Scheduled every half hour."""
+    """Sum up the runs of all tenants. Scheduled every half hour."""
     priors.learn_everywhere()
 
 
 @celeryd_after_setup.connect
 def open_node(instance: Any, **_: Any) -> None:
-    """Register this node before its worker takes messages; the ops worker serves no node and does nothing."""
+    """Register this node before its worker takes messages; no-op for the ops worker, which serves no node."""
     global _runtime
     name = settings.EXCHEQUER.effective_node_id
     if queue_of(name) in instance.app.amqp.queues.consume_from:
@@ -60,9 +60,9 @@ def open_node(instance: Any, **_: Any) -> None:
 
 
 def make_room(worker: Any, slots: int) -> None:
-    """Let the worker's thread pool hold every device's attempt, and one that is ending.
+    """Size the worker's thread pool for an attempt on every device, and one that is ending.
 
-    How many devices a host has, its GPUs included, is only known here, before the pool takes its first message.
+    Only here, before the pool takes its first message, is the number of devices known, GPUs included.
     """
     pool: Any = worker.pool
     if isinstance(worker.pool, TaskPool) and pool.limit < slots:

@@ -1,1 +1,1 @@
-"""What runs on a node: the worker's own life, and the supervision of each attempt."""
+"""Processes of a node: the worker's lifecycle, and the supervision of each attempt."""

@@ -1,4 +1,4 @@
-"""Checkpoints on their way up: copied out of the child's reach and stored beside the heartbeat, one at a time."""
+"""Upload of checkpoints: copied out of the child's reach and stored in parallel to the heartbeat, one at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ log = structlog.get_logger(__name__)
 
 
 class CheckpointUploader:
-    """Keeps the newest checkpoint of one attempt. `newest` is what the child last said is complete.
+    """Uploads the newest checkpoint of one attempt. `newest` is the last one that the child reported complete.
 
-    `leave_by` is when a worker that stops gives up what still goes up.
+    `leave_by` is when a stopping worker gives up the running upload.
     """
 
     def __init__(self, mine: leases.Claim, kind: kinds.JobKind, workdir: Path) -> None:
@@ -31,7 +31,7 @@ class CheckpointUploader:
         self._saving: Future[Any] | None = None
 
     def look(self) -> None:
-        """Start to save the newest checkpoint once none goes up; never wait. Raises Fenced."""
+        """Start to upload the newest checkpoint if no upload is running; never block. Raises Fenced."""
         if self._saving is not None and self._saving.done():
             self._saved(self._saving)
         said = self.newest
@@ -50,7 +50,9 @@ class CheckpointUploader:
         self._saving = beside(upload)
 
     def finish(self, pulse: HeartbeatSender, gather: Callable[[], None]) -> None:
-        """Wait for what is going up and for the newest after it, beating meanwhile; not beyond a worker's stop."""
+        """Wait for the running upload and for the newest checkpoint after it, sending heartbeats meanwhile; not beyond
+        a worker's stop.
+        """
         while self._saving is not None and time.monotonic() < self.leave_by:
             if pulse.due():
                 pulse.renew()
@@ -58,7 +60,7 @@ class CheckpointUploader:
             gather()
 
     def _saved(self, future: Future[Any]) -> None:
-        """Take note of an upload's end; a failed one only means that an older checkpoint stays."""
+        """Record an upload's end; a failed one only means that an older checkpoint stays."""
         self._saving = None
         if isinstance(error := future.exception(), leases.Fenced):
             raise error

@@ -1,4 +1,4 @@
-"""What the exit of a child means. Pure: the runner's protocol as one function."""
+"""Classify the exit of a child. Pure: the runner's protocol as one function."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ def classify(
     cuda: bool,
     filtered: bool = True,
 ) -> tuple[Outcome, str]:
-    """Return how the attempt ended and what to tell the user.
+    """Return the outcome of the attempt and the message for the user.
 
-    `stop` is why the child was asked to stop, `excess` what it was killed for, empty if for nothing, `fault` what it said.
-    A finished child counts as finished even when a stop came too late, unless its job was cancelled; one that crashes
-    while a person's pause is under way has crashed.
-    An exit code is the child's own choice, 75 as well when nobody asked it to stop. A signal is not: the filter lets no
-    child end itself by one of those that a host ends processes with, so it came from outside if the child is `filtered`,
-    or was still `opening`: before it locked itself down and said anything of its work. Only then it is believed, too,
-    what costs nothing; that a device cannot be opened only of one that needs opening (`cuda`).
+    `stop` is why the child was asked to stop, `excess` what it was killed for, or empty, `fault` what it reported. A
+    finished child counts as finished even if a stop came too late, unless its job was cancelled; one that crashes
+    during a person's pause has crashed. The child itself chooses its exit code, including 75 without a request to stop.
+    It cannot choose a signal: the filter lets no child kill itself with the signals that hosts use. So a signal came
+    from outside if the child is `filtered`, or was still `opening`, that is before lockdown and before it reported any
+    work. Only then is a free outcome trusted too: "device unavailable" only from one that needs a device (`cuda`).
     """
     if code == 0 and stop != Outcome.CANCELLED:
         return Outcome.SUCCEEDED, ""

@@ -1,7 +1,7 @@
-"""The heartbeat of one attempt: what waits to be sent, when it is due, and how long the lease may be trusted.
+"""The heartbeat of one attempt: what is to be sent, when it is due, and how long the lease can be trusted.
 
-While PostgreSQL is away nothing is dropped: the batch waits, and the next heartbeat carries it. When the lease has
-run out by this process's own clock, which starts before the renewing query, the attempt counts as lost.
+While PostgreSQL is unreachable nothing is dropped: the batch waits for the next heartbeat. When the lease has expired
+by this process's own clock, which starts before the renewing query, the attempt counts as lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REFUSED = (*BAD_VALUES, IntegrityError)
 
 
 class HeartbeatSender:
-    """Keeps one attempt's lease."""
+    """Renews one attempt's lease."""
 
     def __init__(self, mine: leases.Claim) -> None:
         self.beat = leases.Heartbeat()
@@ -44,10 +44,10 @@ class HeartbeatSender:
         return time.monotonic() >= self.next or self._wake.is_set()
 
     def renew(self) -> tuple[leases.HeartbeatReply, float] | None:
-        """Send a heartbeat; return its answer and the moment it was asked, None while the database is away.
+        """Send a heartbeat; return its reply and the time of the request, or None if the database is unreachable.
 
-        Raises Fenced when the attempt is not ours any more, or cannot be known to be; BadOutput when the child said
-        what the database refuses as a value, which is then dropped.
+        Raises Fenced if the attempt is no longer ours, or may not be; BadOutput if the database refuses a value that
+        the child reported, which is then dropped.
         """
         self._wake.clear()
         asked = time.monotonic()
@@ -71,9 +71,9 @@ class HeartbeatSender:
         exit_code: int | None,
         complete: Callable[[kinds.JobView], dict[str, Any]] | None,
     ) -> None:
-        """End the attempt with what waits to be sent, waiting for the database within the lease. Raises Fenced.
+        """End the attempt and send the last batch, waiting for the database within the lease. Raises Fenced.
 
-        A result, or a last report, that the database refuses as a value is the child's own crash.
+        A result, or a last report, that the database refuses as a value counts as a crash of the child.
         """
         message = protocol.clean(message, 2_000)
         while True:
@@ -92,7 +92,7 @@ class HeartbeatSender:
                 return
 
     def rest(self, future: Future[Any]) -> None:
-        """Wait for work beside, at most until the next heartbeat."""
+        """Wait for parallel work, at most until the next heartbeat."""
         wait([future], timeout=min(0.25, max(0.01, self.next - time.monotonic())))
 
     def _away(self) -> None:
@@ -104,7 +104,7 @@ class HeartbeatSender:
 
 
 def beside(work: Callable[[], Any]) -> Future[Any]:
-    """Run work in a daemon thread with a database connection of its own."""
+    """Run work in a daemon thread with its own database connection."""
     future: Future[Any] = Future()
 
     def run() -> None:

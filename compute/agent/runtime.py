@@ -1,7 +1,7 @@
-"""What a node's worker process holds while it lives: samplers, running attempts, and two threads of its own.
+"""State of a node's worker process: samplers, running attempts, and two threads.
 
-One thread says that the node lives; the other listens for jobs that were cancelled or paused, so that a child is
-stopped at once and not at its next heartbeat. Losing either connection costs only time: both start over.
+One thread sends the node's heartbeat; the other listens for cancelled or paused jobs, so that a child is stopped at
+once and not at its next heartbeat. If either connection is lost, it reconnects; only time is lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AWAY = (OperationalError, InterfaceError)
 
 
 class Runtime:
-    """The node that this process speaks for."""
+    """The node that this process represents."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -48,9 +48,9 @@ class Runtime:
         self._me: nodes.Registered | None = None
 
     def start(self) -> int:
-        """Register the node and its devices, waiting for the database if need be; return how many there are.
+        """Register the node and its devices, waiting for the database if necessary; return the number of devices.
 
-        From then on two threads keep it alive and listening.
+        Starts the two threads.
         """
         workdirs.clear(self.home)
         found = [*self._host.inventory(), *self._nvml.inventory()]
@@ -74,7 +74,7 @@ class Runtime:
         return len(found)
 
     def run(self, tenant_id: uuid.UUID, attempt_id: uuid.UUID, token: int) -> None:
-        """Answer a doorbell: claim the attempt and run it to its end; nothing happens when it is not there to claim."""
+        """Handle a wake-up: claim the attempt and run it to its end; no-op if it cannot be claimed."""
         if self._stop.is_set():
             return
         mine = leases.claim(tenant_id=tenant_id, attempt_id=attempt_id, token=token, node=self.name, boot=self.boot)
@@ -93,20 +93,20 @@ class Runtime:
             del self._running[mine.attempt_id]
 
     def answer(self) -> None:
-        """Say that calls come through: this node takes attempts again, unless it is stopping."""
+        """Record that wake-ups arrive: this node takes attempts again, unless it is stopping."""
         if self._me is not None and not self._stop.is_set():
             nodes.answer(self._me)
 
     def wake(self, job_id: str) -> None:
-        """Have who runs this job here look at it now."""
+        """Make the supervisor of this job look at it now."""
         for supervisor in list(self._running.values()):
             if str(supervisor.mine.job.id) == job_id:
                 supervisor.wake()
 
     def shut_down(self) -> None:
-        """Take no more attempts and stop the running ones with a checkpoint; the worker then waits for them by itself."""
+        """Take no more attempts and stop the running ones with a checkpoint; the worker then waits for them."""
         self._stop.set()
-        threading.Thread(target=self._leave, name="leave").start()  # a signal handler may not touch the database
+        threading.Thread(target=self._leave, name="leave").start()  # a signal handler must not use the database
 
     def _leave(self) -> None:
         try:
@@ -135,9 +135,10 @@ class Runtime:
                 excused_at = time.monotonic()
 
     def _start_over(self) -> None:
-        """End this worker, which runs nothing and hears nothing although the broker answers: who keeps it starts another.
+        """End this worker, which is idle and receives no wake-ups although the broker is reachable; its supervisor
+        restarts it.
 
-        At once: a consumer that hangs would not notice a polite request either.
+        At once: a hanging consumer would not notice a graceful request.
         """
         log.error("node.hears_nothing", node=self.name)
         self._stop.set()
@@ -156,7 +157,7 @@ class Runtime:
 
 
 def broker_answers() -> bool:
-    """Return whether a new connection to the broker comes about."""
+    """Return whether a new connection to the broker succeeds."""
     with current_app.connection_for_read() as link:
         try:
             link.ensure_connection(max_retries=1, timeout=3)

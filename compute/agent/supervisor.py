@@ -1,8 +1,8 @@
-"""Runs one attempt: stage, start the child, heartbeat, stop it, store what it made, end the attempt.
+"""Run one attempt: stage, start the child, send heartbeats, stop it, store its output, end the attempt.
 
-The thread that runs here only beats and decides; staging and storing happen beside it, so that a slow object store
-never costs the lease. While PostgreSQL is away the child goes on; heartbeats catch up when it is back, or the child
-is killed when the lease has run out by this process's own clock.
+The thread here only sends heartbeats and decides; staging and storing run in parallel, so that a slow object store
+never costs the lease. While PostgreSQL is unreachable the child keeps running. Heartbeats catch up when it is back, or
+the child is killed when the lease has expired by this process's own clock.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BAD_OUTPUT = "The program ended, but what it left could not be used."
 
 
 class AttemptSupervisor:
-    """One attempt on one device. `wake()` makes it look at the job now; `shut_down()` ends it for a worker's stop."""
+    """One attempt on one device. `wake()` makes it look at the job now; `shut_down()` ends it when the worker stops."""
 
     def __init__(self, mine: leases.Claim, sampler: Sampler, home: Path) -> None:
         self.mine = mine
@@ -61,20 +61,21 @@ class AttemptSupervisor:
         self._saver = CheckpointUploader(mine, self._kind, self._workdir)
 
     def wake(self) -> None:
-        """Beat now."""
+        """Send a heartbeat now."""
         self._pulse.wake()
 
     def shut_down(self) -> None:
-        """Stop for the worker's sake: checkpoint, then back into the queue.
+        """Stop because the worker stops: checkpoint, then requeue.
 
-        The worker is itself killed when it takes too long, so a checkpoint still going up is given up with the grace.
+        The worker is killed itself if it takes too long, so a running checkpoint upload is given up at the end of the
+        grace period.
         """
         self._saver.leave_by = time.monotonic() + limits.STOP_GRACE_S
         self._stopping.set()
         self._pulse.wake()
 
     def run(self) -> None:
-        """Run the attempt to its end; never raises for what a job, a child or a lost lease may do."""
+        """Run the attempt to its end; a failing job, a crashing child or a lost lease never raises."""
         try:
             self._run()
         except leases.Fenced:
@@ -139,7 +140,9 @@ class AttemptSupervisor:
         return child
 
     def _watch(self, child: Child) -> None:
-        """Beat until the child has exited; ask it to stop when there is a reason, kill it when the grace is over."""
+        """Send heartbeats until the child has exited; ask it to stop if there is a reason, kill it after the grace
+        period.
+        """
         kill_at = float("inf")
         while not child.exited.is_set():
             self._tick()
@@ -154,13 +157,13 @@ class AttemptSupervisor:
             child.changed.clear()
 
     def _settle(self, child: Child) -> None:
-        """Judge the exit, store what is to be stored, and end the attempt."""
+        """Classify the exit, store the output, and end the attempt."""
         self._gather()
         self._saver.finish(self._pulse, self._gather)
         code, slot = child.exit_code, self.mine.slot
-        if self._stop is None and self._stopping.is_set():  # who stops this worker may have asked its children too
+        if self._stop is None and self._stopping.is_set():  # stopping this worker may have signalled its children too
             self._stop = Outcome.STOPPED
-        if code == -signal.SIGKILL:  # by the kernel, when it took much memory between two looks
+        if code == -signal.SIGKILL:  # by the kernel, for memory taken between two samples
             self._excess = self._excess or self._beyond(child, child.peak_bytes)
         outcome, message = exit_codes.classify(
             code, stop=self._stop, excess=self._excess, fault=self._fault.message, device=slot.uuid,
@@ -197,7 +200,7 @@ class AttemptSupervisor:
             self._finish(Outcome.CRASHED, BAD_OUTPUT, code)
 
     def _collect(self) -> dict[str, Any] | None:
-        """Return what the kind collected; None when its store stayed away for too long. Raises what no retry heals."""
+        """Return what the kind collected; None if its store stayed unreachable for too long. Raises permanent errors."""
         give_up, pause = time.monotonic() + limits.ARTIFACT_PATIENCE_S, 1.0
         taken = self._aside(lambda: workdirs.take_output(self._workdir))
         while True:
@@ -226,7 +229,7 @@ class AttemptSupervisor:
         self.log.info("attempt.ended", outcome=str(outcome), exit_code=code)
 
     def _aside(self, work: Callable[[], Any]) -> Any:
-        """Run slow work in a thread of its own while this one keeps the lease; return or raise what it did."""
+        """Run slow work in its own thread while this one keeps the lease; return its result or raise its error."""
         future = beside(work)
         while not future.done():
             self._tick()
@@ -234,10 +237,10 @@ class AttemptSupervisor:
         return future.result()
 
     def _tick(self) -> None:
-        """Take in what the child said, sample the device, beat when it is time, note why to stop."""
+        """Read the child's output, sample the device, send a due heartbeat, and record a reason to stop."""
         self._gather()
         if self._child is not None and not self._child.exited.is_set():
-            # At each turn, not at each beat: threads come by the thousand, and a host has room for so many in all.
+            # On each turn, not on each heartbeat: a child can start thousands of threads, and the host has a limit.
             self._excess = self._excess or excess.of_threads(self.mine.slot, self._child.group)
         if time.monotonic() >= self._limit_at and self._stop is None and self._child is not None:
             self._stop = self._limit
@@ -255,7 +258,7 @@ class AttemptSupervisor:
             self._stop = answer.stop or self._stop
 
     def _gather(self) -> None:
-        """Move what the child said and logged into the next heartbeat."""
+        """Move the child's reports and logs into the next heartbeat."""
         child, beat = self._child, self._pulse.beat
         if child is not None:
             while child.said:
@@ -268,7 +271,7 @@ class AttemptSupervisor:
                 elif isinstance(said, protocol.Fault):
                     self._fault = said
                 elif isinstance(said, protocol.Layers):
-                    if self._layers is None:  # what it says later, it says itself
+                    if self._layers is None:  # later reports come from the untrusted child
                         beat.layers = self._layers = said.missing
                 else:
                     self._saver.newest = said

@@ -1,1 +1,1 @@
-"""Long allocations: who holds a device slot, and what it costs."""
+"""Long allocations: which subject holds a device slot, and its cost."""

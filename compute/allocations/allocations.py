@@ -1,10 +1,10 @@
-"""Long allocations: a subject (such as `endpoint:<id>`) holds a device slot until it lets go.
+"""Long allocations: a subject (such as `endpoint:<id>`) holds a device slot until it releases it.
 
-Unlike an attempt, an allocation outlives the worker that serves it. A worker that starts again adopts its node's slots
-at once (`renew`); those of a node that stays silent are handed to another one by the controller (`scheduling/slots.py`).
-Each change wakes whoever listens to `exchequer_slot`.
+Unlike an attempt, an allocation outlives the worker that serves it. A restarted worker adopts its node's slots at once
+(`renew`); the controller moves those of a silent node to another one (`scheduling/slots.py`). Each change notifies
+listeners on `exchequer_slot`.
 
-Locks: the owner's own row, allocation, money (`slot_billing.py`), device, quota, last the audit chain.
+Locks: the owner's own row, allocation, money (`slot_billing.py`), device, quota, audit chain last.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SlotRequested(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class SlotRow:
-    """Where one subject's allocation stands. `device_name` and `node` are empty while it waits."""
+    """State of one subject's allocation. `device_name` and `node` are empty while it waits."""
 
     id: UUID
     subject: str
@@ -59,20 +59,20 @@ class SlotRow:
 
     @property
     def waits(self) -> bool:
-        """Whether no slot was free for it so far."""
+        """Whether it still waits for a free slot."""
         return self.state == SlotState.WAITING
 
     @property
     def unpaid(self) -> bool:
-        """Whether it ended because its budget had no room for it."""
+        """Whether it ended because its budget had no headroom for it."""
         return self.state == SlotState.ENDED and self.reason == UNPAID_REASON
 
 
 def request(*, actor: Actor, subject: str, project_id: UUID, dims: Mapping[str, str] | None = None) -> UUID:
-    """Ask for a slot for `subject`: money held, quota reserved, and a row that waits, in the caller's open operation.
+    """Request a slot for `subject`: hold money, reserve quota, and add a waiting row, in the caller's open operation.
 
-    `dims`: what a price of its seconds may name beside `device_class`. Raises BudgetExceeded (402), QuotaExceeded (409),
-    SlotRequested when the subject has or awaits one.
+    `dims`: dimensions for its price, besides `device_class`. Raises BudgetExceeded (402), QuotaExceeded (409),
+    SlotRequested if the subject has or awaits one.
     """
     if has_slot(subject):
         raise SlotRequested(subject=subject)
@@ -95,9 +95,9 @@ def has_slot(subject: str) -> bool:
 
 
 def release(*, actor: Actor, subject: str, reason: str) -> bool:
-    """End the subject's allocation, free its device and give its quota back, as part of the caller's open operation.
+    """End the subject's allocation, free its device and release its quota, in the caller's open operation.
 
-    Returns False when there is nothing to end: releasing twice changes nothing the second time.
+    Idempotent; returns False if there is nothing to end.
     """
     row = (
         Allocation.objects.select_for_update(no_key=True).exclude(state=SlotState.ENDED).filter(subject=subject).first()
@@ -116,7 +116,7 @@ def release(*, actor: Actor, subject: str, reason: str) -> bool:
 
 
 def mine(node_id: UUID) -> list[tuple[UUID, UUID]]:
-    """Return (tenant, allocation) of every slot that lies on this node now. Opens no scope, needs none."""
+    """Return (tenant, allocation) of every slot now on this node. Needs and opens no scope."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id, id FROM compute_slots_of(%s)", [node_id])
         return [(tenant_id, allocation_id) for tenant_id, allocation_id in cursor.fetchall()]
@@ -125,7 +125,7 @@ def mine(node_id: UUID) -> list[tuple[UUID, UUID]]:
 def renew(*, tenant_id: UUID, allocation_id: UUID, node_id: UUID, boot: UUID) -> bool:
     """Renew the lease of a slot with each heartbeat; the first call of a new boot adopts it.
 
-    False when the slot is no longer this node's, or another worker took over the node's name: stop serving it.
+    False if the slot is no longer this node's, or another worker took over the node's name: stop serving it.
     """
     with tenant_scope(tenant_id):
         lease = timedelta(seconds=settings.EXCHEQUER.lease_s)
@@ -147,7 +147,7 @@ def slots(subjects: Iterable[str]) -> dict[str, SlotRow]:
 
 
 def wake() -> None:
-    """Wake the serving nodes at commit, so that they look before their next heartbeat."""
+    """Wake the serving nodes at commit, before their next heartbeat."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 

@@ -1,10 +1,10 @@
-"""What a slot costs while it is leased: money held for an hour ahead, seconds recorded by quarter hours, each once for ever.
+"""Billing of leased slots: an hour's money is held ahead, and seconds are recorded by quarter hours, each exactly once.
 
-The truth is the allocation's row in PostgreSQL and the database's clock: a stay on a slot is billed from its assignment to
-its end, or to the end of its lease where its node fell silent. A quarter hour of a stay has one key (slot, token, quarter),
-so whoever settles it, and how often, it counts once. Where no price names this meter, or the price is 0, nothing is held
-and the seconds are measured at no charge. Where a budget has no room for the next quarter, the slot is given back and its
-owner is told (`SlotUnpaid`).
+The source of truth is the allocation's row in PostgreSQL and the database's clock. A stay on a slot is billed from its
+assignment to its end, or to the end of its lease if its node fell silent. Each quarter hour of a stay has one key
+(slot, token, quarter), so repeated settlement counts it once. If no price names this meter, or the price is 0, nothing
+is held and the seconds are measured without charge. If a budget has no headroom for the next quarter, the slot is
+released and its owner is notified (`SlotUnpaid`).
 
 Locks: allocation, the tenant's set of budgets, the meter, hold, counters, device, quota, audit chain.
 """
@@ -43,7 +43,7 @@ NOTHING = Decimal(0)
 
 
 def reserve(row: Allocation, actor: Actor) -> None:
-    """Hold the first hour of a new allocation, or its first quarter where there is no more. Raises BudgetExceeded (402)."""
+    """Hold the first hour of a new allocation, or its first quarter if there is no more. Raises BudgetExceeded (402)."""
     row.hold_id = None
     unit = _unit_price(row)
     if unit is not None:
@@ -51,15 +51,14 @@ def reserve(row: Allocation, actor: Actor) -> None:
 
 
 def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
-    """Record what a locked allocation used of its slot, whole quarters unless its stay `ended_at` now; look on when the next is over.
+    """Record the slot usage of a locked allocation in whole quarters, up to now if its stay `ended_at` now; check again
+    after the next quarter.
 
-    Returns False where the money does not reach to the end of the next quarter.
+    Returns False if the money does not last to the end of the next quarter.
     """
     counters.lock_budget_set()
     present = now()
-    if (
-        row.state != SlotState.LIVE or row.settle_at is None
-    ):  # a slot that was given before slots had a meter begins now
+    if row.state != SlotState.LIVE or row.settle_at is None:  # a slot older than slot billing is billed from now
         row.billed_until = present
     start = row.billed_until or row.assigned_at or present
     until = ended_at or quarter_of(present)
@@ -75,7 +74,7 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
         holds.lock_now(hold_id, by_month)
     elif goes_on:
         paid = _provide(row, start, following + SLACK)
-    # A month after the other: each pays for its own, also where it is over and this comes late.
+    # One month after the other: each pays for its own usage, even if it is over and this is late.
     for month, used in by_month.items():
         if goes_on and hold_id is not None:
             _catch_up(hold_id, month, used)
@@ -86,7 +85,8 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
         row.billed_until = intervals[-1].end
         if row.billed_until < until:
             row.settle_at = present
-    # Only after what is over is recorded, in the month and by the price of its time: may the hold move, grow or go.
+    # Only after past usage is recorded, in its month and at the price of its time, may the hold move, grow or be
+    # released.
     if goes_on and hold_id is not None and paid:
         paid = _provide(row, row.billed_until or start, following + SLACK)
     _keep(row)
@@ -94,7 +94,7 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
 
 
 def close(row: Allocation) -> None:
-    """Record the last seconds of a locked allocation and give the rest of its money back."""
+    """Record the last seconds of a locked allocation and release the rest of its money."""
     if row.state == SlotState.LIVE:
         settle(row, ended_at=now())
     if row.hold_id is not None:
@@ -102,7 +102,7 @@ def close(row: Allocation) -> None:
 
 
 def _by_month(intervals: Sequence[Interval]) -> dict[date, list[Interval]]:
-    """Return intervals by the local month that they lie in, in order."""
+    """Return intervals by the local month they lie in, in order."""
     if not intervals:
         return {}
     zone = terms_of(intervals).zone
@@ -110,16 +110,16 @@ def _by_month(intervals: Sequence[Interval]) -> dict[date, list[Interval]]:
 
 
 def _catch_up(hold_id: UUID, month: date, used: Sequence[Interval]) -> None:
-    """Have the hold pay for what is over, where it was not provided for: settled late, or a dearer price."""
+    """Let the hold cover past usage not provided for: settled late, or at a higher price."""
     terms = terms_of(used)
     cost = Money(sum((most_cost(one, terms) for one in used), NOTHING), terms.currency)
     if cost.amount > 0:
-        with suppress(BudgetExceeded):  # what the hold does not cover is charged with nothing
+        with suppress(BudgetExceeded):  # usage that the hold does not cover is free
             holds.cover(hold_id=hold_id, amount=cost, period=month)
 
 
 def _provide(row: Allocation, start: datetime, until: datetime) -> bool:
-    """Have the hold pay from `start` to `until`, for an hour at a time; return whether it does."""
+    """Let the hold cover `start` to `until`, an hour at a time; return whether it does."""
     unit = _unit_price(row)
     if unit is None:
         if row.hold_id is not None:
@@ -157,10 +157,10 @@ def _hold(row: Allocation, unit: price_books.PricePoint, actor: Actor, least: Mo
 
 
 def _unit_price(row: Allocation) -> price_books.PricePoint | None:
-    """Return what a second costs now; None where it costs nothing."""
+    """Return the current price per second; None if it is free."""
     try:
         point = price_books.price_at(SLOT_SECONDS, _dims(row))
-    except price_books.PriceMissing:  # a list that was published before slots had a meter, or leaves it out
+    except price_books.PriceMissing:  # a price list that predates slot meters, or omits them
         return None
     return point if point.unit_amount else None
 
@@ -170,7 +170,7 @@ def _dims(row: Allocation) -> dict[str, str]:
 
 
 def _payer(row: Allocation) -> Actor:
-    # An explained line names who asked for the slot; the hold asks for no right.
+    # Lets an explained invoice line name who requested the slot; the hold itself needs no permission.
     system = Actor.system(row.tenant_id, "slots")
     return replace(system, id=row.requested_by, label=row.requested_by_label or system.label)
 

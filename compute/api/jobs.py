@@ -1,4 +1,4 @@
-"""REST endpoints of the work room: quotes, jobs, logs, metrics, devices, utilisation."""
+"""REST endpoints for quotes, jobs, logs, metrics, devices and utilisation."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Quotes(ApiView):
     """Quotes for launches."""
 
     permissions = {"POST": "jobs.launch"}
-    reads_any_field = True  # the kind knows its own and refuses others
+    reads_any_field = True  # the job kind checks its own fields
 
     @extend_schema(request=serializers.JobRequestSerializer, responses={201: quote_shapes.QuoteSerializer})
     def post(self, request: Request) -> Response:
-        """Say what a job would cost; nothing is held. A launch with the same body holds money at this unit price."""
+        """Return a job's expected cost; nothing is held. A launch with the same body holds money at this unit price."""
         asked = request_body.submission(self.body())
         asked.pop("quote_id")
         order = jobs.check(actor=self.actor, **asked)
@@ -77,7 +77,7 @@ class Jobs(ApiView):
     """Jobs of the tenant."""
 
     permissions = {"GET": "jobs.view", "POST": "jobs.launch"}
-    reads_any_field = True  # the kind knows its own and refuses others
+    reads_any_field = True  # the job kind checks its own fields
 
     @extend_schema(
         operation_id="jobs_list",
@@ -93,13 +93,13 @@ class Jobs(ApiView):
 
     @extend_schema(request=serializers.JobRequestSerializer, responses={201: serializers.JobSerializer})
     def post(self, request: Request) -> Response:
-        """Put a job into the queue: its quota is reserved and its worst case held, or nothing is stored."""
+        """Queue a job: its quota is reserved and its worst case held, or nothing is stored."""
         job = jobs.submit(actor=self.actor, **request_body.submission(self.body()))
         return Response(serializers.job_detail(queries.job_detail(job.id)), status=201)
 
 
 class Job(ApiView):
-    """One job."""
+    """One job with its attempts."""
 
     permissions = {"GET": "jobs.view"}
 
@@ -110,7 +110,7 @@ class Job(ApiView):
 
 
 class _Act(ApiView):
-    """Base of the acts on one job; answers the job as it is then."""
+    """Base of the actions on one job; they return the job in its new state."""
 
     def answer(self, job_id: UUID, status: int = 200) -> Response:
         """Return the job."""
@@ -148,7 +148,7 @@ class JobResume(_Act):
 
     @extend_schema(request=None, responses=serializers.JobSerializer)
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Put the job back into the queue, its money held anew."""
+        """Requeue the job and hold its money again."""
         jobs.resume(actor=self.actor, job_id=job_id)
         return self.answer(job_id)
 
@@ -171,7 +171,7 @@ class JobLogs(ApiView):
 
     @extend_schema(parameters=[AFTER, LIMIT], responses=page_of(serializers.LogSerializer))
     def get(self, request: Request, job_id: UUID) -> Response:
-        """Return log lines in order; ask again with `after` = the last position while the job runs."""
+        """Return log lines in order; poll with `after` = the last position while the job runs."""
         lines = queries.logs_after(job_id, after=_whole(request, "after", 0), limit=self.page_size() * 10)
         return Response({"results": [asdict(line) for line in lines], "next": None})
 
@@ -189,7 +189,7 @@ class JobMetrics(ApiView):
 
 
 class Devices(ApiView):
-    """The pool."""
+    """Devices of the pool."""
 
     permissions = {"GET": "devices.view"}
 
@@ -200,7 +200,7 @@ class Devices(ApiView):
 
 
 class UtilisationView(ApiView):
-    """Allocation against use."""
+    """Allocation and use of devices."""
 
     permissions = {"GET": "usage.view"}
 
@@ -209,7 +209,7 @@ class UtilisationView(ApiView):
         responses=page_of(serializers.UtilisationSerializer),
     )
     def get(self, request: Request) -> Response:
-        """Return device seconds by group over whole UTC hours; the last 24 hours by hour and class unless asked."""
+        """Return device seconds by group over whole UTC hours; default: the last 24 hours by hour and class."""
         end = _moment(request, "to") or now()
         start = _moment(request, "from") or end - timedelta(hours=24)
         groups = request.query_params.get("group_by", "hour,device_class").split(",")

@@ -1,4 +1,4 @@
-"""Shapes of quotes in this room's answers, and how orders become them."""
+"""Serializers of quotes, and their conversion from job requests."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from compute.jobs.job_request import JobRequest
 
 
 class StartUpSerializer(serializers.Serializer[Any]):
-    """What a program takes before it begins to work, billed like all of its time."""
+    """Start-up time of the program before its work begins, billed like the rest."""
 
     seconds = serializers.FloatField()
     cost = MoneySerializer()
 
 
 class BasedOnSerializer(serializers.Serializer[Any]):
-    """What a quote learnt from. Of the newest `of` runs like it that had a quote, `within` ended inside its range."""
+    """Basis of a quote. Of the newest `of` similar runs with a quote, `within` ended inside its range."""
 
     source = serializers.CharField(help_text="own, installation or defaults")  # type: ignore[assignment]
     runs = serializers.IntegerField(allow_null=True, help_text="null of others’ runs: how much they do is theirs")
@@ -29,7 +29,7 @@ class BasedOnSerializer(serializers.Serializer[Any]):
 
 
 class JobQuoteSerializer(serializers.Serializer[Any]):
-    """What was quoted for a job, its start-up included. `within`: whether its bill lies in the range; null before its end."""
+    """The quote of a job, start-up included. `within`: whether its bill lies in the range; null before its end."""
 
     least = MoneySerializer()
     most = MoneySerializer()
@@ -40,7 +40,7 @@ class JobQuoteSerializer(serializers.Serializer[Any]):
 
 
 class QuoteSerializer(serializers.Serializer[Any]):
-    """What a job would cost; a launch with the same body holds money at this price until `expires_at`."""
+    """Expected cost of a job; a launch with the same body holds money at this price until `expires_at`."""
 
     id = serializers.UUIDField()
     typical = MoneySerializer()
@@ -70,7 +70,7 @@ def start_up(order: JobRequest, priced: Estimate) -> dict[str, Any]:
 
 
 def based_on(order: JobRequest) -> dict[str, Any]:
-    """Return what a quote learnt from, and how the ranges before it held."""
+    """Return the basis of a quote, and the accuracy of earlier ranges."""
     found = order.forecast
     runs = None if found.source == "installation" else found.runs
     return {"source": found.source, "runs": runs, "within": order.kept.within, "of": order.kept.of}

@@ -1,4 +1,4 @@
-"""Shapes of this room's answers, for the OpenAPI document, and how rows become them."""
+"""Serializers of this app's responses, for the OpenAPI document, and their conversion from rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compute.queries import AttemptRow, DeviceRow, JobDetail, JobRow
 
 
 class JobRequestSerializer(serializers.Serializer[Any]):
-    """A job to run. A kind's own fields stand beside the others, not within `params`.
+    """A job to run. A kind's own fields are at the top level, not within `params`.
 
     `train`: `recipe`, `dataset` (or `dataset_version`), `target`, `params`, `model`. `batch_predict`: `model_version`,
     `dataset` (or `dataset_version`).
@@ -139,7 +139,7 @@ class DeviceSerializer(serializers.Serializer[Any]):
 
 
 class UtilisationSerializer(serializers.Serializer[Any]):
-    """Device seconds of one group: allocated = used + idle, capacity = allocated + held + free; and what they cost."""
+    """Device seconds of one group: allocated = used + idle, capacity = allocated + held + free; and their cost."""
 
     group = serializers.DictField(child=serializers.CharField())
     capacity_s = serializers.FloatField()
@@ -154,12 +154,12 @@ class UtilisationSerializer(serializers.Serializer[Any]):
 
 
 def money(value: Money | None) -> dict[str, str] | None:
-    """Return money as the API shows it."""
+    """Return money in the API's format."""
     return None if value is None else value.json()
 
 
 def job_row(row: JobRow) -> dict[str, Any]:
-    """Return a job as lists show it."""
+    """Return a job in the format of lists."""
     return {
         "id": str(row.id),
         "name": row.name,
@@ -183,7 +183,7 @@ def job_row(row: JobRow) -> dict[str, Any]:
 
 
 def job_detail(row: JobDetail) -> dict[str, Any]:
-    """Return a job as its own address shows it: the kind's words first, compute's own win."""
+    """Return a job in the format of its own URL: the kind's fields first, compute's own take precedence."""
     return row.described | {
         **job_row(row),
         "waiting_for": row.waiting_for,

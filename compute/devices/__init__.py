@@ -1,1 +1,1 @@
-"""What work runs on: one protocol, two samplers (`nvml` for GPUs, `host` for CPU devices)."""
+"""Devices: one protocol, two samplers (`nvml` for GPUs, `host` for CPU devices)."""

@@ -1,4 +1,4 @@
-"""The protocol that every source of devices speaks."""
+"""The protocol of device samplers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DeviceKind = Literal["cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Found:
-    """One device that a host offers. `uuid` is unique on the host and stable over restarts."""
+    """One device of a host. `uuid` is unique on the host and stable over restarts."""
 
     uuid: str
     kind: DeviceKind
@@ -22,7 +22,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at a device: `busy` is the share of it in use, 0 to 1; `memory_bytes` is what is taken."""
+    """One sample of a device: `busy` is the share of it in use, 0 to 1; `memory_bytes` the memory in use."""
 
     busy: float
     memory_bytes: int
@@ -40,5 +40,5 @@ class Sampler(Protocol):
         ...
 
     def read(self, uuid: str, group: int | None) -> Reading:
-        """Return the state of one device; `group` is the process group at work on it. Raises DeviceLost."""
+        """Return the state of one device; `group` is the process group that uses it. Raises DeviceLost."""
         ...

@@ -1,7 +1,7 @@
-"""The host's own processors, offered as CPU devices and named so everywhere.
+"""The host's processors as CPU devices.
 
 A CPU device is a share of the host: one slot with `cores / devices` threads. Its use is the processor time of the
-process group at work on it, read from /proc, over the wall time between two looks.
+process group on it, read from /proc, over the wall time between two samples.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class HostSampler:
 
     @property
     def threads(self) -> int:
-        """Return how many threads one device may use: the cores shared out, at least one."""
+        """Return the number of threads per device: an equal share of the cores, at least one."""
         return max(1, (os.cpu_count() or 1) // max(1, self._count))
 
     def inventory(self) -> list[Found]:
@@ -46,7 +46,7 @@ class HostSampler:
         ]
 
     def read(self, uuid: str, group: int | None) -> Reading:
-        """Return the group's processor time since the last look over the wall time, as a share of the device."""
+        """Return the group's processor time since the last sample over the wall time, as a share of the device."""
         if group is None:
             self._last.pop(uuid, None)
             return Reading(busy=0.0, memory_bytes=0)

@@ -1,4 +1,4 @@
-"""GPUs as NVIDIA's driver library shows them. The only importer of pynvml."""
+"""GPUs through NVIDIA's driver library. The only importer of pynvml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NvmlSampler:
         self._open = False
 
     def inventory(self) -> list[Found]:
-        """Return every GPU that answers; one that fell off the bus is left out and logged. Empty without a driver."""
+        """Return every GPU that answers; one that fell off the bus is skipped and logged. Empty without a driver."""
         if not self._start():
             return []
         found = []
@@ -46,7 +46,7 @@ class NvmlSampler:
         return _text(pynvml.nvmlSystemGetDriverVersion()) if self._start() else ""
 
     def close(self) -> None:
-        """Let the library go."""
+        """Shut the library down."""
         if self._open:
             pynvml.nvmlShutdown()
             self._open = False

@@ -1,1 +1,1 @@
-"""How long a run will take, learnt from runs that were like it."""
+"""Estimates of run times, learnt from similar runs."""

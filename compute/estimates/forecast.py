@@ -1,8 +1,8 @@
-"""How long a run takes, learnt from runs that were like it. Pure: numbers in, a range out; no database, no numpy.
+"""Forecast of run times, learnt from similar runs. Pure: numbers in, a range out; no database, no numpy.
 
-A run is a start-up and work. The work of a run is a multiple of what its kind's formula says, and the logarithm of that
-multiple is learnt: a run counts the more, the newer and the more alike it is. The range is where nine runs of ten end,
-by Student's distribution: wide after a few runs, narrow after many that agree.
+A run is a start-up and work. The work of a run is a multiple of its kind's formula, and the logarithm of that multiple
+is learnt; newer and more similar runs weigh more. Nine runs of ten end within the range, by Student's distribution: it
+is wide after a few runs, narrow after many consistent ones.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ SHORTEST_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What is known of a logarithm: its `mean`, as sure as `runs` runs make it, and the `variance` around it.
+    """Belief about a logarithm: its `mean`, as certain as after `runs` runs, and the `variance` around it.
 
-    `freedom`: how many runs the variance rests on.
+    `freedom`: the number of runs behind the variance.
     """
 
     mean: float
@@ -39,7 +39,7 @@ class Belief:
     freedom: float
 
     def learn(self, values: Sequence[tuple[float, float]]) -> Belief:
-        """Return what is known after these (value, weight)."""
+        """Return the belief after these (value, weight)."""
         weight = sum(share for _, share in values)
         if weight <= 0:
             return self
@@ -47,7 +47,7 @@ class Belief:
         held = [(min(max(value, middle - OUTLIER), middle + OUTLIER), share) for value, share in values]
         mean = sum(value * share for value, share in held) / weight
         spread = sum(share * (value - mean) ** 2 for value, share in held)
-        # A formula that is wrong by a factor says little of how runs spread: it counts once at most.
+        # A formula that is wrong by a factor says little about the spread of runs: it counts once at most.
         moved = min(self.runs * weight / (self.runs + weight) * (mean - self.mean) ** 2, self.variance)
         freedom = self.freedom + weight
         return Belief(
@@ -58,7 +58,7 @@ class Belief:
         )
 
     def half_width(self) -> float:
-        """Return how far from the mean the next value lies at most, nine times of ten."""
+        """Return the distance from the mean that the next value exceeds one time in ten."""
         variance = max(self.variance, LEAST_VARIANCE) * (1 + min(2.0, 1 / self.runs))
         return _student(max(LEAST_FREEDOM, self.freedom)) * math.sqrt(variance)
 
@@ -68,20 +68,20 @@ WORK = Belief(mean=0.0, variance=0.12, runs=0.2, freedom=1.0)
 
 
 def start_up(seconds: float) -> Belief:
-    """Return what is known of a start-up that takes so many seconds where its kind was measured."""
+    """Return the belief about a start-up, given the seconds measured for its kind."""
     return Belief(mean=math.log(max(SHORTEST_S, seconds)), variance=0.06, runs=0.2, freedom=1.0)
 
 
 def as_prior(belief: Belief) -> Belief:
-    """Return what others' runs are worth to a tenant that has its own: as much as two of these."""
+    """Return the weight of other tenants' runs for a tenant with its own: that of two runs."""
     return replace(belief, runs=min(belief.runs, 2.0), freedom=min(belief.freedom, 2.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that ended: what its kind's formula said of the work, and what it took, its start-up included.
+    """A finished run: its work by the kind's formula, and its actual times, start-up included.
 
-    `work_key` stands for the very same work.
+    `work_key` identifies exactly the same work.
     """
 
     work_key: str
@@ -92,9 +92,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Seconds that a run takes, start-up included: nine runs of ten end between `least_s` and `most_s`.
+    """Seconds of a run, start-up included: nine runs of ten end between `least_s` and `most_s`.
 
-    `runs`: how many were learnt from; `source`: whose (`own`, `installation`, or `defaults` without any).
+    `runs`: the number learnt from; `source`: whose (`own`, `installation`, or `defaults` without any).
     """
 
     start_s: float
@@ -105,7 +105,7 @@ class Forecast:
     source: str = "defaults"
 
     def json(self) -> dict[str, float | int | str]:
-        """Return it as it is stored with a job and a quote."""
+        """Return the form stored with a job and a quote."""
         return {
             "start_s": round(self.start_s, 3), "least_s": math.floor(self.least_s), "typical_s": round(self.typical_s, 3),
             "most_s": math.ceil(self.most_s), "runs": self.runs, "source": self.source,
@@ -113,7 +113,7 @@ class Forecast:
 
 
 def forecast(nominal_s: float, work: Belief, start: Belief, *, runs: int = 0, source: str = "defaults") -> Forecast:
-    """Return the range of a run whose work the formula puts at `nominal_s`."""
+    """Return the range of a run with `nominal_s` of work by the formula."""
     begin, begin_far = math.exp(start.mean), start.half_width()
     middle, middle_far = nominal_s * math.exp(work.mean), work.half_width()
     below = math.hypot(begin * (1 - math.exp(-begin_far)), middle * (1 - math.exp(-middle_far)))
@@ -125,9 +125,9 @@ def forecast(nominal_s: float, work: Belief, start: Belief, *, runs: int = 0, so
 def learnt(
     runs: Sequence[Run], work: Belief, start: Belief, *, nominal_s: float = 0.0, work_key: str = ""
 ) -> tuple[Belief, Belief]:
-    """Return what is known of work and start-up after these runs, newest first, of work of about `nominal_s`.
+    """Return the beliefs about work and start-up after these runs, newest first, for work of about `nominal_s`.
 
-    Without `nominal_s` all sizes count alike.
+    Without `nominal_s` all sizes weigh the same.
     """
     twins = sum(bool(work_key) and run.work_key == work_key for run in runs)
     others = OTHERS if twins < TWINS else OTHERS_WITH_TWINS

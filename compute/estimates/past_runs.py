@@ -1,4 +1,4 @@
-"""What past runs say of the next: those of the tenant first, sums over the whole installation where it has few."""
+"""Evidence from past runs: those of the tenant first, sums over the whole installation if it has few."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = ("family", "device_class", "work_key", "nominal_s", "measured_s", "sta
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Of the newest `of` runs that had a range quoted, `within` ended inside it."""
+    """Of the newest `of` runs with a quoted range, `within` ended inside it."""
 
     within: int = 0
     of: int = 0
@@ -29,14 +29,14 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What is expected of a run, and how well the ranges of runs like it held."""
+    """The expected run time, and the accuracy of earlier ranges."""
 
     forecast: Forecast
     kept: Kept
 
 
 def expect(plan: Plan, device_class: str) -> Expectation:
-    """Return what a planned run is expected to take on a class of devices, by the runs that the open scope shows."""
+    """Return the expected time of a planned run on a device class, from the runs visible in the open scope."""
     work, start = WORK, start_up(plan.start_s)
     runs, source = 0, "defaults"
     prior = RunPrior.objects.filter(family=plan.family, device_class=device_class).first() if plan.family else None
@@ -54,17 +54,17 @@ def expect(plan: Plan, device_class: str) -> Expectation:
 
 
 def kept(rows: Iterable[dict[str, Any]]) -> Kept:
-    """Return how many of the newest runs that succeeded stayed within what their quotes said."""
+    """Return how many of the newest successful runs stayed within their quotes."""
     promised = [row for row in rows if row["state"] == JobState.SUCCEEDED and "most_s" in row["forecast"]][:JUDGED]
     inside = [row["forecast"]["least_s"] <= row["measured_s"] <= row["forecast"]["most_s"] for row in promised]
     return Kept(sum(inside), len(inside))
 
 
 def ended() -> QuerySet[Job, dict[str, Any]]:
-    """Return the open scope's runs to learn from, newest first: those that succeeded, and those that a limit of their own cut off.
+    """Return the open scope's runs to learn from, newest first: successful ones, and those cut off by their own limit.
 
-    A run that was cut off counts as if it had ended then. One that began more than once tells nothing of a single run,
-    nor does one whose start-up nobody measured.
+    A cut-off run counts as if it had ended then. Runs that started more than once, or whose start-up was not measured,
+    are excluded.
     """
     first = Attempt.objects.filter(job_id=OuterRef("id"), token=1).values("startup_s")[:1]
     limited = Q(state=JobState.FAILED, cause__in=(Cause.TIME_LIMIT, Cause.COST_LIMIT))
@@ -77,7 +77,7 @@ def ended() -> QuerySet[Job, dict[str, Any]]:
 
 
 def runs_of(rows: Sequence[dict[str, Any]]) -> list[Run]:
-    """Return rows of `ended` as runs; one that was cut off before its time tells nothing."""
+    """Return rows of `ended` as runs; one cut off before its expected time is excluded."""
     return [
         Run(row["work_key"], row["nominal_s"], float(row["measured_s"]), row["start_s"])
         for row in rows

@@ -1,4 +1,4 @@
-"""Sum up what runs of all tenants took, for those that have none of their own yet."""
+"""Sums over the runs of all tenants, for tenants without runs of their own."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SINCE = timedelta(days=30)
 
 
 def learn_everywhere() -> int:
-    """Sum up what runs of all tenants took, by family and device class; return how many sums were written.
+    """Sum up the runs of all tenants by family and device class; return the number of sums written.
 
-    No tenant counts more than its newest twenty runs, and nothing but sums is kept.
+    At most the newest twenty runs of each tenant count, and only sums are stored.
     """
     with transaction.atomic(), all_tenants("sums over every tenant's runs, without ids"):
         rows = list(ended().filter(ended_at__gt=DatabaseNow() - SINCE).values("tenant_id", *COLUMNS)[:EVERYWHERE])

@@ -1,1 +1,1 @@
-"""Nodes and devices, as operators see and change them."""
+"""Nodes and devices, and how operators manage them."""

@@ -1,4 +1,4 @@
-"""The operator's view of the pool: which hosts live, what they lack, and taking a device out of work and back."""
+"""The operator's view of the pool: live hosts, missing sandbox layers, and cordoning devices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNCORDONED = "compute.device.uncordoned"
 
 @dataclass(frozen=True)
 class FleetDevice:
-    """One device. `busy`: something holds it now; whose work that is stays out of the operator's sight."""
+    """One device. `busy`: something holds it now; operators do not see whose work it is."""
 
     id: UUID
     name: str
@@ -36,7 +36,10 @@ class FleetDevice:
 
 @dataclass(frozen=True)
 class FleetNode:
-    """One host with its devices. `state`: alive, leaving (its worker is stopping, or hears no doorbell) or silent (no heartbeat)."""
+    """One host with its devices.
+
+    `state`: alive, leaving (its worker is stopping or unresponsive) or silent (no heartbeat).
+    """
 
     id: UUID
     name: str
@@ -49,7 +52,7 @@ class FleetNode:
 
 
 def nodes() -> list[FleetNode]:
-    """Return every host with its devices, those that it no longer shows included, by name: two queries."""
+    """Return every host with its devices, including those no longer present, by name: two queries."""
     seen = seen_since()
     rows = Node.objects.prefetch_related("devices").order_by("name")
     return [
@@ -68,12 +71,12 @@ def nodes() -> list[FleetNode]:
 
 
 def cordon(*, operator: Operator, device_id: UUID, reason: str) -> None:
-    """Give a device no more work; what it runs goes on to its end. Raises NotFound, `Conflict`, or `Invalid`."""
+    """Cordon a device; running work ends first. Raises NotFound, `Conflict`, or `Invalid`."""
     _change(operator, device_id, reason, DeviceState.CORDONED)
 
 
 def uncordon(*, operator: Operator, device_id: UUID, reason: str) -> None:
-    """Let a device take work again. Raises NotFound, `Conflict` for one that is not cordoned, or `Invalid`."""
+    """Let a device take work again. Raises NotFound, `Conflict` if it is not cordoned, or `Invalid`."""
     _change(operator, device_id, reason, DeviceState.READY)
 
 

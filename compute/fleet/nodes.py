@@ -1,4 +1,4 @@
-"""A node's own row: which devices it offers, that it lives, and which layers of the sandbox it lacks."""
+"""A node's row: its devices, its heartbeat, and its missing sandbox layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenants.clock import DatabaseNow
 
 @dataclass(frozen=True)
 class Registered:
-    """What a node's worker is after its start."""
+    """The registered worker of a node."""
 
     node_id: UUID
     name: str
@@ -28,7 +28,7 @@ def register(
 ) -> Registered:
     """Write the node and its devices: new ones are ready, vanished ones `gone`, a cordoned one stays cordoned.
 
-    With `serves` they are slots for long allocations (`allocations`), and no job ever gets one.
+    With `serves` they are slots for long allocations (`allocations`), never for jobs.
     """
     with transaction.atomic():
         of_node = {
@@ -38,7 +38,7 @@ def register(
             "missing_layers": missing_layers,
             "last_seen_at": DatabaseNow(),
         }
-        # Not update_or_create: its lock is the stronger FOR UPDATE, and an assignment refers to both rows.
+        # Not update_or_create: its lock is the stronger FOR UPDATE, and an assignment references both rows.
         node, _ = Node.objects.select_for_update(no_key=True).get_or_create(name=name, defaults=of_node)
         Node.objects.filter(id=node.id).update(**of_node)
         for device in found:
@@ -64,17 +64,17 @@ def register(
 
 
 def alive(me: Registered) -> bool:
-    """Say that this worker lives; False when another worker took over the node's name."""
+    """Record that this worker is alive; False if another worker took over the node's name."""
     return bool(Node.objects.filter(id=me.node_id, boot=me.boot).update(last_seen_at=DatabaseNow()))
 
 
 def accepting(me: Registered) -> bool:
-    """Return whether this worker is given attempts: not when it left some unclaimed, until it answers."""
+    """Return whether this worker is given attempts: not after it left some unclaimed, until it answers."""
     return Node.objects.filter(id=me.node_id, boot=me.boot, accepting=True).exists()
 
 
 def answer(me: Registered) -> None:
-    """Take attempts again: a call has come through to this worker."""
+    """Take attempts again: a call has reached this worker."""
     Node.objects.filter(id=me.node_id, boot=me.boot, accepting=False).update(accepting=True)
 
 
@@ -84,5 +84,5 @@ def leave(me: Registered) -> None:
 
 
 def boots_seen(within: timedelta) -> QuerySet[Node, UUID]:
-    """Return the current runs of the workers that were seen within this time: what any other run left is left behind."""
+    """Return the boots of workers seen within this time; what any other boot left is orphaned."""
     return Node.objects.filter(last_seen_at__gt=DatabaseNow() - within).values_list("boot", flat=True)

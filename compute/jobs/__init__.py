@@ -1,1 +1,1 @@
-"""The life of a job: requested, priced, submitted, changed by people, ended."""
+"""Lifecycle of a job: requested, priced, submitted, changed by people, ended."""

@@ -1,4 +1,4 @@
-"""What a job that its budget refused could ask for instead: a shorter run time, where one fits."""
+"""Alternatives to a job that its budget refused: a shorter run time, if one fits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ SHORTEST_S = 60
 
 
 def suggest(order: JobRequest, left: Decimal) -> list[dict[str, Any]]:
-    """Return changes to a request that the budget has room for, each with its worst case. `left` is in the tenant's currency."""
+    """Return changes to a request that fit into the budget, each with its worst case.
+
+    `left` is in the tenant's currency.
+    """
     grace, priced = grace_s(), estimate(order)
     if not priced.unit_amount:
         return []
@@ -26,7 +29,7 @@ def suggest(order: JobRequest, left: Decimal) -> list[dict[str, Any]]:
 
 
 def describe(found: list[dict[str, Any]]) -> str:
-    """Say the ways in words, and what else helps."""
+    """Return the alternatives as text, and what else helps."""
     said = [" with ".join(f"{name} {value}" for name, value in way["change"].items()) for way in found]
     if not said:
         return " Nothing shorter fits: wait for running work to end, or have the budget raised."

@@ -1,4 +1,4 @@
-"""How many jobs of one organisation may wait at once: whoever submits more is told when to try again."""
+"""Limit on the waiting jobs of one organisation; further submissions are refused with a time to retry."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class QueueFull(RateLimited):
 
 
 def admit() -> None:
-    """Raise QueueFull when the tenant of the open scope has as many queued jobs as may wait.
+    """Raise QueueFull if the tenant of the open scope has reached its limit of queued jobs.
 
-    Exact where the caller has reserved its quota, since those who launch for one device class take turns there.
+    Exact once the caller has reserved its quota, because that serialises launches for one device class.
     """
     most = settings.EXCHEQUER.queued_jobs
     if most and Job.objects.filter(state=JobState.QUEUED)[most - 1 : most].exists():

@@ -1,4 +1,4 @@
-"""The open jobs of a member who leaves: how many there are, and their end or their next owner."""
+"""Open jobs of a departing member: their number, and their cancellation or new owner."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ JOB_HANDED_OVER = AuditAction("compute.job.handed_over")
 
 
 class Jobs:
-    """Jobs as `tenants.identity.departures` asks for them, in the open scope."""
+    """Jobs, in the interface of `tenants.identity.departures`, in the open scope."""
 
     def count(self, submitters: Sequence[UUID]) -> dict[str, int]:
-        """Return how many jobs are running, queued and paused."""
+        """Return the number of running, queued and paused jobs."""
         rows = Job.objects.filter(submitted_by__in=submitters).exclude(state__in=FINAL_STATES).order_by()
         counts = dict(rows.values_list("state").annotate(number=Count("id")))
         return {state: counts.get(state, 0) for state in ("running", "queued", "paused")}
@@ -33,7 +33,7 @@ class Jobs:
                 jobs.cancel(actor=actor, job_id=job_id, reason=reason)
 
     def hand_over(self, *, actor: Actor, submitters: Sequence[UUID], to: Actor) -> None:
-        """Put them under the name of a member who may launch jobs. Raises PermissionDenied, Invalid."""
+        """Transfer them to a member who may launch jobs. Raises PermissionDenied, Invalid."""
         actor.require("jobs.cancel_any")
         if not to.can("jobs.launch"):
             raise Invalid(fields={"jobs": [f"{to.label} may not launch jobs. Choose a member who may."]})

@@ -1,4 +1,4 @@
-"""A request for a job, checked and priced; nothing is stored here."""
+"""A validated and priced request for a job; nothing is stored here."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class TierNotOffered(Invalid):
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """A checked request for a job: what `submit` stores and what a quote prices.
+    """A validated request for a job: what `submit` stores and a quote prices.
 
-    `asked_seconds` is the longest run time that was asked for, None where the estimate sets it (`max_seconds`).
+    `asked_seconds` is the requested time limit, None if the estimate sets it (`max_seconds`).
     """
 
     name: str
@@ -57,25 +57,25 @@ class JobRequest:
 
     @property
     def needed_s(self) -> int:
-        """What a run typically takes."""
+        """Return the typical seconds of a run."""
         return max(1, round(self.forecast.typical_s))
 
     @property
     def typical_s(self) -> int:
-        """What a run is given of that by the longest run time."""
+        """Return the typical seconds of a run, capped by its time limit."""
         return min(self.needed_s, self.max_seconds)
 
     def typical_range(self) -> tuple[int, int]:
-        """Return the seconds between which nine runs of ten end, within the longest run time."""
+        """Return the seconds between which nine runs of ten end, capped by the time limit."""
         least, most = self.needed_range()
         return min(least, self.max_seconds), min(most, self.max_seconds)
 
     def needed_range(self) -> tuple[int, int]:
-        """Return the seconds between which nine runs of ten would end if nothing stopped them."""
+        """Return the seconds between which nine runs of ten would end without a limit."""
         return max(1, math.floor(self.forecast.least_s)), max(1, math.ceil(self.forecast.most_s))
 
     def body(self) -> dict[str, Any]:
-        """Return what a quote binds, JSON-able and independent of the order of keys."""
+        """Return the body that a quote binds, JSON-able and independent of the order of keys."""
         return {
             "kind": self.kind,
             "project": str(self.project_id),
@@ -101,9 +101,9 @@ def check(
     tags: Mapping[str, str],
     devices: int = 1,
 ) -> JobRequest:
-    """Return the order that a request amounts to. Opens nothing, stores nothing.
+    """Return the validated job request. Opens nothing, stores nothing.
 
-    Raises Invalid that names every wrong field, TierNotOffered (422).
+    Raises Invalid with every wrong field, TierNotOffered (422).
     """
     faults: dict[str, list[str]] = {}
     if not name.strip() or len(name) > 120 or not name.isprintable():
@@ -153,7 +153,7 @@ def check(
 
 
 def estimate(order: JobRequest) -> quotes.Estimate:
-    """Return what the order is expected to cost and what its hold takes, in the tenant's prices of now."""
+    """Return the expected cost of the request and the amount to hold, at the tenant's current prices."""
     return quotes.estimate(
         project_id=order.project_id,
         meter=kinds.meter_of(order.kind),

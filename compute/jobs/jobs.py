@@ -1,4 +1,4 @@
-"""What a person may do with jobs: submit, cancel, pause, resume, clone. Each is one audited operation."""
+"""Operations of people on jobs: submit, cancel, pause, resume, clone. Each is audited."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def submit(
     devices: int = 1,
     cloned_from: UUID | None = None,
 ) -> Job:
-    """Put a job into the queue with its quota reserved and its money held; all of it or nothing.
+    """Queue a job, reserve its quota and hold its money; all of it or nothing.
 
-    Without `max_seconds` the estimate sets the longest run time, or the quote did. Raises Invalid, QuotaExceeded (409),
+    Without `max_seconds` the estimate, or the quote, sets the time limit. Raises Invalid, QuotaExceeded (409),
     BudgetExceeded (402) or QueueFull (429).
     """
     actor.require("jobs.launch")
-    backlog.admit()  # here, so that a flood costs nothing more; below, so that none of those who race passes it
+    backlog.admit()  # here, so that a flood costs nothing more; again below, for concurrent submissions
     order = check(
         actor=actor, name=name, kind=kind, project_id=project_id, spec=spec, device_class=device_class, tier=tier,
         max_seconds=max_seconds, max_cost=max_cost, tags=tags or {}, devices=devices,
@@ -138,7 +138,7 @@ def submit(
 
 
 def _with_ways(refused: BudgetExceeded, order: JobRequest) -> BudgetExceeded:
-    """Return the refusal with what would fit instead."""
+    """Return the refusal with alternatives that fit."""
     found = alternatives.suggest(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
     return BudgetExceeded(refused.message + alternatives.describe(found), **refused.extra, ways=found)
 
@@ -155,7 +155,7 @@ class _Price:
 
 
 def _price(order: JobRequest, quote_id: UUID | None) -> _Price:
-    """Return the price that binds: the quote's, which is used up here, else the one in force now."""
+    """Return the binding price: the quote's, which is used up here, else the one in force."""
     if quote_id is None:
         priced = estimate(order)
         between = priced.least.amount, priced.most.amount
@@ -175,9 +175,9 @@ def _price(order: JobRequest, quote_id: UUID | None) -> _Price:
 
 
 def hold_for(job: Job, actor: Actor) -> UUID | None:
-    """Hold the money for the rest of a job, the grace of a stop included; None for work that costs nothing.
+    """Hold the money for the rest of a job, including the grace period of a stop; None for free work.
 
-    Raises BudgetExceeded, or CostLimitReached when the job has spent what it may.
+    Raises BudgetExceeded, or CostLimitReached if the job has spent its maximum.
     """
     amount = worst_rest(job)
     if amount <= 0 < job.unit_amount:
@@ -190,9 +190,9 @@ def hold_for(job: Job, actor: Actor) -> UUID | None:
 
 @operation(transitions.JOB_CANCELLED)
 def cancel(*, actor: Actor, job_id: UUID, reason: str = "") -> Job:
-    """Cancel a job in whatever state; a job that is cancelled already stays so. Raises NotFound, JobIsFinal.
+    """Cancel a job in whatever state; idempotent. Raises NotFound, JobIsFinal.
 
-    The state is final at once; a child that still runs is killed by its node, which is woken here.
+    The state is final at once; the node, which is woken here, kills a child that still runs.
     """
     actor.require("jobs.cancel")
     job = _own(actor, job_id)
@@ -227,7 +227,10 @@ def pause(*, actor: Actor, job_id: UUID) -> Job:
 
 @operation(transitions.JOB_RESUMED)
 def resume(*, actor: Actor, job_id: UUID) -> Job:
-    """Put a paused job back into the queue, its money held and quota reserved anew. Raises NotFound, JobNotPaused, BudgetExceeded, QueueFull."""
+    """Requeue a paused job, holding money and reserving quota again.
+
+    Raises NotFound, JobNotPaused, BudgetExceeded, QueueFull.
+    """
     actor.require("jobs.launch")
     job = _own(actor, job_id)
     if job.state != JobState.PAUSED:
@@ -245,7 +248,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
 def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None) -> Job:
     """Submit a new job with the old one's request; `changes` replaces some of `submit`'s arguments. Raises NotFound.
 
-    One whose tier is no longer offered is cloned on demand.
+    A job of a tier no longer offered is cloned as on demand.
     """
     old = visible_jobs(actor).filter(id=job_id).first()
     if old is None:
@@ -266,7 +269,7 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
 
 @operation(JOB_LOG_DOWNLOADED)
 def note_log_download(*, actor: Actor, job_id: UUID) -> None:
-    """Enter in the audit log that somebody takes a job's log away. Raises NotFound."""
+    """Record the download of a job's log in the audit log. Raises NotFound."""
     actor.require("jobs.view")
     job = visible_jobs(actor).filter(id=job_id).only("id", "name").first()
     if job is None:
@@ -275,13 +278,13 @@ def note_log_download(*, actor: Actor, job_id: UUID) -> None:
 
 
 def wake_attempt(job_id: UUID) -> None:
-    """Wake the node that runs this job, at commit, so that it looks at the job's state before its next heartbeat."""
+    """Wake the node that runs this job, at commit, so that it checks the job's state before its next heartbeat."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify('exchequer_job', %s)", [str(job_id)])
 
 
 def _own(actor: Actor, job_id: UUID) -> Job:
-    """Return the job, locked; one of another person needs `jobs.cancel_any`. Raises NotFound."""
+    """Return the job, locked; another person's job needs `jobs.cancel_any`. Raises NotFound."""
     job = transitions.lock(job_id)
     if job is None or not visible_jobs(actor).filter(id=job_id).exists():
         raise NotFound
@@ -291,7 +294,7 @@ def _own(actor: Actor, job_id: UUID) -> Job:
 
 
 def _drop_unclaimed(job: Job, actor: Actor) -> None:
-    """End an attempt that no node has claimed yet: nobody runs it, so nobody else would."""
+    """End an attempt that no node has claimed yet, since no node will end it."""
     attempt = Attempt.objects.select_for_update(no_key=True).filter(job_id=job.id, state=AttemptState.ASSIGNED).first()
     if attempt is not None:
         outcome = Outcome.CANCELLED if job.state == JobState.CANCELLED else Outcome.PAUSED

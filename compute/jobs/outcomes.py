@@ -1,4 +1,4 @@
-"""What the end of an attempt means for its job. Pure: the state machine of `paused`, `failed`, `queued` in one function."""
+"""Effect of an attempt's end on its job. Pure: the state machine of `paused`, `failed`, `queued` in one function."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compute.models import FINAL_STATES, Cause, JobState, Outcome
 
 @dataclass(frozen=True)
 class AttemptHistory:
-    """Where the job stands when its attempt ends. `elsewhere`: another device of its class could take it."""
+    """State of the job when its attempt ends. `elsewhere`: another device of its class could take it."""
 
     state: str
     own_crashes: int = 0
@@ -40,11 +40,12 @@ _WAITED_OUT = {Outcome.UNSTAGED, Outcome.DISK_FULL}
 
 
 def next_state(outcome: Outcome, job: AttemptHistory) -> NextState | None:
-    """Return the job's next state, None when the end of the attempt changes nothing about it.
+    """Return the job's next state, or None if the attempt's end does not change it.
 
-    A final state stays. A job that a person paused, or resumed again meanwhile, keeps that state unless the
-    attempt had already succeeded. Own crashes end it after 3 (`poison`), whatever a person did meanwhile; kills from
-    outside after 20 (`platform`). A crash, a failed staging and a full disk wait before the next try; what was killed or lost goes on at once.
+    A final state stays. A job that a person paused, or resumed again meanwhile, keeps that state unless the attempt had
+    already succeeded. Its own crashes end it after 3 (`poison`), whatever a person did meanwhile; kills from outside
+    after 20 (`platform`). A crash, a failed staging and a full disk delay the next try; after a kill or a loss it
+    starts at once.
     """
     if job.state in FINAL_STATES:
         return None
@@ -72,6 +73,6 @@ def next_state(outcome: Outcome, job: AttemptHistory) -> NextState | None:
 
 
 def backoff_s(failures: int) -> float:
-    """Return the wait before the next try: doubled by each failure in a row, up to a minute."""
+    """Return the delay before the next try: doubled by each failure in a row, up to a minute."""
     first, longest = limits.BACKOFF_S
     return float(min(longest, first * 2 ** (failures - 1))) if failures > 0 else 0.0

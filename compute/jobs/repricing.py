@@ -1,4 +1,4 @@
-"""What the rest of a job costs at worst, and how its hold follows a price that changes while it runs."""
+"""Worst-case cost of the rest of a job, and how its hold follows a price change while it runs."""
 
 from __future__ import annotations
 
@@ -17,35 +17,34 @@ from tenants.access.actor import Actor
 
 
 def grace_s() -> Decimal:
-    """Return the seconds that a job may run past its longest run time until it is stopped. Holds and quotes count them."""
+    """Return the seconds that a job may exceed its time limit until it is stopped. Holds and quotes include them."""
     return Decimal(str(limits.STOP_GRACE_S + settings.EXCHEQUER.heartbeat_s))
 
 
 def worst_rest(job: Job) -> Decimal:
-    """Return what the seconds a job may still run cost at its unit price, the grace of a stop included."""
+    """Return the worst-case cost of the job's remaining seconds at its unit price, including the grace period."""
     amount = charge(max(Decimal(0), job.max_seconds - job.measured_s) + grace_s(), job.unit_amount)
     return amount if job.max_cost is None else min(amount, job.max_cost - job.spent)
 
 
 def follow_price(job: Job) -> bool:
-    """Quote a locked, running job anew when its price changed: its hold grows to what the rest costs now.
+    """Quote a locked, running job again after a price change: its hold grows to the current cost of the rest.
 
-    A job that began while it cost nothing has no hold: it is placed when a price starts. Returns False when a budget
-    has no room: the job is then paused, its checkpoint saved. Usage itself is always rated at the price in force at
-    its time (B5).
+    A job started for free has no hold: it is placed when a price starts. Returns False if a budget has no headroom: the
+    job is then paused, its checkpoint saved. Usage itself is always rated at the price in force at its time (B5).
     """
     if job.state != JobState.RUNNING:
         return True
     try:
         price = price_at(kinds.meter_of(job.kind), {"device_class": job.device_class, "tier": job.tier})
-    except PriceMissing:  # the list in force names it no more: such use costs nothing
+    except PriceMissing:  # the list in force no longer names it, so it is free
         return True
     if price.unit_amount == job.unit_amount and (job.hold_id is not None or not price.unit_amount):
         return True
     job.unit_amount, job.price_version = price.unit_amount, price.version_id
     Job.objects.filter(id=job.id).update(unit_amount=job.unit_amount, price_version=job.price_version)
     rest = Money(worst_rest(job), job.currency)
-    if rest.amount <= 0:  # free, or at its highest cost already
+    if rest.amount <= 0:  # free, or already at its maximum cost
         return True
     try:
         if job.hold_id is None:
@@ -58,7 +57,7 @@ def follow_price(job: Job) -> bool:
 
 
 def _hold(job: Job, rest: Money) -> None:
-    # An explained line names who asked for the job; the hold asks for no right.
+    # Lets an explained invoice line name who submitted the job; the hold itself needs no permission.
     asked = Actor(
         kind="system",
         tenant_id=job.tenant_id,

@@ -1,4 +1,6 @@
-"""From a request's JSON to what `jobs.submit` takes: compute's own words are checked here, the rest is the kind's."""
+"""Convert a request's JSON to arguments of `jobs.submit`: compute's own fields are validated here, the rest by the
+kind.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ OWN = frozenset(
 
 
 def submission(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments of `jobs.submit` for a request; raises Invalid that names every wrong field."""
+    """Return the keyword arguments of `jobs.submit` for a request; raises Invalid with every wrong field."""
     faults: dict[str, list[str]] = {}
     request: dict[str, Any] = {"spec": {key: value for key, value in body.items() if key not in OWN}}
     for name, default in (("name", ""), ("kind", "train"), ("device_class", "cpu"), ("tier", "on_demand")):
@@ -70,7 +72,7 @@ def amount(value: Any) -> Decimal | None:
 
 
 def project_of(value: Any) -> UUID:
-    """Return the id of a project that is named by its id or its slug. Raises Invalid."""
+    """Return the id of a project given by id or slug. Raises Invalid."""
     projects = Project.objects.all()
     try:
         found = projects.filter(id=UUID(str(value)))
@@ -83,7 +85,7 @@ def project_of(value: Any) -> UUID:
 
 
 def _reference(name: str, value: Any) -> UUID | None:
-    """Return an id; a project is `default` when not named."""
+    """Return an id; the project defaults to `default`."""
     if name == "project":
         return project_of("default" if value is None else value)
     if value is None:

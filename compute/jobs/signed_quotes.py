@@ -1,7 +1,7 @@
-"""The price that a launch form shows, signed: the launch binds it as a quote, or says why it does not.
+"""The price shown on a launch form, signed: the launch binds it as a quote, or reports why it cannot.
 
-A form asks for its price at every change. Only the one that is launched becomes a quote, so that nothing is stored and
-nothing is audited for a person who is still choosing.
+A form requests its price at every change. Only the launched price becomes a quote, so that nothing is stored or audited
+while a person is still choosing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PriceRose(Conflict):
 
 
 def sign(actor: Actor, order: JobRequest, priced: Estimate) -> str:
-    """Return what the form sends back to have this price."""
+    """Return the signed price that the form sends back."""
     said = {
         "tenant": str(actor.tenant_id), "body": quotes.fingerprint(order.body()).hex(), "at": clock.now().isoformat(),
         "version": str(priced.price_version), "price": str(priced.price_id), "unit": str(priced.unit_amount),
@@ -42,9 +42,9 @@ def sign(actor: Actor, order: JobRequest, priced: Estimate) -> str:
 
 
 def bind(actor: Actor, order: JobRequest, text: str) -> tuple[UUID | None, str]:
-    """Make the price that was shown a quote for this order; return its id, or None and why there is none.
+    """Bind the shown price as a quote for this job request; return its id, or None and the reason.
 
-    Raises PriceRose where it cannot be bound and a unit costs more by now.
+    Raises PriceRose if it cannot be bound and the unit price is higher now.
     """
     if not text:
         return None, ""

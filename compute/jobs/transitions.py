@@ -1,7 +1,8 @@
-"""The one place where a job changes its state after it was submitted, and where its money and quota come free.
+"""The only place that changes a job's state after submission, and releases its money and quota.
 
-Lock order in this room, for new work and old alike: job, attempt, the tenant's set of budgets (shared), device, hold,
-counters of budgets, quota, last the audit chain. A new job's row exists for nobody else, so it is inserted at any time.
+Lock order in this app, for new and existing work: job, attempt, the tenant's set of budgets (shared), device, hold,
+counters of budgets, quota, audit chain last. A new job's row is visible to nobody else, so it can be inserted at any
+time.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ _ACTIONS = {
 
 
 def lock(job_id: UUID) -> Job | None:
-    """Return the job of the open scope under its row lock, None when there is none."""
+    """Return the job of the open scope under its row lock, or None."""
     return Job.objects.select_for_update(no_key=True).filter(id=job_id).first()
 
 
 def view(job: Job, attempt: Attempt | None = None) -> kinds.JobView:
-    """Return the job as its kind sees it."""
+    """Return the job in the form for its kind."""
     return kinds.JobView(
         id=job.id,
         tenant_id=job.tenant_id,
@@ -74,9 +75,9 @@ def move(
     action: AuditAction | None = None,
     **fields: Any,
 ) -> None:
-    """Change a locked job's state with its audit entry; a final state is also published.
+    """Change a locked job's state with its audit entry; publish a final state.
 
-    Raises ValueError when the job is final: the database's trigger would refuse as well.
+    Raises ValueError if the job is final; the database's trigger would refuse it too.
     """
     if job.state in FINAL_STATES:
         raise ValueError(f"job {job.id} is {job.state} for ever")
@@ -111,10 +112,10 @@ def end_attempt(
     exit_code: int | None = None,
     elsewhere: bool = False,
 ) -> None:
-    """End a locked, live attempt of a locked job, free its device and move the job as `verdicts.decide` says.
+    """End a locked, live attempt of a locked job, free its device and move the job to `outcomes.next_state`.
 
-    What the platform's own failure cost is waived, and what the job no longer needs is given back.
-    Success also needs `Job.result`, which the caller sets before.
+    Costs of a platform failure are waived, and what the job no longer needs is released. Success also needs
+    `Job.result`, which the caller sets before.
     """
     Attempt.objects.filter(id=attempt.id).update(
         state=AttemptState.ENDED, outcome=outcome, message=message[:2000], exit_code=exit_code, ended_at=DatabaseNow()
@@ -155,9 +156,9 @@ def end_attempt(
 
 
 def waive_platform(job: Job, attempt: Attempt, outcome: Outcome, message: str) -> None:
-    """Take back what the platform's own failure cost: this attempt's seconds, or all when the job failed by it.
+    """Waive the cost of a platform failure: this attempt's seconds, or all of them if the job failed by it.
 
-    What was given back is not spent: a cost limit counts what is charged. What was measured stays measured.
+    Waived amounts are not spent: a cost limit counts net charges. Measurements stay.
     """
     if job.state == JobState.FAILED and job.cause == "platform":
         attempts = list(Attempt.objects.filter(job_id=job.id, seq__gt=0).values_list("id", flat=True))
@@ -196,7 +197,7 @@ def cordon(device_id: UUID, reason: str) -> None:
 
 
 def grow(job: Job, **amounts: Any) -> None:
-    """Add to counters of a locked job."""
+    """Increase counters of a locked job."""
     Job.objects.filter(id=job.id).update(**{name: F(name) + amount for name, amount in amounts.items()})
     for name, amount in amounts.items():
         setattr(job, name, getattr(job, name) + amount)

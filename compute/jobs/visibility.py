@@ -1,4 +1,4 @@
-"""Which jobs an actor may see: all but those that their kind hides from it. Every read of a job starts here."""
+"""Visibility of jobs: all but those that their kind hides from the actor. Every read of a job starts here."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tenants.isolation.scoping import TenantQuerySet
 
 
 def visible_jobs(actor: Actor | None = None) -> TenantQuerySet[Job]:
-    """Return the jobs of the open scope that the actor may see, by default whoever reads.
+    """Return the jobs of the open scope that the actor may see; the actor defaults to the reader.
 
-    The kinds narrow the one statement. Exchequer itself, which reads outside requests, sees all.
+    The kinds add conditions to the one statement. The system actor, which reads outside requests, sees all.
     """
     rows = Job.objects.get_queryset()
     who = actor or reader()
@@ -27,10 +27,10 @@ def visible_jobs(actor: Actor | None = None) -> TenantQuerySet[Job]:
 
 
 def seen_jobs(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
-    """Return which of these jobs the actor may see."""
+    """Return those of these jobs that the actor may see."""
     return visible_jobs(actor).filter(id__in=ids).values_list("id", flat=True)
 
 
 def seen_attempts(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
-    """Return which of these attempts are of jobs that the actor may see."""
+    """Return those of these attempts whose job the actor may see."""
     return Attempt.objects.filter(id__in=ids, job__in=visible_jobs(actor)).values_list("id", flat=True)

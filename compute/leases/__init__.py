@@ -1,1 +1,1 @@
-"""The claim of an attempt on its device: heartbeats, samples, and the end."""
+"""Leases of attempts on devices: claim, heartbeats, samples, and the end."""

@@ -1,7 +1,7 @@
 """Claim, heartbeat and end of an attempt. Every write is fenced: the attempt must be live, ours by token, and in lease.
 
 A heartbeat is one transaction: it renews the lease, records the seconds since the last one, and stores progress,
-metrics and logs. So what is billed is exactly what a live lease covered.
+metrics and logs. So exactly the time of a live lease is billed.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ LOG_STRIDE = 1_000_000  # positions of one attempt; more than limits.LOG_LINES
 
 
 def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUID) -> Claim | None:
-    """Take an assigned attempt for this node by compare-and-set; None when it is not there to be taken.
+    """Claim an assigned attempt for this node by compare-and-set; None if it cannot be claimed.
 
-    A doorbell may ring twice or late: only the first ring of a live assignment to this node gets it.
+    Wake-ups may be late or repeated: only the first one for a live assignment to this node claims it.
     """
     with tenant_scope(tenant_id):
         attempt = Attempt.objects.select_related("device", "node").filter(id=attempt_id, token=token).first()
@@ -92,7 +92,9 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
 
 
 def heartbeat(mine: Claim, beat: Heartbeat) -> HeartbeatReply:
-    """Renew the lease and store the batch in one transaction; raises Fenced and writes nothing when it is not ours."""
+    """Renew the lease and store the batch in one transaction; raises Fenced and writes nothing if the attempt is not
+    ours.
+    """
     with tenant_scope(mine.job.tenant_id):
         job, attempt = _locked(mine)
         refused = _meter(job, attempt, beat)
@@ -106,7 +108,7 @@ def heartbeat(mine: Claim, beat: Heartbeat) -> HeartbeatReply:
 
 
 def keep_checkpoint(mine: Claim, pointer: dict[str, Any]) -> None:
-    """Point the job at a stored checkpoint; raises Fenced when the attempt is not ours any more."""
+    """Point the job at a stored checkpoint; raises Fenced if the attempt is no longer ours."""
     with tenant_scope(mine.job.tenant_id):
         job, _ = _locked(mine)
         Job.objects.filter(id=job.id).update(checkpoint=pointer)
@@ -121,10 +123,11 @@ def finish(
     exit_code: int | None = None,
     complete: Callable[[kinds.JobView], dict[str, Any]] | None = None,
 ) -> None:
-    """End the attempt: last interval, the kind's effect, the job's next state, money and quota back, audit, event.
+    """End the attempt: last interval, the kind's effect, the job's next state, release of money and quota, audit,
+    event.
 
-    `complete` runs inside the transaction and returns the job's result. Raises Fenced and writes nothing when the
-    attempt is not ours any more.
+    `complete` runs inside the transaction and returns the job's result. Raises Fenced and writes nothing if the attempt
+    is no longer ours.
     """
     actor = Actor.system(mine.job.tenant_id, f"node {mine.node}")
     _finish(actor=actor, mine=mine, outcome=outcome, beat=beat, message=message, exit_code=exit_code, complete=complete)
@@ -177,7 +180,7 @@ def _locked(mine: Claim) -> tuple[Job, Attempt]:
 def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
     """Record the running seconds since the last heartbeat; return what refuses more: `hold`, `budget`, or nothing.
 
-    The monotonic clock measures, the database's clock dates: the interval never reaches past now or past the lease.
+    The monotonic clock measures, the database's clock dates: the interval never passes now or the lease.
     """
     elapsed = beat.elapsed
     if elapsed is None:
@@ -195,7 +198,9 @@ def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
     bounds = [attempt.started_at + timedelta(seconds=elapsed), present]
     if attempt.lease_until:
         bounds.append(attempt.lease_until)
-    if job.state == JobState.CANCELLED and job.ended_at is not None:  # a node slow to hear of it is our own slowness
+    if (
+        job.state == JobState.CANCELLED and job.ended_at is not None
+    ):  # a node that learns of it late is the platform's delay
         bounds.append(job.ended_at + timedelta(seconds=settings.EXCHEQUER.heartbeat_s))
     end = min(bounds)
     if end <= start:
@@ -225,7 +230,7 @@ def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
 
 
 def _startup(attempt: Attempt, beat: Heartbeat) -> dict[str, float]:
-    """Return the start-up of the program, the first time that it is known."""
+    """Return the start-up time of the program, the first time it is known."""
     if beat.startup_s is None or attempt.startup_s is not None:
         return {}
     attempt.startup_s = beat.startup_s
@@ -233,7 +238,7 @@ def _startup(attempt: Attempt, beat: Heartbeat) -> dict[str, float]:
 
 
 def _store(job: Job, attempt: Attempt, beat: Heartbeat) -> None:
-    """Store progress, metrics, logs and samples; a batch sent twice is stored once."""
+    """Store progress, metrics, logs and samples; a repeated batch is stored once."""
     if beat.progress is not None and job.state == JobState.RUNNING:
         job.progress = beat.progress
         Job.objects.filter(id=job.id).update(progress=beat.progress)
@@ -256,7 +261,7 @@ def _answer(job: Job, refused: str) -> HeartbeatReply:
     elif job.state != JobState.RUNNING:
         stop = Outcome.PAUSED
     elif refused:
-        # A hold that is used up before a limit is reached was cut at a month's turn: a budget had no room for all of it.
+        # A hold used up before a limit was cut at a month's turn: a budget had no headroom for all of it.
         stop = limit if refused == "hold" and left <= 0 else Outcome.BUDGET
     elif left <= 0:
         stop = limit

@@ -1,4 +1,4 @@
-"""What travels between an attempt's supervisor and its lease: the claim, the heartbeat's batch, the answer."""
+"""Messages between an attempt's supervisor and its lease: the claim, the heartbeat's batch, the reply."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Claim:
 
 @dataclass
 class Sample:
-    """How busy the device was over `seconds`. `number` tells the samples of an attempt's one process apart."""
+    """How busy the device was over `seconds`. `number` distinguishes the samples of an attempt's process."""
 
     seconds: float
     busy: float
@@ -43,10 +43,10 @@ class Sample:
 
 @dataclass
 class Heartbeat:
-    """What one heartbeat carries.
+    """Contents of one heartbeat.
 
     `elapsed` is the child's running time so far, None before it started; `began` is its start on this process's
-    monotonic clock, by which the start is dated. `startup_s`: how long its program took to begin its work.
+    monotonic clock, from which the start is dated. `startup_s`: the time its program took to begin its work.
     """
 
     elapsed: float | None = None
@@ -59,7 +59,7 @@ class Heartbeat:
     layers: list[str] | None = None
 
     def unsay(self) -> bool:
-        """Drop what the child itself reported and keep what was measured of it; return whether there was anything."""
+        """Drop what the child itself reported and keep what was measured; return whether there was anything."""
         said = bool(self.progress or self.metrics or self.logs or self.layers)
         self.progress, self.metrics, self.logs, self.layers = None, [], [], None
         return said
@@ -67,7 +67,7 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class HeartbeatReply:
-    """What a heartbeat learns. `stop` is the outcome to end with, None to go on; `left_s` runs to the next limit."""
+    """Reply to a heartbeat. `stop` is the outcome to end with, None to continue; `left_s` runs to the next limit."""
 
     stop: Outcome | None
     left_s: float

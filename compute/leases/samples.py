@@ -1,4 +1,4 @@
-"""What was seen of a device while an attempt held it: each sample once, and its hour's sums from what was stored."""
+"""Samples of a device while an attempt held it: each sample once, and hourly sums of the stored ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compute.leases.messages import Sample
 from compute.models import Attempt
 from tenants.isolation.scoping import current_tenant_id
 
-# One statement: what a sent-again batch does not store adds nothing to the hour.
+# One statement: samples that a repeated batch does not store add nothing to the hour.
 STORE = """
 WITH stored AS (
     INSERT INTO compute_devicesample (id, tenant_id, attempt_id, job_id, device_id, number, seconds, busy, memory_bytes)
@@ -31,7 +31,7 @@ ON CONFLICT (tenant_id, attempt_id, hour) DO UPDATE SET
 
 
 def store(job_id: UUID, attempt: Attempt, samples: Sequence[Sample]) -> None:
-    """Store samples of a live attempt in the open scope; a batch sent twice is stored once."""
+    """Store samples of a live attempt in the open scope; a repeated batch is stored once."""
     if not samples:
         return
     columns: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The table of what runs on this installation took: sums over all tenants, of no tenant and with no ids."""
+"""The table of run times on this installation: sums over all tenants, without tenant or ids."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tenants.clock import DatabaseNow
 
 
 class RunPrior(models.Model):
-    """How long runs of a family take on a device class, against what their kind's formula says.
+    """Run times of a family on a device class, relative to the kind's formula.
 
-    Means and variances are of the logarithm: of work seconds by nominal ones, and of the seconds of a start-up. Of the
-    newest `promised` runs that had a range quoted, `within` ended inside it.
+    Means and variances are of the logarithm: of work seconds by nominal ones, and of start-up seconds. Of the newest
+    `promised` runs with a quoted range, `within` ended inside it.
     """
 
     family = models.CharField(max_length=80)

@@ -1,4 +1,4 @@
-"""The table of long allocations: who waits for a device slot, and who has one."""
+"""The table of long allocations: waiting for a device slot, or holding one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVING = "serving"
 
 
 class SlotState(models.TextChoices):
-    """An allocation waits for a slot, is live on one, and has ended for ever."""
+    """An allocation waits for a slot, is live on one, and finally ended."""
 
     WAITING = "waiting"
     LIVE = "live"
@@ -26,11 +26,11 @@ class SlotState(models.TextChoices):
 
 
 class Allocation(TenantModel):
-    """One subject's claim on one device slot, until it is released. `token` counts the slots that it was given.
+    """One subject's claim on one device slot, until it is released. `token` counts its slots so far.
 
-    `boot` is the run of the node's worker that renewed it last. A trigger lets it become live only on a device that
-    it has taken (`Device.taken_by`); a key would tell of other tenants.
-    Its seconds on a slot are recorded up to `billed_until`; `settle_at` is when to look again (`allocations/slot_billing.py`).
+    `boot` is the run of the node's worker that renewed it last. A trigger lets it become live only on a device that it
+    has taken (`Device.taken_by`); a foreign key would reveal other tenants. Its seconds on a slot are recorded up to
+    `billed_until`; `settle_at` is the next settlement (`allocations/slot_billing.py`).
     """
 
     subject = models.CharField(max_length=120)

@@ -1,10 +1,10 @@
-"""The states of jobs, attempts and devices, and why they came to be in them."""
+"""States of jobs, attempts and devices, and their causes."""
 
 from django.db import models
 
 
 class JobState(models.TextChoices):
-    """Where a job stands; the last three are final."""
+    """States of a job; the last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -15,7 +15,7 @@ class JobState(models.TextChoices):
 
 
 class Cause(models.TextChoices):
-    """Why a job is paused or failed."""
+    """Causes of a paused or failed job."""
 
     NONE = ""
     BUDGET = "budget"
@@ -32,8 +32,8 @@ class Cause(models.TextChoices):
 class Outcome(models.TextChoices):
     """How an attempt ended.
 
-    `unstaged`: its inputs could not be brought; `lost`: its lease ran out; `killed`: ended from outside;
-    `stopped`: its worker stopped; `disk_full`: its host had no room to take what it made.
+    `unstaged`: its inputs could not be fetched; `lost`: its lease expired; `killed`: ended from outside; `stopped`: its
+    worker stopped; `disk_full`: its host had no disk space for its output.
     """
 
     NONE = ""
@@ -55,7 +55,7 @@ class Outcome(models.TextChoices):
 
 
 class AttemptState(models.TextChoices):
-    """An attempt is assigned by the controller, running once its node claimed it, and ended for ever."""
+    """An attempt is assigned by the controller, running once its node claimed it, and finally ended."""
 
     ASSIGNED = "assigned"
     RUNNING = "running"
@@ -63,7 +63,7 @@ class AttemptState(models.TextChoices):
 
 
 class DeviceState(models.TextChoices):
-    """`gone`: the host no longer shows it; `cordoned`: it takes no work until an operator says so."""
+    """`gone`: the host no longer shows it; `cordoned`: it takes no work until an operator returns it."""
 
     READY = "ready"
     CORDONED = "cordoned"

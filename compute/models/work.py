@@ -34,7 +34,10 @@ __all__ = [
 
 
 class Node(models.Model):
-    """A host, of no tenant, that runs attempts. `boot` changes with its worker; one that stops or is deaf is not `accepting`."""
+    """A host, of no tenant, that runs attempts.
+
+    `boot` changes with its worker; a stopping or unresponsive one is not `accepting`.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=120, unique=True)
@@ -50,7 +53,7 @@ class Node(models.Model):
 
 
 class Device(models.Model):
-    """One GPU or CPU device of a node. `taken_by` is the attempt, or of one that `serves` the allocation, that holds it."""
+    """One GPU or CPU device of a node. `taken_by` is the attempt that holds it, or the allocation if it `serves`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="devices")
@@ -74,10 +77,10 @@ class Device(models.Model):
 
 
 class Job(TenantModel):
-    """One piece of work of a kind. `token` grows with each attempt; `spec` is the kind's own, not read here.
+    """One piece of work of a kind. `token` grows with each attempt; `spec` belongs to the kind and is not read here.
 
-    What a later quote learns from: `family` names the runs that are like this one, `work_key` the very same work,
-    `nominal_s` the work by the kind's own formula. `forecast` and the quoted amounts are what its quote said.
+    Basis of later quotes: `family` names comparable runs, `work_key` exactly the same work, `nominal_s` the work by the
+    kind's own formula. `forecast` and the quoted amounts are those of its quote.
     """
 
     name = models.CharField(max_length=120)
@@ -148,14 +151,15 @@ class Job(TenantModel):
 
     @property
     def subject(self) -> str:
-        """Return the name under which quota and money are reserved for this job."""
+        """Return the subject of quota and money reserved for this job."""
         return f"job:{self.id}"
 
 
 class Attempt(TenantModel):
     """One run of a job on one device. Live until it has ended; (job, token) fences every write of its worker.
 
-    A trigger lets it begin only on a device that it has taken (`Device.taken_by`); a key would tell of other tenants.
+    A trigger lets it start only on a device that it has taken (`Device.taken_by`); a foreign key would reveal other
+    tenants.
     """
 
     job = TenantForeignKey(Job, on_delete=models.PROTECT, related_name="attempts")
@@ -206,7 +210,7 @@ class Attempt(TenantModel):
 
 
 class JobLog(TenantModel):
-    """One line that a child wrote to its standard error. `position` grows along the job."""
+    """One line of a child's standard error. `position` grows along the job."""
 
     job = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
     token = models.PositiveIntegerField()
@@ -222,7 +226,7 @@ class JobLog(TenantModel):
 
 
 class JobMetric(TenantModel):
-    """The values that a child reported for one step in one attempt."""
+    """The values reported for one step in one attempt."""
 
     job = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
     token = models.PositiveIntegerField()
@@ -238,7 +242,7 @@ class JobMetric(TenantModel):
 
 
 class DeviceSample(TenantModel):
-    """How busy a device was over `seconds` before `at`, seen while this tenant's attempt held it; `number` grows."""
+    """How busy a device was over `seconds` before `at`, while this tenant's attempt held it; `number` grows."""
 
     attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
     job = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
@@ -258,7 +262,7 @@ class DeviceSample(TenantModel):
 
 
 class DeviceHour(TenantModel):
-    """What the samples of one attempt say of one UTC hour; it stays when the samples are gone."""
+    """The sums of one attempt's samples in one UTC hour; they outlive the samples."""
 
     attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
     hour = models.DateTimeField()

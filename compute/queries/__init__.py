@@ -1,4 +1,4 @@
-"""Reads of the compute app: frozen rows, in the open scope."""
+"""Queries of the compute app: frozen rows, in the open scope."""
 
 from compute.queries.jobs import (
     SORTS,

@@ -1,4 +1,4 @@
-"""What the pool offers: devices, what is free of each class, how long a job of now would wait."""
+"""Capacity of the pool: devices, free ones per class, and the expected wait of a job submitted now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tenants.clock import DatabaseNow, now
 
 
 def devices() -> list[DeviceRow]:
-    """Return the pool's devices, those that hosts no longer show left out, by node and index."""
+    """Return the pool's devices, without those no longer present, by node and index."""
     seen = seen_since()
     rows = Device.objects.exclude(state=DeviceState.GONE).select_related("node").order_by("node__name", "kind", "index")
     return [
@@ -43,7 +43,7 @@ def devices() -> list[DeviceRow]:
 
 
 def device_classes() -> list[ClassRow]:
-    """Return the classes that jobs may ask for, with what is free now and the tenant's quota for each, by name."""
+    """Return the classes that jobs may request, with the free devices and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
     free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=silent_before())
     rows = (
@@ -61,9 +61,9 @@ def device_classes() -> list[ClassRow]:
 
 
 def limited() -> list[quotas.Resource]:
-    """Return what quotas can limit: devices of each class that ever was in the pool, and slots for endpoints.
+    """Return what quotas can limit: devices of each class ever in the pool, and slots for endpoints.
 
-    Every host shows a CPU, so that class can be limited before the first one registers.
+    Every host has a CPU, so that class can be limited before the first host registers.
     """
     seen = Device.objects.filter(serves=False).values_list("device_class", flat=True).distinct()
     classes = [quotas.Resource(f"devices:{name}", f"{_plain(name)} devices") for name in sorted({"cpu", *seen})]
@@ -75,8 +75,11 @@ def _plain(device_class: str) -> str:
 
 
 def expected_wait_s(device_class: str) -> float | None:
-    """Return how long a job of now would wait: 0 with a free device, else what this tenant's own running jobs
-    of the class are still expected to take; None when others hold the devices, whose end nobody can say."""
+    """Return the expected wait of a job submitted now, in seconds: 0 with a free device, else the rest of this tenant's
+    own running jobs of the class.
+
+    None if other tenants hold the devices, since their end is unknown.
+    """
     if any(row.free for row in device_classes() if row.device_class == device_class):
         return 0.0
     rows = Job.objects.filter(state=JobState.RUNNING, device_class=device_class).values_list("typical_s", "measured_s")
@@ -84,15 +87,15 @@ def expected_wait_s(device_class: str) -> float | None:
 
 
 def silent_before() -> CombinedExpression:
-    """Return, for a filter, the moment before which a node that was not seen since is silent."""
+    """Return, for a filter, the time before which the last heartbeat of a silent node lies."""
     return DatabaseNow() - _silence()
 
 
 def seen_since() -> datetime:
-    """Return the same moment, to compare rows with that were read."""
+    """Return the same time, to compare with rows already read."""
     return now() - _silence()
 
 
 def _silence() -> timedelta:
-    # Two heartbeats at least: with a short lease one that is late would make its node silent.
+    # Two heartbeats at least: with a short lease, one late heartbeat would make its node silent.
     return timedelta(seconds=max(settings.EXCHEQUER.lease_s, 2 * settings.EXCHEQUER.heartbeat_s))

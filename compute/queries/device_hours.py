@@ -1,8 +1,8 @@
-"""Device seconds by hour: what this tenant had allocated, what of it was busy, and what stood ready.
+"""Device seconds by hour: allocated, busy, and available to this tenant.
 
-Seen from one tenant: capacity is what it may use at once (its quota, no more than the pool has) times the time.
-`held` is a device taken but not yet, or no longer, running the child; it is not billed. Samples are cut to the
-allocation they lie in, so that allocated = used + idle and capacity = allocated + held + free hold exactly.
+From the view of one tenant: capacity is what it may use at once (its quota, at most the pool) times the time. `held` is
+a device taken but not yet, or no longer, running the child; it is not billed. Samples are cut to their allocation, so
+that allocated = used + idle and capacity = allocated + held + free hold exactly.
 """
 
 from __future__ import annotations
@@ -75,17 +75,17 @@ class Utilisation:
 
     @property
     def idle_cost(self) -> Money:
-        """What the idle seconds cost."""
+        """The cost of the idle seconds."""
         return self.allocated_cost - self.used_cost
 
 
 def utilisation(
     start: datetime, end: datetime, group_by: Sequence[str] = ("hour", "device_class")
 ) -> list[Utilisation]:
-    """Return device seconds over whole UTC hours from `start` to `end`, one row a group, in the groups' order.
+    """Return device seconds over whole UTC hours from `start` to `end`, one row per group, in the groups' order.
 
-    Capacity belongs to hours and classes; grouped by device or project it equals what the group had.
-    Raises Invalid for an unknown group, an empty span, or one of more than 92 days.
+    Capacity belongs to hours and classes; grouped by device or project it equals the group's own seconds. Raises
+    Invalid for an unknown group, an empty span, or one of more than 92 days.
     """
     unknown = [name for name in group_by if name not in GROUPS]
     if unknown or not group_by:

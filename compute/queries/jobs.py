@@ -1,6 +1,6 @@
-"""What others may read of this room: frozen rows of jobs, attempts, logs, metrics and devices, in the open scope.
+"""Queries of this app for others: frozen rows of jobs, attempts, logs, metrics and devices, in the open scope.
 
-Of jobs only those that the reader may see (`jobs/visibility.py`).
+Only jobs that the reader may see (`jobs/visibility.py`).
 """
 
 from __future__ import annotations
@@ -69,16 +69,17 @@ __all__ = [
 def job_list(
     asked: JobFilter | None = None, *, before: UUID | None = None, limit: int = 50, sort: str = ""
 ) -> list[JobRow]:
-    """Return up to `limit` + 1 jobs, newest first, that come after `before`: the extra one only says that there is more.
+    """Return up to `limit` + 1 jobs, newest first, that come after `before`; the extra one shows that there are more.
 
-    `sort`: one of `SORTS`, with `-` for the other way round; jobs of one value come newest first.
+    `sort`: one of `SORTS`, with `-` for descending; jobs of equal value come newest first.
     """
     rows = _matching(asked or JobFilter())
     field, down = SORTS.get(sort.removeprefix("-"), ""), sort.startswith("-")
     order = [f"-{field}" if down else field, "-id"] if field else ["-id"]
     if before is not None:
         rows = _after(rows, before, field, down=down)
-    # A join with projects makes the planner read every job of the tenant; fetched apart, the newest come from the index.
+    # A join with projects makes the planner read every job of the tenant; fetched apart, the newest come from the
+    # index.
     rows = rows.prefetch_related("project").defer("spec", "checkpoint", "result")
     jobs = list(rows.order_by(*order)[: limit + 1])
     charges = billed([job.id for job in jobs])
@@ -87,7 +88,7 @@ def job_list(
 
 
 def _after(rows: QuerySet[Job], before: UUID, field: str, *, down: bool) -> QuerySet[Job]:
-    """Return the rows that come after one of them, in the order of a field and then newest first."""
+    """Return the rows after one of them, in the order of a field and then newest first."""
     if not field:
         return rows.filter(id__lt=before)
     value = visible_jobs().filter(id=before).values_list(field, flat=True)[:1]
@@ -99,18 +100,18 @@ def _after(rows: QuerySet[Job], before: UUID, field: str, *, down: bool) -> Quer
 
 
 def job_names(ids: Iterable[UUID]) -> dict[UUID, str]:
-    """Return the names of these jobs, without those that are not here or that the reader may not see."""
+    """Return the names of these jobs, without missing ones and those hidden from the reader."""
     return dict(visible_jobs().filter(id__in=list(ids)).values_list("id", "name"))
 
 
 def counts_by_state(asked: JobFilter | None = None) -> dict[str, int]:
-    """Return how many jobs are in each state, every state named; the filter's own states are left aside."""
+    """Return the number of jobs in each state, including zeros; the filter's own states are ignored."""
     rows = _matching(asked or JobFilter(), states=False).order_by().values_list("state").annotate(number=Count("id"))
     return dict.fromkeys(JobState.values, 0) | dict(rows)
 
 
 def digest() -> dict[str, int]:
-    """Return what operators may know of the open scope's jobs: how many run and wait."""
+    """Return the tenant metrics for operators: running and waiting jobs."""
     rows = Job.objects.filter(state__in=(JobState.RUNNING, JobState.QUEUED)).order_by().values_list("state")
     counts = dict(rows.annotate(number=Count("id")))
     return {"running_jobs": counts.get(JobState.RUNNING, 0), "queued_jobs": counts.get(JobState.QUEUED, 0)}
@@ -124,7 +125,7 @@ def job_detail(job_id: UUID) -> JobDetail:
     runs = attempts(job_id)
     try:
         described = kinds.get(job.kind).describe(transitions.view(job))
-    except Invalid:  # a kind that is no longer installed
+    except Invalid:  # a kind no longer installed
         described = {}
     row, waits = _row(job, billed([job.id])), waiting.waiting_for(job, runs)
     return JobDetail(
@@ -176,14 +177,14 @@ def attempts(job_id: UUID) -> list[AttemptRow]:
 
 
 def logs_after(job_id: UUID, after: int = 0, limit: int = 500) -> list[LogLine]:
-    """Return up to `limit` log lines that come after a position, in order. Raises NotFound for a job that is not here."""
+    """Return up to `limit` log lines after a position, in order. Raises NotFound."""
     _must_exist(job_id)
     rows = JobLog.objects.filter(job_id=job_id, position__gt=after).order_by("position")
     return [LogLine(*row) for row in rows.values_list("position", "at", "token", "line")[:limit]]
 
 
 def last_log_lines(job_id: UUID, limit: int = 20) -> list[LogLine]:
-    """Return the last `limit` log lines in order: what a failed job's page shows first."""
+    """Return the last `limit` log lines in order, which a failed job's page shows first."""
     rows = (
         JobLog.objects.filter(job__in=visible_jobs().filter(id=job_id))
         .order_by("-position")
@@ -193,7 +194,7 @@ def last_log_lines(job_id: UUID, limit: int = 20) -> list[LogLine]:
 
 
 def metrics(job_id: UUID, after_step: int = -1, limit: int = 5000) -> list[MetricPoint]:
-    """Return the metrics by step, each from the latest attempt that reached it. Raises NotFound for a job that is not here."""
+    """Return the metrics by step, each from the latest attempt that reached it. Raises NotFound."""
     _must_exist(job_id)
     rows = JobMetric.objects.filter(job_id=job_id, step__gt=after_step).order_by("step", "-token").distinct("step")
     return [MetricPoint(*row) for row in rows.values_list("step", "at", "token", "values")[:limit]]
@@ -242,7 +243,7 @@ def _row(job: Job, charges: Mapping[UUID, Any]) -> dict[str, Any]:
 
 
 def _quoted(job: Job, cost: Money) -> Quoted | None:
-    """Return what the job's quote said; None for one that was launched before ranges were quoted."""
+    """Return the job's quote; None for a job older than quoted ranges."""
     if job.quoted_least is None or job.quoted_most is None:
         return None
     least, most = Money(job.quoted_least, job.currency), Money(job.quoted_most, job.currency)

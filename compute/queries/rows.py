@@ -1,4 +1,4 @@
-"""What this room's queries answer: frozen rows of jobs, attempts, logs, metrics and devices."""
+"""Rows of this app's queries: jobs, attempts, logs, metrics and devices, frozen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOBS, INFERENCE = "jobs", "inference"
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """Conditions that are combined; None and empty ask nothing. `tags` must all be there; `text` is part of the name."""
+    """Combined conditions; None and empty do not filter. All `tags` must match; `text` is part of the name."""
 
     states: tuple[str, ...] = ()
     project_id: UUID | None = None
@@ -30,7 +30,11 @@ class JobFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRow:
-    """One line of a list of jobs. `position`: its place among the tenant's own that wait for the class. `running_s` is wall time on devices so far; `cost` is what is billed for it."""
+    """One line of a list of jobs.
+
+    `position`: its place among the tenant's own jobs waiting for the class. `running_s`: wall time on devices so far;
+    `cost`: what is billed for it.
+    """
 
     id: UUID
     name: str
@@ -55,19 +59,22 @@ class JobRow:
 
     @property
     def final(self) -> bool:
-        """Whether the state is for ever."""
+        """Whether the state is final."""
         return self.state in FINAL_STATES
 
     @property
     def share_done(self) -> float | None:
-        """How much is done, 0 to 1; None when the child has not said."""
+        """Return the progress, 0 to 1; None if the child has not reported any."""
         done, total = self.progress.get("done"), self.progress.get("total")
         return min(1.0, done / total) if isinstance(done, int) and isinstance(total, int) and total > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptRow:
-    """One run of a job on one device. `cause` says how it ended; `assigned_at` to `started_at` is preparation, not billed."""
+    """One run of a job on one device.
+
+    `cause` is how it ended; `assigned_at` to `started_at` is preparation, not billed.
+    """
 
     id: UUID
     token: int
@@ -89,7 +96,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Quoted:
-    """What was quoted for a job: nine bills of ten lie between `least` and `most`. `within`: whether its own does, at its end."""
+    """The quote of a job: nine bills of ten lie between `least` and `most`. `within`: whether its own does, at its end."""
 
     least: Money
     most: Money
@@ -99,7 +106,7 @@ class Quoted:
     within: bool | None
 
     def json(self) -> dict[str, Any]:
-        """Return it as the API shows it."""
+        """Return it in the API's format."""
         return {
             "least": self.least.json(), "most": self.most.json(), "least_seconds": self.least_s,
             "most_seconds": self.most_s, "start_up_seconds": round(self.start_s, 1), "within": self.within,
@@ -108,7 +115,7 @@ class Quoted:
 
 @dataclass(frozen=True, kw_only=True)
 class JobDetail(JobRow):
-    """All about one job. `described` is its kind's own answer; `waiting_for` says why it does not run."""
+    """All about one job. `described` holds its kind's own fields; `waiting_for` why it does not run."""
 
     spec: dict[str, Any]
     max_seconds: int
@@ -126,7 +133,7 @@ class JobDetail(JobRow):
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is added to its cost any more: it is final, and the child of its last attempt is gone."""
+        """Whether its cost is complete: it is final, and the child of its last attempt is gone."""
         return self.final and not self._lives
 
     @property
@@ -141,7 +148,7 @@ class JobDetail(JobRow):
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of a job's log; ask for more with `after=position`."""
+    """One line of a job's log; continue with `after=position`."""
 
     position: int
     at: datetime
@@ -161,7 +168,7 @@ class MetricPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceRow:
-    """One device of the pool. `free`: it could take work now. Who holds a taken one is nobody else's business.
+    """One device of the pool. `free`: it could take work now. Other tenants' work on it is not shown.
 
     `serves`: `jobs`, or `inference` for a slot of a serving node, which no job gets.
     """
@@ -183,7 +190,7 @@ class DeviceRow:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A device class as the launch form offers it."""
+    """A device class of the launch form."""
 
     device_class: str
     total: int

@@ -1,4 +1,4 @@
-"""Why a job does not run, in the words of whoever waits: what is before it, and what would unblock it."""
+"""Why a job does not run, in words for its launcher: what is ahead of it, and what would unblock it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def places(job_ids: Sequence[UUID]) -> dict[UUID, int]:
 
 
 def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
-    """Return why a job waits: its kind, a `reason` that names what would unblock it, and the facts behind; None while it runs."""
+    """Return why a job waits: its kind, a `reason` that names what would unblock it, and the facts; None while it runs."""
     if job.state == JobState.PAUSED and job.cause == Cause.BUDGET:
         return _for_money(job)
     if job.state != JobState.QUEUED:
@@ -75,7 +75,7 @@ def _for_a_device(job: Job) -> dict[str, Any]:
 
 
 def _device_reason(device_class: str, ahead: int, named: Sequence[str], total: int, free: int, mine: int) -> str:
-    """Say what keeps a job from a device, and what would change that."""
+    """Return what keeps a job from a device, and what would change that."""
     if not total:
         return (
             f"No {device_class} device is in service. It starts when a node with one is; whoever runs this installation "

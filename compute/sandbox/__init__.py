@@ -1,1 +1,1 @@
-"""The child process of an attempt: started, confined, listened to. No Django: the child imports this."""
+"""The child process of an attempt: start, confinement, protocol. No Django: the child imports this."""

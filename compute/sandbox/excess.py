@@ -1,4 +1,4 @@
-"""What a child is killed for: more memory, threads or disk than its device and its folder offer. Empty when it keeps within."""
+"""Resource limits of a child: memory, threads and disk of its device and folder. Empty if it keeps within."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from compute.sandbox.process import Slot
 
 
 def of_threads(slot: Slot, group: int) -> str:
-    """Say that it has more threads than it may."""
+    """Return the message for too many threads, or empty."""
     most = limits.most_threads(slot.threads)
     return f"It started more than {most} threads." if procfs.threads(group) > most else ""
 
 
 def of_memory_or_disk(slot: Slot, memory_bytes: int, workdir: Path, group: int) -> str:
-    """Say that it takes more of the host's memory than its device offers, or more of the disk than its folder may hold."""
+    """Return the message for more host memory than its device offers, or more disk than its folder may hold; else
+    empty.
+    """
     most = limits.CHILD_ADDRESS_SPACE * 1.0
     if slot.kind == "cpu":
         most = min(slot.memory_bytes, most) * limits.MEMORY_SHARE_THAT_IS_FULL

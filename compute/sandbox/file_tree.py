@@ -1,7 +1,7 @@
-"""A file tree of the child's own: an empty one, into which only what it may use is bound.
+"""The child's own file tree: an empty one, into which only permitted paths are bound.
 
-Landlock says what may be opened; it does not ask about looking up a name. In a tree without other names there is
-nothing to look up: no size, time or existence of somebody else's file, and nothing to watch.
+Landlock restricts opening files, not looking up names. A tree without other names has nothing to look up: no size, time
+or existence of other files, and nothing to watch.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ _MOST_LINKS = 40
 
 
 def enter(paths: Iterable[Path], workdir: Path) -> None:
-    """Leave for a tree that holds `paths` and the work folder alone, under their names; raises OSError.
+    """Enter a tree that contains only `paths` and the work folder, under their names; raises OSError.
 
-    Paths that do not exist are left out, links lead where they led. The tree itself cannot be written. It is mounted on
-    a folder of which nothing is needed: Landlock asks what lies above a file across mounts, and must find nothing there
-    that it allows.
+    Missing paths are skipped, links resolve as before. The tree itself is read-only. It is mounted on a folder that is
+    not needed otherwise: Landlock checks the parents of a file across mounts, and must find nothing permitted there.
     """
     named = list(paths)
     root = _unneeded([workdir, *(path.resolve() for path in named)])
     kernel.unshare(kernel.CLONE_NEWNS)
-    with contextlib.suppress(OSError):  # in a chroot `/` is no mount
+    with contextlib.suppress(OSError):  # in a chroot `/` is not a mount
         kernel.mount(None, "/", None, _RECURSIVE | _PRIVATE)
     kernel.mount("tmpfs", str(root), "tmpfs", _NOSUID | _NODEV, "size=1m,mode=755")
     try:
@@ -49,12 +48,12 @@ def _unneeded(places: list[Path]) -> Path:
 
 
 def _furnish(root: Path, paths: Iterable[Path], workdir: Path) -> None:
-    """Bind everything into the new tree, then close it to writers."""
+    """Bind everything into the new tree, then make it read-only."""
     if _shared(root):
         raise OSError("what is mounted here would be seen outside")
     places = {place for path in paths for place in _resolve(root, path)}
     bound: set[Path] = set()
-    for place in sorted(places):  # a folder before what lies in it
+    for place in sorted(places):  # a folder before its contents
         if bound.isdisjoint(place.parents):
             bound.add(place)
             _bind(root, place)
@@ -64,14 +63,14 @@ def _furnish(root: Path, paths: Iterable[Path], workdir: Path) -> None:
 
 
 def _shared(place: Path) -> bool:
-    """Return whether a mount passes on what happens to it; its own line names its place as fifth field."""
+    """Return whether a mount propagates events; its own line names its path as fifth field."""
     lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     found = [fields for fields in lines if fields[4] == str(place)]
     return not found or any(field.startswith("shared:") for field in found[-1][6 : found[-1].index("-")])
 
 
 def _resolve(root: Path, path: Path) -> list[Path]:
-    """Make the links on the way to `path` in the new tree; return where they lead, nothing when it does not exist."""
+    """Create the links on the way to `path` in the new tree; return their targets, empty if it does not exist."""
     links = 0
     done, left = Path("/"), list(path.parts[1:])
     while left:

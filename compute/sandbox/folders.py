@@ -1,8 +1,8 @@
-"""Folders that hostile code filled: removed and measured by descriptor, without recursion and at any depth.
+"""Remove and measure folders filled by hostile code: by descriptor, without recursion and at any depth.
 
-A path is too long for the kernel a few hundred folders down, and one call or one descriptor a level would run out
-sooner still. So removal moves each folder that lies deeper up to the top one, where it is emptied in turn: three
-descriptors are open at a time, whatever the depth. No link is ever followed.
+A path becomes too long for the kernel after a few hundred folders, and one call or one descriptor per level would run
+out even sooner. So removal moves each deeper folder up to the top one, where it is emptied in turn: three descriptors
+are open at a time, whatever the depth. No link is ever followed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 def remove(path: Path) -> bool:
     """Remove a folder and everything in it, or a file; return whether nothing is left. Never raises OSError.
 
-    What cannot be removed is logged and stays: one bad folder keeps nobody from removing others, or from starting.
+    What cannot be removed is logged and stays: one bad folder must not block the removal of others, or a start.
     """
     try:
         parent = os.open(path.parent, os.O_PATH | _FOLDER)
@@ -52,7 +52,7 @@ def remove(path: Path) -> bool:
 
 
 def clear(home: Path) -> int:
-    """Remove everything that lies in `home`, each by itself; return how many things could not be removed."""
+    """Remove everything in `home`, each entry independently; return how many could not be removed."""
     try:
         found = list(home.iterdir())
     except FileNotFoundError:
@@ -61,10 +61,10 @@ def clear(home: Path) -> int:
 
 
 def excess(folder: Path, most_bytes: int, process: int | None = None) -> str | None:
-    """Return in words what a child left in its folder beyond its quota, None while it keeps within.
+    """Return as text how a child exceeded the quota of its folder, None if it keeps within.
 
-    Counts entries, depth and bytes on the disk; with `process`, files too that it has open or mapped after removing their names.
-    Stops counting at the first excess. What goes away meanwhile is not counted.
+    Counts entries, depth and bytes on the disk; with `process` also deleted files that it has open or mapped. Stops
+    counting at the first excess. Entries that vanish meanwhile are not counted.
     """
     entries, taken = 0, 0 if process is None else unnamed_bytes(process, folder, CHILD_FILE_BYTES)
     with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):
@@ -107,7 +107,7 @@ def _stays(path: Path, error: OSError) -> bool:
 
 
 def _empty(top: int) -> None:
-    """Remove what an open folder holds. Raises the last OSError when some of it stays."""
+    """Remove the contents of an open folder. Raises the last OSError if some remain."""
     stuck: dict[str, OSError] = {}
     while left := [name for name in os.listdir(top) if name not in stuck]:
         for name in left:
@@ -123,13 +123,13 @@ def _empty(top: int) -> None:
 
 
 def _flatten(name: str, top: int) -> None:
-    """Remove one folder of `top` and its files; the folders in it become folders of `top`, under new names."""
+    """Remove one folder of `top` and its files; its subfolders become folders of `top`, under new names."""
     problem: OSError | None = None
     with _opened(name, top) as folder:
         for each in os.listdir(folder):
             try:
                 if _is_folder_after_unlink(each, folder):
-                    with _opened(each, folder):  # who is not root may move only a folder that it may change
+                    with _opened(each, folder):  # without root, a folder must be writable to be moved
                         os.rename(each, uuid4().hex, src_dir_fd=folder, dst_dir_fd=top)
             except FileNotFoundError:
                 continue
@@ -151,7 +151,7 @@ def _is_folder_after_unlink(name: str, folder: int) -> bool:
 
 @contextmanager
 def _opened(name: str, folder: int) -> Iterator[int]:
-    """Open a folder to be listed and changed, also one that was made without those rights."""
+    """Open a folder for listing and changing, even if it was created without those rights."""
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | _FOLDER, dir_fd=folder)
     try:
         if os.fstat(handle).st_mode & stat.S_IRWXU != stat.S_IRWXU:

@@ -50,7 +50,7 @@ def unshare(flags: int) -> None:
 
 
 def own_user_namespace() -> None:
-    """Enter a user namespace in which the caller is who it was, and may make namespaces of other kinds; raises OSError."""
+    """Enter a user namespace in which the caller keeps its identity and may create other namespaces; raises OSError."""
     user, group = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER)
     for name, words in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -72,7 +72,7 @@ def umount(target: str, flags: int = 0) -> None:
 def drop_capabilities() -> None:
     """Empty every capability set of the calling thread; raises OSError.
 
-    The bounding set is emptied first, as far as the process is allowed to.
+    The bounding set is emptied first, as far as the process may.
     """
     for capability in range(64):
         try:

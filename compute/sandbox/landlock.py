@@ -1,7 +1,7 @@
 """Landlock: which files the child may read, and the one folder it may write.
 
-Structures and numbers follow the kernel's include/uapi/linux/landlock.h. Rights that the running kernel does
-not know are left out by its ABI number, so one rule set serves every kernel since 5.13.
+Structures and numbers follow the kernel's include/uapi/linux/landlock.h. Rights unknown to the running kernel are left
+out by its ABI number, so one rule set works on every kernel since 5.13.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi() -> int:
-    """Return the kernel's Landlock ABI, 0 where Landlock is absent or switched off."""
+    """Return the kernel's Landlock ABI, 0 if Landlock is absent or disabled."""
     try:
         return kernel.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))
     except OSError:
@@ -46,10 +46,10 @@ def abi() -> int:
 
 
 def restrict(*, read: Iterable[Path], write: Iterable[Path], devices: Iterable[Path] = ()) -> None:
-    """Confine the calling thread, and all it starts later, to these paths; raises OSError.
+    """Confine the calling thread, and everything it starts later, to these paths; raises OSError.
 
-    `read` may be read, `write` may also be changed, `devices` are files opened for reading and writing.
-    Executing a file, TCP and signals to processes outside are granted nowhere. Paths that do not exist are skipped.
+    `read` may be read, `write` may also be changed, `devices` are files opened for reading and writing. Executing
+    files, TCP and signals to outside processes are never granted. Missing paths are skipped.
     """
     version = abi()
     if version < 1:

@@ -1,7 +1,7 @@
 """First code of every child: confine the process, then run the kind's entrypoint in it.
 
-Called as `python -I launch.py ENTRYPOINT --attempt ID` in the work folder, with `sandbox.json` beside it.
-`-I` keeps the environment and the current folder off sys.path; the product's root is put there by hand.
+Called as `python -I launch.py ENTRYPOINT --attempt ID` in the work folder, with `sandbox.json` beside it. `-I` keeps
+the environment and the current folder off sys.path; the product's root is added explicitly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str]) -> None:
-    """Confine this process by `sandbox.json` of the current folder, then hand it to the entrypoint."""
+    """Confine this process by `sandbox.json` of the current folder, then run the entrypoint."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     sys.dont_write_bytecode = True
@@ -34,12 +34,12 @@ def main(arguments: list[str]) -> None:
         user=settings["user"],
         required=settings["required"],
     )
-    for package in policy.read_paths:  # found now: the folder that they lie in can be listed no more afterwards
+    for package in policy.read_paths:  # found now: afterwards their parent folder cannot be listed
         if package.parent == ROOT:
             importlib.import_module(package.name)
     try:
         sandbox.confine(policy)
-        if os.getppid() != settings["parent"]:  # it went away before the death signal was set
+        if os.getppid() != settings["parent"]:  # the parent exited before the death signal was set
             sys.exit("the supervisor is gone")
         sys.argv = arguments
         runpy.run_path(arguments[0], run_name="__main__")

@@ -1,4 +1,4 @@
-"""Ask a throw-away child which layers of the sandbox this host lacks."""
+"""Detect missing sandbox layers of this host with a throw-away child."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ UNKNOWN = "all layers (the probe did not run)"
 
 
 def missing_layers(home: Path) -> list[str]:
-    """Return the names of the layers that a child on this host goes without; `home` is where work folders lie."""
-    workdir = home / f"probe-{uuid4()}"  # whatever an earlier one left that could not be removed
+    """Return the names of the missing layers on this host; `home` is the parent of work folders."""
+    workdir = home / f"probe-{uuid4()}"  # unique, as an earlier one may be left over
     payload: dict[str, Any] = {}
     try:
         workdirs.make(workdir)

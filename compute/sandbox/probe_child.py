@@ -1,4 +1,4 @@
-"""What the probe's child does: lock itself down, which prints the missing layers, and go."""
+"""The probe's child: lock itself down, which prints the missing layers, and exit."""
 
 from compute.sandbox import sandbox
 

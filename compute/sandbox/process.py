@@ -1,4 +1,4 @@
-"""One child process: started in its own session with an empty environment, listened to, stopped, and timed."""
+"""One child process: started in its own session with an empty environment, read, stopped, and timed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PYTHON = sorted({*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}, 
 
 @dataclass(frozen=True)
 class Slot:
-    """The device a child is given: it sees this one and no other."""
+    """The device given to a child, the only one it can use."""
 
     kind: DeviceKind
     uuid: str
@@ -42,9 +42,9 @@ class Slot:
 
 
 class Child:
-    """A started child. `elapsed()` is the running time that is billed: from start to exit, on the monotonic clock.
+    """A started child. `elapsed()` is the billed running time: from start to exit, on the monotonic clock.
 
-    `startup_s`: how long its program took until it first spoke of its work; None before.
+    `startup_s`: the time until its program first reported work; None before.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Child:
         payload: dict[str, Any],
         sandbox_required: bool,
     ) -> None:
-        """Write the child's two files and start it; raises OSError when it cannot be started."""
+        """Write the child's two files and start it; raises OSError if it cannot be started."""
         self.said: deque[protocol.Said] = deque()
         self.lines: deque[str] = deque()
         self._logged = 0
         self.startup_s: float | None = None
         self._ended_at: float | None = None
-        self.peak_bytes = 0  # the most memory that it had, once it has exited
+        self.peak_bytes = 0  # peak memory, set on exit
         self._over = threading.Event()
         self.exited = threading.Event()
         self.changed = threading.Event()
@@ -81,7 +81,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # who leads a session cannot move to another group, out of our signals' reach
+                start_new_session=True,  # a session leader cannot move to another group, out of reach of our signals
             )
         except BaseException:
             self._give_user_back()
@@ -100,7 +100,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """Return the exit code, minus the signal for a killed child, None while it runs."""
+        """Return the exit code, negative signal number for a killed child, None while it runs."""
         return self._process.returncode if self.exited.is_set() else None
 
     def elapsed(self) -> float:
@@ -119,12 +119,12 @@ class Child:
 
     def _signal(self, number: int) -> None:
         if self._ended_at is None:
-            for send in (os.killpg, os.kill):  # the group, and the child itself wherever it may be
+            for send in (os.killpg, os.kill):  # the group, and the child itself in any group
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     send(self.group, number)
 
     def _wait(self) -> None:
-        """Note the moment of the exit, then end what is left of the group before its id can be given away."""
+        """Record the time of exit, then kill the rest of the group before its id can be reused."""
         os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
         self._ended_at = time.monotonic()
         self._over.set()
@@ -139,7 +139,7 @@ class Child:
         self.changed.set()
 
     def _give_user_back(self) -> None:
-        """Close the folder to the child's user, then let another child have that user."""
+        """Close the folder to the child's user, then free that user for another child."""
         if self._user is not None:
             with contextlib.suppress(OSError):
                 os.chown(self._workdir, os.geteuid(), os.getegid(), follow_symlinks=False)
@@ -171,14 +171,14 @@ class Child:
 
 
 def _without_places(line: str, workdir: Path) -> str:
-    """Return a log line without where things lie on this host: the log is read by whoever owns the job."""
+    """Return a log line without host paths, because the job's owner reads it."""
     for place in (workdir, ROOT, *PYTHON):
         line = line.replace(f"{place}/", "")
     return line
 
 
 def hand_over(workdir: Path, user: int | None) -> None:
-    """Give the folder, and nothing that a link in it points at, to the user that the child steps down to."""
+    """Give the folder, but not the targets of links in it, to the user that the child steps down to."""
     workdir.chmod(0o700)
     if user is None:
         return
@@ -188,7 +188,7 @@ def hand_over(workdir: Path, user: int | None) -> None:
 
 
 def unprivileged_user(workdir: Path, entrypoint: Path) -> uids.User | None:
-    """Take a user that no other child of this host has; None when not root or when it could not read Python.
+    """Take a user that no other child of this host has; None if not root or if it could not read Python.
 
     Raises OSError when all are in use.
     """
@@ -204,7 +204,7 @@ def _closed(entrypoint: Path, home: Path) -> bool:
 
 
 def package_root(entrypoint: Path) -> Path:
-    """Return the outermost package folder round the entrypoint, or its own folder."""
+    """Return the outermost package folder around the entrypoint, or its own folder."""
     folder = entrypoint.resolve().parent
     if not (folder / "__init__.py").exists():
         return folder
@@ -242,14 +242,14 @@ def _write(path: Path, body: dict[str, Any]) -> None:
 
 
 class _Pace:
-    """Holds back a child that speaks faster than it is listened to: its pipe fills, and it waits, not its neighbours."""
+    """Throttles a child that writes faster than it is read: its pipe fills, and only it waits."""
 
     def __init__(self, over: threading.Event) -> None:
         self._over = over
         self._ahead, self._at = 0.0, time.monotonic()
 
     def heard(self, size: int) -> None:
-        """Count one read, and wait until there is time for the next; not for what is left of a child that has ended."""
+        """Count one read, and wait until the next is due; not for the rest of an exited child."""
         now = time.monotonic()
         self._ahead = max(0.0, self._ahead - (now - self._at) * limits.SAID_BYTES_S) + size + limits.LINE_BYTES
         self._at = now
@@ -258,7 +258,7 @@ class _Pace:
 
 
 def _lines(pipe: IO[bytes], most: int, over: threading.Event) -> Iterator[bytes]:
-    """Yield lines to the end, then close; a line that is too long is cut and its rest thrown away."""
+    """Yield lines to the end, then close; an overlong line is truncated."""
     pace = _Pace(over)
     with pipe:
         while line := pipe.readline(most):

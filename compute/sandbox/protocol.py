@@ -1,4 +1,4 @@
-"""What a child may say on its standard output: one JSON object a line. Pure; hostile lines are dropped, never raised."""
+"""Messages of a child on standard output: one JSON object per line. Pure; invalid lines are dropped, never raised."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the child is."""
+    """Progress of the child."""
 
     values: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Values of one step; only finite numbers."""
+    """Values of one step; finite numbers only."""
 
     step: int
     values: dict[str, float]
@@ -38,7 +38,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Fault:
-    """What the child says went wrong; shown to the user when it exits with 65."""
+    """The fault that the child reports; shown to the user if it exits with 65."""
 
     code: str
     message: str
@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Layers:
-    """Sandbox layers that are missing on this host."""
+    """Sandbox layers missing on this host."""
 
     missing: list[str]
 
@@ -55,7 +55,7 @@ Said = Progress | Metric | Checkpoint | Fault | Layers
 
 
 def parse(line: bytes) -> Said | None:
-    """Return what one line says, None for anything that does not keep to the protocol."""
+    """Parse one line; None for anything outside the protocol."""
     try:
         body = json.loads(line, parse_constant=_refuse)
         read: Callable[[dict[str, Any]], Said] = _READERS[body["type"]]
@@ -65,15 +65,15 @@ def parse(line: bytes) -> Said | None:
 
 
 def still_opening(said: Said, *, required: bool) -> bool:
-    """Return whether a child that says this has not yet locked itself down, nor said anything of its work.
+    """Return whether a child with these reports has not yet locked itself down, nor reported any work.
 
-    One that lacks `required` layers says so, and then ends without having begun.
+    One that lacks `required` layers reports them, and then exits without having started.
     """
     return isinstance(said, Fault) or (required and isinstance(said, Layers) and bool(said.missing))
 
 
 def clean(text: str, most: int) -> str:
-    """Return text without control characters or colour codes, cut to `most` characters."""
+    """Return text without control characters or colour codes, truncated to `most` characters."""
     return _CONTROL.sub("", text)[:most]
 
 

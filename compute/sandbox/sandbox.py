@@ -1,9 +1,9 @@
 """Lock a training child into its work folder. Imports no Django: the child itself runs this.
 
-Two halves, because some doors must close before Python starts threads and others only after the heavy imports:
-`confine` (before imports: limits, death signal, no new privileges, own network, Landlock) is called by
-`compute/sandbox/launch.py`; `lock_down` (after imports: capabilities, user, system call filter) is called by the runner
-before it touches data. `lock_down` alone does both halves when nobody called `confine`.
+Two halves, because some steps must precede Python's threads and others must follow the heavy imports. `confine` (before
+imports: limits, death signal, no new privileges, own network, Landlock) is called by `compute/sandbox/launch.py`.
+`lock_down` (after imports: capabilities, user, system call filter) is called by the runner before it touches data;
+alone it does both halves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from compute.sandbox import file_tree, kernel, landlock, seccomp
 
 GIB = 1024**3
-EXIT_REFUSED = 71  # EX_OSERR: a layer is missing and the policy says `required`
+EXIT_REFUSED = 71  # EX_OSERR: a layer is missing and the policy is `required`
 
 DEATH_SIGNAL = "death signal"
 LIMITS = "resource limits"
@@ -44,12 +44,12 @@ MENDS = {
 
 
 def explained(layer: str) -> str:
-    """Return the name of a missing layer, with what can be done about it."""
+    """Return the name of a missing layer, with how to fix it."""
     return f"{layer}. {MENDS[layer]}" if layer in MENDS else layer
 
 
 class SandboxIncomplete(RuntimeError):
-    """Layers of the sandbox are missing on this host and the policy requires all of them."""
+    """Sandbox layers are missing on this host and the policy requires all of them."""
 
     def __init__(self, missing: list[str]) -> None:
         super().__init__(f"sandbox layers missing on this host: {', '.join(missing)}")
@@ -58,11 +58,11 @@ class SandboxIncomplete(RuntimeError):
 
 @dataclass(frozen=True)
 class Policy:
-    """What one attempt may use. Sizes in bytes.
+    """Permissions of one attempt. Sizes in bytes.
 
-    `address_space` is None for CUDA, whose driver maps more than any sensible cap; there the supervisor's watch
-    on resident memory is the bound. `user` is the uid and gid that the child of a root worker steps down to, None
-    where that user could not read Python (`closed_to_others`): then the layer counts as missing.
+    `address_space` is None for CUDA, whose driver maps more than any sensible cap; there the supervisor bounds resident
+    memory instead. `user` is the uid and gid that the child of a root worker steps down to, None if that user could not
+    read Python (`closed_to_others`): then the layer counts as missing.
     """
 
     workdir: Path
@@ -81,9 +81,9 @@ _missing: list[str] = []
 
 
 def confine(policy: Policy) -> list[str]:
-    """Close the doors that must be closed before any thread starts; return the names of missing layers.
+    """Apply the restrictions that must precede any thread; return the names of missing layers.
 
-    Raises SandboxIncomplete when the policy requires every layer.
+    Raises SandboxIncomplete if the policy requires every layer.
     """
     global _policy
     _policy = policy
@@ -99,10 +99,10 @@ def confine(policy: Policy) -> list[str]:
 
 
 def lock_down(policy: Policy | None = None) -> list[str]:
-    """Close the remaining doors after the heavy imports; return the names of all missing layers.
+    """Apply the remaining restrictions after the heavy imports; return the names of all missing layers.
 
-    Without `policy` the one given to `confine` holds. The list also goes out as one `sandbox` event, so that the
-    supervisor can show it. Raises SandboxIncomplete when the policy requires every layer.
+    `policy` defaults to that of `confine`. The list is also sent as one `sandbox` event, so that the supervisor can
+    show it. Raises SandboxIncomplete if the policy requires every layer.
     """
     chosen = policy or _policy
     if chosen is None:
@@ -136,7 +136,7 @@ def _die_with_the_parent() -> None:
 
 
 def _limit(policy: Policy) -> None:
-    with contextlib.suppress(OSError):  # when the host runs out of memory a child goes before what serves all
+    with contextlib.suppress(OSError):  # when the host runs out of memory, children die before shared services
         Path("/proc/self/oom_score_adj").write_text("500")
     wanted = {
         resource.RLIMIT_CORE: 0,
@@ -152,9 +152,9 @@ def _limit(policy: Policy) -> None:
 
 
 def _limit_threads(policy: Policy) -> None:
-    """Limit the threads of this child where it is counted alone: as a user of its own, or in its own user namespace.
+    """Limit the threads of this child if it is counted alone: as a user of its own, or in its own user namespace.
 
-    Elsewhere the kernel counts what all of its user's processes have, or nothing for root; there the supervisor watches.
+    Elsewhere the kernel counts all processes of its user, or ignores the limit for root; there the supervisor watches.
     """
     if policy.user if os.geteuid() == 0 else NETWORK not in _missing:
         resource.setrlimit(resource.RLIMIT_NPROC, (policy.threads, policy.threads))
@@ -170,11 +170,11 @@ def _leave_the_file_tree(policy: Policy) -> None:
     read, devices = _paths(policy)
     file_tree.enter(
         [*read, *devices, Path("/etc/alternatives")], policy.workdir
-    )  # links of system libraries lead there
+    )  # links of system libraries point there
 
 
 def interpreter_paths() -> tuple[Path, ...]:
-    """Return the folders that Python and its shared libraries are read from."""
+    """Return the folders of Python and its shared libraries."""
     names = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()}
     return tuple(sorted({Path(name).resolve() for name in names} | {Path(name) for name in names}))
 
@@ -185,7 +185,7 @@ def _restrict_files(policy: Policy) -> None:
 
 
 def _paths(policy: Policy) -> tuple[list[Path], list[Path]]:
-    """Return what a child may read beside its work folder, and the devices that it may open."""
+    """Return what a child may read besides its work folder, and the devices that it may open."""
     system = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo")
     single: tuple[str, ...] = (
         "/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm",

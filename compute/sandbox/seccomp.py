@@ -1,4 +1,4 @@
-"""A system call filter written as classic BPF: what `system_calls.py` does not list is refused with EPERM.
+"""A system call filter in classic BPF: calls missing from `system_calls.py` are refused with EPERM.
 
 Source: kernel Documentation/userspace-api/seccomp_filter.rst.
 """
@@ -47,9 +47,9 @@ _MACHINES = {
 def program(machine_name: str, own_pid: int, *, cuda: bool = False) -> list[_Row]:
     """Build the filter for `machine_name` as (code, jump if true, jump if false, constant) rows.
 
-    Another architecture kills the process; new processes are refused but threads pass; clone3 answers ENOSYS so
-    that the C library falls back to clone, whose flags can be read. Calls that are younger than our table answer
-    ENOSYS too, for the same reason.
+    Another architecture kills the process; new processes are refused but threads pass; clone3 returns ENOSYS so that
+    the C library falls back to clone, whose flags can be read. Calls newer than our table return ENOSYS too, for the
+    same reason.
     """
     machine = _MACHINES[machine_name]
     refuse, allow, unknown = (_answer(_ERRNO | errno.EPERM), _answer(_ALLOW), _answer(_ERRNO | errno.ENOSYS))
@@ -75,7 +75,7 @@ def _answer(what: int) -> _Row:
 
 
 def _check(condition: system_calls.Condition, refuse: _Row) -> list[_Row]:
-    """Return rows that refuse unless the condition holds, and else go on after them."""
+    """Return rows that refuse unless the condition holds, and continue otherwise."""
     low = _ARGUMENTS + condition.argument * _ARGUMENT
     if isinstance(condition, system_calls.Null):
         return [(_LOAD, 0, 0, low), (_EQUAL, 1, 0, 0), refuse, (_LOAD, 0, 0, low + 4), (_EQUAL, 1, 0, 0), refuse]
@@ -86,7 +86,7 @@ def _check(condition: system_calls.Condition, refuse: _Row) -> list[_Row]:
 
 
 def install(*, cuda: bool = False) -> None:
-    """Put the filter on every thread of this process; raises OSError where the kernel or the machine refuses."""
+    """Install the filter on every thread of this process; raises OSError if the kernel or the machine refuses."""
     name = platform.machine()
     if name not in _MACHINES:
         raise OSError(f"no system call table for {name}")

@@ -1,8 +1,8 @@
-"""The system calls that a child may make: everything else is refused.
+"""The system calls that a child may make; all others are refused.
 
 Numbers from the kernel's tables of x86_64 (arch/x86/entry/syscalls/syscall_64.tbl) and of arm64
-(include/uapi/asm-generic/unistd.h); None where that architecture has no such call. What Python, torch, numpy and pyarrow
-use once they are imported, and the variants of those calls that other versions of the C library prefer.
+(include/uapi/asm-generic/unistd.h); None if that architecture has no such call. The list is what Python, torch, numpy
+and pyarrow use after import, with the variants that other versions of the C library prefer.
 """
 
 from __future__ import annotations
@@ -100,8 +100,9 @@ _TERMINAL_READ, _WINDOW_SIZE, _AVAILABLE, _NONBLOCKING, _INHERITED, _NOT_INHERIT
 def conditional(own_pid: int, *, cuda: bool) -> list[tuple[tuple[int, int], tuple[Condition, ...]]]:
     """Return the calls that are allowed for some arguments only.
 
-    Signals reach the process itself alone, and not those that a host ends processes with: a child that dies of one was
-    ended from outside. Its limits can be read, not set: the kernel kills who passes a limit of processor time.
+    Signals reach only the process itself, except those that hosts use to end processes: a child that dies of one was
+    killed from outside. Its limits can be read, not set, because the kernel kills a process over its processor time
+    limit.
     """
     # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, locks, F_DUPFD_CLOEXEC, pipe sizes, seals: nothing that sends signals
     fcntl = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032, 1033, 1034)

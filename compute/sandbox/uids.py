@@ -1,6 +1,6 @@
-"""One unprivileged user a running child, over all workers of a host: no two children can signal or read each other.
+"""One unprivileged user per running child, over all workers of a host: no child can signal or read another.
 
-A user is held by the name of an abstract socket, which the kernel gives back when the holder ends, however it ends.
+A user is held by the name of an abstract socket, which the kernel frees when the holder exits, however it exits.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class User:
-    """A user and group id that nobody else's child has until it is given back."""
+    """A user and group id that no other child has until it is freed."""
 
     uid: int
     _held: socket.socket = field(repr=False)
 
     def give_back(self) -> None:
-        """Let another child have it."""
+        """Free it for another child."""
         self._held.close()
 
 
 def take(first: int, count: int) -> User:
-    """Take the first free one of `count` ids from `first` on; raises OSError when all are in use."""
+    """Take the first free of `count` ids starting at `first`; raises OSError when all are in use."""
     for uid in range(first, first + count):
         held = socket.socket(socket.AF_UNIX)
         try:

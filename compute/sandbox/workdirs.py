@@ -1,7 +1,7 @@
-"""Work folders of attempts. What a child left there is taken by descriptor, as plain files, never through a link.
+"""Work folders of attempts. The child's output is taken by descriptor, as plain files, never through a link.
 
-The child may still run and change its folder at any moment, so a path is never looked at twice: each file is opened
-once, judged by its descriptor, and copied from that descriptor to where the child cannot reach.
+The child may still run and change its folder at any moment, so no path is resolved twice: each file is opened once,
+checked by its descriptor, and copied from that descriptor out of the child's reach.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOT_PLAIN = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EACCES, errno.EPERM
 
 
 def disk_full(error: BaseException) -> bool:
-    """Return whether this says that the host has no room left."""
+    """Return whether the error means that the host's disk is full."""
     return isinstance(error, OSError) and error.errno in _FULL
 
 
@@ -37,7 +37,7 @@ class NotPlain(BadOutput):
 
 
 def make(workdir: Path) -> None:
-    """Make an empty work folder; leftovers of the same name are removed. Raises OSError when they cannot be."""
+    """Create an empty work folder; leftovers of the same name are removed. Raises OSError if they cannot be."""
     remove(workdir)
     workdir.mkdir(parents=True, mode=0o700)
     for name in ("in", "out"):
@@ -45,13 +45,13 @@ def make(workdir: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, everything in it and what was taken of it; what cannot be removed is logged and stays."""
+    """Remove a folder, its contents and copies taken of it; what cannot be removed is logged and stays."""
     for each in (folder, _taken(folder)):
         folders.remove(each)
 
 
 def clear(home: Path) -> None:
-    """Empty the folder that holds the work folders of a node, each by itself, and make it when it is not there."""
+    """Empty the parent folder of a node's work folders, one by one; create it if missing."""
     home.mkdir(parents=True, exist_ok=True)
     folders.clear(home)
 
@@ -61,10 +61,10 @@ def _taken(workdir: Path) -> Path:
 
 
 def take_output(workdir: Path) -> Path:
-    """Copy `out/` out of the child's reach; return a folder beside the work folder that holds the copy as `out/`.
+    """Copy `out/` out of the child's reach; return a folder beside the work folder that contains the copy as `out/`.
 
-    Raises NotPlain when something else than plain files lies there, or nothing at all; OSError when the disk is full,
-    other than by a child that left more than it may in its own folder.
+    Raises NotPlain if it holds anything else than plain files, or nothing; OSError if the disk is full, unless the
+    child exceeded the quota of its own folder.
     """
     taken = _taken(workdir)
     taken.mkdir(mode=0o700)
@@ -80,7 +80,7 @@ def take_output(workdir: Path) -> Path:
 
 
 def excess(workdir: Path, process: int | None = None) -> str | None:
-    """Return in words what a child left beyond its quota of files, depth and bytes; None while it keeps within.
+    """Return as text how a child exceeded its quota of files, depth and bytes; None if it keeps within.
 
     The bytes are those of its output and of a checkpoint beside the one that it replaces.
     """
@@ -88,10 +88,10 @@ def excess(workdir: Path, process: int | None = None) -> str | None:
 
 
 def copy_checkpoint(workdir: Path, step: int) -> Path | None:
-    """Copy `checkpoint/` beside the work folder, out of the child's reach; None when it cannot be taken whole.
+    """Copy `checkpoint/` beside the work folder, out of the child's reach; None if it cannot be copied whole.
 
-    The child replaces the folder while it trains, so a copy that met a replacement is tried again. Raises OSError
-    when the disk is full.
+    The child replaces the folder while it trains, so a copy interrupted by a replacement is tried again. Raises OSError
+    if the disk is full.
     """
     target = workdir.parent / f"{workdir.name}-checkpoint-{step}"
     for _ in range(5):
@@ -111,7 +111,7 @@ def copy_checkpoint(workdir: Path, step: int) -> Path | None:
 
 
 def _take(workdir: Path, name: str, target: Path, most: int) -> None:
-    """Copy the files of one folder; raises NotPlain for what no retry heals, OSError when it was replaced meanwhile."""
+    """Copy the files of one folder; raises NotPlain for permanent faults, OSError if it was replaced meanwhile."""
     target.mkdir(mode=0o700)
     with _opened(workdir, None) as home, _opened(name, home) as folder:
         if not stat.S_ISDIR(os.fstat(folder).st_mode):

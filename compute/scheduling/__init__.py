@@ -1,1 +1,1 @@
-"""Who gets which device, and the one process that hands them out."""
+"""Scheduling: which job gets which device, and the one process that assigns them."""

@@ -1,4 +1,4 @@
-"""Hand out devices: read who waits and what is free, let the policy choose, write each choice in its own transaction."""
+"""Assign devices: read waiting jobs and free devices, let the policy choose, write each choice in its own transaction."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SELECT id, tenant_id, device_class, queued_at, not_before FROM (
 
 @dataclass(frozen=True)
 class Dispatch:
-    """A doorbell to ring: this attempt waits at that node."""
+    """A wake-up to send: this attempt waits at that node."""
 
     tenant_id: UUID
     attempt_id: UUID
@@ -50,7 +50,7 @@ class Dispatch:
 
 
 def assign_all() -> list[Dispatch]:
-    """Assign free devices to waiting jobs as the policy says; return the doorbells to ring after this commits."""
+    """Assign free devices to waiting jobs by the policy; return the wake-ups to send after the commit."""
     free = free_devices()
     if not free:
         return []
@@ -72,9 +72,7 @@ def assign_all() -> list[Dispatch]:
         except Exception:
             if not pg_session.is_same_session(session):
                 raise
-            log.exception(
-                "controller.assignment_failed", job=str(choice.job.job_id)
-            )  # the others shall not wait for it
+            log.exception("controller.assignment_failed", job=str(choice.job.job_id))  # the others must not wait for it
             continue
         if ring is not None:
             rings.append(ring)
@@ -82,7 +80,7 @@ def assign_all() -> list[Dispatch]:
 
 
 def free_devices(*, serves: bool = False) -> list[policy.Free]:
-    """Return the ready, untaken devices of nodes that were seen within a lease: those for jobs, or those that serve."""
+    """Return the ready, free devices of nodes seen within a lease: those for jobs, or those that serve."""
     rows = Device.objects.filter(
         serves=serves,
         state=DeviceState.READY,
@@ -95,7 +93,7 @@ def free_devices(*, serves: bool = False) -> list[policy.Free]:
 
 @operation(transitions.JOB_STARTED)
 def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
-    """Write one choice: attempt with the next token, device taken, job running. None when either is gone meanwhile."""
+    """Write one choice: attempt with the next token, device taken, job running. None if either is gone meanwhile."""
     job = (
         Job.objects.select_for_update(skip_locked=True, no_key=True)
         .filter(id=choice.job.job_id, state=JobState.QUEUED)
@@ -135,7 +133,7 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
 
 
 def unanswered() -> list[Dispatch]:
-    """Return the doorbells of assigned attempts that nobody claimed since the last ring, and note that they ring again."""
+    """Return wake-ups for assigned attempts still unclaimed since the last one, and record that they are sent again."""
     again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
     with transaction.atomic(), all_tenants("the controller rings for every tenant"):
         rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(
@@ -147,13 +145,13 @@ def unanswered() -> list[Dispatch]:
 
 
 def unheard() -> list[str]:
-    """Return the names of living nodes that get no work until they answer; among them those that are about to leave."""
+    """Return the names of live nodes that get no work until they answer, stopping ones included."""
     rows = Device.objects.filter(serves=False, node__accepting=False, node__last_seen_at__gt=silent_before())
     return list(rows.values_list("node__name", flat=True).distinct().order_by("node__name"))
 
 
 def free_forgotten_devices() -> int:
-    """Free devices whose attempt or allocation has ended without freeing them; none should exist: the caller logs a count."""
+    """Free devices whose attempt or allocation ended without freeing them; none should exist: the caller logs a count."""
     with transaction.atomic(), all_tenants("devices are shared"):
         runs = Attempt.objects.filter(id=OuterRef("taken_by")).exclude(state=AttemptState.ENDED)
         serves = Allocation.objects.filter(id=OuterRef("taken_by"), state=SlotState.LIVE)

@@ -1,7 +1,9 @@
-"""The leader's loop: assign, relay, reap, ring again, fire schedules. PostgreSQL decides who leads and what happened.
+"""The leader's loop: assign, relay, reap, repeat wake-ups, fire schedules.
 
-One session holds the advisory lock, listens for the outbox and does all the work, so whoever loses the connection
-loses the lead with it. Nothing here is lost when the broker is away: a doorbell that cannot ring is rung again.
+PostgreSQL decides who leads and what happened.
+
+One session holds the advisory lock, listens for the outbox and does all the work, so losing the connection means losing
+the lead. Nothing is lost while the broker is unreachable: wake-ups that cannot be sent are repeated.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ LONGEST_WAIT_S = 5.0
 
 
 class Controller:
-    """Leads when it holds the lock, waits otherwise, and never gives up on the database or the broker."""
+    """Leads while it holds the lock, waits otherwise, and never gives up on the database or the broker."""
 
     def __init__(self, stop: threading.Event | None = None) -> None:
         self.stop = stop or threading.Event()
@@ -40,7 +42,7 @@ class Controller:
         self._broker_back_at = 0.0
 
     def run(self) -> None:
-        """Lead or wait until `stop` is set; whatever fails is tried again with growing waits."""
+        """Lead or wait until `stop` is set; failures are retried with growing delays."""
         wait = 0.1
         while not self.stop.is_set():
             try:
@@ -56,7 +58,7 @@ class Controller:
         self._let_go()
 
     def _recover(self, wait: float) -> float:
-        """Let another lead meanwhile, wait, and return the next wait."""
+        """Let another controller lead meanwhile, wait, and return the next delay."""
         self._let_go()
         self.stop.wait(wait)
         return min(wait * 2, LONGEST_WAIT_S)
@@ -114,7 +116,7 @@ class Controller:
             self._with_broker(lambda name=name: call_node.apply_async((), queue=queue_of(name), retry=False))  # type: ignore[misc]
 
     def _with_broker(self, act: Callable[[], object]) -> None:
-        """Do what needs the broker; after a failure leave it alone for a moment, the sweep makes up for it."""
+        """Run something that needs the broker; after a failure pause it for a moment, the sweep makes up for it."""
         if time.monotonic() < self._broker_back_at:
             return
         try:
@@ -124,7 +126,7 @@ class Controller:
             self._broker_back_at = time.monotonic() + TICK_S
 
     def _wait_for_news(self) -> None:
-        """Sleep until a commit publishes something, at most one tick; more news of the same moment is taken in as well."""
+        """Sleep until a commit publishes something, at most one tick; drain further notifications of the same moment."""
         for _ in pg_session.session().notifies(timeout=TICK_S, stop_after=1):
             break
 

@@ -1,6 +1,6 @@
 """Fire periodic tasks from the static table `CELERY_BEAT_SCHEDULE`, each tick once, whoever leads.
 
-A tick is the row (schedule, time); its insert decides. Ticks that passed while nobody led are not made up.
+A tick is the row (schedule, time); its insert decides. Ticks missed while nobody led are not made up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tenants.clock import DatabaseNow, now
 
 
 def tick_of(schedule_of: object, moment: datetime) -> datetime | None:
-    """Return the tick that `moment` lies in, None when none is due: an interval's start, or a crontab's minute."""
+    """Return the tick of `moment`, None if none is due: an interval's start, or a crontab's minute."""
     when: Any = schedule_of  # celery's stubs do not know the fields of its schedules
     if isinstance(schedule_of, crontab):
         minute = moment.replace(second=0, microsecond=0)
@@ -33,7 +33,7 @@ def tick_of(schedule_of: object, moment: datetime) -> datetime | None:
 
 
 def fire(table: Mapping[str, Mapping[str, Any]], send: Callable[[Mapping[str, Any]], None]) -> int:
-    """Send every entry whose tick nobody fired yet; return how many. A send that fails gives its tick back and raises."""
+    """Send every entry whose tick has not been fired; return how many. A failed send removes its tick and raises."""
     fired, moment = 0, now()
     for name, entry in table.items():
         tick = tick_of(entry["schedule"], moment)

@@ -1,8 +1,10 @@
-"""Who gets the free devices. Pure: no database, the clock is an argument, so that a simulation runs this very code.
+"""Scheduling policy: which job gets a free device.
 
-Rule of today: rounds. In each round every tenant that still waits gets one device for its oldest job; tenants that
-hold fewer devices come first, then those whose job waits longest. So one tenant's long queue delays nobody else by
-more than one job a device.
+Pure: no database, the clock is an argument, so that simulations run it too.
+
+Round robin: in each round every tenant that still waits gets one device for its oldest job. Tenants that hold fewer
+devices come first, then those whose job waits longest. So one tenant's long queue delays others by at most one job per
+device.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ def assign(
 
 
 def _take(queue: deque[Waiting], devices: Mapping[str, deque[Free]]) -> Waiting | None:
-    """Remove and return the oldest job whose class has a free device; an unmet class does not block the others."""
+    """Remove and return the oldest job whose class has a free device; others do not block it."""
     for job in queue:
         if devices.get(job.device_class):
             queue.remove(job)

@@ -1,7 +1,7 @@
-"""Return expired attempts' jobs to the queue: the only place that does. Times are the database's.
+"""Reap expired attempts and requeue their jobs: the only place that does. Times are the database's.
 
-That a node lives does not say that it hears: its worker may have lost the broker, or have stopped to read from it, and
-look healthy. So it must claim in time, and one that does not gets nothing more until it answers (`nodes.answer`).
+A live node may still be unresponsive: its worker may have lost the broker, or have stopped reading from it. So it must
+claim in time; otherwise it gets no more work until it answers (`nodes.answer`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 def reap() -> int:
-    """End attempts whose lease ran out, and those that their node left unclaimed; return how many."""
+    """End attempts with an expired lease, and those left unclaimed by their node; return how many."""
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
         late = list(_expired().values_list("tenant_id", "job_id", "id", "state", "node_id")[:500])
     ended, deaf, session = 0, set(), pg_session.session()
@@ -39,7 +39,7 @@ def reap() -> int:
         except Exception:
             if not pg_session.is_same_session(session):
                 raise
-            log.exception("controller.reaping_failed", attempt=str(attempt_id))  # the others shall not wait for it
+            log.exception("controller.reaping_failed", attempt=str(attempt_id))  # the others must not wait for it
             continue
         ended += one
         if one and state == AttemptState.ASSIGNED:
@@ -49,13 +49,15 @@ def reap() -> int:
 
 
 def _pass_over(deaf: set[UUID]) -> None:
-    """Give these nodes no more work until they answer; the silent among them get none anyway."""
+    """Give these nodes no more work until they answer; silent ones get none anyway."""
     if deaf and Node.objects.filter(id__in=deaf, last_seen_at__gte=silent_before()).update(accepting=False):
         log.warning("controller.nodes_left_attempts_unclaimed", nodes=[str(node_id) for node_id in deaf])
 
 
 def _expired() -> QuerySet[Attempt]:
-    """Claimed attempts past their lease; unclaimed ones whose node was not seen for a lease, or did not claim for two."""
+    """Return claimed attempts past their lease, and unclaimed ones whose node was silent for a lease or did not claim
+    for two.
+    """
     silent = silent_before()
     overdue = DatabaseNow() - timedelta(seconds=max(2 * settings.EXCHEQUER.lease_s, limits.DEAF_S))
     lost = Q(state=AttemptState.RUNNING, lease_until__lt=DatabaseNow())
@@ -67,7 +69,7 @@ def _expired() -> QuerySet[Attempt]:
 def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
     """End one expired attempt, unless it was renewed meanwhile; return 1 if it ended.
 
-    An attempt that was never claimed cost the job nothing and is not counted against it.
+    An unclaimed attempt cost the job nothing and is not counted against it.
     """
     job = transitions.lock(job_id)
     counters.lock_budget_set()

@@ -1,4 +1,4 @@
-"""Hand out device slots to long allocations, and take back those whose node stopped answering."""
+"""Assign device slots to long allocations, and take back those of silent nodes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class WaitingSlot:
-    """How many slots nodes that live offer, how many of those are free, and how many allocations wait for one."""
+    """Slots on live nodes, free ones among them, and waiting allocations."""
 
     offered: int
     free: int
@@ -44,7 +44,7 @@ class WaitingSlot:
 
 
 def standing() -> WaitingSlot:
-    """Return how the pool's slots stand, over all tenants."""
+    """Return the state of the pool's slots, over all tenants."""
     offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=silent_before())
     with all_tenants("slots are shared"):
         waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
@@ -52,7 +52,7 @@ def standing() -> WaitingSlot:
 
 
 def assign_slots() -> int:
-    """Give free serving slots to those who wait, by the policy that gives devices to jobs; return how many."""
+    """Assign free serving slots to waiting allocations, by the policy of jobs; return how many."""
     with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
         rows = Allocation.objects.filter(state=SlotState.WAITING).order_by("requested_at", "id")
         waiting = [
@@ -73,14 +73,14 @@ def assign_slots() -> int:
         except Exception:
             if not pg_session.is_same_session(session):
                 raise
-            log.exception("controller.slot_failed", slot=str(choice.job.job_id))  # the others shall not wait for it
+            log.exception("controller.slot_failed", slot=str(choice.job.job_id))  # the others must not wait for it
     return given
 
 
 def reap_slots() -> int:
-    """Have live allocations wait again whose lease ran out on a silent node, or whose slot is gone; return how many.
+    """Requeue live allocations whose lease expired on a silent node, or whose slot is gone; return how many.
 
-    A node that lives keeps its slots, late as it may be: only it knows what it answers.
+    A live node keeps its slots, however late: only it knows what it answers.
     """
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
         late = list(_lost().values_list("tenant_id", "id")[:MOST_A_ROUND])
@@ -96,7 +96,9 @@ def reap_slots() -> int:
 
 
 def settle_slots() -> int:
-    """Record the seconds of slots that are due, and end allocations whose budget has no room for the next quarter; return how many were due."""
+    """Record due seconds of slots, and end allocations whose budget has no headroom for the next quarter; return how
+    many were due.
+    """
     due = Q(settle_at=None) | Q(settle_at__lte=DatabaseNow())
     with transaction.atomic(), all_tenants("slots of every tenant are settled alike"):
         rows = Allocation.objects.filter(due, state=SlotState.LIVE).order_by("settle_at")
@@ -114,7 +116,7 @@ def settle_slots() -> int:
 
 
 def _settle(tenant_id: UUID, allocation_id: UUID) -> bool:
-    """Settle one slot unless another has just done so; return False where its money does not reach."""
+    """Settle one slot unless another process just has; return False if its money does not last."""
     with tenant_scope(tenant_id):
         row = _live(allocation_id)
         if row is None or (row.settle_at is not None and row.settle_at > now()):
@@ -124,7 +126,7 @@ def _settle(tenant_id: UUID, allocation_id: UUID) -> bool:
 
 @operation(SLOT_UNPAID)
 def _stop(*, actor: Actor, allocation_id: UUID) -> None:
-    """Give a slot back that nobody can pay for, and tell its owner."""
+    """Release an unpaid slot, and notify its owner."""
     row = _live(allocation_id)
     if row is None:
         unchanged("it was released meanwhile")
@@ -175,7 +177,7 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> int:
 
 @operation(SLOT_LOST)
 def _take_back(*, actor: Actor, allocation_id: UUID) -> int:
-    """Have one lost allocation wait again, unless it was renewed or released meanwhile; return 1 if it does."""
+    """Requeue one lost allocation, unless it was renewed or released meanwhile; return 1 if it was."""
     row = _lost().select_for_update(of=("self",), no_key=True).filter(id=allocation_id).first()
     if row is None:
         unchanged("it was renewed, or released, meanwhile")

@@ -1,4 +1,4 @@
-"""Pages of the work room: the list of jobs, and one job."""
+"""Pages of compute: the list of jobs, and one job."""
 
 from django.urls import URLPattern, path
 

@@ -1,4 +1,4 @@
-"""Forms of the work room."""
+"""Forms of compute's pages."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -20,7 +20,7 @@ TABS = (
 
 
 class JobListFilter(forms.Form):
-    """Which jobs to list; a value that is not on offer asks nothing."""
+    """Filter of the list of jobs; unknown values do not filter."""
 
     state = forms.ChoiceField(required=False, choices=[(key, label) for key, label, _ in TABS])
     search = forms.CharField(
@@ -50,7 +50,7 @@ class JobListFilter(forms.Form):
         )
 
     def words(self) -> str:
-        """Say the filter in words, for a list that holds nothing."""
+        """Return the filter as text, for an empty list."""
         data = self.cleaned_data
         names = dict(getattr(self.fields["project"], "choices", []))
         parts = [
@@ -63,6 +63,6 @@ class JobListFilter(forms.Form):
 
 
 class CancelForm(forms.Form):
-    """Why a job is cancelled, for its history."""
+    """The reason for a cancellation, for the job's history."""
 
     reason = forms.CharField(required=False, max_length=500, label="Reason")

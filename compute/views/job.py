@@ -1,4 +1,4 @@
-"""One job: where it stands, what it learns, what it says, what it costs, and what was done to it."""
+"""One job: state, progress, logs, cost, and history."""
 
 from typing import Any
 from uuid import UUID
@@ -41,7 +41,7 @@ def job(request: TenantRequest, job_id: UUID) -> HttpResponse:
 @require_safe
 @page("jobs.view")
 def job_live(request: TenantRequest, job_id: UUID) -> HttpResponse:
-    """Answer the part of the page that moves; what its heading offers having changed, the page is to load itself anew."""
+    """Return the live part of the page; if the heading's actions have changed, make the browser reload the page."""
     detail = queries.job_detail(job_id)
     return _refreshed(request, detail, render(request, "compute/_job_live.html", live_context(request, detail)))
 
@@ -49,7 +49,7 @@ def job_live(request: TenantRequest, job_id: UUID) -> HttpResponse:
 @require_safe
 @page("jobs.view")
 def job_logs(request: TenantRequest, job_id: UUID) -> HttpResponse:
-    """Answer the tail of the log; polled while the job can still write."""
+    """Return the tail of the log; polled while the job can still write."""
     detail = queries.job_detail(job_id)
     context = {"job": detail, "lines": queries.last_log_lines(job_id, LOG_TAIL), "offers": offers(detail)}
     return _refreshed(request, detail, render(request, "compute/_job_logs.html", context))
@@ -58,7 +58,7 @@ def job_logs(request: TenantRequest, job_id: UUID) -> HttpResponse:
 @require_safe
 @page("jobs.view")
 def job_log_file(request: TenantRequest, job_id: UUID) -> HttpResponse:
-    """Answer the whole log as a text file; the download is entered in the audit log."""
+    """Return the whole log as a text file; the download is recorded in the audit log."""
     operations.note_log_download(actor=request.actor, job_id=job_id)
     lines = queries.logs_after(job_id, limit=200_000)
     text = "".join(f"{line.at.isoformat()} [{line.attempt}] {line.line}\n" for line in lines)
@@ -72,7 +72,7 @@ def job_log_file(request: TenantRequest, job_id: UUID) -> HttpResponse:
 @require_POST
 @page("jobs.cancel")
 def job_cancel(request: TenantRequest, job_id: UUID) -> HttpResponse:
-    """Cancel a job and go back to its page."""
+    """Cancel a job and redirect to its page."""
     form = CancelForm(request.POST)
     form.is_valid()
     operations.cancel(actor=request.actor, job_id=job_id, reason=form.cleaned_data.get("reason", ""))
@@ -86,7 +86,7 @@ def job_cancel(request: TenantRequest, job_id: UUID) -> HttpResponse:
 @require_POST
 @page("jobs.cancel")
 def job_pause(request: TenantRequest, job_id: UUID) -> HttpResponse:
-    """Pause a job and go back to its page."""
+    """Pause a job and redirect to its page."""
     operations.pause(actor=request.actor, job_id=job_id)
     stopping = queries.job_detail(job_id).stopping
     messages.success(
@@ -101,7 +101,7 @@ def job_pause(request: TenantRequest, job_id: UUID) -> HttpResponse:
 @require_POST
 @page("jobs.launch")
 def job_resume(request: TenantRequest, job_id: UUID) -> HttpResponse:
-    """Put a paused job back into the queue and go back to its page."""
+    """Resume a paused job and redirect to its page."""
     operations.resume(actor=request.actor, job_id=job_id)
     messages.success(request, "Resumed. It waits for a device and goes on from its checkpoint, if it has one.")
     return redirect("job", request.tenant.slug, job_id)
@@ -113,7 +113,7 @@ def offers(detail: queries.JobDetail) -> str:
 
 
 def _refreshed(request: TenantRequest, detail: queries.JobDetail, response: HttpResponse) -> HttpResponse:
-    """Have the browser load the page again when its heading was made for another state than the job is in now."""
+    """Make the browser reload the page if its heading was rendered for another state than the current one."""
     now = offers(detail)
     if request.GET.get("seen", "live" if now == "ended" else now) != now:
         response["HX-Refresh"] = "true"
@@ -121,7 +121,7 @@ def _refreshed(request: TenantRequest, detail: queries.JobDetail, response: Http
 
 
 def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str, Any]:
-    """Return what the moving part of a job's page shows."""
+    """Return the context of the live part of a job's page."""
     actor = request.actor
     points = queries.metrics(detail.id)
     strip: list[ProgressStage] = stages(detail)
@@ -146,7 +146,7 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
 
 
 def _facts(described: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return the kind's own words that are plain values; ids become links elsewhere on the page."""
+    """Return the kind's own fields with plain values; ids become links elsewhere on the page."""
     return [
         (name, value)
         for name, value in described.items()

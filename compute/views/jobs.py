@@ -68,7 +68,7 @@ def jobs(request: TenantRequest) -> HttpResponse:
 @require_safe
 @page("jobs.view")
 def job_row(request: TenantRequest, job_id: UUID) -> HttpResponse:
-    """Answer one row to the list's poll; the last one carries no trigger, which ends the polling."""
+    """Return one row for the list's poll; the last one carries no trigger, which ends the polling."""
     return render(request, "compute/_job_row.html", {"job": queries.job_detail(job_id)})
 
 

@@ -1,4 +1,4 @@
-"""The operator's fleet: hosts, devices, what is missing on them, and taking a device out of work and back."""
+"""The operator's fleet: hosts, devices, missing sandbox layers, and cordoning devices."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -24,14 +24,14 @@ def fleet_page(request: OperatorRequest) -> HttpResponse:
 @require_POST
 @operator_page
 def device_cordon(request: OperatorRequest, device_id: UUID) -> HttpResponse:
-    """Take a device out of work."""
+    """Cordon a device."""
     return _change(request, device_id, fleet.cordon, "takes no more work. What it runs goes on to its end.")
 
 
 @require_POST
 @operator_page
 def device_uncordon(request: OperatorRequest, device_id: UUID) -> HttpResponse:
-    """Let a device take work again."""
+    """Uncordon a device."""
     return _change(request, device_id, fleet.uncordon, "takes work again.")
 
 

@@ -1,4 +1,4 @@
-"""Where a job stands, as a strip of stages and as lines over its steps. Pure functions of what the queries return."""
+"""Progress of a job, as a strip of stages and as charts over its steps. Pure functions of query results."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ TONES = {"succeeded": "done", "failed": "bad", "cancelled": "bad"}
 
 @dataclass(frozen=True)
 class ProgressStage:
-    """One stage of the strip. `tone` is done, now, bad or nothing; `took` is how long it lasted."""
+    """One stage of the strip. `tone` is done, now, bad or nothing; `took` is its duration."""
 
     label: str
     tone: str
@@ -59,7 +59,7 @@ def stages(job: JobDetail) -> list[ProgressStage]:
 
 
 def why(job: JobDetail) -> str:
-    """Say in a few words why a job waits; the page has the whole reason below."""
+    """Return briefly why a job waits; the page has the full reason below."""
     waiting = job.waiting_for
     if not waiting:
         return ""
@@ -75,7 +75,7 @@ def why(job: JobDetail) -> str:
 
 
 def phase(job: JobDetail) -> str:
-    """Say what the child is doing."""
+    """Return the child's current phase as text."""
     if job.state != "running":
         return ""
     done, total = job.progress.get("done"), job.progress.get("total")
@@ -84,7 +84,7 @@ def phase(job: JobDetail) -> str:
 
 
 def overrun(job: JobDetail) -> timedelta | None:
-    """Return by how much a running job will miss its time limit at its present pace; None while it fits."""
+    """Return by how much a running job will miss its time limit at its current pace; None if it fits."""
     eta = job.progress.get("eta_s")
     if job.state != "running" or isinstance(eta, bool) or not isinstance(eta, int | float) or not math.isfinite(eta):
         return None
@@ -103,7 +103,7 @@ def other_metrics(points: Sequence[MetricPoint]) -> dict[str, list[tuple[float, 
 
 
 def single_values(points: Sequence[MetricPoint]) -> dict[str, float]:
-    """Return the metrics that were reported once in a run of many steps, such as a test's accuracy: no line can show them."""
+    """Return metrics reported once in a run of many steps, such as a test accuracy, which no line can show."""
     return {
         name: values[0][1] for name, values in _found(points, lambda _: True).items() if _lone(name, values, points)
     }
