@@ -1,1 +1,1 @@
-"""Who may do what, and who did it."""
+"""Organisations, members, permissions, audit log, events and operators."""

@@ -7,7 +7,9 @@ class TenantsConfig(AppConfig):
     name = "tenants"
 
     def ready(self) -> None:
-        """Register the system checks, the kinds of credentials, the scheme of the API's keys, and the errands that send mail."""
+        """Register the system checks, the kinds of credentials, the API's key scheme, and the external events that send
+        email.
+        """
         from tenants import checks, queries  # noqa: F401
         from tenants.audit import differences
         from tenants.identity import api_keys, invitations  # noqa: F401

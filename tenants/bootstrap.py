@@ -1,4 +1,4 @@
-"""Setting up an organisation without a browser: by command, by environment, for the demo."""
+"""Set up an organisation without a browser: by command, by environment, for the demo."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from tenants.models import Membership
 
 @dataclass(frozen=True)
 class NewOrganisation:
-    """What was made; `api_key` is shown here and never again."""
+    """The new organisation; `api_key` is shown only here."""
 
     tenant_id: UUID
     slug: str
@@ -23,7 +23,7 @@ class NewOrganisation:
     api_key: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the answer of `create_tenant`."""
+        """Return the output of `create_tenant`."""
         return {"tenant": str(self.tenant_id), "slug": self.slug, "email": self.email, "api_key": self.api_key}
 
 
@@ -38,7 +38,7 @@ def create(
     currency: str = "EUR",
     with_key: bool = True,
 ) -> NewOrganisation:
-    """Create a tenant, its owner and, unless told otherwise, a key with all scopes; raise `TenantExists` or `Invalid`."""
+    """Create a tenant, its owner and, by default, a key with all scopes; raise `TenantExists` or `Invalid`."""
     tenant = operations.create_tenant(
         name=name, slug=slug, email=email, password=password, timezone=timezone, currency=currency
     )
@@ -55,12 +55,12 @@ def create(
 
 
 def settle_in(tenant_id: UUID) -> None:
-    """Deliver the tenant's events here and now, so that prices exist before its first job."""
+    """Deliver the tenant's events at once, so that prices exist before its first job."""
     outbox.drain(tenant_id)
 
 
 def owner_of(tenant_id: UUID) -> Actor:
-    """Return the first owner as an actor: in whose name the demo acts."""
+    """Return the first owner as an actor, on whose behalf the demo acts."""
     with tenant_scope(tenant_id):
         owner = Membership.objects.select_related("user").filter(role="owner").order_by("created_at").first()
         if owner is None:

@@ -1,4 +1,4 @@
-"""Refuses a process whose database role could see every tenant: when it starts, and at each connection it opens later."""
+"""Refuse a process whose database role could see every tenant, at start and for each later connection."""
 
 import json
 from typing import Any
@@ -11,8 +11,8 @@ from django.db.backends.signals import connection_created
 
 from tenants.encryption import keys
 
-#: What the login may become by SET ROLE counts as what it is: one injected statement is enough. A role that it may only
-#: hand out (ADMIN) counts too: it can give it to itself.
+# : Roles that the login can assume by SET ROLE count as its own: one injected statement is enough. A role that it may
+# only : grant (ADMIN) counts too, since it can grant it to itself.
 ROLE_FACTS = """
 WITH mine AS (SELECT * FROM pg_roles r WHERE pg_has_role(session_user, r.oid, 'MEMBER')),
      plain AS (SELECT oid FROM pg_roles WHERE rolname = 'exchequer_app'
@@ -50,8 +50,8 @@ FAULTS = (
     "has rights on tables that the plain roles have not",
     "may turn triggers off, or works without them",
 )
-#: What holds where nobody chose anything else, as in `deploy/roles.sql`: a login of its own in a role's group inherits the
-#: role's rights and none of its settings, and a role has none before that file ran again.
+# : Defaults as in `deploy/roles.sql`: a login of its own in a role's group inherits the role's rights and none of its :
+# settings, and a role has none before that file is run again.
 STATEMENTS = {"app": "30s", "control": "10min"}
 WAITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "1min"}
 LIMIT = """
@@ -63,11 +63,11 @@ HINT = "Set DATABASE_URL and DATABASE_CONTROL_URL to the plain roles of deploy/r
 
 
 class UnsafeRole(ImproperlyConfigured):
-    """This process may not use the database with the role that it logs in as."""
+    """This process must not use the database with its login role."""
 
 
 def role_faults(of: Any = None, *, one_tenant: bool = False) -> list[str]:
-    """Return why a connection's role must not run the product; empty when all is well. Raises `DatabaseError`.
+    """Return why a connection's role must not run the product; empty if it may. Raises `DatabaseError`.
 
     `one_tenant`: the process serves one tenant at a time, so the controller's role is too strong for it.
     """
@@ -91,9 +91,9 @@ def check_database_role(app_configs: Any, databases: Any = None, **kwargs: Any) 
 
 
 def refuse_wrong_master_key() -> None:
-    """End this process with the reason when it cannot use the master key that files are encrypted under.
+    """Exit with the reason if this process cannot use the master key that files are encrypted under.
 
-    Those that read or write stored files call this first; while the database is away nothing can be asked.
+    Processes that read or write stored files call this first; it passes while the database is unreachable.
     """
     try:
         found = keys.fault()
@@ -106,10 +106,10 @@ def refuse_wrong_master_key() -> None:
 
 
 def refuse_unsafe_role(*, one_tenant: bool = False) -> None:
-    """End this process with the reason when its database role is too strong; every entrance calls this first.
+    """Exit with the reason if this process's database role is too strong; every entry point calls this first.
 
-    While the database is away nothing can be asked: then, and for as long as the process runs, each new connection is
-    asked before it is used. It also gets the limits that its login lacks.
+    While the database is unreachable it cannot check; so each new connection is checked before its use, for the life of
+    the process. It also gets the limits that its login lacks.
     """
 
     def ask(*, connection: Any, **kwargs: Any) -> None:
@@ -131,7 +131,7 @@ def refuse_unsafe_role(*, one_tenant: bool = False) -> None:
 
 
 def limit_waits(of: Any) -> None:
-    """Let no statement, wait for a lock or idle transaction of a connection last for ever, unless somebody chose otherwise."""
+    """Set timeouts for statements, lock waits and idle transactions of a connection, unless others are configured."""
     limits = WAITS | {"statement_timeout": STATEMENTS.get(settings.EXCHEQUER.db_role, "0")}
     with of.cursor() as cursor:
         cursor.execute(LIMIT, [json.dumps(limits)])

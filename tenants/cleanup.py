@@ -1,5 +1,6 @@
-"""Rows that have served their time: delivered events, old idempotency keys, notifications and credentials, expired
-sessions and counters."""
+"""Removal of expired rows: delivered events, old idempotency keys, notifications and credentials, expired sessions and
+counters.
+"""
 
 from datetime import timedelta
 
@@ -19,7 +20,7 @@ CREDENTIAL_DAYS = 90
 
 
 def purge_expired() -> dict[str, int]:
-    """Remove what is past its time, of every tenant (control role); return how many rows by kind."""
+    """Remove expired rows of every tenant (control role); return how many by kind."""
     with transaction.atomic(), all_tenants("housekeeping serves every tenant"):
         delivered = DatabaseNow() - timedelta(days=DELIVERED_DAYS)
         answered = DatabaseNow() - timedelta(days=IDEMPOTENCY_DAYS)
@@ -35,7 +36,7 @@ def purge_expired() -> dict[str, int]:
             removed["counters"] = cursor.rowcount
     removed |= {"invitations": 0, "API keys": 0}
     for tenant_id in Tenant.objects.values_list("id", flat=True):
-        # Credentials are seen by nobody but their tenant's scope, the control role included.
+        # Credentials are visible only in their tenant's scope, even to the control role.
         with tenant_scope(tenant_id):
             removed["invitations"] += remove_ended(Invitation)
             removed["API keys"] += remove_ended(ApiKey)
@@ -45,7 +46,7 @@ def purge_expired() -> dict[str, int]:
 def remove_ended(kind: type[Credential]) -> int:
     """Remove the credentials of a kind that ended 90 days ago, in the open scope; return how many rows.
 
-    A key stays as long as something that it made is there.
+    A key stays while a credential that it created exists.
     """
     before = DatabaseNow() - timedelta(days=CREDENTIAL_DAYS)
     ended = kind.objects.filter(Q(revoked_at__lt=before) | Q(expires_at__lt=before))

@@ -1,4 +1,4 @@
-"""The one source of time that is billed, leased or audited: the SQL function `exchequer_now()`."""
+"""The only source of time that is billed, leased or audited: the SQL function `exchequer_now()`."""
 
 from datetime import datetime
 from typing import cast

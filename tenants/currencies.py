@@ -1,4 +1,4 @@
-"""The currencies of ISO 4217 that are in use, each with the decimals of its minor unit: the one table of them. Pure."""
+"""The ISO 4217 currencies in use, each with the decimals of its minor unit, in one table. Pure."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ CURRENCIES: dict[str, int] = {
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
     **dict.fromkeys(["CLF", "UYW"], 4),
 }
-# Amounts in a code that was taken before the table knew them all are still shown.
+# Amounts in a currency code accepted before the table was complete are still shown.
 UNKNOWN = 2
 
 
 def minor_decimals(currency: str) -> int:
-    """Return how many decimals the currency's minor unit has."""
+    """Return the decimals of the currency's minor unit."""
     return CURRENCIES.get(currency, UNKNOWN)
 
 
 def currency_fault(code: str) -> str | None:
-    """Say what to give where a code is no currency; None where it is one."""
+    """Return the message for a code that is not a currency; None for a valid one."""
     return None if code in CURRENCIES else "Use a code of ISO 4217, such as EUR, USD or JPY."

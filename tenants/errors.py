@@ -1,6 +1,6 @@
 """Coded errors. The docstring of a class is its default message; `status` and `code` reach the client.
 
-An error is declared beside the function that raises it; only what every room needs lies here.
+An error is declared beside the function that raises it; only those of all apps are here.
 """
 
 from typing import Any

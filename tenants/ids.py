@@ -1,4 +1,4 @@
-"""Time-ordered identifiers (RFC 9562, version 7): new rows land together in an index."""
+"""Time-ordered identifiers (RFC 9562, version 7): new rows are adjacent in an index."""
 
 import secrets
 import time

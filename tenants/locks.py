@@ -1,4 +1,4 @@
-"""What one session of the database does at a time: who comes second learns it at once and waits for nobody."""
+"""Session-level advisory locks: a second session is refused at once and never waits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +11,7 @@ LET_GO = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 
 @contextmanager
 def alone(name: str) -> Iterator[bool]:
-    """Try to be the only one; say whether it succeeded. The session holds the lock, a lost connection gives it back."""
+    """Try to take the lock; yield whether it succeeded. The session holds it, a lost connection releases it."""
     with connection.cursor() as cursor:
         cursor.execute(TAKE, [name])
         mine = bool(cursor.fetchone()[0])

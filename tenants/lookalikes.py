@@ -1,6 +1,6 @@
-"""Names that look alike: what a reader takes for the same word, in whatever letters it is written. Pure.
+"""Names that look alike: spellings that readers take for the same word, in any script. Pure.
 
-A small part of the confusables of Unicode (https://www.unicode.org/reports/tr39/): what imitates Latin letters.
+A small part of the Unicode confusables (https://www.unicode.org/reports/tr39/): imitations of Latin letters.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _IGNORED = re.compile(
 
 
 def plain_colons(text: str) -> str:
-    """Return text without what cannot be seen and with every sign that looks like a colon as one."""
+    """Return text without invisible characters, and with every colon lookalike as a colon."""
     shown = _IGNORED.sub("", unicodedata.normalize("NFKC", text.translate(_COLONS))).translate(_COLONS)
     return "".join(letter for letter in shown if unicodedata.category(letter) not in ("Cf", "Cc"))
 
 
 def hides(text: str) -> bool:
-    """Return whether a text holds what cannot be seen, or what turns the direction of the rest."""
+    """Return whether a text contains invisible characters, or characters that change the direction of the rest."""
     return not text.isprintable() or _IGNORED.search(text) is not None
 
 
 def skeleton(text: str, *, symbols: bool = False) -> str:
-    """Return what a name looks like: one spelling for all that are read as the same word. With `symbols` these stay in it."""
+    """Return the canonical spelling of all names that are read as the same word. With `symbols` these stay in it."""
     shown = plain_colons(text).translate(_LETTERS)
     folded = unicodedata.normalize("NFKD", shown.casefold()).translate(_LETTERS)
     letters = "".join(letter for letter in folded if letter.isalnum() or (symbols and _is_strange(letter)))
@@ -47,8 +47,8 @@ def skeleton(text: str, *, symbols: bool = False) -> str:
 
 
 def imitates(text: str, names: Iterable[str]) -> bool:
-    """Return whether a name is read as one of `names`; a strange letter may stand for any, where most are the same."""
-    # A symbol such as a letter in a square may stand for one, or adorn a name that is whole without it.
+    """Return whether a name is read as one of `names`; an unknown letter may stand for any, if most are equal."""
+    # A symbol such as a squared letter may stand for a letter, or decorate a name that is complete without it.
     mine = {skeleton(text), skeleton(text, symbols=True)}
     return any(_alike(one, skeleton(name)) for name in names for one in mine)
 

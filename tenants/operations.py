@@ -1,4 +1,4 @@
-"""Writes of the tenancy room. Each one: require, load, check, change, record, publish."""
+"""Operations of the tenants app. Each one: require, load, check, change, record, publish."""
 
 import re
 import zoneinfo
@@ -25,7 +25,7 @@ PROJECT_CREATED = AuditAction("tenants.project.created")
 LONGEST_EMAIL = 254
 PLAIN_ADDRESS = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9.-]+")
 
-#: Passwords that an operator sets by command or environment; people who choose their own meet all the rules.
+# : Passwords that an operator sets by command or environment; other people's must pass all validators.
 OPERATOR_RULES = [password_validation.MinimumLengthValidator(8)]
 
 
@@ -59,9 +59,9 @@ def check_text(value: Any, field: str, maximum: int = 120) -> str:
 
 
 def check_email(text: str) -> str:
-    """Return an address in small letters; raise `Invalid` for what is none, or could say something to who reads it.
+    """Return an address in lower case; raise `Invalid` for an invalid or deceptive one.
 
-    A quoted name holds any text and ends lines; other letters than ASCII imitate the address of somebody else.
+    A quoted local part may contain any text and line breaks; non-ASCII characters can imitate another person's address.
     """
     email = text.strip().lower()
     try:
@@ -77,7 +77,7 @@ def check_email(text: str) -> str:
 
 
 def check_timezone(name: str) -> str:
-    """Return the name of a time zone; raise `Invalid` for one that the tz database does not know."""
+    """Return the name of a time zone; raise `Invalid` for one missing from the tz database."""
     if name not in zoneinfo.available_timezones():
         raise Invalid(fields={"timezone": ["Use a name of the tz database, such as Europe/Berlin."]})
     return name
@@ -134,10 +134,10 @@ def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | 
 
 @operation(TENANT_CHANGED)
 def change_tenant(*, actor: Actor, name: str, timezone: str, self_approval: bool | None = None) -> bool:
-    """Change the organisation's name and the time zone of its days and months; what is metered already keeps its day.
+    """Change the organisation's name and the time zone of its days and months; recorded usage keeps its day.
 
-    `self_approval` lets the only member approve what they asked for themselves; with a second member it counts no more.
-    Returns whether anything changed. Raises Invalid for a zone in which the last month still runs, NotAlone.
+    `self_approval` lets the only member approve their own requests; it has no effect with a second member. Returns
+    whether anything changed. Raises Invalid for a zone in which the last month still runs, NotAlone.
     """
     actor.require("tenant.manage")
     name, timezone = check_text(name, "name"), check_timezone(timezone)
@@ -158,7 +158,7 @@ def change_tenant(*, actor: Actor, name: str, timezone: str, self_approval: bool
 
 
 def _check_month(before: str, after: str) -> None:
-    """Refuse to go back to a month that is over: its budgets were left to it, and would be spent a second time."""
+    """Refuse to go back to a past month: its budgets are closed, and would be spent a second time."""
     present = now()
     old, new = (present.astimezone(zoneinfo.ZoneInfo(zone)) for zone in (before, after))
     if (new.year, new.month) < (old.year, old.month):
@@ -175,7 +175,7 @@ def check_password(password: str) -> None:
 
 
 def find_or_create_user(*, email: str, password: str | None, name: str = "") -> User:
-    """Return the account with this address, made if absent; an existing one is never changed."""
+    """Return the account with this address, created if missing; an existing one is never changed."""
     email = check_email(email)
     user = User.objects.filter(email=email).first()
     if user is not None:
@@ -188,7 +188,9 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
 
 @operation(PROJECT_CREATED)
 def create_project(*, actor: Actor, slug: str, name: str) -> Project:
-    """Create a project (cost centre); raises `Conflict` when the short name is taken, `Invalid` for a name that looks like another one's."""
+    """Create a project (cost centre); raises `Conflict` if the short name is taken, `Invalid` for a name that looks
+    like another one's.
+    """
     actor.require("projects.manage")
     check_slug(slug)
     name = check_text(name, "name")

@@ -1,4 +1,4 @@
-"""What a client sends is text of any kind: each reader refuses what would break later, and says what to send."""
+"""Parsers of client input: each refuses what would fail later, and reports what to send."""
 
 import math
 import re
@@ -24,17 +24,17 @@ NUL = "\x00"
 
 
 class TooLarge(APIException):
-    """The body is too long to be JSON of any request here."""
+    """The body is too long for any JSON request here."""
 
     status_code = 413
     default_detail = "The body is larger than 2 MiB."
 
 
 class StrictJSONParser(JSONParser):
-    """JSON without NaN, without infinity, without NUL, nested no deeper than MOST_DEPTH."""
+    """JSON without NaN, infinity or NUL, nested no deeper than MOST_DEPTH."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        """Return the value; raise `ParseError` for what cannot be read."""
+        """Return the value; raise `ParseError` for invalid JSON."""
         try:
             data = super().parse(BytesIO(_bounded(stream)), media_type, parser_context)
         except RecursionError:
@@ -45,7 +45,7 @@ class StrictJSONParser(JSONParser):
 
 
 def _bounded(stream: Any) -> bytes:
-    """Return a body that can be read at once and quickly; raise `TooLarge` for a longer one, `ParseError` for too many values."""
+    """Return the body; raise `TooLarge` for a longer one, `ParseError` for too many values."""
     most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     body: bytes = stream.read(most + 1)
     if len(body) > most:
@@ -58,7 +58,7 @@ def _bounded(stream: Any) -> bytes:
 
 
 def fault_of(value: Any) -> str:
-    """Return why a JSON value cannot be taken, empty when it can: level by level, and no more values than MOST_VALUES."""
+    """Return why a JSON value is refused, else empty: checked level by level, up to MOST_VALUES."""
     level, left = [value], MOST_VALUES
     for _ in range(MOST_DEPTH + 1):
         left -= len(level)
@@ -74,7 +74,7 @@ def fault_of(value: Any) -> str:
             elif isinstance(one, str) and not storable(one):
                 return "the character NUL cannot be stored"
             elif isinstance(one, float) and not math.isfinite(one):
-                return "a number is too large"  # Python reads 1e999 as infinity, which no column takes
+                return "a number is too large"  # Python parses 1e999 as infinity, which no column accepts
         if not inner:
             return ""
         level = inner
@@ -82,7 +82,7 @@ def fault_of(value: Any) -> str:
 
 
 def storable(text: str) -> bool:
-    """Return whether a text holds no NUL and no half of a surrogate pair: PostgreSQL stores neither."""
+    """Return whether a text contains neither NUL nor a lone surrogate: PostgreSQL stores neither."""
     try:
         return NUL not in text and bool(text.encode() or True)
     except UnicodeEncodeError:
@@ -90,7 +90,7 @@ def storable(text: str) -> bool:
 
 
 def too_deep(value: Any, most: int = MOST_DEPTH) -> bool:
-    """Return whether lists and objects of a JSON value lie more than `most` deep in each other; never by recursion."""
+    """Return whether lists and objects of a JSON value nest deeper than `most`; without recursion."""
     level = [value]
     for _ in range(most + 1):
         level = [
@@ -105,7 +105,7 @@ def too_deep(value: Any, most: int = MOST_DEPTH) -> bool:
 
 
 def holds_nul(value: Any) -> bool:
-    """Return whether any text inside a JSON value holds a NUL or half a surrogate pair: PostgreSQL stores neither."""
+    """Return whether any text inside a JSON value contains a NUL or a lone surrogate: PostgreSQL stores neither."""
     if isinstance(value, str):
         return not storable(value)
     if isinstance(value, dict):
@@ -122,7 +122,7 @@ def parse_uuid(text: Any, name: str) -> UUID:
 
 
 def parse_moment(text: str, name: str) -> datetime:
-    """Return a moment in UTC; raise `Invalid` for what is no RFC 3339 time with an offset, or lies outside 1970 to 9000."""
+    """Return a time in UTC; raise `Invalid` unless it is an RFC 3339 time with an offset, from 1970 to 9000."""
     try:
         # An unescaped plus of an offset arrives as a blank.
         moment = parse_datetime(text.replace(" ", "+"))
@@ -142,7 +142,7 @@ def parse_whole(text: str, name: str, message: str, *, least: int = 0, most: int
 
 
 def uuid_in(text: str | None) -> UUID | None:
-    """Return the UUID that a page's address names; None for any other text: a page is lenient where the API is not."""
+    """Return the UUID in a page's URL; None for any other text: a page is lenient where the API is not."""
     try:
         return UUID(text or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Reads of the tenancy room: all SQL here, frozen dataclasses out, keyset pages."""
+"""Queries of the tenants app: all SQL here, frozen dataclasses, keyset pages."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TenantRow:
-    """An organisation as its member sees it."""
+    """An organisation for its member."""
 
     id: UUID
     slug: str
@@ -71,7 +71,7 @@ class ApiKeyRow:
 
 @dataclass(frozen=True)
 class ChangeOf:
-    """Who last did something to an object, and when."""
+    """The last change of an object: who and when."""
 
     label: str
     at: datetime
@@ -79,7 +79,10 @@ class ChangeOf:
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One entry of the audit log. `hash` is hexadecimal; `differences` are the changes in sentences, with names for ids."""
+    """One entry of the audit log.
+
+    `hash` is hexadecimal; `differences` are the changes in sentences, with names for ids.
+    """
 
     seq: int
     occurred_at: datetime
@@ -99,12 +102,12 @@ class AuditRow:
 
     @property
     def words(self) -> str:
-        """The action as people say it."""
+        """The label of the action."""
         return act_words(self.action)
 
     @property
     def long(self) -> bool:
-        """Return whether a list of entries folds the differences away."""
+        """Return whether a list of entries collapses the changes."""
         return len(self.differences) > 3 or sum(map(len, self.differences)) > 240
 
 
@@ -146,7 +149,7 @@ def members() -> list[MemberRow]:
 
 
 def approves_alone() -> bool:
-    """Return whether the only member of the open tenant may approve what they asked for themselves."""
+    """Return whether the only member of the open tenant may approve their own requests."""
     allowed = Tenant.objects.filter(id=current_tenant_id(), self_approval=True).exists()
     return allowed and Membership.objects.count() == 1
 
@@ -186,7 +189,7 @@ def audit_entries(
 ) -> list[AuditRow]:
     """Return up to `limit` + 1 entries, newest first, before a sequence number; filters are combined.
 
-    `acts`: `people` for those of persons and keys, `system` for those of Exchequer itself.
+    `acts`: `people` for those of persons and keys, `system` for those of the system.
     """
     rows: QuerySet[AuditEntry] = AuditEntry.objects.order_by("-seq")
     if before_seq is not None:
@@ -221,7 +224,7 @@ def people_and_projects(ids: set[UUID]) -> dict[UUID, str]:
 
 
 def audit_pages(size: int = 500, **filters: Any) -> Iterator[list[AuditRow]]:
-    """Yield the entries that the filters choose, newest first, a page at a time; each is one read of its own."""
+    """Yield the filtered entries, newest first, one page at a time; each page is one query."""
     before = None
     while rows := audit_entries(before_seq=before, limit=size, **filters):
         yield rows[:size]
@@ -242,7 +245,7 @@ def last_changes(action: str, target_type: str) -> dict[str, ChangeOf]:
 
 
 def who_last(action: str, target_type: str, target_id: UUID) -> UUID | None:
-    """Return the person who last did this to an object; of an API key its maker, of Exchequer itself nobody."""
+    """Return the user behind the latest such entry: the key's creator for API-key actions, None for system actions."""
     rows = AuditEntry.objects.filter(action=action, target_type=target_type, target_id=str(target_id))
     kind, who = rows.order_by("-seq").values_list("actor_type", "actor_id").first() or ("", None)
     if kind == "api_key" and who is not None:
@@ -251,10 +254,10 @@ def who_last(action: str, target_type: str, target_id: UUID) -> UUID | None:
 
 
 def audit_export(actor: Actor) -> Iterator[Mapping[str, Any]]:
-    """Stream every entry in order with both hashes in hexadecimal: what a stand-alone verifier needs.
+    """Stream every entry in order with both hashes in hexadecimal, for a stand-alone verifier.
 
-    `withheld` marks entries about objects that the actor may not see: their words are left out, so that their own hash
-    cannot be computed, but they link to the entries before and after them as all do.
+    `withheld` marks entries about objects hidden from the actor: their texts are left out, so that their own hash
+    cannot be computed, but they link to the entries before and after them like all others.
     """
     rows = AuditEntry.objects.order_by("seq").values("prev_hash", "hash", *FIELDS).iterator(chunk_size=2000)
     for some in batched(rows, 500):

@@ -1,7 +1,7 @@
-"""Limits and reservations by resource name: the one door through which every room asks for room.
+"""Limits and reservations by resource name: the only way for apps to reserve resources.
 
-A resource is a plain string such as `devices:cpu`. Counters move by one conditional UPDATE, so that
-concurrent reservations never pass the limit together. Which resources there are, the rooms above say (`register`).
+A resource is a plain string such as `devices:cpu`. Counters move by one conditional UPDATE, so that concurrent
+reservations never exceed the limit together. Upper apps register the resources (`register`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +42,7 @@ class QuotaUse:
 
 @dataclass(frozen=True)
 class Resource:
-    """Something that a room reserves: its name, what people call it, and how some of it becomes free."""
+    """A resource that an app reserves: its name, its title, and how some of it becomes free."""
 
     name: str
     title: str
@@ -54,30 +54,30 @@ _sources: list[Source] = []
 
 
 def register(source: Source) -> None:
-    """Add a room's resources, asked for in the open scope of one tenant."""
+    """Register an app's resources, read in the open scope of one tenant."""
     if source not in _sources:
         _sources.append(source)
 
 
 def resources() -> dict[str, Resource]:
-    """Return every resource that a room reserves, by name."""
+    """Return every registered resource, by name."""
     return {known.name: known for source in _sources for known in source()}
 
 
 def titles() -> dict[str, str]:
-    """Return what people call each resource, by name."""
+    """Return the title of each resource, by name."""
     return {name: known.title for name, known in resources().items()}
 
 
 def title_of(name: str) -> str:
-    """Return what people call a resource; its name where no room reserves it any more."""
+    """Return the title of a resource; its name if no app reserves it any more."""
     return titles().get(name, name)
 
 
 def reserve(*, resource: str, subject: str, amount: int = 1) -> None:
-    """Reserve `amount` for `subject` in the open scope; the same subject reserves a resource once.
+    """Reserve `amount` for `subject` in the open scope; a subject reserves a resource once.
 
-    Raises `QuotaExceeded` and changes nothing when the limit would be passed.
+    Raises `QuotaExceeded` and changes nothing if the limit would be exceeded.
     """
     if amount < 1:
         raise ValueError("reserve at least 1")
@@ -115,7 +115,7 @@ def reserve(*, resource: str, subject: str, amount: int = 1) -> None:
 
 
 def release(*, subject: str) -> None:
-    """Give back everything that `subject` reserved; nothing happens the second time."""
+    """Release everything that `subject` reserved; idempotent."""
     with connection.cursor() as cursor:
         cursor.execute(
             "WITH gone AS (DELETE FROM tenants_quotareservation WHERE tenant_id = %(tenant)s AND subject = %(subject)s RETURNING resource, amount) "
@@ -131,7 +131,7 @@ def usage() -> Sequence[QuotaUse]:
 
 
 def check_limit(resource: str, limit: int | None) -> None:
-    """Raise `Invalid` for a resource that no room reserves, or for no limit; one that has a limit can lose it again."""
+    """Raise `Invalid` for a resource that no app reserves, unless it has a limit to lift, or for an invalid limit."""
     known = resources()
     if resource not in known and not (resource.isprintable() and Quota.objects.filter(resource=resource).exists()):
         raise Invalid(fields={"resource": [f"There is no such resource. Name one of {', '.join(sorted(known))}."]})
@@ -141,7 +141,7 @@ def check_limit(resource: str, limit: int | None) -> None:
 
 @operation(QUOTA_CHANGED)
 def set_limit(*, actor: Actor, resource: str, limit: int | None) -> QuotaUse:
-    """Set or lift (None) a resource's limit; what is reserved beyond a lowered limit runs to its end."""
+    """Set or lift (None) a resource's limit; lowering it does not affect existing reservations."""
     actor.require("quotas.manage")
     check_limit(resource, limit)
     quota, _ = Quota.objects.select_for_update(no_key=True).get_or_create(resource=resource)

@@ -1,4 +1,4 @@
-"""Doorbells of the tenancy room."""
+"""Celery tasks of the tenants app, run on wake-ups."""
 
 from uuid import UUID
 
@@ -12,7 +12,9 @@ from tenants.operators import tenant_metrics
 
 @shared_task(name="tenants.deliver")
 def deliver(message_id: str, tenant_id: str) -> None:
-    """Deliver one outbox message; an errand aside, so that a server outside that hangs holds no worker's thread."""
+    """Deliver one outbox message; an external event in another thread, so that a hanging server blocks no worker
+    thread.
+    """
     message, tenant = UUID(message_id), UUID(tenant_id)
     if outbox.is_errand(message, tenant):
         EXTERNAL.put(message, lambda: outbox.deliver(message, tenant))
@@ -22,16 +24,16 @@ def deliver(message_id: str, tenant_id: str) -> None:
 
 @shared_task(name="tenants.housekeeping")
 def tidy() -> None:
-    """Remove rows that have served their time."""
+    """Remove expired rows."""
     cleanup.purge_expired()
 
 
 @shared_task(name="tenants.digests")
 def refresh_digests() -> None:
-    """Bring the figures that operators see of each tenant up to date."""
+    """Refresh the tenant metrics for operators."""
     tenant_metrics.refresh()
 
 
 def wake_delivery(message_id: UUID, tenant_id: UUID) -> None:
-    """Ask an ops worker to deliver a message; raises when the broker is away."""
+    """Wake an ops worker to deliver a message; raises if the broker is unreachable."""
     deliver.delay(str(message_id), str(tenant_id))

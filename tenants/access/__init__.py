@@ -1,1 +1,1 @@
-"""Who acts, with which permissions."""
+"""Actors and their permissions."""

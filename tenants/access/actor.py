@@ -1,4 +1,4 @@
-"""Who acts: a person, an API key, or Exchequer itself. The first argument of every operation."""
+"""The actor: a person, an API key, or the system. The first argument of every operation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ Kind = Literal["user", "api_key", "system"]
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """One actor in one tenant, with the rights it has for the length of one request or one operation."""
+    """One actor in one tenant, with its rights for one request or one operation."""
 
     kind: Kind
     tenant_id: UUID
@@ -36,7 +36,7 @@ class Actor:
         user_agent: str = "",
         request_id: str = "",
     ) -> "Actor":
-        """Return the actor for a person with a role; an unknown role may do nothing."""
+        """Return the actor for a person with a role; an unknown role has no permissions."""
         return cls(
             kind="user",
             tenant_id=tenant_id,
@@ -51,7 +51,7 @@ class Actor:
 
     @classmethod
     def system(cls, tenant_id: UUID, label: str) -> "Actor":
-        """Return Exchequer itself, named by the part that acts: `controller`, `bootstrap`."""
+        """Return the system actor, named by its component: `controller`, `bootstrap`."""
         return cls(
             kind="system",
             tenant_id=tenant_id,
@@ -61,18 +61,18 @@ class Actor:
         )
 
     def can(self, permission: str) -> bool:
-        """Return whether the actor has a permission. A permission that no role knows is a bug and raises."""
+        """Return whether the actor has a permission. A permission unknown to all roles is a bug and raises."""
         if permission not in PERMISSIONS:
             raise KeyError(f"{permission!r} is in no role; see tenants/access/permissions.py")
         return permission in self.permissions
 
     def require(self, permission: str, target: object = None) -> None:
-        """Raise `PermissionDenied` unless the actor has the permission; a key is told which scope it lacks."""
+        """Raise `PermissionDenied` unless the actor has the permission; for a key the message names the missing scope."""
         if not self.can(permission):
             words = key_lacks(permission) if self.kind == "api_key" else None
             raise PermissionDenied(words, permission=permission)
 
 
 def key_lacks(permission: str) -> str:
-    """Return what an API key without a scope is told."""
+    """Return the message for an API key without a scope."""
     return f"This key lacks the scope {permission}. Make one that has it."

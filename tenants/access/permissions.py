@@ -62,7 +62,7 @@ ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
 ROLES = tuple(ROLE_PERMISSIONS)
 PERMISSIONS = ROLE_PERMISSIONS["owner"]
 
-#: What each role is for, in the words of the members page.
+# : What each role is for, as the members page shows it.
 ROLE_WORDS = {
     "owner": "everything, the organisation itself included",
     "admin": "people, keys, quotas, money and work",
@@ -72,7 +72,7 @@ ROLE_WORDS = {
 }
 
 
-#: What each permission lets one do: of `.view` what is read, of `.manage` what is managed, else the act itself.
+# : What each permission allows: for `.view` the object read, for `.manage` the object managed, else the action.
 WORDS = {
     "usage.ingest": "send usage from outside",
     "jobs.launch": "launch jobs",
@@ -111,14 +111,14 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Purpose:
-    """A preset of scopes, for something that a program is made for."""
+    """A preset of scopes for a typical program."""
 
     key: str
     permissions: frozenset[str]
 
     @property
     def label(self) -> str:
-        """Return what the scopes let a program do, no more and no less: made of the words of each."""
+        """Return exactly what the scopes allow, composed of the texts of each."""
         own = [(scope, words) for scope, words in WORDS.items() if scope in self.permissions]
         acts = [words for scope, words in own if not scope.endswith((".view", ".manage"))]
         managed = [words for scope, words in own if scope.endswith(".manage")]
@@ -140,7 +140,7 @@ def _purpose(key: str, *, of: str) -> Purpose:
     return Purpose(key, frozenset(of.split()))
 
 
-#: How people choose the scopes of an API key: by what the program is to do.
+# : Presets that people choose for an API key.
 PURPOSES = (
     _purpose("watch", of="jobs.view models.view endpoints.view datasets.view devices.view recipes.view"),
     _purpose("launch", of="jobs.launch jobs.cancel jobs.view datasets.view recipes.view projects.view devices.view"),
@@ -158,7 +158,7 @@ PURPOSES = (
     ),
 )
 
-#: What no purpose holds, since it acts on others' work or decides for the organisation: chosen one by one.
+# : In no preset, since they act on others' work or decide for the organisation: selected individually.
 ALONE = {
     "jobs.cancel_any": "pause and cancel jobs that others launched",
     "models.approve": "approve or decline model versions",
@@ -168,5 +168,5 @@ ALONE = {
 
 
 def may_assign(own: frozenset[str], role: str) -> bool:
-    """Return whether one who has the permissions `own` may give or take `role`: nobody hands on what he does not have."""
+    """Return whether an actor with permissions `own` may grant or revoke `role`: nobody grants what they do not have."""
     return ROLE_PERMISSIONS[role] <= own

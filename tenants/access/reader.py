@@ -1,7 +1,7 @@
-"""Who reads: the actor of the request that this thread answers.
+"""The reader: the actor of the request that this thread serves.
 
-The middleware sets it, so that every read of a room narrows itself to what that actor may see, those too that pass through
-another room's page. Nobody reads in a worker or a command: Exchequer itself sees all.
+The middleware sets it, so that every query of an app is limited to what that actor may see, also within another app's
+page. Workers and commands have no reader: the system sees all.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _reader: ContextVar[Actor | None] = ContextVar("reader", default=None)
 
 
 def reader() -> Actor | None:
-    """Return whose request is being answered; None outside requests."""
+    """Return the actor of the current request; None outside requests."""
     return _reader.get()
 
 
 @contextmanager
 def reading_as(actor: Actor | None) -> Iterator[None]:
-    """Read as this actor; the middleware opens one with None round each request."""
+    """Read as this actor; the middleware opens one with None around each request."""
     token = _reader.set(actor)
     try:
         yield
@@ -31,5 +31,5 @@ def reading_as(actor: Actor | None) -> Iterator[None]:
 
 
 def read_as(actor: Actor) -> None:
-    """Go on reading as this actor until the surrounding `reading_as` ends."""
+    """Continue as this reader until the surrounding `reading_as` ends."""
     _reader.set(actor)

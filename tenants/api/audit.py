@@ -38,7 +38,7 @@ class AuditSerializer(serializers.Serializer[Any]):
 
 
 class VerdictSerializer(serializers.Serializer[Any]):
-    """What a verification of the chain found."""
+    """Result of a verification of the chain."""
 
     ok = serializers.BooleanField()
     entries = serializers.IntegerField()
@@ -106,7 +106,7 @@ class AuditExport(ApiView):
 
     @extend_schema(responses={(200, "application/jsonl"): str})
     def get(self, request: Request) -> StreamingHttpResponse:
-        """Stream one JSON object a line, in order."""
+        """Stream one JSON object per line, in order."""
         actor = self.actor
 
         def lines() -> Iterator[str]:

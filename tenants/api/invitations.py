@@ -1,4 +1,4 @@
-"""REST endpoints of invitations: list, issue, withdraw."""
+"""REST endpoints of invitations: list, issue, revoke."""
 
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +18,7 @@ from tenants.web.views import ApiView
 
 
 class InvitationSerializer(serializers.Serializer[Any]):
-    """An invitation. The link travels by mail alone."""
+    """An invitation. Only the email contains the link."""
 
     id = serializers.UUIDField(read_only=True)
     email = serializers.EmailField(max_length=254)
@@ -44,7 +44,7 @@ class Invitations(ApiView):
 
     @extend_schema(request=InvitationSerializer, responses={201: InvitationSerializer})
     def post(self, request: Request) -> Response:
-        """Invite an address; an open invitation of the same address is withdrawn."""
+        """Invite an address; an open invitation of the same address is revoked."""
         serializer = InvitationSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
@@ -53,13 +53,13 @@ class Invitations(ApiView):
 
 
 class OneInvitation(ApiView):
-    """One invitation."""
+    """One invitation of the tenant."""
 
     permissions = {"DELETE": "members.manage"}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, invitation_id: UUID) -> Response:
-        """Withdraw the invitation; its link leads nowhere from then on."""
+        """Revoke the invitation; its link no longer works."""
         invitations.revoke(actor=self.actor, invitation_id=invitation_id)
         return Response(status=204)
 

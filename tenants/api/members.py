@@ -1,4 +1,4 @@
-"""REST endpoints of members: list, invite, change, remove, and what somebody would leave behind."""
+"""REST endpoints of members: list, invite, change, remove, and preview of a departure."""
 
 from dataclasses import asdict
 from typing import Any
@@ -21,7 +21,7 @@ KEYS = OpenApiParameter("endpoint_keys", str, description="revoke, or adopt: an 
 
 
 class MemberSerializer(serializers.Serializer[Any]):
-    """A member."""
+    """A member of the organisation."""
 
     user_id = serializers.UUIDField(read_only=True)
     email = serializers.EmailField()
@@ -31,7 +31,7 @@ class MemberSerializer(serializers.Serializer[Any]):
 
 
 class InvitedMemberSerializer(serializers.Serializer[Any]):
-    """A person who is invited to become a member. Whether there is an account of that address is nobody's business."""
+    """A person invited to become a member. Whether the address has an account is not revealed."""
 
     user_id = serializers.UUIDField(allow_null=True, help_text="null until the invitation is accepted")
     email = serializers.EmailField()
@@ -54,7 +54,7 @@ class DescendantSerializer(serializers.Serializer[Any]):
 
 
 class DepartureSerializer(serializers.Serializer[Any]):
-    """What a member leaves behind."""
+    """What a member would leave behind."""
 
     credentials = DescendantSerializer(many=True, help_text="What ends with the membership")
     adopted = serializers.ListField(child=serializers.UUIDField(), help_text="Endpoint keys that go on")
@@ -62,7 +62,7 @@ class DepartureSerializer(serializers.Serializer[Any]):
 
 
 class AdoptionSerializer(serializers.Serializer[Any]):
-    """Endpoint keys that were adopted."""
+    """Adopted endpoint keys."""
 
     adopted = serializers.ListField(child=serializers.UUIDField())
 
@@ -89,19 +89,21 @@ class Members(ApiView):
 
 
 class Member(ApiView):
-    """One member."""
+    """One member of the organisation."""
 
     permissions = {"PATCH": "members.manage", "DELETE": "members.manage"}
 
     @extend_schema(request=MemberSerializer, responses={204: None})
     def patch(self, request: Request, user_id: UUID) -> Response:
-        """Change the role; what the new role could not have made is taken back."""
+        """Change the role; credentials that the new role could not have created are revoked."""
         members.change_role(actor=self.actor, user_id=user_id, role=str(self.body().get("role", "")))
         return Response(status=204)
 
     @extend_schema(parameters=[JOBS, KEYS], responses={200: DepartureSerializer, 204: None})
     def delete(self, request: Request, user_id: UUID) -> Response:
-        """End the membership with all credentials that descend from it; 200 when something was left behind, else 204."""
+        """End the membership and revoke all credentials that descend from it; 200 if something is left behind, else
+        204.
+        """
         jobs, keys = (request.query_params.get(name) for name in ("jobs", "endpoint_keys"))
         left = members.remove_member(
             actor=self.actor, user_id=user_id, jobs=members.parse_jobs(jobs), adopt=_adopts(keys)
@@ -116,18 +118,18 @@ class MemberDeparture(ApiView):
 
     @extend_schema(responses=DepartureSerializer)
     def get(self, request: Request, user_id: UUID) -> Response:
-        """Answer which credentials end with the membership, when each was last used, and how many jobs are open."""
+        """Return which credentials end with the membership, their last use, and the number of open jobs."""
         return Response(members.departure(actor=self.actor, user_id=user_id).as_json())
 
 
 class MemberAdoption(ApiView):
-    """The endpoint keys of a member who is about to leave."""
+    """Endpoint keys of a member who is about to leave."""
 
     permissions = {"POST": "tenant.manage"}
 
     @extend_schema(request=None, responses=AdoptionSerializer)
     def post(self, request: Request, user_id: UUID) -> Response:
-        """Adopt the member's endpoint keys: they descend from you from now on, and outlive that membership."""
+        """Adopt the member's endpoint keys: they then descend from you, and outlive that membership."""
         return Response({"adopted": members.adopt_endpoint_keys(actor=self.actor, user_id=user_id)})
 
 

@@ -1,4 +1,4 @@
-"""REST endpoints of the tenancy room: who am I, projects, keys, quotas, audit."""
+"""REST endpoints for the caller, the organisation, projects, keys and quotas."""
 
 from dataclasses import asdict
 from typing import Any
@@ -19,7 +19,7 @@ from tenants.web.views import ApiView
 
 
 class MeSerializer(serializers.Serializer[Any]):
-    """Who the key or session is."""
+    """Identity of the key or session."""
 
     tenant = serializers.DictField(help_text="id, slug, name, timezone, currency")
     actor = serializers.DictField(help_text="kind, id, label")
@@ -28,7 +28,7 @@ class MeSerializer(serializers.Serializer[Any]):
 
 
 class OrganisationSerializer(serializers.Serializer[Any]):
-    """The organisation."""
+    """Settings of the organisation."""
 
     slug = serializers.CharField(read_only=True)
     name = serializers.CharField(max_length=120)
@@ -57,7 +57,7 @@ class ApiKeySerializer(serializers.Serializer[Any]):
 
 
 class NewApiKeySerializer(ApiKeySerializer):
-    """A fresh API key; `key` is answered this once, and null where the answer is repeated."""
+    """A new API key; `key` is returned only once, and null in repeated responses."""
 
     key = serializers.CharField(read_only=True, allow_null=True)
 
@@ -84,7 +84,7 @@ class Me(ApiView):
 
     @extend_schema(responses=MeSerializer)
     def get(self, request: Request) -> Response:
-        """Answer who the key or session is."""
+        """Return the identity of the key or session."""
         actor, tenant = self.actor, self.tenant
         return Response(
             {
@@ -113,12 +113,12 @@ class Organisation(ApiView):
 
     @extend_schema(responses=OrganisationSerializer)
     def get(self, request: Request) -> Response:
-        """Answer name, short name, time zone, currency, and whether the only member approves alone."""
+        """Return name, short name, time zone, currency, and whether the only member approves alone."""
         return Response(OrganisationSerializer(Tenant.objects.get(id=self.actor.tenant_id)).data)
 
     @extend_schema(request=OrganisationSerializer, responses=OrganisationSerializer)
     def patch(self, request: Request) -> Response:
-        """Change name, time zone or `self_approval`; what is left out stays."""
+        """Change name, time zone or `self_approval`; omitted fields stay."""
         tenant = Tenant.objects.get(id=self.actor.tenant_id)
         data = checked(OrganisationSerializer(data=request.data, partial=True))
         known = {"name": tenant.name, "timezone": tenant.timezone}
@@ -160,7 +160,7 @@ class ApiKeys(ApiView):
 
     @extend_schema(request=ApiKeySerializer, responses={201: NewApiKeySerializer})
     def post(self, request: Request) -> Response:
-        """Make a key; the answer is the only place that shows it."""
+        """Create a key. Only this response contains its secret."""
         data = checked(ApiKeySerializer(data=request.data))
         key = api_keys.create_api_key(
             actor=self.actor,
@@ -181,13 +181,13 @@ class ApiKeys(ApiView):
 
 
 class OneApiKey(ApiView):
-    """One key."""
+    """One API key."""
 
     permissions = {"DELETE": "apikeys.manage"}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, key_id: UUID) -> Response:
-        """Revoke the key from the next request on."""
+        """Revoke the key, effective with the next request."""
         api_keys.revoke_api_key(actor=self.actor, key_id=key_id)
         return Response(status=204)
 
@@ -199,7 +199,7 @@ class Quotas(ApiView):
 
     @extend_schema(responses=page_of(QuotaSerializer))
     def get(self, request: Request) -> Response:
-        """List resources with their limits and what is in use."""
+        """List resources with their limits and current use."""
         return Response({"results": [asdict(row) for row in quotas.usage()], "next": None})
 
     @extend_schema(request=QuotaSerializer, responses=QuotaSerializer)

@@ -1,4 +1,4 @@
-"""Every act leaves one entry in the same transaction; entries form a hash chain that anyone can verify."""
+"""The audit log: each operation leaves one entry in its transaction, in a hash chain that anyone can verify."""
 
 from tenants.audit.record import (
     AuditAction,

@@ -1,4 +1,4 @@
-"""The chain's arithmetic: pure, so that a verifier without Django computes the same hash."""
+"""The chain's hashes: pure, so that a verifier without Django computes the same."""
 
 import hashlib
 import json

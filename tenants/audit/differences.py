@@ -1,4 +1,4 @@
-"""The difference that an entry made, in sentences: `limit changed from 2 to 4`, with names in place of ids."""
+"""The changes of an entry, in sentences: `limit changed from 2 to 4`, with names in place of ids."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _namers: list[Namer] = []
 
 
 def register(namer: Namer) -> None:
-    """Add a room's way to name ids of the open scope that its reader may see; each is asked once a page."""
+    """Register an app's names for ids of the open scope that the reader may see; each is called once per page."""
     _namers.append(namer)
 
 
 def names_in(all_changes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the names of the ids that stand in these differences, by the text of the id."""
+    """Return the names of the ids in these changes, by the text of the id."""
     wanted = {UUID(found) for changes in all_changes for found in _UUID.findall(str(changes))}
     known: dict[str, str] = {}
     for namer in _namers if wanted else ():
@@ -58,7 +58,7 @@ def _sentence(field: str, value: Any, names: Mapping[str, str]) -> str:
 
 
 def _said(value: Any, names: Mapping[str, str]) -> str:
-    """Return a value as people say it."""
+    """Return a value as text."""
     if value in _NOTHING:
         return "nothing"
     if isinstance(value, bool):
@@ -76,9 +76,9 @@ def _said(value: Any, names: Mapping[str, str]) -> str:
 
 
 def _amount(text: str, currency: str) -> str:
-    """Write an amount with the decimals of its currency, and with all that it has where those do not hold it.
+    """Format an amount with the decimals of its currency, or with all of its digits if those do not suffice.
 
-    A person may have named two tags so: what is no amount stays as it is.
+    Two tags may have these names too: text that is not an amount stays unchanged.
     """
     if not _AMOUNT.fullmatch(text):
         return f"{text} {currency}"

@@ -1,7 +1,7 @@
-"""The only writer of the audit log, and the decorator that makes an operation leave its entry.
+"""The only writer of the audit log, and the decorator that makes an operation record its entry.
 
-`record` puts an entry off to the end of the outermost scope, where the chain's head is locked: no lock is waited for
-with the head in hand, so two acts of a tenant never wait for each other in a circle.
+`record` defers an entry to the end of the outermost scope, where the chain's head is locked. No lock is awaited while
+holding the head, so two operations of a tenant never deadlock.
 """
 
 import functools
@@ -29,7 +29,7 @@ class MissingAuditEntry(RuntimeError):
 
 
 class AuditAction(str):
-    """Name of an act, `app.noun.verbed`; the set of all is `AuditAction.known`."""
+    """Name of an action, `app.noun.verbed`; `AuditAction.known` is the set of all."""
 
     known: set[str] = set()
     __slots__ = ()
@@ -43,7 +43,7 @@ class AuditAction(str):
 
 @dataclass
 class Trail:
-    """What the open operation said of itself."""
+    """What the current operation has recorded."""
 
     entries: list[tuple[str, Deferred]] = field(default_factory=list)
     unchanged: bool = False
@@ -53,9 +53,9 @@ _trail: ContextVar[Trail | None] = ContextVar("audit_trail", default=None)
 
 
 def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a keyword-only function `f(*, actor, ...)` one atomic, audited act in the actor's tenant.
+    """Make a keyword-only function `f(*, actor, ...)` one atomic, audited operation in the actor's tenant.
 
-    Raises `MissingAuditEntry` when the body neither recorded `action` nor called `unchanged`.
+    Raises `MissingAuditEntry` if the body neither recorded `action` nor called `unchanged`.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -89,7 +89,7 @@ def record(
     changes: Mapping[str, Any] | None = None,
     reason: str = "",
 ) -> None:
-    """Add one entry to the open operation. `changes` maps a field to `[old, new]`; never put a secret in it."""
+    """Add one entry to the current operation. `changes` maps a field to `[old, new]`; never put a secret in it."""
     trail = _trail.get()
     if trail is None:
         raise MissingAuditEntry(f"{action} was recorded outside an operation")
@@ -116,7 +116,7 @@ def record(
 
 
 def unchanged(reason: str) -> None:
-    """Say that the open operation found its effect already there, so that no entry is due."""
+    """Mark the current operation as a no-op; no audit entry is written."""
     trail = _trail.get()
     if trail is None or not reason:
         raise MissingAuditEntry("unchanged() needs an open operation and a reason")

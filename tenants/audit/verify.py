@@ -10,7 +10,7 @@ from tenants.models.audit import AuditEntry, AuditHead
 
 @dataclass(frozen=True)
 class ChainVerdict:
-    """Outcome of a verification. `bad_seq` and `fault` name the first entry that does not fit."""
+    """Result of a verification. `bad_seq` and `fault` name the first entry that does not fit."""
 
     entries: int
     head_seq: int
@@ -19,7 +19,7 @@ class ChainVerdict:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """Return whether no fault was found."""
         return self.bad_seq is None
 
 
@@ -61,7 +61,7 @@ def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_has
 
 
 def verify() -> ChainVerdict:
-    """Verify the chain of the tenant whose scope is open, streaming; memory stays flat.
+    """Verify the chain of the tenant whose scope is open, streaming; memory stays constant.
 
     The head is read first: entries that commit meanwhile lie beyond it and wait for the next run.
     """

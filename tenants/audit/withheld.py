@@ -1,6 +1,6 @@
-"""Entries about objects that a reader may not see: they stay in the log and in the chain, without their words.
+"""Redaction: entries about objects hidden from a reader stay in the log and the chain, without their texts.
 
-Upper rooms say when Django starts which of their objects an actor may see.
+Upper apps register at start which of their objects an actor may see.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _hidden: dict[str, Hidden] = {}
 
 
 def register(target_type: str, seen: Seen, hidden: Hidden | None = None) -> None:
-    """Have entries about this type of object withheld unless `seen(actor, ids)` names them; one statement a call.
+    """Redact entries about this type of object unless `seen(actor, ids)` contains them; one statement per call.
 
-    Of an object that is seen, an entry's differences are withheld where `hidden(actor, texts)` names one of their texts:
-    they speak of something else that the actor may not see.
+    For a visible object, an entry's changes are redacted if `hidden(actor, texts)` contains one of their texts: they
+    mention something else that the actor may not see.
     """
     _seen[target_type] = seen
     if hidden is not None:
@@ -31,7 +31,9 @@ def register(target_type: str, seen: Seen, hidden: Hidden | None = None) -> None
 
 
 def withhold(actor: Actor | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entries: those about hidden objects without label, differences and reason, and those that name some without the latter."""
+    """Return the entries: those about hidden objects without label, changes and reason, and those that mention hidden
+    ones without the latter two.
+    """
     if actor is None or actor.kind == "system":
         return rows
     named: dict[str, set[UUID]] = {}
@@ -48,7 +50,7 @@ def withhold(actor: Actor | None, rows: list[dict[str, Any]]) -> list[dict[str, 
 
 
 def _texts(value: Any) -> set[str]:
-    """Return the texts in an entry's differences."""
+    """Return the texts in an entry's changes."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):

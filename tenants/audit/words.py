@@ -1,4 +1,4 @@
-"""What the audit log names, in words: `compute.job.submitted` is "Job submitted". Pure."""
+"""Labels of audit actions: `compute.job.submitted` is "Job submitted". Pure."""
 
 _PHRASES = {
     "billing.budget.alerted": "Budget threshold passed",
@@ -22,13 +22,13 @@ _NOUNS = {"api_key": "API key", "slot": "serving slot", "tenant": "organisation"
 
 
 def noun_words(noun: str) -> str:
-    """Return what an action is about, beginning with a capital: "API key"."""
+    """Return the object of an action, capitalised: "API key"."""
     said = _NOUNS.get(noun, noun.replace("_", " "))
     return said[:1].upper() + said[1:]
 
 
 def act_words(action: str) -> str:
-    """Return an action such as `tenants.api_key.created` as people say it; what is no action stays as it is."""
+    """Return the label of an action such as `tenants.api_key.created`; other text stays unchanged."""
     parts = action.split(".")
     if action in _PHRASES or len(parts) != 3:
         return _PHRASES.get(action, action)

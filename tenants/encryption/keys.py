@@ -1,7 +1,7 @@
-"""Data keys of tenants: made at first use, unwrapped when needed, rotated and rewrapped by commands.
+"""Data keys of tenants: created at first use, unwrapped when needed, rotated and rewrapped by commands.
 
-Making a key and changing the master key exclude each other by an advisory lock of the transaction: no data key is left
-behind under a master key that is going.
+Creating a key and changing the master key exclude each other by a transaction-level advisory lock: no data key stays
+under a master key being replaced.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT_KEYS = 1024
 
 
 class UnknownKey(KeyUnavailable):
-    """The key that this file was encrypted with is not one of this organisation."""
+    """The key of this file does not belong to this organisation."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class DataKey:
 
 
 def data_key(tenant_id: UUID, key_id: UUID | None = None) -> DataKey:
-    """Return the tenant's newest data key, made at first use, or the one named by `key_id`.
+    """Return the tenant's newest data key, created at first use, or the one named by `key_id`.
 
-    Raises UnknownKey when it is not the tenant's, KeyUnavailable without its master key.
+    Raises UnknownKey if it is not the tenant's, KeyUnavailable without its master key.
     """
     with tenant_scope(tenant_id):
         rows = TenantKey.objects.order_by("-version")
@@ -50,13 +50,13 @@ def data_key(tenant_id: UUID, key_id: UUID | None = None) -> DataKey:
 
 
 def newest_version(tenant_id: UUID) -> int:
-    """Return the version of the data key that new files take; 0 before the first."""
+    """Return the version of the data key for new files; 0 before the first."""
     with tenant_scope(tenant_id):
         return TenantKey.objects.aggregate(last=Max("version"))["last"] or 0
 
 
 def new_version(tenant_id: UUID, *, after: int) -> TenantKey:
-    """Make the version after `after` of a tenant's data key, or take the one that somebody else made meanwhile."""
+    """Create the version after `after` of a tenant's data key, or take the one created meanwhile."""
     with tenant_scope(tenant_id):
         _lock("pg_advisory_xact_lock_shared")
         version = after + 1
@@ -70,7 +70,7 @@ def new_version(tenant_id: UUID, *, after: int) -> TenantKey:
 def rewrap(new: MasterKey, *known: MasterKey) -> int:
     """Wrap every data key with `new`, all or none; return how many changed. Needs the control role.
 
-    `known` are master keys beside those that this process was given. Raises KeyUnavailable.
+    `known` are master keys in addition to those given to this process. Raises KeyUnavailable.
     """
     extra = {key.id: key for key in known}
     with transaction.atomic(), all_tenants("the data keys of every tenant are wrapped anew"):
@@ -90,7 +90,7 @@ def rewrap(new: MasterKey, *known: MasterKey) -> int:
 
 
 def fault() -> str:
-    """Return why this process cannot use its master key; empty when it can. Raises DatabaseError."""
+    """Return why this process cannot use its master key; empty if it can. Raises DatabaseError."""
     current = MasterKeyRecord.objects.filter(current=True).values_list("id", flat=True).first()
     try:
         key = given()
@@ -108,12 +108,12 @@ def fault() -> str:
 
 @lru_cache(maxsize=KEPT_KEYS)
 def _unwrapped(key_id: UUID, tenant_id: UUID, version: int, wrapped: bytes, master_id: str) -> DataKey:
-    """Unwrap once a process: the row is read each time, so a key that is gone is gone at once."""
+    """Unwrap once per process: the row is read each time, so a removed key stops working at once."""
     return DataKey(key_id, master_key(master_id).unwrap(wrapped, _context(tenant_id, key_id, version)))
 
 
 def in_use() -> MasterKey:
-    """Return the master key that wraps now: the first one given to this installation until it is rotated."""
+    """Return the master key in use: the first one given to this installation, until it is rotated."""
     known = MasterKeyRecord.objects.filter(current=True)
     row = known.first()
     if row is None:

@@ -1,4 +1,4 @@
-"""The master key: what wraps the tenants' data keys. A key management service may stand behind `MasterKey`."""
+"""The master key, which wraps the tenants' data keys. A key management service can implement `MasterKey`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class KeyUnavailable(Unavailable):
 
 
 class MasterKey(Protocol):
-    """Wraps and unwraps data keys. `context` is authenticated: what was wrapped for one tenant opens for no other."""
+    """Wraps and unwraps data keys. `context` is authenticated: a key wrapped for one tenant opens for no other."""
 
     @property
     def id(self) -> str:
-        """A name of the key that tells nothing about it."""
+        """Identifier of the key that reveals nothing about it."""
 
     def wrap(self, secret: bytes, context: bytes) -> bytes:
         """Return a data key encrypted. Raises KeyUnavailable."""
@@ -43,13 +43,13 @@ class MasterKey(Protocol):
 
 @dataclass(frozen=True)
 class LocalMasterKey:
-    """A master key of 32 bytes that this process holds: AES-256-GCM with a random nonce for each wrapping."""
+    """A 32-byte master key held by this process: AES-256-GCM with a random nonce for each wrapping."""
 
     secret: bytes = field(repr=False)
 
     @property
     def id(self) -> str:
-        """A fingerprint: HMAC-SHA256 under the key, so that it tells nothing about it."""
+        """A fingerprint: HMAC-SHA256 under the key, which reveals nothing about it."""
         return "local:" + hmac.new(self.secret, b"exchequer master key", hashlib.sha256).hexdigest()[:16]
 
     def wrap(self, secret: bytes, context: bytes) -> bytes:
@@ -58,7 +58,7 @@ class LocalMasterKey:
         return nonce + AESGCM(self.secret).encrypt(nonce, secret, context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """Return the data key. Raises KeyUnavailable for another master key, another context or a changed row."""
+        """Return the data key. Raises KeyUnavailable for another master key, another context or an altered row."""
         try:
             return AESGCM(self.secret).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
         except (InvalidTag, ValueError) as error:
@@ -66,7 +66,7 @@ class LocalMasterKey:
 
 
 def parse(text: str) -> LocalMasterKey:
-    """Return the key that is written as base64 of 32 bytes. Raises ValueError."""
+    """Parse a key from base64 of 32 bytes. Raises ValueError."""
     try:
         secret = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
@@ -77,19 +77,20 @@ def parse(text: str) -> LocalMasterKey:
 
 
 def fresh() -> str:
-    """Return a new master key as it is written in EXCHEQUER_MASTER_KEY."""
+    """Return a new master key in the format of EXCHEQUER_MASTER_KEY."""
     return base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
 
 def given() -> MasterKey:
-    """Return the master key that this process was given. Raises KeyUnavailable without one."""
+    """Return the master key given to this process. Raises KeyUnavailable without one."""
     if not settings.EXCHEQUER.master_key:
         raise KeyUnavailable
     return parse(settings.EXCHEQUER.master_key)
 
 
 def master_key(key_id: str) -> MasterKey:
-    """Return the master key of a fingerprint: the given one, its predecessor, or what EXCHEQUER_MASTER_KEY_FILE holds now.
+    """Return the master key of a fingerprint: the given one, its predecessor, or the current content of
+    EXCHEQUER_MASTER_KEY_FILE.
 
     The file is read again, so that a rotation on this machine needs no restart. Raises KeyUnavailable.
     """

@@ -1,4 +1,4 @@
-"""Change keys: the master key of the installation, the data key of one tenant; and the word that a copy is kept."""
+"""Rotation: the master key of the installation, the data key of one tenant; and confirmation of a key backup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA_KEY_ROTATED = AuditAction("tenants.data_key.rotated")
 
 @dataclass(frozen=True)
 class Rotated:
-    """What a rotation of the master key did. `kept`: where the old key lies now, when it is a file of ours."""
+    """Result of a rotation of the master key. `kept`: the location of the old key, if it is a file of ours."""
 
     master_id: str
     keys: int
@@ -28,7 +28,7 @@ class Rotated:
 
 @operation(DATA_KEY_ROTATED)
 def rotate_data_key(*, actor: Actor) -> int:
-    """Give a tenant's new files a new data key; the old ones stay readable. Returns the version."""
+    """Give a tenant's new files a new data key; old files stay readable. Returns the version."""
     before = keys.newest_version(actor.tenant_id)
     row = keys.new_version(actor.tenant_id, after=before)
     record(DATA_KEY_ROTATED, actor=actor, changes={"version": [before or None, row.version]})
@@ -36,7 +36,7 @@ def rotate_data_key(*, actor: Actor) -> int:
 
 
 def to_given_key() -> Rotated:
-    """Wrap every data key with the given master key; the one before it was given too. Raises KeyUnavailable."""
+    """Wrap every data key with the given master key; its predecessor must be given too. Raises KeyUnavailable."""
     new = master.given()
     return Rotated(new.id, keys.rewrap(new))
 
@@ -44,8 +44,8 @@ def to_given_key() -> Rotated:
 def to_fresh_key(file: Path) -> Rotated:
     """Replace the master key in a file by a new one and wrap every data key with it.
 
-    Both keys lie on the disk before the database changes, so that an interruption loses none: the next call finishes
-    what this one began. Running processes read the file again. The old key is kept: older backups need it.
+    Both keys are on disk before the database changes, so that an interruption loses neither: the next call finishes
+    what this one began. Running processes read the file again. The old key is kept, because older backups need it.
     """
     previous = file.with_name(f"{file.name}.previous")
     if not previous.exists():
@@ -60,7 +60,7 @@ def to_fresh_key(file: Path) -> Rotated:
 
 
 def confirm_backup() -> str:
-    """Note that a copy of the master key in use lies elsewhere; return its fingerprint. Raises KeyUnavailable."""
+    """Record that a copy of the master key in use is kept elsewhere; return its fingerprint. Raises KeyUnavailable."""
     key = keys.in_use()
     with transaction.atomic():
         MasterKeyRecord.objects.filter(id=key.id).update(backup_confirmed_at=DatabaseNow())
@@ -68,7 +68,7 @@ def confirm_backup() -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, all or nothing, on the disk when this returns."""
+    """Write a file readable only by its owner, atomically and synced to disk."""
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,11 +1,11 @@
-"""The format of an encrypted object: AES-256-GCM in chunks, so that any size needs little memory and a range can be read.
+"""Format of an encrypted object: AES-256-GCM in chunks, so that any size needs little memory and ranges can be read.
 
     header   "EXQ" and the format's version (4 bytes) | id of the data key (16) | chunk size (4) | salt (32) | nonce prefix (7)
     records  each chunk's ciphertext with its tag of 16 bytes
 
-It is the construction of Tink's AES-GCM-HKDF streaming: each object has a key of its own, HKDF-SHA256 of the data key
-and the salt. A chunk's nonce is prefix, number and whether it is the last; header and the object's name are authenticated
-with every chunk. So a chunk that is changed, moved, left out, cut off or brought from another object does not open.
+The construction is Tink's AES-GCM-HKDF streaming: each object has a key of its own, HKDF-SHA256 of the data key and the
+salt. A chunk's nonce is prefix, number and whether it is the last; header and the object's name are authenticated with
+every chunk. So a chunk that is altered, moved, left out, cut off or taken from another object does not open.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ class Damaged(Exception):
 
 
 class Source(Protocol):
-    """Anything with `read`."""
+    """Protocol of objects with `read`."""
 
     def read(self, size: int = ..., /) -> bytes:
         """Return at most `size` bytes; none at the end."""
 
 
 class Target(Protocol):
-    """Anything with `write`."""
+    """Protocol of objects with `write`."""
 
     def write(self, data: bytes, /) -> object:
-        """Take bytes."""
+        """Write the bytes of `data`."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is told in the clear about an encrypted object."""
+    """The unencrypted header of an encrypted object."""
 
     raw: bytes
     key_id: UUID
@@ -65,7 +65,7 @@ class Header:
 
     @classmethod
     def parse(cls, raw: bytes) -> Header:
-        """Return the header in these bytes. Raises Damaged."""
+        """Parse the header from these bytes. Raises Damaged."""
         if len(raw) != HEADER.size:
             raise Damaged("it is shorter than a header")
         magic, key_id, chunk, salt, prefix = HEADER.unpack(raw)
@@ -80,15 +80,15 @@ class Header:
 
     @property
     def record(self) -> int:
-        """Bytes of a full record."""
+        """Size of a full record in bytes."""
         return self.chunk + TAG
 
     def count(self, size: int) -> int:
-        """Return the number of records of an object of `size` bytes in the clear: an empty object has one."""
+        """Return the number of records of an object of `size` plaintext bytes: an empty object has one."""
         return max(1, -(-size // self.chunk))
 
     def offset(self, number: int) -> int:
-        """Return where a record begins."""
+        """Return the offset of a record."""
         return HEADER.size + number * self.record
 
 
@@ -132,7 +132,7 @@ def seal(source: Source, target: Target, key: DataKey, name: str, *, chunk: int 
 
 
 def unseal(source: Source, key_of: Callable[[UUID], DataKey], name: str) -> Iterator[bytes]:
-    """Yield the object's chunks in the clear, each checked before it is yielded. Raises Damaged."""
+    """Yield the object's decrypted chunks, each verified before it is yielded. Raises Damaged."""
     header = Header.parse(_exactly(source.read, HEADER.size))
     cipher = Cipher(header, key_of(header.key_id), name)
     for number, (record, last) in enumerate(_pieces(source.read, header.record)):
@@ -142,7 +142,7 @@ def unseal(source: Source, key_of: Callable[[UUID], DataKey], name: str) -> Iter
 def unseal_range(
     source: Source, header: Header, key: DataKey, name: str, *, size: int, numbers: range
 ) -> Iterator[bytes]:
-    """Yield the chunks of these numbers from a source that begins with the first of them. Raises Damaged."""
+    """Yield the chunks of these numbers from a source that starts with the first of them. Raises Damaged."""
     cipher = Cipher(header, key, name)
     count = header.count(size)
     for number in numbers:
@@ -150,7 +150,7 @@ def unseal_range(
 
 
 def _pieces(read: Callable[[int], bytes], size: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield pieces of `size` bytes and whether each is the last, which may be shorter; an empty source has one."""
+    """Yield blocks of `size` bytes and whether each is the last, which may be shorter; an empty source has one."""
     piece = _exactly(read, size)
     while True:
         following = _exactly(read, size) if len(piece) == size else b""
@@ -161,7 +161,7 @@ def _pieces(read: Callable[[int], bytes], size: int) -> Iterator[tuple[bytes, bo
 
 
 def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
-    """Read `size` bytes, or what is left."""
+    """Read `size` bytes, or the rest."""
     parts, missing = [], size
     while missing and (part := read(missing)):
         parts.append(part)

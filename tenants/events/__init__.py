@@ -1,1 +1,1 @@
-"""What one app tells another: frozen events, the outbox that delivers them, and work that waits for servers outside."""
+"""Events between apps, the outbox that delivers them, and external events."""

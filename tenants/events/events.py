@@ -1,4 +1,4 @@
-"""What one room tells another: frozen events, published inside the transaction, delivered at least once.
+"""Events between apps: frozen, published inside the transaction, delivered at least once.
 
 An event class is named `app.ClassName`; a subscriber is idempotent and calls one operation.
 """
@@ -30,40 +30,40 @@ class Event:
 
     @classmethod
     def topic(cls) -> str:
-        """Return the name the event travels under."""
+        """Return the topic of the event."""
         return f"{cls.__module__.split('.')[0]}.{cls.__name__}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalEvent(Event):
-    """Base of events whose handler speaks with the world outside, such as a mail server.
+    """Base of events whose handler talks to an outside server, such as a mail server.
 
-    Its handler runs with no transaction and no scope open, one process at a time, until it returns once.
+    Its handler runs with no transaction and no scope open, in one process at a time, until it succeeds once.
     """
 
 
 @dataclass(frozen=True, kw_only=True)
 class TenantCreated(Event):
-    """A tenant exists; upper rooms set up what it needs."""
+    """A tenant was created; upper apps set up what it needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemberRemoved(Event):
-    """A person is no longer a member; what was shared with this person alone goes too."""
+    """A person is no longer a member; shares with this person alone end too."""
 
     user_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
 class NotificationRaised(ExternalEvent):
-    """A member has something new to know; the mail that says so is due."""
+    """A member has a new notification; its email is due."""
 
     notification_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
 class InvitationIssued(ExternalEvent):
-    """Someone was invited; the mail with the link is due."""
+    """Someone was invited; the email with the link is due."""
 
     invitation_id: UUID
 
@@ -96,7 +96,7 @@ def publish(event: Event) -> None:
 
 
 def publish_all(events: Sequence[Event]) -> None:
-    """The same for many events at once."""
+    """Publish many events at once."""
     OutboxMessage.objects.bulk_create(
         OutboxMessage(tenant_id=event.tenant_id, topic=event.topic(), payload=_payload(event)) for event in events
     )
@@ -105,7 +105,7 @@ def publish_all(events: Sequence[Event]) -> None:
 
 
 def load(topic: str, tenant_id: UUID, payload: dict[str, Any]) -> Event:
-    """Rebuild an event from the outbox; raise `KeyError` for a topic that no code knows."""
+    """Rebuild an event from the outbox; raise `KeyError` for an unknown topic."""
     event_class = Event.topics[topic]
     hints = typing.get_type_hints(event_class)
     values = {name: _parse(hints[name], value) for name, value in payload.items() if name in hints}
@@ -113,7 +113,7 @@ def load(topic: str, tenant_id: UUID, payload: dict[str, Any]) -> Event:
 
 
 def errand_topics() -> list[str]:
-    """Return the topics of all errands."""
+    """Return the topics of all external events."""
     return [topic for topic, event_class in Event.topics.items() if issubclass(event_class, ExternalEvent)]
 
 

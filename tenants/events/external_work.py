@@ -1,6 +1,6 @@
-"""Work that waits for somebody outside, done aside: a mail server that hangs holds these threads and no others.
+"""Threads for external events: a hanging mail server blocks these threads and no others.
 
-Nothing is lost with the process: an errand stays open in the outbox until it is done, and is asked for again.
+Nothing is lost with the process: an external event stays open in the outbox until it is handled, and is offered again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class Aside:
-    """A few threads of their own with a bounded queue; what is in it already is not taken twice."""
+    """A few dedicated threads with a bounded queue; queued work is not accepted twice."""
 
     def __init__(self, name: str, *, threads: int, most: int) -> None:
         self.name = name
@@ -27,7 +27,7 @@ class Aside:
         self.started = 0
 
     def put(self, key: Hashable, work: Callable[[], object]) -> bool:
-        """Have `work` done soon; return False when there is no room, or when `key` waits or is at work already."""
+        """Queue `work`; return False if the queue is full, or `key` is queued or running already."""
         with self.lock:
             if key in self.known or self.waiting.full():
                 return False

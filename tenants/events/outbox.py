@@ -1,7 +1,7 @@
-"""The outbox: a committed event is delivered at least once, whatever becomes of the broker.
+"""The outbox: a committed event is delivered at least once, whatever happens to the broker.
 
-`relay` rings a Celery task for each open message; the ring is a hint and may be lost or doubled.
-`deliver` does the work under a row lock. An unanswered ring is repeated after `RING_AGAIN_S`.
+`relay` wakes a Celery task for each open message; the wake-up is a hint and may be lost or repeated. `deliver` does the
+work under a row lock. An unanswered wake-up is repeated after `RING_AGAIN_S`.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ log = structlog.get_logger(__name__)
 
 
 class DeliveryFailed(Exception):
-    """A subscriber failed; the message stays open and is rung again."""
+    """A subscriber failed; the message stays open and is retried."""
 
 
 def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
-    """Ring for up to `limit` open messages, oldest first; return how many were rung.
+    """Send wake-ups for up to `limit` open messages, oldest first; return how many were sent.
 
-    Several relays may run: each takes rows that no other holds. A ring that fails is repeated at the next call.
+    Several relays may run: each takes rows that no other has locked. A failed wake-up is repeated at the next call.
     """
     with transaction.atomic(), all_tenants("the relay serves every tenant"):
         wait = ExpressionWrapper(F("attempts") * Value(timedelta(seconds=RING_AGAIN_S)), output_field=DurationField())
@@ -60,9 +60,10 @@ def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
 
 
 def deliver(message_id: UUID, tenant_id: UUID) -> bool:
-    """Run the subscribers of one message once; return False when it was delivered before, or another process is at it.
+    """Run the subscribers of one message once; return False if it was delivered before, or another process is
+    delivering it.
 
-    Raises `DeliveryFailed` after noting the error on the message; nothing a subscriber wrote is kept then.
+    Raises `DeliveryFailed` after recording the error on the message; a subscriber's writes are rolled back.
     """
     try:
         with tenant_scope(tenant_id):
@@ -83,7 +84,7 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
 
 
 def is_errand(message_id: UUID, tenant_id: UUID) -> bool:
-    """Return whether a message asks for something outside that may take its time."""
+    """Return whether a message is an external event, which may take long."""
     with tenant_scope(tenant_id):
         return OutboxMessage.objects.filter(id=message_id, topic__in=events.errand_topics()).exists()
 
@@ -106,9 +107,9 @@ def _mark_delivered(message_id: UUID) -> None:
 
 
 def _run_errand(message_id: UUID, event: events.Event) -> bool:
-    """Run the handlers outside any transaction: whoever holds the message's lock is the only one at it.
+    """Run the handlers outside any transaction, in the one process that holds the message's lock.
 
-    A process that dies in between lets go of the lock and leaves the message open, so the errand is run again.
+    A process that dies in between loses the lock and leaves the message open, so the handlers run again.
     """
     with locks.alone(f"tenants.errand {message_id}") as mine:
         if not mine:
@@ -126,7 +127,7 @@ def _run_errand(message_id: UUID, event: events.Event) -> bool:
 def drain(tenant_id: UUID) -> int:
     """Deliver all open messages of one tenant in this process, also those that deliveries publish; return how many.
 
-    Errands are left to the relay: they speak with the world outside, which whoever drains may not want to wait for.
+    External events are left to the relay, because outside servers may take long.
     """
     delivered = 0
     while True:

@@ -1,1 +1,1 @@
-"""People and programs: log-in, API keys, members, invitations, and where each credential comes from."""
+"""People and programs: login, API keys, members, invitations, and the provenance of credentials."""

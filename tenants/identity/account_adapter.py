@@ -1,4 +1,4 @@
-"""What this product wants otherwise than allauth does it: no signing up, limits and links that no header decides."""
+"""Differences from allauth: no sign-up, and limits and links that do not depend on headers."""
 
 from typing import Any
 from urllib.parse import quote
@@ -13,12 +13,12 @@ from django.urls import reverse
 
 from tenants.identity import audited_access
 
-#: After how many seconds it is worth while to try again.
+# : Seconds after which a retry is worthwhile.
 HELD_UP_S = 300
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Log-in by e-mail; accounts are made by an organisation, not by signing up."""
+    """Login by email address; organisations create accounts, sign-up is closed."""
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
@@ -30,7 +30,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Count an attempt for its account and client address, and for the account from everywhere; refuse one too many."""
+        """Count an attempt for its account and client address, and for the account from everywhere; refuse beyond the
+        limits.
+        """
         request.held_up_s = HELD_UP_S  # type: ignore[attr-defined]
         super().pre_authenticate(request, **credentials)
         anywhere = ratelimit.consume(
@@ -42,7 +44,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         self._login_failed_rl_usage.usage.extend(anywhere.usage)
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
-        """Log in, but not with the demo's password where others than this machine can reach us."""
+        """Log in, but refuse the demo's password if other machines can reach us."""
         user = super().authenticate(request, **credentials)
         if (
             user is not None
@@ -54,20 +56,20 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return user
 
     def login(self, request: HttpRequest, user: Any) -> None:
-        """Log in, once the audit log of each of the person's organisations says so."""
+        """Log in after recording it in the audit log of each of the person's organisations."""
         for actor in audited_access.everywhere(request, user):
             audited_access.log_in(actor=actor)
         super().login(request, user)
 
     def set_password(self, user: Any, password: str) -> None:
-        """Set another password, and say so in the audit log of each of the person's organisations: all of it or nothing."""
+        """Set another password and record it in the audit log of each of the person's organisations, all or nothing."""
         with transaction.atomic():
             super().set_password(user, password)
             for actor in audited_access.everywhere(self.request, user):
                 audited_access.password(actor=actor)
 
     def clean_password(self, password: str, user: Any = None) -> str:
-        """Return a password that may be chosen here; an operator's is set by a command alone, as the database insists."""
+        """Return a valid password; an operator's can be set by a command only, as the database enforces."""
         if getattr(user, "is_operator", False):
             raise ValidationError(
                 "An operator’s password is set on the machine: manage.py operator EMAIL --set-password."
@@ -78,23 +80,23 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return chosen
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        # allauth's own key begins with the Host header, which the client chooses.
+        # allauth's own key starts with the Host header, which the client chooses.
         return f"{account(credentials)} {ratelimit.get_ip(request)}"
 
     def get_reset_password_from_key_url(self, key: str) -> str:
-        """Return the link of a letter, at the public address."""
+        """Return the link for the email, at the public address."""
         path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
         return f"{settings.EXCHEQUER.effective_public_url}{path.replace('UID-KEY', quote(key))}"
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send a letter; it may be made in a thread that serves no request."""
+        """Send an email; it may be created in a thread without a request."""
         self.render_mail(template_prefix, email, {"email": email, **context}).send()
 
     def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
-        """Send the link to the address of the account, not to the one that was typed, which may only look like it."""
+        """Send the link to the address of the account, not the typed one, which may only look like it."""
         super().send_password_reset_mail(user, user.email, context)
 
 
 def account(credentials: dict[str, Any]) -> str:
-    """Return the account that somebody wants into, as one text however it is written."""
+    """Return the canonical form of an account's address, however it is written."""
     return str(credentials.get("email") or credentials.get("username") or "").strip().casefold()

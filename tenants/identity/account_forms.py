@@ -1,4 +1,4 @@
-"""allauth's forms in the words that the rest of the product uses."""
+"""allauth's forms with the product's labels."""
 
 import functools
 from typing import Any
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from tenants.events.external_work import LETTERS
 
-#: The backends of `config.mail`: a server may take its time, and so does a file.
+# : The backends of `config.mail`: a server or a file may be slow.
 SENT_ASIDE = ("tenants.notifications.smtp.Backend", "tenants.notifications.file_backend.FileBackend")
 
 LABELS = {
@@ -23,7 +23,7 @@ LABELS = {
 
 
 class LabelsMixin:
-    """Gives the fields of an account's form their labels."""
+    """Sets the labels of an account form."""
 
     fields: dict[str, Any]
 
@@ -34,14 +34,14 @@ class LabelsMixin:
 
 
 class LogIn(LabelsMixin, provided.LoginForm):  # type: ignore[misc]
-    """Log in by address and password."""
+    """Login by address and password."""
 
 
 class ForgottenPassword(LabelsMixin, provided.ResetPasswordForm):  # type: ignore[misc]
-    """Ask for a link."""
+    """Request of a reset link."""
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
-        """Have the letter made and sent aside: how long the answer takes does not tell whether there is an account."""
+        """Create and send the email in another thread: the response time must not reveal whether an account exists."""
         email = str(self.cleaned_data["email"])
         write = functools.partial(super().save, request, **kwargs)
         if settings.EMAIL_BACKEND in SENT_ASIDE:
@@ -52,12 +52,12 @@ class ForgottenPassword(LabelsMixin, provided.ResetPasswordForm):  # type: ignor
 
 
 class ChosenPassword(LabelsMixin, provided.ResetPasswordKeyForm):  # type: ignore[misc]
-    """Choose a password behind such a link."""
+    """New password behind a reset link."""
 
 
 class ChangedPassword(LabelsMixin, provided.ChangePasswordForm):  # type: ignore[misc]
-    """Change a password that is known."""
+    """Change of a known password."""
 
 
 class FirstPassword(LabelsMixin, provided.SetPasswordForm):  # type: ignore[misc]
-    """Choose a password for an account without one."""
+    """First password of an account without one."""

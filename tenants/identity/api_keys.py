@@ -1,4 +1,4 @@
-"""Making and revoking API keys."""
+"""Create and revoke API keys."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +28,7 @@ provenance.register(
 
 @dataclass(frozen=True)
 class NewKey:
-    """A fresh API key. `secret` is shown once and never stored."""
+    """A new API key. `secret` is shown once and never stored."""
 
     id: UUID
     secret: str
@@ -44,7 +44,7 @@ def create_api_key(
     secret: str | None = None,
     answers_for: UUID | None = None,
 ) -> NewKey:
-    """Create a key whose scopes lie within the actor's own permissions, and which ends no later than the actor's key.
+    """Create a key with scopes within the actor's own permissions, which expires no later than the actor's key.
 
     `secret`, and the person who answers for the key, are given only when bootstrapping.
     """
@@ -97,9 +97,10 @@ def create_api_key(
 
 @operation(KEY_REVOKED)
 def revoke_api_key(*, actor: Actor, key_id: UUID) -> dict[str, list[str]]:
-    """Revoke a key with all that descends from it, from the next request on; return the ids of the descendants by kind.
+    """Revoke a key and all that descends from it, effective with the next request; return the ids of the descendants by
+    kind.
 
-    Nobody revokes a key that may do more than they may. Raises NotFound, PermissionDenied.
+    Nobody can revoke a key with more permissions than their own. Raises NotFound, PermissionDenied.
     """
     actor.require("apikeys.manage")
     row = ApiKey.objects.select_for_update(no_key=True).filter(id=key_id).first()

@@ -1,4 +1,4 @@
-"""Acts that change nothing of an organisation's and that its audit log names all the same: who came in, what was taken away."""
+"""Audited actions that change no data: logins and exports."""
 
 from typing import Any
 
@@ -15,26 +15,26 @@ LIST_EXPORTED = AuditAction("tenants.list.exported")
 
 @operation(LOGGED_IN)
 def log_in(*, actor: Actor) -> None:
-    """Enter in the audit log that a member logged in."""
+    """Record in the audit log that a member logged in."""
     record(LOGGED_IN, actor=actor)
 
 
 @operation(PASSWORD_CHANGED)
 def password(*, actor: Actor) -> None:
-    """Enter in the audit log that a member has another password."""
+    """Record in the audit log that a member's password changed."""
     record(PASSWORD_CHANGED, actor=actor)
 
 
 @operation(LIST_EXPORTED)
 def export(*, actor: Actor, name: str) -> None:
-    """Enter in the audit log that a list was taken away as a file."""
+    """Record in the audit log that a list was exported."""
     record(LIST_EXPORTED, actor=actor, target=("list", "", name))
 
 
 def everywhere(request: HttpRequest, user: Any) -> list[Actor]:
-    """Return a person as an actor in each organisation that they belong to.
+    """Return a person as an actor in each of their organisations.
 
-    In one order: one transaction may lock the heads of several audit logs.
+    Always in the same order, because one transaction may lock the heads of several audit logs.
     """
     ids = sorted(authentication.tenant_ids_of(user.id))
     found = (authentication.member_actor(request, user, tenant_id) for tenant_id in ids)

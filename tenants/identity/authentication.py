@@ -1,6 +1,6 @@
-"""Find out who asks: by session or by API key. Both end in one `Actor`.
+"""Authenticate requests by session or API key. Both result in one `Actor`.
 
-What must be found before a tenant is known goes through two functions in the database that return ids only.
+Look-ups before a tenant is known go through two database functions that return ids only.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ NOTED_S, MOST_NOTED = 60.0, 10_000
 
 
 def new_key() -> tuple[str, str, bytes]:
-    """Return a fresh API key, its prefix and its hash; the key itself is never stored."""
+    """Return a new API key, its prefix and its hash; the key itself is never stored."""
     key = f"{KEY_START}{secrets.token_hex(PREFIX_LENGTH // 2)}_{secrets.token_urlsafe(32)}"
     return key, key_prefix(key), key_hash(key)
 
 
 def key_prefix(key: str) -> str:
-    """Return by what a key is found: its first random part, or of a key that an operator chose a part of its hash."""
+    """Return the lookup prefix of a key: its first random characters, or a hash prefix for operator-chosen keys."""
     if key.startswith(KEY_START):
         return key.removeprefix(KEY_START)[:PREFIX_LENGTH]
     return hashlib.sha256(b"chosen:" + key.encode()).hexdigest()[:PREFIX_LENGTH]
@@ -63,7 +63,9 @@ def tenant_id_for(user_id: UUID, slug: str) -> UUID | None:
 
 
 def member_actor(request: HttpRequest, user: Any, tenant_id: UUID) -> tuple[Actor, Tenant] | None:
-    """Return the actor for a person in a tenant, and the tenant, read afresh at each request; None without a membership."""
+    """Return the actor for a person in a tenant, and the tenant, read again for each request; None without a
+    membership.
+    """
     with tenant_scope(tenant_id):
         membership = Membership.objects.select_related("tenant").filter(user_id=user.id).first()
     if membership is None:
@@ -108,7 +110,7 @@ def key_actor(request: HttpRequest, key: str) -> tuple[Actor, Tenant] | None:
 
 
 def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
-    """Return who acted once, with the rights of today: a person or a key, without any once they are gone; None is Exchequer."""
+    """Return a past actor with its current rights: a person or a key, without rights if deleted; None is the system."""
     if who is None:
         return Actor.system(tenant_id, "controller")
     role = Membership.objects.filter(user_id=who, user__is_active=True).values_list("role", flat=True).first()
@@ -124,7 +126,7 @@ def _live_keys() -> Any:
 
 
 def _of_key(row: ApiKey) -> frozenset[str] | None:
-    """Return what a key may do: never more than the member from whom it descends may do today; None once that one is gone."""
+    """Return the permissions of a key, limited to those of the member it descends from; None if that member is gone."""
     permissions = frozenset(row.scopes)
     if row.membership_id is None:
         return permissions
@@ -137,7 +139,7 @@ _noted: dict[UUID, float] = {}
 
 
 def _note_use(key_id: UUID) -> None:
-    """Write down that a key is used, at most once a minute in this process: no request pays for another's statement."""
+    """Record the use of a key, at most once a minute in this process, to save a statement per request."""
     at = time.monotonic()
     if at - _noted.get(key_id, -NOTED_S) < NOTED_S:
         return
@@ -164,7 +166,7 @@ def _origin(request: HttpRequest) -> dict[str, str]:
 
 
 class ActorAuthentication(SessionAuthentication):
-    """Hands the middleware's actor to REST endpoints; a session must also pass the CSRF check."""
+    """Passes the middleware's actor to REST endpoints; a session must also pass the CSRF check."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """Return (user, actor), or None for an anonymous request."""
@@ -178,14 +180,14 @@ class ActorAuthentication(SessionAuthentication):
         return request._request.user, actor
 
     def authenticate_header(self, request: Request) -> str:
-        """Make an anonymous request a 401."""
+        """Return the header that makes an anonymous request a 401."""
         return 'Bearer realm="exchequer"'
 
 
 class DeclaredPermission(BasePermission):
-    """Lets a request through when the endpoint declares a permission for its method and the actor has it.
+    """Lets a request pass if the endpoint declares a permission for its method and the actor has it.
 
-    A method that has a handler and declares nothing is denied.
+    A method with a handler and no declared permission is denied.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:

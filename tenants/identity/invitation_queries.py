@@ -1,4 +1,4 @@
-"""What is read of invitations: the list of those who manage members, and what the mail needs."""
+"""Queries of invitations: the list on the members page, and the data of the email."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenants.models import Invitation, Tenant
 
 @dataclass(frozen=True)
 class InvitationEmail:
-    """What the mail of an invitation needs. `expires_at` is in the organisation's `zone`."""
+    """Data of an invitation's email. `expires_at` is in the organisation's `zone`."""
 
     to: str
     tenant: str
@@ -29,7 +29,7 @@ class InvitationEmail:
 
 @dataclass(frozen=True)
 class InvitationRow:
-    """An invitation as those who manage members see it. `state`: open, accepted, revoked or expired."""
+    """An invitation on the members page. `state`: open, accepted, revoked or expired."""
 
     id: UUID
     email: str
@@ -41,7 +41,7 @@ class InvitationRow:
 
 
 def is_open(email: str) -> bool:
-    """Return whether an address has an invitation whose link still works; a new one would withdraw it."""
+    """Return whether an address has an invitation whose link still works; a new one would revoke it."""
     return Invitation.objects.filter(
         email=email.strip().lower(), accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
     ).exists()
@@ -59,13 +59,13 @@ def invitations(*, before: UUID | None = None, limit: int = 50, only_open: bool 
 
 
 def as_row(row: Invitation, moment: datetime | None = None) -> InvitationRow:
-    """Return an invitation as those who manage members see it at `moment`: now, unless given."""
+    """Return an invitation for the members page at `moment`; default: now."""
     state = _state(row, moment or now())
     return InvitationRow(row.id, row.email, row.role, row.invited_by, row.created_at, row.expires_at, state)
 
 
 def letter(tenant_id: UUID, invitation_id: UUID) -> InvitationEmail | None:
-    """Return what the mail of an invitation needs; None once it is no longer open."""
+    """Return the data of an invitation's email; None once it is no longer open."""
     with tenant_scope(tenant_id):
         row = Invitation.objects.filter(
             id=invitation_id, accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()

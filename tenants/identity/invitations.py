@@ -1,7 +1,7 @@
-"""Inviting people: a single-use link to one e-mail address, with a role that is fixed when the invitation is issued.
+"""Invitations: a single-use link for one email address, with a role fixed when it is issued.
 
-The token is derived from the invitation's id and the installation's secret key, so that nothing which opens a door
-is ever stored: the table holds its hash, the outbox the invitation's id.
+The token is derived from the invitation's id and the installation's secret key, so that no usable secret is stored: the
+table holds its hash, the outbox the invitation's id.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ INVITED = AuditAction("tenants.invitation.issued")
 ACCEPTED = AuditAction("tenants.invitation.accepted")
 REVOKED = AuditAction("tenants.invitation.revoked")
 VALID_DAYS = 7
-#: How many invitations an organisation may send in 24 hours, withdrawn ones included: their mails have left.
+# : Invitations per organisation in 24 hours, revoked ones included, since their emails were sent.
 MOST_A_DAY = 100
-#: To one address of these: a stranger's mailbox is filled by nobody.
+# : Of these to one address, so that nobody can flood a stranger's mailbox.
 MOST_TO_ONE = 5
 
 
@@ -86,7 +86,7 @@ class AccountExists(Conflict):
 
 @dataclass(frozen=True)
 class InvitationDetails:
-    """What the holder of a valid link may know."""
+    """What the holder of a valid link may see."""
 
     tenant_id: UUID
     id: UUID
@@ -100,10 +100,10 @@ class InvitationDetails:
 
 @operation(INVITED)
 def invite(*, actor: Actor, email: str, role: str) -> Invitation:
-    """Invite an address with a role not above the actor's own; an open invitation of that address is withdrawn.
+    """Invite an address with a role not above the actor's own; an open invitation of that address is revoked.
 
-    It ends with what issued it: the member, or the API key. Raises `Conflict` for a member, `TooManyInvitations`.
-    The mail follows by way of the outbox.
+    It is revoked with its issuer: the member, or the API key. Raises `Conflict` for a member, `TooManyInvitations`. The
+    email is sent through the outbox.
     """
     actor.require("members.manage")
     check_role(actor, role)
@@ -137,7 +137,7 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
 
 @operation(REVOKED)
 def revoke(*, actor: Actor, invitation_id: UUID) -> None:
-    """Withdraw an invitation: its link leads nowhere from the next click on."""
+    """Revoke an invitation: its link no longer works."""
     actor.require("members.manage")
     row = Invitation.objects.select_for_update(no_key=True).filter(id=invitation_id).first()
     if row is None:
@@ -154,9 +154,9 @@ def revoke(*, actor: Actor, invitation_id: UUID) -> None:
 def accept(
     *, token: str, user: User | None, name: str = "", password: str = "", ip: str = ""
 ) -> tuple[User, InvitationDetails]:
-    """Make the invited person a member: `user` when logged in, else a new account with a name and a password.
+    """Make the invited person a member: `user` if logged in, else a new account with a name and a password.
 
-    Of many who try at once one succeeds. Raises `InvitationGone`, `WrongAccount`, `AccountExists`, or `Invalid`.
+    Of concurrent attempts one succeeds. Raises `InvitationGone`, `WrongAccount`, `AccountExists`, or `Invalid`.
     """
     offer = find(token)
     if user is not None and user.email != offer.email:
@@ -174,8 +174,8 @@ def accept(
 
 @operation(ACCEPTED)
 def _accept(*, actor: Actor, offer: InvitationDetails, user: User | None, name: str, password: str) -> User:
-    # What issued it is locked first, as by whoever takes it back. Then the conditional UPDATE decides: whoever comes
-    # second waits for it and finds the row taken.
+    # The issuer is locked first, as in revocation. Then the conditional UPDATE decides: the second request waits for it
+    # and finds the invitation used.
     row = Invitation.objects.filter(id=offer.id).first()
     if row is None or not _still_backed(row):
         raise InvitationGone
@@ -196,7 +196,7 @@ def _accept(*, actor: Actor, offer: InvitationDetails, user: User | None, name: 
 
 
 def find(token: str) -> InvitationDetails:
-    """Return what a link offers; raises `InvitationGone` unless it could be accepted now."""
+    """Return the offer of a link; raises `InvitationGone` unless it could be accepted now."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT tenant_id, id FROM exchequer_invitation(%s)", [hash_of(token)])
         found = cursor.fetchone()
@@ -219,7 +219,7 @@ def token_of(invitation_id: UUID) -> str:
 
 
 def hash_of(token: str) -> bytes:
-    """Return what is stored of a token: 32 bytes."""
+    """Return the stored hash of a token: 32 bytes."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -235,7 +235,7 @@ def _withdraw(actor: Actor, row: Invitation, reason: str) -> None:
 
 
 def _still_backed(row: Invitation) -> bool:
-    """Return whether what issued it is there still, and may give that role now."""
+    """Return whether the issuer still exists and may grant that role now."""
     try:
         maker = provenance.standing(parent_key_id=row.parent_key_id, membership_id=row.membership_id)
     except provenance.AccessEnded:
@@ -244,7 +244,7 @@ def _still_backed(row: Invitation) -> bool:
 
 
 def _check_limit(actor: Actor, email: str) -> None:
-    """Raise TooManyInvitations beyond a limit; the tenant's lock makes those who invite at once count one by one."""
+    """Raise TooManyInvitations beyond a limit; the tenant's lock serialises concurrent invitations."""
     Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
     since = DatabaseNow() - timedelta(days=1)
     recent = Invitation.objects.filter(created_at__gt=since).order_by("-created_at")
@@ -262,7 +262,7 @@ def _check_limit(actor: Actor, email: str) -> None:
 
 
 def _new_account(email: str, name: str, password: str) -> User:
-    # What is wrong with name or password is said first, so that a form that could make no account asks after none.
+    # Faults of name or password come first, so that an invalid form does not reveal whether an account exists.
     name = check_text(name, "name")
     try:
         password_validation.validate_password(password, User(email=email, name=name))

@@ -1,4 +1,4 @@
-"""Members: who belongs to an organisation and as what, and what ends when somebody leaves."""
+"""Members: who belongs to an organisation in which role, and what ends with a membership."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
 CREDENTIALS_ADOPTED = AuditAction("tenants.member.credentials_adopted")
 MEMBER_REMOVED = AuditAction("tenants.member.removed")
 
-#: What becomes of the open jobs of a leaver: they go on, they are cancelled, or the member of this id has them.
+# : Handling of a departing member's open jobs: they continue, are cancelled, or go to the member with this id.
 Jobs = Literal["keep", "cancel"] | UUID
 
 
 def parse_jobs(text: str | None) -> Jobs:
-    """Return what a request wants to become of the open jobs; raise `Invalid` for anything else."""
+    """Parse a request's choice for the open jobs; raise `Invalid` for anything else."""
     if text in (None, "", "keep"):
         return "keep"
     heir = uuid_in(text)
@@ -45,7 +45,7 @@ class LastOwner(Conflict):
 def add_member(*, actor: Actor, email: str, role: str, password: str | None = None, name: str = "") -> Membership:
     """Make a person a member with a role not above the actor's own; raises `Conflict` for a member.
 
-    It makes the account where there is none, unasked: for commands of an operator, never for a request.
+    Creates a missing account without an invitation: for commands of an operator, never for a request.
     """
     actor.require("members.manage")
     check_role(actor, role)
@@ -60,9 +60,9 @@ def add_member(*, actor: Actor, email: str, role: str, password: str | None = No
 
 @operation(MEMBER_CHANGED)
 def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
-    """Give a member another role: never above the actor's own, never one's own, never the last owner's.
+    """Change a member's role: never above the actor's own, never one's own, never the last owner's.
 
-    Credentials of the member that the new role could not have made are taken back, or narrowed to it.
+    Credentials of the member that the new role could not have created are revoked, or narrowed to it.
     """
     actor.require("members.manage")
     membership = _locked_member(actor, user_id)
@@ -81,7 +81,7 @@ def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
         changes={"role": [membership.role, role]},
     )
     reason = f"{membership.user.email} became {role}"
-    # What lies beyond the role of before is no use already, and a higher one must not wake it.
+    # Rights beyond the previous role are already unusable, and a higher role must not revive them.
     kept = ROLE_PERMISSIONS[membership.role] & ROLE_PERMISSIONS[role]
     provenance.shrink(actor=actor, membership_id=membership.id, permissions=kept, reason=reason)
 
@@ -100,7 +100,7 @@ def departure(*, actor: Actor, user_id: UUID) -> Departure:
 
 @operation(CREDENTIALS_ADOPTED)
 def adopt_endpoint_keys(*, actor: Actor, user_id: UUID) -> list[str]:
-    """Make an owner the maker of a member's endpoint keys, so that they outlive the membership; return their ids.
+    """Make an owner the creator of a member's endpoint keys, so that they outlive the membership; return their ids.
 
     Raises NotFound, PermissionDenied.
     """
@@ -114,10 +114,10 @@ def adopt_endpoint_keys(*, actor: Actor, user_id: UUID) -> list[str]:
 
 @operation(MEMBER_REMOVED)
 def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bool = False) -> Departure:
-    """End a membership and take back all credentials that descend from it, from the next request on.
+    """End a membership and revoke all credentials that descend from it, effective with the next request.
 
-    With `adopt` an owner first becomes the maker of the member's endpoint keys, so that they go on. Returns what the
-    member left behind. Raises NotFound, LastOwner, PermissionDenied, Invalid.
+    With `adopt` an owner first becomes the creator of the member's endpoint keys, so that they keep working. Returns
+    what the member left behind. Raises NotFound, LastOwner, PermissionDenied, Invalid.
     """
     actor.require("members.manage")
     membership = _locked_member(actor, user_id)
@@ -151,7 +151,7 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
 
 
 def check_role(actor: Actor, role: str) -> None:
-    """Raise unless `role` exists and holds nothing that the actor does not have."""
+    """Raise unless `role` exists and has no permission that the actor lacks."""
     if role not in ROLES:
         raise Invalid(fields={"role": [f"Choose one of {', '.join(ROLES)}."]})
     if not may_assign(actor.permissions, role):
@@ -165,7 +165,7 @@ def _adopt(actor: Actor, membership: Membership) -> list[str]:
 
 
 def _heir(actor: Actor, jobs: Jobs, leaver: UUID) -> Actor:
-    """Return the member who gets the jobs of a leaver. Raises Invalid."""
+    """Return the member who gets a departing member's jobs. Raises Invalid."""
     heir = Membership.objects.select_related("user").filter(user_id=jobs).exclude(user_id=leaver).first()
     if heir is None:
         raise Invalid(fields={"jobs": ["Use keep, cancel, or the id of another member."]})
@@ -173,7 +173,7 @@ def _heir(actor: Actor, jobs: Jobs, leaver: UUID) -> Actor:
 
 
 def _locked_member(actor: Actor, user_id: UUID) -> Membership:
-    # Every change of members takes the tenant's owners' rows first, in one order: two owners cannot remove each other.
+    # Every change of members locks the tenant's owners' rows first, in one order: two owners cannot remove each other.
     list(Membership.objects.select_for_update(no_key=True).filter(role="owner").order_by("id"))
     membership = (
         Membership.objects.select_for_update(of=("self",), no_key=True)

@@ -1,8 +1,8 @@
-"""Where credentials come from, and the one way to take back all that descends from one.
+"""Provenance of credentials, and the one way to revoke all that descends from one.
 
-A credential is made under a lock on what makes it (`lock_maker`), and taken back after a lock on the same rows: whoever
-comes second sees what the first did, so none is made by a key that is revoked meanwhile. Lock order: membership, API
-keys from parent to child, then the other kinds.
+A credential is created under a lock on its creator (`lock_maker`), and revoked after a lock on the same rows: the
+second transaction sees what the first did, so no credential is created by a key that is revoked meanwhile. Lock order:
+membership, API keys from parent to child, then the other kinds.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tenants.models import ApiKey, Membership
 from tenants.models.credentials import Credential
 
 KEY_NARROWED = AuditAction("tenants.api_key.narrowed")
-#: Every key may ask who it is; one that may do nothing else is of no use.
+# : Every key may query its own identity; a key that can do nothing else is useless.
 ALWAYS = "tenant.view"
-#: Keys in a line, each made with the one before.
+# : Maximum depth of keys that create keys.
 DEEPEST = 10
 
 
@@ -44,7 +44,7 @@ NOT_REVOKED = Q(revoked_at=None)
 
 @dataclass(frozen=True, kw_only=True)
 class Maker:
-    """What makes a credential and the rights it has now: an API key, a membership, or neither for Exchequer itself."""
+    """Creator of a credential with its current rights: an API key, a membership, or neither for the system."""
 
     permissions: frozenset[str]
     key_id: UUID | None = None
@@ -57,13 +57,13 @@ class Maker:
         return {"parent_key_id": self.key_id, "membership_id": self.membership_id}
 
     def until(self, moment: datetime) -> datetime:
-        """Return a time, or the end of the maker if that is earlier."""
+        """Return a time, or the creator's end if that is earlier."""
         return moment if self.expires_at is None else min(moment, self.expires_at)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of credential: how the audit log names one, and whether a maker with certain rights could make it."""
+    """A kind of credential: its name in the audit log, and whether a creator with certain rights could create it."""
 
     name: str
     model: type[Credential]
@@ -77,7 +77,7 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Descendant:
-    """A credential that ends with its maker, as people see it. `last_used_at` is None for what is not counted."""
+    """A credential that is revoked with its creator, for display. `last_used_at` is None if use is not recorded."""
 
     kind: str
     id: UUID
@@ -88,7 +88,7 @@ class Descendant:
 
     @property
     def kind_words(self) -> str:
-        """Return what people call its kind."""
+        """Return the name of its kind."""
         return {"apikey": "API key", "endpointkey": "endpoint key"}.get(self.kind, self.kind)
 
 
@@ -96,14 +96,14 @@ _kinds: dict[str, Kind] = {}
 
 
 def register(kind: Kind) -> None:
-    """Add a kind of credential."""
+    """Register a kind of credential."""
     _kinds[kind.name] = kind
 
 
 def lock_maker(actor: Actor) -> Maker:
-    """Return what a credential that the actor makes descends from, locked until the transaction ends.
+    """Return the creator of a credential that the actor creates, locked until the transaction ends.
 
-    Raises AccessEnded when the membership or the key ended since the request began.
+    Raises AccessEnded if the membership or the key ended since the request began.
     """
     if actor.kind == "system":
         return Maker(permissions=PERMISSIONS)
@@ -120,7 +120,7 @@ def lock_maker(actor: Actor) -> Maker:
 
 
 def standing(*, parent_key_id: UUID | None, membership_id: UUID | None) -> Maker:
-    """Lock the maker of a credential and return the rights it has now. Raises AccessEnded when it is no more."""
+    """Lock the creator of a credential and return its current rights. Raises AccessEnded if it is gone."""
     permissions, person_id, expires_at = PERMISSIONS, None, None
     if membership_id is not None:
         member = _share(
@@ -146,7 +146,9 @@ def standing(*, parent_key_id: UUID | None, membership_id: UUID | None) -> Maker
 
 
 def person_of(actor: Actor) -> UUID | None:
-    """Return who answers for an act: a person; of a key its maker, or the first key above it when no person is known."""
+    """Return the person responsible for an action: for a key its creator, or that of the first key above it with a
+    known person.
+    """
     row_id = actor.id
     while actor.kind == "api_key" and row_id is not None:
         person, parent = ApiKey.objects.values_list("created_by_id", "parent_key_id").get(id=row_id)
@@ -157,7 +159,7 @@ def person_of(actor: Actor) -> UUID | None:
 
 
 def descendants(*, key_id: UUID | None = None, membership_id: UUID | None = None) -> list[Descendant]:
-    """Return the live credentials that end with a key or a membership, newest last."""
+    """Return the live credentials revoked with a key or a membership, newest last."""
     below = _below(key_id, membership_id, lock=False)
     return [
         Descendant(
@@ -173,7 +175,7 @@ def descendants(*, key_id: UUID | None = None, membership_id: UUID | None = None
 
 
 def numbers() -> dict[UUID, int]:
-    """Return how many live credentials descend from each API key that has any."""
+    """Return the number of live credentials that descend from each API key that has any."""
     below: Counter[UUID] = Counter()
     makers: dict[UUID, UUID] = {}
     for kind in _kinds.values():
@@ -182,7 +184,7 @@ def numbers() -> dict[UUID, int]:
         below.update(found.values())
         if kind.model is ApiKey:
             makers = found
-    # From the last keys upwards: what is below a key counts for its maker once the key itself is complete.
+    # Bottom-up: descendants of a key count for its creator once the key's own count is complete.
     open_keys = Counter(makers.values())
     complete = [key_id for key_id in makers if not open_keys[key_id]]
     while complete:
@@ -196,7 +198,7 @@ def numbers() -> dict[UUID, int]:
 
 
 def check_depth(maker: Maker) -> None:
-    """Refuse a key whose maker is the last of DEEPEST keys that were each made with the one before. Raises Invalid."""
+    """Refuse a key that would exceed the maximum depth DEEPEST. Raises Invalid."""
     key_id, keys = maker.key_id, 0
     while key_id is not None:
         keys += 1
@@ -213,7 +215,7 @@ def take_back(
 ) -> dict[str, list[str]]:
     """Revoke all live credentials that descend from a key or a membership, which the caller has locked.
 
-    Each gets its entry in the audit log; returns the ids by kind.
+    Each gets its audit entry; returns the ids by kind.
     """
     below = _below(key_id, membership_id, lock=True)
     taken: dict[str, list[str]] = {name: [] for name in _kinds}
@@ -224,9 +226,9 @@ def take_back(
 
 
 def shrink(*, actor: Actor, membership_id: UUID, permissions: frozenset[str], reason: str) -> None:
-    """Take back what a member could not make with these rights, for good: a role raised again brings nothing back.
+    """Revoke permanently what a member could not create with these rights: raising the role again restores nothing.
 
-    An API key loses the scopes beyond them, and ends when nothing is left; so does whatever descends from it.
+    An API key loses the scopes beyond them, and is revoked if none is left; so are its descendants.
     """
     rights: dict[UUID | None, frozenset[str]] = {None: permissions}
     for kind, row in _rows(Q(membership_id=membership_id), lock=True):
@@ -247,7 +249,7 @@ def shrink(*, actor: Actor, membership_id: UUID, permissions: frozenset[str], re
 
 
 def adopt(*, actor: Actor, membership_id: UUID) -> list[str]:
-    """Make the actor the maker of what can be adopted and descends from a membership; returns the ids."""
+    """Make the actor the creator of adoptable credentials that descend from a membership; returns the ids."""
     maker = lock_maker(actor)
     adopted = []
     for kind, row in _rows(Q(membership_id=membership_id), lock=True):
@@ -270,7 +272,7 @@ def _share(statement: str, row_id: UUID) -> tuple[Any, ...]:
 
 
 def _below(key_id: UUID | None, membership_id: UUID | None, *, lock: bool) -> Q:
-    """Return what selects the descendants; keys are found level by level, each locked before its children are read."""
+    """Return the filter for descendants; keys are found level by level, each locked before its children are read."""
     if membership_id is not None:
         return Q(membership_id=membership_id)
     level = set() if key_id is None else {key_id}

@@ -1,1 +1,1 @@
-"""The two locks between tenants: the manager that needs a scope, and row-level security."""
+"""The two mechanisms of tenant isolation: the manager that requires a scope, and row-level security."""

@@ -1,8 +1,8 @@
-"""The second lock between tenants: migration operations for row-level security.
+"""The second mechanism of tenant isolation: migration operations for row-level security.
 
-Put `SecureTable` for a tenant's table, `GrantTable` for any other, after the model in the same migration.
-Facts behind the shape (measured on PostgreSQL 18): without FORCE the owner sees all; after one `SET LOCAL` the
-setting is an empty string, not NULL; a plain foreign key lets one tenant point at another's row.
+Put `SecureTable` for a tenant's table, `GrantTable` for any other, after the model in the same migration. Facts behind
+the design (measured on PostgreSQL 18): without FORCE the owner sees all; after one `SET LOCAL` the setting is an empty
+string, not NULL; a plain foreign key lets one tenant reference another's row.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def secure_sql(
     control_grants: str = ALL,
     column: str = "tenant_id",
 ) -> list[str]:
-    """Return the statements that lock one table: forced policies with USING and WITH CHECK, and its grants."""
+    """Return the statements that secure one table: forced policies with USING and WITH CHECK, and its grants."""
     same = f"{column} = {TENANT}"
     statements = [
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
@@ -40,7 +40,7 @@ def secure_sql(
 
 
 def grant_sql(table: str, *, app: str, control: str) -> list[str]:
-    """Return the statements that give each run-time role just these rights on a table."""
+    """Return the statements that give each run-time role exactly these rights on a table."""
     statements = [f"REVOKE ALL ON {table} FROM PUBLIC, {APP}, {CONTROL}"]
     if app:
         statements.append(f"GRANT {app} ON {table} TO {APP}")
@@ -50,7 +50,7 @@ def grant_sql(table: str, *, app: str, control: str) -> list[str]:
 
 
 class TableOperation(Operation):
-    """A migration operation on one model's table that changes nothing in Django's state."""
+    """A migration operation on one model's table that does not change Django's state."""
 
     reversible = True
     atomic = True
@@ -60,14 +60,14 @@ class TableOperation(Operation):
         self.options = options
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
-        """Return how to write this operation down."""
+        """Serialise the operation for a migration."""
         return type(self).__name__, [self.model_name], self.options
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Change nothing: tables' locks are not part of the models."""
+        """Leave the state as it is: row-level security is not part of the models."""
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Do nothing: the table goes with its model."""
+        """Leave the database as it is: the table is dropped with its model."""
 
     def database_forwards(
         self,
@@ -87,7 +87,7 @@ class TableOperation(Operation):
 
 
 class SecureTable(TableOperation):
-    """Lock a tenant's table and tie its references to the same tenant.
+    """Secure a tenant's table and bind its references to the same tenant.
 
     Options: `control` (the control role sees every tenant's rows), `app` and `control_grants` (rights by role).
     """
@@ -114,7 +114,7 @@ def composite_key_sql(table: str, column: str, target: str) -> str:
 
 
 class GrantTable(TableOperation):
-    """Give the run-time roles rights on a table that belongs to no tenant. Options: `app`, `control`."""
+    """Give the run-time roles rights on a table without tenant. Options: `app`, `control`."""
 
     def statements(self, model: type[Model]) -> list[str]:
         """Return the grants."""

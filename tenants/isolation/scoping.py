@@ -1,6 +1,6 @@
-"""The first lock between tenants: a manager that raises when no tenant scope is open.
+"""The first mechanism of tenant isolation: a manager that raises if no tenant scope is open.
 
-The second lock is row-level security (`tenants.isolation.rls`), which reads the setting that a scope opens.
+The second is row-level security (`tenants.isolation.rls`), which reads the setting that a scope makes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 class NoTenantScope(RuntimeError):
-    """A tenant table was touched with no tenant scope open."""
+    """A tenant table was accessed with no tenant scope open."""
 
 
 class ForeignTenant(RuntimeError):
-    """A row of another tenant was about to be written, or a scope of another tenant opened inside a scope."""
+    """A row of another tenant was to be written, or a scope of another tenant opened inside a scope."""
 
 
 def current_tenant_id() -> UUID:
@@ -50,9 +50,9 @@ def scope_open() -> bool:
 def tenant_scope(tenant_id: UUID) -> Iterator[None]:
     """Open a transaction in which exactly this tenant's rows exist.
 
-    A scope of the same tenant may be opened inside; one of another tenant raises `ForeignTenant`.
-    The database setting is local to the transaction, so a pooled connection never carries it on.
-    What was handed to `do_last` is done before the outermost scope ends.
+    A scope of the same tenant may be nested; one of another tenant raises `ForeignTenant`. The database setting is
+    local to the transaction, so it never persists on a pooled connection. Work deferred by `before_commit` runs before
+    the outermost scope ends.
     """
     outer = _tenant.get()
     if outer is not None:
@@ -67,7 +67,7 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
         token, put_off = _tenant.set(tenant_id), _put_off.set([])
         try:
             yield
-            if not connection.needs_rollback:  # a roll-back undoes all by itself
+            if not connection.needs_rollback:  # a rollback discards the work itself
                 _do_put_off()
                 if nested:
                     set_tenant(None)
@@ -77,10 +77,10 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
 
 
 def before_commit(work: Callable[[list[T]], None], item: T) -> Deferred:
-    """Have `work` done once with all its items, in their order, right before the outermost open scope ends.
+    """Run `work` once, with all collected items in order, just before the outermost scope commits.
 
-    It is for locks that all acts of a tenant share: whoever takes one and then waits for another row can meet
-    somebody who does it the other way round. An item whose savepoint is rolled back is forgotten with it.
+    For locks shared by all operations of a tenant: a transaction that takes one and then waits for another row could
+    deadlock with one that does the reverse. An item is dropped if its savepoint is rolled back.
     """
     current_tenant_id()
     put_off = Deferred(work, item)
@@ -91,17 +91,17 @@ def before_commit(work: Callable[[list[T]], None], item: T) -> Deferred:
 
 @dataclass(frozen=True, eq=False)
 class Deferred:
-    """An item put off. Django keeps it with the transaction's callbacks, and drops it when its savepoint is undone."""
+    """A deferred item. Django keeps it among the transaction's callbacks, and drops it with its savepoint."""
 
     work: Callable[[list[Any]], None]
     item: Any
 
     def __call__(self) -> None:
-        """Do nothing: at the commit it is done."""
+        """Do nothing at commit: the work has run before."""
 
     @property
     def kept(self) -> bool:
-        """Whether the savepoint that it was put off in still stands."""
+        """Return whether its savepoint still exists."""
         return any(entry[1] is self for entry in reversed(connection.run_on_commit))
 
 
@@ -118,17 +118,17 @@ def _do_put_off() -> None:
 
 
 def set_tenant(tenant_id: UUID | None) -> None:
-    """Set the transaction-local tenant that the policies read."""
+    """Set the transaction-local tenant for the policies."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('app.tenant', %s, true)", [str(tenant_id or "")])
 
 
 @contextmanager
 def all_tenants(reason: str) -> Iterator[None]:
-    """Let managers see every row that the database role may see.
+    """Let managers return every row that the database role may see.
 
-    Only the control role's policies show more than one tenant; for any other role this shows nothing.
-    `reason` says at the call why a scope of one tenant will not do.
+    Only the control role's policies show more than one tenant; for any other role this returns nothing. `reason`
+    documents at the call why the scope of one tenant does not suffice.
     """
     if not reason:
         raise ValueError("Say why every tenant's rows are needed.")
@@ -196,7 +196,7 @@ class TenantModel(models.Model):
 
 
 class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]
-    """A reference between tables of one tenant.
+    """A foreign key between tables of one tenant.
 
     The database checks it with the tenant: `SecureTable` adds the composite key (tenant_id, x_id).
     """

@@ -6,7 +6,7 @@ from tenants.isolation.scoping import TenantModel
 
 
 class AuditEntry(TenantModel):
-    """One act, chained to the one before it. No reference leads to a live table: the log outlives them all."""
+    """One entry, chained to the previous one. No foreign key leads to a live table, because the log outlives them all."""
 
     seq = models.BigIntegerField()
     occurred_at = models.DateTimeField()

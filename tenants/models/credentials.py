@@ -1,4 +1,4 @@
-"""What every credential stores of where it came from. `provenance` sets it, reads it and takes credentials back by it."""
+"""Provenance columns of every credential. `provenance` sets and reads them, and revokes credentials by them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Credential(TenantModel):
-    """An API key, an invitation or an endpoint key. It was made by `parent_key`, or else by the member of `membership_id`.
+    """An API key, an invitation or an endpoint key, created by `parent_key`, or else by the member of `membership_id`.
 
-    The membership at the root is copied down to whatever descends from it. It is no reference: the membership's row goes
-    when the member leaves, and a member who comes back has a new one. Both are empty for what Exchequer itself made.
+    The root membership is copied down to all descendants. It is not a foreign key: the membership's row is deleted when
+    the member leaves, and a returning member gets a new one. Both are empty for credentials created by the system.
     """
 
     parent_key = TenantForeignKey("tenants.ApiKey", on_delete=models.PROTECT, null=True, related_name="+")

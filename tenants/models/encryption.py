@@ -1,4 +1,4 @@
-"""Which master key is in use, and the wrapped data keys of every tenant. No row holds a key that opens anything."""
+"""Master key records, and the wrapped data keys of every tenant. No row contains a usable key."""
 
 from django.db import models
 from django.db.models import Q

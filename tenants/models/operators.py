@@ -1,4 +1,4 @@
-"""Tables that no tenant sees: a digest of each tenant for operators, and what operators did to the platform.
+"""Tables that no tenant sees: each tenant's metrics for operators, and the operator log.
 
 Their policies show rows only while `app.operator` is set, which `operator_scope` does after checking the person.
 """
@@ -12,7 +12,7 @@ from tenants.ids import uuid7
 
 
 class TenantDigest(models.Model):
-    """What an operator may know of a tenant: figures that a task of the control role refreshes, never its rows."""
+    """Metrics of a tenant for operators, refreshed by a task of the control role; never its rows."""
 
     tenant = models.OneToOneField(
         "tenants.Tenant", on_delete=models.CASCADE, primary_key=True, related_name="+", editable=False
@@ -32,7 +32,7 @@ class TenantDigest(models.Model):
 
 
 class OperatorAct(models.Model):
-    """One act of an operator on the platform. Never changed: the database refuses it."""
+    """One entry of the operator log. Immutable: the database refuses changes."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     at = models.DateTimeField(db_default=DatabaseNow(), editable=False)

@@ -49,7 +49,7 @@ slug_rules = RegexValidator(
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users; an e-mail address is the only name of a person."""
+    """Creates users; the email address is the user name."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         """Create a user with a hashed password; without one the account cannot log in."""
@@ -60,7 +60,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. Belongs to tenants through memberships only."""
+    """A person. Belongs to tenants only through memberships."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(max_length=254, unique=True)
@@ -85,14 +85,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Return whether this is the password; an operator's is not hashed anew at that, which the web role may not."""
+        """Return whether this is the password, without rehashing an operator's, which the web role may not write."""
         if self.is_operator:
             return hashers.check_password(raw_password, self.password)
         return super().check_password(raw_password)
 
 
 class Tenant(models.Model):
-    """An organisation: the border that no row crosses."""
+    """An organisation: the boundary that no row crosses."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.CharField(max_length=50, unique=True, validators=[slug_rules])
@@ -135,7 +135,10 @@ class Membership(TenantModel):
 
 
 class ApiKey(Credential):
-    """A key for programs: found by its prefix, checked by its hash, shown once. `created_by_id` is the person who answers for it."""
+    """A key for programs: found by its prefix, verified by its hash, shown once.
+
+    `created_by_id` is the responsible person.
+    """
 
     name = models.CharField(max_length=120)
     prefix = models.CharField(max_length=12)
@@ -165,7 +168,7 @@ class Quota(TenantModel):
 
 
 class QuotaReservation(TenantModel):
-    """What one subject (such as `job:<id>`) holds of a resource."""
+    """What one subject (such as `job:<id>`) reserves of a resource."""
 
     resource = models.CharField(max_length=80)
     subject = models.CharField(max_length=120)
@@ -179,7 +182,7 @@ class QuotaReservation(TenantModel):
 
 
 class OutboxMessage(TenantModel):
-    """An event that committed with the change it tells of; the relay rings until it is delivered."""
+    """An event committed with its change; the relay sends wake-ups until it is delivered."""
 
     topic = models.CharField(max_length=80)
     payload = models.JSONField()
@@ -200,7 +203,7 @@ class OutboxMessage(TenantModel):
 
 
 class IdempotencyKey(TenantModel):
-    """The first answer to a request that carried an `Idempotency-Key`; kept 30 days."""
+    """The first response to a request with an `Idempotency-Key`; kept 30 days."""
 
     actor_id = models.UUIDField()
     key = models.CharField(max_length=200)
@@ -214,14 +217,14 @@ class IdempotencyKey(TenantModel):
 
 
 class Invitation(Credential):
-    """An offer of a role to one e-mail address: single use, role fixed at issue, its token stored as a hash."""
+    """An offer of a role to one email address: single use, role fixed at issue, its token stored as a hash."""
 
     email = models.EmailField()
     role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
     token_hash = models.BinaryField()
     invited_by = models.CharField(max_length=254)
     invited_by_id = models.UUIDField(null=True)
-    expires_at = models.DateTimeField()  # unlike other kinds it always has an end
+    expires_at = models.DateTimeField()  # unlike other kinds it always expires
     accepted_at = models.DateTimeField(null=True)
 
     class Meta(Credential.Meta):
@@ -231,7 +234,7 @@ class Invitation(Credential):
 
 
 class Notification(TenantModel):
-    """Something that one member should know, with the page that shows it."""
+    """A notification for one member, with the page that shows it."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=60)

@@ -1,1 +1,1 @@
-"""What members should know, and the mail that tells them."""
+"""Notifications to members, and their emails."""

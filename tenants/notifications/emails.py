@@ -1,6 +1,6 @@
-"""Letters to people: what each says, its links, and the errands that send them through the outbox.
+"""Emails: their texts and links, and the external events that send them through the outbox.
 
-A letter's Message-ID follows from what it tells of, so a copy that is sent again after a crash can be known as one.
+The Message-ID is derived from the event, so that a copy sent again after a crash can be recognised.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOOT = "You get this mail because you are a member of {name} on Exchequer."
 
 @subscribe(NotificationRaised)
 def tell(event: NotificationRaised) -> None:
-    """Mail a notification to its member; say nothing when the person has left or has read it meanwhile."""
+    """Email a notification to its member; no-op if the person has left or has read it meanwhile."""
     letter = notifications.letter(event.tenant_id, event.notification_id)
     if letter is None:
         return
@@ -40,11 +40,11 @@ def tell(event: NotificationRaised) -> None:
 
 @subscribe(InvitationIssued)
 def invite(event: InvitationIssued) -> None:
-    """Mail an invitation's link; say nothing when the invitation is no longer open."""
+    """Email an invitation's link; no-op if the invitation is no longer open."""
     letter = invitation_queries.letter(event.tenant_id, event.invitation_id)
     if letter is None:
         return
-    # Names are chosen by strangers, so the subject and the first line are ours, and names come later, in quotes.
+    # Strangers choose names, so subject and first line are ours, and names follow later, in quotes.
     text = (
         "You are invited to join an organisation on Exchequer.\n\n"
         f"{invitation_link(letter)}\n\n"
@@ -56,33 +56,33 @@ def invite(event: InvitationIssued) -> None:
 
 
 def _sender(letter: invitation_queries.InvitationEmail) -> str:
-    """Return who invited: a member by the address of their account, a key by the name that somebody gave it."""
+    """Return who invited: a member by the address of their account, a key by its name."""
     if letter.by_key:
         return f"an API key named {quoted(letter.invited_by)}"
     return letter.invited_by if PLAIN_ADDRESS.fullmatch(letter.invited_by) else quoted(letter.invited_by)
 
 
 def quoted(name: str) -> str:
-    """Return a name that somebody chose as one short line in quotes that no program makes a link of."""
+    """Return a person-chosen name as one short line in quotes that no program turns into a link."""
     plain = unicodedata.normalize("NFKC", name)
     kept = "".join(" " if one in '"“”/\\@' or unicodedata.category(one)[0] in "CZ" else one for one in plain)
-    # A word with a dot in it is a link in many programs: “evil.example” is shown as “evil. example”.
+    # Many programs turn a word with a dot into a link: “evil.example” is shown as “evil. example”.
     short = " ".join(WITHIN_A_WORD.sub(". ", kept).split())
     return f"“{short if len(short) <= LONGEST_NAME else short[: LONGEST_NAME - 1] + '…'}”"
 
 
 def invitation_link(letter: invitation_queries.InvitationEmail) -> str:
-    """Return the address that an invitation opens at: whoever has it may accept."""
+    """Return the URL of an invitation: its holder may accept."""
     return link(f"accounts/invitation/{letter.token}/")
 
 
 def link(path: str) -> str:
-    """Return the address of a page; its host is a setting, whatever host a request names."""
+    """Return the URL of a page; its host is a setting, whatever host a request names."""
     return f"{settings.EXCHEQUER.effective_public_url}/{path}"
 
 
 def send(to: str, subject: str, text: str, about: UUID) -> None:
-    """Send one letter now. Raises what the mail server's client raises; an address refused for good is logged and let be."""
+    """Send one email now. Raises the SMTP client's errors; a permanently refused address is logged and skipped."""
     host = urlsplit(settings.EXCHEQUER.effective_public_url).hostname or "localhost"
     subject = " ".join(subject.split())[:200]
     message = EmailMessage(subject, text, to=[to], headers={"Message-ID": f"<{about}@{host}>"})

@@ -1,4 +1,4 @@
-"""Mail without a mail server: one `.eml` file a letter, written whole or not at all, shown in the operator's area."""
+"""Email without a mail server: one `.eml` file per email, written atomically, shown in the operator's area."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HIDDEN = "[link not shown]"
 
 @dataclass(frozen=True)
 class StoredEmail:
-    """One letter of the folder. `sent_at` is None when its date cannot be read."""
+    """One email of the folder. `sent_at` is None if its date cannot be parsed."""
 
     name: str
     to: str
@@ -33,7 +33,7 @@ class StoredEmail:
 
 
 class FileBackend(BaseEmailBackend):
-    """Writes letters to EMAIL_FILE_PATH. A letter that is sent again takes the place of its first copy."""
+    """Writes emails to EMAIL_FILE_PATH. An email sent again replaces its first copy."""
 
     def send_messages(self, messages: Sequence[EmailMessage]) -> int:
         """Write each message; return how many."""
@@ -49,20 +49,20 @@ class FileBackend(BaseEmailBackend):
 
 
 def written_to_files() -> bool:
-    """Return whether mail goes to the folder and not to a server."""
+    """Return whether email goes to the folder and not to a server."""
     name: str = settings.EMAIL_BACKEND
     return name == f"{FileBackend.__module__}.{FileBackend.__name__}"
 
 
 def letters(limit: int = 50) -> list[StoredEmail]:
-    """Return the newest letters of the folder, newest first; what cannot be read is left out."""
+    """Return the newest emails of the folder, newest first; unreadable ones are skipped."""
     folder = Path(settings.EMAIL_FILE_PATH)
     files = sorted(folder.glob("*.eml"), key=_written_at, reverse=True) if folder.is_dir() else []
     return [letter for file in files[:limit] if (letter := _read(file)) is not None]
 
 
 def without_links(text: str) -> str:
-    """Return a letter's text without the links that let whoever holds them in: invitations, new passwords."""
+    """Return an email's text without links that grant access to their holder: invitations, new passwords."""
     return SECRET_LINK.sub(HIDDEN, text)
 
 

@@ -1,4 +1,4 @@
-"""What members should know: a row for each of them, a mail by way of the outbox, a bell with what is unread."""
+"""Notifications: a row each, an email through the outbox, a bell with the unread ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tenants.events import events
 from tenants.isolation.scoping import current_tenant_id, tenant_scope
 from tenants.models import Membership, Notification, Tenant
 
-#: The bell counts no further: "99+".
+# : The bell's maximum: "99+".
 MOST_COUNTED = 100
 
 
@@ -36,7 +36,7 @@ class NotificationRow:
 
 @dataclass(frozen=True)
 class NotificationEmail:
-    """What the mail about a notification needs."""
+    """Data of a notification's email."""
 
     to: str
     tenant: str
@@ -47,10 +47,10 @@ class NotificationEmail:
 
 
 def notify(*, permission: str, kind: str, title: str, body: str = "", path: str = "", but: UUID | None = None) -> int:
-    """Tell every member of the open scope whose role has `permission`, but for one; return how many that are.
+    """Notify every member of the open scope whose role has `permission`, except one; return how many.
 
-    `path` is the page that shows it, relative to the tenant's pages: `models/`, `endpoints/<id>/`. The mail follows
-    once the surrounding transaction has committed.
+    `path` is the page that shows it, relative to the tenant's pages: `models/`, `endpoints/<id>/`. The email follows
+    after the surrounding transaction has committed.
     """
     if permission not in PERMISSIONS:
         raise KeyError(permission)
@@ -60,18 +60,18 @@ def notify(*, permission: str, kind: str, title: str, body: str = "", path: str 
 
 
 def notify_person(user_id: UUID, *, kind: str, title: str, body: str = "", path: str = "") -> bool:
-    """Tell one person, as `notify` does; return False for somebody who is no member of the open scope (any more)."""
+    """Notify one person, as `notify` does; return False if they are not (or no longer) a member of the open scope."""
     return _raise(Membership.objects.filter(user_id=user_id), kind, title, body, path) > 0
 
 
 def settle(*, kind: str, path: str) -> int:
-    """Mark what everybody was told of a matter as read, now that somebody saw to it; return how many were unread."""
+    """Mark everybody's notifications about a matter as read after somebody dealt with it; return how many were unread."""
     rows = Notification.objects.filter(kind=kind, path=path, read_at__isnull=True)
     return rows.update(read_at=DatabaseNow())
 
 
 def unread(user_id: UUID) -> int:
-    """Return how many notifications a member has not read, counted up to MOST_COUNTED."""
+    """Return the number of a member's unread notifications, counted up to MOST_COUNTED."""
     return Notification.objects.filter(user_id=user_id, read_at__isnull=True)[:MOST_COUNTED].count()
 
 
@@ -89,7 +89,7 @@ def notifications(
 
 
 def mark_read(actor: Actor, notification_id: UUID) -> NotificationRow:
-    """Mark one of the actor's own notifications as read and return it. Raises NotFound for anybody else's."""
+    """Mark one of the actor's own notifications as read and return it. Raises NotFound for another person's."""
     row = Notification.objects.filter(id=notification_id, user_id=_person(actor)).first()
     if row is None:
         raise NotFound
@@ -103,7 +103,7 @@ def mark_all_read(actor: Actor) -> int:
 
 
 def letter(tenant_id: UUID, notification_id: UUID) -> NotificationEmail | None:
-    """Return what the mail about a notification needs; None once it was read, or its person is no longer a member."""
+    """Return the data of a notification's email; None once it was read, or its person is no longer a member."""
     with tenant_scope(tenant_id):
         row = Notification.objects.select_related("user").filter(id=notification_id, read_at__isnull=True).first()
         if row is None or not Membership.objects.filter(user_id=row.user_id).exists():

@@ -1,4 +1,4 @@
-"""Mail over SMTP with an end: a server that hangs, or answers a byte a minute, holds a letter so long and no longer."""
+"""SMTP with a total time limit: a server that hangs, or sends a byte a minute, blocks an email only that long."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from django.core.mail.backends.smtp import EmailBackend
 
-#: For a whole conversation; each single wait has EMAIL_TIMEOUT.
+# : For a whole conversation; each single wait has EMAIL_TIMEOUT.
 MOST_S = 60.0
 
 
 class Bounded:
-    """Hangs up when a conversation takes too long."""
+    """Disconnects when a conversation takes too long."""
 
     sock: socket.socket | None
     _end: threading.Timer | None = None
@@ -30,10 +30,10 @@ class Bounded:
     def _hang_up(self) -> None:
         if self.sock is not None:
             with suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)  # who reads from it is told that the server is gone
+                self.sock.shutdown(socket.SHUT_RDWR)  # readers see the connection as closed
 
     def close(self) -> None:
-        """Close, and stop the clock."""
+        """Close, and stop the timer."""
         if self._end is not None:
             self._end.cancel()
         super().close()  # type: ignore[misc]
@@ -48,7 +48,7 @@ class Encrypted(Bounded, smtplib.SMTP_SSL):
 
 
 class Backend(EmailBackend):
-    """Django's own, with such connections."""
+    """Django's SMTP backend with such connections."""
 
     @property
     def connection_class(self) -> Any:

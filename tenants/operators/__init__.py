@@ -1,1 +1,1 @@
-"""The operator's side: people who run the platform, what they did, and the little they see of every tenant."""
+"""Operators: who they are, the operator log, and the metrics they see of every tenant."""

@@ -1,4 +1,4 @@
-"""Who the operators are. The database refuses to make one in a web request; a command of the control role does."""
+"""Grants of operator rights. The database refuses them in a web request; a command of the control role makes them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class NoAccount(NotFound):
 
 
 def grant(email: str, *, password: str | None = None) -> bool:
-    """Make an account an operator, made with `password` if absent (control role); return False for one that is."""
+    """Make an account an operator, created with `password` if missing (control role); return False if it already is
+    one.
+    """
     return _set(find_or_create_user(email=email, password=password) if password else _known(email), True)
 
 
 def set_password(email: str, password: str) -> None:
-    """Give an operator another password (control role); every session of theirs ends. Raises NoAccount, Invalid."""
+    """Set an operator's password (control role); all their sessions end. Raises NoAccount, Invalid."""
     user = _known(email)
     check_password(password)
     user.set_password(password)
@@ -36,7 +38,7 @@ def set_password(email: str, password: str) -> None:
 
 
 def revoke(email: str) -> bool:
-    """Take the operator's rights from an account from its next request on; return False for one that has none."""
+    """Revoke an account's operator rights, effective with its next request; return False if it has none."""
     return _set(_known(email), False)
 
 

@@ -1,7 +1,7 @@
-"""Who may act on the platform, the door to its pages, and the record of what was done.
+"""Access to the operator's pages, and the operator log.
 
-A platform act belongs to no tenant, so it has no place in a tenant's chain: it goes to `OperatorAct`, which the
-database only ever appends to, and to the log.
+An operator's action belongs to no tenant, so it has no place in a tenant's chain: it goes to `OperatorAct`, which the
+database only appends to, and to the log.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Operator:
-    """A person who runs the platform, for the length of one request."""
+    """An operator, for one request."""
 
     id: UUID
     label: str
@@ -50,7 +50,7 @@ def operator_page(
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """Make a function a page of the operator's area: `view(request: OperatorRequest, ...)`.
 
-    For everybody else the area does not exist. The view runs in one transaction that may read the platform's tables.
+    For everybody else the area responds 404. The view runs in one transaction that may read the platform's tables.
     """
 
     @functools.wraps(view)
@@ -77,19 +77,19 @@ def operator_page(
 
 @contextmanager
 def operator_scope(operator: Operator) -> Iterator[None]:
-    """Open a transaction in which digests and acts can be read and acts recorded."""
+    """Open a transaction that can read tenant metrics and the operator log, and append to it."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('app.operator', '1', true)")
         yield
-        # Inside an outer transaction the setting would outlive this one; a roll-back takes it back by itself.
+        # Inside an outer transaction the setting would outlive this one; a rollback reverts it anyway.
         if not connection.needs_rollback:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('app.operator', '', true)")
 
 
 def record_act(operator: Operator, action: str, *, target: tuple[str, Any, str], reason: str) -> None:
-    """Write down an act, in the transaction of its effect, and log it. `target` is (type, id, label)."""
+    """Record an operator's action in the transaction of its effect, and log it. `target` is (type, id, label)."""
     kind, target_id, label = target
     OperatorAct.objects.create(
         operator=operator.id,
@@ -106,7 +106,7 @@ def record_act(operator: Operator, action: str, *, target: tuple[str, Any, str],
 
 
 def check_reason(text: str) -> str:
-    """Return a reason of 3 to 400 characters; raise `Invalid` otherwise: an act without one explains nothing."""
+    """Return a reason of 3 to 400 characters; raise `Invalid` otherwise."""
     reason = " ".join(text.split())
     if not 3 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
         raise Invalid(fields={"reason": [f"Say why, in 3 to {LONGEST_REASON} characters."]})

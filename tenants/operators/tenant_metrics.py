@@ -1,6 +1,6 @@
-"""The figures that operators see of each tenant: gathered tenant by tenant, each in its own scope.
+"""Tenant metrics for operators: collected tenant by tenant, each in its own scope.
 
-Upper rooms say what they count (`register`); this room knows the people. Nothing here reads two tenants at once.
+Upper apps register their metrics (`register`); this app adds members. Nothing here reads two tenants at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, OperatorAct, Tenant, TenantDigest
 
-#: Tenants in one run: a run of every half minute then keeps some thousands fresh without holding up the mail.
+# : Tenants per run: a run every half minute then refreshes some thousands without delaying email.
 AT_ONCE = 500
 FIGURES = frozenset({"running_jobs", "queued_jobs", "month_spend"})
 Source = Callable[[], Mapping[str, Any]]
@@ -29,7 +29,7 @@ _sources: list[Source] = []
 
 @dataclass(frozen=True)
 class DigestRow:
-    """One tenant as operators see it. `month_spend` is what its drafts hold of the present month."""
+    """One tenant's metrics. `month_spend` is the total of its drafts of the current month."""
 
     tenant_id: UUID
     slug: str
@@ -45,7 +45,7 @@ class DigestRow:
 
 @dataclass(frozen=True)
 class TotalRow:
-    """The tenants of one currency together."""
+    """Totals of the tenants of one currency."""
 
     currency: str
     tenants: int
@@ -55,7 +55,7 @@ class TotalRow:
 
 @dataclass(frozen=True)
 class ActRow:
-    """One act of an operator."""
+    """One entry of the operator log."""
 
     id: UUID
     at: datetime
@@ -67,18 +67,18 @@ class ActRow:
 
     @property
     def words(self) -> str:
-        """The action as people say it."""
+        """The label of the action."""
         return act_words(self.action)
 
 
 def register(source: Source) -> None:
-    """Add a room's figures, a subset of FIGURES, asked for in the open scope of one tenant."""
+    """Register an app's metrics, a subset of FIGURES, read in the open scope of one tenant."""
     if source not in _sources:
         _sources.append(source)
 
 
 def refresh(limit: int = AT_ONCE) -> int:
-    """Bring the digests of up to `limit` tenants up to date, the stalest first (control role); return how many."""
+    """Refresh the metrics of up to `limit` tenants, the stalest first (control role); return how many."""
     fresh = TenantDigest.objects.filter(tenant_id=OuterRef("id")).values("refreshed_at")
     stalest = Tenant.objects.annotate(last=Subquery(fresh)).order_by(F("last").asc(nulls_first=True), "id")
     ids = list(stalest.values_list("id", flat=True)[:limit])
@@ -88,21 +88,21 @@ def refresh(limit: int = AT_ONCE) -> int:
 
 
 def digests(*, text: str = "", after: str = "", limit: int = 50) -> list[DigestRow]:
-    """Return up to `limit` + 1 digests by short name, those after `after`; empty outside an operator's page."""
+    """Return up to `limit` + 1 metrics by short name, those after `after`; empty outside an operator's page."""
     names = list(DigestRow.__dataclass_fields__)
     rows = _matching(text).filter(slug__gt=after).order_by("slug")
     return [DigestRow(*row) for row in rows.values_list(*names)[: limit + 1]]
 
 
 def totals(text: str = "") -> list[TotalRow]:
-    """Return the sums over all these tenants, a row for each currency."""
+    """Return the totals over all these tenants, a row for each currency."""
     rows = _matching(text).order_by("currency").values_list("currency")
     sums = rows.annotate(number=Count("tenant_id"), running=Sum("running_jobs"), spend=Sum("month_spend"))
     return [TotalRow(*row) for row in sums]
 
 
 def acts(*, before: UUID | None = None, limit: int = 50) -> list[ActRow]:
-    """Return up to `limit` + 1 acts, newest first, older than `before`."""
+    """Return up to `limit` + 1 entries, newest first, older than `before`."""
     rows = OperatorAct.objects.order_by("-id")
     if before is not None:
         rows = rows.filter(id__lt=before)

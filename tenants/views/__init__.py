@@ -1,4 +1,4 @@
-"""Pages of the tenancy room: people, projects, quotas, keys, audit log, settings, errors, and what every page's frame needs."""
+"""Pages of the tenants app: people, projects, quotas, keys, audit log, settings, errors, and the frame of every page."""
 
 from django.urls import URLPattern, path
 

@@ -1,4 +1,4 @@
-"""The page behind an invitation's link: for a new person, for one with an account, and for whom it is not."""
+"""The page behind an invitation's link: for a new person, for one with an account, and for the wrong account."""
 
 from django.contrib.auth import login
 from django.db import transaction
@@ -20,7 +20,7 @@ BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 @never_cache
 @sensitive_post_parameters("password")
 def join(request: HttpRequest, token: str) -> HttpResponse:
-    """Show what is offered, and accept it."""
+    """Show the offer, and accept it."""
     try:
         offer = invitations.find(token)
         if request.method == "POST":

@@ -1,7 +1,7 @@
-"""The account pages of allauth that this product uses; every other one answers 404.
+"""The account pages of allauth that this product uses; every other one is a 404.
 
-An address is never verified here: an organisation names it when it invites. So nobody may give an account another one,
-which a membership or an invitation may be meant for. A closed page keeps its name, because allauth asks for it.
+An address is never verified here: an organisation names it when it invites. So nobody may change an account's address
+to one that a membership or an invitation is meant for. A closed page keeps its name, because allauth needs it.
 """
 
 from typing import Any, NoReturn
@@ -26,7 +26,7 @@ OPEN = frozenset(
 
 
 def closed(request: HttpRequest, **_: Any) -> NoReturn:
-    """Answer as for a page that does not exist."""
+    """Respond as for a page that does not exist."""
     raise Http404
 
 

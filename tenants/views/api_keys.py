@@ -1,4 +1,4 @@
-"""API keys: what programs may do, made for a purpose, shown once, revoked at once."""
+"""API keys: what programs may do, created from a preset, shown once, revoked at once."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -34,7 +34,7 @@ def api_keys(request: TenantRequest) -> HttpResponse:
 @page("apikeys.manage")
 @posted("api-keys-page")
 def create_key(request: TenantRequest) -> HttpResponse:
-    """Create a key and show its secret once; the same form sent again makes no second key."""
+    """Create a key and show its secret once; resubmitting the form creates no second key."""
     actor = request.actor
     form = NewApiKey(request.POST, own=actor.permissions)
     if not form.is_valid():
@@ -71,7 +71,7 @@ def revoke_key(request: TenantRequest, key_id: UUID) -> HttpResponse:
 
 
 def _keys(actor: Actor) -> list[dict[str, Any]]:
-    """Return the keys, each with the name of the key that made it, how many end with it, and whether one may revoke it."""
+    """Return the keys, each with its creating key, the number revoked with it, and whether the actor may revoke it."""
     rows, below = queries.api_keys(), provenance.numbers()
     names = {row.id: row.name for row in rows}
     return [

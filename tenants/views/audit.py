@@ -1,4 +1,4 @@
-"""The audit log: who did what, the difference it made, and whether the chain still verifies."""
+"""The audit log: who did what, the changes, and whether the chain verifies."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -41,7 +41,7 @@ EXPORTED = (
 def audit_log(request: TenantRequest) -> HttpResponseBase:
     """List entries, newest first, filtered; `?export=csv` for the same rows as a file.
 
-    Acts of persons and keys, unless `acts` asks for others: what Exchequer does by itself is most of the log.
+    By default actions of persons and keys, because most entries are the system's; `acts` selects others.
     """
     form = AuditFilter(request.GET)
     filters: dict[str, Any] = form.chosen()
@@ -68,7 +68,7 @@ def _shown(request: TenantRequest, form: AuditFilter, filters: dict[str, Any]) -
 
 
 def _exported(actor: Actor, filters: dict[str, Any]) -> Iterator[list[Any]]:
-    """Yield the rows of the file; they are read while it is sent, when nobody's request is being answered any more."""
+    """Yield the rows of the file, which are read while it is sent, after the request has ended."""
     pages = queries.audit_pages(**filters)
     while True:
         with reading_as(actor), tenant_scope(actor.tenant_id):
@@ -81,7 +81,7 @@ def _exported(actor: Actor, filters: dict[str, Any]) -> Iterator[list[Any]]:
 
 @page("audit.view")
 def audit_verified(request: TenantRequest) -> HttpResponse:
-    """Verify the whole chain and answer the banner; asked for by the page after it has loaded."""
+    """Verify the whole chain and return the banner; requested by the page after it has loaded."""
     verdict = verify()
     at: datetime = now()
     return render(request, "tenants/_audit_verified.html", {"verdict": verdict, "at": at})

@@ -1,4 +1,4 @@
-"""Error pages: what happened, what to do, and the request's id for whoever is asked for help."""
+"""Error pages: what happened, what to do, and the request's id for support."""
 
 import errno
 import sys
@@ -15,7 +15,7 @@ STALE_FORM = "This form was open for too long or came from another site. Reload 
 
 
 def error_page(request: HttpRequest, status: int, *, title: str = "", advice: str = "") -> HttpResponse:
-    """Answer an error as a page or, under /api/, as problem+json."""
+    """Return an error as a page or, under /api/, as problem+json."""
     words = STATUS_TEXTS[status]
     if request.path_info.startswith("/api/"):
         return problems.json_problem(request, status=status, code=words.code, title=title or words.title)
@@ -25,24 +25,24 @@ def error_page(request: HttpRequest, status: int, *, title: str = "", advice: st
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 400."""
+    """Return the page of a 400."""
     return error_page(request, 400)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 403."""
+    """Return the page of a 403."""
     return error_page(request, 403)
 
 
 def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 429; allauth's limits ask for it."""
+    """Return the page of a 429, for allauth's limits."""
     answer = error_page(request, 429)
     answer["Retry-After"] = "60"
     return answer
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer 403 for a missing or old CSRF token, with the way back to the form: through the log-in page without a session."""
+    """Return 403 for a missing or old CSRF token, with a link back to the form, through the login page if logged out."""
     words = ("This form is no longer valid.", STALE_FORM)
     if request.path_info.startswith("/api/"):
         return error_page(request, 403, title=words[0], advice=words[1])
@@ -64,7 +64,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500, or 503 when the database is away or the disk is full: both pass without the caller's doing."""
+    """Return 500, or 503 if the database is unreachable or the disk is full, which are temporary."""
     error = sys.exc_info()[1]
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     away = full or isinstance(error, OperationalError | InterfaceError)

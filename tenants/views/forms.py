@@ -1,4 +1,4 @@
-"""Forms of the tenancy room. A form only parses; operations decide."""
+"""Forms of the tenants app. A form only parses; operations decide."""
 
 import zoneinfo
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def _subjects() -> list[tuple[str, str]]:
 
 
 class Preferences(forms.ModelForm[User]):
-    """How Exchequer looks and behaves for one person."""
+    """Preferences of one person."""
 
     theme = forms.ChoiceField(label="Theme", choices=THEMES)
 
@@ -52,7 +52,7 @@ class Preferences(forms.ModelForm[User]):
         self.order_fields(("name", "theme", "single_keys"))
 
     def clean_name(self) -> str:
-        """Return the name, which stands in other people's pages and files: of printable characters."""
+        """Return the name, which appears on other people's pages and files: printable characters only."""
         name = str(self.cleaned_data["name"])
         if not name.isprintable():
             raise forms.ValidationError("Use printable characters.")
@@ -65,7 +65,7 @@ class Preferences(forms.ModelForm[User]):
 
 
 class AuditFilter(forms.Form):
-    """Which entries of the audit log to show; what is not valid is left out of the filter and marked."""
+    """Filter of the audit log; invalid values are ignored and marked."""
 
     actor = forms.CharField(required=False, max_length=254, label="Actor")
     acts = forms.ChoiceField(required=False, label="Acts of", choices=ACTS)
@@ -85,7 +85,7 @@ class AuditFilter(forms.Form):
     )
 
     def chosen(self) -> dict[str, Any]:
-        """Return the keyword arguments for the query."""
+        """Return the keyword arguments of the query."""
         self.is_valid()
         data = self.cleaned_data
         filters: dict[str, Any] = {
@@ -100,7 +100,7 @@ class AuditFilter(forms.Form):
 
 
 class NewApiKey(forms.Form):
-    """A key for programs: what it is for, or exact scopes, and until when it works."""
+    """A key for programs: a preset or exact scopes, and its expiry."""
 
     once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
     name = forms.CharField(
@@ -125,7 +125,7 @@ class NewApiKey(forms.Form):
         cast("forms.MultipleChoiceField", self.fields["scopes"]).choices = [(scope, scope) for scope in sorted(own)]
 
     def clean(self) -> dict[str, Any]:
-        """Unite purposes and single scopes into `cleaned_data["wanted"]`."""
+        """Combine presets and single scopes into `cleaned_data["wanted"]`."""
         data = self.cleaned_data
         wanted = set(data.get("scopes") or ())
         for key in data.get("purposes") or ():
@@ -136,7 +136,7 @@ class NewApiKey(forms.Form):
 
 
 class InviteMember(forms.Form):
-    """Whom to invite, as what."""
+    """Whom to invite, in which role."""
 
     email = forms.EmailField(label="E-mail address", max_length=254)
     role = forms.ChoiceField(label="Role")
@@ -150,7 +150,7 @@ class InviteMember(forms.Form):
 
 
 class JoinAsNew(forms.Form):
-    """The account of an invited person who has none."""
+    """The account of an invited person without one."""
 
     name = forms.CharField(label="Your name", max_length=120)
     password = forms.CharField(
@@ -175,7 +175,7 @@ class NewProject(forms.Form):
 
 
 class QuotaLimit(forms.Form):
-    """A resource's limit; empty means no limit. `was` is the limit that the person looked at."""
+    """A resource's limit; empty means no limit. `was` is the limit that the person saw."""
 
     resource = forms.CharField(label="Resource", max_length=80)
     limit = forms.IntegerField(label="Limit", required=False, min_value=0, max_value=2**53 - 1)
@@ -184,7 +184,7 @@ class QuotaLimit(forms.Form):
 
 
 class Organisation(forms.Form):
-    """What the organisation is called, and when its days and months begin."""
+    """The organisation's name, and the time zone of its days and months."""
 
     name = forms.CharField(label="Name", max_length=120)
     timezone = forms.ChoiceField(

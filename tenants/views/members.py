@@ -1,4 +1,4 @@
-"""Members: who belongs to the organisation, as what; inviting, changing, removing."""
+"""Members: roles, invitations, changes and removal."""
 
 from typing import Any
 from uuid import UUID
@@ -30,7 +30,7 @@ JUST_INVITED = "just_invited"
 @require_safe
 @page("members.view")
 def members(request: TenantRequest) -> HttpResponse:
-    """List members and open invitations; `?change=ID&role=ROLE` asks before a role changes, `?export=csv` for a file."""
+    """List members and open invitations; `?change=ID&role=ROLE` confirms a role change, `?export=csv` for a file."""
     if wants_csv(request):
         rows = ([row.email, row.name, row.role, row.since] for row in queries.members())
         return csv_response("members", ("email", "name", "role", "since"), rows)
@@ -40,7 +40,7 @@ def members(request: TenantRequest) -> HttpResponse:
 @page("members.manage")
 @posted("members")
 def invite(request: TenantRequest) -> HttpResponse:
-    """Invite a person by mail; where no mail server is named, the link is shown once to the one who invited."""
+    """Invite a person by email; without a mail server, show the link once to the inviter."""
     actor = request.actor
     form = InviteMember(request.POST, roles=_assignable(actor))
     if form.is_valid():
@@ -61,7 +61,7 @@ def invite(request: TenantRequest) -> HttpResponse:
 @require_POST
 @page("members.manage")
 def member_role(request: TenantRequest, user_id: UUID) -> HttpResponse:
-    """Change a member's role; it counts from the member's next request."""
+    """Change a member's role, effective with their next request."""
     role = request.POST.get("role", "")
     try:
         people.change_role(actor=request.actor, user_id=user_id, role=role)
@@ -74,7 +74,7 @@ def member_role(request: TenantRequest, user_id: UUID) -> HttpResponse:
 @require_POST
 @page("members.manage")
 def member_remove(request: TenantRequest, user_id: UUID) -> HttpResponse:
-    """Remove a member with all credentials that descend from them; say what becomes of endpoint keys and open jobs."""
+    """Remove a member with all credentials that descend from them; show what happens to endpoint keys and open jobs."""
     try:
         left = people.remove_member(
             actor=request.actor,
@@ -93,7 +93,7 @@ def member_remove(request: TenantRequest, user_id: UUID) -> HttpResponse:
 @require_POST
 @page("members.manage")
 def invitation_revoke(request: TenantRequest, invitation_id: UUID) -> HttpResponse:
-    """Withdraw an invitation."""
+    """Revoke an invitation."""
     invitations.revoke(actor=request.actor, invitation_id=invitation_id)
     messages.success(request, "The invitation is withdrawn. Its link leads nowhere from now on.")
     return redirect("members", request.tenant.slug)
@@ -104,7 +104,7 @@ def _assignable(actor: Actor) -> list[str]:
 
 
 def _asked(request: TenantRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
-    """Return whose role is to change into what, where the person who asks may do that; None else."""
+    """Return the requested role change, or None if the actor may not make it."""
     user_id, role = uuid_in(request.GET.get("change")), request.GET.get("role", "")
     member = next((one for one in known if one.user_id == user_id and one.user_id != request.user.pk), None)
     if member is None or member.role == role or not {member.role, role} <= set(roles):
@@ -113,13 +113,13 @@ def _asked(request: TenantRequest, known: list[queries.MemberRow], roles: list[s
 
 
 def _member(request: TenantRequest, name: str, known: list[queries.MemberRow], roles: list[str]) -> Any:
-    """Return the member whom the address names, where the person who asks may manage that member; None else."""
+    """Return the member named in the URL if the actor may manage that member, else None."""
     user_id = uuid_in(request.GET.get(name))
     return next((one for one in known if one.user_id == user_id != request.user.pk and one.role in roles), None)
 
 
 def _leaver(request: TenantRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
-    """Return what the question before a removal needs; None where nobody is to be removed."""
+    """Return the context of the removal dialog; None without a removal."""
     member = _member(request, "remove", known, roles)
     if member is None:
         return None
@@ -136,9 +136,9 @@ def _leaver(request: TenantRequest, known: list[queries.MemberRow], roles: list[
 
 
 def _just_invited(request: TenantRequest) -> tuple[invitation_queries.InvitationEmail | None, str]:
-    """Return the invitation that this session issued last, with its link, the first time this is asked.
+    """Return the invitation that this session issued last, with its link, the first time only.
 
-    The session holds the invitation's id alone: nothing that opens a door is stored.
+    The session holds the invitation's id alone: no usable secret is stored.
     """
     invitation_id = uuid_in(request.session.pop(JUST_INVITED, None))
     letter = invitation_queries.letter(request.tenant.id, invitation_id) if invitation_id else None

@@ -1,4 +1,4 @@
-"""What every page carries: theme, where letters go, navigation that the role may open, the organisations one can switch to."""
+"""Context of every page: theme, email delivery, permitted navigation, and the organisations to switch to."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -32,7 +32,7 @@ class NavigationEntry:
 
 @dataclass(frozen=True)
 class Link:
-    """An entry made into a link for one tenant."""
+    """A navigation entry as a link for one tenant."""
 
     label: str
     icon: str
@@ -78,7 +78,7 @@ GROUPS: tuple[tuple[str, tuple[NavigationEntry, ...]], ...] = (
 
 
 def navigation(actor: Actor, slug: str, path: str) -> list[dict[str, Any]]:
-    """Return the sidebar's groups with the links that `actor` may open; the one being looked at is active."""
+    """Return the sidebar's groups with the links that `actor` may open; the current one is active."""
     groups = []
     for title, entries in GROUPS:
         links = [_link(entry, slug, path) for entry in entries if actor.can(entry.permission)]
@@ -97,7 +97,7 @@ def _link(entry: NavigationEntry, slug: str, path: str) -> Link:
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Context processor: nothing is queried unless a template asks."""
+    """Context processor: queries nothing unless a template needs it."""
     user = getattr(request, "user", None)
     known = user is not None and user.is_authenticated
     context: dict[str, Any] = {
@@ -117,7 +117,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 
 def _unread(tenant_id: UUID, user_id: UUID) -> str:
-    """Return what the bell shows: nothing for nothing. An error page is rendered when its scope has closed already."""
+    """Return the bell's count, or empty. An error page is rendered after its scope has closed."""
     with nullcontext() if scope_open() else tenant_scope(tenant_id):
         number = notifications.unread(user_id)
     return f"{number - 1}+" if number == notifications.MOST_COUNTED else str(number or "")

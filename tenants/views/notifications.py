@@ -1,4 +1,4 @@
-"""Notifications: what one should know, newest first; opening one marks it as read."""
+"""Notifications, newest first; opening one marks it as read."""
 
 from typing import cast
 from uuid import UUID
@@ -20,7 +20,7 @@ PAGE = 50
 @require_safe
 @page("tenant.view")
 def notifications_page(request: TenantRequest) -> HttpResponse:
-    """List one's own notifications; `?show=unread` leaves out what was read."""
+    """List one's own notifications; `?show=unread` hides read ones."""
     user_id = cast(UUID, request.user.pk)
     only_unread = request.GET.get("show") == "unread"
     rows = notifications.notifications(user_id, only_unread=only_unread, before=_cursor(request), limit=PAGE)
@@ -32,7 +32,7 @@ def notifications_page(request: TenantRequest) -> HttpResponse:
 @require_POST
 @page("tenant.view")
 def notification_open(request: TenantRequest, notification_id: UUID) -> HttpResponse:
-    """Mark one as read and go to the page that it tells of; with `stay`, stay on the list."""
+    """Mark one as read and redirect to its page; with `stay`, stay on the list."""
     row = notifications.mark_read(request.actor, notification_id)
     slug = request.tenant.slug
     if row.path and not request.POST.get("stay"):

@@ -1,4 +1,4 @@
-"""The operator's other pages: tenants by their digests, acts of operators, and the letters of a machine without a mail server."""
+"""The operator's other pages: tenant metrics, operator log, and the emails of a machine without a mail server."""
 
 from decimal import Decimal
 from uuid import UUID
@@ -31,7 +31,7 @@ COLUMNS = (
 @require_safe
 @operator_page
 def tenants_page(request: OperatorRequest) -> HttpResponse:
-    """List tenants with their figures; `?q=` is part of the name, `?export=csv` answers a file."""
+    """List tenants with their metrics; `?q=` is part of the name, `?export=csv` returns a file."""
     text = request.GET.get("q", "").strip()[:100]
     if wants_csv(request, "q"):
         rows = tenant_metrics.digests(text=text, limit=EXPORT_LIMIT)
@@ -54,7 +54,7 @@ def tenants_page(request: OperatorRequest) -> HttpResponse:
 @require_safe
 @operator_page
 def acts_page(request: OperatorRequest) -> HttpResponse:
-    """List what operators did to the platform, newest first."""
+    """List the operator log, newest first."""
     rows = tenant_metrics.acts(before=_cursor(request), limit=PAGE)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     return render(
@@ -65,9 +65,9 @@ def acts_page(request: OperatorRequest) -> HttpResponse:
 @require_safe
 @operator_page
 def mail_page(request: OperatorRequest) -> HttpResponse:
-    """List the letters that were written to files, newest first; with a mail server there are none.
+    """List the emails written to files, newest first; with a mail server there are none.
 
-    `?letter=` opens one of them, without links that let anybody in, and writes down who opened it.
+    `?letter=` opens one of them, without links that grant access, and records who opened it.
     """
     files = file_backend.written_to_files()
     letters = file_backend.letters(PAGE) if files else []

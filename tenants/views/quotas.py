@@ -1,4 +1,4 @@
-"""Quotas: how much of a resource the organisation may hold at once; a change is confirmed against its difference."""
+"""Quotas: how much of a resource the organisation may hold at once; a change is confirmed with its difference."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from tenants.web.views import page
 
 @dataclass(frozen=True)
 class Line:
-    """One resource on the page. `changed_by` and `changed_at` are of the limit; empty when nobody ever set one."""
+    """One resource on the page. `changed_by` and `changed_at` belong to the limit; empty if nobody ever set one."""
 
     resource: str
     title: str
@@ -33,21 +33,21 @@ class Line:
 
     @property
     def share(self) -> float | None:
-        """How much of the limit is in use; None without one."""
+        """The share of the limit in use; None without one."""
         if self.limit is None:
             return None
         return self.in_use / self.limit if self.limit else 1.0
 
     @property
     def over(self) -> int:
-        """How much is held beyond the limit, after it was lowered."""
+        """How much is held beyond a lowered limit."""
         return max(0, self.in_use - self.limit) if self.limit is not None else 0
 
 
 @require_safe
 @page("quotas.view")
 def quotas_page(request: TenantRequest) -> HttpResponse:
-    """List resources; `?edit=NAME` opens one for a change, `?export=csv` answers a file."""
+    """List resources; `?edit=NAME` opens one for a change, `?export=csv` returns a file."""
     if wants_csv(request):
         rows = ([line.resource, line.limit, line.in_use, line.changed_by, line.changed_at] for line in _lines())
         return csv_response("quotas", ("resource", "limit", "in_use", "changed_by", "changed_at"), rows)
@@ -57,7 +57,7 @@ def quotas_page(request: TenantRequest) -> HttpResponse:
 @page("quotas.manage")
 @posted("quotas")
 def quota_change(request: TenantRequest) -> HttpResponse:
-    """Set a limit: sent first, it shows the difference; sent with `confirmed`, it is done."""
+    """Set a limit: the first submission shows the difference; `confirmed` applies it."""
     actor = request.actor
     form = QuotaLimit(request.POST)
     if not form.is_valid():
@@ -114,7 +114,7 @@ def _render(
     elif form is not None:
         context["new_form"] = form
     context.setdefault("new_form", QuotaLimit(auto_id="new_%s"))
-    # What has a limit is changed in its row; a name that was typed past the choices is shown with its error.
+    # A limited resource is changed in its row; a name typed past the choices is shown with its error.
     limited = {line.resource for line in lines if line.limit is not None}
     free = [(name, title) for name, title in quotas.titles().items() if name not in limited]
     context["new_form"].fields["resource"].widget = Select(choices=[("", "Choose one"), *free])

@@ -1,4 +1,4 @@
-"""Settings: how Exchequer looks for one person, and what the organisation is called."""
+"""Settings: one person's preferences, and the organisation's."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from tenants.web.views import page
 
 @page("tenant.view")
 def settings(request: TenantRequest) -> HttpResponse:
-    """Show and save one's own preferences; the same page holds the organisation's for those who may change them."""
+    """Show and save one's own preferences; the page also has the organisation's for those who may change them."""
     form = Preferences(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
         form.save()

@@ -1,4 +1,4 @@
-"""The entrance: which organisation to look at."""
+"""The start page: choose an organisation."""
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -9,7 +9,7 @@ from tenants import queries
 
 @login_required
 def entrance(request: HttpRequest) -> HttpResponse:
-    """Show the tenants one belongs to, or go straight to the only one; an operator of none goes to the platform."""
+    """List one's organisations, or redirect to the only one; an operator without one goes to the platform."""
     tenants = queries.tenants_of(request.user.id)  # type: ignore[arg-type]
     if not tenants and request.user.is_operator:  # type: ignore[union-attr]
         return redirect("operator-fleet")

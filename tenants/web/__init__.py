@@ -1,1 +1,1 @@
-"""What pages and endpoints of every app are built with."""
+"""Shared parts of the pages and endpoints of every app."""

@@ -1,4 +1,4 @@
-"""Fields of a body that can be read one way only: plain numbers, and times that say where on Earth they are."""
+"""Unambiguous body fields: plain numbers, and times with an offset."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rest_framework import serializers
 from tenants.errors import Invalid
 from tenants.parsing import parse_moment
 
-# Python also reads 1_0 as ten, and digits of every script: nobody who types them into a price means that.
+# Python also parses 1_0 as ten, and digits of every script, which nobody means in a price.
 NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*|\s*[+-]?\.\d+([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 def is_plain_number(text: str) -> bool:
-    """Return whether a text is a number of digits 0 to 9, with one decimal point and an exponent at most."""
+    """Return whether a text is a number of digits 0 to 9, with at most one decimal point and an exponent."""
     return NUMBER.fullmatch(text) is not None
 
 
@@ -24,7 +24,7 @@ class Amount(serializers.DecimalField):
     """A decimal number."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Read a number, or a text that is plainly one."""
+        """Parse a number, or a text that is plainly one."""
         if isinstance(data, str) and not is_plain_number(data):
             self.fail("invalid")
         return super().to_internal_value(data)
@@ -34,17 +34,17 @@ class Whole(serializers.IntegerField):
     """A whole number."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """Read a number, or a text that is plainly one."""
+        """Parse a number, or a text that is plainly one."""
         if isinstance(data, str) and not is_plain_number(data):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
 class Moment(serializers.DateTimeField):
-    """A time with its offset: one without would be read in whichever zone the reader thinks of."""
+    """A time with its offset; without one it would depend on the reader's zone."""
 
     def to_internal_value(self, value: Any) -> datetime:
-        """Read an RFC 3339 time."""
+        """Parse an RFC 3339 time."""
         if not isinstance(value, str):
             self.fail("invalid", format="2026-11-01T00:00:00Z")
         try:

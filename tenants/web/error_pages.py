@@ -1,4 +1,4 @@
-"""What error answers share, with or without a database behind them: words, pages, and the way back to a form."""
+"""Shared parts of error responses, with or without a database: texts, pages, and the link back to a form."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
@@ -15,7 +15,7 @@ from tenants.web import problems
 
 @dataclass(frozen=True)
 class StatusText:
-    """What one status says: its stable code, what happened, what to do about it."""
+    """Texts of one status: its stable code, what happened, what to do about it."""
 
     code: str
     title: str
@@ -70,7 +70,7 @@ STATUS_TEXTS = {
     ),
 }
 
-#: What stands above the sentence of an error inside an organisation's pages.
+# : Heading of an error inside an organisation's pages.
 HEADINGS = {
     400: "Not accepted",
     403: "Not allowed",
@@ -84,12 +84,12 @@ HEADINGS = {
     503: "Not available",
 }
 
-#: Set in the WSGI environment by a web server that refused a request's body: the status or the error to answer.
+# : Set in the WSGI environment by a web server that refused a request's body: the status or the error to return.
 REFUSED = "exchequer.refused"
 
 
 def without_database(request: HttpRequest, refusal: int | ExchequerError) -> HttpResponse:
-    """Answer a status or an error by problem+json or by the page that reads neither session nor database."""
+    """Return a status or an error as problem+json or as the page that reads neither session nor database."""
     answer: HttpResponse
     if isinstance(refusal, ExchequerError):
         if request.path_info.startswith("/api/"):
@@ -112,7 +112,7 @@ def without_database(request: HttpRequest, refusal: int | ExchequerError) -> Htt
 
 
 def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) -> HttpResponse:
-    """Answer an error page that reads neither session nor database."""
+    """Return an error page that reads neither session nor database."""
     nonce = {"csp_nonce": getattr(request, "csp_nonce", "")}
     page = render_to_string(
         "error.html",
@@ -126,7 +126,7 @@ def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) ->
 
 
 def context_of(request: HttpRequest, status: int, title: str, advice: str) -> dict[str, object]:
-    """Return what the error page shows."""
+    """Return the context of the error page."""
     return {
         "status": status,
         "title": title,
@@ -136,7 +136,7 @@ def context_of(request: HttpRequest, status: int, title: str, advice: str) -> di
 
 
 def page_behind(request: HttpRequest) -> str:
-    """Return the page that a person was looking at: a fragment and the target of a form are none. Same origin only."""
+    """Return the page that a person came from, same origin only; not a fragment, and not the form's own target."""
     partial = bool(request.headers.get("HX-Request"))
     if not partial and request.method in ("GET", "HEAD"):
         return request.get_full_path()
@@ -148,5 +148,5 @@ def page_behind(request: HttpRequest) -> str:
 
 
 def log_in_url(page: str) -> str:
-    """Return the log-in page's address that leads to `page` afterwards."""
+    """Return the URL of the login page that redirects to `page` afterwards."""
     return f"{reverse('account_login')}?{urlencode({'next': page})}"

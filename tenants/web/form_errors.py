@@ -1,4 +1,4 @@
-"""How a refusal reaches the form that caused it."""
+"""Attach a refusal to the form that caused it."""
 
 from django import forms
 
@@ -6,7 +6,7 @@ from tenants.errors import ExchequerError, Invalid
 
 
 def explain(form: forms.Form, refused: ExchequerError) -> None:
-    """Put a domain error on a form: beside the fields it names, else above all."""
+    """Add a domain error to a form: to the fields it names, else to the form."""
     named = refused.fields if isinstance(refused, Invalid) else {}
     for field, sentences in named.items():
         for sentence in sentences:

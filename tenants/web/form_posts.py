@@ -1,4 +1,4 @@
-"""Forms that are posted: addresses that take nothing else, and a form that is sent twice and acts once."""
+"""Posted forms: POST-only URLs, and protection against double submission."""
 
 import functools
 import hashlib
@@ -16,9 +16,11 @@ View = Callable[[TenantRequest], HttpResponse]
 
 
 def posted(back: str) -> Callable[[View], View]:
-    """Let a view see POST alone and lead a GET to the page `back`. Stands below `page`, which checks the permission.
+    """Let a view receive only POST, and redirect a GET to the page `back`.
 
-    What a form answers may be shown at such an address, and Enter in the address bar asks for it again with GET.
+    Stands below `page`, which checks the permission.
+
+    A form's response may be shown at such a URL, and reloading it sends a GET.
     """
 
     def decorate(view: View) -> View:
@@ -36,9 +38,9 @@ def posted(back: str) -> Callable[[View], View]:
 
 
 def once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
-    """Return what `act` answered (a place to go to) the first time this key was used; call it only then.
+    """Return the result of `act` (a URL to redirect to); call it only the first time this key is used.
 
-    A twin that arrives meanwhile waits for the first to commit. What `act` raises leaves the key unused.
+    A concurrent duplicate waits for the first to commit. If `act` raises, the key stays unused.
     """
     if key is None or actor.id is None:
         return act()

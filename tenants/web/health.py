@@ -1,4 +1,4 @@
-"""Liveness and readiness: alive when the process answers, ready when the database does and is migrated."""
+"""Liveness and readiness: alive if the process responds, ready if the database does and is migrated."""
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
@@ -7,13 +7,13 @@ from django.http import HttpRequest, JsonResponse
 
 @login_not_required
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 while this process serves."""
+    """Return 200 while this process serves."""
     return JsonResponse({"status": "alive"})
 
 
 @login_not_required
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when the database can be read, else 503."""
+    """Return 200 if the database can be read, else 503."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM tenants_tenant LIMIT 0")

@@ -1,6 +1,6 @@
-"""Django's cache in a table of PostgreSQL, with JSON in it: the counters of limits, and figures for monitoring.
+"""Django's cache in a PostgreSQL table, with JSON values: rate-limit counters, and figures for monitoring.
 
-Several database roles read and write this table, so a value is data and nothing else; what is no JSON counts as missing.
+Several database roles read and write this table, so a value is only data; invalid JSON counts as missing.
 """
 
 import json
@@ -24,7 +24,7 @@ TOUCH = (
 
 
 class JsonCache(BaseCache):
-    """A cache of JSON values. Expired rows are removed by housekeeping; none that still counts ever is."""
+    """A cache of JSON values. Cleanup removes expired rows, never valid ones."""
 
     def __init__(self, table: str, parameters: dict[str, Any]) -> None:
         super().__init__(parameters)
@@ -41,7 +41,7 @@ class JsonCache(BaseCache):
             return default
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
-        """Store a value; raises TypeError for what JSON does not hold."""
+        """Store a value; raises TypeError for values that JSON cannot represent."""
         self._write(WRITE, key, value, timeout, version)
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
@@ -49,7 +49,7 @@ class JsonCache(BaseCache):
         return self._write(WRITE + ONLY_EXPIRED, key, value, timeout, version)
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        """Give a value a new time to live; return whether there is one."""
+        """Set a new time to live for a value; return whether there is one."""
         found = [self._seconds(timeout), self.make_and_validate_key(key, version=version)]
         return self._run(TOUCH, found)
 
@@ -71,6 +71,6 @@ class JsonCache(BaseCache):
             return bool(cursor.rowcount)
 
     def _seconds(self, timeout: Any) -> float | None:
-        # BaseCache keeps None for "for ever"; no time or less expires at once.
+        # BaseCache uses None for "forever"; zero or less expires at once.
         seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
         return None if seconds is None else float(seconds)

@@ -1,7 +1,7 @@
-"""Who may send a body that is larger than a form or a request of the API: asked by the web server before it takes one in.
+"""Who may send a large body: checked by the web server before it reads one.
 
-A server buffers a body before any view sees it, so a stranger could fill the disk. Views that take files say so by
-`large_body`; everywhere else a body has at most SMALL bytes.
+A server buffers a body before any view sees it, so a stranger could fill the disk. Views that accept files are marked
+by `large_body`; everywhere else a body has at most SMALL bytes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.web.middleware import TenantMiddleware
 from tenants.web.requests import TenantRequest
 
-#: What Django keeps of a form or of JSON, and the heads of a form around it.
+# : Django's limit for a form or JSON, and the headers of a form around it.
 SMALL = 2 * 1024 * 1024 + 64 * 1024
 
 
 def large_body(view: Any) -> Any:
-    """Mark a view, a function or a class, as one that takes files."""
+    """Mark a view, a function or a class, as accepting files."""
     view.large_body = True
     return view
 
@@ -38,10 +38,10 @@ def taken_at(method: str, path: str) -> bool:
 
 
 def sender_of(environ: dict[str, Any]) -> str | None:
-    """Return the tenant whose key or session lets a request in at a view that takes files; None lets in nobody.
+    """Return the tenant whose key or session is accepted by a view that takes files; None if none is.
 
-    Reads headers only. Raises RateLimited and Unavailable: the view, asked later and without the body, might not say so
-    again. Neither the request's reader nor its time zone stays on the thread, which answers others next.
+    Reads headers only. Raises RateLimited and Unavailable: the view, called later and without the body, might not raise
+    them again. Neither the reader nor the time zone stays on the thread, which serves other requests next.
     """
     close_old_connections()
     try:
@@ -52,14 +52,14 @@ def sender_of(environ: dict[str, Any]) -> str | None:
     except Error as error:
         raise Unavailable from error
     except (Http404, ExchequerError):
-        return None  # the view itself says why, without the body
+        return None  # the view itself reports it, without the body
     finally:
         structlog.contextvars.clear_contextvars()
         close_old_connections()
 
 
 def entered(request: HttpRequest) -> TenantRequest | None:
-    """Return a request as its view would see it; None for a stranger's."""
+    """Return a request as its view would see it; None for an unauthenticated one."""
     gate = TenantMiddleware(lambda _: HttpResponse())
     slug = _match(request.path_info).kwargs.get("tenant")
     if slug is None:

@@ -1,4 +1,4 @@
-"""What happens around every request: an id, one tenant, one actor, one transaction that sees only that tenant."""
+"""Context of every request: an id, one tenant, one actor, one transaction that sees only that tenant."""
 
 import re
 import secrets
@@ -30,18 +30,20 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TENANT_HEADER = "X-Exchequer-Tenant"
 TENANT_PATH = re.compile(r"/t/([-\w]+)/")
-#: Where a script goes whose session has ended.
+# : Redirect target of a script whose session has ended.
 LOG_IN_HEADER = "X-Exchequer-Log-In"
 
 
 class RequestContextMiddleware:
-    """Gives every request an id that its logs, its audit entries and its errors share; says 503 when the database is away."""
+    """Gives every request an id shared by its logs, audit entries and errors; returns 503 if the database is
+    unreachable.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Bind the id, answer, and name the id in the answer."""
+        """Bind the id, respond, and add the id to the response."""
         given = request.headers.get("X-Request-Id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         request.request_id = request_id  # type: ignore[attr-defined]
@@ -51,7 +53,7 @@ class RequestContextMiddleware:
             response["X-Request-Id"] = request_id
             return response
         add_slash(request)
-        # A thread serves one request after the other: nothing of an earlier one may stand in this one's logs.
+        # A thread serves one request after the other: an earlier one must not appear in the logs of the next.
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
@@ -60,13 +62,13 @@ class RequestContextMiddleware:
             structlog.contextvars.clear_contextvars()
         response["X-Request-Id"] = request_id
         if seconds := getattr(request, "held_up_s", 0):
-            # The form says so in words, to whoever reads it; programs read the status.
+            # People read the form's message; programs read the status.
             response.status_code, response["Retry-After"] = 429, str(seconds)
         return response
 
 
 def add_slash(request: HttpRequest) -> None:
-    """Read a write whose path lacks the last slash as if it had it: clients turn what a redirect answers into a GET."""
+    """Treat a write whose path lacks the last slash as if it had it: clients turn a redirected POST into a GET."""
     path = request.path_info
     if request.method in ("GET", "HEAD") or path.endswith("/") or is_valid_path(path):
         return
@@ -75,7 +77,7 @@ def add_slash(request: HttpRequest) -> None:
 
 
 def unreadable(request: HttpRequest) -> bool:
-    """Return whether the address or a header holds a NUL, which no name, key or id of ours does."""
+    """Return whether the URL or a header contains a NUL, which none of our names, keys or ids does."""
     headers = (str(value) for name, value in request.META.items() if name.startswith("HTTP_"))
     return (
         NUL in request.path_info
@@ -87,20 +89,20 @@ def unreadable(request: HttpRequest) -> bool:
 class TenantMiddleware:
     """Finds the tenant and the actor before a view runs, and runs the view in that tenant's scope.
 
-    The path is the authority on tenant pages, the key or the session on the API. A tenant that one does not
-    belong to is the same 404 as one that does not exist. A view marked `own_transaction` opens its own scopes.
+    The path decides on tenant pages, the key or the session on the API. A tenant to which one does not belong is the
+    same 404 as a missing one. A view marked `own_transaction` opens its own scopes.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on, read by nobody yet and in UTC; the work is done in `process_view`."""
+        """Pass the request on, without reader and in UTC; the work is done in `process_view`."""
         with reading_as(None), timezone.override(None):
             return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
-        """Open the scope and run the view, or let Django run it when no tenant is concerned."""
+        """Open the scope and run the view, or leave it to Django if no tenant is involved."""
         entered: TenantRequest | HttpResponse | None = None
         try:
             if request.path_info.startswith("/t/"):
@@ -120,7 +122,7 @@ class TenantMiddleware:
             return self.process_exception(request, error)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer an expected error of a page; everything it wrote was rolled back with its scope."""
+        """Respond to an expected error of a page; its writes were rolled back with the scope."""
         if isinstance(error, ExchequerError):
             return refused(request, error)
         if isinstance(error, OperationalError | InterfaceError):
@@ -128,7 +130,7 @@ class TenantMiddleware:
         return None
 
     def enter_by_path(self, request: HttpRequest, slug: str) -> TenantRequest | HttpResponse:
-        """Let in the session's person to the tenant in the path; return an answer when there is no session."""
+        """Admit the session's person to the tenant in the path; return a response if there is no session."""
         if not request.user.is_authenticated:
             return log_in_first(request)
         entered = self.enter_as_member(request, slug)
@@ -146,11 +148,11 @@ class TenantMiddleware:
         if known is None:
             return None
         entered = cls.accept(request, *known)
-        timezone.activate(entered.tenant.timezone)  # of pages: the API speaks UTC
+        timezone.activate(entered.tenant.timezone)  # for pages: the API uses UTC
         return entered
 
     def enter_by_key_or_session(self, request: HttpRequest) -> TenantRequest | None:
-        """Let in a bearer key, else the session's person to its tenant; return None for anybody else."""
+        """Admit a bearer key, else the session's person to their tenant; return None otherwise."""
         key = authentication.bearer(request)
         known = None
         many = rate_limits.OF_EVENTS if request.path_info.startswith("/api/v1/events") else 1
@@ -191,7 +193,7 @@ def enter_by_address(request: HttpRequest) -> None:
 
 
 def own_transaction(view: Any, request: HttpRequest) -> bool:
-    """Return whether a view opens its own scopes for this method (because it talks to S3, say)."""
+    """Return whether a view opens its own scopes for this method (for example because it uses S3)."""
     declared = getattr(
         getattr(view, "cls", None) or getattr(view, "view_class", None) or view,
         "own_transaction",
@@ -202,19 +204,19 @@ def own_transaction(view: Any, request: HttpRequest) -> bool:
 
 
 def log_in_first(request: HttpRequest) -> HttpResponse:
-    """Send a browser to the log-in page and from there back to the page it was on; tell a poll or a script to go there."""
+    """Redirect a browser to the login page and from there back to its page; for a poll or a script return the URL."""
     target = log_in_url(page_behind(request))
     if request.headers.get("HX-Request"):
         return HttpResponse(status=401, headers={"HX-Redirect": target})
     if (
         request.content_type == "application/json"
-    ):  # a script's own call, which would take the log-in page for its answer
+    ):  # a script's own call, which would mistake the login page for its response
         return HttpResponse(status=401, headers={LOG_IN_HEADER: target})
     return redirect(target)
 
 
 def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
-    """Answer a domain error: problem+json on the API, else the error page with its sentence."""
+    """Return a domain error: problem+json on the API, else the error page with its sentence."""
     body, headers = problems.from_error(error, request), problems.retry_after(error)
     if request.path_info.startswith("/api/"):
         return JsonResponse(body, status=error.status, content_type=problems.CONTENT_TYPE, headers=headers)
@@ -223,6 +225,6 @@ def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
 
 
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Answer 503 while PostgreSQL is away: nothing was changed, the client may try again."""
+    """Return 503 while PostgreSQL is unreachable: nothing was changed, the client may retry."""
     structlog.get_logger(__name__).warning("database.away", error=str(error))
     return without_database(request, 503)

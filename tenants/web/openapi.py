@@ -1,4 +1,4 @@
-"""How the API describes itself: who may call, what a page of a list looks like, and how every refusal looks."""
+"""The API's description of itself: authentication, pages of lists, and refusals."""
 
 import re
 from functools import cache
@@ -28,7 +28,7 @@ class ActorScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 @cache
 def page_of(row: type[serializers.Serializer[Any]]) -> type[serializers.Serializer[Any]]:
-    """Return the serializer of a page: `results` and the address of the next page, or null."""
+    """Return the serializer of a page: `results` and the URL of the next page, or null."""
     name = row.__name__.removesuffix("Serializer") + "PageSerializer"
     fields = {
         "__doc__": f"A page of a list: {row.__doc__}",
@@ -65,7 +65,7 @@ REFUSALS = {
     "429": "Too many requests.",
     "503": "A part of Exchequer is away for a moment; nothing was changed.",
 }
-#: Of requests that change something.
+# : For requests that change something.
 WRITE_REFUSALS = {
     "402": "The budget has no room for it; nothing was stored.",
     "413": "The body is too large.",
@@ -74,7 +74,7 @@ WRITE_REFUSALS = {
 
 
 def describe_refusals(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add to every operation how it refuses, unless it says so itself. A hook of drf-spectacular."""
+    """Add to every API operation its refusals, unless it describes them itself. A hook of drf-spectacular."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
     for path in result["paths"].values():
         for method, described in path.items():
@@ -106,7 +106,7 @@ PAGING = (
 
 
 def describe_paging(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add the parameters that `edges.Endpoint` reads for every list. A hook of drf-spectacular."""
+    """Add the paging parameters that `ApiView` reads for every list. A hook of drf-spectacular."""
     for path in result["paths"].values():
         content = path.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
         shape = content.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]
@@ -118,7 +118,7 @@ def describe_paging(result: dict[str, Any], generator: Any, request: Any, public
 
 
 def describe_bodies(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Say of each body that fields which are not described are refused. A hook of drf-spectacular."""
+    """State for each body that undescribed fields are refused. A hook of drf-spectacular."""
     shapes = result["components"]["schemas"]
     for path, _, method, view in generator._get_paths_and_endpoints():
         if getattr(view, "reads_any_field", False):
@@ -142,7 +142,7 @@ def _close(shape: dict[str, Any], shapes: dict[str, Any]) -> None:
 
 
 def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add the header that `edges.idempotent` honours to every POST. A hook of drf-spectacular."""
+    """Add the header that `views.idempotent` honours to every POST. A hook of drf-spectacular."""
     for path in result["paths"].values():
         if "post" in path:
             path["post"].setdefault("parameters", []).append(IDEMPOTENCY_KEY)
@@ -150,7 +150,9 @@ def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, p
 
 
 def describe_operations(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Give every operation a summary, the first sentence of its description, and name the scope that it takes; begin with a quick start. A hook of drf-spectacular."""
+    """Give every API operation a summary, the first sentence of its description, and its scope; begin with a quick
+    start. A hook of drf-spectacular.
+    """
     host = request.build_absolute_uri("/").rstrip("/") if request else settings.EXCHEQUER.effective_public_url
     result["info"]["description"] += "\n\n" + QUICK_START.replace("{host}", host)
     for path, _, method, view in generator._get_paths_and_endpoints():
@@ -166,7 +168,7 @@ def describe_operations(result: dict[str, Any], generator: Any, request: Any, pu
     return result
 
 
-#: What the page of the API begins with: each line runs as it stands, once the key is in the first.
+# : The start of the API's page: each line runs as shown, once the key is in the first.
 QUICK_START = """## Quick start
 
 Make a key on the page *API keys* of your organisation, for reading, launching jobs and bringing datasets. Put it into the first line, then

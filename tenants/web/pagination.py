@@ -1,4 +1,4 @@
-"""What list pages share: CSV exports that no spreadsheet runs, and the links of a keyset pager."""
+"""Shared parts of list pages: CSV exports safe for spreadsheets, and the links of a keyset pager."""
 
 import csv
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -20,7 +20,9 @@ EXPORT_LIMIT = 50_000
 
 
 def cell(value: Any) -> Any:
-    """Return a value as a CSV cell: numbers stay numbers; text that a spreadsheet would run gets a leading apostrophe."""
+    """Return a value as a CSV cell: numbers stay numbers; text that a spreadsheet would execute gets a leading
+    apostrophe.
+    """
     if value is None:
         return ""
     if isinstance(value, bool | int | float):
@@ -34,10 +36,10 @@ def cell(value: Any) -> Any:
 
 
 def wants_csv(request: HttpRequest, *known: str, form: Form | None = None) -> bool:
-    """Return whether a page is asked for as a file. Raises `Invalid` for a filter that the file would not follow.
+    """Return whether a page is requested as a file. Raises `Invalid` for a filter that the file would ignore.
 
-    A person sees what a page shows; who reads a file believes it. So a parameter that the page does not know, or a value
-    that its filter does not offer, is refused.
+    A page shows its filter; a file does not. So an unknown parameter, or a value that the filter does not offer, is
+    refused.
     """
     if request.GET.get("export") != "csv":
         return False
@@ -48,7 +50,7 @@ def wants_csv(request: HttpRequest, *known: str, form: Form | None = None) -> bo
 
 
 def refuse_unknown(request: HttpRequest, *known: str) -> None:
-    """Raise `Invalid` for parameters of an address of a file that are not known, or given twice; marks of a mailing are let be."""
+    """Raise `Invalid` for parameters of a file's URL that are unknown or repeated; tracking parameters are ignored."""
     given = {name: values for name, values in request.GET.lists() if not name.startswith("utm_")}
     unknown = f"There is no such parameter here. Use {', '.join(known)}."
     faults = {name: [unknown] for name in sorted(given) if name not in known}
@@ -58,7 +60,7 @@ def refuse_unknown(request: HttpRequest, *known: str) -> None:
 
 
 def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:
-    """Answer a CSV attachment, quoted throughout, UTF-8. The audit log says who took it."""
+    """Return a CSV attachment, quoted throughout, UTF-8. The download is recorded in the audit log."""
     out = StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([cell(name) for name in header])
@@ -71,7 +73,7 @@ def csv_response(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def csv_stream(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> StreamingHttpResponse:
-    """Answer the same attachment row by row, as `rows` comes: memory stays flat however long the list is."""
+    """Stream the same attachment row by row: memory stays constant however long the list is."""
 
     def lines() -> Iterator[str]:
         for row in chain([header], rows):
@@ -105,7 +107,7 @@ def pager(request: HttpRequest, next_cursor: str | None) -> dict[str, str]:
 
 
 def heading(name: str, label: str, end: bool, sort: str, *, down_first: Collection[str] = ()) -> dict[str, object]:
-    """Return a heading of a table that sorts: by it, then the other way round, then as before."""
+    """Return a sortable heading of a table: by it, then reversed, then unsorted."""
     first, second = ("-" + name, name) if name in down_first else (name, "-" + name)
     following = {first: second, second: ""}.get(sort, first)
     shown = "" if sort.removeprefix("-") != name else "descending" if sort.startswith("-") else "ascending"

@@ -1,8 +1,8 @@
-"""What an endpoint may be asked: the parameters and the fields of the body that its description declares, and no others.
+"""Accepted parameters and body fields of an endpoint: exactly those that its description declares.
 
-What is not known would be ignored, and the answer to another question believed: a misspelt filter answers everything, a
-price whose start is misspelt rules at once. So the endpoint's own description (`extend_schema`) is the list, and what is
-not on it is a 400.
+Unknown ones would be ignored, and the response misread: a misspelt filter returns everything, and a price with a
+misspelt start applies at once. So the endpoint's own description (`extend_schema`) is the list, and anything else is a
+400.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rest_framework.request import Request
 
 from tenants.errors import Invalid
 
-#: Every list knows these; one that is always answered whole is cut only when it is asked to be.
+# : Every list accepts these; a list returned whole is cut only on request.
 OF_A_LIST = ("cursor", "limit")
 _declared: dict[tuple[type, str], tuple[dict[str, bool], bool]] = {}
 WRITES = ("POST", "PUT", "PATCH")
@@ -26,7 +26,7 @@ MOST_NAMED = 20
 
 
 def declared(view: Any, method: str) -> tuple[Mapping[str, bool], bool]:
-    """Return the query parameters of a method, each with whether it may be given more than once; and whether it answers a list."""
+    """Return the query parameters of a method, each with whether it may be repeated; and whether it returns a list."""
     key = (type(view), method)
     if key not in _declared:
         handler = getattr(view, "get" if method == "HEAD" else method.lower(), None)
@@ -47,17 +47,17 @@ def declared(view: Any, method: str) -> tuple[Mapping[str, bool], bool]:
 
 
 def answers_list(shape: Any) -> bool:
-    """Return whether a described answer is a page of a list."""
+    """Return whether a described response is a page of a list."""
     return isinstance(shape, type) and issubclass(shape, serializers.Serializer) and is_page(shape)
 
 
 def is_page(shape: type[serializers.Serializer[Any]]) -> bool:
-    """Return whether a serializer is one of `schema.page_of`, or made from one."""
+    """Return whether a serializer is one of `openapi.page_of`, or made from one."""
     return {"results", "next"} <= shape._declared_fields.keys()
 
 
 def refuse_unknown(view: Any, request: Request) -> None:
-    """Raise `Invalid` naming every parameter that the view does not know or that is given twice, and those it knows."""
+    """Raise `Invalid` naming every unknown or repeated parameter, and the known ones."""
     if not request.query_params:
         return
     known, _ = declared(view, request.method or "GET")
@@ -73,9 +73,9 @@ def refuse_unknown(view: Any, request: Request) -> None:
 
 
 def refuse_unknown_fields(view: Any, request: Request) -> None:
-    """Raise `Invalid` naming what a body has that the method's description does not, in lists and objects within it too.
+    """Raise `Invalid` naming body fields missing from the method's description, in nested lists and objects too.
 
-    What is only ever answered may be sent back. Form fields count like those of JSON.
+    Read-only fields may be sent back. Form fields count like those of JSON.
     """
     handler = getattr(view, (request.method or "").lower(), None)
     schema = getattr(handler, "kwargs", {}).get("schema")
@@ -87,14 +87,14 @@ def refuse_unknown_fields(view: Any, request: Request) -> None:
     if isinstance(shape, Mapping):
         shape = next(iter(shape.values()))
     faults: dict[str, list[str]] = {}
-    with suppress(UnsupportedMediaType):  # whoever reads the body says so
+    with suppress(UnsupportedMediaType):  # reading the body raises it
         _compare(shape, request.data, "", faults)
     if faults:
         raise Invalid(fields=faults)
 
 
 def _compare(shape: Any, sent: Any, path: str, faults: dict[str, list[str]]) -> None:
-    """Walk a body beside its shape; what is of another kind than it should be is told by whoever reads it."""
+    """Walk a body beside its schema; values of the wrong kind are reported when the body is read."""
     shape = shape() if isinstance(shape, type) else shape
     if isinstance(shape, serializers.ListSerializer | serializers.ListField):
         for number, one in enumerate(sent if isinstance(sent, list) else ()):

@@ -56,7 +56,10 @@ def from_error(error: ExchequerError, request: Any) -> dict[str, Any]:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer any expected error; undo what the request wrote so far. Unexpected ones go on to the 500 page."""
+    """Return the response for an expected error; undo what the request wrote so far.
+
+    Unexpected ones go on to the 500 page.
+    """
     request = context["request"]._request
     mapped = _as_domain_error(error)
     if mapped is not None:
@@ -108,13 +111,13 @@ def _as_domain_error(error: Exception) -> ExchequerError | None:
 
 
 def retry_after(error: ExchequerError) -> dict[str, str]:
-    """Return the header that says when to try again, for an error that passes."""
+    """Return the Retry-After header for a temporary error."""
     wait = error.extra.get("retry_after", 5 if isinstance(error, Unavailable) else None)
     return {"Retry-After": str(wait)} if wait is not None else {}
 
 
 def by_field(detail: Any, name: str = "") -> dict[str, list[str]]:
-    """Return messages by field, with what is wrong inside a list or an object as `prices.0.unit_amount`."""
+    """Return messages by field, with faults inside a list or an object as `prices.0.unit_amount`."""
     if isinstance(detail, dict):
         parts = [(str(key), value) for key, value in detail.items()]
     elif isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):

@@ -1,8 +1,8 @@
-"""How often a key and a tenant may ask the API: counted in memory that the forked web processes of a machine share.
+"""Rate limits of keys and tenants on the API: counted in memory shared by the forked web processes of a machine.
 
-No statement is spent on it, so a flood is turned away before it reaches the database. Each name has one number, the
-time at which its next request is due (the generic cell rate algorithm): after a burst, `rate` requests a second pass.
-Two processes that count at the same instant may lose one count, which lets one request more pass.
+It takes no statement, so a flood is refused before it reaches the database. Each name has one number, the time at which
+its next request is due (the generic cell rate algorithm): after a burst, `rate` requests a second pass. If two
+processes count at the same instant one count may be lost, which lets one more request pass.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SLOTS = 1 << 16
 PROBES = 8
 CELL = struct.Struct("<Qd")
 BURST_S = 10
-#: Of the rate of one key: a tenant may have several; usage from outside comes in many small requests.
+# : Multiples of one key's rate: a tenant may have several keys; reported usage comes in many small requests.
 PER_KEY, PER_TENANT, OF_EVENTS = 1, 2, 4
 
-_cells = mmap.mmap(-1, SLOTS * CELL.size)  # anonymous and shared: whoever is forked counts in the same memory
+_cells = mmap.mmap(-1, SLOTS * CELL.size)  # anonymous and shared: forked processes count in the same memory
 
 
 def take(kind: str, name: str, *, times: float = 1) -> None:
-    """Count one request of a key or tenant. Raises `RateLimited` with the seconds to wait when there are too many."""
+    """Count one request of a key or tenant. Raises `RateLimited` with the seconds to wait if there are too many."""
     rate = settings.EXCHEQUER.api_rate * times
     if rate <= 0:
         return
@@ -38,7 +38,7 @@ def take(kind: str, name: str, *, times: float = 1) -> None:
 
 
 def due(name: bytes, rate: float, burst_s: float, now: float) -> float:
-    """Return after how many seconds a request of `name` may pass; 0 lets it pass and counts it."""
+    """Return the seconds until a request of `name` may pass; 0 lets it pass and counts it."""
     number = int.from_bytes(name, "little")
     place, next_at = _find(number, now)
     next_at = max(next_at, now)
@@ -50,7 +50,7 @@ def due(name: bytes, rate: float, burst_s: float, now: float) -> float:
 
 
 def _find(number: int, now: float) -> tuple[int, float]:
-    """Return where a name is counted, and until when; a full neighbourhood gives up the name that is due first."""
+    """Return where a name is counted, and until when; a full bucket evicts the name that is due first."""
     earliest = (math.inf, 0)
     for probe in range(PROBES):
         place = (number + probe) % SLOTS * CELL.size

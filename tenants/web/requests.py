@@ -1,4 +1,4 @@
-"""The request of a tenant's page or endpoint: what the middleware has found out about it, with its types."""
+"""The request of a tenant's page or endpoint, typed: what the middleware found out about it."""
 
 from typing import TypeGuard, cast
 from uuid import UUID
@@ -10,7 +10,7 @@ from tenants.models import Tenant
 
 
 class TenantRequest(HttpRequest):
-    """A request that was let into a tenant. Nothing is an instance of it: `admit` makes a plain request one."""
+    """A request admitted to a tenant. Nothing is an instance of it: `admit` makes a plain request one."""
 
     request_id: str
     actor: Actor
@@ -26,5 +26,5 @@ def admit(request: HttpRequest, actor: Actor, tenant: Tenant) -> TenantRequest:
 
 
 def is_admitted(request: HttpRequest) -> TypeGuard[TenantRequest]:
-    """Return whether a request was let into a tenant: not at the log-in, say, nor on a page of the platform."""
+    """Return whether a request was admitted to a tenant: not at login, nor on a page of the platform."""
     return hasattr(request, "actor")

@@ -1,6 +1,6 @@
-"""Thin edges: what a page or an endpoint declares, and what it gets for that.
+"""Thin views: what a page or an endpoint declares, and what it gets for that.
 
-A view parses, calls one operation or query, and answers. One that declares no permission is denied.
+A view parses, calls one operation or query, and responds. One that declares no permission is denied.
 """
 
 import base64
@@ -61,7 +61,7 @@ def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageVie
 
 
 class Negotiation(DefaultContentNegotiation):
-    """The Accept header chooses how an answer looks; `?format=` is a parameter like any other."""
+    """The Accept header chooses the format of a response; `?format=` is a parameter like any other."""
 
     settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]
 
@@ -69,11 +69,11 @@ class Negotiation(DefaultContentNegotiation):
 class ApiView(APIView):
     """Base of every REST view. `permissions` maps each method to the permission it needs; none = denied.
 
-    A parameter, or a field of the body, that the method's description does not declare is refused; of the body not where
-    the view `reads_any_field`. A list that the view answers whole is cut by `?limit=` and `?cursor=` here.
+    Parameters and body fields missing from the method's description are refused; body fields not if the view
+    `reads_any_field`. A list that the view returns whole is cut by `?limit=` and `?cursor=` here.
 
-    A POST with an `Idempotency-Key` is answered once; a repetition gets the first answer again, without what stands in
-    `shown_once`: a secret is never stored.
+    A POST with an `Idempotency-Key` takes effect once; a repetition gets the first response again, without the fields
+    in `shown_once`: a secret is never stored.
     """
 
     permissions: ClassVar[dict[str, str]] = {}
@@ -89,7 +89,7 @@ class ApiView(APIView):
             cls.post = idempotent(cls.__dict__["post"])  # type: ignore[attr-defined]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Let in who may ask, with parameters that are known."""
+        """Check permission and parameters."""
         super().initial(request, *args, **kwargs)
         self.pages_itself = False
         if request.method != "OPTIONS":
@@ -98,7 +98,7 @@ class ApiView(APIView):
                 refuse_unknown_fields(self, request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Cut a list that was answered whole, when a page of it is asked for."""
+        """Cut a list that was returned whole, if a page of it is requested."""
         asked = getattr(response, "status_code", 0) == 200 and request.query_params and not self.pages_itself
         if asked and declared(self, request.method or "")[1] and isinstance(getattr(response, "data", None), dict):
             try:
@@ -108,17 +108,17 @@ class ApiView(APIView):
         return super().finalize_response(request, response, *args, **kwargs)
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
-        """Answer which methods there are, to whoever is let in at all."""
+        """Return the available methods to any admitted caller."""
         return Response(status=204)
 
     @property
     def actor(self) -> Actor:
-        """Who asks."""
+        """The actor of the request."""
         return cast(Actor, self.request.auth)
 
     @property
     def tenant(self) -> Tenant:
-        """Where they ask."""
+        """The tenant of the request."""
         request = self.request._request
         if not is_admitted(request):
             raise NotAuthenticated
@@ -132,7 +132,7 @@ class ApiView(APIView):
         return dict(data)
 
     def page_size(self) -> int:
-        """Return `?limit=`, 1 to 200, 50 unless given."""
+        """Return `?limit=`, 1 to 200, default 50."""
         self.pages_itself = True
         text = self.request.query_params.get("limit", "50")
         return parse_whole(text, "limit", f"Use a whole number from 1 to {MAX_PAGE}.", least=1, most=MAX_PAGE)
@@ -149,7 +149,7 @@ class ApiView(APIView):
         show: Callable[[T], Any],
         key: Callable[[T], Sequence[Any]],
     ) -> Response:
-        """Answer a page. `rows` holds up to `page_size() + 1` rows; the extra one only says that there is more."""
+        """Return a page. `rows` holds up to `page_size() + 1` rows; the extra one shows that there are more."""
         size = self.page_size()
         following = self._following(encode_cursor(*key(rows[size - 1]))) if len(rows) > size else None
         return Response({"results": [show(row) for row in rows[:size]], "next": following})
@@ -168,12 +168,12 @@ class ApiView(APIView):
 
 
 def encode_cursor(*keys: Any) -> str:
-    """Return an opaque text that holds the sort keys of a page's last row."""
+    """Return an opaque text of the sort keys of a page's last row."""
     return base64.urlsafe_b64encode(json.dumps([str(key) for key in keys]).encode()).decode().rstrip("=")
 
 
 def decode_cursor(text: str, length: int) -> tuple[str, ...]:
-    """Return the keys of a cursor; raise `Invalid` when it is not one of ours."""
+    """Return the keys of a cursor; raise `Invalid` if it is not one of ours."""
     try:
         keys = (
             json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) if len(text) < LONGEST_CURSOR else None
@@ -191,7 +191,7 @@ def decode_cursor(text: str, length: int) -> tuple[str, ...]:
 
 
 def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
-    """Answer a repeated POST with the first answer; the key commits with the effect or not at all."""
+    """Return the first response to a repeated POST; the key commits with the effect or not at all."""
 
     @functools.wraps(post)
     def run(self: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -224,7 +224,7 @@ def _answer_uploaded(
     args: Any,
     kwargs: Any,
 ) -> Response:
-    """The same for endpoints that open their own transactions: their effect is idempotent by content."""
+    """Return the first response for endpoints that open their own transactions: their effect is idempotent by content."""
     with tenant_scope(actor.tenant_id):
         row = IdempotencyKey.objects.filter(actor_id=_identity(actor), key=key, status__isnull=False).first()
         if row is not None:
@@ -237,7 +237,7 @@ def _answer_uploaded(
 
 
 def _first_answer(actor: Actor, key: str, digest: bytes) -> Response | None:
-    """Claim a key (waiting for a concurrent twin to commit) or return the answer it already has."""
+    """Claim a key (waiting for a concurrent duplicate to commit) or return the response it already has."""
     fresh = IdempotencyKey(tenant_id=actor.tenant_id, actor_id=_identity(actor), key=key, request_hash=digest)
     IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
     row = IdempotencyKey.objects.select_for_update(no_key=True).get(actor_id=_identity(actor), key=key)
@@ -245,7 +245,7 @@ def _first_answer(actor: Actor, key: str, digest: bytes) -> Response | None:
 
 
 def _identity(actor: Actor) -> UUID:
-    # Exchequer itself sends no requests; a person and a key always have an id.
+    # The system sends no requests; a person and a key always have an id.
     return cast(UUID, actor.id)
 
 
@@ -271,9 +271,9 @@ def _keep_answer(actor: Actor, key: str, response: Response, shown_once: frozens
 
 
 def _request_hash(request: Request) -> bytes:
-    """Return the hash of what is asked for: fields and the bytes of files, not how they travelled.
+    """Return the hash of the request's content: fields and file bytes, not their encoding.
 
-    So the boundary of a multipart body, the order of fields, spaces of the JSON and the charset make no difference.
+    So multipart boundaries, field order, JSON white space and charset make no difference.
     """
     media = (request.content_type or "").partition(";")[0].strip().lower()
     body: Any = request.data
@@ -288,7 +288,7 @@ def _request_hash(request: Request) -> bytes:
 
 
 def _content(value: Any) -> Any:
-    """Return a field's text, or the hash of a file, which can be read again afterwards."""
+    """Return a field's text, or the hash of a file, which is rewound afterwards."""
     if not hasattr(value, "chunks"):
         return value
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""`manage.py confirm_key_backup`: say that a copy of the master key lies elsewhere; the doctor asks until then."""
+"""`manage.py confirm_key_backup`: confirm that a copy of the master key is kept elsewhere; the doctor asks until then."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ class Command(BaseCommand):
     help = "Confirm that a copy of the master key lies outside this machine. Without the key every stored file is lost."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Note it for the key in use."""
+        """Record it for the key in use."""
         try:
             key = rotation.confirm_backup()
         except KeyUnavailable as error:

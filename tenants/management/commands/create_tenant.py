@@ -12,12 +12,12 @@ from tenants.errors import ExchequerError
 
 
 class Command(BaseCommand):
-    """Print the new tenant as JSON; exit 1 naming the reason when it exists or a value is refused."""
+    """Print the new tenant as JSON; exit 1 with the reason if it exists or a value is refused."""
 
     help = "Create an organisation with its owner and an API key that has all scopes; prints JSON; refuses what exists."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the arguments of `contract.md`."""
+        """Declare the arguments."""
         parser.add_argument("name")
         parser.add_argument("--email", required=True)
         parser.add_argument("--password")
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--currency", default="EUR")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Create all or nothing, then deliver what other rooms set up for a new tenant."""
+        """Create all or nothing, then deliver what other apps set up for a new tenant."""
         slug = options["slug"] or re.sub(r"[^a-z0-9]+", "-", options["name"].lower()).strip("-")[:50]
         try:
             with transaction.atomic():

@@ -1,4 +1,4 @@
-"""`manage.py operator EMAIL`: who runs the platform. Only a command can say so; no page and no API can."""
+"""`manage.py operator EMAIL`: manage operators. Only a command can; no page and no API."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tenants.operators import grants
 
 
 class Command(BaseCommand):
-    """Make an account an operator, take that back with `--revoke`, or name all operators without an address."""
+    """Make an account an operator, revoke that with `--revoke`, or list all operators without an address."""
 
     help = "Make the account with this e-mail address an operator; --revoke takes it back; without an address: list."
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--revoke", action="store_true", help="take the operator's rights from the account")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Say what changed; exit 1 naming the reason when the address is unknown or a value is refused."""
+        """Print what changed; exit 1 with the reason if the address is unknown or a value is refused."""
         email = options["email"]
         if not email:
             self.stdout.write("\n".join(grants.operators()) or "there is no operator yet: manage.py operator EMAIL")

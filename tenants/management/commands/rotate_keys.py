@@ -23,11 +23,11 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare `--tenant`."""
+        """Declare the argument `--tenant`."""
         parser.add_argument("--tenant", metavar="SLUG", help="make a new data key for this organisation instead")
 
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
-        """Rotate and say what to do next."""
+        """Rotate and print what to do next."""
         try:
             with locks.alone("exchequer rotate_keys") as alone:
                 if not alone:

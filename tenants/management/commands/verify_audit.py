@@ -1,4 +1,4 @@
-"""`manage.py verify_audit`: walk every audit chain; exit 1 naming the first fault."""
+"""`manage.py verify_audit`: verify every audit chain; exit 1 with the first fault."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--tenant", help="short name of one tenant")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print one line a tenant."""
+        """Print one line per tenant."""
         ids = queries.all_tenant_ids(options["tenant"])
         if options["tenant"] and not ids:
             raise CommandError(f"There is no tenant {options['tenant']!r}.")
