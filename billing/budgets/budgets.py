@@ -211,7 +211,7 @@ def _limit(budget: Budget, amount: Decimal, at_limit: str) -> date:
 def _tell_passed(budget: Budget, period: date) -> None:
     """Report thresholds that the month has already crossed, unless they were reported before."""
     counter_id = BudgetPeriod.objects.filter(budget=budget, period=period).values_list("id", flat=True).first()
-    for counter in counters.lock_one(counter_id) if counter_id else []:
+    for counter in counters.lock_these([counter_id]) if counter_id else []:
         counters.tell_passed(counter, budget.currency)
 
 

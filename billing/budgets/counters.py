@@ -134,12 +134,16 @@ def lock_budget_set(*, exclusive: bool = False) -> None:
 
 
 def lock_scope(
-    projects: Collection[UUID], periods: Collection[date], currency: str, tags: Iterable[str] = ()
+    projects: Collection[UUID],
+    periods: Collection[date],
+    currency: str,
+    tags: Iterable[str] = (),
+    before: Collection[date] = (),
 ) -> list[Counter]:
     """Lock the counters of these months for the budgets of projects, tags and tenant, in order of id; create missing
     ones.
 
-    Tags are given as `name=value`.
+    Of the months `before`, those that there are. Tags are given as `name=value`.
     """
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
@@ -150,7 +154,7 @@ def lock_scope(
     }
     with connection.cursor() as cursor:
         cursor.execute(ENSURE, arguments)
-        cursor.execute(LOCK_SCOPE, arguments)
+        cursor.execute(LOCK_SCOPE, arguments | {"periods": [*periods, *before]})
         return [Counter(*row) for row in cursor.fetchall()]
 
 
@@ -258,11 +262,11 @@ def lock_months(periods: Collection[date], currency: str) -> list[Dated]:
         return [Dated(Counter(*row[:-3]), *row[-3:]) for row in cursor.fetchall()]
 
 
-def lock_one(counter_id: UUID) -> list[Counter]:
-    """Lock one counter by id."""
+def lock_these(ids: Collection[UUID]) -> list[Counter]:
+    """Lock counters by id, in order of id."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %s AND c.id = %s FOR NO KEY UPDATE OF c",
-            [current_tenant_id(), counter_id],
+            f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %s AND c.id = ANY(%s::uuid[]) ORDER BY c.id FOR NO KEY UPDATE OF c",
+            [current_tenant_id(), list(ids)],
         )
         return [Counter(*row) for row in cursor.fetchall()]

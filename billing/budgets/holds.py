@@ -111,9 +111,11 @@ def hold(
     amount: Money,
     actor: Actor | None = None,
     tags: Mapping[str, str] | None = None,
+    months: Iterable[date] = (),
 ) -> UUID:
     """Reserve `amount` for `subject` on every budget of its project, tags and tenant; return the hold's id.
 
+    `months`: the months of past usage that it also pays for in this transaction; their counters are locked with its own.
     Raises BudgetExceeded (402) if one has no headroom, HoldExists if the subject already holds money, CurrencyMismatch
     for another currency than the tenant's. `actor` is stored, so that an explained line can name it.
     """
@@ -124,7 +126,9 @@ def hold(
         period, currency = _running_month()
         if currency != amount.currency:
             raise CurrencyMismatch(f"{amount.currency} cannot be held in {currency}")
-        locked = counters.lock_scope([project_id], [period], currency, marks(tags or {}))
+        over = sorted(month for month in set(months) if month < period)
+        within = counters.lock_scope([project_id], [period], currency, marks(tags or {}), over)
+        locked = [counter for counter in within if counter.period == period]
         counters.require_room(locked, amount)
         counters.apply_delta(locked, currency, held=amount.amount)
         placed = Hold(subject=subject, project_id=project_id, period=period, currency=currency, amount=amount.amount)

@@ -87,12 +87,12 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
         cursor.execute(HOLDS, [tenant_id, attempts])
         # A hold released so long ago that it is removed gives back to the budgets, like any released one.
         kept = Hold.objects.filter(pk__in=[row[0] for row in cursor.fetchall()]).order_by("pk")
-        states = {hold_id: holds.lock(hold_id) for hold_id in kept.values_list("pk", flat=True)}
+        states = {hold.pk: hold for hold in kept.select_for_update(no_key=True)}
         cursor.execute(SETTLED, {"tenant": tenant_id, "attempts": attempts})
         settled = cursor.fetchall()
-        locked = {counter.id: counter for state in states.values() for counter in state.counters}
-        others = sorted({row[4] for row in settled if row[3] == "counter"} - locked.keys())
-        locked |= {counter.id: counter for other in others for counter in counters.lock_one(other)}
+        # All counters in one statement, whether the holds lie on them or they were opened after the charge.
+        touched = counters.lock_these({row[4] for row in settled if row[3] == "counter"})
+        locked = {counter.id: counter for counter in touched}
         cursor.execute(CHARGED, [tenant_id, attempts])
         charged = cursor.fetchall()
     pieces = [(row[1], _counter_piece(*row)) for row in charged]
@@ -170,7 +170,7 @@ def _counter_piece(
 
 def _return(
     settled: list[tuple],  # type: ignore[type-arg]
-    states: dict[UUID, holds.HoldState],
+    states: dict[UUID, Hold],
     locked: dict[UUID, counters.Counter],
     reason: str,
 ) -> None:

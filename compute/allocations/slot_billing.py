@@ -11,7 +11,7 @@ Locks: allocation, the tenant's set of budgets, the meter, hold, counters, devic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -73,7 +73,7 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
     if hold_id is not None:
         holds.lock_now(hold_id, by_month)
     elif goes_on:
-        paid = _provide(row, start, following + SLACK)
+        paid = _provide(row, start, following + SLACK, by_month)
     # One month after the other: each pays for its own usage, even if it is over and this is late.
     for month, used in by_month.items():
         if goes_on and hold_id is not None:
@@ -118,8 +118,11 @@ def _catch_up(hold_id: UUID, month: date, used: Sequence[Interval]) -> None:
             holds.cover(hold_id=hold_id, amount=cost, period=month)
 
 
-def _provide(row: Allocation, start: datetime, until: datetime) -> bool:
-    """Let the hold cover `start` to `until`, an hour at a time; return whether it does."""
+def _provide(row: Allocation, start: datetime, until: datetime, months: Iterable[date] = ()) -> bool:
+    """Let the hold cover `start` to `until`, an hour at a time; return whether it does.
+
+    `months`: the months of the usage that a new hold pays for.
+    """
     unit = _unit_price(row)
     if unit is None:
         if row.hold_id is not None:
@@ -129,7 +132,7 @@ def _provide(row: Allocation, start: datetime, until: datetime) -> bool:
     needed = Money(charge(_seconds(until - start), unit.unit_amount), unit.currency)
     if row.hold_id is None:
         try:
-            row.hold_id = _hold(row, unit, _payer(row), least=needed)
+            row.hold_id = _hold(row, unit, _payer(row), least=needed, months=tuple(months))
         except BudgetExceeded:
             return False
         return True
@@ -145,15 +148,21 @@ def _provide(row: Allocation, start: datetime, until: datetime) -> bool:
     return False
 
 
-def _hold(row: Allocation, unit: price_books.PricePoint, actor: Actor, least: Money | None = None) -> UUID:
+def _hold(
+    row: Allocation,
+    unit: price_books.PricePoint,
+    actor: Actor,
+    least: Money | None = None,
+    months: Sequence[date] = (),
+) -> UUID:
     hour = Money(charge(Decimal(HELD_S), unit.unit_amount), unit.currency)
     quarter = least or Money(charge(_seconds(QUARTER + SLACK), unit.unit_amount), unit.currency)
     subject = f"{row.subject}:slot:{row.id}"
     try:
         most = max(hour, quarter, key=lambda one: one.amount)
-        return holds.hold(project_id=row.project_id, subject=subject, amount=most, actor=actor)
+        return holds.hold(project_id=row.project_id, subject=subject, amount=most, actor=actor, months=months)
     except BudgetExceeded:
-        return holds.hold(project_id=row.project_id, subject=subject, amount=quarter, actor=actor)
+        return holds.hold(project_id=row.project_id, subject=subject, amount=quarter, actor=actor, months=months)
 
 
 def _unit_price(row: Allocation) -> price_books.PricePoint | None:

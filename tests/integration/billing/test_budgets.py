@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from billing import queries
 from billing.budgets import budgets, holds
@@ -360,7 +361,10 @@ def test_a_waiver_gives_back_what_a_budget_made_after_the_charge_counted_as_spen
         record_usage([interval(project.id, start + timedelta(seconds=60), 40, attempt_id=attempt)], hold_id=held)
         if released:
             holds.release(hold_id=held)
-        assert waive_usage(attempt, reason="disk full") == Decimal("0.005")
+        with CaptureQueriesContext(connection) as asked:
+            assert waive_usage(attempt, reason="disk full") == Decimal("0.005")
+        locks = [one["sql"] for one in asked if "FOR NO KEY UPDATE OF c" in one["sql"]]
+        assert len(locks) == 1, "one after the other would stand out of order with who spends meanwhile"
         left = Decimal(0) if released else Decimal("0.01")
         rows = set(BudgetPeriod.objects.values_list("budget__project_id", "held", "spent", "unheld"))
         assert rows == {(project.id, left, 0, 0), (None, left, 0, 0), (other.id, 0, 0, 0)}

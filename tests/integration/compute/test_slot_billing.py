@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -360,4 +361,44 @@ def test_quarters_that_are_settled_late_over_a_months_turn_are_charged_to_their_
         assert used[0] > 7100 * UNIT
         assert used[1] == 1800 * UNIT
         assert spent == used
+        assert not [*ledger_faults(), *reconcile_faults()]
+
+
+def test_a_slot_that_begins_to_cost_with_a_month_locks_the_budgets_of_both_months_at_once(
+    billed: Place, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tenant_scope(billed.tenant.id):
+        zone = ZoneInfo(Tenant.objects.get(pk=billed.tenant.id).timezone)
+        today = now().astimezone(zone)
+    month = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    turn = (month + timedelta(days=32)).replace(day=1, tzinfo=zone)
+    prices = [[price_books.NewPrice("serving.slot_seconds", {}, unit)] for unit in (Decimal(0), UNIT)]
+    demo_clock.move_to(turn.astimezone(UTC) - timedelta(hours=2))
+    with tenant_scope(billed.tenant.id):
+        book, actor = billing_queries.price_books()[0].id, factories.actor_for(billed.tenant)
+        for listed, begins in zip(prices, (turn - timedelta(minutes=90), turn), strict=True):
+            price_books.publish(actor=actor, book_id=book, prices=listed, effective_at=begins)
+    budgets.create_budget(actor=factories.actor_for(billed.tenant), amount=Decimal(100), at_limit="block_new")
+    demo_clock.move_to(turn.astimezone(UTC) - timedelta(minutes=14))
+    billed.ask()
+    me = billed.node("s1", 1)
+    billed.assign()
+    assert held(billed) == 0, "it costs nothing yet"
+    locked: list[list[uuid.UUID]] = []
+    for name in ("lock_scope", "lock_for_hold"):
+        lock = getattr(counters, name)
+
+        def seen(*asked: Any, of: Callable[..., Any] = lock, **more: Any) -> list[counters.Counter]:
+            rows = of(*asked, **more)
+            locked.append(sorted(row.id for row in rows))
+            return rows  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(counters, name, seen)
+    quarters_pass(billed, me, demo_clock, 1)
+    assert held(billed) == 3600 * UNIT
+    assert len(seconds(billed)) == 1, "the last quarter of the old month is measured"
+    assert len(locked[0]) == 2 and all(set(later) <= set(locked[0]) for later in locked), (
+        "both months, in one statement"
+    )
+    with tenant_scope(billed.tenant.id):
         assert not [*ledger_faults(), *reconcile_faults()]
