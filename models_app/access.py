@@ -102,15 +102,16 @@ def admit_model_name(actor: Actor, name: str, spec: dict[str, Any]) -> None:
         raise Invalid(fields={"model": ["This name is taken. Choose another one."]})
 
 
-def admit_version(actor: Actor, model: Model, job_id: UUID) -> None:
+def admit_version(actor: Actor, model: Model, job_id: UUID, dataset_version_id: UUID) -> None:
     """Refuse a version of a locked model that became hidden while a job trained the version. Raises ModelNameTaken.
 
-    A model that already had versions at launch is not checked again: it was checked then, and the launcher may have
-    left since.
+    A model that already had versions at launch is not checked again, nor is one with a version from the dataset that the
+    job was launched on: that was checked then, and the launcher may have left since.
     """
     versions = ModelVersion.objects.filter(model=model)
     launched = Job.objects.filter(id=job_id).values("submitted_at")[:1]
-    if versions.filter(created_at__lt=Subquery(launched)).exists():
+    of_its_data = Q(dataset_version__dataset__versions__id=dataset_version_id)
+    if versions.filter(Q(created_at__lt=Subquery(launched)) | of_its_data).exists():
         return
     if versions.exists() and not visible_versions(actor).filter(model=model).exists():
         raise ModelNameTaken

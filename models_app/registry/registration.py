@@ -56,7 +56,8 @@ def register(*, actor: Actor, trained: Trained) -> ModelVersion:
     fresh.claim_tenant()
     Model.objects.bulk_create([fresh], ignore_conflicts=True)
     model = Model.objects.select_for_update(no_key=True).get(name=trained.model)
-    admit_version(actor_today(actor.tenant_id, trained.submitted_by), model, trained.job_id)
+    launcher = actor_today(actor.tenant_id, trained.submitted_by)
+    admit_version(launcher, model, trained.job_id, trained.dataset_version_id)
     last = ModelVersion.objects.filter(model=model).aggregate(last=Max("number"))["last"] or 0
     version = ModelVersion.objects.create(
         model=model,

@@ -216,6 +216,28 @@ def test_a_name_that_a_hidden_job_trains_is_taken_before_and_after(lab: Lab) -> 
         )
 
 
+def test_a_leavers_job_on_a_dataset_that_was_shared_with_them_joins_the_model_that_was_made_of_it_meanwhile(
+    lab: Lab,
+) -> None:
+    tenant, ids, _ = lab
+    with tenant_scope(tenant.id):
+        made = ModelVersion.objects.get(id=ids["version_id"])
+        view = JobView(
+            id=uuid.uuid4(), tenant_id=tenant.id, project_id=made.project_id, name="a model", kind="train",
+            spec={**SPEC, "dataset_version": str(made.dataset_version_id)}, tags={}, device_class="cpu",
+            submitted_by=uuid.uuid4(), checkpoint={}, result={},
+        )  # fmt: skip
+        file = {"key": "k", "sha256": "0" * 64, "size": 1, "encrypted": True}
+        left = {
+            "signature": {}, "digest": "0" * 64, "metrics": {}, "training": {}, "weights": file, "signature_file": file
+        }  # fmt: skip
+        assert TrainKind().complete(view, left)["model"] == str(ids["model_id"])
+        # Another dataset tells nothing of this one.
+        elsewhere = {**SPEC, "dataset_version": str(open_version(lab).dataset_version_id)}
+        with pytest.raises(ModelNameTaken):
+            TrainKind().complete(replace(view, id=uuid.uuid4(), spec=elsewhere), left)
+
+
 def test_who_sees_every_dataset_reads_also_of_those_that_are_gone(lab: Lab) -> None:
     tenant, _, people = lab
     owner = factories.actor_for(tenant)
