@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -33,6 +34,12 @@ class Storage(StaticFilesStorage):
 class Middleware(WhiteNoiseMiddleware):  # type: ignore[misc]
     """Whitenoise over the folders of the apps, with a packed copy of each long text, made once, in the state folder."""
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        self._copies: set[Path] = set()
+        super().__init__(*args, **settings)
+        if self._copies:  # every file is known by now
+            _remove_others(self._copies)
+
     def get_static_file(self, path: str, url: str, stat_cache: Any = None) -> StaticFile:
         """Return what answers for a file: itself, or its packed copy to those who take one."""
         if Path(path).suffix not in PACKED or Path(path).stat().st_size < LEAST_BYTES:
@@ -41,7 +48,22 @@ class Middleware(WhiteNoiseMiddleware):  # type: ignore[misc]
         self.add_mime_headers(headers, path, url)
         self.add_cache_headers(headers, path, url)
         copy = _packed(path)
-        return StaticFile(path, headers.items(), encodings={"gzip": str(copy)} if copy else {})
+        if copy is None:
+            return StaticFile(path, headers.items())
+        self._copies.add(copy)
+        return StaticFile(path, headers.items(), encodings={"gzip": str(copy)})
+
+
+def _folder() -> Path:
+    return Path(settings.EXCHEQUER.home) / "run" / "static"
+
+
+def _remove_others(copies: set[Path]) -> None:
+    """Remove the copies of files that have changed or gone since; what cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        for copy in _folder().glob("*.gz"):
+            if copy not in copies:
+                copy.unlink(missing_ok=True)
 
 
 @cache
@@ -52,7 +74,7 @@ def _mark(path: str) -> str:
 @cache
 def _packed(path: str) -> Path | None:
     """Return the packed copy of a file; None where the state folder cannot be written: the file itself answers then."""
-    copy = Path(settings.EXCHEQUER.home) / "run" / "static" / f"{_mark(path)}{Path(path).suffix}.gz"
+    copy = _folder() / f"{_mark(path)}{Path(path).suffix}.gz"
     try:
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

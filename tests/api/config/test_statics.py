@@ -35,3 +35,14 @@ def test_the_packed_copies_are_private_to_the_installation() -> None:
     folder = Path(settings.EXCHEQUER.home) / "run" / "static"
     assert folder.stat().st_mode & 0o077 == 0
     assert not [file for file in folder.iterdir() if file.suffix != ".gz"]
+
+
+def test_a_start_removes_the_packed_copies_that_no_file_has_any_more() -> None:
+    Client().get("/accounts/login/")
+    folder = Path(settings.EXCHEQUER.home) / "run" / "static"
+    kept = set(folder.iterdir())
+    assert kept
+    for name in ("0123456789.css.gz", "9876543210.js.gz"):
+        (folder / name).write_bytes(gzip.compress(b"of last year"))
+    Client().get("/accounts/login/")
+    assert set(folder.iterdir()) == kept
