@@ -240,3 +240,20 @@ def test_log_in_through_a_proxy_that_ends_tls(behind: Behind, superuser: psycopg
         timeout=30,
     )
     assert "Strict-Transport-Security" not in direct.headers
+
+
+def test_an_answer_to_head_leaves_nothing_for_the_next_one_on_its_connection(
+    process_environment: Callable[..., dict[str, str]], transactional_db: None, tmp_path: Path
+) -> None:
+    port, host = free_port(), "Host: 127.0.0.1\r\n"
+    paths = ("/accounts/login/", "/api/v1/me/", "/nowhere", "/healthz", "/static/nothing.css", "/api/schema/")
+    heads = "".join(f"HEAD {path} HTTP/1.1\r\n{host}\r\n" for path in paths)
+    with (
+        served(process_environment(), port, tmp_path),
+        socket.create_connection(("127.0.0.1", port), timeout=60) as link,
+        link.makefile("rb") as answers,
+    ):
+        link.sendall(f"{heads}GET /healthz HTTP/1.1\r\n{host}Connection: close\r\n\r\n".encode())
+        *found, body = answers.read().split(b"\r\n\r\n")
+    assert [head[:9] for head in found] == [b"HTTP/1.1 "] * (len(paths) + 1)
+    assert body and not body.startswith(b"HTTP/1.1 ")
