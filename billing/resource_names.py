@@ -35,7 +35,7 @@ def register(namer: Namer, prefix: str = JOB, *, page: str = "", pieces: str = E
 
 
 def withhold(dimension: str, hidden: Callable[[], Collection[str]]) -> None:
-    """Register which values of a dimension are hidden from the reader of the open scope."""
+    """Register which values of a dimension are hidden from the reader of the open scope; for `job`, the ids of jobs."""
     _hidden[dimension] = hidden
 
 

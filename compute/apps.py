@@ -25,6 +25,7 @@ class ComputeConfig(AppConfig):
         tenant_metrics.register(queries.digest)
         quotas.register(capacity.limited)
         resource_names.register(queries.job_names, page="job")
+        resource_names.withhold(resource_names.JOB, visibility.hidden_jobs)
         differences.register(queries.job_names)
         withheld.register("job", visibility.seen_jobs)
         withheld.register("attempt", visibility.seen_attempts)

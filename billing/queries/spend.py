@@ -126,9 +126,9 @@ def spend(
 ) -> list[SpendRow]:
     """Return sums over a range, oldest first (or the costliest first), at most `limit` rows.
 
-    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Values of a dimension hidden from the reader are
-    merged as `resource_names.WITHHELD`. With `apart`, all other values of the first group are summed as one, with key
-    None. Raises Invalid for another group or granularity.
+    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Values of a dimension hidden from the reader, and
+    tags of jobs hidden from the reader, are merged as `resource_names.WITHHELD`. With `apart`, all other values of the
+    first group are summed as one, with key None. Raises Invalid for another group or granularity.
     """
     filters = filters or Filters()
     arguments: dict[str, Any] = {
@@ -186,13 +186,16 @@ def spend(
 
 
 def tag_names(over: Span) -> list[str]:
-    """Return the names of the tags of usage on these days, at most `MOST_TAGS_OFFERED`."""
+    """Return the names of the tags of usage on these days that the reader may see, at most `MOST_TAGS_OFFERED`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT DISTINCT substr(k.key, 5) FROM billing_usageseries s CROSS JOIN LATERAL jsonb_object_keys(s.dims) k(key) "
-            "WHERE s.tenant_id = %s AND k.key LIKE 'tag:%%' AND EXISTS (SELECT FROM billing_usagerollup r "
-            "WHERE r.tenant_id = s.tenant_id AND r.series_hash = s.hash AND r.day >= %s AND r.day < %s) ORDER BY 1 LIMIT %s",
-            [current_tenant_id(), over.first, over.end, MOST_TAGS_OFFERED],
+            # From the days to their series: what was used before them is not read.
+            "SELECT DISTINCT substr(k.key, 5) FROM (SELECT DISTINCT r.tenant_id, r.series_hash FROM billing_usagerollup r "
+            "WHERE r.tenant_id = %s AND r.day >= %s AND r.day < %s OFFSET 0) used "
+            "JOIN billing_usageseries s ON s.tenant_id = used.tenant_id AND s.hash = used.series_hash "
+            "AND (s.job_id IS NULL OR s.job_id <> ALL(%s::uuid[])) "
+            "CROSS JOIN LATERAL jsonb_object_keys(s.dims) k(key) WHERE k.key LIKE 'tag:%%' ORDER BY 1 LIMIT %s",
+            [current_tenant_id(), over.first, over.end, resource_names.withheld(resource_names.JOB), MOST_TAGS_OFFERED],
         )
         return [name for (name,) in cursor.fetchall()]
 
@@ -258,6 +261,9 @@ def _group(name: str, number: int, arguments: dict[str, Any]) -> str:
     kind, key = label.groups()
     arguments[f"label{number}"] = f"tag:{key}" if kind == "tag" else key
     value = f"(s.dims ->> %(label{number})s::text)"
+    if kind == "tag" and (jobs := resource_names.withheld(resource_names.JOB)):
+        arguments |= {"hidden_jobs": jobs, "withheld": resource_names.WITHHELD}
+        return f"CASE WHEN s.job_id = ANY(%(hidden_jobs)s::uuid[]) THEN %(withheld)s::text ELSE {value} END"
     if kind == "dim" and (hidden := resource_names.withheld(key)):
         arguments |= {f"hidden{number}": hidden, "withheld": resource_names.WITHHELD}
         return f"CASE WHEN {value} = ANY(%(hidden{number})s::text[]) THEN %(withheld)s::text ELSE {value} END"

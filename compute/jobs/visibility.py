@@ -26,6 +26,14 @@ def visible_jobs(actor: Actor | None = None) -> TenantQuerySet[Job]:
     return rows
 
 
+def hidden_jobs() -> list[str]:
+    """Return the ids of the jobs that whoever reads may not see: few, for a kind hides what is restricted."""
+    if not kinds.narrowing():
+        return []
+    hidden = Job.objects.exclude(id__in=visible_jobs().values("id"))
+    return [str(one) for one in hidden.values_list("id", flat=True)]
+
+
 def seen_jobs(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
     """Return those of these jobs that the actor may see."""
     return visible_jobs(actor).filter(id__in=ids).values_list("id", flat=True)

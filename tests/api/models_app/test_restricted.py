@@ -47,6 +47,8 @@ ASKED = (
     "/api/v1/audit/?target_id={job_id}", "/api/v1/audit/?target_id={dataset_id}", "/t/lab/jobs/?export=csv",
     "/t/lab/jobs/?q=hush", "/t/lab/jobs/{job_id}/?tab=logs", "/t/lab/jobs/{job_id}/?tab=events", "/t/lab/audit/?export=csv",
     "/t/lab/audit/?target={job_id}", "/t/lab/audit/?action=models_app", "/t/lab/jobs/new/?clone={job_id}",
+    "/api/v1/spend/?group_by=tag:team", "/api/v1/usage/?group_by=tag:team,job", "/t/lab/spend/?group=tag:team",
+    "/t/lab/spend/export/groups.csv?group=tag:team", "/t/lab/spend/export/daily.csv?group=tag:team",
     "/t/lab/jobs/new/batch/?version={version_id}", "/t/lab/endpoints/new/?version={version_id}",
 )  # fmt: skip
 ELSEWHERE = re.compile(r"/download/|/weights/|/result/|/verify/")
@@ -98,6 +100,7 @@ def lab() -> Lab:
             30,
             resource=f"job:{ids['job_id']}",
             job_id=ids["job_id"],
+            dims={"device_class": "cpu", "tier": "on_demand", "tag:team": "hush-tag", "tag:hush-run": "x"},
         )
         record_usage([usage])
         work.note_log_download(actor=owner, job_id=ids["job_id"])

@@ -212,3 +212,22 @@ def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_us
     assert callbacks.chosen(f"?group={longest}")["group"] == longest
     with tenant_scope(world.tenant.id):
         assert {"value": longest, "label": "Tag " + "x" * 60} in datasets.groupings({"group": longest})
+
+
+def test_the_tags_to_group_by_are_found_without_what_was_used_before_those_days(world: World, finance: Client) -> None:
+    mine = world.running(tags={"team": "a"})
+    run(world, mine, 2.0)
+    long_ago = (
+        "INSERT INTO billing_usageseries (tenant_id, hash, resource, source, dims) SELECT %s, sha256(n::text::bytea), 'r', 's', "
+        """jsonb_build_object('tag:old' || n, 'x') FROM generate_series(1, 5000) n"""
+    )
+    read = (
+        "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables "
+        "WHERE relname = 'billing_usageseries'"
+    )
+    with tenant_scope(world.tenant.id), connection.cursor() as cursor:
+        cursor.execute(long_ago, [world.tenant.id])
+    with tenant_scope(world.tenant.id), connection.cursor() as cursor:
+        assert "tag:team" in [one["value"] for one in datasets.groupings({})]
+        cursor.execute(read)
+        assert cursor.fetchone()[0] < 100
