@@ -70,6 +70,10 @@ class Estimate:
         """Return whether the budget has headroom for the worst case; free launches always fit."""
         return self.budget_left_after is None or self.budget_left_after.amount >= 0 or not self.worst
 
+    def paid(self, units: int) -> int:
+        """Return how many of so many units the worst case pays for, 1 at least: a small `max_cost` ends a run early."""
+        return min(units, max(1, int(self.billable_limit_s)))
+
     def cost_of(self, units: Decimal | int) -> Money:
         """Return the cost of so many units at this price, at most the worst case."""
         return Money(min(charge(Decimal(units), self.unit_amount), self.worst.amount), self.currency)

@@ -8,7 +8,9 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.api.serializers import MoneySerializer
+from billing.money import Money
 from billing.pricing.quotes import Estimate
+from billing.rating.flat import charge
 from compute.jobs.job_request import JobRequest
 
 
@@ -43,17 +45,24 @@ class QuoteSerializer(serializers.Serializer[Any]):
     """Expected cost of a job; a launch with the same body holds money at this price until `expires_at`."""
 
     id = serializers.UUIDField()
-    typical = MoneySerializer()
+    typical = MoneySerializer(help_text="The usual bill: until a limit of the job's own stops it, where one would.")
     least = MoneySerializer(help_text="Nine bills of ten lie between `least` and `most`.")
     most = MoneySerializer()
     worst = MoneySerializer(help_text="What the launch holds: all of `max_seconds`, and the seconds of a stop.")
     unit_amount = MoneySerializer()
     price_version = serializers.UUIDField()
-    typical_seconds = serializers.IntegerField()
+    typical_seconds = serializers.IntegerField(help_text="What `typical` pays for; so with least and most.")
     least_seconds = serializers.IntegerField()
     most_seconds = serializers.IntegerField()
     max_seconds = serializers.IntegerField(
         help_text="As asked for; else three times `most_seconds`, three minutes at least."
+    )
+    needed = MoneySerializer(help_text="What a typical run costs if no limit of its own stops it.")
+    needed_seconds = serializers.IntegerField(help_text="What a typical run takes if no limit of its own stops it.")
+    stopped_by = serializers.ChoiceField(
+        ("max_cost", "max_seconds"),
+        allow_null=True,
+        help_text="The limit that would probably stop a typical run before its end; null where none would.",
     )
     start_up = StartUpSerializer(help_text="The program's own start-up, in all of these figures.")
     based_on = BasedOnSerializer()
@@ -67,6 +76,13 @@ def start_up(order: JobRequest, priced: Estimate) -> dict[str, Any]:
     """Return the start-up as a line of a quote."""
     seconds = order.forecast.start_s
     return {"seconds": round(seconds, 1), "cost": priced.cost_of(Decimal(round(seconds, 3))).json()}
+
+
+def needs(order: JobRequest, priced: Estimate) -> dict[str, Any]:
+    """Return what a typical run takes and costs if nothing stops it, and which limit of the job's own would."""
+    cost = Money(charge(Decimal(order.needed_s), priced.unit_amount), priced.currency)
+    stopped_by = order.stopped_by(priced.unit_amount)
+    return {"needed": cost.json(), "needed_seconds": order.needed_s, "stopped_by": stopped_by}
 
 
 def based_on(order: JobRequest) -> dict[str, Any]:

@@ -74,6 +74,12 @@ class JobRequest:
         """Return the seconds between which nine runs of ten would end without a limit."""
         return max(1, math.floor(self.forecast.least_s)), max(1, math.ceil(self.forecast.most_s))
 
+    def stopped_by(self, unit_amount: Decimal) -> str | None:
+        """Return which of the job's own limits would probably stop a typical run before its end; None where none would."""
+        if self.max_cost is not None and self.max_cost < self.typical_s * unit_amount:
+            return "max_cost"
+        return "max_seconds" if self.needed_s >= self.max_seconds else None
+
     def body(self) -> dict[str, Any]:
         """Return the body that a quote binds, JSON-able and independent of the order of keys."""
         return {

@@ -116,8 +116,8 @@ def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
     return Shown(
         least=estimate.cost_of(least_s),
         most=estimate.cost_of(most_s),
-        least_s=least_s,
-        most_s=most_s,
+        least_s=estimate.paid(least_s),
+        most_s=estimate.paid(most_s),
         start=estimate.cost_of(Decimal(round(order.forecast.start_s, 3))),
         start_s=max(1, round(order.forecast.start_s)),
         learnt=learnt_from(order),

@@ -271,3 +271,19 @@ def test_spot_is_not_offered_and_refused_in_plain_words(shop: Shop) -> None:
     with tenant_scope(shop.tenant.id):
         clone = jobs.clone(actor=factories.actor_for(shop.tenant), job_id=made)
     assert clone.tier == "on_demand"
+
+
+def test_a_small_limit_is_not_quoted_as_what_a_run_typically_needs(shop: Shop) -> None:
+    whole = shop.quote()
+    assert (whole["stopped_by"], whole["needed_seconds"]) == (None, whole["typical_seconds"])
+    assert whole["needed"] == whole["typical"]
+    second = f"{amount(whole, 'unit_amount'):f}"
+    for limit, more in (("max_cost", {"max_cost": second}), ("max_seconds", {"max_seconds": 1})):
+        short = shop.quote(**more)
+        assert short["stopped_by"] == limit
+        assert (short["needed"], short["needed_seconds"]) == (whole["needed"], whole["needed_seconds"])
+        assert amount(short, "typical") == amount(short, "most") == Decimal(second)
+        assert [short[f"{name}_seconds"] for name in ("least", "typical", "most")] == [1, 1, 1], limit
+    panel = shop.panel(max_cost=second).content.decode()
+    assert "device time it may take" in panel
+    assert "more than the" in panel and "typically, for" not in panel
