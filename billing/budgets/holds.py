@@ -29,19 +29,9 @@ from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
 
 __all__ = [
-    "OPEN",
-    "BudgetExceeded",
-    "HoldExists",
-    "HoldState",
-    "cover",
-    "extend",
-    "hold",
-    "lock",
-    "lock_now",
-    "release",
-    "roll_over",
-    "settle",
-]
+    "OPEN", "BudgetExceeded", "HoldExists", "HoldState", "cover", "extend", "hold", "lock", "lock_now", "release",
+    "roll_over", "settle",
+]  # fmt: skip
 
 
 class HoldExists(Conflict):
