@@ -22,7 +22,7 @@ class Kind:
     pieces: str = EVENTS
 
 
-WITHHELD = "hidden from you"
+WITHHELD = "not shared with you"
 """What stands in place of a dimension's value that the reader may not see. Usage under it is counted all the same."""
 
 _kinds: dict[str, Kind] = {}

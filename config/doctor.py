@@ -95,7 +95,7 @@ def roles() -> Iterator[DoctorFinding]:
         rows = cursor.fetchall()
     for name, *facts in rows:
         words = (
-            "is a superuser", "bypasses row security", "may make roles", "may make databases", "owns tables",
+            "is a superuser", "bypasses row security", "may create roles", "may create databases", "owns tables",
             "has no statement_timeout",
         )  # fmt: skip
         faults = [word for word, fact in zip(words, facts, strict=True) if fact]
@@ -161,7 +161,7 @@ def broker() -> Iterator[DoctorFinding]:
         try:
             link.ensure_connection(max_retries=1, timeout=3)
         except Exception as error:  # noqa: BLE001 (each transport has its own errors)
-            yield DoctorFinding("wrong", "broker", f"does not answer ({error}); jobs wait, nothing is lost")
+            yield DoctorFinding("wrong", "broker", f"does not answer ({error}); jobs wait; nothing is lost")
         else:
             yield DoctorFinding("ok", "broker", f"{link.transport.driver_name} answers")
 
@@ -179,7 +179,7 @@ def object_store() -> Iterator[DoctorFinding]:
     if works:
         yield DoctorFinding("ok", "object store", f"bucket {bucket!r} can be written, read and cleared")
     else:
-        yield DoctorFinding("wrong", "object store", f"bucket {bucket!r} gives back other bytes than were written")
+        yield DoctorFinding("wrong", "object store", f"bucket {bucket!r} returns different bytes than were written")
 
 
 def master_key() -> Iterator[DoctorFinding]:
@@ -190,11 +190,11 @@ def master_key() -> Iterator[DoctorFinding]:
         return
     plain = encrypting.waiting()
     if plain:
-        cure = "the ops worker encrypts them within hours, or manage.py encrypt_objects now"
-        yield DoctorFinding("note", "stored files", f"{plain} lie in the clear: {cure}")
+        cure = "the ops worker encrypts them within hours; manage.py encrypt_objects does it now"
+        yield DoctorFinding("note", "stored files", f"{plain} are not encrypted: {cure}")
     record = MasterKeyRecord.objects.filter(current=True).first()
     if record is None or record.backup_confirmed_at:
-        yield DoctorFinding("ok", "master key", record.id if record else "nothing was stored with it yet")
+        yield DoctorFinding("ok", "master key", record.id if record else "nothing is stored with it yet")
         return
     said = f"{record.id}: without it every stored file is lost. Copy it elsewhere, then manage.py confirm_key_backup"
     yield DoctorFinding("note" if settings.EXCHEQUER.demo else "wrong", "master key", said)
@@ -208,23 +208,23 @@ def serving() -> Iterator[DoctorFinding]:
             yield DoctorFinding("ok", "serving", f"{url} takes requests")
     except OSError as error:
         yield DoctorFinding(
-            "wrong", "serving", f"{url} does not take requests ({error}); what is deployed is not answered"
+            "wrong", "serving", f"{url} does not take requests ({error}); deployed endpoints do not answer"
         )
     for kept in sorted((Path(settings.EXCHEQUER.home) / "serving").glob("*/spool/*.re[fp]*")):
-        cure = "the log says why; mend that, then `manage.py replay_refused`"
-        yield DoctorFinding("wrong", "serving", f"usage that could not be accounted for lies in {kept}: {cure}")
+        cure = "the log names the cause; fix it, then run `manage.py replay_refused`"
+        yield DoctorFinding("wrong", "serving", f"quarantined usage records are in {kept}: {cure}")
 
 
 def serving_slots() -> Iterator[DoctorFinding]:
     """Does every endpoint have a slot?"""
     found = slots.standing()
     if not found.waiting:
-        yield DoctorFinding("ok", "serving slots", f"{found.free} of {found.offered} are free and nobody waits for one")
+        yield DoctorFinding("ok", "serving slots", f"{found.free} of {found.offered} are free and no endpoint waits")
         return
     waits = "1 endpoint waits" if found.waiting == 1 else f"{found.waiting} endpoints wait"
     if found.free:
         yield DoctorFinding(
-            "note", "serving slots", f"{waits} although {found.free} are free: the controller hands them out"
+            "note", "serving slots", f"{waits} although {found.free} are free: check the controller, which assigns them"
         )
     else:
         cure = "set EXCHEQUER_SERVING_SLOTS higher, start another serving node, or undeploy one"
@@ -238,7 +238,7 @@ def sandbox() -> Iterator[DoctorFinding]:
     for layer in missing:
         yield DoctorFinding("wrong" if required else "note", "sandbox", f"missing on this machine: {explained(layer)}")
     if not missing:
-        yield DoctorFinding("ok", "sandbox", "all layers are there")
+        yield DoctorFinding("ok", "sandbox", "all layers are present")
 
 
 def missing_layers() -> list[str]:
@@ -283,5 +283,5 @@ def demo() -> Iterator[DoctorFinding]:
             cure = f"manage.py operator {user.email} --set-password" if user.is_operator else "remove the account"
             level: Literal["note", "wrong"] = "wrong" if user.is_operator else "note"
             yield DoctorFinding(
-                level, "demo", f"{user.email} has the published password beside real organisations: {cure}"
+                level, "demo", f"{user.email} has the published demo password next to real organisations: {cure}"
             )

@@ -224,7 +224,7 @@ REST_FRAMEWORK: dict[str, Any] = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Exchequer",
-    "DESCRIPTION": "Machine learning for many organisations on one pool of devices, every second accounted for.",
+    "DESCRIPTION": "Multi-tenant machine learning on one pool of devices, metered by the second.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

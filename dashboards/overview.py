@@ -146,9 +146,7 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
         scope = one.project_name or "the organisation"
         if one.state == "exhausted":
             notices.append(
-                Notice(
-                    "bad", f"The budget of {scope} has nothing left to promise this month.", "See budgets", "budgets"
-                )
+                Notice("bad", f"The budget of {scope} has no headroom left this month.", "See budgets", "budgets")
             )
         elif one.state == "alert":
             notices.append(
@@ -161,7 +159,7 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
             )
     if failed:
         words = "1 job failed" if len(failed) == 1 else f"{len(failed)} jobs failed"
-        notices.append(Notice("bad", f"{words} in the last 24 hours.", "See failed jobs", "jobs", "?state=failed"))
+        notices.append(Notice("bad", f"{words} in the last 24 hours.", "View failed jobs", "jobs", "?state=failed"))
     return notices
 
 

@@ -13,7 +13,7 @@ CHOICES = {
 }
 LONGEST = timedelta(days=92)
 EARLIEST, LATEST = 1970, 9000
-NO_RANGE = f"Give a first and a last day, at most {LONGEST.days} days. Until then this is the month to date:"
+NO_RANGE = f"Choose a first and a last day, at most {LONGEST.days} days. Until then this is the month to date:"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fault_of(values: Mapping[str, str]) -> str:
     """Return why a file cannot follow the days that were given; empty when it can. A page shows the month to date instead."""
     if values.get("range") == "custom":
         return "" if _custom(values) else f"from, to: give a first and a last day, at most {LONGEST.days} days."
-    return "from, to: say range=custom with them." if values.get("from") or values.get("to") else ""
+    return "from, to: use them with range=custom." if values.get("from") or values.get("to") else ""
 
 
 def _custom(values: Mapping[str, str]) -> Range | None:

@@ -30,7 +30,7 @@ OPERATOR_RULES = [password_validation.MinimumLengthValidator(8)]
 
 
 class TenantExists(Conflict):
-    """An organisation with this short name exists already. Choose another one."""
+    """An organisation with this short name already exists. Choose another one."""
 
     code = "tenant_exists"
 
@@ -67,12 +67,12 @@ def check_email(text: str) -> str:
     try:
         validate_email(email)
     except ValidationError as error:
-        raise Invalid(fields={"email": ["Give an e-mail address, such as ana@example.org."]}) from error
+        raise Invalid(fields={"email": ["Enter an email address, such as ana@example.org."]}) from error
     if not PLAIN_ADDRESS.fullmatch(email):
         words = "Use ASCII letters and digits without quotes; write an international domain in its xn-- form."
         raise Invalid(fields={"email": [words]})
     if len(email) > LONGEST_EMAIL:
-        raise Invalid(fields={"email": [f"Give an address of at most {LONGEST_EMAIL} characters."]})
+        raise Invalid(fields={"email": [f"Enter an address of at most {LONGEST_EMAIL} characters."]})
     return email
 
 
@@ -195,9 +195,9 @@ def create_project(*, actor: Actor, slug: str, name: str) -> Project:
     check_slug(slug)
     name = check_text(name, "name")
     if Project.objects.filter(slug=slug).exists():
-        raise Conflict(f"A project {slug!r} exists already.")
+        raise Conflict(f"A project {slug!r} already exists.")
     if imitates(name, Project.objects.exclude(name=name).values_list("name", flat=True)):
-        raise Invalid(fields={"name": ["Another project’s name looks the same. Nobody could tell their lines apart."]})
+        raise Invalid(fields={"name": ["Another project has a name that looks the same. Choose a different one."]})
     project = Project.objects.create(slug=slug, name=name)
     record(PROJECT_CREATED, actor=actor, target=project, changes={"name": [None, name]})
     return project

@@ -106,7 +106,7 @@ def reserve(*, resource: str, subject: str, amount: int = 1) -> None:
     use = next(quota for quota in usage() if quota.resource == resource)
     known = resources().get(resource, Resource(resource, resource))
     raise QuotaExceeded(
-        f"{known.title}: {use.in_use} of {use.limit} in use, {amount} more asked. {known.relief}, or ask an admin to raise the quota.",
+        f"{known.title}: {use.in_use} of {use.limit} in use, {amount} more requested. {known.relief}, or ask an admin to raise the quota.",
         resource=resource,
         limit=use.limit,
         in_use=use.in_use,
@@ -134,7 +134,7 @@ def check_limit(resource: str, limit: int | None) -> None:
     """Raise `Invalid` for a resource that no app reserves, unless it has a limit to lift, or for an invalid limit."""
     known = resources()
     if resource not in known and not (resource.isprintable() and Quota.objects.filter(resource=resource).exists()):
-        raise Invalid(fields={"resource": [f"There is no such resource. Name one of {', '.join(sorted(known))}."]})
+        raise Invalid(fields={"resource": [f"There is no such resource. Use one of {', '.join(sorted(known))}."]})
     if limit is not None and not 0 <= limit < 2**53:
         raise Invalid(fields={"limit": ["Use a whole number of 0 or more, or leave it empty for no limit."]})
 

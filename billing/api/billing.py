@@ -240,7 +240,7 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
     except ValueError:
-        raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]}) from None
+        raise Invalid(fields={"cursor": ["This cursor is not valid for this list. Start again without it."]}) from None
 
 
 urlpatterns = [

@@ -37,7 +37,7 @@ class EventParser(BaseParser):
         try:
             return json.loads(body.decode(), parse_float=_number, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
-            raise ParseError(f"it is no JSON: {type(error).__name__}") from None
+            raise ParseError(f"it is not JSON: {type(error).__name__}") from None
 
 
 class SingleParser(EventParser):

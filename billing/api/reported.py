@@ -134,4 +134,4 @@ def _hash(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]}) from None
+        raise Invalid(fields={"cursor": ["This cursor is not valid for this list. Start again without it."]}) from None

@@ -17,9 +17,9 @@ from tenants.notifications.notifications import notify
 BUDGET_ALERTED = AuditAction("billing.budget.alerted")
 DEFAULT_ALERTS = (50, 80, 100)
 AFTERWARDS = {
-    NOTIFY: "Nothing is stopped: the budget only tells.",
-    BLOCK_NEW: "At the limit new work is refused; what runs goes on.",
-    STOP_RUNNING: "At the limit new work is refused and what runs is paused.",
+    NOTIFY: "This budget only alerts; it stops nothing.",
+    BLOCK_NEW: "At the limit, new work is refused; running work continues.",
+    STOP_RUNNING: "At the limit, new work is refused and running work is paused.",
 }
 
 

@@ -60,7 +60,9 @@ def create_budget(
     actor.require("budgets.manage")
     _check(amount, at_limit, alerts)
     if tag is not None and (project_id is not None or (fault := tag_fault(dict([tag])))):
-        raise Invalid(fields={"scope": ["A budget is of a project or of a tag." if project_id else str(fault)]})
+        raise Invalid(
+            fields={"scope": ["A budget is for a project or for a tag, not both." if project_id else str(fault)]}
+        )
     key, value = tag or ("", "")
     if project_id is not None and not Project.objects.filter(pk=project_id).exists():
         raise NotFound

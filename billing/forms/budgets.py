@@ -22,7 +22,7 @@ MOST_ALERTS = 10
 AT_LIMIT = (
     (NOTIFY, "Only tell"),
     (BLOCK_NEW, "Refuse new work"),
-    (STOP_RUNNING, "Refuse new work and pause what runs"),
+    (STOP_RUNNING, "Refuse new work and pause running work"),
 )
 
 
@@ -37,10 +37,12 @@ class Percentages(forms.CharField):
             if not text:
                 continue
             if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= 100):
-                raise forms.ValidationError(f"“{text[:20]}” is no whole percentage from 1 to 100. Write 50, 80, 100.")
+                raise forms.ValidationError(
+                    f"“{text[:20]}” is not a whole percentage from 1 to 100. Write 50, 80, 100."
+                )
             found.add(int(text))
         if len(found) > MOST_ALERTS:
-            raise forms.ValidationError(f"Give at most {MOST_ALERTS} percentages.")
+            raise forms.ValidationError(f"Enter at most {MOST_ALERTS} percentages.")
         return sorted(found)
 
     def prepare_value(self, value: Any) -> Any:
@@ -53,14 +55,14 @@ class BudgetTerms(forms.Form):
 
     amount = AmountField(label="Amount a month", min_value=0, max_digits=27, decimal_places=12)
     at_limit = forms.ChoiceField(
-        label="When it is used up",
+        label="At the limit",
         choices=AT_LIMIT,
-        help_text="Paused work has its state saved and goes on when there is room again.",
+        help_text="Paused work saves its state and resumes when there is headroom again.",
     )
     alerts = Percentages(
         label="Alert at (%)",
         required=False,
-        help_text="Whole percentages by commas. Those who manage budgets are told once a month for each; empty: nobody.",
+        help_text="Whole percentages, separated by commas. Members who manage budgets are notified once a month for each. Empty: no alerts.",
     )
 
     was = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -79,14 +81,16 @@ class BudgetTerms(forms.Form):
         super().__init__(data, initial=initial, **more)
         self.currency = currency
         cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
-        self.fields["amount"].help_text = f"In {currency}, each month of the organisation's own calendar."
+        self.fields[
+            "amount"
+        ].help_text = f"In {currency}, for each calendar month in the time zone of the organisation."
         self.fields["amount"].error_messages["max_decimal_places"] = coarser(currency)
 
     def clean(self) -> dict[str, Any]:
         """Refuse a form that was opened before somebody else changed the budget."""
         if self.overtaken:
             now = f"{self.initial['amount']} {self.currency}, {dict(AT_LIMIT)[self.initial['at_limit']].lower()}"
-            self.add_error(None, f"This budget was changed meanwhile, to {now}. Send yours again to replace that.")
+            self.add_error(None, f"This budget was changed meanwhile, to {now}. Submit yours again to replace it.")
         return self.cleaned_data
 
     def clean_amount(self) -> Decimal:
@@ -105,7 +109,7 @@ class NewBudget(BudgetTerms):
         label="Tag",
         required=False,
         max_length=170,
-        help_text="Only for a budget of work with a tag, such as team=vision.",
+        help_text="Only for a budget for work with a tag, such as team=vision.",
         widget=forms.TextInput(attrs={"placeholder": "team=vision", "autocomplete": "off"}),
     )
     field_order = ("scope", "tag", "amount", "at_limit", "alerts")

@@ -26,7 +26,7 @@ def read_amount(text: str, *, decimals: int = 2) -> Decimal:
     """
     plain = unicodedata.normalize("NFKC", text).strip().replace("\u2212", "-")
     if len(plain) > LONGEST or not SHAPE.fullmatch(plain):
-        raise ValueError("This is no amount. Write digits alone, such as 2000 or 2000.50.")
+        raise ValueError("This is not an amount. Write digits only, such as 2000 or 2000.50.")
     sign, plain = ("-", plain[1:]) if plain[0] == "-" else ("", plain.removeprefix("+"))
     marks = [mark for mark in plain if mark in ",."]
     decimal = ""
@@ -38,9 +38,9 @@ def read_amount(text: str, *, decimals: int = 2) -> Decimal:
     groups = re.split(r"[,.\s'’_]", whole)
     grouped = len(groups) > 1
     if (not part.isdecimal() and part) or SPACES.search(part) or not all(group.isdecimal() for group in groups):
-        raise ValueError("The marks in this amount do not fit together. Write digits alone, such as 2000 or 2000.50.")
+        raise ValueError("The separators in this amount do not match. Write digits only, such as 2000 or 2000.50.")
     if grouped and not (1 <= len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:])):
-        raise ValueError("Thousands have three digits each. Write digits alone, such as 2000 or 2000.50.")
+        raise ValueError("Groups of thousands have three digits. Write digits only, such as 2000 or 2000.50.")
     return Decimal(f"{sign}{''.join(groups)}.{part or 0}")
 
 
@@ -96,7 +96,7 @@ class PriceField(AmountField):
         if hourly is None:
             return super().to_python(value)
         if not self.timed:
-            raise forms.ValidationError("This unit is no time: give the price of one unit.")
+            raise forms.ValidationError("This unit is not a time: enter the price of one unit.")
         price = super().to_python(hourly[1])
         return None if price is None else computed(price / 3600)
 

@@ -36,7 +36,7 @@ class Dimensions(forms.CharField):
             name, separator, text = (piece.strip() for piece in part.partition("="))
             if not separator or not DIMENSION.fullmatch(name.removeprefix(PREFIX)) or not 1 <= len(text) <= 200:
                 raise forms.ValidationError(
-                    f"“{part.strip()[:40]}” is no name=value. Write device_class=cpu, zone=north."
+                    f"“{part.strip()[:40]}” is not name=value. Write device_class=cpu, zone=north."
                 )
             dims[name] = text
         return dims
@@ -54,9 +54,7 @@ class PriceListForm(forms.Form):
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
-    note = forms.CharField(
-        label="Note", required=False, max_length=200, help_text="Why, for those who read the list later."
-    )
+    note = forms.CharField(label="Note", required=False, max_length=200, help_text="The reason, for later readers.")
     form_key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
     previewed = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
@@ -69,7 +67,7 @@ class PriceListForm(forms.Form):
         self.fields[
             "effective_at"
         ].help_text = (
-            f"Time in {zone}; at least five minutes ahead. Empty: as soon as possible. Past use keeps its price."
+            f"Time in {zone}; at least five minutes ahead. Empty: as soon as possible. Past usage keeps its price."
         )
         for number, price in self._offered():
             label = f"Price of {price.meter_title}, {_words(price.dims)}"
@@ -112,18 +110,18 @@ class PriceListForm(forms.Form):
         for number in range(MORE):
             meter, amount = data.get(f"meter_{number}"), data.get(f"amount_{number}")
             if meter and amount is None and f"amount_{number}" not in self.errors:
-                self.add_error(f"amount_{number}", "Give the price of one unit.")
+                self.add_error(f"amount_{number}", "Enter the price of one unit.")
             if (
                 meter
                 and self.units.get(meter) != SECOND
                 and HOURLY.fullmatch(str(self.data.get(f"amount_{number}", "")).strip())
             ):
-                self.add_error(f"amount_{number}", "This unit is no time: give the price of one unit.")
+                self.add_error(f"amount_{number}", "This unit is not a time: enter the price of one unit.")
             dims = data.get(f"dims_{number}") or {}
             if meter and not is_offered(meter, dims):
                 self.add_error(f"dims_{number}", f"The tier {dims['tier']} is not offered: it needs no price.")
             if not meter and (amount is not None or dims):
-                self.add_error(f"meter_{number}", "Choose what is priced.")
+                self.add_error(f"meter_{number}", "Choose a meter.")
         return data
 
     @property

@@ -53,16 +53,16 @@ def define(*, actor: Actor, title: str, unit: str, event_type: str, key: str = "
         faults["key"] = ["Use small letters, digits and _, beginning with a letter, at most 60."]
     taken = [name for meter in METERS for name in (meter.key, meter.title)]
     if imitates(title, taken):
-        faults["title"] = ["This reads like what the platform itself measures. Choose another title."]
+        faults["title"] = ["This title looks like one of the platform’s own meters. Choose another title."]
     if imitates(key, taken):
-        faults["key"] = ["This reads like what the platform itself measures. Choose another key."]
+        faults["key"] = ["This key looks like one of the platform’s own meters. Choose another key."]
     if faults:
         raise Invalid(fields=faults)
     counters.lock_budget_set(exclusive=True)  # of two identical concurrent calls, the second finds the first
     if Meter.objects.filter(Q(key=key) | Q(event_type=event_type)).exists():
         raise MeterExists
     if imitates(title, Meter.objects.values_list("title", flat=True)):
-        raise Invalid(fields={"title": ["Another meter’s title looks the same. Choose another one."]})
+        raise Invalid(fields={"title": ["Another meter has a title that looks the same. Choose another one."]})
     if Meter.objects.count() >= MOST_METERS:
         raise Conflict(f"An organisation has at most {MOST_METERS} meters.")
     meter = Meter.objects.create(key=key, title=title, unit=unit, event_type=event_type)

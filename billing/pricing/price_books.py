@@ -197,11 +197,11 @@ def publish(
     rows = [(meters[price.meter], dict(price.dims), price.unit_amount) for price in prices if price.meter in meters]
     faults = _faults(prices, set(meters))
     if effective_at is not None and effective_at < clock.now() + FUTURE_LIMIT:
-        faults["effective_at"] = ["A version starts at least 5 minutes after it is published."]
+        faults["effective_at"] = ["A version must start at least 5 minutes after it is published."]
     elif effective_at is not None and effective_at >= LATEST:
         faults["effective_at"] = [TOO_LATE]
     elif effective_at is not None and PriceVersion.objects.filter(book=book, effective_at=effective_at).exists():
-        faults["effective_at"] = ["Another version of this book starts at that moment. Choose another one."]
+        faults["effective_at"] = ["Another version starts at this time. Choose another time."]
     if faults:
         raise Invalid(fields=faults)
     _check_density(book, effective_at)
@@ -245,9 +245,9 @@ def _faults(prices: Sequence[NewPrice], meters: set[str]) -> dict[str, list[str]
             messages.append(f"{price.meter} has two prices for the same dimensions.")
         seen.add(mark)
         if any(name.startswith(PREFIX) for name in price.dims):
-            messages.append("A tag has no price: leave out what begins with “tag:”.")
+            messages.append("Tags have no prices: leave out dimensions that start with “tag:”.")
         elif strange := [name[:60] for name in price.dims if not DIMENSION.fullmatch(name)]:
-            messages.append(f"“{strange[0]}” is no name of a dimension. Use letters, digits, _ . and -, at most 60.")
+            messages.append(f"“{strange[0]}” is not a dimension name. Use letters, digits, _ . and -, at most 60.")
         if any(not (1 <= len(value) <= LONGEST_VALUE and value.isprintable()) for value in price.dims.values()):
             messages.append(f"Give each dimension a value of 1 to {LONGEST_VALUE} printable characters.")
         if len(price.dims) > MOST_DIMENSIONS:
@@ -263,7 +263,7 @@ def _faults(prices: Sequence[NewPrice], meters: set[str]) -> dict[str, list[str]
         if not exact:
             messages.append("A price has at most 12 decimals.")
     if not prices:
-        messages.append("A version names at least one price.")
+        messages.append("A version needs at least one price.")
     return {"prices": messages} if messages else {}
 
 

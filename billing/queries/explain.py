@@ -71,7 +71,9 @@ class ResourceLink:
             series, start, key, part = keys
             return cls(bytes.fromhex(series), datetime.fromisoformat(start), bytes.fromhex(key), int(part) % 2**15)
         except ValueError:
-            raise Invalid(fields={"cursor": ["This is not a cursor of this list. Start again without it."]}) from None
+            raise Invalid(
+                fields={"cursor": ["This cursor is not valid for this list. Start again without it."]}
+            ) from None
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -69,9 +69,9 @@ def parse_tags(parts: Iterable[str]) -> dict[str, str]:
     for part in parts:
         name, separator, value = (piece.strip() for piece in part.partition("="))
         if not separator or not name or not value:
-            what = f"“{part.strip()[:40]}” is no tag. " if part.strip() else ""
+            what = f"“{part.strip()[:40]}” is not a tag. " if part.strip() else ""
             raise ValueError(f"{what}Write name=value, such as team=vision.")
         if name in tags:
-            raise ValueError(f"The tag {name[:40]} is named twice.")
+            raise ValueError(f"The tag {name[:40]} appears twice.")
         tags[name] = value
     return tags

@@ -122,7 +122,7 @@ def _dimensions(values: Mapping[str, Any]) -> dict[str, str]:
         if value is None:
             continue
         if not DIMENSION.fullmatch(name.removeprefix(PREFIX)):
-            raise EventRefused(f"data: “{name[:60]}” is no name of a dimension (letters, digits, _ . -, at most 60)")
+            raise EventRefused(f"data: “{name[:60]}” is not a dimension name (letters, digits, _ . -, at most 60)")
         text = (
             value
             if isinstance(value, str)

@@ -64,7 +64,7 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
     """Store usage events under their sender. Valid events are always stored; some wait for review.
 
     Raises TooManyEvents or ReportLimitReached, and stores nothing; after valid events are committed, UsageConflict
-    (409) if an id is known with other content, else UsageRefused (400), each with every event that was not taken.
+    (409) if an id is already known with different content, else UsageRefused (400), each with every event that was not taken.
     """
     actor.require("usage.ingest")
     if len(events) > MOST_EVENTS:
@@ -98,13 +98,14 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
             del good[number]
         if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
             raise TooManyEvents(
-                f"The times of this batch touch more than {MOST_QUARTERS:,} quarter hours. Nothing of it is stored: send "
-                "fewer events, or shorter ones, at once."
+                f"The times of this batch span more than {MOST_QUARTERS:,} quarter hours. Nothing was stored. Send fewer or shorter events at once."
             )
         places = {place: reasons[number] for place, number in enumerate(good) if number in reasons}
         receipt = receive(actor=actor, intervals=list(good.values()), reasons=places, terms=terms, today=today)
     clashing = {id(usage) for usage in receipt.clashes}
-    conflicts = {number: "known with other content" for number, usage in good.items() if id(usage) in clashing}
+    conflicts = {
+        number: "already known with different content" for number, usage in good.items() if id(usage) in clashing
+    }
     held = _uncounted(events, good, receipt)
     more: dict[str, Any] = {"held": held} if held else {}
     if conflicts:
@@ -126,13 +127,10 @@ def _terms(intervals: Sequence[Interval], now: datetime) -> price_books.Terms:
 def _too_dear(usage: Interval, terms: price_books.Terms, limits: Limits) -> str | None:
     cost = most_cost(usage, terms)
     if cost > LARGEST_CHARGE:
-        return "it would cost more than 10^12: see its quantity and the price"
+        return "it would cost more than 10^12: check its quantity and the price"
     if cost > limits.amount.amount:
         dear = Money(cost, limits.amount.currency).plain()
-        return (
-            f"it would cost {dear}, more than the {limits.amount.plain()} that a sender may report a day: see its quantity, "
-            "or have finance raise the limit"
-        )
+        return f"it would cost {dear}, more than the {limits.amount.plain()} that a sender may report a day: check its quantity, or ask finance to raise the limit"
     return None
 
 

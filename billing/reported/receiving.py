@@ -29,7 +29,7 @@ MOST_QUARTERS = 5_000
 WHY = {
     OLD: "older than 35 days",
     BEFORE_PRICES: "from before the first price",
-    UNPRICED: "no price rules it",
+    UNPRICED: "no price matches",
 }
 
 
@@ -95,8 +95,8 @@ def receive(
             notify(
                 permission="invoices.manage",
                 kind="usage",
-                title="Reported usage waits for you",
-                body=f"{batch.sender} reported usage that is old or has no price. It is not counted before somebody accepts it.",
+                title="Reported usage is waiting for review",
+                body=f"{batch.sender} reported usage that is old or has no price. It is counted only after a member accepts it.",
                 path="reported/",
             )
         HeldEvent.objects.bulk_create([_held(batch, item, why[id(item.interval)]) for item in waiting])

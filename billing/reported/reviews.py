@@ -56,7 +56,7 @@ def decide(*, actor: Actor, event_ids: Sequence[UUID], accept: bool, reason: str
     reason = check_text(reason, "reason", 200)
     wanted = set(event_ids)
     if not 1 <= len(wanted) <= MOST_EVENTS:
-        raise Invalid(fields={"events": [f"Name 1 to {MOST_EVENTS:,} events."]})
+        raise Invalid(fields={"events": [f"Select 1 to {MOST_EVENTS:,} events."]})
     counters.lock_budget_set()
     batches = HeldEvent.objects.filter(pk__in=wanted).values("batch_id")
     list(UsageBatch.objects.select_for_update(no_key=True).order_by("id").filter(pk__in=batches))
@@ -84,12 +84,14 @@ def decide(*, actor: Actor, event_ids: Sequence[UUID], accept: bool, reason: str
 def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
     """Rate and store events under their own requests; return each request's amount, and the currency."""
     if sum(quarters(row.starts_at, row.ends_at) for row in rows) > MOST_QUARTERS:
-        told = f"The times of these events touch more than {MOST_QUARTERS:,} quarter hours. Name fewer at once."
+        told = f"The times of these events span more than {MOST_QUARTERS:,} quarter hours. Select fewer events."
         raise Invalid(fields={"events": [told]})
     intervals = [interval_of(row) for row in rows]
     terms = terms_of(intervals)
     if any(most_cost(item, terms) > LARGEST_CHARGE for item in intervals):
-        raise Invalid("Some of this would cost more than 10^12. See the quantities, and reject what is wrong.")
+        raise Invalid(
+            "Some of these events would cost more than 10^12. Check the quantities, and reject what is wrong."
+        )
     listed = claims(intervals)
     pieces = []
     for row, item in zip(rows, listed, strict=True):

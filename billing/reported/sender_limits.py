@@ -80,7 +80,7 @@ class SenderToday:
         tomorrow = datetime.combine(self.now.astimezone(UTC).date() + timedelta(days=1), time.min, UTC)
         wait = (tomorrow - self.now) // timedelta(seconds=1) + 1
         raise ReportLimitReached(
-            f"{why} Nothing of this request is stored. Send it again after 00:00 UTC, or have finance raise the limit.",
+            f"{why} Nothing of this request was stored. Send it again after 00:00 UTC, or ask finance to raise the limit.",
             retry_after=wait,
         )
 

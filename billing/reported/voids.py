@@ -118,11 +118,11 @@ def void_events(
     early = _taken(BEFORE_SENDERS, [], [key for key in found if found[key] is None])
     reported = {key for key in found if found[key] is not None} | {item.piece.key_hash for item in early}
     if strange := [said for key, said in named.items() if key not in reported]:
-        text = "Nobody reported this from outside: what the platform measures is never voided."
+        text = "These events were not reported from outside. Usage that the platform measures cannot be voided."
         raise Invalid(text, unknown=strange)
     uncounted = HeldEvent.objects.filter(key_hash__in=list(named)).exclude(state="accepted")
     if held := [f"{row.source} {row.key}" for row in uncounted]:
-        raise Invalid("These are not counted: they wait for a person or were rejected.", held=held)
+        raise Invalid("These events are not counted: they wait for review or were rejected.", held=held)
     batches = sorted({batch for batch in found.values() if batch is not None})
     locked = {
         batch.pk: batch
@@ -145,7 +145,7 @@ def _given_a_batch(early: Sequence[Taken]) -> list[Taken]:
     events = len({item.piece.key_hash for item in early})
     batch = UsageBatch.objects.create(
         sender_kind="system",
-        sender="before senders were known",
+        sender="before senders were recorded",
         accepted=events,
         held=0,
         voided=events,
@@ -164,7 +164,7 @@ def _void(taken: Sequence[Taken], reason: str) -> tuple[set[bytes], Decimal]:
     taken = [item for item in taken if item.piece.key_hash in voided]
     if len({(item.piece.key_hash, quarter_of(item.piece.start)) for item in taken}) > MOST_QUARTERS:
         raise Invalid(
-            f"The times of these events touch more than {MOST_QUARTERS:,} quarter hours. Name fewer events at once: those of "
+            f"The times of these events span more than {MOST_QUARTERS:,} quarter hours. Name fewer events at once: those of "
             "one request can be voided in several parts, too."
         )
     if taken:

@@ -29,11 +29,13 @@ def own_sources() -> list[str]:
 def reserved_fault(source: str, resource: str) -> str | None:
     """Return why reported usage cannot have this source or resource; None if it can."""
     if imitates(source, _sources):
-        return f"source: “{source.strip()}” is kept for what the platform itself measures; name your own system"
+        return (
+            f"source: “{source.strip()}” is reserved for usage that the platform measures; use the name of your system"
+        )
     prefix, colon, _ = plain_colons(resource).partition(":")
     if colon and imitates(prefix, _prefixes):
-        return f"subject: “{prefix.strip()}:” is kept for what the platform itself measures; choose another prefix"
+        return f"subject: “{prefix.strip()}:” is reserved for usage that the platform measures; choose another prefix"
     for name, text in (("source", source), ("subject", resource)):
         if hides(text):
-            return f"{name}: leave out what cannot be seen and what turns the direction of writing"
+            return f"{name}: leave out invisible characters and those that change the writing direction"
     return None

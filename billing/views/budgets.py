@@ -24,9 +24,9 @@ from tenants.web.views import decode_cursor, encode_cursor, page
 ALERTS = 25
 SHORT = {NOTIFY: "Tell", BLOCK_NEW: "Refuse", STOP_RUNNING: "Refuse and pause"}
 FOLLOWS = {
-    NOTIFY: "Nothing is stopped: this budget only tells.",
-    BLOCK_NEW: "New work is refused until the month ends, held money comes back or the budget is raised; what runs goes on.",
-    STOP_RUNNING: "New work is refused, and what runs is paused at its next report, until the month ends or the budget is raised.",
+    NOTIFY: "This budget only alerts; it stops nothing.",
+    BLOCK_NEW: "New work is refused until the month ends, held money is released or the budget is raised. Running work continues.",
+    STOP_RUNNING: "New work is refused and running work is paused within seconds, until the month ends or the budget is raised.",
 }
 EXPORTED = (
     "scope", "amount", "spent", "held", "left", "currency", "used_percent", "forecast", "alerts_at", "at_limit", "state",
@@ -70,7 +70,7 @@ def budget_create(request: TenantRequest) -> HttpResponse:
         made.append(budgets.create_budget(actor=request.actor, **scope, **_terms(form)).pk)
 
     if request.method == "POST" and _done(form, create):
-        _say(request, made[0], "The budget is set. What was spent and is held this month counts.")
+        _say(request, made[0], "Budget created. It counts what is already spent and held this month.")
         return _back(request)
     return render(request, "billing/budget.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -86,7 +86,7 @@ def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
         budgets.change_budget(actor=request.actor, budget_id=budget_id, **_terms(form))
 
     if request.method == "POST" and _done(form, change):
-        _say(request, budget_id, "The budget is changed, from this month on.")
+        _say(request, budget_id, "Budget changed, starting this month.")
         return _back(request)
     context = {"form": form, "budget": status}
     return render(request, "billing/budget.html", context, status=422 if form.errors else 200)
@@ -97,7 +97,7 @@ def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
 def budget_close(request: TenantRequest, budget_id: UUID) -> HttpResponse:
     """Close a budget; its past months stay."""
     budgets.close_budget(actor=request.actor, budget_id=budget_id)
-    messages.success(request, "The budget is deleted: it limits nothing from now on. Its history stays.")
+    messages.success(request, "Budget deleted. Its history stays.")
     return _back(request)
 
 

@@ -69,13 +69,13 @@ def publish(request: TenantRequest) -> HttpResponse:
             for text in texts:
                 form.add_error(name if name in form.fields else None, text)
         return _shown(request, context)
-    messages.success(request, "The version is published. Use before it starts keeps its price.")
+    messages.success(request, "Version published. Usage before that date keeps its current price.")
     return redirect(target)
 
 
 def _publish(request: TenantRequest, book: PriceBookView, base: VersionView, form: PriceListForm) -> str:
     if base.number != book.versions[0].number:
-        raise Conflict("Another version was published meanwhile. Begin again from that one.")
+        raise Conflict("Another version has been published. Start again from that one.")
     price_books.publish(
         actor=request.actor,
         book_id=book.id,

@@ -81,7 +81,7 @@ def reported_limits(request: TenantRequest) -> HttpResponse:
                 fields={str(form.fields[name].label): list(map(str, texts)) for name, texts in form.errors.items()}
             )
         sender_limits.set_limits(actor=request.actor, **form.cleaned_data)
-        return "The limits are set, from now on."
+        return "Limits saved."
 
     return _done(request, act, "reported")
 
@@ -121,7 +121,7 @@ def reported_void(request: TenantRequest, batch_id: UUID) -> HttpResponse:
             amount = voids.void_events(actor=request.actor, keys=keys, reason=reason)
         else:
             amount = voids.void_batch(actor=request.actor, batch_id=batch_id, reason=reason)
-        return f"Voided: {Money(amount, batch.amount.currency).plain()} is taken back."
+        return f"Voided: {Money(amount, batch.amount.currency).plain()} reversed."
 
     return _done(request, act, "reported-batch", batch_id)
 

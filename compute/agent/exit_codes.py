@@ -11,7 +11,7 @@ EXIT_USER, EXIT_PLATFORM, EXIT_REFUSED, EXIT_STOPPED = 65, 69, 71, 75
 _LIMITS = {
     Outcome.TIME_LIMIT: "The time limit was reached.",
     Outcome.COST_LIMIT: "The cost limit was reached.",
-    Outcome.BUDGET: "A budget has no room for more.",
+    Outcome.BUDGET: "The budget is used up.",
 }
 
 
@@ -38,7 +38,7 @@ def classify(
     if code == 0 and stop != Outcome.CANCELLED:
         return Outcome.SUCCEEDED, ""
     if code == EXIT_USER:
-        return Outcome.USER_ERROR, fault or "The job's input was refused."
+        return Outcome.USER_ERROR, fault or "The job's input is not valid."
     killed = code in {-signal.SIGKILL, -signal.SIGTERM}
     unopened = opening and ((code == EXIT_PLATFORM and cuda) or code == EXIT_REFUSED)
     crash = Outcome.CRASHED, fault or f"The process ended with exit code {code}."
@@ -47,9 +47,9 @@ def classify(
     if stop is not None:
         return stop, _LIMITS.get(stop, "")
     if unopened and code == EXIT_PLATFORM:
-        return Outcome.PLATFORM, f"{device} could not be opened: our fault, and not charged."
+        return Outcome.PLATFORM, f"{device} could not be opened. This is a platform failure and is not charged."
     if unopened:
-        return Outcome.PLATFORM, "It could not be started on this host: our fault, and not charged."
+        return Outcome.PLATFORM, "It could not be started on this host. This is a platform failure and is not charged."
     if excess:
         return Outcome.CRASHED, excess
     if killed and (filtered or opening):

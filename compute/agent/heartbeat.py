@@ -86,7 +86,7 @@ class HeartbeatSender:
                 if complete is None and not self.beat.unsay():
                     raise
                 if outcome != Outcome.CRASHED:
-                    outcome, message = Outcome.CRASHED, "It made values that cannot be stored."
+                    outcome, message = Outcome.CRASHED, "It produced values that cannot be stored."
                 complete = None
             else:
                 return
@@ -99,7 +99,7 @@ class HeartbeatSender:
         connection.close()
         now = time.monotonic()
         if now - self._acked >= settings.EXCHEQUER.lease_s:
-            raise leases.Fenced("The database was away for longer than the lease.")
+            raise leases.Fenced("The database was unavailable for longer than the lease.")
         self.next = now + min(0.5, settings.EXCHEQUER.heartbeat_s / 2)
 
 

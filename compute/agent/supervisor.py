@@ -32,7 +32,7 @@ from tenants.errors import ExchequerError, Unavailable
 
 log = structlog.get_logger(__name__)
 
-BAD_OUTPUT = "The program ended, but what it left could not be used."
+BAD_OUTPUT = "The program ended, but its output could not be used."
 """What exactly is wrong is for the operators' log: the owner of a job cannot mend it."""
 
 
@@ -104,7 +104,7 @@ class AttemptSupervisor:
                 self._finish(Outcome.USER_ERROR, error.message)
                 return
             self.log.exception("attempt.stage_failed")
-            self._finish(Outcome.UNSTAGED, "It could not be started: our fault, and not charged.")
+            self._finish(Outcome.UNSTAGED, "It could not be started. This is a platform failure and is not charged.")
             return
         try:
             self._watch(self._child)
@@ -195,7 +195,9 @@ class AttemptSupervisor:
         except Exception as error:
             self.log.exception("attempt.collect_failed")
             if workdirs.disk_full(error):
-                self._finish(Outcome.DISK_FULL, "The host's disk was full: our fault, and not charged.", code)
+                self._finish(
+                    Outcome.DISK_FULL, "The host's disk was full. This is a platform failure and is not charged.", code
+                )
                 return
             self._finish(Outcome.CRASHED, BAD_OUTPUT, code)
 

@@ -33,8 +33,8 @@ SLOT_REQUESTED = AuditAction("compute.slot.requested")
 SLOT_RELEASED = AuditAction("compute.slot.released")
 CHANNEL = "exchequer_slot"
 QUOTA = f"devices:{SERVING}"
-WAITING_REASON = "Waits for a free serving slot."
-UNPAID_REASON = "The budget has no room for its next quarter of an hour."
+WAITING_REASON = "Waiting for a free serving slot."
+UNPAID_REASON = "The budget has no headroom for its next 15 minutes."
 
 
 class SlotRequested(Conflict):

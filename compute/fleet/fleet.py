@@ -93,7 +93,7 @@ def _change(operator: Operator, device_id: UUID, reason: str, to: DeviceState) -
             raise NotFound
         expected = DeviceState.READY if to == DeviceState.CORDONED else DeviceState.CORDONED
         if device.state != expected:
-            raise Conflict(f"{device.name} is {device.state} meanwhile. Look at it again.")
+            raise Conflict(f"{device.name} is {device.state} now. Check it and try again.")
         Device.objects.filter(id=device.id).update(
             state=to, state_reason=reason if to == DeviceState.CORDONED else "", state_at=DatabaseNow()
         )

@@ -32,5 +32,5 @@ def describe(found: list[dict[str, Any]]) -> str:
     """Return the alternatives as text, and what else helps."""
     said = [" with ".join(f"{name} {value}" for name, value in way["change"].items()) for way in found]
     if not said:
-        return " Nothing shorter fits: wait for running work to end, or have the budget raised."
+        return " No shorter limit fits. Wait for running work to end, or have the budget raised."
     return f" This would fit: {'; or '.join(said)}. Lower max_seconds or max_cost, choose a cheaper device, or have the budget raised."

@@ -24,8 +24,7 @@ def admit() -> None:
     most = settings.EXCHEQUER.queued_jobs
     if most and Job.objects.filter(state=JobState.QUEUED)[most - 1 : most].exists():
         raise QueueFull(
-            f"{most} jobs of this organisation wait, which is the most that may. "
-            "Try again once some have started, or cancel some that wait.",
+            f"{most} jobs of this organisation are waiting, which is the maximum. Try again when some have started, or cancel some.",
             most=most,
             retry_after=RETRY_AFTER_S,
         )

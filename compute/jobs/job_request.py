@@ -28,7 +28,7 @@ TIERS = ("on_demand",)
 
 
 class TierNotOffered(Invalid):
-    """The tier spot is not offered yet. Use on_demand."""
+    """The tier spot is not available yet. Use on_demand."""
 
     code = "tier_not_offered"
     status = 422
@@ -113,11 +113,11 @@ def check(
     """
     faults: dict[str, list[str]] = {}
     if not name.strip() or len(name) > 120 or not name.isprintable():
-        faults["name"] = ["Give a name of 1 to 120 characters."]
+        faults["name"] = ["Enter a name of 1 to 120 characters."]
     if devices != 1:
-        faults["devices"] = ["One device a job for now. Training on several is not offered yet."]
+        faults["devices"] = ["A job uses one device. Training on several is not available yet."]
     if tier in UNOFFERED_TIERS:
-        raise TierNotOffered(fields={"tier": ["The tier spot is not offered yet. Use on_demand."]})
+        raise TierNotOffered(fields={"tier": ["The tier spot is not available yet. Use on_demand."]})
     if tier not in TIERS:
         faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
     if max_seconds is not None and not 1 <= max_seconds <= limits.MOST_SECONDS:

@@ -51,7 +51,7 @@ def bind(actor: Actor, order: JobRequest, text: str) -> tuple[UUID | None, str]:
     try:
         said = signing.loads(text, salt=SALT)
     except signing.BadSignature:
-        return None, "What the form sent of its price was not ours."
+        return None, "The price in the form was not valid"
     expires = datetime.fromisoformat(said["at"]) + quotes.QUOTE_LIFE
     if said["tenant"] == str(actor.tenant_id) and said["body"] == quotes.fingerprint(order.body()).hex():
         if clock.now() < expires:
@@ -61,15 +61,15 @@ def bind(actor: Actor, order: JobRequest, text: str) -> tuple[UUID | None, str]:
                 forecast=said["forecast"], expires_at=expires,
             )  # fmt: skip
             return quote.id, ""
-        why = "The price that was shown was older than fifteen minutes"
+        why = "The quoted price was older than fifteen minutes"
     else:
-        why = "The form changed after its price was worked out"
+        why = "The form changed after the quote"
     now = estimate(order)
     if now.unit_amount > Decimal(said["unit"]) and now.price_version != UUID(said["version"]):
         raise PriceRose(
-            f"{why}, and a second costs more by now. Nothing was launched; look at the new price and launch again."
+            f"{why}, and the price per second has gone up. Nothing was launched; check the new price and launch again."
         )
-    return None, f"{why}: it was launched at the price in force now."
+    return None, f"{why}: the job was launched at the current price."
 
 
 def _estimate(said: dict[str, str], limit_s: Decimal) -> Estimate:

@@ -45,9 +45,12 @@ def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
     if job.state != JobState.QUEUED:
         return None
     if any(run.state != AttemptState.ENDED for run in runs):
-        return {"kind": "earlier_attempt", "reason": "Its earlier attempt is still ending; it goes on by itself."}
+        return {
+            "kind": "earlier_attempt",
+            "reason": "Its previous attempt is still ending; it continues automatically.",
+        }
     if job.not_before is not None and job.not_before > now():
-        reason = "Its last attempt did not succeed. It is tried again by itself."
+        reason = "Its last attempt did not succeed. It is retried automatically."
         return {"kind": "retry", "until": job.not_before, "reason": reason}
     return _for_a_device(job)
 
@@ -77,10 +80,7 @@ def _for_a_device(job: Job) -> dict[str, Any]:
 def _device_reason(device_class: str, ahead: int, named: Sequence[str], total: int, free: int, mine: int) -> str:
     """Return what keeps a job from a device, and what would change that."""
     if not total:
-        return (
-            f"No {device_class} device is in service. It starts when a node with one is; whoever runs this installation "
-            "can start one."
-        )
+        return f"No {device_class} device is in service. It starts when a node with one joins; your administrator can start one."
     before = ""
     if ahead:
         listed = ", ".join(named) + (f" and {ahead - len(named)} more" if named and ahead > len(named) else "")
@@ -91,7 +91,7 @@ def _device_reason(device_class: str, ahead: int, named: Sequence[str], total: i
     devices = (
         f"The only {device_class} device is taken" if total == 1 else f"All {total} {device_class} devices are taken"
     )
-    return f"{devices}, {held}. It starts when one is free: wait, or cancel a job that runs.{before}"
+    return f"{devices}, {held}. It starts when one is free: wait, or cancel a running job.{before}"
 
 
 def _for_money(job: Job) -> dict[str, Any]:
@@ -103,9 +103,9 @@ def _for_money(job: Job) -> dict[str, Any]:
     )
     fits = budget is None or left is None or left.amount >= rest.amount
     reason = (
-        "The budget has room again. Resume the job."
+        "The budget has headroom again. Resume the job."
         if fits
-        else f"The budget{whose} has no room for the rest of it. Raise the budget, or wait for its next month; then resume the job."
+        else f"The budget{whose} has no headroom for the rest of the job. Raise the budget or wait for its next month, then resume the job."
     )
     return {
         "kind": "budget",

@@ -25,4 +25,4 @@ def of_memory_or_disk(slot: Slot, memory_bytes: int, workdir: Path, group: int) 
     if memory_bytes > most:
         return "It used more memory than its device offers."
     left = workdirs.excess(workdir, group)
-    return f"It left more in its work folder than it may: {left}." if left else ""
+    return f"It left too much in its work folder: {left}." if left else ""

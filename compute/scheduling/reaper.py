@@ -78,6 +78,6 @@ def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
         unchanged("it was renewed, or ended, meanwhile")
         return 0
     outcome = Outcome.LOST if attempt.state == AttemptState.RUNNING else Outcome.STOPPED
-    message = "Its node stopped answering." if outcome == Outcome.LOST else "Its node did not begin it."
+    message = "Its node stopped answering." if outcome == Outcome.LOST else "Its node did not start it."
     transitions.end_attempt(job, attempt, outcome, actor=actor, message=message)
     return 1

@@ -29,7 +29,7 @@ from tenants.isolation.scoping import all_tenants, tenant_scope
 SLOT_ASSIGNED = AuditAction("compute.slot.assigned")
 SLOT_LOST = AuditAction("compute.slot.lost")
 SLOT_UNPAID = AuditAction("compute.slot.unpaid")
-LOST_REASON = "Its serving node stopped answering. Waits for a free serving slot."
+LOST_REASON = "Its serving node stopped answering. Waiting for a free serving slot."
 MOST_A_ROUND = 500
 log = structlog.get_logger(__name__)
 

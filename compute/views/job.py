@@ -78,7 +78,7 @@ def job_cancel(request: TenantRequest, job_id: UUID) -> HttpResponse:
     operations.cancel(actor=request.actor, job_id=job_id, reason=form.cleaned_data.get("reason", ""))
     messages.success(
         request,
-        "Cancelled. It is charged for the seconds it used until it has stopped; what was held for the rest is given back.",
+        "Cancelled. You pay for the seconds until it stops; the rest of the hold is released.",
     )
     return redirect("job", request.tenant.slug, job_id)
 
@@ -91,7 +91,7 @@ def job_pause(request: TenantRequest, job_id: UUID) -> HttpResponse:
     stopping = queries.job_detail(job_id).stopping
     messages.success(
         request,
-        "Pausing: saving a checkpoint. It is charged until it has stopped, and no longer."
+        "Pausing: saving a checkpoint. You pay until it has stopped."
         if stopping
         else "Paused. Nothing is charged while it is paused.",
     )
@@ -103,7 +103,7 @@ def job_pause(request: TenantRequest, job_id: UUID) -> HttpResponse:
 def job_resume(request: TenantRequest, job_id: UUID) -> HttpResponse:
     """Resume a paused job and redirect to its page."""
     operations.resume(actor=request.actor, job_id=job_id)
-    messages.success(request, "Resumed. It waits for a device and goes on from its checkpoint, if it has one.")
+    messages.success(request, "Resumed. It waits for a device and continues from its checkpoint, if it has one.")
     return redirect("job", request.tenant.slug, job_id)
 
 

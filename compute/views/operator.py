@@ -25,7 +25,7 @@ def fleet_page(request: OperatorRequest) -> HttpResponse:
 @operator_page
 def device_cordon(request: OperatorRequest, device_id: UUID) -> HttpResponse:
     """Cordon a device."""
-    return _change(request, device_id, fleet.cordon, "takes no more work. What it runs goes on to its end.")
+    return _change(request, device_id, fleet.cordon, "takes no more work. Running work continues to its end.")
 
 
 @require_POST
@@ -54,7 +54,7 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
         "nodes": nodes,
         "area": "fleet",
         "alive": sum(node.state == "alive" for node in nodes),
-        "known": f"of {len(nodes)} that ever joined",
+        "known": f"of {len(nodes)} registered",
         "busy": sum(device.busy for device in devices),
         "of_all": f"of {len(devices)} on show",
         "cordoned": sum(device.state == "cordoned" for device in devices),

@@ -48,7 +48,7 @@ def stages(job: JobDetail) -> list[ProgressStage]:
         phase(job),
     )
     if job.stopping:
-        end = ProgressStage("Pausing", "now", None, "saving a checkpoint, if it makes any")
+        end = ProgressStage("Pausing", "now", None, "saving a checkpoint, if it has any")
     elif job.state == "paused":
         end = ProgressStage("Paused", "now", None, job.cause)
     else:

@@ -78,7 +78,7 @@ def restore(folder: Path, say: Say) -> None:
     try:
         database.check_target(url)
     except psycopg.OperationalError as error:
-        raise BackupError(f"the database's administrator is not let in: {error}") from error
+        raise BackupError(f"the database's administrator cannot log in: {error}") from error
     s3.ensure_bucket()
     if next(s3.listing("t/"), None) is not None:
         raise BackupError("the bucket holds objects of organisations: restore into an empty one")
@@ -88,7 +88,7 @@ def restore(folder: Path, say: Say) -> None:
     for one in objects:
         with path_of(folder, one.key).open("rb") as file:
             s3.put(one.key, file, one.size)
-    say(f"{len(objects)} objects are back")
+    say(f"{len(objects)} objects are restored")
     prove(manifest, url, say)
 
 
@@ -99,7 +99,7 @@ def prove(manifest: Manifest, url: str, say: Say) -> None:
     for name in sorted({*manifest.tables, *found}):
         if manifest.tables.get(name) != found.get(name):
             raise BackupError(f"table {name}: the backup says {manifest.tables.get(name)}, here is {found.get(name)}")
-    say("rows, row security, policies and triggers of every table are those of the backup")
+    say("rows, row security, policies and triggers of every table match the backup")
     for command in CHECKS:
         try:
             call_command(command, stdout=_Silent())
@@ -109,7 +109,7 @@ def prove(manifest: Manifest, url: str, say: Say) -> None:
     opened = 0
     for tenant_id in queries.all_tenant_ids():
         opened += encrypting.opens(tenant_id)
-    say(f"a file of each organisation that has one opens with the master key ({opened})")
+    say(f"a file of each organisation with files was decrypted with the master key ({opened})")
 
 
 class _Silent:
@@ -151,8 +151,7 @@ def _check_keys(manifest: Manifest) -> None:
             master_key(key_id)
         except KeyUnavailable as error:
             raise BackupError(
-                f"EXCHEQUER_MASTER_KEY is not the master key of this backup ({key_id}): its files could not be read. "
-                "Nothing was changed"
+                f"EXCHEQUER_MASTER_KEY is not the master key of this backup ({key_id}): its files would be unreadable. Nothing was changed"
             ) from error
 
 

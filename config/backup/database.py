@@ -56,7 +56,7 @@ def snapshot(url: str) -> Iterator[psycopg.Connection[Any]]:
     try:
         connection = psycopg.connect(url, connect_timeout=10)
     except psycopg.OperationalError as error:
-        raise BackupError(f"the database's administrator is not let in: {error}") from error
+        raise BackupError(f"the database's administrator cannot log in: {error}") from error
     with connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True

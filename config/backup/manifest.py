@@ -52,7 +52,7 @@ def read(folder: Path) -> Manifest:
     try:
         manifest = Manifest(**json.loads((folder / MANIFEST).read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise BackupError(f"{folder} is no whole backup: its {MANIFEST} is missing or cannot be read") from error
+        raise BackupError(f"{folder} is not a complete backup: its {MANIFEST} is missing or cannot be read") from error
     if manifest.format != FORMAT:
         raise BackupError(f"{folder} is a backup of format {manifest.format}; this version reads {FORMAT}")
     for name, wanted in ((DUMP, manifest.dump_sha256), (LIST, manifest.list_sha256)):
@@ -80,7 +80,7 @@ def read_list(folder: Path) -> list[Copied]:
 def path_of(folder: Path, key: str) -> Path:
     """Return where an object lies in a backup. Raises BackupError for a key that is none of ours."""
     if not KEY.match(key):
-        raise BackupError(f"{key!r} is no key of an object")
+        raise BackupError(f"{key!r} is not an object key")
     return folder / OBJECTS / key
 
 

@@ -102,7 +102,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
             request,
             status=401,
             code="not_authenticated",
-            title="Send the token of EXCHEQUER_METRICS_TOKEN as bearer, or ask from the machine itself.",
+            title="Send EXCHEQUER_METRICS_TOKEN as a bearer token, or call from the machine itself.",
         )
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Figures())

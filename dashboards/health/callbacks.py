@@ -86,7 +86,7 @@ def register(app: BridgedDash) -> None:
         if page.traffic is None or page.health is None:
             empty = native.nothing(
                 NOTHING,
-                "Deploy a model version in production. What it answers, how fast, and how far its inputs drift from training appear here.",
+                "Deploy a model version in production. Its traffic, latency and drift then appear here.",
                 ("Endpoints", reverse("endpoints", args=(slug,))),
             )
             figures = [common.empty(NOTHING, theme)] * len(CHARTS)
@@ -115,7 +115,7 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
     worst = (
         f"worst: {health.drift[0].name}, {health.drift[0].psi:.2f}; newest rows of 7 days"
         if judged
-        else "at least 300 rows are needed"
+        else "needs at least 300 rows"
     )
     kept = figure(labels.expected) if labels.expected is not None else "\u2013"
     came = f"newest {labels.count:,} ground truth label{'' if labels.count == 1 else 's'} of any time"
@@ -141,7 +141,7 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
         tile(
             {"rmse": "Error (RMSE)"}.get(labels.figure, "Accuracy"),
             "\u2013" if labels.value is None else figure(labels.value),
-            f"{came}; {kept} on held-out rows" if labels.count else "no ground truth yet",
+            f"{came}; {kept} on test rows" if labels.count else "no ground truth yet",
         ),
         tile("Slot busy", tables.share(totals.busy_share), "of the time, computing"),
     ]
@@ -169,13 +169,13 @@ def figures_of(traffic: Traffic, health: Health, theme: str) -> dict[str, Figure
         drawn["busy"] = charts.lines(starts, busy, step=step, unit="%", theme=theme)
     rows = health.drift[0].rows if health.drift else 0
     if not health.has_baseline:
-        drawn["drift"] = drawn["predictions"] = common.empty("This version has no baseline of its training data", theme)
+        drawn["drift"] = drawn["predictions"] = common.empty("This version has no training baseline", theme)
         return drawn
     drawn["drift"] = (
         charts.drift([(row.name, row.psi) for row in health.drift if row.enough], theme=theme)
         if any(row.enough for row in health.drift)
         else common.empty(
-            f"Too few rows to judge: {rows:,} so far" if rows else "Nothing was predicted in the last seven days", theme
+            f"Too few rows to measure drift: {rows:,} so far" if rows else "No prediction in the last seven days", theme
         )
     )
     if health.output is not None and health.output.rows:

@@ -10,7 +10,7 @@ from models_app.queries import HEALTH_SPANS
 
 SPANS = {key: choice.label for key, choice in HEALTH_SPANS.items()}
 WAITS = "Percentiles of the answered requests."
-DRIFT = "Population stability index (PSI) of the last rows against the training data. 0.1 is worth a look; an alert opens at 0.2."
+DRIFT = "Population stability index (PSI) of the latest rows against the training data. Check inputs above 0.1; an alert opens at 0.2."
 CHARTS = ("requests", "latency", "drift", "predictions", "busy")
 
 
@@ -28,18 +28,18 @@ def health() -> Any:
                 ],
                 className="x-toolbar",
                 role="group",
-                **aria(label="What to show"),
+                **aria(label="Filters"),
             ),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
             table_card(
-                "alerts", "Alerts", "Open alerts first. An alert closes by itself once its cause is gone.", export=False
+                "alerts", "Alerts", "Open alerts first. An alert resolves when its cause is gone.", export=False
             ),
             chart_card(
                 "requests", "Requests", "Requests by outcome: answered, client errors (4xx) and server errors (5xx)."
             ),
             chart_card("latency", "Latency", html.Span(WAITS, id="latency-note")),
             chart_card("drift", "Drift by input", html.Span(DRIFT, id="drift-note")),
-            chart_card("predictions", "Predictions against training", "Share of rows by what the model predicted."),
+            chart_card("predictions", "Predictions against training", "Share of rows by predicted value."),
             chart_card("busy", "Slot busy", "Share of the time in which the endpoint's slot computed."),
         ],
         className="x-dash",

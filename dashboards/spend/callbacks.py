@@ -130,16 +130,18 @@ def tiles(page: datasets.SpendPage) -> list[Any]:
     budget = (
         f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget in {month_of(page)}"
         if totals.budget is not None
-        else "No budget for all; projects have their own, below."
+        else "No organisation budget; see the project budgets below."
         if page.budgets
         else "No budget: spend is not limited."
     )
     return [
         tile("Spend", money_text(totals.amount, totals.currency), budget),
-        tile("Billable device time", duration_text(totals.billable_s), "What the invoice is made of"),
-        tile("Measured device time", duration_text(totals.measured_s), "All that devices were held"),
+        tile("Billable device time", duration_text(totals.billable_s), "Basis of the invoice"),
+        tile("Measured device time", duration_text(totals.measured_s), "All device time held"),
         tile(
-            "Excluded device time", duration_text(totals.excluded_s), "Outside a hold, or waived after a fault of ours"
+            "Excluded device time",
+            duration_text(totals.excluded_s),
+            "Outside a hold, or waived after a platform failure",
         ),
     ]
 
@@ -160,7 +162,7 @@ def budgets(page: datasets.SpendPage) -> Any:
     """Return every budget of the range's month."""
     if not page.budgets:
         return tables.nothing(
-            "No budget", "Spend is not limited. Finance or an admin can set one, for all or for a project."
+            "No budget", "Spend is not limited. Finance or an admin can set a budget for the organisation or a project."
         )
     return tables.budgets(page.budgets, month_of(page))
 
@@ -191,7 +193,7 @@ def daily_note(page: datasets.SpendPage) -> str:
 def daily_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
     """Return the chart of daily spend, or the reason for its emptiness."""
     if not page.daily.series:
-        return charts.empty("Nothing metered in this range", theme)
+        return charts.empty("No usage in this range", theme)
     data = page.daily
     return charts.daily_spend(
         data.days, data.series, currency=page.totals.currency, budget_per_day=data.budget_per_day, theme=theme
@@ -202,7 +204,7 @@ def utilisation_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
     """Return the chart of utilisation, or the reason for its emptiness."""
     data = page.utilisation
     if not any(data.allocated):
-        return charts.empty("No device was leased in this range", theme)
+        return charts.empty("No device was used in this range", theme)
     return charts.utilisation(data.hours, data.allocated, data.used, theme=theme)
 
 
@@ -210,7 +212,7 @@ def costs(page: datasets.SpendPage, slug: str) -> Any:
     """Return cost by the chosen group."""
     if not page.groups:
         return tables.nothing(
-            "Nothing metered in this range",
+            "No usage in this range",
             "Costs appear here as soon as a job runs. Choose a longer range, or launch one.",
             ("New job", reverse("job-launch", args=(slug,))),
         )

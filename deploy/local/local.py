@@ -68,7 +68,7 @@ class Local:
             self.say(
                 f"made the master key {plan.master_made}: stored files are encrypted under it. Keep a copy on another"
             )
-            self.say("machine and say so (manage.py confirm_key_backup): without it the files are lost")
+            self.say("machine and confirm it (manage.py confirm_key_backup): without it the files are lost")
         self.home.write_private("environment.json", json.dumps(plan.for_commands(), indent=2))
         waiting = self._services(plan)
         logins = self._demo(plan, waiting)
@@ -183,7 +183,7 @@ def _listener(port: int, variable: str) -> socket.socket:
 def _refused(error: Exception) -> int:
     """Say why nothing starts, and what to do; return the exit code."""
     if isinstance(error, OSError) and error.filename:
-        cure = CURES.get(error.errno or 0, "mend that, or set EXCHEQUER_HOME to another folder")
+        cure = CURES.get(error.errno or 0, "fix that, or set EXCHEQUER_HOME to another folder")
         error = StartError(f"{error.filename}: {error.strerror}: {cure}")
     print(f"make up: {error}", file=sys.stderr, flush=True)
     return 1

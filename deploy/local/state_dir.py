@@ -87,7 +87,7 @@ class Home:
             made = False
         elif kept.get("master_key_made"):
             raise StartError(
-                f"{file} is gone, and what is stored cannot be read without it: put your copy of the key there "
+                f"{file} is missing, and stored files cannot be read without it: put your copy of the key there "
                 "(mode 0600), or name it with EXCHEQUER_MASTER_KEY_FILE"
             )
         else:
@@ -104,7 +104,7 @@ class Home:
             noted: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
         except ValueError:
             raise StartError(
-                f"{file} is damaged: put a copy of it there, or set EXCHEQUER_HOME to another folder to start anew"
+                f"{file} is damaged: put a copy of it there, or set EXCHEQUER_HOME to another folder to start from scratch"
             ) from None
         return noted
 

@@ -28,14 +28,14 @@ class ColumnReadingSerializer(serializers.Serializer[Any]):
     role = serializers.CharField(help_text="feature, identifier or target")
     number = serializers.CharField(help_text=f"How numbers are written: {', '.join(contract.NUMBERS)}")
     date = serializers.CharField(help_text=f"The order of a date: {', '.join(contract.DATES)}")
-    missing = serializers.ListField(child=serializers.CharField(), help_text="Words that stand for no value")
+    missing = serializers.ListField(child=serializers.CharField(), help_text="Words that mean a missing value")
     inferred = serializers.DictField(help_text="What the file showed")
-    chosen = serializers.DictField(help_text="What a person chose over it")
+    chosen = serializers.DictField(help_text="What a member set instead")
     evidence = serializers.CharField(help_text="Why it was read so; empty where nothing is odd")
     ambiguous = serializers.CharField(help_text="What cannot be told from the file, and how it was read")
     values = serializers.IntegerField()
     can_be = serializers.DictField(help_text="How many values fit each type")
-    taken_as_missing = serializers.DictField(help_text="How often each word was taken for no value")
+    taken_as_missing = serializers.DictField(help_text="How often each word was read as missing")
     odd = serializers.ListField(
         child=serializers.DictField(), help_text="value, count and rows of cells that do not fit"
     )

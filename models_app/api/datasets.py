@@ -192,7 +192,7 @@ class ModelVersions(ApiView):
         """List a model's versions, newest first."""
         keys = self.cursor(1)
         before = (
-            parse_whole(keys[0], "cursor", "This is not a cursor of this list. Start again without it.")
+            parse_whole(keys[0], "cursor", "This cursor is not valid for this list. Start again without it.")
             if keys
             else None
         )

@@ -96,7 +96,7 @@ class EndpointKeySecretSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     name = serializers.CharField()
     requests_per_minute = serializers.IntegerField(allow_null=True)
-    key = serializers.CharField(allow_null=True, help_text="Shown this once; null when a repeated request is answered")
+    key = serializers.CharField(allow_null=True, help_text="Shown once; null in the answer to a repeated request")
 
 
 class Endpoints(ApiView):

@@ -67,7 +67,7 @@ class VersionDecline(_Move):
         """Keep a version where it is and notify the requester, with the reason if given; 409 if there is no request."""
         reason = self.body().get("reason", "")
         if not isinstance(reason, str):
-            raise Invalid(fields={"reason": ["Give the reason as text, or leave it out."]})
+            raise Invalid(fields={"reason": ["Enter the reason as text, or leave it out."]})
         version = registry.decline(actor=self.actor, version_id=version_id, reason=reason)
         return Response(serializers.model_version(lineage.lineage(self.actor, version.id)))
 

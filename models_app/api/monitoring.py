@@ -27,8 +27,8 @@ class TrafficStepSerializer(serializers.Serializer[Any]):
     starts = serializers.DateTimeField()
     requests = serializers.IntegerField(help_text="Answered and refused")
     rows = serializers.IntegerField()
-    failed = serializers.IntegerField(help_text="Failed on our side")
-    refused = serializers.IntegerField(help_text="Refused because of what was sent")
+    failed = serializers.IntegerField(help_text="Server errors (5xx)")
+    refused = serializers.IntegerField(help_text="Client errors (4xx)")
     errors = serializers.DictField(  # type: ignore[assignment]
         child=serializers.IntegerField(), help_text="Requests by problem code"
     )
@@ -59,7 +59,7 @@ class FeatureDriftSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(help_text="Empty for the predictions")
     psi = serializers.FloatField(help_text="Population stability index; 0.1 and 0.2 are its usual lines")
     noise = serializers.FloatField(help_text="The index that chance alone explains for so many rows")
-    rows = serializers.IntegerField(help_text="Rows that were looked at; below 300 nothing is judged")
+    rows = serializers.IntegerField(help_text="Rows that were evaluated; below 300 drift is not measured")
     drifted = serializers.BooleanField()
     bins = serializers.ListField(child=serializers.CharField())
     before = serializers.ListField(child=serializers.FloatField(), help_text="Share of each bin in training")
@@ -72,7 +72,7 @@ class LabelsSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     figure = serializers.CharField(help_text="accuracy or rmse")
     value = serializers.FloatField(allow_null=True)
-    expected = serializers.FloatField(allow_null=True, help_text="The same on held-out rows when it was trained")
+    expected = serializers.FloatField(allow_null=True, help_text="The same on test rows at training time")
 
 
 class HealthAlertSerializer(serializers.Serializer[Any]):
@@ -95,7 +95,7 @@ class HealthSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     version_id = serializers.UUIDField()
     slo_ms = serializers.IntegerField()
-    has_baseline = serializers.BooleanField(help_text="Without one, drift is not judged")
+    has_baseline = serializers.BooleanField(help_text="Without one, drift is not measured")
     drift = FeatureDriftSerializer(many=True)
     output = FeatureDriftSerializer(allow_null=True)
     labels = LabelsSerializer()
@@ -107,7 +107,7 @@ class FeedbackItemSerializer(serializers.Serializer[Any]):
 
     prediction_id = serializers.CharField(help_text="From the answer of the serving node")
     label = serializers.CharField(  # type: ignore[assignment]
-        help_text="The class that was true, or a number; numbers, true and false need no quotes"
+        help_text="The true class, or a number; numbers, true and false need no quotes"
     )
 
 

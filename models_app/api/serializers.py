@@ -159,9 +159,9 @@ class ModelVersionSerializer(serializers.Serializer[Any]):
     dataset = serializers.CharField()
     dataset_version = serializers.IntegerField()
     created_at = serializers.DateTimeField()
-    requested_by = serializers.CharField(help_text="Who asked for production; empty when nobody did")
+    requested_by = serializers.CharField(help_text="Who requested production; empty if nobody did")
     requested_at = serializers.DateTimeField(allow_null=True)
-    approved_by = serializers.CharField(help_text="Who took it into production; empty while the request waits")
+    approved_by = serializers.CharField(help_text="Who approved it for production; empty while the request waits")
     approved_at = serializers.DateTimeField(allow_null=True)
     cost = MoneySerializer()
     billed_seconds = serializers.CharField()
@@ -179,7 +179,10 @@ class DeclineSerializer(serializers.Serializer[Any]):
     """Why a request for production is declined."""
 
     reason = serializers.CharField(
-        required=False, allow_blank=True, max_length=500, help_text="Who asked is told; it is kept in the audit log"
+        required=False,
+        allow_blank=True,
+        max_length=500,
+        help_text="The member who asked is notified; the audit log keeps it",
     )
 
 

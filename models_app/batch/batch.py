@@ -78,7 +78,7 @@ class BatchPredictKind:
             described = artefacts.read_json(folder / "signature.json")
             artefacts.check_model(described, model.recipe, folder / "model.safetensors")
         except BadOutput as error:
-            words = f"{model} cannot be used: {error}. Train it again. Nothing was charged for this run."
+            words = f"{model} cannot be used: {error}. Retrain it. This run is free."
             raise BadArtefact(words) from error
         fetch_input(job.tenant_id, data.table, folder / "data.parquet", "The dataset's table")
         return {"task": "predict", "recipe": model.recipe, "limits": {}, "resume": False}

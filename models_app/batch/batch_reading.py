@@ -23,21 +23,23 @@ def told(result: Mapping[str, Any], signature: Mapping[str, Any]) -> list[str]:
     found = []
     for name in names:
         if isinstance(count := missing.get(name), int) and count > 0:
-            found.append(f"Column {name}: {_cells(count)} not of the model's type, so taken as missing.")
+            found.append(f"Column {name}: {_cells(count)} not of the model's type and read as missing.")
         if isinstance(count := unknown.get(name), int) and count > 0:
-            found.append(f"Column {name}: {_cells(count)} in a category that training never saw.")
+            found.append(f"Column {name}: {_cells(count)} in a category that is not in the training data.")
         said = otherwise.get(name)
         if said in NUMBERS:
-            found.append(f"Column {name}: numbers are written as {said}, unlike in training, and were read so.")
+            found.append(f"Column {name}: numbers are written as {said}, unlike in training, and were read that way.")
         elif said in DATES:
-            found.append(f"Column {name}: dates are written {ORDERS[said]}, unlike in training, and were read so.")
+            found.append(
+                f"Column {name}: dates are written {ORDERS[said]}, unlike in training, and were read that way."
+            )
         if (held := doubted.get(name)) in NUMBERS + DATES:
             way = f"numbers as {held}" if held in NUMBERS else f"dates {ORDERS[str(held)]}"
             found.append(
                 f"Column {name} can be read in two ways, and was read as in training: {way}. If that is wrong, choose how it is written on the dataset's page."
             )
     if empty:
-        found.append(f"Without any value, so taken as missing: {listed(empty, quoted=False)}.")
+        found.append(f"Without any value, read as missing: {listed(empty, quoted=False)}.")
     more = len(found) - MOST
     return [*found[:MOST], f"And {more:,} more such columns; the job's log names them."] if more > 0 else found
 

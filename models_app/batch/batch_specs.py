@@ -29,7 +29,7 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
     faults: dict[str, list[str]] = {}
     unknown = sorted(set(spec) - KNOWN)
     if unknown:
-        faults[unknown[0]] = [f"A batch prediction knows no field {unknown[0]!r}."]
+        faults[unknown[0]] = [f"A batch prediction has no field {unknown[0]!r}."]
     model = _model(actor, spec.get("model_version"), faults)
     version = ready_version(actor, spec, faults)
     if model is not None and version is not None:
@@ -83,7 +83,7 @@ def _model(actor: Actor, value: Any, faults: dict[str, list[str]]) -> ModelVersi
     if found is None:
         faults["model_version"] = ["There is no such model version."]
     elif found.stage == Stage.ARCHIVED:
-        faults["model_version"] = [f"{found} is archived. Choose another version, or take it out of the archive."]
+        faults["model_version"] = [f"{found} is archived. Choose another version, or restore it."]
         return None
     return found
 

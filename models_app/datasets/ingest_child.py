@@ -130,16 +130,16 @@ def _too_much(process: int, stop_at: float, wall: float, processor: float) -> Fa
     seconds, resident = group_use(process)
     if resident > MEMORY_BYTES:
         return Fault(
-            "too_big_unpacked", "The file needs more memory than an upload may use. Take fewer rows or columns."
+            "too_big_unpacked", "The file needs more memory than an upload may use. Use fewer rows or columns."
         )
     if seconds > processor:
         return Fault(
             "too_slow",
-            f"The file takes more than {processor:.0f} seconds of a processor to read. Take fewer rows or columns, or use Parquet.",
+            f"The file takes more than {processor:.0f} seconds of a processor to read. Use fewer rows or columns, or use Parquet.",
         )
     if time.monotonic() > stop_at:
         return Fault(
             "too_slow",
-            f"The file could not be read within {wall / 60:.0f} minutes. Upload it again when less is going on, or take fewer rows or columns.",
+            f"The file could not be read within {wall / 60:.0f} minutes. Upload it again when the system is less busy, or use fewer rows or columns.",
         )
     return None

@@ -40,11 +40,8 @@ DATASET_FAILED = AuditAction("models_app.dataset_version.failed")
 CLAIM_S = 60
 UNHEARD_S = 30
 MAX_TRIES = 5
-GIVEN_UP = "The file could not be read on our side. Upload it again; if it fails again, ask your operator."
-CRASHED = (
-    "Our reader stopped with an error at this file, twice alike. Save it in the other format, CSV or Parquet, and upload "
-    "that, or ask your operator, who finds the cause in the log."
-)
+GIVEN_UP = "The file could not be read because of a platform failure. Upload it again; if it fails again, contact your administrator."
+CRASHED = "The reader failed on this file twice. Save it in the other format, CSV or Parquet, and upload that, or contact your administrator, who can find the cause in the log."
 
 log = structlog.get_logger(__name__)
 

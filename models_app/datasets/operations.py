@@ -66,7 +66,7 @@ def upload(
     name, target = name.strip(), target.strip()
     faults: dict[str, list[str]] = {}
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        faults["name"] = [f"Give a name of 1 to {MAX_NAME} printable characters."]
+        faults["name"] = [f"Enter a name of 1 to {MAX_NAME} printable characters."]
     if len(target) > MAX_NAME_LENGTH or not target.isprintable():
         faults["target"] = [f"A column name has at most {MAX_NAME_LENGTH} characters, all of them printable."]
     known = {key: value for key, value in (writing or {}).items() if value}

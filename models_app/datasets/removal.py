@@ -31,7 +31,7 @@ NAMED = 5
 
 
 class DatasetInUse(Conflict):
-    """Work that has not ended uses this version. Wait for it, or cancel it."""
+    """Unfinished work uses this version. Wait until it ends, or cancel it."""
 
     code = "dataset_in_use"
 
@@ -189,7 +189,7 @@ def _refuse_if_used(hanging: Hanging, what: str) -> None:
         named = ", ".join(name for _, name in hanging.waiting)
         words = " and ".join([*([named] if named else []), *([hanging.hidden_words] if hanging.waiting_hidden else [])])
         raise DatasetInUse(
-            f"Work that has not ended uses {what}: {words}. Wait for it, or cancel it.",
+            f"Unfinished work uses {what}: {words}. Wait until it ends, or cancel it.",
             jobs=[str(job_id) for job_id, _ in hanging.waiting],
         )
 

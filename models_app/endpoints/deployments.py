@@ -288,7 +288,7 @@ def _deployed(actor: Actor, endpoint: Endpoint, changes: dict[str, Any]) -> None
 def _check(name: str, project_id: UUID | None, slo_ms: int | None) -> None:
     faults: dict[str, list[str]] = {}
     if not NAME.fullmatch(name):
-        faults["name"] = ["Use 1 to 63 small letters, digits and dashes; begin with a letter or digit."]
+        faults["name"] = ["Use 1 to 63 lower-case letters, digits and dashes; start with a letter or digit."]
     if project_id is not None and not Project.objects.filter(id=project_id).exists():
         faults["project"] = ["There is no such project."]
     if slo_ms is not None and not SLO_RANGE_MS[0] <= slo_ms <= SLO_RANGE_MS[1]:

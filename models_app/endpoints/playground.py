@@ -122,15 +122,15 @@ def notes(actor: Actor, endpoint_id: UUID, row: Mapping[str, Any]) -> tuple[str,
     empty = [name for name, value in row.items() if value is None]
     if empty:
         found.append(
-            f"No value given: {_some(empty) if len(empty) < len(row) else 'all inputs'}. The model takes it as missing."
+            f"No value given: {_some(empty) if len(empty) < len(row) else 'all inputs'}. The model treats it as missing."
         )
     for column in endpoint.version.dataset_version.profile.get("columns", []):
         value, low, high = row.get(column["name"]), column.get("min"), column.get("max")
         if column["kind"] != "numeric" or value is None or low is None or low <= value <= high:
             continue
-        found.append(f"{column['name']}: {value:g} is outside {low:g} to {high:g}, all that the dataset holds.")
+        found.append(f"{column['name']}: {value:g} is outside {low:g} to {high:g}, the range of the training data.")
     return (
-        (*found[:MOST_NOTES], f"And {len(found) - MOST_NOTES} more such inputs.")
+        (*found[:MOST_NOTES], f"And {len(found) - MOST_NOTES} more inputs like this.")
         if len(found) > MOST_NOTES
         else tuple(found)
     )
@@ -240,7 +240,7 @@ def _feedback(endpoint_id: UUID) -> str:
     return (
         f"curl {settings.EXCHEQUER.effective_public_url.rstrip('/')}/api/v1/endpoints/{endpoint_id}/feedback/ \\\n"
         "  -H 'Authorization: Bearer API_KEY' \\\n  -H 'Content-Type: application/json' \\\n"
-        '  -d \'{"items": [{"prediction_id": "ONE_OF_prediction_ids", "label": "WHAT_WAS_TRUE"}]}\''
+        '  -d \'{"items": [{"prediction_id": "ONE_OF_prediction_ids", "label": "GROUND_TRUTH"}]}\''
     )
 
 

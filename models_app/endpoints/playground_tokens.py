@@ -47,14 +47,14 @@ def verify(secret: str, text: str, *, now_s: float) -> Pass:
     try:
         raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
-        raise BadPass("This is no pass.") from error
+        raise BadPass("This token is not valid.") from error
     body, mac = raw[: BODY.size], raw[BODY.size :]
     if len(raw) != BODY.size + MAC_BYTES or not hmac.compare_digest(mac, _mac(secret, body)):
-        raise BadPass("This is no pass.")
+        raise BadPass("This token is not valid.")
     tenant, endpoint, user, until_ms, nonce = BODY.unpack(body)
     # A token valid for longer than any ever issued comes from a wrong clock.
     if not now_s < until_ms / 1000 <= now_s + 2 * LIFE_S:
-        raise BadPass("The pass is too old. Send the form again.")
+        raise BadPass("The token has expired. Submit the form again.")
     return Pass(UUID(bytes=tenant), UUID(bytes=endpoint), UUID(bytes=user), until_ms / 1000, nonce)
 
 
@@ -70,7 +70,7 @@ class Used:
             del self._until[nonce]
         key = one.endpoint_id.bytes + one.user_id.bytes + one.nonce
         if key in self._until:
-            raise BadPass("The pass was used before.")
+            raise BadPass("The token has already been used.")
         self._until[key] = one.until
 
 

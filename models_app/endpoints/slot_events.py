@@ -17,8 +17,8 @@ from tenants.notifications import notifications
 
 ENDPOINT_DISPLACED = AuditAction("models_app.endpoint.displaced")
 ENDPOINT_STOPPED = AuditAction("models_app.endpoint.stopped")
-DISPLACED = "Its serving node stopped answering. It goes on as soon as another slot is free."
-UNPAID = "Its budget has no room for the time that it is deployed. Raise the budget, then deploy it again: its name and its keys are kept."
+DISPLACED = "Its serving node stopped answering. It continues when another slot is free."
+UNPAID = "Its budget has no headroom to keep it deployed. Raise the budget, then deploy it again; its name and keys are kept."
 BUDGET = "budget"
 
 

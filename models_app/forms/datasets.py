@@ -18,18 +18,18 @@ class DatasetUpload(forms.Form):
     """Upload of a table."""
 
     name = forms.CharField(
-        max_length=120, label="Name", help_text="Uploading under a name that exists makes its next version."
+        max_length=120, label="Name", help_text="Uploading under an existing name creates its next version."
     )
     target = forms.CharField(
         max_length=200,
         required=False,
         label="Target column",
-        help_text="The column to predict. Leave it empty if you do not know yet; it can be chosen at launch.",
+        help_text="The column to predict. Leave it empty to choose it at launch.",
     )
     file = forms.FileField(
         label="File",
         error_messages={"required": "Choose a CSV or Parquet file."},
-        help_text="CSV with a header row, Excel, JSON (one object a line, or a list), or Parquet; also packed with gzip.",
+        help_text="CSV with a header row, Excel, JSON (one object a line, or a list), or Parquet; also compressed with gzip.",
         widget=forms.FileInput(
             attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.xlsb,.ods,.json,.jsonl,.ndjson,.parquet,.gz,text/csv"}
         ),
@@ -45,17 +45,17 @@ class DatasetUpload(forms.Form):
 class JobForm(forms.Form):
     """Fields of every job."""
 
-    name = forms.CharField(max_length=120, label="Name", help_text="How you and others find it again.")
+    name = forms.CharField(max_length=120, label="Name", help_text="The name of the job in lists.")
     project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
     dataset = forms.ChoiceField(label="Dataset")
     device_class = forms.ChoiceField(label="Device")
     tier = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
     max_minutes = forms.IntegerField(
-        label="Longest run time (minutes)",
+        label="Time limit (minutes)",
         min_value=1,
         max_value=MOST_MINUTES,
         required=False,
-        help_text="It stops here with a checkpoint. The limit counts over all attempts. Empty: three times what runs like this take.",
+        help_text="The job stops here with a checkpoint. The limit applies to all attempts together. Empty: three times the duration of similar runs.",
     )
     max_cost = AmountField(
         label="Highest cost",
@@ -63,13 +63,13 @@ class JobForm(forms.Form):
         min_value=Decimal("0.000001"),
         max_digits=18,
         decimal_places=6,
-        help_text="Never spend more than this on the job. Empty: only the run time limits it.",
+        help_text="The job never costs more than this. Empty: only the time limit applies.",
     )
     tags = TagsField(
         label="Tags",
         required=False,
         max_length=3_400,
-        help_text="Name=value by commas, at most 20. Usage, spend and budgets can be grouped by them.",
+        help_text="Name=value, separated by commas, at most 20. You can group usage, spend and budgets by tag.",
     )
     key = forms.UUIDField(widget=forms.HiddenInput, required=False)
     clone = forms.UUIDField(widget=forms.HiddenInput, required=False)
@@ -88,7 +88,7 @@ class JobForm(forms.Form):
         self._offer("dataset", [("", "Choose a dataset"), *datasets])
         self._offer("device_class", [(name, name) for name in devices])
         cast("AmountField", self.fields["max_cost"]).decimals = minor_decimals(currency)
-        self.fields["max_cost"].label = f"Highest cost ({currency})"
+        self.fields["max_cost"].label = f"Cost limit ({currency})"
 
     def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
         cast("forms.ChoiceField", self.fields[name]).choices = list(choices)
@@ -123,4 +123,4 @@ class BatchForm(JobForm):
         self.fields["dataset"].help_text = "It needs the columns that the model was trained on; others are ignored."
         self.fields[
             "max_minutes"
-        ].help_text = "It stops here without a result. The limit counts over all attempts. Empty: three times what runs like this take."
+        ].help_text = "The job stops here without a result. The limit applies to all attempts together. Empty: three times the duration of similar runs."

@@ -25,10 +25,10 @@ class DeployForm(forms.Form):
     name = forms.CharField(
         max_length=63,
         label="Endpoint name",
-        help_text="Part of its address: small letters, digits and dashes. The name of a live endpoint moves it to this version.",
+        help_text="Part of its address: small letters, digits and dashes. The name of a live endpoint moves that endpoint to this version.",
     )
     project = forms.ChoiceField(
-        label="Project", required=False, help_text="The cost centre that pays for what it answers."
+        label="Project", required=False, help_text="The cost centre that pays for its requests."
     )
     slo_ms = forms.IntegerField(
         label="Latency SLO (ms)",
@@ -74,7 +74,7 @@ class KeyForm(forms.Form):
         required=False,
         min_value=1,
         max_value=MOST_A_MINUTE,
-        help_text="Beyond that it is refused for a moment. Empty: no limit of its own.",
+        help_text="Requests beyond the limit are refused. Empty: no limit.",
     )
     once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
 

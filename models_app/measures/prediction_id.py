@@ -51,16 +51,16 @@ def sign(key: bytes, *, version_id: UUID, at_ms: int, outcome: int | float, rand
 def verify(key: bytes, text: str) -> Prediction:
     """Return the content of an id. Raises ForgedPrediction unless `sign` made it with this key."""
     if len(text) != LENGTH:
-        raise ForgedPrediction("This is not the id of a prediction.")
+        raise ForgedPrediction("This is not a prediction id.")
     try:
         raw = base64.b64decode(text.encode("ascii") + b"=" * (-LENGTH % 4), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
-        raise ForgedPrediction("This is not the id of a prediction.") from error
+        raise ForgedPrediction("This is not a prediction id.") from error
     body, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
     # The last character has two spare bits. A prediction must not have four ids, or its feedback would count four
     # times.
     if len(body) != BODY.size or _text(raw) != text or not hmac.compare_digest(mac, _mac(key, body)):
-        raise ForgedPrediction("No prediction of this endpoint has this id.")
+        raise ForgedPrediction("This endpoint has no prediction with this id.")
     version, at, kind, value, _ = BODY.unpack(body)
     outcome = struct.unpack(">q", value)[0] if kind == CLASS else struct.unpack(">d", value)[0]
     return Prediction(UUID(bytes=version), int.from_bytes(at, "big"), outcome)

@@ -72,10 +72,8 @@ def traffic(baseline: Mapping[str, Any], recent: Sums) -> list[HealthFinding]:
         if not bad and not drift.settled(before, counts, len(pairs)):
             continue
         value = drift.psi(before, counts)
-        about = f"Input {name!r}" if name else "What the model predicts"
-        says = (
-            "has moved from what the model was trained on" if name else "has moved from what it predicted in training"
-        )
+        about = f"Input {name!r}" if name else "The predictions"
+        says = "has drifted from the training data" if name else "have drifted from the predictions in training"
         message = f"{about} {says}: stability index {value:.2f} over the last {sum(counts):,} rows."
         found.append(
             HealthFinding(kind=kind, bad=bad, value=value, threshold=drift.ALARM, message=message, subject=name[:200])
@@ -102,8 +100,8 @@ def faults(recent: Sums) -> list[HealthFinding]:
         return []
     found = []
     for number, subject, text in (
-        (ours, "", "failed on our side"),
-        (inputs, "input", "were refused because of what was sent"),
+        (ours, "", "had a server error (5xx)"),
+        (inputs, "input", "had a client error (4xx)"),
     ):
         share = number / requests
         if MOST_ERRORS / 2 < share <= MOST_ERRORS:
@@ -136,7 +134,7 @@ def truth(labels: Labels, metrics: Mapping[str, Any]) -> list[HealthFinding]:
         least = expected - ACCURACY_SLACK
         bad = wilson_upper(labels.right, labels.count) < least
         message = (
-            f"{share:.0%} of {labels.count:,} labelled predictions were right; on held-out data it was {expected:.0%}."
+            f"{share:.0%} of {labels.count:,} labelled predictions were correct; on test rows it was {expected:.0%}."
         )
         clear = share >= least
     elif isinstance(metrics.get("rmse"), int | float):
@@ -144,7 +142,7 @@ def truth(labels: Labels, metrics: Mapping[str, Any]) -> list[HealthFinding]:
         least = expected * RMSE_SLACK
         lower = labels.squared - SURE * labels.spread / math.sqrt(labels.count)
         bad = lower > least**2
-        message = f"The error over {labels.count:,} labelled predictions is {share:.4g} (RMSE); on held-out data it was {expected:.4g}."
+        message = f"The error over {labels.count:,} labelled predictions is {share:.4g} (RMSE); on test rows it was {expected:.4g}."
         clear = share <= least
     else:
         return []

@@ -26,7 +26,7 @@ FAR = 1e70
 """An error that counts no further: the squares of such squares can still be summed, as the spread needs it."""
 TITLES = {
     "drift": "input drift",
-    "output": "predictions have moved",
+    "output": "predictions have drifted",
     "accuracy": "accuracy fell",
     "latency": "slow answers",
     "errors": "errors",

@@ -103,7 +103,7 @@ def _store(rows: list[tuple[int, Feedback]], counts: Counts) -> None:
         elif kept.label == row.label:
             counts.known += 1
         else:
-            message = f"This prediction has the label {kept.label!r} already; a label is not changed."
+            message = f"This prediction has the label {kept.label!r} already. Labels cannot be changed."
             _refuse(counts, index, LabelsRefused("label_conflict", message))
 
 
@@ -128,23 +128,23 @@ def _prediction(key: bytes, text: str, moment: datetime) -> prediction_id.Predic
     except prediction_id.ForgedPrediction as error:
         raise LabelsRefused("unknown_prediction", str(error)) from error
     if found.at_ms / 1000 < (moment - OLDEST).timestamp():
-        raise LabelsRefused("too_old", f"Labels are taken for {OLDEST.days} days after the prediction.")
+        raise LabelsRefused("too_old", f"Labels are accepted for {OLDEST.days} days after the prediction.")
     return found
 
 
 def _feedback(version: ModelVersion | None, prediction: prediction_id.Prediction, label: Any) -> Feedback:
     if version is None:
-        raise LabelsRefused("unknown_prediction", "No prediction of this endpoint has this id.")
+        raise LabelsRefused("unknown_prediction", "This endpoint has no prediction with this id.")
     classes = [bins.as_word(value) for value in version.signature.get("classes", [])]
     at = datetime.fromtimestamp(prediction.at_ms / 1000, UTC)
     if classes:
         if not isinstance(prediction.outcome, int) or not 0 <= prediction.outcome < len(classes):
-            raise LabelsRefused("unknown_prediction", "No prediction of this endpoint has this id.")
+            raise LabelsRefused("unknown_prediction", "This endpoint has no prediction with this id.")
         predicted, truth = classes[prediction.outcome], spelled(label, classes)
         if truth is None:
             known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
             raise LabelsRefused(
-                "unknown_label", f"{bins.as_word(label)[:40]!r} is no class of this model. Its classes are: {known}."
+                "unknown_label", f"{bins.as_word(label)[:40]!r} is not a class of this model. Its classes are: {known}."
             )
         return Feedback(
             version=version, predicted=predicted[:200], label=truth, correct=predicted == truth, predicted_at=at

@@ -25,17 +25,17 @@ def fetch_input(tenant_id: UUID, stored: storage.Stored, target: Path, what: str
     Raises NotStaged while the store is unreachable, BadArtefact if the file is missing or damaged.
     """
     if not stored.key:
-        raise BadArtefact(f"{what} was removed. Nothing was charged for this run.")
+        raise BadArtefact(f"{what} was removed. This run is free.")
     for left in reversed(range(TRIES)):
         try:
             with platform():
                 storage.fetch(tenant_id, stored, target)
         except storage.ObjectMissing as error:
-            raise BadArtefact(f"{what} is gone from the object store. Nothing was charged for this run.") from error
+            raise BadArtefact(f"{what} is missing from the object store. This run is free.") from error
         except storage.ChecksumMismatch as error:
             if not left:
-                words = "is damaged in the object store: its sha256 is not the one that was stored"
-                raise BadArtefact(f"{what} {words}. Nothing was charged for this run.") from error
+                words = "is damaged in the object store: its sha256 differs from the recorded one"
+                raise BadArtefact(f"{what} {words}. This run is free.") from error
         else:
             return
 

@@ -253,7 +253,7 @@ def _room_on_disk() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageUnavailable("There is no room on the disk for the file. Nothing was changed.") from error
+            raise StorageUnavailable("The disk has no space for the file. Nothing was changed.") from error
         raise
 
 

@@ -133,7 +133,7 @@ def _source_digest(module: str) -> str:
     return digest.hexdigest()
 
 
-UNKNOWN = "The recipe has no such parameter; its schema names all. What a job takes besides stands beside `params`, not in it."
+UNKNOWN = "The recipe has no such parameter; its schema lists all. Fields of the job go beside `params`, not in it."
 
 
 def _by_field(error: ValidationError) -> dict[str, list[str]]:

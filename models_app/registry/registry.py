@@ -92,7 +92,7 @@ def decline(*, actor: Actor, version_id: UUID, reason: str = "") -> ModelVersion
     actor.require("models.approve")
     reason = reason.strip()
     if len(reason) > MOST_REASON or holds_nul(reason):
-        raise Invalid(fields={"reason": [f"Give a reason of at most {MOST_REASON} characters."]})
+        raise Invalid(fields={"reason": [f"Enter a reason of at most {MOST_REASON} characters."]})
     version = _locked(actor, version_id)
     if not waits(version):
         raise NothingToApprove(stage=version.stage)
@@ -140,7 +140,7 @@ def _promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
             version,
             kind="model.declined",
             title=f"{version} was archived",
-            body=f"{actor.label} archived it. Your request to take it into production ended with that.",
+            body=f"{actor.label} archived it. This closed your request to promote it to production.",
         )
     _keep(version, stage=stage, **(NO_APPROVAL if left else {}))
     return version
@@ -160,7 +160,7 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
         permission="models.approve",
         kind=WAITS,
         title=f"{version} waits for approval",
-        body=f"{actor.label} asks to take {version} into production.",
+        body=f"{actor.label} asks to promote {version} to production.",
         path=_page(version),
         but=version.requested_by,
     )
@@ -199,7 +199,7 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
             version,
             kind="model.approved",
             title=f"{version} is in production",
-            body=f"{actor.label} approved what you asked for. It can be deployed now.",
+            body=f"{actor.label} approved your request. It can now be deployed.",
         )
     moment = now()
     _keep(

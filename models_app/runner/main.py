@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
         return EXIT_STOPPED
     except MemoryError:
         report.error(
-            "out_of_memory", "The work needs more memory than the limit allows. Use a smaller dataset or network."
+            "out_of_memory", "The job needs more memory than the limit allows. Use a smaller dataset or network."
         )
         return EXIT_INPUT
     except sandbox.SandboxIncomplete:

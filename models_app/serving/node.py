@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_S = 2.0
 ACCOUNT_S = 3.0
-GOES_ON = "The version before it goes on answering, and is charged, until another one is deployed."
+GOES_ON = "The previous version keeps answering, and is charged, until another one is deployed."
 SWITCH_S = 0.0005
 """How long one thread may keep the interpreter while another waits for it: batches hand over several times a request."""
 

@@ -25,15 +25,15 @@ def dataset_warnings(profile: dict[str, Any]) -> list[str]:
     rows = profile["rows"]
     leaks = [column["name"] for column in inputs if (column["power"] or 0) >= LEAK_POWER]
     found = [
-        f"Column {name} alone gives the target away. If it is only known afterwards, the model would learn nothing else. Training leaves it out unless you keep it."
+        f"Column {name} alone reveals the target (target leakage). If it is only known afterwards, the model would learn nothing else. Training leaves it out unless you keep it."
         for name in leaks
     ]
     found += _about_target(profile)
     named = {
-        "has the same value in every row and says nothing": [
+        "has the same value in every row and adds nothing": [
             c for c in inputs if c["kind"] != kinds.EMPTY and c["distinct"] == 1 and not c["missing"]
         ],
-        "holds no values": [c for c in inputs if c["kind"] == kinds.EMPTY],
+        "has no values": [c for c in inputs if c["kind"] == kinds.EMPTY],
         "looks like an identifier: every row has its own value. Training leaves it out unless you keep it": [
             c for c in inputs if is_identifier(c, rows)
         ],
@@ -51,17 +51,17 @@ def dataset_warnings(profile: dict[str, Any]) -> list[str]:
     if usable < kinds.MIN_TRAINING_ROWS:
         found.insert(
             0,
-            f"Training needs at least {kinds.MIN_TRAINING_ROWS} rows with a target value, and this has {usable}. Upload a version with more.",
+            f"Training needs at least {kinds.MIN_TRAINING_ROWS} rows with a target value; this version has {usable}. Upload a version with more.",
         )
     elif rows < FEW_ROWS:
-        found.append(f"The dataset has only {rows} rows. Held-out figures will vary much from seed to seed.")
+        found.append(f"The dataset has only {rows} rows. Metrics on test rows will vary a lot between seeds.")
     return found
 
 
 def _about_target(profile: dict[str, Any]) -> list[str]:
     target = next((column for column in profile["columns"] if column["target"]), None)
     if target is None:
-        return ["No target column is chosen. Choose one when you launch a job."]
+        return ["No target column is set. Choose one when you launch a job."]
     found = []
     if target["missing"]:
         found.append(

@@ -26,7 +26,7 @@ def left_out(
         role = (choices or {}).get(column["name"], {}).get("role") or (
             column["role"] if column.get("role_chosen") else None
         )
-        reason = "an identifier, as you chose" if role == "identifier" else _reason(column, profile, target, role)
+        reason = "an identifier, as set by a member" if role == "identifier" else _reason(column, profile, target, role)
         if reason:
             found[column["name"]] = reason
     return found if len(found) < len(usable) else {}
@@ -38,5 +38,5 @@ def _reason(column: Mapping[str, Any], profile: Mapping[str, Any], target: str, 
     if role != "feature" and (column.get("role") == "identifier" or is_identifier(column, profile["rows"])):
         return "an identifier: every row has its own value"
     if profile.get("target") == target and (column.get("power") or 0) >= LEAK_POWER:
-        return f"gives {target} away: if it is only known afterwards, the model would learn nothing else"
+        return f"reveals {target} (target leakage): if it is only known afterwards, the model would learn nothing else"
     return ""

@@ -36,7 +36,7 @@ def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
     faults: dict[str, list[str]] = {}
     unknown = sorted(set(spec) - KNOWN)
     if unknown:
-        faults[unknown[0]] = [f"A training job knows no field {unknown[0]!r}."]
+        faults[unknown[0]] = [f"A training job has no field {unknown[0]!r}."]
     chosen = _recipe(spec.get("recipe"), faults)
     version = ready_version(actor, spec, faults)
     given = _given(spec, version, faults)
@@ -110,13 +110,13 @@ def tasks_for(column: dict[str, Any]) -> list[str]:
 def why_not(kind: str, distinct: int, task: str) -> str:
     """Return why a column of this kind cannot be the target of a task missing from `tasks_for`."""
     if distinct < 2:
-        return "holds one value only: there is nothing to learn" if distinct else "holds no value"
+        return "has one value only: there is nothing to predict" if distinct else "holds no value"
     if kind in (kinds.TEXT, kinds.DATETIME):
         return f"holds {columns.WORDS[kind]}, which no recipe predicts"
     if task == "regression":
         return f"holds {columns.WORDS[kind]}, no numbers"
     if distinct > kinds.MAX_CLASSES:
-        return f"has {distinct:,} different values: a classifier tells at most {kinds.MAX_CLASSES} classes apart"
+        return f"has {distinct:,} different values: a classifier supports at most {kinds.MAX_CLASSES} classes"
     return "holds numbers that are not whole: a regressor predicts those"
 
 
@@ -195,9 +195,7 @@ def _target(
         name for name, column in known.items() if name != target and column["kind"] not in (kinds.TEXT, kinds.EMPTY)
     ]
     if not set(usable) - set(params.get("exclude_columns", [])):
-        faults.setdefault(
-            "dataset", ["No column is left to learn from. Choose another dataset, or leave out fewer columns."]
-        )
+        faults.setdefault("dataset", ["No input column is left. Choose another dataset, or leave out fewer columns."])
     rows = version.rows - rows_without(version.profile, target)
     if rows < kinds.MIN_TRAINING_ROWS:
         have = f"{rows} rows" if rows == version.rows else f"{rows} rows with a value of {target!r}"
@@ -219,7 +217,9 @@ def _given(spec: Mapping[str, Any], version: DatasetVersion | None, faults: dict
         return params or {}
     names, already = spec[said[0]], "exclude_columns" in (params or {})
     if already or len(said) > 1:
-        faults[said[-1]] = ["Name the columns once: in `columns`, in `leave_out`, or in `params.exclude_columns`."]
+        faults[said[-1]] = [
+            "List the columns in one place: in `columns`, in `leave_out`, or in `params.exclude_columns`."
+        ]
     elif not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         faults[said[0]] = ["Send a list of column names."]
     elif version is not None:

@@ -65,7 +65,7 @@ class BatchLaunch(Ordering):
         return {
             "icon": "box",
             "title": "No model to predict with",
-            "text": "A batch prediction uses a model version. Train a model first; it appears here by itself.",
+            "text": "A batch prediction uses a model version. Train a model first; its version then appears here.",
             "url": reverse("job-launch", args=(self.request.tenant.slug,)),
             "label": "Train a model",
         }

@@ -36,12 +36,12 @@ def dataset_columns(request: TenantRequest, dataset_id: UUID, data_version_id: U
         choices = chosen(request.POST, column_choices.column_readings(actor, data_version_id))
         about = chosen_of_file(request.POST, column_choices.file_reading(actor, data_version_id))
         if not choices and not about:
-            raise Invalid("Nothing was changed: choose another type, format or word for missing first.")
+            raise Invalid("No changes to apply: choose another type, format or word for missing first.")
         made = column_choices.choose_columns(actor=actor, version_id=data_version_id, choices=choices, writing=about)
     except (Invalid, Conflict) as refused:
         status = 422 if isinstance(refused, Invalid) else refused.status
         return dataset_page(request, dataset_id, data_version_id, fault=said(refused), status=status)
-    messages.success(request, f"The file is read as you chose: that is version {made.number}.")
+    messages.success(request, f"The file was read with your settings as version {made.number}.")
     return redirect(f"{home}?version={made.id}")
 
 

@@ -24,7 +24,7 @@ def dataset_remove(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     """Remove a dataset's failed uploads; redirect to what is left."""
     actor = request.actor
     gone = operations.remove_failed(actor=actor, dataset_id=dataset_id)
-    messages.success(request, "The failed upload is removed.")
+    messages.success(request, "Failed upload removed.")
     slug = request.tenant.slug
     return redirect("datasets", slug) if gone else redirect("dataset", slug, dataset_id)
 
@@ -73,7 +73,11 @@ def dataset_restrict(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     if request.method == "POST":
         restricted = request.POST.get("restricted") == "on"
         operations.restrict(actor=request.actor, dataset_id=dataset_id, restricted=restricted)
-        seen = "Only its maker, admins and those it is shared with see it now." if restricted else "All members see it."
+        seen = (
+            "Only its creator, owners, admins and the members it is shared with can now see it."
+            if restricted
+            else "All members can now see it."
+        )
         messages.success(request, seen)
     return _back(request, dataset_id)
 
@@ -97,7 +101,7 @@ def dataset_unshare(request: TenantRequest, dataset_id: UUID, user_id: UUID) -> 
     """Revoke a share; a GET redirects to the dataset."""
     if request.method == "POST":
         operations.unshare(actor=request.actor, dataset_id=dataset_id, user_id=user_id)
-        messages.success(request, "The share is taken back.")
+        messages.success(request, "Sharing stopped.")
     return _back(request, dataset_id)
 
 

@@ -57,7 +57,7 @@ def endpoint_key_create(request: TenantRequest, endpoint_id: UUID) -> HttpRespon
         explain(form, refused)
         return endpoint_page(request, endpoint_id, key_form=form, status=422)
     if not made:
-        messages.warning(request, "This key was made already; its secret was shown then and is shown only once.")
+        messages.warning(request, "This key already exists. Its secret was shown once and cannot be shown again.")
         return redirect(place)
     return endpoint_page(request, endpoint_id, secret=made[0].secret, made=made[0].id)
 
@@ -67,7 +67,7 @@ def endpoint_key_create(request: TenantRequest, endpoint_id: UUID) -> HttpRespon
 def endpoint_key_revoke(request: TenantRequest, endpoint_id: UUID, endpoint_key_id: UUID) -> HttpResponse:
     """Revoke a key; its clients are refused from the next batch of requests."""
     endpoint_keys.revoke(actor=request.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)
-    messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
+    messages.success(request, "Key revoked. Programs that use it are refused.")
     return redirect("endpoint", request.tenant.slug, endpoint_id)
 
 
@@ -84,7 +84,7 @@ def endpoint_try(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     tried: playground.PredictionPreview | None = None
     notes: tuple[str, ...] = ()
     if not row.live:
-        tried = playground.PredictionPreview(fault="This endpoint is undeployed and answers no more.")
+        tried = playground.PredictionPreview(fault="This endpoint is undeployed and no longer answers.")
     elif form.is_valid():
         with tenant_scope(actor.tenant_id):
             notes = playground.notes(actor, endpoint_id, form.row())

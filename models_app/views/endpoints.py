@@ -119,7 +119,7 @@ def endpoint_undeploy(request: TenantRequest, endpoint_id: UUID) -> HttpResponse
         fault = f"Nothing was changed: type “{row.name}” to undeploy it."
         return endpoint_page(request, endpoint_id, fault=fault, status=422)
     deployments.undeploy(actor=request.actor, endpoint_id=endpoint_id)
-    messages.success(request, "The endpoint is undeployed. It answers no more, and its keys are revoked.")
+    messages.success(request, "Endpoint undeployed. It no longer answers, and its keys are revoked.")
     return redirect("endpoint", request.tenant.slug, endpoint_id)
 
 

@@ -133,7 +133,7 @@ class Launch(Ordering):
         return {
             "icon": "database",
             "title": "No dataset is ready yet",
-            "text": "A job learns from a dataset. Upload a CSV or Parquet table; once it has been read, you can train on it.",
+            "text": "A training job needs a dataset. Upload a CSV or Parquet table; you can train on it when it is ready.",
             "url": reverse("dataset-upload", args=(self.request.tenant.slug,)) if may else "",
             "label": "Upload dataset",
         }

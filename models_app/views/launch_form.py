@@ -26,8 +26,8 @@ from tenants.web.requests import TenantRequest
 
 NO_DEVICE = {
     "icon": "cpu",
-    "title": "No device to run on",
-    "text": "No node has registered a device. Whoever runs this installation starts one; it appears here by itself.",
+    "title": "No device available",
+    "text": "No node has registered a device. Your administrator can start one; it then appears here.",
     "url": "",
     "label": "",
 }

@@ -16,7 +16,7 @@ from compute.jobs.jobs import JobRequest
 from tenants.errors import ExchequerError, NotFound
 
 METER = "device_seconds"
-LOWER = "Lower the longest run time or the highest cost."
+LOWER = "Lower the time limit or the cost limit."
 RAISE = "Ask finance or an admin to raise the budget."
 HOUR = 3600
 
@@ -146,14 +146,14 @@ def learnt_from(order: JobRequest) -> str:
     found, kept = order.forecast, order.kept
     if found.source == "own":
         said = (
-            f"Learnt from the last {found.runs} runs like this one."
+            f"Estimated from the last {found.runs} similar runs."
             if found.runs > 1
-            else "Learnt from one run like this."
+            else "Estimated from one similar run."
         )
     elif found.source == "installation":
-        said = "Learnt from runs like this one, of all organisations here."
+        said = "Estimated from similar runs of all organisations."
     else:
-        return "No run like this one has ended here yet: the range is wide."
+        return "No similar run has finished yet, so the range is wide."
     return f"{said} {kept.within} of the last {kept.of} stayed within their range." if kept.of else said
 
 
@@ -167,7 +167,7 @@ def warnings_of(
         found.append(
             Said(
                 f"Typically this needs {{}} to {{}}, and may run {{}}: the limit will probably stop it, {ending}. "
-                "Give it a longer run time, or less to do.",
+                "Set a longer time limit, or reduce the work.",
                 (*order.needed_range(), order.max_seconds),
             )
         )
@@ -184,7 +184,7 @@ def warnings_of(
 def fitting(ways: Sequence[dict[str, Any]]) -> str:
     """Return what fits into a budget, in the units of the form: whole minutes. Empty if nothing fits."""
     changes = [way["change"] for way in ways]
-    said = [f"a longest run time of {one['max_seconds'] // 60:,} min" for one in changes if "max_seconds" in one]
+    said = [f"a time limit of {one['max_seconds'] // 60:,} min" for one in changes if "max_seconds" in one]
     return f"This would fit: {'; or '.join(said)}." if said else ""
 
 
@@ -193,12 +193,12 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     if refused.code == "budget_exceeded":
         asked, status = _of(refused.extra.get("asked"), currency), _budget_of(refused)
         if asked is None or status is None:
-            return Refusal("The budget has no room for this.", Said(refused.message), [RAISE])
+            return Refusal("The budget has no headroom for this.", Said(refused.message), [RAISE])
         stands = _stands(status)
         text = Said(f"The job may cost up to {{}}. {stands.text} Nothing was charged.", (asked, *stands.parts))
         would = fitting(refused.extra.get("ways", []))
         steps = [would, LOWER, "Choose a cheaper device.", RAISE] if would else without_ways(status)
-        return Refusal("The budget has no room for this.", text, steps, status)
+        return Refusal("The budget has no headroom for this.", text, steps, status)
     if refused.code == "quota_exceeded":
         limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
         text = (
@@ -216,9 +216,9 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
 
 def without_ways(status: BudgetStatus) -> list[str]:
     """Return what helps if no shorter or cheaper run fits: released holds, or a higher budget."""
-    wait = ["Nothing shorter fits."]
+    wait = ["No shorter limit fits."]
     if status.held:
-        wait.append("Wait for running jobs to end: what they hold and do not use comes back.")
+        wait.append("Wait for running jobs to end: the unused part of their hold is released.")
     return [*wait, RAISE]
 
 

@@ -83,7 +83,7 @@ def file(read: Mapping[str, Any]) -> File | None:
     chosen = read.get("chosen", {})
     words = {name: writing.called(name, str(read.get(name, ""))) for name in writing.KEYS}
     told = ", ".join(
-        f"{word}{' (chosen by a person)' if chosen.get(name) else ''}" for name, word in words.items() if word
+        f"{word}{' (set by a member)' if chosen.get(name) else ''}" for name, word in words.items() if word
     )
     known = {"encoding": ("Encoding", writing.ENCODINGS), "delimiter": ("Delimiter", writing.DELIMITERS)}
     fields = []

@@ -64,6 +64,6 @@ def _move(
     except (Conflict, Invalid, registry.SelfApproval) as refused:
         return version_page(request, version_id, fault=refused.message, status=refused.status)
     waits = registry.waits(version)
-    said = f"{name} waits for an approver." if waits else f"{name} is in stage {version.stage}."
+    said = f"{name} is waiting for approval." if waits else f"{name} is in stage {version.stage}."
     messages.success(request, said)
     return redirect("model-version", request.tenant.slug, version_id)

@@ -75,4 +75,4 @@ class Actor:
 
 def key_lacks(permission: str) -> str:
     """Return the message for an API key without a scope."""
-    return f"This key lacks the scope {permission}. Make one that has it."
+    return f"This key lacks the scope {permission}. Create one that has it."

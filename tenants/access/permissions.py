@@ -64,7 +64,7 @@ PERMISSIONS = ROLE_PERMISSIONS["owner"]
 
 # : What each role is for, as the members page shows it.
 ROLE_WORDS = {
-    "owner": "everything, the organisation itself included",
+    "owner": "everything, including the organisation itself",
     "admin": "people, keys, quotas, money and work",
     "finance": "prices, budgets, invoices and the audit log",
     "engineer": "data, jobs, models and endpoints",
@@ -76,10 +76,10 @@ ROLE_WORDS = {
 WORDS = {
     "usage.ingest": "send usage from outside",
     "jobs.launch": "launch jobs",
-    "jobs.cancel": "pause and cancel those it launched",
+    "jobs.cancel": "pause and cancel the jobs it launched",
     "datasets.create": "bring datasets",
     "datasets.share": "share datasets",
-    "endpoints.feedback": "send labels back",
+    "endpoints.feedback": "send ground truth",
     "audit.export": "export the audit log",
     "members.manage": "members",
     "apikeys.manage": "API keys",
@@ -162,7 +162,7 @@ PURPOSES = (
 ALONE = {
     "jobs.cancel_any": "pause and cancel jobs that others launched",
     "models.approve": "approve or decline model versions",
-    "datasets.view_restricted": "read datasets that are shared with named people only",
+    "datasets.view_restricted": "read restricted datasets",
     "tenant.manage": "change the organisation’s settings",
 }
 

@@ -16,8 +16,8 @@ from tenants.identity import invitations, members
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
 
-JOBS = OpenApiParameter("jobs", str, description="keep (as they are), cancel, or the id of the member who gets them")
-KEYS = OpenApiParameter("endpoint_keys", str, description="revoke, or adopt: an owner becomes their maker")
+JOBS = OpenApiParameter("jobs", str, description="keep, cancel, or the id of the member who takes them over")
+KEYS = OpenApiParameter("endpoint_keys", str, description="revoke, or adopt: an owner becomes their creator")
 
 
 class MemberSerializer(serializers.Serializer[Any]):
@@ -35,7 +35,7 @@ class InvitedMemberSerializer(serializers.Serializer[Any]):
 
     user_id = serializers.UUIDField(allow_null=True, help_text="null until the invitation is accepted")
     email = serializers.EmailField()
-    name = serializers.CharField(help_text="Empty: people say themselves what they are called")
+    name = serializers.CharField(help_text="Empty: people enter their own name")
     role = serializers.CharField()
     since = serializers.DateTimeField(allow_null=True)
     invitation = serializers.UUIDField()
@@ -56,8 +56,8 @@ class DescendantSerializer(serializers.Serializer[Any]):
 class DepartureSerializer(serializers.Serializer[Any]):
     """What a member would leave behind."""
 
-    credentials = DescendantSerializer(many=True, help_text="What ends with the membership")
-    adopted = serializers.ListField(child=serializers.UUIDField(), help_text="Endpoint keys that go on")
+    credentials = DescendantSerializer(many=True, help_text="Credentials that are revoked with the membership")
+    adopted = serializers.ListField(child=serializers.UUIDField(), help_text="Endpoint keys that continue to work")
     jobs = serializers.DictField(child=serializers.IntegerField(), help_text="Open jobs of the member, by state")
 
 

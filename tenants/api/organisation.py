@@ -35,7 +35,7 @@ class OrganisationSerializer(serializers.Serializer[Any]):
     timezone = serializers.CharField(max_length=64)
     currency = serializers.CharField(read_only=True)
     self_approval = serializers.BooleanField(
-        help_text="The only member may approve their own requests; it counts while there is one member"
+        help_text="The only member may approve their own requests; applies while there is one member"
     )
 
 

@@ -51,9 +51,7 @@ def _sentence(field: str, value: Any, names: Mapping[str, str]) -> str:
         return f"{field} removed, it was {_said(old, names)}"
     if isinstance(old, list) and isinstance(new, list):
         parts = [("added", [one for one in new if one not in old]), ("removed", [one for one in old if one not in new])]
-        return f"{field}: " + (
-            "; ".join(f"{word} {_said(some, names)}" for word, some in parts if some) or "put in another order"
-        )
+        return f"{field}: " + ("; ".join(f"{word} {_said(some, names)}" for word, some in parts if some) or "reordered")
     return f"{field} changed from {_said(old, names)} to {_said(new, names)}"
 
 

@@ -1,22 +1,22 @@
 """Labels of audit actions: `compute.job.submitted` is "Job submitted". Pure."""
 
 _PHRASES = {
-    "billing.budget.alerted": "Budget threshold passed",
+    "billing.budget.alerted": "Budget threshold crossed",
     "billing.quote.bound": "Quote accepted",
     "billing.report_limit.changed": "Limit of reported usage changed",
-    "billing.usage.conflicted": "Usage reported again with another content",
+    "billing.usage.conflicted": "Usage reported again with different content",
     "billing.usage.received": "Usage reported",
-    "billing.usage.reviewed": "Reported usage decided on",
-    "compute.slot.unpaid": "Serving slot given up for want of money",
-    "models_app.dataset_version.columns_chosen": "Reading of a dataset's columns chosen",
+    "billing.usage.reviewed": "Reported usage reviewed",
+    "compute.slot.unpaid": "Serving slot released: budget exhausted",
+    "models_app.dataset_version.columns_chosen": "Dataset column types changed",
     "models_app.dataset_version.failed": "Dataset version could not be read",
-    "models_app.endpoint.reported": "State of an endpoint reported",
+    "models_app.endpoint.reported": "Endpoint state reported",
     "models_app.model_version.declined": "Promotion declined",
-    "models_app.model_version.requested": "Promotion asked for",
+    "models_app.model_version.requested": "Promotion requested",
     "tenants.session.started": "Logged in",
-    "tenants.member.credentials_adopted": "Credentials of a member adopted",
-    "tenants.member.role_changed": "Role of a member changed",
-    "tenants.operator.password_set": "Password of an operator set",
+    "tenants.member.credentials_adopted": "Member credentials adopted",
+    "tenants.member.role_changed": "Member role changed",
+    "tenants.operator.password_set": "Operator password set",
 }
 _NOUNS = {"api_key": "API key", "slot": "serving slot", "tenant": "organisation"}
 

@@ -98,7 +98,9 @@ def fault() -> str:
             master_key(current)
     except KeyUnavailable:
         if current is None:
-            return "EXCHEQUER_MASTER_KEY is not set: stored files are encrypted under it (`openssl rand -base64 32` makes one)."
+            return (
+                "EXCHEQUER_MASTER_KEY is not set. It encrypts stored files; create one with `openssl rand -base64 32`."
+            )
         return (
             f"EXCHEQUER_MASTER_KEY is not the key that this installation's files are encrypted under ({current}): "
             "give that key, or EXCHEQUER_MASTER_KEY_PREVIOUS beside a new one."

@@ -22,7 +22,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     error_messages = {
         **DefaultAccountAdapter.error_messages,
-        "email_password_mismatch": "This e-mail address and this password do not belong together.",
+        "email_password_mismatch": "The email address or the password is wrong.",
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -75,7 +75,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
                 "An operator’s password is set on the machine: manage.py operator EMAIL --set-password."
             )
         if password == settings.PUBLISHED_PASSWORD:
-            raise ValidationError("This password is known to everybody.")
+            raise ValidationError("This password is public. Choose another one.")
         chosen: str = super().clean_password(password, user)
         return chosen
 

@@ -18,7 +18,7 @@ LABELS = {
     "remember": "Stay logged in on this device",
     "oldpassword": "Current password",
     "password1": "New password",
-    "password2": "New password, once more",
+    "password2": "Repeat the new password",
 }
 
 

@@ -59,9 +59,9 @@ def create_api_key(
     maker = provenance.lock_maker(actor)
     beyond = sorted({"apikeys.manage", *scopes} - (maker.permissions & actor.permissions))
     if beyond:
-        raise PermissionDenied(f"You cannot give what you do not have: {', '.join(beyond)}.")
+        raise PermissionDenied(f"You cannot grant permissions you do not have: {', '.join(beyond)}.")
     if maker.expires_at is not None and (expires_at is None or expires_at > maker.expires_at):
-        latest = f"A key made with this one ends with it at the latest: {maker.expires_at:%Y-%m-%dT%H:%M:%SZ}."
+        latest = f"A key created with this one expires no later than this one: {maker.expires_at:%Y-%m-%dT%H:%M:%SZ}."
         raise Invalid(fields={"expires_at": [latest]})
     provenance.check_depth(maker)
     key, prefix, digest = authentication.new_key()
@@ -73,7 +73,7 @@ def create_api_key(
             or " " in secret
         ):
             raise Invalid(
-                fields={"api_key": ["Use 8 to 200 printable ASCII characters without blanks; 40 random ones are safe."]}
+                fields={"api_key": ["Use 8 to 200 printable ASCII characters without spaces; 40 random ones are safe."]}
             )
         key, prefix, digest = secret, authentication.key_prefix(secret), authentication.key_hash(secret)
     row = ApiKey.objects.create(
@@ -108,7 +108,7 @@ def revoke_api_key(*, actor: Actor, key_id: UUID) -> dict[str, list[str]]:
         raise NotFound
     beyond = sorted((PERMISSIONS & set(row.scopes)) - actor.permissions)
     if beyond:
-        raise PermissionDenied(f"You cannot revoke a key that may do what you may not: {', '.join(beyond)}.")
+        raise PermissionDenied(f"You cannot revoke a key with permissions you do not have: {', '.join(beyond)}.")
     if row.revoked_at is not None:
         unchanged("the key is revoked already")
         return {}

@@ -109,7 +109,7 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
     check_role(actor, role)
     email = check_email(email)
     if Membership.objects.filter(user__email=email).exists():
-        raise Conflict(f"{email} is a member already.")
+        raise Conflict(f"{email} is already a member.")
     _check_limit(actor, email)
     maker = provenance.lock_maker(actor)
     if not _could_issue(Invitation(role=role), maker.permissions):
@@ -143,7 +143,7 @@ def revoke(*, actor: Actor, invitation_id: UUID) -> None:
     if row is None:
         raise NotFound
     if row.accepted_at is not None:
-        raise Conflict(f"{row.email} has accepted this invitation already. Remove the member instead.")
+        raise Conflict(f"{row.email} has already accepted this invitation. Remove the member instead.")
     check_role(actor, row.role)
     if row.revoked_at is not None:
         unchanged("the invitation is withdrawn already")
@@ -186,7 +186,7 @@ def _accept(*, actor: Actor, offer: InvitationDetails, user: User | None, name: 
         raise InvitationGone
     person = user or _new_account(row.email, name, password)
     if Membership.objects.filter(user_id=person.id).exists():
-        raise Conflict(f"{person.email} is a member already.")
+        raise Conflict(f"{person.email} is already a member.")
     Membership.objects.create(user=person, role=row.role)
     actor = replace(actor, id=person.id)
     changes = {"role": [None, row.role], "invited_by": [None, row.invited_by]}

@@ -51,7 +51,7 @@ def add_member(*, actor: Actor, email: str, role: str, password: str | None = No
     check_role(actor, role)
     email = check_email(email)
     if Membership.objects.filter(user__email=email).exists():
-        raise Conflict(f"{email} is a member already.")
+        raise Conflict(f"{email} is already a member.")
     user = find_or_create_user(email=email, password=password, name=name)
     membership = Membership.objects.create(user=user, role=role)
     record(MEMBER_ADDED, actor=actor, target=("member", user.id, user.email), changes={"role": [None, role]})
@@ -155,7 +155,7 @@ def check_role(actor: Actor, role: str) -> None:
     if role not in ROLES:
         raise Invalid(fields={"role": [f"Choose one of {', '.join(ROLES)}."]})
     if not may_assign(actor.permissions, role):
-        raise PermissionDenied("You cannot give or take a role that may do more than you.")
+        raise PermissionDenied("You cannot assign or change a role with more permissions than yours.")
 
 
 def _adopt(actor: Actor, membership: Membership) -> list[str]:

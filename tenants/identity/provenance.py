@@ -204,8 +204,7 @@ def check_depth(maker: Maker) -> None:
         keys += 1
         if keys >= DEEPEST:
             raise Invalid(
-                f"This key is the last of {DEEPEST} that were each made with the one before, and makes no further one. "
-                "Use an earlier key, or make the key on the page."
+                f"This key is the last of {DEEPEST} that were each created with the one before; it cannot create another. Use an earlier key, or create the key on the page."
             )
         key_id = ApiKey.objects.values_list("parent_key_id", flat=True).get(id=key_id)
 

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 INVITED = "Invitation to Exchequer"
 LONGEST_NAME = 60
 WITHIN_A_WORD = re.compile(r"[.\u3002\uff61]+(?=\w)")
-FOOT = "You get this mail because you are a member of {name} on Exchequer."
+FOOT = "You receive this email because you are a member of {name} on Exchequer."
 
 
 @subscribe(NotificationRaised)
@@ -50,7 +50,7 @@ def invite(event: InvitationIssued) -> None:
         f"{invitation_link(letter)}\n\n"
         f"Organisation: {quoted(letter.tenant)}\nInvited by: {_sender(letter)}\nRole: {letter.role}\n\n"
         f"The link works once, for {letter.to} only, until {letter.expires_at.day} {letter.expires_at:%B %Y, %H:%M} {letter.zone}. "
-        "If you did not expect it, do nothing.\n"
+        "If you did not expect this invitation, ignore this email.\n"
     )
     send(letter.to, INVITED, text, event.invitation_id)
 

@@ -56,7 +56,7 @@ def create_key(request: TenantRequest) -> HttpResponse:
         explain(form, refused)
         return _render(request, form=form, status=422)
     if not made:
-        messages.warning(request, "This key was made already; its secret was shown then and is shown only once.")
+        messages.warning(request, "This key already exists. Its secret was shown once and cannot be shown again.")
         return redirect(place)
     return _render(request, secret=made[0].secret, made=made[0].id)
 
@@ -66,7 +66,7 @@ def create_key(request: TenantRequest) -> HttpResponse:
 def revoke_key(request: TenantRequest, key_id: UUID) -> HttpResponse:
     """Revoke a key; programs that use it are refused from their next request."""
     keys.revoke_api_key(actor=request.actor, key_id=key_id)
-    messages.success(request, "The key is revoked. Programs that use it are refused from now on.")
+    messages.success(request, "Key revoked. Programs that use it are refused.")
     return redirect("api-keys-page", request.tenant.slug)
 
 

@@ -11,7 +11,7 @@ from tenants.web import problems
 from tenants.web.error_pages import HEADINGS, STATUS_TEXTS, context_of, log_in_url, page_behind, without_database
 from tenants.web.middleware import enter_by_address
 
-STALE_FORM = "This form was open for too long or came from another site. Reload the page and send it again."
+STALE_FORM = "This form has expired or came from another site. Reload the page and submit it again."
 
 
 def error_page(request: HttpRequest, status: int, *, title: str = "", advice: str = "") -> HttpResponse:

@@ -21,7 +21,7 @@ KEY_LIVES = ((30, "30 days"), (90, "90 days"), (365, "One year"), (0, "Until rev
 THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
 
 
-ACTS = (("", "People and keys"), ("all", "Everybody, Exchequer too"), ("system", "Exchequer itself"))
+ACTS = (("", "People and keys"), ("all", "All, including the system"), ("system", "Exchequer itself"))
 
 
 def _subjects() -> list[tuple[str, str]]:
@@ -42,8 +42,8 @@ class Preferences(forms.ModelForm[User]):
         fields = ("name", "single_keys")
         labels: ClassVar = {"name": "Your name", "single_keys": "Single-key shortcuts"}
         help_texts: ClassVar = {
-            "name": "Shown in the sidebar instead of your e-mail address.",
-            "single_keys": "Keys such as g, j, c and / act on their own outside text fields.",
+            "name": "Shown in the sidebar instead of your email address.",
+            "single_keys": "Keys such as g, j, c and / work alone outside text fields.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -106,14 +106,14 @@ class NewApiKey(forms.Form):
     name = forms.CharField(
         max_length=120,
         label="Name",
-        help_text="Who or what will use it, for example ci-nightly.",
+        help_text="Who or what will use it, such as ci-nightly.",
     )
     days = forms.TypedChoiceField(label="Works for", choices=KEY_LIVES, coerce=int, initial=90)
     purposes = forms.MultipleChoiceField(
-        label="What is it for?",
+        label="Presets",
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Choose as little as the program needs. Purposes beyond your own role are not offered.",
+        help_text="Choose only what the program needs. Presets beyond your own role are not offered.",
     )
     scopes = forms.MultipleChoiceField(label="Single scopes", required=False, widget=forms.CheckboxSelectMultiple)
 
@@ -131,7 +131,7 @@ class NewApiKey(forms.Form):
         for key in data.get("purposes") or ():
             wanted |= self.offered[key].permissions
         if not wanted and not {"purposes", "scopes"} & set(self.errors):
-            self.add_error("purposes", "Choose at least one purpose or scope.")
+            self.add_error("purposes", "Choose at least one preset or scope.")
         return {**data, "wanted": sorted(wanted)}
 
 
@@ -157,7 +157,7 @@ class JoinAsNew(forms.Form):
         label="Password",
         max_length=200,
         strip=False,
-        help_text="At least 12 characters, no common word, nothing like your name.",
+        help_text="At least 12 characters; no common password, and not similar to your name.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
@@ -170,7 +170,7 @@ class NewProject(forms.Form):
     slug = forms.CharField(
         label="Short name",
         max_length=50,
-        help_text="Small letters, digits and dashes; jobs, budgets and invoice lines carry it. It cannot be changed.",
+        help_text="Lower-case letters, digits and dashes. Jobs, budgets and invoice lines show it. It cannot be changed.",
     )
 
 
@@ -190,12 +190,12 @@ class Organisation(forms.Form):
     timezone = forms.ChoiceField(
         label="Time zone of reports",
         choices=lazy(lambda: [(zone, zone) for zone in sorted(zoneinfo.available_timezones())], list),
-        help_text="Where its days and months begin. What is metered already keeps its day.",
+        help_text="Defines when days and months start. Usage that is already metered keeps its day.",
     )
     self_approval = forms.BooleanField(
-        label="Let its only member approve their own requests",
+        label="Allow the only member to approve their own requests",
         required=False,
-        help_text="Counts while the organisation has one member, and is written to the audit log.",
+        help_text="Applies while the organisation has one member. Changes are recorded in the audit log.",
     )
 
 

@@ -50,7 +50,7 @@ def invite(request: TenantRequest) -> HttpResponse:
         except ExchequerError as refused:
             explain(form, refused)
         else:
-            earlier = " The link of the earlier invitation leads nowhere from now on." if anew else ""
+            earlier = " The link of the earlier invitation no longer works." if anew else ""
             messages.success(request, f"{row.email} is invited as {row.role}. The link works for seven days.{earlier}")
             if written_to_files():
                 request.session[JUST_INVITED] = str(row.id)
@@ -67,7 +67,7 @@ def member_role(request: TenantRequest, user_id: UUID) -> HttpResponse:
         people.change_role(actor=request.actor, user_id=user_id, role=role)
     except people.LastOwner as refused:
         return _render(request, refused=refused.message, status=409)
-    messages.success(request, f"The role is {role} from the next click on.")
+    messages.success(request, f"Role changed to {role}, effective immediately.")
     return redirect("members", request.tenant.slug)
 
 
@@ -95,7 +95,7 @@ def member_remove(request: TenantRequest, user_id: UUID) -> HttpResponse:
 def invitation_revoke(request: TenantRequest, invitation_id: UUID) -> HttpResponse:
     """Revoke an invitation."""
     invitations.revoke(actor=request.actor, invitation_id=invitation_id)
-    messages.success(request, "The invitation is withdrawn. Its link leads nowhere from now on.")
+    messages.success(request, "Invitation revoked. Its link no longer works.")
     return redirect("members", request.tenant.slug)
 
 

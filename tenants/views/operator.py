@@ -75,7 +75,7 @@ def mail_page(request: OperatorRequest) -> HttpResponse:
     opened = next((letter for letter in letters if letter.name == asked), None)
     if opened is not None:
         target = ("letter", opened.name, f"to {opened.to}: {opened.subject}")
-        record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator area")
+        record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator console")
     context = {
         "area": "mail",
         "files": files,

@@ -36,7 +36,7 @@ def create_project(request: TenantRequest) -> HttpResponse:
     def act() -> str:
         data = form.cleaned_data
         made = operations.create_project(actor=actor, slug=data["slug"], name=data["name"])
-        messages.success(request, f"{made.name} is there. Jobs, budgets and quotas can name it from now on.")
+        messages.success(request, f"{made.name} created. Jobs, budgets and quotas can use it.")
         return reverse("projects", args=(request.tenant.slug,))
 
     if form.is_valid():

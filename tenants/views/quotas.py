@@ -72,12 +72,12 @@ def quota_change(request: TenantRequest) -> HttpResponse:
         if not form.cleaned_data["confirmed"]:
             return _render(request, asked={"line": line, "limit": limit, "was": _text(line.limit)})
         if form.cleaned_data["was"] != _text(line.limit):
-            raise Conflict("Somebody changed this limit meanwhile. Look at it again.")
+            raise Conflict("Somebody else has changed this limit. Check it and try again.")
         quotas.set_limit(actor=actor, resource=resource, limit=limit)
     except ExchequerError as refused:
         explain(form, refused)
         return _render(request, form=form, editing=resource, status=refused.status)
-    messages.success(request, f"{line.title}: {_words(limit)}. Launches heed it from now on.")
+    messages.success(request, f"{line.title}: {_words(limit)}. It applies to new launches.")
     return redirect("quotas", request.tenant.slug)
 
 

@@ -38,9 +38,9 @@ def organisation(request: TenantRequest) -> HttpResponse:
             explain(form, refused)
         else:
             if changed:
-                messages.success(request, "Saved for everybody in the organisation.")
+                messages.success(request, "Saved for the whole organisation.")
             else:
-                messages.info(request, "Nothing has changed: all of it was so already.")
+                messages.info(request, "No changes to save.")
             return redirect("settings", request.tenant.slug)
     return _render(request, organisation=form, status=422)
 

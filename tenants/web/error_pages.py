@@ -26,17 +26,17 @@ STATUS_TEXTS = {
     400: StatusText(
         "bad_request",
         "This request cannot be read.",
-        "Go back, check what was entered and send it again.",
+        "Go back, check your input and submit it again.",
     ),
     403: StatusText(
         "permission_denied",
         "Your role does not include this.",
-        "Ask an owner or admin of the organisation.",
+        "Contact an owner or admin of the organisation.",
     ),
     404: StatusText(
         "not_found",
-        "There is nothing here.",
-        "The link is wrong, the thing was removed, or it belongs to an organisation you are not a member of.",
+        "Page not found.",
+        "The link is wrong, the object was removed, or it belongs to an organisation that you are not a member of.",
     ),
     405: StatusText(
         "method_not_allowed",
@@ -45,13 +45,13 @@ STATUS_TEXTS = {
     ),
     413: StatusText(
         "too_large",
-        "That is more than may be sent at once.",
+        "The request is too large.",
         f"A file may have {settings.EXCHEQUER.max_upload_mb} MiB: choose a smaller one, split it, or convert it to Parquet.",
     ),
     422: StatusText(
         "invalid",
         "Some values cannot be accepted.",
-        "Go back, correct the marked fields and send the form again.",
+        "Go back, correct the marked fields and submit the form again.",
     ),
     429: StatusText(
         "rate_limited",
@@ -60,12 +60,12 @@ STATUS_TEXTS = {
     ),
     500: StatusText(
         "internal_error",
-        "Something broke on our side.",
-        "Nothing was half done. If it happens twice, pass on the number of the request.",
+        "Something went wrong on our side.",
+        "Nothing was changed in part. If it happens again, report the request id to your administrator.",
     ),
     503: StatusText(
         "unavailable",
-        "A part of Exchequer is away for a moment.",
+        "A part of Exchequer is temporarily unavailable.",
         "Nothing was changed; try again in a few seconds.",
     ),
 }

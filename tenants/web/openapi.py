@@ -43,9 +43,9 @@ PROBLEM = {
     "description": "Why a request was refused (RFC 9457). Some codes add members, such as `limit` of quota_exceeded.",
     "properties": {
         "type": {"type": "string"},
-        "title": {"type": "string", "description": "What happened and what to do about it."},
+        "title": {"type": "string", "description": "What happened and what to do."},
         "status": {"type": "integer"},
-        "code": {"type": "string", "description": "Stable: programs decide by it."},
+        "code": {"type": "string", "description": "Stable, for programs."},
         "request_id": {"type": "string"},
         "fields": {
             "type": "object",
@@ -60,16 +60,16 @@ REFUSALS = {
     "400": "Something in the request is missing or wrong; `fields` names it.",
     "401": "The key or session is missing, expired or revoked.",
     "403": "The role or the key's scopes do not include this.",
-    "404": "There is no such thing here; what belongs to others is answered alike.",
-    "409": "It clashes with what is stored, or with the state it is in; or the quota has no room.",
+    "404": "Not found. Objects of other organisations get the same answer.",
+    "409": "It conflicts with stored data or with the current state, or the quota is used up.",
     "429": "Too many requests.",
-    "503": "A part of Exchequer is away for a moment; nothing was changed.",
+    "503": "A part of Exchequer is temporarily unavailable; nothing was changed.",
 }
 # : For requests that change something.
 WRITE_REFUSALS = {
-    "402": "The budget has no room for it; nothing was stored.",
+    "402": "The budget has no headroom for it; nothing was stored.",
     "413": "The body is too large.",
-    "415": "The body is of another media type than is read here.",
+    "415": "The media type of the body is not supported.",
 }
 
 
@@ -89,7 +89,7 @@ def describe_refusals(result: dict[str, Any], generator: Any, request: Any, publ
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
-    "description": "Any text of your own: sent again with the same request, the first answer comes back and nothing is done twice. Kept for 30 days.",
+    "description": "Any text. The same key with the same request returns the first answer and has no second effect. Kept for 30 days.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }
 

@@ -54,7 +54,7 @@ def refuse_unknown(request: HttpRequest, *known: str) -> None:
     given = {name: values for name, values in request.GET.lists() if not name.startswith("utm_")}
     unknown = f"There is no such parameter here. Use {', '.join(known)}."
     faults = {name: [unknown] for name in sorted(given) if name not in known}
-    faults |= {name: ["Give it once."] for name, values in given.items() if name in known and len(values) > 1}
+    faults |= {name: ["Use it once."] for name, values in given.items() if name in known and len(values) > 1}
     if faults:
         raise Invalid(" ".join(f"{name}: {words}" for name, (words,) in faults.items()), fields=faults)
 

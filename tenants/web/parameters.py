@@ -67,7 +67,7 @@ def refuse_unknown(view: Any, request: Request) -> None:
             use = f"Use {', '.join(known)}." if known else "This address takes none."
             faults[name] = [f"There is no such parameter here. {use}"]
         elif len(values) > 1 and not known[name]:
-            faults[name] = ["Give it once."]
+            faults[name] = ["Use it once."]
     if faults:
         raise Invalid(fields=faults)
 

@@ -36,7 +36,7 @@ Answer = TypeVar("Answer", bound=HttpResponseBase)
 PageView = Callable[Concatenate[TenantRequest, P], Answer]
 MAX_PAGE = 200
 LONGEST_CURSOR = 2_000
-NOT_A_CURSOR = "This is not a cursor of this list. Start again without it."
+NOT_A_CURSOR = "This cursor is not valid for this list. Start again without it."
 
 
 def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageView[P, Answer]], PageView[P, Answer]]:
@@ -252,12 +252,12 @@ def _identity(actor: Actor) -> UUID:
 def _replay(row: IdempotencyKey, digest: bytes) -> Response:
     if bytes(row.request_hash) != digest:
         raise Conflict(
-            "This Idempotency-Key was used with another request. Use a new key.",
+            "This Idempotency-Key was used for another request. Use a new key.",
             key=row.key,
         )
     if row.status is None:
         raise Conflict(
-            "The first request with this Idempotency-Key is still under way. Try again in a moment.",
+            "The first request with this Idempotency-Key is still in progress. Try again in a moment.",
             key=row.key,
         )
     return Response(row.body, status=row.status, headers={"Idempotent-Replayed": "true"})
@@ -284,7 +284,7 @@ def _request_hash(request: Request) -> bytes:
     try:
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).digest()
     except RecursionError:
-        raise Invalid("The request is nested too deep to be known again by its Idempotency-Key.") from None
+        raise Invalid("The request is nested too deeply for an Idempotency-Key.") from None
 
 
 def _content(value: Any) -> Any:

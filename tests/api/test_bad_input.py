@@ -188,7 +188,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str, str, str]] = {
     "bomb.csv.gz": (lambda: gzip.compress(b"0" * 200_000_000, 1), "", "too_big_unpacked", "unpacks to more"),
     "bomb.xlsx": (workbook, "", "refused_format", "Excel"),
     "bomb.parquet": (parquet_bomb, "", "too_big_unpacked", "MiB"),
-    "lzo.parquet": (unknown_codec_parquet, "", "unsupported_parquet", "may be sound"),
+    "lzo.parquet": (unknown_codec_parquet, "", "unsupported_parquet", "may be valid"),
     "locked.parquet": (lambda: encrypted_parquet(footer=True), "", "encrypted_parquet", "without encryption"),
     "half-locked.parquet": (lambda: encrypted_parquet(footer=False), "", "encrypted_parquet", "without encryption"),
     "mushroom.dat": (lambda: b"p,x,s,n\ne,x,y,w\ne,b,s,w\np,x,y,n\n" * 15, "", "no_header", "names of the columns"),

@@ -35,7 +35,7 @@ PAGES = (
     PageSpec("job-failed", "jobs/{failed}/", "Last lines of its log", fill="failed"),
     PageSpec("job-queued", "jobs/{queued}/", "Queued", fill="queued"),
     PageSpec("job-logs", "jobs/{succeeded}/?tab=logs", "training starts", fill="succeeded"),
-    PageSpec("job-attempts", "jobs/{succeeded}/?tab=attempts", "In all", fill="succeeded"),
+    PageSpec("job-attempts", "jobs/{succeeded}/?tab=attempts", "Total", fill="succeeded"),
     PageSpec("job-events", "jobs/{succeeded}/?tab=events", "Job submitted", fill="succeeded"),
     PageSpec(
         "launch",
@@ -59,15 +59,13 @@ PAGES = (
     PageSpec("dataset", "datasets/{dataset}/", "Predictive power", fill="dataset", pictured=True),
     PageSpec("models", "models/", "Newest version", empty="No model yet"),
     PageSpec("model", "models/{model}/", "Versions", fill="model"),
-    PageSpec("model-version", "models/versions/{version}/", "Waits for approval", fill="version", pictured=True),
+    PageSpec("model-version", "models/versions/{version}/", "Waiting for approval", fill="version", pictured=True),
     PageSpec("model-compare", "models/compare/?v={version}&v={other_version}", "Metrics on test rows", fill="version"),
     PageSpec("endpoints", "endpoints/", "cancer-screening", empty="No endpoint yet", pictured=True),
     PageSpec("deploy", "endpoints/new/", "Endpoint name", empty="No version is in production"),
     PageSpec("endpoint", "endpoints/{endpoint}/", "It answers with", fill="endpoint", pictured=True),
     PageSpec("health", "dash/health/", "worst: mean_radius", empty="No endpoint yet", pictured=True),
-    PageSpec(
-        "spend", "dash/spend/", "All that devices were held", empty="Nothing metered in this range", pictured=True
-    ),
+    PageSpec("spend", "dash/spend/", "All device time held", empty="No usage in this range", pictured=True),
     PageSpec("budgets", "budgets/", "Forecast", empty="No budget: spend is not limited", pictured=True),
     PageSpec("budget", "budgets/{budget}/", "spent of", fill="budget"),
     PageSpec("budget-new", "budgets/new/", "How a budget works", empty="How a budget works"),

@@ -47,7 +47,7 @@ def test_a_wrong_password_keeps_the_address_and_says_what_is_wrong(page: Page, w
     page.get_by_label("E-mail address").fill(OWNER)
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("do not belong together")
+    expect(page.get_by_role("alert")).to_contain_text("is wrong")
     expect(page.get_by_label("E-mail address")).to_have_value(OWNER)
 
 
@@ -75,8 +75,8 @@ def test_the_cost_follows_every_change_and_ctrl_enter_launches(page: Page, world
     expect(page.locator("#cost .x-cost-total")).to_have_text(re.compile(r"^€[\d.]+ to €[\d.]+$"))
     expect(page.locator("#cost")).to_contain_text(re.compile(r"typically, for \d+\ss to \d+\ss of device time"))
     before = page.locator("#cost").inner_text()
-    page.get_by_label("Longest run time (minutes)").fill("5")
-    page.get_by_label("Longest run time (minutes)").blur()
+    page.get_by_label("Time limit (minutes)").fill("5")
+    page.get_by_label("Time limit (minutes)").blur()
     expect(page.locator("#cost")).not_to_have_text(before, use_inner_text=True)
     expect(page.locator("#cost")).to_contain_text("5 min 00 s")
     expect(page.locator("#cost")).to_contain_text("0.0005 EUR")
@@ -112,17 +112,17 @@ def test_a_launch_beyond_the_budget_is_refused_with_the_cheaper_ways(page: Page,
     limit(world, owner, project, "block_new")
     open_launch(page, world)
     page.get_by_label("Project").select_option(str(project))
-    page.get_by_label("Longest run time (minutes)").fill("60")
+    page.get_by_label("Time limit (minutes)").fill("60")
     page.get_by_label("Name", exact=True).fill("too-dear")
     page.get_by_label("Name", exact=True).blur()
     expect(page.locator("#cost")).to_contain_text("Does not fit the budget")
     page.get_by_role("button", name="Launch").click()
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("The budget has no room for this")
-    expect(alert).to_contain_text("Lower the longest run time")
+    expect(alert).to_contain_text("Lower the time limit")
     expect(page.get_by_label("Name", exact=True)).to_have_value("too-dear")
     assert jobs_named(world, "too-dear") == 0
-    page.get_by_label("Longest run time (minutes)").fill("1")
+    page.get_by_label("Time limit (minutes)").fill("1")
     page.get_by_role("button", name="Launch").click()
     page.get_by_role("heading", level=1, name="too-dear").wait_for()
     assert jobs_named(world, "too-dear") == 1
@@ -173,7 +173,7 @@ def test_a_key_is_made_for_a_purpose_and_shown_once(page: Page, world: World) ->
     page.goto("/t/vision/api-keys/")
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_text("Choose at least one purpose")).to_be_visible()
+    expect(page.get_by_text("Choose at least one preset")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("reporting")
     page.get_by_label("Read projects, usage, spend, budgets and quotas").check()
     page.get_by_role("button", name="Create key").click()
@@ -190,7 +190,7 @@ def test_a_key_is_made_for_a_purpose_and_shown_once(page: Page, world: World) ->
     expect(page.get_by_text("shown only once")).to_have_count(0)
     page.get_by_role("button", name="Revoke reporting").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("refused from now on")).to_be_visible()
+    expect(page.get_by_text("are refused")).to_be_visible()
     assert page.request.get("/api/v1/me/", headers={"Authorization": f"Bearer {secret}"}).status == 401
 
 
@@ -282,7 +282,7 @@ def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: Worl
     log_in(page, OWNER)
     expect(page.locator(".x-tiles")).to_contain_text("Tightest project budget: Research, ")
     page.goto("/t/vision/dash/spend/")
-    page.get_by_text("All that devices were held").wait_for()
+    page.get_by_text("All device time held").wait_for()
     rows = page.get_by_role("region", name=re.compile("Table: Budgets of")).get_by_role("row")
     expect(rows).to_have_count(3)
     expect(rows.last).to_contain_text("Research")

@@ -13,7 +13,7 @@ from tests.browser.chromium import watch
 from tests.browser.world import NEWCOMER, OWNER, World
 from tests.support.factories import PASSWORD
 
-NOTICE = "We kept what you typed"
+NOTICE = "We kept your input"
 
 
 def come_back(page: Page, email: str = OWNER) -> None:
@@ -35,7 +35,7 @@ def fill_launch(page: Page, world: World) -> None:
     page.get_by_label("Epochs").fill("77")
     page.get_by_text("More settings").click()
     page.get_by_label("Dropout").fill("0.25")
-    page.get_by_label("Longest run time (minutes)").fill("7")
+    page.get_by_label("Time limit (minutes)").fill("7")
     page.get_by_label("Highest cost").fill("1.5")
     page.get_by_label("Highest cost").blur()
     expect(page.locator("#cost")).to_contain_text("7 min 00 s")
@@ -50,7 +50,7 @@ def expect_launch(page: Page, world: World) -> None:
     expect(page.get_by_label("Name", exact=True)).to_have_value("typed-with-care")
     expect(page.get_by_label("Epochs")).to_have_value("77")
     expect(page.get_by_label("Dropout")).to_have_value("0.25")
-    expect(page.get_by_label("Longest run time (minutes)")).to_have_value("7")
+    expect(page.get_by_label("Time limit (minutes)")).to_have_value("7")
     expect(page.get_by_label("Highest cost")).to_have_value("1.5")
     expect(page.locator("#cost")).to_contain_text("7 min 00 s")
 
@@ -101,7 +101,7 @@ def test_nothing_secret_is_kept_and_nothing_for_another_person(page: Page, world
     page.get_by_label("Password").fill("wrong, and nobody's business")
     page.get_by_label("E-mail address").fill(OWNER)
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("do not belong together")
+    expect(page.get_by_role("alert")).to_contain_text("is wrong")
     kept = page.evaluate("JSON.stringify(sessionStorage)")
     assert "typed-with-care" in kept and "business" not in kept
     come_back(page, NEWCOMER)

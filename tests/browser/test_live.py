@@ -197,7 +197,7 @@ def test_cancel_asks_first_and_leads_back(page: Page, world: World) -> None:
     page.get_by_role("button", name="Cancel job").click()
     page.get_by_role("dialog").get_by_label("Reason").fill("not needed any more")
     page.get_by_role("dialog").get_by_role("button", name="Cancel job").click()
-    expect(page.get_by_text("Cancelled. It is charged for the seconds it used")).to_be_visible()
+    expect(page.get_by_text("Cancelled. You pay for the seconds until it stops")).to_be_visible()
     page.goto(f"/t/vision/jobs/{world.ids['running']}/?tab=events")
     expect(page.get_by_text("compute.job.cancelled")).to_be_visible()
 

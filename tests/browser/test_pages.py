@@ -164,7 +164,7 @@ def test_doors_speak_as_the_rest_does_and_the_api_page_keeps_the_policy(page: Pa
         expect(page.locator("label")).to_have_text("E-mail address")
         log_in(page, OWNER)
         page.goto("/accounts/password/change/")
-        expect(page.locator("label")).to_have_text(["Current password", "New password", "New password, once more"])
+        expect(page.locator("label")).to_have_text(["Current password", "New password", "Repeat the new password"])
         page.goto("/api/docs/")
         expect(page.get_by_role("heading", name="Exchequer").first).to_be_visible()
         page.wait_for_load_state("networkidle")

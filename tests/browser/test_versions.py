@@ -54,7 +54,7 @@ def test_the_approver_types_the_name_and_the_version_is_in_production(page: Page
     log_in(page, OWNER)
     page.goto("/t/vision/models/")
     page.get_by_role("region", name="Table: Waiting for approval").get_by_role("link").click()
-    expect(page.get_by_text("Waits for approval.")).to_be_visible()
+    expect(page.get_by_text("Waiting for approval.")).to_be_visible()
     page.get_by_role("button", name="Approve").click()
     page.get_by_label("Type").fill("cancer")
     page.get_by_role("dialog").get_by_role("button", name="Approve").click()

@@ -11,7 +11,7 @@ from tenants.errors import ExchequerError
 
 
 class Command(BaseCommand):
-    help = "Back up the whole installation into an empty folder. The master key is not part of it: keep that elsewhere."
+    help = "Back up the whole installation into an empty folder. The backup does not include the master key: keep it elsewhere."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the folder."""

@@ -12,12 +12,12 @@ from config import doctor
 class Command(BaseCommand):
     """Print one line a finding; exit 1 when anything is wrong."""
 
-    help = "Say what is wrong with this installation, one line each; exit 1 if anything is."
+    help = "Report what is wrong with this installation, one finding a line; exit 1 if there is any."
     requires_system_checks: list[str] = []  # it says itself what is wrong, and in its own words
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the two ways to ask for less."""
-        parser.add_argument("--wrong", action="store_true", help="print only what is wrong")
+        parser.add_argument("--wrong", action="store_true", help="print only findings")
         parser.add_argument(
             "--sandbox", action="store_true", help="print only the sandbox layers that are missing here; exit 0"
         )

@@ -15,7 +15,7 @@ from models_app.serving.database import Database
 class Command(BaseCommand):
     """Account once more for what was put aside; exit 1 when some of it still can not be."""
 
-    help = "Account for usage that was put aside (`doctor` names it), once its cause is mended. The node may run."
+    help = "Account for quarantined usage (`doctor` lists it) after its cause is fixed. The node may be running."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Go through the spools of this machine's serving nodes."""
@@ -27,6 +27,6 @@ class Command(BaseCommand):
             except Away as error:
                 raise CommandError(f"The database does not answer; nothing is lost, try again. {error}") from error
             done, left = done + more, left + still
-        self.stdout.write(f"{done} records accounted for, {left} put aside again; the log says why.")
+        self.stdout.write(f"{done} records accounted for, {left} quarantined again; the log names the cause.")
         if left:
             sys.exit(1)

@@ -15,9 +15,8 @@ class Command(BaseCommand):
     """Load the demo, once, and print how to log in."""
 
     help = (
-        "Make the demo's organisations with people, budgets, data, jobs, models, endpoints and what all of it cost, on "
-        "a clock that is moved along; all or nothing. Needs an installation without organisations, and the product stopped. "
-        "The same seed makes the same demo, ids excepted."
+        "Create the demo organisations with people, budgets, data, jobs, models, endpoints and usage, on a simulated clock; all or nothing. Needs an installation without organisations, and the product stopped. "
+        "The same seed creates the same demo, except for ids."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

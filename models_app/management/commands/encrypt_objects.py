@@ -9,7 +9,7 @@ from tenants.errors import ExchequerError
 
 
 class Command(BaseCommand):
-    help = "Encrypt stored files that are older than encryption. It may be interrupted and run again at any time."
+    help = "Encrypt stored files that predate encryption. You can interrupt and repeat it at any time."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Encrypt batch after batch; exit 1 if files are left that cannot be read."""

@@ -105,7 +105,7 @@ def encode(features: Sequence[Feature], columns: Mapping[str, Floats | Strings],
     for at, feature in enumerate(numbers):
         values = columns[feature.name]
         if isinstance(values, Strings):
-            raise TypeError(f"Column {feature.name!r} holds text where the model expects numbers.")
+            raise TypeError(f"Column {feature.name!r} has text where the model expects numbers.")
         missing = np.isnan(values)
         standard = np.clip((values - feature.mean) / feature.scale, -CLIP, CLIP)
         numeric[:, at] = np.where(missing, 0.0, standard)
@@ -114,7 +114,7 @@ def encode(features: Sequence[Feature], columns: Mapping[str, Floats | Strings],
     for at, feature in enumerate(categorical):
         column = columns[feature.name]
         if not isinstance(column, Strings):
-            raise TypeError(f"Column {feature.name!r} holds numbers where the model expects text.")
+            raise TypeError(f"Column {feature.name!r} has numbers where the model expects text.")
         known = Codes(feature)
         lookup = np.array([known.of(value) for value in column.values] + [MISSING], dtype=np.int64)
         codes[:, at] = lookup[column.indices]

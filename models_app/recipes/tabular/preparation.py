@@ -35,7 +35,7 @@ def fit_features(
             reason = (
                 reasons.get(name, "left out by you")
                 if name in params["exclude_columns"]
-                else "whole numbers beyond 2^53, which no network can tell apart"
+                else "whole numbers beyond 2^53, which no network can distinguish"
                 if name in data.inexact
                 else f"{kind} columns are not used by this recipe"
             )
@@ -50,7 +50,7 @@ def fit_features(
     if not features:
         raise InputError(
             "no_features",
-            "No column is left to learn from: all are constant, empty, text or left out. Add columns to the dataset.",
+            "No input column is left: all are constant, empty, text or left out. Add columns to the dataset.",
         )
     return features, ignored
 

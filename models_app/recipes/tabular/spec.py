@@ -21,7 +21,7 @@ class TabularParameters(Parameters):
         ge=1,
         le=1000,
         title="Epochs",
-        description="The most passes over the training rows. Training stops earlier when it no longer improves.",
+        description="The maximum number of passes over the training rows. Training stops earlier if it no longer improves.",
     )
     patience: int = Field(
         20,
@@ -35,30 +35,30 @@ class TabularParameters(Parameters):
         ge=1e-6,
         le=1.0,
         title="Learning rate",
-        description="Size of a step. Lower it when the loss jumps, raise it when it hardly moves.",
+        description="Step size. Lower it if the loss jumps, raise it if the loss hardly changes.",
     )
     batch_size: int = Field(
         0,
         ge=0,
         le=65536,
         title="Batch size",
-        description="Rows in one step; 0 chooses by the size of the table. Larger is faster, smaller learns more in an epoch.",
+        description="Rows in one step; 0 chooses by table size. Larger is faster; smaller takes more steps in an epoch.",
     )
-    layers: int = Field(1, ge=1, le=6, title="Hidden layers", description="How deep the network is.")
-    width: int = Field(128, ge=4, le=2048, title="Units a layer", description="How wide each hidden layer is.")
+    layers: int = Field(1, ge=1, le=6, title="Hidden layers", description="The number of hidden layers.")
+    width: int = Field(128, ge=4, le=2048, title="Units per layer", description="The width of each hidden layer.")
     dropout: float = Field(
         0.3,
         ge=0.0,
         le=0.8,
         title="Dropout",
-        description="Share of hidden units that are switched off at random while training.",
+        description="Share of hidden units that training switches off at random.",
     )
     weight_decay: float = Field(
         0.1,
         ge=0.0,
         le=10.0,
         title="Weight decay",
-        description="Pulls weights towards zero: more of it, less overfitting.",
+        description="Pulls weights towards zero, which reduces overfitting.",
     )
     validation_share: float = Field(
         0.15, ge=0.05, le=0.4, title="Validation share", description="Share of the rows that decide when to stop."
@@ -68,7 +68,7 @@ class TabularParameters(Parameters):
         ge=0.05,
         le=0.4,
         title="Test share",
-        description="Share of the rows kept aside to measure the finished model. It never sees them before.",
+        description="Share of the rows that measure the finished model. Training never uses them.",
     )
     seed: int = Field(
         42, ge=0, le=2**31 - 1, title="Seed", description="The same seed, data and parameters train the same model."
@@ -78,7 +78,7 @@ class TabularParameters(Parameters):
         max_length=2000,
         title="Columns to leave out",
         json_schema_extra={"default": []},
-        description="Identifiers, and columns that would not be known at the time of prediction.",
+        description="Identifiers, and columns that are unknown at prediction time.",
     )
 
 
@@ -97,7 +97,7 @@ class ClassifierParameters(TabularParameters):
     balance_classes: bool = Field(
         False,
         title="Balance classes",
-        description="Give rare classes the same say as common ones. Scores then no longer match real frequencies.",
+        description="Weight classes equally, so that rare classes count as much as common ones. Scores then no longer match real frequencies.",
     )
 
 
@@ -105,10 +105,7 @@ class RegressorParameters(TabularParameters):
     """Parameters of `tabular.regressor`."""
 
 
-_LIMITS = (
-    "Up to 5 million rows and 2,000 columns that fit in memory. Free text columns are left out. "
-    "It learns from rows one by one: for series over time, the random split flatters the result."
-)
+_LIMITS = "Up to 5 million rows and 2,000 columns that fit in memory. Free-text columns are left out. Rows are treated as independent: for time series, the random split overstates quality."
 
 CLASSIFIER = Recipe(
     id="tabular.classifier",
@@ -117,7 +114,7 @@ CLASSIFIER = Recipe(
     task="classification",
     card=Card(
         summary="Predicts which class a row belongs to, with a score for each class.",
-        when="The target column holds classes: yes or no, a category, a digit. From a few hundred rows on.",
+        when="The target column holds classes: yes or no, a category, a digit. Needs a few hundred rows or more.",
         limits=_LIMITS + " At most 100 classes; classes with fewer than three rows cannot be measured.",
     ),
     parameters=ClassifierParameters,
@@ -133,8 +130,8 @@ REGRESSOR = Recipe(
     task="regression",
     card=Card(
         summary="Predicts a number for a row.",
-        when="The target column holds quantities: a price, a duration, a measurement. From a few hundred rows on.",
-        limits=_LIMITS + " It does not give an interval around the number.",
+        when="The target column holds quantities: a price, a duration, a measurement. Needs a few hundred rows or more.",
+        limits=_LIMITS + " It does not return a prediction interval.",
     ),
     parameters=RegressorParameters,
     module="models_app.recipes.tabular.train",

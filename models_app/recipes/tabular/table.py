@@ -175,7 +175,7 @@ def _target(name: str, kind: str, raw: pa.ChunkedArray, task: str) -> Target:
         if values.min() == values.max():
             raise InputError(
                 "target_constant",
-                f"Target column {name!r} has the same value in every row, so there is nothing to learn.",
+                f"Target column {name!r} has the same value in every row, so there is nothing to predict.",
             )
         return Target(name, kind, values)
     if kind == "numeric" and pa.types.is_floating(raw.type) and not pc.all(pc.equal(raw, pc.floor(raw))).as_py():

@@ -244,7 +244,7 @@ class Training:
         if self.data.target.classes:
             values["val_accuracy"] = float((held.argmax(1) == goal).float().mean())
         if not np.isfinite(values["train_loss"]):
-            raise InputError("diverged", "The loss grew beyond all bounds. Lower the learning rate and launch again.")
+            raise InputError("diverged", "The loss diverged. Lower the learning rate and launch again.")
         self.context.report.metric(self.at.epoch + 1, values)
         if held_loss < self.at.best_loss - MIN_GAIN:
             self.at.best_loss, self.at.best_epoch, self.at.waited = held_loss, self.at.epoch, 0

@@ -130,7 +130,7 @@ class Codec:
     def _warnings(self, block: Block) -> list[str]:
         unknown = self.model.intake.unknown(block)
         told = [
-            f"Row {row}, column {column!r}: {word[:40]!r} is no category that the model was trained on."
+            f"Row {row}, column {column!r}: {word[:40]!r} is not a category of the training data."
             for row, column, word in unknown[:MOST_WARNINGS]
         ]
         more = len(unknown) - MOST_WARNINGS
@@ -155,7 +155,7 @@ class Codec:
 
 def _not_understood() -> problems.BadBody:
     """Return the problem for a call whose decoding failed unexpectedly; other calls are unaffected."""
-    return problems.BadBody("The body could not be understood. The route's description tells its shape.")
+    return problems.BadBody("The body could not be parsed. See the description of the route for its format.")
 
 
 def bad_instance(error: BadInstance) -> problems.BadInstanceProblem:

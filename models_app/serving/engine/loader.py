@@ -45,9 +45,9 @@ class Loader:
             artefacts.check_safetensors(home / WEIGHTS)
             return predict.load(home)
         except ChecksumMismatch as error:
-            raise CannotLoad("The stored model is not what was registered: its checksum differs.") from error
+            raise CannotLoad("The stored model is damaged: its checksum differs.") from error
         except ObjectMissing as error:
-            raise CannotLoad("The stored model is gone from the object store.") from error
+            raise CannotLoad("The stored model is missing from the object store.") from error
         except (StorageUnavailable, Away, OSError) as error:
             raise NotNow(str(error)) from error
         except (BadOutput, predict.UnreadableModel, ValueError, KeyError, TypeError) as error:

@@ -116,7 +116,10 @@ class Worker:
                 self.state, self.message = "failed", str(error)
             except Exception:
                 log.exception("endpoint.load_failed", endpoint=self.order.name)
-                self.state, self.message = "failed", "The model could not be loaded. Operators see why in the log."
+                self.state, self.message = (
+                    "failed",
+                    "The model could not be loaded. Your administrator can see the cause in the log.",
+                )
             else:
                 self._reading = Codec(self.order, model, self._tools.secret)
                 self.state = "ready"

@@ -228,7 +228,7 @@ class App:
             raise problems.Unavailable
         key = self.node.door.keys.get(digest)
         if key is None:
-            raise problems.Unauthenticated("This endpoint key is not known here, or was revoked.")
+            raise problems.Unauthenticated("This endpoint key is unknown or revoked.")
         return key
 
     def _pass(self, text: bytes) -> Key:

@@ -47,7 +47,7 @@ class ByteBudget:
             if own > MAX_OF_KEY:
                 raise TooMuch(retry_after=1)
             if self.held + count > MAX_IN_FLIGHT:
-                raise problems.Unavailable("The node holds as much as it can. Try again shortly.", retry_after=1)
+                raise problems.Unavailable("The node is at capacity. Try again shortly.", retry_after=1)
             self.held += count
             self.by_key[key_id] = own
 

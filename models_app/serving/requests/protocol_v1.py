@@ -19,7 +19,7 @@ def parse(body: bytes) -> list[Any]:
         raise BadBody('Send {"instances": [...]}: each an object by column name, or a list in signature order.')
     unknown = sorted(found.keys() - {"instances"})
     if unknown:
-        raise BadBody(f'Beside "instances" nothing is known: {", ".join(unknown)[:200]}.')
+        raise BadBody(f'Unknown fields beside "instances": {", ".join(unknown)[:200]}.')
     rows: list[Any] = found["instances"]
     if not rows:
         raise BadBody('"instances" is empty: send at least one row.')

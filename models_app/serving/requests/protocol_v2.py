@@ -236,7 +236,7 @@ def _block(tensors: dict[str, Tensor], intake: Intake) -> Block:
     unknown = [name for name in tensors if name not in intake.by_name]
     absent = [name for name in intake.names if name not in tensors]
     if unknown or absent:
-        said = f"{unknown[0][:80]!r} is no column of this model" if unknown else f"column {absent[0]!r} is absent"
+        said = f"{unknown[0][:80]!r} is not a column of this model" if unknown else f"column {absent[0]!r} is absent"
         raise BadInstanceProblem(
             f"{said}. It takes one tensor a column: {', '.join(intake.names[:12])}"
             f"{f' and {len(intake.names) - 12} more' if len(intake.names) > 12 else ''}.",

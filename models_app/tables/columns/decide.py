@@ -156,7 +156,7 @@ def _inferred(one: Column, sign: str, order: str) -> _Found:
             words = "1 infinite value" if infinite == 1 else f"{infinite:,} infinite values"
             raise InputError(
                 "infinite_value",
-                f"Column {guess.name!r} holds {words}. Replace what is infinite by empty cells or real numbers.",
+                f"Column {guess.name!r} holds {words}. Use empty cells or finite numbers instead.",
             )
         odd = odd_words(one, (kinds.NUMERIC, number))
         whole = guess.plain == guess.whole and best == guess.whole

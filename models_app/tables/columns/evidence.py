@@ -90,7 +90,7 @@ def almost(one: Column, number: str) -> str:
         if best and best >= one.count / 2 and not one.guess.wide:
             odd = sorted(odd_words(one, form), key=lambda word: -one.guess.words[word].count)
             rest = f"; {places(one, odd)} not" if odd else ""
-            return f"{best:,} of {one.guess.values:,} values are {what}{rest}. Read as words; choose otherwise if that is wrong."
+            return f"{best:,} of {one.guess.values:,} values are {what}{rest}. Read as text; change the type if that is wrong."
     return ""
 
 
@@ -99,9 +99,7 @@ def unsure(one: Column, held: Contract) -> str:
     kept = [word for word in one.gone if word not in held.missing]
     if held.type in (kinds.CATEGORICAL, kinds.TEXT) and kept and not one.guess.stored:
         why = "a class of the target" if one.target else "a value, as the others look like it"
-        return (
-            f"{places(one, kept)} taken as {why}. If it means that nothing is known, choose it as a word for missing."
-        )
+        return f"{places(one, kept)} taken as {why}. If it means a missing value, add it to the words for missing."
     if held.type in (kinds.CATEGORICAL, kinds.TEXT) and held.missing and one.gone:
         return f"{places(one, [word for word in one.gone if word in held.missing])} taken as missing."
     return ""
@@ -113,9 +111,9 @@ def doubt_of(read_as: Contract, sure: tuple[bool, bool], delimiter: str) -> str:
         if sure[1]:
             return ""
         read = {"dmy": "day first", "mdy": "month first"}[read_as.date]
-        return f"No date tells whether day or month comes first. Read {read}; choose otherwise if that is wrong."
+        return f"No date shows whether the day or the month comes first. Read {read}; change it if that is wrong."
     number = read_as.number
     if sure[0] or (number == "1234.5" and delimiter != ";"):
         return ""
-    words = {"1.234,5": "a point as the sign between thousands", "1234.5": "a point as the decimal sign", "1234,5": "a comma as the decimal sign", "1,234.5": "a comma as the sign between thousands"}  # fmt: skip
-    return f"Numbers such as {number[:1]}{'.' if '.' in number[:2] or number == '1234.5' else ','}234 can be read in two ways. Read with {words[number]}; choose otherwise if that is wrong."
+    words = {"1.234,5": "a point as the thousands separator", "1234.5": "a point as the decimal separator", "1234,5": "a comma as the decimal separator", "1,234.5": "a comma as the thousands separator"}  # fmt: skip
+    return f"Numbers such as {number[:1]}{'.' if '.' in number[:2] or number == '1234.5' else ','}234 can be read in two ways. Read with {words[number]}; change it if that is wrong."

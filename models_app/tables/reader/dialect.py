@@ -109,7 +109,7 @@ def clean_names(names: list[str]) -> tuple[tuple[str, ...], frozenset[str], list
                 f"Column name {_short(name)} is longer than {MAX_NAME_LENGTH} characters. Shorten it.",
             )
         if not name.isprintable():
-            raise InputError("bad_column_name", f"Column name {_short(name)} holds control characters. Rename it.")
+            raise InputError("bad_column_name", f"Column name {_short(name)} contains control characters. Rename it.")
     taken, twice, nameless = set(plain), [], set()
     seen: set[str] = set()
     for at, name in enumerate(plain):
@@ -131,7 +131,7 @@ def clean_names(names: list[str]) -> tuple[tuple[str, ...], frozenset[str], list
             nameless.add(free)
     warnings = []
     if twice:
-        warnings.append(f"Column names occur twice and were numbered: {', '.join(map(_short, dict.fromkeys(twice)))}.")
+        warnings.append(f"Duplicate column names were numbered: {', '.join(map(_short, dict.fromkeys(twice)))}.")
     return tuple(plain), frozenset(nameless), warnings
 
 
@@ -237,9 +237,7 @@ def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
     if len(names) < 2:
         raise InputError(*ONE_COLUMN)
     if len(names) <= MAX_COLUMNS and all(_NUMBER.match(name.strip()) for name in names):
-        raise InputError(
-            "no_header", "The first line holds only numbers. Put the names of the columns in the first line."
-        )
+        raise InputError("no_header", "The first line holds only numbers. Put the column names in the first line.")
     # A header repeated among the rows, as in concatenated files, is no evidence about the first line.
     plain = [name.strip() for name in names]
     rows = [
@@ -248,7 +246,7 @@ def _header(body: str, delimiter: str) -> tuple[list[str], int, int]:
     if _is_row(names, rows):
         raise InputError(
             "no_header",
-            "The first line holds values like those below it. Put the names of the columns in the first line.",
+            "The first line holds values like those below it. Put the column names in the first line.",
         )
     counts = Counter(len(row) for row in rows)
     return names, length, counts.most_common(1)[0][0] if len(counts) == 1 else 0

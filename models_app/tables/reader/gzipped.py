@@ -23,9 +23,7 @@ def unpacked(path: Path, target: Path) -> Path:
             while chunk := file.read(MIB):
                 written += out.write(chunk)
                 if written > MAX_UNPACKED_BYTES or (written > RATIO_FROM_BYTES and written > MAX_RATIO * size):
-                    raise InputError(
-                        "too_big_unpacked", "The file unpacks to more than may be read. Take fewer rows or columns."
-                    )
+                    raise InputError("too_big_unpacked", "The unpacked file is too large. Use fewer rows or columns.")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError("bad_gzip", "The gzip file is cut off or damaged. Compress and upload it again.") from error
     return target

@@ -203,7 +203,7 @@ def _cause(error: Exception, damage: str) -> InputError:
         detail = re.sub(r"[^ -~]", "?", said)[:160]
         return InputError(
             "unsupported_parquet",
-            f"The Parquet file may be sound, but our reader does not know how it is written ({detail}). Write it with the default settings of your program and upload it again.",
+            f"The Parquet file may be valid, but the reader does not support its encoding ({detail}). Write it with the default settings of your program and upload it again.",
         )
     return InputError("bad_parquet", f"The Parquet file {damage}. Export and upload it again.")
 

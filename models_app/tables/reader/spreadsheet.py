@@ -57,7 +57,7 @@ def open_workbook(path: Path, scratch: Path, *, target: str | None, choices: Any
             raise
         raise InputError(
             "bad_workbook",
-            "The workbook is damaged or of a kind that is not read. Save the sheet as CSV and upload that.",
+            "The workbook is damaged or not supported. Save the sheet as CSV and upload that.",
         ) from error
 
 

@@ -78,7 +78,7 @@ def to_utf8(source: Path, target: Path, chosen: str = "") -> tuple[str, list[str
                 continue
             words = f"The file is not UTF-8 and was read as {CODE_PAGES[name]}."
             return name, [f"{words} Check names and categories with accents."]
-    raise InputError("not_text", "The file is not text in any encoding that is read here. Save it as CSV in UTF-8.")
+    raise InputError("not_text", "The file is not text in a supported encoding. Save it as CSV in UTF-8.")
 
 
 def _as_chosen(source: Path, target: Path, chosen: str, head: bytes) -> tuple[str, list[str]]:

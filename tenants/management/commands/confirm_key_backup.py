@@ -8,7 +8,7 @@ from tenants.encryption import KeyUnavailable, rotation
 
 
 class Command(BaseCommand):
-    help = "Confirm that a copy of the master key lies outside this machine. Without the key every stored file is lost."
+    help = "Confirm that a copy of the master key is stored outside this machine. Without the key every stored file is lost."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Record it for the key in use."""
@@ -16,4 +16,4 @@ class Command(BaseCommand):
             key = rotation.confirm_backup()
         except KeyUnavailable as error:
             raise CommandError("this process does not hold the master key in use: set EXCHEQUER_MASTER_KEY") from error
-        self.stdout.write(f"noted: the master key {key} is kept elsewhere, too")
+        self.stdout.write(f"recorded: the master key {key} is also stored elsewhere")

@@ -19,19 +19,19 @@ HOW = (
 
 class Command(BaseCommand):
     help = (
-        "Wrap all data keys with a new master key, or (--tenant) make a new data key for one organisation's new files."
+        "Wrap all data keys with a new master key, or (--tenant) create a data key for new files of one organisation."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the argument `--tenant`."""
-        parser.add_argument("--tenant", metavar="SLUG", help="make a new data key for this organisation instead")
+        parser.add_argument("--tenant", metavar="SLUG", help="create a new data key for this organisation instead")
 
     def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
         """Rotate and print what to do next."""
         try:
             with locks.alone("exchequer rotate_keys") as alone:
                 if not alone:
-                    raise CommandError("another rotation is under way")
+                    raise CommandError("another rotation is in progress")
                 self.stdout.write(self._tenant(tenant) if tenant else self._master())
         except KeyUnavailable as error:
             raise CommandError(f"a data key could not be unwrapped, nothing was changed: {HOW}") from error
@@ -39,7 +39,7 @@ class Command(BaseCommand):
     def _tenant(self, slug: str) -> str:
         found = Tenant.objects.filter(slug=slug).first()
         if found is None:
-            raise CommandError(f"there is no organisation {slug!r}")
+            raise CommandError(f"no organisation {slug!r}")
         version = rotation.rotate_data_key(actor=Actor.system(found.id, "rotate_keys"))
         return f"new files of {slug} are encrypted under data key {version}; older ones stay readable"
 

@@ -12,7 +12,7 @@ from tenants.isolation.scoping import tenant_scope
 class Command(BaseCommand):
     """Verify one tenant's chain (`--tenant`), else all."""
 
-    help = "Verify the audit chain of every tenant, or of one; exit 1 naming the first entry that does not fit."
+    help = "Verify the audit chain of every tenant, or of one; exit 1 and name the first entry that fails."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the filter."""
@@ -28,4 +28,4 @@ class Command(BaseCommand):
                 verdict = verify()
             if not verdict.ok:
                 raise CommandError(f"{tenant_id}: {verdict.fault}")
-            self.stdout.write(f"{tenant_id}: {verdict.entries} entries, the chain holds")
+            self.stdout.write(f"{tenant_id}: {verdict.entries} entries, the chain is valid")

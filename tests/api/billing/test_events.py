@@ -111,7 +111,9 @@ def test_the_same_id_with_another_content_is_a_conflict_and_the_good_ones_are_st
     elsewhere = {**twin, "source": "another", "data": {"quantity": -1}}
     answer = send([event(), twin, elsewhere, known], status=409)
     assert answer["code"] == "usage_conflict"
-    assert answer["conflicts"] == [{"index": 1, "source": "gateway", "id": "a", "reason": "known with other content"}]
+    assert answer["conflicts"] == [
+        {"index": 1, "source": "gateway", "id": "a", "reason": "already known with different content"}
+    ]
     assert [(row["index"], row["source"]) for row in answer["refused"]] == [(2, "another")]
     assert counted(tenant) == 6
     with tenant_scope(tenant.id):
@@ -281,7 +283,7 @@ def test_an_own_meter_is_defined_counted_and_priced(tenant: Tenant, send: Sender
     unpriced = event(type="storage.gib_hours", data={"quantity": 12.25})
     for _ in range(2):  # a repetition is told the same: it is stored and not counted
         (held,) = send(unpriced, status=202)["held"]
-        assert (held["id"], held["reason"], held["state"]) == (unpriced["id"], "no price rules it", "waiting")
+        assert (held["id"], held["reason"], held["state"]) == (unpriced["id"], "no price matches", "waiting")
     with tenant_scope(tenant.id):
         assert queries.spend(queries.span(), group_by=["meter"]) == []
     (row,) = client.get("/api/v1/usage/held/").json()["results"]

@@ -253,10 +253,10 @@ def test_what_was_reported_before_senders_were_known_is_voided_by_its_names(tena
         before = figures(tenant)
         project = factories.default_project_id(tenant)
     page = f"/t/{tenant.slug}/reported/"
-    assert "before senders were known" not in finance.client.get(page).content.decode()
+    assert "before senders were recorded" not in finance.client.get(page).content.decode()
     with tenant_scope(tenant.id):
         record_usage([interval(project, NOW - timedelta(hours=1), 60, key="early", source="gateway")])
-    assert "before senders were known" in finance.client.get(page).content.decode()
+    assert "before senders were recorded" in finance.client.get(page).content.decode()
     assert figures(tenant)[0] > before[0]
     body = {"events": [{"source": "gateway", "id": "early"}], "reason": "never happened"}
     assert finance("POST", "usage/void/", body)["voided"] == 1
@@ -274,7 +274,7 @@ def test_one_decision_writes_no_more_pieces_than_one_request(
     chosen = [row["id"] for row in finance("GET", "usage/held/")["results"]]
     body = {"decision": "accept", "reason": "late"}
     answer = finance("POST", "usage/held/decide/", {**body, "events": chosen}, status=400)
-    assert "Name fewer at once" in str(answer)
+    assert "Select fewer events" in str(answer)
     for part in (chosen[:2], chosen[2:]):
         finance("POST", "usage/held/decide/", {**body, "events": part})
     (batch,) = finance("GET", "usage/batches/")["results"]
@@ -312,7 +312,7 @@ def test_a_limit_that_the_page_shows_can_be_sent_back_as_it_stands(currency: str
     shown = re.search(r'name="amount"[^>]*value="([^"]*)"', finance.client.get(page).content.decode())
     assert shown is not None
     answer = finance.client.post(f"{page}limits/", {"events": "7", "amount": shown[1]}, follow=True)
-    assert "The limits are set" in answer.content.decode()
+    assert "Limits saved" in answer.content.decode()
     assert finance("GET", "usage/limits/")["amount"]["amount"].startswith("500.0")
 
 
@@ -333,7 +333,7 @@ def test_finance_sees_decides_voids_and_limits_on_the_page(tenant: Tenant, send:
     assert answer.content.decode().count(">voided</span>") == 2
     assert "Void all" not in client.get(f"{page}{batch.id}/").content.decode().partition("<dialog")[0]
     answer = client.post(f"{page}limits/", {"events": "5", "amount": "2,000"}, follow=True)
-    assert "The limits are set" in answer.content.decode()
+    assert "Limits saved" in answer.content.decode()
     assert finance("GET", "usage/limits/")["amount"]["amount"] == "2000.000000"
     assert (
         "Events a day" in client.post(f"{page}limits/", {"events": "-1", "amount": "1"}, follow=True).content.decode()

@@ -103,5 +103,5 @@ def test_the_form_says_so_and_keeps_what_was_entered(tenant: Tenant, order: dict
     form = entered(person.get(NEW).content.decode()) | chosen
     answer = person.post(NEW, form)
     assert (answer.status_code, answer["Retry-After"]) == (429, "30")
-    assert "jobs of this organisation wait, which is the most that may" in answer.content.decode()
+    assert "jobs of this organisation are waiting, which is the maximum" in answer.content.decode()
     assert 'value="one too many"' in answer.content.decode()

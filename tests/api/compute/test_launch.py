@@ -145,9 +145,9 @@ def test_a_launch_beyond_a_budget_that_is_overspent_names_it_and_gives_no_vain_a
     for page in (answer.content.decode(), refused.content.decode()):
         assert "The budget of project Default, " in page
         assert "is used up and " in page
-        assert "Nothing shorter fits" in page
+        assert "No shorter limit fits" in page
         assert 'href="/t/lab/budgets/"' in page
-        assert "Lower the longest run time" not in page
+        assert "Lower the time limit" not in page
         assert "Choose spot" not in page
     said = post(key, order).json()["title"]
     assert "left in the budget of this project" in said

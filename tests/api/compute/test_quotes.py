@@ -218,7 +218,7 @@ def test_the_form_binds_the_price_that_it_showed(shop: Shop) -> None:
         assert quote.taken_at is not None
         assert (job.quoted_least, job.quoted_most) == (quote.least, quote.most)
         assert job.max_seconds == quote.limit_s
-    assert "launched at the price in force now" not in answer.content.decode()
+    assert "launched at the current price" not in answer.content.decode()
 
 
 @pytest.mark.parametrize("change", ["form", "forged", "late"])
@@ -229,7 +229,7 @@ def test_a_form_whose_price_cannot_be_bound_says_why(shop: Shop, demo_clock: Dem
         demo_clock.advance(timedelta(minutes=16))
         shop.node()
     answer = shop.person.post(NEW, shop.form(offer=offer[:-2] if change == "forged" else offer, **more), follow=True)
-    said = {"form": "The form changed after", "forged": "was not ours", "late": "older than fifteen minutes"}
+    said = {"form": "The form changed after", "forged": "was not valid", "late": "older than fifteen minutes"}
     assert said[change] in answer.content.decode()
     with tenant_scope(shop.tenant.id):
         assert Job.objects.order_by("-id")[0].quote_id is None
@@ -260,11 +260,11 @@ def test_spot_is_not_offered_and_refused_in_plain_words(shop: Shop) -> None:
     for path in ("jobs/", "quotes/"):
         refused = shop.post(path, {**shop.order, "tier": "spot"})
         assert (refused.status_code, refused.json()["code"]) == (422, "tier_not_offered")
-        assert "not offered yet" in refused.json()["title"]
+        assert "not available yet" in refused.json()["title"]
     page = shop.person.get(NEW).content.decode()
     assert "Spot" not in page and 'value="spot"' not in page
     refused = shop.person.post(NEW, shop.form(tier="spot"))
-    assert refused.status_code == 422 and "not offered yet" in refused.content.decode()
+    assert refused.status_code == 422 and "not available yet" in refused.content.decode()
     made = UUID(shop.post("jobs/", shop.order).json()["id"])
     with tenant_scope(shop.tenant.id):
         Job.objects.filter(id=made).update(tier="spot")

@@ -159,7 +159,7 @@ def test_nobody_chooses_the_published_password() -> None:
     client.force_login(user)
     new = settings.PUBLISHED_PASSWORD
     form = {"oldpassword": factories.PASSWORD, "password1": new, "password2": new}
-    assert "known to everybody" in client.post("/accounts/password/change/", form).content.decode()
+    assert "is public" in client.post("/accounts/password/change/", form).content.decode()
 
 
 def test_a_password_changes_with_an_entry_in_every_organisations_log_or_not_at_all(

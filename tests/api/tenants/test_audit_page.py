@@ -142,5 +142,5 @@ def test_a_log_in_and_another_password_stand_in_the_log_of_each_organisation(set
 def test_an_action_stands_in_words_before_its_code(lab: tuple[Tenant, Client]) -> None:
     _, client = lab
     text = client.get("/t/lab/audit/").content.decode()
-    assert "Role of a member changed<small><code>tenants.member.role_changed</code></small>" in text
+    assert "Member role changed<small><code>tenants.member.role_changed</code></small>" in text
     assert "tenants.member.role_changed" in [row["action"] for row in table_of(client.get("/t/lab/audit/?export=csv"))]

@@ -37,8 +37,8 @@ def test_purposes_are_made_of_permissions_and_leave_out_only_what_a_person_does(
 
 READ_AS = {"API keys": "apikeys", "prices": "pricebooks", "the audit log": "audit"}
 ACTS = {
-    "launch jobs": "jobs.launch", "pause and cancel those it launched": "jobs.cancel", "bring datasets": "datasets.create",
-    "share datasets": "datasets.share", "send labels back": "endpoints.feedback", "send usage from outside": "usage.ingest",
+    "launch jobs": "jobs.launch", "pause and cancel the jobs it launched": "jobs.cancel", "bring datasets": "datasets.create",
+    "share datasets": "datasets.share", "send ground truth": "endpoints.feedback", "send usage from outside": "usage.ingest",
     "export the audit log": "audit.export",
 }  # fmt: skip
 
@@ -215,10 +215,10 @@ def test_the_organisation_is_renamed_by_its_owner_in_the_audit_log() -> None:
     entry = client.get("/api/v1/audit/?action=tenants.tenant.changed").json()["results"][0]
     assert entry["changes"]["timezone"] == ["UTC", "Asia/Tokyo"]
     page = client.get(path.removesuffix("organisation/")).content.decode()
-    assert "Saved for everybody in the organisation." in page
+    assert "Saved for the whole organisation." in page
     page = client.post(path, {"name": "New", "timezone": "Asia/Tokyo"}, follow=True).content.decode()
-    assert "Nothing has changed" in page
-    assert "Saved for everybody" not in page
+    assert "No changes to save" in page
+    assert "Saved for the whole organisation" not in page
     assert len(client.get("/api/v1/audit/?action=tenants.tenant.changed").json()["results"]) == 1
 
 

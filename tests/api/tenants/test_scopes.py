@@ -17,7 +17,7 @@ def test_a_key_that_lacks_a_scope_inside_an_operation_is_told_which(client: Clie
     key = factories.make_api_key(tenant, ["jobs.view", "jobs.cancel"])
     answer = client.post(f"/api/v1/jobs/{job}/cancel/", headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 403
-    assert answer.json()["title"] == "This key lacks the scope jobs.cancel_any. Make one that has it."
+    assert answer.json()["title"] == "This key lacks the scope jobs.cancel_any. Create one that has it."
     assert answer.json()["permission"] == "jobs.cancel_any"
     person = client_for(tenant, "engineer").post(f"/t/{tenant.slug}/jobs/{job}/cancel/")
     assert person.status_code == 403
@@ -31,5 +31,5 @@ def test_every_scope_is_in_a_purpose_or_named_as_one_to_choose_alone() -> None:
     assert not covered & set(ALONE)
     for role, named in (("owner", set(ALONE)), ("admin", set(ALONE) - {"tenant.manage"})):
         page = client_for(tenant, role).get(f"/t/{tenant.slug}/api-keys/").content.decode()
-        assert "Launch jobs, pause and cancel those it launched" in page
+        assert "Launch jobs, pause and cancel the jobs it launched" in page
         assert {scope for scope, words in ALONE.items() if f"<code>{scope}</code> to {words}" in page} == named

@@ -205,7 +205,7 @@ def test_what_a_category_cannot_be_is_refused_and_one_never_seen_is_told(house):
         ]
         expected = [list(one["scores"].values()) for one in models["churn"].predict(rows)]
         assert np.allclose(found.as_numpy("scores"), expected, atol=1e-5), "NaN in a tensor is a missing value"
-        told = "Row 0, column 'town': 'Paris' is no category that the model was trained on."
+        told = "Row 0, column 'town': 'Paris' is not a category of the training data."
         assert found.get_response()["parameters"] == {"warnings": told}
         for wrong, kind in (
             (np.array([1.0, 2.0]), "FP64"),
@@ -694,7 +694,7 @@ def test_a_pass_of_the_page_opens_its_endpoint_once(house):
     one = sign()
     assert post(server, None, "price", GOOD, headers=one).status_code == 200
     again = post(server, None, "price", GOOD, headers=one)
-    assert (again.status_code, again.json()["title"]) == (401, "The pass was used before.")
+    assert (again.status_code, again.json()["title"]) == (401, "The token has already been used.")
     assert post(server, None, "price", GOOD, headers=sign(now_s=time.time() - 60)).status_code == 401
     assert post(server, None, "churn", GOOD, headers=sign(nonce=b"87654321")).status_code == 404
     assert post(server, None, "price", GOOD, headers={playground_tokens.HEADER: "AAAA"}).status_code == 401

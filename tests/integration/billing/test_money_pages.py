@@ -68,7 +68,7 @@ def test_a_month_that_is_over_is_not_told_as_growing(tenant: Tenant) -> None:
     assert "so far" not in past
     assert "Month over" in past
     running = client.get(f"/t/{tenant.slug}/invoice/").content.decode()
-    assert "What this month costs so far" in running
+    assert "The cost of this month so far" in running
     assert "Month over" in running, "the list of other months says it of October"
 
 
@@ -143,7 +143,7 @@ def test_spend_is_grouped_by_a_tag_and_sorted_and_a_file_shows_no_other_days_tha
 
 @pytest.mark.parametrize(
     ("at_limit", "follows"),
-    [("notify", "Nothing is stopped"), ("block_new", "New work is refused"), ("stop_running", "what runs is paused")],
+    [("notify", "stops nothing"), ("block_new", "New work is refused"), ("stop_running", "running work is paused")],
 )
 def test_a_budget_below_what_is_spent_says_so_and_what_follows(tenant: Tenant, at_limit: str, follows: str) -> None:
     client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
@@ -154,7 +154,7 @@ def test_a_budget_below_what_is_spent_says_so_and_what_follows(tenant: Tenant, a
     with tenant_scope(tenant.id):
         (status,) = queries.budgets()
     enough = client.post(f"{page}{status.id}/", {**form, "amount": "5"}, follow=True).content.decode()
-    assert "The budget is changed, from this month on." in enough
+    assert "Budget changed, starting this month." in enough
     assert "below that" not in enough
     again = client.post(f"{page}{status.id}/", form, follow=True).content.decode()
     assert "0.03 EUR is spent already" in again

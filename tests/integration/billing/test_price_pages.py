@@ -81,7 +81,7 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
     for _ in range(2):
         assert client.post(address, {**data, "step": "publish"}).status_code == 302
     late = client.post(address, {**data, "step": "publish", "form_key": "0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11"})
-    assert "Another version was published meanwhile" in late.content.decode()
+    assert "Another version has been published" in late.content.decode()
     sooner = client.post(address, filled(client, tenant)).content.decode()
     assert "Against version 1, in five minutes until version 2 starts on" in sooner
     newest, first = versions(tenant)
@@ -120,7 +120,7 @@ def test_what_cannot_be_a_price_list_is_said_and_stores_nothing(tenant: Tenant) 
     empty = filled(client, tenant)
     empty |= {name: "" for name in empty if name.startswith("price_")}
     empty["previewed"] = hidden(client.post(address, empty).content.decode(), "previewed")
-    assert "names at least one price" in client.post(address, {**empty, "step": "publish"}).content.decode()
+    assert "needs at least one price" in client.post(address, {**empty, "step": "publish"}).content.decode()
     assert len(versions(tenant)) == 1
 
 
@@ -178,7 +178,7 @@ def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant) -> None:
     with tenant_scope(tenant.id):
         listed = queries.price_books()[0].versions[0].prices
     timed = [f"price_{number}" for number, price in enumerate(listed) if price.unit == "second"]
-    assert "This unit is no time" in client.post(page, {**sent, timed[0]: "3.60/h"}).content.decode()
+    assert "This unit is not a time" in client.post(page, {**sent, timed[0]: "3.60/h"}).content.decode()
     sent |= {"meter_0": "", "dims_0": "", "amount_0": "", timed[0]: "3.60/h", timed[1]: "1,5"}
     shown = client.post(page, sent).content.decode()
     assert "What changes" in shown

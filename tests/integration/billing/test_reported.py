@@ -81,7 +81,7 @@ def test_an_event_that_costs_more_than_an_amount_can_hold_up_no_other(
         ingest(actor=actor, events=[*wrong, event(3600, time=at), event(1, "x.calls", time=at)])
     listed = refused.value.extra["refused"]
     assert [one["index"] for one in listed] == list(range(201))
-    assert {one["reason"] for one in listed} == {"it would cost more than 10^12: see its quantity and the price"}
+    assert {one["reason"] for one in listed} == {"it would cost more than 10^12: check its quantity and the price"}
     assert stored(tenant) == 1
 
 

@@ -40,7 +40,7 @@ def test_a_pause_is_said_to_be_one_only_when_the_program_has_stopped(
     leases.heartbeat(mine, Heartbeat(elapsed=0.01))
     client, path = client_of(world.tenant), f"/t/{world.tenant.slug}/jobs/{mine.job.id}/"
     page = client.post(f"{path}pause/", follow=True).content.decode()
-    assert "Pausing: saving a checkpoint. It is charged until it has stopped" in page
+    assert "Pausing: saving a checkpoint. You pay until it has stopped" in page
     assert "nothing is charged" not in page.lower()
     live = client.get(f"{path}live/").content.decode()
     assert '<span class="x-state busy">Pausing</span>' in live
@@ -112,7 +112,7 @@ def test_a_job_that_waits_says_its_place_what_is_before_it_and_what_would_unbloc
     said = client.get(f"/api/v1/jobs/{waiting[-1]}/", headers={"Authorization": f"Bearer {key}"}).json()["waiting_for"]
     assert (said["kind"], said["position"], said["own_jobs_ahead"]) == ("device", 5, 4)
     assert [one["id"] for one in said["ahead"]] == [str(one) for one in waiting[:3]]
-    assert "cancel a job that runs" in said["reason"]
+    assert "cancel a running job" in said["reason"]
     page = client.get(jobs_path).content.decode()
     assert "next of yours" in page and "number 5 of yours" in page
     assert ">Progress<" not in page

@@ -229,7 +229,7 @@ def test_an_endpoint_without_money_stops_keeps_name_and_keys_and_goes_on_when_it
         row = endpoints.endpoint_detail(actor, endpoint.id)
         assert (row.state, row.cause, row.answers) == ("stopped", "budget", False)
         assert Notification.objects.filter(kind="endpoint_stopped").exists()
-    assert endpoint_keys.known([endpoint_keys.key_hash(secret)]), "its keys are kept"
+    assert endpoint_keys.known([endpoint_keys.key_hash(secret)]), "its name and keys are kept"
     with pytest.raises(BudgetExceeded):
         deployments.deploy(actor=actor, name="churn", version_id=version.id)
     budgets.change_budget(actor=actor, budget_id=budget.pk, amount=Decimal(100))

@@ -184,7 +184,7 @@ def test_the_sandbox_of_this_machine_can_be_probed() -> None:
 
 
 def test_endpoints_without_a_slot_are_counted(as_control: Control) -> None:
-    assert "serving slots: 0 of 0 are free and nobody waits for one" in examine(as_control)["ok"]
+    assert "serving slots: 0 of 0 are free and no endpoint waits" in examine(as_control)["ok"]
     tenant = factories.make_tenant()
     make_endpoint(tenant)
     (line,) = [line for line in examine(as_control)["wrong"] if line.startswith("serving slots")]
@@ -194,4 +194,4 @@ def test_endpoints_without_a_slot_are_counted(as_control: Control) -> None:
     assert any("although 1 are free" in line for line in examine(as_control)["note"])
     with as_control():
         assert slots.assign_slots() == 1
-    assert "serving slots: 0 of 1 are free and nobody waits for one" in examine(as_control)["ok"]
+    assert "serving slots: 0 of 1 are free and no endpoint waits" in examine(as_control)["ok"]

@@ -97,7 +97,7 @@ def test_the_tiles_say_that_labels_are_of_any_time_and_write_waits_as_the_endpoi
     told = str(tiles_of(Traffic(span=span, steps=(), totals=Totals(p50=7.806, p95=16.94)), health)).replace(
         "\\xa0", " "
     )
-    assert "newest 252 ground truth labels of any time; 0.9000 on held-out rows" in told
+    assert "newest 252 ground truth labels of any time; 0.9000 on test rows" in told
     assert "16.9 ms" in told
     assert "p50 7.8 ms" in told
 
@@ -126,7 +126,7 @@ def test_inputs_with_few_rows_are_not_drawn_and_carry_no_index(tenant: Tenant) -
     client = viewer_of(tenant)
     found = shown(client)
     assert not found["drift-chart"]["figure"]["data"]
-    assert "Too few rows to judge: 2 so far" in json.dumps(found["drift-chart"])
+    assert "Too few rows to measure drift: 2 so far" in json.dumps(found["drift-chart"])
     assert "Inputs with too few rows are not drawn." in found["drift-note"]["children"]
     page = client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
     rows = page.split('aria-label="Table: Drift"')[1].split("</table>")[0]

@@ -54,7 +54,7 @@ def reading(tenant: Tenant, role: str) -> tuple[Client, str]:
     return client, page
 
 
-@pytest.mark.parametrize(("role", "names"), [("viewer", {"hidden from you", "churn"}), ("admin", {*NAMES})])
+@pytest.mark.parametrize(("role", "names"), [("viewer", {"not shared with you", "churn"}), ("admin", {*NAMES})])
 def test_spend_by_endpoint_names_only_those_that_the_reader_may_see(tenant: Tenant, role: str, names: set[str]) -> None:
     client, page = reading(tenant, role)
     rows = list(csv.DictReader(StringIO(client.get(page).content.decode())))

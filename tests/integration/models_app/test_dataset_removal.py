@@ -93,7 +93,7 @@ def test_the_page_offers_it_to_those_who_may_upload() -> None:
     assert f"{page}remove/" in engineer.get(page).content.decode()
     answer = engineer.post(f"{page}remove/", follow=True)
     assert answer.redirect_chain[-1][0] == f"/t/{tenant.slug}/datasets/"
-    assert "The failed upload is removed." in answer.content.decode()
+    assert "Failed upload removed." in answer.content.decode()
 
 
 def test_an_upload_that_meets_a_removal_makes_the_dataset_anew() -> None:
@@ -362,7 +362,7 @@ def test_a_dataset_is_restricted_and_shared_on_its_page() -> None:
     assert guest.get(page).status_code == 404
     assert owner.post(f"{page}shares/", {"user": "nobody"}).status_code == 422
     said = owner.post(f"{page}shares/", {"user": str(person.pk)}, follow=True).content.decode()
-    assert f"Take back the share of {person.email}" in said
+    assert f"Stop sharing with {person.email}" in said
     assert guest.get(page).status_code == 200
     owner.post(f"{page}shares/{person.pk}/remove/")
     assert guest.get(page).status_code == 404

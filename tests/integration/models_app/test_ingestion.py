@@ -110,7 +110,7 @@ def test_a_crash_on_a_disk_without_room_counts_as_no_try(child, monkeypatch):
     [
         (IDLE, {"CPU_S": 1.0}, None),
         (BUSY, {"CPU_S": 1.0}, "seconds of a processor"),
-        (IDLE, {"WALL_S": 0.5}, "when less is going on"),
+        (IDLE, {"WALL_S": 0.5}, "when the system is less busy"),
     ],
     ids=["waits for the processor", "uses it", "waits too long"],
 )

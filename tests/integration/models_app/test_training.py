@@ -273,7 +273,7 @@ def test_a_store_that_is_away_counts_as_the_platforms_trouble(as_control, node, 
 def test_what_a_job_takes_beside_its_parameters_is_not_looked_for_in_them() -> None:
     with pytest.raises(base.InvalidParameters) as refused:
         base.recipe("tabular.classifier").parse({"target": "diagnosis"})
-    assert "stands beside `params`" in refused.value.fields["target"][0]
+    assert "go beside `params`" in refused.value.fields["target"][0]
 
 
 def test_a_target_of_one_value_is_said_to_be_one() -> None:
@@ -283,4 +283,4 @@ def test_a_target_of_one_value_is_said_to_be_one() -> None:
     ]
     faults: dict[str, list[str]] = {}
     specs._target(DatasetVersion(columns=columns, rows=90), "y", base.recipe("tabular.regressor"), {}, faults)
-    assert faults == {"target": ["Column 'y' holds one value only: there is nothing to learn. Columns that fit: x."]}
+    assert faults == {"target": ["Column 'y' has one value only: there is nothing to predict. Columns that fit: x."]}

@@ -244,7 +244,7 @@ def test_a_letter_is_opened_on_record_and_shows_no_link_that_lets_anybody_in(
     listed = client.get("/operator/mail/").content.decode()
     assert "Join ours" in listed
     assert "Good bye" not in listed
-    assert "written down" in listed
+    assert "recorded" in listed
     (letter,) = file_backend.letters()
     for name in ("nothing", "../etc", letter.name):
         shown = client.get("/operator/mail/", {"letter": name}).content.decode()

@@ -195,7 +195,7 @@ def test_a_budget_far_above_the_bars_is_told_and_not_drawn() -> None:
 
 def test_days_that_are_no_range_are_told() -> None:
     for values in ({"from": "2026-03-09", "to": "2026-03-01"}, {"from": "2026-03-09"}, {"from": "x", "to": "y"}):
-        assert "Give a first and a last day" in ranges.parse({"range": "custom", **values}, date(2026, 3, 15)).problem
+        assert "Choose a first and a last day" in ranges.parse({"range": "custom", **values}, date(2026, 3, 15)).problem
     assert ranges.parse({"range": "custom", "from": "2026-03-01", "to": "2026-03-09"}, date(2026, 3, 15)).problem == ""
 
 

@@ -217,7 +217,7 @@ def test_whole_numbers_that_a_network_cannot_tell_apart_are_left_out_with_the_re
         tmp_path / "t", (tmp_path / "i/out/data.parquet").read_bytes(), "tabular.classifier", target="y", epochs=1
     )
     assert told["ignored_columns"] == [
-        {"name": "id", "reason": "whole numbers beyond 2^53, which no network can tell apart"}
+        {"name": "id", "reason": "whole numbers beyond 2^53, which no network can distinguish"}
     ]
 
 
@@ -338,11 +338,11 @@ def test_what_is_said_of_a_batch_names_columns_of_the_model_alone():
     }  # fmt: skip
     said = batch_reading.told(result, {"inputs": [{"name": name} for name in "abc"]})
     assert said == [
-        "Column a: 2 cells are not of the model's type, so taken as missing.",
-        "Column a: dates are written day first, unlike in training, and were read so.",
-        "Column b: 1 cell is in a category that training never saw.",
+        "Column a: 2 cells are not of the model's type and read as missing.",
+        "Column a: dates are written day first, unlike in training, and were read that way.",
+        "Column b: 1 cell is in a category that is not in the training data.",
         "Column c can be read in two ways, and was read as in training: numbers as 1,234.5. If that is wrong, choose how it is written on the dataset's page.",
-        "Without any value, so taken as missing: c.",
+        "Without any value, read as missing: c.",
     ]
     assert batch_reading.told({"taken_as_missing": ["a"], "empty_columns": None}, {}) == []
     many = {"taken_as_missing": {f"n{at}": 1 for at in range(30)}}

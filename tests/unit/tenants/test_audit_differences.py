@@ -41,7 +41,7 @@ def test_a_difference_is_a_sentence(changes: dict[str, Any], said: str) -> None:
         ("compute.job.submitted", "Job submitted"),
         ("tenants.api_key.created", "API key created"),
         ("tenants.tenant.changed", "Organisation changed"),
-        ("models_app.model_version.requested", "Promotion asked for"),
+        ("models_app.model_version.requested", "Promotion requested"),
         ("compute.device.cordoned", "Device cordoned"),
     ],
 )

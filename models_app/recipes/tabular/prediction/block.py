@@ -194,7 +194,7 @@ class Intake:
             for name in given.keys() - self.by_name.keys():
                 if name not in self.unused:
                     raise BadInstance(
-                        f"Row {at}: {str(name)[:80]!r} is no column of this model. Its columns: {_some(self.names)}.",
+                        f"Row {at}: {str(name)[:80]!r} is not a column of this model. Its columns: {_some(self.names)}.",
                         column=str(name)[:80],
                         row=at,
                     )

@@ -29,7 +29,7 @@ class BadInstance(ValueError):
 def not_finite(column: str, row: int) -> BadInstance:
     """Return the error for NaN or infinity."""
     return BadInstance(
-        f"Row {row}, column {column!r}: NaN and infinity are no values; null means missing.", column=column, row=row
+        f"Row {row}, column {column!r}: NaN and infinity are not allowed; null means missing.", column=column, row=row
     )
 
 

@@ -137,7 +137,9 @@ def test_an_identifier_is_known_by_its_run_or_its_name_and_a_persons_word_wins(
     assert (name in left_out(profile, "t")) == found
     assert left_out(profile, "t", {name: {"role": "feature"}}) == {}
     assert (
-        left_out(profile, "t", {"a": {"role": "identifier"}}).get("a", "an identifier, as you chose").endswith("chose")
+        left_out(profile, "t", {"a": {"role": "identifier"}})
+        .get("a", "an identifier, as set by a member")
+        .endswith("chose")
     )
 
 
@@ -147,7 +149,7 @@ def test_every_column_is_listed_as_a_target_and_says_why_it_cannot_be_one(tenant
     options = page.partition('name="p-target"')[2].partition("</select>")[0]
     for name, reason in (
         ("id", "has 442 different values: a classifier tells at most 100 classes apart"),
-        ("same", "holds one value only: there is nothing to learn"),
+        ("same", "has one value only: there is nothing to predict"),
         ("noted", "holds free text, which no recipe predicts"),
     ):
         assert re.search(f'<option value="{name}" disabled>{name}: {reason}', options), name
@@ -252,7 +254,7 @@ def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenan
     both = client.get("/t/lab/models/compare/", {"v": [old.id, new.id]}).content.decode()
     assert re.search(r"0\.7500 <span class=\"x-tag\">best</span>", both)
     assert re.search(r"Epochs <span class=\"x-tag\">differs</span>", both)
-    assert "Units a layer <span" not in both
+    assert "Units per layer <span" not in both
     sizes = both.split("Batch size", 1)[1].split("</tr>")[0]
     assert re.findall(r'num">(\w+)</td>', sizes) == ["automatic", "64"]
     assert "Choose two to four versions" in client.get("/t/lab/models/compare/", {"v": [old.id, "x"]}).content.decode()

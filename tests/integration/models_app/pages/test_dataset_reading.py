@@ -144,7 +144,7 @@ def test_a_batch_says_once_on_its_page_and_in_its_result_how_its_file_was_read(t
     actor = actor_for(tenant, "engineer")
     version = ingested(actor, FINE)
     model = make_version(actor, "risk", dataset_version=version)
-    said = ["Column a: 2 cells are not of the model's type, so taken as missing."]
+    said = ["Column a: 2 cells are not of the model's type and read as missing."]
     files = {form: {"key": form, "sha256": "0" * 64, "size": 4} for form in ("parquet", "csv")}
     job = waiting_job(tenant, version)
     with tenant_scope(tenant.id):

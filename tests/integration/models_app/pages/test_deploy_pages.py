@@ -40,7 +40,7 @@ def opened(version: ModelVersion) -> str:
 
 
 @pytest.mark.parametrize(
-    ("stage", "says"), [("staging", "Promote it first"), ("archived", "take it back and promote it first")]
+    ("stage", "says"), [("staging", "Promote it first"), ("archived", "restore and promote it first")]
 )
 def test_a_version_that_is_not_in_production_is_named_and_no_other_is_chosen(
     tenant: Tenant, stage: str, says: str

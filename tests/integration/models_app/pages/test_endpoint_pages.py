@@ -168,7 +168,7 @@ def test_a_fresh_endpoint_and_one_without_a_baseline_say_so(tenant: Tenant, endp
         in page(client, "endpoint", endpoint.id).content.decode()
     )
     bare = make_endpoint(make_version(actor_for(tenant), baseline={}))
-    assert "has no baseline of its training data" in page(client, "endpoint", bare.id).content.decode()
+    assert "has no training baseline" in page(client, "endpoint", bare.id).content.decode()
 
 
 def test_one_row_is_tried_with_a_pass_for_this_person_and_endpoint(
@@ -242,7 +242,7 @@ def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint:
     refused = client.post(path, {"name": "", "requests_per_minute": "0", "once": str(uuid4())})
     assert refused.status_code == 422
     assert client.post(reverse("endpoint-key-revoke", args=("vision", endpoint.id, key.id))).status_code == 302
-    assert "No key: no program" in page(client, "endpoint", endpoint.id).content.decode()
+    assert "No key yet: no program" in page(client, "endpoint", endpoint.id).content.decode()
 
 
 def test_undeploying_leaves_the_page_and_its_past(tenant: Tenant, endpoint: Endpoint) -> None:
@@ -318,7 +318,7 @@ def test_a_try_says_what_was_left_empty_and_what_training_never_saw(
         return str(client.post(path, TRY | more, headers={"HX-Request": "true"}).content.decode())
 
     assert "x-banner" not in said()
-    assert "age: 400 is outside 18 to 90, all that the dataset holds." in said(**{"try-f0": "400"})
+    assert "age: 400 is outside 18 to 90, the range of the training data." in said(**{"try-f0": "400"})
     assert "No value given: plan." in said(**{"try-f1": ""})
     assert "No value given: all inputs." in said(**dict.fromkeys(TRY, ""))
     asked = len(node.asked)
