@@ -163,6 +163,16 @@ def hour_axis(hours: Sequence[datetime]) -> Figure:
     }
 
 
+WAITING: Figure = {
+    "data": [],
+    "layout": {
+        "height": 300, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {"visible": False}, "yaxis": {"visible": False},
+    },
+}  # fmt: skip
+"""What a chart is before its numbers have come: nothing, rather than the axes of nothing."""
+
+
 def empty(text: str, theme: str) -> Figure:
     """Return a figure that says why it shows nothing."""
     base = layout(theme)

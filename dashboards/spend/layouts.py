@@ -6,6 +6,7 @@ import dash_bootstrap_components as dbc
 from dash import dcc, html
 
 from dashboards.ranges import CHOICES
+from dashboards.spend.charts import WAITING
 from dashboards.spend.groupings import GROUPS, ORDERS
 from dashboards.spend.tables import aria
 
@@ -102,7 +103,7 @@ def chart_card(name: str, title: str, text: Any) -> Any:
             html.Div(
                 [
                     html.Div(
-                        dcc.Graph(id=f"{name}-chart", config=GRAPH, figure={"data": [], "layout": {"height": 300}}),
+                        dcc.Graph(id=f"{name}-chart", config=GRAPH, figure=WAITING),
                         role="img",
                         **aria(labelledby=f"{name}-title"),
                     ),

@@ -200,3 +200,21 @@ def test_outcomes_have_the_same_colours_on_both_pages(tenant: Tenant) -> None:
     legend = re.findall(r'<rect class="f(\d)" width="24" height="8" rx="2"/></svg>([a-z ]+)</li>', page)
     assert {name: int(number) for number, name in legend} == drawn
     assert len(set(drawn.values())) == 3
+
+
+@pytest.mark.parametrize("slug", ["health", "spend"])
+def test_a_chart_shows_no_axes_before_its_numbers(tenant: Tenant, slug: str) -> None:
+    layout = viewer_of(tenant).get(reverse("dash-part", args=("vision", slug, "_dash-layout"))).json()
+    figures = graphs_in(layout)
+    assert figures
+    assert not any(figure["layout"][axis]["visible"] for figure in figures for axis in ("xaxis", "yaxis"))
+
+
+def graphs_in(component: Any) -> list[dict[str, Any]]:
+    """Return the figures of a layout's graphs."""
+    if isinstance(component, list):
+        return [figure for one in component for figure in graphs_in(one)]
+    if not isinstance(component, dict):
+        return []
+    own = [component["props"]["figure"]] if component.get("type") == "Graph" else []
+    return own + graphs_in(component.get("props", {}).get("children"))
