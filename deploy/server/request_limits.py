@@ -11,19 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from io import BytesIO
 from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.task import ErrorTask, WSGITask
+from waitress.task import ErrorTask
 from waitress.utilities import Error, RequestEntityTooLarge
 
 from config.proxies import TrustedProxies
+from deploy.server.request_tasks import Gate, RefusalTask, Refused
 from deploy.server.upload_limits import ANYBODY, MIB, UPLOADS, Nowhere
 from tenants.errors import ExchequerError, RateLimited, Unavailable
-from tenants.web.error_pages import REFUSED
-from tenants.web.large_bodies import SMALL, sender_of, taken_at
+from tenants.web.large_bodies import SMALL, taken_at
 
 #: What is read past at most; a client that sends still more is cut off.
 MOST_DROPPED = 1024 * MIB
@@ -37,16 +36,6 @@ class TooSlow(ExchequerError):
     """The request did not arrive in time. Send it again over a faster connection."""
 
     code, status = "request_timeout", 408
-
-
-class Refused(Error):  # type: ignore[misc]
-    """A body that is not taken in. `answer`: the status or the error to answer with; 0 lets the application say why."""
-
-    code, reason = 403, "Forbidden"
-
-    def __init__(self, answer: int | ExchequerError = 0) -> None:
-        super().__init__("refused")
-        self.answer = answer
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
@@ -171,51 +160,6 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     def close(self) -> None:
         """The request was answered, or its client is gone."""
         self._empty()
-
-
-class RefusalTask(WSGITask):  # type: ignore[misc]
-    """Has the application answer a request whose body was dropped; the connection ends with the answer."""
-
-    def get_environment(self) -> dict[str, Any]:
-        """Return the request without a body, marked as refused unless the application itself knows why."""
-        environ: dict[str, Any] = super().get_environment()
-        request = self.request
-        answer = request.error.answer if isinstance(request.error, Refused) else 413
-        if not answer and request.body_bytes_received + request.dropped >= self.channel.adj.max_request_body_size:
-            answer = 413
-        return environ | {REFUSED: answer, "wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
-
-    def execute(self) -> None:
-        """Answer."""
-        self.set_close_on_finish()
-        super().execute()
-
-
-class Gate:
-    """A task for a thread: ask the application whether a body may come."""
-
-    def __init__(self, channel: Channel, request: Parser) -> None:
-        self.channel = channel
-        self.request = request
-
-    def service(self) -> None:
-        """Ask, and let the channel read on."""
-        refused: Refused | None = None
-        try:
-            sender = sender_of(WSGITask(self.channel, self.request).get_environment())
-            if sender is None:
-                refused = Refused()
-            else:
-                self.request.sender = sender
-        except (RateLimited, Unavailable) as error:
-            refused = Refused(error)
-        except Exception:
-            self.channel.logger.exception("cannot ask whether a body may come")
-            refused = Refused(500)
-        self.channel.answered(self.request, refused)
-
-    def cancel(self) -> None:
-        """The server ends."""
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
