@@ -75,7 +75,7 @@ def spend_export(request: TenantRequest, table: str) -> HttpResponse:
     exported = datasets.export(table, request.GET.dict())
     if exported is None:
         raise Http404
-    return csv_response(f"spend-{table}", *exported)
+    return csv_response(request, f"spend-{table}", *exported)
 
 
 @require_safe
@@ -88,7 +88,7 @@ def health_export(request: TenantRequest, table: str) -> HttpResponse:
     exported = export(table, health_page(request.actor, values))
     if exported is None:
         raise Http404
-    return csv_response(f"health-{table}", *exported)
+    return csv_response(request, f"health-{table}", *exported)
 
 
 def offered(request: TenantRequest, **choices: Collection[str]) -> None:

@@ -39,7 +39,7 @@ def budget_list(request: TenantRequest) -> HttpResponse:
     """Show every budget of the running month and the crossed thresholds; `?export=csv` for a file."""
     known = queries.budgets()
     if wants_csv(request):
-        return csv_response("budgets", EXPORTED, (_exported(status) for status in known))
+        return csv_response(request, "budgets", EXPORTED, (_exported(status) for status in known))
     passed = queries.alerts(before=_before(request), limit=ALERTS)
     following = encode_cursor(passed[ALERTS - 1].id) if len(passed) > ALERTS else None
     context = {

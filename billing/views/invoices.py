@@ -164,7 +164,7 @@ def _shares(shown: Explanation, words: dict[str, Any], sort: str) -> dict[str, A
 def _page(request: TenantRequest, view: InvoiceView) -> HttpResponse:
     lines = invoice_lines(view.id) if view.id else []
     if wants_csv(request):
-        return csv_response(f"invoice-{view.period:%Y-%m}", EXPORTED, (_exported(one) for one in lines))
+        return csv_response(request, f"invoice-{view.period:%Y-%m}", EXPORTED, (_exported(one) for one in lines))
     at = now()
     others = [other for other in invoices(limit=MONTHS)[:MONTHS] if other.id != view.id]
     context = {

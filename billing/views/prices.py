@@ -31,7 +31,7 @@ def prices(request: TenantRequest) -> HttpResponse:
     """Show the prices in force and every version; `?export=csv` for a file."""
     book = _book()
     if wants_csv(request):
-        return csv_response("prices", EXPORTED, _exported(book) if book else ())
+        return csv_response(request, "prices", EXPORTED, _exported(book) if book else ())
     context = {"book": book, "can_manage": request.actor.can("pricebooks.manage")}
     return render(request, "billing/prices.html", context)
 

@@ -47,7 +47,7 @@ def jobs(request: TenantRequest) -> HttpResponse:
     form = JobListFilter(request.GET, projects=projects, devices=[row.device_class for row in queries.device_classes()])
     asked = form.asked()
     if wants_csv(request, form=form):
-        return _export(asked)
+        return _export(request, asked)
     sort = form.cleaned_data.get("sort") or ""
     rows = queries.job_list(asked, before=uuid_in(request.GET.get("cursor")), limit=PAGE, sort=sort)
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
@@ -86,9 +86,10 @@ def _tabs(asked: queries.JobFilter, form: JobListFilter) -> list[dict[str, objec
     ]
 
 
-def _export(asked: queries.JobFilter) -> HttpResponse:
+def _export(request: TenantRequest, asked: queries.JobFilter) -> HttpResponse:
     rows = queries.job_list(asked, limit=EXPORT_LIMIT)
     return csv_response(
+        request,
         "jobs",
         EXPORTED,
         (

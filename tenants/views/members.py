@@ -33,7 +33,7 @@ def members(request: TenantRequest) -> HttpResponse:
     """List members and open invitations; `?change=ID&role=ROLE` confirms a role change, `?export=csv` for a file."""
     if wants_csv(request):
         rows = ([row.email, row.name, row.role, row.since] for row in queries.members())
-        return csv_response("members", ("email", "name", "role", "since"), rows)
+        return csv_response(request, "members", ("email", "name", "role", "since"), rows)
     return _render(request)
 
 

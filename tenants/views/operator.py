@@ -35,7 +35,7 @@ def tenants_page(request: OperatorRequest) -> HttpResponse:
     text = request.GET.get("q", "").strip()[:100]
     if wants_csv(request, "q"):
         rows = tenant_metrics.digests(text=text, limit=EXPORT_LIMIT)
-        return csv_response("tenants", COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
+        return csv_response(request, "tenants", COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
     rows = tenant_metrics.digests(text=text, after=request.GET.get("cursor", "")[:50], limit=PAGE)
     following = rows[PAGE - 1].slug if len(rows) > PAGE else None
     sums = tenant_metrics.totals(text)

@@ -22,7 +22,7 @@ def projects(request: TenantRequest) -> HttpResponse:
     """List projects; `?export=csv` for the same as a file."""
     if wants_csv(request):
         rows = ([row.slug, row.name, row.created_at] for row in queries.projects())
-        return csv_response("projects", ("slug", "name", "created_at"), rows)
+        return csv_response(request, "projects", ("slug", "name", "created_at"), rows)
     return _render(request)
 
 

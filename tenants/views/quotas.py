@@ -50,7 +50,7 @@ def quotas_page(request: TenantRequest) -> HttpResponse:
     """List resources; `?edit=NAME` opens one for a change, `?export=csv` returns a file."""
     if wants_csv(request):
         rows = ([line.resource, line.limit, line.in_use, line.changed_by, line.changed_at] for line in _lines())
-        return csv_response("quotas", ("resource", "limit", "in_use", "changed_by", "changed_at"), rows)
+        return csv_response(request, "quotas", ("resource", "limit", "in_use", "changed_by", "changed_at"), rows)
     return _render(request, editing=request.GET.get("edit", ""))
 
 

@@ -122,6 +122,22 @@ def test_every_file_of_a_list_leaves_an_entry_and_looking_leaves_none(lab: tuple
     assert taken[:4] == [("ann@example.org", name) for name in reversed(lists.values())]
 
 
+def test_head_exports_no_list_and_leaves_no_entry(lab: tuple[Tenant, Client]) -> None:
+    tenant, person = lab
+    program = Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"})
+    pages = ("members/?export=csv", "jobs/?export=csv", "audit/?export=csv", "spend/export/groups.csv")
+    for client, path in [*((person, f"/t/lab/{page}") for page in pages), (program, "/api/v1/audit/export/")]:
+        before = len(acts_of(tenant, "tenants.list.exported"))
+        answer = client.head(path)
+        assert (answer.status_code, len(acts_of(tenant, "tenants.list.exported"))) == (200, before), path
+        taken = client.get(path)
+        assert (taken.headers["Content-Type"], taken.headers["Content-Disposition"]) == (
+            answer.headers["Content-Type"],
+            answer.headers["Content-Disposition"],
+        )
+        assert len(acts_of(tenant, "tenants.list.exported")) == before + 1, path
+
+
 def test_a_log_in_and_another_password_stand_in_the_log_of_each_organisation(settings: Any) -> None:
     one, other, third = (factories.make_tenant(slug) for slug in ("one", "other", "third"))
     ann = factories.make_member(one, "viewer", "ann@example.org")

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,7 @@ NUMBERS = st.integers(-(10**12), 10**12) | st.decimals(-(10**9), 10**9, allow_na
 
 @given(st.lists(st.tuples(TEXTS, NUMBERS), max_size=8))
 def test_p4_an_export_holds_no_formula_and_numbers_stay_numbers(rows: list[tuple[str, Decimal | int]]) -> None:
-    body = csv_response("x", ("text", "number"), rows).content.decode()
+    body = csv_response(RequestFactory().get("/"), "x", ("text", "number"), rows).content.decode()
     parsed = list(csv.reader(io.StringIO(body, newline="")))[1:]
     assert len(parsed) == len(rows)
     for (text, value), (shown, counted) in zip(rows, parsed, strict=True):
