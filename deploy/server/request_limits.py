@@ -19,7 +19,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error, RequestEntityTooLarge
 
 from config.proxies import TrustedProxies
-from deploy.server.request_tasks import Gate, RefusalTask, Refused
+from deploy.server.request_tasks import Gate, RefusalTask, Refused, Task
 from deploy.server.upload_limits import ANYBODY, MIB, UPLOADS, Nowhere
 from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.web.large_bodies import SMALL, taken_at
@@ -165,6 +165,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection."""
 
+    task_class = Task
     parser_class: Callable[[Any], Parser]
     request: Any
     sent_continue: bool

@@ -26,7 +26,18 @@ class Refused(Error):  # type: ignore[misc]
         self.answer = answer
 
 
-class RefusalTask(WSGITask):  # type: ignore[misc]
+class Task(WSGITask):  # type: ignore[misc]
+    """Has the application answer a request."""
+
+    def finish(self) -> None:
+        """End the response; waitress would end one to HEAD with an empty chunk, which is a body."""
+        if self.request.command == "HEAD":
+            self.write(b"")
+            self.chunked_response = False
+        super().finish()
+
+
+class RefusalTask(Task):
     """Has the application answer a request whose body was dropped; the connection ends with the answer."""
 
     def get_environment(self) -> dict[str, Any]:
