@@ -11,6 +11,7 @@ from waitress.utilities import Error
 from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.web.error_pages import REFUSED
 from tenants.web.large_bodies import sender_of
+from tenants.web.rate_limits import COUNTED
 
 if TYPE_CHECKING:
     from deploy.server.request_limits import Channel, Parser
@@ -27,7 +28,12 @@ class Refused(Error):  # type: ignore[misc]
 
 
 class Task(WSGITask):  # type: ignore[misc]
-    """Has the application answer a request."""
+    """Has the application answer a request; one whose body it was asked about is already counted."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the request as the application reads it."""
+        environ: dict[str, Any] = super().get_environment()
+        return environ | {COUNTED: self.request.asked}
 
     def finish(self) -> None:
         """End the response; waitress would end one to HEAD with an empty chunk, which is a body."""

@@ -157,7 +157,8 @@ class TenantMiddleware:
         known = None
         many = rate_limits.OF_EVENTS if request.path_info.startswith("/api/v1/events") else 1
         if key is not None:
-            rate_limits.take("key", f"{key[: authentication.LONGEST_KEY]} {many}", times=rate_limits.PER_KEY * many)
+            name = f"{key[: authentication.LONGEST_KEY]} {many}"
+            rate_limits.take(request, "key", name, times=rate_limits.PER_KEY * many)
             known = authentication.key_actor(request, key)
         elif request.user.is_authenticated:
             slug = request.headers.get(TENANT_HEADER) or request.session.get("tenant")
@@ -171,7 +172,7 @@ class TenantMiddleware:
         if known is None:
             return None
         actor, tenant = known
-        rate_limits.take("tenant", f"{actor.tenant_id} {many}", times=rate_limits.PER_TENANT * many)
+        rate_limits.take(request, "tenant", f"{actor.tenant_id} {many}", times=rate_limits.PER_TENANT * many)
         return self.accept(request, actor, tenant)
 
     @staticmethod

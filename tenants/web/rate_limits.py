@@ -14,6 +14,7 @@ import time
 from hashlib import blake2b
 
 from django.conf import settings
+from django.http import HttpRequest
 
 from tenants.errors import RateLimited
 
@@ -27,10 +28,14 @@ PER_KEY, PER_TENANT, OF_EVENTS = 1, 2, 4
 _cells = mmap.mmap(-1, SLOTS * CELL.size)  # anonymous and shared: forked processes count in the same memory
 
 
-def take(kind: str, name: str, *, times: float = 1) -> None:
-    """Count one request of a key or tenant. Raises `RateLimited` with the seconds to wait if there are too many."""
+#: Set in the WSGI environment by a web server that had a request counted before it took the body in.
+COUNTED = "exchequer.rate_counted"
+
+
+def take(request: HttpRequest, kind: str, name: str, *, times: float = 1) -> None:
+    """Count one request of a key or tenant, once. Raises `RateLimited` with the seconds to wait when there are too many."""
     rate = settings.EXCHEQUER.api_rate * times
-    if rate <= 0:
+    if rate <= 0 or request.META.get(COUNTED):
         return
     wait = due(blake2b(f"{kind} {name}".encode(), digest_size=8).digest(), rate, BURST_S, time.monotonic())
     if wait > 0:

@@ -360,3 +360,28 @@ def test_a_refusal_that_passes_is_answered_as_itself(crowded: Callable[..., Any]
         problem = json.loads(said.read())
         assert (said.status, problem["code"]) == (429, "rate_limited"), problem
         assert int(said.headers["Retry-After"]) > 0
+
+
+def test_an_upload_counts_once_in_the_rate_of_its_key(
+    process_environment: Callable[..., dict[str, str]], transactional_db: None, s3: S3, tmp_path: Path
+) -> None:
+    tenant = factories.make_tenant("lab")
+    headers = {"Authorization": f"Bearer {factories.make_api_key(tenant)}"}
+    port = free_port()
+    # So slow a rate gives nothing back while the test runs: what passes at once is the burst, ten seconds of it.
+    environment = process_environment(
+        EXCHEQUER_API_RATE="0.5", S3_ENDPOINT_URL=s3.endpoint_url, S3_BUCKET=s3.bucket, AWS_ACCESS_KEY_ID=s3.access_key, AWS_SECRET_ACCESS_KEY=s3.secret_key
+    )  # fmt: skip
+    with served(environment, port, tmp_path):
+        answers = []
+        for number in range(4):
+            content = b"a,b\n" + b"%d,2\n" % number * (3 * MIB // 4)
+            sent = requests.post(
+                f"http://127.0.0.1:{port}/api/v1/datasets/",
+                {"name": f"Large {number}"},
+                files={"file": ("a.csv", content)},
+                headers=headers,
+                timeout=60,
+            )
+            answers.append(sent.status_code)
+    assert answers == [201] * 4
