@@ -3,14 +3,18 @@
 import functools
 from typing import Any
 
+import structlog
 from allauth.account import forms as provided
 from django.conf import settings
 from django.http import HttpRequest
 
+from tenants.errors import Unavailable
 from tenants.events.external_work import LETTERS
 
 # : The backends of `config.mail`: a server or a file may be slow.
 SENT_ASIDE = ("tenants.notifications.smtp.Backend", "tenants.notifications.file_backend.FileBackend")
+
+log = structlog.get_logger(__name__)
 
 LABELS = {
     "login": "E-mail address",
@@ -33,6 +37,10 @@ class LabelsMixin:
             self.fields[name].label = LABELS[name]
 
 
+class TooManyEmails(Unavailable):
+    """Too many emails are waiting to be sent. Ask for a link again in a minute."""
+
+
 class LogIn(LabelsMixin, provided.LoginForm):  # type: ignore[misc]
     """Login by address and password."""
 
@@ -41,11 +49,17 @@ class ForgottenPassword(LabelsMixin, provided.ResetPasswordForm):  # type: ignor
     """Request of a reset link."""
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
-        """Create and send the email in another thread: the response time must not reveal whether an account exists."""
+        """Create and send the email in another thread: the response time must not reveal whether an account exists.
+
+        The email waits in the memory of this process: it is lost when the process ends, and the person must ask again.
+        Raises TooManyEmails, whatever the address, when the queue is full.
+        """
         email = str(self.cleaned_data["email"])
         write = functools.partial(super().save, request, **kwargs)
         if settings.EMAIL_BACKEND in SENT_ASIDE:
-            LETTERS.put(object(), write)
+            if not LETTERS.put(object(), write):
+                log.warning("emails.full", waiting=LETTERS.waiting.qsize())
+                raise TooManyEmails(retry_after=60)
         else:
             write()
         return email

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 from django.core.mail import EmailMessage
 from django.db import connection
 from django.test import Client, override_settings
+from structlog.testing import capture_logs
 
 from config.mail import mail_settings
 from tenants import tasks
@@ -97,6 +99,29 @@ def test_who_forgot_a_password_does_not_wait_for_the_mail_server(server: MailSer
     server.hangs = False
     wait_until(lambda: len(server.taken) == 1, 60, "the letter")
     assert server.taken[0]["To"] == user.email
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_full_queue_refuses_an_email_for_a_new_password_and_promises_none(
+    server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_forms, "LETTERS", external_work.Aside("letters", threads=1, most=1))
+    users = [factories.make_member(factories.make_tenant(), "viewer") for _ in range(2)]
+
+    def ask(email: str) -> Any:
+        return Client().post("/accounts/password/reset/", {"email": email})
+
+    assert ask(users[0].email).status_code == 302
+    assert server.called.acquire(timeout=60), "the first is being sent"
+    assert ask(users[1].email).status_code == 302, "the second waits"
+    with capture_logs() as logged:
+        refused = [ask(email) for email in (users[0].email, "nobody@example.org")]
+    assert [(one.status_code, one["Retry-After"]) for one in refused] == [(503, "60")] * 2
+    for one in refused:
+        assert "Ask for a link again in a minute." in one.content.decode()
+    assert [line["event"] for line in logged if line["event"] == "emails.full"] == ["emails.full"] * 2
+    server.hangs = False
+    wait_until(lambda: len(server.taken) == 2, 60, "the emails")
 
 
 @pytest.mark.parametrize("trickles", [False, True])
