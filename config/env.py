@@ -218,7 +218,7 @@ NAMES = frozenset(str(field.validation_alias) for field in Environment.model_fie
 def read(given: Mapping[str, str]) -> Environment:
     """Return the settings that variables give; raise `SettingsInvalid` naming every missing or wrong one."""
     try:
-        return Environment.model_validate({name: given[name] for name in NAMES if given.get(name)})
+        return Environment.model_validate(variables.chosen(given, NAMES))
     except ValidationError as error:
         lines = [f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
         raise SettingsInvalid("Exchequer cannot start; set these:\n" + "\n".join(lines)) from error
@@ -266,8 +266,7 @@ def find_local_installation() -> None:
     kept = _kept_environment()
     given = os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE")
     if not given and os.access(kept, os.R_OK):
-        for name, value in json.loads(kept.read_text()).items():
-            os.environ[name] = os.environ.get(name) or value
+        os.environ.update(json.loads(kept.read_text()) | variables.chosen(os.environ, os.environ))
 
 
 def choose_database_role(command: str) -> None:

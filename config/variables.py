@@ -13,9 +13,22 @@ ALIKE = 0.75
 #: Kubernetes tells every pod of the services beside it so: nobody typed these.
 LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)")
 
+#: What it, or a link of containers, puts into NAME_PORT of a service whose name is the start of a setting's.
+SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+
 
 class Unreadable(Exception):
     """Files that variables name cannot be read; the message has a line for each."""
+
+
+def chosen(variables: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    """Return what somebody gave of `names`: not what is empty, nor the address of a service in place of a port."""
+    found = {name: variables[name] for name in names if variables.get(name)}
+    return {
+        name: value
+        for name, value in found.items()
+        if not (name.endswith("_PORT") and SERVICE_ADDRESS.fullmatch(value.strip()))
+    }
 
 
 def from_files(variables: Mapping[str, str], names: Collection[str]) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from deploy.local.postgres import Cluster, StartError, random_passwords
 from deploy.local.state_dir import MASTER_KEY, Home
 from deploy.server.web import FORM_BYTES
 
+ROOT = Path(__file__).resolve().parents[3]
 GIVEN_DATABASE = {
     "DATABASE_URL": "postgresql://a@db/x",
     "DATABASE_CONTROL_URL": "postgresql://c@db/x",
@@ -114,6 +118,30 @@ def test_a_name_that_looks_mistyped_is_refused_with_the_one_that_was_meant(home:
             plan_for(home, {typed: "1"})
     else:
         plan_for(home, {typed: "1"})
+
+
+@pytest.mark.parametrize("name", ["EXCHEQUER_SERVING_PORT", "EXCHEQUER_HTTP_PORT"])
+@pytest.mark.parametrize("address", ["tcp://10.0.171.239:8001", "udp://10.0.171.239:53", "tcp://[fd00::17]:8001"])
+def test_the_address_of_a_service_in_place_of_a_port_counts_as_not_given(home: Home, name: str, address: str) -> None:
+    plan = plan_for(home, {name: address})
+    assert (plan.settings.http_port, plan.settings.serving_port) == (8000, 8001)
+    for wrong in ("tcp://", "tcp://10.0.171.239", "http://10.0.171.239:8001"):
+        with pytest.raises(StartError, match=name):
+            plan_for(home, {name: wrong})
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_process_starts_beside_a_service_that_is_called_like_a_setting(tmp_path: Path, kept: bool) -> None:
+    given = {"SECRET_KEY": "s" * 40, "EXCHEQUER_SERVING_PORT": "9001"}
+    if kept:
+        (tmp_path / "environment.json").write_text(json.dumps(given))
+    beside = {"EXCHEQUER_HOME": str(tmp_path), "EXCHEQUER_SERVING_PORT": "tcp://10.0.171.239:8001"}
+    environment = ({} if kept else given) | beside
+    program = "from config import env; env.find_local_installation(); print(env.load().serving_port)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("9001" if kept else "8001", "")
 
 
 def test_two_ports_that_are_one_are_refused(home: Home) -> None:
