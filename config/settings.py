@@ -149,12 +149,14 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # we write to nobody whom no organisation named
-# The key of login_failed is account and client address: a stranger locks nobody out with fewer than ten addresses.
+# The key of login_failed is account and client address: fewer than ten addresses lock nobody out. More of them lock out no
+# device that logged in before: it has a limit of its own (tenants/identity/known_devices.py).
 # A link for a new password lives an hour, so an hour's letters to one address are few.
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "5/5m/key",
     "login_failed_anywhere": "600/h/key",
+    "login_failed_known": "30/h/key",
     "reset_password": "20/m/ip,5/h/key",
 }
 PASSWORD_RESET_TIMEOUT = 3600

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 
-from tenants.identity import audited_access
+from tenants.identity import audited_access, known_devices
 
 # : Seconds after which a retry is worthwhile.
 HELD_UP_S = 300
@@ -30,18 +30,21 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Count an attempt for its account and client address, and for the account from everywhere; refuse beyond the
-        limits.
+        """Count an attempt for its account and client address, and for the known device or the account from everywhere.
+
+        One too many is refused. Guesses from many addresses use up the limit of the account, not that of a device that
+        logged in before.
         """
         request.held_up_s = HELD_UP_S  # type: ignore[attr-defined]
         super().pre_authenticate(request, **credentials)
-        anywhere = ratelimit.consume(
-            request, app="allauth.account", action="login_failed_anywhere", key=account(credentials)
-        )
-        if not anywhere:
+        wanted = account(credentials)
+        device = known_devices.device_of(request, wanted)
+        action, key = ("login_failed_known", device) if device else ("login_failed_anywhere", wanted)
+        counted = ratelimit.consume(request, app="allauth.account", action=action, key=key)
+        if not counted:
             raise self.validation_error("too_many_login_attempts")
         del request.held_up_s  # type: ignore[attr-defined]
-        self._login_failed_rl_usage.usage.extend(anywhere.usage)
+        self._login_failed_rl_usage.usage.extend(counted.usage)
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
         """Log in, but refuse the demo's password if other machines can reach us."""
@@ -60,6 +63,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         for actor in audited_access.everywhere(request, user):
             audited_access.log_in(actor=actor)
         super().login(request, user)
+        known_devices.remember(request, user)
 
     def set_password(self, user: Any, password: str) -> None:
         """Set another password and record it in the audit log of each of the person's organisations, all or nothing."""
@@ -67,6 +71,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             super().set_password(user, password)
             for actor in audited_access.everywhere(self.request, user):
                 audited_access.password(actor=actor)
+        known_devices.remember(self.request, user)
 
     def clean_password(self, password: str, user: Any = None) -> str:
         """Return a valid password; an operator's can be set by a command only, as the database enforces."""

@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from tenants.errors import ExchequerError
-from tenants.identity import invitations
+from tenants.identity import invitations, known_devices
 from tenants.models import User
 from tenants.views.forms import JoinAsNew
 from tenants.web.error_pages import log_in_url
@@ -47,6 +47,7 @@ def _accept(request: HttpRequest, token: str, offer: invitations.InvitationDetai
         return _render(request, offer, form, refused=refused.message, status=refused.status)
     if user is None:
         login(request, person, backend=BACKEND)
+        known_devices.remember(request, person)
     return redirect("overview", offer.slug)
 
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 from tenants.access.actor import Actor
 from tenants.access.reader import read_as, reading_as
 from tenants.errors import ExchequerError
-from tenants.identity import authentication
+from tenants.identity import authentication, known_devices
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.parsing import NUL
@@ -61,6 +61,7 @@ class RequestContextMiddleware:
         finally:
             structlog.contextvars.clear_contextvars()
         response["X-Request-Id"] = request_id
+        known_devices.mark(request, response)
         if seconds := getattr(request, "held_up_s", 0):
             # People read the form's message; programs read the status.
             response.status_code, response["Retry-After"] = 429, str(seconds)
