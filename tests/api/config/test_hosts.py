@@ -188,7 +188,7 @@ def make_owner() -> tuple[str, str]:
 def _answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:  # the port is open before the server answers
         return False
 
 
