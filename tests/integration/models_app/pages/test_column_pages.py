@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from compute.models import Job
@@ -240,8 +241,8 @@ def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenan
         training={"rows": {"test": 12}},
     )  # fmt: skip
     page = client.get(f"/t/lab/models/versions/{new.id}/").content.decode()
-    assert page.count(">Accuracy<") == page.count("never saw") == 1
-    assert "Measured on 12 held-out rows" in page
+    assert page.count(">Accuracy<") == page.count("never used") == 1
+    assert "Measured on 12 test rows" in page
     rows = re.findall(r'<th scope="row">(stays|leaves)</th>(.*?)</tr>', page, re.DOTALL)
     assert [[*re.findall(r">([\d.]+)<", cells)] for _, cells in rows[:2]] == [
         ["0.7500", "0.8571", "0.8000", "8"],
@@ -281,4 +282,4 @@ def test_costs_that_stand_beneath_each_other_have_the_same_places(tenant: Tenant
     make_endpoint(version, "risk")
     for path in (f"/t/lab/models/{version.model_id}/", "/t/lab/models/", "/t/lab/endpoints/"):
         assert re.search(r'<data class="money"[^>]*>€0\.0000</data>', client.get(path).content.decode()), path
-    assert "up to 500 MiB" in client.get("/t/lab/datasets/upload/").content.decode()
+    assert f"up to {settings.EXCHEQUER.max_upload_mb} MiB" in client.get("/t/lab/datasets/upload/").content.decode()
