@@ -146,14 +146,14 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
         scope = one.project_name or "the organisation"
         if one.state == "exhausted":
             notices.append(
-                Notice("bad", f"The budget of {scope} has no headroom left this month.", "See budgets", "budgets")
+                Notice("bad", f"The budget of {scope} has no headroom left this month.", "View budgets", "budgets")
             )
         elif one.state == "alert":
             notices.append(
                 Notice(
                     "wait",
                     f"The budget of {scope} is {percent_text(one.used_percent)} spent.",
-                    "See budgets",
+                    "View budgets",
                     "budgets",
                 )
             )
@@ -172,5 +172,5 @@ def _of_models(actor: Actor) -> list[Notice]:
         notices.append(Notice("wait", f"{words} for approval.", "Review", "models"))
     for name, number in endpoints_alarmed(actor):
         words = "1 alert is open" if number == 1 else f"{number} alerts are open"
-        notices.append(Notice("bad", f"{words} at endpoint {name}.", "See alerts", "endpoints"))
+        notices.append(Notice("bad", f"{words} at endpoint {name}.", "View alerts", "endpoints"))
     return notices

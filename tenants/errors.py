@@ -19,7 +19,7 @@ class ExchequerError(Exception):
 
 
 class Invalid(ExchequerError):
-    """Some values cannot be accepted; see the messages beside them."""
+    """Some values are not valid; see the messages beside them."""
 
     code = "invalid"
     status = 400
@@ -38,21 +38,21 @@ class Invalid(ExchequerError):
 
 
 class PermissionDenied(ExchequerError):
-    """Your role does not include this. Ask an owner or admin of the organisation."""
+    """Your role does not include this. Contact an owner or admin of the organisation."""
 
     code = "permission_denied"
     status = 403
 
 
 class NotFound(ExchequerError):
-    """There is no such thing here."""
+    """Not found."""
 
     code = "not_found"
     status = 404
 
 
 class Conflict(ExchequerError):
-    """This clashes with what is already stored."""
+    """This conflicts with existing data."""
 
     code = "conflict"
     status = 409
@@ -66,7 +66,7 @@ class RateLimited(ExchequerError):
 
 
 class Unavailable(ExchequerError):
-    """A part of Exchequer is away for a moment. Nothing was changed; try again shortly."""
+    """A part of Exchequer is temporarily unavailable. Nothing was changed; try again shortly."""
 
     code = "unavailable"
     status = 503

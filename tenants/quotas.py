@@ -20,7 +20,7 @@ QUOTA_CHANGED = AuditAction("tenants.quota.changed")
 
 
 class QuotaExceeded(ExchequerError):
-    """The organisation's quota has no room for this. Give back what is in use, or ask an admin to raise it."""
+    """The organisation's quota is used up. Release resources, or ask an admin to raise it."""
 
     code = "quota_exceeded"
     status = 409

@@ -53,7 +53,7 @@ def raise_alert(
     values = {"spent": spent, "limit": limit}
     _, fresh = BudgetAlert.objects.get_or_create(budget=budget, period=period, percent=percent, defaults=values)
     if not fresh:
-        unchanged("this threshold was told in this month")
+        unchanged("this threshold was already reported this month")
         return
     changes = {"percent": [None, percent], "period": [None, period.isoformat()]}
     record(BUDGET_ALERTED, actor=actor, target=budget, changes=changes)

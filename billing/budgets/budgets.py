@@ -38,7 +38,7 @@ LARGEST = Decimal(10) ** 15
 
 
 class BudgetExists(Conflict):
-    """This scope has a budget already; change that one."""
+    """This scope already has a budget; change that one."""
 
     code = "budget_exists"
 

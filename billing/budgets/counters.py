@@ -21,7 +21,7 @@ from tenants.isolation.scoping import current_tenant_id
 
 
 class BudgetExceeded(ExchequerError):
-    """The budget has no room for this. Ask for less, wait for running work to end, or have the budget raised."""
+    """The budget has no headroom for this. Request less, wait for running work to end, or have the budget raised."""
 
     code = "budget_exceeded"
     status = 402

@@ -20,7 +20,7 @@ from tenants.queries import ProjectRow
 WHOLE, TAGGED = "tenant", "tag"
 MOST_ALERTS = 10
 AT_LIMIT = (
-    (NOTIFY, "Only tell"),
+    (NOTIFY, "Only alert"),
     (BLOCK_NEW, "Refuse new work"),
     (STOP_RUNNING, "Refuse new work and pause running work"),
 )

@@ -39,7 +39,7 @@ NOTHING = Decimal(0)
 
 
 class UsageRefused(Invalid):
-    """Some of this usage cannot be right; see the reasons beside the keys."""
+    """Some of this usage is not valid; see the reasons beside the keys."""
 
     code = "usage_refused"
 

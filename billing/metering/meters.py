@@ -22,7 +22,7 @@ MOST_METERS = 200
 
 
 class MeterExists(Conflict):
-    """A meter with this key or this event type is there already."""
+    """A meter with this key or event type already exists."""
 
     code = "meter_exists"
 

@@ -37,13 +37,13 @@ TOO_LATE = f"A version starts before the year {LATEST.year}."
 
 
 class TooManyPrices(Invalid):
-    """A version of a price book holds at most 500 prices. Name fewer dimensions: the price for all else rules the rest."""
+    """A version of a price book has at most 500 prices. Use fewer dimensions: less specific prices cover the rest."""
 
     code = "too_many_prices"
 
 
 class TooManyVersions(Conflict):
-    """At most 24 versions of a price book wait for their start, and as many start within a day. Choose a later start."""
+    """At most 24 versions of a price book can wait for their start, and at most 24 can start within a day. Choose a later start."""
 
     code = "too_many_versions"
 

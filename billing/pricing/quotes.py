@@ -27,19 +27,19 @@ QUOTE_LIFE = timedelta(minutes=15)
 
 
 class QuoteExpired(Conflict):
-    """The quote has expired; ask for a new one."""
+    """The quote has expired; request a new one."""
 
     code = "quote_expired"
 
 
 class QuoteTaken(Conflict):
-    """The quote was used already; ask for a new one."""
+    """The quote has already been used; request a new one."""
 
     code = "quote_taken"
 
 
 class QuoteMismatch(Conflict):
-    """The quote was made for something else than what is asked now."""
+    """The quote does not match this request."""
 
     code = "quote_mismatch"
 

@@ -33,7 +33,7 @@ MOST_EVENTS = 1_000
 
 
 class UsageDecided(Conflict):
-    """Some of this usage was decided meanwhile. Look at the list again."""
+    """Some of this usage has already been reviewed. Reload the list."""
 
     code = "usage_decided"
 

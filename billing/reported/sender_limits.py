@@ -36,7 +36,7 @@ UPDATE billing_senderday SET events = events + %s, amount = amount + %s WHERE te
 
 
 class ReportLimitReached(RateLimited):
-    """This sender has reported as much today as it may."""
+    """This sender has reached its daily limit."""
 
     code = "usage_limit"
 

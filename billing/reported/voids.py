@@ -63,7 +63,7 @@ ORDER BY r.series_hash, r.hour, r.day, r.period, r.project_id, r.meter_id, r.pri
 
 
 class UsageVoided(Conflict):
-    """This usage was voided already. A void is not taken back: report the right usage under ids of its own."""
+    """This usage is already voided. A void cannot be undone: report the correct usage under new ids."""
 
     code = "usage_voided"
 

@@ -26,7 +26,7 @@ KNOWN = "SELECT key_hash, payload_hash FROM billing_usagekey WHERE tenant_id = %
 
 
 class UsageConflict(Conflict):
-    """A key that is known already came with other content. The first content counts."""
+    """A known key was sent with different content. The first content counts."""
 
     code = "usage_conflict"
 

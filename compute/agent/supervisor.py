@@ -33,7 +33,7 @@ from tenants.errors import ExchequerError, Unavailable
 log = structlog.get_logger(__name__)
 
 BAD_OUTPUT = "The program ended, but its output could not be used."
-"""What exactly is wrong is for the operators' log: the owner of a job cannot mend it."""
+"""The operators' log has the details: the owner of a job cannot fix it."""
 
 
 class AttemptSupervisor:

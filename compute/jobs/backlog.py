@@ -11,7 +11,7 @@ RETRY_AFTER_S = 30
 
 
 class QueueFull(RateLimited):
-    """As many jobs of this organisation wait as may. Try again once some have started, or cancel some that wait."""
+    """The maximum number of jobs of this organisation is waiting. Try again when some have started, or cancel some."""
 
     code = "queue_full"
 

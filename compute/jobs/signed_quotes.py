@@ -25,7 +25,7 @@ AMOUNTS = ("typical", "least", "most", "worst")
 
 
 class PriceRose(Conflict):
-    """The price went up since it was shown. Nothing was launched; look at the new price and launch again."""
+    """The price has gone up since the quote. Nothing was launched; check the new price and launch again."""
 
     code = "price_rose"
 

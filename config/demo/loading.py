@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 
 class NotEmpty(Conflict):
-    """This installation has organisations of its own. The demo is loaded into an empty one."""
+    """This installation already has organisations. Load the demo into an empty one."""
 
     code = "not_empty"
 

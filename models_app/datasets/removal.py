@@ -37,7 +37,7 @@ class DatasetInUse(Conflict):
 
 
 class DatasetIngesting(Conflict):
-    """A file of this dataset is being read. Remove the dataset once that has ended."""
+    """A file of this dataset is being read. Remove the dataset when that has ended."""
 
     code = "dataset_ingesting"
 

@@ -22,7 +22,7 @@ FORM_SLACK = MIB
 
 
 class UploadTooLarge(ExchequerError):
-    """The file is larger than may be uploaded. Split it, leave out columns, or convert it to Parquet."""
+    """The file exceeds the upload limit. Split it, leave out columns, or convert it to Parquet."""
 
     code = "file_too_large"
     status = 413

@@ -49,7 +49,7 @@ class EndpointIsUndeployed(Conflict):
 
 
 class TooManyKeys(Conflict):
-    """This endpoint has as many keys as it may have. Revoke one first."""
+    """This endpoint has the maximum number of keys. Revoke one first."""
 
     code = "too_many_keys"
 

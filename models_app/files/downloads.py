@@ -30,7 +30,7 @@ AT_ONCE, AT_ONCE_OF_TENANT = 4, 2
 
 
 class TooManyDownloads(RateLimited):
-    """Too many files are being downloaded at this moment. Try again when one of them has ended."""
+    """Too many downloads are running. Try again when one has ended."""
 
     code = "too_many_downloads"
 

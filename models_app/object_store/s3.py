@@ -31,7 +31,7 @@ class StorageUnavailable(Unavailable):
 
 
 class ObjectMissing(NotFound):
-    """The stored file is gone from the object store."""
+    """The stored file is missing from the object store."""
 
     code = "object_missing"
 

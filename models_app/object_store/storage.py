@@ -46,13 +46,13 @@ class Readable(Protocol):
 
 
 class KeyMissing(StorageUnavailable):
-    """The key of this organisation's stored files cannot be used at the moment. Ask your operator."""
+    """The key of this organisation's stored files cannot be used at the moment. Contact your administrator."""
 
     code = "encryption_key_unavailable"
 
 
 class ChecksumMismatch(ExchequerError):
-    """The stored file is damaged: it is not what was stored. Ask your operator, who finds the cause in the log."""
+    """The stored file is damaged. Contact your administrator, who can find the cause in the log."""
 
     code = "object_damaged"
     status = 500

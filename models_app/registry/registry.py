@@ -35,13 +35,13 @@ class VersionServes(Conflict):
 
 
 class NothingToApprove(Conflict):
-    """Nobody has asked for production for this version, or it was answered already."""
+    """This version has no open request for production."""
 
     code = "nothing_to_approve"
 
 
 class SelfApproval(PermissionDenied):
-    """Somebody else must approve what you asked for, or what was asked with a key that you made."""
+    """Another member must approve requests by you or by a key that you created."""
 
     code = "self_approval"
 

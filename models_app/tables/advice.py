@@ -76,7 +76,7 @@ def _about_target(profile: dict[str, Any]) -> list[str]:
         share = min(counts) / sum(counts)
         if share < IMBALANCE_SHARE:
             found.append(
-                f"The rarest class of {target['name']} has only {share:.1%} of the rows. Look at balanced accuracy, or balance the classes."
+                f"The rarest class of {target['name']} has only {share:.1%} of the rows. Check balanced accuracy, or balance the classes."
             )
     return found
 

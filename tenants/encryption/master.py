@@ -22,7 +22,7 @@ NONCE_BYTES = 12
 
 
 class KeyUnavailable(Unavailable):
-    """The key of this organisation's stored files cannot be used at the moment. Ask your operator."""
+    """The key of this organisation's stored files cannot be used at the moment. Contact your administrator."""
 
     code = "encryption_key_unavailable"
 

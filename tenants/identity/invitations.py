@@ -60,26 +60,26 @@ provenance.register(
 
 
 class TooManyInvitations(RateLimited):
-    """This organisation has sent as many invitations as it may in a day. Try again later."""
+    """This organisation has reached its daily limit of invitations. Try again later."""
 
     code = "too_many_invitations"
 
 
 class InvitationGone(ExchequerError):
-    """This invitation is used, withdrawn, expired or unknown. Ask for a new one."""
+    """This invitation is used, revoked, expired or unknown. Ask for a new one."""
 
     code = "invitation_gone"
     status = 410
 
 
 class WrongAccount(PermissionDenied):
-    """This invitation is for another e-mail address. Log out and follow the link again."""
+    """This invitation is for another email address. Log out and follow the link again."""
 
     code = "wrong_account"
 
 
 class AccountExists(Conflict):
-    """There is an account with this e-mail address. Log in with it and follow the link again."""
+    """An account with this email address exists. Log in with it and follow the link again."""
 
     code = "account_exists"
 
@@ -118,7 +118,7 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
         email=email, accepted_at=None, revoked_at=None
     ):
         check_role(actor, earlier.role)
-        _withdraw(actor, earlier, "invited anew")
+        _withdraw(actor, earlier, "replaced by a new invitation")
     invitation_id = uuid7()
     row = Invitation.objects.create(
         id=invitation_id,

@@ -36,7 +36,7 @@ def parse_jobs(text: str | None) -> Jobs:
 
 
 class LastOwner(Conflict):
-    """An organisation keeps at least one owner. Make someone else an owner first."""
+    """An organisation needs at least one owner. Make another member an owner first."""
 
     code = "last_owner"
 

@@ -13,7 +13,7 @@ COMMAND = "manage.py operator"
 
 
 class NoAccount(NotFound):
-    """There is no account with this e-mail address. Add --password to make one."""
+    """No account has this email address. Add --password to create one."""
 
     code = "no_account"
 

@@ -85,8 +85,8 @@ def member_remove(request: TenantRequest, user_id: UUID) -> HttpResponse:
     except (people.LastOwner, Invalid) as refused:
         return _render(request, refused=refused.message, status=refused.status)
     ended = len(left.credentials) - len(left.adopted)
-    adopted = f" {len(left.adopted)} go on under your name." if left.adopted else ""
-    messages.success(request, f"Removed. The person and {ended} of their credentials are out from now on.{adopted}")
+    adopted = f" {len(left.adopted)} now descend from you." if left.adopted else ""
+    messages.success(request, f"Member removed; {ended} of their credentials have been revoked.{adopted}")
     return redirect("members", request.tenant.slug)
 
 

@@ -118,7 +118,7 @@ def test_a_launch_beyond_the_budget_is_refused_with_the_cheaper_ways(page: Page,
     expect(page.locator("#cost")).to_contain_text("Does not fit the budget")
     page.get_by_role("button", name="Launch").click()
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("The budget has no room for this")
+    expect(alert).to_contain_text("The budget has no headroom for this")
     expect(alert).to_contain_text("Lower the time limit")
     expect(page.get_by_label("Name", exact=True)).to_have_value("too-dear")
     assert jobs_named(world, "too-dear") == 0

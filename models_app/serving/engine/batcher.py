@@ -24,7 +24,7 @@ NEWEST = 0.2
 
 
 class Overloaded(ExchequerError):
-    """More requests wait for this endpoint than it can answer in time. Wait as Retry-After says."""
+    """The endpoint has more requests than it can answer in time. Try again after Retry-After."""
 
     code = "overloaded"
     status = 429

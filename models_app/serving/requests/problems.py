@@ -29,7 +29,7 @@ class NotReady(Unavailable):
 
 
 class BudgetSpent(ExchequerError):
-    """The budget that pays for this endpoint is used up. Raise it, or wait for the next period."""
+    """The budget that pays for this endpoint is used up. Raise it, or wait for the next month."""
 
     code = "budget_exceeded"
     status = 402
@@ -52,7 +52,7 @@ class NotJSON(Invalid):
 
 
 class BadBody(Invalid):
-    """The body has not the shape that this route takes."""
+    """The body does not have the format of this route."""
 
     code = "invalid_body"
 
@@ -72,7 +72,7 @@ class TooLarge(ExchequerError):
 
 
 class MethodNotAllowed(ExchequerError):
-    """This route does not take that method."""
+    """This route does not support this method."""
 
     code = "method_not_allowed"
     status = 405

@@ -75,7 +75,7 @@ def test_a_place_that_becomes_free_lets_the_next_in_and_no_other_tenant_waits(
     first, *_ = filled(key, order)
     refused = post(key, order)
     assert refused.status_code == 429
-    assert f"{BEFORE + ROOM} jobs of this organisation wait" in refused.json()["title"]
+    assert f"{BEFORE + ROOM} jobs of this organisation are waiting" in refused.json()["title"]
     other = factories.make_tenant()
     assert post(factories.make_api_key(other), launchable(other)).status_code == 201
     assert post(key, {}, f"/api/v1/jobs/{first}/pause/").status_code == 200

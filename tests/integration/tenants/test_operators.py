@@ -126,7 +126,7 @@ def test_the_web_role_makes_nobody_an_operator(as_control: Control) -> None:
     assert client.get("/operator/").status_code == 200
     with as_control():
         call_command("operator", "ana@example.org", "--revoke")
-        with pytest.raises(CommandError, match="no account"):
+        with pytest.raises(CommandError, match="No account"):
             call_command("operator", "nobody@example.org")
         call_command("operator", "new@example.org", "--password", "long enough")
     assert client.get("/operator/").status_code == 404
