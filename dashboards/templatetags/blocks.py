@@ -82,10 +82,9 @@ def empty_state(
     """Say why a list is empty; `url` and `label` are the next step, `clear_url` takes the filters off."""
     step = format_html('<a class="btn btn-primary" href="{}">{}</a>', url, label) if url else ""
     clear = format_html('<a class="btn" href="{}">Clear filters</a>', clear_url) if clear_url else ""
+    text = mark_safe(content.strip())  # noqa: S308  rendered by the template, and escaped there
     actions = format_html('<div class="x-actions">{}{}</div>', step, clear) if step or clear else ""
-    return format_html(
-        '<div class="x-empty">{}<h2>{}</h2><p>{}</p>{}</div>', draw(icon or "box"), title, content.strip(), actions
-    )
+    return format_html('<div class="x-empty">{}<h2>{}</h2><p>{}</p>{}</div>', draw(icon or "box"), title, text, actions)
 
 
 @register.simple_block_tag(takes_context=True)
