@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Run a management command with the database role that the command needs and no other."""
+"""Run a management command with the database role that it needs and no other."""
 
 import sys
 
@@ -10,12 +10,12 @@ except ModuleNotFoundError as missing:
         f"This Python has no {missing.name}. Use the one that `make venv` prepares: .venv/bin/python {' '.join(sys.argv)}"
     ) from None
 
-#: They look at an installation, or at the code, and say what they find.
+#: They inspect an installation, or the code, and report their findings.
 ONLY_LOOK = frozenset({"", "help", "check", "config", "doctor", "spectacular"})
 
 
 def main() -> None:
-    """Pick the role by the command's name, refuse one that is too strong, then hand over to Django."""
+    """Select the role by the command's name, refuse one that is too strong, then run Django."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     choose_database_role(command)
     from django.core.management import execute_from_command_line

@@ -1,9 +1,9 @@
-"""The load client, a process of its own: `connections` callers that each send the next request when answered.
+"""The load client, a separate process: `connections` callers that each send the next request after a response.
 
-    python -m bench.client PORT --connections 64 --seconds 3 --slow 200 < request
+python -m bench.client PORT --connections 64 --seconds 3 --slow 200 < request
 
 The request, head and body, is read from standard input; one line of JSON is written. `--slow` holds that many more
-connections open, each sending a byte of a request's head now and then.
+connections open, each sending a byte of a request's head at intervals.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEAST_RETRY_S = 0.01
 
 
 class Round:
-    """What the callers share: the request, the end of the round, and what was counted."""
+    """State shared by the callers: the request, the end of the round, and the counts."""
 
     def __init__(self, port: int, request: bytes, ends: float) -> None:
         self.port, self.request, self.ends = port, request, ends
@@ -39,7 +39,7 @@ class Round:
 
 
 class Caller(asyncio.Protocol):
-    """One connection: request after request until the round ends. A server that closes is called anew."""
+    """One connection: request after request until the round ends. A closed connection is reopened."""
 
     def __init__(self, shared: Round, began: float) -> None:
         self._shared = shared
@@ -48,12 +48,12 @@ class Caller(asyncio.Protocol):
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first request; its time began with the connection."""
+        """Send the first request; its time includes connecting."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.write(self._shared.request)
 
     def data_received(self, data: bytes) -> None:
-        """Count a complete answer and send the next request."""
+        """Count a complete response and send the next request."""
         now = time.perf_counter()
         try:
             answer = self._answers.feed(data)
@@ -75,7 +75,7 @@ class Caller(asyncio.Protocol):
         self._transport.write(self._shared.request)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Count what was still asked."""
+        """Count the pending request as failed."""
         if self._began and time.perf_counter() < self._shared.ends:
             self._shared.failed += 1
         if not self.over.done():
@@ -100,7 +100,7 @@ async def call(shared: Round) -> None:
 
 
 async def dawdle(sockets: list[socket.socket]) -> None:
-    """Send a byte on each slow connection now and then; drop those that the server closed."""
+    """Send a byte on each slow connection at intervals; drop those that the server closed."""
     while True:
         for one in list(sockets):
             try:
@@ -117,7 +117,7 @@ async def dawdle(sockets: list[socket.socket]) -> None:
 
 
 async def run(port: int, request: bytes, *, connections: int, seconds: float, slow: int = 0) -> Seen:
-    """Load the server for `seconds` and return what was seen."""
+    """Load the server for `seconds` and return the measurements."""
     sockets = []
     for _ in range(slow):
         one = socket.create_connection((HOST, port), timeout=10)
@@ -135,7 +135,7 @@ async def run(port: int, request: bytes, *, connections: int, seconds: float, sl
 
 
 def main() -> None:
-    """Read the request, load the server, write what was seen."""
+    """Read the request, load the server, write the measurements."""
     parser = argparse.ArgumentParser(prog="python -m bench.client", description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("--connections", type=int, required=True)

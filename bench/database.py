@@ -1,4 +1,4 @@
-"""A durable PostgreSQL of its own for the benchmarks, migrated, with the product's roles."""
+"""A durable PostgreSQL server for the benchmarks, migrated, with the product's roles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.local.postgres import DATABASE, ROLES, Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
-#: On a server that others use too; and migrated and empty, for what wants a database of its own.
+#: On a shared server; and migrated and empty, for figures that need their own database.
 SHARED, FRESH = "bench", "bench_fresh"
 
 
@@ -23,7 +23,7 @@ def database(
 ) -> Iterator[tuple[Callable[[str], dict[str, str]], Callable[[str], str]]]:
     """Start a server in `home` and yield two functions: the environment of a process of a role, and the superuser.
 
-    `shared`: the folder of a server that runs and has both databases; it is left running.
+    `shared`: the folder of a running server with both databases; it is left running.
     """
     name = SHARED if shared else DATABASE
     cluster = Cluster(shared or home / "postgres", dict.fromkeys(ROLES, "throw-away"), durable=True)
@@ -69,6 +69,6 @@ def _running(cluster: Cluster, home: Path) -> Iterator[None]:
         cluster.provision()
         yield
     finally:
-        # SIGINT ends the sessions that are still open; SIGTERM would wait for them.
+        # SIGINT ends open sessions; SIGTERM would wait for them.
         server.send_signal(signal.SIGINT)
         server.wait(20)

@@ -1,1 +1,1 @@
-"""The child whose start is timed: it does nothing."""
+"""The child whose start is timed; it does nothing."""

@@ -1,6 +1,6 @@
-"""The two workers that G-d3 compares: `node`, the product's, and `bare`, plain Celery that starts the same process.
+"""The two workers compared by G-d3: `node`, the product's, and `bare`, plain Celery that starts the same process.
 
-Run as `python -m bench.dispatch_worker node|bare`. Each start is noted by the wall clock of this one machine.
+Run as `python -m bench.dispatch_worker node|bare`. Each start is recorded by the wall clock of this machine.
 """
 
 from __future__ import annotations
@@ -23,38 +23,32 @@ class NothingKind:
     meter = "device_seconds"
 
     def validate(self, actor: Any, spec: dict[str, Any]) -> dict[str, Any]:
-        """Accept anything."""
         return spec
 
     def plan(self, spec: dict[str, Any]) -> Any:
-        """Expect a second."""
+        """Return a plan of one second."""
         from compute.kinds import Plan
 
         return Plan(typical_s=1)
 
     def describe(self, job: Any) -> dict[str, Any]:
-        """Say nothing more."""
         return {}
 
     def stage(self, job: Any, workdir: Path) -> dict[str, Any]:
-        """Stage nothing."""
         return {}
 
     def save_checkpoint(self, job: Any, token: int, folder: Path) -> dict[str, Any]:
-        """Store nothing."""
         return {}
 
     def collect(self, job: Any, token: int, workdir: Path) -> dict[str, Any]:
-        """Collect nothing."""
         return {}
 
     def complete(self, job: Any, collected: dict[str, Any]) -> dict[str, Any]:
-        """Have no effect."""
         return {}
 
 
 def start_process() -> None:
-    """Start the child as bare Celery would and note when it is there."""
+    """Start the child as bare Celery would and record when it has started."""
     import redis
     from django.conf import settings
 

@@ -1,4 +1,4 @@
-"""What the load client needs of HTTP and of statistics: reading answers off a stream, percentiles, medians. Pure."""
+"""HTTP and statistics for the load client: parsing responses from a stream, percentiles, medians. Pure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: its status, and whether the server closes the connection after it."""
+    """One response: its status, and whether the server closes the connection after it."""
 
     status: int
     closes: bool
 
 
 class Unreadable(Exception):
-    """The bytes are no HTTP answer that this client reads."""
+    """The bytes are not an HTTP response that this client supports."""
 
 
 class Answers:
-    """Reads answers to requests that were sent one at a time, as the bytes come in."""
+    """Parses responses to sequential requests as the bytes arrive."""
 
     def __init__(self) -> None:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> Answer | None:
-        """Take in bytes; return the answer once it is complete. Raises Unreadable."""
+        """Add bytes; return the response once it is complete. Raises Unreadable."""
         self._held += data
         end = self._held.find(b"\r\n\r\n")
         if end < 0:
@@ -54,7 +54,7 @@ class Answers:
         return Answer(int(words[1]), closes)
 
     def _chunks_end(self, at: int) -> int:
-        """Return where the chunked body that begins at `at` ends, or -1 while it is not complete. No trailers."""
+        """Return the end of the chunked body that starts at `at`, or -1 if it is incomplete. No trailers."""
         while (line := self._held.find(b"\r\n", at)) >= 0:
             size = int(self._held[at:line].split(b";")[0], 16)
             at = line + 2 + size + 2
@@ -66,7 +66,7 @@ class Answers:
 
 
 def percentile(seconds: Sequence[float], share: float) -> float:
-    """Return the smallest value that `share` of all are not above (nearest rank); NaN when there is none."""
+    """Return the smallest value not exceeded by `share` of all (nearest rank); NaN if empty."""
     if not seconds:
         return math.nan
     return sorted(seconds)[max(0, math.ceil(share * len(seconds)) - 1)]
@@ -74,7 +74,7 @@ def percentile(seconds: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one round saw of one server: good answers a second, latencies in seconds, and what else there was."""
+    """Measurements of one round at one server: successful responses per second, latencies in seconds, and failures."""
 
     rate: float
     p50: float
@@ -84,12 +84,12 @@ class Seen:
 
 
 def seen(latencies: Sequence[float], seconds: float, *, failed: int, held: int = 0) -> Seen:
-    """Sum a round up."""
+    """Return the summary of a round."""
     return Seen(len(latencies) / seconds, percentile(latencies, 0.5), percentile(latencies, 0.99), failed, held)
 
 
 def median(rounds: Sequence[Seen]) -> Seen:
-    """Return the median of each figure over the rounds; failures are summed, of what was held the least counts."""
+    """Return the median of each figure over the rounds; failures are summed, of held connections the minimum counts."""
     return Seen(
         statistics.median(one.rate for one in rounds),
         statistics.median(one.p50 for one in rounds),

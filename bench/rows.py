@@ -1,4 +1,4 @@
-"""The registry of figures and the rows of the table that they yield."""
+"""The registry of figures and the rows of their table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """What a figure may use: how often to measure, an outside trace, a folder, variables for child processes,
-    and a way to run statements that fill tables past every lock. `tiny` is a smoke run: its ratios mean nothing."""
+    """Options of a figure: number of rounds, an external trace, a folder, variables for child processes, and a function
+    for bulk SQL that bypasses row security.
+
+    `tiny` is a smoke run: its ratios are meaningless.
+    """
 
     rounds: int
     trace: Path | None
@@ -22,14 +25,16 @@ class Options:
     tiny: bool = False
 
     def size(self, full: int, tiny: int) -> int:
-        """Return how much of something to measure with: the full amount, or in a smoke run hardly any."""
+        """Return the size to measure with: `full`, or `tiny` in a smoke run."""
         return tiny if self.tiny else full
 
 
 @dataclass(frozen=True)
 class Row:
-    """One ratio, or none when there was nothing to compare with. `measured` and `aim` compare with `reference`
-    (> 1 is better); `absolute` is for sanity only."""
+    """One ratio, or none without a comparison.
+
+    `measured` and `aim` are relative to `reference` (> 1 is better); `absolute` is for sanity only.
+    """
 
     goal: str
     what: str
@@ -40,7 +45,7 @@ class Row:
 
     @property
     def met(self) -> bool:
-        """Whether the aim is reached."""
+        """Return whether the aim is reached."""
         return self.measured is not None and self.measured >= self.aim
 
 
@@ -61,7 +66,7 @@ def figure(goal: str) -> Callable[[Figure], Figure]:
 
 
 def interleaved(rounds: int, sides: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Measure every side once a round, in turn; return each side's median (of rates or of seconds)."""
+    """Measure every side once per round, in turn; return each side's median (of rates or of seconds)."""
     seen: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, measure in sides.items():

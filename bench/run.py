@@ -20,7 +20,7 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the benchmarks; return 0 whatever they measure: a slow machine is no failure."""
+    """Run the benchmarks; always return 0: a slow machine is no failure."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", action="append", metavar="GOAL", help="measure only this goal, such as G-b3")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the median counts")
@@ -48,14 +48,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def other_results(results: Path, measured: set[str]) -> list[dict[str, object]]:
-    """Return the rows that were written before for goals that were not measured now."""
+    """Return earlier rows of goals that were not measured now."""
     if not results.exists():
         return []
     return [row for row in json.loads(results.read_text())["rows"] if row["goal"] not in measured]
 
 
 def measure(options: Options, only: list[str] | None) -> list[Row]:
-    """Import every figure and run those asked for, in order of their goals."""
+    """Import every figure and run the selected ones, in order of their goals."""
     import django
 
     django.setup()
@@ -85,5 +85,5 @@ def table(rows: list[Row]) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Return what the ratios were measured on."""
+    """Return a description of the machine."""
     return {"python": platform.python_version(), "cores": str(os.cpu_count()), "system": platform.platform()}

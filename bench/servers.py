@@ -1,4 +1,4 @@
-"""The servers that a figure compares: started, waited for, loaded in turn, and frozen while it is another's turn."""
+"""The servers that a figure compares: started, awaited, loaded in turn, and frozen meanwhile."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ TINY_TRIES = 20
 
 
 def peers() -> str:
-    """Return the interpreter that has the peers, or nothing."""
+    """Return the interpreter with the peers, or an empty string."""
     return os.environ.get(PEERS_VARIABLE, "")
 
 
 class NotStarted(Exception):
-    """A server that did not come up. The message says what is known."""
+    """A server that did not start. The message holds what is known."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """A load of one kind: how many callers, and how many slow sockets beside them."""
+    """One load: the number of callers, and of slow sockets beside them."""
 
     connections: int
     slow: int = 0
 
 
 class Server:
-    """One server process with what it forked, on a port of its own; `request` is what it is asked."""
+    """One server process and its children, on its own port; `request` is what callers send."""
 
     def __init__(
         self, name: str, command: Sequence[str], port: int, request: bytes, log: Path, environment: dict[str, str]
@@ -74,7 +74,7 @@ class Server:
         return Seen(**json.loads(done.stdout))
 
     def wait(self, step: Callable[[], object] = lambda: None) -> None:
-        """Wait until it answers 200, calling `step` meanwhile. Raises NotStarted."""
+        """Wait until it responds with 200, calling `step` meanwhile. Raises NotStarted."""
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self._process.poll() is None:
             step()
@@ -84,15 +84,15 @@ class Server:
         raise NotStarted(f"{self.name} did not start: {self.last_words()}")
 
     def freeze(self) -> None:
-        """Stop it and all below it: an idle server that burns time would be charged to the others."""
+        """Suspend it and its children: an idle server that uses CPU would distort the others."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Have it run again."""
+        """Resume it."""
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it and all below it."""
+        """End it and its children."""
         below = procfs.descendants(self._process.pid)
         self.thaw()
         self._process.terminate()
@@ -101,13 +101,13 @@ class Server:
         for pid in below:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        # What lost its parent earlier is still of its group.
+        # Orphaned processes are still in its group.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def last_words(self) -> str:
-        """Return the last line that it logged."""
+        """Return the last line of its log."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1][:120] if lines else "it said nothing"
 
@@ -118,7 +118,7 @@ class Server:
 
 
 def in_turn(options: Options, sides: dict[str, tuple[Server, Sequence[Load]]]) -> dict[tuple[str, int], Seen]:
-    """Load every side once a round, in turn, all others frozen; return the medians by name and place in its loads."""
+    """Load every side once per round, in turn, all others frozen; return the medians by name and index in its loads."""
     warm, seconds = (TINY_S, TINY_S) if options.tiny else (WARM_S, SECONDS)
     found: dict[tuple[str, int], list[Seen]] = {}
     for server, _ in sides.values():
@@ -141,7 +141,7 @@ def in_turn(options: Options, sides: dict[str, tuple[Server, Sequence[Load]]]) -
 
 
 def ask(method: str, path: str, body: bytes = b"", key: str = "") -> bytes:
-    """Return a request as bytes: kept alive, JSON in the body, with a key when there is one."""
+    """Return a request as bytes: keep-alive, JSON body, with a key if given."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Accept: application/json"]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]

@@ -1,4 +1,4 @@
-"""A whole serving node for a figure: real PostgreSQL, object store, tenant, key, money and model health, all ON."""
+"""A complete serving node for a figure: real PostgreSQL, object store, tenant, key, money and monitoring, all on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASSIGN = "import django; django.setup(); from compute.scheduling import slots; s
 
 
 def write_model(home: Path) -> None:
-    """Write the network with random weights, once as the product stores it and once for the peers."""
+    """Write the network with random weights, once in the product's format and once for the peers."""
     import torch
     from safetensors.torch import save_file
 
@@ -46,7 +46,7 @@ def write_model(home: Path) -> None:
 
 
 def deploy(environment: dict[str, Any], home: Path) -> tuple[UUID, UUID, str]:
-    """Register the model in `home` as a training would and deploy it; return tenant, endpoint and an endpoint key."""
+    """Register the model in `home` as a training does and deploy it; return tenant, endpoint and an endpoint key."""
     from django.conf import settings
     from django.test import override_settings
 
@@ -64,7 +64,7 @@ def deploy(environment: dict[str, Any], home: Path) -> tuple[UUID, UUID, str]:
     store = {name.lower(): environment[name] for name in names}
     with override_settings(EXCHEQUER=settings.EXCHEQUER.model_copy(update=store)):
         version = _version(actor, home)
-    # Requests are admitted however long they wait: the peers refuse nobody either.
+    # Requests are admitted however long they wait, because the peers refuse none either.
     endpoint = deployments.deploy(actor=actor, name="bench", version_id=version, slo_ms=10_000)
     key = endpoint_keys.create(actor=actor, endpoint_id=endpoint.id, name="bench").secret
     return tenant.id, endpoint.id, key
@@ -108,13 +108,13 @@ def _version(actor: Any, home: Path) -> UUID:
 
 
 def assign_slots(options: Options) -> None:
-    """Do the controller's part once: hand out the slots that are waited for."""
+    """Run the controller's part once: assign the requested slots."""
     command = [sys.executable, "-c", ASSIGN]
     subprocess.run(command, cwd=ROOT, env=options.environment("control"), check=True)
 
 
 def billed(tenant: UUID, endpoint: UUID) -> int:
-    """Return the requests that the endpoint's bill knows."""
+    """Return the requests on the endpoint's bill."""
     from django.db import connection
 
     from tenants.isolation.scoping import tenant_scope
@@ -132,7 +132,7 @@ def billed(tenant: UUID, endpoint: UUID) -> int:
 
 @contextmanager
 def object_store(home: Path) -> Iterator[dict[str, str]]:
-    """Run an object store with a bucket; yield the variables of processes that use it."""
+    """Run an object store with a bucket; yield the variables of its clients."""
     ports = dict(zip(WEED_PORTS, free_ports(len(WEED_PORTS)), strict=True))
     server = SeaweedFS(home / "seaweedfs", ports, "bench-access", "bench-secret-key")
     server.prepare()

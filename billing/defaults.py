@@ -14,7 +14,7 @@ SLOT_SECONDS = "serving.slot_seconds"
 SECOND = "second"
 #: Meters of time on devices: only their seconds add up to device hours.
 DEVICE_TIME = (DEVICE_SECONDS, BATCH_SECONDS)
-# : Tiers that no job can ask for. Price books may contain prices for them; pages hide these and keep them.
+#: Tiers that no job can ask for. Price books may contain prices for them; pages hide these and keep them.
 UNOFFERED_TIERS = frozenset({"spot"})
 
 

@@ -1,4 +1,4 @@
-"""Django's entry to the wiring: commands that concern every room."""
+"""Django's entry to the wiring: commands that concern every app."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""The Celery app: doorbells only. PostgreSQL holds the work, so no result backend, no ETA, no chord, no beat."""
+"""The Celery app: wake-ups only. PostgreSQL holds the work, so no result backend, no ETA, no chord, no beat."""
 
 from typing import Any
 
@@ -17,7 +17,9 @@ app.autodiscover_tasks()
 
 @celeryd_init.connect
 def refuse_unsafe_role(**_: Any) -> None:
-    """Check the database role and the master key before the worker does anything: a node works for one tenant at a time, ops for all."""
+    """Check the database role and the master key before the worker starts: a node works for one tenant at a time, ops
+    for all.
+    """
     from django.conf import settings
 
     from tenants import checks
@@ -28,6 +30,6 @@ def refuse_unsafe_role(**_: Any) -> None:
 
 @task_prerun.connect
 def begin_logging(task: Any, **_: Any) -> None:
-    """Name the task in its logs, and nothing that an earlier one of the thread left there."""
+    """Put the task's name into its logs, and clear what an earlier task left on the thread."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name)

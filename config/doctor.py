@@ -1,4 +1,4 @@
-"""The questions of `manage.py doctor`: what is wrong with this installation, one finding each."""
+"""Checks of `manage.py doctor`: what is wrong with this installation, one finding each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole, r.rolcreatedb,
        NOT coalesce(r.rolconfig::text LIKE '%statement_timeout=%', false)
 FROM pg_roles r WHERE r.rolname IN ('exchequer_app', 'exchequer_control')
 """
-# A partition is a table too: whoever could name it directly would pass by its parent's policies.
+# A partition is a table too: direct access would bypass its parent's policies.
 UNGUARDED = """
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
@@ -56,7 +56,7 @@ class DoctorFinding:
 
 
 def examine() -> Iterator[DoctorFinding]:
-    """Ask every question, each on its own: one that fails does not hide the next."""
+    """Run every check, each on its own: a failing one does not hide the next."""
     questions: tuple[tuple[str, Callable[[], Iterator[DoctorFinding]]], ...] = (
         ("database", database),
         ("roles", roles),
@@ -242,7 +242,7 @@ def sandbox() -> Iterator[DoctorFinding]:
 
 
 def missing_layers() -> list[str]:
-    """Lock a child down as an attempt is, and return the layers that it could not have."""
+    """Lock a child down as an attempt is, and return the missing layers."""
     with tempfile.TemporaryDirectory(prefix="exchequer-doctor-") as folder:
         slot = process.Slot(kind="cpu", uuid="", index=0, threads=1, memory_bytes=limits.CHILD_ADDRESS_SPACE)
         child = process.Child(

@@ -1,7 +1,7 @@
 """Typed settings from the environment: the only module that reads it.
 
-Every value has a default for one machine or is reported missing together with all the others; an empty one counts as not
-given. A secret may be given as `NAME_FILE`, the path of a file that holds it.
+Every value has a default for one machine or is reported missing together with all the others; an empty one counts as
+missing. A secret may be given as `NAME_FILE`, the path of a file that holds it.
 """
 
 import base64
@@ -74,7 +74,7 @@ class Environment(BaseModel):
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
     tls: bool | None = Field(None, validation_alias="EXCHEQUER_TLS")
     public_url: str = Field("", validation_alias="EXCHEQUER_PUBLIC_URL")
-    #: Written by deploy.server.web for the processes that it forks: the address that it listens on.
+    #: Set by deploy.server.web for the processes that it forks: the address that it listens on.
     bound_to: str = Field("", validation_alias="EXCHEQUER_BOUND_TO")
     trusted_proxies: str = Field("", validation_alias="EXCHEQUER_TRUSTED_PROXIES")
 
@@ -104,9 +104,9 @@ class Environment(BaseModel):
     lease_s: float = Field(30.0, validation_alias="EXCHEQUER_LEASE_S", gt=0, le=600)
     sweep_s: float = Field(10.0, validation_alias="EXCHEQUER_SWEEP_S", gt=0, le=600)
 
-    #: Requests a second that one API key may send, after a burst; 0 sets no limit.
+    #: Requests per second of one API key, after a burst; 0 sets no limit.
     api_rate: float = Field(50.0, validation_alias="EXCHEQUER_API_RATE", ge=0)
-    #: Jobs of one organisation that may wait at once; 0 sets no limit.
+    #: Waiting jobs of one organisation; 0 sets no limit.
     queued_jobs: int = Field(10_000, validation_alias="EXCHEQUER_QUEUED_JOBS", ge=0)
     metrics_token: str = Field("", validation_alias="EXCHEQUER_METRICS_TOKEN")
 
@@ -115,7 +115,7 @@ class Environment(BaseModel):
     stripe_webhook_secret: str = Field("", validation_alias="STRIPE_WEBHOOK_SECRET")
 
     def database_url(self, role: DatabaseRole) -> str:
-        """Return the connection URL of a role; raise `SettingsInvalid` when this process does not hold it."""
+        """Return the connection URL of a role; raise `SettingsInvalid` if this process does not hold it."""
         url: str = getattr(self, f"database_{role}_url")
         if not url:
             name = {
@@ -165,7 +165,7 @@ class Environment(BaseModel):
 
     @property
     def demo_logins(self) -> bool:
-        """Whether the demo's published password opens anything: only where this machine alone can reach the web server."""
+        """Return whether the demo's published passwords work: only if no other machine can reach the web server."""
         try:
             local = ipaddress.ip_address(self.bound_to).is_loopback
         except ValueError:
@@ -174,22 +174,22 @@ class Environment(BaseModel):
 
     @property
     def effective_tls(self) -> bool:
-        """Whether people come over TLS: as EXCHEQUER_TLS says, else as the public address does."""
+        """Return whether clients use TLS: as EXCHEQUER_TLS says, else as the public URL does."""
         return self.public_url.startswith("https://") if self.tls is None else self.tls
 
     @property
     def effective_public_url(self) -> str:
-        """Where people find the product: the start of every link in a mail, never taken from a request."""
+        """Return the public URL: the start of every link in an email, never taken from a request."""
         return self.public_url or f"http://127.0.0.1:{self.http_port}"
 
     @property
     def effective_node_id(self) -> str:
-        """Id of the node this process speaks for."""
+        """Return the id of this process's node."""
         return self.node_id or self.hostname
 
     @property
     def effective_cpu_devices(self) -> int:
-        """Number of CPU devices that this host offers: the cores, unless set."""
+        """Return the number of CPU devices of this host: the cores, unless set."""
         return self.cpu_devices or os.cpu_count() or 1
 
     def masked(self) -> dict[str, str]:
@@ -211,12 +211,12 @@ def _mask(value: str) -> str:
     return "***"
 
 
-#: The names that may be given, each with `_FILE` too.
+#: Accepted names, each also with `_FILE`.
 NAMES = frozenset(str(field.validation_alias) for field in Environment.model_fields.values())
 
 
 def read(given: Mapping[str, str]) -> Environment:
-    """Return the settings that variables give; raise `SettingsInvalid` naming every missing or wrong one."""
+    """Return the settings of these variables; raise `SettingsInvalid` naming every missing or wrong one."""
     try:
         return Environment.model_validate(variables.chosen(given, NAMES))
     except ValidationError as error:
@@ -242,7 +242,9 @@ def load() -> Environment:
 
 
 def with_secret_files(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what files give; the key before an interrupted rotation lies beside the master key. Raises `Unreadable`."""
+    """Return the variables with the contents of secret files; the key before an interrupted rotation lies beside the
+    master key. Raises `Unreadable`.
+    """
     found = variables.from_files(given, NAMES)
     previous = "EXCHEQUER_MASTER_KEY_PREVIOUS"
     file, named = given.get("EXCHEQUER_MASTER_KEY_FILE"), given.get(previous) or given.get(f"{previous}_FILE")
@@ -252,7 +254,7 @@ def with_secret_files(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _kept_environment() -> Path:
-    """Return where `make up` keeps the environment of its installation."""
+    """Return the path of the environment that `make up` stores for its installation."""
     return variables.home(os.environ) / "environment.json"
 
 
@@ -262,7 +264,7 @@ def use_django_settings() -> None:
 
 
 def find_local_installation() -> None:
-    """Take what is not set from the installation that `make up` runs in EXCHEQUER_HOME, if there is one."""
+    """Fill missing variables from the installation that `make up` runs in EXCHEQUER_HOME, if any."""
     kept = _kept_environment()
     given = os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE")
     if not given and os.access(kept, os.R_OK):

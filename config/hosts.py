@@ -1,7 +1,7 @@
-"""Which `Host` we answer to: the public address with its port, or this machine's own; any other is a 400.
+"""Accepted `Host` headers: the public address with its port, or this machine's own; any other is a 400.
 
-Django's ALLOWED_HOSTS knows no ports. Without EXCHEQUER_PUBLIC_URL it alone decides: nobody can know then behind which
-port of a container or a tunnel people find us.
+Django's ALLOWED_HOSTS ignores ports. Without EXCHEQUER_PUBLIC_URL it alone decides, because the port of a container or
+a tunnel is then unknown.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from django.http.request import split_domain_port
 
 USUAL = {"http": "80", "https": "443"}
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-#: Asked by probes that know an address and no name; what they answer depends on no host.
+#: Called by probes that know only an address; their responses depend on no host.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def of(url: str) -> tuple[str, str]:
-    """Return host and port of an address, the scheme's usual port when none is written; an IPv6 host in brackets."""
+    """Return host and port of a URL, with the scheme's default port; an IPv6 host in brackets."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     return (f"[{host}]" if ":" in host else host), str(parts.port or USUAL[parts.scheme])
 
 
 def origin(url: str) -> str:
-    """Return the origin of an address as browsers send it."""
+    """Return the origin of a URL as browsers send it."""
     host, port = of(url)
     scheme = urlsplit(url).scheme
     return f"{scheme}://{host}" if port == USUAL[scheme] else f"{scheme}://{host}:{port}"
@@ -41,7 +41,7 @@ class HostMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, or raise `DisallowedHost`, which Django answers with 400."""
+        """Respond, or raise `DisallowedHost`, which Django turns into a 400."""
         public = settings.EXCHEQUER.public_url
         if public and request.path_info not in PROBES:
             check(request, public)
@@ -49,7 +49,7 @@ class HostMiddleware:
 
 
 def check(request: HttpRequest, public: str) -> None:
-    """Raise `DisallowedHost` unless the request names the public address, or a host of ours by the port we listen at."""
+    """Raise `DisallowedHost` unless the request names the public address, or a host of ours with our port."""
     host, port = split_domain_port(request.get_host())
     found = (host, port or USUAL[request.scheme or "http"])
     if found == of(public) or found[1] == request.META.get("SERVER_PORT"):

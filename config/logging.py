@@ -1,4 +1,4 @@
-"""One structured log line an event, on standard error, with the request's id and no secrets."""
+"""Structured logs: one line per event, on standard error, with the request's id and no secrets."""
 
 import logging
 from typing import Any

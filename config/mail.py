@@ -1,4 +1,4 @@
-"""How mail leaves, read from one URL: a folder of `.eml` files unless a mail server is named."""
+"""Email settings, read from one URL: a folder of `.eml` files unless a mail server is configured."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DEFAULT_FROM = "Exchequer <noreply@localhost>"
 
 
 def mail_settings(url: str, home: Path) -> dict[str, Any]:
-    """Return Django's settings for mail. Raises ValueError that says how such a URL looks.
+    """Return Django's email settings. Raises ValueError that describes such a URL.
 
-    `smtp` speaks plain text, or TLS from STARTTLS on with `starttls=1`; `smtps` speaks TLS from the first byte.
-    `from=` sets the sender. Nothing given: files in `home`/mail.
+    `smtp` is plain text, or TLS after STARTTLS with `starttls=1`; `smtps` is TLS from the first byte. `from=` sets the
+    sender. Default: files in `home`/mail.
     """
     parts = urlsplit(url or "file:")
     options = {name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()}

@@ -1,10 +1,10 @@
-"""Who asks, and over which scheme, when proxies stand before us: only EXCHEQUER_TRUSTED_PROXIES is believed.
+"""Client address and scheme behind proxies: only EXCHEQUER_TRUSTED_PROXIES is trusted.
 
 The setting names the proxies by address or network (`10.0.0.5, 10.1.0.0/16`), each for one hop: two proxies of one
-network, one behind the other, are that network named twice. Otherwise a client that asks from a trusted network could
-choose its address. Where their addresses change the setting says how many there are (`1`): then any peer that is not of
-the Internet counts as the last of them, so nobody else may reach the port. This layer is the only one that reads what they add; it takes the headers away, so that nothing
-behind it, Django or a view, can believe a client that sends them itself.
+network, one behind the other, are that network named twice. Otherwise a client from a trusted network could choose its
+address. If their addresses change, the setting is their number (`1`): then any peer with a private address counts as
+the last of them, so the port must be closed to everybody else. Only this layer reads the headers that proxies add. It
+removes them, so that nothing behind it, Django or a view, can trust a client that sends them itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLAIMS = (
 
 
 def trusted(text: str) -> int | tuple[Network, ...]:
-    """Return the proxies that a setting names: how many, or their networks. Raises ValueError that says how it looks."""
+    """Return the proxies of a setting: their number, or their networks. Raises ValueError that describes the format."""
     if text.strip().isdecimal() and int(text) <= MOST_PROXIES:
         return int(text)
     try:
@@ -44,14 +44,14 @@ def trusted(text: str) -> int | tuple[Network, ...]:
 
 
 class TrustedProxies:
-    """WSGI: hands requests on as the client sent them to the outermost trusted proxy."""
+    """WSGI middleware: restores requests as the client sent them to the outermost trusted proxy."""
 
     def __init__(self, application: Application, proxies: int | tuple[Network, ...]) -> None:
         self.application = application
         self.proxies = proxies
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Set the client's address and scheme, take the proxies' headers away, and answer."""
+        """Set the client's address and scheme, remove the proxies' headers, and call the application."""
         claims = {name: environ.pop(name, "") for name in CLAIMS}
         chain = [part.strip() for part in claims["HTTP_X_FORWARDED_FOR"].split(",") if part.strip()]
         peer = environ.get("REMOTE_ADDR", "")
@@ -60,7 +60,7 @@ class TrustedProxies:
             environ["REMOTE_ADDR"] = environ["REMOTE_HOST"] = client
             environ["REMOTE_PORT"] = "" if client != peer else environ.get("REMOTE_PORT", "")
             schemes = [part.strip().lower() for part in claims["HTTP_X_FORWARDED_PROTO"].split(",") if part.strip()]
-            # Each proxy may add its own; the outermost that is trusted knows how the client came.
+            # Each proxy may add its own; the outermost trusted one knows the client's.
             said = schemes[-passed:][:1]
             if said in (["http"], ["https"]):
                 environ["wsgi.url_scheme"] = said[0]
@@ -68,7 +68,7 @@ class TrustedProxies:
         return self.application(environ, start_response)
 
     def client(self, peer: str, chain: list[str]) -> tuple[str, int]:
-        """Return the address of who asked, and by how many trusted proxies it came (0: none, the peer itself asks)."""
+        """Return the client's address, and the number of trusted proxies it passed (0: none, it is the peer itself)."""
         if isinstance(self.proxies, int):
             near = parsed(peer)
             hops = self.proxies if near is not None and not near.is_global else 0
@@ -88,12 +88,12 @@ class TrustedProxies:
         return (str(client) if client else peer), passed
 
 
-#: Whether a trusted proxy handed the request on.
+#: Whether a trusted proxy forwarded the request.
 BEHIND = "exchequer.behind_proxy"
 
 
 def parsed(text: str) -> Address | None:
-    """Return the address in a part of X-Forwarded-For, without its port; None when there is none."""
+    """Return the address in a part of X-Forwarded-For, without its port; None if there is none."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

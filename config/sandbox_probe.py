@@ -1,4 +1,4 @@
-"""What `doctor` runs in place of a training script: close every door, say which are missing, end."""
+"""The probe that `doctor` runs in place of a training: lock down, print the missing layers, exit."""
 
 from compute.sandbox import sandbox
 

@@ -28,7 +28,7 @@ if env.public_url:
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = True
-SILENCED_SYSTEM_CHECKS = ["guardian.W001"]  # Object permissions are asked by queries, not by an auth backend.
+SILENCED_SYSTEM_CHECKS = ["guardian.W001"]  # Object permissions are checked by queries, not by an auth backend.
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -135,7 +135,7 @@ LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-#: Of everybody in the demo, printed at its start: it opens nothing where others can reach the web server.
+#: Shared by everybody in the demo, printed at its start; it does not work if other machines can reach the web server.
 PUBLISHED_PASSWORD = organisations.PASSWORD
 ACCOUNT_ADAPTER = "tenants.identity.account_adapter.AccountAdapter"
 ACCOUNT_FORMS = {
@@ -160,7 +160,7 @@ ACCOUNT_RATE_LIMITS = {
     "reset_password": "20/m/ip,5/h/key",
 }
 PASSWORD_RESET_TIMEOUT = 3600
-# allauth's own writes a second row of addresses at each link, which an account has none of here.
+# allauth's own adds a second row of addresses at each link, which accounts here do not have.
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 (a class)
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
@@ -173,7 +173,7 @@ SECURE_HSTS_SECONDS = 31536000 if env.effective_tls else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# Log-in limits are counted here, so the table lies in PostgreSQL: a flushed broker loosens nothing.
+# Login limits are counted here, so the table is in PostgreSQL: flushing the broker resets nothing.
 CACHES = {"default": {"BACKEND": "tenants.web.json_cache.JsonCache", "LOCATION": "tenants_ratelimit"}}
 
 CONTENT_SECURITY_POLICY = {
@@ -203,7 +203,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "config.statics.Storage"},
 }
 WHITENOISE_USE_FINDERS = True
-WHITENOISE_MAX_AGE = 30 * 24 * 3600  # addresses change with the content
+WHITENOISE_MAX_AGE = 30 * 24 * 3600  # URLs change with the content
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 FILE_UPLOAD_HANDLERS = [
@@ -265,7 +265,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 CELERY_TIMEZONE = "UTC"
-# Fired by the controller that leads, once each interval; there is no beat process. Seconds.
+# Fired by the leading controller, once each interval; there is no beat process. Seconds.
 CELERY_BEAT_SCHEDULE = {
     "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},

@@ -1,4 +1,4 @@
-"""Static files as browsers want them: packed with gzip, under an address that changes with their content."""
+"""Static files for browsers: gzipped, under a URL that changes with their content."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from django.contrib.staticfiles.storage import StaticFilesStorage
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
-#: What is text, and long enough to gain by it.
+#: Text files that are long enough to benefit.
 PACKED = frozenset({".css", ".js", ".svg", ".json", ".csv", ".html", ".txt"})
 LEAST_BYTES = 1024
 
 
 class Storage(StaticFilesStorage):
-    """Adds a mark of the content to each address: browsers keep a file for long and still see a new one at once."""
+    """Adds a content hash to each URL: browsers cache a file for long and still load a new one at once."""
 
     def url(self, name: str | None) -> str:
-        """Return the address of a file."""
+        """Return the URL of a file."""
         found = finders.find(name) if name else None
         return f"{super().url(name)}?v={_mark(found)}" if isinstance(found, str) else super().url(name)
 
 
 class Middleware(WhiteNoiseMiddleware):  # type: ignore[misc]
-    """Whitenoise over the folders of the apps, with a packed copy of each long text, made once, in the state folder."""
+    """Whitenoise over the folders of the apps, with a gzipped copy of each long text, made once, in the state folder."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         self._copies: set[Path] = set()
@@ -41,7 +41,7 @@ class Middleware(WhiteNoiseMiddleware):  # type: ignore[misc]
             _remove_others(self._copies)
 
     def get_static_file(self, path: str, url: str, stat_cache: Any = None) -> StaticFile:
-        """Return what answers for a file: itself, or its packed copy to those who take one."""
+        """Return the file to serve: itself, or its gzipped copy to clients that accept one."""
         if Path(path).suffix not in PACKED or Path(path).stat().st_size < LEAST_BYTES:
             return super().get_static_file(path, url, stat_cache=stat_cache)
         headers = Headers([])

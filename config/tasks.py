@@ -7,5 +7,5 @@ from config.monitoring import metrics
 
 @shared_task(name="config.figures")
 def take_figures() -> None:
-    """Take the figures that /metrics answers; the controller's schedule rings it."""
+    """Collect the figures for /metrics; scheduled by the controller."""
     metrics.take()

@@ -1,4 +1,4 @@
-"""Every route, in one place: tenant pages carry the tenant in the path, the API fixes it by key or session."""
+"""Every route, in one place: tenant pages carry the tenant in the path, the API derives it from key or session."""
 
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView

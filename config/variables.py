@@ -1,4 +1,4 @@
-"""Environment variables as people give them: secrets from files, and names that look like a setting's and are none."""
+"""Environment variables as people set them: secrets from files, and misspelt names of settings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 OURS = "EXCHEQUER_"
-#: How like a setting's name another name is when it is probably a slip: 0 to 1.
+#: Similarity to a setting's name from which another name is probably a misspelling: 0 to 1.
 ALIKE = 0.75
-#: Kubernetes tells every pod of the services beside it so: nobody typed these.
+#: Kubernetes sets these for the services of a pod: nobody typed them.
 LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)")
 
 #: What it, or a link of containers, puts into NAME_PORT of a service whose name is the start of a setting's.
@@ -18,7 +18,7 @@ SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 
 
 class Unreadable(Exception):
-    """Files that variables name cannot be read; the message has a line for each."""
+    """Files named by variables cannot be read; the message has a line for each."""
 
 
 def chosen(variables: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
@@ -32,9 +32,9 @@ def chosen(variables: Mapping[str, str], names: Collection[str]) -> dict[str, st
 
 
 def from_files(variables: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
-    """Return NAME by the content of the file that NAME_FILE names, for each of `names` that has no value itself.
+    """Return NAME with the content of the file in NAME_FILE, for each of `names` without a value.
 
-    Raises `Unreadable` naming every file that is missing, closed, empty or no text.
+    Raises `Unreadable` naming every file that is missing, unreadable, empty or not text.
     """
     found, faults = {}, []
     for name in names:
@@ -56,12 +56,12 @@ def from_files(variables: Mapping[str, str], names: Collection[str]) -> dict[str
 
 
 def slips(variables: Collection[str], names: Collection[str]) -> dict[str, str]:
-    """Return, by each given name that is no setting and reads like one, the setting that was probably meant."""
+    """Return, for each given name that resembles a setting but is none, the setting probably meant."""
     known = {*names, *(f"{name}_FILE" for name in names)}
     endings = {name.removeprefix(OURS): name for name in known if name.startswith(OURS)}
     found = {}
     for name in variables:
-        # Without the prefix: what all names share would make any two alike.
+        # Without the prefix, which would make any two names similar.
         wanted = name.removeprefix(OURS)
         if name not in known and wanted != name and not LINK.search(name):
             for like in difflib.get_close_matches(wanted, endings, 1, ALIKE):
@@ -70,6 +70,6 @@ def slips(variables: Collection[str], names: Collection[str]) -> dict[str, str]:
 
 
 def home(variables: Mapping[str, str]) -> Path:
-    """Return the state folder of the installation, from wherever the command is typed."""
+    """Return the state folder of the installation, from any current directory."""
     named = Path(variables.get("EXCHEQUER_HOME") or ".exchequer").expanduser()
     return Path(__file__).parent.parent / named

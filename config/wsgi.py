@@ -1,4 +1,4 @@
-"""The web process. It works as the database role `exchequer_app` and never imports torch."""
+"""The web process. It uses the database role `exchequer_app` and never imports torch."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,9 +1,9 @@
-"""App configuration."""
+"""Django's entry to the app."""
 
 from django.apps import AppConfig
 
 
 class DashboardsConfig(AppConfig):
-    """Dashboards: reads the queries of the other rooms, owns no table."""
+    """Dashboards: uses the queries of the other apps, owns no table."""
 
     name = "dashboards"

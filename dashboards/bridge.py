@@ -1,8 +1,8 @@
 """Dash behind Django: every byte of a Dash page passes Django's middleware first.
 
-A Django view builds a WSGI environment from its request, calls Dash's own WSGI app in the same thread and
-turns the answer back. Log-in, tenant, CSRF and content security policy are therefore those of any other page,
-and a callback runs in the request's transaction and tenant scope. The README of this room names the ways not taken.
+A Django view builds a WSGI environment from its request, calls Dash's own WSGI app in the same thread and converts the
+response back. Login, tenant, CSRF and content security policy are therefore those of any other page, and a callback
+runs in the request's transaction and tenant scope. The app's README lists the rejected alternatives.
 """
 
 import json
@@ -39,7 +39,7 @@ class NoDashRequest(RuntimeError):
 
 
 def current_request() -> TenantRequest:
-    """Return the Django request that the running callback serves: the only source of who is asking."""
+    """Return the Django request that the running callback serves: the only source of the actor."""
     request = _request.get(None)
     if request is None or not is_admitted(request):
         raise NoDashRequest
@@ -58,8 +58,8 @@ def _serving(request: HttpRequest) -> Iterator[None]:
 class BridgedDash(Dash):
     """A Dash app that can only be reached through Django.
 
-    What makes it safe is fixed here for all pages: no Pages, no async mode, no MCP, no assets folder, bundles
-    served by us, no layout sent as `validation_layout`, CSRF by Django's cookie.
+    Security settings are fixed here for all pages: no Pages, no async mode, no MCP, no assets folder, bundles served by
+    us, no layout sent as `validation_layout`, CSRF by Django's cookie.
     """
 
     def __init__(self, slug: str, *, title: str, template: str, layout: Any) -> None:
@@ -89,7 +89,7 @@ class BridgedDash(Dash):
         self.layout = layout
 
     def register_bundles(self) -> None:
-        """Make Dash list its bundles now, so that parallel requests to a fresh process cannot race for it."""
+        """Make Dash list its bundles now, so that parallel requests to a fresh process do not race."""
         self.server.test_client().get(f"/dash/{self.slug}/_dash-dependencies")
 
     def interpolate_index(self, *_: Any, **parts: Any) -> str:
@@ -112,7 +112,7 @@ class BridgedDash(Dash):
         return render_to_string(self.page_template, {**context, "title": self.title}, request=request)
 
     def _own_config(self, tag: str, request: TenantRequest) -> str:
-        """Send callbacks to the tenant's URL; keep from the page what it has no need to know."""
+        """Send callbacks to the tenant's URL; remove what the page does not need."""
         config = json.loads(tag[tag.index(">") + 1 : tag.rindex("<")])
         config["requests_pathname_prefix"] = reverse("dash-page", args=(request.tenant.slug, self.slug))
         config.pop("python_version", None)
@@ -125,9 +125,9 @@ def _with_nonce(markup: str, nonce: str) -> str:
 
 
 def _call(app: BridgedDash, body: bytes) -> bytes:
-    """Return a call of one of the page's callbacks in Dash's own shape, with nothing but values from the body.
+    """Return a call of one of the page's callbacks in Dash's own format, with only values from the body.
 
-    Raises `BadRequest` for what calls none, or sends more than texts and whole numbers.
+    Raises `BadRequest` for an unknown callback, or values other than texts and whole numbers.
     """
     try:
         asked = json.loads(body)
@@ -151,8 +151,9 @@ def _call(app: BridgedDash, body: bytes) -> bytes:
 
 
 def forward(app: BridgedDash, request: HttpRequest, path: str) -> HttpResponse:
-    """Ask Dash for `path` below its prefix on behalf of `request`; raise `Http404` for a bundle
-    it does not know, `BadRequest` for what is no call of one of its callbacks.
+    """Forward `request` to Dash for `path` below its prefix.
+
+    Raises `Http404` for an unknown bundle, `BadRequest` for a body that calls none of its callbacks.
     """
     builder = EnvironBuilder(
         path=f"/dash/{app.slug}/{path}",

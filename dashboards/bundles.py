@@ -11,7 +11,7 @@ from dashboards import bridge, registry
 @require_safe
 @gzip_page
 def dash_bundle(request: HttpRequest, slug: str, path: str) -> HttpResponse:
-    """Answer one bundle file, or 404."""
+    """Return one bundle file, or 404."""
     app = registry.find(slug)
     if app is None:
         raise Http404

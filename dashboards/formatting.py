@@ -1,4 +1,4 @@
-"""Money, durations and figures as people write them: the one place for pages, tables and charts. Pure."""
+"""Formatting of money, durations and figures for people: the one place for pages, tables and charts. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -51,7 +51,7 @@ STATES = {
 MOST_PERCENT = 999
 UNITS = {"second": "s", "millisecond": "ms"}
 NAMES = {"auc": "AUC", "cpu": "CPU", "gpu": "GPU", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC"}
-#: What the audit log names by a table.
+#: Audit log names of tables.
 NAMES |= {
     "allocation": "serving slot",
     "apikey": "API key",
@@ -70,7 +70,7 @@ def worded(code: Any) -> str:
 
 
 def money_parts(value: Any) -> tuple[Decimal, str] | None:
-    """Read an amount and its currency from `Money` or from the API's shape of it; None for nothing."""
+    """Return an amount and its currency from `Money` or from the API's form of it; None for nothing."""
     if value in (None, ""):
         return None
     if isinstance(value, Mapping):
@@ -79,9 +79,9 @@ def money_parts(value: Any) -> tuple[Decimal, str] | None:
 
 
 def money_text(amount: Decimal, currency: str, *, short: bool = False, column: bool = False) -> str:
-    """Write an amount for people: minor units, but enough places that a small cost is not shown as nothing.
+    """Format an amount for people: minor units, but enough decimals that a small cost is not shown as zero.
 
-    `short` keeps to minor units wherever they show something; `column` writes every amount with the same places.
+    `short` keeps to minor units wherever they suffice; `column` gives every amount the same decimals.
     """
     minor = minor_decimals(currency)
     size = abs(amount)
@@ -95,14 +95,14 @@ def money_text(amount: Decimal, currency: str, *, short: bool = False, column: b
 
 
 def money_column(amounts: Sequence[Decimal], currency: str) -> list[str]:
-    """Write amounts that stand beneath each other with the same places: minor units where those hold them all."""
+    """Format the amounts of a column with the same decimals: minor units if those hold them all."""
     minor = minor_decimals(currency)
     fine = any(0 < abs(amount) < 1 and amount != round(amount, minor) for amount in amounts)
     return [money_text(amount, currency, short=not fine, column=fine) for amount in amounts]
 
 
 def duration_text(value: Any) -> str:
-    """Write seconds as people say them: 4.2 s, 3 min 05 s, 2 h 14 min, 3 d 4 h."""
+    """Format seconds for people: 4.2 s, 3 min 05 s, 2 h 14 min, 3 d 4 h."""
     seconds = Decimal(str(value))
     if seconds < Decimal("0.05"):
         return "0\u00a0s"
@@ -116,7 +116,7 @@ def duration_text(value: Any) -> str:
 
 
 def number(value: Any, places: int = 0) -> str:
-    """Show a number with thousands separated and at most `places` decimals."""
+    """Format a number with thousands separators and at most `places` decimals."""
     if value in (None, ""):
         return "\u2013"
     text = f"{Decimal(str(value)):,.{places}f}"
@@ -124,17 +124,17 @@ def number(value: Any, places: int = 0) -> str:
 
 
 def percent_text(percent: int | Decimal) -> str:
-    """Write a whole percentage; beyond 999 its size says nothing more and would only break the line."""
+    """Format a whole percentage; beyond 999 it is capped, since a larger number would only break the line."""
     return f"{percent:.0f}\u00a0%" if percent <= MOST_PERCENT else f"> {MOST_PERCENT}\u00a0%"
 
 
 def limit_tone(percent: float | Decimal) -> str:
-    """Return how a share of a limit is coloured, on every page alike: amber from 75 percent, red from 90."""
+    """Return the colour of a share of a limit, the same on every page: amber from 75 percent, red from 90."""
     return "bad" if percent >= 90 else "wait" if percent >= 75 else ""
 
 
 def shares(amounts: Sequence[Decimal], total: Decimal | None = None) -> list[int]:
-    """Return whole percentages of a total (by default the sum) that add up to what they are parts of: largest remainders."""
+    """Return whole percentages of a total (by default the sum) that add up exactly: largest remainders."""
     whole = sum(amounts, Decimal(0)) if total is None else total
     if whole <= 0:
         return [0 for _ in amounts]
@@ -147,7 +147,7 @@ def shares(amounts: Sequence[Decimal], total: Decimal | None = None) -> list[int
 
 
 def unit_text(unit: str, count: Any = 2) -> str:
-    """Write a meter's unit beside a number: s, ms, request or requests; a unit that is no plain word stays as it is."""
+    """Format a meter's unit beside a number: s, ms, request or requests; other units stay unchanged."""
     if unit in UNITS:
         return UNITS[unit]
     plain = unit.isascii() and unit.isalpha() and unit.islower() and len(unit) > 2 and not unit.endswith("s")
@@ -155,7 +155,7 @@ def unit_text(unit: str, count: Any = 2) -> str:
 
 
 def quantity_text(value: Any, unit: str) -> str:
-    """Write a quantity with its unit: 12.5 s, 8,500 ms, 1 request; a dash where several units met in one sum."""
+    """Format a quantity with its unit: 12.5 s, 8,500 ms, 1 request; a dash for a sum over several units."""
     if value is None or not unit:
         return "\u2013"
     count = Decimal(str(value))
@@ -163,20 +163,20 @@ def quantity_text(value: Any, unit: str) -> str:
 
 
 def took_text(span: timedelta) -> str:
-    """Write how long something took, down to the millisecond."""
-    if span <= timedelta(microseconds=1):  # a moment: nothing says how long it took
+    """Format a duration, down to the millisecond."""
+    if span <= timedelta(microseconds=1):  # a moment: its duration is unknown
         return "\u2013"
     ms = span / timedelta(milliseconds=1)
     return f"{ms:.0f}\u00a0ms" if 1 <= ms < 1000 else f"{ms:.3g}\u00a0ms" if ms < 1 else duration_text(ms / 1000)
 
 
 def milliseconds_text(value: Any) -> str:
-    """Write a latency in milliseconds with at most one decimal; a dash for one that was not measured."""
+    """Format a latency in milliseconds with at most one decimal; a dash if it was not measured."""
     return "\u2013" if value is None else f"{number(value, 1)} ms"
 
 
 def figure(value: Any) -> str:
-    """Show a measured figure with four significant digits; shares with four decimals, so that they stand in line."""
+    """Format a measured figure with four significant digits; shares with four decimals, so that they align."""
     if value is None or value == "":
         return "\u2013"
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):

@@ -23,7 +23,7 @@ RECENT = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that needs attention: words, what to do, the page for it, and how grave it is (bad, wait)."""
+    """A notice: text, next step, its page, and severity (bad, wait)."""
 
     tone: str
     text: str
@@ -38,7 +38,7 @@ class Overview:
 
     month: MonthToDate
     budget: BudgetStatus | None  # the whole organisation's
-    tightest: BudgetStatus | None  # of the projects' budgets the one of which the largest share is promised
+    tightest: BudgetStatus | None  # the project budget with the largest share spent or held
     daily: Daily
     classes: Sequence[ClassRow]
     active: Sequence[JobRow]
@@ -50,7 +50,7 @@ class Overview:
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing was ever run here."""
+        """Return whether nothing was ever run here."""
         return not self.has_job
 
     @property
@@ -78,29 +78,29 @@ class Overview:
 
     @property
     def chart(self) -> dict[str, list[float]]:
-        """The daily cost of each project as numbers."""
+        """Return the daily cost of each project as numbers."""
         return {name: [float(value) for value in values] for name, values in self.daily.series.items()}
 
     @property
     def chart_days(self) -> list[str]:
-        """The days of the chart, as they are written beneath it."""
+        """Return the labels of the chart's days."""
         return [f"{day.day} {day:%b}" for day in self.daily.days]
 
     @property
     def budget_per_day(self) -> float | None:
-        """What the budget allows a day; None without one, or where a line so high would squash the bars."""
+        """Return the budget's allowance per day; None without one, or if the line would flatten the bars."""
         allowed = self.daily.budget_per_day
         return None if allowed is None or not line_fits(self.daily.series, allowed) else float(allowed)
 
     @property
     def chart_rows(self) -> list[tuple[str, list[float]]]:
-        """The chart's numbers by day, days without any left out."""
+        """Return the chart's numbers by day, without empty days."""
         rows = [(day, [values[n] for values in self.chart.values()]) for n, day in enumerate(self.chart_days)]
         return [row for row in rows if any(row[1])]
 
     @property
     def quota_share(self) -> float:
-        """The share of the nearest quota that is in use."""
+        """Return the used share of the quota nearest to its limit."""
         return self.quota.quota_in_use / self.quota.quota_limit if self.quota and self.quota.quota_limit else 0.0
 
     @property
@@ -164,7 +164,7 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
 
 
 def _of_models(actor: Actor) -> list[Notice]:
-    """What models ask for: an approval from those who may give it, a look at an endpoint with open alerts."""
+    """Return the notices about models: approvals for those who may give them, endpoints with open alerts."""
     notices = []
     waiting = len(waiting_list(actor)) if actor.can("models.approve") else 0
     if waiting:

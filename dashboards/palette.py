@@ -1,4 +1,4 @@
-"""What Ctrl-K finds: jobs, datasets, models and endpoints whose name holds a text, as far as the reader may see them."""
+"""Search of Ctrl-K: jobs, datasets, models and endpoints by part of their name, if visible to the reader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST = 100
 
 @dataclass(frozen=True)
 class Found:
-    """One thing by its name. `page`: the name of its route, which takes the id."""
+    """One search result. `page`: the name of its route, which takes the id."""
 
     kind: str
     icon: str
@@ -26,7 +26,7 @@ class Found:
 
 
 def find(actor: Actor, text: str) -> list[Found]:
-    """Return the newest things of each kind whose name holds the text; nothing for no text."""
+    """Return the newest objects of each kind whose name contains the text; empty for empty text."""
     if not text:
         return []
     found: list[Found] = []

@@ -18,7 +18,7 @@ NO_RANGE = f"Choose a first and a last day, at most {LONGEST.days} days. Until t
 
 @dataclass(frozen=True)
 class Range:
-    """Local days `[first, end)`; `key` is what the query string says."""
+    """Local days `[first, end)`; `key` is the value in the query string."""
 
     key: str
     first: date
@@ -32,13 +32,13 @@ class Range:
 
     @property
     def label(self) -> str:
-        """Say the range in words."""
+        """Return the range as text."""
         last = self.end - timedelta(days=1)
         return f"{self.first.day} {self.first:%b %Y} to {last.day} {last:%b %Y}"
 
 
 def parse(values: Mapping[str, str], today: date) -> Range:
-    """Return the chosen range; month to date for anything that is not one."""
+    """Return the chosen range; month to date for anything invalid."""
     key = values.get("range", "month")
     tomorrow, month = today + timedelta(days=1), today.replace(day=1)
     if key == "7d":
@@ -53,7 +53,7 @@ def parse(values: Mapping[str, str], today: date) -> Range:
 
 
 def fault_of(values: Mapping[str, str]) -> str:
-    """Return why a file cannot follow the days that were given; empty when it can. A page shows the month to date instead."""
+    """Return why an export cannot use the given days, or empty. A page shows the month to date instead."""
     if values.get("range") == "custom":
         return "" if _custom(values) else f"from, to: give a first and a last day, at most {LONGEST.days} days."
     return "from, to: use them with range=custom." if values.get("from") or values.get("to") else ""

@@ -1,7 +1,7 @@
-"""The Dash apps there are, each built once per process, on first use.
+"""The Dash apps, each built once per process, on first use.
 
-Built late, because importing Dash costs a second that no management command should pay; under a lock, because
-two first requests must not build it twice.
+Built late, because importing Dash takes a second that no management command should pay; under a lock, because two first
+requests must not build it twice.
 """
 
 from threading import Lock
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dashboards.bridge import BridgedDash
 
-#: The page's slug, and the permission that it needs.
+#: The page's slug, and its required permission.
 PAGES = {"spend": "spend.view", "health": "endpoints.view"}
 
 _apps: dict[str, "BridgedDash"] = {}
@@ -18,7 +18,7 @@ _lock = Lock()
 
 
 def find(slug: str) -> "BridgedDash | None":
-    """Return the app of this slug, or None when there is no such page."""
+    """Return the app of this slug, or None."""
     if slug not in PAGES:
         return None
     with _lock:

@@ -1,7 +1,7 @@
-"""Small charts drawn on the server as SVG: no script, themed by classes, readable without colour.
+"""Small charts rendered on the server as SVG: no script, themed by classes, readable without colour.
 
-Pure functions of their numbers. A chart carries a title for assistive technology; the page shows the same
-numbers as a table beside it.
+Pure functions of their numbers. A chart has a title for assistive technology; the page shows the same numbers as a
+table beside it.
 """
 
 import math
@@ -26,11 +26,11 @@ class Box:
     bottom: int = 26
 
     def x(self, share: float) -> float:
-        """Return the horizontal place of a share of one."""
+        """Return the horizontal position of a share of one."""
         return self.left + share * (self.width - self.left - self.right)
 
     def y(self, share: float) -> float:
-        """Return the vertical place of a share of one, counted from below."""
+        """Return the vertical position of a share of one, counted from below."""
         return self.height - self.bottom - share * (self.height - self.top - self.bottom)
 
 
@@ -58,14 +58,14 @@ def thin(points: Sequence[tuple[float, float]], most: int = MAX_POINTS) -> list[
 
 
 def label(value: float) -> str:
-    """Write an axis value shortly."""
+    """Format an axis value shortly."""
     if value == 0:
         return "0"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, title: str, x_label: str = "") -> SafeString:
-    """Draw up to four lines over one axis; empty series are left out, no data at all draws nothing."""
+    """Draw up to four lines over one axis; empty series are left out, without data nothing is drawn."""
     drawn = {name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in series.items()}
     drawn = {name: thin(points) for name, points in drawn.items() if points}
     if not drawn:
@@ -151,7 +151,7 @@ def _x_labels(box: Box, low: float, high: float, name: str) -> SafeString:
 
 
 def _plot(box: Box, title: str, parts: Sequence[SafeString]) -> SafeString:
-    """Draw a chart with axes inside a frame whose width tells the style sheet how large letters must be to be read."""
+    """Draw a chart with axes inside a frame whose width lets the style sheet scale the text."""
     return format_html('<div class="x-plot">{}</div>', _svg(box, title, parts))
 
 
@@ -168,7 +168,7 @@ def _svg(box: Box, title: str, parts: Sequence[SafeString], css: str = "x-chart"
 
 
 def colour(name: str, number: int, colours: Mapping[str, int] | None) -> int:
-    """Return the number of a series' colour: its place, unless `colours` fixes what it looks like everywhere."""
+    """Return the number of a series' colour: its index, unless `colours` fixes it everywhere."""
     return (colours or {}).get(name, number)
 
 
@@ -180,13 +180,13 @@ def stacked_bars(
     limit: float | None = None,
     colours: Mapping[str, int] | None = None,
 ) -> SafeString:
-    """Stack up to four series by day; a dashed line marks `limit`, where there is one. `colours`: see `colour`."""
+    """Stack up to four series by day; a dashed line marks `limit`, if given. `colours`: see `colour`."""
     sums = [sum(values[n] for values in series.values()) for n in range(len(days))]
     if not days or not any(sums):
         return mark_safe("")
     box = Box(width=640, height=230, left=52)
     marks = ticks(0.0, max(*sums, limit or 0.0))
-    if all(value == int(value) for values in series.values() for value in values):  # counts: no half of one
+    if all(value == int(value) for values in series.values() for value in values):  # counts have no halves
         marks = [mark for mark in marks if mark == int(mark)]
     high = marks[-1]
     slot = 1 / len(days)

@@ -1,4 +1,4 @@
-"""Pages that read every room: the overview, the Dash pages through the bridge, and their exports."""
+"""Pages that read every app: the overview, the Dash pages through the bridge, and their exports."""
 
 from collections.abc import Collection
 
@@ -21,7 +21,7 @@ from tenants.web.pagination import csv_response, refuse_unknown
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
-#: What the page `Spend and utilisation` keeps in its query string.
+#: Query string keys of the page `Spend and utilisation`.
 SPEND_ASKED = ("range", "group", "sort", "from", "to")
 # Plotly writes style attributes; scripts stay as strict as everywhere.
 DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "blob:"]}
@@ -29,7 +29,7 @@ DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "b
 
 @page("tenant.view")
 def overview(request: TenantRequest) -> HttpResponse:
-    """Show the organisation at a glance."""
+    """Show the overview of the organisation."""
     actor = request.actor
     context = {
         "seen": numbers(actor),
@@ -43,7 +43,7 @@ def overview(request: TenantRequest) -> HttpResponse:
 @require_safe
 @page("tenant.view")
 def find(request: TenantRequest) -> HttpResponse:
-    """Answer the fragment of the palette: pages and things whose name holds the text."""
+    """Return the fragment of the palette: pages and objects whose name contains the text."""
     refuse_unknown(request, "q")
     text = request.GET.get("q", "").strip()[: palette.LONGEST]
     found = palette.find(request.actor, text)
@@ -54,7 +54,7 @@ def find(request: TenantRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("tenant.view")
 def dash_page(request: TenantRequest, slug: str, path: str = "") -> HttpResponse:
-    """Answer a Dash page or one of its own requests, to those with the page's permission; 404 for a page there is not."""
+    """Return a Dash page or one of its own requests, with the page's permission; 404 for an unknown page."""
     app = registry.find(slug)
     if app is None:
         raise Http404
@@ -66,7 +66,7 @@ def dash_page(request: TenantRequest, slug: str, path: str = "") -> HttpResponse
 @require_safe
 @page("spend.view")
 def spend_export(request: TenantRequest, table: str) -> HttpResponse:
-    """Answer one table of the page `Spend and utilisation` as CSV, for the same query string."""
+    """Return one table of the page `Spend and utilisation` as CSV, for the same query string."""
     refuse_unknown(request, *SPEND_ASKED)
     asked = request.GET.get("group", "")
     offered(request, range=CHOICES, sort=ORDERS, group=(*GROUPS, "resource", *([asked] if group_title(asked) else [])))
@@ -81,7 +81,7 @@ def spend_export(request: TenantRequest, table: str) -> HttpResponse:
 @require_safe
 @page("endpoints.view")
 def health_export(request: TenantRequest, table: str) -> HttpResponse:
-    """Answer one table of the page `Model health` as CSV, for the same query string."""
+    """Return one table of the page `Model health` as CSV, for the same query string."""
     refuse_unknown(request, "range", "endpoint")
     offered(request, range=HEALTH_SPANS)
     values = {"range": DEFAULT_SPAN} | request.GET.dict()
@@ -92,7 +92,7 @@ def health_export(request: TenantRequest, table: str) -> HttpResponse:
 
 
 def offered(request: TenantRequest, **choices: Collection[str]) -> None:
-    """Raise `Invalid` for a choice that the page does not offer: its file would silently show another."""
+    """Raise `Invalid` for a choice that the page does not offer, as the export would silently use another."""
     for name, values in choices.items():
         if name in request.GET and request.GET[name] not in values:
             raise Invalid(f"{name}: choose among {', '.join(values)}.")

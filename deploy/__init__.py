@@ -1,1 +1,1 @@
-"""How Exchequer is started: the embedded services, the local supervisor and what a fleet needs."""
+"""Start of Exchequer: the embedded services, the local supervisor and the servers of a fleet."""

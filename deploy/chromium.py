@@ -1,4 +1,4 @@
-"""Find the Chromium that browser tests drive, or install it, or say what to type: `python -m deploy.chromium`."""
+"""Find the Chromium of the browser tests, or install it, or print how: `python -m deploy.chromium`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def install() -> bool:
 
 
 def main() -> int:
-    """Print the path of a Chromium; exit 1 with the one command to type when there is none."""
+    """Print the path of a Chromium; exit 1 with the command to install it if there is none."""
     found = find(os.environ)
     if found is None and not os.environ.get("CHROMIUM") and install():
         found = find(os.environ)

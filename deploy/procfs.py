@@ -1,4 +1,4 @@
-"""Processes of this machine as `/proc` shows them: who runs, whose child, and how to stop them."""
+"""Processes of this machine through `/proc`: running ones, their children, and how to stop them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def alive(pid: int) -> bool:
-    """Return whether `pid` runs (a zombie does not)."""
+    """Return whether `pid` is running (a zombie is not)."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -25,7 +25,7 @@ def alive(pid: int) -> bool:
 
 
 def runs(pid: int, argument: str) -> bool:
-    """Return whether `pid` runs with `argument` among its command line's words (or inside its title)."""
+    """Return whether `pid` is running with `argument` in its command line (or inside its title)."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -74,12 +74,12 @@ def stop(pid: int, number: int, seconds: float) -> None:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of every descendant that loses its own, so that none can hide from the stop."""
+    """Make this process the parent of orphaned descendants, so that none escapes the stop."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Have the kernel send `number` to this process when its parent ends. To be called after a change of user."""
+    """Make the kernel send `number` to this process when its parent ends. Call it after a change of user."""
     _prctl(_PR_SET_PDEATHSIG, number)
 
 

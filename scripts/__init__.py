@@ -1,1 +1,1 @@
-"""What maintainers run by hand."""
+"""Scripts of maintainers."""

@@ -1,4 +1,4 @@
-"""Write `docs/invariants.md` from the rooms' READMEs: `python scripts/gather.py`."""
+"""Write `docs/invariants.md` from the apps' READMEs: `python scripts/gather.py`."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ ROW = re.compile(r"^\| [A-Z]+\d+ \| .+ \| .+ \| .+ \|$", re.MULTILINE)
 
 
 def main() -> None:
-    """Gather the rows of every room under one heading each."""
+    """Gather the rows of every app under one heading each."""
     parts = [
         "# Invariants\n",
         "Each row is claimed in its room's README and shown by the tests it names; a test fails when one does not exist.\n",

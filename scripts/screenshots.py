@@ -1,8 +1,8 @@
-"""Take the pictures of README and documents: `python scripts/screenshots.py [NAME ...]` writes `docs/pictures/NAME-THEME.png`.
+"""Take the screenshots of README and documents: `python scripts/screenshots.py [NAME ...]` writes
+`docs/pictures/NAME-THEME.png`.
 
-Everything is thrown away afterwards: services, database, browser. What is seen is the demo that the first `make up`
-loads, under a clock that always shows the same moment; the list of pages is that of the browser tests, so no page is
-pictured and not checked, and a picture never goes stale unseen.
+Services, database and browser are temporary. The screenshots show the demo of a first `make up`, under a fixed clock;
+the list of pages is that of the browser tests, so no screenshot shows an untested page or becomes stale unnoticed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 21, 15, 10, tzinfo=UTC)
 ORGANISATIONS, DAYS, SEED = 3, 60, 7
 CALM_MS = 4_000
 SHOWN = "harbour"
-#: Pages that another organisation shows better: its budget is nearly spent, its newest version waits for approval.
+#: Pages better shown with another organisation: its budget is nearly spent, its newest version waits for approval.
 SHOWN_OF = dict.fromkeys(("overview", "model-version", "model", "budgets", "budget", "audit", "launch"), "riverside")
 sys.path.insert(0, str(ROOT))
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # noqa: TID251  Playwright keeps an event loop in this thread
@@ -34,7 +34,7 @@ SESSION = use_test_environment()
 
 @contextmanager
 def control() -> Iterator[None]:
-    """Work as the controller's role for a while."""
+    """Use the controller's role for a while."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -48,7 +48,7 @@ def control() -> Iterator[None]:
 
 @contextmanager
 def site() -> Iterator[str]:
-    """Serve the demo; yield the address."""
+    """Serve the demo; yield the URL."""
     from django.conf import settings
     from waitress.server import create_server
 
@@ -81,7 +81,7 @@ def site() -> Iterator[str]:
 
 
 def ids(slug: str) -> dict[str, Any]:
-    """Return what the paths of pages need of one organisation."""
+    """Return the ids in page paths of one organisation."""
     from billing.models import Budget
     from billing.queries import draft_invoice, invoice_lines
     from compute.models import Job
@@ -113,9 +113,9 @@ def ids(slug: str) -> dict[str, Any]:
 
 
 def take(wanted: set[str]) -> list[Path]:
-    """Take the wanted pictures (all, when none is named) in both themes; return their paths.
+    """Take the selected screenshots (default: all) in both themes; return their paths.
 
-    A page of something that the demo does not hold, such as a job that runs at this moment, is left out.
+    A page of something missing from the demo, such as a running job, is skipped.
     """
     from playwright.sync_api import expect, sync_playwright
 
@@ -148,7 +148,7 @@ def take(wanted: set[str]) -> list[Path]:
                 page.goto(spec.url(slug, found[slug]))
                 expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=20_000)
                 page.wait_for_load_state("networkidle")
-                if spec.path.startswith("dash/"):  # a chart draws after its data have come
+                if spec.path.startswith("dash/"):  # a chart draws after its data has arrived
                     expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
                     page.wait_for_timeout(CALM_MS)
                 if broken:

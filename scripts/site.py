@@ -1,7 +1,7 @@
 """Build the documents as a site: `make docs` writes `build/site`.
 
-The papers lie where their subject is (an app's README beside its code), and the site generator reads one folder. So they are copied
-into one, under the paths that they have here: each relative link goes on to work in the repository and on the site.
+The papers are beside their subjects (an app's README beside its code), and the site generator reads one folder. So they
+are copied into one, under the same paths: relative links work in the repository and on the site.
 """
 
 import shutil
@@ -15,7 +15,7 @@ PAPERS = ("*.md", "LICENSE", "*/README.md", "tests/**/README.md", "docs/**/*")
 
 
 def gather() -> None:
-    """Copy every paper and what it shows to `build/site-sources`."""
+    """Copy every paper and its pictures to `build/site-sources`."""
     shutil.rmtree(GATHERED, ignore_errors=True)
     for pattern in PAPERS:
         for source in ROOT.glob(pattern):
@@ -26,7 +26,7 @@ def gather() -> None:
 
 
 def main() -> int:
-    """Build the site; return 1 when a link leads nowhere."""
+    """Build the site; return 1 for a broken link."""
     gather()
     build = [
         sys.executable,

@@ -11,8 +11,8 @@ from django.db.backends.signals import connection_created
 
 from tenants.encryption import keys
 
-# : Roles that the login can assume by SET ROLE count as its own: one injected statement is enough. A role that it may
-# only : grant (ADMIN) counts too, since it can grant it to itself.
+#: Roles that the login can assume by SET ROLE count as its own: one injected statement is enough. A role that it may
+#: only grant (ADMIN) counts too, since it can grant it to itself.
 ROLE_FACTS = """
 WITH mine AS (SELECT * FROM pg_roles r WHERE pg_has_role(session_user, r.oid, 'MEMBER')),
      plain AS (SELECT oid FROM pg_roles WHERE rolname = 'exchequer_app'
@@ -50,8 +50,8 @@ FAULTS = (
     "has rights on tables that the plain roles have not",
     "may turn triggers off, or works without them",
 )
-# : Defaults as in `deploy/roles.sql`: a login of its own in a role's group inherits the role's rights and none of its :
-# settings, and a role has none before that file is run again.
+#: Defaults as in `deploy/roles.sql`: a login of its own in a role's group inherits the role's rights and none of its
+#: settings, and a role has none before that file is run again.
 STATEMENTS = {"app": "30s", "control": "10min"}
 WAITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "1min"}
 LIMIT = """

@@ -25,7 +25,7 @@ PROJECT_CREATED = AuditAction("tenants.project.created")
 LONGEST_EMAIL = 254
 PLAIN_ADDRESS = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9.-]+")
 
-# : Passwords that an operator sets by command or environment; other people's must pass all validators.
+#: Passwords that an operator sets by command or environment; other people's must pass all validators.
 OPERATOR_RULES = [password_validation.MinimumLengthValidator(8)]
 
 

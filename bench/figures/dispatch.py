@@ -18,7 +18,7 @@ from deploy.local.services import Valkey, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS, FEW_RUNS = 15, 1
-#: A machine that does much else is slow, not wrong.
+#: A busy machine is slow, not wrong.
 PATIENCE_S = 300
 AIM = 1 / 1.3
 
@@ -31,7 +31,7 @@ def dispatch(options: Options) -> Iterator[Row]:
         from celery import Celery
 
         plain = Celery("bare", broker=broker)
-        notes = redis.Redis.from_url(broker, socket_timeout=PATIENCE_S + 30)  # longer than it waits for an answer
+        notes = redis.Redis.from_url(broker, socket_timeout=PATIENCE_S + 30)  # longer than it waits for a response
         submit, runs = _submitter(), options.size(RUNS, FEW_RUNS)
 
         def bare() -> float:
@@ -60,7 +60,9 @@ def dispatch(options: Options) -> Iterator[Row]:
 
 
 def _submitter() -> Callable[[], float]:
-    """Return what submits one job, waits for its end, and returns the seconds from its commit to its process."""
+    """Return a function that submits one job, waits for its end, and returns the seconds from its commit to its
+    process.
+    """
     from compute import kinds, queries
     from compute.jobs import jobs
     from compute.models import Attempt

@@ -1,4 +1,4 @@
-"""G-c1: the 25 newest of a million jobs that one may see, with every lock on, against guardian and against bare SQL."""
+"""G-c1: the 25 newest of a million visible jobs, with all isolation on, against guardian and against bare SQL."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _rate(call: Callable[[], object]) -> float:
 
 
 def _fill(options: Options, content_types: type, permissions: type, job: type) -> tuple[UUID, UUID]:
-    """Write 200 tenants with 5,000 jobs each and guardian's grants for them; return a person and her tenant."""
+    """Write 200 tenants with 5,000 jobs each and guardian's grants for them; return a person and their tenant."""
     from tenants.isolation.scoping import tenant_scope
     from tenants.models import Membership, User
 
@@ -139,7 +139,7 @@ def _fill(options: Options, content_types: type, permissions: type, job: type) -
         permission=permission.id,
     )
     options.superuser(statement)
-    # Through the models: what a person or a membership must have is theirs to say.
+    # Through the models, which know the required columns of a person and a membership.
     person: UUID = User.objects.create(email="p@example.org", password="").id
     with tenant_scope(tenant):
         Membership.objects.create(user_id=person, role="viewer")
@@ -148,7 +148,7 @@ def _fill(options: Options, content_types: type, permissions: type, job: type) -
 
 
 def _columns(options: Options, table: str, given: dict[str, str]) -> tuple[str, str]:
-    """Return the columns of a table that must be filled, and what fills them: what is given, else nothing of its type."""
+    """Return the required columns of a table and their values: the given ones, else empty values of their type."""
     nothing = {
         "numeric": "0", "integer": "0", "smallint": "1", "boolean": "false", "jsonb": "'{}'", "text": "''",
         "character varying": "''", "timestamp with time zone": "exchequer_now()",

@@ -1,4 +1,4 @@
-"""G-i2: how often a quote's range holds the bill, over small trainings of different sizes on this machine."""
+"""G-i2: how often a quote's range contains the bill, over small trainings of different sizes on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHARE = 0.9
 
 @figure("G-i2")
 def quotes(options: Options) -> Iterator[Row]:
-    """Launch trainings one after the other, each at its own quote, and count the bills that lie inside their ranges."""
+    """Launch trainings one after the other, each at its own quote, and count the bills within their ranges."""
     from django.conf import settings
     from django.test import override_settings
 
@@ -38,7 +38,7 @@ def quotes(options: Options) -> Iterator[Row]:
         "runs": len(judged), "inside": inside, "median width x100": 100 * widths[len(widths) // 2],
         "start-up ms": 1000 * sum(one["start_s"] for one in judged) / len(judged),
     }  # fmt: skip
-    share = max(inside / len(judged), 0.01)  # none of a few, as in a smoke run, is no ratio of nothing
+    share = max(inside / len(judged), 0.01)  # zero of a few, as in a smoke run, must not divide by zero
     yield Row("G-i2", "bills inside their quote's range", share / SHARE, 1.0, "nine of ten", absolute)
 
 
@@ -95,7 +95,7 @@ def _run(options: Options, actor: Any, project: UUID, version: UUID, epochs: int
 
 
 def _house(options: Options) -> tuple[Any, UUID, list[UUID]]:
-    """Return a tenant's owner, its project and its datasets, read as uploads are."""
+    """Return a tenant's owner, its project and its datasets, ingested from uploads."""
     from models_app.datasets import ingestion, operations
     from tenants.access.actor import Actor
     from tenants.isolation.scoping import tenant_scope

@@ -1,4 +1,4 @@
-"""G-a1: the serving node, with keys, money, spool and model health on, against what anybody would start instead."""
+"""G-a1: the serving node, with keys, money, spool and monitoring on, against common alternatives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AIMS = {"naive": (5.0, 8.0), "best": (4.0, 5.0), "one": 1 / 1.1}
 
 @figure("G-a1")
 def serving(options: Options) -> Iterator[Row]:
-    """Measure requests a second and latencies at 1 and 64 callers, the same eager model behind every server."""
+    """Measure requests per second and latencies at 1 and 64 callers, the same eager model behind every server."""
     chance = random.Random(1)
     body = json.dumps({"instances": [[round(chance.gauss(0, 1), 4) for _ in range(FEATURES)]]}).encode()
     model = options.home / "model"
@@ -54,7 +54,7 @@ def serving(options: Options) -> Iterator[Row]:
         if not peers():
             missing.append(f"no peers: {PEERS_VARIABLE} names no interpreter")
         found = in_turn(options, sides)
-        # A figure for answers that nobody pays for would be no figure: say how many were paid for.
+        # A figure without billing would be meaningless: report how many responses were paid for.
         deadline = time.monotonic() + 10
         while not (paid := billed(*account)) and time.monotonic() < deadline:
             time.sleep(0.5)
@@ -62,7 +62,7 @@ def serving(options: Options) -> Iterator[Row]:
 
 
 def rows(found: dict[tuple[str, int], Seen], missing: str = "", paid: int = 0) -> Iterator[Row]:
-    """Turn what was seen into ratios; `missing` says which peers did not start."""
+    """Turn measurements into ratios; `missing` names the peers that did not start."""
     one, many = found[OURS, ONE], found[OURS, MANY]
     failures = sum(seen.failed for (name, _), seen in found.items() if name == OURS)
     naive_one, naive = found.get((NAIVE, ONE)), found.get((NAIVE, MANY))

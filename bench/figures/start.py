@@ -1,4 +1,4 @@
-"""G-h3: `make up` on an empty home with the demo, again with its data, and what the idle product holds in memory."""
+"""G-h3: `make up` on an empty home with the demo, again with its data, and the idle product's memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDLE_S, LONGEST_S = 20, 900
 
 @dataclass(frozen=True)
 class Started:
-    """Seconds until it was up, the longest silence of its console, and MB resident when it had nothing to do."""
+    """Seconds until it was up, the longest silence of its console, and MB resident when idle."""
 
     seconds: float
     silence: float
@@ -34,7 +34,9 @@ class Started:
 
 @figure("G-h3")
 def start(options: Options) -> Iterator[Row]:
-    """Measure a first start and the next one on the same home; a tiny run starts once, without the demo, on a migrated database."""
+    """Measure a first start and the next one on the same home; a smoke run starts once, without the demo, on a migrated
+    database.
+    """
     home = options.home / "up"
     ports = free_ports(2)
     given = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
@@ -54,13 +56,13 @@ def start(options: Options) -> Iterator[Row]:
 
 
 def _database_of_its_own(options: Options) -> dict[str, str]:
-    """Return the URLs of the fresh database of this run, so that none is made and migrated a second time."""
+    """Return the URLs of this run's fresh database, so that none is created and migrated a second time."""
     names = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}
     return {name: re.sub(r"@/\w+\?", f"@/{FRESH}?", options.environment(role)[name]) for role, name in names.items()}
 
 
 def _start(environment: dict[str, str], idle_s: float) -> Started:
-    """Start it, wait until it is up and has settled, look, and stop it. Raises RuntimeError when it does not come up."""
+    """Start it, wait until it is up and idle, measure, and stop it. Raises RuntimeError if it does not come up."""
     began = spoke = time.monotonic()
     silence, text = 0.0, ""
     process = subprocess.Popen(
@@ -90,12 +92,12 @@ def _start(environment: dict[str, str], idle_s: float) -> Started:
 
 
 def _resident_mb(pids: list[int]) -> float:
-    """Return what the processes hold, what they share counted once (proportional set size)."""
+    """Return the memory of the processes, shared pages counted once (proportional set size)."""
     total = 0
     for pid in pids:
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it has just ended, or is not ours to look at
+        except OSError:  # it has just ended, or is not ours to read
             continue
         total += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
     return total / 1024

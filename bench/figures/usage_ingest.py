@@ -1,4 +1,4 @@
-"""G-b3: the whole accepting path, roll-ups included, against COPY into a lean table with the same keys."""
+"""G-b3: the whole ingestion path, roll-ups included, against COPY into a lean table with the same keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CREATE UNLOGGED TABLE staged (LIKE lean);
 
 @figure("G-b3")
 def usage_ingest(options: Options) -> Iterator[Row]:
-    """Measure events a second of record_usage, its replay, staged COPY, and one row at a time through the ORM."""
+    """Measure events per second of record_usage, its replay, staged COPY, and single rows through the ORM."""
     from billing.metering.metering import record_usage
     from billing.models import UsageRollup
     from billing.pricing import price_books
@@ -81,7 +81,7 @@ def usage_ingest(options: Options) -> Iterator[Row]:
         usage = [_interval(project, start, fleet, next(serial)) for _ in range(singles)]
         return rate(singles, lambda: [record([[item]]) for item in usage])
 
-    # What autovacuum does within minutes of real use: plans made on empty tables are made anew.
+    # Autovacuum does this within minutes of real use: plans made on empty tables are replaced.
     fresh()
     admin.execute("ANALYZE")
     sides: dict[str, Callable[[], float]] = {
@@ -105,7 +105,7 @@ def _interval(project: UUID, start: datetime, fleet: list[tuple[UUID, UUID, str]
     from billing.metering.metering import Interval
 
     job, attempt, resource = fleet[number % len(fleet)]
-    # A fifth of a second each, so that a long run stays within what may lie in the future.
+    # A fifth of a second each, so that a long run stays within the allowed future.
     begun = start + timedelta(microseconds=number // len(fleet) * 200_000)
     return Interval(
         key=f"{attempt}:{number}",

@@ -1,4 +1,4 @@
-"""G-g1: the web server as it is shipped, while slow clients hold sockets, against gunicorn that nobody holds."""
+"""G-g1: the web server as shipped, while slow clients hold sockets, against gunicorn without slow clients."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from deploy.local.services import free_ports
 CALLERS, SLOW = 32, 200
 OURS, THEIRS = "shipped", "gunicorn sync -w2"
 PATH = "/api/v1/me/"
-#: gunicorn from the peers' environment, the application and all it needs from ours.
+#: gunicorn from the peers' environment, the application and its dependencies from ours.
 GUNICORN = "import sys; sys.path.append(sys.argv.pop(1)); from gunicorn.app.wsgiapp import run; run()"
 
 
 @figure("G-g1")
 def web(options: Options) -> Iterator[Row]:
-    """Measure GET /api/v1/me/ with an API key at 32 callers: the smallest request that passes every gate."""
+    """Measure GET /api/v1/me/ with an API key at 32 callers: the smallest request that passes every check."""
     request = ask("GET", PATH, key=_key())
     environment = options.environment("app")
     with ExitStack() as stack:
@@ -69,7 +69,7 @@ def _key() -> str:
 
 
 def _packages() -> str:
-    """Return where the peers' packages are. Raises NotStarted."""
+    """Return the path of the peers' packages. Raises NotStarted."""
     if not peers():
         raise NotStarted(f"no peers: {PEERS_VARIABLE} names no interpreter")
     command = [peers(), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]

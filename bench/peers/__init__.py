@@ -1,1 +1,1 @@
-"""The peers' servers. They run under the peers' interpreter and take from the product nothing but the network's class."""
+"""The peers' servers. They run under the peers' interpreter and import only the network's class from the product."""

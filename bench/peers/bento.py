@@ -9,12 +9,12 @@ from bench.peers.model import Model
 
 @bentoml.service(workers=1, traffic={"timeout": 30}, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 class Predictor:
-    """The model behind an API whose calls are put together into batches."""
+    """The model behind an API that batches calls."""
 
     def __init__(self) -> None:
         self.model = Model()
 
     @bentoml.api(batchable=True, max_batch_size=64)
     def predict(self, instances: list[list[float]]) -> list[float]:
-        """Predict all rows in one go."""
+        """Predict all rows in one call."""
         return self.model(instances)

@@ -1,4 +1,4 @@
-"""LitServe: `python -m bench.peers.lit PORT MAX_BATCH` (1 = as it comes, without batching)."""
+"""LitServe: `python -m bench.peers.lit PORT MAX_BATCH` (1 = without batching)."""
 
 import sys
 from typing import Any
@@ -17,28 +17,27 @@ class Api(litserve.LitAPI):
 
     # LitServe reads the annotations: without one, the body is any JSON, as in its documentation.
     def decode_request(self, request):  # type: ignore[no-untyped-def]
-        """Take the rows."""
+        """Return the rows."""
         rows: list[list[float]] = request["instances"]
         return rows
 
     def predict(self, rows: Any) -> Any:
-        """Predict one body's rows."""
+        """Predict the rows of one body."""
         return self.model(rows)
 
     def encode_response(self, output: list[float]) -> dict[str, list[float]]:
-        """Answer."""
         return {"predictions": output}
 
 
 class Batched(Api):
-    """Several bodies at once."""
+    """The same with batches of several bodies."""
 
     def batch(self, inputs: list[list[list[float]]]) -> tuple[list[list[float]], list[int]]:
-        """Put the rows of all bodies together."""
+        """Concatenate the rows of all bodies."""
         return [row for rows in inputs for row in rows], [len(rows) for rows in inputs]
 
     def predict(self, batch: Any) -> Any:
-        """Predict all rows in one go."""
+        """Predict all rows in one call."""
         rows, sizes = batch
         found = self.model(rows)
         at, parts = 0, []
@@ -48,7 +47,7 @@ class Batched(Api):
         return parts
 
     def unbatch(self, output: list[list[float]]) -> list[list[float]]:
-        """They are apart already."""
+        """Return the outputs, which are separate already."""
         return output
 
 

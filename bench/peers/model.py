@@ -1,4 +1,4 @@
-"""The same eager network that the product serves, as anybody would load it."""
+"""The same eager network that the product serves, loaded in the usual way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILE = "BENCH_MODEL"
 
 
 class Model:
-    """Rows of numbers in, rows of numbers out. One PyTorch thread a process, as in the product."""
+    """Rows of numbers in, rows of numbers out. One PyTorch thread per process, as in the product."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -22,7 +22,7 @@ class Model:
         self._net.eval()
 
     def __call__(self, rows: list[list[float]]) -> list[float]:
-        """Predict."""
+        """Return the predictions for `rows` [rows, columns]."""
         with torch.inference_mode():
             codes = torch.zeros((len(rows), 0), dtype=torch.int64)
             found: list[float] = self._net(torch.tensor(rows, dtype=torch.float32), codes)[:, 0].tolist()

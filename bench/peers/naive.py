@@ -1,4 +1,4 @@
-"""Naive FastAPI: a model in every uvicorn process, a request at a time."""
+"""Naive FastAPI: a model in every uvicorn process, one request at a time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ model = Model()
 
 
 class Rows(BaseModel):
-    """The body."""
+    """The body of a request."""
 
     instances: list[list[float]]
 
 
 @app.post("/predict")
 async def predict(rows: Rows) -> dict[str, list[float]]:
-    """Predict in the loop: on two cores quicker than FastAPI's pool of threads, which fight for the interpreter."""
+    """Predict in the event loop: on two cores faster than FastAPI's thread pool, whose threads contend for the
+    interpreter.
+    """
     return {"predictions": model(rows.instances)}

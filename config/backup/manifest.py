@@ -1,4 +1,4 @@
-"""What a backup says of itself. The manifest is written last: a folder without one is no backup."""
+"""The manifest of a backup. It is written last: a folder without one is not a backup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BackupError(Exception):
 
 @dataclass(frozen=True)
 class Copied:
-    """One object as it is stored: its key, and size and sha256 of what lies there, which is ciphertext."""
+    """One object as stored: its key, and size and sha256 of its ciphertext."""
 
     key: str
     size: int
@@ -28,7 +28,7 @@ class Copied:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What must be found again after a restore."""
+    """What a restore must reproduce."""
 
     format: int
     made_at: str
@@ -41,14 +41,14 @@ class Manifest:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, all or nothing."""
+    """Write the manifest atomically."""
     draft = folder / f".{MANIFEST}"
     draft.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True))
     draft.replace(folder / MANIFEST)
 
 
 def read(folder: Path) -> Manifest:
-    """Return the manifest of a folder whose dump and list are what it says. Raises BackupError."""
+    """Return the manifest of a folder after checking its dump and list. Raises BackupError."""
     try:
         manifest = Manifest(**json.loads((folder / MANIFEST).read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -62,13 +62,13 @@ def read(folder: Path) -> Manifest:
 
 
 def write_list(folder: Path, copied: list[Copied]) -> None:
-    """Write which objects the backup holds, one a line."""
+    """Write the list of the backup's objects, one per line."""
     lines = [json.dumps(asdict(one)) for one in sorted(copied, key=lambda one: one.key)]
     (folder / LIST).write_text("".join(f"{line}\n" for line in lines))
 
 
 def read_list(folder: Path) -> list[Copied]:
-    """Return the objects of a backup, each held against its sha256. Raises BackupError."""
+    """Return the objects of a backup, each verified against its sha256. Raises BackupError."""
     found = [Copied(**json.loads(line)) for line in (folder / LIST).read_text().splitlines()]
     for one in found:
         file = path_of(folder, one.key)
@@ -78,7 +78,7 @@ def read_list(folder: Path) -> list[Copied]:
 
 
 def path_of(folder: Path, key: str) -> Path:
-    """Return where an object lies in a backup. Raises BackupError for a key that is none of ours."""
+    """Return the path of an object in a backup. Raises BackupError for a foreign key."""
     if not KEY.match(key):
         raise BackupError(f"{key!r} is not an object key")
     return folder / OBJECTS / key

@@ -1,4 +1,4 @@
-"""What attempts of the demo do: beat, learn, end well or badly; the money, the logs and the curves that this leaves."""
+"""Attempts of the demo: heartbeats, training, success and failure; with the money, logs and curves they leave."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CRASHED = "The process ended with exit code -11."
 
 
 class Asked(Exception):
-    """A heartbeat learned that the attempt shall stop, after so many seconds."""
+    """A heartbeat reply requested the attempt to stop, after so many seconds."""
 
     def __init__(self, outcome: Outcome, elapsed: float) -> None:
         super().__init__(outcome)
@@ -37,7 +37,7 @@ class Asked(Exception):
 
 
 class Run:
-    """The scripts of one job after another. `chance` is the job's own, so that no job changes another."""
+    """The attempts of one job. `chance` is the job's own random source, so that no job changes another."""
 
     def __init__(self, theatre: Theatre, job: Job, actor: Actor, launch: Launch) -> None:
         self.theatre = theatre
@@ -50,7 +50,7 @@ class Run:
         self.line = 0
 
     def __call__(self, mine: leases.Claim) -> Script:
-        """Run one attempt as a node would: it ends when its heartbeat learns that it shall."""
+        """Run one attempt as a node would: it ends when its heartbeat reply says so."""
         try:
             return (yield from self._choose(mine))
         except Asked as asked:
@@ -58,7 +58,7 @@ class Run:
             return False
 
     def _choose(self, mine: leases.Claim) -> Script:
-        """Return what this attempt does: the first one may fail, a later one ends well unless the job is poison."""
+        """Return the script of this attempt: the first one may fail, a later one succeeds unless the job is poison."""
         self.tries += 1
         self.number = self.line = 0
         fate, share = self.launch.fate, self.chance.uniform(0.2, 0.8)
@@ -128,7 +128,7 @@ class Run:
         self.theatre.queue(jobs.resume(actor=self.actor, job_id=self.job.id), self)
 
     def _learn(self, mine: leases.Claim, seconds: float, upto: float = 1.0) -> Generator[float, None, leases.Heartbeat]:
-        """Beat until `seconds` have run; return the last beat, which the end of the attempt carries."""
+        """Send heartbeats until `seconds` have run; return the last one, which the end of the attempt carries."""
         epochs = self.launch.epochs
         beats = max(1, math.ceil(seconds / BEAT_S))
         done = 0
@@ -181,7 +181,7 @@ class Run:
 
 
 def real(job: Job, done: Callable[[], Done], seconds: float, then: Callable[[], None]) -> Scripted:
-    """Return a script that ends with what a real child left: its metrics, its log, its files; it took `seconds`."""
+    """Return a script that ends with a real child's output: its metrics, log and files; it took `seconds`."""
 
     def script(mine: leases.Claim) -> Script:
         yield seconds / 2 + MARGIN_S

@@ -1,7 +1,7 @@
-"""The demo's real children: each table is ingested, learned from and predicted in the sandbox, beside the history.
+"""The demo's real children: each table is ingested, trained on and scored in the sandbox, in parallel to the history.
 
-They know no clock and no database, so they run ahead on another core while months pass; what they left is stored when
-the history comes to the moment at which their job ends.
+They need no clock and no database, so they run ahead on another core; their output is stored when the history reaches
+the end of their job.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PATIENCE_S = 300
 
 
 class ChildFailed(RuntimeError):
-    """A child of the demo did not do its work; the message says which and shows its last lines."""
+    """A child of the demo failed; the message names it and shows its last lines."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a child left: `folder` holds its `out/`; what it reported, and the lines of its log."""
+    """Output of a child: `folder` contains its `out/`; its reports, and its log lines."""
 
     folder: Path
     metrics: list[Metric]
@@ -43,13 +43,13 @@ class Done:
 
     @property
     def out(self) -> Path:
-        """The folder of its results."""
+        """Return the folder of its results."""
         return self.folder / "out"
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The children of one organisation, each as a promise: two ingested tables, its versions, one prediction."""
+    """The children of one organisation, each as a future: two ingested tables, its versions, one prediction."""
 
     training: Future[Done]
     arriving: Future[Done]
@@ -58,7 +58,7 @@ class Learned:
 
 
 class Nursery:
-    """Starts children, one for each core: the history soon waits for what they leave."""
+    """Starts children, one per core."""
 
     def __init__(self) -> None:
         self._home = (settings.EXCHEQUER.home / "work" / "demo").absolute()
@@ -66,7 +66,7 @@ class Nursery:
         self._pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
 
     def raise_all(self, cast: dict[str, tuple[Organisation, Tables]]) -> dict[str, Learned]:
-        """Start everything that the organisations need, what is needed first at first."""
+        """Start everything that the organisations need, in the order of need."""
         trained = {slug: self._later(self._ingest, both.training) for slug, (_, both) in cast.items()}
         first = {slug: self._version(one, 0, both, trained[slug]) for slug, (one, both) in cast.items()}
         learned = {}
@@ -80,7 +80,7 @@ class Nursery:
         return learned
 
     def close(self) -> None:
-        """Start nothing more, wait for those that run, and remove their folders."""
+        """Start nothing more, wait for running children, and remove their folders."""
         self._pool.shutdown(cancel_futures=True)
         workdirs.remove(self._home)
 

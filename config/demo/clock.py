@@ -1,4 +1,4 @@
-"""The database's clock, moved: only the owner's role may do it, and everybody sees it at once."""
+"""The database's clock, moved: only the owner's role may move it, and every session sees it at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ON CONFLICT (only_row) DO UPDATE SET shift = excluded.shift
 
 
 class DemoClock:
-    """Moves `exchequer_now()` forward, never back, and never beyond `until`: by default the moment at which it was made."""
+    """Moves `exchequer_now()` forward, never back, and never beyond `until`: by default the time of its creation."""
 
     def __init__(self, owner_url: str, until: datetime | None = None) -> None:
         self._owner: psycopg.Connection[Any] = psycopg.connect(owner_url, autocommit=True)
-        # A move that a crash undoes is one that nobody needs any more.
+        # A move undone by a crash is not needed any more.
         self._owner.execute("SET synchronous_commit = off")
         self.remove()
         self.until = until or self._read()
@@ -27,24 +27,24 @@ class DemoClock:
         self._since = 0.0
 
     def move_to(self, moment: datetime) -> None:
-        """Have the clock show `moment` (aware), unless it shows that or later already."""
+        """Set the clock to `moment` (aware), unless it is already there or later."""
         moment = min(moment, self.until)
         if self._set is None or moment > self.now():
             self._owner.execute(MOVE, {"to": moment})
             self._set, self._since = moment, time.monotonic()
 
     def now(self) -> datetime:
-        """Return about what the clock shows, without asking it."""
+        """Return the approximate time of the clock, without querying it."""
         if self._set is None:
             raise RuntimeError("the clock was not moved yet")
         return self._set + timedelta(seconds=time.monotonic() - self._since)
 
     def remove(self) -> None:
-        """Show the real time again."""
+        """Restore the real time."""
         self._owner.execute("DELETE FROM demo_clock")
 
     def close(self) -> None:
-        """Show the real time again, and let go."""
+        """Restore the real time, and disconnect."""
         self.remove()
         self._owner.close()
 

@@ -1,4 +1,4 @@
-"""One organisation of the demo: its people, projects, quota, budgets, and the jobs that they submit."""
+"""One organisation of the demo: its people, projects, quota, budgets, and jobs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shared_password() -> str:
 
 
 class Company:
-    """Who is there, and with what: everything happens at its moment on the theatre's clock."""
+    """People and objects of an organisation; everything happens at its time on the simulation's clock."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Company:
                 people.create_project(actor=owner, slug=slug, name=name)
             self.projects = dict(Project.objects.values_list("slug", "id"))
             api_keys.create_api_key(actor=owner, name="reporting", scopes=["jobs.view", "spend.view", "usage.view"])
-        # One hash for everybody, since everybody may know the password: to make one takes as long as a dozen jobs.
+        # One hash for everybody, since the password is public: hashing takes as long as a dozen jobs.
         emails = [one.email(person) for person in one.people]
         User.objects.filter(email__in=emails).update(password=shared_password())
         self.by("admin", lambda actor: quotas.set_limit(actor=actor, resource="devices:cpu", limit=one.quota))
@@ -105,7 +105,7 @@ class Company:
             self.by("finance", partial(self._budget, budget))
 
     def by(self, role: str, act: Callable[[Actor], object]) -> None:
-        """Have the first person of a role do something in the organisation's scope."""
+        """Run something as the first person of a role, in the organisation's scope."""
         with tenant_scope(self.tenant_id):
             act(self.first(role))
 
@@ -140,9 +140,9 @@ class Company:
 
 
 def quote(job: Job, usual_s: float, spread: float) -> None:
-    """Note with a job what a quote says of it once jobs like it were learnt from; the tenant's scope is open.
+    """Store the quote of a job as if similar jobs had been learnt from; the tenant's scope is open.
 
-    The demo's jobs take minutes and hours where the recipe itself takes seconds: no quote could know.
+    The demo's jobs take minutes and hours where the recipe itself takes seconds, so no real quote could know.
     """
     said = forecast(
         usual_s, Belief(0.0, spread**2, RUNS_BEFORE, RUNS_BEFORE), start_up(1), runs=RUNS_BEFORE, source="own"

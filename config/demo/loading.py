@@ -58,7 +58,7 @@ class ProductRuns(Conflict):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was made."""
+    """What was created."""
 
     organisations: int
     jobs: int
@@ -69,11 +69,10 @@ class Loaded:
 def load(
     *, number: int, days: int, seed: int, say: Say, until: datetime | None = None, operator: bool = True
 ) -> Loaded:
-    """Make the organisations with their history, unless they are there; `until` is its end, by default now.
+    """Create the organisations with their history, unless they exist; `until` is its end, by default now.
 
-    `operator`: also make the person who sees the platform. Its password is known to all, so not beside real organisations.
-
-    Raises NotEmpty where other organisations exist, ProductRuns while something else works on this database.
+    `operator`: also create the operator of the demo. Its password is public, so not beside real organisations. Raises
+    NotEmpty if other organisations exist, ProductRuns if another process uses this database.
     """
     cast = organisations(number)
     if known([one.slug for one in cast]):
@@ -81,7 +80,7 @@ def load(
         return Loaded(number, 0, 0, fresh=False)
     with _alone():
         _tidy_up()
-        _note([])  # from here on until it is gone, the clock may be moved and files may lie in the store for nothing
+        _note([])  # until this file is removed, the clock may be moved and files may be orphaned in the store
         nursery = Nursery()
         try:
             with _clock(until) as clock, transaction.atomic():
@@ -95,7 +94,7 @@ def load(
 
 
 def known(slugs: list[str]) -> bool:
-    """Return whether the demo is loaded already. Raises NotEmpty when only others are there."""
+    """Return whether the demo is loaded already. Raises NotEmpty if only other organisations exist."""
     there = [slug for slug in slugs if queries.tenant_by_slug(slug) is not None]
     if not there and queries.all_tenant_ids(None):
         raise NotEmpty
@@ -103,7 +102,7 @@ def known(slugs: list[str]) -> bool:
 
 
 def note_file() -> Path:
-    """Return the file that says that a run is under way, or was when it was killed."""
+    """Return the file that marks a running or killed load."""
     return settings.EXCHEQUER.home / NOTE
 
 
@@ -176,10 +175,10 @@ def _alone() -> Iterator[None]:
 
 @contextmanager
 def _unhurried() -> Iterator[None]:
-    """Lengthen the lease for this process, and have it look for waste less often."""
+    """Lengthen the lease for this process, and run garbage collection less often."""
     before, thresholds = settings.EXCHEQUER, gc.get_threshold()
     settings.EXCHEQUER = before.model_copy(update={"lease_s": LEASE_S})
-    gc.set_threshold(50_000, 20, 50)  # a hundred thousand queries leave much that goes by itself
+    gc.set_threshold(50_000, 20, 50)  # a hundred thousand queries leave much garbage without cycles
     try:
         yield
     finally:
@@ -188,12 +187,12 @@ def _unhurried() -> Iterator[None]:
 
 
 def _note(made: list[Tenancy]) -> None:
-    """Note whose files lie in the object store before their organisations are committed."""
+    """Record whose files are in the object store before their organisations are committed."""
     note_file().write_text(json.dumps([str(one.tenant_id) for one in made]))
 
 
 def _tidy_up() -> None:
-    """Remove the files of a run that came to nothing: no organisation owns them."""
+    """Remove the files of a failed run, which no organisation owns."""
     file = note_file()
     if not file.exists():
         return

@@ -1,4 +1,4 @@
-"""Who is in the demo: organisations of different character, their people, projects, data and habits. Data only."""
+"""Organisations of the demo: people, projects, data and habits. Data only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Theme:
-    """A line of work: names of its jobs, the project that pays, its share of all jobs, its typical minutes."""
+    """A line of work: job names, the project that pays, its share of all jobs, its typical minutes."""
 
     project: str
     names: tuple[str, ...]
@@ -31,7 +31,10 @@ class Theme:
 
 @dataclass(frozen=True)
 class Service:
-    """The endpoint of an organisation, paid by `project`. `requests` a day; `from_share` of the span on; `drifts`: its inputs move in the end."""
+    """The endpoint of an organisation, paid by `project`.
+
+    `requests` per day; from `from_share` of the span; `drifts`: its inputs drift at the end.
+    """
 
     name: str
     project: str
@@ -45,7 +48,7 @@ class Service:
 class Budgeted:
     """A budget of a project, or with an empty one of the organisation.
 
-    `filled`: the share of it that is spent in the end; it is set anew, by finance, to what makes that true.
+    `filled`: the share of it that is spent at the end; finance sets the budget to the amount that results in it.
     """
 
     project: str
@@ -57,7 +60,10 @@ class Budgeted:
 
 @dataclass(frozen=True)
 class Organisation:
-    """One tenant. `jobs` in sixty days; `weekday`: weight of Monday to Sunday; `hours`: weights of the hours from `opens` on."""
+    """One tenant.
+
+    `jobs` in sixty days; `weekday`: weight of Monday to Sunday; `hours`: weights of the hours from `opens`.
+    """
 
     slug: str
     name: str
@@ -200,7 +206,7 @@ MOST = 12
 
 
 def organisations(number: int) -> tuple[Organisation, ...]:
-    """Return so many organisations: three characters, and further ones with a number to their name."""
+    """Return so many organisations: three different ones, and numbered copies."""
     found = []
     for at in range(number):
         one, again = CHARACTERS[at % len(CHARACTERS)], at // len(CHARACTERS)
@@ -209,7 +215,7 @@ def organisations(number: int) -> tuple[Organisation, ...]:
 
 
 def logins(number: int, *, operator: bool = True) -> str:
-    """Return who can log in, as lines for the console."""
+    """Return the logins as lines for the console."""
     lines = [f"  {one.name}: {', '.join(one.email(person) for person in one.people)}" for one in organisations(number)]
     platform = [f"  the platform: {OPERATOR} (/operator/)"] if operator else []
     return "\n".join([*lines, *platform, f"  password of each: {PASSWORD}"])

@@ -1,4 +1,4 @@
-"""From data to answers in one organisation: versions trained for real, asked for and approved, a batch, an endpoint."""
+"""From data to predictions in one organisation: trained and approved versions, a batch, an endpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pipeline:
         self.endpoint: serving.DemoEndpoint | None = None
 
     def train(self, number: int) -> None:
-        """Train a version for real, and have it asked for and approved."""
+        """Train a version for real, then request and approve it."""
         project, actor = self._of.one.service.project, self._of.first("engineer")
         with tenant_scope(self._of.tenant_id):
             name, params = f"{self._of.one.model}-{number + 1}", dict(self._of.one.params[number])
@@ -49,7 +49,7 @@ class Pipeline:
         actor = self._of.first("engineer")
         last = number + 1 == len(self._of.one.versions) > 1
         self._soon(0.01, lambda: registry.promote(actor=actor, version_id=version, stage=Stage.STAGING))
-        # The newest one still waits for an answer: that is what approvers find on their first day.
+        # The newest one stays pending, so that approvers find it on their first day.
         self._soon(0.24 if last else 0.02, partial(self._ask, version, answered=not last))
 
     def _ask(self, version: UUID, *, answered: bool) -> None:
@@ -62,7 +62,7 @@ class Pipeline:
         self.approved = version
 
     def predict(self) -> None:
-        """Predict the table that came in with the first version."""
+        """Score the table that arrived with the first version."""
         if not self.versions:
             self._soon(0.01, self.predict)
             return
@@ -85,7 +85,7 @@ class Pipeline:
         self._of.theatre.queue(job, attempts.real(job, self._of.learned.predicted.result, PREDICTING_S, lambda: None))
 
     def deploy(self) -> None:
-        """Deploy the approved version; what it answers to the table that came in is known from the batch."""
+        """Deploy the approved version; its predictions for the arriving table are known from the batch."""
         if self.approved is None:
             self._soon(0.01, self.deploy)
             return
@@ -100,7 +100,7 @@ class Pipeline:
             self.endpoint.answer(at, requests, moved=moved)
 
     def end_day(self) -> None:
-        """Send back what turned out to be true, and renew the slot."""
+        """Send feedback, and renew the slot."""
         if self.endpoint is not None:
             self.endpoint.learn_the_truth()
             self.endpoint.renew()

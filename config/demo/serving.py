@@ -1,7 +1,7 @@
-"""An endpoint of the demo: deployed, called for weeks, billed batch by batch, watched, and told the truth afterwards.
+"""An endpoint of the demo: deployed, called for weeks, billed batch by batch, monitored, with feedback.
 
-The serving node that comes later takes the slot over. Until then its part is played here: slices of money, usage by the
-function that its books call, health sums by the one that stores them.
+The real serving node takes the slot over later. Until then this simulates it: slices of money, usage through the
+function of its accounting, traffic sums through the one that stores them.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ LABELS_A_DAY = 14
 
 @dataclass
 class DemoTraffic:
-    """What came in and what was answered, row by row, in the order of the arriving table."""
+    """Requests and their predictions, row by row, in the order of the arriving table."""
 
     sheet: Sheet
     answers: list[Any]
     truth: list[Any]
 
     def draw(self, chance: Random, rows: int, *, moved: bool) -> list[int]:
-        """Return which rows come in now: those from before the world changed, or from after it."""
+        """Return the rows that arrive now: those from before the drift, or from after it."""
         first, last = (self.sheet.moved, len(self.sheet.rows)) if moved else (0, self.sheet.moved)
         return [chance.randrange(first, last) for _ in range(rows)]
 
 
 def traffic(sheet: Sheet, predicted: Done) -> DemoTraffic:
-    """Return the arriving rows with what the model answered to each."""
+    """Return the arriving rows with the model's predictions."""
     with (predicted.out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     answers = [row["label"] if "label" in row else float(row["prediction"]) for row in rows]
@@ -87,7 +87,7 @@ class DemoEndpoint:
         self.ids: list[tuple[str, Any]] = []
 
     def deploy(self, version_id: UUID) -> None:
-        """Deploy a version, and say as its node that it is ready."""
+        """Deploy a version, and report it ready as its node."""
         row = deployments.deploy(actor=self.actor, name=self.one.service.name, version_id=version_id)
         self.id, self.project_id, self.version_id = row.id, row.project_id, row.version_id
         nodes.alive(self.node)
@@ -110,13 +110,13 @@ class DemoEndpoint:
             )
 
     def answer(self, moment: datetime, requests: int, *, moved: bool) -> None:
-        """Answer a batch of requests: bill it from a slice, count what came in, remember the ids of predictions."""
+        """Answer a batch of requests: bill it from a slice, count the inputs, keep the prediction ids."""
         tenant_id = self.actor.tenant_id
         self.slice += 1
         try:
             money = reservations.take(tenant_id, self.id, self.node.boot, self.slice)
         except BudgetExceeded:
-            return  # the node answers 402 to all of them, and nothing is counted
+            return  # the node responds 402 to all of them, and nothing is counted
         latency = [self.chance.lognormvariate(math.log(7.5), 0.45) for _ in range(requests)]
         compute_ms = round(requests * self.chance.uniform(0.5, 0.8), 3)
         self.batch += 1
@@ -131,7 +131,7 @@ class DemoEndpoint:
         reservations.close(tenant_id, money)
 
     def learn_the_truth(self) -> None:
-        """Send back what turned out to be true of some of the latest predictions."""
+        """Send ground truth for some of the latest predictions."""
         told, self.ids = self.ids[:LABELS_A_DAY], []
         if told:
             items = [{"prediction_id": name, "label": truth} for name, truth in told]
@@ -164,7 +164,7 @@ class DemoEndpoint:
 
 
 def ticks(one: Organisation, *, start: datetime, until: datetime, seed: int) -> list[tuple[datetime, int, bool]]:
-    """Return when requests come in, how many, and whether the world has changed by then. Pure."""
+    """Return when requests arrive, how many, and whether the drift has begun. Pure."""
     chance = Random(f"{seed}:{one.slug}:ticks")
     zone = ZoneInfo(one.timezone)
     first, days = start.astimezone(zone).date(), max(1, (until - start).days)

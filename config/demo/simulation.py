@@ -1,7 +1,7 @@
-"""Sixty days in a minute: events in the order of their time, each under the moved clock, on a node that is played.
+"""Simulation of sixty days in a minute: events in order of time, each under the moved clock, on a simulated node.
 
-The node claims, beats and ends attempts by the very functions that a node's worker calls; only the child is left out,
-and what it would have said is drawn. The controller's part is its own code.
+The node claims, heartbeats and ends attempts through the real functions of a worker; only the child is replaced by
+random draws. The controller's part is its own code.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Theatre:
         self.devices = 0
 
     def open_node(self) -> nodes.Registered:
-        """Register this host's node with its processors: the worker that comes later takes it over."""
+        """Register this host's node with its processors; the real worker takes it over later."""
         host = socket.gethostname()
         found = HostSampler(host, settings.EXCHEQUER.effective_cpu_devices).inventory()
         self.node = nodes.register(
@@ -54,15 +54,15 @@ class Theatre:
         return self.node
 
     def at(self, moment: datetime, act: Callable[[], object]) -> None:
-        """Have something done at a moment."""
+        """Schedule a callback at a time."""
         heapq.heappush(self._events, (moment, next(self._order), act))
 
     def later(self, seconds: float, act: Callable[[], object]) -> None:
-        """Have something done after so many seconds of the clock."""
+        """Schedule a callback after so many seconds of the clock."""
         self.at(self.clock.now() + timedelta(seconds=seconds), act)
 
     def play(self) -> None:
-        """Run all events, those that they bring about included."""
+        """Run all events, including those they schedule."""
         while self._events:
             moment, _, act = heapq.heappop(self._events)
             self.clock.move_to(moment)
@@ -70,7 +70,7 @@ class Theatre:
             self._assign()
 
     def queue(self, job: Job, script: Callable[[leases.Claim], Script]) -> None:
-        """Have a queued job's next attempt follow a script."""
+        """Make a queued job's next attempt follow a script."""
         self._scripts[job.id] = script
         self._waiting += 1
 
@@ -98,6 +98,6 @@ class Theatre:
             self._taken -= 1
             if end.value:
                 self._waiting += 1
-                self.later(BACK_OFF_S, lambda: None)  # by then it may be tried again
+                self.later(BACK_OFF_S, lambda: None)  # by then it may be retried
             return
         self.later(seconds, lambda: self._step(script))

@@ -15,9 +15,9 @@ TUMOURS = Path(__file__).resolve().parents[2] / "static" / "samples" / "breast_c
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: names of columns, rows of texts and numbers; `target` is the column that is predicted.
+    """A table: column names, rows of texts and numbers; `target` is the target column.
 
-    `moved` is the row from which on the world has changed since training: all rows where it has not.
+    `moved` is the first drifted row; the number of rows without drift.
     """
 
     columns: tuple[str, ...]
@@ -26,7 +26,7 @@ class Sheet:
     moved: int
 
     def as_csv(self) -> bytes:
-        """Return the table as a file."""
+        """Return the table as a CSV file."""
         out = io.StringIO(newline="")
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.columns)
@@ -41,14 +41,14 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Tables:
-    """What is learned from, and what comes in afterwards."""
+    """The training table, and the rows that arrive later."""
 
     training: Sheet
     arriving: Sheet
 
 
 def tumours(chance: Random) -> Tables:
-    """Return the sample that ships with the product, and new patients: known ones, measured a little differently."""
+    """Return the sample shipped with the product, and new patients measured slightly differently."""
     with TUMOURS.open(newline="") as file:
         header, *lines = csv.reader(file)
     known: list[tuple[object, ...]] = [(*map(float, line[:-1]), line[-1]) for line in lines]
@@ -65,7 +65,7 @@ def tumours(chance: Random) -> Tables:
 
 
 def customers(chance: Random) -> Tables:
-    """Return a retailer's customers; of those that come in later, the last third shops by app."""
+    """Return a retailer's customers; of those that arrive later, the last third shops by app."""
     columns = (
         "tenure_months", "visits_30d", "basket_eur", "discount_share", "support_calls", "channel", "region",
         "loyalty_card", "outcome",
@@ -92,7 +92,7 @@ def customers(chance: Random) -> Tables:
 
 
 def assays(chance: Random) -> Tables:
-    """Return a laboratory's reactions and what they yielded."""
+    """Return a laboratory's reactions and their yields."""
     columns = ("temperature_c", "ph", "minutes", "stirring_rpm", "reagent_lot", "yield_percent")
 
     def assay() -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""The programme of one organisation of the demo: data, jobs, models, an endpoint, dearer prices, quiet days."""
+"""The history of one organisation of the demo: data, jobs, models, an endpoint, higher prices, quiet days."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Tenancy(Company):
     """An organisation over all its days."""
 
     def rehearse(self, start: datetime, until: datetime) -> None:
-        """Put everything that will happen between two moments on the programme."""
+        """Schedule everything that happens between two times."""
         one, theatre, span = self.one, self.theatre, until - start
         pipeline = self.pipeline = Pipeline(self, span)
 
@@ -64,7 +64,7 @@ class Tenancy(Company):
         theatre.at(until - timedelta(minutes=1), partial(self._end_day, 0))
 
     def _upload(self, name: str, sheet: Sheet) -> None:
-        """Upload a table, and ingest it as the ops worker does with what the child has left."""
+        """Upload a table, and ingest it as the ops worker does, with the child's output."""
         child = (self.learned.training if name == self.one.dataset else self.learned.arriving).result()
         version = operations.upload(
             actor=self.first("engineer"),
@@ -87,7 +87,7 @@ class Tenancy(Company):
         self.datasets[name] = version.id
 
     def _launch(self, launch: workload.Launch) -> None:
-        """Launch a job; one that is refused, for want of budget or quota, was never there."""
+        """Launch a job; one refused by a budget or quota is skipped."""
         actor = self.actors[launch.person]
         params = {"epochs": launch.epochs, "width": launch.width, "learning_rate": launch.rate}
         limit = launch.seconds if launch.fate == "runs_out_of_time" else 600 + round(1.5 * launch.seconds, -2)
@@ -105,7 +105,7 @@ class Tenancy(Company):
         self.theatre.queue(job, attempts.Run(self.theatre, job, actor, launch))
 
     def _raise_prices(self) -> None:
-        """Publish the next price list: device time grows dearer, what answers cost stays."""
+        """Publish the next price list: device time becomes more expensive, predictions do not."""
         with tenant_scope(self.tenant_id):
             newest = PriceVersion.objects.order_by("-effective_at").first()
             rows = list(Price.objects.filter(version=newest).select_related("meter", "version"))
@@ -127,7 +127,7 @@ class Tenancy(Company):
             )
 
     def _fill_budgets(self) -> None:
-        """Have finance set those budgets anew of which a certain share shall be spent."""
+        """Let finance set those budgets of which a certain share is to be spent."""
         with tenant_scope(self.tenant_id):
             for status in queries.budgets():
                 wanted = next(one for one in self.one.budgets if one.project == status.project_slug)
@@ -137,7 +137,7 @@ class Tenancy(Company):
         outbox.drain(self.tenant_id)
 
     def _end_day(self, days_left: int) -> None:
-        """Deliver what happened, send labels back, renew the slot; but for the last days people have read it all."""
+        """Deliver events, send feedback, renew the slot; except for the last days people have read everything."""
         self.pipeline.end_day()
         outbox.drain(self.tenant_id)
         if days_left > UNREAD_DAYS:

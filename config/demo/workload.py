@@ -1,4 +1,4 @@
-"""Who launches what and when, drawn from a seed: weekdays, hours, growing use, and the things that go wrong. Pure."""
+"""Workload of the demo, drawn from a seed: weekdays, hours, growing use, and failures. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from config.demo.organisations import Organisation
 
-#: What becomes of a job, and how often.
+#: Outcomes of jobs and their frequencies.
 FATES = {
     "succeeds": 0.80, "diverges": 0.05, "crashes_once": 0.035, "poison": 0.01, "is_cancelled": 0.035,
     "is_withdrawn": 0.015, "is_paused": 0.025, "runs_out_of_time": 0.01, "is_killed": 0.02,
@@ -32,7 +32,7 @@ RECENT_S = ((150, 900), (70, 600), (25, 420))
 class Launch:
     """One job: when, by whom (index among those who may launch), for which project, how long it runs, how it ends.
 
-    `usual_s`: what jobs of its theme take in the median, so what a quote would have learnt of them.
+    `usual_s`: the median time of jobs of its theme, which a quote would have learnt.
     """
 
     at: datetime
@@ -49,7 +49,7 @@ class Launch:
 
 
 def launches(one: Organisation, *, start: datetime, until: datetime, days: int, seed: int) -> list[Launch]:
-    """Return an organisation's jobs between two moments, oldest first."""
+    """Return an organisation's jobs between two times, oldest first."""
     chance = Random(f"{seed}:{one.slug}:launches")
     slots, weights = _slots(one, start, until - REST, days)
     count = max(3, round(one.jobs * days / 60))
@@ -61,7 +61,7 @@ def launches(one: Organisation, *, start: datetime, until: datetime, days: int, 
 
 
 def engineers(one: Organisation) -> list[int]:
-    """Return which of the people launch jobs."""
+    """Return the people who launch jobs."""
     return [at for at, person in enumerate(one.people) if person.role in ("engineer", "admin")]
 
 
@@ -83,7 +83,7 @@ def _slots(one: Organisation, start: datetime, until: datetime, days: int) -> tu
 
 
 def _draw(chance: Random, slots: Sequence[datetime], weights: Sequence[float], count: int) -> list[datetime]:
-    """Return so many moments, spread evenly over the weights: no week goes by without work, none is like another."""
+    """Return so many times, spread evenly over the weights: every week has work, and no two are alike."""
     reached = list(accumulate(weights))
     places = [bisect(reached, (at + chance.random()) / count * reached[-1]) for at in range(count)]
     return [slots[min(place, len(slots) - 1)] + timedelta(seconds=chance.uniform(0, 3500)) for place in places]

@@ -1,1 +1,1 @@
-"""Figures for monitoring: what the web server answered, and the state of the whole platform."""
+"""Figures for monitoring: responses of the web server, and the state of the whole platform."""

@@ -1,6 +1,6 @@
-"""What the web server answered, counted for /metrics by route: a route names no organisation and no object.
+"""Responses of the web server, counted for /metrics by route; a route names no organisation and no object.
 
-Several processes serve: each counts in files of its own under PROMETHEUS_MULTIPROC_DIR, and whoever is asked adds
+Several processes serve: each counts in its own files under PROMETHEUS_MULTIPROC_DIR, and the one that is scraped adds
 them up. Without that folder a process counts for itself.
 """
 
@@ -23,13 +23,13 @@ waited = Histogram("exchequer_http_request_seconds", "Seconds to an answer, by r
 
 
 class TrafficMiddleware:
-    """Counts each answer and the time it took; what a view streams afterwards is not in it."""
+    """Counts each response and its time, without what a view streams afterwards."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer and count."""
+        """Respond and count."""
         began = time.monotonic()
         response = self.get_response(request)
         found = request.resolver_match
@@ -41,10 +41,10 @@ class TrafficMiddleware:
 
 
 def add_to(registry: CollectorRegistry) -> None:
-    """Let `registry` tell what all processes of this server counted."""
+    """Register the counts of all processes of this server with `registry`."""
     try:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    except ValueError:  # no folder is named: one process
+    except ValueError:  # no folder is configured: one process
         registry.register(OwnCounts())
 
 
@@ -52,5 +52,5 @@ class OwnCounts(Collector):
     """The two families of this process."""
 
     def collect(self) -> list[Metric]:
-        """Return what was counted here."""
+        """Return this process's counts."""
         return [*answered.collect(), *waited.collect()]

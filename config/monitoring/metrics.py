@@ -1,8 +1,8 @@
-"""GET /metrics: what monitoring needs to know of the whole platform, as Prometheus text. It names no organisation.
+"""GET /metrics: figures of the whole platform, as Prometheus text. It names no organisation.
 
-The web process sees one organisation at a time, so an ops worker, which works as the control role, takes the figures
-every half minute and lays them where all web processes find them. The figures say when they were taken: when they
-grow old, no ops worker is at work.
+A web process sees one organisation at a time, so an ops worker, which has the control role, collects the figures every
+half minute and stores them for all web processes. The figures carry their time: if they are old, no ops worker is
+running.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ SELECT exchequer_now(),
 
 
 def take() -> dict[str, Any]:
-    """Take the figures of all organisations together (control role) and lay them down for the web processes.
+    """Collect the figures of all organisations together (control role) and store them for the web processes.
 
-    When usage was last accepted is read from the database's own count of rows added to the key table: it costs the
-    heartbeat nothing, and is as exact as this is often called.
+    The time of the last accepted usage is read from the database's statistics of rows inserted into the key table: it
+    costs the heartbeat nothing, and is as exact as the interval of this task.
     """
     before = kept()
     with connection.cursor() as cursor:
@@ -76,13 +76,13 @@ def take() -> dict[str, Any]:
 
 
 def kept() -> dict[str, Any]:
-    """Return the figures that were last taken, empty when there are none: the web processes may write that row too."""
+    """Return the stored figures, or empty: the web processes may write that row too."""
     found = cache.get(KEPT)
     return found if isinstance(found, dict) and _sound(found) else {}
 
 
 def _sound(found: dict[str, Any]) -> bool:
-    """Return whether a value has the shape of what `take` lays down."""
+    """Return whether a value has the structure that `take` stores."""
     shapes = {"at": float, "queue_age": float, "outbox_age": float, "keys": int, "outbox": int, "jobs": dict}
     return (
         all(isinstance(found.get(name), shape) for name, shape in shapes.items())
@@ -96,7 +96,7 @@ def _sound(found: dict[str, Any]) -> bool:
 @login_not_required
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer the figures to this machine itself, or to whoever has EXCHEQUER_METRICS_TOKEN."""
+    """Return the figures to this machine itself, or to a client with EXCHEQUER_METRICS_TOKEN."""
     if not may_read(request):
         return json_problem(
             request,
@@ -113,8 +113,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def may_read(request: HttpRequest) -> bool:
     """Return whether a request may read the figures.
 
-    Behind a proxy, which may stand on this machine, a wrong setting makes everybody seem to ask from here: only the
-    token counts.
+    Behind a proxy, which may run on this machine, a wrong setting makes every client look local: only the token counts.
     """
     token, given = settings.EXCHEQUER.metrics_token, bearer(request)
     if token and given is not None and hmac.compare_digest(token.encode(), given.encode()):
@@ -128,10 +127,10 @@ def may_read(request: HttpRequest) -> bool:
 
 
 class Figures(Collector):
-    """The figures that were last taken, and whether the database answers."""
+    """The stored figures, and whether the database is reachable."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one family after the other; without a database, or figures, only what is known."""
+        """Yield the metric families; without a database, or figures, only what is known."""
         try:
             found = kept()
             with connection.cursor() as cursor:

@@ -1,1 +1,1 @@
-"""The Dash page `Model health`: how the models that answer in real time do."""
+"""The Dash page `Model health`: monitoring of deployed models."""

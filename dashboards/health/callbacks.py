@@ -1,4 +1,4 @@
-"""Callbacks of the page `Model health`. Who asks comes from the request; what is asked for is checked again."""
+"""Callbacks of the page `Model health`. The actor comes from the request; input is validated again."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -25,14 +25,14 @@ QUIET = "No request in this range"
 
 
 def permitted() -> TenantRequest:
-    """Return the request that is served; raise `PermissionDenied` without the right to see endpoints."""
+    """Return the current request; raise `PermissionDenied` without the permission to see endpoints."""
     request = current_request()
     request.actor.require(PERMISSION)
     return request
 
 
 def chosen(search: Any) -> dict[str, str]:
-    """Return the query string's known keys; the browser may have sent anything."""
+    """Return the known keys of the query string; the browser may send anything."""
     found = parse_qs(str(search or "").removeprefix("?"))
     values = {name: texts[-1][:40] for name, texts in found.items() if name in ("endpoint", "range")}
     if values.get("range") not in SPANS:
@@ -51,11 +51,11 @@ def register(app: BridgedDash) -> None:
         Input("endpoint", "value"),
     )
     def keep_in_url(search: str | None, span: str | None, endpoint: str | None) -> tuple[Any, Any]:
-        """Keep the choices and the query string the same, whichever changed."""
+        """Keep the choices and the query string in step, whichever changed."""
         values = chosen(search)
         if ctx.triggered_id in {"range", "endpoint"}:
             wanted = chosen("?" + urlencode({"endpoint": endpoint or "", "range": span or ""}))
-            # Setting an equal value would call the other callback, which sets the endpoint, and so for ever.
+            # Setting an equal value would call the other callback, which sets the endpoint, in an endless loop.
             return no_update if wanted == values else "?" + urlencode(wanted), no_update
         return no_update, values["range"]
 
@@ -209,18 +209,18 @@ def tables_of(page: HealthPage) -> list[Any]:
 
 
 def aim_note(traffic: Traffic, health: Health) -> str:
-    """Say beside the latency chart what the SLO is, and that it is dashed only where it is drawn."""
+    """Return the note beside the latency chart: the SLO, and that its line is dashed if it is drawn."""
     drawn = bool(traffic.totals.requests) and _near(traffic, health)
     return f"{WAITS} SLO {health.slo_ms:,} ms{', dashed' if drawn else ''}."
 
 
 def drift_note(health: Health) -> str:
-    """Say beside the drift chart which inputs are left out, where there are any."""
+    """Return the note beside the drift chart about excluded inputs, if any."""
     few = [row for row in health.drift if row.rows and not row.enough]
     return f"{DRIFT} Inputs with too few rows are not drawn." if few else DRIFT
 
 
 def _near(traffic: Traffic, health: Health) -> bool:
-    """Say whether the SLO is near enough to be drawn: far above, it would press all lines to the ground."""
+    """Return whether the SLO is near enough to draw: far above, it would flatten all lines."""
     highest = max((one.percentile(0.95) or 0.0 for one in traffic.steps), default=0.0)
     return highest * 5 >= health.slo_ms

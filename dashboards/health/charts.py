@@ -44,9 +44,9 @@ def lines(
     theme: str,
     aim: float | None = None,
 ) -> Figure:
-    """Draw lines over time, told apart by colour and by the shape of their points; where nothing was measured a line breaks.
+    """Draw lines over time, distinguished by colour and marker; a line breaks where nothing was measured.
 
-    `aim` alone is dashed, so that no series is taken for it.
+    Only `aim` is dashed, so that no series is mistaken for it.
     """
     theme = _theme(theme)
     x = [start.isoformat() for start in starts]
@@ -73,7 +73,7 @@ def lines(
 
 
 def drift(rows: Sequence[tuple[str, float]], *, theme: str) -> Figure:
-    """Draw the index of each input, (name, index), as a bar, largest on top, with the lines at 0.1 and 0.2."""
+    """Draw the PSI of each input, (name, index), as a bar, largest on top, with the thresholds 0.1 and 0.2."""
     theme = _theme(theme)
     shown = list(reversed(rows[:MOST_INPUTS]))
     tones = [PALETTE[theme][_tone(value)] for _, value in shown]
@@ -140,7 +140,7 @@ def _tone(index: float) -> int:
 
 
 def _marker(theme: str, colour: int, pattern: int) -> Figure:
-    """Return a bar's look: a colour and, so that colour is not the only sign, a pattern over it."""
+    """Return a bar's style: a colour and, so that colour is not the only sign, a pattern over it."""
     over = {"fillmode": "overlay", "fgcolor": INK[theme]["hover"], "fgopacity": 0.4, "size": 5, "solidity": 0.25}
     return {"color": PALETTE[theme][colour], "pattern": {"shape": PATTERNS[pattern % 6], **over}}
 
@@ -157,7 +157,7 @@ def _times(starts: Sequence[datetime], step: timedelta) -> Figure:
 
 
 def _short(name: str) -> str:
-    """Shorten a name for an axis."""
+    """Truncate a name for an axis."""
     return plain(name if len(name) <= 28 else name[:27] + "\u2026")
 
 

@@ -1,4 +1,4 @@
-"""The numbers of the page `Model health`: one endpoint, one span, read from the models' room."""
+"""The numbers of the page `Model health`: one endpoint, one time range, from the queries of `models_app`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PREDICTIONS = ("prediction", "share_in_training", "share_now")
 
 @dataclass(frozen=True)
 class HealthPage:
-    """All that the page shows. Without an endpoint there is nothing but the list, which is empty."""
+    """All that the page shows. Without an endpoint only the empty list."""
 
     endpoints: Sequence[tuple[str, str]] = ()
     endpoint: str = ""
@@ -25,7 +25,9 @@ class HealthPage:
 
 
 def health_page(actor: Actor, values: Mapping[str, str]) -> HealthPage:
-    """Return what the page shows for a query string; an endpoint that one may not see is the first one that one may."""
+    """Return the page's content for a query string; an endpoint hidden from the actor is replaced by the first visible
+    one.
+    """
     offered = [(str(key), name) for key, name in endpoints_served(actor)]
     if not offered:
         return HealthPage()
@@ -40,7 +42,7 @@ def health_page(actor: Actor, values: Mapping[str, str]) -> HealthPage:
 
 
 def export(table: str, page: HealthPage) -> tuple[Sequence[str], list[Sequence[object]]] | None:
-    """Return header and rows of one of the page's tables; None for one there is not."""
+    """Return header and rows of one of the page's tables; None for an unknown one."""
     headers = {"requests": STEP, "latency": STEP, "busy": STEP, "drift": DRIFT, "predictions": PREDICTIONS}
     if table not in headers:
         return None

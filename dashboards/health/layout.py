@@ -1,4 +1,4 @@
-"""Layout of the page `Model health`: structure only, one object for all tenants, so it holds no data of any."""
+"""Layout of the page `Model health`: structure only, one object for all tenants, so it contains no tenant's data."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ KINDS = {
 
 
 def traffic(found: Traffic, label: str) -> Any:
-    """Return requests of each step that had any; `label` sets the tables of one page apart."""
+    """Return the requests of each step that had any; `label` distinguishes the tables of one page."""
     header = [
         (f"From ({zone_name()})", False), ("Requests", True), ("Rows", True), ("Client errors", True), ("Server errors", True), ("p50", True),
         ("p95", True), ("p99", True), ("Busy", True),
@@ -39,7 +39,7 @@ def traffic(found: Traffic, label: str) -> Any:
 
 
 def drift(rows: tuple[FeatureDrift, ...]) -> Any:
-    """Return the index of every input and what chance explains of it; no index where rows are too few to judge."""
+    """Return the PSI of every input and what chance explains of it; no PSI for too few rows."""
     header = [("Input", False), ("PSI", True), ("By chance", True), ("Rows", True), ("State", False)]
     body = [
         [row.name, f"{row.psi:.3f}" if row.enough else "\u2013", f"{row.noise:.3f}", number(row.rows), state_of(row)]
@@ -85,18 +85,18 @@ def state_of(row: FeatureDrift) -> Any:
 
 
 def moment(at: datetime) -> str:
-    """Write a time in the organisation's zone, short."""
+    """Format a time in the organisation's zone, short."""
     there = localtime(at)
     return f"{there.day} {there:%b %H:%M}"
 
 
 def wait(ms: float | None) -> str:
-    """Write a latency."""
+    """Format a latency."""
     return "\u2013" if ms is None else f"{number(ms, 1)}\u00a0ms"
 
 
 def share(value: float | None) -> str:
-    """Write a share of one in percent."""
+    """Format a share of one in percent."""
     if value is None:
         return "\u2013"
     return "< 0.1\u00a0%" if 0 < value < 0.001 else f"{100 * value:.1f}\u00a0%"

@@ -1,4 +1,4 @@
-"""Callbacks of the Dash pages. Each is a thin edge: who asks comes from the request, what is asked for is checked again."""
+"""Callbacks of the Dash pages. The actor comes from the request; input is validated again."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -21,20 +21,20 @@ LONGEST = 64
 
 
 def permitted() -> TenantRequest:
-    """Return the request that is served; raise `PermissionDenied` without the right to see spend."""
+    """Return the current request; raise `PermissionDenied` without the permission to see spend."""
     request = current_request()
     request.actor.require(PERMISSION)
     return request
 
 
 def theme_of(request: HttpRequest) -> str:
-    """Return light or dark; where the page follows the system, its script has said in a cookie which one that is."""
+    """Return light or dark; if the page follows the system, its script has stored the theme in a cookie."""
     theme = str(getattr(request.user, "theme", "light"))
     return request.COOKIES.get("scheme", "light") if theme == "auto" else theme
 
 
 def chosen(search: Any) -> dict[str, str]:
-    """Return the query string's known keys; the browser may have sent anything."""
+    """Return the known keys of the query string; the browser may send anything."""
     values: dict[str, str] = {}
     for name, texts in parse_qs(str(search or "").removeprefix("?")).items():
         if name in CONTROLS:
@@ -49,7 +49,7 @@ def chosen(search: Any) -> dict[str, str]:
 
 
 def is_custom(values: dict[str, str]) -> bool:
-    """Return whether the days are chosen one by one."""
+    """Return whether the range has custom days."""
     return values["range"] == "custom"
 
 
@@ -65,7 +65,7 @@ def register(app: BridgedDash) -> None:
         *(Input(name, "value") for name in CONTROLS),
     )
     def keep_in_url(search: str | None, *values: str | None) -> tuple[Any, ...]:
-        """Keep the choices and the query string the same, whichever changed."""
+        """Keep the choices and the query string in step, whichever changed."""
         if ctx.triggered_id in CONTROLS:
             typed = dict(zip(CONTROLS, (str(value or "") for value in values), strict=True))
             wanted = chosen("?" + urlencode(typed))
@@ -168,17 +168,17 @@ def budgets(page: datasets.SpendPage) -> Any:
 
 
 def range_note(page: datasets.SpendPage) -> str:
-    """Say which days are shown, and why they are others than were asked for."""
+    """Return which days are shown, and why they differ from those requested."""
     return f"{page.range.problem} {page.range.label}, days in {page.zone}".strip()
 
 
 def month_of(page: datasets.SpendPage) -> str:
-    """Return the month that the budgets shown are of, in words."""
+    """Return the month of the budgets shown, as text."""
     return f"{page.month:%B %Y}" if page.month else ""
 
 
 def daily_note(page: datasets.SpendPage) -> str:
-    """Say what the chart stacks, and what its line is or why it has none."""
+    """Return what the chart stacks, and what its line is or why it has none."""
     grouped = str(group_title(page.group))
     told = f"Cost of each day by {grouped[:1].lower()}{grouped[1:]}, stacked."
     allowed = page.daily.budget_per_day
@@ -191,7 +191,7 @@ def daily_note(page: datasets.SpendPage) -> str:
 
 
 def daily_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
-    """Return the chart of daily spend, or the reason for its emptiness."""
+    """Return the chart of daily spend, or the reason why it is empty."""
     if not page.daily.series:
         return charts.empty("No usage in this range", theme)
     data = page.daily
@@ -201,7 +201,7 @@ def daily_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
 
 
 def utilisation_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
-    """Return the chart of utilisation, or the reason for its emptiness."""
+    """Return the chart of utilisation, or the reason why it is empty."""
     data = page.utilisation
     if not any(data.allocated):
         return charts.empty("No device was used in this range", theme)
@@ -209,7 +209,7 @@ def utilisation_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
 
 
 def costs(page: datasets.SpendPage, slug: str) -> Any:
-    """Return cost by the chosen group."""
+    """Return costs by the chosen group."""
     if not page.groups:
         return tables.nothing(
             "No usage in this range",
@@ -227,7 +227,7 @@ def costs(page: datasets.SpendPage, slug: str) -> Any:
 
 
 def jobs(page: datasets.SpendPage, slug: str) -> Any:
-    """Return cost by project and job."""
+    """Return costs by project and job."""
     if not page.jobs:
         return tables.nothing("No job cost anything in this range", "Jobs are listed here with what each cost.")
     return tables.costs(

@@ -1,4 +1,4 @@
-"""Plotly figures as plain dictionaries: no figure objects, at most 1,000 points a trace, one template a theme."""
+"""Plotly figures as plain dictionaries: no figure objects, at most 1,000 points per trace, one template per theme."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -23,7 +23,7 @@ PATTERNS = ("", "/", ".", "x", "-", "+")
 
 
 def layout(theme: str, *, unit: str = "") -> Figure:
-    """Return the layout that every figure shares: transparent paper, the page's font, quiet axes."""
+    """Return the shared layout of all figures: transparent paper, the page's font, quiet axes."""
     ink = INK["dark" if theme == "dark" else "light"]
     axis = {
         "gridcolor": ink["grid"],
@@ -47,7 +47,7 @@ def layout(theme: str, *, unit: str = "") -> Figure:
         "hovermode": "x unified",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         "bargap": 0.28,
-        # Plotly draws its line under the pointer twice, once in white: a bar on a dark page.
+        # Plotly draws its hover line twice, once in white, which shows as a bar on a dark page.
         "xaxis": {**axis, "showgrid": False, "showspikes": False},
         "yaxis": {**axis, "rangemode": "tozero", "title": {"text": unit, "standoff": 8}},
     }
@@ -61,7 +61,7 @@ def daily_spend(
     budget_per_day: Decimal | None,
     theme: str,
 ) -> Figure:
-    """Stack each day's cost by group; a dashed line shows what the budget allows a day."""
+    """Stack each day's cost by group; a dashed line shows the budget's allowance per day."""
     theme = "dark" if theme == "dark" else "light"
     x = [day.isoformat() for day in days][-MOST_POINTS:]
     data: list[Figure] = [
@@ -105,18 +105,18 @@ def daily_spend(
 
 
 def plain(name: str) -> str:
-    """Return a name as Plotly shows it letter by letter: it reads a few tags, links among them, and nothing that a person typed may be one."""
+    """Return a name escaped for Plotly, which interprets a few tags, links among them."""
     return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def line_fits(series: Mapping[str, Sequence[Decimal]], budget_per_day: Decimal) -> bool:
-    """Return whether a line at the day's budget leaves the bars readable: it is at most twice the highest of them."""
+    """Return whether a line at the day's budget leaves the bars readable: at most twice the highest of them."""
     highest = max((sum(values, Decimal(0)) for values in zip(*series.values(), strict=True)), default=Decimal(0))
     return budget_per_day <= 2 * highest
 
 
 def utilisation(hours: Sequence[datetime], allocated: Sequence[float], used: Sequence[float], *, theme: str) -> Figure:
-    """Draw leased device minutes of each hour, and over them how many of those the device was busy."""
+    """Draw leased device minutes of each hour, and over them the busy ones."""
     theme = "dark" if theme == "dark" else "light"
     x = [hour.isoformat() for hour in hours][-MOST_POINTS:]
     colours = PALETTE[theme]
@@ -150,7 +150,7 @@ def utilisation(hours: Sequence[datetime], allocated: Sequence[float], used: Seq
 
 
 def hour_axis(hours: Sequence[datetime]) -> Figure:
-    """Return a time axis that is never narrower than half a day and never marked finer than by the hour."""
+    """Return a time axis at least half a day wide, with ticks no finer than an hour."""
     first, last = hours[0], hours[-1]
     pad = max(timedelta(hours=1), (timedelta(hours=12) - (last - first)) / 2)
     step = next((n for n in (1, 2, 3, 6, 12) if (last - first + 2 * pad) / timedelta(hours=n) <= 13), 24)
@@ -174,7 +174,7 @@ WAITING: Figure = {
 
 
 def empty(text: str, theme: str) -> Figure:
-    """Return a figure that says why it shows nothing."""
+    """Return a figure that shows why it is empty."""
     base = layout(theme)
     hidden = {"visible": False}
     note = {"text": text, "showarrow": False, "font": {"size": 14, "color": base["font"]["color"]}}

@@ -1,4 +1,4 @@
-"""The numbers of the Dash pages: reads the queries of other rooms and shapes them for charts and tables."""
+"""The numbers of the Dash pages: reads the queries of other apps and shapes them for charts and tables."""
 
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Totals:
-    """What the range holds in all. Seconds are device seconds: measured = billable + excluded; `amount` is everything."""
+    """Totals of the range. Seconds are device seconds: measured = billable + excluded; `amount` is everything."""
 
     amount: Decimal = ZERO
     currency: str = "EUR"
@@ -47,11 +47,11 @@ class Daily:
 
 @dataclass(frozen=True)
 class CostRow:
-    """What one group cost. `job_id` is set when the group is a job."""
+    """Cost of one group. `job_id` is set if the group is a job."""
 
     label: str
     project: str
-    quantity: Decimal | None  # None where several units met
+    quantity: Decimal | None  # None for a sum over several units
     unit: str
     amount: Decimal
     job_id: str = ""
@@ -59,7 +59,7 @@ class CostRow:
 
 @dataclass(frozen=True)
 class Utilisation:
-    """Device seconds of each hour: leased, and of those busy."""
+    """Device seconds of each hour: leased, and busy ones among them."""
 
     hours: Sequence[datetime] = ()
     allocated: Sequence[float] = ()
@@ -68,7 +68,7 @@ class Utilisation:
 
 @dataclass(frozen=True)
 class SpendPage:
-    """All that the page shows for one range and one grouping."""
+    """The page's content for one range and one grouping."""
 
     range: Range
     group: str
@@ -80,11 +80,11 @@ class SpendPage:
     budgets: Sequence[BudgetStatus] = ()
     running: int = 0
     zone: str = "UTC"
-    month: date | None = None  # the month that the budgets are of
+    month: date | None = None  # the month of the budgets
 
 
 def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS) -> SpendPage:
-    """Return all that the page `Spend and utilisation` shows for a query string; a fixed number of queries."""
+    """Return the content of the page `Spend and utilisation` for a query string, in a fixed number of queries."""
     at = today()
     chosen = parse(values, at.day)
     over = span(chosen.first, chosen.end, at)
@@ -93,7 +93,7 @@ def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS) -> SpendPage:
     dearest = costliest_jobs(over, MOST_JOBS)
     names = _names(by_group, group)
     jobs_named = _names(dearest, "job")
-    # A range over several months is seen against the budgets of its last one.
+    # A range over several months is compared with the budgets of its last one.
     month = (chosen.end - timedelta(days=1)).replace(day=1)
     known = budgets(period=month)
     budget = next((one for one in known if one.scope == WHOLE), None)
@@ -113,18 +113,18 @@ def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS) -> SpendPage:
 
 
 def groupings(values: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return what a range can be grouped by, as a list of choices: the tags that its usage carries, too."""
+    """Return the groupings of a range as choices, including the tags of its usage."""
     at = today()
     chosen = parse(values, at.day)
     tags = {f"tag:{name}": "" for name in tag_names(span(chosen.first, chosen.end, at))}
-    asked = values.get("group", "")  # a link may name a tag that these days do not have
+    asked = values.get("group", "")  # a link may name a tag without usage on these days
     return [{"value": key, "label": str(group_title(key))} for key in dict.fromkeys((*GROUPS, *tags, asked)) if key]
 
 
 def _by_day(
     over: Span, group: str, rows: Sequence[SpendRow], names: Mapping[str, str]
 ) -> list[tuple[date, str, Decimal]]:
-    """Return what each day cost by the dearest groups, all others as one."""
+    """Return the daily cost of the most expensive groups, all others as one."""
     series: dict[str, str] = {}
     for row in rows:
         key = row.keys.get(group)
@@ -141,7 +141,7 @@ def _by_day(
 
 
 def ordered(rows: list[CostRow], sort: str) -> list[CostRow]:
-    """Return rows by name, or by quantity, the largest first; as they come, the dearest first, for anything else."""
+    """Return rows by name, or by quantity, the largest first; otherwise as they come, the most expensive first."""
     if sort == "name":
         return sorted(rows, key=lambda row: row.label.casefold())
     if sort == "quantity":
@@ -165,7 +165,7 @@ def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None
 
 
 def daily_of(costs: Sequence[tuple[date, str, Decimal]], chosen: Range, budget: BudgetStatus | None) -> Daily:
-    """Return a series for each of the dearest labels and one for all the others."""
+    """Return a series for each of the most expensive labels and one for all the others."""
     sums: dict[str, Decimal] = {}
     for _, label, amount in costs:
         sums[label] = sums.get(label, ZERO) + amount
@@ -184,7 +184,7 @@ def daily_of(costs: Sequence[tuple[date, str, Decimal]], chosen: Range, budget: 
 
 
 def by_project(rows: Sequence[SpendRow]) -> list[tuple[date, str, Decimal]]:
-    """Return rows by day and project as a chart takes them."""
+    """Return rows by day and project in the chart's form."""
     return [(row.starts, row.project_name, row.cost.amount) for row in rows if isinstance(row.starts, date)]
 
 
@@ -206,7 +206,7 @@ def _label(key: str | None, group: str, names: Mapping[str, str]) -> str:
 
 
 def _names(rows: Sequence[SpendRow], group: str) -> Mapping[str, str]:
-    """Return what the keys of a grouping are called, asked for once."""
+    """Return the display names of a grouping's keys, looked up once."""
     keys = [key for row in rows if (key := row.keys.get(group))]
     if group == "meter":
         return {meter.key: meter.title for meter in meters()}
@@ -230,8 +230,8 @@ def _utilisation(chosen: Range, zone: str) -> Utilisation:
 
 
 def export(table: str, values: Mapping[str, str]) -> tuple[Sequence[str], list[Sequence[object]]] | None:
-    """Return header and rows of one of the page's tables; None for one there is not."""
-    page = spend_page(values, MOST_ROWS)  # a file is not cut as a page is
+    """Return header and rows of one of the page's tables; None for an unknown one."""
+    page = spend_page(values, MOST_ROWS)  # an export is not cut as a page is
     if table == "daily":
         names = list(page.daily.series)
         return ["day", *names], [

@@ -1,4 +1,4 @@
-"""What spend can be grouped and sorted by, and what groups and their values are called. Pure."""
+"""Groupings and sort orders of spend, and the names of groups and their values. Pure."""
 
 import re
 
@@ -13,7 +13,7 @@ GROUPS = {
     "dim:tier": "Tier",
 }
 ORDERS = {"cost": "Cost", "name": "Name", "quantity": "Quantity"}
-TAG = re.compile(r"tag:[A-Za-z0-9_.-]{1,60}")  # usage from outside has longer names than jobs
+TAG = re.compile(r"tag:[A-Za-z0-9_.-]{1,60}")  # reported usage has longer names than jobs
 _CODES = ("dim:device_class", "dim:tier")
 _WITHOUT = {
     "job": "Without a job",
@@ -24,12 +24,12 @@ _WITHOUT = {
 
 
 def group_title(group: str) -> str | None:
-    """Return what a grouping is called; None for one that there is not."""
+    """Return the title of a grouping; None for an unknown one."""
     return GROUPS.get(group) or (f"Tag {group.removeprefix('tag:')}" if TAG.fullmatch(group) else None)
 
 
 def value_title(group: str, value: str | None) -> str:
-    """Return what one value of a grouping is called where it has no name of its own."""
+    """Return the label of a grouping's value that has no name."""
     if not value:
         return _WITHOUT.get(group, "without this tag" if TAG.fullmatch(group) else "none")
     return f"job {value[-8:]}" if group == "job" else worded(value) if group in _CODES else value

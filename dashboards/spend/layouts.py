@@ -1,4 +1,4 @@
-"""Layouts of the Dash pages: structure only. A layout is one object for all tenants, so it holds no data of any."""
+"""Layouts of the Dash pages: structure only. A layout is one object for all tenants, so it contains no tenant's data."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ def spend() -> Any:
 
 
 def day_field(name: str, label: str) -> Any:
-    """Return a labelled field for one day, in the browser's own calendar; it counts when it is left or Enter is typed."""
+    """Return a labelled date field with the browser's calendar; it takes effect on blur or Enter."""
     field = dcc.Input(id=name, type="date", debounce=True, className="form-control")  # type: ignore[arg-type]
     return html.Div([dbc.Label(label, html_for=name, className="form-label"), field])
 
@@ -89,7 +89,7 @@ def select(name: str, label: str, options: dict[str, str], value: str) -> Any:
 
 
 def chart_card(name: str, title: str, text: Any) -> Any:
-    """Return a card with a chart, its numbers as a table, and their export. `text` may be a component that changes."""
+    """Return a card with a chart, its numbers as a table, and their export. `text` may be a dynamic component."""
     return html.Section(
         [
             html.Header(

@@ -1,4 +1,6 @@
-"""Tables of the Dash pages, as native HTML: header cells with a scope, money to the right, a share bar with its figure."""
+"""Tables of the Dash pages, as native HTML: header cells with a scope, money right-aligned, a share bar with its
+figure.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -16,12 +18,12 @@ Header = Sequence[tuple[str, bool]]
 
 
 def aria(**words: str) -> dict[str, Any]:
-    """Return attributes for assistive technology: `aria(label="Jobs")`."""
+    """Return ARIA attributes: `aria(label="Jobs")`."""
     return {f"aria-{name}": word for name, word in words.items()}
 
 
 def table(header: Header, rows: Iterable[Sequence[Any]], label: str) -> Any:
-    """Return a table; a header cell says whether its column is aligned to the end."""
+    """Return a table; a header cell states whether its column is right-aligned."""
     head = html.Tr([html.Th(text, scope="col", className="end" if end else "") for text, end in header])
     body = [
         html.Tr(
@@ -49,7 +51,7 @@ def nothing(title: str, text: str, link: tuple[str, str] | None = None) -> Any:
 def costs(
     rows: Sequence[CostRow], *, total: Decimal, currency: str, label: str, heading: str, job_url: str = ""
 ) -> Any:
-    """Return what each group cost, with its share of the range's `total`."""
+    """Return the cost of each group, with its share of the range's `total`."""
     with_project = any(row.project for row in rows)
     header: list[tuple[str, bool]] = [(heading, False)]
     if with_project:
@@ -72,7 +74,7 @@ def costs(
 
 
 def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
-    """Return how far each budget of a month is used. What is held is promised, not spent."""
+    """Return the use of each budget of a month. What is held is reserved, not spent."""
     header: Header = [
         ("Budget of", False),
         ("Spent", True),
@@ -97,7 +99,7 @@ def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
 
 
 def share_bar(percent: int, label: str, tone: str = "") -> Any:
-    """Return a whole percentage as a bar and its figure. `tone` is wait or bad where it nears or passes a limit."""
+    """Return a whole percentage as a bar with its figure. `tone` is wait or bad near or beyond a limit."""
     return html.Span(
         [
             html.Progress(

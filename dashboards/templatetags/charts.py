@@ -1,4 +1,4 @@
-"""Template words that draw `dashboards.svg`."""
+"""Template tags that draw `dashboards.svg`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +32,7 @@ def spark(values: Sequence[float], title: str) -> SafeString:
 
 @register.simple_tag
 def legend(series: Series) -> SafeString:
-    """List the lines of a chart with the stroke each is drawn in."""
+    """Draw the legend of a chart, each line in its stroke."""
     names = [name for name, points in series.items() if points]
     rows = format_html_join(
         "",
@@ -58,7 +58,7 @@ def stacked_bars(
 def block_legend(
     names: Sequence[str], limit: float | None = None, colours: Mapping[str, int] | None = None
 ) -> SafeString:
-    """List the blocks of a stacked chart, and its dashed line where it has one."""
+    """Draw the legend of a stacked chart, including its dashed line, if any."""
     rows = format_html_join(
         "",
         '<li><svg class="x-chart" viewBox="0 0 24 8" aria-hidden="true"><rect class="f{}" width="24" height="8" rx="2"/></svg>{}</li>',

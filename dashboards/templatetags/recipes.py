@@ -1,4 +1,4 @@
-"""Template words about recipes."""
+"""Template tags for recipes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,19 +15,19 @@ BY_ITSELF = frozenset({"batch_size"})
 
 @register.filter
 def column_type(kind: Any) -> str:
-    """Return what a type of column is called, everywhere."""
+    """Return the label of a column type, the same everywhere."""
     return queries.COLUMN_TYPES.get(str(kind), str(kind or "\u2013"))
 
 
 @register.filter
 def parameter(value: Any, name: str) -> Any:
-    """Return a parameter's value, or the word for one that the recipe chooses by itself."""
+    """Return a parameter's value, or the word for one that the recipe chooses itself."""
     return "automatic" if name in BY_ITSELF and value == 0 else value
 
 
 @register.filter
 def titled(values: Mapping[str, Any], recipe_id: Any) -> list[tuple[str, Any]]:
-    """Return parameters in their schema's order, each with its title; what the recipe no longer knows comes last."""
+    """Return parameters in their schema's order, each with its title; parameters unknown to the recipe come last."""
     chosen = [recipe for recipe in queries.recipe_cards() if recipe.id == recipe_id]
     known: Mapping[str, Any] = chosen[0].schema()["properties"] if chosen else {}
     named = [
@@ -41,11 +41,11 @@ def titled(values: Mapping[str, Any], recipe_id: Any) -> list[tuple[str, Any]]:
 
 @register.simple_tag(takes_context=True)
 def data_named(context: Context, version_id: Any) -> str:
-    """Return the name of a dataset's version, such as `diabetes v1`; empty for one that the reader may not see."""
+    """Return the name of a dataset version, such as `diabetes v1`; empty if hidden from the reader."""
     return queries.data_name(context["request"].actor, version_id)
 
 
 @register.simple_tag(takes_context=True)
 def version_named(context: Context, version_id: Any) -> str:
-    """Return the name of a model's version, such as `risk v2`; empty for one that the reader may not see."""
+    """Return the name of a model version, such as `risk v2`; empty if hidden from the reader."""
     return queries.version_name(context["request"].actor, version_id)

@@ -1,4 +1,4 @@
-"""The words that templates are written in: icons, links inside a tenant, money, times, states, form fields."""
+"""Template tags: icons, links inside a tenant, money, times, states, form fields."""
 
 import re
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ MARK = (
 
 @register.simple_tag
 def mark() -> SafeString:
-    """Draw the product's chequered mark in the colour of the text around it."""
+    """Draw the product's chequered logo in the colour of the text around it."""
     return mark_safe(MARK)  # noqa: S308  a constant
 
 
@@ -65,13 +65,13 @@ def icon(name: str) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def to(context: Context, name: str, *args: Any) -> str:
-    """Return the URL of a page of the tenant that is being looked at."""
+    """Return the URL of a page of the current tenant."""
     return reverse(name, args=(context["request"].tenant.slug, *args))
 
 
 @register.simple_tag(takes_context=True)
 def query(context: Context, **changes: Any) -> str:
-    """Return the present query string with `changes`; an empty value removes its key."""
+    """Return the current query string with `changes`; an empty value removes its key."""
     parameters = context["request"].GET.copy()
     for key, value in changes.items():
         if value in (None, ""):
@@ -83,7 +83,7 @@ def query(context: Context, **changes: Any) -> str:
 
 @register.filter
 def money(value: Any, length: str = "") -> SafeString | str:
-    """Show money with its currency, `short` in minor units beside others, `column` with the same places as its neighbours.
+    """Format money with its currency, `short` in minor units beside others, `column` with the decimals of its column.
 
     The title holds every stored digit.
     """
@@ -102,7 +102,7 @@ def money(value: Any, length: str = "") -> SafeString | str:
 
 @register.filter
 def when(value: datetime | None) -> SafeString | str:
-    """Show a time in the organisation's zone, short; the title holds the whole of it, in UTC too."""
+    """Format a time in the organisation's zone, short; the title holds all of it, in UTC too."""
     if value is None:
         return "\u2013"
     there, utc = timezone.localtime(value), value.astimezone(UTC)
@@ -116,20 +116,20 @@ def when(value: datetime | None) -> SafeString | str:
 
 @register.simple_tag
 def zone() -> str:
-    """Return the name of the zone that times on this page are in: the organisation's, else UTC."""
+    """Return the name of the time zone of this page: the organisation's, else UTC."""
     return timezone.get_current_timezone_name()
 
 
 @register.filter
 def local(value: datetime, zone: str) -> SafeString:
-    """Show a time in a named zone, with its year; the zone is to be named beside it."""
+    """Format a time in a named zone, with its year; the template must name the zone beside it."""
     there = value.astimezone(ZoneInfo(zone))
     return format_html('<time datetime="{}">{}</time>', there.isoformat(), f"{there.day} {there:%b %Y %H:%M}")
 
 
 @register.filter
 def duration(value: Any) -> SafeString | str:
-    """Show seconds, or a timedelta, as people say them; the title holds every digit."""
+    """Format seconds, or a timedelta, for people; the title holds every digit."""
     if value in (None, ""):
         return "\u2013"
     seconds = Decimal(str(value.total_seconds() if hasattr(value, "total_seconds") else value))
@@ -140,7 +140,7 @@ def duration(value: Any) -> SafeString | str:
 
 @register.filter
 def said(sentence: Any) -> SafeString:
-    """Show a sentence with its parts in their places: money as money, names as they are, seconds as people say them."""
+    """Render a sentence with its parts: money as money, names as they are, seconds as durations."""
     if not sentence.parts:
         return conditional_escape(sentence.text)
     parts = (p if isinstance(p, str) else money(p) if hasattr(p, "amount") else duration(p) for p in sentence.parts)
@@ -170,7 +170,7 @@ def lookup(mapping: Mapping[Any, Any], key: Any) -> Any:
 
 @register.simple_tag
 def state(value: Any) -> SafeString:
-    """Show a state as a dot and its word; colour is never the only sign."""
+    """Render a state as a dot and its word; colour is never the only sign."""
     tone, word = STATES.get(str(value), ("idle", worded(value)))
     return format_html('<span class="x-state {}">{}</span>', tone, word)
 
@@ -189,9 +189,9 @@ def bar(share: Any, label: str, tone: str = "") -> SafeString:
 
 @register.inclusion_tag("components/field.html")
 def field(bound: BoundField, quiet: bool = False, **attrs: Any) -> dict[str, Any]:
-    """Render one form field: label, control, help and errors, tied together for assistive technology.
+    """Render one form field: label, control, help and errors, linked for assistive technology.
 
-    A quiet field is not marked as optional: its neighbours are all alike.
+    A quiet field is not marked as optional, because its neighbours are all optional.
     """
     control = bound.field.widget
     checkbox = isinstance(control, CheckboxInput)
@@ -209,7 +209,7 @@ def field(bound: BoundField, quiet: bool = False, **attrs: Any) -> dict[str, Any
 
 @register.simple_tag
 def unlabelled(bound: BoundField) -> SafeString:
-    """Render a control of a table's row: its label is for those who hear it, its errors stand beneath."""
+    """Render a control in a table row: its label is visually hidden, its errors are below."""
     control = bound.as_widget(attrs={"class": "form-control", "aria-label": str(bound.label)})
     errors = format_html_join("", "<li>{}</li>", ((error,) for error in bound.errors))
     return format_html('{}<ul class="x-field-error">{}</ul>', control, errors) if errors else control
@@ -217,13 +217,13 @@ def unlabelled(bound: BoundField) -> SafeString:
 
 @register.inclusion_tag("components/choices.html")
 def choices(bound: BoundField) -> dict[str, Any]:
-    """Render a group of check boxes under one legend."""
+    """Render a group of check boxes with one legend."""
     return {"field": bound}
 
 
 @register.filter
 def percent(share: Any) -> str:
-    """Show a share of one in percent: one decimal below ten."""
+    """Format a share of one in percent: one decimal below ten."""
     if share is None or share == "":
         return "\u2013"
     value = float(share) * 100
@@ -232,25 +232,25 @@ def percent(share: Any) -> str:
 
 @register.filter
 def percents(percent: int) -> str:
-    """Show a whole percentage."""
+    """Format a whole percentage."""
     return percent_text(percent)
 
 
 @register.filter
 def normal(value: Any) -> str:
-    """Show a decimal with all its digits and no trailing zeros."""
+    """Format a decimal with all its digits and no trailing zeros."""
     return f"{Decimal(str(value)).normalize():f}"
 
 
 @register.filter
 def clock(value: datetime) -> str:
-    """Show the time of day of a log line."""
+    """Format the time of day of a log line."""
     return f"{timezone.localtime(value):%H:%M:%S}"
 
 
 @register.simple_tag
 def spoken(value: Any) -> str:
-    """Show a parameter's value: yes and no, lists by comma, numbers as figures, nothing as a dash."""
+    """Format a parameter's value: yes and no, comma-separated lists, numbers as figures, a dash for nothing."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
@@ -260,13 +260,13 @@ def spoken(value: Any) -> str:
 
 @register.filter
 def tail(value: Any) -> str:
-    """Show the last characters of an id: the first ones of a time-ordered id are alike."""
+    """Return the last characters of an id; the first ones of time-ordered ids are equal."""
     return str(value or "")[-8:]
 
 
 @register.filter
 def exactly(value: datetime, zone: str) -> SafeString:
-    """Show a time in a named zone to the millisecond; the zone is to be named beside it."""
+    """Format a time in a named zone to the millisecond; the template must name the zone beside it."""
     there = value.astimezone(ZoneInfo(zone))
     return format_html(
         '<time datetime="{}">{}</time>',
@@ -283,7 +283,7 @@ def is_number(value: Any) -> bool:
 
 @register.filter
 def person(value: Any) -> SafeString:
-    """Show a person or a key; an address breaks after @ and dots alone, where a cell is narrow."""
+    """Render a person or a key; an address breaks only after @ and dots in a narrow cell."""
     text = str(value or "")
     parts = re.split(r"(?<=[@.])", text) if "@" in text else [text]
     return format_html('<span class="x-person">{}</span>', format_html_join(mark_safe("<wbr>"), "{}", zip(parts)))

@@ -1,4 +1,4 @@
-"""Which operating-system account runs PostgreSQL, and the folders that it must be able to pass through."""
+"""The operating-system account that runs PostgreSQL, and the folders that it must be able to traverse."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Tried in this order when the stack is started by root, because PostgreSQL refuses to run as root.
-#: `nobody` is not among them: the sandbox of attempts may run as it, and must not reach the data.
+#: Tried in this order when root starts the stack, because PostgreSQL refuses to run as root. `nobody` is not among
+#: them: the sandbox of attempts may run as it, and must not reach the data.
 CANDIDATES = ("postgres", "exchequer-db", "daemon")
 CREATED = "exchequer-db"
 
@@ -33,7 +33,7 @@ def caller() -> SystemAccount:
     """Return the account that runs this process.
 
     Raises:
-        AccountError: when the user id has no name; `initdb` and peer authentication need one.
+        AccountError: if the user id has no name, which `initdb` and peer authentication need.
     """
     try:
         entry = pwd.getpwuid(os.geteuid())
@@ -46,7 +46,7 @@ def caller() -> SystemAccount:
 
 
 def server_account() -> SystemAccount:
-    """Return the account for the server: the caller's own or, for root, an unprivileged one (made if need be)."""
+    """Return the account for the server: the caller's own or, for root, an unprivileged one (created if necessary)."""
     me = caller()
     if me.uid != 0:
         return me
@@ -79,7 +79,7 @@ def _lookup(names: tuple[str, ...]) -> SystemAccount | None:
 
 
 def open_parents(path: Path, account: SystemAccount) -> list[Path]:
-    """Let `account` pass through the parents of `path`: add `o+x`, and nothing more, where it is missing.
+    """Let `account` traverse the parents of `path`: add `o+x`, and nothing more, where it is missing.
 
     Returns the folders that were changed, outermost first.
     """

@@ -1,6 +1,6 @@
-"""Certificates for the parts of one service that speak with each other on this machine, and with nobody else.
+"""Certificates for the internal connections of one service on this machine.
 
-They are made anew at each start; the authority's key is thrown away at once, so nobody can issue another.
+They are created at each start; the authority's key is discarded at once, so nobody can issue another.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Identity:
 
 
 def issue(name: str) -> Identity:
-    """Return an identity for 127.0.0.1, good as a server and as a client, from an authority of its own."""
+    """Return an identity for 127.0.0.1, valid for servers and clients, from its own authority."""
     now = datetime.datetime.now(datetime.UTC)
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} authority")])

@@ -1,8 +1,8 @@
 """`make up`: the whole product on one machine, supervised in the foreground.
 
-PostgreSQL, Valkey, the object store, web, workers and controller are started in order, each when what it needs is
-ready, and started again when they die. Ctrl-C or SIGTERM stops all of them within 20 seconds; data stays. A part
-whose URL is given by the environment is not started.
+PostgreSQL, Valkey, the object store, web, workers and controller are started in order, each when its dependencies are
+ready, and restarted when they die. Ctrl-C or SIGTERM stops all of them within 20 seconds; data stays. A part whose URL
+is given by the environment is not started.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from deploy.local.state_dir import Home
 from deploy.local.supervisor import Part, Supervisor
 from deploy.server.web import listen
 
-#: First who makes work, then what it is kept in; the database last.
+#: Stop producers first, then stores; the database last.
 WAVES = (("web", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
 LONGEST_SILENCE_S = 8
 CURES = {
@@ -54,12 +54,12 @@ class Local:
         print(f"[{self.said_at - self.began:5.1f} s] {text}", flush=True)
 
     def still(self, what: str) -> None:
-        """Say what is waited for when nothing was said for a while: silence looks like a hang."""
+        """Print what is awaited after a silence, which would look like a hang."""
         if time.monotonic() - self.said_at > LONGEST_SILENCE_S:
             self.say(f"still busy with {what}")
 
     def up(self) -> None:
-        """Start everything, then watch until a stop is asked for."""
+        """Start everything, then watch until a stop is requested."""
         plan = self.plan = plan_for(self.home, os.environ)
         listener = _listener(plan.settings.http_port, "EXCHEQUER_HTTP_PORT")
         serving = _listener(plan.settings.serving_port, "EXCHEQUER_SERVING_PORT")
@@ -88,7 +88,7 @@ class Local:
         self.say("stopped; the data is kept")
 
     def _services(self, plan: Plan) -> list[Part]:
-        """Start the services side by side and migrate as soon as the database answers; return those to wait for."""
+        """Start the services in parallel and migrate as soon as the database is ready; return those to wait for."""
         supervisor = self.supervisor
         own = [processes.postgres(plan.cluster)] if plan.cluster else []
         own += [processes.valkey(plan.valkey)] if plan.valkey else []
@@ -117,13 +117,13 @@ class Local:
         self.supervisor.wait_ready(*started, *waiting)
 
     def _demo(self, plan: Plan, waiting: list[Part]) -> str:
-        """Load the demo, once, before anything runs that looks at the clock, which it moves; return the log-ins to show."""
+        """Load the demo, once, before anything runs that reads the clock, which it moves; return the logins to show."""
         note = self.home.path / DEMO_NOTE
         if plan.settings.demo and not note.exists():
             self.supervisor.wait_ready(*waiting)
             waiting.clear()
             self.say("loading the demo: two months of three organisations; EXCHEQUER_DEMO=0 starts empty")
-            # Beside an organisation of its own the installation gets no operator whose password everybody knows.
+            # Beside a real organisation the installation gets no operator with a public password.
             alone = [] if not plan.given.get("EXCHEQUER_INIT_TENANT") else ["--no-operator"]
             command = [*MANAGE, "seed_demo", "--unless-used", *alone]
             environment = plan.environment("control", DATABASE_OWNER_URL=plan.databases["owner"], **plan.master)
@@ -138,7 +138,7 @@ class Local:
         return note.read_text() if note.exists() else ""
 
     def _hear(self, line: str) -> bool:
-        """Show a line of progress; return whether it was one."""
+        """Print a line of progress; return whether it was one."""
         word, _, text = line.partition("demo: ")
         if not word and text:
             self.say(text)
@@ -161,7 +161,7 @@ class Local:
             self.say(f"sandbox layer missing on this machine: {layer}")
 
     def _note(self, opened: list[Path]) -> None:
-        """Keep a list of the folders that were opened, for the doctor."""
+        """Store the list of the opened folders, for the doctor."""
         file = self.home.run / "opened-folders"
         known = file.read_text().splitlines() if file.exists() else []
         new = [str(folder) for folder in opened if str(folder) not in known]
@@ -181,7 +181,7 @@ def _listener(port: int, variable: str) -> socket.socket:
 
 
 def _refused(error: Exception) -> int:
-    """Say why nothing starts, and what to do; return the exit code."""
+    """Print why nothing starts, and what to do; return the exit code."""
     if isinstance(error, OSError) and error.filename:
         cure = CURES.get(error.errno or 0, "fix that, or set EXCHEQUER_HOME to another folder")
         error = StartError(f"{error.filename}: {error.strerror}: {cure}")

@@ -1,4 +1,4 @@
-"""What `make up` starts and with which settings: decided, and checked, before anything runs."""
+"""Parts and settings of `make up`, decided and validated before anything runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GUARDED = (
 
 @dataclass
 class Plan:
-    """What runs here, what is given from outside, and the environments of the processes."""
+    """Parts to run here, given URLs, and the environments of the processes."""
 
     home: Home
     given: dict[str, str]
@@ -41,31 +41,31 @@ class Plan:
 
     @property
     def url(self) -> str:
-        """Where people find the product."""
+        """Return the public URL of the product."""
         return f"http://127.0.0.1:{self.settings.http_port}"
 
     @property
     def serving_url(self) -> str:
-        """Where programs send what is to be predicted."""
+        """Return the public URL for predictions."""
         return f"http://127.0.0.1:{self.settings.serving_port}"
 
     @property
     def bucket(self) -> str:
-        """The bucket for objects."""
+        """Return the bucket for objects."""
         return self.shared["S3_BUCKET"]
 
     def environment(self, role: str, **more: str) -> dict[str, str]:
-        """Return the environment of a process that works as one database role: with that role's URL and no other."""
+        """Return the environment of a process with one database role: with that role's URL and no other."""
         return self.shared | {DATABASE_URLS[role]: self.databases[role], "EXCHEQUER_DB_ROLE": role} | more
 
     def for_commands(self) -> dict[str, str]:
-        """Return what `manage.py` needs when a person types a command beside the running product."""
+        """Return the environment for `manage.py` commands that a person runs beside the product."""
         settings = {name: value for name, value in self.shared.items() if name in env.NAMES or name.startswith("AWS_")}
         return settings | self.master | {DATABASE_URLS[role]: url for role, url in self.databases.items()}
 
 
 def plan_for(home: Home, environ: Mapping[str, str]) -> Plan:
-    """Decide what to start from the variables of the caller; raise `StartError` naming what is missing or wrong."""
+    """Plan the start from the caller's variables; raise `StartError` naming what is missing or wrong."""
     meant = variables.slips(environ, env.NAMES)
     if meant:
         lines = [f"  {name} is not a setting: did you mean {like}?" for name, like in sorted(meant.items())]
@@ -109,7 +109,7 @@ def plan_for(home: Home, environ: Mapping[str, str]) -> Plan:
     shared = defaults | {name: value for name, value in shared.items() if value} | {"EXCHEQUER_HOME": str(home.path)}
     all_of_them = {**given, **shared, **{name: databases[role] for role, name in DATABASE_URLS.items()}}
     settings = _checked(all_of_them)
-    master, made = home.master_key(given)  # made last: the start that makes it says so
+    master, made = home.master_key(given)  # created last: the start that creates it reports it
     if not made:
         _checked(all_of_them | master)
     return Plan(home, given, settings, cluster, valkey, seaweedfs, shared, databases, master, made)
@@ -130,7 +130,7 @@ def with_secret_files(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _checked(given: Mapping[str, str]) -> env.Environment:
-    """Return the settings that the parts will read; raise `StartError` naming each that is wrong."""
+    """Return the settings for the parts; raise `StartError` naming each wrong one."""
     try:
         settings = env.read({**given, **env.with_secret_files(given)})
     except (env.SettingsInvalid, variables.Unreadable) as error:

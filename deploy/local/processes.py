@@ -1,4 +1,4 @@
-"""What `make up` runs: each part's command, its readiness, and the few secrets that it may hold."""
+"""Parts of `make up`: each one's command, readiness check, and secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CELERY = [
 
 
 def postgres(cluster: Cluster) -> Part:
-    """The database server. When the supervisor dies it still shuts down in order."""
+    """Return the database server. It shuts down in order even if the supervisor dies."""
     return Part(
         name="postgres",
         command=cluster.command(),
@@ -48,7 +48,7 @@ def postgres(cluster: Cluster) -> Part:
 
 
 def valkey(server: Valkey) -> Part:
-    """The broker."""
+    """Return the message broker."""
     return Part(
         name="valkey",
         command=server.command(),
@@ -60,7 +60,10 @@ def valkey(server: Valkey) -> Part:
 
 
 def seaweedfs(server: SeaweedFS, bucket: str) -> Part:
-    """The object store. It writes through at once, so a short grace loses nothing; its own way down takes fifteen seconds."""
+    """Return the object store.
+
+    It writes through, so a short grace period loses nothing; its own shutdown takes fifteen seconds.
+    """
     return Part(
         name="seaweedfs",
         command=server.command(),
@@ -72,7 +75,7 @@ def seaweedfs(server: SeaweedFS, bucket: str) -> Part:
 
 
 def web(plan: Plan, listener: socket.socket) -> Part:
-    """The web server on a socket that the supervisor holds: while it restarts, connections wait instead of failing."""
+    """Return the web server on a socket held by the supervisor: connections wait while it restarts, and do not fail."""
     return Part(
         name="web",
         command=[sys.executable, "-m", "deploy.server.web", "--fd", str(listener.fileno())],
@@ -86,9 +89,10 @@ def web(plan: Plan, listener: socket.socket) -> Part:
 
 
 def serving(plan: Plan, listener: socket.socket) -> Part:
-    """The node that answers predictions, in one process: batches are made of all requests of an endpoint.
+    """Return the node that serves predictions, in one process, so that all requests of an endpoint are batched
+    together.
 
-    Its way down: answer, record, account for it, give back the money that it holds.
+    At shutdown it answers, records and settles what waits, and releases held money.
     """
     return Part(
         name="serving",
@@ -101,13 +105,13 @@ def serving(plan: Plan, listener: socket.socket) -> Part:
 
 
 def ops(plan: Plan) -> Part:
-    """The worker for mail, webhooks, invoices, exports and events."""
+    """Return the worker for email, webhooks, invoices, exports and events."""
     command = [*CELERY, "--queues=ops", "--pool=threads", "--concurrency=4", "--hostname=ops@%h"]
     return _worker(plan, "ops", command, plan.environment("control", **plan.master))
 
 
 def node(plan: Plan) -> Part:
-    """This machine's worker: one thread a device, each watching over the child that trains."""
+    """Return this machine's worker: one thread per device, each supervising a training child."""
     name = plan.shared["EXCHEQUER_NODE_ID"]
     command = [
         *CELERY,
@@ -120,20 +124,20 @@ def node(plan: Plan) -> Part:
 
 
 def controller(plan: Plan) -> Part:
-    """The leader loop: assigns, reaps, relays events, fires schedules."""
+    """Return the leader loop: assigns, reaps, relays events, fires schedules."""
     return Part(
         name="controller", command=[*MANAGE, "controller"], environment=plan.environment("control"), cwd=str(ROOT)
     )
 
 
 def stop_demo_clock(plan: Plan) -> None:
-    """Show the real time again: a demo that was killed while it was loaded left the database's clock moved."""
+    """Restore the real time after a killed load of the demo left the database's clock moved."""
     with psycopg.connect(plan.databases["owner"], autocommit=True) as owner:
         owner.execute("DELETE FROM demo_clock")
 
 
 def answers(url: str, within_s: float) -> bool:
-    """Return whether a GET of a page on this machine answers 200."""
+    """Return whether a GET of a page on this machine returns 200."""
     try:
         with urllib.request.urlopen(url, timeout=within_s) as response:  # noqa: S310 (a fixed loopback address)
             return bool(response.status == 200)

@@ -1,4 +1,4 @@
-"""Valkey (broker, cache) and SeaweedFS (S3) from wheels: how each is configured, started and asked whether it is ready."""
+"""Valkey (broker, cache) and SeaweedFS (S3) from wheels: configuration, start and readiness."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from pathlib import Path
 
 from deploy.local.certificates import issue
 
-#: SeaweedFS listens on a gRPC port beside each HTTP port: all eight are given, so that none collides with another stack's.
+#: SeaweedFS listens on a gRPC port beside each HTTP port: all eight are set, so that none collides with another
+#: stack's.
 WEED_PORTS = ("master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc")
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different TCP ports of the loopback address that nobody uses at this moment."""
+    """Return `count` different TCP ports of the loopback address that are free now."""
     held = [socket.socket() for _ in range(count)]
     try:
         for one in held:
@@ -45,7 +46,9 @@ def port_free(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Valkey:
-    """A Valkey server on the loopback address, with a password and without persistence: it holds doorbells, never work."""
+    """A Valkey server on the loopback address, with a password and without persistence: it carries wake-ups, never
+    work.
+    """
 
     folder: Path
     port: int
@@ -53,11 +56,11 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """The URL of database 0, in the scheme that Celery and redis-py know."""
+        """Return the URL of database 0, in the scheme of Celery and redis-py."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def prepare(self) -> None:
-        """Write the configuration: in a file of mode 0600, because a command line shows the password to everybody."""
+        """Write the configuration to a file of mode 0600, because every user can read a command line."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lines = [
             "bind 127.0.0.1",
@@ -84,7 +87,7 @@ class Valkey:
         return [str(found[0]), str(self.folder / "valkey.conf")]
 
     def ready(self, within_s: float = 3.0) -> bool:
-        """Return whether the server answers `PING`."""
+        """Return whether the server responds to `PING`."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=within_s) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
@@ -110,11 +113,13 @@ class SeaweedFS:
 
     @property
     def url(self) -> str:
-        """The S3 endpoint."""
+        """Return the S3 endpoint."""
         return f"http://127.0.0.1:{self.ports['s3']}"
 
     def prepare(self) -> None:
-        """Write the identities and the signing keys: without them the gateway, and behind it the filer, let everybody in."""
+        """Write the identities and the signing keys: without them the gateway, and the filer behind it, admit
+        everybody.
+        """
         for folder in (self.folder, self.folder / "data"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = {"accessKey": self.access_key, "secretKey": self.secret_key}
@@ -163,10 +168,11 @@ class SeaweedFS:
         ]
 
     def _own_parts_only(self) -> str:
-        """Write certificates and return the configuration by which master, volume server and filer take no other's call.
+        """Write certificates and return the configuration that lets master, volume server and filer accept only each
+        other.
 
-        The master signs reads for whoever asks, and a shell lists every object: on the loopback address that is every
-        user of this machine. Only the gateway, which wants the identity's signature, stays open.
+        The master signs reads for any caller, and a shell lists every object; on the loopback address that is every
+        user of this machine. Only the gateway, which requires the identity's signature, stays open.
         """
         own = issue("exchequer-objects")
         paths = {"ca": own.authority, "cert": own.certificate, "key": own.key}
@@ -182,12 +188,12 @@ class SeaweedFS:
         return hashlib.sha256(f"{door}:{self.secret_key}".encode()).hexdigest()
 
     def clear_sockets(self) -> None:
-        """Remove the sockets that the server leaves in /tmp when it is killed."""
+        """Remove the sockets that a killed server leaves in /tmp."""
         for name in ("master", "volume", "filer", "s3"):
             Path(f"/tmp/seaweedfs-{name}-grpc-{self.ports[name + '_grpc']}.sock").unlink(missing_ok=True)
 
     def ready(self, within_s: float = 3.0) -> bool:
-        """Return whether the gateway answers (that it refuses the anonymous caller is an answer)."""
+        """Return whether the gateway responds (refusing the anonymous caller is a response)."""
         try:
             with urllib.request.urlopen(self.url + "/", timeout=within_s):  # noqa: S310 (a fixed loopback address)
                 return True
@@ -197,7 +203,7 @@ class SeaweedFS:
             return False
 
     def make_bucket(self, name: str, within_s: float = 3.0) -> bool:
-        """Make the bucket when it is missing; return whether it is there now. Each of its calls has `within_s`."""
+        """Create the bucket if missing; return whether it exists now. Each call has `within_s`."""
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
@@ -213,7 +219,8 @@ class SeaweedFS:
         try:
             if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
                 client.create_bucket(Bucket=name)
-            # A bucket by name is not enough: what was stored is readable only once the volume server reported to the master.
+            # The bucket's name is not enough: stored objects are readable only once the volume server reported to the
+            # master.
             client.put_object(Bucket=name, Key=".ready", Body=b"ready")
             return bool(client.get_object(Bucket=name, Key=".ready")["Body"].read() == b"ready")
         except (BotoCoreError, ClientError):
@@ -221,7 +228,7 @@ class SeaweedFS:
 
 
 def _script(name: str) -> str:
-    """Return the path of a program that a wheel installed beside this interpreter, or on the PATH."""
+    """Return the path of a program installed by a wheel beside this interpreter, or on the PATH."""
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:

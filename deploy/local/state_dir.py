@@ -1,4 +1,4 @@
-"""The state folder of one installation (`EXCHEQUER_HOME`): who uses it, its secrets, its ports, its logs."""
+"""The state folder of an installation (`EXCHEQUER_HOME`): its lock, secrets, ports and logs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MASTER_KEYS = (
 
 
 class Home:
-    """A state folder. Secrets are made once and kept in `secrets.json`, which only its owner can read."""
+    """A state folder. Secrets are created once and kept in `secrets.json`, which only its owner can read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -34,7 +34,7 @@ class Home:
         self._lock: int | None = None
 
     def take(self) -> None:
-        """Make the folder and hold it for this process; raise `StartError` when another one holds it."""
+        """Create the folder and lock it for this process; raise `StartError` if another one holds it."""
         try:
             for folder in (self.path, self.logs, self.run):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -59,7 +59,7 @@ class Home:
         self.write_pid("up", os.getpid())
 
     def secrets(self) -> dict[str, Any]:
-        """Return the secrets and ports of this home, made at the first call; ports that others took are changed."""
+        """Return the secrets and ports of this home, created at the first call; ports taken by others are replaced."""
         kept = self._noted()
         fresh = {
             "secret_key": secrets.token_urlsafe(48),
@@ -74,10 +74,10 @@ class Home:
         return known
 
     def master_key(self, given: Mapping[str, str]) -> tuple[dict[str, str], Path | None]:
-        """Return the variables that name the master key, and its file if it was made just now.
+        """Return the variables that name the master key, and its file if it was just created.
 
-        It is made once, where none is given: another key in its place would open nothing that is stored. Raises
-        `StartError` when it is gone.
+        It is created once, if none is given: another key in its place could not open stored files. Raises `StartError`
+        if it is missing later.
         """
         named = {name: given[name] for name in MASTER_KEYS if given.get(name)}
         if named:
@@ -98,7 +98,9 @@ class Home:
         return {"EXCHEQUER_MASTER_KEY_FILE": str(file)}, file if made else None
 
     def _noted(self) -> dict[str, Any]:
-        """Return what `secrets.json` holds; raise `StartError` when it is damaged: its passwords open what is stored."""
+        """Return the content of `secrets.json`; raise `StartError` if it is damaged, since its passwords open stored
+        data.
+        """
         file = self.path / "secrets.json"
         try:
             noted: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
@@ -109,7 +111,7 @@ class Home:
         return noted
 
     def write_private(self, name: str, text: str) -> Path:
-        """Write a file that only its owner can read, all or nothing."""
+        """Write a file readable only by its owner, atomically."""
         target = self.path / name
         draft = target.with_name(f".{target.name}.new")
         draft.unlink(missing_ok=True)
@@ -119,22 +121,22 @@ class Home:
         return target
 
     def log(self, name: str) -> Path:
-        """Return the log of a part."""
+        """Return the path of a part's log."""
         return self.logs / f"{name}.log"
 
     def fresh_log(self, name: str) -> Path:
-        """Return the log for a start of a part; a long one is set aside as `NAME.log.1`."""
+        """Return the log for a start of a part; a long one is rotated to `NAME.log.1`."""
         path = self.log(name)
         if path.exists() and path.stat().st_size > LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         return path
 
     def write_pid(self, name: str, pid: int) -> None:
-        """Note the process id of a part."""
+        """Write the process id of a part."""
         (self.run / f"{name}.pid").write_text(f"{pid}\n")
 
     def remove_pid(self, name: str) -> None:
-        """Forget the process id of a part that ended."""
+        """Remove the process id of an ended part."""
         (self.run / f"{name}.pid").unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Parts that are kept running: started, asked whether they are ready, started again when they die, stopped in order."""
+"""Supervision of parts: start, readiness, restart after a crash, ordered stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deploy.local.state_dir import Home
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
 HEALTHY_AFTER_S = 30.0
-#: How long a part may take to say that it is ready: while it is waited for, and while others wait for the supervisor too.
+#: Time limit of a readiness check: while a part is awaited, and while others wait for the supervisor too.
 PATIENT_S, BRIEF_S = 5.0, 0.5
 ASK_AGAIN_S = 1.0
 
@@ -26,8 +26,9 @@ ASK_AGAIN_S = 1.0
 class Part:
     """One supervised process.
 
-    `prepare` runs before each start. `ready` says, within so many seconds, whether it serves. `stop_signal` asks it to end; after `grace_s`
-    its process group is killed. `orphan_signal` is what the kernel sends it when the supervisor itself dies.
+    `prepare` runs before each start. `ready` returns, within so many seconds, whether it serves. `stop_signal` asks it
+    to end; after `grace_s` its process group is killed. The kernel sends it `orphan_signal` if the supervisor itself
+    dies.
     """
 
     name: str
@@ -50,12 +51,12 @@ class Part:
     ask_at: float = field(default=0.0, init=False)
 
     def runs(self) -> bool:
-        """Return whether the process is there."""
+        """Return whether the process exists."""
         return self.process is not None and self.process.poll() is None
 
     @property
     def child(self) -> subprocess.Popen[bytes]:
-        """The process of the last start; `RuntimeError` before the first."""
+        """Return the process of the last start; `RuntimeError` before the first."""
         if self.process is None:
             raise RuntimeError(f"{self.name} was never started")
         return self.process
@@ -76,12 +77,12 @@ class Supervisor:
         procfs.adopt_orphans()
 
     def start(self, part: Part) -> None:
-        """Start a part and keep it running from now on."""
+        """Start a part and keep it running."""
         self.parts.append(part)
         self._spawn(part)
 
     def wait_ready(self, *parts: Part) -> None:
-        """Wait until each part is ready; raise `StartError` with the end of its log when it ends or takes too long."""
+        """Wait until each part is ready; raise `StartError` with the end of its log if it exits or takes too long."""
         for part in parts:
             deadline = part.started_at + part.ready_s
             while not part.ready(PATIENT_S):
@@ -104,9 +105,9 @@ class Supervisor:
         cwd: str,
         heard: Callable[[str], bool] = lambda line: False,
     ) -> str:
-        """Run one step to its end and return what it printed; its errors go to the step's log.
+        """Run one step to its end and return its output; its errors go to the step's log.
 
-        `heard` is told each line as it comes; those that it takes (True) are left out of the answer.
+        `heard` is called with each line; lines for which it returns True are left out of the output.
         """
         log = self.home.fresh_log(name)
         start = log.stat().st_size if log.exists() else 0
@@ -136,7 +137,7 @@ class Supervisor:
         return output
 
     def _listen(self, name: str, process: subprocess.Popen[bytes], heard: Callable[[str], bool]) -> str:
-        """Return what a step prints until it has ended, less the lines that are taken; the parts are watched meanwhile."""
+        """Return the output of a step without the lines taken; the parts are watched meanwhile."""
         if process.stdout is None:
             raise RuntimeError("the step has no output")
         kept: list[str] = []
@@ -157,18 +158,18 @@ class Supervisor:
         return "".join(f"{line}\n" for line in kept) + rest.decode(errors="replace")
 
     def interrupted(self) -> None:
-        """Raise `KeyboardInterrupt` when somebody asked for the stop."""
+        """Raise `KeyboardInterrupt` if a stop was requested."""
         if self.stop_asked:
             raise KeyboardInterrupt
 
     def watch(self) -> None:
-        """Keep every part running until a stop is asked for."""
+        """Keep every part running until a stop is requested."""
         while not self.stop_asked:
             self.tick()
             time.sleep(0.1)
 
     def tick(self) -> None:
-        """Look at every part once: name the dead on the console and start them again after a pause that grows."""
+        """Check every part once: report dead ones on the console and restart them after a growing delay."""
         now = time.monotonic()
         for part in self.parts:
             if part.runs():
@@ -188,7 +189,7 @@ class Supervisor:
         self._reap()
 
     def stop(self, *waves: Iterable[str]) -> None:
-        """Stop the parts, wave after wave, then whatever else descends from this process."""
+        """Stop the parts, wave after wave, then all other descendants of this process."""
         for wave in waves:
             parts = [part for part in self.parts if part.name in set(wave) and part.process is not None]
             self._stop_together(parts)
@@ -231,7 +232,7 @@ class Supervisor:
             part.pause_s = min(part.pause_s * 2, LONGEST_PAUSE_S)
 
     def _ask(self, part: Part) -> None:
-        """Say that a restarted part is back when it is. One that hangs keeps the others waiting for a moment at most."""
+        """Report a restarted part that is ready again. One that hangs delays the others for a moment at most."""
         if part.ready(BRIEF_S):
             part.again = False
             self.say(f"{part.name} is back")
@@ -255,7 +256,7 @@ class Supervisor:
             self.say(f"{part.name} stopped")
 
     def _kill_leftovers(self) -> None:
-        """Kill what a dead part left behind: children of this process that are no part."""
+        """Kill what a dead part left behind: children of this process that are not parts."""
         mine = self._own()
         for pid in procfs.children(os.getpid()):
             if pid not in mine:
@@ -263,7 +264,7 @@ class Supervisor:
                     _kill(below, signal.SIGKILL)
 
     def _reap(self) -> None:
-        """Bury adopted orphans; parts are buried by `Popen.poll`."""
+        """Reap adopted orphans; `Popen.poll` reaps our own children."""
         mine = self._own()
         while True:
             try:

@@ -1,1 +1,1 @@
-"""The servers of production: the web process and the serving node."""
+"""The production servers: the web process and the serving node."""

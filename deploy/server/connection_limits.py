@@ -1,7 +1,7 @@
-"""Connections of the serving port: so many at once, none for long without a request, none for long with an answer unread.
+"""Connection limits of the serving port: their number, and timeouts for idle ones and unread responses.
 
-uvicorn waits for ever for the first request of a connection, for the rest of a request's header, and for who does not
-read: closing a connection keeps what is unread, for it to be read after all.
+uvicorn waits forever for the first request of a connection, for the rest of a request's header, and for a client that
+does not read: closing a connection keeps unread data, in case it is read after all.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MAX_HEADER = 64 * 1024
 
 
 class TimeoutProtocol(HttpToolsProtocol):
-    """A connection that ends when no whole header of a request has come within 30 s, or it is beyond 64 KB.
+    """A connection closed if no complete request header arrives within 30 s, or it exceeds 64 KB.
 
-    And when its client has not read within 30 s what it was sent.
+    It also closes if its client does not read a response within 30 s.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -30,7 +30,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         self._header = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, or close it at once when there are too many."""
+        """Accept the connection, or close it at once if there are too many."""
         super().connection_made(transport)
         if len(self.connections) > MOST:
             transport.abort()
@@ -38,7 +38,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         self._await_header()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; where they begin a header, the rest of it must follow in time."""
+        """Process bytes; if they start a header, the rest of it must follow in time."""
         if self._watch is not None:
             self._header += len(data)
         super().data_received(data)
@@ -48,32 +48,32 @@ class TimeoutProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def on_headers_complete(self) -> None:
-        """Wait for no header any more."""
+        """Stop the header timeout."""
         self._forget()
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
-        """Hold back the app, since more is unread than is sent ahead; end the connection unless that changes in time."""
+        """Pause the app because too much is unread; close the connection unless that changes in time."""
         super().pause_writing()
         self._await_reader()
 
     def resume_writing(self) -> None:
-        """Let the app go on."""
+        """Resume the app."""
         self._stop_awaiting_reader()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request; of a connection that closes, the rest must be read in time."""
+        """Continue with the next request; if the connection closes, the rest must be read in time."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._await_reader()
 
     def timeout_keep_alive_handler(self) -> None:
-        """End a connection that asked nothing more: what it has not read by now it will not."""
+        """Close an idle connection: what it has not read by now is dropped."""
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go."""
+        """Cancel the timers."""
         self._forget()
         self._stop_awaiting_reader()
         super().connection_lost(exc)

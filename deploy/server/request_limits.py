@@ -1,10 +1,10 @@
-"""What the web server does with bodies: it takes in no more than may be sent there, by whom it may be, and counts them all.
+"""Request bodies at the web server: limited by route and sender, counted together, with a minimum speed.
 
-waitress buffers a body, in a file from half a megabyte on, before the application sees anything of the request. So here
-a large body is taken in only where files are uploaded, and only after the application has looked at the headers and
-let the sender in; all bodies that are taken in at once share a cap, of which one sender has half; and each must keep
-coming. Of any other body the rest is read and dropped, so that the client reads an answer instead of a reset
-connection, and the application answers in its own words: a problem for the API, a page for a person.
+waitress buffers a body, in a file from half a megabyte on, before the application sees the request. So here a large
+body is accepted only at upload routes, and only after the application has checked the headers and admitted the sender.
+All bodies being received share a cap, of which one sender has at most half; and each must keep a minimum speed. The
+rest of any other body is read and dropped, so that the client reads a response instead of a reset connection, and the
+application responds in its own words: a problem for the API, a page for a person.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from deploy.server.upload_limits import ANYBODY, MIB, UPLOADS, Nowhere
 from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.web.large_bodies import SMALL, taken_at
 
-#: What is read past at most; a client that sends still more is cut off.
+#: Maximum bytes read and dropped; a client that sends more is cut off.
 MOST_DROPPED = 1024 * MIB
-#: Up to this a body lies in memory (waitress's own figure); what is beyond is counted.
+#: Up to this a body stays in memory (waitress's own figure); anything beyond is counted.
 IN_MEMORY = 512 * 1024
-#: Sizes of chunks and trailers may be so many bytes more than what the chunks hold.
+#: Chunk sizes and trailers may exceed the content of the chunks by this many bytes.
 FRAME = 64 * 1024
 
 
@@ -39,7 +39,7 @@ class TooSlow(ExchequerError):
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Reads requests; of a body that is not taken in it reads the rest without keeping it."""
+    """Parses requests; the rest of a refused body is read and dropped."""
 
     completed: bool
     expect_continue: bool
@@ -50,8 +50,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     room = ANYBODY
     sender = ""
     most: int | None = None
-    proxy_netloc = ""  # waitress sets it where it can read the first line
-    asking = asked = False  # the application is being asked whether this body may come; nothing is read meanwhile
+    proxy_netloc = ""  # waitress sets it if it can parse the first line
+    asking = asked = False  # the application is checking whether this body may come; nothing is read meanwhile
     continues = False
 
     def __init__(self, adj: Any, client: Callable[[dict[str, str]], str] = lambda headers: "") -> None:
@@ -60,11 +60,11 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
 
     @property
     def came(self) -> int:
-        """How many bytes of this request have come."""
+        """Return the number of bytes received for this request."""
         return int(self.header_bytes_received + self.body_bytes_received) + self.dropped
 
     def received(self, data: bytes) -> int:
-        """Take in bytes of one request and return how many."""
+        """Process bytes of one request and return how many."""
         if self.dropping:
             return self._drop(data)
         consumed: int = super().received(data)
@@ -78,22 +78,24 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Read the head of a request; one that cannot be read is a 400."""
+        """Parse the head of a request; an invalid one is a 400."""
         try:
             super().parse_header(header_plus)
-        except ValueError as unreadable:  # waitress lets some of urlsplit's pass, and the connection would be reset
+        except (
+            ValueError
+        ) as unreadable:  # waitress lets some of urlsplit's errors pass, which would reset the connection
             raise ParsingError("Bad URI") from unreadable
 
     def _weigh(self) -> None:
-        """Give up a body in chunks that is more frame than content: it may be without end, and each piece is looked at anew."""
+        """Give up a chunked body with more framing than content: it may be endless, and each chunk costs work."""
         if self.chunked and not self.completed:
             content = len(self.body_rcv)
             if self.body_bytes_received + self.dropped > 2 * content + FRAME:
                 self.give_up(Refused(400))
 
     def _begin(self) -> None:
-        """Decide by the head of a request which host it names, and how much body it may have."""
-        # A whole address in the request line counts, and the header Host does not (RFC 9112, 3.2.2).
+        """Determine host and permitted body size from the head of a request."""
+        # An absolute URL in the request line counts, and the header Host does not (RFC 9112, 3.2.2).
         if self.proxy_netloc:
             self.headers["HOST"] = self.proxy_netloc
         self.most = SMALL
@@ -121,9 +123,9 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
                 self.error, self.completed = Refused(full), True
 
     def drop(self, error: Error) -> bool:
-        """Keep nothing of the body from now on; return whether the request is complete, because it sends none yet."""
+        """Drop the rest of the body; return whether the request is complete, because none of it was sent yet."""
         self.error = error
-        # A client that waits for permission to send has sent nothing yet: it is told at once.
+        # A client waiting for permission to send has sent nothing yet: it gets the response at once.
         waits = (self.expect_continue or self.continues) and self.body_bytes_received == 0
         self.expect_continue = self.continues = self.asking = False
         size = len(self.body_rcv or b"")
@@ -136,7 +138,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return self.completed
 
     def give_up(self, error: Error) -> None:
-        """Keep nothing of the body, and wait for no more of it; what was refused before stays refused for its own reason."""
+        """Drop the body and wait for no more of it; an earlier refusal keeps its reason."""
         self.error = self.error if self.dropping else error
         self.completed, self.dropping = True, False
         self.expect_continue = False
@@ -158,12 +160,12 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.counted = 0
 
     def close(self) -> None:
-        """The request was answered, or its client is gone."""
+        """Release the buffers after the response, or when the client is gone."""
         self._empty()
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """One connection."""
+    """One client connection."""
 
     task_class = Task
     parser_class: Callable[[Any], Parser]
@@ -179,13 +181,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.parser_class = partial(Parser, client=self.client)
 
     def client(self, headers: dict[str, str]) -> str:
-        """Return the address of who sends, as far as proxies are believed about it."""
+        """Return the sender's address, through trusted proxies only."""
         peer = str(self.addr[0]) if self.addr else ""
         chain = [part.strip() for part in headers.get("X_FORWARDED_FOR", "").split(",") if part.strip()]
         return self.proxies.client(peer, chain)[0] if self.proxies else peer
 
     def keep_pace(self, least: int) -> None:
-        """Refuse a request of which less than `least` bytes have come since the last look."""
+        """Refuse a request with less than `least` bytes since the last check."""
         with self.requests_lock:
             request: Parser | None = self.request
             before = self.looked
@@ -209,7 +211,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return bool(super().readable()) and not (request is not None and request.asking)
 
     def received(self, data: bytes) -> bool:
-        """Take in bytes; ask about a large body when its head is there."""
+        """Process bytes; ask about a large body once its head is complete."""
         result: bool = super().received(data)
         if self.request is not None and self.request.asking and not self.request.asked:
             self.request.asked = True
@@ -217,7 +219,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return result
 
     def answered(self, request: Parser, refused: Refused | None) -> None:
-        """Go on with a body that may come, or drop it."""
+        """Continue with an accepted body, or drop it."""
         with self.requests_lock:
             if request is self.request and self.connected:
                 if refused is None:
@@ -232,7 +234,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.server.pull_trigger()
 
     def handle_close(self) -> None:
-        """Close; what an unfinished request has sent is gone at once."""
+        """Close, and release an unfinished request's bytes at once."""
         if self.request is not None:
             self.request.close()
             self.request = None
@@ -240,6 +242,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     @staticmethod
     def error_task_class(channel: Any, request: Any) -> ErrorTask | RefusalTask:
-        """Return who answers a request that could not be taken: the application, once it is known what was asked for."""
+        """Return the task that responds to a refused request: the application, once the target is known."""
         known = isinstance(request.error, RequestEntityTooLarge | Refused)
         return (RefusalTask if known else ErrorTask)(channel, request)

@@ -1,9 +1,9 @@
-"""The serving node: uvicorn in one process, on a socket that the caller bound or on one of its own.
+"""The serving node: uvicorn in one process, on a socket bound by the caller or by itself.
 
     python -m deploy.server.serving --port 8001     binds the socket itself (a container)
-    python -m deploy.server.serving --fd 3          serves a socket that the caller bound (`make up`)
+    python -m deploy.server.serving --fd 3          serves a socket bound by the caller (`make up`)
 
-SIGTERM ends it after the running requests, with everything answered accounted for.
+SIGTERM ends it after the running requests, with all predictions recorded.
 """
 
 from __future__ import annotations

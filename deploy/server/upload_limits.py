@@ -1,4 +1,4 @@
-"""Where bodies lie: on disk, so much at once in one web process and of one sender; or nowhere."""
+"""Buffers of request bodies: on disk, limited per web process and sender; or discarded."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class TooManyUploads(RateLimited):
 
 
 class UploadBudget:
-    """How many bytes of bodies lie on disk at once, in this process; `share` divides the whole between processes.
+    """Budget of body bytes on disk, in this process; `share` divides the whole between processes.
 
-    One sender has half of it at most, so nobody can take it all.
+    One sender has at most half, so nobody can use all of it.
     """
 
     def __init__(self, most: int, least: int) -> None:
@@ -33,11 +33,11 @@ class UploadBudget:
         self.lock = threading.Lock()
 
     def share(self, processes: int) -> None:
-        """Leave the other processes their part; `least` always has room."""
+        """Divide the budget between `processes`; `least` always fits."""
         self.most = max(self.whole // processes, self.least)
 
     def take(self, size: int, sender: str) -> None:
-        """Count more bytes of a sender. Raises TooManyUploads beyond its half, Unavailable where there is no room at all."""
+        """Count more bytes of a sender. Raises TooManyUploads beyond its half, Unavailable if nothing is left."""
         with self.lock:
             mine = self.of.get(sender, 0) + size
             if mine > self.most // 2:
@@ -48,7 +48,7 @@ class UploadBudget:
             self.of[sender] = mine
 
     def give_back(self, size: int, sender: str) -> None:
-        """The bytes are gone."""
+        """Release counted bytes."""
         if not size:
             return
         with self.lock:
@@ -59,13 +59,13 @@ class UploadBudget:
 
 
 class Nowhere:
-    """A buffer that keeps nothing, and counts what came after `size` bytes before."""
+    """A buffer that discards its data, and counts what follows the first `size` bytes."""
 
     def __init__(self, size: int = 0) -> None:
         self.size = size
 
     def append(self, data: bytes) -> None:
-        """Drop the bytes."""
+        """Discard the bytes."""
         self.size += len(data)
 
     def __len__(self) -> int:
@@ -76,8 +76,8 @@ class Nowhere:
         return BytesIO()
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: nothing is open."""
 
 
-#: For files of people who were let in, by tenant, and for what anybody may send, by address.
+#: For files of authenticated senders, by tenant, and for bodies that anybody may send, by address.
 UPLOADS, ANYBODY = UploadBudget(512 * MIB, 80 * MIB), UploadBudget(128 * MIB, 32 * MIB)

@@ -1,10 +1,10 @@
 """The web server: waitress in several processes that share one listening socket.
 
     python -m deploy.server.web --port 8000            binds the socket itself (a container)
-    python -m deploy.server.web --fd 3 --processes 2   serves a socket that the caller bound (`make up`)
+    python -m deploy.server.web --fd 3 --processes 2   serves a socket bound by the caller (`make up`)
 
-The application is imported once and then forked. A process that dies is forked again; SIGTERM ends all of them
-after their running requests.
+The application is imported once and then forked. A process that dies is forked again; SIGTERM ends all of them after
+their running requests.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from typing import Any
 
 from deploy import procfs
 
-#: The default of 100 is a trap: above it waitress takes no new connection, and a hundred slow clients close the house.
+#: The default of 100 is a trap: above it waitress accepts no new connection, so a hundred slow clients block the
+#: server.
 CONNECTION_LIMIT = 1000
 THREADS = 8
-#: Above what an uploaded file may have, for the form around it.
+#: The form around an uploaded file, beyond the file's own limit.
 FORM_BYTES = 14 * 1024 * 1024
 DRAIN_S = 5.0
-#: A connection on which nothing moves for so long is closed; looked at so often.
+#: An idle connection is closed after this many seconds; checked at this interval.
 SILENT_S, LOOK_S = 60, 30
-#: Bytes a second that must come of a request that is under way, between two looks. 256 kbit/s.
+#: Minimum bytes per second of a request being received, between two checks. 256 kbit/s.
 LEAST_RATE = 32 * 1024
 #: Read by prometheus_client when it is imported.
 COUNTS = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,9 +51,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def close_stalled(server: Any) -> None:
-    """Have a server close those who have stopped to read an answer, and refuse requests that do not keep coming.
+    """Make a server close connections that do not read their response, and refuse requests below the minimum speed.
 
-    Each of the first holds a thread, and of the second room on the disk, while waitress alone would wait for ever.
+    Each of the first holds a thread, and each of the second disk space, while waitress alone would wait forever.
     """
     usual = server.maintenance
 
@@ -87,14 +88,14 @@ def serve(listener: socket.socket, processes: int) -> None:
         max_request_body_size=largest,
         channel_timeout=SILENT_S,
         cleanup_interval=LOOK_S,
-        clear_untrusted_proxy_headers=False,  # config.proxies alone decides which of them are believed
+        clear_untrusted_proxy_headers=False,  # only config.proxies decides which of them to trust
         ident=None,
     )
 
     close_stalled(server)
     server.channel_class = Channel
     Channel.proxies = TrustedProxies(application, trusted(settings.EXCHEQUER.trusted_proxies))
-    UPLOADS.least = 2 * largest  # one file fits into a sender's half, whatever the number of processes
+    UPLOADS.least = 2 * largest  # one file fits into a sender's half, for any number of processes
     for room in (UPLOADS, ANYBODY):
         room.share(processes)
 
@@ -107,7 +108,7 @@ def serve(listener: socket.socket, processes: int) -> None:
 
 
 class Server:
-    """The parent: forks the serving processes, forks a dead one again, ends them together."""
+    """The parent: forks the serving processes, replaces dead ones, ends them together."""
 
     def __init__(self, listener: socket.socket, processes: int) -> None:
         self.listener = listener
@@ -190,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _count_in(folder: str) -> None:
-    """Make the folder where each process counts its answers; what an earlier server counted ends with it."""
+    """Create the folder in which each process counts its responses; counts of an earlier server are removed."""
     Path(folder).mkdir(parents=True, mode=0o700, exist_ok=True)
     for left in Path(folder).glob("*.db"):
         left.unlink()

@@ -62,7 +62,7 @@ ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
 ROLES = tuple(ROLE_PERMISSIONS)
 PERMISSIONS = ROLE_PERMISSIONS["owner"]
 
-# : What each role is for, as the members page shows it.
+#: What each role is for, as the members page shows it.
 ROLE_WORDS = {
     "owner": "everything, including the organisation itself",
     "admin": "people, keys, quotas, money and work",
@@ -72,7 +72,7 @@ ROLE_WORDS = {
 }
 
 
-# : What each permission allows: for `.view` the object read, for `.manage` the object managed, else the action.
+#: What each permission allows: for `.view` the object read, for `.manage` the object managed, else the action.
 WORDS = {
     "usage.ingest": "send usage from outside",
     "jobs.launch": "launch jobs",
@@ -140,7 +140,7 @@ def _purpose(key: str, *, of: str) -> Purpose:
     return Purpose(key, frozenset(of.split()))
 
 
-# : Presets that people choose for an API key.
+#: Presets that people choose for an API key.
 PURPOSES = (
     _purpose("watch", of="jobs.view models.view endpoints.view datasets.view devices.view recipes.view"),
     _purpose("launch", of="jobs.launch jobs.cancel jobs.view datasets.view recipes.view projects.view devices.view"),
@@ -158,7 +158,7 @@ PURPOSES = (
     ),
 )
 
-# : In no preset, since they act on others' work or decide for the organisation: selected individually.
+#: In no preset, since they act on others' work or decide for the organisation: selected individually.
 ALONE = {
     "jobs.cancel_any": "pause and cancel jobs that others launched",
     "models.approve": "approve or decline model versions",

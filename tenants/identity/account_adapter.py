@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from tenants.identity import audited_access, known_devices
 
-# : Seconds after which a retry is worthwhile.
+#: Seconds after which a retry is worthwhile.
 HELD_UP_S = 300
 
 

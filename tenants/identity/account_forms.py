@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from tenants.errors import Unavailable
 from tenants.events.external_work import LETTERS
 
-# : The backends of `config.mail`: a server or a file may be slow.
+#: The backends of `config.mail`: a server or a file may be slow.
 SENT_ASIDE = ("tenants.notifications.smtp.Backend", "tenants.notifications.file_backend.FileBackend")
 
 log = structlog.get_logger(__name__)

@@ -37,9 +37,9 @@ INVITED = AuditAction("tenants.invitation.issued")
 ACCEPTED = AuditAction("tenants.invitation.accepted")
 REVOKED = AuditAction("tenants.invitation.revoked")
 VALID_DAYS = 7
-# : Invitations per organisation in 24 hours, revoked ones included, since their emails were sent.
+#: Invitations per organisation in 24 hours, revoked ones included, since their emails were sent.
 MOST_A_DAY = 100
-# : Of these to one address, so that nobody can flood a stranger's mailbox.
+#: Of these to one address, so that nobody can flood a stranger's mailbox.
 MOST_TO_ONE = 5
 
 

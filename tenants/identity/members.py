@@ -21,7 +21,7 @@ MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
 CREDENTIALS_ADOPTED = AuditAction("tenants.member.credentials_adopted")
 MEMBER_REMOVED = AuditAction("tenants.member.removed")
 
-# : Handling of a departing member's open jobs: they continue, are cancelled, or go to the member with this id.
+#: Handling of a departing member's open jobs: they continue, are cancelled, or go to the member with this id.
 Jobs = Literal["keep", "cancel"] | UUID
 
 

@@ -27,9 +27,9 @@ from tenants.models import ApiKey, Membership
 from tenants.models.credentials import Credential
 
 KEY_NARROWED = AuditAction("tenants.api_key.narrowed")
-# : Every key may query its own identity; a key that can do nothing else is useless.
+#: Every key may query its own identity; a key that can do nothing else is useless.
 ALWAYS = "tenant.view"
-# : Maximum depth of keys that create keys.
+#: Maximum depth of keys that create keys.
 DEEPEST = 10
 
 

@@ -17,7 +17,7 @@ from tenants.events import events
 from tenants.isolation.scoping import current_tenant_id, tenant_scope
 from tenants.models import Membership, Notification, Tenant
 
-# : The bell's maximum: "99+".
+#: The bell's maximum: "99+".
 MOST_COUNTED = 100
 
 

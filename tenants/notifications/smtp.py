@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.mail.backends.smtp import EmailBackend
 
-# : For a whole conversation; each single wait has EMAIL_TIMEOUT.
+#: For a whole conversation; each single wait has EMAIL_TIMEOUT.
 MOST_S = 60.0
 
 

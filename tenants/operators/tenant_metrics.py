@@ -19,7 +19,7 @@ from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, OperatorAct, Tenant, TenantDigest
 
-# : Tenants per run: a run every half minute then refreshes some thousands without delaying email.
+#: Tenants per run: a run every half minute then refreshes some thousands without delaying email.
 AT_ONCE = 500
 FIGURES = frozenset({"running_jobs", "queued_jobs", "month_spend"})
 Source = Callable[[], Mapping[str, Any]]

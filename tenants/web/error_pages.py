@@ -70,7 +70,7 @@ STATUS_TEXTS = {
     ),
 }
 
-# : Heading of an error inside an organisation's pages.
+#: Heading of an error inside an organisation's pages.
 HEADINGS = {
     400: "Not accepted",
     403: "Not allowed",
@@ -84,7 +84,7 @@ HEADINGS = {
     503: "Not available",
 }
 
-# : Set in the WSGI environment by a web server that refused a request's body: the status or the error to return.
+#: Set in the WSGI environment by a web server that refused a request's body: the status or the error to return.
 REFUSED = "exchequer.refused"
 
 

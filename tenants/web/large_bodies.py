@@ -22,7 +22,7 @@ from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.web.middleware import TenantMiddleware
 from tenants.web.requests import TenantRequest
 
-# : Django's limit for a form or JSON, and the headers of a form around it.
+#: Django's limit for a form or JSON, and the headers of a form around it.
 SMALL = 2 * 1024 * 1024 + 64 * 1024
 
 

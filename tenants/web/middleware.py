@@ -30,7 +30,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TENANT_HEADER = "X-Exchequer-Tenant"
 TENANT_PATH = re.compile(r"/t/([-\w]+)/")
-# : Redirect target of a script whose session has ended.
+#: Redirect target of a script whose session has ended.
 LOG_IN_HEADER = "X-Exchequer-Log-In"
 
 

@@ -65,7 +65,7 @@ REFUSALS = {
     "429": "Too many requests.",
     "503": "A part of Exchequer is temporarily unavailable; nothing was changed.",
 }
-# : For requests that change something.
+#: For requests that change something.
 WRITE_REFUSALS = {
     "402": "The budget has no headroom for it; nothing was stored.",
     "413": "The body is too large.",
@@ -168,7 +168,7 @@ def describe_operations(result: dict[str, Any], generator: Any, request: Any, pu
     return result
 
 
-# : The start of the API's page: each line runs as shown, once the key is in the first.
+#: The start of the API's page: each line runs as shown, once the key is in the first.
 QUICK_START = """## Quick start
 
 Make a key on the page *API keys* of your organisation, for reading, launching jobs and bringing datasets. Put it into the first line, then

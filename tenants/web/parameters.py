@@ -18,7 +18,7 @@ from rest_framework.request import Request
 
 from tenants.errors import Invalid
 
-# : Every list accepts these; a list returned whole is cut only on request.
+#: Every list accepts these; a list returned whole is cut only on request.
 OF_A_LIST = ("cursor", "limit")
 _declared: dict[tuple[type, str], tuple[dict[str, bool], bool]] = {}
 WRITES = ("POST", "PUT", "PATCH")

@@ -22,7 +22,7 @@ SLOTS = 1 << 16
 PROBES = 8
 CELL = struct.Struct("<Qd")
 BURST_S = 10
-# : Multiples of one key's rate: a tenant may have several keys; reported usage comes in many small requests.
+#: Multiples of one key's rate: a tenant may have several keys; reported usage comes in many small requests.
 PER_KEY, PER_TENANT, OF_EVENTS = 1, 2, 4
 
 _cells = mmap.mmap(-1, SLOTS * CELL.size)  # anonymous and shared: forked processes count in the same memory

@@ -1,4 +1,4 @@
-"""`manage.py backup DIR`: the database, the objects as they are stored, a manifest; never the master key."""
+"""`manage.py backup DIR`: the database, the objects as stored, a manifest; never the master key."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("folder", metavar="DIR", type=Path)
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
-        """Make it and say which master keys it needs."""
+        """Make the backup and print which master keys it needs."""
         try:
             made = backup(folder, self.stdout.write)
         except (BackupError, ExchequerError) as error:

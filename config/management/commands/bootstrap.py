@@ -1,4 +1,4 @@
-"""`manage.py bootstrap`: the tenant named by EXCHEQUER_INIT_*, created once; what exists is never changed."""
+"""`manage.py bootstrap`: the tenant named by EXCHEQUER_INIT_*, created once; existing data is never changed."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     help = "Create the organisation that EXCHEQUER_INIT_TENANT, _EMAIL, _PASSWORD and _API_KEY describe, if absent."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Say what was done; exit 1 naming what is missing."""
+        """Print what was done; exit 1 naming what is missing."""
         env = settings.EXCHEQUER
         if not env.init_tenant:
             return

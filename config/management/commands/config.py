@@ -13,6 +13,6 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print one line a setting, by name."""
+        """Print one line per setting, by name."""
         for name, value in sorted(settings.EXCHEQUER.masked().items()):
             self.stdout.write(f"{name}={value}")

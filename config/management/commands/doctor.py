@@ -10,7 +10,7 @@ from config import doctor
 
 
 class Command(BaseCommand):
-    """Print one line a finding; exit 1 when anything is wrong."""
+    """Print one line per finding; exit 1 if anything is wrong."""
 
     help = "Report what is wrong with this installation, one finding a line; exit 1 if there is any."
     requires_system_checks: list[str] = []  # it says itself what is wrong, and in its own words
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Examine and print."""
+        """Run the checks and print the findings."""
         if options["sandbox"]:
             for layer in doctor.missing_layers():
                 self.stdout.write(explained(layer))

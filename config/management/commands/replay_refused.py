@@ -1,4 +1,4 @@
-"""`manage.py replay_refused`: account for usage that a serving node of this machine had to put aside."""
+"""`manage.py replay_refused`: settle quarantined usage of the serving nodes on this machine."""
 
 import sys
 from pathlib import Path
@@ -13,12 +13,12 @@ from models_app.serving.database import Database
 
 
 class Command(BaseCommand):
-    """Account once more for what was put aside; exit 1 when some of it still can not be."""
+    """Settle quarantined records again; exit 1 if some are rejected again."""
 
     help = "Account for quarantined usage (`doctor` lists it) after its cause is fixed. The node may be running."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Go through the spools of this machine's serving nodes."""
+        """Process the spools of this machine's serving nodes."""
         backend = Database("replay", 0)
         done = left = 0
         for folder in sorted((Path(settings.EXCHEQUER.home).absolute() / "serving").glob("*/spool")):

@@ -1,4 +1,4 @@
-"""`manage.py restore DIR`: a backup into an empty installation, checked before and proved after."""
+"""`manage.py restore DIR`: a backup into an empty installation, checked before and verified after."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("folder", metavar="DIR", type=Path)
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
-        """Restore and say what was proved."""
+        """Restore and print what was verified."""
         try:
             restore(folder, self.stdout.write)
         except (BackupError, ExchequerError, ChecksumMismatch) as error:

@@ -1,4 +1,6 @@
-"""`manage.py seed_demo --tenants 3 --days 60 --seed 7`: organisations with weeks behind them, through the real operations."""
+"""`manage.py seed_demo --tenants 3 --days 60 --seed 7`: organisations with weeks of history, through the real
+operations.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take how many, how long, which."""
+        """Declare the number, the length and the seed."""
         parser.add_argument("--tenants", type=int, default=3, help=f"organisations, 1 to {organisations.MOST} (3)")
         parser.add_argument(
             "--days",
@@ -39,7 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=7, help="of everything that is drawn (7)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print progress, what was made and the log-ins; exit 1 with a sentence when it is refused."""
+        """Print progress, what was created and the logins; exit 1 with a sentence if it is refused."""
         number, days, began = options["tenants"], options["days"], time.monotonic()
         if not 1 <= number <= organisations.MOST or not loading.FEWEST_DAYS <= days <= loading.MOST_DAYS:
             raise CommandError(

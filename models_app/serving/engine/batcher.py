@@ -19,7 +19,7 @@ MAX_BATCH = 64
 MAX_BATCH_WEIGHT = 8 * 1024**2
 MAX_WAITING = 1024
 MAX_WAITING_WEIGHT = 64 * 1024**2
-# : Weight of the newest batch time in the estimate.
+#: Weight of the newest batch time in the estimate.
 NEWEST = 0.2
 
 

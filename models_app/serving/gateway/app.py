@@ -29,7 +29,7 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 ANSWER_S = 60.0
-# : A Content-Length with more digits is too large in any case, and Python refuses to parse thousands of digits.
+#: A Content-Length with more digits is too large in any case, and Python refuses to parse thousands of digits.
 MAX_DIGITS = 10
 TRYOUT = playground_tokens.HEADER.encode()
 JSON: problems.Headers = [(b"content-type", b"application/json")]

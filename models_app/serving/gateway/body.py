@@ -18,7 +18,7 @@ MAX_BODY = 8 * 1024**2
 MAX_DISCARDED = 64 * 1024**2
 MAX_OF_KEY = 32 * 1024**2
 MAX_IN_FLIGHT = 256 * 1024**2
-# : A body and its response together fit into the limit of one key.
+#: A body and its response together fit into the limit of one key.
 MAX_ANSWER = MAX_OF_KEY - MAX_BODY
 BODY_S = 30.0
 DISCARD_S = 10.0
