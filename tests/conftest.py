@@ -1,7 +1,7 @@
-"""What every test stands on: a real PostgreSQL 18 with the product's roles, and on demand Valkey and SeaweedFS.
+"""Fixtures of all tests: a real PostgreSQL 18 with the product's roles, and on demand Valkey and SeaweedFS.
 
-A test logs in as `exchequer_test` and works as the role `exchequer_app`, as the web process does;
-`as_control` lends it the controller's role. Nothing leaves the machine.
+A test logs in as `exchequer_test` and uses the role `exchequer_app`, as the web process does; `as_control` provides the
+controller's role. Nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 
 assert django_settings.DATABASES  # read the settings now, so that pytest-django finds them configured
 
-# A loaded machine is slow, not wrong: no example fails for the time it took. By day one commit meets one set of
-# examples, so that its gate says the same twice; the night searches on with new ones.
+# A loaded machine is slow, not wrong: no example fails for its time. By day a commit always gets the same examples, so
+# that its gate is repeatable; nightly runs search new ones.
 settings.register_profile("suite", deadline=None, derandomize=not NIGHT, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
@@ -62,7 +62,7 @@ def _quick_settings(django_test_environment: None) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _fresh_counters(_quick_settings: None) -> None:
-    """Forget who logged in how often: log-ins are limited by the minute, and no test counts another's."""
+    """Reset login counters: logins are limited per minute, and no test counts another's."""
     from django.core.cache import cache
 
     cache.clear()
@@ -70,7 +70,7 @@ def _fresh_counters(_quick_settings: None) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Give this worker its copy of the migrated template, and Django the login of the tests."""
+    """Give this worker its copy of the migrated template, and Django the tests' login."""
     from tests.support.servers.database import provide
 
     with django_db_blocker.unblock():
@@ -89,7 +89,7 @@ def _reset(database: str) -> None:
 
 @pytest.fixture
 def superuser(django_db_setup: None) -> Iterator[psycopg.Connection]:
-    """A connection of the database's superuser, in autocommit mode: what it writes is visible to the test at once.
+    """A connection of the database's superuser, in autocommit mode: its writes are visible to the test at once.
 
     It sees only what the test committed.
     """
@@ -99,7 +99,7 @@ def superuser(django_db_setup: None) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture(scope="session")
 def kept() -> dict[str, Any]:
-    """What `once_made` made so far in this worker, by label."""
+    """Results of `once_made` in this worker, by label."""
     return {}
 
 
@@ -107,9 +107,10 @@ def kept() -> dict[str, Any]:
 def once_made(
     transactional_db: None, superuser: psycopg.Connection, kept: dict[str, Any]
 ) -> Callable[[str, Callable[[], Any]], Any]:
-    """`once_made("world", make)`: what `make` wrote and returned, made once in this worker and laid back for each test.
+    """`once_made("world", make)`: the rows and the result of `make`, made once in this worker and restored for each
+    test.
 
-    Laying back replaces every row of the database and runs no trigger. Objects in the store are not part of it.
+    Restoring replaces every row of the database and runs no trigger. Objects in the store are not part of it.
     """
 
     def get(label: str, make: Callable[[], Any]) -> Any:
@@ -125,7 +126,7 @@ def once_made(
 
 @pytest.fixture
 def as_control(db: None) -> Callable[[], AbstractContextManager[None]]:
-    """`with as_control():` works as the role `exchequer_control`, as the controller and commands do."""
+    """`with as_control():` uses the role `exchequer_control`, as the controller and commands do."""
 
     @contextmanager
     def switch() -> Iterator[None]:
@@ -134,7 +135,7 @@ def as_control(db: None) -> Callable[[], AbstractContextManager[None]]:
         try:
             yield
         finally:
-            # In a broken transaction the roll-back takes the role back; nothing else can be said to the server there.
+            # In a broken transaction the rollback resets the role; no other statement is possible there.
             broken = (
                 connection.connection
                 and connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
@@ -157,20 +158,20 @@ def demo_clock(superuser: psycopg.Connection) -> Iterator[DemoClock]:
 
 
 class DemoClock:
-    """The offset of `exchequer_now()`; time goes on after each move."""
+    """The offset of `exchequer_now()`; time continues after each move."""
 
     def __init__(self, admin: psycopg.Connection) -> None:
         self._admin = admin
 
     def advance(self, by: timedelta) -> None:
-        """Move the clock by `by` from where it stands."""
+        """Move the clock forward by `by`."""
         self._admin.execute(
             "INSERT INTO demo_clock (shift) VALUES (%(by)s) ON CONFLICT (only_row) DO UPDATE SET shift = demo_clock.shift + %(by)s",
             {"by": by},
         )
 
     def move_to(self, moment: datetime) -> None:
-        """Have the clock show `moment` (aware) now."""
+        """Set the clock to `moment` (aware)."""
         self._admin.execute(
             "INSERT INTO demo_clock (shift) VALUES (%(to)s - clock_timestamp()) "
             "ON CONFLICT (only_row) DO UPDATE SET shift = excluded.shift",
@@ -180,7 +181,7 @@ class DemoClock:
 
 @pytest.fixture(scope="session")
 def valkey_url() -> str:
-    """The URL of a real Valkey, started when the first test asks; each worker has a database of its own.
+    """The URL of a real Valkey, started for the first test that needs it; each worker has its own database.
 
     A test that flushes or stops its server takes `own_valkey`.
     """
@@ -196,13 +197,13 @@ def own_valkey(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def s3_server() -> S3:
-    """A real S3 store with this worker's bucket in it, started when the first test asks."""
+    """A real S3 store with this worker's bucket, started for the first test that needs it."""
     return SESSION.start_s3(f"exchequer-{WORKER}")
 
 
 @pytest.fixture
 def s3(s3_server: S3, settings: Settings) -> S3:
-    """The S3 store of `s3_server`, and settings that point there for this test."""
+    """The S3 store of `s3_server`, with settings that point there for this test."""
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(
         update={
             "s3_endpoint_url": s3_server.endpoint_url,
@@ -218,7 +219,7 @@ def s3(s3_server: S3, settings: Settings) -> S3:
 def process_environment(django_db_setup: None) -> Callable[..., dict[str, str]]:
     """`process_environment(role="control", **more)`: variables for a real process on this test's database.
 
-    It logs in as one of the product's three roles. The test must commit what that process shall see.
+    It logs in as one of the product's three roles. The test must commit what that process is to see.
     """
 
     def build(role: str = "app", **more: Any) -> dict[str, str]:
@@ -236,12 +237,12 @@ def process_environment(django_db_setup: None) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of a process: Playwright's synchronous interface runs once in a thread."""
+    """One Chromium for all tests of a process: Playwright's synchronous interface runs once per thread."""
     from playwright.sync_api import sync_playwright
 
     from tests.browser import chromium
 
-    # It keeps an event loop in this thread; Django would refuse to query beside it.
+    # It keeps an event loop in this thread, beside which Django would refuse to query.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
         started = chromium.launch(playwright)

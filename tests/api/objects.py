@@ -31,7 +31,7 @@ COLUMNS = [
 
 
 def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
-    """Make a member, a key, a budget, an invoice, a job, a dataset, a model and an endpoint; return their ids."""
+    """Create a member, a key, a budget, an invoice, a job, a dataset, a model and an endpoint; return their ids."""
     actor = factories.actor_for(tenant)
     project_id = factories.default_project_id(tenant)
     member = factories.make_member(tenant, "engineer")
@@ -111,7 +111,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
 
 
 def missing() -> dict[str, UUID]:
-    """Return ids that nothing has."""
+    """Return ids of nothing."""
     names = (
         "user_id",
         "key_id",
@@ -133,7 +133,7 @@ def missing() -> dict[str, UUID]:
 
 
 def launchable(tenant: Tenant) -> dict[str, Any]:
-    """Return a job that can be launched by the API: its dataset is ready and has two columns, two devices are there."""
+    """Return a launchable job for the API: its dataset is ready and has two columns, and two devices exist."""
     ids = one_of_everything(tenant)
     found = [Found(f"cpu-{number}", "cpu", "cpu", f"CPU {number} of host h", number, 2**32) for number in range(2)]
     nodes.register(name="n1", hostname="h", boot=uuid4(), found=found, missing_layers=[])

@@ -1,7 +1,7 @@
-"""Bad input over both doors, form and API: clear words and a code, nothing half made, nothing charged, never a 5xx.
+"""Bad input by form and API: clear words and a code, nothing half done, nothing charged, never a 5xx.
 
-What the reader of files says to each broken file is shown in tests/component/models_app/test_hostile_files.py; here it goes the
-whole way. Parts that are away: tests/faults. Wrong values one by one: test_launch, test_compute, test_entry.
+The reader's fault for each broken file is tested in tests/component/models_app/test_hostile_files.py; here it goes the
+whole way. Unreachable parts: tests/faults. Wrong values one by one: test_launch, test_compute, test_entry.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from tests.support.servers.services import S3
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What a launch, a charge or an upload leaves behind: none of these may grow by a refusal.
+#: Rows that a launch, a charge or an upload leaves: none of these may grow by a refusal.
 TRACES = (
     "compute_job", "billing_hold", "billing_usageevent", "billing_ledgerposting", "tenants_quotareservation",
     "models_app_model", "models_app_modelversion",
@@ -60,7 +60,7 @@ ROWS = "".join(f"{at % 7}.5,{'yes' if at % 2 else 'no'}\n" for at in range(60))
 
 @dataclass
 class Doors:
-    """One tenant, asked by key and by a person at a browser; `admin` sees every row."""
+    """One tenant, used by key and by a person at a browser; `admin` sees every row."""
 
     tenant: Tenant
     key: str
@@ -68,26 +68,26 @@ class Doors:
     admin: psycopg.Connection
 
     def api(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
-        """Answer of the API."""
+        """Return the response of the API."""
         sent = body if isinstance(body, str) else json.dumps(body or {})
         options = {"content_type": "application/json", "data": sent, **options}
         headers = {"Authorization": f"Bearer {self.key}"}
         return getattr(Client(raise_request_exception=False), method)(f"/api/v1/{path}", headers=headers, **options)
 
     def page(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Answer of a page; a form is sent when there is a body."""
+        """Return the response of a page; a body is sent as a form."""
         address = f"/t/{self.tenant.slug}/{path}"
         return self.person.get(address) if body is None else self.person.post(address, body)
 
     def upload(self, name: str, data: bytes, target: str = "") -> Any:
-        """Answer of the API to an upload."""
+        """Return the response of the API to an upload."""
         file = SimpleUploadedFile(name, data)
         headers = {"Authorization": f"Bearer {self.key}"}
         client = Client(raise_request_exception=False)
         return client.post("/api/v1/datasets/", {"name": name, "target": target, "file": file}, headers=headers)
 
     def traces(self) -> dict[str, int]:
-        """Rows of this tenant in the tables that a refusal may not touch."""
+        """Return the row counts of this tenant in tables that a refusal must not touch."""
         counts = {}
         for table in TRACES:
             row = self.admin.execute(f"SELECT count(*) FROM {table} WHERE tenant_id = %s", [self.tenant.id]).fetchone()
@@ -95,7 +95,7 @@ class Doors:
         return counts
 
     def datasets(self) -> int:
-        """Datasets of this tenant."""
+        """Return the number of this tenant's datasets."""
         row = self.admin.execute(
             "SELECT count(*) FROM models_app_dataset WHERE tenant_id = %s", [self.tenant.id]
         ).fetchone()
@@ -114,7 +114,7 @@ def doors(s3: S3, superuser: psycopg.Connection) -> Doors:
 
 
 def text_of(answer: Any) -> str:
-    """Return what a person reads on a page."""
+    """Return the text that a person reads on a page."""
     return " ".join(re.sub(r"<[^>]+>", " ", answer.content.decode()).split())
 
 
@@ -141,7 +141,7 @@ def parquet_bomb() -> bytes:
 
 
 def unknown_codec_parquet() -> bytes:
-    """A sound Parquet file but for the name of its compression: LZO, which Arrow does not know."""
+    """A valid Parquet file except for the name of its compression: LZO, unknown to Arrow."""
     out = io.BytesIO()
     pq.write_table(pa.table({"a": list(range(60)), "b": list(range(60))}), out, compression="snappy")
     path = b"\x19\x18\x01%s\x15"  # a list with one name, then the field of the codec: snappy is 1, LZO 3, both doubled
@@ -149,7 +149,7 @@ def unknown_codec_parquet() -> bytes:
 
 
 class Keys(encryption.KmsClient):
-    """A key service that wraps nothing: the file is what matters."""
+    """A key service that wraps nothing, since only the file matters."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class Keys(encryption.KmsClient):
 
 
 def encrypted_parquet(*, footer: bool) -> bytes:
-    """A Parquet file whose columns are encrypted, its footer too or readable."""
+    """A Parquet file with encrypted columns and an encrypted or plain footer."""
     config = encryption.EncryptionConfiguration(
         footer_key="f", column_keys={"k": ["a", "b"]}, plaintext_footer=not footer
     )
@@ -268,14 +268,14 @@ def test_a_file_over_the_cap_is_told_on_the_form_and_by_a_code(doors: Doors) -> 
 
 @dataclass
 class Server:
-    """The web server that ships, as a process of its own."""
+    """The shipped web server in a separate process."""
 
     port: int
     process: subprocess.Popen[bytes]
 
     @property
     def peak(self) -> int:
-        """The most memory (bytes) that a process of it ever held."""
+        """Return the peak memory of its processes in bytes."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         statuses = [Path(f"/proc/{pid}/status").read_text() for pid in children]
         return max(int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) for status in statuses) * 1024
@@ -285,7 +285,7 @@ class Server:
 def server(
     request: pytest.FixtureRequest, doors: Doors, s3: S3, process_environment: Callable[..., dict[str, str]]
 ) -> Iterator[Server]:
-    """With the tests' own cap on uploads; asked `as shipped`, with the product's."""
+    """With the tests' own upload limit; requested `as shipped`, with the product's."""
     port = free_port()
     environment = process_environment(
         role="app",
@@ -322,7 +322,7 @@ MEGABYTE = b"1,2\n" * (MIB // 4)
 
 
 def body_of(megabytes: int) -> Iterator[bytes]:
-    """A form with a file of that many MiB, piece by piece."""
+    """Yield a form with a file of that many MiB, in chunks."""
     yield HEAD
     for _ in range(megabytes):
         yield MEGABYTE
@@ -332,7 +332,7 @@ def body_of(megabytes: int) -> Iterator[bytes]:
 def send(
     server: Server, path: str, headers: dict[str, str], body: Iterator[bytes], *, chunked: bool
 ) -> tuple[Any, bytes]:
-    """Stream a request as a patient client does; return the answer and its body."""
+    """Stream a request as a patient client does; return the response and its body."""
     client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", **headers}
     client.request("POST", path, body=body, headers=headers, encode_chunked=chunked)
@@ -380,12 +380,12 @@ def test_500_megabytes_are_taken_and_more_is_refused_in_bounded_memory(server: S
         answer, content = send(server, "/api/v1/datasets/", key | length, body_of(megabytes), chunked=False)
         return answer, json.loads(content)
 
-    taken, shown = sent(499)  # and its header, which is beyond the whole MiB
+    taken, shown = sent(499)  # and its header, which exceeds the whole MiB
     assert taken.status == 201, shown
     assert shown["state"] == "ingesting"
     assert 499 * MIB < shown["version"]["size"] < 500 * MIB
     stored = [item.key for item in storage.listing(doors.tenant.id)]
-    # What was sent lies on disk until its connection is cleared away: until then a sender's room is taken.
+    # A body stays on disk until its connection is closed; until then it counts against the sender.
     refused, problem = wait_for(lambda: (said := sent(510))[0].status != 429 and said, 60, "room for another")
     assert (refused.status, problem["code"], "500 MiB" in problem["title"]) == (413, "file_too_large", True)
     assert (doors.datasets(), len(stored)) == (1, 1)
@@ -394,7 +394,7 @@ def test_500_megabytes_are_taken_and_more_is_refused_in_bounded_memory(server: S
 
 
 def test_a_length_that_lies_gets_what_it_declared_and_nothing_more(server: Server, doors: Doors) -> None:
-    """200 MB behind a `Content-Length` of 1,000: the file ends in the middle, so it is none."""
+    """200 MB behind a `Content-Length` of 1,000: the file is truncated, so it is invalid."""
     before = server.peak
     client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     client.sendall(
@@ -441,7 +441,7 @@ def test_no_number_that_is_none_gets_in_by_json(doors: Doors, number: str) -> No
 
 @pytest.fixture
 def dataset(doors: Doors) -> dict[str, str]:
-    """A dataset that can be trained on: its id and that of its version."""
+    """A trainable dataset: its id and that of its version."""
     sent = doors.upload("good.csv", f"wage,job\n{ROWS}".encode(), "job").json()
     ingestion.ingest(UUID(sent["version"]["id"]), doors.tenant.id)
     return {"id": sent["id"], "version": sent["version"]["id"]}
@@ -455,7 +455,7 @@ def order(dataset: dict[str, str], **more: Any) -> dict[str, Any]:
 
 
 def entered(doors: Doors, dataset: dict[str, str], **more: str) -> dict[str, str]:
-    """The launch form, filled in."""
+    """Return the launch form with valid input."""
     project = factories.default_project_id(doors.tenant)
     return {
         "name": "x", "project": str(project), "recipe": "tabular.classifier", "dataset": dataset["version"],

@@ -1,4 +1,4 @@
-"""The API's own description: what a program's author reads first."""
+"""The API's own description, which client authors read first."""
 
 import json
 import re

@@ -1,7 +1,8 @@
-"""The served OpenAPI document against the real WSGI application: generated requests of every operation, good and bad.
+"""The served OpenAPI document against the real WSGI application: generated requests of every operation, valid and
+invalid.
 
-Whatever is sent, the answer is one that the document names: no 5xx, and nothing of another tenant. New routes are
-taken from the document by themselves.
+Every response is one that the document names: no 5xx, and nothing of another tenant. New routes are included
+automatically.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from tests.support.servers.services import S3
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    # The parser of forms leaves the file of a broken form to the garbage collector.
+    # The form parser leaves the file of a broken form to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
 
@@ -70,9 +71,9 @@ PROFILE = {
     "warnings": [],
     "columns": [],
 }
-#: Path parameters that count: half the time the first.
+#: Path parameters that matter: half the time the first.
 NUMBERS = frozenset({"n"})
-#: Bodies that are accepted, by operation: a third of what is sent is one of these, a third one with a field changed.
+#: Accepted bodies, by operation: a third of the requests is one of these, a third one with a changed field.
 GOOD: dict[str, dict[str, Any]] = {
     "jobs": {
         "name": "fuzz",
@@ -103,7 +104,7 @@ GOOD["quotes"] = GOOD["jobs"]
 
 @dataclass
 class World:
-    """Two tenants with one of everything each; requests are made with the key of the first."""
+    """Two tenants with one of everything each; requests use the key of the first."""
 
     ours: Tenant
     theirs: Tenant
@@ -115,7 +116,7 @@ class World:
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def id_for(self, name: str, draw: Callable[..., Any], otherwise: Any) -> Any:
-        """Draw what to send as an id: an own one, a foreign one, one that nothing has, or what was generated."""
+        """Draw an id: an own one, a foreign one, a missing one, or the generated one."""
         choices = [self.own[name], self.own[name], self.foreign[name], uuid4()]
         chosen = draw(st.sampled_from([str(choice) for choice in choices] + [None]))
         return otherwise if chosen is None else chosen
@@ -141,16 +142,16 @@ def world(s3: S3) -> World:
 
 
 def operations() -> list[APIOperation[Any]]:
-    """Return every operation of the served document; what removes comes last, so that there is something to find."""
+    """Return every operation of the served document, deletions last, so that objects exist before."""
     schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", application)
-    # NUL is refused before anything else is read (test_entry), so that it would hide the rest.
+    # NUL is refused before anything else is read (test_entry), so it would hide the rest.
     schema.config.generation.allow_x00 = False
     found = [result.ok() for result in schema.get_all_operations()]
     return sorted(found, key=lambda operation: (operation.method.upper() == "DELETE", operation.label))
 
 
 def prepared(world: World, case: Any, draw: Callable[..., Any]) -> None:
-    """Put ids that exist, here or with the other tenant, where the generator only knows that an id belongs."""
+    """Insert existing ids, own or foreign, where the generator only knows that an id belongs."""
     for name in case.path_parameters or {}:
         if name in world.own:
             case.path_parameters[name] = world.id_for(name, draw, case.path_parameters[name])
@@ -178,7 +179,7 @@ def prepared(world: World, case: Any, draw: Callable[..., Any]) -> None:
 
 
 def ask(world: World, case: Any) -> Response:
-    """Send one case with our key and note what the document does not allow."""
+    """Send one case with our key and record responses outside the document."""
     response = case.call(headers={"Authorization": f"Bearer {world.key}"})
     world.statuses[case.operation.label, response.status_code] += 1
     try:
@@ -196,12 +197,12 @@ def ask(world: World, case: Any) -> Response:
 
 
 def sent_by(case: Any) -> str:
-    """Return what a case sent, as text."""
+    """Return a case's request, as text."""
     return f"{case.path_parameters} {case.query} {case.body!r}"
 
 
 def rows_of(admin: psycopg.Connection, tenant: Tenant) -> dict[str, str]:
-    """Return a digest of a tenant's rows by table, whatever tables there are."""
+    """Return a digest of a tenant's rows by table, for all tables."""
     tables = admin.execute(
         "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'tenant_id'"
     ).fetchall()
@@ -215,7 +216,7 @@ def rows_of(admin: psycopg.Connection, tenant: Tenant) -> dict[str, str]:
 
 
 def fuzz(world: World, wanted: list[APIOperation[Any]], cases: int) -> None:
-    """Send `cases` requests, the same number of each operation, two thirds of them valid by the document."""
+    """Send `cases` requests, equally many of each operation, two thirds of them valid by the document."""
     each = -(-cases // len(wanted))
     for operation in wanted:
         for mode, share in ((GenerationMode.POSITIVE, -(-2 * each // 3)), (GenerationMode.NEGATIVE, each // 3)):
@@ -243,7 +244,7 @@ def run(world: World, operation: APIOperation[Any], mode: GenerationMode, exampl
 
 
 def assert_answers_as_described(world: World, admin: psycopg.Connection, cases: int) -> None:
-    """Fuzz, then see what was found, and that the other tenant is as it was."""
+    """Fuzz, then check the findings, and that the other tenant is unchanged."""
     before = rows_of(admin, world.theirs)
     found = operations()
     fuzz(world, found, cases)

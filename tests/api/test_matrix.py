@@ -1,4 +1,4 @@
-"""Every route x method x who asks x whose object (trust T5, T6, T9). A route that the table does not name fails."""
+"""Every route x method x caller x owner of the object (trust T5, T6, T9). A route missing from the table fails."""
 
 import json
 import re
@@ -22,7 +22,7 @@ LAUNCH = frozenset({"owner", "admin", "engineer"})
 MONEY = frozenset({"owner", "admin", "finance"})
 ADMINS = frozenset({"owner", "admin"})
 
-#: Who may call what. Written by hand: this is the promise, the code is what is tested.
+#: Who may call what. Written by hand: this is the specification, the code is under test.
 API: dict[str, dict[str, frozenset[str]]] = {
     "me/": {"GET": EVERYONE},
     "organisation/": {"GET": EVERYONE, "PATCH": frozenset({"owner"})},
@@ -98,7 +98,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "versions/<uuid:version_id>/approve/": {"POST": ADMINS},
     "versions/<uuid:version_id>/decline/": {"POST": ADMINS},
 }
-#: Tenant pages: the roles that see them. Each answers GET or POST; the other is 405.
+#: Tenant pages: the roles that see them. Each supports GET or POST; the other is 405.
 PAGES: dict[str, frozenset[str]] = {
     "": EVERYONE,
     "find/": EVERYONE,
@@ -189,7 +189,7 @@ PAGES: dict[str, frozenset[str]] = {
     "health/export/<slug:table>.csv": EVERYONE,
 }
 FILLED = {"n": "1", "slug": "spend", "path": "_dash-layout", "table": "jobs", "form": "csv"}
-#: Bodies without fault, so that an answer is about the object and not about the body.
+#: Valid bodies, so that a response depends on the object and not on the body.
 BODIES: dict[str, dict[str, Any]] = {
     "members/<uuid:user_id>/": {"role": "viewer"},
     "price-books/<uuid:book_id>/versions/": {
@@ -205,7 +205,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "versions/<uuid:version_id>/promote/": {"stage": "staging"},
     "datasets/<uuid:dataset_id>/shares/": {"user": "00000000-0000-0000-0000-000000000000"},
 }
-#: What asks about S3 answers 503 here, where no store runs: it was let in.
+#: Routes that use S3 return 503 here, where no store runs: access was granted.
 REFUSED = {401, 403}
 
 
@@ -241,7 +241,7 @@ def has_ids(route: str) -> bool:
 
 
 def plain(response: Any) -> tuple[int, str, str]:
-    """Status, type and body without the request's id."""
+    """Return status, type and body without the request's id."""
     text = response.content.decode(errors="replace").replace(response.headers.get("X-Request-Id", "-"), "")
     text = re.sub(
         r'nonce(=|-)"?[\w+/=-]+', "", re.sub(r'csrf\w*"?[:=] ?"[^"]+"|value="\w{64}"', "", text, flags=re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""What the locks of tenants' tables must say, word for word: policies by table, and references that are no foreign keys.
+"""Expected isolation of tenants' tables, word for word: policies by table, and references without foreign keys.
 
-A policy that is merely there locks nothing: `USING (true)` is one too. So each table's policies are compared with what is
-written here; a table that needs more than `tenant_rows` is listed with its reason.
+The mere presence of a policy proves nothing: `USING (true)` is one too. So each table's policies are compared with
+these texts; a table that needs more than `tenant_rows` is listed with its reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", ("exchequer_app",), OPERATOR, None)
 
-#: The controller, the relay, housekeeping, readers of files and the rotation of keys find these rows before they know the tenant.
+#: The controller, the relay, cleanup, readers of files and key rotation find these rows before they know the tenant.
 CONTROL = frozenset(
     {
         "compute_allocation",
@@ -37,14 +37,14 @@ CONTROL = frozenset(
 LOOKED_UP = frozenset(
     {"compute_allocation", "models_app_endpointkey", "tenants_apikey", "tenants_invitation", "tenants_membership"}
 )
-#: Tables whose whole set of policies is their own.
+#: Tables with a complete set of their own policies.
 OWN: dict[str, set[Policy]] = {
     "tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS},
-    # The function that looks a key up also notes when it was used last.
+    # The function that looks a key up also records its last use.
     "models_app_endpointkey": {TENANT_ROWS, ("last_use", "w", ("exchequer_owner",), "true", None)},
 }
 
-#: Tables without a tenant that the web process may reach: Django's own, accounts of people, counters, the platform's devices.
+#: Tables without a tenant that the web process may access: Django's own, accounts, counters, the platform's devices.
 UNLOCKED = frozenset(
     {
         "account_emailaddress",
@@ -69,9 +69,9 @@ UNLOCKED = frozenset(
     }
 )
 
-#: References to another row that no foreign key holds, by table, and why that is right.
+#: References without a foreign key, by table, and why that is right.
 LOOSE = {
-    # People and keys leave; what they did stays, with their id.
+    # People and keys are deleted; their actions stay, with their id.
     "billing_hold": {"placed_by_id"},
     "billing_heldevent": {"decided_by_id"},
     "billing_senderday": {"sender_id"},
@@ -81,12 +81,12 @@ LOOSE = {
     "tenants_idempotencykey": {"actor_id"},
     "tenants_invitation": {"invited_by_id", "membership_id"},
     "tenants_auditentry": {"actor_id", "request_id", "target_id"},
-    # Written for every second of every device: a key that each row checks costs more than the row.
+    # Written for every second of every device: a foreign key check per row costs more than the row.
     "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id"},
     "billing_usageevent": {"batch_id", "hold_id", "meter_id", "price_id", "project_id"},
     "billing_usagekey": {"batch_id"},
     "billing_usageseries": {"attempt_id", "job_id"},
-    # What the target's own app may remove by age.
+    # Rows that the target's own app may remove by age.
     "compute_allocation": {"hold_id"},
     "compute_job": {"hold_id", "quote_id"},
     "models_app_endpoint": {"allocation_id"},
@@ -99,7 +99,7 @@ SELECT polname, polcmd, ARRAY(SELECT CASE role WHEN 0 THEN 'public' ELSE role::r
        pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid), polpermissive
 FROM pg_policy WHERE polrelid = %s
 """
-# A reference is a column that is named as one, `..._id`, and is neither the row's own id nor its tenant.
+# A reference is a column named `..._id` that is neither the row's own id nor its tenant.
 REFERENCES = """
 SELECT a.attname FROM pg_attribute a
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attname LIKE '%%\\_id' AND a.attname <> 'tenant_id'
@@ -108,25 +108,26 @@ WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attname LIKE
 
 
 def policy_faults(admin: psycopg.Connection, oid: int, table: str, *, partition: bool) -> list[str]:
-    """Return where a table's policies differ from what they must say."""
+    """Return where a table's policies differ from the expected ones."""
     rows = admin.execute(POLICIES, [oid]).fetchall()
     found = {(name, command, tuple(roles), using, check) for name, command, roles, using, check, _ in rows}
     wanted = OWN.get(table) or {TENANT_ROWS}
     wanted = wanted | ({CONTROL_ROWS} if table in CONTROL else set()) | ({LOOKUP_ROWS} if table in LOOKED_UP else set())
     if partition and not found:
-        return []  # nobody may reach it but through its parent
+        return []  # reachable only through its parent
     faults = [f"{table}: policy {policy} is not among those it may have" for policy in sorted(found - wanted, key=str)]
     faults += [f"{table}: policy {policy} is missing" for policy in sorted(wanted - found, key=str)]
     return faults + [f"{table}: policy {row[0]} is restrictive" for row in rows if not row[5]]
 
 
 def reference_faults(admin: psycopg.Connection, oid: int, table: str) -> list[str]:
-    """Return the columns that name another row and that no foreign key holds."""
+    """Return the columns that reference another row without a foreign key."""
     loose = {name for (name,) in admin.execute(REFERENCES, [oid]).fetchall()}
     return [f"{table}: {name} references nothing" for name in sorted(loose - LOOSE.get(table, set()))]
 
 
-#: Functions that run as their owner, past the policies, with what they take. Each returns ids only, or makes and drops partitions.
+#: SECURITY DEFINER functions, which bypass the policies, with their arguments. Each returns ids only, or creates and
+#: drops partitions.
 DEFINERS = frozenset(
     {
         "exchequer_memberships(uuid)",
@@ -159,7 +160,7 @@ FROM pg_class c, aclexplode(c.relacl) g WHERE c.relnamespace = 'public'::regname
 
 
 def see_through_faults(admin: psycopg.Connection) -> list[str]:
-    """Return what reads past the policies of tables: views, functions that run as their owner, rights of other roles."""
+    """Return what bypasses the policies of tables: views, functions that run as their owner, rights of other roles."""
     faults = [
         f"{name}: a view that reads as its owner"
         if kind == "v"

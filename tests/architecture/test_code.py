@@ -1,4 +1,4 @@
-"""What the code must look like: asked of its syntax trees, so that a rule holds on the day someone forgets it."""
+"""Rules about the code, checked on its syntax trees."""
 
 import ast
 import os
@@ -60,7 +60,8 @@ def test_only_the_database_clock_is_read() -> None:
     forbidden = {"utcnow", "today"}
     found = []
     for path, tree in modules("tenants", "billing", "compute", "models_app"):
-        # The child has no database; ids only need an order; orphans are as old as the object store's own clock says.
+        # The child has no database; ids only need an order; the age of orphans comes from the object store's own
+        # clock.
         if {"runner", "recipes", "ids.py", "orphans.py"} & set(path.parts):
             continue
         found += [f"{path}:{line}" for name, line in names_called(tree) if name in forbidden]
@@ -88,7 +89,7 @@ def test_only_config_reads_the_environment() -> None:
 
 
 def test_no_import_inside_a_function_hides_a_circle() -> None:
-    # An app is ready only once all models are; the launcher of attempts first finds its own root.
+    # An app is ready only once all models are; the launcher of attempts first determines its root.
     found = []
     for path, tree in modules("tenants", "billing", "compute", "models_app"):
         for function in ast.walk(tree):
@@ -104,7 +105,7 @@ def test_no_import_inside_a_function_hides_a_circle() -> None:
 
 
 def test_no_row_lock_holds_up_references() -> None:
-    # FOR UPDATE makes whoever refers to the row wait at its commit, with all its locks in hand: that ends in circles.
+    # FOR UPDATE makes a transaction that references the row wait at its commit, holding all its locks: a deadlock.
     found = []
     for path, tree in modules("billing", "compute", "models_app", "tenants", "config", "deploy"):
         for node in ast.walk(tree):
@@ -174,5 +175,5 @@ def test_every_test_asserts_something() -> None:
 
 @pytest.mark.xdist_group("grouped")
 def test_tests_of_a_group_share_a_worker(request: pytest.FixtureRequest) -> None:
-    """pytest-xdist sees a group by the ending of the name; where it has none, groups are torn apart without a word."""
+    """pytest-xdist detects a group by the suffix of the name; without it, groups are silently split."""
     assert request.node.nodeid.endswith("@grouped") == ("PYTEST_XDIST_WORKER" in os.environ)

@@ -1,4 +1,4 @@
-"""What the database itself says of tenants' tables (trust T1, T2, A2, A8): asked of the catalogue, not of the code."""
+"""Isolation in the database catalogue (trust T1, T2, A2, A8), independent of the code."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ ROLES = ("exchequer_app", "exchequer_control")
 
 
 def tenant_table_faults(superuser: psycopg.Connection) -> list[str]:
-    """Return what is wrong with tables that hold a tenant's rows."""
+    """Return the faults of tables with tenants' rows."""
     faults = []
     for oid, name, enabled, forced, partition in superuser.execute(TENANT_TABLES).fetchall():
         if not (enabled and forced):
@@ -58,7 +58,7 @@ def tenant_table_faults(superuser: psycopg.Connection) -> list[str]:
 
 
 def foreign_key_faults(superuser: psycopg.Connection) -> list[str]:
-    """Return references between tenants' tables that do not carry the tenant, and unique keys across tenants."""
+    """Return references between tenants' tables without the tenant, and unique keys across tenants."""
     rows = superuser.execute(
         f"WITH t AS ({TENANT_TABLES}) "
         "SELECT k.conrelid::regclass::text, k.conname FROM pg_constraint k JOIN t source ON source.oid = k.conrelid JOIN t target ON target.oid = k.confrelid "
@@ -133,7 +133,7 @@ def test_tables_that_no_policy_locks_are_known(superuser: psycopg.Connection) ->
 
 
 def tables_of(page: str) -> list[str]:
-    """Return the tables that the second column of a page names."""
+    """Return the tables in the second column of a page."""
     rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("| ")]
     return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
 
@@ -223,7 +223,7 @@ def test_a_process_with_too_strong_a_role_is_refused(superuser: psycopg.Connecti
         cursor.execute("SELECT current_user")
         assert cursor.fetchone() == ("exchequer_app",)
     assert role_faults() == []
-    # A role of this test alone: the product's own are those of every database of the server, other tests' too.
+    # A role of this test alone: the product's own are shared by every database of the server.
     superuser.execute("CREATE ROLE exchequer_strong NOLOGIN BYPASSRLS")
     try:
         superuser.execute(f"GRANT exchequer_strong TO {TEST_ROLE}")

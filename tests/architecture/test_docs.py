@@ -1,4 +1,4 @@
-"""What the documents tell people to type is there: commands, make targets, settings, files."""
+"""Commands, make targets, settings and files in the documents exist."""
 
 import re
 from pathlib import Path

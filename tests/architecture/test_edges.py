@@ -1,4 +1,4 @@
-"""Every way in declares what it needs: pages, endpoints, operations (trust T5, first half; A1)."""
+"""Every page, endpoint and operation declares its requirements (trust T5, first half; A1)."""
 
 import importlib
 import pkgutil
@@ -16,7 +16,7 @@ from tenants.access.permissions import PERMISSIONS
 from tenants.web.views import ApiView
 
 METHODS = ("get", "post", "put", "patch", "delete")
-#: Routes with no tenant: the entrance, log-in, health, the API's own description, Dash's open-source bundles.
+#: Routes without a tenant: the start page, login, health, the API's own description, Dash's open-source bundles.
 PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs", "metrics"}
 
 

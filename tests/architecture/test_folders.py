@@ -1,4 +1,4 @@
-"""Where things are: folders of a size that one takes in, tests beside what they test, names that others rely on."""
+"""Layout: folder sizes, tests beside their subjects, stable names."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the rooms' READMEs claim, a test shows; `docs/invariants.md` gathers it and stays current."""
+"""Every claim in the apps' READMEs has a test; `docs/invariants.md` collects them and is current."""
 
 import ast
 import re

@@ -187,7 +187,7 @@ TO_BE_CLEANED = frozenset(
 
 
 class Text(NamedTuple):
-    """A text that people read: where it starts, and of which kind it is."""
+    """A text that people read: its first line and its kind."""
 
     line: int
     kind: str

@@ -1,4 +1,4 @@
-"""What a person does on many pages."""
+"""Actions of a person on many pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Debian's Chromium under Playwright: where it is, how it is started, and what a page did wrong while one looked."""
+"""Debian's Chromium under Playwright: its path, its start, and the faults of a watched page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
 from deploy.chromium import CURE, find
 
-# Without the networking flags Chromium looks up hosts of its own; as root it cannot make its own sandbox.
+# Without the networking flags Chromium looks up hosts of its own; as root it cannot create its own sandbox.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -30,11 +30,11 @@ RULES = {
 
 
 class ChromiumMissing(RuntimeError):
-    """There is no Chromium to drive."""
+    """No Chromium is installed."""
 
 
 def executable() -> str:
-    """Return the path of Chromium; the tests cannot run without one and say what to type."""
+    """Return the path of Chromium; without one the tests fail with the command to install it."""
     found = find(os.environ)
     if found is None:
         raise ChromiumMissing(f"There is no Chromium. Type: {CURE}, or set CHROMIUM to the path of one.")
@@ -48,7 +48,7 @@ def launch(playwright: Playwright) -> Browser:
 
 @dataclass
 class Watched:
-    """What went wrong on a page while it was watched."""
+    """Faults of a page while it was watched."""
 
     page: Page
     complaints: list[str] = field(default_factory=list)
@@ -65,7 +65,10 @@ class Watched:
 
 @contextmanager
 def watch(page: Page) -> Iterator[Watched]:
-    """Collect script errors, policy violations and dialogs of a page. A refused request's own status line is not an error."""
+    """Collect script errors, policy violations and dialogs of a page.
+
+    A refused request's own status line is not an error.
+    """
     watched = Watched(page)
 
     def console(message: ConsoleMessage) -> None:

@@ -1,4 +1,4 @@
-"""A real server in a thread, a real browser before it."""
+"""A real server in a thread, and a real browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SLOW_MS = 60_000
 
 @pytest.fixture
 def site(transactional_db: None) -> Iterator[str]:
-    """The address of the product, served by the web server that ships, on this worker's database."""
+    """The URL of the product, served by the shipped web server on this worker's database."""
     from config.wsgi import application
 
     server: Any = create_server(
@@ -42,17 +42,17 @@ def site(transactional_db: None) -> Iterator[str]:
     thread = Thread(target=run, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.effective_port}"
-    # In this order: those who answer wake the loop by a pipe, and the loop reads sockets; none may be gone before them.
+    # In this order: worker threads wake the loop by a pipe, and the loop reads sockets; both must outlive them.
     server.task_dispatcher.shutdown()
     over.set()
     thread.join(5)
     for channel in list(server.active_channels.values()):
-        channel.handle_close()  # closes what it had still to send, too
+        channel.handle_close()  # also closes its unsent data
     wasyncore.close_all(server._map, ignore_all=True)
 
 
 def _closing(application: Any) -> Any:
-    """Close a thread's connection after each answer: a forgotten one would hold up the reset of the database."""
+    """Close a thread's connection after each response: a leftover one would block the reset of the database."""
 
     def serve(environ: dict[str, Any], start_response: Any) -> Any:
         try:
@@ -69,7 +69,7 @@ def _closing(application: Any) -> Any:
 
 @pytest.fixture
 def world(once_made: Callable[..., World], superuser: psycopg.Connection, as_control: Control) -> Iterator[World]:
-    """A filled and an empty tenant as on the first day; the clock goes back afterwards."""
+    """A filled and an empty tenant as on the first day; the clock is reset afterwards."""
     from tests.browser.world import NOW, Builder, set_clock
 
     found = once_made("world", Builder(superuser, as_control).build)
@@ -80,7 +80,7 @@ def world(once_made: Callable[..., World], superuser: psycopg.Connection, as_con
 
 @pytest.fixture
 def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
-    """A fresh browser profile that knows the site's address."""
+    """A new browser profile with the site's URL."""
     fresh = browser.new_context(
         viewport=chromium.VIEWPORT, base_url=site, reduced_motion="reduce", accept_downloads=True
     )

@@ -1,4 +1,4 @@
-"""What an endpoint's answers cost, a project's budget that two thresholds of were passed, prices of next month."""
+"""Costs of an endpoint, a project's budget with two crossed thresholds, next month's prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The one list of pages: the axe tests, the policy tests and the screenshots all walk it, so none is pictured and not checked."""
+"""The one list of pages, shared by axe tests, policy tests and screenshots, so that no screenshot shows an untested
+page.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PageSpec:
-    """A page: its name in reports and pictures, its path, and words that are there once it is complete.
+    """A page: its name in reports and screenshots, its path, and words that it contains once complete.
 
-    `fill` names the object whose id belongs in the path; a page without one is also looked at in the empty tenant.
+    `fill` names the object whose id belongs in the path; a page without one is also checked in the empty tenant.
     `empty` are the words of its empty state.
     """
 
@@ -23,7 +25,7 @@ class PageSpec:
     pictured: bool = False
 
     def url(self, slug: str, ids: Mapping[str, Any]) -> str:
-        """Return the path in one tenant; one that begins with a slash belongs to none."""
+        """Return the path in one tenant; one that starts with a slash belongs to none."""
         return self.path if self.path.startswith("/") else f"/t/{slug}/{self.path.format(**ids)}"
 
 

@@ -1,4 +1,4 @@
-"""An endpoint with an afternoon of traffic behind it: deployed by the real operations, counted as a node counts."""
+"""An endpoint with an afternoon of traffic: deployed by the real operations, counted as a node does."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def table() -> tuple[list[str], Any, Any]:
 
 @cache
 def baseline_of_cancer() -> dict[str, Any]:
-    """Return what its training looked like, by the code that the runner runs."""
+    """Return the training baseline, computed by the runner's code."""
     names, rows, truth = table()
     inputs = {name: ("numeric", rows[:, at]) for at, name in enumerate(names)}
     return baseline(inputs, len(rows), classes=["0", "1"], predicted=truth[:200])
 
 
 def serve(builder: Builder, owner: Actor, job: Job, first: datetime) -> uuid.UUID:
-    """Promote the model of a job, deploy it, let it answer for a while with one input that moves; return the endpoint."""
+    """Promote the model of a job, deploy it, serve traffic with one drifting input; return the endpoint."""
     builder.at(first)
     with tenant_scope(owner.tenant_id):
         version = ModelVersion.objects.get(id=Job.objects.get(id=job.id).result["model_version"])

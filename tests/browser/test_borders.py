@@ -1,4 +1,4 @@
-"""Pages without a browser: another tenant's page is the same 404 as a missing one, and no list asks once a row."""
+"""Pages without a browser: another tenant's page is the same 404 as a missing one, and no list queries once per row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def logged_in(email: str) -> Client:
 
 
 def without_request_id(body: bytes) -> str:
-    """Return a page without what differs at each answer."""
+    """Return a page without what differs per response."""
     return re.sub(
         r"[0-9a-f]{16}|nonce=\"[^\"]*\"|name=\"csrfmiddlewaretoken\" value=\"[^\"]*\"|X-CSRFToken\": \"[^\"]*\"",
         "",

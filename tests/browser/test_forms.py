@@ -1,4 +1,4 @@
-"""Forms: bad input keeps what was typed and says what to do; refusals name the cheaper ways; one form acts once."""
+"""Forms: bad input is kept and explained; refusals name cheaper alternatives; a form takes effect once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.factories import PASSWORD
 
 @pytest.fixture
 def owner(world: World) -> Actor:
-    """The owner of the filled tenant, as operations see one."""
+    """Return the owner of the filled tenant as an actor."""
     user = User.objects.get(email=OWNER)
     return Actor.member(tenant_id=world.vision.id, user_id=user.id, email=OWNER, role="owner")
 
@@ -288,7 +288,7 @@ def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: Worl
     expect(rows.last).to_contain_text("Research")
     page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
     page.get_by_label("Time range").select_option("7d")
-    page.wait_for_url("**/accounts/login/?next=*spend*")  # and not the old figures beneath the new range
+    page.wait_for_url("**/accounts/login/?next=*spend*")  # and not the old figures below the new range
 
 
 def test_a_typed_name_goes_along_to_the_other_kind_of_job_and_back(page: Page, world: World) -> None:

@@ -1,4 +1,4 @@
-"""What others typed stays text: names, log lines, metrics, messages and columns that would like to be markup."""
+"""Input of others stays text: names, log lines, metrics, messages and columns that contain markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was typed survives a session that ends before the form is sent; nothing secret does, and nothing of another's."""
+"""Input survives a session that ends before the form is sent; nothing secret does, and nothing of another person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOTICE = "We kept your input"
 
 
 def come_back(page: Page, email: str = OWNER) -> None:
-    """Log in on the page that one was sent to."""
+    """Log in on the page of the redirect."""
     page.get_by_role("heading", level=1, name="Log in").wait_for()
     page.get_by_label("E-mail address").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
@@ -25,7 +25,7 @@ def come_back(page: Page, email: str = OWNER) -> None:
 
 
 def fill_launch(page: Page, world: World) -> None:
-    """Fill the form with a recipe, a dataset and settings that are not the first ones."""
+    """Fill the form with a recipe, a dataset and settings other than the defaults."""
     page.goto("/t/vision/jobs/new/")
     page.get_by_label("Dataset").select_option(str(world.ids["dataset_version"]))
     expect(page.get_by_label("Target column", exact=True)).to_have_value("target")
@@ -42,7 +42,7 @@ def fill_launch(page: Page, world: World) -> None:
 
 
 def expect_launch(page: Page, world: World) -> None:
-    """Wait until the form shows what `fill_launch` entered, and its price."""
+    """Wait until the form shows the input of `fill_launch`, and its price."""
     expect(page.get_by_text(NOTICE)).to_be_visible()
     expect(page.get_by_label("Dataset")).to_have_value(str(world.ids["dataset_version"]))
     expect(page.get_by_role("radio", name="Table regressor")).to_be_checked()

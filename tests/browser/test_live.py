@@ -1,4 +1,4 @@
-"""What moves by itself: polling that the server ends, errors that leave the page alone, sessions that die, keys."""
+"""Live parts: polling that the server ends, errors that leave the page intact, expired sessions, keyboard shortcuts."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def stop(*, actor: Actor, job_id: UUID) -> None:
 
 
 def polls(page: Page, part: str) -> list[Request]:
-    """Collect the page's requests whose address ends like this, its query aside, from now on."""
+    """Collect the page's future requests with this path suffix."""
     seen: list[Request] = []
     page.on("request", lambda request: seen.append(request) if request.url.partition("?")[0].endswith(part) else None)
     return seen
 
 
 def wait_for(page: Page, ready: Callable[[], object]) -> None:
-    """Let the page go on until something has happened; whoever asserts it says what."""
+    """Keep the page running until something has happened, which the caller asserts."""
     give_up = time.monotonic() + SLOW_MS / 1000
     while not ready() and time.monotonic() < give_up:
         page.wait_for_timeout(100)
@@ -142,7 +142,7 @@ def test_keys_lead_around_and_stay_out_of_fields(page: Page, world: World) -> No
     page.keyboard.press("g")
     page.keyboard.press("j")
     page.get_by_role("heading", level=1, name="Jobs").wait_for()
-    page.wait_for_load_state("load")  # keys are heard from then on
+    page.wait_for_load_state("load")  # from then on key presses arrive
     page.keyboard.press("j")
     page.keyboard.press("j")
     expect(page.locator("tr.selected")).to_contain_text("cancer-nightly")

@@ -1,4 +1,4 @@
-"""What owners and operators do in a browser: inviting, removing, limits with their difference, cordoning, the bell."""
+"""Owners and operators in a browser: invite, remove, change limits, cordon, notifications."""
 
 from __future__ import annotations
 

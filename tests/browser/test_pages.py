@@ -1,4 +1,4 @@
-"""Every page, filled and empty, light and dark: complete, nothing wrong with it for axe, no policy violation, no script error."""
+"""Every page, filled and empty, light and dark: complete, without axe findings, policy violations and script errors."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ ASKEW = """Array.from(document.querySelectorAll("main table")).filter((table) =>
   return Array.from(table.rows).filter((row) => wide(row) !== wide(table.tHead.rows[0]))
     .map((row) => `${row.cells.length} cells beneath ${table.tHead.rows[0].cells.length} headings: ${row.innerText.slice(0, 40)}`);
 })"""
-SHARES = 4  # of the pages, so that no worker is left alone with all of them
+SHARES = 4  # of the pages, so that no worker gets all of them
 
 
 def themes(at_night: str) -> list[Any]:
-    """Return both themes; one of them is walked by `make test-nightly` alone, since a walk takes minutes."""
+    """Return both themes; one of them runs in `make test-nightly` only, since a walk takes minutes."""
     return [pytest.param(name, marks=pytest.mark.nightly if name == at_night else ()) for name in THEMES]
 
 
 def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
-    """Open a page, wait for its words, and return all that is wrong with it."""
+    """Open a page, wait for its words, and return all its faults."""
     watched.page.goto(url)
     try:
         expect(watched.page.locator("main").get_by_text(words).first).to_be_visible()
@@ -56,9 +56,11 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
 
 
 def on_a_phone(page: Page) -> list[str]:
-    """Return what is wrong on a narrow screen: a page that scrolls sideways, letters of a chart too small to read, a table that scrolls sideways."""
+    """Return the faults on a narrow screen: a page that scrolls sideways, unreadable chart text, a table that scrolls
+    sideways.
+    """
     page.set_viewport_size(PHONE)
-    for _ in range(REDRAWS):  # a Dash chart follows its frame a moment later, and so do tables
+    for _ in range(REDRAWS):  # Dash charts and tables follow their frame a moment later
         width, letters, sideways = page.evaluate(
             "[document.scrollingElement.scrollWidth, " + LETTERS + ", " + SIDEWAYS + "]"
         )

@@ -1,4 +1,4 @@
-"""From a version's page: approve it with its typed name, and launch a batch prediction with it."""
+"""On a version's page: approve it with its typed name, and launch a batch prediction with it."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ def test_the_approver_types_the_name_and_the_version_is_in_production(page: Page
 
 
 def _label(page: Page, dataset: str) -> str:
-    """Return the whole words of a dataset's option."""
+    """Return the full text of a dataset's option."""
     options = page.get_by_label("Dataset").locator("option")
     return next(text for text in options.all_inner_texts() if text.startswith(dataset))

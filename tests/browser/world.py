@@ -1,7 +1,7 @@
-"""A tenant with a fortnight behind it, made through the real operations on a clock that the builder moves.
+"""A tenant with a fortnight of history, made through the real operations on a clock that the builder moves.
 
-Nothing trains here: the builder speaks the leases' own protocol as a node would, so that jobs, seconds, money,
-logs, metrics and audit entries are those of the product. The tables are real ones.
+Nothing trains here: the builder uses the leases' protocol as a node would, so that jobs, seconds, money, logs, metrics
+and audit entries are those of the product. The tables are real ones.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ Control = Callable[[], AbstractContextManager[None]]
 
 @dataclass
 class World:
-    """What the pages of the filled tenant (`vision`) and of the empty one (`audio`) need to be found."""
+    """What tests need to find the pages of the filled tenant (`vision`) and of the empty one (`audio`)."""
 
     vision: Tenant
     audio: Tenant
@@ -71,7 +71,7 @@ class World:
 
 
 class Builder:
-    """Makes the world; `admin` may move the clock, `control` lends the controller's role."""
+    """Makes the world; `admin` may move the clock, `control` provides the controller's role."""
 
     def __init__(self, admin: psycopg.Connection, control: Control) -> None:
         self.admin = admin
@@ -152,7 +152,7 @@ class Builder:
         return world
 
     def run_the_platform(self, vision: Tenant) -> None:
-        """Make the owner an operator who cordons the silent host's device; tell the members of something."""
+        """Make the owner an operator who cordons the silent host's device; notify the members of something."""
         with self.control():
             grants.grant(OWNER)
             tenant_metrics.refresh()
@@ -172,7 +172,7 @@ class Builder:
             )
 
     def at(self, moment: datetime) -> None:
-        """Set the clock, as an offset, so that it goes on from there."""
+        """Set the clock, as an offset, so that it continues from there."""
         set_clock(self.admin, moment)
 
     def later(self, seconds: float) -> None:
@@ -180,14 +180,14 @@ class Builder:
         self.admin.execute("UPDATE demo_clock SET shift = shift + %s", [timedelta(seconds=seconds)])
 
     def actor(self, tenant: Tenant, email: str, role: str = "owner") -> Actor:
-        """Return a member as operations see one."""
+        """Return a member as an actor."""
         user = User.objects.get(email=email)
         return Actor.member(
             tenant_id=tenant.id, user_id=user.id, email=email, role=role, ip="192.0.2.10", request_id="7f3a9c"
         )
 
     def dataset(self, tenant: Tenant, name: str, table: str) -> DatasetVersion:
-        """Store a ready version of a real table with its real profile; its file lies in no store."""
+        """Store a ready version of a real table with its real profile; its file is in no store."""
         result, profile = ingested(table)
         with tenant_scope(tenant.id):
             owner = Dataset.objects.create(name=name, created_by_label=OWNER)
@@ -234,7 +234,7 @@ class Builder:
         return mine
 
     def beat_node(self) -> None:
-        """Say that the node lives."""
+        """Refresh the node's heartbeat."""
         node = Node.objects.get(name="atlas")
         nodes.alive(nodes.Registered(node.id, node.name, self.boot))
 
@@ -286,7 +286,7 @@ class Builder:
             )
 
     def batch(self, actor: Actor, name: str, project: uuid.UUID, data: DatasetVersion, trained: uuid.UUID) -> Job:
-        """Predict a dataset with the version that a job left: two minutes of the clock, files in no store."""
+        """Predict a dataset with a job's version: two minutes of the clock, files in no store."""
         with tenant_scope(actor.tenant_id):
             version = Job.objects.get(id=trained).result["model_version"]
         job = jobs.submit(
@@ -315,7 +315,7 @@ class Builder:
         return job
 
     def ask(self, tenant: Tenant, version_id: str) -> None:
-        """Ask for production as an engineer, who may not approve it."""
+        """Request production as an engineer, who may not approve it."""
         members.add_member(
             actor=self.actor(tenant, OWNER), email=ENGINEER, role="engineer", password=factories.PASSWORD
         )
@@ -324,7 +324,7 @@ class Builder:
         )
 
     def fail(self, job: Job) -> None:
-        """Run an attempt that ends with the user's mistake."""
+        """Run an attempt that ends with a user error."""
         mine = self.claim(job)
         leases.heartbeat(mine, leases.Heartbeat(elapsed=0.0, logs=[(1, "training starts")]))
         self.later(12)
@@ -378,7 +378,7 @@ class Builder:
 
 
 def second_price(tenant: Tenant, tier: str = "on_demand") -> Decimal:
-    """Return what a second of the host's device costs a tenant now: the world's amounts are counted in seconds."""
+    """Return the current price per second of the host's device, the unit of the world's amounts."""
     with tenant_scope(tenant.id):
         return price_at("device_seconds", {"device_class": "cpu", "tier": tier}).unit_amount
 
@@ -415,6 +415,6 @@ def _values(step: int, epochs: int) -> dict[str, float]:
 
 
 def set_clock(admin: psycopg.Connection, moment: datetime) -> None:
-    """Set the clock of the database to `moment`; it goes on from there."""
+    """Set the clock of the database to `moment`; it continues from there."""
     admin.execute("DELETE FROM demo_clock")
     admin.execute("INSERT INTO demo_clock (shift) VALUES (%s - clock_timestamp())", [moment])

@@ -67,9 +67,10 @@ def write_model(
 
 
 class Memory:
-    """A backend whose database is this object. `away` takes it away; `budget` is the money there is.
+    """A backend whose database is this object. `away` makes it unreachable; `budget` is the available money.
 
-    `lowered`: a budget that stops running work was lowered below what is spent. `trouble` is called with what is settled.
+    `lowered`: a budget that stops running work was lowered below what is spent. `trouble` is called with the settled
+    records.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -96,7 +97,7 @@ class Memory:
         self.queries = 0
         self.moved = threading.Event()
 
-    # What a test does.
+    # Actions of a test.
 
     def deploy(
         self, name: str, features: Sequence[Feature] = CHURN, classes: Sequence[Any] = ("no", "yes"), **more: Any
@@ -130,7 +131,7 @@ class Memory:
         return next(order for order in self.orders.values() if order.name == name)
 
     def key(self, name: str, per_minute: int | None = None) -> str:
-        """Make a key for an endpoint."""
+        """Create a key for an endpoint."""
         secret = f"exq_ep_{secrets.token_urlsafe(24)}"
         order = self.order(name)
         made = KnownKey(order.tenant_id, order.endpoint_id, uuid4(), key_hash(secret))
@@ -143,7 +144,7 @@ class Memory:
         self.good.pop(key_hash(secret), None)
 
     def requests(self) -> int:
-        """Return how many requests were accounted for."""
+        """Return the number of settled requests."""
         return sum(record["requests"] for record in self.usage.values())
 
     def _stored(self, path: Path) -> Stored:
@@ -267,7 +268,7 @@ class Server:
         asyncio.run(self._server.serve(sockets=[self._listener]))
 
     def serves(self, name: str, number: int | None = None) -> bool:
-        """Say whether an endpoint is in service here (a version of it)."""
+        """Return whether an endpoint is in service here (a version of it)."""
         return any(
             worker.order.name == name and number in (None, worker.order.number)
             for worker in list(self.node.workers.values())
@@ -283,7 +284,7 @@ class Server:
 
 @contextmanager
 def serving(backend: Any, home: Path, *names: str, **more: Any) -> Iterator[Server]:
-    """Serve until the block ends; begins when all named endpoints are in service."""
+    """Serve until the block ends; starts when all named endpoints are in service."""
     server = Server(backend, home, **more)
     try:
         for name in names:
@@ -294,7 +295,7 @@ def serving(backend: Any, home: Path, *names: str, **more: Any) -> Iterator[Serv
 
 
 def until(ready: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Wait for something; fail saying what."""
+    """Wait for a condition; fail with its description."""
     deadline = time.monotonic() + 3 * seconds  # a loaded machine is slow, not wrong
     while not ready():
         assert time.monotonic() < deadline, what

@@ -1,6 +1,6 @@
-"""Real processes of the work room on a test's database: controllers and node workers that a test may kill and stop.
+"""Real processes of compute on a test's database: controllers and node workers that a test may kill and stop.
 
-`Truth` watches the process table from outside: when each attempt's child was there is what billing is held against.
+`Truth` watches the process table from outside: billing is compared with the lifetime of each attempt's child.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HEARTBEAT_S, LEASE_S, SWEEP_S = 0.5, 2.0, 0.5
 
 @dataclass
 class Truth:
-    """First and last sighting of each attempt's child, and the group it leads. Only children at work under `folder` count."""
+    """First and last sighting of each attempt's child, and its group. Only children at work under `folder` count."""
 
     folder: Path
     seen: dict[str, list[float]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Truth:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def watch(self) -> None:
-        """Look at the process table every 10 ms until stopped."""
+        """Read the process table every 10 ms until stopped."""
         known: dict[int, str | None] = {}
         looks: dict[int, int] = {}
         before = time.monotonic()
@@ -58,7 +58,7 @@ class Truth:
             for entry in os.scandir("/proc"):
                 if entry.name.isdigit():
                     pid = int(entry.name)
-                    if known.get(pid) is None and looks.get(pid, 0) < 50:  # it may not have begun its program yet
+                    if known.get(pid) is None and looks.get(pid, 0) < 50:  # it may not have started its program yet
                         looks[pid] = looks.get(pid, 0) + 1
                         known[pid] = self._attempt_of(pid)
                     attempt = known[pid]
@@ -71,7 +71,7 @@ class Truth:
         self._stop.set()
 
     def seconds(self, attempt: UUID) -> float:
-        """Return how long the attempt's child was there."""
+        """Return the lifetime of the attempt's child."""
         first, last = self.seen.get(str(attempt), [0.0, 0.0])
         return last - first
 
@@ -144,12 +144,12 @@ class House:
         return process
 
     def log(self, name: str) -> str:
-        """Return what a process of that name has logged."""
+        """Return the log of the process of that name."""
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def submit(self, *, steps: int = 20, step_s: float = 0.05, **more: Any) -> UUID:
-        """Submit a counting job; keywords that `submit` knows go there, others into the spec."""
+        """Submit a counting job; keywords of `submit` go there, others into the spec."""
         known = {
             key: more.pop(key) for key in ("kind", "device_class", "max_seconds", "max_cost", "tier") if key in more
         }
@@ -163,7 +163,7 @@ class House:
             return queries.job_detail(job_id)
 
     def wait(self, job_id: UUID, *states: str, seconds: float = 30) -> queries.JobDetail:
-        """Wait for a state, any final one unless named."""
+        """Wait for a state, by default any final one."""
         wanted = states or tuple(FINAL_STATES)
         until(lambda: self.job(job_id).state in wanted, seconds, lambda: f"{wanted}, is {self.job(job_id)}")
         return self.job(job_id)
@@ -183,7 +183,7 @@ class House:
         return self.truth.groups[str(live[0].id)]
 
     def intervals(self, job_id: UUID) -> list[tuple[datetime, datetime]]:
-        """Return the stored usage of a job, (start, end) in order, waivers left out."""
+        """Return the stored usage of a job, (start, end) in order, without adjustments."""
         with tenant_scope(self.tenant.id), connection.cursor() as cursor:
             cursor.execute(
                 "SELECT e.started_at, e.ended_at FROM billing_usageevent e "
@@ -194,7 +194,7 @@ class House:
             return cursor.fetchall()
 
     def close(self) -> None:
-        """Kill every process that this house started, stopped ones too."""
+        """Kill every process started here, stopped ones too."""
         self.truth.stop()
         self._watcher.join()
         for process in self.processes:
@@ -207,7 +207,7 @@ class House:
 
 @contextmanager
 def house(environment: Callable[..., dict[str, str]], folder: Path, broker: str, **settings: Any) -> Iterator[House]:
-    """Open a house for a test; on failure its logs are printed."""
+    """Start a harness for a test; on failure print its logs."""
     opened = House(environment, folder, broker, **settings)
     try:
         yield opened
@@ -220,7 +220,7 @@ def house(environment: Callable[..., dict[str, str]], folder: Path, broker: str,
 
 
 def until(ready: Callable[[], object], seconds: float, what: str | Callable[[], str]) -> None:
-    """Poll until `ready`; fail naming what did not happen."""
+    """Poll until `ready`; fail with `what`."""
     deadline = time.monotonic() + 3 * seconds  # a loaded machine is slow, not wrong
     while not ready():
         if time.monotonic() > deadline:
@@ -237,7 +237,7 @@ def assert_no_overlap(spans: list[tuple[Any, Any]]) -> None:
 def assert_billed_as_seen(opened: House, job_id: UUID, *, per_kill: float = HEARTBEAT_S) -> None:
     """J2 for each attempt: truth - (heartbeat + slack) <= billed <= truth + slack.
 
-    The slack is 0.05 s and what watcher and node may be wrong by on a busy machine: the longest pause, for each at both ends.
+    The slack is 0.05 s plus the error of watcher and node on a busy machine: the longest pause, for each at both ends.
     """
     slack = 0.05 + 4 * opened.truth.lag
     for run in opened.job(job_id).attempts:
@@ -246,6 +246,6 @@ def assert_billed_as_seen(opened: House, job_id: UUID, *, per_kill: float = HEAR
 
 
 def signal_group(pid: int, number: int = signal.SIGKILL) -> None:
-    """Send a signal to one process if it is still there."""
+    """Send a signal to one process if it still exists."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)

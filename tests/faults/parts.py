@@ -1,4 +1,4 @@
-"""An installation whose object store and broker the test itself runs, so that it can take them away for as long as it wants."""
+"""An installation whose object store and broker belong to the test, so that it can take them away."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUCKET = "exchequer"
 
 @dataclass
 class Outside:
-    """A server that is no part of the installation: started and killed by the test."""
+    """A server outside the installation, started and killed by the test."""
 
     server: Valkey | SeaweedFS
     process: subprocess.Popen[bytes] | None = None
@@ -42,7 +42,7 @@ class Outside:
             wait_for(lambda: server.make_bucket(BUCKET), 60, "the bucket")
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill it with SIGKILL."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -50,7 +50,7 @@ class Outside:
 
 @dataclass
 class Parts:
-    """The installation, and what it stands on."""
+    """The installation, and its outside servers."""
 
     stack: Stack
     store: Outside
@@ -62,7 +62,7 @@ class Parts:
 
 
 class Person:
-    """Somebody at a browser without scripts."""
+    """A person at a browser without scripts."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -74,7 +74,7 @@ class Person:
         return self.session.get(self.stack.url + path, timeout=60)
 
     def send(self, path: str, fields: dict[str, Any], **options: Any) -> requests.Response:
-        """Open the page of a form and send it."""
+        """Open the page of a form and submit it."""
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(path).text)
         assert token is not None, path
         sent = {**fields, "csrfmiddlewaretoken": token.group(1)}
@@ -83,7 +83,7 @@ class Person:
 
 @dataclass
 class Watch:
-    """What everybody is answered meanwhile: API and pages, asked again and again by a thread."""
+    """Responses meanwhile: a thread keeps requesting API and pages."""
 
     stack: Stack
     person: Person
@@ -92,7 +92,7 @@ class Watch:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Ask until stopped."""
+        """Send requests until stopped."""
         paths = ["me/", "jobs/", "datasets/", "spend/", "devices/"]
         turn = 0
         while not self._stop.wait(0.1):
@@ -120,7 +120,7 @@ class Watch:
 
 @contextmanager
 def watched(parts: Parts) -> Iterator[Watch]:
-    """Have the product asked while the block runs; nothing but 200 and 503 may be answered."""
+    """Send requests while the block runs; only 200 and 503 are allowed."""
     watch = Watch(parts.stack, parts.person())
     thread = threading.Thread(target=watch.run, daemon=True)
     thread.start()
@@ -134,7 +134,7 @@ def watched(parts: Parts) -> Iterator[Watch]:
 
 @contextmanager
 def running_parts(**variables: str) -> Iterator[Parts]:
-    """Start everything; kill what the test runs by itself at the end."""
+    """Start everything; kill the test's own servers at the end."""
     folder = Path(tempfile.mkdtemp(prefix="exqp-"))
     ports = free_ports(len(WEED_PORTS) + 1)
     weed = SeaweedFS(folder / "weed", dict(zip(WEED_PORTS, ports[:-1], strict=True)), "outside", secrets.token_hex(16))
@@ -159,7 +159,7 @@ def running_parts(**variables: str) -> Iterator[Parts]:
 
 
 def wait_running(stack: Stack, job_id: str, seconds: float = 90) -> None:
-    """Wait until a job's child runs: what it needs was brought, and its imports alone take a few seconds more."""
+    """Wait until a job's child runs: its inputs were fetched, and its imports alone take a few seconds more."""
     wait_for(
         lambda: (job := stack.job(job_id))["state"] == "running" and job["attempts"][-1]["start"],
         seconds,
@@ -168,5 +168,5 @@ def wait_running(stack: Stack, job_id: str, seconds: float = 90) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Let a part stay away for a while."""
+    """Keep a part away for a while."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""kill -9 of PostgreSQL while a child trains: everything heals by itself and nothing is billed twice."""
+"""kill -9 of PostgreSQL while a child trains: everything recovers and nothing is billed twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Server:
         self.cluster.provision()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it is ready."""
         deadline = time.monotonic() + 120
         while True:  # processes of the killed server hold its memory for a moment
             process = self.cluster.start(self.log)
@@ -50,18 +50,18 @@ class Server:
                 return process
 
     def kill(self) -> None:
-        """kill -9 the server's first process; the others end by themselves."""
+        """Kill the server's first process with SIGKILL; the others end by themselves."""
         self.process.kill()
         self.process.wait()
 
     def log_in(self, role: str) -> None:
-        """Have Django work as a role on this server."""
+        """Make Django use a role on this server."""
         connections["default"].close()
         login = (DATABASE, role, self.cluster.passwords[role], str(self.cluster.folder), "")
         connections["default"].settings_dict.update(dict(zip(KEYS, login, strict=True)))
 
     def environment(self, role: str = "app", **more: Any) -> dict[str, str]:
-        """Return the variables of a process that works as a role here."""
+        """Return the variables of a process with a role on this server."""
         names = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL"}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "PYTEST"))}
         url = self.cluster.url(f"exchequer_{role}")

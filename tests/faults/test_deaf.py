@@ -1,4 +1,4 @@
-"""A node that lives and hears no doorbell: its job is given to another run, and the node comes back by itself."""
+"""A live node that receives no wake-ups: its job goes to another run, and the node recovers automatically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own
 
 
 def pass_the_time(superuser: psycopg.Connection) -> None:
-    """Have the attempts that nobody claimed be as old as a node may leave them."""
+    """Age unclaimed attempts to the limit of a node."""
     superuser.execute(
         "UPDATE compute_attempt SET assigned_at = assigned_at - interval '65 seconds' WHERE state = 'assigned'"
     )

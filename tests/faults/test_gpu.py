@@ -1,4 +1,4 @@
-"""A GPU that the driver shows and torch cannot open: the platform's fault, which costs nothing and is never hidden."""
+"""A GPU visible to the driver that torch cannot open: a platform failure, free of charge and never hidden."""
 
 from __future__ import annotations
 

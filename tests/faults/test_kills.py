@@ -42,7 +42,7 @@ def training(home: House, job_id: UUID) -> int | None:
 
 
 def assert_survives(home: House, chance: random.Random, kills: int) -> None:
-    """Kill worker or child at random moments of one job's life, then check J1, J2 and J3."""
+    """Kill worker or child at random times of one job's life, then check J1, J2 and J3."""
     steps, killed = 30 + 30 * kills, 0
     worker = home.node()
     job_id = home.submit(steps=steps, step_s=0.05, every=4)
@@ -61,7 +61,7 @@ def assert_survives(home: House, chance: random.Random, kills: int) -> None:
             signal_group(worker.pid)
             worker.wait()
             worker = home.node()
-            # Lease and sweep take three seconds here; a loaded machine takes its time to start processes.
+            # Lease and sweep take three seconds here; a loaded machine is slow to start processes.
             until(lambda: home.job(job_id).final or (training(home, job_id) or 0) > token, 45, "recovery (J4)")  # noqa: B023
     job = home.wait(job_id, seconds=180)
     assert killed == kills, f"the job ended after {killed} of {kills} kills"

@@ -1,7 +1,7 @@
-"""A part goes away and comes back: the object store, the broker, PostgreSQL, the room on the disk.
+"""A part goes away and returns: the object store, the broker, PostgreSQL, disk space.
 
-The whole product as `make up` starts it. Meanwhile nobody is answered anything but 200 and 503, nothing is half made
-or charged, and afterwards everything goes on by itself.
+The whole product as `make up` starts it. Meanwhile every response is 200 or 503, nothing is half done or charged, and
+afterwards everything recovers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from tests.scenarios.stack import Stack, wait_for
 from tests.support.datasets import TARGET, csv_bytes
 
 # One start serves the whole module: on one worker.
-pytestmark = [pytest.mark.xdist_group("parts"), pytest.mark.nightly]  # a whole house is started, broken and healed
+pytestmark = [
+    pytest.mark.xdist_group("parts"),
+    pytest.mark.nightly,
+]  # the whole product is started, broken and recovered
 QUICK = {"epochs": 3}
 
 
@@ -35,7 +38,7 @@ def parts() -> Iterator[Parts]:
 
 @pytest.fixture(scope="module")
 def dataset(parts: Parts) -> str:
-    """A dataset that is ready."""
+    """A ready dataset."""
     return parts.stack.upload("breast_cancer", csv_bytes("breast_cancer"), TARGET)
 
 
@@ -49,7 +52,7 @@ def names(stack: Stack) -> list[str]:
 
 
 def assert_ended_well(stack: Stack, job_id: str, seconds: float = 150) -> dict[str, Any]:
-    """A job ends, makes one model version, and its bill is the sum of its attempts."""
+    """Assert that a job ends, makes one model version, and its bill is the sum of its attempts."""
     try:
         job = stack.wait_ended(job_id, seconds)
     except AssertionError as late:
@@ -63,7 +66,7 @@ def assert_ended_well(stack: Stack, job_id: str, seconds: float = 150) -> dict[s
 
 
 def assert_nothing_is_reserved(stack: Stack) -> None:
-    """No job lives, so no quota is in use."""
+    """Assert that no job lives and no quota is in use."""
     wait_for(lambda: all(row["in_use"] == 0 for row in stack.get("quotas/")["results"]), 20, "the quota is free")
 
 
@@ -177,7 +180,7 @@ def test_a_restart_of_postgresql_is_a_503_with_retry_after_and_then_heals(parts:
 
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
-    """Put a disk without room in the place of a folder."""
+    """Replace a folder by a full disk."""
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=4k,mode=700", "tmpfs", str(folder)], capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""The whole path with real processes: submit, assign, claim, run, bill, end; and what a person does meanwhile."""
+"""The whole path with real processes: submit, assign, claim, run, bill, end; and a person's actions meanwhile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[House]:
-    # Nobody is killed here: no pause of a busy machine shall cost an attempt its lease.
+    # Nobody is killed here: no pause of a busy machine may cost an attempt its lease.
     with house(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as opened:
         opened.controller()
         opened.node()

@@ -1,4 +1,4 @@
-"""kill -9 of the serving node under load, PostgreSQL away, a stop: each answered request is billed exactly once."""
+"""kill -9 of the serving node under load, PostgreSQL unreachable, a stop: each answered request is billed exactly once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def home(
 
 
 def assert_billed_as_answered(home: ServingHouse, endpoint: Any, answered: int, lost: int) -> None:
-    """Each answered request is billed once; of those whose answer was lost in a kill, at most each once."""
+    """Assert that each answered request is billed once; of those whose response was lost in a kill, at most each once."""
     until(lambda: home.billed(endpoint)[0] >= answered, f"{answered} billed, are {home.billed(endpoint)}", 60)
     time.sleep(1.5)
     billed, _ = home.billed(endpoint)
@@ -54,9 +54,9 @@ def assert_billed_as_answered(home: ServingHouse, endpoint: Any, answered: int, 
 
 
 def billed_after_kills(home: ServingHouse, kills: int) -> tuple[int, int, int]:
-    """Kill the node again and again while clients ask, and hold the bill against what they were answered.
+    """Kill the node again and again under load, and compare the bill with the clients' responses.
 
-    Return the answers that were billed, those that arrived, and the requests whose connection broke.
+    Return the billed responses, those that arrived, and the requests whose connection broke.
     """
     chance = random.Random(kills)
     home.start()
@@ -155,15 +155,15 @@ def test_a_spent_budget_is_402_and_heals_by_itself(home: ServingHouse) -> None:
     _, endpoint = home.deploy("price")
     home.wait_ready(endpoint)
     key = home.key(endpoint)
-    limit = Decimal("0.004")  # two hundred requests, had they no compute
+    limit = Decimal("0.004")  # two hundred requests, without compute
     with tenant_scope(home.tenant.id):
         budget = budgets.create_budget(actor=home.actor, amount=limit, at_limit="block_new")
-    home.kill()  # the slice that it held lies outside the new budget
+    home.kill()  # its slice lies outside the new budget
     home.start()
     until(lambda: home.post(key, "price").status_code == 200, "what the last boot held is back", 60)
 
     def answer() -> requests.Response:
-        """Ask until it is decided: while one slice follows another, on a slow machine, one may be told to come back."""
+        """Retry until it is decided: between two slices, on a slow machine, a response may be "try again"."""
         given: list[requests.Response] = []
         until(lambda: given.append(home.post(key, "price")) or given[-1].status_code != 503, "it is decided")
         assert {one.json()["code"] for one in given[:-1]} <= {"unavailable"}
@@ -197,7 +197,7 @@ def test_known_keys_outlive_postgresql_and_their_usage_arrives_later(server: Ser
         home.start()
         _, endpoint = home.deploy("price")
         home.wait_ready(endpoint)
-        # One that nobody has seen for each outage: a question that an outage left open is answered after it.
+        # An unused key for each outage: a look-up left open by an outage is answered after it.
         known, *unseen = (home.key(endpoint) for _ in range(3))
         assert home.post(known, "price").status_code == 200
         with home.load(known, "price", 3) as tally:

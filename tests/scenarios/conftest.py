@@ -1,4 +1,4 @@
-"""One installation for the walks: starting it takes longer than most of what is done in it."""
+"""One installation for all scenarios: its start takes longer than most of their steps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.scenarios.stack import Stack, running_stack
 
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """`make up` on an empty home, with the organisation `lab`. A walk that counts lines makes its own organisation."""
+    """`make up` on an empty home, with the organisation `lab`. A scenario that counts lines makes its own organisation."""
     with running_stack() as running:
         yield running

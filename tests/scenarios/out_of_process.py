@@ -1,7 +1,8 @@
-"""What a scenario runs in a process of its own: a model with no product around it, and NVIDIA's client as it is published.
+"""Code that a scenario runs in a separate process: a bare model without the product, and NVIDIA's published client.
 
-`python -m tests.scenarios.out_of_process model TENANT VERSION < rows.json` fetches a version's stored files from the object store of
-the installation in EXCHEQUER_HOME and predicts; `... trained TENANT VERSION` asks it for the table that it learnt from; `... triton HOST:PORT NAME KEY < rows.json` asks an endpoint. Both print JSON.
+`python -m tests.scenarios.out_of_process model TENANT VERSION < rows.json` fetches a version's stored files from the
+object store of the installation in EXCHEQUER_HOME and predicts; `... trained TENANT VERSION` predicts its training
+table; `... triton HOST:PORT NAME KEY < rows.json` calls an endpoint. All print JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.scenarios.stack import ROOT, Stack
 
 
 def model(tenant_id: str, version_id: str) -> list[Any]:
-    """Return what the stored model of a version says to the rows on standard input."""
+    """Return the stored model's predictions for the rows on standard input."""
     with stored(tenant_id, version_id) as (folder, _):
         from models_app.recipes.tabular.prediction import predict
 
@@ -30,9 +31,10 @@ def model(tenant_id: str, version_id: str) -> list[Any]:
 
 
 def trained(tenant_id: str, version_id: str) -> list[Any]:
-    """Return what the model of a version says to the rows of the table that it was trained on, as training read them.
+    """Return the model's predictions for its training table, as training read it.
 
-    One `{"row", "test", "answer"}` for each row with a target: its place in the table, whether it was held back from training.
+    One `{"row", "test", "answer"}` for each row with a target: its index in the table, whether it was held back from
+    training.
     """
     with stored(tenant_id, version_id) as (folder, params):
         import numpy as np
@@ -56,7 +58,7 @@ def trained(tenant_id: str, version_id: str) -> list[Any]:
 
 @contextmanager
 def stored(tenant_id: str, version_id: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Fetch what is stored of a version: its weights, its signature, the table it was trained on; and its parameters."""
+    """Fetch a version's stored weights, signature and training table; and its parameters."""
     from config.env import choose_database_role
 
     choose_database_role("")
@@ -81,7 +83,7 @@ def stored(tenant_id: str, version_id: str) -> Iterator[tuple[Path, dict[str, An
 
 
 def triton(address: str, name: str, key: str) -> list[Any]:
-    """Return what an endpoint says to the rows on standard input, lists of numbers, asked as one matrix."""
+    """Return an endpoint's predictions for the rows on standard input, lists of numbers, sent as one matrix."""
     import numpy as np
     import tritonclient.http as client
 
@@ -103,14 +105,14 @@ def triton(address: str, name: str, key: str) -> list[Any]:
 
 
 def ask(stack: Stack, rows: list[Any], *command: str) -> list[Any]:
-    """Have a process of its own answer rows; see `out_of_process.py`."""
+    """Predict rows in a separate process; see `out_of_process.py`."""
     return list(
         json.loads(run([sys.executable, "-m", "tests.scenarios.out_of_process", *command], stack, json.dumps(rows)))
     )
 
 
 def run(command: list[str], stack: Stack | None = None, given: str = "") -> str:
-    """Run a program to its good end and return what it printed."""
+    """Run a program, assert success and return its output."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     home = {"EXCHEQUER_HOME": str(stack.home)} if stack else {}
     done = subprocess.run(

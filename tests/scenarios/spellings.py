@@ -1,4 +1,4 @@
-"""The same rows in other files: other formats, other notations, as programs and people write them again."""
+"""The same rows in other files: other formats and notations, as programs and people write them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 def delimited(
     rows: Sequence[Raw], sign: str = ",", encoding: str = "utf-8", above: str = "", name: str = "later.csv"
 ) -> File:
-    """Return rows as text, columns in the opposite order."""
+    """Return rows as text, columns in reverse order."""
     out = io.StringIO(newline="")
     names = list(reversed(rows[0]))
     writer = csv.writer(out, delimiter=sign, lineterminator="\r\n")
@@ -34,7 +34,7 @@ def delimited(
 
 
 def typed(cell: Any, missing: Sequence[str] = ()) -> Any:
-    """Return a cell as a program holds it: numbers as numbers, nothing as None, everything else as it is."""
+    """Return a cell as a program stores it: numbers as numbers, missing as None, everything else unchanged."""
     if not isinstance(cell, str):
         return cell
     text = cell.strip()
@@ -51,7 +51,7 @@ def each(rows: Sequence[Raw], change: Callable[[str, Any], Any]) -> list[dict[st
 
 
 def comma(cell: Any) -> Any:
-    """Return a number with a decimal comma and points between thousands; anything else as it is."""
+    """Return a number with a decimal comma and points between thousands; anything else unchanged."""
     value = typed(cell)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return cell
@@ -63,7 +63,7 @@ def comma(cell: Any) -> Any:
 
 
 def json_lines(rows: Sequence[Raw], name: str = "later.jsonl.gz") -> File:
-    """Return rows as one object a line, packed with gzip; columns without a value are left out of their object."""
+    """Return rows as one gzipped object per line; columns without a value are omitted."""
     lines = [json.dumps({key: value for key, value in row.items() if value is not None}) for row in rows]
     return name, gzip.compress("\n".join(lines).encode())
 

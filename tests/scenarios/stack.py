@@ -1,4 +1,4 @@
-"""The whole product as `make up` starts it, in a home of its own: what scenarios and fault runs stand on."""
+"""The whole product as `make up` starts it, in its own home: the basis of scenarios and fault runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STOP_S = 20
 
 
 def wait_for(ready: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Return the first true answer of `ready`; fail after `seconds`, saying what was waited for."""
+    """Return the first true result of `ready`; fail after `seconds` with `what`."""
     until = time.monotonic() + seconds
     while True:
         answer = ready()
@@ -36,7 +36,7 @@ def wait_for(ready: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 class Stack:
-    """One running installation with an organisation `lab` and an API key that may do everything."""
+    """One running installation with an organisation `lab` and an API key with all scopes."""
 
     def __init__(self, home: Path, **variables: str) -> None:
         self.home = home
@@ -62,7 +62,7 @@ class Stack:
         self.console = home.with_suffix(".console")
 
     def start(self) -> float:
-        """Start and wait until it says that it is up; return the seconds that took."""
+        """Start and wait until it is up; return the seconds that took."""
         began = time.monotonic()
         self.begin()
         try:
@@ -72,7 +72,7 @@ class Stack:
         return time.monotonic() - began
 
     def begin(self) -> None:
-        """Start, and wait for nothing."""
+        """Start without waiting."""
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "CHROMIUM")}
         with self.console.open("ab") as console:
             self.process = subprocess.Popen(
@@ -91,7 +91,7 @@ class Stack:
         return "Exchequer is up" in text.rpartition("starting in")[2]
 
     def stop(self) -> float:
-        """Ask for a clean stop; return the seconds it took. Fails when it takes longer than the contract allows."""
+        """Request a clean stop; return the seconds it took. Fails if it takes longer than allowed."""
         assert self.process is not None
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
@@ -121,11 +121,11 @@ class Stack:
         return int((self.home / "run" / f"{part}.pid").read_text())
 
     def log(self, part: str) -> str:
-        """Return what a part has logged."""
+        """Return the log of a part."""
         return (self.home / "logs" / f"{part}.log").read_text()
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Call the API with the organisation's key; a relative path begins after /api/v1/."""
+        """Call the API with the organisation's key; a relative path is below /api/v1/."""
         headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
         return requests.request(method, f"{self.url}/api/v1/{path}", headers=headers, timeout=30, **options)
 
@@ -136,7 +136,7 @@ class Stack:
         return answer.json()
 
     def post(self, path: str, status: int = 201, **options: Any) -> Any:
-        """Return the JSON of a POST that must be answered with `status`."""
+        """Return the JSON of a POST that must return `status`."""
         answer = self.request("POST", path, **options)
         assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text[:2000]}"
         return answer.json() if answer.content else None
@@ -154,7 +154,7 @@ class Stack:
             check=False,
         )
 
-    # What the scenarios do again and again, through the API.
+    # Frequent steps of scenarios, through the API.
 
     def upload(self, name: str, content: bytes, target: str) -> str:
         """Upload a CSV, wait until it is ready and return the dataset's id."""
@@ -201,7 +201,7 @@ class Stack:
 
 @contextlib.contextmanager
 def running_stack(*, started: bool = True, **variables: str) -> Iterator[Stack]:
-    """Start an installation in a short-lived home and stop it at the end, checking that no process is left.
+    """Start an installation in a temporary home and stop it at the end, checking that no process is left.
 
     With `started=False` the scenario starts it itself.
     """
@@ -219,5 +219,5 @@ def running_stack(*, started: bool = True, **variables: str) -> Iterator[Stack]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if stack.process is not None:
-            stack.process.wait(30)  # one that nobody waits for warns when it is collected
+            stack.process.wait(30)  # one that is never awaited warns when it is collected
         shutil.rmtree(folder, ignore_errors=True)

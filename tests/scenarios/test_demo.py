@@ -1,4 +1,4 @@
-"""The first `make up` on an empty home: it loads the demo, also when it was killed while it did, and what is loaded works."""
+"""The first `make up` on an empty home: it loads the demo, even after being killed meanwhile, and the demo works."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import requests
 from config.demo.organisations import CHARACTERS, PASSWORD
 from tests.scenarios.stack import Stack, running_stack, wait_for
 
-# Two whole starts with sixty days each, for all tests together; the loading itself is tested in integration/.
+# Two whole starts with sixty days each, for all tests together; loading itself is tested in integration/.
 pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("whole demo")]
 
 LOADED_S = 900
@@ -24,7 +24,7 @@ LOADED_S = 900
 
 @dataclass
 class Story:
-    """How the first two starts on an empty home went: the first was killed while it loaded the demo."""
+    """The first two starts on an empty home: the first was killed while it loaded the demo."""
 
     stack: Stack
     noted: bool

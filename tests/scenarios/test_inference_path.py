@@ -1,6 +1,6 @@
-"""From a table to the last line of the bill: trained, approved, served, tried, called, run over a file, watched, undeployed.
+"""From a table to the last line of the bill: train, approve, deploy, try, call, batch, monitor, undeploy.
 
-An organisation of its own on the stack that the walks share, so that every request and second on its invoice is known.
+Its own organisation on the shared stack, so that every request and second on its invoice is known.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROWS = [{name: float(value) for name, value in row.items() if name != TARGET} fo
 
 @pytest.fixture(scope="module")
 def clinic(stack: Stack) -> Stack:
-    """An organisation of its own with a budget; its owner looks on, its engineer and its admin walk."""
+    """An organisation with a budget; its owner watches, its engineer and its admin act."""
     own = copy.copy(stack)
     own.email, own.key = "olga@clinic.example", f"exq_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
     made = stack.manage(
@@ -118,7 +118,7 @@ def deploy(page: Page, clinic: Stack, version: str) -> str:
 
 
 def try_it(page: Page) -> str:
-    """Have the row that the page offers predicted; return the label."""
+    """Predict the row that the page offers; return the label."""
     page.get_by_role("button", name="Predict").click()
     tried = page.locator("#try-result")
     expect(tried.locator(".x-tile-value")).to_have_text(re.compile(r"^[01]$"))
@@ -128,7 +128,7 @@ def try_it(page: Page) -> str:
 
 
 def make_key(page: Page) -> str:
-    """Make a key by the form; it is shown once."""
+    """Create a key by the form; it is shown once."""
     page.get_by_label("Name", exact=True).fill("clinic-frontend")
     page.get_by_role("button", name="Create key").click()
     secret = page.locator("#secret").inner_text()
@@ -139,7 +139,9 @@ def make_key(page: Page) -> str:
 
 
 def call(clinic: Stack, key: str, truth: list[Any]) -> list[dict[str, Any]]:
-    """Ask for the whole table over HTTP, and for what is refused; return the answers, which equal the model's own."""
+    """Predict the whole table over HTTP, and send refused requests; return the predictions, which equal the model's
+    own.
+    """
     url, answers = f"http://{node_of(clinic)}/v1/models/{ENDPOINT}:predict", []
     headers = {"Authorization": f"Bearer {key}"}
     for at in range(0, len(ROWS), A_REQUEST):
@@ -155,7 +157,7 @@ def call(clinic: Stack, key: str, truth: list[Any]) -> list[dict[str, Any]]:
 
 
 def copied(page: Page, key: str) -> dict[str, Any]:
-    """Run the page's code for curl and for tritonclient as it is copied, with the key in its place; return curl's answer."""
+    """Run the page's code for curl and for tritonclient as copied, with the key inserted; return curl's response."""
     code = {
         title: page.get_by_role("region", name=f"Code: {title}", include_hidden=True).text_content() or ""
         for title in ("curl", "Python, tritonclient")
@@ -168,7 +170,10 @@ def copied(page: Page, key: str) -> dict[str, Any]:
 
 
 def run_over_the_table(page: Page, clinic: Stack, version: str, truth: list[Any]) -> dict[str, Any]:
-    """Predict the dataset by a job from the version's page; the downloaded file says what the model says. Returns the job."""
+    """Predict the dataset by a job from the version's page; its download equals the model's predictions.
+
+    Returns the job.
+    """
     page.get_by_role("link", name=version).first.click()
     page.get_by_role("link", name="Batch prediction").click()
     choose(page, "#id_dataset", "breast_cancer")
@@ -186,7 +191,7 @@ def run_over_the_table(page: Page, clinic: Stack, version: str, truth: list[Any]
 
 
 def label_all(clinic: Stack, endpoint: str, asked: list[dict[str, Any]]) -> None:
-    """Send back what was true."""
+    """Send ground truth for all predictions."""
     ids = [one for answer in asked for one in answer["prediction_ids"]]
     items = [{"prediction_id": one, "label": label} for one, label in zip(ids, TRUTH, strict=True)]
     counts = clinic.post(f"endpoints/{endpoint}/feedback/", 200, json={"items": items})
@@ -194,8 +199,8 @@ def label_all(clinic: Stack, endpoint: str, asked: list[dict[str, Any]]) -> None
 
 
 def look_at_its_health(page: Page, clinic: Stack, endpoint: str, truth: list[Any], answered: int) -> None:
-    """Read requests, waits, predictions and accuracy on the endpoint's page and on Model health."""
-    requests_seen = answered + 1  # what was refused for its row is a request too
+    """Check requests, latency, predictions and accuracy on the endpoint's page and on Model health."""
+    requests_seen = answered + 1  # the refused row counts as a request too
     rows = len(ROWS) + 100 + 3
     path = f"endpoints/{endpoint}/traffic/"
     wait_for(lambda: clinic.get(path)["rows"] == rows, WAIT_S, "all rows are counted")
@@ -203,7 +208,7 @@ def look_at_its_health(page: Page, clinic: Stack, endpoint: str, truth: list[Any
     assert traffic["requests"] == requests_seen
     assert 0 < traffic["p50_ms"] <= traffic["p95_ms"]
     right = sum(str(one["label"]) == label for one, label in zip(truth, TRUTH, strict=True)) / len(TRUTH)
-    # The newest labels are judged; which five hundred of them is not said, so the share may differ by what is left out.
+    # The newest labels are evaluated; which five hundred is unspecified, so the share may differ by the rest.
     assert math.isclose(health["labels"]["value"], right, abs_tol=0.02)
     assert math.isclose(sum(health["output"]["after"]), 1, abs_tol=1e-9)
     assert not any(feature["drifted"] for feature in health["drift"])
@@ -225,13 +230,13 @@ def look_at_its_health(page: Page, clinic: Stack, endpoint: str, truth: list[Any
 
 
 def explained(page: Page, clinic: Stack, endpoint: str, jobs: dict[str, dict[str, Any]], answered: int) -> None:
-    """Hold every line of the draft against what ran: quantity times price, down to attempts and spooled batches."""
+    """Compare every line of the draft with what ran: quantity times price, down to attempts and spooled batches."""
     wait_for(
         lambda: lines_of(clinic).get("inference_requests", {}).get("quantity") == answered,
         WAIT_S, f"{answered} requests are billed",
     )  # fmt: skip
     lines = lines_of(clinic)
-    slot = lines.pop("slot_seconds", None)  # it is there once a quarter of an hour is over, and costs nothing here
+    slot = lines.pop("slot_seconds", None)  # it exists after a quarter of an hour, and is free here
     assert slot is None or Decimal(slot["exact"]["amount"]) == 0
     assert lines.keys() == {"device_seconds", "batch_seconds", "inference_requests", "inference_ms"}
     (invoice,) = clinic.get("invoices/")["results"]
@@ -271,7 +276,7 @@ def explained(page: Page, clinic: Stack, endpoint: str, jobs: dict[str, dict[str
 
 
 def undeploy(page: Page, clinic: Stack, endpoint: str, key: str) -> None:
-    """Undeploy by its dialog: nothing answers, and slot and money come back."""
+    """Undeploy by its dialog: it no longer serves, and slot and money are released."""
     assert held(clinic) > 0
     page.goto(f"/t/{SLUG}/endpoints/{endpoint}/")
     page.get_by_role("button", name="Undeploy").click()

@@ -15,7 +15,7 @@ from tests.scenarios.stack import Stack
 from tests.scenarios.user_flows import launch, log_in, succeeded, upload, walking
 from tests.support.datasets import write_csv
 
-#: dataset: (recipe, held-out metric, what it must reach)
+#: dataset: (recipe, test metric, its required value)
 WANTED = {
     "breast_cancer": ("tabular.classifier", "accuracy", 0.9),
     "digits": ("tabular.classifier", "accuracy", 0.9),

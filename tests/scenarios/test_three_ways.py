@@ -1,6 +1,6 @@
-"""Files as people bring them, each taken the whole way: what was read, and that every way answers each row alike.
+"""Files as people bring them, each taken the whole way: what was read, and that all predictions agree.
 
-Made to look like what real files were found to hold. Real ones are taken the same way by a person: `three_ways.walk`.
+Modelled on real files. A person can take real ones the same way: `three_ways.walk`.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def without(rows: Sequence[Raw], *names: str) -> list[dict[str, Any]]:
 
 
 def in_order(rows: Sequence[Raw]) -> list[dict[str, Any]]:
-    """Return rows whose columns `delimited` then writes in their own order."""
+    """Return rows whose columns `delimited` then writes in their original order."""
     return [{key: row[key] for key in reversed(list(row))} for row in rows]
 
 
 def registry() -> Case:
-    """An index without a name, codes with zeros in front, yes and no, NA as a country, a target of yes and no."""
+    """An index without a name, codes with leading zeros, booleans, NA as a country, a boolean target."""
     rows = made(
         lambda at, chance: {
             "index": str(at + 1),
@@ -155,7 +155,7 @@ def survey() -> Case:
 
 
 def columnar() -> Case:
-    """Parquet in encodings that few programs write; NA and blanks are what they say; classes that are numbers."""
+    """Parquet in rare encodings; NA and blanks are values; classes that are numbers."""
     rows = made(
         lambda at, chance: {
             "code": f"{chance.choice(['NA', 'n/a', ' x', 'y'])}",
@@ -179,7 +179,7 @@ def columnar() -> Case:
 
 
 def padded() -> Case:
-    """KOI8-R, colons, blanks before quotation marks, comments above and among the rows: half of it told by a person."""
+    """KOI8-R, colons, blanks before quotation marks, comments above and among the rows: half of it chosen by a person."""
     rows = made(
         lambda at, chance: {
             "Имя": chance.choice(["Пётр", "Анна", "Кот: учёный"]),

@@ -1,7 +1,8 @@
-"""Take one table the whole way over HTTP: read, trained on, deployed, predicted online and in a batch; the ways must agree.
+"""Take one table the whole way over HTTP: read, trained, deployed, predicted online and in a batch; all must agree.
 
-What training itself read and would predict is the measure. It comes from a process of its own, which holds the stored table
-against the stored model (`out_of_process.py trained`). No network but the installation's own ports, no product code in between.
+The reference is training's own reading and its predictions. A separate process computes it from the stored table and
+the stored model (`out_of_process.py trained`). Only the installation's own ports are used, and no product code in
+between.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ File = tuple[str, bytes]
 class Case:
     """A table and how a person brings it.
 
-    `raw`: its rows as one would send them online, by column, in the order of the file. `later`: makes files of some of them,
-    without the target, in other spellings and formats, each with what a person chooses of its columns, if anything. `types`: what columns must have been read as.
-    `choices`: what a person chooses of the columns after the first look; `reading`: says of the file at the upload
-    (`encoding`, `delimiter`).
+    `raw`: its rows as sent online, by column, in file order. `later`: makes files of some of them, without the target,
+    in other spellings and formats, each with a person's column choices, if any. `types`: the expected types of columns.
+    `choices`: a person's column choices after the first reading; `reading`: file options at upload (`encoding`,
+    `delimiter`).
     """
 
     name: str
@@ -53,7 +54,7 @@ class Case:
 
 @dataclass
 class Walked:
-    """What became of a case: how it was read, and by way how many of the held rows agree with training."""
+    """Result of a case: how it was read, and for each way how many held-out rows agree with training."""
 
     case: Case
     dataset: str = ""
@@ -65,7 +66,7 @@ class Walked:
     differs: list[str] = field(default_factory=list)
 
     def compare(self, way: str, answers: Sequence[Any], wanted: Sequence[Any]) -> None:
-        """Count the rows that agree with training in label and scores, and say of the first that do not how they differ."""
+        """Count the rows that agree with training in label and scores, and record how the first ones differ."""
         assert len(answers) == len(wanted), way
         self.agreed[way] = 0
         for at, (one, other) in enumerate(zip(answers, wanted, strict=True)):
@@ -76,7 +77,7 @@ class Walked:
 
 
 def walk(stack: Stack, case: Case, upload: Callable[[Case], str] | None = None) -> Walked:
-    """Take a case the whole way; return what was seen. `upload` brings the file another way, as by a browser."""
+    """Take a case the whole way; return the result. `upload` replaces the upload, for example by a browser."""
     found = Walked(case)
     found.dataset = upload(case) if upload else send(stack, case.file, case.name, case.target, **case.reading)
     dataset = stack.get(f"datasets/{found.dataset}/")
@@ -119,14 +120,14 @@ def send(stack: Stack, file: File, name: str, target: str = "", **more: str) -> 
 
 
 def choose(stack: Stack, dataset: str, choices: Raw) -> dict[str, Any]:
-    """Have a file read otherwise and wait for the version that this makes; return the dataset."""
+    """Read a file with other choices and wait for the new version; return the dataset."""
     answer = stack.request("PATCH", f"datasets/{dataset}/columns/", json={"columns": choices})
     assert answer.status_code == 200, answer.text
     return ready(stack, dataset)
 
 
 def ready(stack: Stack, dataset: str) -> dict[str, Any]:
-    """Wait until the newest version of a dataset is read and return the dataset; fail with its reason where it cannot be."""
+    """Wait until the newest version of a dataset is read and return the dataset; fail with its reason otherwise."""
     wait_for(lambda: stack.get(f"datasets/{dataset}/")["state"] != "ingesting", READ_S, "the file is read")
     found: dict[str, Any] = stack.get(f"datasets/{dataset}/")
     assert found["state"] == "ready", (found["code"], found["message"])
@@ -165,7 +166,7 @@ def deploy(stack: Stack, case: Case, version: str) -> tuple[str, str]:
 
 
 def label(stack: Stack, endpoint: str, ids: Sequence[str], truth: Sequence[str]) -> None:
-    """Send back what was true in the spelling of the file, twice, then what is no class."""
+    """Send ground truth in the file's spelling, twice, then an invalid class."""
 
     def sent(labels: Sequence[str]) -> dict[str, Any]:
         items = [{"prediction_id": one, "label": word} for one, word in zip(ids, labels, strict=True)]
@@ -177,7 +178,7 @@ def label(stack: Stack, endpoint: str, ids: Sequence[str], truth: Sequence[str])
 
 
 def online(stack: Stack, name: str, key: str, rows: Sequence[Raw]) -> tuple[dict[str, list[Any]], list[str]]:
-    """Ask an endpoint for rows by protocol 1, as objects, and by tensors of protocol 2; return the answers and the first's ids."""
+    """Predict rows by protocol 1, as objects, and by tensors of protocol 2; return the predictions and the first's ids."""
     base, headers = f"http://{node_of(stack)}", {"Authorization": f"Bearer {key}"}
     about = requests.get(f"{base}/v2/models/{name}", headers=headers, timeout=30).json()
     names = [one["name"] for one in about["inputs"]]
@@ -207,7 +208,7 @@ def online(stack: Stack, name: str, key: str, rows: Sequence[Raw]) -> tuple[dict
 
 
 def batch(stack: Stack, version: str, file: File, name: str, choices: Raw | None = None) -> list[Any]:
-    """Upload a file and predict it by a job; return its answers as the downloaded CSV holds them."""
+    """Upload a file and predict it by a job; return the predictions from the downloaded CSV."""
     dataset = send(stack, file, name[:120])
     if choices:
         choose(stack, dataset, choices)
@@ -237,7 +238,7 @@ def _alike(one: Any, other: Any) -> bool:
     if not isinstance(other, Mapping):
         return math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-5)
     scores = [list(each.values()) if isinstance(each, Mapping) else each for each in (one["scores"], other["scores"])]
-    # The CSV shields a spreadsheet from a label that it would take for a formula.
+    # The CSV escapes a label that a spreadsheet would read as a formula.
     label = str(one["label"]).removeprefix("'") if str(one["label"])[1:2] in tuple("=+-@") else one["label"]
     return str(label) == str(other["label"]) and all(
         math.isclose(a, b, abs_tol=1e-5) for a, b in zip(*scores, strict=True)
@@ -249,20 +250,20 @@ def _short(one: Any) -> str:
 
 
 def _held(case: Case, found: Walked, truth: Sequence[Any]) -> list[tuple[int, Any]]:
-    """Return (row in the file, what training's own reading predicts) of rows that were not learnt from."""
+    """Return (row in the file, prediction of training's own reading) of held-out rows."""
     test = [(one["row"], one["answer"]) for one in truth if one["test"]]
     assert len(case.raw) == found.rows, (len(case.raw), found.rows)
     return sorted(random.Random(5).sample(test, min(HELD, len(test))), key=lambda one: one[0])
 
 
 def _elements(rows: Sequence[Raw], name: str, datatype: str) -> list[Any]:
-    """Return a column's elements; where its values are mixed all are sent as text."""
+    """Return a column's elements; mixed values are all sent as text."""
     found = [row[name] for row in rows]
     return [str(value) if datatype == "BYTES" and value is not None else value for value in found]
 
 
 def _datatype(rows: Sequence[Raw], name: str) -> str:
-    """Return the datatype in which a client would send a column: BYTES of text, or that of its JSON values."""
+    """Return the datatype of a column in a client: BYTES for text, or that of its JSON values."""
     kinds = {type(row[name]) for row in rows} - {type(None)}
     if kinds <= {bool} and kinds:
         return "BOOL"

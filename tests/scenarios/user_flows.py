@@ -1,4 +1,4 @@
-"""What a person does in a browser on a running installation, and what must not happen on the way."""
+"""User flows in a browser on a running installation, and faults that must not occur."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAINING_MS = 300_000
 
 @contextmanager
 def walking(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """A person's own browser; fails at the end when a script, the content policy or the server failed on the way."""
+    """A person's own browser; fails at the end if a script, the content policy or the server failed meanwhile."""
     context = browser.new_context(base_url=stack.url, viewport=VIEWPORT, accept_downloads=True)
     context.set_default_timeout(SLOW_MS)
     expect.set_options(timeout=SLOW_MS)
@@ -66,7 +66,7 @@ def upload(page: Page, path: Path, slug: str) -> None:
 
 
 def launch(page: Page, dataset: str, recipe: str, slug: str) -> str:
-    """Launch a training by the form, once it has said what that costs; return the job's id."""
+    """Launch a training by the form, after it has shown the cost; return the job's id."""
     page.goto(f"/t/{slug}/jobs/new/")
     page.locator("#id_name").fill(f"{dataset}-baseline")
     page.locator(f"input[name=recipe][value='{recipe}']").check()
@@ -77,7 +77,7 @@ def launch(page: Page, dataset: str, recipe: str, slug: str) -> str:
 
 
 def choose(page: Page, field: str, begins: str) -> None:
-    """Choose the option of a field whose words begin like this."""
+    """Choose the option of a field that starts with this text."""
     option = page.locator(field).locator("option", has_text=re.compile(rf"^\s*{re.escape(begins)}")).first
     option.wait_for(state="attached")
     page.locator(field).select_option(option.get_attribute("value"))
@@ -90,12 +90,12 @@ def job_id(page: Page) -> str:
 
 
 def succeeded(page: Page) -> None:
-    """Wait until the job whose page is open has succeeded; its page follows it by itself."""
+    """Wait until the job of the open page has succeeded; the page updates automatically."""
     expect(page.locator("main")).to_contain_text("Succeeded", timeout=TRAINING_MS)
 
 
 def join(page: Page, stack: Stack, email: str, role: str, slug: str) -> None:
-    """Follow the link of a mailed invitation and make an account."""
+    """Follow the link of an invitation email and create an account."""
     stack.post("invitations/", json={"email": email, "role": role})
 
     def link() -> str:
@@ -114,7 +114,7 @@ def join(page: Page, stack: Stack, email: str, role: str, slug: str) -> None:
 
 
 def promote(engineer: Page, admin: Page, version_id: str, slug: str) -> str:
-    """Take a version to staging, ask for production, and have it approved; return what the version is called."""
+    """Take a version to staging, request production, and approve it; return the version's name."""
     page = f"/t/{slug}/models/versions/{version_id}/"
     engineer.goto(page)
     engineer.get_by_role("button", name="Move to staging").click()

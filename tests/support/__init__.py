@@ -1,1 +1,1 @@
-"""The services that tests run against: real ones, thrown away after the session."""
+"""The services of the tests: real ones, discarded after the session."""

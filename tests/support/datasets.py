@@ -1,4 +1,4 @@
-"""Real tables from scikit-learn as CSV, written at test time; nothing of them lies in the repository."""
+"""Real tables from scikit-learn as CSV, written at test time; the repository contains none of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions in production and endpoints made by the real operation, for tests of serving control."""
+"""Versions in production and endpoints, created by the real operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many examples a property is tried on: all of them, new ones each time, by `make test-nightly`; a fifth by `make test`."""
+"""Number of examples per property: all, with new ones each time, in `make test-nightly`; a fifth in `make test`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Typed makers of the objects that tests need, through the real operations where one exists."""
+"""Typed factories of test objects, through the real operations where one exists."""
 
 import itertools
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def make_user(email: str = "", *, password: str = PASSWORD) -> User:
 
 
 def make_tenant(slug: str = "", *, timezone: str = "UTC", currency: str = "EUR", owner: str = "") -> Tenant:
-    """Return a tenant with a project `default` and an owner, made by `create_tenant`."""
+    """Return a tenant with a project `default` and an owner, created by `create_tenant`."""
     number = next(_count)
     return operations.create_tenant(
         name=(slug or f"tenant-{number}").title(),
@@ -54,7 +54,7 @@ def default_project_id(tenant: Tenant) -> UUID:
 
 
 def actor_for(tenant: Tenant, role: str = "owner") -> Actor:
-    """Return a person with a role in a tenant, as operations see one."""
+    """Return a person with a role in a tenant, as an actor."""
     user = make_member(tenant, role)
     return Actor.member(tenant_id=tenant.id, user_id=user.id, email=user.email, role=role)
 

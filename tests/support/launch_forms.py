@@ -1,4 +1,4 @@
-"""What tests of the launch forms share: a ready dataset version, a job, and what a form would send as it stands."""
+"""Shared parts of launch form tests: a ready dataset version, a job, and the form's default input."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def submitted(tenant: Tenant, version: DatasetVersion, **spec: Any) -> Job:
 
 
 def entered(page: str) -> dict[str, str]:
-    """Return what a form would send as it stands: hidden and text fields, choices and radio buttons."""
+    """Return what a form would send unchanged: hidden and text fields, choices and radio buttons."""
     form = page.partition('id="launch"')[2].partition("</form>")[0]
     found = {}
     for tag in re.findall(r"<input[^>]*>", form):

@@ -1,4 +1,4 @@
-"""Model versions and endpoints as rows, without a training: for tests of what comes after it."""
+"""Model versions and endpoints as rows, without training, for tests of later steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _count = itertools.count(1)
 
 
 def plain_baseline(rows: int = 1000) -> dict[str, Any]:
-    """Return the baseline of a classifier with a number, a category, a date and a yes/no."""
+    """Return the baseline of a classifier with a number, a category, a date and a boolean."""
     chance = np.random.default_rng(1)
     return baseline(
         {

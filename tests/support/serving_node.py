@@ -1,4 +1,4 @@
-"""A serving node as a real process on a test's database and object store, and clients that write down what they got."""
+"""A serving node as a real process on a test's database and object store, and clients that record their responses."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from tests.support.servers.services import S3
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = [1.0, 2.0, 3.0, 4.0]
-#: A request may wait in the socket for as long as a killed node takes to start again, on a loaded machine, too.
+#: A request may wait in the socket while a killed node restarts, on a loaded machine, too.
 PATIENCE_S = 180
 
 
 @dataclass
 class Tally:
-    """What clients saw: the status of each request that was answered, and how many broke off."""
+    """The clients' view: the status of each answered request, and the number of broken connections."""
 
     answered: list[tuple[int, str]] = field(default_factory=list)
     cost: float = 0.0
@@ -50,12 +50,12 @@ class Tally:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, status: int) -> int:
-        """Return how many answers had a status."""
+        """Return the number of responses with a status."""
         return sum(1 for one, _ in self.answered if one == status)
 
 
 class ServingHouse:
-    """One serving node, its tenant, and an endpoint or more."""
+    """One serving node, its tenant, and its endpoints."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class ServingHouse:
         self.log = folder / "serving.log"
 
     def start(self) -> None:
-        """Start the node; connections wait in the socket until it answers."""
+        """Start the node; connections wait in the socket until it is ready."""
         file = self.listener.fileno()
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -105,13 +105,13 @@ class ServingHouse:
             )
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill it with SIGKILL."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> float:
-        """SIGTERM; return the seconds that it took."""
+        """Send SIGTERM; return the seconds that it took."""
         assert self.process is not None
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
@@ -121,7 +121,7 @@ class ServingHouse:
     def deploy(
         self, name: str, features: Sequence[Feature] = NUMBERS, classes: Sequence[Any] = (), *, width: int = 16
     ) -> tuple[Predictor, UUID]:
-        """Store a model with random weights, register it as in production and deploy it; return it and the endpoint."""
+        """Store a model with random weights, register it in production and deploy it; return it and the endpoint."""
         home = self.folder / f"model-{name}"
         model = write_model(home, features, classes, width=width)
         stored = {}
@@ -138,18 +138,18 @@ class ServingHouse:
         return model, endpoint.id
 
     def place(self) -> None:
-        """Do the controller's part: hand out the slots that are waited for."""
+        """Run the controller's part: assign the requested slots."""
         assert self._as_control is not None
         with self._as_control():
             slots.assign_slots()
 
     def ready(self, endpoint_id: UUID) -> bool:
-        """Say whether an endpoint is in service."""
+        """Return whether an endpoint is in service."""
         with tenant_scope(self.tenant.id):
             return Endpoint.objects.get(id=endpoint_id).state == "ready"
 
     def wait_ready(self, *endpoint_ids: UUID) -> None:
-        """Wait until endpoints are in service, handing out slots meanwhile."""
+        """Wait until endpoints are in service, assigning slots meanwhile."""
 
         def done() -> bool:
             if self._as_control is not None:
@@ -163,14 +163,14 @@ class ServingHouse:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def key(self, endpoint_id: UUID, per_minute: int | None = None) -> str:
-        """Make an endpoint key."""
+        """Create an endpoint key."""
         made = endpoint_keys.create(
             actor=self.actor, endpoint_id=endpoint_id, name="load", requests_per_minute=per_minute
         )
         return made.secret
 
     def post(self, key: str, name: str, rows: Sequence[Any] = (ROW,), **more: Any) -> requests.Response:
-        """Ask for predictions."""
+        """Send a prediction request."""
         return requests.post(
             f"{self.url}/v1/models/{name}:predict", json={"instances": list(rows)},
             headers={"Authorization": f"Bearer {key}"}, timeout=more.pop("timeout", PATIENCE_S), **more,
@@ -178,7 +178,7 @@ class ServingHouse:
 
     @contextmanager
     def load(self, key: str, name: str, clients: int = 4) -> Iterator[Tally]:
-        """Keep clients asking until the block ends; what they were answered is in the tally."""
+        """Keep clients sending until the block ends; the tally records their responses."""
         tally, stop = Tally(), threading.Event()
 
         def client() -> None:
@@ -213,7 +213,7 @@ class ServingHouse:
                 thread.join()
 
     def billed(self, endpoint_id: UUID, meter: str = "inference_requests") -> tuple[int, float]:
-        """Return the requests (or units of another meter) billed so far for an endpoint, and what they cost."""
+        """Return the requests (or units of another meter) billed so far for an endpoint, and their cost."""
         with tenant_scope(self.tenant.id), connection.cursor() as cursor:
             cursor.execute(
                 "SELECT coalesce(sum(e.billable), 0), coalesce(sum(e.amount), 0) FROM billing_usageevent e "

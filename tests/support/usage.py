@@ -19,7 +19,7 @@ DIMS = {"device_class": "cpu", "tier": "on_demand"}
 
 
 def interval(project_id: UUID, start: datetime, seconds: int, key: str = "", **more: Any) -> Interval:
-    """Return an interval of device seconds with a key of its own."""
+    """Return an interval of device seconds with its own key."""
     return Interval(
         **{
             "key": key or uuid4().hex,

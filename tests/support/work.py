@@ -1,4 +1,4 @@
-"""How much a process works: what is promised of its own time does not depend on what else the machine does."""
+"""Processor time of a process, which does not depend on other load of the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compute.sandbox.process import Child
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the processor time that a process has used, nothing once it is gone."""
+    """Return the processor time that a process has used, zero once it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -19,7 +19,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def work_until_the_end(child: Child, seconds: float = 120) -> float:
-    """Wait until a child has exited; return the processor time that it used from now on."""
+    """Wait until a child has exited; return the processor time that it used meanwhile."""
     before = most = processor_seconds(child.group)
     give_up = time.monotonic() + seconds
     while not child.exited.wait(0.01):

@@ -1,4 +1,4 @@
-"""Excel workbooks, written by hand: their XML is part of what is tested."""
+"""Excel workbooks, written by hand, because their XML is part of the test."""
 
 from __future__ import annotations
 

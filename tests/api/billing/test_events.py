@@ -1,4 +1,4 @@
-"""Usage from outside: CloudEvents are counted once for ever, good ones are stored whatever the others are."""
+"""Reported usage: CloudEvents are counted once, and valid ones are stored whatever the others are."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tenant(demo_clock: DemoClock) -> Tenant:
 
 
 def event(**more: Any) -> dict[str, Any]:
-    """A good event of its own; None takes an attribute away."""
+    """Return a valid event with its own id; None removes an attribute."""
     whole = {
         "specversion": "1.0",
         "id": uuid4().hex,
@@ -213,7 +213,7 @@ def test_an_event_nested_deep_is_refused_by_itself(
 )
 def test_a_number_of_few_characters_never_becomes_a_million(tenant: Tenant, send: Sender, number: str) -> None:
     whole = json.dumps(event()).replace('"quantity": 3', f'"quantity": {number}')
-    send("[]", kind=BATCH)  # what the first request of a process imports is not this one's
+    send("[]", kind=BATCH)  # so that imports of the first request do not count
     tracemalloc.start()
     try:
         answer = send(f"[{json.dumps(event())}, {whole}]", kind=BATCH, status=400)
@@ -281,7 +281,7 @@ def test_an_own_meter_is_defined_counted_and_priced(tenant: Tenant, send: Sender
     for wrong in ({**body, "event_type": "=1+1"}, {**body, "key": "Ä"}, {"title": "x"}, {**body, "unit": ""}):
         assert client.post("/api/v1/meters/", wrong, content_type="application/json").status_code == 400
     unpriced = event(type="storage.gib_hours", data={"quantity": 12.25})
-    for _ in range(2):  # a repetition is told the same: it is stored and not counted
+    for _ in range(2):  # a repetition gets the same response: it is stored and not counted
         (held,) = send(unpriced, status=202)["held"]
         assert (held["id"], held["reason"], held["state"]) == (unpriced["id"], "no price matches", "waiting")
     with tenant_scope(tenant.id):

@@ -1,4 +1,4 @@
-"""Usage from outside has an author, a limit, a review and a way back: nobody writes a bill unseen."""
+"""Reported usage has a sender, limits, a review and a void: no bill is written unseen."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def finance(tenant: Tenant) -> Finance:
 
 
 def figures(tenant: Tenant) -> tuple[Any, ...]:
-    """Everything that counts a charge, once all tables agree with one another."""
+    """Return all figures that include a charge, after reconciliation."""
     with tenant_scope(tenant.id):
         assert list(ledger_faults()) == []
         assert list(reconcile_faults()) == []
@@ -82,7 +82,7 @@ def entries(tenant: Tenant, action: str) -> list[AuditEntry]:
 
 def test_a_request_has_its_sender_and_one_audit_entry(tenant: Tenant, send: Sender, finance: Finance) -> None:
     batch = [event() for _ in range(40)]
-    for _ in range(2):  # the second time all are known: nobody reported anything
+    for _ in range(2):  # the second time all are known: nothing is reported
         send(batch)
     (entry,) = entries(tenant, "billing.usage.received")
     (shown,) = finance("GET", "usage/batches/")["results"]
@@ -109,7 +109,7 @@ def test_no_sender_writes_more_on_a_bill_in_a_day_than_its_limit(
     assert answer["code"] == "usage_limit"
     assert "has reported 9600.00 EUR today" in answer["title"]
     assert figures(tenant)[0] == 9600
-    assert Sender(tenant)(event()) is None  # another key has a day of its own
+    assert Sender(tenant)(event()) is None  # another key has its own daily limit
     finance("PUT", "usage/limits/", {"events": 4, "amount": "20000"})
     send(event(data={"quantity": 240_000_000}))
     assert "may report 4 events a day" in send([event(), event()], status=429)["title"]
@@ -171,7 +171,7 @@ def test_what_is_accepted_is_charged_by_the_price_of_its_time_under_its_sender(
     assert (entry.reason, entry.changes["state"]) == ("late, and right", ["waiting", "accepted"])
     foreign = Finance(factories.make_tenant())
     foreign("POST", "usage/held/decide/", {**body, "events": [rows[2]["id"]]}, status=404)
-    # All of it can be taken back, what waits still included.
+    # All of it can be voided, waiting events included.
     done = finance("POST", f"usage/batches/{batch['id']}/void/", {"reason": "was wrong after all"})
     assert (done["voided"], done["held"]) == (2, 0)
     figures(tenant)
@@ -191,7 +191,7 @@ def test_a_void_takes_a_request_back_to_the_cent_everywhere(
         record_usage([interval(project.id, NOW - timedelta(hours=1), 60)])
     send(event(data={"quantity": 7_777}))
     with tenant_scope(tenant.id):
-        # Made once the kept usage and before the wrong one is there.
+        # Created after the kept usage and before the wrong one.
         budgets.create_budget(actor=actor, amount=Decimal(100), at_limit="notify", tag=("team", "a"))
     before = figures(tenant)
     wrong = [
@@ -203,7 +203,7 @@ def test_a_void_takes_a_request_back_to_the_cent_everywhere(
     charged = figures(tenant)
     assert charged[0] > before[0]
     with tenant_scope(tenant.id):
-        # Made after the wrong usage: it counted it in what it opened with.
+        # Created after the wrong usage, which its opening included.
         late = budgets.create_budget(actor=actor, amount=Decimal(100), at_limit="notify", tag=("team", "b"))
         assert queries.budget(late.id).spent.amount == Decimal(11_111) * Decimal("0.00002")
     batch = finance("GET", "usage/batches/")["results"][0]["id"]
@@ -217,7 +217,7 @@ def test_a_void_takes_a_request_back_to_the_cent_everywhere(
         budgets.close_budget(actor=actor, budget_id=late.id)
     assert figures(tenant) == before
     demo_clock.move_to(NOW + timedelta(days=2))
-    send(wrong)  # their ids stay used for ever
+    send(wrong)  # their ids stay used
     assert figures(tenant) == before
     assert [len(entries(tenant, f"billing.usage.{what}")) for what in ("voided", "received")] == [2, 2]
 
@@ -341,7 +341,7 @@ def test_finance_sees_decides_voids_and_limits_on_the_page(tenant: Tenant, send:
 
 
 def test_usage_rises_to_an_absurd_price_only_with_a_person(tenant: Tenant, send: Sender, demo_clock: DemoClock) -> None:
-    """An event under a dear price list is refused by its cost, whatever its quantity."""
+    """An event under an expensive price list is refused by its cost, whatever its quantity."""
     actor = factories.actor_for(tenant)
     with tenant_scope(tenant.id):
         dear = [price_books.NewPrice("inference_requests", {}, Decimal(20_000))]

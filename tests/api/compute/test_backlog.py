@@ -1,4 +1,4 @@
-"""A full queue turns work away with 429 and the time to come back; nothing of what it refuses is held or stored."""
+"""A full queue refuses work with 429 and a time to retry; nothing of it is held or stored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def order(tenant: Tenant) -> dict[str, Any]:
 
 
 def kept(tenant: Tenant) -> tuple[int, int, int]:
-    """Return how many jobs, holds and reserved devices there are."""
+    """Return the numbers of jobs, holds and reserved devices."""
     with tenant_scope(tenant.id):
         return Job.objects.count(), Hold.objects.count(), sum(row.in_use for row in quotas.usage())
 

@@ -1,4 +1,4 @@
-"""The work room over REST: quotes, jobs, what a client sees of them, and how it is refused."""
+"""Jobs over REST: quotes, jobs, what a client sees of them, and refusals."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Api:
         self._headers = {"Authorization": f"Bearer {factories.make_api_key(tenant, scopes)}"}
 
     def get(self, path: str) -> Any:
-        """Answer of a GET."""
+        """Return the JSON of a GET."""
         return Client().get(f"/api/v1{path}", headers=self._headers)
 
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
-        """Answer of a POST."""
+        """Return the response to a POST."""
         sent = {**self._headers, **headers}
         return Client().post(f"/api/v1{path}", body or {}, content_type="application/json", headers=sent)
 

@@ -35,7 +35,7 @@ def tenant() -> Tenant:
 
 @pytest.fixture
 def order(tenant: Tenant) -> dict[str, Any]:
-    """A job that can be launched."""
+    """Return a launchable job."""
     return launchable(tenant)
 
 

@@ -40,7 +40,7 @@ NEW = "/t/lab/jobs/new/"
 
 
 class Shop:
-    """A tenant that launches by API and by form, and a node that runs what it is told to have run."""
+    """A tenant that launches by API and by form, and a node with simulated runs."""
 
     def __init__(self, as_control: Control, clock: DemoClock) -> None:
         self.control = as_control
@@ -55,19 +55,19 @@ class Shop:
         tenant = factories.make_tenant(slug)
         order = launchable(tenant)
         order.pop("max_seconds")
-        with tenant_scope(tenant.id):  # the job of `one_of_everything` waits for nothing here
+        with tenant_scope(tenant.id):  # the job of `one_of_everything` must not wait here
             Job.objects.update(state="cancelled", ended_at=now())
         self.clock.advance(timedelta(hours=1))  # the first price is in force for as long as any run here takes
         self.node()
         return tenant, order
 
     def node(self) -> None:
-        """Have the node seen now."""
+        """Refresh the node's heartbeat."""
         found = [Found(f"cpu-{at}", "cpu", "cpu", f"CPU {at}", at, 2**32) for at in range(2)]
         nodes.register(name="n1", hostname="h", boot=self.boot, found=found, missing_layers=[])
 
     def post(self, path: str, body: dict[str, Any], tenant: Tenant | None = None) -> Any:
-        """Ask by API."""
+        """Send a request to the API."""
         key = factories.make_api_key(tenant or self.tenant)
         return Client().post(
             f"/api/v1/{path}", body, content_type="application/json", headers={"Authorization": f"Bearer {key}"}
@@ -81,7 +81,7 @@ class Shop:
         return said
 
     def ran(self, seconds: float, *, start_s: float = 8.0, outcome: Outcome = Outcome.SUCCEEDED, **more: Any) -> UUID:
-        """Launch a job and have it take so many seconds, its start-up included."""
+        """Launch a job and simulate a run of so many seconds, start-up included."""
         made = self.post("jobs/", {**self.order, **more})
         assert made.status_code == 201, made.content
         with self.control():
@@ -105,7 +105,7 @@ class Shop:
         return said
 
     def form(self, **more: str) -> dict[str, str]:
-        """Return the launch form, filled in."""
+        """Return the launch form with valid input."""
         with tenant_scope(self.tenant.id):
             version = DatasetVersion.objects.get(dataset_id=self.order["dataset"])
         return {
@@ -114,7 +114,7 @@ class Shop:
         }  # fmt: skip
 
     def panel(self, **more: str) -> Any:
-        """Return what the cost panel shows."""
+        """Return the content of the cost panel."""
         return self.person.post(f"{NEW}quote/", self.form(**more))
 
 

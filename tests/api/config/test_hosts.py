@@ -1,4 +1,4 @@
-"""No header that a client chooses decides how often it may try, where a link leads, or which host we are."""
+"""No header chosen by a client affects rate limits, links, or the host that we accept."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_another_host_or_port_than_the_public_one_is_a_400(settings: Any, host: 
 
 @dataclass
 class Behind:
-    """The product behind a proxy that ends TLS."""
+    """The product behind a proxy that terminates TLS."""
 
     url: str
     file: Path
@@ -136,7 +136,7 @@ class Behind:
     slug: str
 
     def log_in(self, session: requests.Session, password: str = factories.PASSWORD, **forged: str) -> str:
-        """Send the form as a browser does; return where it leads."""
+        """Submit the form as a browser does; return the redirect target."""
         start = self.url
         session.get(f"{start}/accounts/login/", headers=forged, timeout=30).raise_for_status()
         form = {
@@ -151,7 +151,7 @@ class Behind:
 
 @contextmanager
 def served(environment: dict[str, str], port: int, folder: Path, *, processes: int = 1) -> Iterator[None]:
-    """Run the web server on a port for as long as the block runs."""
+    """Run the web server on a port while the block runs."""
     command = [sys.executable, "-m", "deploy.server.web", "--port", str(port), "--processes", str(processes)]
     with (folder / "web.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -167,7 +167,7 @@ def served(environment: dict[str, str], port: int, folder: Path, *, processes: i
 def behind(
     process_environment: Callable[..., dict[str, str]], transactional_db: None, tmp_path: Path
 ) -> Iterator[Behind]:
-    """One web process with the hop before it."""
+    """One web process behind one proxy."""
     slug, email = make_owner()
     port = free_port()
     with proxy.proxy(port, tmp_path) as hop:
@@ -227,13 +227,13 @@ def test_log_in_through_a_proxy_that_ends_tls(behind: Behind, superuser: psycopg
         assert behind.log_in(guesser, password="wrong", **{"X-Forwarded-For": f"203.0.113.{number}"}) == "200"
     assert behind.log_in(guesser, **{"X-Forwarded-For": "203.0.113.77"}) == "429", "held up, whatever it claims"
     assert behind.log_in(proxy.visitor("127.0.0.13", behind.file)) == "302 /", "nobody else is"
-    # A whole address in the request line is the host that is asked for, whatever the header says.
+    # An absolute URL in the request line is the requested host, whatever the header says.
     for target, status in (("http://evil.example", 400), (f"http://127.0.0.1:{behind.port}", 200)):
         head = f"GET {target}/accounts/login/ HTTP/1.1\r\nHost: 127.0.0.1:{behind.port}\r\nConnection: close\r\n\r\n"
         with socket.create_connection(("127.0.0.1", behind.port), 30) as line:
             line.sendall(head.encode())
             assert int(line.recv(1000).split()[1]) == status
-    # Who comes past the proxy is believed nothing: it is itself, and over plain HTTP.
+    # A client that bypasses the proxy is not trusted: it is itself, and over plain HTTP.
     direct = requests.get(
         f"http://127.0.0.1:{behind.port}/accounts/login/",
         headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.13"},

@@ -1,4 +1,4 @@
-"""What monitoring reads of the whole platform: figures of all, names of none, and not for everybody."""
+"""Metrics of the whole platform: figures of all, names of none, and not for everybody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static files: packed for those who take it, kept by browsers, and new under a new address."""
+"""Static files: gzipped for clients that accept it, cached by browsers, and new under a new URL."""
 
 import gzip
 import re

@@ -1,4 +1,4 @@
-"""How columns were read, and choosing otherwise: the next version of the same file, with what was chosen."""
+"""How columns were read, and other choices: the next version of the same file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The REST face of the learning room: upload, state, profile, recipes, and the same 404 for foreign and missing."""
+"""The REST API of datasets: upload, state, profile, recipes, and the same 404 for foreign and missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads: no link leads to the object store; the app checks, enters it in the audit log, then streams."""
+"""Downloads: no link leads to the object store; the app checks, audits, then streams."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_slow_readers_take_no_more_than_their_share_of_the_threads(house):
     one_more = house.get(path)
     assert (one_more.status_code, one_more.json()["code"]) == (429, "too_many_downloads")
     assert one_more["Retry-After"] == "5"
-    held.pop().close()  # the client went away before it read anything
+    held.pop().close()  # the client disconnected before it read anything
     assert body_of(house.get(path)) == WEIGHTS
     held.pop().close()
     assert downloads.Flow._under_way == []

@@ -1,4 +1,4 @@
-"""Stages over the API and on the page: 202 while an approver is asked, a typed name for production; batch over the API."""
+"""Stages over the API and on the page: 202 while an approver decides, a typed name for production; batch over the API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def another_version(tenant: Tenant, like: UUID, **fields: Any) -> UUID:
-    """Add version 2 to the model of a version; it is registered and otherwise alike."""
+    """Add version 2 to the model of a version; it is registered and otherwise equal."""
     with tenant_scope(tenant.id):
         found = ModelVersion.objects.get(id=like)
         copied = {field.attname: getattr(found, field.attname) for field in ModelVersion._meta.concrete_fields}
@@ -134,7 +134,7 @@ def test_the_approver_finds_what_waits_and_answers_on_the_page(place):
     assert "Waiting for approval" in admin.get("/t/acme/models/").content.decode()
     assert 'name="reason"' in admin.get(path).content.decode()
     assert 'name="reason"' not in engineer.get(path).content.decode()
-    for act in ("decline", "approve", "promote"):  # Enter in the address bar after a refusal was shown there
+    for act in ("decline", "approve", "promote"):  # the URL was opened directly after a refusal was shown there
         assert admin.get(f"{path}{act}/")["Location"] == path
     assert admin.post(f"{path}decline/", {"reason": "Not yet."}).status_code == 302
     assert "Not yet." in engineer.get("/t/acme/notifications/").content.decode()
@@ -153,7 +153,7 @@ def order(ids, **more) -> dict:
 
 @pytest.fixture
 def fitting(place):
-    """The tenant's version wants a number `size`, and its dataset has one; a device is there."""
+    """The tenant's version has the input `size`, and its dataset has that column; a device exists."""
     tenant, ids = place
     found = [Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**32)]
     nodes.register(name="n1", hostname="h", boot=uuid4(), found=found, missing_layers=[])

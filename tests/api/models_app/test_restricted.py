@@ -1,4 +1,6 @@
-"""What was made with a restricted dataset, asked for in every way by people who may see the dataset and by people who may not."""
+"""Objects made from a restricted dataset, requested in every way by people who may see the dataset and by people who
+may not.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ ELSEWHERE = re.compile(r"/download/|/weights/|/result/|/verify/")
 
 
 def paths(ids: dict[str, Any]) -> list[str]:
-    """Return every address of the API and of a tenant's pages, with these ids, and some questions."""
+    """Return every URL of the API and of a tenant's pages, with these ids, and some query strings."""
     names = {"tenant": "lab", "n": 1, "form": "csv", "format": "csv", "number": 1, "slug": "spend", **ids}
     found = [fill(route, names) for route in routes("", get_resolver()) if route.startswith(("api/v1/", "t/<"))]
     return sorted({f"/{path}" for path in found if path and not ELSEWHERE.search(path)}) + [
@@ -73,7 +75,7 @@ def routes(before: str, resolver: URLResolver) -> Iterator[str]:
 
 
 def fill(route: str, names: dict[str, Any]) -> str:
-    """Return a route with its parameters filled in; nothing when one has no value here."""
+    """Return a route with its parameters filled in; empty if one has no value here."""
     wanted = re.findall(r"<(?:\w+:)?(\w+)>", route)
     if not set(wanted) <= set(names):
         return ""
@@ -121,7 +123,7 @@ def body_of(answer: Any) -> str:
 
 
 def read(person: User, ids: dict[str, Any]) -> dict[str, tuple[int, list[str]]]:
-    """Return for every address how it answered a person, and which of the words stood there."""
+    """Return for every URL the status for a person, and which of the words it contained."""
     client = Client()
     client.force_login(person)
     found = {}
@@ -209,7 +211,7 @@ def test_a_name_that_a_hidden_job_trains_is_taken_before_and_after(lab: Lab) -> 
         }  # fmt: skip
         with pytest.raises(ModelNameTaken):
             TrainKind().complete(view, left)
-        # Who launched the next version of a hidden model was let in then, and may have left since.
+        # The launcher of the next version of a hidden model had access then, and may have left since.
         job.pk, job.submitted_at, job.submitted_by = uuid.uuid4(), now(), uuid.uuid4()
         job.save(force_insert=True)
         gone = replace(view, id=job.pk, submitted_by=job.submitted_by)

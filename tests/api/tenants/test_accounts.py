@@ -1,4 +1,4 @@
-"""Accounts: nobody takes an address that is meant for another, nobody is made a member unasked, limits are not pushed out."""
+"""Accounts: nobody takes an address meant for another, nobody becomes a member unasked, limits cannot be evaded."""
 
 import re
 import threading
@@ -55,7 +55,7 @@ def test_no_page_gives_an_account_another_address(path: str) -> None:
 
 
 def shape(answer: Any) -> tuple[int, dict[str, Any]]:
-    """Return an answer without what differs between any two invitations."""
+    """Return a response without what differs between any two invitations."""
     body = answer.json()
     return answer.status_code, body | dict.fromkeys(("email", "id", "invitation", "created_at", "expires_at"))
 
@@ -83,7 +83,7 @@ def test_nothing_tells_whether_an_address_has_an_account_and_none_is_made_unaske
 
 
 def test_the_link_of_an_invitation_is_the_same_with_an_account_and_without() -> None:
-    """Without a mail server the one who invites holds the link, too."""
+    """Without a mail server the inviter gets the link, too."""
     factories.make_user("kept@other.example")
     owner = factories.actor_for(factories.make_tenant())
     addresses = ("kept@other.example", "none@other.example")

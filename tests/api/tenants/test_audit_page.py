@@ -1,4 +1,4 @@
-"""The audit page and its file: acts of people first, names in place of ids. How pages speak of times and mails."""
+"""The audit page and its export: actions of people first, names in place of ids. How pages show times and emails."""
 
 from __future__ import annotations
 

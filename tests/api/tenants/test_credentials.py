@@ -1,4 +1,4 @@
-"""Access ends with what it came from: keys of keys, endpoint keys, invitations, shrunken roles, leavers."""
+"""Access ends with its origin: keys of keys, endpoint keys, invitations, reduced roles, departed members."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ADMIN_SCOPES = sorted(
 
 
 class Api:
-    """The API, asked with a key."""
+    """The API with a key."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
@@ -45,7 +45,7 @@ class Api:
         return self.client.generic(method, f"/api/v1/{path}", _json(body), content_type="application/json")
 
     def key(self, scopes: list[str], **fields: Any) -> tuple[Api, UUID]:
-        """Make a key with this key."""
+        """Create a key with this key."""
         answer = self("POST", "api-keys/", {"name": "k", "scopes": scopes, **fields})
         assert answer.status_code == 201, answer.content
         return Api(answer.json()["key"]), UUID(answer.json()["id"])
@@ -74,7 +74,7 @@ def key_of(actor: Actor, scopes: list[str] | None = None, **fields: Any) -> tupl
 
 
 def answers(secret: str) -> bool:
-    """Return whether the serving node would take an endpoint key: it asks this once a batch."""
+    """Return whether the serving node would accept an endpoint key, which it checks once per batch."""
     return len(endpoint_keys.known([endpoint_keys.key_hash(secret)])) == 1
 
 
@@ -193,7 +193,7 @@ def test_nobody_revokes_what_may_do_more_than_they_may(tenant: Tenant, owner: Ac
     assert page.post(f"/t/{tenant.slug}/api-keys/{strong_id}/revoke/").status_code == 403
     offer = invite(strong, "owner")
     assert admin("DELETE", f"invitations/{offer}/").status_code == 403
-    # To invite the same address anew withdraws the earlier invitation: that takes the right to withdraw it.
+    # Inviting the same address again revokes the earlier invitation, which needs the permission to revoke it.
     assert admin("POST", "members/", {"email": "nora@example.org", "role": "viewer"}).status_code == 403
     assert offered(offer)
     assert strong("DELETE", f"api-keys/{weak_id}/").status_code == 204
@@ -229,7 +229,7 @@ def test_a_leaver_takes_every_credential_along_and_the_answer_names_them(tenant:
     gone = api("DELETE", path)
     assert (gone.status_code, gone.json()["credentials"]) == (200, shown["credentials"])
     assert (own.works(), child.works(), answers(shop), answers(mine), offered(offer)) == (False,) * 5
-    # Coming back brings nothing back.
+    # Returning restores nothing.
     with tenant_scope(tenant.id):
         members.add_member(actor=owner, email=leaver.label, role="admin")
     assert (own.works(), child.works(), answers(shop), offered(offer)) == (False,) * 4
@@ -262,7 +262,7 @@ def test_an_owner_adopts_the_endpoint_keys_of_a_leaver(tenant: Tenant, owner: Ac
 
 
 def job_of(tenant: Tenant, submitter: UUID, state: str) -> UUID:
-    """Make a job like another one, under somebody's name."""
+    """Create a similar job under another submitter."""
     with tenant_scope(tenant.id):
         job = Job.objects.create(
             name="j", kind="train", project_id=factories.default_project_id(tenant), spec={}, device_class="cpu",
@@ -348,7 +348,7 @@ def test_a_role_that_is_raised_wakes_no_scope_of_before(tenant: Tenant, owner: A
     person = factories.actor_for(tenant, "viewer")
     admin = factories.actor_for(tenant, "admin")
     made, key_id = key_of(admin, ADMIN_SCOPES)
-    with tenant_scope(tenant.id):  # as a key of before, whose maker had become a viewer meanwhile
+    with tenant_scope(tenant.id):  # as an older key whose creator had become a viewer meanwhile
         theirs = Membership.objects.get(user_id=person.id)
         ApiKey.objects.filter(id=key_id).update(membership_id=theirs.id, created_by_id=person.id)
     assert made("GET", "api-keys/").status_code == 403
@@ -384,7 +384,7 @@ def test_who_is_gone_since_the_request_began_makes_nothing_more(tenant: Tenant, 
 
 @pytest.mark.django_db(transaction=True)
 def test_credentials_of_before_learn_where_they_came_from(superuser: psycopg.Connection) -> None:
-    """Rows as they were written before `parent_key_id`; the superuser passes by row security as the migration does."""
+    """Rows from before `parent_key_id`; the superuser bypasses row security as the migration does."""
     tenant, leaver = factories.make_tenant(), uuid4()
     owner = factories.actor_for(tenant)
     with tenant_scope(tenant.id):

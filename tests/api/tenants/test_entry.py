@@ -1,4 +1,4 @@
-"""The way into the API: keys, sessions, CSRF, one answer a key, the same 404 for foreign and missing."""
+"""Access to the API: keys, sessions, CSRF, one response per idempotency key, the same 404 for foreign and missing."""
 
 import base64
 import random

@@ -1,4 +1,4 @@
-"""What strangers may leave on the web server's disk: nothing. What those who were let in may: so much at once."""
+"""Disk use of the web server: strangers leave nothing, authenticated senders a limited amount."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ START = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r
 
 
 class House:
-    """A web server, what it holds open on disk, and a key."""
+    """A web server, its files on disk, and a key."""
 
     def __init__(self, port: int, temp: Path, key: str, weak: str) -> None:
         self.port, self.temp = port, temp
@@ -43,7 +43,7 @@ class House:
         self.key, self.weak = ({"Authorization": f"Bearer {secret}"} for secret in (key, weak))
 
     def on_disk(self) -> int:
-        """Return the bytes of files in the temp folder, of those too that have no name any more."""
+        """Return the bytes of files in the temp folder, deleted open files included."""
         total = 0
         for descriptors in Path("/proc").glob("[0-9]*/fd"):
             try:
@@ -55,7 +55,7 @@ class House:
         return total + sum(file.stat().st_size for file in self.temp.iterdir())
 
     def begin(self, path: str, length: int, headers: dict[str, str], *, more: str = "") -> socket.socket:
-        """Open a connection, which is closed after the test at the latest, and send the head of a POST."""
+        """Open a connection, closed after the test at the latest, and send the head of a POST."""
         link = self.links.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=60))
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         framing = f"Content-Length: {length}" if length else "Transfer-Encoding: chunked"
@@ -81,7 +81,7 @@ def house(
 
 
 def pour(links: list[socket.socket], megabytes: int, *, chunked: bool = False) -> None:
-    """Send megabytes to each, in turn; one that hangs up is let be."""
+    """Send megabytes to each, in turn; ignore one that hangs up."""
     piece = b"1,2\n" * (MIB // 4)
     piece = b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece
     for _ in range(megabytes):
@@ -99,7 +99,7 @@ def answer_to(link: socket.socket) -> tuple[int, bytes]:
 
 
 def settled(house: House, most: int) -> int:
-    """Return what lies on disk once the server has read what was sent, or after a while."""
+    """Return the bytes on disk once the server has read what was sent, or after a while."""
     give_up = time.monotonic() + 20
     while (found := house.on_disk()) > most and time.monotonic() < give_up:
         time.sleep(0.1)
@@ -107,7 +107,7 @@ def settled(house: House, most: int) -> int:
 
 
 def grown(house: House) -> int:
-    """Return what lies on disk once it has stopped to grow."""
+    """Return the bytes on disk once they stop growing."""
     give_up, before = time.monotonic() + 60, 0
     while ((found := house.on_disk()) != before or not found) and time.monotonic() < give_up:
         before = found
@@ -199,7 +199,7 @@ def test_room_is_shared_and_given_back() -> None:
     assert room.most == 30
 
 
-#: The real server as one of very many processes, which looks every second whether bodies keep coming.
+#: The real server as one of very many processes, which checks every second whether bodies keep coming.
 PROGRAM = """
 import sys
 from deploy.server import web
@@ -218,7 +218,7 @@ web.serve(listener, 100)
 def crowded(
     process_environment: Callable[..., dict[str, str]], transactional_db: None, s3: S3, tmp_path: Path
 ) -> Callable[..., Any]:
-    """Return `crowded(rate, **more)`: a server whose room is as small as it gets, and the keys of two tenants."""
+    """Return `crowded(rate, **more)`: a server with the smallest budget, and the keys of two tenants."""
     keys = [factories.make_api_key(factories.make_tenant(name)) for name in ("lab", "ward")]
     temp = tmp_path / "temp"
     temp.mkdir()
@@ -284,13 +284,13 @@ def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: C
         head.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
         ended: list[socket.socket] = []
         give_up = time.monotonic() + 60
-        while len(ended) < 2 and time.monotonic() < give_up:  # a byte now and then keeps neither alive
+        while len(ended) < 2 and time.monotonic() < give_up:  # a byte at intervals keeps neither alive
             ended = select.select([drips, head], [], [], 0.2)[0]
             for link in {drips, head} - set(ended):
                 with suppress(ConnectionError):
                     link.sendall(b"x")
         assert len(ended) == 2
-        with suppress(ConnectionError):  # what they sent last was not read any more, and may have cost the answer
+        with suppress(ConnectionError):  # what they sent last was not read any more, which may have cost the response
             assert answer_to(drips)[0] == 408
         with suppress(ConnectionError):
             assert head.recv(100) == b""
@@ -299,7 +299,7 @@ def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: C
 
 
 def arrives(house: House, body: bytes) -> bool:
-    """Send a whole upload; False where this machine was too busy to send it at the pace that is asked for."""
+    """Send a whole upload; False if this machine was too busy to send it at the required speed."""
     quick = house.begin("/api/v1/datasets/", len(body), house.key)
     with suppress(ConnectionError):
         quick.sendall(body)
@@ -323,7 +323,7 @@ def test_a_body_that_is_more_frame_than_content_is_refused_at_once(house: House,
         link.close()
 
 
-#: First lines and heads that say nothing: each was a reset connection, and a traceback in the log.
+#: Invalid first lines and heads: each was a reset connection, and a traceback in the log.
 UNREADABLE = {
     "no request": b"GARBAGE\r\n\r\n",
     "a folded line where none can be": b"GET / HTTP/1.1\r\n folded\r\n\r\n",
@@ -339,7 +339,7 @@ def test_a_head_that_cannot_be_read_is_a_400_and_no_traceback(house: House, tmp_
             link.sendall(head)
             assert answer_to(link)[0] == 400, what
     with socket.create_connection(("127.0.0.1", house.port), timeout=60) as link:
-        link.sendall(b"\r\n\r\n")  # lines without anything before a request are passed over (RFC 9112, 2.2)
+        link.sendall(b"\r\n\r\n")  # empty lines before a request are skipped (RFC 9112, 2.2)
         link.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert answer_to(link)[0] == 200
     assert "Traceback" not in (tmp_path / "web.log").read_text()
@@ -353,7 +353,7 @@ def test_a_refusal_that_passes_is_answered_as_itself(crowded: Callable[..., Any]
             assert answer.status_code == 200
         link = house.begin("/api/v1/datasets/", len(body), house.key)
         link.sendall(body[:-1])
-        time.sleep(int(answer.headers["Retry-After"]))  # the key may ask again by now
+        time.sleep(int(answer.headers["Retry-After"]))  # until the key may send again
         link.sendall(body[-1:])
         said = http.client.HTTPResponse(link)
         said.begin()

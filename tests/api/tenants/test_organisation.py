@@ -1,4 +1,4 @@
-"""Pages and endpoints of the organisation by HTTP: refusals keep what was typed, nothing acts twice."""
+"""Pages and endpoints of the organisation by HTTP: refusals keep the input, nothing takes effect twice."""
 
 import re
 from functools import partial
@@ -44,7 +44,7 @@ ACTS = {
 
 
 def said(label: str) -> set[str]:
-    """Read the words of a preset back as scopes; a word that is not known raises KeyError or makes a scope that is none."""
+    """Return the scopes in the words of a preset; an unknown word raises KeyError or gives an invalid scope."""
     scopes = set()
     for clause in (label[0].lower() + label[1:]).split("; "):
         verb, _, nouns = clause.partition(" ")

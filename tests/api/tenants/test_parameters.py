@@ -1,4 +1,4 @@
-"""Every endpoint knows what it may be asked: parameters, methods, the path without its last slash."""
+"""Every endpoint knows its accepted parameters, methods, and the path without its last slash."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def readable() -> list[tuple[str, Any]]:
 
 
 def filled(route: str, ids: dict[str, Any]) -> str:
-    """Return the path of a route with ids of objects that are there, or of none."""
+    """Return the path of a route with ids of existing objects, or of none."""
 
     def value(match: re.Match[str]) -> str:
         return str(ids.get(match[2], uuid4() if match[1] == "uuid" else 1))
@@ -231,7 +231,7 @@ def test_head_answers_as_get_and_options_says_what_there_is() -> None:
         path = filled(route, ids)
         got, headed, asked = client.get(path), client.head(path), client.options(path)
         if got.status_code == 503:
-            continue  # the object store is not there: a HEAD does not ask it
+            continue  # the object store is not running: a HEAD does not use it
         assert headed.status_code == got.status_code, path
         assert headed["Content-Type"] == got["Content-Type"], path
         assert headed.streaming or headed.content == b""

@@ -1,4 +1,4 @@
-"""Nobody takes more than a share: of requests, of a worker's time, of the database's."""
+"""Nobody takes more than a share of requests, of a worker's time, or of the database's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sent(client: Client, path: str = "/api/v1/me/", *, number: int = 1, **more: 
 
 @pytest.fixture
 def slow_rate(settings: Any) -> None:
-    """Half a request a second and key: a burst of five, then one each two seconds."""
+    """Half a request per second and key: a burst of five, then one every two seconds."""
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"api_rate": 0.5})
 
 
@@ -72,7 +72,7 @@ def test_all_web_processes_count_in_one_place(process_environment: Any, tmp_path
     def ask(_: int) -> int:
         return requests.get(url, headers=headers | {"Connection": "close"}, timeout=300).status_code
 
-    # By itself each of four processes would let a burst through, and the next ones with time.
+    # Alone each of four processes would let a burst pass, and the next ones in time.
     with served(process_environment(EXCHEQUER_API_RATE=rate), port, tmp_path, processes=4):
         began = time.monotonic()
         with ThreadPoolExecutor(12) as pool:
@@ -122,8 +122,8 @@ def test_no_body_holds_a_worker(body: str, path: str) -> None:
     answer = client.post(f"/api/v1/{path}", BODIES[body], content_type="application/json", **more)
     assert answer.status_code in (400, 413, 415), answer.content[:300]
     assert len(answer.content) < 100_000
-    # The count comes before whatever grows faster than the body does: it held a worker for seven seconds.
-    if body != "half surrogates" and path != "events/":  # events have a bound of their own
+    # The count comes before anything that grows faster than the body: it blocked a worker for seven seconds.
+    if body != "half surrogates" and path != "events/":  # events have their own limit
         assert b"more than 100000 values" in answer.content, answer.content[:300]
 
 

@@ -1,4 +1,4 @@
-"""What a key is told that lacks a scope, and which scopes no purpose holds."""
+"""The message for a key without a scope, and the scopes in no preset."""
 
 import pytest
 from django.test import Client

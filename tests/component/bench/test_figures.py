@@ -1,4 +1,4 @@
-"""Every figure of `make bench` still runs. How fast it is decides nothing here."""
+"""Every figure of `make bench` still runs; speed does not matter here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(bench.__file__).parent.parent
 
 @pytest.fixture
 def server(django_db_setup: None) -> Iterator[Path]:
-    """The database server of the tests, with the two databases that a run makes and migrates when it is on its own."""
+    """The tests' database server, with the two databases that a separate run creates and migrates."""
     names = (SHARED, FRESH)
     with SESSION.cluster.superuser("postgres") as admin:
         with SESSION.lock("copy"):
@@ -40,13 +40,13 @@ def server(django_db_setup: None) -> Iterator[Path]:
 
 
 def opened(folder: str) -> Path:
-    """Let the account of the database server through."""
+    """Make a folder accessible to the account of the database server."""
     Path(folder).chmod(0o711)
     return Path(folder)
 
 
 def test_a_run_of_its_own_makes_and_migrates_its_databases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing to migrate: that takes longest, and is what every test stands on."""
+    """With nothing to migrate, which takes longest and which every test relies on."""
     asked: list[Any] = []
     monkeypatch.setattr(database, "subprocess", SimpleNamespace(run=lambda *given, **more: asked.append((given, more))))
     with (
@@ -81,7 +81,7 @@ def test_each_figure_runs_tiny_and_says_what_it_saw(server: Path, tmp_path: Path
     }
     assert {row["goal"] for row in rows} == declared
     absolute = {name: value for row in rows for name, value in row["absolute"].items()}
-    # What compares with servers of others has no ratio without them; it has been loaded all the same.
+    # Comparisons with peers have no ratio without them, but load was applied.
     alone = {row["goal"] for row in rows if row["measured"] is None}
     assert alone <= {"G-a1", "G-g1"}
     assert absolute["shipped req/s"] > 0

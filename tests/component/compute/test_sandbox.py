@@ -1,4 +1,4 @@
-"""A hostile child tries its ways out; each layer is also looked at alone."""
+"""A hostile child tries to escape; each layer is also tested alone."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_a_child_that_moves_to_its_parents_group_is_killed_all_the_same(
     while not (workdir / "ready").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert (workdir / "ready").read_text() == "1", "even without the filter a session's leader stays in its group"
-    monkeypatch.setattr("compute.sandbox.process.os.killpg", lambda *_: None)  # as if it had found a way to leave
+    monkeypatch.setattr("compute.sandbox.process.os.killpg", lambda *_: None)  # as if it had found a way out
     child.kill()
     assert child.exited.is_set() and child.exit_code == -signal.SIGKILL
 
@@ -178,7 +178,7 @@ def test_a_child_that_ignores_the_request_to_stop_is_killed(workdir: Path) -> No
 
 
 def hidden(workdir: Path, how: str) -> Child:
-    """Start a child that hides what it takes, and wait until it does."""
+    """Start a child that hides its resources, and wait until it does."""
     child = start(workdir, "hider.py", inputs={"how": how})
     give_up = time.monotonic() + 60
     while not (workdir / "ready").exists() and not child.exited.is_set() and time.monotonic() < give_up:

@@ -1,4 +1,4 @@
-"""The bridge from Django to Dash: no tenant in the page's configuration, no race at a cold start, no door beside Django's."""
+"""The bridge from Django to Dash: no tenant in the page's configuration, no race at a cold start, no way around Django."""
 
 import json
 import re

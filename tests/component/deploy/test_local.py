@@ -1,4 +1,4 @@
-"""`make up`, started for real: what a person at the console sees, and what is left when it ends."""
+"""`make up`, started for real: the console's output, and what is left when it ends."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.xdist_group("local")
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = {"postgres", "valkey", "seaweedfs", "web", "serving", "ops", "node", "controller"}
-# The promise is 15 s; another test and its servers run on the same two cores. A machine on which an ordinary start takes
-# longer than that is as slow at this one.
+# The limit is 15 s, but another test and its servers share the two cores. A machine with a slower ordinary start is
+# slower here too.
 READY_AGAIN_S = 30
 UP_S = 300
 
 
 class Console:
-    """One run of the local stack and what it printed."""
+    """One run of the local stack and its output."""
 
     def __init__(self, home: Path, port: int, **more: str) -> None:
         self.home, self.port = home, port
@@ -80,7 +80,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def left_over(home: Path) -> list[str]:
-    """Return the command lines of processes that belong to the home: by their arguments or their environment."""
+    """Return the command lines of processes that belong to the home, by their arguments or their environment."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid() and procfs.alive(int(entry.name)):
@@ -112,7 +112,7 @@ def runs(home: Path) -> Iterator[list[Console]]:
 
 @pytest.fixture
 def running(home: Path, runs: list[Console]) -> Console:
-    """A run that is up: the last one, or a new one when a test ended it (tests come in any order)."""
+    """A run that is up: the last one, or a new one if a test ended it (tests come in any order)."""
     if not runs or runs[-1].process.poll() is not None:
         owner = {"EXCHEQUER_INIT_EMAIL": "o@acme.example", "EXCHEQUER_INIT_PASSWORD": "a long pass phrase"}
         runs.append(Console(home, free_port(), EXCHEQUER_INIT_TENANT="Acme", **owner))
@@ -135,7 +135,7 @@ def test_a_start_shows_each_step_and_serves(running: Console) -> None:
 
 
 def test_the_counts_of_all_web_processes_are_added_up(running: Console) -> None:
-    """Whichever process is asked tells of all; and not of `/t/NAME/`, but of the route."""
+    """Any process reports the counts of all, with the route instead of `/t/NAME/`."""
 
     def asked(path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{running.port}{path}", timeout=60) as answer:
@@ -205,7 +205,7 @@ def test_after_kill_9_of_the_supervisor_nothing_runs_and_a_new_start_copes(
     running.process.kill()
     running.process.wait()
     wait_for(lambda: not left_over(home), 60)
-    assert (home / "run" / "postgres.pid").exists()  # nobody was there to remove it
+    assert (home / "run" / "postgres.pid").exists()  # nothing was left to remove it
 
     again = Console(home, running.port)
     runs.append(again)

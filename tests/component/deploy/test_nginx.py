@@ -1,4 +1,4 @@
-"""The shipped configuration of nginx: its syntax, and at night a log-in through it."""
+"""The shipped nginx configuration: its syntax, and at night a login through it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed he
 
 
 def configured(folder: Path, web: int) -> tuple[Path, int]:
-    """Write the shipped file with the ports, names and certificate of a test, and what surrounds it; return the port of TLS."""
+    """Write the shipped file with a test's ports, names and certificate, and its surroundings; return the TLS port."""
     plain, tls, serving = free_ports(3)
     file = proxy.certificate(folder)
     text = CONFIGURATION.read_text()

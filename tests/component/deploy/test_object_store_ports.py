@@ -1,4 +1,4 @@
-"""Who else is on this machine reads and lists nothing in the object store: neither by HTTP nor with its own shell."""
+"""Other users of this machine cannot read or list the object store, neither by HTTP nor with its own shell."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_no_port_answers_a_caller_without_secrets(s3_server, ports, part) -> Non
             url = f"{scheme}://127.0.0.1:{ports[part]}{path.format(bucket=s3_server.bucket)}"
             with pytest.raises(OSError, match=r".") as refused:  # an HTTPError is one
                 urllib.request.urlopen(url, timeout=10, context=careless)  # noqa: S310
-            if isinstance(refused.value, urllib.error.HTTPError):  # else the handshake wants a certificate
+            if isinstance(refused.value, urllib.error.HTTPError):  # else the handshake requires a certificate
                 assert refused.value.code in (400, 403), url
                 refused.value.close()
 
 
 def test_the_stores_own_shell_lists_nothing_for_another_user(s3_server, ports, tmp_path) -> None:
-    """As another user where the test may become one, else as a caller without the files of this installation."""
+    """As another user if possible, else as a caller without this installation's files."""
     master, filer = (f"127.0.0.1:{ports[part]}.{ports[f'{part}_grpc']}" for part in ("master", "filer"))
     shell = subprocess.Popen(
         [_script("weed"), "shell", f"-master={master}", f"-filer={filer}"],
@@ -58,7 +58,7 @@ def test_the_stores_own_shell_lists_nothing_for_another_user(s3_server, ports, t
     )
     try:
         said, _ = shell.communicate("fs.ls /buckets\nvolume.list\n", timeout=8)
-    except subprocess.TimeoutExpired:  # it tries for ever to be let in
+    except subprocess.TimeoutExpired:  # it retries forever
         shell.kill()
         said, _ = shell.communicate()
     assert s3_server.bucket not in said

@@ -1,4 +1,4 @@
-"""A reader that stops to read an answer gives its thread back: waitress alone would wait for ever."""
+"""A client that stops reading frees its thread: waitress alone would wait forever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.servers.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
-#: The real server on an application that never ends to answer, with a second of patience.
+#: The real server on an application with endless responses, with a timeout of one second.
 PROGRAM = """
 import sys
 import config.wsgi
@@ -54,7 +54,7 @@ def test_a_reader_that_stalls_is_closed(
         with socket.create_connection(("127.0.0.1", port), timeout=60) as link:
             link.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert link.recv(100).startswith(b"HTTP/1.1 200")
-            # Nothing more is read: the buffers fill, and the thread that streams waits.
+            # Nothing more is read: the buffers fill, and the streaming thread waits.
             assert select.select([server.stdout], [], [], 120)[0], "the thread still waits"
             assert server.stdout.readline() == "closed\n"
     finally:

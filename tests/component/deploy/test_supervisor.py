@@ -1,4 +1,4 @@
-"""The supervisor on small parts: what it starts again, how its pauses grow, and that nothing survives it."""
+"""The supervisor on small parts: restarts, growing delays, and that nothing survives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch prediction in the sandboxed child: the same answers as in one process, bounded memory, tables that do not fit."""
+"""Batch prediction in the sandboxed child: same predictions as in one process, bounded memory, tables that do not fit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CPU = Slot("cpu", "cpu-0", 5, 1, 1 << 32)
 
 
 def mixed_csv(rows: int, *, seed: int = 3, target: str = "kind") -> bytes:
-    """A table of every kind of column with holes in it; the target follows from two of them."""
+    """Return a table with every kind of column and missing values; the target depends on two of them."""
     random = np.random.default_rng(seed)
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
@@ -170,7 +170,7 @@ def test_a_device_that_cannot_be_opened_is_never_replaced_by_the_cpu(tmp_path, m
 
 @pytest.fixture(scope="module")
 def million(models, tmp_path_factory):
-    """The columns of `mixed_csv` over a million rows, written a group at a time."""
+    """The columns of `mixed_csv` over a million rows, written in groups."""
     path = tmp_path_factory.mktemp("million") / "data.parquet"
     small = tmp_path_factory.mktemp("small")
     group = pq.read_table(io.BytesIO(ingested(small, mixed_csv(50_000), None)))
@@ -181,7 +181,7 @@ def million(models, tmp_path_factory):
 
 
 def peak_bytes(child: Child) -> int:
-    """The most memory that the child had at once, read while it lives."""
+    """Return the peak memory of the child, read while it lives."""
     most = 0
     while not child.exited.wait(0.005):
         try:
@@ -290,6 +290,6 @@ def test_every_kind_of_the_canonical_file_is_read(tmp_path, models):
     schema = pq.read_schema(io.BytesIO(ingested(tmp_path, mixed_csv(40), None)))
     assert {field.metadata[KIND_KEY].decode() for field in schema} >= {"numeric", "categorical", "datetime", "boolean"}
     path = tmp_path / "plain.parquet"
-    pq.write_table(pa.table({"size": [1.0]}), path)  # no kinds: never one of ours
+    pq.write_table(pa.table({"size": [1.0]}), path)  # no kinds: not one of ours
     with pytest.raises(InputError, match="size"):
         batch.Rows(path, predict.load(models["tabular.classifier"], torch.device("cpu")))

@@ -184,7 +184,7 @@ def read(folder: Path, data: bytes, target: str | None = None, *, named_parquet:
 def test_every_hostile_file_is_a_coded_error_with_a_sentence(tmp_path, name):
     made, code = ZOO[name]
     data = made() if callable(made) else made
-    started = time.process_time()  # what others do on this machine is not counted
+    started = time.process_time()  # other load on this machine is not counted
     with pytest.raises(InputError) as refused:
         read(tmp_path, data)
     assert refused.value.code == code, refused.value.message

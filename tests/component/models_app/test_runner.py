@@ -1,4 +1,4 @@
-"""The runner as a real sandboxed child: what it says, how it stops, and that a killed run ends like an unbroken one."""
+"""The runner as a real sandboxed child: its reports, its stop, and that a killed run ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ended(child: Child) -> int:
 
 
 def until(child: Child, kind: type, count: int = 1) -> None:
-    """Wait until the child has said `count` things of a kind."""
+    """Wait until the child has sent `count` messages of a kind."""
     give_up = time.monotonic() + 180
     while sum(isinstance(said, kind) for said in child.said) < count:
         assert not child.exited.is_set(), list(child.lines)

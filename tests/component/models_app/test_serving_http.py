@@ -508,7 +508,7 @@ def test_overload_is_refused_early(tmp_path):
         with ThreadPoolExecutor(2) as pool:
             served = pool.submit(post, server, key, "price", GOOD)
             assert entered.wait(60)
-            worker.batcher.batch_s = 1000.0  # batches are slow: whoever would wait for a second one is refused
+            worker.batcher.batch_s = 1000.0  # batches are slow: a call that would wait for a second one is refused
             waits = pool.submit(post, server, key, "price", GOOD)
             until(lambda: len(worker.batcher) == 1, "one waits")
             answer = post(server, key, "price", GOOD)
@@ -591,7 +591,7 @@ def test_nobody_pays_for_the_rows_of_a_neighbour_that_gave_up(tmp_path, monkeypa
 
         def gives_up(block):
             if len(batch) == 2:
-                batch[0].loop.call_soon_threadsafe(batch[0].future.cancel)  # as its time does, at this moment
+                batch[0].loop.call_soon_threadsafe(batch[0].future.cancel)  # as its timeout does, at this moment
                 until(lambda: batch[0].given_up, "it is given up")
                 before = time.thread_time()
                 while time.thread_time() < before + 0.4:
@@ -623,7 +623,7 @@ def test_a_broken_artefact_fails_the_endpoint_with_a_sentence(tmp_path):
     (home / "model.safetensors").write_bytes(b"\x80\x04 not a model")
     with serving(backend, tmp_path / "home", "churn") as server:
         until(lambda: any(report[0] == "price" for report in backend.reports), "it is reported")
-        ((state, message),) = {one[2:] for one in backend.reports if one[0] == "price"}  # it may be said again
+        ((state, message),) = {one[2:] for one in backend.reports if one[0] == "price"}  # it may be reported again
         assert state == "failed" and message.startswith("The stored model")
         assert post(server, backend.key("churn"), "churn", {"instances": ROWS}).status_code == 200
         assert post(server, backend.key("price"), "price", GOOD).json()["code"] == "endpoint_not_ready"

@@ -1,4 +1,4 @@
-"""What could make serving free, for ever or for others: slots that come back, batches that spoil each other, lost tills."""
+"""Ways to make serving free, or unfair: slots that return, batches that spoil each other, lost balances."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_body_that_nobody_foresaw_is_refused_alone(tmp_path, monkeypatch):
 
 
 class _Odd:
-    """An intake whose `stack` is another."""
+    """An intake with a replaced `stack`."""
 
     def __init__(self, real, stack):
         self._real, self.stack = real, stack
@@ -137,7 +137,7 @@ def test_a_budget_that_is_lowered_ends_the_slice_at_once(tmp_path):
         backend.lowered = True
         answers = []
         until(lambda: answers.append(post(server, key, "price", GOOD).status_code) or answers[-1] == 402, "it ends")
-        # Between the slice's end and the refusal of the next, on a slow machine, one may be told to come back.
+        # Between the slice's end and the refusal of the next, on a slow machine, a call may get "try again".
         assert answers == sorted(answers, key=[200, 503, 402].index), "nothing is answered once it has ended"
         assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [402] * 5
 
@@ -147,7 +147,7 @@ def test_who_is_not_called_holds_nothing(tmp_path):
     backend.deploy("price", NUMBERS, ())
 
     def rounds(server: Server, number: int) -> None:
-        """Wait for rounds of the books: each looks at every till."""
+        """Wait for rounds of the accountant, each of which checks every balance."""
         for _ in range(number):
             flushed = len(backend.flushed)
             shift[0] += 6
@@ -176,7 +176,7 @@ def test_a_batch_is_billed_by_its_own_processor_time(tmp_path):
         score = model.scores
 
         def sleeps(block):
-            time.sleep(0.5)  # as one does who waits for a processor that others keep busy
+            time.sleep(0.5)  # simulates waiting for a busy processor
             return score(block)
 
         def burns(block):
@@ -403,7 +403,7 @@ def test_a_connection_without_a_request_is_closed(tmp_path, monkeypatch):
             with socket.create_connection(("127.0.0.1", server.port)) as connection:
                 connection.sendall(said)
                 assert closed(connection), said[:20]
-        with requests.Session() as session:  # one that asks is kept beyond that time
+        with requests.Session() as session:  # one with requests is kept beyond that time
             assert session.get(f"{server.url}/healthz", timeout=60).status_code == 200
             time.sleep(2)
             assert session.get(f"{server.url}/healthz", timeout=60).status_code == 200

@@ -1,4 +1,4 @@
-"""Clients that take their time: bodies that never begin, answers that nobody reads, records that are long in coming."""
+"""Slow clients: bodies that never start, responses that nobody reads, records that take long."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MANY = json.dumps({"instances": [[1, 2, 3, 4]] * 4096}).encode()
 
 
 class Real(Server):
-    """A server on the loop that serves in production: how much it sends ahead is the loop's matter."""
+    """A server on the production event loop, which decides how much it sends ahead."""
 
     def _run(self) -> None:
         uvloop.run(self._server.serve(sockets=[self._listener]))
 
     @property
     def unsent(self) -> list[int]:
-        """The bytes that wait in each open connection."""
+        """Return the unsent bytes of each open connection."""
         return [one.transport.get_write_buffer_size() for one in list(self._server.server_state.connections)]
 
 
@@ -45,7 +45,7 @@ def digits(tmp_path):
 
 
 def connect(server: Server) -> socket.socket:
-    """Connect as a client with next to no room for an answer."""
+    """Connect as a client with a tiny receive buffer."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", server.port))
@@ -99,7 +99,7 @@ def test_an_answer_that_nobody_reads_counts_and_ends_with_its_connection(digits,
         until(lambda: sum(server.unsent) > 4 << 20, "it is kept")
         assert server.app.room.held > 4 << 20
         until(lambda: not server.unsent and not server.app.room.held, "it is thrown away with the connection")
-    with connect(server) as connection:  # who reads, if slowly, gets all of it
+    with connect(server) as connection:  # a slow reader gets all of it
         connection.sendall(head(backend.key("digit"), "digit", len(MANY), "Connection: close\r\n") + MANY)
         until(lambda: sum(server.unsent) > 4 << 20, "it waits")
         seen = b"".join(iter(lambda: connection.recv(1 << 20), b""))
@@ -137,7 +137,7 @@ def test_the_end_of_an_answer_that_nobody_reads_keeps_no_connection(digits, monk
     monkeypatch.setattr(connection_limits, "UNREAD_S", 2.0)
     backend, server = digits
     server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    few = json.dumps({"instances": [[1, 2, 3, 4]] * 16}).encode()  # answered in less than is sent ahead
+    few = json.dumps({"instances": [[1, 2, 3, 4]] * 16}).encode()  # fits into what is sent ahead
     with connect(server) as connection:
         connection.sendall(head(backend.key("digit"), "digit", len(few), more) + few)
         until(lambda: sum(server.unsent) > 8 << 10, "its end is kept")

@@ -21,7 +21,7 @@ from tests.support.servers.services import BYPASSING_ROLE, GROUPED_ROLE, TEST_RO
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = ["-m", "celery", "-A", "config", "worker", "--pool=threads", "--without-gossip", "--without-mingle"]
 WEB, SERVING = ["-m", "deploy.server.web", "--port"], ["-m", "deploy.server.serving", "--port"]
-#: Each entrance with what it holds, and one way in which its login is too strong.
+#: Each entry point with its settings, and one way in which its login is too strong.
 STARTS = {
     "web as superuser": (WEB, "app", "postgres", "is a superuser"),
     "web as the controller": (WEB, "app", "exchequer_control", "works as exchequer_control"),
@@ -44,7 +44,7 @@ def test_a_process_with_too_strong_a_role_ends_at_once_and_says_why(
     environment = process_environment(role=role)
     known = SESSION.cluster.passwords.get(login)
     database = str(connection.settings_dict["NAME"])
-    # The system's user who started the server is let in as its superuser without a password.
+    # The system user who started the server is admitted as its superuser without a password.
     password = f":{known}" if known else ""
     environment[variable] = f"postgresql://{login}{password}@/{database}?host={SESSION.cluster.folder}"
     command = [*command, str(free_port())] if command[-1] == "--port" else command
@@ -80,7 +80,7 @@ def test_a_database_that_is_away_at_the_start_is_asked_at_each_connection(monkey
 def test_a_login_of_its_own_waits_as_long_as_the_role_in_whose_group_it_is(
     monkeypatch: pytest.MonkeyPatch, superuser: psycopg.Connection
 ) -> None:
-    """PostgreSQL hands a role's rights on to its group, and none of its settings. What somebody chose stays."""
+    """PostgreSQL grants a role's rights to its members, but none of its settings. Existing settings stay."""
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "USER", GROUPED_ROLE)
 
@@ -103,7 +103,7 @@ def test_a_login_of_its_own_waits_as_long_as_the_role_in_whose_group_it_is(
         connection.close()
 
 
-#: What somebody may have given a login, in `{0}`, and what is said of it.
+#: Possible settings of a login, in `{0}`, and the expected finding.
 STRENGTHS = {
     "SELECT": "",
     "GRANT exchequer_control TO {0} WITH INHERIT FALSE, SET TRUE": "works as exchequer_control",

@@ -13,22 +13,22 @@ SOURCE = Path(__file__).with_name("standin.c")
 
 @dataclass(frozen=True)
 class Driver:
-    """A compiled stand-in: `environment` makes a new process load it, `show` says which devices it has."""
+    """A compiled stand-in: `environment` makes a new process load it, `show` sets its devices."""
 
     folder: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variables under which a process finds this library and its devices."""
+        """Return the variables for a process that loads this library with its devices."""
         return {"LD_LIBRARY_PATH": str(self.folder), "NVML_STANDIN": str(self.folder / "devices.txt")}
 
     def show(self, *lines: str) -> None:
-        """Replace the devices: `uuid|name|total|used|percent|ok`, one a line."""
+        """Replace the devices: `uuid|name|total|used|percent|ok`, one per line."""
         (self.folder / "devices.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
 def build(folder: Path) -> Driver:
-    """Compile the stand-in into `folder` with cc, or with the zig wheel where there is no C compiler."""
+    """Compile the stand-in into `folder` with cc, or with the zig wheel if there is no C compiler."""
     compiler = ["cc"] if shutil.which("cc") else [sys.executable, "-m", "ziglang", "cc"]
     library = folder / "libnvidia-ml.so.1"
     command = [*compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library), str(SOURCE)]

@@ -46,7 +46,7 @@ def trace():
 
 
 def raw(call, *arguments):
-    """Return an act that makes one system call by its number on this machine."""
+    """Return a function that makes one system call by its number on this machine."""
     number = CALLS[call][platform.machine() == "aarch64"]
 
     def act():
@@ -120,7 +120,7 @@ def big_file():
 
 
 def own_file():
-    """Return a file that only the filter keeps from changes: it is the child's own, in its own folder."""
+    """Return a file that only the filter protects: it is the child's own, in its own folder."""
     Path("own").touch()
     return "own"
 

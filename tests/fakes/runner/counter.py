@@ -1,6 +1,6 @@
-"""A small training script that speaks the runner's protocol: counts steps, reports, checkpoints, resumes, stops when asked.
+"""A small training script with the runner's protocol: counts steps, reports, checkpoints, resumes, stops on request.
 
-Its result is a running hash over the steps, so that a resumed run can be told from one that skipped or repeated some.
+Its result is a running hash over the steps, which distinguishes a resumed run from one that skipped or repeated some.
 """
 
 import hashlib

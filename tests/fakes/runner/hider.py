@@ -1,4 +1,4 @@
-"""A hostile training script that hides what it takes. `how`: `leader`, `mapped`, `threads` or `talk`; then it sleeps."""
+"""A hostile training script that hides its resources. `how`: `leader`, `mapped`, `threads` or `talk`; then it sleeps."""
 
 import ctypes
 import json
@@ -25,7 +25,7 @@ def ready() -> None:
 
 
 def unnamed() -> int:
-    """Return a descriptor of a file of 8 MiB whose name is gone."""
+    """Return a descriptor of a deleted file of 8 MiB."""
     file = os.open("gone", os.O_RDWR | os.O_CREAT)
     os.write(file, bytes(8 * MIB))
     os.unlink("gone")
@@ -33,7 +33,7 @@ def unnamed() -> int:
 
 
 def take(main: int) -> None:
-    """Hold memory and a file once the main thread has ended."""
+    """Hold memory and a file after the main thread has ended."""
     held = b"x" * (64 * MIB)
     file = unnamed()
     while Path(f"/proc/self/task/{main}/stat").read_text().rpartition(")")[2].split()[0] != "Z":

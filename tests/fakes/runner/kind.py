@@ -1,4 +1,4 @@
-"""A job kind for tests of the work room: `counter.py` as the child, a folder as the object store."""
+"""A job kind for tests of compute: `counter.py` as the child, a folder as the object store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenants.errors import Invalid
 
 
 class TickKind:
-    """Counts to `steps`, one each `step_s` seconds; `store` is the folder that plays the object store."""
+    """Counts to `steps`, one every `step_s` seconds; `store` is the folder that simulates the object store."""
 
     name = "tick"
     entrypoint = Path(__file__).with_name("counter.py")
@@ -36,7 +36,7 @@ class TickKind:
         return {"steps": job.spec["steps"]}
 
     def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
-        """Fetch the checkpoint, if there is one."""
+        """Fetch the checkpoint, if any."""
         if job.checkpoint:
             shutil.copytree(job.checkpoint["path"], workdir / "checkpoint")
         return {"inputs": job.spec, "task": "train"}
@@ -55,18 +55,18 @@ class TickKind:
         return result | {"token": token}
 
     def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
-        """Keep the result."""
+        """Return the result unchanged."""
         return collected
 
 
 class CanaryKind(TickKind):
-    """Runs the hostile script; its result says which of its ways out were blocked."""
+    """Runs the hostile script; its result lists the blocked ways out."""
 
     name = "canary"
     entrypoint = Path(__file__).with_name("canary.py")
 
     def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:
-        """Accept what the script wants to know."""
+        """Accept the script's parameters."""
         return {"steps": 1, "step_s": 1.0, **spec}
 
 

@@ -1,7 +1,6 @@
-"""A real node worker that also knows the test kind: `python -m tests.fakes.runner.node_worker`.
+"""A real node worker with the test kinds: `python -m tests.fakes.runner.node_worker`.
 
-With `DEAF_S` in its environment it is one whose consumer stops to read from the broker although it looks healthy; that
-is how long it goes on so.
+With `DEAF_S` in its environment its consumer stops reading from the broker for that long, although it looks healthy.
 """
 
 import os
@@ -46,7 +45,7 @@ def main() -> None:
 
 
 def stop_consuming(sender: Any, **_: Any) -> None:
-    """Leave what comes for this node in the broker."""
+    """Leave this node's messages in the broker."""
     for queue in list(sender.app.amqp.queues.consume_from):
         sender.cancel_task_queue(queue)
 

@@ -1,4 +1,4 @@
-"""Sleeps; when told to be stubborn it ignores the request to stop."""
+"""Sleeps; in stubborn mode it ignores the request to stop."""
 
 import json
 import signal

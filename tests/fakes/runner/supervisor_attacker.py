@@ -1,4 +1,4 @@
-"""A hostile training script that goes for its supervisor: reports each way it tried as a metric (1 = blocked).
+"""A hostile training script that attacks its supervisor: reports each attack as a metric (1 = blocked).
 
 With `unfiltered` it only tries to leave its process group, before the filter of system calls, then sleeps.
 """
@@ -50,7 +50,7 @@ if json.loads(Path("job.json").read_text())["inputs"].get("unfiltered"):
     time.sleep(60)
 sandbox.lock_down()
 with contextlib.suppress(OSError):
-    resource.getrlimit(resource.RLIMIT_NOFILE)  # its own limits it may read
+    resource.getrlimit(resource.RLIMIT_NOFILE)  # its own limits may be read
 probes = {
     "join_its_group": lambda: os.setpgid(0, os.getpgid(parent)),
     "own_group": lambda: os.setpgid(0, 0),

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-#: Prices that the billing tests count with; what a new tenant starts with may change without touching them.
+#: Prices of the billing tests, independent of a new tenant's defaults.
 LIST = (
     ({"device_class": "cpu"}, "0.00005"),
     ({"device_class": "cpu", "zone": "north"}, "0.00002"),

@@ -1,4 +1,4 @@
-"""Budgets tell those who manage them, once for each threshold of a month; their pages set, change and close them."""
+"""Budget alerts notify once per threshold and month; pages set, change and close budgets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 9, 11, 9, tzinfo=UTC)
-#: What a second of the tests' device costs.
+#: Price per second of the tests' device.
 SECOND = Decimal("0.00005")
 
 
@@ -49,7 +49,7 @@ def tenant(demo_clock: DemoClock) -> Tenant:
 
 
 def deliver(tenant: Tenant) -> None:
-    """Deliver what was published, in the role of the relay."""
+    """Deliver published events, as the relay."""
     with connection.cursor() as cursor:
         cursor.execute("SET ROLE exchequer_control")
         outbox.drain(tenant.id)
@@ -57,7 +57,7 @@ def deliver(tenant: Tenant) -> None:
 
 
 def spend(tenant: Tenant, seconds: int, start: datetime = START - timedelta(hours=11), **more: Any) -> None:
-    """Charge the tenant with so many seconds and deliver what that publishes."""
+    """Charge the tenant with so many seconds and deliver the resulting events."""
     project = more.pop("project_id", None) or factories.default_project_id(tenant)
     with tenant_scope(tenant.id):
         record_usage([interval(project, start, seconds, **more)])
@@ -74,7 +74,7 @@ def budget(tenant: Tenant, seconds: int, **more: Any) -> UUID:
 
 
 def told(tenant: Tenant) -> list[str]:
-    """The titles that one person who manages budgets was told, oldest first."""
+    """Return the titles of one budget manager's notifications, oldest first."""
     with tenant_scope(tenant.id):
         owner = Notification.objects.filter(kind="budget").order_by("id").values_list("user_id", flat=True).first()
         return list(

@@ -1,4 +1,4 @@
-"""Budgets: promised and spent money never pass the limit, whoever races whom."""
+"""Budgets: held and spent money never exceed the limit, under any race."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def euro(amount: str) -> Money:
 
 
 def at_once(workers: int, call: Callable[[int], T]) -> list[T]:
-    """Run a call in that many threads, released together, each with a connection of its own."""
+    """Run a call in that many threads, started together, each with its own connection."""
     barrier = Barrier(workers)
 
     def run(number: int) -> T:
@@ -112,7 +112,7 @@ def test_b10_launches_usage_and_releases_race_on_three_projects_and_nothing_is_o
         return launched
 
     launched, number = sum(at_once(16, work)), 16
-    while more := work(number):  # one alone uses up what those who raced were refused while others held it
+    while more := work(number):  # a single thread uses up what the racing ones were refused while others held it
         launched, number = launched + more, number + 1
     with tenant_scope(tenant.id):
         assert all(row.held == 0 and row.spent <= row.limit for row in BudgetPeriod.objects.all())

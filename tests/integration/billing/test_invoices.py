@@ -1,4 +1,4 @@
-"""The draft invoice: lines from roll-ups, and each line down to who asked for the seconds."""
+"""The draft invoice: lines from roll-ups, and each line down to the person behind the seconds."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_total_is_the_sum_of_lines_that_are_each_rounded_once() -> None:
             record_usage([interval(project.id, clock.now() - timedelta(seconds=0), 100)])
         invoice = queries.draft_invoice()
         lines = queries.invoice_lines(invoice.id)
-        # 0.005 each: half-even gives 0.00 a line, where the rounded sum would be 0.02.
+        # 0.005 each: half-even gives 0.00 per line, while the rounded sum would be 0.02.
         assert [line.amount.amount for line in lines] == [Decimal("0.00")] * 3
         assert invoice.exact.amount == Decimal("0.015")
         assert invoice.total.amount == Decimal("0.00")

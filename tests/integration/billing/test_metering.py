@@ -1,4 +1,4 @@
-"""Usage through the real door: keys, prices, holds, roll-ups, waivers."""
+"""Usage through its real entry point: keys, prices, holds, roll-ups, adjustments."""
 
 from __future__ import annotations
 

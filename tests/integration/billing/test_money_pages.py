@@ -1,4 +1,4 @@
-"""Invoices and budgets as people read them: the month that is shown, what a budget says when it is set."""
+"""Pages of invoices and budgets: the month shown, and the message after setting a budget."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OCTOBER, NOVEMBER = datetime(2026, 10, 20, 12, tzinfo=UTC), datetime(2026, 11, 2
 
 @pytest.fixture
 def tenant(demo_clock: DemoClock) -> Tenant:
-    """An organisation that used 70 s in October and 600 s in November, at prices that leave parts of a cent."""
+    """An organisation that used 70 s in October and 600 s in November, at prices with fractions of a cent."""
     demo_clock.move_to(OCTOBER - timedelta(days=1))
     made = factories.make_tenant(timezone="Europe/Berlin")
     project = factories.default_project_id(made)

@@ -1,4 +1,4 @@
-"""The turn of a month under running work: its hold moves on, as far as the new month's budgets have room."""
+"""The turn of a month under running work: its hold rolls over, as far as the new month's budgets have headroom."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 JANUARY = datetime(2027, 1, 31, 23, 59, 50, tzinfo=UTC)
 FEBRUARY = datetime(2027, 2, 1, tzinfo=UTC)
-#: What a second of the tests' device costs.
+#: Price per second of the tests' device.
 SECOND = Decimal("0.00005")
 
 
@@ -38,7 +38,7 @@ def euro(amount: Decimal) -> Money:
 
 @contextmanager
 def budgeted(demo_clock: DemoClock, start: datetime, amount: Decimal) -> Iterator[UUID]:
-    """Open the scope of a tenant that has a budget from `start` on; give its project."""
+    """Open the scope of a tenant with a budget from `start`; yield its project."""
     demo_clock.move_to(start)
     tenant = make_tenant()
     project = default_project_id(tenant)
@@ -99,7 +99,7 @@ def test_a_hold_grows_in_the_running_month_and_not_in_the_one_it_was_placed_in(d
 
 
 def moved_on(demo_clock: DemoClock, project: UUID, amount: Decimal) -> UUID:
-    """Place a hold in January and have it grow in February; return it ten seconds after the turn."""
+    """Place a hold in January and extend it in February; return it ten seconds after the turn."""
     held = holds.hold(project_id=project, subject="job:1", amount=euro(amount))
     demo_clock.move_to(FEBRUARY + timedelta(seconds=10))
     holds.extend(hold_id=held, amount=euro(SECOND))

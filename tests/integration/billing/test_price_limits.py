@@ -1,4 +1,4 @@
-"""A price list of any size costs its own organisation and everybody else next to nothing, and new ones stay small."""
+"""A large price list costs its own organisation and others next to nothing, and new ones stay small."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FROM generate_series(1, %(many)s) AS n
 
 
 class Looked(dict[str, str]):
-    """Dimensions that count how often they are looked at."""
+    """Dimensions that count their look-ups."""
 
     looks = 0
 
@@ -62,7 +62,7 @@ def tenant(demo_clock: DemoClock) -> Tenant:
 
 
 def oversize(tenant: Tenant, demo_clock: DemoClock) -> None:
-    """Give a tenant a version of before the limits."""
+    """Give a tenant a version older than the limits."""
     with tenant_scope(tenant.id), connection.cursor() as cursor:
         where: dict[str, Any] = {"tenant": tenant.id, "book": PriceBook.objects.get().pk}
         cursor.execute(OVERSIZE, where)
@@ -97,7 +97,7 @@ def test_a_version_of_before_the_limits_is_read_once_and_looked_up_by_its_dimens
         at = NOW + timedelta(minutes=6)
         with CaptureQueriesContext(connection) as asked:
             record_usage([interval(project, at, 60)])
-        # The other meter's prices are none of its business.
+        # The other meter's prices do not matter.
         loads = [one["sql"] for one in asked if "FROM billing_price\n" in one["sql"]]
         meters = {meter.key: meter.pk for meter in Meter.objects.all()}
         version = price_books.terms().lists[0].version_id
@@ -154,7 +154,7 @@ def test_a_version_holds_five_hundred_prices_and_few_wait_for_their_start(tenant
         assert publish(1, day).status_code == 201
     refused = publish(1, 25)
     assert (refused.status_code, refused.json()["code"]) == (409, "too_many_versions")
-    # The form of a full list says so when one more is added.
+    # The form of a full list reports it when one more is added.
     page = f"/t/{tenant.slug}/prices/new/"
     assert client.get(page).status_code == 200
 

@@ -1,4 +1,4 @@
-"""The price list: what is in force, and a next version that is published as it was previewed."""
+"""The price list: prices in force, and a next version published exactly as previewed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def hidden(page: str, name: str) -> str:
 
 
 def filled(client: Client, tenant: Tenant, **changed: Any) -> dict[str, Any]:
-    """The form as it is first shown, with changes."""
+    """Return the form as first shown, with changes."""
     page = client.get(f"/t/{tenant.slug}/prices/new/").content.decode()
     inputs = [dict(re.findall(r'([a-z]+)="([^"]*)"', tag)) for tag in re.findall(r"<input [^>]*>", page)]
     amounts = {field["name"]: field["value"] for field in inputs if field.get("name", "").startswith("price_")}
@@ -74,7 +74,7 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
     assert "endpoint" in preview.lower()
     assert len(versions(tenant)) == 1
     data["previewed"] = hidden(preview, "previewed")
-    # Changed after the look at it: looked at again.
+    # Changed after the preview: previewed again.
     again = client.post(address, {**data, "price_1": "9", "step": "publish"})
     assert again.status_code == 200
     assert len(versions(tenant)) == 1

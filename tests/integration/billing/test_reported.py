@@ -1,4 +1,4 @@
-"""Batches from outside that would hold a tenant's budgets for long, or pass what an amount can be: said, not suffered."""
+"""Reported batches that would block a tenant's budgets for long, or exceed an amount's range, are refused."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_an_event_that_costs_more_than_an_amount_can_hold_up_no_other(
     at = "2026-10-05T12:09:00Z"
     wrong = [event(10**12, "x.calls", time=at) for _ in range(200)]
     with pytest.raises(UsageRefused) as refused:
-        # The hour of device time begins under the price list before and ends under the dear one.
+        # The hour of device time starts under the old price list and ends under the expensive one.
         ingest(actor=actor, events=[*wrong, event(3600, time=at), event(1, "x.calls", time=at)])
     listed = refused.value.extra["refused"]
     assert [one["index"] for one in listed] == list(range(201))

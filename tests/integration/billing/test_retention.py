@@ -1,4 +1,4 @@
-"""Promises leave when they are long over: what was spent, and what the ledger says of it, stays."""
+"""Old holds and quotes are removed: what was spent, and its ledger, stays."""
 
 from __future__ import annotations
 

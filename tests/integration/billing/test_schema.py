@@ -1,4 +1,4 @@
-"""What the database itself refuses in billing's tables, whatever the code above it does."""
+"""What the database itself refuses in billing's tables, whatever the code does."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A state machine of holds, usage, releases, waivers and budgets against real PostgreSQL, checked after every step.
+"""A state machine of holds, usage, releases, adjustments and budgets against real PostgreSQL, checked after every step.
 
-The model beside it is plain arithmetic that shares no code with billing. All that is read after a step, every rule of
-`billing.ledger.reconcile` among it, is one prepared statement: planned once a test, sent once a step.
+The model beside it is plain arithmetic that shares no code with billing. Everything read after a step, including every
+rule of `billing.ledger.reconcile`, is one prepared statement: planned once per test, sent once per step.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CENTS = st.integers(1, 400).map(lambda units: Decimal(units).scaleb(-4))
 SECONDS = st.integers(1, 90)
 LIMITS = st.integers(0, 1500).map(lambda units: Decimal(units).scaleb(-4))
 
-# What a step is judged by: the first fault of every rule, every counter and every hold of the tenant.
+# Checks of a step: the first fault of every rule, every counter and every hold of the tenant.
 READ = """
 SELECT 'counter', budget_id::text, held, spent, unheld, ceiling FROM billing_budgetperiod WHERE tenant_id = %(tenant)s
 UNION ALL SELECT 'hold', id::text, amount, settled, (state = 'open')::int, NULL FROM billing_hold WHERE tenant_id = %(tenant)s
@@ -58,13 +58,13 @@ UNION ALL SELECT 'hold', id::text, amount, settled, (state = 'open')::int, NULL 
     f"UNION ALL SELECT 'fault', '{rule}: ' || f.detail, NULL, NULL, NULL, NULL FROM ({query}) f(detail)\n"
     for rule, query in dict([*LEDGER_RULES, *USAGE_RULES]).items()
 )
-# The deferred checks of the database come due after every step, not only at the commit that never comes.
+# The deferred checks of the database run after every step, not only at the commit that never comes.
 CHECK = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; EXECUTE billing_step"
 
 
 @dataclass
 class Promise:
-    """What the model knows of a hold."""
+    """The model's state of a hold."""
 
     id: UUID
     project: UUID
@@ -75,7 +75,7 @@ class Promise:
 
 @dataclass
 class Limit:
-    """What the model knows of a budget. `early`: the attempts whose usage its opening counted as spent."""
+    """The model's state of a budget. `early`: the attempts whose usage its opening counted as spent."""
 
     id: UUID
     scope: UUID | None
@@ -108,7 +108,7 @@ class Scene:
 
 
 def check() -> list[tuple[Any, ...]]:
-    """Have the database check what it deferred; return the rows of `READ`."""
+    """Run the database's deferred checks; return the rows of `READ`."""
     with connection.cursor() as cursor:
         cursor.execute(CHECK)
         while cursor.nextset():
@@ -235,7 +235,7 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
 
         @rule(scope=scopes, limit=LIMITS)
         def limit_spending(self, scope: UUID | None, limit: Decimal) -> None:
-            """Change the budget of the scope, or make one in the middle of what runs."""
+            """Change the budget of the scope, or create one while work runs."""
             budget = next((one for one in self.budgets if one.open and one.scope == scope), None)
             if budget is not None:
                 budgets.change_budget(actor=scene.actor, budget_id=budget.id, amount=limit)
@@ -262,7 +262,7 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
 
         @invariant()
         def judge(self) -> None:
-            """The ledger balances, all else follows from it, and it is what the model says (B1, B10)."""
+            """Assert that the ledger balances, everything else follows from it, and it matches the model (B1, B10)."""
             rows = check()
             assert [name for kind, name, *_ in rows if kind == "fault"] == []
             counters = {UUID(name): said for kind, name, *said in rows if kind == "counter"}
@@ -337,7 +337,7 @@ def test_b1_b10_money_is_conserved_whatever_the_order(scene: Scene) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("part", ["first", "second", "third", "fourth"])
 def test_b1_b10_money_is_conserved_in_two_thousand_runs(scene: Scene, part: str) -> None:
-    """In four parts, which workers share: each runs in one transaction, and the rows it rolled back stay in its way."""
+    """In four parts, shared by workers: each runs in one transaction, and its rolled-back rows slow it down."""
     assert_conserved(scene, 500)
 
 

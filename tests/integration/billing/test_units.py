@@ -1,4 +1,4 @@
-"""Seconds, requests and milliseconds beside each other: each explained in its own words, and never added up."""
+"""Seconds, requests and milliseconds side by side: each explained in its own words, and never added up."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ HOSTILE = "=cmd|' /C calc'!A0"
 
 @pytest.fixture
 def month(monkeypatch: pytest.MonkeyPatch, demo_clock: "DemoClock") -> tuple[Tenant, UUID]:
-    """A tenant with a training job, a batch prediction and an endpoint's three batches, and the invoice of its month."""
+    """A tenant with a training job, a batch prediction and an endpoint's three batches, and that month's invoice."""
     monkeypatch.setattr(price_books, "PRICES", PRICES)
     monkeypatch.setattr(resource_names, "_kinds", dict(resource_names._kinds))
     resource_names.register(

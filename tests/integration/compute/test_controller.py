@@ -1,4 +1,4 @@
-"""What the controller decides, against the real database; its processes are tested in tests/faults."""
+"""Decisions of the controller against the real database; tests/faults test its processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's page: what it says while a pause takes effect, how it names data and model, each figure once."""
+"""A job's page: its message while a pause takes effect, names of data and model, each figure once."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class World:
         return mine
 
     def rows(self) -> list[object]:
-        """Return everything that a worker may write."""
+        """Return every row that a worker may write."""
         with tenant_scope(self.tenant.id), connection.cursor() as cursor:
             cursor.execute("SELECT count(*), coalesce(sum(measured), 0) FROM billing_usageevent")
             usage = cursor.fetchone()

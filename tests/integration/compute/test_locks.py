@@ -1,4 +1,4 @@
-"""Operations that meet in the middle: each waits for the other at most, none is told that it deadlocked."""
+"""Concurrent operations: each waits for the other at most, none fails with a deadlock."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def world(as_control: Control) -> World:
 
 
 def beside(pool: ThreadPoolExecutor, act: Callable[[], Any]) -> Future[Any]:
-    """Run an act in a thread of the pool, with a connection of its own."""
+    """Run a function in a thread of the pool, with its own connection."""
 
     def run() -> Any:
         try:
@@ -56,7 +56,7 @@ def somebody_waits(superuser: psycopg.Connection) -> bool:
 
 
 def until(ready: Callable[[], bool]) -> None:
-    """Wait until two have met; a test in which they missed each other shows nothing."""
+    """Wait until two have met; a test in which they missed each other proves nothing."""
     deadline = time.monotonic() + 60
     while not ready():
         assert time.monotonic() < deadline, "they never met"
@@ -64,7 +64,7 @@ def until(ready: Callable[[], bool]) -> None:
 
 
 def ran_for_a_second(world: World) -> tuple[Claim, Heartbeat]:
-    """Return a running attempt and the beat that bills its first second."""
+    """Return a running attempt and the heartbeat that bills its first second."""
     mine = world.running()
     began = time.monotonic()
     time.sleep(1)
@@ -83,7 +83,7 @@ def test_a_launch_and_the_end_of_an_attempt_meet_between_money_and_quota(
 
     def take_late(*args: Any, **named: Any) -> Any:
         launching.set()
-        until(lambda: metered.is_set() or somebody_waits(superuser))  # a launch that has the money holds the end up
+        until(lambda: metered.is_set() or somebody_waits(superuser))  # a launch that has the money blocks the end
         return take(*args, **named)
 
     def store_late(*args: Any) -> None:
@@ -139,7 +139,7 @@ def test_a_node_registers_anew_while_the_controller_gives_its_devices_to_jobs(
     def move_late(*args: Any, **named: Any) -> None:
         move(*args, **named)
         assigning.set()
-        until(lambda: somebody_waits(superuser))  # the device is taken; at the commit the attempt refers to its node
+        until(lambda: somebody_waits(superuser))  # the device is taken; at the commit the attempt references its node
 
     found = [Found(f"cpu-{index}", "cpu", "cpu", f"CPU {index} of host h", index, 2**30) for index in range(2)]
 

@@ -1,4 +1,4 @@
-"""A price that rises while a job runs: the hold follows it, or the budget pauses the job; nobody is stopped for a false cause."""
+"""A price that rises while a job runs: the hold follows it, or the budget pauses the job, with the true cause."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DIMS = {"device_class": "cpu"}
 
 
 def dear_soon(world: World, demo_clock: DemoClock) -> tuple[Decimal, Decimal]:
-    """Publish ten times the price and stand ten seconds before it rules; return the old price and the new."""
+    """Publish ten times the price and stop ten seconds before its start; return the old price and the new."""
     with tenant_scope(world.tenant.id):
         price_books.provision_defaults()
         old = price_books.price_at("device_seconds", DIMS).unit_amount
@@ -52,7 +52,7 @@ def dear_soon(world: World, demo_clock: DemoClock) -> tuple[Decimal, Decimal]:
 
 
 def beat_of_the_node(world: World) -> None:
-    """Let the node be seen: the clock was moved on."""
+    """Refresh the node's heartbeat after a move of the clock."""
     found = [Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**30)]
     nodes.register(name="n1", hostname="h", boot=world.boot, found=found, missing_layers=[])
 
@@ -65,7 +65,7 @@ def publish(world: World, price: Decimal) -> None:
 
 
 def launched_for_nothing(world: World, demo_clock: DemoClock, price: Decimal) -> tuple[leases.Claim, float]:
-    """Run a job of 100 s that costs nothing, ten seconds before the price starts; return its claim and its start."""
+    """Run a free job of 100 s, ten seconds before the price starts; return its claim and its start."""
     with tenant_scope(world.tenant.id):
         price_books.provision_defaults()
     publish(world, Decimal(0))
@@ -134,7 +134,7 @@ def test_a_job_launched_for_nothing_is_held_from_the_start_of_a_price(
         assert hold.amount - hold.settled >= 5 * (100 - job.measured_s)
         charge = billed([job.id])[job.id]
         assert Decimal(0) < charge.amount == hold.settled < 5 * charge.seconds
-    # A price that falls to nothing again takes no hold away and asks for no other.
+    # A price that falls to zero again removes no hold and needs no other.
     publish(world, Decimal(0))
     demo_clock.advance(timedelta(minutes=6))
     with tenant_scope(world.tenant.id):
@@ -153,7 +153,7 @@ def test_a_budget_without_room_for_a_price_that_starts_pauses_the_job_and_nothin
     world = World(as_control)
     create_budget(actor=world.actor, amount=Decimal(10), at_limit="stop_running")
     mine, began = launched_for_nothing(world, demo_clock, Decimal(5))
-    # Said again with every heartbeat: an answer may be lost on its way to the node.
+    # Repeated with every heartbeat: a reply may be lost on its way to the node.
     for elapsed in (12.0, 20.0):
         assert leases.heartbeat(mine, Heartbeat(elapsed=elapsed, began=began)).stop == Outcome.BUDGET
     leases.finish(mine, Outcome.BUDGET, Heartbeat(elapsed=21.0, began=began))
@@ -181,7 +181,7 @@ def test_a_budget_that_is_full_when_the_month_turns_pauses_the_job_and_fails_it_
     time.sleep(0.2)
     leases.heartbeat(mine, Heartbeat(elapsed=0.2, began=began))
     demo_clock.move_to(datetime(2027, 2, 1, 0, 0, 1, tzinfo=UTC))
-    with tenant_scope(world.tenant.id):  # February: another launch leaves room for ten seconds
+    with tenant_scope(world.tenant.id):  # February: another launch leaves headroom for ten seconds
         holds.hold(project_id=world.project, subject="other", amount=Money(second * 190, "EUR"))
     assert leases.heartbeat(mine, Heartbeat(elapsed=15.0, began=began)).stop is None
     demo_clock.move_to(datetime(2027, 2, 1, 0, 0, 20, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""What was seen of running work leaves by whole partitions; the hours that utilisation reads stay."""
+"""Run data is removed by whole partitions; the hours that utilisation reads stay."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def counts(superuser: psycopg.Connection) -> dict[str, int]:
 
 @pytest.fixture
 def seen(as_control: Control) -> World:
-    """A running attempt that sent samples, log lines and metrics."""
+    """A running attempt with samples, log lines and metrics."""
     world = World(as_control)
     with world.control():
-        retention.tidy()  # another test may have dropped what holds the rows of today
+        retention.tidy()  # another test may have dropped today's partition
     mine = world.running()
     world.mine = mine  # type: ignore[attr-defined]
     samples = [Sample(0.5, 1.0, 7), Sample(0.5, 0.0, 9)]
@@ -98,7 +98,7 @@ def test_a_partition_that_is_still_written_to_stays(seen: World, superuser: psyc
         superuser.execute(f"CREATE TABLE {name} PARTITION OF compute_joblog FOR VALUES FROM ('{first}') TO ('{last}')")
         superuser.execute(f"ALTER TABLE {name} OWNER TO exchequer_owner")
         superuser.execute(
-            "SET session_replication_role = replica;"  # its job is not there: only the partition counts here
+            "SET session_replication_role = replica;"  # its job does not exist: only the partition matters here
             "INSERT INTO compute_joblog (id, tenant_id, job_id, token, position, at, line) VALUES (gen_random_uuid(), "
             f"'{seen.tenant.id}', '{day}', 1, 1, {at}, 'x'); "
             "SET session_replication_role = DEFAULT"

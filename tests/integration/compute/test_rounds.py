@@ -22,7 +22,7 @@ from tests.support import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-FAULTS = ["23514", "22003", "40P01", "57014"]  # a check, a number out of range, a deadlock, a statement cancelled
+FAULTS = ["23514", "22003", "40P01", "57014"]  # a check, a number out of range, a deadlock, a cancelled statement
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def place(as_control: Callable[[], AbstractContextManager[None]]) -> Place:
 
 @pytest.fixture(params=FAULTS)
 def fault(request: pytest.FixtureRequest) -> Callable[[], None]:
-    """Have the database refuse with this code."""
+    """Make the database refuse with this code."""
 
     def refuse() -> None:
         with connection.cursor() as cursor:
@@ -47,7 +47,7 @@ def fault(request: pytest.FixtureRequest) -> Callable[[], None]:
 
 
 def fail_first(monkeypatch: pytest.MonkeyPatch, owner: ModuleType, name: str, fault: Callable[[], None]) -> list[str]:
-    """Make the first call of a function fail; return what will list its calls."""
+    """Make the first call of a function fail; return a list that records its calls."""
     act, calls = getattr(owner, name), []
 
     def once(*args: Any, **named: Any) -> Any:

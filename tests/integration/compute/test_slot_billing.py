@@ -1,4 +1,4 @@
-"""What a leased slot costs, against the real ledger: by the quarter hour, each once, never more than was held."""
+"""Cost of a leased slot, against the real ledger: by the quarter hour, each once, never more than was held."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ UNIT = Decimal("0.001")
 
 @pytest.fixture
 def billed(place: Place, demo_clock: DemoClock) -> Place:
-    """A place whose tenant pays for slots by the second, at the start of a quarter hour."""
+    """A place whose tenant pays for slots per second, at the start of a quarter hour."""
     with tenant_scope(place.tenant.id):
         price_books.provision_defaults()
         book = billing_queries.price_books()[0].id
@@ -71,7 +71,7 @@ def settle(place: Place) -> int:
 
 
 def seconds(place: Place) -> list[tuple[datetime, datetime, Decimal, Decimal]]:
-    """Return what was recorded of slots: from, to, seconds charged, amount; in order."""
+    """Return the recorded slot usage: from, to, seconds charged, amount; in order."""
     with tenant_scope(place.tenant.id), connection.cursor() as cursor:
         cursor.execute(
             "SELECT e.started_at, e.ended_at, e.billable, e.amount FROM billing_usageevent e JOIN billing_meter m ON m.id = e.meter_id "
@@ -81,13 +81,13 @@ def seconds(place: Place) -> list[tuple[datetime, datetime, Decimal, Decimal]]:
 
 
 def held(place: Place) -> Decimal:
-    """Return what open holds have left."""
+    """Return what is left of open holds."""
     with tenant_scope(place.tenant.id):
         return sum((row.amount - row.settled for row in Hold.objects.filter(state="open")), Decimal(0))
 
 
 def assert_whole(place: Place, asked: uuid.UUID) -> Decimal:
-    """Check that the stays of an allocation are recorded without a gap and without overlap; return their seconds."""
+    """Assert that the stays of an allocation are recorded without gap or overlap; return their seconds."""
     rows = seconds(place)
     assert all(one[1] == following[0] for one, following in itertools.pairwise(rows)), "no gap, no overlap"
     assert all(amount == billable * UNIT for _, _, billable, amount in rows)
@@ -130,7 +130,7 @@ def test_seconds_on_a_slot_are_held_by_the_hour_and_recorded_by_the_quarter_each
 
 
 def in_own_connection(tenant_id: uuid.UUID, allocation_id: uuid.UUID) -> None:
-    """Settle as a second accountant does, at the same time."""
+    """Settle as a second process does, at the same time."""
     try:
         slots._settle(tenant_id, allocation_id)
     finally:
@@ -187,7 +187,7 @@ def test_where_slots_cost_nothing_nothing_is_held_and_seconds_are_measured(
 ) -> None:
     with tenant_scope(place.tenant.id):
         price_books.provision_defaults()
-        if not listed:  # as in a list that was published before slots had a meter
+        if not listed:  # as in a price list that predates slot meters
             Meter.objects.filter(key="serving.slot_seconds").update(key="x.slots", event_type="x.slots")
     budgets.create_budget(actor=factories.actor_for(place.tenant), amount=Decimal("0.01"), at_limit="block_new")
     demo_clock.advance(timedelta(hours=1))
@@ -271,7 +271,7 @@ def test_an_endpoint_that_cannot_be_loaded_gives_its_slot_back_unless_an_older_v
 
 
 def quarters_pass(place: Place, me: nodes.Registered, demo_clock: DemoClock, number: int) -> None:
-    """Let quarter hours go by on a slot that its node keeps."""
+    """Let quarter hours pass on a slot that its node keeps."""
     for _ in range(number):
         demo_clock.advance(timedelta(minutes=15, seconds=1))
         with place.control():
@@ -343,8 +343,10 @@ def test_quarters_that_are_settled_late_over_a_months_turn_are_charged_to_their_
     billed.ask()
     me = billed.node("s1", 1)
     billed.assign()
-    demo_clock.advance(timedelta(hours=2, minutes=31))  # nobody settled meanwhile: more is used than an hour's hold
-    if crowded:  # the new month has room for its own use and the next quarter, and for no more
+    demo_clock.advance(
+        timedelta(hours=2, minutes=31)
+    )  # nothing was settled meanwhile: more is used than an hour's hold
+    if crowded:  # the new month has headroom for its own usage and the next quarter only
         with tenant_scope(billed.tenant.id):
             project = factories.default_project_id(billed.tenant)
             holds.hold(project_id=project, subject="job:1", amount=Money(Decimal(12) - 45 * 60 * UNIT - 1, "EUR"))

@@ -1,4 +1,4 @@
-"""Long allocations against the real database: who gets a slot, who keeps it, and what comes back."""
+"""Long allocations against the real database: who gets a slot, who keeps it, and what is recovered."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def let_go(*, actor, subject):  # type: ignore[no-untyped-def]
 
 
 class Place:
-    """Tenants, serving nodes, and short ways to make things happen."""
+    """Tenants, serving nodes, and short helpers."""
 
     def __init__(self, control: Control) -> None:
         self.control = control
         self.tenant = factories.make_tenant()
 
     def node(self, name: str, number: int) -> nodes.Registered:
-        """Register a serving node with so many slots: what a start of its process does."""
+        """Register a serving node with so many slots, as its process does at start."""
         found = [Found(f"slot-{i}", "cpu", "serving", f"Serving slot {i} of {name}", i, 0) for i in range(number)]
         return nodes.register(name=name, hostname="h", boot=uuid.uuid4(), found=found, missing_layers=[], serves=True)
 
@@ -71,7 +71,7 @@ class Place:
         return let_go(actor=factories.actor_for(self.tenant), subject=subject)  # type: ignore[no-any-return]
 
     def assign(self) -> int:
-        """Let the controller hand out slots once."""
+        """Let the controller assign slots once."""
         with self.control():
             return slots.assign_slots()
 

@@ -1,4 +1,4 @@
-"""Tags of a job reach what it uses: usage and spend by tag, budgets of a tag that hold, settle and tell."""
+"""Tags of a job reach its usage: usage and spend by tag, and budgets of a tag that hold, settle and notify."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FOUND = [Found(f"cpu-{index}", "cpu", "cpu", f"CPU {index} of host h", index, 2*
 
 @pytest.fixture
 def world(as_control: Control, demo_clock: DemoClock) -> World:
-    """A node whose organisation has had its prices for a minute: what runs is charged from its first second."""
+    """A node whose organisation has had its prices for a minute, so that runs are charged from the first second."""
     demo_clock.move_to(datetime(2026, 10, 5, 11, 59, tzinfo=UTC))
     prices = World(as_control)
     with tenant_scope(prices.tenant.id):
@@ -105,7 +105,7 @@ def test_a_budget_of_a_tag_holds_settles_refuses_and_tells(world: World, finance
         (held,) = Hold.objects.all()
         assert held.tags == {"team": "vision"}
         assert queries.budget(UUID(made["id"])).held.amount == held.amount > 0
-        world.submit(tags={"team": "speech"})  # another team has room
+        world.submit(tags={"team": "speech"})  # another team has headroom
     path = f"/api/v1/jobs/{mine.job.id}/clone/"
     refused = finance.post(path, {}, content_type="application/json")
     assert refused.status_code == 402, refused.content
@@ -207,7 +207,7 @@ def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_us
         "dim:endpoint": {"Without an endpoint"},
     }
     assert finance.get(page + "tag:no%20name").status_code == 400
-    longest = "tag:" + "x" * 60  # as usage from outside may name it
+    longest = "tag:" + "x" * 60  # reported usage may name it so
     assert finance.get(page + longest).status_code == 200
     assert callbacks.chosen(f"?group={longest}")["group"] == longest
     with tenant_scope(world.tenant.id):

@@ -42,7 +42,7 @@ def admin_of(database: str) -> str:
 
 @pytest.fixture
 def own_bucket(s3: S3, settings: Settings) -> None:
-    """A bucket that holds this test's objects alone, and the administrator of the test's database."""
+    """A bucket for this test's objects alone, and the administrator of the test's database."""
     update = {
         "s3_bucket": f"source-{uuid4()}",
         "database_admin_url": admin_of(str(connection.settings_dict["NAME"])),
@@ -53,7 +53,7 @@ def own_bucket(s3: S3, settings: Settings) -> None:
 
 @pytest.fixture
 def filled(own_bucket: None, superuser: psycopg.Connection) -> None:
-    """Two organisations with one of everything, the files of their datasets among it."""
+    """Two organisations with one of everything, including the files of their datasets."""
     for _ in range(2):
         tenant = make_tenant()
         one_of_everything(tenant)

@@ -1,4 +1,4 @@
-"""The demo, small: what must hold of any history holds of this one, one seed makes one demo, and a run that fails leaves nothing."""
+"""A small demo: what holds of any history holds of this one, one seed makes one demo, and a failed run leaves nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tenants.models import Membership, Tenant
 from tenants.notifications import notifications
 from tests.conftest import SESSION
 
-# One worker for all: a load that began is noted in the home that the workers of a run share.
+# One worker for all: a started load is recorded in the home that the workers of a run share.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("demo")]
 
 NUMBER, DAYS, SEED = 2, 5, 7
@@ -38,7 +38,7 @@ WHAT_MATTERS = {
     "labels": "SELECT count(*), count(*) FILTER (WHERE correct) FROM models_app_feedback",
     "budgets": "SELECT t.slug, b.amount, p.period, round(p.spent, 6), p.held FROM billing_budgetperiod p JOIN billing_budget b ON b.id = p.budget_id JOIN tenants_tenant t ON t.id = p.tenant_id",
 }
-#: How many of the jobs that succeeded, by training for minutes or hours, cost what their quotes said: nine of ten of many.
+#: How many successful jobs, by training time in minutes or hours, cost what their quotes said: nine of ten of many.
 WITHIN_THEIR_QUOTES = (
     "SELECT count(*) FILTER (WHERE spent BETWEEN quoted_least AND quoted_most), count(*)"
     " FROM compute_job WHERE state = 'succeeded'"
@@ -64,7 +64,7 @@ class Stop(Exception):
 
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[type]:
-    """Children that work once for the module: what they make is asked of them elsewhere."""
+    """Children that work once for the module; their output is tested elsewhere."""
     real = children.Nursery()
     made: dict[str, children.Learned] = {}
 
@@ -83,7 +83,7 @@ def nursery() -> Iterator[type]:
 
 @pytest.fixture(autouse=True)
 def _owner(s3, settings, nursery, monkeypatch):
-    """Let the demo log in as the owner of this worker's database: only that role may move the clock."""
+    """Make the demo log in as the owner of this worker's database: only that role may move the clock."""
     url = SESSION.cluster.url("exchequer_owner", connection.settings_dict["NAME"])
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"database_owner_url": url})
     monkeypatch.setattr(loading, "Nursery", nursery)
@@ -95,7 +95,7 @@ def load(say=lambda text: None) -> loading.Loaded:
 
 
 def ask(question: str) -> list[tuple[Any, ...]]:
-    """Look past the policies; inside a test's transaction only this connection sees what the demo wrote."""
+    """Query past the policies; inside a test's transaction only this connection sees the demo's rows."""
     with SESSION.cluster.superuser(connection.settings_dict["NAME"]) as admin:
         return sorted(admin.execute(question).fetchall(), key=repr)
 

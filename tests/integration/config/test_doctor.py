@@ -64,20 +64,20 @@ def test_a_command_typed_with_another_python_or_before_the_first_start_says_what
 
 
 class Ready(BaseHTTPRequestHandler):
-    """Answers as a serving node that takes requests."""
+    """Responds as a ready serving node."""
 
     def do_GET(self) -> None:
-        """Answer 200 to whatever is asked."""
+        """Return 200 for any path."""
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Suppress the log line."""
 
 
 @pytest.fixture
 def serving_node(settings: Settings) -> Iterator[None]:
-    """Something that answers on the serving node's port."""
+    """A server on the serving node's port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
         settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"serving_port": server.server_port})
         thread = threading.Thread(target=server.serve_forever)
@@ -129,7 +129,7 @@ def test_a_role_that_owns_a_table_is_named(as_control: Control, superuser: psyco
 def test_a_role_whose_statements_may_last_for_ever_is_named(
     as_control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asked of a login without the settings: the product's own are those of every database of the server."""
+    """With a login without the settings: the product's own are shared by every database of the server."""
     monkeypatch.setattr(doctor, "ROLES", doctor.ROLES.replace("'exchequer_control'", "'exchequer_bypassing'"))
     assert any(
         "exchequer_bypassing" in line and "has no statement_timeout" in line for line in examine(as_control)["wrong"]

@@ -1,4 +1,4 @@
-"""The ground that tests stand on keeps its own promises."""
+"""The fixtures keep their own guarantees."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A database of an earlier release migrates with its rows in it: nothing but what a migration says is changed.
+"""A database of an earlier release migrates with its rows: nothing changes but what a migration states.
 
-A world made by today's operations is laid into the schema of before, column by column, and migrated; what that schema
-could not hold must be found again.
+A world made by today's operations is copied into the older schema, column by column, and migrated; data outside that
+schema must be derived again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ NAME = "exchequer_upgraded"
 BEFORE = {"tenants": "0004", "billing": "0003", "compute": "0003", "models_app": "0004"}
 #: Written by migrations themselves, or filled by Django.
 OWN = ("django_migrations", "django_content_type", "auth_permission")
-#: What the migrations since then change in rows that were there.
+#: Changes of later migrations to existing rows.
 CHANGED = {
     "tenants_apikey": {"revoked_at", "expires_at", "created_by_id"},
     "tenants_invitation": {"revoked_at", "expires_at"},
@@ -80,7 +80,7 @@ SELECT gen_random_uuid(), tenant_id, attempt_id, job_id, device_id, number + 100
 
 @dataclass
 class Before:
-    """The world of before: its tenant, its credentials by what they are, its rows by table, and sums of its samples."""
+    """The older world: its tenant, its credentials by kind, its rows by table, and sums of its samples."""
 
     tenant: Tenant
     leaver: Actor
@@ -102,7 +102,7 @@ def rows(admin: psycopg.Connection, table: str, names: set[str]) -> list[str]:
 
 
 def origins(admin: psycopg.Connection) -> dict[str, Any]:
-    """Return what each credential descends from: membership and key, by id."""
+    """Return the origin of each credential: membership and key, by id."""
     asked = " UNION ALL ".join(
         f"SELECT id, membership_id, parent_key_id FROM {table}"
         for table in ("tenants_apikey", "tenants_invitation", "models_app_endpointkey")
@@ -111,7 +111,7 @@ def origins(admin: psycopg.Connection) -> dict[str, Any]:
 
 
 def spent_and_promised(world: World) -> None:
-    """Hold, settle, release, waive, quote and report: money of every kind, with amounts that have many digits."""
+    """Hold, settle, release, waive, quote and report: money of every kind, with amounts of many digits."""
     with tenant_scope(world.tenant.id):
         budgets.create_budget(actor=world.actor, amount=Decimal("123.456789"), at_limit="block_new")
         budgets.create_budget(actor=world.actor, project_id=world.project, amount=Decimal(50), at_limit="stop_running")
@@ -127,7 +127,7 @@ def spent_and_promised(world: World) -> None:
 
 
 def credentials(world: World, leaver: Actor, back: Actor) -> dict[str, UUID]:
-    """Make keys, endpoint keys and invitations of people and keys; return their ids by what they are."""
+    """Create keys, endpoint keys and invitations of people and keys; return their ids by kind."""
     tenant, owner = world.tenant, world.actor
     endpoint = make_endpoint(tenant).id
     made: dict[str, UUID] = {}
@@ -155,7 +155,7 @@ def world_of_today(as_control: Control, demo_clock: DemoClock) -> Before:
     leases.heartbeat(
         mine, Heartbeat(elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one")], samples=samples)
     )
-    demo_clock.advance(timedelta(hours=1))  # usage of before the first price would cost nothing
+    demo_clock.advance(timedelta(hours=1))  # usage before the first price would be free
     spent_and_promised(world)
     leaver, back = (factories.actor_for(world.tenant, "admin") for _ in range(2))
     made = credentials(world, leaver, back)
@@ -165,7 +165,7 @@ def world_of_today(as_control: Control, demo_clock: DemoClock) -> Before:
 
 
 def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> None:
-    """Copy what the schema of before has a place for, then let one person leave, and one who left come back."""
+    """Copy what the older schema has columns for, then let one person leave, and a former member return."""
     here, there = columns(source), columns(old)
     old.execute("SET session_replication_role = replica")
     for table in sorted(set(here) & set(there)):
@@ -194,7 +194,7 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
 
 @pytest.fixture(scope="module")
 def upgraded(kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Where the tests of this module keep the database that the first of them makes and migrates."""
+    """Storage of the database that this module's first test creates and migrates."""
     yield kept.setdefault(NAME, {})
     with SESSION.cluster.superuser("postgres") as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
@@ -204,7 +204,7 @@ def upgraded(kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def before(
     upgraded: dict[str, Any], as_control: Control, demo_clock: DemoClock, superuser: psycopg.Connection
 ) -> Before:
-    """The world of before, whose database is migrated now."""
+    """The older world, whose database is migrated now."""
     if "before" not in upgraded:
         with SESSION.cluster.superuser("postgres") as admin:
             admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")

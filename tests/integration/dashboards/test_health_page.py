@@ -1,4 +1,4 @@
-"""The page Model health: its numbers for one endpoint, its exports, and what it says when there is nothing."""
+"""The page Model health: its numbers for one endpoint, its exports, and its empty states."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def viewer_of(tenant: Tenant) -> Client:
 
 
 def shown(client: Client, search: str = "", slug: str = "vision") -> dict[str, Any]:
-    """Return what the page's one callback answers, by the component it goes to."""
+    """Return the result of the page's one callback, by component."""
     layout = client.get(reverse("dash-part", args=(slug, "health", "_dash-dependencies"))).json()
     spec = next(one for one in layout if "tiles.children" in one["output"])
     outputs = [
@@ -86,7 +86,7 @@ def test_each_chart_stands_beside_its_numbers(tenant: Tenant) -> None:
 
 
 def test_the_tiles_say_that_labels_are_of_any_time_and_write_waits_as_the_endpoints_page_does() -> None:
-    """What the range counts stands beside what it does not."""
+    """What depends on the range stands beside what does not."""
     at = datetime(2026, 1, 2, tzinfo=UTC)
     span = TimeRange("24h", at, at + timedelta(days=1), timedelta(hours=1))
     labels = LabelRow(count=252, figure="accuracy", value=0.95, expected=0.9)

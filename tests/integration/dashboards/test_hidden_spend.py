@@ -1,4 +1,4 @@
-"""Spend by endpoint: who may not see a model does not read the name of its endpoint there, and the sums stay the same."""
+"""Spend by endpoint: names of endpoints with hidden models are redacted, and the sums stay the same."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: F811 - fixtures are imported by the names they are asked for
-"""A batch prediction from submit to signed link: real sandbox, store, database, bill; and what a damaged model does."""
+"""A batch prediction from submit to download: real sandbox, store, database, bill; and a damaged model."""
 
 from __future__ import annotations
 
@@ -117,9 +117,7 @@ def test_a_batch_prediction_ends_as_two_files(as_control, node, tmp_path, learne
     with tenant_scope(actor.tenant_id):
         kept = {file["key"] for file in Job.objects.get(id=job.id).result["files"].values()}
     stored = {item.key: raw(item.key) for item in storage.listing(actor.tenant_id)}
-    assert (
-        len(stored) >= 6
-    )  # upload, table, weights, signature, two files of predictions; checkpoints, where there are any
+    assert len(stored) >= 6  # upload, table, weights, signature, two files of predictions; checkpoints, if any
     for body in stored.values():
         assert body.startswith(MAGIC)
         assert not any(
@@ -214,7 +212,7 @@ def actor_tenant(actor):
 
 @contextmanager
 def spoilt(key: str, change):
-    """Have other bytes in a stored file, changed behind the product's back."""
+    """Overwrite a stored file, bypassing the product."""
     env = django_settings.EXCHEQUER
     client = boto3.client(
         "s3", endpoint_url=env.s3_endpoint_url, aws_access_key_id=env.aws_access_key_id,

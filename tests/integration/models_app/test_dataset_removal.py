@@ -1,4 +1,4 @@
-"""Failed uploads can be taken away, by page and API; what was read stays, and nothing is left in the store."""
+"""Failed uploads can be removed, by page and API; versions that were read stay, and nothing is left in the store."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_database_keeps_what_was_read() -> None:
 
 
 def waiting(superuser: psycopg.Connection) -> int:
-    """Return how many sessions of this database wait for a lock."""
+    """Return the number of sessions of this database that wait for a lock."""
     asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
     row = superuser.execute(asked, [connection.settings_dict["NAME"]]).fetchone()
     return row[0] if row else 0
@@ -214,7 +214,7 @@ def test_choices_that_meet_the_removal_of_their_version_never_name_a_file_that_i
         until(lambda: waiting(superuser) == 1)
         removed = beside(pool, remove)
         until(lambda: removed.done() or waiting(superuser) == 2)
-        if removed.done():  # it asked for no lock: its files go before the choices are stored
+        if removed.done():  # it waited for no lock: its files go before the choices are stored
             with as_control():
                 outbox.relay(outbox.deliver)
         go_on.set()

@@ -1,4 +1,4 @@
-"""A file goes in, a ready dataset version comes out: through the object store, the sandbox and the database."""
+"""A file becomes a ready dataset version: through the object store, the sandbox and the database."""
 
 from __future__ import annotations
 

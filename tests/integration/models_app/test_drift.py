@@ -1,4 +1,4 @@
-"""Drift on real tables: a shifted column is flagged within 500 requests, and quiet traffic raises no alarm at all."""
+"""Drift on real tables: a shifted column is flagged within 500 requests, and quiet traffic raises no alert."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SWAPPED = "mean_radius"
 
 @dataclass
 class Learned:
-    """A trained model and the rows that it never learnt from."""
+    """A trained model and the rows held back from training."""
 
     model: predict.Predictor
     result: dict[str, Any]
@@ -103,7 +103,7 @@ def serve(
     endpoint: Endpoint, one: Learned, chosen: NDArray[np.int64], *, flush_every: int = 80,
     change: Callable[[dict[str, NDArray[Any]]], None] = lambda columns: None,
 ) -> list[Any]:  # fmt: skip
-    """Send rows one by one as requests of their own, count them as a node does; return what was answered."""
+    """Send rows as single requests, count them as a node does; return the predictions."""
     columns = {name: values[chosen].copy() for name, values in one.rows.items()}
     change(columns)
     instances = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -1,4 +1,4 @@
-"""What is older than encryption is encrypted while everything runs; whoever is killed in between leaves nothing half done."""
+"""Older files are encrypted while the product runs; a killed process leaves nothing half done."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Old:
         return Stored(key, hashlib.sha256(data).hexdigest(), len(data))
 
     def told(self) -> list[Stored]:
-        """What the rows say of the six files now."""
+        """Return the rows' descriptions of the six files now."""
         with tenant_scope(self.tenant.id):
             data = DatasetVersion.objects.get()
             model = ModelVersion.objects.get()
@@ -71,7 +71,7 @@ class Old:
         return bodies
 
     def readable(self) -> bool:
-        """Whether each file is what it was, by the row of before and by that of now."""
+        """Return whether each file is unchanged, by the old row and by the current one."""
         return all(
             hashlib.sha256(b"".join(storage.stream(self.tenant.id, stored))).hexdigest() == old.sha256
             for old, now in zip(self.plain.values(), self.told(), strict=True)
@@ -151,7 +151,7 @@ def test_batches_are_bounded_and_a_damaged_file_holds_up_no_other(old, as_contro
             call_command("encrypt_objects", stdout=io.StringIO())
     with s3.opened(damaged) as body:
         assert body.read() == b"other bytes", "what cannot be read is left as it is"
-    # A row that says "encrypted" is never read in the clear.
+    # A row marked encrypted is never read in the clear.
     weights = old.told()[2]
     s3.put(weights.key, io.BytesIO(b"w" * weights.size), weights.size)
     with pytest.raises(storage.ChecksumMismatch):

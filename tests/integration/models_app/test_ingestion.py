@@ -1,4 +1,4 @@
-"""How a file is read on a worker that has other work: crashes, kills, limits, turns, and what a killed worker left."""
+"""Ingestion on a worker with other work: crashes, kills, limits, turns, and what a killed worker left."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _store(s3):
 
 @pytest.fixture
 def child(tmp_path, monkeypatch):
-    """`child(code)`: have every child run this instead."""
+    """`child(code)`: make every child run this instead."""
 
     def replace(code: str) -> None:
         script = tmp_path / "child.py"

@@ -1,4 +1,4 @@
-"""Traffic in windows, alerts that open once and resolve, labels that count once, and who hears of it."""
+"""Traffic in windows, alerts that open once and resolve, feedback that counts once, and who is notified."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def endpoint(engineer: Actor) -> Endpoint:
 
 
 def quiet_rows(count: int, seed: int = 3) -> list[dict[str, Any]]:
-    """Rows like those that `plain_baseline` was made from."""
+    """Return rows like those of `plain_baseline`."""
     chance = np.random.default_rng(seed)
     return [
         {
@@ -64,7 +64,7 @@ def quiet_rows(count: int, seed: int = 3) -> list[dict[str, Any]]:
 def serve(
     endpoint: Endpoint, rows: list[dict[str, Any]], *, at_once: int = 50, share: float = 0.3, **more: Any
 ) -> None:
-    """Count rows one request each, and flush as a node does."""
+    """Count rows as single requests, and flush as a node does."""
     window = Window()
     window.track(endpoint.version_id, endpoint.version.baseline)
     for number, batch in enumerate(
@@ -85,7 +85,7 @@ def _batched(rows: list[Any], size: int) -> Iterator[list[Any]]:
 
 
 def replace_role(actor: Actor, role: str) -> Actor:
-    """Return somebody of the same organisation with another role."""
+    """Return a member of the same organisation with another role."""
     return Actor.member(tenant_id=actor.tenant_id, user_id=uuid7(), email=f"{role}@else.example", role=role)
 
 
@@ -96,7 +96,7 @@ def open_alerts(endpoint: Endpoint) -> list[tuple[str, str]]:
 
 
 def deliver_all(as_control: Any, endpoint: Endpoint) -> None:
-    """Deliver what waits in the outbox, and what that brings."""
+    """Deliver the outbox, including the events that deliveries publish."""
     for _ in range(3):
         with tenant_scope(endpoint.tenant_id):
             waiting = list(OutboxMessage.objects.filter(delivered_at=None).order_by("id").values_list("id", flat=True))
@@ -160,7 +160,7 @@ def test_a_shifted_number_and_a_swapped_category_are_flagged_alone(endpoint: End
 
 
 def test_judging_asks_no_query_for_each_input(endpoint: Endpoint) -> None:
-    """A node flushes every few seconds: quiet or moved, what is judged costs as many statements with any number of inputs."""
+    """A node flushes every few seconds: evaluation costs the same number of statements for any number of inputs."""
 
     def asked() -> int:
         with tenant_scope(endpoint.tenant_id), CaptureQueriesContext(connection) as seen:
@@ -358,7 +358,7 @@ def test_a_label_too_far_off_to_be_summed_is_refused_and_one_that_is_stored_spoi
     found = labelled(engineer, endpoint, [{"prediction_id": far, "label": label}])
     assert [(error["code"], error["index"]) for error in found.errors] == [("unknown_label", 0)]
     assert "too far" in found.errors[0]["message"]
-    with tenant_scope(engineer.tenant_id):  # as it was stored before such labels were refused
+    with tenant_scope(engineer.tenant_id):  # as stored before such labels were refused
         stored = Feedback(
             endpoint=endpoint, version=version, prediction=b"far", label=f"{label:.12g}", error=1 - label,
             predicted_at=now(),

@@ -1,4 +1,4 @@
-"""Stages of a model version: who moves it, who is asked, who approves, and what a version that answers may not do."""
+"""Stages of a model version: who moves it, who is notified, who approves, and limits of a served version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def version():
-    """A tenant, and a version that was just registered."""
+    """A tenant, and a newly registered version."""
     tenant = make_tenant()
     return tenant, another_version(tenant, one_of_everything(tenant)["version_id"])
 
@@ -77,13 +77,13 @@ def test_an_engineer_moves_a_version_but_asks_for_production(version):
 
 
 def into_production(tenant, version_id) -> ModelVersion:
-    """Have an engineer ask and an admin grant."""
+    """Request production as an engineer and grant it as an admin."""
     registry.promote(actor=actor_for(tenant, "engineer"), version_id=version_id, stage="production")
     return registry.promote(actor=actor_for(tenant, "admin"), version_id=version_id, stage="production")
 
 
 def key_of(maker, scopes=("models.manage", "models.approve", "apikeys.manage")):
-    """Return an API key of a person, or of a key, as operations see it."""
+    """Return an API key of a person, or of a key, as an actor."""
     made = api_keys.create_api_key(actor=maker, name="ci", scopes=list(scopes))
     return replace(maker, kind="api_key", id=made.id, label="ci", permissions=frozenset({*scopes, "tenant.view"}))
 
@@ -102,7 +102,7 @@ def test_nobody_approves_what_they_asked_for_by_whatever_key_or_detour(version):
                 registry.approve(actor=approver, version_id=version_id)
             again = registry.promote(actor=approver, version_id=version_id, stage="production")
             assert again.stage == "registered"
-        # Declined, archived and asked for anew by another face of the same person, it is still one person.
+        # Declined, archived and requested again with another credential of the same person, it is still one person.
         registry.decline(actor=asker, version_id=version_id)
         registry.promote(actor=asker, version_id=version_id, stage="archived")
         registry.promote(actor=asker, version_id=version_id, stage="registered")
@@ -200,7 +200,7 @@ def test_who_asked_is_told_of_the_answer_and_the_approvers_need_not_look_any_mor
     before = raised(tenant)
     registry.decline(actor=admin, version_id=version_id, reason="  Trained on last year's table. ")
     assert all(note.read_at for note in told(tenant, owner.label))
-    assert raised(tenant) == before + 1  # by mail, too
+    assert raised(tenant) == before + 1  # by email, too
     (no,) = told(tenant, engineer.label)
     assert (no.kind, no.title, no.path) == ("model.declined", "a model v2 was declined for production", page)
     assert no.body == f"{admin.label} declined; it stays in registered. Reason: Trained on last year's table."

@@ -1,4 +1,4 @@
-"""Money held for what endpoints will answer, against the real ledger: never too much, and all of it comes back."""
+"""Reservations of endpoints, against the real ledger: never too much, and all of it is released."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LEAST = Decimal("0.0015")
 
 
 class Till:
-    """A tenant with one endpoint, and short ways to hold and use its money."""
+    """A tenant with one endpoint, and short helpers to hold and use its money."""
 
     def __init__(self) -> None:
         self.tenant: Tenant = factories.make_tenant()
@@ -87,12 +87,12 @@ class Till:
             return record_usage(batch, hold_id=money.hold_id)
 
     def held(self) -> Decimal:
-        """Return what open holds have left."""
+        """Return what is left of open holds."""
         with tenant_scope(self.tenant.id):
             return sum((hold.amount - hold.settled for hold in Hold.objects.filter(state="open")), Decimal(0))
 
     def room(self) -> Decimal | None:
-        """Return what the tightest budget has left."""
+        """Return the headroom of the tightest budget."""
         with tenant_scope(self.tenant.id):
             return headroom(self.endpoint.project_id)
 
@@ -314,7 +314,7 @@ def test_late_usage_of_one_slice_and_the_closing_of_two_do_not_meet(till: Till) 
 
 
 def closed_elsewhere(till: Till) -> int:
-    """Close what a run left in a thread, which ends its own connection."""
+    """Close in a thread what a run left, and end the thread's connection."""
     try:
         return reservations.close_left_behind(till.tenant.id, till.endpoint.id, till.boot)
     finally:
@@ -375,7 +375,7 @@ def test_an_undeployed_endpoint_gets_no_money_and_gives_back_what_it_has(till: T
 
 
 def publish(till: Till, request_price: str, ms_price: str, ahead: timedelta = timedelta(minutes=6)) -> datetime:
-    """Publish new prices; return from when."""
+    """Publish new prices; return their start."""
     with tenant_scope(till.tenant.id):
         at = now() + ahead
         prices = [
@@ -388,7 +388,7 @@ def publish(till: Till, request_price: str, ms_price: str, ahead: timedelta = ti
 
 def test_no_price_changes_within_a_slice(till: Till, demo_clock: DemoClock) -> None:
     unknown = till.take(9)
-    ahead = timedelta(minutes=5, seconds=30)  # five minutes are asked for, when it is stored
+    ahead = timedelta(minutes=5, seconds=30)  # five minutes are required, when it is stored
     at = publish(till, "0.001", "0", ahead)
     assert at - unknown.until > ahead - reservations.LIFE >= timedelta(minutes=1), (
         "nor one that is published after it was taken"

@@ -52,7 +52,7 @@ def node():
 
 
 def join(boot: uuid.UUID) -> uuid.UUID:
-    """Register the node with one device, as its worker does when it starts."""
+    """Register the node with one device, as its worker does at start."""
     nodes.register(
         name="n1",
         hostname="h",
@@ -84,7 +84,7 @@ def project_of(actor):
 
 
 def claim(as_control, boot) -> leases.Claim:
-    """Claim the next job; the node says that it lives, however long the test took until here."""
+    """Claim the next job; the node's heartbeat is refreshed, however long the test took until here."""
     nodes.alive(nodes.Registered(Node.objects.get(name="n1").id, "n1", boot))
     with as_control():
         (ring,) = assign.assign_all()

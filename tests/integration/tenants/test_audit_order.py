@@ -1,4 +1,4 @@
-"""The head of a tenant's chain is locked last: acts that meet never wait for each other in a circle."""
+"""The head of a tenant's chain is locked last: concurrent operations never deadlock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAIT_S = 30
 
 
 def in_thread(act: Callable[[], object], faults: list[BaseException]) -> threading.Thread:
-    """Start an act with a connection of its own; what it raises is kept."""
+    """Start a function with its own connection; its exception is kept."""
 
     def run() -> None:
         try:
@@ -37,7 +37,7 @@ def in_thread(act: Callable[[], object], faults: list[BaseException]) -> threadi
 
 
 def targets(tenant: Tenant) -> list[tuple[int, str]]:
-    """Return number and target of each entry, and see that the chain holds."""
+    """Return number and target of each entry, and verify the chain."""
     with tenant_scope(tenant.id):
         assert verify().ok
         return list(AuditEntry.objects.order_by("seq").values_list("seq", "target_label"))[1:]

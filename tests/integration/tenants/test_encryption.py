@@ -1,4 +1,4 @@
-"""Keys of stored files: one data key a tenant, rotation that loses nothing, and no start with the wrong master key."""
+"""Keys of stored files: one data key per tenant, rotation that loses nothing, and no start with the wrong master key."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_data_key_is_its_tenants_alone_and_no_process_takes_one_away(superuser
             connection.cursor() as cursor,
         ):
             cursor.execute(statement)
-    # A row with another tenant's key under this tenant's name does not unwrap, either.
+    # A row with another tenant's key under this tenant's name does not unwrap either.
     superuser.execute(
         "UPDATE tenants_datakey SET wrapped = (SELECT wrapped FROM tenants_datakey WHERE id = %s) WHERE id = %s",
         [foreign.id, own.id],

@@ -194,7 +194,7 @@ def test_of_twenty_who_accept_at_once_one_succeeds(has_account: bool) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("act", ["accept", "key", "invite"])
 def test_what_is_made_while_its_maker_is_removed_is_not_made(act: str, superuser: Any) -> None:
-    """The removal is not committed yet when the other act begins: it waits for that, and then finds its ground gone."""
+    """The removal is not committed yet when the other operation begins: it waits, and then finds its creator gone."""
     tenant = factories.make_tenant()
     owner, leaver = factories.actor_for(tenant), factories.actor_for(tenant, "admin")
     offer = invitations.invite(actor=leaver, email=ADDRESS, role="viewer")
@@ -347,7 +347,7 @@ def test_no_name_makes_a_link_and_no_old_address_stops_the_post(
             invitations.invite(actor=sender, email=f"n{number}@example.org", role="viewer")
         invitations.invite(actor=owner, email=ADDRESS, role="viewer")
         old = [invitations.invite(actor=owner, email=f"old{number}@example.org", role="viewer") for number in range(2)]
-        with tenant_scope(tenant.id):  # as an earlier version let them in
+        with tenant_scope(tenant.id):  # as an earlier version admitted them
             for row, address in zip(old, ('"a\x0c\x0cLocked"@x.example', '"a\x0bBcc:victim"@x.example'), strict=True):
                 Invitation.objects.filter(id=row.id).update(email=address)
         with as_control():
@@ -383,7 +383,7 @@ def test_an_organisation_sends_so_many_invitations_a_day(monkeypatch: pytest.Mon
     key = factories.make_api_key(tenant)
 
     def ask(number: int) -> Any:
-        # One address again and again: what is withdrawn was sent, too. By both doors.
+        # One address again and again: revoked invitations were sent, too. By page and API.
         body = {"email": ADDRESS, "role": "viewer"}
         path = "/api/v1/members/" if number % 2 else "/api/v1/invitations/"
         return client.post(path, body, content_type="application/json", headers={"Authorization": f"Bearer {key}"})

@@ -1,4 +1,4 @@
-"""A mail server that takes the call and never answers: letters wait, everything else goes on."""
+"""A mail server that accepts the connection and never responds: emails wait, everything else continues."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.servers.smtp import MailServer, mail_server
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
-    """A server that hangs, and threads of this test alone."""
+    """A hanging server, and threads of this test alone."""
     for name, users in (("EXTERNAL", tasks), ("LETTERS", account_forms)):
         fresh = external_work.Aside(name.lower(), threads=2, most=100)
         monkeypatch.setattr(external_work, name, fresh)
@@ -46,7 +46,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
 
 @pytest.fixture
 def as_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have deliveries work as the role of the ops worker, in whatever thread."""
+    """Make deliveries use the role of the ops worker, in whatever thread."""
     deliver = outbox.deliver
 
     def run(message: UUID, tenant: UUID) -> bool:

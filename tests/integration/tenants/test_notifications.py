@@ -1,4 +1,4 @@
-"""Notifications reach those whose role is concerned, in the bell and by mail, whatever the mail server does."""
+"""Notifications reach the members whose role is concerned, in the bell and by email, whatever the mail server does."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The operator's area: figures instead of rows, acts that stay, and nobody else let in."""
+"""The operator's area: metrics instead of rows, a permanent log, and nobody else admitted."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -155,7 +155,8 @@ def test_the_web_role_takes_no_operator_over(operator: Operator, as_control: Con
     refused = client.post("/accounts/password/change/", form)
     assert (refused.status_code, "--set-password" in refused.content.decode()) == (200, True)
     assert mine.get().password == stored
-    # Of anybody else, a hash that an earlier version made is made anew at the next log-in; here that would be a change of the password.
+    # Other accounts' hashes of an earlier version are renewed at the next login; here that would be a change of the
+    # password.
     with as_control():
         mine.update(password=get_hasher().encode("old but right", "short salt"))
     right = {"login": operator.label, "password": "old but right"}

@@ -1,4 +1,4 @@
-"""Two locks between tenants, the audit chain and the outbox, on a real PostgreSQL with the product's roles."""
+"""Tenant isolation, the audit chain and the outbox, on a real PostgreSQL with the product's roles."""
 
 import threading
 from datetime import UTC, datetime, timedelta

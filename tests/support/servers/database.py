@@ -1,4 +1,4 @@
-"""Databases of a test session: one migrated template, a copy for each worker process, and how a copy is reset."""
+"""Databases of a test session: one migrated template, a copy for each worker process, and the reset of a copy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.servers.services import PASSWORDS, TEST_ROLE, Session
 
 TEMPLATE = "exchequer_template"
 
-# The login role of the product cannot TRUNCATE, and rows that migrations made must survive a reset: so the
-# superuser deletes with triggers off and copies those rows back. DELETE takes no lock that a forgotten connection could hold up.
+# The product's login role cannot TRUNCATE, and rows made by migrations must survive a reset: so the superuser deletes
+# with triggers off and copies those rows back. DELETE takes no lock that a leftover connection could block.
 RESET = """
 CREATE SCHEMA testkit;
 CREATE FUNCTION testkit.tables() RETURNS TABLE (name name, columns text) LANGUAGE sql AS $tables$
@@ -90,14 +90,14 @@ def copy_database(connection: psycopg.Connection, name: str, template: str) -> N
 
 
 def point_django(cluster: Cluster, database: str, role: str) -> None:
-    """Have every connection that Django opens from now on log in to `database` as `role`."""
+    """Make every later connection of Django log in to `database` as `role`."""
     connections["default"].close()
     connections["default"].settings_dict.update(login(cluster, database, role))
 
 
 @contextmanager
 def logged_in(cluster: Cluster, database: str, role: str) -> Iterator[None]:
-    """Have Django work as another login role for a while."""
+    """Make Django use another login role for a while."""
     before = {key: connections["default"].settings_dict[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
     point_django(cluster, database, role)
     try:

@@ -1,4 +1,4 @@
-"""The environment of a test process: complete, harmless, and the same whatever the caller's shell holds."""
+"""The environment of a test process: complete, harmless, and independent of the caller's shell."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Ports for servers that a test starts: none of those that the system gives away by itself before the server binds its own."""
+"""Ports for servers of tests, outside the range that the system assigns to others before the server binds."""
 
 from __future__ import annotations
 

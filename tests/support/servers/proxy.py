@@ -1,4 +1,4 @@
-"""A proxy that ends TLS, as nginx does before the product: it adds the client's address and scheme and keeps the Host."""
+"""A proxy that terminates TLS, as nginx does: it adds the client's address and scheme and keeps the Host."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from requests.adapters import HTTPAdapter
 
-#: Where the proxy's own connections come from: an address of loopback that no client of a test uses.
+#: Source of the proxy's own connections: a loopback address that no test client uses.
 ADDRESS = "127.0.0.2"
 
 
 def certificate(folder: Path) -> Path:
-    """Write a certificate of `localhost` with its key, signed by itself; return the file."""
+    """Write a self-signed certificate of `localhost` with its key; return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -79,7 +79,7 @@ class _Hop(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _pass_on  # noqa: N815 (names of the base class)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Suppress the log line."""
 
 
 class Proxy(ThreadingHTTPServer):
@@ -97,13 +97,13 @@ class Proxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where people find the product."""
+        """Return the public URL."""
         return f"https://localhost:{self.server_port}"
 
 
 @contextmanager
 def proxy(upstream: int, folder: Path) -> Iterator[Proxy]:
-    """Serve for as long as the block runs."""
+    """Serve while the block runs."""
     server = Proxy(upstream, certificate(folder))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -126,7 +126,7 @@ class _From(HTTPAdapter):
 
 
 def visitor(address: str, file: Path) -> requests.Session:
-    """Return a browser's session at an address of loopback that trusts the certificate."""
+    """Return a browser's session at a loopback address that trusts the certificate."""
     session = requests.Session()
     session.verify = str(file)
     session.trust_env = False

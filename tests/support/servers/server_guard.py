@@ -1,6 +1,6 @@
 """Run one command for as long as another process lives: `python server_guard.py PID -- COMMAND...`.
 
-A test session that is killed cannot stop its servers; the keeper beside each of them can.
+A killed test session cannot stop its servers; the guard beside each of them can.
 """
 
 import os

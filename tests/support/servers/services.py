@@ -1,7 +1,7 @@
-"""One throw-away set of services for a whole test session, shared by all its worker processes.
+"""One disposable set of services for a whole test session, shared by all its worker processes.
 
-The first worker that needs a service starts it under a file lock and notes its address; the others read the
-note. The session's main process stops everything at its end.
+The first worker that needs a service starts it under a file lock and records its address for the others. The session's
+main process stops everything at its end.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from tests.support.servers.ports import free_port, free_ports
 
 FOLDER_VARIABLE = "EXCHEQUER_TEST_SESSION"
 TEST_ROLE = "exchequer_test"
-#: Row security does not hold it: no process of the product may start with such a login.
+#: Row security does not restrict it: no process of the product may start with such a login.
 BYPASSING_ROLE = "exchequer_bypassing"
-#: A login that somebody made in the web role's group.
+#: An operator's own login in the web role's group.
 GROUPED_ROLE = "exchequer_grouped"
-#: Throw-away passwords of throw-away servers that only this user can reach.
+#: Passwords of disposable servers that only this user can reach.
 PASSWORDS = dict.fromkeys((*ROLES, TEST_ROLE, BYPASSING_ROLE, GROUPED_ROLE), "throw-away")
 
 
 @dataclass(frozen=True)
 class S3:
-    """Where the test object store is, and how to get in."""
+    """Address and credentials of the test object store."""
 
     endpoint_url: str
     bucket: str
@@ -46,9 +46,9 @@ class S3:
 
 
 class Session:
-    """The folder of one test session: services, their notes and their logs."""
+    """The folder of one test session: services, their records and their logs."""
 
-    #: Kept, because a `Popen` that is collected while its process runs warns; the main process ends them all.
+    #: Kept, because a `Popen` collected while its process runs warns; the main process ends them all.
     keepers: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     def __init__(self, folder: Path) -> None:
@@ -95,7 +95,7 @@ class Session:
             with self.cluster.superuser("postgres") as connection:
                 connection.execute(f"GRANT exchequer_app, exchequer_control TO {TEST_ROLE}")
                 connection.execute(f"GRANT exchequer_app TO {BYPASSING_ROLE}, {GROUPED_ROLE}")
-                # As `roles.sql` sets them for exchequer_app: SET ROLE brings none of its settings along.
+                # As `roles.sql` sets them for exchequer_app: SET ROLE applies none of its settings.
                 for name, value in {"role": "exchequer_app", "statement_timeout": "30s", "lock_timeout": "10s"}.items():
                     connection.execute(f"ALTER ROLE {TEST_ROLE} SET {name} = '{value}'")
             return True
@@ -160,7 +160,7 @@ class Session:
 
 
 def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll `ready` until it is true; fail with the name of what did not come up."""
+    """Poll `ready` until it is true; fail with `what`."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:

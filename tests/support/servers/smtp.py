@@ -1,4 +1,4 @@
-"""A small mail server on loopback that speaks the real protocol, keeps what it took, and refuses when told to."""
+"""A small SMTP server on loopback with the real protocol, which keeps accepted emails and refuses on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Conversation(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         self.server.called.release()
         while self.server.hangs:
-            # A byte now and then: every single wait is short, and the line never ends.
+            # A byte at intervals: every single wait is short, and the line never ends.
             self.wfile.write(b"2" if self.server.trickles else b"")
             if self.server.gone.wait(0.2):
                 return
@@ -55,7 +55,7 @@ class _Conversation(socketserver.StreamRequestHandler):
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """`taken` holds the letters; `refusals` maps a verb to answers that are given once each, in order."""
+    """`taken` holds the emails; `refusals` maps a verb to replies that are given once each, in order."""
 
     daemon_threads = True
 
@@ -70,21 +70,21 @@ class MailServer(socketserver.ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        """The EMAIL_URL that leads here."""
+        """Return the EMAIL_URL of this server."""
         return f"smtp://127.0.0.1:{self.server_address[1]}?from=Exchequer%20<noreply@exchequer.example>"
 
     def answer_to(self, verb: str, otherwise: str) -> str:
-        """Return the next refusal of a verb, or the usual answer."""
+        """Return the next refusal of a verb, or the usual reply."""
         left = self.refusals.get(verb, [])
         return left.pop(0) if left else otherwise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no fault of the server."""
+        """Ignore a client that hangs up."""
 
 
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
-    """Serve for as long as the block runs."""
+    """Serve while the block runs."""
     server = MailServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

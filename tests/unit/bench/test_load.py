@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: reading answers off a stream, percentiles, and ratios of what was seen."""
+"""The benchmarks' own arithmetic: parsing responses, percentiles, and ratios."""
 
 from __future__ import annotations
 

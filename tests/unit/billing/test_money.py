@@ -114,7 +114,7 @@ def test_an_entered_amount_is_whole_minor_units_of_its_currency() -> None:
 
 
 def test_b7_no_float_is_written_in_billing() -> None:
-    """Divide nothing by hand either: `/` between Decimals lives in money and rating alone."""
+    """No manual division either: `/` between Decimals occurs only in money and rating."""
     root = Path(billing.__file__).parent
     found = []
     for path in sorted(root.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""What the exit of a child means, and which of its claims are not believed."""
+"""The meaning of a child's exit, and which of its claims are not trusted."""
 
 import os
 import signal

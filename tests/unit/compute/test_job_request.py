@@ -1,4 +1,4 @@
-"""A run's range is learnt from runs that were like it, lies within its limits, and so does its cost."""
+"""A run's range is learnt from similar runs, lies within its limits, and so does its cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def order(
     source: str = "defaults",
     kept: Kept = NONE_YET,
 ) -> JobRequest:
-    """An order of a range and a longest run time."""
+    """Return a job request with a range and a time limit."""
     least, typical, most = between
     return JobRequest(
         name="a", kind="train", project_id=uuid4(), spec={}, device_class="cpu", tier="on_demand",
@@ -55,7 +55,7 @@ def test_a_range_holds_whole_seconds_and_lies_within_the_limit(
 
 
 def past(count: int, *, slower: float, spread: float, seed: int = 1) -> list[Run]:
-    """Runs of a machine that takes `slower` times what the formula says."""
+    """Return runs of a machine that takes `slower` times the formula."""
     chance = random.Random(seed)
     found = []
     for number in range(count):

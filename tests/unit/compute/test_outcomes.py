@@ -1,4 +1,4 @@
-"""What the end of an attempt means for its job."""
+"""Effect of an attempt's end on its job."""
 
 import pytest
 from hypothesis import given

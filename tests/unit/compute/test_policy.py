@@ -1,4 +1,4 @@
-"""Who gets the free devices."""
+"""Scheduling policy: which job gets a free device."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta

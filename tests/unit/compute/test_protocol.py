@@ -1,4 +1,4 @@
-"""What a child may say, and what is dropped."""
+"""Messages of a child, and what is dropped."""
 
 import json
 

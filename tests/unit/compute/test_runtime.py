@@ -1,4 +1,4 @@
-"""What a node's worker process knows of the attempts it runs."""
+"""The runtime's knowledge of the attempts it runs."""
 
 import threading
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from compute.sandbox.process import Slot
 
 @dataclass(frozen=True)
 class Mine:
-    """As much of a claim as the runtime reads."""
+    """The parts of a claim that the runtime reads."""
 
     job: Any
     attempt_id: UUID
@@ -28,7 +28,7 @@ class Mine:
 
 
 class Waiting:
-    """A supervisor that runs until it is let go."""
+    """A supervisor that runs until it is released."""
 
     made: list["Waiting"]
 

@@ -1,4 +1,4 @@
-"""What the supervisor makes of a kind that cannot store what a child left."""
+"""The supervisor with a kind that cannot store a child's output."""
 
 import errno
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.fakes.runner.kind import TickKind
 
 
 class Stubborn(TickKind):
-    """Raises what it is told to, one each time it is asked, then collects."""
+    """Raises the given errors, one per call, then collects."""
 
     name = "stubborn"
 

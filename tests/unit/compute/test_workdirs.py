@@ -1,4 +1,4 @@
-"""What is taken of a child's folder, and what never is."""
+"""What is taken from a child's folder, and what never is."""
 
 import errno
 import os
@@ -88,7 +88,7 @@ def test_a_file_that_becomes_a_link_while_the_copy_runs_is_not_followed(
     really, swapped = os.read, []
 
     def read(handle: int, size: int) -> bytes:
-        if not swapped:  # the first file is being copied: the child swaps the other one, and this one too
+        if not swapped:  # while the first file is copied, the child swaps the other one, and this one too
             for name in ("a.json", "b.json"):
                 (workdir / "checkpoint" / name).unlink()
                 (workdir / "checkpoint" / name).symlink_to(secret)
@@ -150,7 +150,7 @@ def test_a_checkpoint_is_never_copied_by_the_thread_that_keeps_the_lease(
 
 
 def dig(folder: Path, depth: int, name: str = "d") -> None:
-    """Make folders in each other, by descriptor: no path is as long."""
+    """Make nested folders, by descriptor: no path can be as long."""
     here = os.open(folder, os.O_RDONLY)
     for _ in range(depth):
         os.mkdir(name, dir_fd=here)

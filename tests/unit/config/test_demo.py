@@ -1,4 +1,4 @@
-"""What the demo draws before it touches a database: launches, traffic and tables, the same for the same seed."""
+"""What the demo draws before it uses a database: launches, traffic and tables, the same for the same seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EMAIL_URL becomes Django's settings, or an error that says how one looks."""
+"""EMAIL_URL becomes Django's settings, or an error that describes the format."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whose word counts about who asks: the table of EXCHEQUER_TRUSTED_PROXIES."""
+"""Which proxies are trusted: the table of EXCHEQUER_TRUSTED_PROXIES."""
 
 from __future__ import annotations
 

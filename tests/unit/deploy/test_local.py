@@ -1,4 +1,4 @@
-"""Starting on one machine: what is decided before anything runs."""
+"""Start on one machine: what is decided before anything runs."""
 
 from __future__ import annotations
 

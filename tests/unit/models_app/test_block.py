@@ -1,4 +1,4 @@
-"""Many requests' rows as one batch: the same numbers as one by one, and each request's errors its own."""
+"""Many requests' rows as one batch: same numbers as one by one, and separate errors per request."""
 
 from __future__ import annotations
 

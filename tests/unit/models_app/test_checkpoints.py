@@ -1,4 +1,4 @@
-"""A large checkpoint goes up beside: neither a request to stop nor the end of the worker waits for it."""
+"""Large checkpoints upload in parallel: neither a request to stop nor the end of the worker waits for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compute.sandbox.protocol import Checkpoint
 
 
 class SlowStore:
-    """A kind whose store takes as long as the test likes."""
+    """A kind whose store takes as long as the test wants."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -32,7 +32,7 @@ class SlowStore:
 
 @pytest.fixture
 def running(tmp_path, monkeypatch):
-    """Return a supervisor with a child that says checkpoints, and the store that they go to."""
+    """Return a supervisor with a child that reports checkpoints, and the store that they go to."""
     store = SlowStore()
     monkeypatch.setattr(kinds, "get", lambda name: store)
     monkeypatch.setattr(leases, "keep_checkpoint", lambda mine, pointer: None)

@@ -1,4 +1,4 @@
-"""Workbooks, JSON and what is compressed with gzip are read as the tables that they hold."""
+"""Workbooks, JSON and gzipped files are read as the tables that they hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure rules of model health: bins, windows, percentiles, the stability index, signed ids, accuracy."""
+"""Pure rules of monitoring: bins, windows, percentiles, PSI, signed ids, accuracy."""
 
 from __future__ import annotations
 

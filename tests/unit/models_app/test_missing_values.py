@@ -1,4 +1,4 @@
-"""Words for missing, yes/no and long ids mean the same in training, in a batch and online, however they are spelled."""
+"""Words for missing, booleans and long ids mean the same in training, batch and online, in any spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pass to try an endpoint: good once, for half a minute, for one endpoint and person."""
+"""A playground token: single use, valid for half a minute, for one endpoint and person."""
 
 from __future__ import annotations
 

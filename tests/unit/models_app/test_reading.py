@@ -1,4 +1,4 @@
-"""Files as people bring them: what each column is read as, with which evidence, and what is taken for missing."""
+"""Files as people bring them: the type of each column, its evidence, and its missing values."""
 
 from __future__ import annotations
 

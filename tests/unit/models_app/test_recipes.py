@@ -1,4 +1,4 @@
-"""The tabular recipes learn what they should, answer the same after a reload, and resume where they stopped."""
+"""The tabular recipes learn, predict the same after a reload, and resume where they stopped."""
 
 from __future__ import annotations
 

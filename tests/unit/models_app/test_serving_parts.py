@@ -1,4 +1,4 @@
-"""The pure parts of the serving node: batcher, token bucket, till, spool."""
+"""The pure parts of the serving node: batcher, token bucket, balance, spool."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_bucket_lets_through_its_rate_and_no_more(per_minute, pauses):
     assert len(let) <= per_minute + (now - 50) * per_minute / 60 + 1
 
 
-# till
+# balance
 
 
 def money(number: int, amount: str, clock: Clock, price: str = "0.01", ms: str = "0.001") -> Slice:
@@ -245,7 +245,7 @@ RECORDS = st.lists(
 
 
 def write(folder: Path, records: list[dict], *, segment_bytes: int = 200) -> UUID:
-    """Write records, each in a commit of its own, and end as a crash does: with nothing but what was synced."""
+    """Write records, each in its own commit, and end as a crash does: with nothing but what was synced."""
     boot = uuid4()
     spool = Spool(folder, boot, segment_bytes=segment_bytes)
     for record in records:
@@ -267,7 +267,7 @@ def test_what_was_written_is_read_once_in_order(tmp_path_factory, records, most,
         seen += found
         reader.advance(place)
         if again:
-            reader = Reader(folder, boot)  # a new boot goes on from the note
+            reader = Reader(folder, boot)  # a new boot continues from the marker
     assert seen == records
     assert len(segments(folder, boot)) <= 1, "what is accounted for is removed"
     reader.forget()
@@ -279,7 +279,7 @@ def test_a_segment_that_goes_while_the_folder_is_counted_counts_as_nothing(tmp_p
     whole, real, gone = backlog(tmp_path), Path.stat, []
 
     def stat(path: Path, **more):
-        if not gone and path.parent == tmp_path:  # as the thread that accounts for it may do at this moment
+        if not gone and path.parent == tmp_path:  # as the accounting thread may do at this moment
             gone.append(real(path).st_size)
             path.unlink()
         return real(path, **more)
@@ -326,7 +326,7 @@ def test_no_bytes_make_a_record_by_chance(line):
 
 
 class Disk:
-    """Writes so many bytes and then is full."""
+    """A disk that is full after so many bytes."""
 
     def __init__(self) -> None:
         self.room = 10**9

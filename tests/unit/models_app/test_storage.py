@@ -1,4 +1,4 @@
-"""The object store's door: keys stay under their tenant, bytes are what was stored, the store holds ciphertext only."""
+"""The object store's interface: keys stay under their tenant, bytes are verified, the store holds ciphertext only."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_what_was_stored_before_there_was_encryption_is_read(store, tmp_path):
 
 
 def test_the_memory_of_an_object_does_not_grow_with_its_size(store, tmp_path, monkeypatch):
-    """The format alone: what the client of the store holds is not ours."""
+    """The format alone, without the memory of the store's client."""
 
     class Zeros:
         left = 0

@@ -1,4 +1,4 @@
-"""What stands around a table: comments, titles, names, code pages, quotation marks."""
+"""What surrounds a table: comments, titles, names, code pages, quotation marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One raw cell, three ways: what training held out, a batch over a later file, and a request online answer alike."""
+"""One raw cell, three ways: training, a batch over a later file, and an online request agree."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ random.seed(11)
 
 
 def cell(kind: str, at: int) -> str:
-    """Return a raw cell: blanks, words for missing and slips among what the column holds."""
+    """Return a raw cell: blanks, words for missing and slips among the column's values."""
     if at % 17 == 3:
         return ""
     return {
@@ -117,7 +117,7 @@ def test_training_batch_and_both_protocols_answer_a_raw_cell_alike(raw, model, t
 
 @pytest.mark.parametrize("size", [1, 3, 10, 40])
 def test_a_later_file_is_read_by_the_model_whatever_it_alone_would_seem(raw, model, tmp_path, size):
-    """Few rows: categories are lacking, codes look like numbers, dates leave day and month open, a column may be empty."""
+    """Few rows: categories are missing, codes look like numbers, dates are ambiguous, a column may be empty."""
     _, predictor = model
     chosen = [row for row in raw if row["code"] not in ("x1", "")][:size]
     scores, _ = by_batch(tmp_path, predictor, written(chosen, ("note", *reversed(KINDS)), sign="\t"))
@@ -137,7 +137,7 @@ def test_slips_and_new_categories_of_a_later_file_are_told_and_not_refused(raw, 
 
 
 def test_codes_that_became_numbers_on_the_way_are_the_same_codes(raw, model, tmp_path):
-    """A program that reads whole numbers beside a gap writes them back with a point, and names columns with blanks."""
+    """Programs that read whole numbers beside a gap write them back with a point, and pad column names."""
     _, predictor = model
     later = [{**row, "code": f"{row['code']}.0" if row["code"].isdigit() else row["code"]} for row in raw]
     scores, rows = by_batch(tmp_path / "csv", predictor, written(later, KINDS).replace("plain", "\u00a0plain ", 1))
@@ -231,7 +231,7 @@ def test_a_model_from_before_contracts_reads_as_it_did():
 
 
 def dated(at: int) -> dict[str, str]:
-    """Return a row whose date shows by itself that the day stands first."""
+    """Return a row whose date alone shows that the day comes first."""
     return {"d": f"{at % 28 + 1:02d}/{at % 12 + 1:02d}/2024", "n": f"{at % 9}.5", "y": "pq"[at % 2]}
 
 

@@ -1,4 +1,4 @@
-"""How a text file is written: padded quotation marks, comments, no header, another format; and what a person says of it."""
+"""Formats of text files: padded quotation marks, comments, no header, another format; and a person's choices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.models_app.test_reading import LETTER, X, Y, reading, table, val
 
 
 def written(folder: Path, data: bytes, target: str | None = None, **chosen: str) -> dict:
-    """Return the ingest's result of a file of which a person said how it is written."""
+    """Return the ingestion result of a file with a person's choices."""
     (folder / "in").mkdir(exist_ok=True, parents=True)
     (folder / "in" / "source").write_bytes(data)
     job = {"inputs": {"target": target, "writing": chosen}}

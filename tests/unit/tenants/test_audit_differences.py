@@ -1,4 +1,4 @@
-"""How the difference of an audit entry reads."""
+"""Wording of an audit entry's changes."""
 
 from typing import Any
 

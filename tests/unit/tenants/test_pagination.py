@@ -1,4 +1,4 @@
-"""Exports to spreadsheets: no cell and no heading is run as a formula (P4)."""
+"""Exports to spreadsheets: no cell and no heading is executed as a formula (P4)."""
 
 import csv
 import io

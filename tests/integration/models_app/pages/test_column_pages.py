@@ -1,4 +1,4 @@
-"""What pages say of columns: left out by default, targets and their reasons, read otherwise; and of versions side by side."""
+"""Columns on pages: excluded by default, targets and reasons, other readings; and versions side by side."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def client(tenant: Tenant) -> Client:
 
 
 def advised(tenant: Tenant, *, target: str = "t") -> DatasetVersion:
-    """Return a version with an identifier, a constant, a column that gives its target away, and one to learn from."""
+    """Return a version with an identifier, a constant, a leak of the target, and a column to learn from."""
     shapes = {
         "id": (442, 1.0),
         "same": (1, 0.0),

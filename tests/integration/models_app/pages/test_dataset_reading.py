@@ -1,4 +1,4 @@
-"""A dataset's pages: how its file is written, chosen at the upload and afterwards; and the whole dataset removed."""
+"""A dataset's pages: format choices at upload and later; and removal of the whole dataset."""
 
 from __future__ import annotations
 

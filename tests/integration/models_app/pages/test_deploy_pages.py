@@ -1,4 +1,4 @@
-"""Deploying from a version that may not be, and what is left of an endpoint that is undeployed."""
+"""Deploying an ineligible version, and what is left of an undeployed endpoint."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_what_is_cut_by_a_box_is_counted_in_its_head(tenant: Tenant) -> None:
 
 
 def other_columns() -> dict[str, Any]:
-    """Return a signature that lacks the plan and wants a size."""
+    """Return a signature without the plan and with a size."""
     signature = plain_signature()
     signature["inputs"][1] = {**signature["inputs"][0], "name": "size"}
     return signature

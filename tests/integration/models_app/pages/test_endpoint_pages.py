@@ -1,4 +1,4 @@
-"""The endpoint pages and the health API: what they show, what they refuse, and one row tried against a node."""
+"""The endpoint pages and the monitoring API: content, refusals, and the playground against a node."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def client_of(tenant: Tenant, role: str = "engineer") -> Client:
 
 
 class Node(ThreadingHTTPServer):
-    """Speaks as a serving node does, to the word; keeps what it was asked."""
+    """Responds exactly as a serving node; records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
@@ -80,7 +80,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Suppress the log line."""
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint:
         key = EndpointKey.objects.get()
     again = page(client, "endpoint", endpoint.id).content.decode()
     assert body.split('id="secret">')[1].split("<")[0] not in again
-    for name in ("endpoint-key-create", "endpoint-try"):  # Enter in the address bar, where the answer was shown
+    for name in ("endpoint-key-create", "endpoint-try"):  # the URL is opened directly, where the response was shown
         asked = page(client, name, endpoint.id)
         assert (asked.status_code, asked["Location"]) == (302, reverse("endpoint", args=("vision", endpoint.id)))
         assert page(client, name, uuid4()).status_code == 404
@@ -288,7 +288,7 @@ def test_the_api_answers_traffic_health_and_takes_labels(tenant: Tenant, endpoin
 
 
 def test_an_endpoint_without_budget_says_that_it_refuses_everything(tenant: Tenant, endpoint: Endpoint) -> None:
-    """It has a slot and a loaded model; but nobody gets an answer, and the page says so and what helps."""
+    """It has a slot and a loaded model, but refuses every request; the page shows why and what helps."""
     client = client_of(tenant)
     pages = [reverse(name, args=(tenant.slug, endpoint.id)) for name in ("endpoint", "endpoint-live")]
     with tenant_scope(tenant.id):
@@ -329,7 +329,7 @@ def test_a_try_says_what_was_left_empty_and_what_training_never_saw(
 
 
 def of_numbers(notation: str) -> dict[str, Any]:
-    """Return a signature whose age is written in a notation."""
+    """Return a signature whose age has a notation."""
     signature = plain_signature()
     signature["inputs"][0]["contract"] = Contract("numeric", number=notation).to_json()
     return signature

@@ -1,4 +1,4 @@
-"""The launch forms: what they start with, what a clone keeps, which versions they offer, who pays, and what they warn of."""
+"""The launch forms: initial values, clones, offered versions, paying project, and warnings."""
 
 from __future__ import annotations
 
