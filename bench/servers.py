@@ -88,7 +88,7 @@ class Server:
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Resume it."""
+        """Resume it and its children."""
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ AVAILABLE, HELD, SPENT, UNHELD = "available", "held", "spent", "unheld"
 
 
 class LedgerTransaction(TenantModel):
-    """One movement: hold, extend, settle, carry, release, waive, unheld, open, void."""
+    """One movement: hold, extend, settle, carry, release, waive, `unheld`, open, void."""
 
     tenant = lean_tenant()
     kind = models.CharField(max_length=8)

@@ -278,7 +278,7 @@ class DeviceHour(TenantModel):
 
 
 class ScheduleTick(models.Model):
-    """One firing of one periodic schedule; the constraint makes it the only one, whoever leads."""
+    """One firing of one periodic schedule; the constraint makes it unique, whichever controller leads."""
 
     schedule = models.CharField(max_length=120)
     tick = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""Fire periodic tasks from the static table `CELERY_BEAT_SCHEDULE`, each tick once, whoever leads.
+"""Fire periodic tasks from the static table `CELERY_BEAT_SCHEDULE`, each tick once, whichever controller leads.
 
 A tick is the row (schedule, time); its insert decides. Ticks missed while nobody led are not made up.
 """

@@ -121,7 +121,7 @@ class _Silent:
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing."""
+        """Do nothing: nothing is buffered."""
 
 
 def _copy_out(folder: Path, copied: dict[s3.Listed, Copied]) -> None:

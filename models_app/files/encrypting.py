@@ -25,7 +25,7 @@ from tenants.models import Tenant
 BATCH = 500
 """Files of one run of the ops worker."""
 
-#: Every column that names a file: the flag beside it, and how the row tells of it.
+#: Every column that names a file: the flag beside it, and its description from the row.
 COLUMNS: tuple[tuple[Any, str, str, Callable[[Any], Stored]], ...] = (
     (DatasetVersion, "source_key", "source_encrypted", lambda row: row.source),
     (DatasetVersion, "data_key", "data_encrypted", lambda row: row.table),

@@ -1,7 +1,7 @@
 """Alerts of an endpoint: opened once when a threshold is crossed, resolved when the value is back.
 
-No row is locked: the database allows one open alert per kind and subject, and whoever inserts it sends the
-notification.
+No row is locked: the database allows one open alert per kind and subject, and the
+transaction that inserts it sends the notification.
 """
 
 from __future__ import annotations

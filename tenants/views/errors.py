@@ -55,7 +55,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 404: the same page for what is missing and for what is another tenant's.
+    """Return 404: the same page for a missing object and another tenant's.
 
     An address that no page has, inside an organisation of the reader, keeps the organisation's navigation.
     """

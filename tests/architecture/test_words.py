@@ -36,7 +36,7 @@ TABLE = (
     Refused(r"unheld", "unreserved", "the glossary's word"),
     Refused(r"makers?", "creator", "the field's word"),
     Refused(r"errands?", "external event", "the glossary's word"),
-    Refused(r"(?<=a )letter(?! (or|and) digit)|letter (to|with|about|of|that|is|was|goes)", "email", "it has no stamp"),
+    Refused(r"letters? (to|with|about|that|goes|is sent|was sent)", "email", "it has no stamp"),
     Refused(r"doorbells?|rings?(?! buffer)|knocks?", "wake-up", "the glossary's word"),
     Refused(r"deaf|hears?|heard|unheard", "unresponsive; receives, answers", "the glossary's word"),
     Refused(r"pulses?", "heartbeat", "the glossary's word"),
@@ -62,19 +62,12 @@ TABLE = (
     Refused(r"he|she|his|her|hers|him|himself|herself", "they, their", "we do not know"),
     Refused(r"(is|are) out(?! of\b)", "has no access, is down, has expired", "out of what?"),
 )
-ANY = re.compile("|".join(rf"(?P<w{i}>\b(?:{row.word})\b)" for i, row in enumerate(TABLE)), re.IGNORECASE)
+ANY = re.compile(rf"\b(?:{'|'.join(f'(?P<w{i}>{row.word})' for i, row in enumerate(TABLE))})\b", re.IGNORECASE)
+
 
 TO_BE_CLEANED = frozenset(
     {
-        "config/__init__.py",
-        "config/backup/copying.py",
-        "config/celery.py",
-        "config/demo/attempts.py",
         "config/demo/company.py",
-        "config/demo/organisations.py",
-        "config/demo/serving.py",
-        "config/demo/simulation.py",
-        "config/demo/tenancy.py",
         "config/doctor.py",
         "config/management/commands/replay_refused.py",
         "config/monitoring/http_metrics.py",
@@ -91,19 +84,24 @@ TO_BE_CLEANED = frozenset(
         "models_app/files/encrypting.py",
         "models_app/monitoring/alerts.py",
         "models_app/serving/accounting/traffic.py",
+        "compute/agent/supervisor.py",
         "compute/estimates/forecast.py",
         "compute/estimates/past_runs.py",
         "compute/limits.py",
         "compute/models/work.py",
         "compute/scheduling/assign.py",
         "compute/scheduling/periodic.py",
+        "billing/budgets/alerts.py",
         "billing/budgets/counters.py",
+        "billing/forms/budgets.py",
         "billing/metering/meters.py",
         "billing/models/ledger.py",
         "billing/rating/tags.py",
         "tenants/encryption/keys.py",
         "tenants/events/outbox.py",
+        "tenants/identity/invitations.py",
         "tenants/lookalikes.py",
+        "tenants/views/members.py",
         "deploy/local/certificates.py",
         "deploy/local/local.py",
         "deploy/local/services.py",
@@ -114,49 +112,9 @@ TO_BE_CLEANED = frozenset(
         "bench/figures/permission_list.py",
         "bench/figures/usage_ingest.py",
         "bench/servers.py",
-        "tests/api/billing/test_events.py",
-        "tests/api/compute/test_quotes.py",
-        "tests/api/tenants/test_credentials.py",
-        "tests/api/tenants/test_scopes.py",
-        "tests/architecture/test_code.py",
-        "tests/architecture/test_docs.py",
-        "tests/browser/test_live.py",
-        "tests/browser/world.py",
-        "tests/component/deploy/test_local.py",
-        "tests/component/models_app/test_runner.py",
-        "tests/component/models_app/test_serving_http.py",
-        "tests/component/models_app/test_serving_money.py",
-        "tests/component/tenants/test_strong_roles.py",
-        "tests/conftest.py",
-        "tests/fakes/runner/counter.py",
-        "tests/fakes/runner/slow_child.py",
-        "tests/faults/test_deaf.py",
-        "tests/faults/test_parts.py",
-        "tests/faults/test_path.py",
-        "tests/faults/test_serving.py",
-        "tests/integration/billing/test_alerts.py",
-        "tests/integration/billing/test_budgets.py",
-        "tests/integration/billing/test_reported.py",
-        "tests/integration/billing/test_state_machine.py",
-        "tests/integration/compute/test_locks.py",
-        "tests/integration/compute/test_repricing.py",
-        "tests/integration/compute/test_tags.py",
-        "tests/integration/config/test_demo.py",
-        "tests/integration/models_app/test_encrypting.py",
-        "tests/integration/models_app/test_monitoring.py",
-        "tests/integration/models_app/test_registry.py",
-        "tests/integration/tenants/test_operators.py",
-        "tests/scenarios/test_inference_path.py",
-        "tests/scenarios/test_three_ways.py",
-        "tests/scenarios/three_ways.py",
-        "tests/scenarios/user_flows.py",
-        "tests/support/factories.py",
-        "tests/support/servers/database.py",
-        "tests/support/servers/smtp.py",
-        "tests/support/work.py",
-        "tests/unit/compute/test_supervisor.py",
-        "tests/unit/models_app/test_serving_parts.py",
-        "tests/unit/models_app/test_writing.py",
+        "templates/account/password_change.html",
+        "templates/account/password_reset_from_key.html",
+        "templates/account/password_set.html",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
@@ -204,6 +162,8 @@ def docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
 
 def texts_of_code(path: Path) -> Iterator[Text]:
     source = path.read_text()
+    if not ANY.search(source):  # reading the tokens of every file takes long
+        return
     tree = ast.parse(source)
     described = {id(node) for node in docstrings(tree)}
     for node in ast.walk(tree):
@@ -256,6 +216,17 @@ def test_texts_use_the_words_of_the_field() -> None:
     clean = sorted(TO_BE_CLEANED - set(found))
     assert clean == [], "these are clean: take them off the list"
     assert [word for path, words in found.items() if path not in TO_BE_CLEANED for word in words] == []
+
+
+def test_a_docstring_says_more_than_two_words() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value!r}"
+        for path in files()
+        if path.suffix == ".py"
+        for node in docstrings(ast.parse(path.read_text()))
+        if isinstance(node.value, str) and len(node.value.split()) < 3
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

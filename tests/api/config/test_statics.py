@@ -11,7 +11,7 @@ from django.test import Client
 pytestmark = pytest.mark.django_db
 
 
-def test_each_text_that_a_page_names_is_packed_and_kept_and_has_an_address_of_its_content() -> None:
+def test_each_text_file_of_a_page_is_gzipped_and_cached_by_content() -> None:
     client = Client()
     page = client.get("/accounts/login/").content.decode()
     named = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)

@@ -120,7 +120,7 @@ def test_a_number_is_of_digits_that_everybody_reads_alike(wrong: str) -> None:
         assert answer.status_code == 400, (path, answer.content[:200])
 
 
-def test_a_price_that_starts_at_a_time_without_an_offset_is_refused_and_so_is_a_name_that_no_usage_carries() -> None:
+def test_a_price_needs_a_start_with_an_offset_and_known_names() -> None:
     client, tenant = by_key()
     with tenant_scope(tenant.id):
         provision_defaults(tenant.id)

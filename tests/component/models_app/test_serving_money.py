@@ -232,7 +232,7 @@ def test_a_tail_that_pays_for_no_batch_is_asked_for_again_and_refused_in_words()
     assert till.begin(1)[1] == 1, "a new slice pays for one batch at least, or none would ever be answered"
 
 
-def test_a_slice_pays_no_longer_than_it_lives_but_for_a_minute_while_the_database_is_away():
+def test_a_slice_outlives_its_end_only_while_the_database_is_away():
     clock = Clock()
     till = SliceBalance(clock)
     till.install(money(1, "1.00", clock), clock.now)
@@ -251,7 +251,7 @@ def test_a_slice_pays_no_longer_than_it_lives_but_for_a_minute_while_the_databas
 
 
 @pytest.mark.parametrize("fault", [IntegrityError("a value"), KeyError("tenant"), Invalid("another project")])
-def test_one_record_that_is_unsound_stands_aside_alone_and_is_replayed_once_mended(tmp_path, fault):
+def test_one_rejected_record_is_quarantined_alone_and_replayed_once_fixed(tmp_path, fault):
     backend, boot = Memory(tmp_path / "m"), uuid4()
     tenant = uuid4()
     records = [

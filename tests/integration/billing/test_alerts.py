@@ -134,7 +134,7 @@ def test_what_one_charge_passes_is_told_once_in_whatever_order_it_is_delivered(t
     assert passed(tenant) == [50, 80, 100]
 
 
-def test_a_batch_that_charges_two_projects_passes_the_organisations_threshold_by_their_sum(tenant: Tenant) -> None:
+def test_a_batch_over_two_projects_crosses_the_organisations_threshold(tenant: Tenant) -> None:
     budget(tenant, 100)
     projects = [factories.default_project_id(tenant), factories.make_project(tenant).id]
     with tenant_scope(tenant.id):

@@ -192,9 +192,7 @@ def test_a_price_version_is_published_ahead_of_time(scene: Scene) -> None:
     assert api.call("POST", f"price-books/{uuid4()}/versions/", {"prices": prices}, 404)["code"] == "not_found"
 
 
-def test_a_version_before_many_that_are_coming_is_published_and_the_one_in_force_stays_in_sight(
-    scene: Scene, django_assert_max_num_queries: Any
-) -> None:
+def test_a_version_before_many_coming_ones_is_published(scene: Scene, django_assert_max_num_queries: Any) -> None:
     api = scene.api
     (book,) = api.call("GET", "price-books/")["results"]
     prices = [{"meter": "device_seconds", "unit_amount": "0.0003"}]

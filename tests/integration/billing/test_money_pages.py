@@ -114,7 +114,7 @@ def test_a_budget_of_a_tag_is_not_taken_for_the_organisations(tenant: Tenant) ->
     assert [one.tag for one in shown.budgets] == ["team=vision"]
 
 
-def test_spend_is_grouped_by_a_tag_and_sorted_and_a_file_shows_no_other_days_than_were_asked_for(
+def test_spend_is_grouped_by_tag_and_exported_for_the_same_days(
     tenant: Tenant,
 ) -> None:
     project = factories.default_project_id(tenant)

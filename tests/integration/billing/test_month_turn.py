@@ -111,7 +111,7 @@ def of_months() -> dict[int, tuple[Decimal, Decimal]]:
     return {row.period.month: (row.held, row.spent) for row in BudgetPeriod.objects.order_by("period")}
 
 
-def test_use_of_a_month_that_is_over_is_spent_by_its_budgets_although_the_hold_has_moved_on(
+def test_usage_of_a_past_month_is_spent_by_its_own_budgets(
     demo_clock: DemoClock,
 ) -> None:
     with budgeted(demo_clock, JANUARY - timedelta(minutes=1), Decimal(1)) as project:

@@ -85,9 +85,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("number", range(len(BAD)))
-def test_a_heartbeat_with_a_value_that_cannot_be_stored_is_refused_in_words_and_the_next_one_passes(
-    world: World, number: int
-) -> None:
+def test_a_heartbeat_with_an_unstorable_value_is_refused_and_the_next_passes(world: World, number: int) -> None:
     mine = world.running()
     heart = heartbeat.HeartbeatSender(mine)
     heart.beat = Heartbeat(elapsed=0.1, **{k: v for k, v in vars(BAD[number]).items() if v and k != "elapsed"})

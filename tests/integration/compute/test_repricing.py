@@ -147,7 +147,7 @@ def test_a_job_launched_for_nothing_is_held_from_the_start_of_a_price(
         assert list(ledger_faults()) == []
 
 
-def test_a_budget_without_room_for_a_price_that_starts_pauses_the_job_and_nothing_is_overspent(
+def test_a_budget_without_headroom_for_a_new_price_pauses_the_job(
     as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
 ) -> None:
     world = World(as_control)
@@ -167,7 +167,7 @@ def test_a_budget_without_room_for_a_price_that_starts_pauses_the_job_and_nothin
         assert list(ledger_faults()) == []
 
 
-def test_a_budget_that_is_full_when_the_month_turns_pauses_the_job_and_fails_it_for_no_limit(
+def test_a_full_budget_at_the_months_turn_pauses_the_job(
     as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
 ) -> None:
     world = World(as_control)
@@ -244,7 +244,7 @@ def test_a_price_that_is_dropped_lets_the_job_run_on_for_nothing(
         assert 0 < charge.seconds < charge.measured
 
 
-def test_seconds_before_a_months_turn_stay_in_their_month_when_a_new_price_starts_with_the_next(
+def test_seconds_before_a_months_turn_stay_in_their_month_at_a_new_price(
     as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
 ) -> None:
     with tenant_scope((world := World(as_control)).tenant.id):

@@ -205,9 +205,7 @@ def test_where_slots_cost_nothing_nothing_is_held_and_seconds_are_measured(
     assert place.let_go(subject)
 
 
-def test_an_endpoint_without_money_stops_keeps_name_and_keys_and_goes_on_when_it_is_deployed_again(
-    billed: Place, demo_clock: DemoClock
-) -> None:
+def test_an_unpaid_endpoint_stops_and_resumes_when_redeployed(billed: Place, demo_clock: DemoClock) -> None:
     actor = factories.actor_for(billed.tenant)
     version = make_version(billed.tenant)
     budget = budgets.create_budget(actor=actor, amount=1100 * UNIT, at_limit="block_new")
@@ -242,7 +240,7 @@ def test_an_endpoint_without_money_stops_keeps_name_and_keys_and_goes_on_when_it
         assert not [*ledger_faults(), *reconcile_faults()]
 
 
-def test_an_endpoint_that_cannot_be_loaded_gives_its_slot_back_unless_an_older_version_answers(
+def test_an_unloadable_endpoint_releases_its_slot_unless_an_older_version_serves(
     billed: Place, demo_clock: DemoClock
 ) -> None:
     actor = factories.actor_for(billed.tenant)
@@ -330,7 +328,7 @@ def test_the_last_quarter_of_a_month_is_charged_to_that_month(
 
 
 @pytest.mark.parametrize("crowded", [False, True])
-def test_quarters_that_are_settled_late_over_a_months_turn_are_charged_to_their_own_months(
+def test_quarters_settled_late_are_charged_to_their_own_months(
     billed: Place, demo_clock: DemoClock, crowded: bool
 ) -> None:
     with tenant_scope(billed.tenant.id):

@@ -38,7 +38,7 @@ WHAT_MATTERS = {
     "labels": "SELECT count(*), count(*) FILTER (WHERE correct) FROM models_app_feedback",
     "budgets": "SELECT t.slug, b.amount, p.period, round(p.spent, 6), p.held FROM billing_budgetperiod p JOIN billing_budget b ON b.id = p.budget_id JOIN tenants_tenant t ON t.id = p.tenant_id",
 }
-#: How many successful jobs, by training time in minutes or hours, cost what their quotes said: nine of ten of many.
+#: How many successful jobs, by training time in minutes or hours, cost what they were quoted: nine of ten of many.
 WITHIN_THEIR_QUOTES = (
     "SELECT count(*) FILTER (WHERE spent BETWEEN quoted_least AND quoted_most), count(*)"
     " FROM compute_job WHERE state = 'succeeded'"

@@ -85,7 +85,7 @@ def test_each_chart_stands_beside_its_numbers(tenant: Tenant) -> None:
         assert len(lines) > 2, name
 
 
-def test_the_tiles_say_that_labels_are_of_any_time_and_write_waits_as_the_endpoints_page_does() -> None:
+def test_the_tiles_state_what_ignores_the_range_and_format_latency() -> None:
     """What depends on the range stands beside what does not."""
     at = datetime(2026, 1, 2, tzinfo=UTC)
     span = TimeRange("24h", at, at + timedelta(days=1), timedelta(hours=1))

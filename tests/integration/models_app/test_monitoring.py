@@ -349,9 +349,7 @@ def test_labels_of_numbers_are_finite_numbers(engineer: Actor) -> None:
 
 
 @pytest.mark.parametrize("label", [-1e70, 3e76, 1e100, 1e153])
-def test_a_label_too_far_off_to_be_summed_is_refused_and_one_that_is_stored_spoils_nothing(
-    engineer: Actor, label: float
-) -> None:
+def test_an_extreme_label_is_refused_and_a_stored_one_spoils_nothing(engineer: Actor, label: float) -> None:
     version = make_version(engineer, metrics={"rmse": 2.0}, signature={"classes": []}, baseline={})
     endpoint = make_endpoint(version)
     far, *ids = predictions(endpoint, 60, outcome=1.0)  # type: ignore[arg-type]

@@ -218,7 +218,7 @@ def test_who_asked_is_told_of_the_answer_and_the_approvers_need_not_look_any_mor
     assert all(note.read_at for note in told(tenant, owner.label))
 
 
-def test_a_request_by_a_key_is_answered_to_the_person_who_made_it_and_a_leaver_hears_nothing(version):
+def test_a_keys_request_is_decided_towards_its_creator_if_still_a_member(version):
     tenant, version_id = version
     admin, maker = actor_for(tenant, "admin"), actor_for(tenant, "engineer")
     with tenant_scope(tenant.id):
@@ -237,7 +237,7 @@ def test_a_request_by_a_key_is_answered_to_the_person_who_made_it_and_a_leaver_h
     assert len(told(tenant, maker.label)) == 1
 
 
-def test_a_request_that_ends_with_archiving_is_told_to_who_asked_unless_it_was_their_own_doing(version):
+def test_archiving_ends_a_request_and_notifies_the_requester(version):
     tenant, version_id = version
     engineer, colleague = actor_for(tenant, "engineer"), actor_for(tenant, "engineer")
     owner = actor_for(tenant, "owner")

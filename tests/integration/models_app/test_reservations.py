@@ -170,7 +170,7 @@ def test_a_budget_that_only_tells_does_not_hold_serving_up(till: Till) -> None:
     assert till.take().amount == FULL
 
 
-def test_of_sixteen_slices_that_race_for_a_budget_three_are_taken_and_nothing_is_overspent(till: Till) -> None:
+def test_of_sixteen_racing_slices_three_are_taken(till: Till) -> None:
     till.budget(str(FULL * 3))
     taken: list[Slice] = []
     refused: list[Exception] = []

@@ -90,7 +90,7 @@ def test_a_data_key_is_its_tenants_alone_and_no_process_takes_one_away(superuser
         data_key(ours.id)
 
 
-def test_a_rotated_master_key_opens_what_is_stored_without_a_restart_and_the_old_one_does_not(
+def test_a_rotated_master_key_works_without_a_restart_and_the_old_one_does_not(
     s3, as_control, key_file, settings
 ) -> None:
     storage.ensure_bucket()

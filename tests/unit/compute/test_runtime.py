@@ -92,7 +92,7 @@ class Ended(BaseException):
     ],
     ids=["deaf", "in service", "broker away", "busy"],
 )
-def test_a_worker_ends_when_it_hears_nothing_though_the_broker_answers_and_it_runs_nothing(
+def test_an_idle_worker_without_wake_ups_ends(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, accepting: bool, broker: bool, busy: bool, ends: bool
 ) -> None:
     node, looks = Runtime("n1"), 0

@@ -274,7 +274,7 @@ def test_a_later_file_may_write_dates_and_numbers_its_own_way_where_it_leaves_no
     assert (told.otherwise, same.otherwise) == ({"d": "dmy", "n": "1.234,5"}, {})
 
 
-def test_what_can_be_read_in_two_ways_is_read_as_in_training_and_told_unless_a_person_says_otherwise(tmp_path):
+def test_ambiguous_cells_are_read_as_in_training_and_reported(tmp_path):
     rows = [{"n": str(1000 + 37 * at), "c": "uvw"[at % 3], "y": "pq"[at % 2]} for at in range(90)]
     data = "\n".join(json.dumps({**row, "n": int(row["n"])}) for row in rows)
     reading(tmp_path / "i", data, "y")
@@ -294,7 +294,7 @@ def test_what_can_be_read_in_two_ways_is_read_as_in_training_and_told_unless_a_p
 
 
 @pytest.mark.parametrize("sign", [";", "\t", ","], ids=["semicolon", "tab", "comma"])
-def test_thousands_that_could_be_decimals_are_read_as_in_training_whatever_the_file_makes_of_them(tmp_path, sign):
+def test_ambiguous_thousands_are_read_as_in_training(tmp_path, sign):
     rows = [{"n": f"{1 + at % 9}.{at * 37 % 1000:03d},5", "y": "pq"[at % 2]} for at in range(90)]
     reading(tmp_path / "i", written(rows, ("n", "y")), "y")
     parquet = (tmp_path / "i" / "out" / "data.parquet").read_bytes()

@@ -71,9 +71,7 @@ def test_a_version_that_one_may_not_see_is_not_offered_however_it_is_asked_for(t
     assert "diabetes" not in engineer.get(NEW, {"dataset": version.id}).content.decode()
 
 
-def test_a_batch_prediction_is_paid_by_the_project_of_the_version_unless_another_is_chosen(
-    tenant: Tenant, client: Client
-) -> None:
+def test_a_batch_prediction_is_paid_by_the_versions_project_by_default(tenant: Tenant, client: Client) -> None:
     with tenant_scope(tenant.id):
         own = Project.objects.create(name="Research", slug="research").id
     model = make_version(actor_for(tenant), "risk", project_id=own)
