@@ -23,7 +23,7 @@ START_S = 120
 SECONDS, WARM_S = 3.0, 0.7
 TINY_S = 0.3
 TINY_TRIES = 20
-"""How often a smoke run tries anew on a machine too busy to answer anything in one of its short rounds."""
+"""Retries of a smoke run on a machine too busy for any response in one of its short rounds."""
 
 
 def peers() -> str:
@@ -109,7 +109,7 @@ class Server:
     def last_words(self) -> str:
         """Return the last line of its log."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:120] if lines else "it said nothing"
+        return lines[-1][:120] if lines else "no output"
 
     def _signal(self, number: int) -> None:
         for pid in (self._process.pid, *procfs.descendants(self._process.pid)):

@@ -11,7 +11,7 @@ BACKOFF_S = (1.0, 60.0)
 """First and longest wait before a job that failed to start or crashed is tried again."""
 
 DEAF_S = 60.0
-"""How long a living node may leave a doorbell unanswered, and how long one that runs nothing may go on hearing none."""
+"""How long a live node may leave a wake-up unanswered, and an idle one may receive none."""
 
 ARTIFACT_PATIENCE_S = 900.0
 """How long storing results is retried before the job fails with cause `artifact`."""

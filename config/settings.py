@@ -148,10 +148,10 @@ ACCOUNT_FORMS = {
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
-ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # we write to nobody whom no organisation named
-# The key of login_failed is account and client address: fewer than ten addresses lock nobody out. More of them lock out no
-# device that logged in before: it has a limit of its own (tenants/identity/known_devices.py).
-# A link for a new password lives an hour, so an hour's letters to one address are few.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # we email nobody whom no organisation named
+# The key of login_failed is account and client address: fewer than ten addresses lock nobody out. Even more never lock
+# out a known device, which has its own limit (tenants/identity/known_devices.py). A reset link lives an hour, so the
+# emails to one address in an hour are few.
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "5/5m/key",

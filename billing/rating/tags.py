@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 PREFIX = "tag:"
 MOST_TAGS = 20
 DIMENSION = re.compile(r"[A-Za-z0-9_.-]{1,60}")
-"""What usage can be told apart by, beside its tags: a price may name it."""
+"""Name of a dimension, which distinguishes usage besides its tags and may be used by a price."""
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 LONGEST_VALUE = 120
 SEPARATOR = re.compile(r",\s*(?=[A-Za-z0-9_.-]{1,40}\s*=|$)|\n")

@@ -18,7 +18,7 @@ HALVED_AFTER = 20
 OTHERS, OTHERS_WITH_TWINS, TWINS = 0.5, 0.1, 3
 """What a run of other work counts beside one of the very same; less as soon as there are three of the same."""
 FARTHEST = 0.2
-"""What a run of quite another size still counts: it tells how fast the machine is."""
+"""Weight of a run of very different size, which still shows the machine's speed."""
 LEAST_VARIANCE = 0.03**2
 OUTLIER = 1.2
 """A run that differs from the median by more than this factor's logarithm counts as if it differed by this much."""

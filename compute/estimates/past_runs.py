@@ -14,7 +14,7 @@ from compute.models import Attempt, Cause, Job, JobState, RunPrior
 
 NEWEST = 40
 JUDGED = 10
-"""Of how many ended runs it is told whether they stayed within their range."""
+"""Number of ended runs for which the accuracy of ranges is reported."""
 
 COLUMNS = ("family", "device_class", "work_key", "nominal_s", "measured_s", "start_s", "forecast", "state")
 

@@ -27,7 +27,7 @@ def visible_jobs(actor: Actor | None = None) -> TenantQuerySet[Job]:
 
 
 def hidden_jobs() -> list[str]:
-    """Return the ids of the jobs that whoever reads may not see: few, for a kind hides what is restricted."""
+    """Return the ids of jobs hidden from the reader; they are few, since kinds hide only restricted ones."""
     if not kinds.narrowing():
         return []
     hidden = Job.objects.exclude(id__in=visible_jobs().values("id"))

@@ -135,7 +135,7 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
 def unanswered() -> list[Dispatch]:
     """Return wake-ups for assigned attempts still unclaimed since the last one, and record that they are sent again."""
     again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
-    with transaction.atomic(), all_tenants("the controller rings for every tenant"):
+    with transaction.atomic(), all_tenants("the controller sends wake-ups for every tenant"):
         rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(
             skip_locked=True, of=("self",), no_key=True
         )

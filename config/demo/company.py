@@ -28,7 +28,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, User
 
 RUNS_BEFORE = 20
-"""From how many runs the demo's quotes are said to have learnt."""
+"""Number of runs that the demo's quotes claim as their basis."""
 
 
 @cache

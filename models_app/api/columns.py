@@ -32,7 +32,7 @@ class ColumnReadingSerializer(serializers.Serializer[Any]):
     inferred = serializers.DictField(help_text="What the file showed")
     chosen = serializers.DictField(help_text="What a member set instead")
     evidence = serializers.CharField(help_text="Why it was read so; empty where nothing is odd")
-    ambiguous = serializers.CharField(help_text="What cannot be told from the file, and how it was read")
+    ambiguous = serializers.CharField(help_text="What the file leaves ambiguous, and how it was read")
     values = serializers.IntegerField()
     can_be = serializers.DictField(help_text="How many values fit each type")
     taken_as_missing = serializers.DictField(help_text="How often each word was read as missing")

@@ -49,7 +49,7 @@ LIFE = FUTURE_LIMIT - timedelta(minutes=1)
 """A price starts five minutes after it is published at the earliest: none that is unknown now starts within a slice, nor
 within the minute that it pays on while the database is away."""
 RETRY_AFTER_S = 30
-"""What a client is told to wait when no slice could be taken (402)."""
+"""Retry-After for a client, in seconds, if no slice was granted (402)."""
 
 FORGOTTEN_AFTER = timedelta(hours=1)
 NODE_GONE_AFTER = timedelta(hours=24)

@@ -73,7 +73,7 @@ def rewrap(new: MasterKey, *known: MasterKey) -> int:
     `known` are master keys in addition to those given to this process. Raises KeyUnavailable.
     """
     extra = {key.id: key for key in known}
-    with transaction.atomic(), all_tenants("the data keys of every tenant are wrapped anew"):
+    with transaction.atomic(), all_tenants("the data keys of every tenant are wrapped again"):
         _lock("pg_advisory_xact_lock")
         MasterKeyRecord.objects.exclude(id=new.id).update(current=False)
         if not MasterKeyRecord.objects.filter(id=new.id).update(current=True):

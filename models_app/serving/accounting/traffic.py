@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from models_app.recipes.tabular.prediction.predict import Predictor
 
 MOST_BYTES = 64 * 1024**2
-"""Beyond this much that is not counted yet, values are left out: drift is judged on a sample then. Requests never are."""
+"""Limit of values not counted yet; beyond it values are dropped, so that drift uses a sample. Requests always count."""
 MOST_REFUSED = 200_000
 
 

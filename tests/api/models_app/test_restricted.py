@@ -237,7 +237,7 @@ def test_a_leavers_job_on_a_dataset_that_was_shared_with_them_joins_the_model_th
             "signature": {}, "digest": "0" * 64, "metrics": {}, "training": {}, "weights": file, "signature_file": file
         }  # fmt: skip
         assert TrainKind().complete(view, left)["model"] == str(ids["model_id"])
-        # Another dataset tells nothing of this one.
+        # Another dataset reveals nothing about this one.
         elsewhere = {**SPEC, "dataset_version": str(open_version(lab).dataset_version_id)}
         with pytest.raises(ModelNameTaken):
             TrainKind().complete(replace(view, id=uuid.uuid4(), spec=elsewhere), left)
