@@ -23,7 +23,7 @@ class Kind:
 
 
 WITHHELD = "not shared with you"
-"""What stands in place of a dimension's value that the reader may not see. Usage under it is counted all the same."""
+"""Replaces a dimension's value hidden from the reader. Its usage is counted all the same."""
 
 _kinds: dict[str, Kind] = {}
 _hidden: dict[str, Callable[[], Collection[str]]] = {}

@@ -3,12 +3,12 @@
 import math
 
 STOP_GRACE_S = 5.0
-"""What a child gets between the request to stop and the end of its process group; it lies inside the hold."""
+"""Time between the request to stop a child and the end of its process group; the hold includes it."""
 
 OWN_CRASHES = 3
 INFRASTRUCTURE_KILLS = 20
 BACKOFF_S = (1.0, 60.0)
-"""First and longest wait before a job that failed to start or crashed is tried again."""
+"""First and longest delay before a job that failed to start or crashed is retried."""
 
 DEAF_S = 60.0
 """How long a live node may leave a wake-up unanswered, and an idle one may receive none."""
@@ -38,7 +38,7 @@ EVENT_LINE_BYTES = 65_536
 CHILD_FILE_BYTES = 4 * 1024**3
 CHILD_ADDRESS_SPACE = 8 * 1024**3
 SAID_BYTES_S, SAID_AT_ONCE, LINE_BYTES = 512 * 1024, 4 * 1024**2, 256
-"""What is read of a child's output: so much a second once so much was read; a line counts so many bytes more."""
+"""Throttle of a child's output: bytes per second, after an initial burst; a line counts this many bytes more."""
 
 FIRST_CHILD_UID = 61_000
 MEMORY_SHARE_THAT_IS_FULL = 0.8

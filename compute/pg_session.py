@@ -10,7 +10,7 @@ from django.db import connection
 
 Session = psycopg.Connection[Any]
 LOST: tuple[type[Exception], ...] = (DatabaseFault, psycopg.Error)
-"""What a listener starts over after. For who works through rows it says too much: see `lives`."""
+"""Errors after which a listener reconnects. Too broad for processing rows: see `is_same_session`."""
 
 
 def is_same_session(held: Session | None) -> bool:

@@ -65,7 +65,7 @@ def _no_number(text: str) -> Any:
 
 
 class Events(ApiView):
-    """Reported usage."""
+    """Usage reported from outside."""
 
     permissions = {"POST": "usage.ingest"}
     reads_any_field = True  # CloudEvents extensions have names of their own

@@ -19,7 +19,7 @@ from tenants.errors import NotFound
 
 SECONDS_IN_HOUR = 3600
 MOST_SHOWN = 500
-"""Prices of one meter on a page. A version holds no more."""
+"""Maximum prices of one meter on a page, the same as in a version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from billing.money import EXACT, computed
 
 QUANTITY_QUANTUM = Decimal("0.000001")
 LARGEST_CHARGE = Decimal(10) ** 12
-"""What one event from outside may cost. `numeric(38,12)` then holds the sum of more of them than can ever be sent."""
+"""Maximum charge of one reported event. `numeric(38,12)` then holds the sum of more of them than can ever be sent."""
 
 
 def charge(quantity: Decimal, unit_amount: Decimal) -> Decimal:

@@ -25,7 +25,7 @@ from tenants.notifications.notifications import notify
 USAGE_RECEIVED = AuditAction("billing.usage.received")
 OLDEST = timedelta(days=35)
 MOST_QUARTERS = 5_000
-"""The budgets stay locked until every piece is stored: running work waits for them no longer than a heartbeat can."""
+"""The budgets stay locked until every segment is stored; running work waits no longer than a heartbeat can."""
 WHY = {
     OLD: "older than 35 days",
     BEFORE_PRICES: "from before the first price",

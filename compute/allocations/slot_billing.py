@@ -37,7 +37,7 @@ SOURCE = "slots"
 QUARTER = timedelta(minutes=15)
 HELD_S = 3600
 SLACK = timedelta(minutes=1)
-"""A quarter is settled within so long of its end; the hold pays for that long, too."""
+"""A quarter is settled within this time of its end, which the hold covers too."""
 MOST_QUARTERS = 96
 NOTHING = Decimal(0)
 

@@ -14,14 +14,14 @@ from statistics import NormalDist
 
 COVERED = 0.9
 HALVED_AFTER = 20
-"""A run counts half as much as one that came so many runs later."""
+"""A run's weight halves with this many later runs."""
 OTHERS, OTHERS_WITH_TWINS, TWINS = 0.5, 0.1, 3
-"""What a run of other work counts beside one of the very same; less as soon as there are three of the same."""
+"""Weight of a run of other work beside identical work; less from three identical runs on."""
 FARTHEST = 0.2
 """Weight of a run of very different size, which still shows the machine's speed."""
 LEAST_VARIANCE = 0.03**2
 OUTLIER = 1.2
-"""A run that differs from the median by more than this factor's logarithm counts as if it differed by this much."""
+"""A run further from the median than this factor's logarithm counts as if it were this far."""
 LEAST_FREEDOM = 4.0
 SHORTEST_S = 0.05
 
@@ -64,7 +64,7 @@ class Belief:
 
 
 WORK = Belief(mean=0.0, variance=0.12, runs=0.2, freedom=1.0)
-"""Before any run: the formula's constants, which were measured on another machine, perhaps a busier or a quieter one."""
+"""Before any run: the formula's constants, measured on another machine with other load."""
 
 
 def start_up(seconds: float) -> Belief:

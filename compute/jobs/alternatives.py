@@ -10,7 +10,7 @@ from compute.jobs.job_request import JobRequest, estimate
 from compute.jobs.repricing import grace_s
 
 SHORTEST_S = 60
-"""A run shorter than this is no help."""
+"""A shorter run is no alternative."""
 
 
 def suggest(order: JobRequest, left: Decimal) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from tenants.errors import Invalid
 from tenants.models import Project
 
 TIERS = ("on_demand",)
-"""The tiers that are offered. `spot` keeps its prices in price books and is not offered before it gives its device back."""
+"""The available tiers. `spot` keeps its prices in price books and is not available until preemption exists."""
 
 
 class TierNotOffered(Invalid):

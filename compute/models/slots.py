@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 SERVING = "serving"
-"""The class of devices that long allocations are given; jobs cannot ask for it."""
+"""The device class of long allocations; jobs cannot request it."""
 
 
 class SlotState(models.TextChoices):

@@ -38,7 +38,7 @@ SORTS = {
     "name": "name", "project": "project__slug", "device": "device_class", "state": "state", "submitted": "submitted_at",
     "billed": "measured_s", "cost": "spent",
 }  # fmt: skip
-"""What the list can be sorted by, and the column that it is."""
+"""Sort keys of the list, with their columns."""
 
 __all__ = [
     "SORTS",

@@ -27,7 +27,7 @@ PACKAGE = LAUNCHER.parents[1]
 ROOT = LAUNCHER.parents[2]
 CHILD_USERS = 1_000
 PYTHON = sorted({*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}, key=len, reverse=True)
-"""Where Python and its packages lie, the innermost folders first."""
+"""Folders of Python and its packages, innermost first."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ MENDS = {
     USER: "Run `make up` as an ordinary user, or put Python and the checkout in a folder that every user may read "
     "(below /opt or /srv, not in a closed home).",
 }
-"""What an operator can do about a missing layer; most are up to the kernel."""
+"""How an operator can fix a missing layer; most depend on the kernel."""
 
 
 def explained(layer: str) -> str:

@@ -56,14 +56,14 @@ CUDA: dict[str, Columns] = {
     "memfd_create": (319, 279), "mlock": (149, 228), "munlock": (150, 229), "mbind": (237, 235),
     "set_mempolicy": (238, 237),
 }  # fmt: skip
-"""What the driver adds while it works. Never run here."""
+"""Calls of the CUDA driver. Never run here."""
 
 CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
-"""A new thread has the descriptors of the others: what it has open is what the supervisor sees."""
+"""A new thread shares the descriptors, so the supervisor sees what it opens."""
 
 CLONE, CLONE3 = (56, 220), (435, 435)
 FIRST_UNKNOWN = 470
-"""Calls from here on are younger than this table: they answer as on a kernel that lacks them."""
+"""Calls from here on are newer than this table and return ENOSYS, as on a kernel without them."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ Scripted = Callable[[leases.Claim], Script]
 
 BEAT_S = 2_400
 MARGIN_S = 0.5
-"""The clock is moved a little beyond the seconds that a beat reports, so that none of them is cut."""
+"""The clock is moved a little beyond the seconds that a heartbeat reports, so that none of them is cut."""
 
 GIB = 2**30
 DIVERGED = "The loss is no longer a number after epoch {epoch}. Lower the learning rate."

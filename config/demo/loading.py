@@ -34,7 +34,7 @@ from tenants.operators import grants
 
 FEWEST_DAYS, MOST_DAYS = 3, 92
 LEASE_S = 48 * 3600.0
-"""Beats of the demo lie a quarter of an hour apart, and quiet nodes more than a day; in life they would be lost by then."""
+"""Heartbeats of the demo are a quarter of an hour apart, and quiet nodes more than a day; real leases would expire."""
 
 OTHERS = """
 SELECT count(*) FROM pg_stat_activity

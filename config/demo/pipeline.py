@@ -17,7 +17,7 @@ from tenants.isolation.scoping import tenant_scope
 
 TRAINING_S, PREDICTING_S = 1_440, 420
 ALIKE = 0.1
-"""How far the logarithms of their seconds lie from each other."""
+"""Standard deviation of the logarithm of their seconds."""
 
 
 class Pipeline:

@@ -23,7 +23,8 @@ from compute.scheduling import assign
 from config.demo.clock import DemoClock
 
 Script = Generator[float, None, bool]
-"""What an attempt does: yields the seconds until it acts again; returns whether its job waits for another attempt."""
+"""Behaviour of an attempt: yields the seconds until its next action; returns whether its job waits for another
+attempt."""
 
 CLAIM_S = 1.4
 BACK_OFF_S = 75

@@ -20,12 +20,12 @@ FATES = {
 }  # fmt: skip
 SHORTEST_S, LONGEST_S = 240, 3 * 3600
 SPREAD = 0.6
-"""How far the logarithm of a job's seconds lies from its theme's median."""
+"""Standard deviation of the logarithm of a job's seconds around its theme's median."""
 REST = timedelta(hours=7)
-"""Nothing is launched so shortly before the end, but a few short jobs: all have ended by then."""
+"""Nothing but a few short jobs is launched in this time before the end, so that all have ended by then."""
 
 RECENT_S = ((150, 900), (70, 600), (25, 420))
-"""Minutes before the end and seconds of the jobs that each organisation ran last."""
+"""Minutes before the end, and seconds, of each organisation's last jobs."""
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ WAITING: Figure = {
         "xaxis": {"visible": False}, "yaxis": {"visible": False},
     },
 }  # fmt: skip
-"""What a chart is before its numbers have come: nothing, rather than the axes of nothing."""
+"""A chart before its numbers have loaded: empty, without axes."""
 
 
 def empty(text: str, theme: str) -> Figure:

@@ -23,7 +23,7 @@ from dashboards.templatetags.ui import icon as draw
 register = template.Library()
 
 ICONS = {"bad": "alert-circle", "wait": "alert-triangle", "good": "circle-check", "busy": "clock"}
-"""What a banner of a tone shows unless its tag names another icon."""
+"""Icon of a banner by tone, unless its tag names another."""
 
 
 @register.simple_block_tag

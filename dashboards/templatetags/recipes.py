@@ -10,7 +10,7 @@ from models_app import queries
 
 register = template.Library()
 BY_ITSELF = frozenset({"batch_size"})
-"""Parameters whose 0 leaves the choice to the recipe."""
+"""Parameters for which 0 lets the recipe choose."""
 
 
 @register.filter

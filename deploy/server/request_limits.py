@@ -174,7 +174,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     connected: bool
     proxies: TrustedProxies | None = None
     looked: tuple[Parser | None, int] = (None, 0)
-    """The request that was under way at the last look, and how much of it had come."""
+    """The request in progress at the last check, and the bytes received by then."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

@@ -16,10 +16,10 @@ from tenants.access.actor import Actor
 from tenants.errors import Invalid
 
 WRITTEN = 4
-"""A value that is written, twice, takes as long as so many that are read; each row also writes its number and its label."""
+"""Writing a value, in both files, takes as long as reading this many; each row also writes its number and its label."""
 
 FORWARD = 0.125
-"""A multiply-add in large batches, with no way back, takes this share of one in training."""
+"""A multiply-add in large batches, without a backward pass, takes this share of one in training."""
 
 KNOWN = frozenset({"model_version", "dataset", "dataset_version", "size"})
 

@@ -23,14 +23,14 @@ from models_app.tables.limits import MIB
 ENTRYPOINT = Path(__file__).resolve().parents[1] / "runner" / "main.py"
 CPU_S = 120.0
 CPU_S_MIB = 1.2
-"""What a file may cost, and what each MiB beyond FREE_MIB adds, in the child's own processor time: on a busy machine the
-same files are read."""
+"""Processor seconds allowed per file, plus this much for each MiB beyond FREE_MIB. Measured in the child, so that a
+busy machine reads the same files."""
 
 WALL_S = 600.0
 WALL_S_MIB = 6.0
 FREE_MIB = 50
 FOLDER_S = 1.0
-"""How often its folder is looked at."""
+"""Interval of the checks of its folder."""
 
 MEMORY_BYTES = 1024**3
 NO_ROOM_BYTES = 64 * MIB

@@ -33,7 +33,7 @@ PATIENCE_S = 2.0
 MOST_BYTES = 1_000_000
 MOST_NOTES = 5
 MOST_FIELDS = 100
-"""Fields that a page shows; further inputs take their typical value."""
+"""Maximum fields on a page; further inputs take their typical value."""
 
 AWAY = "The serving node does not answer. Nothing was counted. Try again in a moment; the endpoint's state above says more."
 

@@ -46,8 +46,8 @@ REQUESTS, COMPUTE_MS = "inference_requests", "inference_ms"
 FULL_REQUESTS, FULL_MS = 5_000, 60_000
 LEAST_REQUESTS, LEAST_MS = 50, 1_000
 LIFE = FUTURE_LIMIT - timedelta(minutes=1)
-"""A price starts five minutes after it is published at the earliest: none that is unknown now starts within a slice, nor
-within the minute that it pays on while the database is away."""
+"""A price starts at least five minutes after its publication: no unknown price starts within a slice, nor in the
+minute that it pays on while the database is unreachable."""
 RETRY_AFTER_S = 30
 """Retry-After for a client, in seconds, if no slice was granted (402)."""
 

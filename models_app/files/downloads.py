@@ -26,7 +26,7 @@ from tenants.isolation.scoping import tenant_scope
 
 FILE_DOWNLOADED = AuditAction("models_app.file.downloaded")
 AT_ONCE, AT_ONCE_OF_TENANT = 4, 2
-"""Downloads of one web process: a slow reader holds a thread, and half of the eight stay free for everything else."""
+"""Downloads per web process: a slow reader holds a thread, and half of the eight stay free for everything else."""
 
 
 class TooManyDownloads(RateLimited):

@@ -19,10 +19,10 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 
 YOUNG = timedelta(days=1)
-"""A file may lie this long before its row is committed."""
+"""A file may exist this long before its row is committed."""
 
 ABANDONED = timedelta(hours=1)
-"""No ingest takes as long, its repeat included."""
+"""No ingestion takes this long, its retry included."""
 
 
 def unreferenced(tenant_id: UUID, keys: Sequence[str]) -> list[str]:

@@ -23,8 +23,8 @@ LEAST_SHARE = 0.01
 LONGEST_CATEGORY = 200
 HEAVY_SHARE = 0.05
 NEAR = 0.25
-"""How far from a value that many rows share its bin reaches, in standard deviations: far enough for rounding, near
-enough that a shift of a whole deviation leaves the bin."""
+"""Half-width of the bin of a frequent value, in standard deviations: wide enough for rounding, narrow enough that a
+shift of a whole deviation leaves the bin."""
 
 
 def baseline(

@@ -16,7 +16,7 @@ FALSE_ALARM = 1e-4
 MIN_ROWS = 300
 ENOUGH_ROWS = 400
 SMOOTHING = 0.5
-"""Added to each bin (Jeffreys), so that an empty one does not make the index infinite."""
+"""Added to each bin (Jeffreys), so that an empty bin does not make the PSI infinite."""
 
 
 def psi(before: Sequence[int], after: Sequence[int]) -> float:

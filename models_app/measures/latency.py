@@ -13,7 +13,7 @@ RATIO = 1.25
 BOUNDS: tuple[float, ...] = tuple(
     FIRST_MS * RATIO**step for step in range(math.ceil(math.log(LAST_MS / FIRST_MS) / math.log(RATIO)) + 1)
 )
-"""Upper bounds of the buckets in milliseconds; one more bucket holds what is above the last."""
+"""Upper bounds of the buckets in milliseconds; one more bucket holds larger values."""
 
 BUCKETS = len(BOUNDS) + 1
 

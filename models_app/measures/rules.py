@@ -18,7 +18,7 @@ MIN_REQUESTS = 100
 MOST_ERRORS = 0.05
 MIN_LABELS = 50
 SURE = 3.29
-"""Standard errors of a one-sided test that is wrong once in 2,000 times."""
+"""Standard errors of a one-sided test with an error rate of one in 2,000."""
 
 ACCURACY_SLACK = 0.05
 RMSE_SLACK = 1.25
@@ -29,10 +29,10 @@ REFUSED_INPUT = frozenset(
         "unsupported_media_type", "request_timeout", "not_found",
     }
 )  # fmt: skip
-"""Problem codes that the client can cure."""
+"""Problem codes that the client can fix."""
 
 REFUSED_BY_RULE = frozenset({"not_authenticated", "rate_limited", "budget_exceeded"})
-"""Codes of a limit that did what it is for: no fault of anybody. Every other code counts as ours."""
+"""Codes of limits that worked as intended, which are nobody's error. Every other code counts as a server error."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 from models_app.measures import bins, latency
 
 MOST_PENDING = 1024
-"""Rows that may wait to be counted: enough to count them cheaply, few enough to keep."""
+"""Rows that may wait for counting: enough to count them cheaply, few enough to keep."""
 
 Counter = Callable[[bins.Feature, Iterable[Any]], list[int]]
 

@@ -23,7 +23,7 @@ from tenants.notifications import notifications
 
 LAST_LABELS = 500
 FAR = 1e70
-"""An error that counts no further: the squares of such squares can still be summed, as the spread needs it."""
+"""Maximum error that is counted: the squares of its squares can still be summed for the spread."""
 TITLES = {
     "drift": "input drift",
     "output": "predictions have drifted",

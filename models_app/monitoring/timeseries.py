@@ -30,7 +30,7 @@ UNION ALL SELECT starts, 'errors', key, sum(value::float8) FROM found, jsonb_eac
 """
 
 OUTCOMES = {"answered": 1, "client errors": 3, "server errors": 5}
-"""What becomes of requests, as charts call it, each with the number of its colour among those of series."""
+"""Outcomes of requests, as charts name them, each with its colour number."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from models_app.object_store import storage
 from tenants.errors import Unavailable
 
 TRIES = 3
-"""A file that arrives damaged is fetched again: a connection may have cut it short."""
+"""A damaged download is retried: the connection may have cut it short."""
 
 
 class NotStaged(Unavailable):

@@ -41,11 +41,11 @@ from models_app.runner_protocol import (  # noqa: E402
 )
 
 STOP_PATIENCE_S = 1.5
-"""How long after the request to stop the process ends at the latest; the supervisor's own grace is 5 s."""
+"""The process ends at most this long after a request to stop; the supervisor's own grace period is 5 s."""
 
 INGEST_MODULE = "models_app.tables.reader.ingest"
 MODULE_OF = {"train": training_module, "predict": prediction_module}
-"""What needs a device, and which module does it; everything else reads a file."""
+"""Tasks that need a device, and their modules; every other task reads a file."""
 
 
 class StopSignal:

@@ -36,8 +36,8 @@ R = TypeVar("R")
 
 ERRORS: tuple[type[Exception], ...] = (Error, psycopg.Error)
 UNSOUND: tuple[type[Exception], ...] = (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError)
-"""What says something of the values that were sent. Any other error (read-only after a failover, a migration under way)
-says something of the database: it passes, and what was asked is asked again."""
+"""Errors about the values sent. Any other error (read-only after a failover, a migration in progress) is about the
+database: it is temporary, and the call is retried."""
 
 
 def asked(call: Callable[P, R]) -> Callable[P, R]:

@@ -30,7 +30,7 @@ DRAIN_S = 2.0
 ACCOUNT_S = 3.0
 GOES_ON = "The previous version keeps answering, and is charged, until another one is deployed."
 SWITCH_S = 0.0005
-"""How long one thread may keep the interpreter while another waits for it: batches hand over several times a request."""
+"""How long one thread may keep the interpreter while another waits: batches hand over several times per request."""
 
 
 class HomeTaken(RuntimeError):

@@ -9,7 +9,7 @@ from models_app.tables.advice import LEAK_POWER, is_identifier
 from models_app.tables.columns import kinds
 
 UNUSED = {kinds.TEXT: "free text, which this recipe does not use", kinds.EMPTY: "no value in any row"}
-"""What no tabular recipe learns from, whatever one chooses."""
+"""Columns that no tabular recipe uses, whatever a person chooses."""
 
 
 def left_out(

@@ -7,10 +7,10 @@ MIB = 1024**2
 MAX_UNPACKED_BYTES = 1024 * MIB
 MAX_RATIO = 100
 RATIO_FROM_BYTES = 64 * MIB
-"""Below this size unpacked, a constant column may compress as well as it likes."""
+"""Below this unpacked size, a constant column may compress without limit."""
 
 DECODED_FREE_BYTES = 500 * MIB
-"""Up to this a file may be as much smaller than its decoded columns as it likes."""
+"""Up to this size, a file may be any factor smaller than its decoded columns."""
 
 MAX_COLUMNS = 2000
 MAX_ROWS = 5_000_000

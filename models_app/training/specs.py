@@ -24,7 +24,7 @@ KNOWN = frozenset(
 )
 KEEP = "SELECT 1 FROM models_app_datasetversion WHERE tenant_id = %s AND id = %s AND state = %s FOR SHARE"
 TYPICAL_PATIENCES = 4
-"""Training usually ends after about this many times the patience, or when the epochs are spent."""
+"""Training usually ends after about this many times the patience, or when the epochs are used up."""
 
 
 def validate(actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:

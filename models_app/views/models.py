@@ -18,7 +18,7 @@ from tenants.web.views import page
 
 PAGE = 50
 MOVES = (("registered", "Back to registered"), ("staging", "Move to staging"), ("archived", "Archive"))
-"""The stages that take no confirmation, and what the button says."""
+"""Stages without confirmation, and their button labels."""
 
 
 @require_safe

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Control = Callable[[], AbstractContextManager[None]]
 
 SLOW_MS = 60_000
-"""For whatever a page has still to do: a loaded machine is slow, not wrong."""
+"""For any page to finish: a loaded machine is slow, not wrong."""
 
 
 @pytest.fixture

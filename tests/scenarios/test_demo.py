@@ -19,7 +19,7 @@ from tests.scenarios.stack import Stack, running_stack, wait_for
 pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("whole demo")]
 
 LOADED_S = 900
-"""A quiet machine takes well under a minute; this one may have others at work."""
+"""A quiet machine takes well under a minute; this one may be loaded."""
 
 
 @dataclass

@@ -15,7 +15,7 @@ from tests.scenarios.stack import Stack, wait_for
 from tests.support.datasets import TARGET
 
 SLOW_MS = 60_000
-"""For whatever another process has to do first: the machine may have more to do than this."""
+"""For steps of another process: the machine may be loaded."""
 WAIT_S = SLOW_MS // 1000
 TRAINING_MS = 300_000
 

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 UNKNOWN, MISSING, FIRST_CATEGORY = 0, 1, 2
 CLIP = 10.0
-"""Standardised values are held inside ±CLIP, so that one absurd value cannot carry a whole batch away."""
+"""Standardised values are clipped to ±CLIP, so that one absurd value cannot dominate a batch."""
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from models_app.recipes.tabular.features import Feature
 REPEATS = 3
 MOST_ROWS, FEWEST_ROWS = 2_000, 200
 MOST_LISTED = 200
-"""What is kept with the version's figures: beyond the first ones, the losses are chance."""
+"""Inputs stored with the version's metrics; beyond the first ones, the drops are chance."""
 
 MOST_MADDS = 2e10
 """About a second of one CPU thread."""
 
 Figures = Callable[[Tensor, NDArray[np.int64]], dict[str, Any]]
-"""Outputs of the network for these rows -> what they measure."""
+"""Outputs of the network for these rows [rows, outputs], and the rows' indexes -> their metrics."""
 
 
 def importance(

@@ -13,7 +13,7 @@ from models_app.recipes.tabular.features import Feature, Floats, Strings
 from models_app.recipes.tabular.table import Table
 
 MOST_ROWS = 200_000
-"""Of a longer table every n-th row is looked at: shares are as good, and the time stays bounded."""
+"""Of a longer table every n-th row is used: shares are as good, and the time stays bounded."""
 
 
 def reference(

@@ -28,7 +28,7 @@ SAVING_SHARE = 0.05
 """Saving takes at most about this share of the time: a large network saves less often."""
 
 QUICK_BYTES = 64 * 1024**2
-"""A checkpoint up to this size is saved when the run is asked to stop; a larger one would outlast the grace."""
+"""A checkpoint up to this size is saved on a request to stop; a larger one would exceed the grace period."""
 
 
 def warm_up() -> None:

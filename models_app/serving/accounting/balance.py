@@ -19,10 +19,10 @@ MILLI = Decimal("0.001")
 RENEW_AT = Decimal("0.8")
 ASK_AGAIN_S = 5.0
 STILL_CALLED_S = 60.0
-"""How long after its last batch an endpoint counts as called: its next slice is then had before this one ends."""
+"""An endpoint counts as busy this long after its last batch: its next slice is then requested before this one ends."""
 RENEW_EARLY = timedelta(seconds=30)
 AWAY_LIFE = timedelta(seconds=60)
-"""How much longer a slice pays while the database is away: as long as known keys go on."""
+"""How much longer a slice pays while the database is unreachable: as long as known keys stay valid."""
 
 
 @dataclass(slots=True)

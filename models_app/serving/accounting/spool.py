@@ -30,7 +30,7 @@ _NAME = re.compile(r"([0-9a-f-]{36})\.(\d{8})\Z")
 _LEFT = re.compile(r"([0-9a-f-]{36})\.(?:\d{8}|slices)\Z")
 
 Told = Callable[[bool], None]
-"""Called once with whether the record is safely on disk."""
+"""Called once with whether the record is durable."""
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -26,7 +26,7 @@ MOST_WARNINGS = 20
 log = structlog.get_logger(__name__)
 
 Encoded = tuple["Parsed", bytes, int | None]
-"""A call that is understood, its answer's body and, when tensors follow in binary, the length of the JSON part."""
+"""A decoded call, its response body and, if binary tensors follow, the length of the JSON part."""
 
 
 @dataclass(slots=True)

@@ -23,11 +23,11 @@ log = structlog.get_logger(__name__)
 
 TRUSTED_S = 60.0
 PATIENCE_S = 2.0
-"""How long a batch waits for the database before it counts as away; a slow one must not let a revoked key pass."""
+"""How long a batch waits for the database before it counts as unreachable; a slow one must not let a revoked key pass."""
 LONGEST_KEY = 200
 MOST_KEYS = 50_000
 PASS = b""
-"""Stands for the digest of a key where a pass of the endpoint's page was taken: that is checked when it comes in."""
+"""Replaces the digest of a key for a playground token, which is verified on arrival."""
 
 
 @dataclass(slots=True)

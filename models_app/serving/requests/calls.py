@@ -39,7 +39,7 @@ class Call:
     rows: int = 0
     given_up: bool = False
     _fate: threading.Lock = field(default_factory=threading.Lock)
-    """Taken once, never given back: by who gives the call up, or by who is about to record it."""
+    """Acquired once, never released: by the thread that abandons the call, or by the one about to record it."""
 
     def give_up(self) -> bool:
         """Abandon the call; return False if it is already being recorded."""

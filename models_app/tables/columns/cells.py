@@ -16,7 +16,7 @@ from models_app.tables.columns import dates, kinds
 from models_app.tables.columns.contract import Contract
 
 BLANKS = "".join(chr(at) for at in range(0x3001) if chr(at).isspace()) + "\u200b\u2060\ufeff"
-"""What is trimmed: every blank of Unicode, and what has no width."""
+"""Trimmed characters: every Unicode blank, and zero-width characters."""
 
 CONVENTIONAL = frozenset(
     {
@@ -25,14 +25,14 @@ CONVENTIONAL = frozenset(
         r"\n",
     }
 )  # fmt: skip
-"""Words for no value, in lower case: they are no number, date or yes/no, so there they mean that nothing is known."""
+"""Words for missing, in lower case: never a number, date or boolean, so among those they mean missing."""
 
 TRUE = frozenset({"true", "yes", "t", "y", "1"})
 FALSE = frozenset({"false", "no", "f", "n", "0"})
 INFINITE = frozenset(sign + word for sign in ("", "+", "-") for word in ("inf", "infinity"))
 
 PLAIN = r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
-"""A number as programs write it. No code with leading zeros, no digits held apart by underscores."""
+"""A number as programs write it, without leading zeros and digit groups with underscores."""
 
 _PLAIN = re.compile(PLAIN, re.ASCII)
 GROUPS = {"": "", ",": ",", ".": r"\.", " ": "[ \u00a0\u2007\u2009\u202f]", "'": "['’]"}

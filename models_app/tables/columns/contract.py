@@ -14,10 +14,10 @@ from typing import Any
 from models_app.tables.columns import kinds
 
 NUMBERS = ("1234.5", "1234,5", "1,234.5", "1.234,5", "1 234.5", "1 234,5", "1'234.5", "1'234,5")
-"""How numbers are written, each by an example. Apostrophe and space stand for their relatives too (’, no-break space)."""
+"""Notations of numbers, each by an example. Apostrophe and space include their variants (’, no-break space)."""
 
 DATES = ("ymd", "dmy", "mdy")
-"""The order of day, month and year. A year of four digits in front is read in every order."""
+"""The order of day, month and year. A leading four-digit year is read in every order."""
 
 ROLES = ("feature", "identifier", "target")
 TYPES = (kinds.NUMERIC, kinds.BOOLEAN, kinds.DATETIME, kinds.CATEGORICAL, kinds.TEXT)

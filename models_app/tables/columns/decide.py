@@ -33,10 +33,10 @@ FEW_NUMBERS = 12
 FEW_ODD = 10
 
 MACHINE = frozenset({"nan", "NaN", "NAN", "-nan", "-NaN", "#N/A", "#NA", "<NA>", "NaT", "(null)", "\\N"})
-"""Words that programs write where there is nothing; no category is called so."""
+"""Words that programs write for missing; no category is called so."""
 
 WRITTEN = frozenset({"NULL", "null", "n/a", "N/A", "#N/V", "#DIV/0!", "#VALUE!", "#REF!"})
-"""Words that people write where there is nothing; but a class of a target may be called so."""
+"""Words that people write for missing; but a class of a target may be called so."""
 
 
 @dataclass(frozen=True)

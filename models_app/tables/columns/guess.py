@@ -31,7 +31,7 @@ _ALL_DIGITS = r"^[+-]?\d{19,}$"
 CONVENTIONAL = pa.array(
     sorted({w for word in cells.CONVENTIONAL for w in (word, word.upper(), word.title())} | {"NaN", "NaT", "-NaN"})
 )
-"""Words for no value as they are usually written."""
+"""Common words for missing."""
 
 Form = tuple[str, str]
 FORMS: tuple[Form, ...] = (

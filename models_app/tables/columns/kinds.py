@@ -14,10 +14,10 @@ KIND_KEY = b"exchequer.kind"
 """Key in the metadata of each field of the canonical Parquet."""
 
 MAX_CATEGORIES = 256
-"""A text column with more different values than this is free text, not categories."""
+"""A text column with more distinct values is free text, not categories."""
 
 MAX_CLASSES = 100
-"""The most classes that a target of a classifier may have."""
+"""Maximum classes of a classifier's target."""
 
 MIN_TRAINING_ROWS = 30
-"""Fewer rows with a target than these are neither split nor trained on."""
+"""Minimum rows with a target for a split and training."""

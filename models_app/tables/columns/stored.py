@@ -15,7 +15,7 @@ from models_app.tables.columns.decide import Decision
 
 CONTRACT_KEY = b"exchequer.contract"
 RAW = "\x01"
-"""The cells of column `a` as they were written lie in the column `\\x01a`: no column of a person is called so."""
+r"""The cells of column `a` as written are in the column `\x01a`, a name that no person's column has."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from models_app.tables.limits import MAX_VALUE_BYTES, MIB
 
 BEFORE = 64
-"""So many blanks at most are looked for across the border of two parts."""
+"""Maximum blanks searched across the border of two parts."""
 
 
 def tighten(path: Path, delimiter: str) -> bool:

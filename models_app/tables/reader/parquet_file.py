@@ -29,7 +29,7 @@ from models_app.tables.limits import (
 from models_app.tables.reader import dialect
 
 MAGIC, LOCKED = b"PAR1", b"PARE"
-"""How a file begins and ends, and one whose footer is encrypted."""
+"""Start and end of a file, and of one with an encrypted footer."""
 
 ENCRYPTED = ("encrypted_parquet", "The Parquet file is encrypted. Write it without encryption and upload it again.")
 THRIFT_LIMIT = 16 * MIB

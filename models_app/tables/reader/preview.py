@@ -13,7 +13,7 @@ from models_app.tables.columns.stored import RAW, columns_of
 ROWS = 20
 COLUMNS = 200
 LETTERS = 80
-"""A longer value is cut: a preview shows what a column looks like, and is kept small."""
+"""A longer value is truncated: a preview shows what a column looks like, and is kept small."""
 
 
 def preview(path: Path) -> dict[str, Any]:

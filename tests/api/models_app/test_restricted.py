@@ -54,7 +54,7 @@ ASKED = (
     "/t/lab/jobs/new/batch/?version={version_id}", "/t/lab/endpoints/new/?version={version_id}",
 )  # fmt: skip
 ELSEWHERE = re.compile(r"/download/|/weights/|/result/|/verify/")
-"""What needs the object store, or reads the whole chain."""
+"""Routes that need the object store, or read the whole chain."""
 
 
 def paths(ids: dict[str, Any]) -> list[str]:
@@ -266,7 +266,7 @@ def test_who_sees_every_dataset_reads_also_of_those_that_are_gone(lab: Lab) -> N
 
 
 ONCE = re.compile(r'nonce="[^"]*"|"[A-Za-z0-9]{64}"')
-"""What is new in each answer: a nonce, a token of a form."""
+"""Parts that differ per response: a nonce, a form token."""
 
 HIDDEN = ("job_id", "dataset_id", "data_version_id", "version_id", "model_id", "endpoint_id", "endpoint_key_id")
 BODIES = {

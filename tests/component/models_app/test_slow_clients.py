@@ -17,7 +17,7 @@ from tests.component.models_app.test_serving_http import GOOD, post
 from tests.fakes.serving import NUMBERS, Memory, Server, serving, until
 
 MANY = json.dumps({"instances": [[1, 2, 3, 4]] * 4096}).encode()
-"""Rows whose answer, with the scores of a hundred classes, is about 10 MB long."""
+"""Rows whose response, with the scores of a hundred classes, is about 10 MB long."""
 
 
 class Real(Server):

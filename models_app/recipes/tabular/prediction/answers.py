@@ -23,7 +23,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 GROUP_ROWS = 65_536
 GROUP_BYTES = 16 * 1024**2
 MOST_CSV_SCORES = 100_000_000
-"""Beyond this many scores the CSV keeps the label's own score alone, so that it can still be opened; the Parquet has all."""
+"""Beyond this many scores the CSV has only the label's own score, so that it can still be opened; the Parquet has all."""
 
 
 class Answers:

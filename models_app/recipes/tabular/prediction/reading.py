@@ -26,7 +26,7 @@ BEFORE = tuple(
         }
     )
 )
-"""What stood for no value in every column of text before each column had a contract."""
+"""Words for missing in every column of text before columns had contracts."""
 
 
 def contract_of(feature: Feature) -> Contract:
