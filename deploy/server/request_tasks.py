@@ -56,7 +56,7 @@ class RefusalTask(Task):
         return environ | {REFUSED: answer, "wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
 
     def execute(self) -> None:
-        """Answer."""
+        """Run the application, then close the connection."""
         self.set_close_on_finish()
         super().execute()
 

@@ -94,9 +94,9 @@ class Training:
             if classes
             else torch.from_numpy(((truth - self.mean) / self.scale).astype(np.float32))
         )
-        self.numeric = torch.from_numpy(encoded.numeric).to(self.device)
-        self.codes = torch.from_numpy(encoded.codes).to(self.device)
-        self.goal = goal.to(self.device)
+        self.numeric = torch.from_numpy(encoded.numeric).to(self.device)  # float32 [rows, numeric inputs]
+        self.codes = torch.from_numpy(encoded.codes).to(self.device)  # int64 [rows, categorical inputs]
+        self.goal = goal.to(self.device)  # [rows]: int64 classes, or float32 standardised targets
         torch.manual_seed(params["seed"])
         numeric, codes = widths(features)
         self.net = TabularNet(
@@ -223,6 +223,7 @@ class Training:
         self.context.report.checkpoint(self.at.epoch)
 
     def _step(self, rows: Tensor) -> None:
+        """Update the weights from one batch; `rows` int64 [batch] are indexes into the tensors of all rows."""
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss(self._outputs(rows), self.goal[rows])
         loss.backward()
@@ -232,6 +233,7 @@ class Training:
         self.at.loss_rows += rows.numel()
 
     def _outputs(self, rows: Tensor) -> Tensor:
+        """Return float32 [batch, classes] logits, or [batch] standardised targets, for `rows` int64 [batch]."""
         found: Tensor = self.net(self.numeric[rows], self.codes[rows])
         return found if self.data.target.classes else found.squeeze(1)
 
@@ -254,7 +256,7 @@ class Training:
         self.at = dataclasses.replace(self.at, epoch=self.at.epoch + 1, batch=0, loss_sum=0.0, loss_rows=0)
         return values
 
-    def _predict(self, rows: table.Rows) -> Tensor:
+    def _predict(self, rows: table.Rows) -> Tensor:  # rows int64 [n] -> as `_outputs`, for all n
         self.net.eval()
         with torch.no_grad():
             found = [self._outputs(chunk) for chunk in torch.split(torch.from_numpy(rows).to(self.device), 65536)]
@@ -264,7 +266,7 @@ class Training:
         unlearnt = self._predict(np.concatenate([self.parts.validation, self.parts.test])).double().cpu().numpy()
         return reference(self.features, self.data, unlearnt, mean=self.mean, scale=self.scale)
 
-    def _measure(self, found: Tensor, rows: table.Rows) -> dict[str, Any]:
+    def _measure(self, found: Tensor, rows: table.Rows) -> dict[str, Any]:  # `found` as `_predict` returns
         truth: NDArray[Any] = self.data.target.values[rows]
         if self.data.target.classes:
             return metrics.classification(torch.softmax(found.double(), dim=1).cpu().numpy(), truth)
