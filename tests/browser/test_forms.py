@@ -91,7 +91,7 @@ def test_another_recipe_brings_its_own_targets(page: Page, world: World) -> None
     fitting = page.get_by_label("Target column").locator("option:not([disabled])")
     expect(fitting).to_have_count(2)
     refused = page.get_by_label("Target column").locator("option[disabled]", has_text="mean_radius")
-    expect(refused).to_have_text("mean_radius: has 456 different values: a classifier tells at most 100 classes apart")
+    expect(refused).to_have_text("mean_radius: has 456 different values: a classifier supports at most 100 classes")
     page.get_by_role("radio", name="Table regressor").check()
     expect(fitting.filter(has_text="mean_radius")).to_have_count(1)
     expect(page.get_by_label("Balance classes")).to_have_count(0)

@@ -1,6 +1,12 @@
-"""Read a page as people see it: line breaks of its template do not count."""
+"""Read a page as people see it: where its template breaks a line does not count."""
 
 import re
+from typing import Any
+
+
+def text_of(response: Any) -> str:
+    """Return the markup of an answer with one blank in place of each white space."""
+    return " ".join(response.content.decode().split())
 
 
 def flowed(html: str) -> str:

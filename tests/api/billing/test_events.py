@@ -26,6 +26,7 @@ from tenants.models import Tenant
 from tenants.models.audit import AuditEntry
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.usage import priced_tenant
 
 if TYPE_CHECKING:
@@ -324,7 +325,7 @@ def test_a_sum_takes_a_handful_of_groups_and_a_body_a_handful_of_levels(tenant: 
         body = '{"title": ' + "[" * levels + "]" * levels + "}"
         answer = client.post("/api/v1/meters/", body, content_type="application/json")
         assert answer.status_code == 400
-        assert "deep" in answer.content.decode()
+        assert "deep" in text_of(answer)
 
 
 def test_nobody_outside_speaks_for_the_platform(tenant: Tenant, send: Sender) -> None:

@@ -16,6 +16,7 @@ from tenants.isolation.scoping import tenant_scope
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.usage import interval, priced_tenant
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def test_jobs_are_called_by_their_names_and_one_that_nobody_knows_by_its_id() ->
             record_usage([used])
         invoice = queries.draft_invoice()
     answer = client_for(tenant, "owner").get(f"/t/{tenant.slug}/invoices/{invoice.id}/lines/1/")
-    page = answer.content.decode()
+    page = text_of(answer)
     assert page.count(">spring &lt;tulips&gt;</a>") in (2, 3), (
         "once as a share, once as an interval, or two over a quarter's end"
     )
@@ -53,7 +54,7 @@ def test_the_cost_is_money_the_exact_figure_is_on_demand_and_shares_are_sorted(d
         invoice = queries.draft_invoice()
         (line,) = queries.invoice_lines(invoice.id)
     client, path = client_for(tenant, "finance"), f"/t/{tenant.slug}/invoices/{invoice.id}/lines/1/"
-    tiles = client.get(path).content.decode().split('<div class="x-tiles">')[1].split("x-stack")[0]
+    tiles = text_of(client.get(path)).split('<div class="x-tiles">')[1].split("x-stack")[0]
     value = tiles.split("= Cost")[1].split("x-tile-value")[1].split("</span>")[0]
     exact = f"{line.exact.amount.normalize():f}"
     assert f">€{line.amount.amount:.2f}</data>" in value
@@ -65,5 +66,5 @@ def test_the_cost_is_money_the_exact_figure_is_on_demand_and_shares_are_sorted(d
     ):
         answer = client.get(path, {"shares": asked})
         assert [share.resource for share in answer.context["shares"]] == names
-        assert "aria-sort" in answer.content.decode()
+        assert "aria-sort" in text_of(answer)
     assert client.get(path, {"shares": "'; DROP"}).status_code == 200

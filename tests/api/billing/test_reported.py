@@ -27,6 +27,7 @@ from tenants.models.audit import AuditEntry
 from tests.api.billing.test_events import NOW, Sender, event
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.usage import interval, priced_tenant
 
 if TYPE_CHECKING:
@@ -253,10 +254,10 @@ def test_what_was_reported_before_senders_were_known_is_voided_by_its_names(tena
         before = figures(tenant)
         project = factories.default_project_id(tenant)
     page = f"/t/{tenant.slug}/reported/"
-    assert "before senders were recorded" not in finance.client.get(page).content.decode()
+    assert "before senders were recorded" not in text_of(finance.client.get(page))
     with tenant_scope(tenant.id):
         record_usage([interval(project, NOW - timedelta(hours=1), 60, key="early", source="gateway")])
-    assert "before senders were recorded" in finance.client.get(page).content.decode()
+    assert "before senders were recorded" in text_of(finance.client.get(page))
     assert figures(tenant)[0] > before[0]
     body = {"events": [{"source": "gateway", "id": "early"}], "reason": "never happened"}
     assert finance("POST", "usage/void/", body)["voided"] == 1
@@ -309,35 +310,33 @@ def test_a_limit_that_the_page_shows_can_be_sent_back_as_it_stands(currency: str
     tenant = factories.make_tenant(currency=currency)
     finance, page = Finance(tenant), f"/t/{tenant.slug}/reported/"
     finance("PUT", "usage/limits/", {"events": 7, "amount": "500"})
-    shown = re.search(r'name="amount"[^>]*value="([^"]*)"', finance.client.get(page).content.decode())
+    shown = re.search(r'name="amount"[^>]*value="([^"]*)"', text_of(finance.client.get(page)))
     assert shown is not None
     answer = finance.client.post(f"{page}limits/", {"events": "7", "amount": shown[1]}, follow=True)
-    assert "Limits saved" in answer.content.decode()
+    assert "Limits saved" in text_of(answer)
     assert finance("GET", "usage/limits/")["amount"]["amount"].startswith("500.0")
 
 
 def test_finance_sees_decides_voids_and_limits_on_the_page(tenant: Tenant, send: Sender, finance: Finance) -> None:
     page, client = f"/t/{tenant.slug}/reported/", finance.client
-    assert "No reported usage yet" in client.get(page).content.decode()
+    assert "No reported usage yet" in text_of(client.get(page))
     send([event(id="old", time="2026-01-01T00:00:00Z", subject="machine-9"), event(subject="machine-8")], status=202)
-    text = client.get(page).content.decode()
+    text = text_of(client.get(page))
     assert all(word in text for word in ("machine-9", "older than 35 days", "1 event."))
     with tenant_scope(tenant.id):
         ((held,), (batch,)) = queries.held_events(), queries.usage_batches()
     answer = client.post(f"{page}decide/", {"event": str(held.id), "decision": "accept", "reason": "late"}, follow=True)
-    assert "1 accepted and counted" in answer.content.decode()
-    shown = client.get(f"{page}{batch.id}/").content.decode()
+    assert "1 accepted and counted" in text_of(answer)
+    shown = text_of(client.get(f"{page}{batch.id}/"))
     assert all(word in shown for word in (batch.sender, "machine-9", "machine-8", "Void all"))
     answer = client.post(f"{page}{batch.id}/void/", {"what": "all", "reason": "wrong"}, follow=True)
-    assert "is taken back" in answer.content.decode()
-    assert answer.content.decode().count(">voided</span>") == 2
-    assert "Void all" not in client.get(f"{page}{batch.id}/").content.decode().partition("<dialog")[0]
+    assert "is taken back" in text_of(answer)
+    assert text_of(answer).count(">voided</span>") == 2
+    assert "Void all" not in text_of(client.get(f"{page}{batch.id}/")).partition("<dialog")[0]
     answer = client.post(f"{page}limits/", {"events": "5", "amount": "2,000"}, follow=True)
-    assert "Limits saved" in answer.content.decode()
+    assert "Limits saved" in text_of(answer)
     assert finance("GET", "usage/limits/")["amount"]["amount"] == "2000.000000"
-    assert (
-        "Events a day" in client.post(f"{page}limits/", {"events": "-1", "amount": "1"}, follow=True).content.decode()
-    )
+    assert "Events a day" in text_of(client.post(f"{page}limits/", {"events": "-1", "amount": "1"}, follow=True))
 
 
 def test_usage_rises_to_an_absurd_price_only_with_a_person(tenant: Tenant, send: Sender, demo_clock: DemoClock) -> None:
@@ -373,19 +372,19 @@ def test_what_was_reported_is_a_line_of_its_own_that_names_its_senders(
     rows = finance("GET", f"invoices/{invoice['id']}/lines/{outside}/explain/")["results"]
     assert {(row["actor"], row["source"]) for row in rows} == {(name, "ſensor") for name in names}
     page = f"/t/{tenant.slug}/invoices/{invoice['id']}/"
-    shown = finance.client.get(page).content.decode()
+    shown = text_of(finance.client.get(page))
     assert shown.count(">reported from outside</span>") == 1
     assert "reported from outside" in finance.client.get(f"{page}?export=csv").content.decode()
     line = f"{page}lines/{outside}/"
 
     def machines(query: str) -> list[str]:
-        text = finance.client.get(f"{line}?{query}").content.decode()
+        text = text_of(finance.client.get(f"{line}?{query}"))
         return re.findall(r"machine-\d", text.partition('id="intervals"')[2])
 
     assert set(machines("q=machine-1")) == {"machine-1"}
     assert machines("order=dearest")[0] == "machine-0"
     assert machines("q=nowhere") == []
-    people = finance.client.get(f"{line}?people=on").content.decode().partition('id="people"')[2]
+    people = text_of(finance.client.get(f"{line}?people=on")).partition('id="people"')[2]
     people = people.partition("</section>")[0]
     assert [people.count(f'title="{amount} EUR"') for amount in ("0.45", "0.015")] == [1, 1], people
-    assert "device:own" not in finance.client.get(line).content.decode()
+    assert "device:own" not in text_of(finance.client.get(line))

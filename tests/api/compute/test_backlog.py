@@ -19,6 +19,7 @@ from tests.api.compute.test_launch import BEFORE, post
 from tests.api.objects import launchable
 from tests.support import factories
 from tests.support.launch_forms import NEW, entered
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOM = 3
@@ -100,8 +101,8 @@ def test_the_form_says_so_and_keeps_what_was_entered(tenant: Tenant, order: dict
     with tenant_scope(tenant.id):
         version = DatasetVersion.objects.get(dataset_id=order["dataset"])
     chosen = {"name": "one too many", "recipe": order["recipe"], "dataset": str(version.id), "p-target": "t"}
-    form = entered(person.get(NEW).content.decode()) | chosen
+    form = entered(text_of(person.get(NEW))) | chosen
     answer = person.post(NEW, form)
     assert (answer.status_code, answer["Retry-After"]) == (429, "30")
-    assert "jobs of this organisation are waiting, which is the maximum" in answer.content.decode()
-    assert 'value="one too many"' in answer.content.decode()
+    assert "jobs of this organisation are waiting, which is the maximum" in text_of(answer)
+    assert 'value="one too many"' in text_of(answer)

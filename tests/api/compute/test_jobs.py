@@ -17,6 +17,7 @@ from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.fakes.runner import kind
 from tests.support import factories
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -157,5 +158,5 @@ def test_who_may_not_read_the_log_is_offered_no_tab_of_it() -> None:
     for role in ("owner", "engineer"):
         client = Client()
         client.force_login(factories.make_member(tenant, role))
-        offered[role] = "?tab=events" in client.get(f"/t/{tenant.slug}/jobs/{job}/").content.decode()
+        offered[role] = "?tab=events" in text_of(client.get(f"/t/{tenant.slug}/jobs/{job}/"))
     assert offered == {"owner": True, "engineer": False}

@@ -21,6 +21,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import OutboxMessage, Tenant
 from tests.api.objects import COLUMNS, launchable
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.usage import interval
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -142,7 +143,7 @@ def test_a_launch_beyond_a_budget_that_is_overspent_names_it_and_gives_no_vain_a
     assert answer.context["quote"].budget_left.amount == -over - worst
     refused = person.post("/t/lab/jobs/new/", {**form, "key": str(uuid7())})
     assert refused.status_code == 402
-    for page in (answer.content.decode(), refused.content.decode()):
+    for page in (text_of(answer), text_of(refused)):
         assert "The budget of project Default, " in page
         assert "is used up and " in page
         assert "No shorter limit fits" in page
@@ -222,7 +223,7 @@ def test_bad_input_is_refused_by_name(
     answer = post(factories.make_api_key(tenant), {**order, **change})
     assert answer.status_code in (400, 404, 409), answer.content
     assert answer["Content-Type"] == "application/problem+json"
-    assert field in answer.content.decode()
+    assert field in text_of(answer)
     with tenant_scope(tenant.id):
         assert Job.objects.count() == BEFORE
         assert all(use.in_use == 0 for use in quotas.usage() if use.resource != "devices:serving")

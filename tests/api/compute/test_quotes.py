@@ -32,6 +32,7 @@ from tenants.models import Tenant
 from tests.api.objects import launchable
 from tests.conftest import DemoClock
 from tests.support import factories
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -145,12 +146,12 @@ def test_a_quote_learns_from_runs_like_it_and_tells_how_its_ranges_held(shop: Sh
     kept = shop.job(last)
     assert kept["quote"]["within"] is True
     assert amount(kept["quote"], "least") <= amount(kept, "cost") <= amount(kept["quote"], "most")
-    page = shop.person.get(f"/t/lab/jobs/{last}/").content.decode()
+    page = text_of(shop.person.get(f"/t/lab/jobs/{last}/"))
     assert "quoted" in page
-    panel = shop.panel().content.decode()
+    panel = text_of(shop.panel())
     assert "Learnt from the last 6 runs like this one." in panel and "stayed within their range" in panel
     assert "Start-up, included" in panel
-    assert "start-up" in shop.person.get(f"/t/lab/jobs/{last}/?tab=attempts").content.decode()
+    assert "start-up" in text_of(shop.person.get(f"/t/lab/jobs/{last}/?tab=attempts"))
 
 
 def test_a_run_outside_its_range_is_said_to_be_and_widens_the_next(shop: Shop) -> None:
@@ -207,7 +208,7 @@ def test_a_quote_without_a_limit_binds_the_limit_that_it_was_priced_for(shop: Sh
 def test_the_form_binds_the_price_that_it_showed(shop: Shop) -> None:
     panel = shop.panel()
     offer = panel.context["offer"]
-    assert offer and f'value="{offer}"' in panel.content.decode()
+    assert offer and f'value="{offer}"' in text_of(panel)
     with tenant_scope(shop.tenant.id):
         assert Quote.objects.count() == 0, "a person who still chooses leaves nothing behind"
     answer = shop.person.post(NEW, shop.form(offer=offer), follow=True)
@@ -218,7 +219,7 @@ def test_the_form_binds_the_price_that_it_showed(shop: Shop) -> None:
         assert quote.taken_at is not None
         assert (job.quoted_least, job.quoted_most) == (quote.least, quote.most)
         assert job.max_seconds == quote.limit_s
-    assert "launched at the current price" not in answer.content.decode()
+    assert "launched at the current price" not in text_of(answer)
 
 
 @pytest.mark.parametrize("change", ["form", "forged", "late"])
@@ -230,7 +231,7 @@ def test_a_form_whose_price_cannot_be_bound_says_why(shop: Shop, demo_clock: Dem
         shop.node()
     answer = shop.person.post(NEW, shop.form(offer=offer[:-2] if change == "forged" else offer, **more), follow=True)
     said = {"form": "The form changed after", "forged": "was not valid", "late": "older than fifteen minutes"}
-    assert said[change] in answer.content.decode()
+    assert said[change] in text_of(answer)
     with tenant_scope(shop.tenant.id):
         assert Job.objects.order_by("-id")[0].quote_id is None
 
@@ -251,7 +252,7 @@ def test_a_price_that_rose_since_it_was_shown_launches_nothing(shop: Shop, demo_
     shop.node()
     answer = shop.person.post(NEW, shop.form(offer=offer))
     assert answer.status_code == 409
-    assert "costs more by now" in answer.content.decode()
+    assert "costs more by now" in text_of(answer)
     with tenant_scope(shop.tenant.id):
         assert Job.objects.count() == before
 
@@ -261,10 +262,10 @@ def test_spot_is_not_offered_and_refused_in_plain_words(shop: Shop) -> None:
         refused = shop.post(path, {**shop.order, "tier": "spot"})
         assert (refused.status_code, refused.json()["code"]) == (422, "tier_not_offered")
         assert "not available yet" in refused.json()["title"]
-    page = shop.person.get(NEW).content.decode()
+    page = text_of(shop.person.get(NEW))
     assert "Spot" not in page and 'value="spot"' not in page
     refused = shop.person.post(NEW, shop.form(tier="spot"))
-    assert refused.status_code == 422 and "not available yet" in refused.content.decode()
+    assert refused.status_code == 422 and "not available yet" in text_of(refused)
     made = UUID(shop.post("jobs/", shop.order).json()["id"])
     with tenant_scope(shop.tenant.id):
         Job.objects.filter(id=made).update(tier="spot")
@@ -284,6 +285,6 @@ def test_a_small_limit_is_not_quoted_as_what_a_run_typically_needs(shop: Shop) -
         assert (short["needed"], short["needed_seconds"]) == (whole["needed"], whole["needed_seconds"])
         assert amount(short, "typical") == amount(short, "most") == Decimal(second)
         assert [short[f"{name}_seconds"] for name in ("least", "typical", "most")] == [1, 1, 1], limit
-    panel = shop.panel(max_cost=second).content.decode()
+    panel = text_of(shop.panel(max_cost=second))
     assert "device time it may take" in panel
     assert "more than the" in panel and "typically, for" not in panel

@@ -8,12 +8,14 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from tests.support.pages import text_of
+
 pytestmark = pytest.mark.django_db
 
 
 def test_each_text_file_of_a_page_is_gzipped_and_cached_by_content() -> None:
     client = Client()
-    page = client.get("/accounts/login/").content.decode()
+    page = text_of(client.get("/accounts/login/"))
     named = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
     assert len(named) >= 6
     for address in named:

@@ -17,6 +17,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.support import factories
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -79,7 +80,7 @@ def test_declining_takes_a_reason_which_the_asker_reads(place):
         assert (refused.status_code, list(refused.json()["fields"])) == (400, ["reason"])
     answer = post(admin, f"{path}/decline/", {"reason": "It was trained on too little."})
     assert (answer.status_code, answer.json()["requested_by"]) == (200, "")
-    listed = engineer.get("/t/acme/notifications/").content.decode()
+    listed = text_of(engineer.get("/t/acme/notifications/"))
     assert "a model v2 was declined for production" in listed
     assert "It was trained on too little." in listed
 
@@ -100,7 +101,7 @@ def test_production_takes_the_typed_name_on_the_page(place):
     post(client_of(tenant, "engineer"), f"versions/{ids['version_id']}/promote/", {"stage": "production"})
     refused = client.post(f"{path}promote/", {"stage": "production", "confirm": "yes"})
     assert refused.status_code == 422
-    assert "type “a model v2” to confirm" in refused.content.decode()
+    assert "type “a model v2” to confirm" in text_of(refused)
     assert stage_of(tenant, ids) == "registered"
     assert client.post(f"{path}promote/", {"stage": "gold"}).status_code == 400
     assert client.post(f"{path}promote/", {"stage": "production", "confirm": " a model v2 "}).status_code == 302
@@ -112,8 +113,8 @@ def test_who_asked_finds_no_approve_button_and_is_refused(place):
     client = client_of(tenant, "admin")
     path = f"/t/acme/models/versions/{ids['version_id']}/"
     assert post(client, f"versions/{ids['version_id']}/promote/", {"stage": "production"}).status_code == 202
-    shown = client.get(path).content.decode()
-    assert "waits for approval" not in client.get("/t/acme/notifications/").content.decode()
+    shown = text_of(client.get(path))
+    assert "waits for approval" not in text_of(client.get("/t/acme/notifications/"))
     assert "You asked for it" in shown
     assert "Withdraw the request" in shown
     assert "approve/" not in shown
@@ -129,16 +130,16 @@ def test_the_approver_finds_what_waits_and_answers_on_the_page(place):
     engineer, admin = client_of(tenant, "engineer"), client_of(tenant, "admin")
     assert engineer.post(f"{path}promote/", {"stage": "production", "confirm": "a model v2"}).status_code == 302
     assert stage_of(tenant, ids) == "registered"
-    assert "An owner or admin can approve it" in engineer.get(path).content.decode()
-    assert "Waiting for approval" not in engineer.get("/t/acme/models/").content.decode()
-    assert "Waiting for approval" in admin.get("/t/acme/models/").content.decode()
-    assert 'name="reason"' in admin.get(path).content.decode()
-    assert 'name="reason"' not in engineer.get(path).content.decode()
+    assert "An owner or admin can approve it" in text_of(engineer.get(path))
+    assert "Waiting for approval" not in text_of(engineer.get("/t/acme/models/"))
+    assert "Waiting for approval" in text_of(admin.get("/t/acme/models/"))
+    assert 'name="reason"' in text_of(admin.get(path))
+    assert 'name="reason"' not in text_of(engineer.get(path))
     for act in ("decline", "approve", "promote"):  # the URL was opened directly after a refusal was shown there
         assert admin.get(f"{path}{act}/")["Location"] == path
     assert admin.post(f"{path}decline/", {"reason": "Not yet."}).status_code == 302
-    assert "Not yet." in engineer.get("/t/acme/notifications/").content.decode()
-    assert "Waiting for approval" not in admin.get("/t/acme/models/").content.decode()
+    assert "Not yet." in text_of(engineer.get("/t/acme/notifications/"))
+    assert "Waiting for approval" not in text_of(admin.get("/t/acme/models/"))
     assert engineer.post(f"{path}promote/", {"stage": "production", "confirm": "a model v2"}).status_code == 302
     assert admin.post(f"{path}approve/", {"confirm": "a model v2"}).status_code == 302
     assert stage_of(tenant, ids) == "production"
@@ -216,7 +217,7 @@ def test_the_versions_of_a_model_say_the_size_the_sum_and_the_format_of_their_we
     with tenant_scope(tenant.id):
         row = ModelVersion.objects.get(id=ids["version_id"])
     client = client_of(tenant, "viewer")
-    text = client.get(f"/t/acme/models/{row.model_id}/").content.decode()
+    text = text_of(client.get(f"/t/acme/models/{row.model_id}/"))
     for said in (
         "safetensors",
         row.artefact_sha256,

@@ -22,6 +22,7 @@ from tenants.models import Invitation, Membership, Tenant, User
 from tenants.models.audit import AuditEntry
 from tenants.notifications import file_backend
 from tests.support import factories
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 CLOSED = (
@@ -107,7 +108,7 @@ def test_the_link_of_an_invitation_is_the_same_with_an_account_and_without() -> 
                 when,
                 r'nonce="[^"]*"',
             )
-            found.add((answer.status_code, re.sub("|".join(own), "", answer.content.decode())))
+            found.add((answer.status_code, re.sub("|".join(own), "", text_of(answer))))
         return found
 
     tries: list[dict[str, str] | None] = [None, {}, {"name": "N"}, {"name": "N", "password": "short"}]
@@ -116,7 +117,7 @@ def test_the_link_of_an_invitation_is_the_same_with_an_account_and_without() -> 
         assert len(answers(given)) == 1, given
     assert User.objects.filter(email="none@other.example").count() == 0
     taken = Client().post(links[0], {"name": "N", "password": "a long walk at night"})
-    assert (taken.status_code, "Log in with it" in taken.content.decode()) == (409, True)
+    assert (taken.status_code, "Log in with it" in text_of(taken)) == (409, True)
 
 
 def test_an_account_is_not_taken_from_the_one_who_is_invited_by_another_organisation() -> None:
@@ -159,7 +160,7 @@ def test_nobody_chooses_the_published_password() -> None:
     client.force_login(user)
     new = settings.PUBLISHED_PASSWORD
     form = {"oldpassword": factories.PASSWORD, "password1": new, "password2": new}
-    assert "is public" in client.post("/accounts/password/change/", form).content.decode()
+    assert "is public" in text_of(client.post("/accounts/password/change/", form))
 
 
 def test_a_password_changes_with_an_entry_in_every_organisations_log_or_not_at_all(
@@ -282,7 +283,7 @@ def test_a_name_that_others_read_is_printable() -> None:
     client.force_login(user)
     for name in ("Ana\nBcc: all", "Ana\u202egnol"):
         answer = client.post(f"/t/{tenant.slug}/settings/", {"name": name, "theme": "auto"})
-        assert (answer.status_code, "Use printable characters." in answer.content.decode()) == (422, True)
+        assert (answer.status_code, "Use printable characters." in text_of(answer)) == (422, True)
 
 
 def test_a_flood_of_other_addresses_loosens_nobody_elses_limit() -> None:

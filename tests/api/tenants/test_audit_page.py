@@ -20,6 +20,7 @@ from tenants.models import Membership, Tenant
 from tests.api.models_app.test_restricted import paths
 from tests.api.objects import one_of_everything
 from tests.support import factories
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +47,7 @@ def table_of(answer: Any) -> list[dict[str, str]]:
 
 def test_acts_of_exchequer_itself_are_shown_when_asked_for(lab: tuple[Tenant, Client]) -> None:
     _, client = lab
-    usual, everything = (client.get(f"/t/lab/audit/{query}").content.decode() for query in ("", "?acts=all"))
+    usual, everything = (text_of(client.get(f"/t/lab/audit/{query}")) for query in ("", "?acts=all"))
     assert "Project 2" in usual and "Made by itself" not in usual
     assert "Made by itself" in everything
     kinds = {row["actor_type"] for row in table_of(client.get("/t/lab/audit/?export=csv"))}
@@ -56,7 +57,7 @@ def test_acts_of_exchequer_itself_are_shown_when_asked_for(lab: tuple[Tenant, Cl
 
 def test_a_difference_is_a_sentence_on_the_page_in_the_file_and_in_the_api(lab: tuple[Tenant, Client]) -> None:
     _, client = lab
-    assert "role changed from viewer to finance" in client.get("/t/lab/audit/").content.decode()
+    assert "role changed from viewer to finance" in text_of(client.get("/t/lab/audit/"))
     rows = table_of(client.get("/t/lab/audit/?export=csv&action=tenants.member."))
     assert [row["differences"] for row in rows] == ["role changed from viewer to finance"]
     answer = client.get("/api/v1/audit/?action=tenants.project.", headers={"X-Exchequer-Tenant": "lab"}).json()
@@ -79,7 +80,7 @@ def test_every_page_says_times_in_the_zone_of_the_organisation_and_the_api_in_ut
     for path in paths(ids):
         answer = client.get(path)
         page = answer.status_code == 200 and path.startswith("/t/") and "html" in answer.headers["Content-Type"]
-        body = answer.content.decode() if page else ""
+        body = text_of(answer) if page else ""
         assert "(UTC)" not in body and " UTC<" not in body, path
         titles = re.findall(r'<time datetime="[^"]+" title="([^"]*)"', body)
         assert all(re.fullmatch(r".* Asia/Kolkata, .* UTC", title) for title in titles), (path, titles)
@@ -94,7 +95,7 @@ def test_a_mail_is_spoken_of_where_a_mail_server_is_named(
 ) -> None:
     for name, value in mail_settings(mail, Path("/nowhere")).items():
         setattr(settings, name, value)
-    assert ("by mail" in lab[1].get("/t/lab/notifications/").content.decode()) is said
+    assert ("by mail" in text_of(lab[1].get("/t/lab/notifications/"))) is said
 
 
 def test_the_mail_of_a_password_reset_is_ours(lab: tuple[Tenant, Client], mailoutbox: list[Any]) -> None:
@@ -157,6 +158,6 @@ def test_a_log_in_and_another_password_stand_in_the_log_of_each_organisation(set
 
 def test_an_action_stands_in_words_before_its_code(lab: tuple[Tenant, Client]) -> None:
     _, client = lab
-    text = client.get("/t/lab/audit/").content.decode()
+    text = text_of(client.get("/t/lab/audit/"))
     assert "Member role changed<small><code>tenants.member.role_changed</code></small>" in text
     assert "tenants.member.role_changed" in [row["action"] for row in table_of(client.get("/t/lab/audit/?export=csv"))]

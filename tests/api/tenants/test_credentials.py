@@ -27,6 +27,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import ApiKey, AuditEntry, Invitation, Membership, Tenant, User
 from tests.support import factories
 from tests.support.endpoints import make_endpoint
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 ADMIN_SCOPES = sorted(
@@ -113,7 +114,7 @@ def test_what_descends_from_a_key_ends_with_it_three_levels_deep(tenant: Tenant,
         assert (stored.created_by_id, stored.parent_key_id is not None) == (owner.id, True)
     page = Client()
     page.force_login(User.objects.get(id=owner.id))
-    assert "7 credentials made with it end with it" in page.get(f"/t/{tenant.slug}/api-keys/").content.decode()
+    assert "7 credentials made with it end with it" in text_of(page.get(f"/t/{tenant.slug}/api-keys/"))
     assert other("DELETE", f"api-keys/{root_id}/").status_code == 204
     assert [api.works() for api in (root, child, grandchild, leaf, other)] == [False] * 4 + [True]
     assert not any(answers(secret) for secret in secrets)
@@ -129,7 +130,7 @@ def test_a_line_of_keys_ends_and_a_long_one_of_before_is_counted(tenant: Tenant,
         api, _ = api.key(ADMIN_SCOPES)
     refused = api("POST", "api-keys/", {"name": "k", "scopes": ["members.view"]})
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
-    assert "last of 10" in refused.content.decode()
+    assert "last of 10" in text_of(refused)
     with tenant_scope(tenant.id):
         ids = [first_id, *(uuid7() for _ in range(600))]
         ApiKey.objects.bulk_create(
@@ -147,7 +148,7 @@ def test_a_line_of_keys_ends_and_a_long_one_of_before_is_counted(tenant: Tenant,
     page.force_login(User.objects.get(id=owner.id))
     said = page.get(f"/t/{tenant.slug}/api-keys/")
     assert said.status_code == 200
-    assert "609 credentials made with it end with it" in said.content.decode().replace(",", "")
+    assert "609 credentials made with it end with it" in text_of(said).replace(",", "")
 
 
 def test_a_key_with_an_end_makes_nothing_that_lives_longer(tenant: Tenant, owner: Actor) -> None:
@@ -188,7 +189,7 @@ def test_nobody_revokes_what_may_do_more_than_they_may(tenant: Tenant, owner: Ac
     assert strong.works()
     page = Client()
     page.force_login(factories.make_member(tenant, "admin"))
-    shown = page.get(f"/t/{tenant.slug}/api-keys/").content.decode()
+    shown = text_of(page.get(f"/t/{tenant.slug}/api-keys/"))
     assert (f"revoke-{strong_id}" in shown, f"revoke-{weak_id}" in shown) == (False, True)
     assert page.post(f"/t/{tenant.slug}/api-keys/{strong_id}/revoke/").status_code == 403
     offer = invite(strong, "owner")
@@ -292,13 +293,13 @@ def test_the_page_and_the_api_say_what_goes_on_and_settle_it(tenant: Tenant, own
             return [found[one] for one in ids]
 
     first, ids = leaver()
-    page = client.get(f"/t/{tenant.slug}/members/", {"remove": str(first.id)}).content.decode()
+    page = text_of(client.get(f"/t/{tenant.slug}/members/", {"remove": str(first.id)}))
     assert "1 running, 2 queued jobs go on under the name" in page
     assert "shop of churn" in page
     assert "Adopt them" in page
     assert (
         "btn-outline-danger" in page,
-        "btn-danger" in client.get(f"/t/{tenant.slug}/members/").content.decode(),
+        "btn-danger" in text_of(client.get(f"/t/{tenant.slug}/members/")),
     ) == (
         False,
         False,

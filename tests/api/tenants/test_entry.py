@@ -15,6 +15,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import IdempotencyKey, Project, Tenant
 from tenants.web.views import encode_cursor
 from tests.support import factories
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -95,15 +96,15 @@ def test_an_address_without_a_page_keeps_the_organisation_and_only_ones_own() ->
     client = logged_in(ours, "viewer")
     found = client.get("/t/ours/jbos/")
     assert found.status_code == 404
-    page = found.content.decode()
+    page = text_of(found)
     assert 'aria-label="Main"' in page and "/t/ours/jobs/" in page
     assert f"<strong>{ours.name}</strong>" in page
     foreign, missing = client.get("/t/theirs/jbos/"), client.get("/t/no-such-tenant/jbos/")
     assert foreign.status_code == missing.status_code == 404
-    assert 'aria-label="Main"' not in foreign.content.decode() + missing.content.decode()
-    assert theirs.name not in foreign.content.decode()
+    assert 'aria-label="Main"' not in text_of(foreign) + text_of(missing)
+    assert theirs.name not in text_of(foreign)
     assert client.get("/t/ours/jobs").status_code == 301
-    assert 'aria-label="Main"' not in Client().get("/t/ours/jbos/").content.decode()
+    assert 'aria-label="Main"' not in text_of(Client().get("/t/ours/jbos/"))
 
 
 def test_a_foreign_tenant_looks_like_a_missing_one() -> None:
@@ -243,7 +244,7 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
     answer = client.get(path)
     assert answer.status_code == 503
     assert answer["Retry-After"] == "5"
-    assert "the server is gone" not in answer.content.decode()
+    assert "the server is gone" not in text_of(answer)
 
 
 NUL_BODIES = [
@@ -338,5 +339,5 @@ def test_the_address_of_a_form_leads_whoever_opens_it_to_the_page_of_the_form(fo
     assert owner.put(f"/t/acme/{form}").status_code == 405
     refused = viewer.get(f"/t/acme/{form}")
     assert refused.status_code == 403
-    assert "<h1>Not allowed</h1>" in refused.content.decode()
-    assert refused.content.decode().count("Your role does not include this.") == 1
+    assert "<h1>Not allowed</h1>" in text_of(refused)
+    assert text_of(refused).count("Your role does not include this.") == 1

@@ -16,6 +16,7 @@ from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import ApiKey, IdempotencyKey, Invitation, Membership, Project, Quota, Tenant, User
 from tests.support import factories
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -60,7 +61,7 @@ def said(label: str) -> set[str]:
 def test_a_preset_holds_what_its_words_say_and_nothing_else(purpose: str) -> None:
     tenant = factories.make_tenant()
     client, _ = logged_in(tenant)
-    page = client.get(f"/t/{tenant.slug}/api-keys/").content.decode()
+    page = text_of(client.get(f"/t/{tenant.slug}/api-keys/"))
     box = re.search(rf'value="{purpose}"[^>]*>\s*(?:<[^>]*>\s*)*([^<]+)', page)
     assert box is not None
     form = {"once": str(uuid4()), "name": "k", "days": "30", "purposes": [purpose]}
@@ -144,7 +145,7 @@ def test_a_quota_changes_only_when_confirmed_and_only_from_what_was_seen() -> No
     assert limit() == 4
     for wrong in ("-1", "a", "1.5", str(2**60)):
         assert client.post(change, {"resource": "devices:cpu", "limit": wrong}).status_code == 422
-        answer = client.post(change, {"resource": "devices:cpu", "limit": wrong}).content.decode()
+        answer = text_of(client.post(change, {"resource": "devices:cpu", "limit": wrong}))
         assert answer.count("Not saved.") == answer.count('class="x-field-error"') == 1
     assert client.post(change, {"resource": "", "limit": "4"}).status_code == 422
     assert client.post(change, {**confirmed, "limit": "", "was": "4"}).status_code == 302
@@ -158,8 +159,8 @@ def test_only_what_the_platform_reserves_can_be_limited(resource: str) -> None:
     for confirmed in ({}, {"was": "", "confirmed": "1"}):
         page = client.post(f"/t/{tenant.slug}/quotas/change/", {"resource": resource, "limit": "4", **confirmed})
         assert page.status_code == 400
-        assert "Name one of devices:cpu, devices:serving." in page.content.decode()
-        assert "Not saved." in page.content.decode()
+        assert "Name one of devices:cpu, devices:serving." in text_of(page)
+        assert "Not saved." in text_of(page)
     key = {"authorization": f"Bearer {factories.make_api_key(tenant)}"}
     put = partial(Client().put, "/api/v1/quotas/", content_type="application/json", headers=key)
     refused = put({"resource": resource, "limit": 4})
@@ -186,7 +187,7 @@ def test_a_new_account_follows_the_system() -> None:
     tenant = factories.make_tenant()
     client, user = logged_in(tenant)
     assert user.theme == "auto"
-    assert 'data-bs-theme="auto"' in client.get(f"/t/{tenant.slug}/quotas/").content.decode()
+    assert 'data-bs-theme="auto"' in text_of(client.get(f"/t/{tenant.slug}/quotas/"))
 
 
 def test_a_project_form_names_what_is_wrong_and_is_sent_once() -> None:
@@ -214,9 +215,9 @@ def test_the_organisation_is_renamed_by_its_owner_in_the_audit_log() -> None:
     assert client.get("/api/v1/me/").json()["tenant"]["timezone"] == "Asia/Tokyo"
     entry = client.get("/api/v1/audit/?action=tenants.tenant.changed").json()["results"][0]
     assert entry["changes"]["timezone"] == ["UTC", "Asia/Tokyo"]
-    page = client.get(path.removesuffix("organisation/")).content.decode()
+    page = text_of(client.get(path.removesuffix("organisation/")))
     assert "Saved for the whole organisation." in page
-    page = client.post(path, {"name": "New", "timezone": "Asia/Tokyo"}, follow=True).content.decode()
+    page = text_of(client.post(path, {"name": "New", "timezone": "Asia/Tokyo"}, follow=True))
     assert "No changes to save" in page
     assert "Saved for the whole organisation" not in page
     assert len(client.get("/api/v1/audit/?action=tenants.tenant.changed").json()["results"]) == 1
@@ -237,7 +238,7 @@ def test_invitations_by_api() -> None:
     made = invite(email="Nora@example.org", role="viewer")
     assert made.status_code == 201
     assert (made.json()["state"], made.json()["email"]) == ("open", "nora@example.org")
-    assert "token" not in made.content.decode()
+    assert "token" not in text_of(made)
     listed = client.get("/api/v1/invitations/?limit=1").json()
     assert [row["id"] for row in listed["results"]] == [made.json()["id"]]
     assert client.delete(f"/api/v1/invitations/{made.json()['id']}/").status_code == 204

@@ -7,6 +7,7 @@ from tenants.access.permissions import ALONE, PERMISSIONS, PURPOSES
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +22,7 @@ def test_a_key_that_lacks_a_scope_inside_an_operation_is_told_which(client: Clie
     assert answer.json()["permission"] == "jobs.cancel_any"
     person = client_for(tenant, "engineer").post(f"/t/{tenant.slug}/jobs/{job}/cancel/")
     assert person.status_code == 403
-    assert "lacks the scope" not in person.content.decode()
+    assert "lacks the scope" not in text_of(person)
 
 
 def test_every_scope_is_in_a_purpose_or_named_as_one_to_choose_alone() -> None:
@@ -30,6 +31,6 @@ def test_every_scope_is_in_a_purpose_or_named_as_one_to_choose_alone() -> None:
     assert covered | set(ALONE) | {"tenant.view"} == PERMISSIONS
     assert not covered & set(ALONE)
     for role, named in (("owner", set(ALONE)), ("admin", set(ALONE) - {"tenant.manage"})):
-        page = client_for(tenant, role).get(f"/t/{tenant.slug}/api-keys/").content.decode()
+        page = text_of(client_for(tenant, role).get(f"/t/{tenant.slug}/api-keys/"))
         assert "Launch jobs, pause and cancel the jobs it launched" in page
         assert {scope for scope, words in ALONE.items() if f"<code>{scope}</code> to {words}" in page} == named

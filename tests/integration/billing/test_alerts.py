@@ -32,6 +32,7 @@ from tenants.models import Notification, OutboxMessage, Project, Tenant
 from tenants.models.audit import AuditEntry
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.usage import interval, priced_tenant
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ def test_the_page_shows_how_far_each_budget_is_used_and_exports_it(tenant: Tenan
     spend(tenant, 150, project_id=project.id)
     client = client_for(tenant, "finance")
     answer = client.get(f"/t/{tenant.slug}/budgets/")
-    page = answer.content.decode()
+    page = text_of(answer)
     assert "=HYPERLINK(1)" in page
     assert "75\u00a0%" in page
     assert "Refuse and pause" in page
@@ -266,7 +267,7 @@ def test_the_page_shows_how_far_each_budget_is_used_and_exports_it(tenant: Tenan
     assert Decimal(rows[1]["forecast"]) == 150 * SECOND * 30 / 11 or abs(
         Decimal(rows[1]["forecast"]) - 150 * SECOND * 30 / 11
     ) < Decimal("1e-10")
-    viewer = client_for(tenant, "viewer").get(f"/t/{tenant.slug}/budgets/").content.decode()
+    viewer = text_of(client_for(tenant, "viewer").get(f"/t/{tenant.slug}/budgets/"))
     assert "Set a budget" not in viewer
     assert "Change" not in viewer
 
@@ -279,13 +280,13 @@ def test_a_budget_that_is_overrun_many_times_says_more_than_999_percent(
     spend(tenant, 150)
     client = client_for(tenant, "finance")
     for path in ("budgets/", ""):
-        page = client.get(f"/t/{tenant.slug}/{path}").content.decode()
+        page = text_of(client.get(f"/t/{tenant.slug}/{path}"))
         assert "&gt; 999\u00a0%" in page and "15000" not in page, path
 
 
 def test_a_budget_is_set_changed_and_deleted_by_form(tenant: Tenant) -> None:
     client, base = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
-    assert "No budget: spend is not limited" in client.get(base).content.decode()
+    assert "No budget: spend is not limited" in text_of(client.get(base))
     good = {"scope": "tenant", "amount": "12.50", "at_limit": "block_new", "alerts": "80 %, 50,80"}
     assert client.post(f"{base}new/", good).status_code == 302
     with tenant_scope(tenant.id):
@@ -296,16 +297,16 @@ def test_a_budget_is_set_changed_and_deleted_by_form(tenant: Tenant) -> None:
     wrong = {"amount": "-1", "at_limit": "explode", "alerts": "50, 101"}
     refused = client.post(f"{base}{status.id}/", wrong)
     assert refused.status_code == 422
-    assert refused.content.decode().count("x-field-error") == 3
+    assert text_of(refused).count("x-field-error") == 3
     for amount in ("NaN", "Infinity", "1e40", "", "1,5,5"):
         assert client.post(f"{base}{status.id}/", {**good, "amount": amount}).status_code == 422, amount
     for amount in ("0.0000001", "12.505", "0." + "0" * 12 + "1"):
         refused = client.post(f"{base}{status.id}/", {**good, "amount": amount})
         assert refused.status_code == 422
-        assert "Give the amount with at most 2 decimals." in refused.content.decode(), amount
+        assert "Give the amount with at most 2 decimals." in text_of(refused), amount
     unsure = client.post(f"{base}{status.id}/", {**good, "amount": "20.000"})
     assert unsure.status_code == 422
-    assert "can be read two ways" in unsure.content.decode()
+    assert "can be read two ways" in text_of(unsure)
     for amount in ("2,000", "2 000", "2.000,00", "2'000.00", "2\u00a0000,00"):
         assert client.post(f"{base}{status.id}/", {**good, "amount": amount}).status_code == 302, amount
         with tenant_scope(tenant.id):
@@ -314,7 +315,7 @@ def test_a_budget_is_set_changed_and_deleted_by_form(tenant: Tenant) -> None:
     with tenant_scope(tenant.id):
         (changed,) = queries.budgets()
         assert (changed.limit.amount, changed.alerts) == (20, ())
-    assert "Delete the budget of the whole organisation?" in client.get(f"{base}{status.id}/").content.decode()
+    assert "Delete the budget of the whole organisation?" in text_of(client.get(f"{base}{status.id}/"))
     assert client.post(f"{base}{status.id}/close/").status_code == 302
     with tenant_scope(tenant.id):
         assert queries.budgets() == []

@@ -22,6 +22,7 @@ from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.usage import DIMS, interval
 
 if TYPE_CHECKING:
@@ -52,22 +53,22 @@ def invoice_of(tenant: Tenant, month: int) -> UUID:
 
 def test_the_badge_of_a_past_months_invoice_says_that_months_figures(tenant: Tenant) -> None:
     client, october = client_for(tenant, "finance"), invoice_of(tenant, 10)
-    page = client.get(f"/t/{tenant.slug}/invoices/{october}/").content.decode()
+    page = text_of(client.get(f"/t/{tenant.slug}/invoices/{october}/"))
     address = f"/t/{tenant.slug}/invoices/reconciled/?invoice={october}"
     assert f'hx-get="{address}"' in page
-    badge = client.get(address).content.decode()
+    badge = text_of(client.get(address))
     assert "October 2026: usage 70\u00a0s = invoiced 70\u00a0s" in badge
-    running = client.get(f"/t/{tenant.slug}/invoices/reconciled/").content.decode()
+    running = text_of(client.get(f"/t/{tenant.slug}/invoices/reconciled/"))
     assert "November 2026: usage 600\u00a0s = invoiced 600\u00a0s" in running
 
 
 def test_a_month_that_is_over_is_not_told_as_growing(tenant: Tenant) -> None:
     client = client_for(tenant, "finance")
-    past = client.get(f"/t/{tenant.slug}/invoices/{invoice_of(tenant, 10)}/").content.decode()
+    past = text_of(client.get(f"/t/{tenant.slug}/invoices/{invoice_of(tenant, 10)}/"))
     assert "The month is over" in past
     assert "so far" not in past
     assert "Month over" in past
-    running = client.get(f"/t/{tenant.slug}/invoice/").content.decode()
+    running = text_of(client.get(f"/t/{tenant.slug}/invoice/"))
     assert "The cost of this month so far" in running
     assert "Month over" in running, "the list of other months says it of October"
 
@@ -76,7 +77,7 @@ def test_the_spend_page_says_why_an_invoice_differs_by_cents(tenant: Tenant) -> 
     with tenant_scope(tenant.id):
         october = queries.invoice(invoice_of(tenant, 10))
     assert october.exact != october.total
-    layout = client_for(tenant, "viewer").get(f"/t/{tenant.slug}/dash/spend/_dash-layout").content.decode()
+    layout = text_of(client_for(tenant, "viewer").get(f"/t/{tenant.slug}/dash/spend/_dash-layout"))
     assert "An invoice rounds each of its lines, so its total may differ by a few cents." in layout
 
 
@@ -88,7 +89,7 @@ def test_the_overview_names_whose_figures_its_spend_card_shows(tenant: Tenant) -
         amount=Decimal("0.04"),
         at_limit="notify",
     )
-    page = client_for(tenant, "owner").get(f"/t/{tenant.slug}/").content.decode()
+    page = text_of(client_for(tenant, "owner").get(f"/t/{tenant.slug}/"))
     card = page.split("Spend this month")[1].split("Device hours")[0]
     assert "whole organisation · forecast" in card
     assert card.count("<progress") == 1, "a project's share is no bar beneath the organisation's spend"
@@ -105,7 +106,7 @@ def test_a_budget_of_a_tag_is_not_taken_for_the_organisations(tenant: Tenant) ->
     for budget_id in own:
         budgets.close_budget(actor=actor, budget_id=budget_id)
     budgets.create_budget(actor=actor, tag=("team", "vision"), amount=Decimal("7.77"), at_limit="notify")
-    page = client_for(tenant, "owner").get(f"/t/{tenant.slug}/").content.decode()
+    page = text_of(client_for(tenant, "owner").get(f"/t/{tenant.slug}/"))
     card = page.split("Spend this month")[1].split("Device hours")[0]
     assert "7.77" not in card
     with tenant_scope(tenant.id):
@@ -148,15 +149,15 @@ def test_spend_is_grouped_by_tag_and_exported_for_the_same_days(
 def test_a_budget_below_what_is_spent_says_so_and_what_follows(tenant: Tenant, at_limit: str, follows: str) -> None:
     client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
     form = {"scope": "tenant", "at_limit": at_limit, "alerts": "50, 80", "amount": "0.01"}
-    below = client.post(f"{page}new/", form, follow=True).content.decode()
+    below = text_of(client.post(f"{page}new/", form, follow=True))
     assert "It is below that: 0.03 EUR is spent already, of 0.01 EUR." in below
     assert follows in below
     with tenant_scope(tenant.id):
         (status,) = queries.budgets()
-    enough = client.post(f"{page}{status.id}/", {**form, "amount": "5"}, follow=True).content.decode()
+    enough = text_of(client.post(f"{page}{status.id}/", {**form, "amount": "5"}, follow=True))
     assert "Budget changed, starting this month." in enough
     assert "below that" not in enough
-    again = client.post(f"{page}{status.id}/", form, follow=True).content.decode()
+    again = text_of(client.post(f"{page}{status.id}/", form, follow=True))
     assert "0.03 EUR is spent already" in again
 
 
@@ -166,12 +167,12 @@ def test_of_two_tabs_with_one_budget_the_second_is_asked_before_it_overwrites_th
     client.post(f"{page}new/", {"scope": "tenant", "amount": "5", **terms})
     with tenant_scope(tenant.id):
         (status,) = queries.budgets()
-    seen = was_in(client.get(f"{page}{status.id}/").content.decode())
+    seen = was_in(text_of(client.get(f"{page}{status.id}/")))
     assert client.post(f"{page}{status.id}/", {**terms, "amount": "6", "was": seen}).status_code == 302
     second = client.post(f"{page}{status.id}/", {**terms, "amount": "7", "was": seen})
-    text = second.content.decode()
+    text = text_of(second)
     assert second.status_code == 422
-    assert "This budget was changed meanwhile, to 6 EUR, only tell." in text and 'value="7"' in text
+    assert "This budget was changed meanwhile, to 6 EUR, only alert." in text and 'value="7"' in text
     assert client.post(f"{page}{status.id}/", {**terms, "amount": "7", "was": was_in(text)}).status_code == 302
     with tenant_scope(tenant.id):
         assert queries.budgets()[0].limit.amount == 7

@@ -21,6 +21,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.usage import interval, priced_tenant
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def test_a_version_of_before_the_limits_is_read_once_and_looked_up_by_its_dimens
         assert dims.looks < 10
         assert queries.price_books()[0].versions[0].unshown == MANY - 500
         assert len(queries.prices_in_force("inference_requests")) == 500
-    page = client_for(tenant, "finance").get(f"/t/{tenant.slug}/prices/").content.decode()
+    page = text_of(client_for(tenant, "finance").get(f"/t/{tenant.slug}/prices/"))
     assert "And 27,500 more" in page
     with tenant_scope(factories.make_tenant().id), CaptureQueriesContext(connection) as elsewhere:
         price_books.provision_defaults()

@@ -21,6 +21,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.test_matrix import client_for
 from tests.support import factories
+from tests.support.pages import text_of
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -47,7 +48,7 @@ def hidden(page: str, name: str) -> str:
 
 def filled(client: Client, tenant: Tenant, **changed: Any) -> dict[str, Any]:
     """Return the form as first shown, with changes."""
-    page = client.get(f"/t/{tenant.slug}/prices/new/").content.decode()
+    page = text_of(client.get(f"/t/{tenant.slug}/prices/new/"))
     inputs = [dict(re.findall(r'([a-z]+)="([^"]*)"', tag)) for tag in re.findall(r"<input [^>]*>", page)]
     amounts = {field["name"]: field["value"] for field in inputs if field.get("name", "").startswith("price_")}
     return {
@@ -69,7 +70,7 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
     client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
     data = filled(client, tenant, effective_at="2026-11-01T00:00", amount_0="0.0001", meter_0="inference_requests")
     data |= {"dims_0": "endpoint=churn", "price_0": "0.1"}
-    preview = client.post(address, {**data, "step": "preview"}).content.decode()
+    preview = text_of(client.post(address, {**data, "step": "preview"}))
     assert "What changes" in preview
     assert "endpoint" in preview.lower()
     assert len(versions(tenant)) == 1
@@ -81,8 +82,8 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
     for _ in range(2):
         assert client.post(address, {**data, "step": "publish"}).status_code == 302
     late = client.post(address, {**data, "step": "publish", "form_key": "0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11"})
-    assert "Another version has been published" in late.content.decode()
-    sooner = client.post(address, filled(client, tenant)).content.decode()
+    assert "Another version has been published" in text_of(late)
+    sooner = text_of(client.post(address, filled(client, tenant)))
     assert "Against version 1, in five minutes until version 2 starts on" in sooner
     newest, first = versions(tenant)
     assert (newest.number, newest.state, newest.note) == (2, "coming", "autumn")
@@ -91,7 +92,7 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
     found = {(price.meter, tuple(price.dims.items())): price.unit_amount for price in newest.prices}
     assert found["inference_requests", (("endpoint", "churn"),)] == Decimal("0.0001")
     assert len(newest.prices) == len(first.prices) + 1
-    page = client.get(f"/t/{tenant.slug}/prices/").content.decode()
+    page = text_of(client.get(f"/t/{tenant.slug}/prices/"))
     assert "Coming" in page
     assert "In force" in page
 
@@ -111,29 +112,29 @@ def test_what_cannot_be_a_price_list_is_said_and_stores_nothing(tenant: Tenant) 
     for one in wrong:
         answer = client.post(address, filled(client, tenant, **one))
         assert answer.status_code == 422, one
-        assert "x-field-error" in answer.content.decode(), one
+        assert "x-field-error" in text_of(answer), one
     past = filled(client, tenant, effective_at="2026-10-05T10:00")
-    past["previewed"] = hidden(client.post(address, past).content.decode(), "previewed")
+    past["previewed"] = hidden(text_of(client.post(address, past)), "previewed")
     refused = client.post(address, {**past, "step": "publish"})
     assert refused.status_code == 422
-    assert "at least 5 minutes after it is published" in refused.content.decode()
+    assert "at least 5 minutes after it is published" in text_of(refused)
     empty = filled(client, tenant)
     empty |= {name: "" for name in empty if name.startswith("price_")}
-    empty["previewed"] = hidden(client.post(address, empty).content.decode(), "previewed")
-    assert "needs at least one price" in client.post(address, {**empty, "step": "publish"}).content.decode()
+    empty["previewed"] = hidden(text_of(client.post(address, empty)), "previewed")
+    assert "needs at least one price" in text_of(client.post(address, {**empty, "step": "publish"}))
     assert len(versions(tenant)) == 1
 
 
 def test_a_dropped_price_is_shown_as_removed_with_the_price_that_rules_then(tenant: Tenant) -> None:
     client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
     data = filled(client, tenant, price_0="")
-    page = client.post(address, data).content.decode()
+    page = text_of(client.post(address, data))
     assert "Removed; then Device class cpu: 0.00005" in page
     assert "device_seconds" not in page.partition("What changes")[2].partition("</section>")[0]
-    assert "Removed; then All else: 0.0007" in client.post(address, {**data, "price_1": ""}).content.decode()
-    page = client.post(address, {**data, "price_1": "", "price_2": "", "price_3": ""}).content.decode()
+    assert "Removed; then All else: 0.0007" in text_of(client.post(address, {**data, "price_1": ""}))
+    page = text_of(client.post(address, {**data, "price_1": "", "price_2": "", "price_3": ""}))
     assert page.count("Removed; then no price: this usage is free") == 4
-    page = client.post(address, data).content.decode()
+    page = text_of(client.post(address, data))
     data["previewed"] = hidden(page, "previewed")
     assert client.post(address, {**data, "step": "publish"}).status_code == 302
     newest, first = versions(tenant)
@@ -146,7 +147,7 @@ def test_prices_are_exported_and_an_organisation_without_any_says_so(tenant: Ten
     assert {row["meter"] for row in rows} == {"device_seconds"}
     assert [row["state"] for row in rows] == ["in_force"] * 4
     bare = factories.make_tenant()
-    page = client_for(bare, "owner").get(f"/t/{bare.slug}/prices/").content.decode()
+    page = text_of(client_for(bare, "owner").get(f"/t/{bare.slug}/prices/"))
     assert "No price list yet" in page
     assert client_for(bare, "owner").get(f"/t/{bare.slug}/prices/new/").status_code == 302
 
@@ -172,15 +173,15 @@ def test_changes_lead_from_one_list_to_the_other(before: dict[Any, Decimal], aft
 
 def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant) -> None:
     client = client_for(tenant, "finance")
-    assert " an hour</small>" in client.get(f"/t/{tenant.slug}/prices/").content.decode()
+    assert " an hour</small>" in text_of(client.get(f"/t/{tenant.slug}/prices/"))
     page = f"/t/{tenant.slug}/prices/new/"
     sent = filled(client, tenant, meter_0="inference_ms", dims_0="a=b", amount_0="3/h", step="preview")
     with tenant_scope(tenant.id):
         listed = queries.price_books()[0].versions[0].prices
     timed = [f"price_{number}" for number, price in enumerate(listed) if price.unit == "second"]
-    assert "This unit is not a time" in client.post(page, {**sent, timed[0]: "3.60/h"}).content.decode()
+    assert "This unit is not a time" in text_of(client.post(page, {**sent, timed[0]: "3.60/h"}))
     sent |= {"meter_0": "", "dims_0": "", "amount_0": "", timed[0]: "3.60/h", timed[1]: "1,5"}
-    shown = client.post(page, sent).content.decode()
+    shown = text_of(client.post(page, sent))
     assert "What changes" in shown
     assert re.search(r">0.001</td>", shown)
     sent |= {"previewed": hidden(shown, "previewed"), "step": "publish"}
@@ -203,13 +204,13 @@ def test_prices_of_a_tier_that_nobody_can_ask_for_are_kept_unseen(tenant: Tenant
     for path in (f"/t/{tenant.slug}/prices/", f"/t/{tenant.slug}/prices/?export=csv", address):
         answer = client.get(path)
         assert answer.status_code == 200
-        assert "spot" not in answer.content.decode().lower(), path
+        assert "spot" not in text_of(answer).lower(), path
     added = filled(client, tenant, meter_0="device_seconds", dims_0="tier=spot", amount_0="1", step="preview")
     refused = client.post(address, added)
     assert refused.status_code == 422
-    assert "is not offered" in refused.content.decode()
+    assert "is not offered" in text_of(refused)
     data = filled(client, tenant, price_3="0.9", step="preview")
-    preview = client.post(address, data).content.decode()
+    preview = text_of(client.post(address, data))
     assert "spot" not in preview.lower()
     data |= {"previewed": hidden(preview, "previewed"), "step": "publish"}
     assert client.post(address, data).status_code == 302

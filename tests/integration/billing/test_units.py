@@ -23,7 +23,7 @@ from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
 from tests.support import factories
-from tests.support.pages import flowed
+from tests.support.pages import flowed, text_of
 from tests.support.usage import interval
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def test_the_invoice_sums_each_unit_by_itself(month: tuple[Tenant, UUID]) -> Non
     assert view.exact != view.total
     assert f"Usage before rounding</dt><dd>{view.exact.amount.normalize():f} EUR" in page
     assert f"Rounding of lines</dt><dd>{(view.total.amount - view.exact.amount).normalize():f} EUR" in page
-    reconciled = client.get(f"/t/{tenant.slug}/invoices/reconciled/").content.decode()
+    reconciled = text_of(client.get(f"/t/{tenant.slug}/invoices/reconciled/"))
     assert "usage 44\u00a0requests = invoiced 44\u00a0requests" in reconciled
 
 
@@ -111,23 +111,23 @@ def test_a_line_of_serving_is_explained_batch_by_batch_and_by_the_endpoints_name
     tenant, invoice = month
     client, numbers = client_for(tenant, "finance"), lines(*month)
     address = f"/t/{tenant.slug}/invoices/{invoice}/lines/"
-    page = client.get(f"{address}{numbers[INFERENCE_REQUESTS]}/").content.decode()
+    page = text_of(client.get(f"{address}{numbers[INFERENCE_REQUESTS]}/"))
     assert page.count("churn &lt;live&gt;") == 4, "once as a share, once for each batch"
     assert "Batches" in page
     assert "Jobs and attempts" not in page
     assert page.count("7\u00a0ms</td>") == 3
     assert "1 request</td>" in page
     assert "40 requests</td>" in page
-    one = client.get(f"{address}{numbers[INFERENCE_REQUESTS]}/?resource=endpoint:{uuid4()}").content.decode()
+    one = text_of(client.get(f"{address}{numbers[INFERENCE_REQUESTS]}/?resource=endpoint:{uuid4()}"))
     assert "40 requests" not in one
-    training = client.get(f"{address}{numbers[DEVICE_SECONDS]}/").content.decode()
+    training = text_of(client.get(f"{address}{numbers[DEVICE_SECONDS]}/"))
     assert "Jobs and attempts" in training
     assert ">training</a>" in training
-    batch = client.get(f"{address}{numbers[BATCH_SECONDS]}/").content.decode()
+    batch = text_of(client.get(f"{address}{numbers[BATCH_SECONDS]}/"))
     assert "Batch prediction time" in batch
     assert "10\u00a0s</td>" in batch
     assert "Start (Asia/Kolkata)" in batch
-    prices = client.get(f"/t/{tenant.slug}/prices/").content.decode()
+    prices = text_of(client.get(f"/t/{tenant.slug}/prices/"))
     in_force = re.search(r"In force from <time[^>]*>([^<]*)</time>", prices)
     assert in_force
     assert re.search(rf"in force from <time[^>]*>{in_force[1]}</time>, Asia/Kolkata", batch)

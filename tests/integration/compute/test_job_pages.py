@@ -22,7 +22,7 @@ from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.integration.compute.test_leases import World
 from tests.support.factories import make_api_key, make_member, make_tenant
-from tests.support.pages import flowed
+from tests.support.pages import flowed, text_of
 
 
 def client_of(tenant: Tenant, role: str = "owner") -> Client:
@@ -39,14 +39,14 @@ def test_a_pause_is_said_to_be_one_only_when_the_program_has_stopped(
     mine = world.running()
     leases.heartbeat(mine, Heartbeat(elapsed=0.01))
     client, path = client_of(world.tenant), f"/t/{world.tenant.slug}/jobs/{mine.job.id}/"
-    page = client.post(f"{path}pause/", follow=True).content.decode()
+    page = text_of(client.post(f"{path}pause/", follow=True))
     assert "Pausing: saving a checkpoint. You pay until it has stopped" in page
     assert "nothing is charged" not in page.lower()
-    live = client.get(f"{path}live/").content.decode()
+    live = text_of(client.get(f"{path}live/"))
     assert '<span class="x-state busy">Pausing</span>' in live
     assert "data-poll" in live
     leases.finish(mine, Outcome.PAUSED, Heartbeat(elapsed=0.02))
-    stopped = client.get(f"{path}live/").content.decode()
+    stopped = text_of(client.get(f"{path}live/"))
     assert "Pausing" not in stopped
     assert '<span class="x-state wait">Paused</span>' in stopped
 
@@ -55,7 +55,7 @@ def test_a_pause_is_said_to_be_one_only_when_the_program_has_stopped(
 def test_a_job_that_waits_is_paused_at_once(as_control: Callable[[], AbstractContextManager[None]]) -> None:
     world = World(as_control)
     job_id = world.submit()
-    page = client_of(world.tenant).post(f"/t/{world.tenant.slug}/jobs/{job_id}/pause/", follow=True).content.decode()
+    page = text_of(client_of(world.tenant).post(f"/t/{world.tenant.slug}/jobs/{job_id}/pause/", follow=True))
     assert "Paused. Nothing is charged while it is paused." in page
 
 
@@ -91,7 +91,7 @@ def test_a_job_over_data_that_is_not_shared_is_not_there(made: tuple[Tenant, dic
     with tenant_scope(tenant.id):
         Dataset.objects.update(restricted=True)
     assert client_of(tenant, "engineer").get(f"/t/lab/jobs/{ids['job_id']}/").status_code == 404
-    assert ">numbers v1</a>" in client_of(tenant, "admin").get(f"/t/lab/jobs/{ids['job_id']}/").content.decode()
+    assert ">numbers v1</a>" in text_of(client_of(tenant, "admin").get(f"/t/lab/jobs/{ids['job_id']}/"))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -103,7 +103,7 @@ def test_a_job_that_waits_says_its_place_what_is_before_it_and_what_would_unbloc
     running = [world.submit(), world.submit()]
     world.assign()
     waiting = [world.submit() for _ in range(5)]
-    last = client.get(f"{jobs_path}{waiting[-1]}/live/").content.decode()
+    last = text_of(client.get(f"{jobs_path}{waiting[-1]}/live/"))
     assert "Number 5 of your organisation’s jobs for cpu." in last
     assert "All 2 cpu devices are taken, 2 by jobs of your organisation" in last
     assert "4 of your jobs are before it" in last and "and 1 more" in last
@@ -113,12 +113,12 @@ def test_a_job_that_waits_says_its_place_what_is_before_it_and_what_would_unbloc
     assert (said["kind"], said["position"], said["own_jobs_ahead"]) == ("device", 5, 4)
     assert [one["id"] for one in said["ahead"]] == [str(one) for one in waiting[:3]]
     assert "cancel a running job" in said["reason"]
-    page = client.get(jobs_path).content.decode()
+    page = text_of(client.get(jobs_path))
     assert "next of yours" in page and "number 5 of yours" in page
     assert ">Progress<" not in page
     with tenant_scope(world.tenant.id):
         Device.objects.update(state="gone")
-    gone = client.get(f"{jobs_path}{waiting[0]}/live/").content.decode()
+    gone = text_of(client.get(f"{jobs_path}{waiting[0]}/live/"))
     assert "No cpu device is in service" in gone
     assert running
 
@@ -133,7 +133,7 @@ def test_a_job_that_its_budget_paused_says_what_it_needs(
         Job.objects.filter(id=job_id).update(state="paused", cause="budget")
         project = Job.objects.get(id=job_id).project_id
     budget = create_budget(actor=world.actor, amount=Decimal("0.000001"), at_limit="block_new", project_id=project)
-    page = client_of(world.tenant).get(f"/t/{world.tenant.slug}/jobs/{job_id}/live/").content.decode()
+    page = text_of(client_of(world.tenant).get(f"/t/{world.tenant.slug}/jobs/{job_id}/live/"))
     assert "Paused by its budget." in page and "Raise the budget" in page
     with tenant_scope(world.tenant.id):
         said = queries.job_detail(job_id).waiting_for
@@ -168,6 +168,6 @@ def test_the_list_sorts_by_each_column_and_a_page_goes_on_where_the_last_ended(
     if sort.removeprefix("-") == "name":
         names = [rows[one].name for one in whole]
         assert names == sorted(names, reverse=sort.startswith("-"))
-    page = client.get(path, {"sort": sort}).content.decode()
+    page = text_of(client.get(path, {"sort": sort}))
     assert ("aria-sort" in page) == bool(sort)
     assert client.get(path, {"sort": "'; DROP"}).status_code == 200

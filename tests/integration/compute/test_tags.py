@@ -33,6 +33,7 @@ from tests.api.test_matrix import client_for
 from tests.integration.billing.test_alerts import deliver
 from tests.integration.compute.test_leases import World
 from tests.support import factories
+from tests.support.pages import text_of
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -119,7 +120,7 @@ def test_a_budget_of_a_tag_holds_settles_refuses_and_tells(world: World, finance
     deliver(world.tenant)
     with tenant_scope(world.tenant.id):
         assert BudgetAlert.objects.filter(budget_id=made["id"], percent=1).count() == 1
-    page = finance.get(f"/t/{world.tenant.slug}/budgets/").content.decode()
+    page = text_of(finance.get(f"/t/{world.tenant.slug}/budgets/"))
     assert "tag team=vision" in page
 
 

@@ -22,6 +22,7 @@ from tenants.models import Tenant
 from tests.integration.models_app.test_monitoring import quiet_rows, serve
 from tests.support.factories import actor_for, make_member, make_tenant
 from tests.support.model_versions import make_endpoint, make_version
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -105,19 +106,19 @@ def test_the_tiles_state_what_ignores_the_range_and_format_latency() -> None:
 def test_the_page_of_an_endpoint_counts_what_was_answered_without_a_reload(tenant: Tenant) -> None:
     endpoint: Endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
     client = viewer_of(tenant)
-    page = client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
+    page = text_of(client.get(reverse("endpoint", args=("vision", endpoint.id))))
     polled = reverse("endpoint-traffic", args=("vision", endpoint.id))
     assert f'hx-get="{polled}"' in page
     assert "Traffic, 24 h" not in page
     serve(endpoint, quiet_rows(20))
-    told = client.get(polled).content.decode()
+    told = text_of(client.get(polled))
     assert re.search(r"Requests, 24 h</span><span class=\"x-tile-value\">[1-9]", told)
     assert re.search(r"<title>\d\d \w+ \d\d:\d\d, answered: \d+</title>", told)
     for words in ("p95 latency", "p50 ", "p99 ", "SLO 2,000", "Error rate"):
         assert words in told, words
     with tenant_scope(tenant.id):
         Endpoint.objects.filter(id=endpoint.id).update(state="undeployed")
-    assert "hx-get" not in client.get(polled).content.decode(), "what answers no more is not asked for again"
+    assert "hx-get" not in text_of(client.get(polled)), "what answers no more is not asked for again"
 
 
 def test_inputs_with_few_rows_are_not_drawn_and_carry_no_index(tenant: Tenant) -> None:
@@ -128,7 +129,7 @@ def test_inputs_with_few_rows_are_not_drawn_and_carry_no_index(tenant: Tenant) -
     assert not found["drift-chart"]["figure"]["data"]
     assert "Too few rows to measure drift: 2 so far" in json.dumps(found["drift-chart"])
     assert "Inputs with too few rows are not drawn." in found["drift-note"]["children"]
-    page = client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
+    page = text_of(client.get(reverse("endpoint", args=("vision", endpoint.id))))
     rows = page.split('aria-label="Table: Drift"')[1].split("</table>")[0]
     assert rows.count("too few rows") == 4
     assert rows.count('<td class="end num">–</td>') == 4
@@ -196,7 +197,7 @@ def test_outcomes_have_the_same_colours_on_both_pages(tenant: Tenant) -> None:
     client = viewer_of(tenant)
     bars = shown(client)["requests-chart"]["figure"]["data"]
     drawn = {bar["name"]: PALETTE["light"].index(bar["marker"]["color"]) + 1 for bar in bars}
-    page = client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
+    page = text_of(client.get(reverse("endpoint", args=("vision", endpoint.id))))
     legend = re.findall(r'<rect class="f(\d)" width="24" height="8" rx="2"/></svg>([a-z ]+)</li>', page)
     assert {name: int(number) for number, name in legend} == drawn
     assert len(set(drawn.values())) == 3

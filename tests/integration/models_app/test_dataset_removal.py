@@ -28,6 +28,7 @@ from tenants.models.audit import AuditEntry
 from tests.integration.compute.test_locks import beside, until
 from tests.support import factories, launch_forms
 from tests.support.model_versions import make_version
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Control = Callable[[], AbstractContextManager[None]]
@@ -89,11 +90,11 @@ def test_the_page_offers_it_to_those_who_may_upload() -> None:
     viewer, engineer = Client(), Client()
     viewer.force_login(factories.make_member(tenant, "viewer"))
     engineer.force_login(factories.make_member(tenant, "engineer"))
-    assert f"{page}remove/" not in viewer.get(page).content.decode()
-    assert f"{page}remove/" in engineer.get(page).content.decode()
+    assert f"{page}remove/" not in text_of(viewer.get(page))
+    assert f"{page}remove/" in text_of(engineer.get(page))
     answer = engineer.post(f"{page}remove/", follow=True)
     assert answer.redirect_chain[-1][0] == f"/t/{tenant.slug}/datasets/"
-    assert "Failed upload removed." in answer.content.decode()
+    assert "Failed upload removed." in text_of(answer)
 
 
 def test_an_upload_that_meets_a_removal_makes_the_dataset_anew() -> None:
@@ -308,17 +309,17 @@ def test_work_that_has_not_ended_keeps_its_data_and_is_named() -> None:
     engineer = Client()
     engineer.force_login(factories.make_member(tenant, "engineer"))
     page = f"/t/{tenant.slug}/datasets/{version.dataset_id}/"
-    assert "Unfinished work uses it:" in engineer.get(page).content.decode()
+    assert "Unfinished work uses it:" in text_of(engineer.get(page))
     answer = engineer.post(f"{page}versions/{version.id}/remove/", {"confirm": "Digits v1"})
     assert answer.status_code == 409
-    assert "nightly" in answer.content.decode()
+    assert "nightly" in text_of(answer)
     with tenant_scope(tenant.id):
         Job.objects.filter(id=job.id).update(state="cancelled")
-    said = engineer.get(page).content.decode()
+    said = text_of(engineer.get(page))
     assert "1 training job" in said
-    assert "Nothing was removed" in engineer.post(f"{page}versions/{version.id}/remove/").content.decode()
+    assert "Nothing was removed" in text_of(engineer.post(f"{page}versions/{version.id}/remove/"))
     answer = engineer.post(f"{page}versions/{version.id}/remove/", {"confirm": "Digits v1"}, follow=True)
-    assert "The data of this version was removed" in answer.content.decode()
+    assert "The data of this version was removed" in text_of(answer)
 
 
 def test_work_that_is_hidden_is_counted_and_still_keeps_its_data() -> None:
@@ -339,10 +340,10 @@ def test_work_that_is_hidden_is_counted_and_still_keeps_its_data() -> None:
         path = f"/api/v1/datasets/{version.dataset_id}/versions/{version.id}/"
         refused = person.delete(path)
         hangs = person.get(path).json()["hangs"]
-        page = person.get(f"/t/{tenant.slug}/datasets/{version.dataset_id}/").content.decode()
+        page = text_of(person.get(f"/t/{tenant.slug}/datasets/{version.dataset_id}/"))
         assert refused.status_code == 409, refused.content
         said[role] = (hangs["waiting"], hangs["waiting_hidden"])
-        words = refused.content.decode() + page
+        words = text_of(refused) + page
         assert ("hush-run" in words, str(job.id) in words) == ((role == "owner"),) * 2
         assert (words.count("1 job that is not shared with you") == 3) == (role == "engineer")
     assert said == {"engineer": ([], 1), "owner": ([{"id": str(job.id), "name": "hush-run"}], 0)}
@@ -357,14 +358,14 @@ def test_a_dataset_is_restricted_and_shared_on_its_page() -> None:
     guest.force_login(person)
     viewer.force_login(factories.make_member(tenant, "viewer"))
     page = f"/t/{tenant.slug}/datasets/{version.dataset_id}/"
-    assert "Restrict it to choose" not in viewer.get(page).content.decode()
-    assert "Restricted:" in owner.post(f"{page}restrict/", {"restricted": "on"}, follow=True).content.decode()
+    assert "Restrict it to choose" not in text_of(viewer.get(page))
+    assert "Restricted:" in text_of(owner.post(f"{page}restrict/", {"restricted": "on"}, follow=True))
     assert guest.get(page).status_code == 404
     assert owner.post(f"{page}shares/", {"user": "nobody"}).status_code == 422
-    said = owner.post(f"{page}shares/", {"user": str(person.pk)}, follow=True).content.decode()
+    said = text_of(owner.post(f"{page}shares/", {"user": str(person.pk)}, follow=True))
     assert f"Stop sharing with {person.email}" in said
     assert guest.get(page).status_code == 200
     owner.post(f"{page}shares/{person.pk}/remove/")
     assert guest.get(page).status_code == 404
-    assert "All members of" in owner.post(f"{page}restrict/", follow=True).content.decode()
+    assert "All members of" in text_of(owner.post(f"{page}restrict/", follow=True))
     assert guest.get(page).status_code == 200

@@ -25,6 +25,7 @@ from tenants.models import ApiKey, AuditEntry, Invitation, Membership, OutboxMes
 from tenants.notifications import file_backend
 from tests.integration.tenants.test_audit_order import in_thread
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.servers.services import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -233,18 +234,18 @@ def test_without_a_mail_server_the_one_who_invites_gets_the_link_once(tmp_path: 
 
     with override_settings(**mail_settings("", tmp_path)):
         owner.post(f"{members}invite/", form)
-        assert link() not in other.get(members).content.decode()
-        first = owner.get(members).content.decode()
+        assert link() not in text_of(other.get(members))
+        first = text_of(owner.get(members))
         assert f'data-copy="{link()}"' in first
         assert "earlier invitation" not in first
-        assert link() not in owner.get(members).content.decode(), "it was shown twice"
+        assert link() not in text_of(owner.get(members)), "it was shown twice"
         stored = [str(session.get_decoded()) for session in Session.objects.all()]
         owner.post(f"{members}invite/", form)
-        anew = owner.get(members).content.decode()
+        anew = text_of(owner.get(members))
         assert link() in anew
         assert "The link of the earlier invitation no longer works." in anew
         forgotten = Client().post("/accounts/password/reset/", {"email": "nobody@example.org"}, follow=True)
-        assert "the email is in a file on the server" in forgotten.content.decode()
+        assert "the email is in a file on the server" in text_of(forgotten)
     assert not any(invitations.token_of(row.id) in text for row in _listed(tenant) for text in stored)
 
 
@@ -254,7 +255,7 @@ def test_with_a_mail_server_the_link_goes_to_the_address_alone(tmp_path: Path) -
     owner.force_login(factories.make_member(tenant, "owner"))
     with override_settings(**mail_settings("smtp://mail.example:25", tmp_path)):
         owner.post(f"/t/{tenant.slug}/members/invite/", {"email": ADDRESS, "role": "viewer"})
-        page = owner.get(f"/t/{tenant.slug}/members/").content.decode()
+        page = text_of(owner.get(f"/t/{tenant.slug}/members/"))
     assert f"{ADDRESS} is invited as viewer" in page
     assert "/accounts/invitation/" not in page
 
@@ -264,11 +265,11 @@ def test_a_role_changes_after_a_second_word(client: Client) -> None:
     person, admin = factories.make_member(tenant, "viewer", ADDRESS), factories.make_member(tenant, "admin")
     members = f"/t/{tenant.slug}/members/"
     client.force_login(admin)
-    asked = client.get(members, {"change": str(person.id), "role": "engineer"}).content.decode()
+    asked = text_of(client.get(members, {"change": str(person.id), "role": "engineer"}))
     assert f"Change the role of {person.name or person.email}?" in asked
     assert roles_of(tenant) == ["viewer"]
     for refused in ({"change": str(person.id), "role": "owner"}, {"change": str(admin.id), "role": "viewer"}):
-        assert "Change the role of" not in client.get(members, refused).content.decode().split("<table")[0]
+        assert "Change the role of" not in text_of(client.get(members, refused)).split("<table")[0]
     client.post(f"{members}{person.id}/role/", {"role": "engineer"})
     assert roles_of(tenant) == ["engineer"]
 
@@ -400,9 +401,8 @@ def test_an_organisation_sends_so_many_invitations_a_day(monkeypatch: pytest.Mon
     page.force_login(factories.make_member(tenant, "owner"))
     with tenant_scope(tenant.id):
         Invitation.objects.update(created_at=now())
-    assert (
-        "Try again later"
-        in page.post(f"/t/{tenant.slug}/members/invite/", {"email": ADDRESS, "role": "viewer"}).content.decode()
+    assert "Try again later" in text_of(
+        page.post(f"/t/{tenant.slug}/members/invite/", {"email": ADDRESS, "role": "viewer"})
     )
 
 

@@ -24,6 +24,7 @@ from tenants.models import OutboxMessage, Tenant
 from tenants.notifications import smtp
 from tests.integration.tenants.test_notifications import open_messages, raise_one
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.servers.services import wait_until
 from tests.support.servers.smtp import MailServer, mail_server
 
@@ -118,7 +119,7 @@ def test_a_full_queue_refuses_an_email_for_a_new_password_and_promises_none(
         refused = [ask(email) for email in (users[0].email, "nobody@example.org")]
     assert [(one.status_code, one["Retry-After"]) for one in refused] == [(503, "60")] * 2
     for one in refused:
-        assert "Ask for a link again in a minute." in one.content.decode()
+        assert "Ask for a link again in a minute." in text_of(one)
     assert [line["event"] for line in logged if line["event"] == "emails.full"] == ["emails.full"] * 2
     server.hangs = False
     wait_until(lambda: len(server.taken) == 2, 60, "the emails")

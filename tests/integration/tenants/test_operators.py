@@ -31,6 +31,7 @@ from tenants.notifications import file_backend
 from tenants.operators import grants, tenant_metrics
 from tenants.operators.operator_log import Operator, operator_scope
 from tests.support import factories
+from tests.support.pages import text_of
 from tests.support.usage import interval
 
 pytestmark = pytest.mark.django_db
@@ -153,7 +154,7 @@ def test_the_web_role_takes_no_operator_over(operator: Operator, as_control: Con
     client = log_in(operator.label)
     form = {"oldpassword": factories.PASSWORD, "password1": "a long one indeed", "password2": "a long one indeed"}
     refused = client.post("/accounts/password/change/", form)
-    assert (refused.status_code, "--set-password" in refused.content.decode()) == (200, True)
+    assert (refused.status_code, "--set-password" in text_of(refused)) == (200, True)
     assert mine.get().password == stored
     # Other accounts' hashes of an earlier version are renewed at the next login; here that would be a change of the
     # password.
@@ -242,13 +243,13 @@ def test_a_letter_is_opened_on_record_and_shows_no_link_that_lets_anybody_in(
     text = "Hello.\n\n" + "\n".join(f"<https://x.example{secret}>" for secret in secrets) + "\nGood bye.\n"
     EmailMessage("Join ours", text, to=["ana@example.org"]).send()
     client = log_in(operator.label)
-    listed = client.get("/operator/mail/").content.decode()
+    listed = text_of(client.get("/operator/mail/"))
     assert "Join ours" in listed
     assert "Good bye" not in listed
     assert "recorded" in listed
     (letter,) = file_backend.letters()
     for name in ("nothing", "../etc", letter.name):
-        shown = client.get("/operator/mail/", {"letter": name}).content.decode()
+        shown = text_of(client.get("/operator/mail/", {"letter": name}))
         assert not any(secret.split("/")[-2] in shown for secret in secrets)
     assert "Good bye" in shown
     assert file_backend.HIDDEN in shown

@@ -19,6 +19,7 @@ from tenants.models import Tenant
 from tests.support.factories import actor_for, make_member
 from tests.support.launch_forms import NEW, entered, make_lab, submitted, table
 from tests.support.model_versions import make_endpoint, make_version
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -67,8 +68,8 @@ def test_the_form_leaves_out_what_the_dataset_page_warns_of_and_one_click_keeps_
     tenant: Tenant, client: Client
 ) -> None:
     version = advised(tenant)
-    page = client.get(NEW, {"dataset": version.id}).content.decode()
-    for name, reason in (("id", "an identifier"), ("same", "the same value in every row"), ("leak", "gives t away")):
+    page = text_of(client.get(NEW, {"dataset": version.id}))
+    for name, reason in (("id", "an identifier"), ("same", "the same value in every row"), ("leak", "reveals t")):
         assert re.search(f"Keep <strong>{name}</strong> <span[^>]*>{reason}", page), name
     assert "Keep <strong>a</strong>" not in page
     form = {**entered(page), "name": "first"}
@@ -82,7 +83,7 @@ def test_the_form_leaves_out_what_the_dataset_page_warns_of_and_one_click_keeps_
     assert last_spec(tenant)["params"]["exclude_columns"] == ["id", "same", "a"]
     with tenant_scope(tenant.id):
         job = Job.objects.order_by("-id")[0]
-    again = client.get(NEW, {"clone": job.id}).content.decode()
+    again = text_of(client.get(NEW, {"clone": job.id}))
     assert re.findall(r'<input[^>]*value="(\w+)"[^>]* checked[^>]*>', again.partition('id="left-out"')[2])[0] == "leak"
     (typed,) = re.findall(r'name="p-exclude_columns"[^>]*>\s*(\w*)</textarea>', again)
     assert client.post(NEW, {**entered(again), "p-keep": "leak", "p-exclude_columns": typed}).status_code == 302
@@ -92,7 +93,7 @@ def test_the_form_leaves_out_what_the_dataset_page_warns_of_and_one_click_keeps_
 def test_what_gives_one_target_away_is_kept_for_another(tenant: Tenant, client: Client) -> None:
     version = advised(tenant)
     asked = {"dataset": version.id, "recipe": "tabular.regressor", "p-target": "a", "p-keep": ["id"]}
-    said = client.get(f"{NEW}parameters/", asked).content.decode().partition('id="left-out"')[2]
+    said = text_of(client.get(f"{NEW}parameters/", asked)).partition('id="left-out"')[2]
     assert re.findall("Keep <strong>(\\w+)</strong>", said) == ["id", "same"]
     assert "Whether a column gives a away is not known: the profile was made for the target t." in said
     assert re.search(r'<input[^>]*value="id"[^>]* checked', said)
@@ -140,23 +141,23 @@ def test_an_identifier_is_known_by_its_run_or_its_name_and_a_persons_word_wins(
     assert (
         left_out(profile, "t", {"a": {"role": "identifier"}})
         .get("a", "an identifier, as set by a member")
-        .endswith("chose")
+        .endswith("set by a member")
     )
 
 
 def test_every_column_is_listed_as_a_target_and_says_why_it_cannot_be_one(tenant: Tenant, client: Client) -> None:
     version = advised(tenant)
-    page = client.get(NEW, {"dataset": version.id}).content.decode()
+    page = text_of(client.get(NEW, {"dataset": version.id}))
     options = page.partition('name="p-target"')[2].partition("</select>")[0]
     for name, reason in (
-        ("id", "has 442 different values: a classifier tells at most 100 classes apart"),
+        ("id", "has 442 different values: a classifier supports at most 100 classes"),
         ("same", "has one value only: there is nothing to predict"),
         ("noted", "holds free text, which no recipe predicts"),
     ):
         assert re.search(f'<option value="{name}" disabled>{name}: {reason}', options), name
         form = {**entered(page), "p-target": name, "key": str(uuid4())}
         for path in (f"{NEW}quote/", NEW):
-            assert reason in client.post(path, form).content.decode().replace("&#x27;", "'"), (path, name)
+            assert reason in text_of(client.post(path, form)).replace("&#x27;", "'"), (path, name)
 
 
 def test_rows_without_a_target_do_not_count_as_rows_to_learn_from(tenant: Tenant, client: Client) -> None:
@@ -183,7 +184,7 @@ def test_a_column_is_read_otherwise_from_its_page_and_says_why_it_was_read_so(te
         profile = {**DatasetVersion.objects.get(id=version.id).profile, "preview": preview}
         DatasetVersion.objects.filter(id=version.id).update(reading={"columns": seen}, profile=profile)
     page = f"/t/lab/datasets/{version.dataset_id}/"
-    said = client.get(page).content.decode()
+    said = text_of(client.get(page))
     for words in (
         "First rows",
         "&lt;b&gt;1&lt;/b&gt;",
@@ -204,9 +205,9 @@ def test_a_column_is_read_otherwise_from_its_page_and_says_why_it_was_read_so(te
         "missing-1": "",
     }
     untouched = client.post(act, as_shown)
-    assert (untouched.status_code, "Nothing was changed" in untouched.content.decode()) == (422, True)
+    assert (untouched.status_code, "Nothing was changed" in text_of(untouched)) == (422, True)
     impossible = client.post(act, as_shown | {"type-0": "datetime"})
-    assert "a: No value of this column can be read as datetime." in impossible.content.decode()
+    assert "a: No value of this column can be read as datetime." in text_of(impossible)
     answer = client.post(act, as_shown | {"type-0": "categorical", "role-0": "identifier", "missing-0": '-, "a, b"'})
     with tenant_scope(tenant.id):
         made = DatasetVersion.objects.get(number=2)
@@ -214,7 +215,7 @@ def test_a_column_is_read_otherwise_from_its_page_and_says_why_it_was_read_so(te
     assert made.choices == {"a": {"type": "categorical", "role": "identifier", "missing": ["-", "a, b"]}}
     viewer = Client()
     viewer.force_login(make_member(tenant, "viewer"))
-    assert "Read again" not in viewer.get(f"{page}?version={version.id}").content.decode()
+    assert "Read again" not in text_of(viewer.get(f"{page}?version={version.id}"))
 
 
 def test_rows_without_a_target_are_counted_on_the_page(tenant: Tenant, client: Client) -> None:
@@ -224,8 +225,8 @@ def test_rows_without_a_target_are_counted_on_the_page(tenant: Tenant, client: C
         profile = {"rows": 442, "target": "t", "task": "classification", "columns": columns}
         DatasetVersion.objects.filter(id=version.id).update(profile=profile)
     said = "12 of 442 rows have no value; training leaves them out"
-    assert said in client.get(f"/t/lab/datasets/{version.dataset_id}/").content.decode()
-    assert "12 of 442 rows have no value" in client.get(NEW, {"dataset": version.id}).content.decode()
+    assert said in text_of(client.get(f"/t/lab/datasets/{version.dataset_id}/"))
+    assert "12 of 442 rows have no value" in text_of(client.get(NEW, {"dataset": version.id}))
 
 
 def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenant, client: Client) -> None:
@@ -240,7 +241,7 @@ def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenan
         actor, "risk two", metrics={**figures, "accuracy": 0.5, "importance": importance}, params={"epochs": 9, "width": 8, "batch_size": 64},
         training={"rows": {"test": 12}},
     )  # fmt: skip
-    page = client.get(f"/t/lab/models/versions/{new.id}/").content.decode()
+    page = text_of(client.get(f"/t/lab/models/versions/{new.id}/"))
     assert page.count(">Accuracy<") == page.count("never used") == 1
     assert "Measured on 12 test rows" in page
     rows = re.findall(r'<th scope="row">(stays|leaves)</th>(.*?)</tr>', page, re.DOTALL)
@@ -250,15 +251,15 @@ def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenan
     ]
     assert page.index(">plan<") < page.index(">age<") < page.index(">joined<"), "the most important first"
     assert "0.2500" in page
-    before = client.get(f"/t/lab/models/versions/{old.id}/").content.decode()
+    before = text_of(client.get(f"/t/lab/models/versions/{old.id}/"))
     assert "Importance is not measured for this version." in before
-    both = client.get("/t/lab/models/compare/", {"v": [old.id, new.id]}).content.decode()
+    both = text_of(client.get("/t/lab/models/compare/", {"v": [old.id, new.id]}))
     assert re.search(r"0\.7500 <span class=\"x-tag\">best</span>", both)
     assert re.search(r"Epochs <span class=\"x-tag\">differs</span>", both)
     assert "Units per layer <span" not in both
     sizes = both.split("Batch size", 1)[1].split("</tr>")[0]
     assert re.findall(r'num">(\w+)</td>', sizes) == ["automatic", "64"]
-    assert "Choose two to four versions" in client.get("/t/lab/models/compare/", {"v": [old.id, "x"]}).content.decode()
+    assert "Choose two to four versions" in text_of(client.get("/t/lab/models/compare/", {"v": [old.id, "x"]}))
     assert client.get("/t/lab/models/compare/", {"v": [old.id, uuid4()]}).status_code == 404
 
 
@@ -270,10 +271,10 @@ def test_yes_and_no_are_shown_as_the_file_spells_them_and_types_by_one_name(tena
         read = {"columns": [{"name": "t", "inferred": {"type": "boolean", "spelling": ["nein", "ja"]}}]}
         profile = {"rows": 442, "target": "t", "task": "classification", "columns": [column], "warnings": []}
         DatasetVersion.objects.filter(id=version.id).update(profile=profile, reading=read)
-    page = client.get(f"/t/{tenant.slug}/datasets/{version.dataset_id}/").content.decode()
+    page = text_of(client.get(f"/t/{tenant.slug}/datasets/{version.dataset_id}/"))
     assert "most frequent: ja (300)" in page
     assert "<title>ja: 300</title>" in page and "<title>nein: 142</title>" in page
-    form = client.get(NEW, {"dataset": version.id}).content.decode()
+    form = text_of(client.get(NEW, {"dataset": version.id}))
     assert "<td>yes/no</td>" in form and "Boolean" not in form
 
 
@@ -281,5 +282,5 @@ def test_costs_that_stand_beneath_each_other_have_the_same_places(tenant: Tenant
     version = make_version(actor_for(tenant), "risk")
     make_endpoint(version, "risk")
     for path in (f"/t/lab/models/{version.model_id}/", "/t/lab/models/", "/t/lab/endpoints/"):
-        assert re.search(r'<data class="money"[^>]*>€0\.0000</data>', client.get(path).content.decode()), path
-    assert f"up to {settings.EXCHEQUER.max_upload_mb} MiB" in client.get("/t/lab/datasets/upload/").content.decode()
+        assert re.search(r'<data class="money"[^>]*>€0\.0000</data>', text_of(client.get(path))), path
+    assert f"up to {settings.EXCHEQUER.max_upload_mb} MiB" in text_of(client.get("/t/lab/datasets/upload/"))

@@ -19,6 +19,7 @@ from tenants.models.audit import AuditEntry
 from tests.integration.models_app.test_dataset_removal import BROKEN, FINE, ingested, waiting_job
 from tests.support.factories import actor_for, make_api_key, make_member, make_tenant
 from tests.support.model_versions import make_version
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CYRILLIC = "имя:y\n" + "".join(f"Пётр:{'ab'[at % 2]}\n" for at in range(60))
@@ -53,12 +54,12 @@ def test_encoding_and_delimiter_are_chosen_on_the_pages(tenant: Tenant, client: 
     version = newest(tenant)
     ingestion.ingest(version.id, tenant.id)
     page = f"/t/lab/datasets/{version.dataset_id}/"
-    said = client.get(page).content.decode()
+    said = text_of(client.get(page))
     assert "Text, DOS 866 (set by a member), colon (set by a member)" in said
     assert '<option value="cp866" selected>DOS 866</option>' in said
     act = f"{page}versions/{version.id}/columns/"
     shown = {"encoding": "cp866", "delimiter": ":"}
-    assert "Nothing was changed" in client.post(act, shown).content.decode()
+    assert "Nothing was changed" in text_of(client.post(act, shown))
     answer = client.post(act, {"encoding": "cp1251", "delimiter": ":"})
     made = newest(tenant)
     assert (answer["Location"], made.number) == (f"{page}?version={made.id}", 2)
@@ -77,7 +78,7 @@ def test_a_whole_dataset_is_removed_once_its_name_is_typed(tenant: Tenant, clien
     ingested(actor, BROKEN)
     model = make_version(actor, "risk", dataset_version=first)
     page = f"/t/lab/datasets/{first.dataset_id}/"
-    said = " ".join(client.get(page).content.decode().split())
+    said = " ".join(text_of(client.get(page)).split())
     dialog = said.partition('id="remove-dataset"')[2].partition("</dialog>")[0]
     assert "The files, tables and profiles of all its versions are gone for good" in dialog
     assert "1 model version, which stay" in dialog
@@ -85,7 +86,7 @@ def test_a_whole_dataset_is_removed_once_its_name_is_typed(tenant: Tenant, clien
     assert client.post(f"{page}remove-all/", {"confirm": "digits"}).status_code == 422
     answer = client.post(f"{page}remove-all/", {"confirm": "Digits"}, follow=True)
     assert answer.redirect_chain == [("/t/lab/datasets/", 302)]
-    assert "The data of Digits is removed." in answer.content.decode()
+    assert "The data of Digits is removed." in text_of(answer)
     with tenant_scope(tenant.id):
         rows = DatasetVersion.objects.order_by("number").values_list("number", "state", "source_key", "data_key")
         assert list(rows) == [(1, "removed", "", ""), (2, "removed", "", "")]
@@ -94,7 +95,7 @@ def test_a_whole_dataset_is_removed_once_its_name_is_typed(tenant: Tenant, clien
         assert dict(acts)["models_app.dataset.removed"] == {"versions": ["v1, v2, v3", None]}
     viewer = Client()
     viewer.force_login(make_member(tenant, "viewer"))
-    assert "remove-all" not in viewer.get(page).content.decode()
+    assert "remove-all" not in text_of(viewer.get(page))
     back = operations.upload(actor=actor, name="Digits", file=io.BytesIO(FINE), filename="d.csv")
     assert (back.dataset_id, back.number) == (first.dataset_id, 1)
 
@@ -151,7 +152,7 @@ def test_a_batch_says_once_on_its_page_and_in_its_result_how_its_file_was_read(t
         spec = {"model_version": str(model.id), "dataset": str(version.dataset_id), "dataset_version": str(version.id)}
         result = {"rows": 60, "read": said, "files": files}
         Job.objects.filter(id=job.id).update(kind="batch_predict", state="succeeded", spec=spec, result=result)
-    page = client.get(f"/t/lab/jobs/{job.id}/").content.decode()
+    page = text_of(client.get(f"/t/lab/jobs/{job.id}/"))
     assert page.count("2 cells are not of the model&#x27;s type") == 1
     key = {"Authorization": f"Bearer {make_api_key(tenant)}"}
     assert client.get(f"/api/v1/jobs/{job.id}/result/", headers=key).json()["read"] == said

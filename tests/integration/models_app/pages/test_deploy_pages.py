@@ -14,6 +14,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.support.factories import actor_for, make_member, make_tenant
 from tests.support.model_versions import make_endpoint, make_version, plain_signature
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +32,7 @@ def client_of(tenant: Tenant, role: str = "engineer") -> Client:
 
 def asked_for(client: Client, version: object) -> tuple[str, str]:
     """Return the page of the deploy form, and the options of its version."""
-    body = client.get(reverse("endpoint-deploy", args=("vision",)), {"version": version}).content.decode()
+    body = text_of(client.get(reverse("endpoint-deploy", args=("vision",)), {"version": version}))
     return body, body.partition('name="version"')[2].partition("</select>")[0]
 
 
@@ -87,26 +88,26 @@ def test_the_form_sent_without_a_version_asks_for_one(tenant: Tenant) -> None:
     entered = {"version": "", "name": "churn", "project": "", "slo_ms": "500", "once": str(uuid4())}
     answer = client_of(tenant).post(reverse("endpoint-deploy", args=("vision",)), entered)
     assert answer.status_code == 422
-    assert "This field is required" in answer.content.decode()
+    assert "This field is required" in text_of(answer)
 
 
 def test_an_undeployed_endpoint_says_what_to_do_and_offers_no_call(tenant: Tenant) -> None:
     version = make_version(actor_for(tenant), "churn model")
     endpoint = make_endpoint(version, "churn")
     client, path = client_of(tenant), reverse("endpoint", args=("vision", endpoint.id))
-    assert "Call it" in client.get(path).content.decode()
+    assert "Call it" in text_of(client.get(path))
     refused = client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id)), {"confirm": "chur"})
     assert refused.status_code == 422
-    assert "type “churn” to undeploy it" in refused.content.decode()
-    assert "Call it" in client.get(path).content.decode(), "the name is to be typed: its keys are revoked for good"
+    assert "type “churn” to undeploy it" in text_of(refused)
+    assert "Call it" in text_of(client.get(path)), "the name is to be typed: its keys are revoked for good"
     client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id)), {"confirm": "churn"})
-    body = client.get(path).content.decode()
+    body = text_of(client.get(path))
     again = f"{reverse('endpoint-deploy', args=('vision',))}?version={version.id}&amp;name=churn"
     for words in ("Served <a", "deploy churn model v1 again and create new keys", f'href="{again}"'):
         assert words in body, words
     for words in ("Serves <a", "No key", "Call it", "YOUR_KEY", 'id="endpoint-keys"'):
         assert words not in body, words
-    viewer = client_of(tenant, "viewer").get(path).content.decode()
+    viewer = text_of(client_of(tenant, "viewer").get(path))
     assert "Undeployed" in viewer
     assert "Deploy again" not in viewer
 
@@ -115,10 +116,10 @@ def test_what_is_cut_by_a_box_is_counted_in_its_head(tenant: Tenant) -> None:
     version = make_version(actor_for(tenant), "churn", params={"batch_size": 0})
     endpoint = make_endpoint(version, "churn")
     client = client_of(tenant)
-    body = client.get(reverse("model-version", args=("vision", version.id))).content.decode()
+    body = text_of(client.get(reverse("model-version", args=("vision", version.id))))
     assert "4 columns that a prediction needs." in body
     assert "<dt>Batch size</dt><dd>automatic</dd>" in body
-    assert "4 fields, filled with" in client.get(reverse("endpoint", args=("vision", endpoint.id))).content.decode()
+    assert "4 fields, filled with" in text_of(client.get(reverse("endpoint", args=("vision", endpoint.id))))
 
 
 def other_columns() -> dict[str, Any]:
@@ -132,7 +133,7 @@ def deployed(tenant: Tenant, version: ModelVersion, **more: str) -> tuple[int, s
     """Return the status and the page of deploying a version under the name `churn`."""
     form = {"version": str(version.id), "name": "churn", "project": "", "slo_ms": "500", "once": str(uuid4()), **more}
     answer = client_of(tenant).post(reverse("endpoint-deploy", args=("vision",)), form)
-    return answer.status_code, answer.content.decode()
+    return answer.status_code, text_of(answer)
 
 
 def serves(tenant: Tenant, version: ModelVersion) -> bool:
@@ -188,9 +189,9 @@ def test_asking_for_production_is_one_click_and_granting_it_takes_the_name(tenan
     version = make_version(actor_for(tenant), "churn", stage="staging")
     engineer, owner = client_of(tenant), client_of(tenant, "owner")
     page, promote = (reverse(name, args=("vision", version.id)) for name in ("model-version", "model-promote"))
-    assert 'name="confirm"' not in engineer.get(page).content.decode()
+    assert 'name="confirm"' not in text_of(engineer.get(page))
     assert engineer.post(promote, {"stage": "production"}).status_code == 302
-    body = owner.get(page).content.decode()
+    body = text_of(owner.get(page))
     dialog = body.partition('id="production"')[2].partition("</dialog>")[0]
     assert ">Approve</button>" in dialog
     assert "Promote to production" not in dialog

@@ -28,6 +28,7 @@ from tenants.models import Tenant
 from tests.integration.models_app.test_monitoring import predictions, quiet_rows, serve
 from tests.support.factories import actor_for, make_member, make_tenant
 from tests.support.model_versions import make_endpoint, make_version, plain_baseline, plain_signature
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 TRY = {"try-f0": "41.5", "try-f1": "pro", "try-f2": "2026-01-02T03:04:05", "try-f3": "true"}
@@ -98,27 +99,27 @@ def page(client: Client, name: str, *args: Any) -> Any:
 
 
 def test_the_list_is_empty_with_the_next_step_for_those_who_may_take_it(tenant: Tenant) -> None:
-    body = page(client_of(tenant), "endpoints").content.decode()
+    body = text_of(page(client_of(tenant), "endpoints"))
     assert "No endpoint yet" in body
     assert "Deploy a model" in body
-    assert "Deploy a model" not in page(client_of(tenant, "viewer"), "endpoints").content.decode()
+    assert "Deploy a model" not in text_of(page(client_of(tenant, "viewer"), "endpoints"))
 
 
 def test_the_list_counts_requests_and_open_alerts(tenant: Tenant, endpoint: Endpoint) -> None:
     serve(endpoint, [{**row, "age": row["age"] + 20} for row in quiet_rows(450)])
-    body = page(client_of(tenant, "viewer"), "endpoints").content.decode()
+    body = text_of(page(client_of(tenant, "viewer"), "endpoints"))
     assert ">450<" in body
     assert '<span class="x-state bad">1</span>' in body
 
 
 def test_without_a_version_in_production_the_form_says_what_is_missing(tenant: Tenant) -> None:
-    assert "No version is in production" in page(client_of(tenant), "endpoint-deploy").content.decode()
+    assert "No version is in production" in text_of(page(client_of(tenant), "endpoint-deploy"))
 
 
 def test_a_version_is_deployed_once_however_often_the_form_is_sent(tenant: Tenant) -> None:
     version = make_version(actor_for(tenant), "Churn, EU")
     client = client_of(tenant)
-    shown = client.get(reverse("endpoint-deploy", args=("vision",)) + f"?version={version.id}").content.decode()
+    shown = text_of(client.get(reverse("endpoint-deploy", args=("vision",)) + f"?version={version.id}"))
     assert 'value="churn--eu"' in shown
     entered = {"version": str(version.id), "name": "churn-eu", "project": "", "slo_ms": "500", "once": str(uuid4())}
     places = [client.post(reverse("endpoint-deploy", args=("vision",)), entered) for _ in range(2)]
@@ -126,7 +127,7 @@ def test_a_version_is_deployed_once_however_often_the_form_is_sent(tenant: Tenan
     assert places[0]["Location"] == places[1]["Location"]
     with tenant_scope(tenant.id):
         assert Endpoint.objects.get().slo_ms == 500
-    body = client.get(places[0]["Location"]).content.decode()
+    body = text_of(client.get(places[0]["Location"]))
     assert "Deploying." in body
     assert 'hx-trigger="every 3s"' in body
 
@@ -145,7 +146,7 @@ def test_what_is_refused_is_said_beside_its_field(tenant: Tenant, wrong: dict[st
     entered = {"version": str(version.id), "name": "churn", "project": "", "slo_ms": "", "once": str(uuid4()), **wrong}
     answer = client_of(tenant).post(reverse("endpoint-deploy", args=("vision",)), entered)
     assert answer.status_code == 422
-    assert says in answer.content.decode()
+    assert says in text_of(answer)
     with tenant_scope(tenant.id):
         assert not Endpoint.objects.exists()
 
@@ -154,7 +155,7 @@ def test_the_page_of_an_endpoint_shows_all_of_it_to_a_viewer_and_offers_nothing(
     tenant: Tenant, endpoint: Endpoint
 ) -> None:
     serve(endpoint, quiet_rows(350))
-    body = page(client_of(tenant, "viewer"), "endpoint", endpoint.id).content.decode()
+    body = text_of(page(client_of(tenant, "viewer"), "endpoint", endpoint.id))
     for words in ("Ready.", "350", "Steady", "tritonclient", "v1/models/churn:predict", "Bearer YOUR_KEY"):
         assert words in body, words
     for words in ("Try it", "Create key", "Undeploy"):
@@ -163,12 +164,9 @@ def test_the_page_of_an_endpoint_shows_all_of_it_to_a_viewer_and_offers_nothing(
 
 def test_a_fresh_endpoint_and_one_without_a_baseline_say_so(tenant: Tenant, endpoint: Endpoint) -> None:
     client = client_of(tenant)
-    assert (
-        "churn model v1 predicted nothing in the last seven days"
-        in page(client, "endpoint", endpoint.id).content.decode()
-    )
+    assert "churn model v1 predicted nothing in the last seven days" in text_of(page(client, "endpoint", endpoint.id))
     bare = make_endpoint(make_version(actor_for(tenant), baseline={}))
-    assert "has no training baseline" in page(client, "endpoint", bare.id).content.decode()
+    assert "has no training baseline" in text_of(page(client, "endpoint", bare.id))
 
 
 def test_one_row_is_tried_with_a_pass_for_this_person_and_endpoint(
@@ -176,7 +174,7 @@ def test_one_row_is_tried_with_a_pass_for_this_person_and_endpoint(
 ) -> None:
     client = client_of(tenant)
     path = reverse("endpoint-try", args=("vision", endpoint.id))
-    body = client.post(path, TRY, headers={"HX-Request": "true"}).content.decode()
+    body = text_of(client.post(path, TRY, headers={"HX-Request": "true"}))
     assert "leaves" in body
     assert 'title="0.000021912 EUR">€0.000022</data>' in body
     assert "<html" not in body
@@ -185,7 +183,7 @@ def test_one_row_is_tried_with_a_pass_for_this_person_and_endpoint(
     assert (one.tenant_id, one.endpoint_id) == (tenant.id, endpoint.id)
     assert str(one.user_id) == client.session["_auth_user_id"]
     assert sent == {"instances": [{"age": 41.5, "plan": "pro", "joined": "2026-01-02T03:04:05", "active": True}]}
-    whole = client.post(path, {**TRY, "try-f1": "", "try-f3": ""}).content.decode()
+    whole = text_of(client.post(path, {**TRY, "try-f1": "", "try-f3": ""}))
     assert "<html" in whole
     assert node.asked[1][2]["instances"][0] == {
         "age": 41.5, "plan": None, "joined": "2026-01-02T03:04:05", "active": None,
@@ -197,17 +195,17 @@ def test_what_the_node_refuses_and_a_node_that_is_away_are_said(tenant: Tenant, 
     node.status, node.body = 422, {"title": "Row 0: column 'joined' takes dates, not 'soon'."}
     answer = client.post(path, {**TRY, "try-f2": "soon"}, headers={"HX-Request": "true"})
     assert answer.status_code == 422
-    assert "Column &#x27;joined&#x27; takes dates" in answer.content.decode()
+    assert "Column &#x27;joined&#x27; takes dates" in text_of(answer)
     node.status, node.body = 200, {"predictions": []}
-    assert "does not answer" in client.post(path, TRY).content.decode()
+    assert "does not answer" in text_of(client.post(path, TRY))
     wrong = client.post(path, {**TRY, "try-f0": "many"}, headers={"HX-Request": "true"})
     assert wrong.status_code == 422
-    assert "Enter a number" in wrong.content.decode()
+    assert "Enter a number" in text_of(wrong)
     node.shutdown()
     node.server_close()
     away = client.post(path, TRY, headers={"HX-Request": "true"})
     assert away.status_code == 422
-    assert "The serving node does not answer" in away.content.decode()
+    assert "The serving node does not answer" in text_of(away)
 
 
 def test_code_to_copy_is_code_whatever_columns_are_called() -> None:
@@ -228,12 +226,12 @@ def test_code_to_copy_is_code_whatever_columns_are_called() -> None:
 def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint: Endpoint) -> None:
     client, path = client_of(tenant), reverse("endpoint-key-create", args=("vision", endpoint.id))
     entered = {"name": "shop", "requests_per_minute": "60", "once": str(uuid4())}
-    body = client.post(path, entered).content.decode()
+    body = text_of(client.post(path, entered))
     assert "exq_ep_" in body
     assert client.post(path, entered).status_code == 302
     with tenant_scope(tenant.id):
         key = EndpointKey.objects.get()
-    again = page(client, "endpoint", endpoint.id).content.decode()
+    again = text_of(page(client, "endpoint", endpoint.id))
     assert body.split('id="secret">')[1].split("<")[0] not in again
     for name in ("endpoint-key-create", "endpoint-try"):  # the URL is opened directly, where the response was shown
         asked = page(client, name, endpoint.id)
@@ -242,7 +240,7 @@ def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint:
     refused = client.post(path, {"name": "", "requests_per_minute": "0", "once": str(uuid4())})
     assert refused.status_code == 422
     assert client.post(reverse("endpoint-key-revoke", args=("vision", endpoint.id, key.id))).status_code == 302
-    assert "No key yet: no program" in page(client, "endpoint", endpoint.id).content.decode()
+    assert "No key yet: no program" in text_of(page(client, "endpoint", endpoint.id))
 
 
 def test_undeploying_leaves_the_page_and_its_past(tenant: Tenant, endpoint: Endpoint) -> None:
@@ -250,7 +248,7 @@ def test_undeploying_leaves_the_page_and_its_past(tenant: Tenant, endpoint: Endp
     assert (
         client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id)), {"confirm": "churn"}).status_code == 302
     )
-    body = page(client, "endpoint", endpoint.id).content.decode()
+    body = text_of(page(client, "endpoint", endpoint.id))
     assert "Undeployed" in body
     assert "Try it" not in body
     tried = client.post(reverse("endpoint-try", args=("vision", endpoint.id)), TRY, headers={"HX-Request": "true"})
@@ -295,13 +293,13 @@ def test_an_endpoint_without_budget_says_that_it_refuses_everything(tenant: Tena
         Endpoint.objects.filter(id=endpoint.id).update(state=EndpointState.READY)
         budget = budgets.create_budget(actor=actor_for(tenant), amount=Decimal(0), at_limit="block_new", alerts=[])
     for page in pages:
-        said = client.get(page).content.decode()
+        said = text_of(client.get(page))
         assert "Refuses every request (402)" in said
         assert "Ready." not in said
     with tenant_scope(tenant.id):
         budgets.change_budget(actor=actor_for(tenant), budget_id=budget.id, amount=Decimal(50))
     for page in pages:
-        said = client.get(page).content.decode()
+        said = text_of(client.get(page))
         assert "Refuses every request" not in said
         assert "Ready." in said
 
@@ -315,7 +313,7 @@ def test_a_try_says_what_was_left_empty_and_what_training_never_saw(
     client, path = client_of(tenant), reverse("endpoint-try", args=("vision", endpoint.id))
 
     def said(**more: str) -> str:
-        return str(client.post(path, TRY | more, headers={"HX-Request": "true"}).content.decode())
+        return str(text_of(client.post(path, TRY | more, headers={"HX-Request": "true"})))
 
     assert "x-banner" not in said()
     assert "age: 400 is outside 18 to 90, the range of the training data." in said(**{"try-f0": "400"})
@@ -324,7 +322,7 @@ def test_a_try_says_what_was_left_empty_and_what_training_never_saw(
     asked = len(node.asked)
     assert "<strong>age:</strong> Enter a number." in said(**{"try-f0": "1e400"})
     assert len(node.asked) == asked
-    page_of = page(client, "endpoint", endpoint.id).content.decode()
+    page_of = text_of(page(client, "endpoint", endpoint.id))
     assert 'type="number" name="try' not in page_of, "a browser sends a number that is too large as nothing"
 
 
@@ -360,11 +358,11 @@ def test_a_number_that_can_be_read_two_ways_is_asked_and_the_typical_one_is_read
     path = reverse("endpoint-try", args=("vision", plain.id))
     refused = client.post(path, {**TRY, "try-f0": "1,234"}, headers={"HX-Request": "true"})
     assert refused.status_code == 422
-    assert "can be read two ways. Write 1.234 or 1234." in refused.content.decode()
+    assert "can be read two ways. Write 1.234 or 1234." in text_of(refused)
     baseline = plain_baseline()
     baseline["features"]["age"]["typical"] = 1.234
     german = make_version(actor_for(tenant), "german", signature=of_numbers("1.234,5"), baseline=baseline)
-    shown = page(client, "endpoint", make_endpoint(german, "german").id).content.decode()
+    shown = text_of(page(client, "endpoint", make_endpoint(german, "german").id))
     assert 'name="try-f0" value="1,234"' in shown
 
 
@@ -383,11 +381,11 @@ def test_scores_add_up_as_they_are_shown(scores: tuple[float, ...], shown: list[
 
 def test_a_new_key_is_in_the_code_that_calls_and_labels_have_code_too(tenant: Tenant, endpoint: Endpoint) -> None:
     client = client_of(tenant)
-    before = page(client, "endpoint", endpoint.id).content.decode()
+    before = text_of(page(client, "endpoint", endpoint.id))
     assert "Bearer YOUR_KEY" in before
     assert f"/api/v1/endpoints/{endpoint.id}/feedback/" in before
     path = reverse("endpoint-key-create", args=("vision", endpoint.id))
-    body = client.post(path, {"name": "shop", "requests_per_minute": "", "once": str(uuid4())}).content.decode()
+    body = text_of(client.post(path, {"name": "shop", "requests_per_minute": "", "once": str(uuid4())}))
     secret = body.split('id="secret">')[1].split("<")[0]
     assert f"Bearer {secret}" in body
     assert "YOUR_KEY" not in body
@@ -398,7 +396,7 @@ def test_figures_of_one_version_say_which(tenant: Tenant, endpoint: Endpoint) ->
     make = make_version(actor_for(tenant), "newer")
     with tenant_scope(tenant.id):
         Endpoint.objects.filter(id=endpoint.id).update(version=make)
-    body = page(client_of(tenant), "endpoint", endpoint.id).content.decode()
+    body = text_of(page(client_of(tenant), "endpoint", endpoint.id))
     for words in (
         "predicted, by any version",
         "newer v1 predicted nothing in the last seven days",

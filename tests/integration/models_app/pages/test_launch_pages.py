@@ -15,6 +15,7 @@ from tenants.models import Project, Tenant
 from tests.support.factories import actor_for, default_project_id, make_member
 from tests.support.launch_forms import BATCH, NEW, NUMBERS, WITH_CLASSES, entered, make_lab, submitted, table
 from tests.support.model_versions import make_version
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -36,8 +37,8 @@ def test_a_clone_from_the_page_is_what_a_clone_from_the_api_is(tenant: Tenant, c
     job = submitted(tenant, version, model="risk model")
     with tenant_scope(tenant.id):
         by_api = jobs.clone(actor=actor_for(tenant), job_id=job.id)
-    answer = client.post(NEW, entered(client.get(NEW, {"clone": job.id}).content.decode()))
-    assert answer.status_code == 302, answer.content.decode()
+    answer = client.post(NEW, entered(text_of(client.get(NEW, {"clone": job.id}))))
+    assert answer.status_code == 302, text_of(answer)
     with tenant_scope(tenant.id):
         by_page = Job.objects.order_by("id").last()
     assert by_page is not None and by_page.id != by_api.id
@@ -52,14 +53,14 @@ def test_an_older_version_is_offered_where_it_was_asked_for(tenant: Tenant, clie
     new = table(tenant, columns=WITH_CLASSES, target="t", number=2)
     for path, asked in ((NEW, {"dataset": old.id}), (NEW, {"clone": job.id}), (BATCH, {"dataset": old.id})):
         make_version(actor_for(tenant), f"m{uuid4().hex[:6]}")
-        page = client.get(path, asked).content.decode()
+        page = text_of(client.get(path, asked))
         options = page.partition('name="dataset"')[2].partition("</select>")[0]
         assert f'<option value="{old.id}" selected>diabetes v1, 442 rows' in options, path
         assert f'<option value="{new.id}">diabetes v2' in options
-    form = entered(client.get(NEW, {"clone": job.id}).content.decode())
-    assert "of device time" in client.post(f"{NEW}quote/", form).content.decode()
+    form = entered(text_of(client.get(NEW, {"clone": job.id})))
+    assert "of device time" in text_of(client.post(f"{NEW}quote/", form))
     assert client.post(NEW, form).status_code == 302
-    assert "diabetes v1" not in client.get(NEW).content.decode(), "nobody asked for it"
+    assert "diabetes v1" not in text_of(client.get(NEW)), "nobody asked for it"
 
 
 def test_a_version_that_one_may_not_see_is_not_offered_however_it_is_asked_for(tenant: Tenant) -> None:
@@ -68,7 +69,7 @@ def test_a_version_that_one_may_not_see_is_not_offered_however_it_is_asked_for(t
         Dataset.objects.update(restricted=True)
     engineer = Client()
     engineer.force_login(make_member(tenant, "engineer"))
-    assert "diabetes" not in engineer.get(NEW, {"dataset": version.id}).content.decode()
+    assert "diabetes" not in text_of(engineer.get(NEW, {"dataset": version.id}))
 
 
 def test_a_batch_prediction_is_paid_by_the_versions_project_by_default(tenant: Tenant, client: Client) -> None:
@@ -79,13 +80,13 @@ def test_a_batch_prediction_is_paid_by_the_versions_project_by_default(tenant: T
         {"name": one["name"], "kind": one["kind"], "distinct": 9, "integer": False} for one in model.signature["inputs"]
     ]
     data = table(tenant, columns=columns)
-    page = client.get(BATCH, {"version": model.id, "dataset": data.id}).content.decode()
+    page = text_of(client.get(BATCH, {"version": model.id, "dataset": data.id}))
     assert """<option value="" selected>The version&#x27;s own</option>""" in page
     form = entered(page)
 
     def payer(**more: str) -> UUID:
         answer = client.post(BATCH, form | {"key": str(uuid4())} | more)
-        assert answer.status_code == 302, answer.content.decode()
+        assert answer.status_code == 302, text_of(answer)
         with tenant_scope(tenant.id):
             return Job.objects.order_by("-id").values_list("project_id", flat=True)[0]
 
@@ -96,7 +97,7 @@ def test_a_batch_prediction_is_paid_by_the_versions_project_by_default(tenant: T
 
 def test_a_run_that_needs_hours_is_not_said_to_end_within_ten_minutes(tenant: Tenant, client: Client) -> None:
     version = table(tenant, columns=WITH_CLASSES, target="t")
-    form = entered(client.get(NEW, {"dataset": version.id}).content.decode())
+    form = entered(text_of(client.get(NEW, {"dataset": version.id})))
     deep = {"p-epochs": "1000", "p-patience": "200", "p-layers": "6", "p-width": "2048", "max_minutes": "10"}
     panel = client.post(f"{NEW}quote/", form | deep).context["quote"]
     (warning,) = panel.warnings
@@ -110,58 +111,55 @@ def test_a_run_that_needs_hours_is_not_said_to_end_within_ten_minutes(tenant: Te
 def test_a_dataset_of_numbers_points_to_the_recipe_that_can_learn_it(tenant: Tenant, client: Client) -> None:
     version = table(tenant, columns=NUMBERS)
     asked = {"dataset": version.id, "recipe": "tabular.classifier"}
-    said = client.get(f"{NEW}parameters/", asked).content.decode()
+    said = text_of(client.get(f"{NEW}parameters/", asked))
     assert "Choose Table regressor above" in said
-    form = entered(client.get(NEW, asked).content.decode())
-    assert (
-        "Choose the recipe Table regressor to see what this will cost."
-        in client.post(f"{NEW}quote/", form).content.decode()
-    )
-    assert "Choose Table regressor" not in client.get(f"{NEW}parameters/", {"dataset": version.id}).content.decode()
+    form = entered(text_of(client.get(NEW, asked)))
+    assert "Choose the recipe Table regressor to see what this will cost." in text_of(client.post(f"{NEW}quote/", form))
+    assert "Choose Table regressor" not in text_of(client.get(f"{NEW}parameters/", {"dataset": version.id}))
 
 
 def test_an_untouched_form_asks_for_a_target_and_finds_no_fault(tenant: Tenant, client: Client) -> None:
     version = table(tenant, columns=WITH_CLASSES)
-    form = entered(client.get(NEW, {"dataset": version.id}).content.decode())
-    said = client.post(f"{NEW}quote/", form).content.decode()
+    form = entered(text_of(client.get(NEW, {"dataset": version.id})))
+    said = text_of(client.post(f"{NEW}quote/", form))
     assert "Choose a target column to see what this will cost." in said
     assert "This field is required" not in said
-    assert "of device time" in client.post(f"{NEW}quote/", form | {"p-target": "t"}).content.decode()
+    assert "of device time" in text_of(client.post(f"{NEW}quote/", form | {"p-target": "t"}))
 
 
 @pytest.mark.parametrize("path", [NEW, BATCH])
 def test_a_name_that_was_typed_on_the_other_tab_is_there(tenant: Tenant, client: Client, path: str) -> None:
     make_version(actor_for(tenant))
     table(tenant, columns=WITH_CLASSES)
-    assert entered(client.get(path, {"name": "november"}).content.decode())["name"] == "november"
+    assert entered(text_of(client.get(path, {"name": "november"})))["name"] == "november"
 
 
 def test_a_version_with_other_columns_says_so(tenant: Tenant, client: Client) -> None:
     first = table(tenant, columns=WITH_CLASSES, target="t")
     path = f"/t/lab/datasets/{first.dataset_id}/"
-    assert "Columns differ" not in client.get(path).content.decode()
+    assert "Columns differ" not in text_of(client.get(path))
     table(tenant, columns=[NUMBERS[0], {**NUMBERS[1], "name": "c"}], number=2)
-    assert "Columns differ from version 1: added c; gone b, t." in client.get(path).content.decode()
-    assert "Columns differ" not in client.get(path, {"version": first.id}).content.decode()
+    assert "Columns differ from version 1: added c; gone b, t." in text_of(client.get(path))
+    assert "Columns differ" not in text_of(client.get(path, {"version": first.id}))
     table(tenant, columns=[NUMBERS[0], {**NUMBERS[1], "name": "c"}], number=3)
-    assert "Columns differ" not in client.get(path).content.decode()
+    assert "Columns differ" not in text_of(client.get(path))
 
 
 def test_tags_are_entered_on_the_form_and_kept_by_its_clone(tenant: Tenant, client: Client) -> None:
     table(tenant, columns=WITH_CLASSES, target="t")
-    first = entered(client.get(NEW).content.decode())
+    first = entered(text_of(client.get(NEW)))
     assert "tags" in first
     job = submitted(tenant, table(tenant, columns=WITH_CLASSES, target="t", number=2))
-    form = entered(client.get(NEW, {"clone": job.id}).content.decode())
+    form = entered(text_of(client.get(NEW, {"clone": job.id})))
     for wrong in ("team", "team=", "a b=c", ", ".join(f"k{n}=v" for n in range(21))):
         refused = client.post(NEW, {**form, "tags": wrong})
         assert refused.status_code == 422, wrong
-        assert 'id="id_tags_error"' in refused.content.decode()
+        assert 'id="id_tags_error"' in text_of(refused)
     assert client.post(NEW, {**form, "tags": "team=vision, note=one, two"}).status_code == 302
     with tenant_scope(tenant.id):
         made = Job.objects.order_by("id").last()
     assert made is not None and made.tags == {"team": "vision", "note": "one, two"}
-    again = entered(client.get(NEW, {"clone": made.id}).content.decode())
+    again = entered(text_of(client.get(NEW, {"clone": made.id})))
     assert client.post(NEW, again).status_code == 302
     with tenant_scope(tenant.id):
         clone = Job.objects.order_by("id").last()
