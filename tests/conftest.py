@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.examples import NIGHT
@@ -39,6 +40,20 @@ if TYPE_CHECKING:
     from tests.support.servers.services import S3
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+LONGEST_FIRST = ("scenarios", "browser", "faults", "component", "integration", "api", "architecture", "unit")
+"""In this order the workers end together: what takes long begins early, and what takes a moment fills the end."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the folders by how long their tests take, groups before single tests; within that the order stays random."""
+    items.sort(key=lambda item: (_place(item), next(item.iter_markers("xdist_group"), None) is None))
+
+
+def _place(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else 0
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

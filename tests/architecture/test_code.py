@@ -1,11 +1,8 @@
 """Rules about the code, checked on its syntax trees."""
 
 import ast
-import os
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("config", "dashboards", "models_app", "compute", "billing", "tenants", "deploy")
@@ -171,9 +168,3 @@ def test_every_test_asserts_something() -> None:
                 if not (asserts or checks):
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert found == []
-
-
-@pytest.mark.xdist_group("grouped")
-def test_tests_of_a_group_share_a_worker(request: pytest.FixtureRequest) -> None:
-    """pytest-xdist detects a group by the suffix of the name; without it, groups are silently split."""
-    assert request.node.nodeid.endswith("@grouped") == ("PYTEST_XDIST_WORKER" in os.environ)

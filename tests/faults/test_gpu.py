@@ -15,6 +15,8 @@ from compute import queries
 from tests.fakes import nvml
 from tests.faults.harness import ROOT, house, until
 
+pytestmark = pytest.mark.xdist_group("gpu")
+
 GPU = "GPU-6f1c6a52-0000-4000-8000-00000000000a"
 LINE = f"{GPU}|NVIDIA A100-SXM4-80GB|85899345920|1073741824|37|ok"
 

@@ -30,6 +30,8 @@ from tenants.web import pagination
 from tests.support.work import work_until_the_end
 from tests.unit.models_app.test_recipes import ingested, trained
 
+pytestmark = pytest.mark.xdist_group("batch")
+
 MAIN = Path(main.__file__)
 CPU = Slot("cpu", "cpu-0", 5, 1, 1 << 32)
 

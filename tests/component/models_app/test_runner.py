@@ -23,6 +23,8 @@ from tests.support.datasets import TARGET, write_csv
 from tests.support.work import work_until_the_end
 from tests.unit.models_app.test_recipes import ingested
 
+pytestmark = pytest.mark.xdist_group("runner")
+
 MAIN = Path(main.__file__)
 CPU = Slot("cpu", "cpu-0", 5, 1, 1 << 32)
 

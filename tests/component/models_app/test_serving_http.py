@@ -26,6 +26,8 @@ from models_app.serving.requests import access
 from models_app.serving.requests.calls import Call
 from tests.fakes.serving import CHURN, NUMBERS, Memory, Server, serving, until
 
+pytestmark = pytest.mark.xdist_group("serving")
+
 ROWS = [
     {"age": 31, "town": "Oslo", "member": True, "since": "2020-05-01"},
     {"age": None, "town": "elsewhere", "member": "no", "since": 1.5e9},

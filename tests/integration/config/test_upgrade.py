@@ -45,7 +45,7 @@ from tests.support.usage import DIMS, interval
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.nightly]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.nightly, pytest.mark.xdist_group("upgrade")]
 
 Control = Callable[[], AbstractContextManager[None]]
 NAME = "exchequer_upgraded"

@@ -42,7 +42,7 @@ from tests.integration.models_app.test_training import _store, claim, dataset, n
 from tests.support.datasets import csv_bytes
 from tests.support.factories import actor_for, make_tenant
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("batch jobs")]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.support.factories import actor_for, make_tenant
 from tests.support.model_versions import make_endpoint, make_version
 from tests.unit.models_app.test_recipes import RECIPE, ingested, trained
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("drift")]
 NAMES = ("breast_cancer", "diabetes", "digits")
 SWAPPED = "mean_radius"
 

@@ -22,6 +22,8 @@ from models_app.tables.reader import ingest
 from tests.support.datasets import TARGET, csv_bytes
 from tests.support.examples import examples
 
+pytestmark = pytest.mark.xdist_group("recipes")
+
 RECIPE = {"breast_cancer": "tabular.classifier", "digits": "tabular.classifier", "diabetes": "tabular.regressor"}
 
 

@@ -25,6 +25,8 @@ from models_app.serving.requests import protocol_v1, protocol_v2
 from tests.unit.models_app.test_reading import reading
 from tests.unit.models_app.test_recipes import trained
 
+pytestmark = pytest.mark.xdist_group("three ways")
+
 ROWS = 120
 random.seed(11)
 
