@@ -86,20 +86,16 @@ def _fresh_counters(_quick_settings: None) -> None:
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Give this worker its copy of the migrated template, and Django the tests' login."""
-    from tests.support.servers.database import provide
+    from tests.support.servers.database import Reset, provide
 
     with django_db_blocker.unblock():
-        name = provide(SESSION, WORKER)
+        reset = Reset(SESSION.cluster, provide(SESSION, WORKER))
     patch = pytest.MonkeyPatch()
-    patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: _reset(name))
+    patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: reset())
     yield
     patch.undo()
+    reset.close()
     connection.close()
-
-
-def _reset(database: str) -> None:
-    with SESSION.cluster.superuser(database) as admin:
-        admin.execute("SELECT testkit.reset()")
 
 
 @pytest.fixture

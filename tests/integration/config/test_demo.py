@@ -165,6 +165,7 @@ def test_one_seed_makes_one_demo(as_control, superuser) -> None:
         with as_control():
             load()
         found.append(figures())
+        superuser.execute("SET session_replication_role = replica")
         superuser.execute("SELECT testkit.reset()")
     assert found[0] == found[1]
 

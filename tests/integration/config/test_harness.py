@@ -10,11 +10,14 @@ import psycopg
 import pytest
 import redis
 from django.conf import settings
+from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import ProgrammingError, connection, transaction
 
 from tenants.clock import now
+from tenants.models import User
 from tests.conftest import DemoClock
+from tests.support.factories import make_tenant
 from tests.support.servers.services import S3
 
 
@@ -68,12 +71,33 @@ def test_the_clock_is_back_after_a_test() -> None:
     assert abs(now() - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+# The second turn looks at what the first one left, so both have one worker.
+@pytest.mark.xdist_group("reset")
 @pytest.mark.parametrize("turn", [1, 2])
 @pytest.mark.django_db(transaction=True)
 def test_what_a_test_commits_is_gone_and_what_migrations_made_stays(superuser: psycopg.Connection, turn: int) -> None:
     assert not ContentType.objects.filter(app_label="nowhere").exists()
-    assert ContentType.objects.filter(app_label="tenants").exists()
+    assert not User.objects.exists()
+    assert ContentType.objects.filter(app_label="tenants", model="tenant").exists()
+    assert not Permission.objects.filter(name="changed").exists()
+    make_tenant()
     superuser.execute("INSERT INTO django_content_type (app_label, model) VALUES ('nowhere', 'nothing')")
+    superuser.execute("UPDATE auth_permission SET name = 'changed' WHERE codename = 'view_tenant'")
+    superuser.execute("SET session_replication_role = replica")
+    superuser.execute("DELETE FROM django_content_type WHERE app_label = 'tenants' AND model = 'tenant'")
+
+
+@pytest.mark.xdist_group("reset")
+@pytest.mark.parametrize("turn", [1, 2])
+@pytest.mark.django_db(transaction=True)
+def test_a_test_that_ends_every_connection_is_tidied_up_after_too(superuser: psycopg.Connection, turn: int) -> None:
+    assert not User.objects.exists()
+    make_tenant()
+    connection.close()
+    superuser.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
 
 
 def test_a_valkey_of_ones_own_is_another_one(valkey_url: str, own_valkey: str) -> None:
