@@ -2,18 +2,35 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("code")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("config", "dashboards", "models_app", "compute", "billing", "tenants", "deploy")
 LONGEST = 300
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _trees() -> Iterator[None]:
+    """Keep the syntax trees for this module only: they are large, and reading them is nearly all the work."""
+    yield
+    parsed.cache_clear()
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def modules(*rooms: str) -> Iterator[tuple[Path, ast.Module]]:
     for room in rooms or ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
             if "migrations" not in path.parts:
-                yield path.relative_to(ROOT), ast.parse(path.read_text())
+                yield path.relative_to(ROOT), parsed(path)
 
 
 def names_called(tree: ast.AST) -> Iterator[tuple[str, int]]:
