@@ -41,7 +41,10 @@ STATIC := env SECRET_KEY=checked-without-any-server-or-secret EXCHEQUER_HOME=/no
 	DATABASE_URL='postgresql:///none?host=/nonexistent' DATABASE_CONTROL_URL='postgresql:///none?host=/nonexistent' \
 	DATABASE_OWNER_URL='postgresql:///none?host=/nonexistent' PYTHONWARNINGS=ignore
 
-.PHONY: help venv up doctor test test-nightly check check-style check-types check-django check-docs docs openapi bench clean
+# The folders of `make test-quick`, and the permissions of every route.
+QUICK := tests/architecture tests/unit tests/integration tests/api/test_matrix.py
+
+.PHONY: help venv up doctor test test-quick test-nightly check check-style check-types check-django check-docs docs openapi bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +67,9 @@ up: $(READY) ## start everything on this machine; Ctrl-C stops it
 
 doctor: $(READY) ## say what is wrong with this installation, one line each
 	@$(PY) manage.py doctor
+
+test-quick: $(READY) ## in 4 minutes what needs the database alone; leaves out store, broker, processes, browser
+	@$(PY) -m pytest -n 2 -m "not nightly and not services" $(QUICK)
 
 test: $(READY) ## the whole suite, browser included
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && $(PY) -m pytest -n 2 -m "not nightly"

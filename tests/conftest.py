@@ -45,6 +45,16 @@ LONGEST_FIRST = ("scenarios", "browser", "faults", "component", "integration", "
 """In this order the workers end together: what takes long begins early, and what takes a moment fills the end."""
 
 
+BEYOND_THE_DATABASE = frozenset({"s3_server", "valkey_url", "own_valkey", "process_environment", "browser"})
+"""The fixtures that start something beside PostgreSQL: `make test-quick` leaves out the tests that ask for one."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that need more than PostgreSQL by what they ask for, so that nobody keeps a list of them."""
+    if BEYOND_THE_DATABASE.intersection(getattr(item, "fixturenames", ())):
+        item.add_marker("services")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the folders by how long their tests take, groups before single tests; within that the order stays random."""

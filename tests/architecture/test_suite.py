@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from pathlib import Path
 
 import pytest
+
+from tests import conftest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -26,3 +29,24 @@ def test_what_is_made_for_a_whole_module_is_made_by_one_worker() -> None:
         and not re.search(r"^pytestmark = .*pytest\.mark\.xdist_group\(", text, re.M)
     ]
     assert found == []
+
+
+def test_each_fixture_that_starts_a_server_is_known_to_the_quick_run() -> None:
+    tree = ast.parse(Path(conftest.__file__).read_text())
+    functions = {node.name: ast.unparse(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
+    starting = {name for name, text in functions.items() if re.search(r"SESSION\.start_|\.launch\(", text)}
+    assert starting <= conftest.BEYOND_THE_DATABASE <= functions.keys()
+
+
+def test_the_quick_run_takes_rules_units_permissions_and_main_paths_of_every_app() -> None:
+    line = re.search(r"^QUICK := (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert line is not None
+    taken = line[1].split()
+    assert taken == ["tests/architecture", "tests/unit", "tests/integration", "tests/api/test_matrix.py"]
+    assert all((ROOT / place).exists() for place in taken)
+    whole = {
+        path.relative_to(ROOT / "tests/integration").parts[0]
+        for path in (ROOT / "tests/integration").rglob("test_*.py")
+        if not re.search(rf"services|nightly|\b(s3|{'|'.join(conftest.BEYOND_THE_DATABASE)})\b", path.read_text())
+    }
+    assert {"billing", "compute", "dashboards", "models_app", "tenants"} <= whole
