@@ -27,7 +27,8 @@ from tests.support.factories import actor_for, make_tenant
 from tests.support.model_versions import make_endpoint, make_version
 from tests.unit.models_app.test_recipes import RECIPE, ingested, trained
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("drift")]
+# Three models learn and answer 36,000 rows one by one: too long for `make test-quick`.
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("drift"), pytest.mark.services]
 NAMES = ("breast_cancer", "diabetes", "digits")
 SWAPPED = "mean_radius"
 
