@@ -140,9 +140,7 @@ class AttemptSupervisor:
         return child
 
     def _watch(self, child: Child) -> None:
-        """Send heartbeats until the child has exited; ask it to stop if there is a reason, kill it after the grace
-        period.
-        """
+        """Send heartbeats until the child exits; ask it to stop for a reason, kill it after the grace period."""
         kill_at = float("inf")
         while not child.exited.is_set():
             self._tick()

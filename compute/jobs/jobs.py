@@ -175,10 +175,7 @@ def _price(order: JobRequest, quote_id: UUID | None) -> _Price:
 
 
 def hold_for(job: Job, actor: Actor) -> UUID | None:
-    """Hold the money for the rest of a job, including the grace period of a stop; None for free work.
-
-    Raises BudgetExceeded, or CostLimitReached if the job has spent its maximum.
-    """
+    """Hold the money for the rest of a job; None if free. Raises BudgetExceeded, or CostLimitReached if it is spent."""
     amount = worst_rest(job)
     if amount <= 0 < job.unit_amount:
         raise CostLimitReached

@@ -75,10 +75,7 @@ class Decision:
 def decide(
     guesses: Sequence[ColumnGuess], *, target: str | None, delimiter: str = "", choices: Mapping[str, Any] | None = None
 ) -> list[Decision]:
-    """Return how to read each column; a person's choice wins.
-
-    Raises InputError for infinite numbers and impossible choices.
-    """
+    """Return how to read each column; a choice wins. Raises InputError for infinite numbers, impossible choices."""
     found = [_seen(guess, guess.name == target) for guess in guesses]
     comma, month_first = _votes(found)
     sign = "," if comma is True or (comma is None and delimiter == ";") else "."
@@ -210,9 +207,7 @@ def _yes_no(one: Column) -> tuple[str, str] | None:
 
 
 def _means_nothing(one: Column, word: str) -> bool:
-    """Return whether a word among words means missing: not if the other words look like it, and never a class of the
-    target.
-    """
+    """Return whether a word means missing: not if other words look like it, and never a class of the target."""
     if word in MACHINE or (word in WRITTEN and not one.target):
         return True
     if one.target or one.guess.tally is None:

@@ -146,7 +146,7 @@ def test_a_run_that_typically_needs_all_its_time_is_warned_of() -> None:
 
 def test_a_quote_says_what_it_learnt_from_and_how_ranges_before_it_held() -> None:
     own = learnt_from(order((1, 2, 3), 60, runs=12, source="own", kept=Kept(9, 10)))
-    assert own == "Learnt from the last 12 runs like this one. 9 of the last 10 stayed within their range."
+    assert own == "Estimated from the last 12 similar runs. 9 of the last 10 stayed within their range."
     others = learnt_from(order((1, 2, 3), 60, runs=37, source="installation"))
     assert "similar runs of all organisations" in others
     assert "37" not in others, "how much others do is theirs"
