@@ -46,7 +46,7 @@ class Departure:
     def jobs_words(self) -> str:
         """Return the number of continuing jobs, by state, as text."""
         parts = [f"{number} {state}" for state, number in self.jobs.items() if number]
-        return f"{', '.join(parts)} job{'' if self.open_jobs == 1 else 's'} go{'es' if self.open_jobs == 1 else ''} on"
+        return f"{', '.join(parts)} job{'' if self.open_jobs == 1 else 's'}"
 
     @property
     def endpoint_keys(self) -> list[Descendant]:

@@ -496,7 +496,7 @@ def test_a_launch_over_its_budget_says_what_would_fit_and_stores_nothing(doors: 
     assert form.status_code in (402, 422)
     assert "budget" in text_of(form) and "Nothing was charged" in text_of(form)
     minutes = problem["ways"][0]["change"]["max_seconds"] // 60
-    would = f"This would fit: a longest run time of {minutes} min"
+    would = f"This would fit: a time limit of {minutes} min"
     assert would in text_of(form)
     assert would in text_of(doors.page("jobs/new/quote/", entered(doors, dataset))), "and so does the cost panel"
     assert "Does not fit" not in text_of(

@@ -357,7 +357,7 @@ def test_nobody_outside_speaks_for_the_platform(tenant: Tenant, send: Sender) ->
     answer = send([event(**more) for more in taken + free], status=400)
     assert [row["index"] for row in answer["refused"]] == list(range(len(taken)))
     reasons = [row["reason"] for row in answer["refused"]]
-    assert all("kept for" in reason or "cannot be seen" in reason for reason in reasons)
+    assert all("is reserved for" in reason or "invisible" in reason for reason in reasons)
     assert counted(tenant) == 3 * len(free)
 
 

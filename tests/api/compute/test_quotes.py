@@ -149,7 +149,7 @@ def test_a_quote_learns_from_runs_like_it_and_tells_how_its_ranges_held(shop: Sh
     page = text_of(shop.person.get(f"/t/lab/jobs/{last}/"))
     assert "quoted" in page
     panel = text_of(shop.panel())
-    assert "Learnt from the last 6 runs like this one." in panel and "stayed within their range" in panel
+    assert "Estimated from the last 6 similar runs." in panel and "stayed within their range" in panel
     assert "Start-up, included" in panel
     assert "start-up" in text_of(shop.person.get(f"/t/lab/jobs/{last}/?tab=attempts"))
 
@@ -252,7 +252,7 @@ def test_a_price_that_rose_since_it_was_shown_launches_nothing(shop: Shop, demo_
     shop.node()
     answer = shop.person.post(NEW, shop.form(offer=offer))
     assert answer.status_code == 409
-    assert "costs more by now" in text_of(answer)
+    assert "has gone up" in text_of(answer)
     with tenant_scope(shop.tenant.id):
         assert Job.objects.count() == before
 

@@ -114,7 +114,7 @@ def test_what_descends_from_a_key_ends_with_it_three_levels_deep(tenant: Tenant,
         assert (stored.created_by_id, stored.parent_key_id is not None) == (owner.id, True)
     page = Client()
     page.force_login(User.objects.get(id=owner.id))
-    assert "7 credentials made with it end with it" in text_of(page.get(f"/t/{tenant.slug}/api-keys/"))
+    assert "7 credentials that it created are revoked too" in text_of(page.get(f"/t/{tenant.slug}/api-keys/"))
     assert other("DELETE", f"api-keys/{root_id}/").status_code == 204
     assert [api.works() for api in (root, child, grandchild, leaf, other)] == [False] * 4 + [True]
     assert not any(answers(secret) for secret in secrets)
@@ -148,7 +148,7 @@ def test_a_line_of_keys_ends_and_a_long_one_of_before_is_counted(tenant: Tenant,
     page.force_login(User.objects.get(id=owner.id))
     said = page.get(f"/t/{tenant.slug}/api-keys/")
     assert said.status_code == 200
-    assert "609 credentials made with it end with it" in text_of(said).replace(",", "")
+    assert "609 credentials that it created are revoked too" in text_of(said).replace(",", "")
 
 
 def test_a_key_with_an_end_makes_nothing_that_lives_longer(tenant: Tenant, owner: Actor) -> None:
@@ -294,7 +294,7 @@ def test_the_page_and_the_api_say_what_goes_on_and_settle_it(tenant: Tenant, own
 
     first, ids = leaver()
     page = text_of(client.get(f"/t/{tenant.slug}/members/", {"remove": str(first.id)}))
-    assert "1 running, 2 queued jobs go on under the name" in page
+    assert "1 running, 2 queued jobs of " in page
     assert "shop of churn" in page
     assert "Adopt them" in page
     assert (

@@ -411,7 +411,7 @@ def test_power_leakage_constants_imbalance_and_identifiers_are_told(tmp_path):
 def test_too_few_rows_to_train_on_are_told_first(tmp_path, rows, empty):
     lines = ["x,label", *(f"{i * 7919 % 97},{'' if i < empty else 'ab'[i % 2]}" for i in range(rows))]
     first, *others = read(tmp_path, "\n".join(lines).encode(), "label")["warnings"]
-    assert first.startswith("Training needs at least 30 rows with a target value, and this has 29.")
+    assert first.startswith("Training needs at least 30 rows with a target value; this version has 29.")
     assert not any("Held-out figures" in warning for warning in others)
 
 

@@ -147,7 +147,7 @@ def test_a_restored_backup_is_the_same_installation_and_needs_its_master_key(
     done = empty.restore(folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "verify_audit, verify_ledger, reconcile pass" in done.stdout
-    assert "opens with the master key (2)" in done.stdout
+    assert "decrypted with the master key (2)" in done.stdout
     source = counts(str(connection.settings_dict["NAME"]))
     assert counts(empty.database) == source
     assert source["tenants_tenant"] == 2

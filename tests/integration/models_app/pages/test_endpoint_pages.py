@@ -164,7 +164,7 @@ def test_the_page_of_an_endpoint_shows_all_of_it_to_a_viewer_and_offers_nothing(
 
 def test_a_fresh_endpoint_and_one_without_a_baseline_say_so(tenant: Tenant, endpoint: Endpoint) -> None:
     client = client_of(tenant)
-    assert "churn model v1 predicted nothing in the last seven days" in text_of(page(client, "endpoint", endpoint.id))
+    assert "churn model v1 made no prediction in the last seven days" in text_of(page(client, "endpoint", endpoint.id))
     bare = make_endpoint(make_version(actor_for(tenant), baseline={}))
     assert "has no training baseline" in text_of(page(client, "endpoint", bare.id))
 
@@ -399,7 +399,7 @@ def test_figures_of_one_version_say_which(tenant: Tenant, endpoint: Endpoint) ->
     body = text_of(page(client_of(tenant), "endpoint", endpoint.id))
     for words in (
         "predicted, by any version",
-        "newer v1 predicted nothing in the last seven days",
+        "newer v1 made no prediction in the last seven days",
         "no ground truth yet for v1",
     ):
         assert words in body, words
