@@ -164,7 +164,7 @@ def test_settings_change_the_theme(page: Page, world: World) -> None:
     log_in(page, OWNER)
     page.goto("/t/vision/settings/")
     page.get_by_label("Theme").select_option("dark")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
 
 
@@ -247,7 +247,7 @@ def test_a_theme_can_follow_the_system_and_does_so_at_log_in(page: Page, world: 
     page.goto("/t/vision/settings/")
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")
     page.get_by_label("Theme").select_option("auto")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
     page.emulate_media(color_scheme="light")
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "light")

@@ -115,7 +115,7 @@ def test_what_was_sent_or_left_or_logged_out_of_is_not_kept(page: Page, world: W
     log_in(page, OWNER)
     page.goto("/t/vision/settings/")
     page.locator("#id_name").fill("Olga")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Saved.")).to_be_visible()
     expect(page.get_by_text(NOTICE).locator("visible=true")).to_have_count(0)
     fill_launch(page, world)
