@@ -210,8 +210,8 @@ def _usage(world: World) -> list[quotas.QuotaUse]:
 
 def test_limits_below_the_estimate_are_warned_of_and_a_mistake_is_named(page: Page, world: World) -> None:
     open_launch(page, world)
-    page.get_by_label("Highest cost").fill("0.000001")
-    page.get_by_label("Highest cost").blur()
+    page.get_by_label("Cost limit").fill("0.000001")
+    page.get_by_label("Cost limit").blur()
     expect(page.locator("#cost")).to_contain_text("Typically this costs")
     expect(page.locator("#cost")).to_contain_text("more than the €0.000001 it may cost")
     page.get_by_label("Name", exact=True).fill("named")

@@ -36,8 +36,8 @@ def fill_launch(page: Page, world: World) -> None:
     page.get_by_text("More settings").click()
     page.get_by_label("Dropout").fill("0.25")
     page.get_by_label("Time limit (minutes)").fill("7")
-    page.get_by_label("Highest cost").fill("1.5")
-    page.get_by_label("Highest cost").blur()
+    page.get_by_label("Cost limit").fill("1.5")
+    page.get_by_label("Cost limit").blur()
     expect(page.locator("#cost")).to_contain_text("7 min 00 s")
 
 
@@ -51,7 +51,7 @@ def expect_launch(page: Page, world: World) -> None:
     expect(page.get_by_label("Epochs")).to_have_value("77")
     expect(page.get_by_label("Dropout")).to_have_value("0.25")
     expect(page.get_by_label("Time limit (minutes)")).to_have_value("7")
-    expect(page.get_by_label("Highest cost")).to_have_value("1.5")
+    expect(page.get_by_label("Cost limit")).to_have_value("1.5")
     expect(page.locator("#cost")).to_contain_text("7 min 00 s")
 
 
@@ -65,7 +65,7 @@ def test_a_launch_whose_session_ended_is_typed_once(page: Page, world: World, en
             page.get_by_role("button", name="Launch").click()
         else:
             Session.objects.all().delete()
-            page.get_by_label("Highest cost").dispatch_event("change")
+            page.get_by_label("Cost limit").dispatch_event("change")
         come_back(page)
         expect_launch(page, world)
         assert not watched.axe()
