@@ -68,7 +68,7 @@ up: $(READY) ## start everything on this machine; Ctrl-C stops it
 doctor: $(READY) ## say what is wrong with this installation, one line each
 	@$(PY) manage.py doctor
 
-test-quick: $(READY) ## in 4 minutes what needs the database alone; leaves out store, broker, processes, browser
+test-quick: $(READY) ## what needs the database alone: leaves out store, broker, processes and browser
 	@$(PY) -m pytest -n 2 -m "not nightly and not services" $(QUICK)
 
 test: $(READY) ## the whole suite, browser included
