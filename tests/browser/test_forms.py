@@ -190,7 +190,7 @@ def test_a_key_is_made_for_a_purpose_and_shown_once(page: Page, world: World) ->
     expect(page.get_by_text("shown only once")).to_have_count(0)
     page.get_by_role("button", name="Revoke reporting").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("are refused")).to_be_visible()
+    expect(page.get_by_text("Key revoked. Programs")).to_be_visible()
     assert page.request.get("/api/v1/me/", headers={"Authorization": f"Bearer {secret}"}).status == 401
 
 
