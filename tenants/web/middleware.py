@@ -144,7 +144,7 @@ class TenantMiddleware:
     @classmethod
     def enter_as_member(cls, request: HttpRequest, slug: str) -> TenantRequest | None:
         """Let in the session's person to a tenant; return None for one that they do not belong to."""
-        tenant_id = authentication.tenant_id_for(request.user.id, slug)
+        tenant_id = authentication.tenant_id_for(request.user.id, slug) if request.user.is_authenticated else None
         known = authentication.member_actor(request, request.user, tenant_id) if tenant_id else None
         if known is None:
             return None
