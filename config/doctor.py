@@ -25,8 +25,7 @@ from models_app.files import encrypting
 from tenants.checks import role_faults
 from tenants.encryption import keys
 from tenants.errors import ExchequerError
-from tenants.models import Tenant, User
-from tenants.models.encryption import MasterKeyRecord
+from tenants.models import MasterKeyRecord, Tenant, User
 
 PROBE = Path(__file__).with_name("sandbox_probe.py")
 LEAST_DISK_BYTES = 2 * 1024**3

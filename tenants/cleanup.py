@@ -10,8 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import all_tenants, tenant_scope
-from tenants.models import ApiKey, IdempotencyKey, Invitation, Notification, OutboxMessage, Tenant
-from tenants.models.credentials import Credential
+from tenants.models import ApiKey, Credential, IdempotencyKey, Invitation, Notification, OutboxMessage, Tenant
 
 DELIVERED_DAYS = 7
 IDEMPOTENCY_DAYS = 30

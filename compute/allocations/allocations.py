@@ -18,8 +18,7 @@ from django.conf import settings
 from django.db import connection
 
 from compute.allocations import slot_billing
-from compute.models import Device, Node
-from compute.models.slots import SERVING, Allocation, SlotState
+from compute.models import SERVING, Allocation, Device, Node, SlotState
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, record

@@ -29,7 +29,7 @@ from billing.money import Money
 from billing.pricing import price_books
 from billing.rating.calendar import local_day, period_of, quarter_of
 from billing.rating.flat import charge
-from compute.models.slots import Allocation, SlotState
+from compute.models import Allocation, SlotState
 from tenants.access.actor import Actor
 from tenants.clock import now
 

@@ -1,27 +1,16 @@
 """Tables of the compute app. Writes go through operations, reads through `queries`."""
 
-from compute.models.work import (
-    FINAL_STATES,
-    Allocation,
-    Attempt,
-    AttemptState,
-    Cause,
-    Device,
-    DeviceHour,
-    DeviceSample,
-    DeviceState,
-    Job,
-    JobLog,
-    JobMetric,
-    JobState,
-    Node,
-    Outcome,
-    RunPrior,
-    ScheduleTick,
-)
+from compute.models.attempts import Attempt, DeviceHour, DeviceSample
+from compute.models.jobs import Job, JobLog, JobMetric
+from compute.models.nodes import Device, Node
+from compute.models.run_priors import RunPrior
+from compute.models.schedules import ScheduleTick
+from compute.models.slots import SERVING, Allocation, SlotState
+from compute.models.states import FINAL_STATES, AttemptState, Cause, DeviceState, JobState, Outcome
 
 __all__ = [
     "FINAL_STATES",
+    "SERVING",
     "Allocation",
     "Attempt",
     "AttemptState",
@@ -38,4 +27,5 @@ __all__ = [
     "Outcome",
     "RunPrior",
     "ScheduleTick",
+    "SlotState",
 ]

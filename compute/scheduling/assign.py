@@ -15,8 +15,7 @@ from django.db.models import Exists, OuterRef
 from compute import pg_session
 from compute.events import JobStarted
 from compute.jobs import transitions
-from compute.models import Attempt, AttemptState, Device, DeviceState, Job, JobState
-from compute.models.slots import Allocation, SlotState
+from compute.models import Allocation, Attempt, AttemptState, Device, DeviceState, Job, JobState, SlotState
 from compute.queries.capacity import silent_before
 from compute.scheduling import policy
 from tenants.access.actor import Actor

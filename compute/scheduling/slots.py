@@ -15,8 +15,7 @@ from django.db.models import F, Q, QuerySet
 from compute import pg_session
 from compute.allocations import allocations, slot_billing
 from compute.events import SlotLost, SlotUnpaid
-from compute.models import Device, DeviceState
-from compute.models.slots import Allocation, SlotState
+from compute.models import Allocation, Device, DeviceState, SlotState
 from compute.queries.capacity import silent_before
 from compute.scheduling import policy
 from compute.scheduling.assign import CONTROLLER, free_devices

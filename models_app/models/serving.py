@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from models_app.models.registry import ModelVersion
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
-from tenants.models.credentials import Credential
+from tenants.models import Credential
 
 if TYPE_CHECKING:
     from uuid import UUID

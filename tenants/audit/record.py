@@ -17,7 +17,7 @@ from django.db.models import Model
 from tenants.access.actor import Actor
 from tenants.audit.chain import link, plain
 from tenants.isolation.scoping import Deferred, before_commit, current_tenant_id, tenant_scope
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenants.audit.chain import FIELDS, GENESIS, link
-from tenants.models.audit import AuditEntry, AuditHead
+from tenants.models import AuditEntry, AuditHead
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from django.db.models import Max
 from tenants.encryption.master import KEY_BYTES, KeyUnavailable, MasterKey, given, master_key
 from tenants.ids import uuid7
 from tenants.isolation.scoping import all_tenants, tenant_scope
-from tenants.models.encryption import MasterKeyRecord, TenantKey
+from tenants.models import MasterKeyRecord, TenantKey
 
 LOCK = "exchequer master key"
 KEPT_KEYS = 1024

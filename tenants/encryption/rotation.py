@@ -12,7 +12,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow
 from tenants.encryption import keys, master
-from tenants.models.encryption import MasterKeyRecord
+from tenants.models import MasterKeyRecord
 
 DATA_KEY_ROTATED = AuditAction("tenants.data_key.rotated")
 

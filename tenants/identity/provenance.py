@@ -23,8 +23,7 @@ from tenants.audit import AuditAction, record
 from tenants.clock import DatabaseNow
 from tenants.errors import Invalid, PermissionDenied
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import ApiKey, Membership
-from tenants.models.credentials import Credential
+from tenants.models import ApiKey, Credential, Membership
 
 KEY_NARROWED = AuditAction("tenants.api_key.narrowed")
 #: Every key may query its own identity; a key that can do nothing else is useless.

@@ -1,31 +1,21 @@
 """Tables of the tenancy app. Writes go through operations, reads through `queries`."""
 
-from tenants.models.tenancy import (
-    ApiKey,
-    AuditEntry,
-    AuditHead,
-    IdempotencyKey,
-    Invitation,
-    MasterKeyRecord,
-    Membership,
-    Notification,
-    OperatorAct,
-    OutboxMessage,
-    Project,
-    Quota,
-    QuotaReservation,
-    Tenant,
-    TenantDigest,
-    TenantKey,
-    User,
-    UserManager,
-    slug_rules,
-)
+from tenants.models.audit import AuditEntry, AuditHead
+from tenants.models.credentials import ApiKey, Credential, Invitation
+from tenants.models.encryption import MasterKeyRecord, TenantKey
+from tenants.models.idempotency import IdempotencyKey
+from tenants.models.notifications import Notification
+from tenants.models.operators import OperatorAct, TenantDigest
+from tenants.models.organisations import Project, Tenant, slug_rules
+from tenants.models.outbox import OutboxMessage
+from tenants.models.people import Membership, User, UserManager
+from tenants.models.quotas import Quota, QuotaReservation
 
 __all__ = [
     "ApiKey",
     "AuditEntry",
     "AuditHead",
+    "Credential",
     "IdempotencyKey",
     "Invitation",
     "MasterKeyRecord",

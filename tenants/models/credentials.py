@@ -1,11 +1,13 @@
-"""Provenance columns of every credential. `provenance` sets and reads them, and revokes credentials by them."""
+"""The tables of credentials, and what each stores of its provenance; endpoint keys are in an upper app."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from tenants.access.permissions import ROLES
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
@@ -31,3 +33,39 @@ class Credential(TenantModel):
 
     class Meta(TenantModel.Meta):
         abstract = True
+
+
+class ApiKey(Credential):
+    """A key for programs: found by its prefix, verified by its hash, shown once.
+
+    `created_by_id` is the responsible person.
+    """
+
+    name = models.CharField(max_length=120)
+    prefix = models.CharField(max_length=12)
+    key_hash = models.BinaryField()
+    scopes = ArrayField(models.CharField(max_length=40))
+    created_by = models.CharField(max_length=254)
+    created_by_id = models.UUIDField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta(Credential.Meta):
+        abstract = False
+        indexes = [models.Index(fields=["prefix"], name="apikey_prefix")]
+
+
+class Invitation(Credential):
+    """An offer of a role to one email address: single use, role fixed at issue, its token stored as a hash."""
+
+    email = models.EmailField()
+    role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
+    token_hash = models.BinaryField()
+    invited_by = models.CharField(max_length=254)
+    invited_by_id = models.UUIDField(null=True)
+    expires_at = models.DateTimeField()  # unlike other kinds it always expires
+    accepted_at = models.DateTimeField(null=True)
+
+    class Meta(Credential.Meta):
+        abstract = False
+        indexes = [models.Index(fields=["token_hash"], name="invitation_token")]
+        constraints = [models.CheckConstraint(condition=models.Q(role__in=ROLES), name="invitation_role_known")]

@@ -21,7 +21,7 @@ from django.shortcuts import redirect
 
 from tenants.audit.chain import plain
 from tenants.errors import Invalid
-from tenants.models.operators import OperatorAct
+from tenants.models import OperatorAct
 from tenants.web.error_pages import log_in_url, page_behind
 
 LONGEST_REASON = 400

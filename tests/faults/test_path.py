@@ -20,7 +20,7 @@ from compute.procfs import group_members
 from tenants import quotas
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry
 from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import HEARTBEAT_S, House, assert_billed_as_seen, assert_no_overlap, house, until
 

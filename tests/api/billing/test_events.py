@@ -22,8 +22,7 @@ from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.models import UsageEvent, UsageSeries
 from billing.reported.cloudevents import EventRefused, parse
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, Tenant
 from tests.api.test_matrix import client_for
 from tests.support import factories
 from tests.support.pages import text_of

@@ -22,8 +22,7 @@ from billing.pricing import price_books
 from billing.reported import reviews, voids
 from billing.usage.intervals import void_key
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Notification, Tenant
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, Notification, Tenant
 from tests.api.billing.test_events import NOW, Sender, event
 from tests.api.test_matrix import client_for
 from tests.support import factories

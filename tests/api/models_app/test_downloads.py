@@ -17,7 +17,7 @@ from models_app.files import downloads
 from models_app.models import Dataset
 from models_app.object_store import s3, storage
 from tenants.isolation.scoping import tenant_scope
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry
 from tests.api.objects import one_of_everything
 from tests.support.factories import make_api_key, make_member, make_tenant
 

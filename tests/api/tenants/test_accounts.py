@@ -18,8 +18,7 @@ from config.mail import mail_settings
 from tenants.access.actor import Actor
 from tenants.identity import account_adapter, account_forms, audited_access, invitations
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Invitation, Membership, Tenant, User
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, Invitation, Membership, Tenant, User
 from tenants.notifications import file_backend
 from tests.support import factories
 from tests.support.pages import text_of

@@ -28,8 +28,7 @@ from billing.rating.calendar import next_period
 from dashboards.overview import Overview
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Notification, OutboxMessage, Project, Tenant
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, Notification, OutboxMessage, Project, Tenant
 from tests.api.test_matrix import client_for
 from tests.support import factories
 from tests.support.pages import text_of

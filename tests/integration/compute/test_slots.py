@@ -22,8 +22,7 @@ from tenants import quotas
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import OutboxMessage, Tenant
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, OutboxMessage, Tenant
 from tests.fakes.runner import kind
 from tests.support import factories
 

@@ -23,8 +23,7 @@ from tenants.access.actor import Actor
 from tenants.errors import Invalid, NotFound
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, Tenant
 from tests.integration.compute.test_locks import beside, until
 from tests.support import factories, launch_forms
 from tests.support.model_versions import make_version

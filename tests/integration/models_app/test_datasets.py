@@ -23,7 +23,7 @@ from tenants.errors import NotFound
 from tenants.events import outbox
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry
 from tests.support.datasets import TARGET, csv_bytes
 from tests.support.factories import actor_for, make_api_key, make_member, make_tenant
 

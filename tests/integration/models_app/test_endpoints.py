@@ -25,8 +25,7 @@ from tenants import quotas
 from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import IdempotencyKey, OutboxMessage, Tenant
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, IdempotencyKey, OutboxMessage, Tenant
 from tests.support import factories
 from tests.support.endpoints import make_endpoint, make_version
 

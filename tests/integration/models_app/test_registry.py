@@ -15,8 +15,7 @@ from tenants.access.actor import Actor
 from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import ApiKey, Membership, Notification, OutboxMessage
-from tenants.models.audit import AuditEntry
+from tenants.models import ApiKey, AuditEntry, Membership, Notification, OutboxMessage
 from tests.api.models_app.test_model_versions import another_version
 from tests.api.objects import one_of_everything
 from tests.support.factories import actor_for, make_tenant

@@ -33,8 +33,7 @@ from tenants.audit.verify import verify
 from tenants.encryption.stream import MAGIC
 from tenants.errors import Invalid, NotFound
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Project
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, Project
 from tests.support.datasets import TARGET, csv_bytes
 from tests.support.factories import actor_for, make_tenant
 

@@ -20,7 +20,7 @@ from models_app.object_store import s3, storage
 from tenants.encryption import KeyUnavailable, data_key, keys, master, rotation
 from tenants.encryption.keys import UnknownKey
 from tenants.isolation.scoping import tenant_scope
-from tenants.models.encryption import TenantKey
+from tenants.models import TenantKey
 from tests.component.tenants.test_strong_roles import SERVING, WEB, WORKER
 from tests.support.factories import make_tenant
 from tests.support.servers.ports import free_port

@@ -14,8 +14,7 @@ from models_app.datasets import ingestion, operations
 from models_app.models import Dataset, DatasetVersion, IngestState
 from models_app.object_store import storage
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
-from tenants.models.audit import AuditEntry
+from tenants.models import AuditEntry, Tenant
 from tests.integration.models_app.test_dataset_removal import BROKEN, FINE, ingested, waiting_job
 from tests.support.factories import actor_for, make_api_key, make_member, make_tenant
 from tests.support.model_versions import make_version

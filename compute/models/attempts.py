@@ -1,0 +1,102 @@
+"""The tables of attempts, and of how busy their devices were."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from compute.models.jobs import Job
+from compute.models.nodes import Device, Node
+from compute.models.states import AttemptState, Outcome
+from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
+
+
+class Attempt(TenantModel):
+    """One run of a job on one device. Live until it has ended; (job, token) fences every write of its worker.
+
+    A trigger lets it start only on a device that it has taken (`Device.taken_by`); a foreign key would reveal other
+    tenants.
+    """
+
+    job = TenantForeignKey(Job, on_delete=models.PROTECT, related_name="attempts")
+    token = models.PositiveIntegerField()
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="+")
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="+")
+    device_name = models.CharField(max_length=160)
+    device_class = models.CharField(max_length=80)
+    state = models.CharField(max_length=8, choices=AttemptState, default=AttemptState.ASSIGNED)
+    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.NONE, blank=True)
+    message = models.TextField(blank=True)
+    exit_code = models.IntegerField(null=True)
+    assigned_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    rung_at = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    measured_until = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    seq = models.PositiveIntegerField(default=0)
+    measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
+    startup_s = models.FloatField(null=True)
+    missing_layers = models.JSONField(default=list)
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "job", "token"], name="compute_attempt_token_once"),
+            models.UniqueConstraint(
+                fields=["tenant", "job"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_job"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "device"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_device"
+            ),
+            models.CheckConstraint(
+                condition=Q(state="ended", ended_at__isnull=False) & ~Q(outcome="")
+                | ~Q(state="ended") & Q(ended_at__isnull=True, outcome=""),
+                name="compute_attempt_outcome_at_end",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["lease_until"], condition=~Q(state="ended"), name="compute_attempt_live"),
+            models.Index(fields=["tenant", "assigned_at"], name="compute_attempt_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.token}"
+
+
+class DeviceSample(TenantModel):
+    """How busy a device was over `seconds` before `at`, while this tenant's attempt held it; `number` grows."""
+
+    attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
+    job = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    number = models.BigIntegerField()
+    seconds = models.FloatField()
+    busy = models.FloatField()
+    memory_bytes = models.BigIntegerField()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "attempt", "number"], name="compute_sample_once")
+        ]
+        indexes: ClassVar = [models.Index(fields=["tenant", "at"], name="compute_sample_by_time")]
+
+
+class DeviceHour(TenantModel):
+    """The sums of one attempt's samples in one UTC hour; they outlive the samples."""
+
+    attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
+    hour = models.DateTimeField()
+    sampled_s = models.FloatField()
+    used_s = models.FloatField()
+    peak_memory_bytes = models.BigIntegerField()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "attempt", "hour"], name="compute_hour_once")
+        ]

@@ -1,0 +1,121 @@
+"""The tables of jobs and of what their attempts report: log lines and metrics."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from compute.models.states import Cause, JobState
+from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
+
+
+class Job(TenantModel):
+    """One piece of work of a kind. `token` grows with each attempt; `spec` belongs to the kind and is not read here.
+
+    Basis of later quotes: `family` names comparable runs, `work_key` exactly the same work, `nominal_s` the work by the
+    kind's own formula. `forecast` and the quoted amounts are those of its quote.
+    """
+
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=40)
+    project = TenantForeignKey("tenants.Project", on_delete=models.PROTECT, related_name="+")
+    spec = models.JSONField()
+    device_class = models.CharField(max_length=80)
+    devices = models.PositiveSmallIntegerField(default=1)
+    tier = models.CharField(max_length=9, choices=[("on_demand", "On demand"), ("spot", "Spot")])
+    tags = models.JSONField(default=dict)
+    max_seconds = models.PositiveIntegerField()
+    max_cost = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    typical_s = models.PositiveIntegerField(default=0)
+    family = models.CharField(max_length=80, blank=True, default="", db_default="")
+    work_key = models.CharField(max_length=64, blank=True, default="", db_default="")
+    nominal_s = models.FloatField(null=True)
+    forecast = models.JSONField(default=dict, db_default={})
+    quoted_least = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    quoted_most = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    state = models.CharField(max_length=9, choices=JobState, default=JobState.QUEUED)
+    cause = models.CharField(max_length=10, choices=Cause, default=Cause.NONE, blank=True)
+    message = models.TextField(blank=True)
+    submitted_by = models.UUIDField(null=True)
+    submitted_by_label = models.CharField(max_length=254)
+    submitted_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    queued_at = models.DateTimeField(db_default=DatabaseNow())
+    not_before = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    token = models.PositiveIntegerField(default=0)
+    own_crashes = models.PositiveSmallIntegerField(default=0)
+    infrastructure_kills = models.PositiveSmallIntegerField(default=0)
+    progress = models.JSONField(default=dict)
+    checkpoint = models.JSONField(default=dict)
+    result = models.JSONField(default=dict)
+    hold_id = models.UUIDField(null=True)
+    quote_id = models.UUIDField(null=True)
+    price_version = models.UUIDField(null=True)
+    unit_amount = models.DecimalField(max_digits=38, decimal_places=12)
+    currency = models.CharField(max_length=3)
+    measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
+    spent = models.DecimalField(max_digits=38, decimal_places=12, default=0)
+    cloned_from = models.UUIDField(null=True)
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(state__in=JobState.values), name="compute_job_known_state"),
+            models.CheckConstraint(
+                condition=Q(state__in=["failed", "paused"], cause__gt="")
+                | (~Q(state__in=["failed", "paused"]) & Q(cause="")),
+                name="compute_job_cause_with_state",
+            ),
+            models.CheckConstraint(condition=Q(devices=1), name="compute_job_one_device"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "-id"], name="compute_job_newest"),
+            models.Index(fields=["tenant", "queued_at"], condition=Q(state="queued"), name="compute_job_waiting"),
+            models.Index(
+                fields=["tenant", "family", "device_class", "-ended_at"],
+                condition=Q(ended_at__isnull=False) & ~Q(family=""),
+                name="compute_job_learnt",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def subject(self) -> str:
+        """Return the subject of quota and money reserved for this job."""
+        return f"job:{self.id}"
+
+
+class JobLog(TenantModel):
+    """One line of a child's standard error. `position` grows along the job."""
+
+    job = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    token = models.PositiveIntegerField()
+    position = models.BigIntegerField()
+    at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    line = models.TextField()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "job", "position"], name="compute_log_line_once")
+        ]
+
+
+class JobMetric(TenantModel):
+    """The values reported for one step in one attempt."""
+
+    job = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+    token = models.PositiveIntegerField()
+    step = models.BigIntegerField()
+    at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    values = models.JSONField()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "job", "step", "token"], name="compute_metric_step_once")
+        ]

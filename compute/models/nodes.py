@@ -1,0 +1,52 @@
+"""The tables of hosts and their devices; both belong to no tenant."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from compute.models.states import DeviceState
+from tenants.clock import DatabaseNow
+from tenants.ids import uuid7
+
+
+class Node(models.Model):
+    """A host, of no tenant, that runs attempts.
+
+    `boot` changes with its worker; a stopping or unresponsive one is not `accepting`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=120, unique=True)
+    hostname = models.CharField(max_length=253)
+    boot = models.UUIDField()
+    accepting = models.BooleanField(default=True)
+    missing_layers = models.JSONField(default=list)
+    registered_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    last_seen_at = models.DateTimeField(db_default=DatabaseNow())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Device(models.Model):
+    """One GPU or CPU device of a node. `taken_by` is the attempt that holds it, or the allocation if it `serves`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="devices")
+    uuid = models.CharField(max_length=160)
+    kind = models.CharField(max_length=4, choices=[("cpu", "CPU"), ("cuda", "CUDA")])
+    device_class = models.CharField(max_length=80)
+    name = models.CharField(max_length=160)
+    index = models.PositiveIntegerField()
+    memory_bytes = models.BigIntegerField()
+    serves = models.BooleanField(default=False, db_default=False)
+    state = models.CharField(max_length=8, choices=DeviceState, default=DeviceState.READY)
+    state_reason = models.CharField(max_length=400, blank=True)
+    state_at = models.DateTimeField(db_default=DatabaseNow())
+    taken_by = models.UUIDField(null=True, blank=True, unique=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["node", "uuid"], name="compute_device_once_per_node")]
+
+    def __str__(self) -> str:
+        return self.name

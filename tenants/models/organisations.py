@@ -1,0 +1,42 @@
+"""The tables of organisations and their projects."""
+
+from django.core.validators import RegexValidator
+from django.db import models
+
+from tenants.clock import DatabaseNow
+from tenants.ids import uuid7
+from tenants.isolation.scoping import TenantModel
+
+slug_rules = RegexValidator(
+    r"^[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?$",
+    "Use 1 to 50 small letters, digits and dashes; begin and end with a letter or digit.",
+)
+
+
+class Tenant(models.Model):
+    """An organisation: the boundary that no row crosses."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.CharField(max_length=50, unique=True, validators=[slug_rules])
+    name = models.CharField(max_length=120)
+    timezone = models.CharField(max_length=64, default="UTC")
+    currency = models.CharField(max_length=3, default="EUR")
+    self_approval = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Project(TenantModel):
+    """A cost centre: jobs, budgets and invoice lines belong to one."""
+
+    slug = models.CharField(max_length=50, validators=[slug_rules])
+    name = models.CharField(max_length=120)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["tenant", "slug"], name="project_slug_once")]
+
+    def __str__(self) -> str:
+        return self.slug

@@ -1,0 +1,70 @@
+"""The tables of people: users, and the roles they have as members of organisations."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth import hashers
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower
+
+from tenants.access.permissions import ROLES
+from tenants.clock import DatabaseNow
+from tenants.ids import uuid7
+from tenants.isolation.scoping import TenantModel
+
+
+class UserManager(BaseUserManager["User"]):
+    """Creates users; the email address is the user name."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Create a user with a hashed password; without one the account cannot log in."""
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person. Belongs to tenants only through memberships."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    email = models.EmailField(max_length=254, unique=True)
+    name = models.CharField(max_length=120, blank=True)
+    theme = models.CharField(
+        max_length=5, choices=[("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark")], default="auto"
+    )
+    single_keys = models.BooleanField(default=True)
+    is_operator = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_lower_case")]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Return whether this is the password, without rehashing an operator's, which the web role may not write."""
+        if self.is_operator:
+            return hashers.check_password(raw_password, self.password)
+        return super().check_password(raw_password)
+
+
+class Membership(TenantModel):
+    """A person's role in a tenant."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "user"], name="membership_once"),
+            models.CheckConstraint(condition=models.Q(role__in=ROLES), name="membership_role_known"),
+        ]
