@@ -7,9 +7,29 @@ class BillingConfig(AppConfig):
     name = "billing"
 
     def ready(self) -> None:
-        """Subscribe to events of lower apps, and register the month's cost as a tenant metric."""
+        """Subscribe to the events of lower apps, and register the month's cost for operators, words of the audit log and navigation."""
         from billing import subscribers  # noqa: F401
         from billing.queries.digest import digest
+        from tenants.audit import words
         from tenants.operators import tenant_metrics
+        from tenants.web import navigation
+        from tenants.web.navigation import MONEY, NavigationEntry
 
-        tenant_metrics.register(digest)
+        tenant_metrics.register(digest, "month_spend")
+        words.register(
+            {
+                "billing.budget.alerted": "Budget threshold crossed",
+                "billing.quote.bound": "Quote accepted",
+                "billing.report_limit.changed": "Limit of reported usage changed",
+                "billing.usage.conflicted": "Usage reported again with different content",
+                "billing.usage.received": "Usage reported",
+                "billing.usage.reviewed": "Reported usage reviewed",
+            }
+        )
+        navigation.register(
+            MONEY,
+            NavigationEntry("Budgets", "wallet", "budgets", "budgets.view", "b", order=20),
+            NavigationEntry("Prices", "coins", "prices", "pricebooks.view", order=30),
+            NavigationEntry("Invoice", "receipt", "invoice", "invoices.view", "i", order=40),
+            NavigationEntry("Reported usage", "upload", "reported", "invoices.view", order=50),
+        )

@@ -7,9 +7,7 @@ class ComputeConfig(AppConfig):
     name = "compute"
 
     def ready(self) -> None:
-        """Register job names and reserved sources with billing, tenant metrics, device quotas, and the handling of
-        departing members.
-        """
+        """Register jobs with the lower apps: names for billing and the audit log, figures, quotas, departures and navigation."""
         from billing import resource_names
         from billing.usage import reserved_sources
         from compute import queries
@@ -17,12 +15,14 @@ class ComputeConfig(AppConfig):
         from compute.jobs import departures, visibility
         from compute.queries import capacity
         from tenants import quotas
-        from tenants.audit import differences, withheld
+        from tenants.audit import differences, withheld, words
         from tenants.identity import departures as leavers
         from tenants.operators import tenant_metrics
+        from tenants.web import navigation
+        from tenants.web.navigation import MAIN, NavigationEntry
 
         leavers.register(departures.Jobs())
-        tenant_metrics.register(queries.digest)
+        tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")
         quotas.register(capacity.limited)
         resource_names.register(queries.job_names, page="job")
         resource_names.withhold(resource_names.JOB, visibility.hidden_jobs)
@@ -31,3 +31,8 @@ class ComputeConfig(AppConfig):
         withheld.register("attempt", visibility.seen_attempts)
         reserved_sources.reserve(source="compute", prefixes=("job", "attempt"))
         reserved_sources.reserve(source=slot_billing.SOURCE, prefixes=("slot",))
+        words.register(
+            {"compute.slot.unpaid": "Serving slot released: budget exhausted"}, nouns={"slot": "serving slot"}
+        )
+        navigation.register(MAIN, NavigationEntry("Jobs", "list-check", "jobs", "jobs.view", "j", order=20))
+        navigation.register_operator_home(NavigationEntry("Operator", "server", "operator-fleet", ""))

@@ -11,17 +11,21 @@ class ModelsAppConfig(AppConfig):
     verbose_name = "Models"
 
     def ready(self) -> None:
-        """Register job kinds, endpoint keys as credentials, subscribers, and endpoint names for billing's pages."""
+        """Register the job kinds, credentials, subscribers, names of endpoints, words of the audit log and navigation."""
         from billing import resource_names
         from billing.usage import reserved_sources
         from compute import kinds
         from models_app import access, subscribers  # noqa: F401
         from models_app.batch.batch import BatchPredictKind
+        from models_app.datasets import uploads
         from models_app.endpoints import endpoint_keys  # noqa: F401
         from models_app.models import Endpoint
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
         from tenants.access.reader import reader
+        from tenants.audit import words
+        from tenants.web import error_pages, navigation
+        from tenants.web.navigation import MAIN, NavigationEntry
 
         kinds.register(TrainKind(), visible=access.visible_work(TrainKind.name), admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), visible=access.visible_work(BatchPredictKind.name))
@@ -43,3 +47,19 @@ class ModelsAppConfig(AppConfig):
         resource_names.withhold("endpoint", hidden_endpoints)
         resource_names.register(endpoint_names, "endpoint", page="endpoint", pieces="Batches")
         reserved_sources.reserve(source=SOURCE, prefixes=("endpoint",))
+        words.register(
+            {
+                "models_app.dataset_version.columns_chosen": "Dataset column types changed",
+                "models_app.dataset_version.failed": "Dataset version could not be read",
+                "models_app.endpoint.reported": "Endpoint state reported",
+                "models_app.model_version.declined": "Promotion declined",
+                "models_app.model_version.requested": "Promotion requested",
+            }
+        )
+        error_pages.register_advice(413, uploads.size_advice)
+        navigation.register(
+            MAIN,
+            NavigationEntry("Datasets", "database", "datasets", "datasets.view", "d", order=30),
+            NavigationEntry("Models", "box", "models", "models.view", "m", order=40),
+            NavigationEntry("Endpoints", "bolt", "endpoints", "endpoints.view", "e", order=50),
+        )

@@ -7,13 +7,21 @@ class TenantsConfig(AppConfig):
     name = "tenants"
 
     def ready(self) -> None:
-        """Register the system checks, the kinds of credentials, the API's key scheme, and the external events that send
-        email.
-        """
+        """Register the system checks, the kinds of credentials, the scheme of the API's keys, the emails, and the navigation's entries."""
         from tenants import checks, queries  # noqa: F401
         from tenants.audit import differences
         from tenants.identity import api_keys, invitations  # noqa: F401
         from tenants.notifications import emails  # noqa: F401
-        from tenants.web import openapi  # noqa: F401
+        from tenants.web import navigation, openapi  # noqa: F401
+        from tenants.web.navigation import ORGANISATION, NavigationEntry
 
         differences.register(queries.people_and_projects)
+        navigation.register(
+            ORGANISATION,
+            NavigationEntry("Members", "users", "members", "members.view", order=10),
+            NavigationEntry("Projects", "stack-2", "projects", "projects.view", order=20),
+            NavigationEntry("Quotas", "gauge", "quotas", "quotas.view", "q", order=30),
+            NavigationEntry("API keys", "key", "api-keys-page", "apikeys.view", order=40),
+            NavigationEntry("Audit", "shield-check", "audit", "audit.view", "a", order=50),
+            NavigationEntry("Settings", "settings", "settings", "tenant.view", "s", order=60),
+        )

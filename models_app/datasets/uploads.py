@@ -37,6 +37,12 @@ def most_bytes() -> int:
     return int(settings.EXCHEQUER.max_upload_mb) * MIB
 
 
+def size_advice() -> str:
+    """Return what to do about a request that is too large."""
+    most = settings.EXCHEQUER.max_upload_mb
+    return f"A file may have {most} MiB: choose a smaller one, split it, or convert it to Parquet."
+
+
 class CappedUploadHandler(FileUploadHandler):
     """Stop reading when the files of one request exceed the cap."""
 

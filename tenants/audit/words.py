@@ -1,24 +1,20 @@
-"""Labels of audit actions: `compute.job.submitted` is "Job submitted". Pure."""
+"""What the audit log names, in words: `tenants.project.created` is "Project created". Apps above register their own."""
+
+from collections.abc import Mapping
 
 _PHRASES = {
-    "billing.budget.alerted": "Budget threshold crossed",
-    "billing.quote.bound": "Quote accepted",
-    "billing.report_limit.changed": "Limit of reported usage changed",
-    "billing.usage.conflicted": "Usage reported again with different content",
-    "billing.usage.received": "Usage reported",
-    "billing.usage.reviewed": "Reported usage reviewed",
-    "compute.slot.unpaid": "Serving slot released: budget exhausted",
-    "models_app.dataset_version.columns_chosen": "Dataset column types changed",
-    "models_app.dataset_version.failed": "Dataset version could not be read",
-    "models_app.endpoint.reported": "Endpoint state reported",
-    "models_app.model_version.declined": "Promotion declined",
-    "models_app.model_version.requested": "Promotion requested",
     "tenants.session.started": "Logged in",
     "tenants.member.credentials_adopted": "Member credentials adopted",
     "tenants.member.role_changed": "Member role changed",
     "tenants.operator.password_set": "Operator password set",
 }
-_NOUNS = {"api_key": "API key", "slot": "serving slot", "tenant": "organisation"}
+_NOUNS = {"api_key": "API key", "tenant": "organisation"}
+
+
+def register(phrases: Mapping[str, str], nouns: Mapping[str, str] | None = None) -> None:
+    """Add an app's words: those of whole actions, and those of nouns that people call otherwise."""
+    _PHRASES.update(phrases)
+    _NOUNS.update(nouns or {})
 
 
 def noun_words(noun: str) -> str:

@@ -13,6 +13,7 @@ from tenants.models import User
 from tenants.views.forms import JoinAsNew
 from tenants.web.error_pages import log_in_url
 from tenants.web.form_errors import explain
+from tenants.web.navigation import home_url
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
@@ -48,7 +49,7 @@ def _accept(request: HttpRequest, token: str, offer: invitations.InvitationDetai
     if user is None:
         login(request, person, backend=BACKEND)
         known_devices.remember(request, person)
-    return redirect("overview", offer.slug)
+    return redirect(home_url(offer.slug))
 
 
 def _render(

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from tenants.web import problems
-from tenants.web.error_pages import HEADINGS, STATUS_TEXTS, context_of, log_in_url, page_behind, without_database
+from tenants.web.error_pages import HEADINGS, context_of, log_in_url, page_behind, status_text, without_database
 from tenants.web.middleware import enter_by_address
 
 STALE_FORM = "This form has expired or came from another site. Reload the page and submit it again."
@@ -16,7 +16,7 @@ STALE_FORM = "This form has expired or came from another site. Reload the page a
 
 def error_page(request: HttpRequest, status: int, *, title: str = "", advice: str = "") -> HttpResponse:
     """Return an error as a page or, under /api/, as problem+json."""
-    words = STATUS_TEXTS[status]
+    words = status_text(status)
     if request.path_info.startswith("/api/"):
         return problems.json_problem(request, status=status, code=words.code, title=title or words.title)
     context = context_of(request, status, title or words.title, advice or words.advice)

@@ -6,10 +6,10 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants.notifications import notifications
+from tenants.web.navigation import home_url
 from tenants.web.pagination import pager
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -36,7 +36,7 @@ def notification_open(request: TenantRequest, notification_id: UUID) -> HttpResp
     row = notifications.mark_read(request.actor, notification_id)
     slug = request.tenant.slug
     if row.path and not request.POST.get("stay"):
-        return redirect(f"{reverse('overview', args=(slug,))}{row.path}")
+        return redirect(f"{home_url(slug)}{row.path}")
     return redirect("notifications", slug)
 
 

@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from tenants import queries
+from tenants.web.navigation import home_url, operator_link
 
 
 @login_required
@@ -12,7 +13,7 @@ def entrance(request: HttpRequest) -> HttpResponse:
     """List one's organisations, or redirect to the only one; an operator without one goes to the platform."""
     tenants = queries.tenants_of(request.user.id)  # type: ignore[arg-type]
     if not tenants and request.user.is_operator:  # type: ignore[union-attr]
-        return redirect("operator-fleet")
+        return redirect(operator_link().url)
     if len(tenants) == 1:
-        return redirect("overview", tenants[0].slug)
+        return redirect(home_url(tenants[0].slug))
     return render(request, "tenants/entrance.html", {"tenants": tenants})

@@ -1,9 +1,9 @@
 """Shared parts of error responses, with or without a database: texts, pages, and the link back to a form."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit, urlunsplit
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -46,7 +46,7 @@ STATUS_TEXTS = {
     413: StatusText(
         "too_large",
         "The request is too large.",
-        f"A file may have {settings.EXCHEQUER.max_upload_mb} MiB: choose a smaller one, split it, or convert it to Parquet.",
+        "Send less at once.",
     ),
     422: StatusText(
         "invalid",
@@ -69,6 +69,20 @@ STATUS_TEXTS = {
         "Nothing was changed; try again in a few seconds.",
     ),
 }
+
+_advice: dict[int, Callable[[], str]] = {}
+
+
+def register_advice(status: int, advice: Callable[[], str]) -> None:
+    """Set what an app above advises at a status that its own limits bring about."""
+    _advice[status] = advice
+
+
+def status_text(status: int) -> StatusText:
+    """Return what a status says, with the advice that an app has registered. Raises KeyError for a status without a text."""
+    text = STATUS_TEXTS[status]
+    return replace(text, advice=_advice[status]()) if status in _advice else text
+
 
 #: Heading of an error inside an organisation's pages.
 HEADINGS = {
@@ -101,7 +115,7 @@ def without_database(request: HttpRequest, refusal: int | ExchequerError) -> Htt
         for name, value in problems.retry_after(refusal).items():
             answer[name] = value
         return answer
-    status, words = refusal, STATUS_TEXTS[refusal]
+    status, words = refusal, status_text(refusal)
     if request.path_info.startswith("/api/"):
         answer = problems.json_problem(request, status=status, code=words.code, title=f"{words.title} {words.advice}")
     else:
