@@ -10,7 +10,7 @@ INFRASTRUCTURE_KILLS = 20
 BACKOFF_S = (1.0, 60.0)
 """First and longest delay before a job that failed to start or crashed is retried."""
 
-DEAF_S = 60.0
+UNRESPONSIVE_AFTER_S = 60.0
 """How long a live node may leave a wake-up unanswered, and an idle one may receive none."""
 
 ARTIFACT_PATIENCE_S = 900.0

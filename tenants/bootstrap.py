@@ -49,7 +49,7 @@ def create(
         name="bootstrap",
         scopes=sorted(PERMISSIONS),
         secret=api_key or None,
-        answers_for=owner_of(tenant.id).id,
+        responsible_id=owner_of(tenant.id).id,
     )
     return NewOrganisation(tenant.id, tenant.slug, email, key.secret)
 

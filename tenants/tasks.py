@@ -16,7 +16,7 @@ def deliver(message_id: str, tenant_id: str) -> None:
     thread.
     """
     message, tenant = UUID(message_id), UUID(tenant_id)
-    if outbox.is_errand(message, tenant):
+    if outbox.is_external(message, tenant):
         EXTERNAL.put(message, lambda: outbox.deliver(message, tenant))
     else:
         outbox.deliver(message, tenant)

@@ -17,7 +17,7 @@ from bench.serving_node import object_store
 ROOT = Path(__file__).resolve().parents[2]
 ASSIGN = "import django; django.setup(); from compute.scheduling import assign; assign.assign_all()"
 ROWS, EPOCHS = (300, 2_000, 8_000), (5, 20, 40)
-LEARNING, JUDGED = 4, 20
+LEARNING, RECENT = 4, 20
 SHARE = 0.9
 
 
@@ -53,7 +53,7 @@ def _runs(options: Options) -> Iterator[dict[str, Any]]:
     found = [Found("cpu-0", "cpu", "cpu", "CPU 0", 0, 8 * 2**30)]
     chance = random.Random(7)
     learning = options.size(LEARNING, 0)
-    for number in range(learning + options.size(JUDGED, 1)):
+    for number in range(learning + options.size(RECENT, 1)):
         nodes.register(name="bench", hostname="bench", boot=boot, found=found, missing_layers=[])
         epochs = 2 if options.tiny else chance.choice(EPOCHS)
         job_id = _run(options, actor, project, chance.choice(versions), epochs, boot)

@@ -57,7 +57,7 @@ class HeartbeatSender:
             self._away()
             return None
         except BAD_VALUES as error:
-            if not self.beat.unsay():
+            if not self.beat.drop_reported():
                 raise
             raise kinds.BadReport("It reported values that cannot be stored.") from error
         self._acked, self.next = asked, asked + settings.EXCHEQUER.heartbeat_s
@@ -83,7 +83,7 @@ class HeartbeatSender:
                 self._away()
                 time.sleep(0.2)
             except REFUSED:
-                if complete is None and not self.beat.unsay():
+                if complete is None and not self.beat.drop_reported():
                     raise
                 if outcome != Outcome.CRASHED:
                     outcome, message = Outcome.CRASHED, "It produced values that cannot be stored."

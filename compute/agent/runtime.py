@@ -127,7 +127,7 @@ class Runtime:
                     log.error("node.replaced", node=self.name)
                 elif nodes.accepting(me) or self._running or not broker_answers():
                     excused_at = time.monotonic()
-                elif time.monotonic() - excused_at > limits.DEAF_S:
+                elif time.monotonic() - excused_at > limits.UNRESPONSIVE_AFTER_S:
                     self._start_over()
             except AWAY:
                 log.warning("node.database_away", node=self.name)

@@ -15,7 +15,7 @@ from statistics import NormalDist
 COVERED = 0.9
 HALVED_AFTER = 20
 """A run's weight halves with this many later runs."""
-OTHERS, OTHERS_WITH_TWINS, TWINS = 0.5, 0.1, 3
+OTHERS, OTHERS_BESIDE_SAME, SAME_WORK_RUNS = 0.5, 0.1, 3
 """Weight of a run of other work beside identical work; less from three identical runs on."""
 FARTHEST = 0.2
 """Weight of a run of very different size, which still shows the machine's speed."""
@@ -27,8 +27,8 @@ SHORTEST_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
-    """Belief about a logarithm: its `mean`, as certain as after `runs` runs, and the `variance` around it.
+class LogEstimate:
+    """Estimate of a logarithm: its `mean`, as certain as after `runs` runs, and the `variance` around it.
 
     `freedom`: the number of runs behind the variance.
     """
@@ -38,7 +38,7 @@ class Belief:
     runs: float
     freedom: float
 
-    def learn(self, values: Sequence[tuple[float, float]]) -> Belief:
+    def learn(self, values: Sequence[tuple[float, float]]) -> LogEstimate:
         """Return the belief after these (value, weight)."""
         weight = sum(share for _, share in values)
         if weight <= 0:
@@ -50,7 +50,7 @@ class Belief:
         # A formula that is wrong by a factor says little about the spread of runs: it counts once at most.
         moved = min(self.runs * weight / (self.runs + weight) * (mean - self.mean) ** 2, self.variance)
         freedom = self.freedom + weight
-        return Belief(
+        return LogEstimate(
             mean=(self.runs * self.mean + weight * mean) / (self.runs + weight),
             variance=(self.freedom * self.variance + spread + moved) / freedom,
             runs=self.runs + weight,
@@ -63,18 +63,18 @@ class Belief:
         return _student(max(LEAST_FREEDOM, self.freedom)) * math.sqrt(variance)
 
 
-WORK = Belief(mean=0.0, variance=0.12, runs=0.2, freedom=1.0)
+WORK = LogEstimate(mean=0.0, variance=0.12, runs=0.2, freedom=1.0)
 """Before any run: the formula's constants, measured on another machine with other load."""
 
 
-def start_up(seconds: float) -> Belief:
+def start_up(seconds: float) -> LogEstimate:
     """Return the belief about a start-up, given the seconds measured for its kind."""
-    return Belief(mean=math.log(max(SHORTEST_S, seconds)), variance=0.06, runs=0.2, freedom=1.0)
+    return LogEstimate(mean=math.log(max(SHORTEST_S, seconds)), variance=0.06, runs=0.2, freedom=1.0)
 
 
-def as_prior(belief: Belief) -> Belief:
+def as_prior(estimate: LogEstimate) -> LogEstimate:
     """Return the weight of other tenants' runs for a tenant with its own: that of two runs."""
-    return replace(belief, runs=min(belief.runs, 2.0), freedom=min(belief.freedom, 2.0))
+    return replace(estimate, runs=min(estimate.runs, 2.0), freedom=min(estimate.freedom, 2.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,9 @@ class Forecast:
         }  # fmt: skip
 
 
-def forecast(nominal_s: float, work: Belief, start: Belief, *, runs: int = 0, source: str = "defaults") -> Forecast:
+def forecast(
+    nominal_s: float, work: LogEstimate, start: LogEstimate, *, runs: int = 0, source: str = "defaults"
+) -> Forecast:
     """Return the range of a run with `nominal_s` of work by the formula."""
     begin, begin_far = math.exp(start.mean), start.half_width()
     middle, middle_far = nominal_s * math.exp(work.mean), work.half_width()
@@ -123,21 +125,21 @@ def forecast(nominal_s: float, work: Belief, start: Belief, *, runs: int = 0, so
 
 
 def learnt(
-    runs: Sequence[Run], work: Belief, start: Belief, *, nominal_s: float = 0.0, work_key: str = ""
-) -> tuple[Belief, Belief]:
+    runs: Sequence[Run], work: LogEstimate, start: LogEstimate, *, nominal_s: float = 0.0, work_key: str = ""
+) -> tuple[LogEstimate, LogEstimate]:
     """Return the beliefs about work and start-up after these runs, newest first, for work of about `nominal_s`.
 
     Without `nominal_s` all sizes weigh the same.
     """
-    twins = sum(bool(work_key) and run.work_key == work_key for run in runs)
-    others = OTHERS if twins < TWINS else OTHERS_WITH_TWINS
+    same = sum(bool(work_key) and run.work_key == work_key for run in runs)
+    others = OTHERS if same < SAME_WORK_RUNS else OTHERS_BESIDE_SAME
     begun = [(math.log(max(SHORTEST_S, run.start_s)), 0.5 ** (age / HALVED_AFTER)) for age, run in enumerate(runs)]
     worked = []
     for age, run in enumerate(runs):
         share = 0.5 ** (age / HALVED_AFTER)
         if not (work_key and run.work_key == work_key):
-            apart = abs(math.log(run.nominal_s / nominal_s)) if nominal_s > 0 else 0.0
-            share *= (others if work_key else 1.0) * max(FARTHEST, math.exp(-apart))
+            distance = abs(math.log(run.nominal_s / nominal_s)) if nominal_s > 0 else 0.0
+            share *= (others if work_key else 1.0) * max(FARTHEST, math.exp(-distance))
         worked.append((math.log(max(SHORTEST_S, run.seconds - run.start_s) / run.nominal_s), share))
     return work.learn(worked), start.learn(begun)
 

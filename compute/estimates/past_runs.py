@@ -8,12 +8,12 @@ from typing import Any
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from compute.estimates.forecast import WORK, Belief, Forecast, Run, as_prior, forecast, learnt, start_up
+from compute.estimates.forecast import WORK, Forecast, LogEstimate, Run, as_prior, forecast, learnt, start_up
 from compute.kinds import Plan
 from compute.models import Attempt, Cause, Job, JobState, RunPrior
 
 NEWEST = 40
-JUDGED = 10
+RECENT = 10
 """Number of ended runs for which the accuracy of ranges is reported."""
 
 COLUMNS = ("family", "device_class", "work_key", "nominal_s", "measured_s", "start_s", "forecast", "state")
@@ -41,8 +41,8 @@ def expect(plan: Plan, device_class: str) -> Expectation:
     runs, source = 0, "defaults"
     prior = RunPrior.objects.filter(family=plan.family, device_class=device_class).first() if plan.family else None
     if prior is not None:
-        work = as_prior(Belief(prior.work_mean, prior.work_variance, prior.runs, prior.runs))
-        start = as_prior(Belief(prior.start_mean, prior.start_variance, prior.runs, prior.runs))
+        work = as_prior(LogEstimate(prior.work_mean, prior.work_variance, prior.runs, prior.runs))
+        start = as_prior(LogEstimate(prior.start_mean, prior.start_variance, prior.runs, prior.runs))
         runs, source = prior.runs, "installation"
     rows = list(ended().filter(family=plan.family, device_class=device_class)[:NEWEST]) if plan.family else []
     own = runs_of(rows)
@@ -55,7 +55,7 @@ def expect(plan: Plan, device_class: str) -> Expectation:
 
 def kept(rows: Iterable[dict[str, Any]]) -> Kept:
     """Return how many of the newest successful runs stayed within their quotes."""
-    promised = [row for row in rows if row["state"] == JobState.SUCCEEDED and "most_s" in row["forecast"]][:JUDGED]
+    promised = [row for row in rows if row["state"] == JobState.SUCCEEDED and "most_s" in row["forecast"]][:RECENT]
     inside = [row["forecast"]["least_s"] <= row["measured_s"] <= row["forecast"]["most_s"] for row in promised]
     return Kept(sum(inside), len(inside))
 

@@ -121,8 +121,8 @@ def end_attempt(
         state=AttemptState.ENDED, outcome=outcome, message=message[:2000], exit_code=exit_code, ended_at=DatabaseNow()
     )
     Device.objects.filter(id=attempt.device_id, taken_by=attempt.id).update(taken_by=None)
-    standing = outcomes.AttemptHistory(job.state, job.own_crashes, job.infrastructure_kills, elsewhere)
-    verdict = outcomes.next_state(outcome, standing)
+    history = outcomes.AttemptHistory(job.state, job.own_crashes, job.infrastructure_kills, elsewhere)
+    following = outcomes.next_state(outcome, history)
     label = f"{job.name}, attempt {attempt.token} on {attempt.device_name}"
     record(
         ATTEMPT_ENDED,
@@ -131,21 +131,21 @@ def end_attempt(
         changes={"outcome": ["", str(outcome)]},
         reason=message,
     )
-    if verdict is None and outcome == Outcome.CRASHED and job.state not in FINAL_STATES:
+    if following is None and outcome == Outcome.CRASHED and job.state not in FINAL_STATES:
         grow(job, own_crashes=1)  # a pause meanwhile keeps the job's state and forgives no crash
-    if verdict is not None:
-        wait = outcomes.backoff_s(verdict.backoff)
+    if following is not None:
+        wait = outcomes.backoff_s(following.backoff)
         move(
             job,
-            verdict.state,
+            following.state,
             actor=actor,
-            cause=verdict.cause,
-            reason=message if verdict.state != JobState.SUCCEEDED else "",
-            message=message[:2000] if verdict.cause else "",
-            own_crashes=verdict.own_crashes,
-            infrastructure_kills=verdict.infrastructure_kills,
-            not_before=now() + timedelta(seconds=wait) if wait and verdict.state == JobState.QUEUED else None,
-            progress={**job.progress, "phase": "waiting"} if verdict.state == JobState.QUEUED else job.progress,
+            cause=following.cause,
+            reason=message if following.state != JobState.SUCCEEDED else "",
+            message=message[:2000] if following.cause else "",
+            own_crashes=following.own_crashes,
+            infrastructure_kills=following.infrastructure_kills,
+            not_before=now() + timedelta(seconds=wait) if wait and following.state == JobState.QUEUED else None,
+            progress={**job.progress, "phase": "waiting"} if following.state == JobState.QUEUED else job.progress,
         )
     rests = _rests(job)
     if rests:

@@ -58,7 +58,7 @@ class Heartbeat:
     samples: list[Sample] = field(default_factory=list)
     layers: list[str] | None = None
 
-    def unsay(self) -> bool:
+    def drop_reported(self) -> bool:
         """Drop what the child itself reported and keep what was measured; return whether there was anything."""
         said = bool(self.progress or self.metrics or self.logs or self.layers)
         self.progress, self.metrics, self.logs, self.layers = None, [], [], None

@@ -61,10 +61,10 @@ def assign_all() -> list[Dispatch]:
             return []
         live = Attempt.objects.exclude(state=AttemptState.ENDED).values_list("tenant_id", flat=True)
         in_use, present = Counter(live), now()
-    rings, session = [], pg_session.session()
+    dispatches, session = [], pg_session.session()
     for choice in policy.assign(waiting, free, in_use, present):
         try:
-            ring = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
+            dispatch = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
         except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
             log.warning("controller.assignment_refused", job=str(choice.job.job_id), error=str(error).splitlines()[0])
             continue
@@ -73,9 +73,9 @@ def assign_all() -> list[Dispatch]:
                 raise
             log.exception("controller.assignment_failed", job=str(choice.job.job_id))  # the others must not wait for it
             continue
-        if ring is not None:
-            rings.append(ring)
-    return rings
+        if dispatch is not None:
+            dispatches.append(dispatch)
+    return dispatches
 
 
 def free_devices(*, serves: bool = False) -> list[policy.Free]:
@@ -131,19 +131,19 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
     return Dispatch(job.tenant_id, attempt_id, job.token, device.node.name)
 
 
-def unanswered() -> list[Dispatch]:
+def unclaimed() -> list[Dispatch]:
     """Return wake-ups for assigned attempts still unclaimed since the last one, and record that they are sent again."""
     again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
     with transaction.atomic(), all_tenants("the controller sends wake-ups for every tenant"):
         rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(
             skip_locked=True, of=("self",), no_key=True
         )
-        rings = [Dispatch(*row) for row in rows.values_list("tenant_id", "id", "token", "node__name")]
-        Attempt.objects.filter(id__in=[ring.attempt_id for ring in rings]).update(rung_at=DatabaseNow())
-    return rings
+        dispatches = [Dispatch(*row) for row in rows.values_list("tenant_id", "id", "token", "node__name")]
+        Attempt.objects.filter(id__in=[dispatch.attempt_id for dispatch in dispatches]).update(rung_at=DatabaseNow())
+    return dispatches
 
 
-def unheard() -> list[str]:
+def unresponsive_nodes() -> list[str]:
     """Return the names of live nodes that get no work until they answer, stopping ones included."""
     rows = Device.objects.filter(serves=False, node__accepting=False, node__last_seen_at__gt=silent_before())
     return list(rows.values_list("node__name", flat=True).distinct().order_by("node__name"))

@@ -23,7 +23,7 @@ from compute import pg_session
 from compute.scheduling import assign, periodic, reaper, slots
 from compute.tasks import call_node, queue_of, run_attempt
 from tenants.events import outbox
-from tenants.tasks import wake_delivery as ring_delivery
+from tenants.tasks import wake_delivery
 
 log = structlog.get_logger(__name__)
 LEADER_LOCK = 0x45584348_00000001
@@ -85,15 +85,15 @@ class Controller:
 
     def step(self) -> None:
         """Do one round of everything that is due."""
-        self._ring(assign.assign_all())
+        self._dispatch(assign.assign_all())
         slots.assign_slots()
-        self._with_broker(lambda: outbox.relay(ring_delivery))
+        self._with_broker(lambda: outbox.relay(wake_delivery))
         if time.monotonic() - self._swept >= settings.EXCHEQUER.sweep_s:
             self._swept = time.monotonic()
             reaped = reaper.reap()
             if reaped:
                 log.warning("controller.reaped", attempts=reaped)
-                self._ring(assign.assign_all())
+                self._dispatch(assign.assign_all())
             lost = slots.reap_slots()
             if lost:
                 log.warning("controller.slots_lost", slots=lost)
@@ -102,16 +102,16 @@ class Controller:
             forgotten = assign.free_forgotten_devices()
             if forgotten:
                 log.error("controller.devices_were_forgotten", devices=forgotten)
-            self._ring(assign.unanswered())
-            self._call(assign.unheard())
+            self._dispatch(assign.unclaimed())
+            self._ping(assign.unresponsive_nodes())
             periodic.forget()
         self._with_broker(lambda: periodic.fire(current_app.conf.beat_schedule or {}, _send))
 
-    def _ring(self, rings: list[assign.Dispatch]) -> None:
-        for one in rings:
-            self._with_broker(lambda one=one: _knock(one))  # type: ignore[misc]
+    def _dispatch(self, dispatches: list[assign.Dispatch]) -> None:
+        for one in dispatches:
+            self._with_broker(lambda one=one: _wake_node(one))  # type: ignore[misc]
 
-    def _call(self, names: list[str]) -> None:
+    def _ping(self, names: list[str]) -> None:
         for name in names:
             self._with_broker(lambda name=name: call_node.apply_async((), queue=queue_of(name), retry=False))  # type: ignore[misc]
 
@@ -131,7 +131,7 @@ class Controller:
             break
 
 
-def _knock(one: assign.Dispatch) -> None:
+def _wake_node(one: assign.Dispatch) -> None:
     run_attempt.apply_async((str(one.tenant_id), str(one.attempt_id), one.token), queue=queue_of(one.node), retry=False)
 
 

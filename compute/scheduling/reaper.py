@@ -32,7 +32,7 @@ def reap() -> int:
     """End attempts with an expired lease, and those left unclaimed by their node; return how many."""
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
         late = list(_expired().values_list("tenant_id", "job_id", "id", "state", "node_id")[:500])
-    ended, deaf, session = 0, set(), pg_session.session()
+    ended, unresponsive, session = 0, set(), pg_session.session()
     for tenant_id, job_id, attempt_id, state, node_id in late:
         try:
             one = _end(actor=Actor.system(tenant_id, CONTROLLER), job_id=job_id, attempt_id=attempt_id)
@@ -43,15 +43,17 @@ def reap() -> int:
             continue
         ended += one
         if one and state == AttemptState.ASSIGNED:
-            deaf.add(node_id)
-    _pass_over(deaf)
+            unresponsive.add(node_id)
+    _pass_over(unresponsive)
     return ended
 
 
-def _pass_over(deaf: set[UUID]) -> None:
+def _pass_over(unresponsive: set[UUID]) -> None:
     """Give these nodes no more work until they answer; silent ones get none anyway."""
-    if deaf and Node.objects.filter(id__in=deaf, last_seen_at__gte=silent_before()).update(accepting=False):
-        log.warning("controller.nodes_left_attempts_unclaimed", nodes=[str(node_id) for node_id in deaf])
+    if unresponsive and Node.objects.filter(id__in=unresponsive, last_seen_at__gte=silent_before()).update(
+        accepting=False
+    ):
+        log.warning("controller.nodes_left_attempts_unclaimed", nodes=[str(node_id) for node_id in unresponsive])
 
 
 def _expired() -> QuerySet[Attempt]:
@@ -59,7 +61,7 @@ def _expired() -> QuerySet[Attempt]:
     for two.
     """
     silent = silent_before()
-    overdue = DatabaseNow() - timedelta(seconds=max(2 * settings.EXCHEQUER.lease_s, limits.DEAF_S))
+    overdue = DatabaseNow() - timedelta(seconds=max(2 * settings.EXCHEQUER.lease_s, limits.UNRESPONSIVE_AFTER_S))
     lost = Q(state=AttemptState.RUNNING, lease_until__lt=DatabaseNow())
     gone = Q(node__last_seen_at__lt=silent, assigned_at__lt=silent)
     return Attempt.objects.filter(lost | Q(gone | Q(assigned_at__lt=overdue), state=AttemptState.ASSIGNED))

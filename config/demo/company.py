@@ -12,7 +12,7 @@ from django.contrib.auth.hashers import make_password
 
 from billing.budgets import budgets
 from billing.rating.flat import charge
-from compute.estimates.forecast import Belief, forecast, start_up
+from compute.estimates.forecast import LogEstimate, forecast, start_up
 from compute.fleet.nodes import Registered
 from compute.jobs import jobs
 from compute.models import Job
@@ -145,7 +145,7 @@ def quote(job: Job, usual_s: float, spread: float) -> None:
     The demo's jobs take minutes and hours where the recipe itself takes seconds, so no real quote could know.
     """
     said = forecast(
-        usual_s, Belief(0.0, spread**2, RUNS_BEFORE, RUNS_BEFORE), start_up(1), runs=RUNS_BEFORE, source="own"
+        usual_s, LogEstimate(0.0, spread**2, RUNS_BEFORE, RUNS_BEFORE), start_up(1), runs=RUNS_BEFORE, source="own"
     )
     least, most = (charge(Decimal(round(seconds)), job.unit_amount) for seconds in (said.least_s, said.most_s))
     Job.objects.filter(id=job.id).update(

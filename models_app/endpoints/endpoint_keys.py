@@ -85,8 +85,8 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
     TooManyKeys.
     """
     actor.require("endpoints.manage")
-    maker = provenance.lock_maker(actor)
-    if "endpoints.manage" not in maker.permissions:
+    creator = provenance.lock_creator(actor)
+    if "endpoints.manage" not in creator.permissions:
         raise provenance.AccessEnded
     endpoint = deployments.lock(actor, endpoint_id)
     if endpoint.state == EndpointState.UNDEPLOYED:
@@ -106,8 +106,8 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
         requests_per_minute=requests_per_minute,
         created_by=actor.id,
         created_by_label=actor.label,
-        expires_at=maker.expires_at,
-        **maker.origin(),
+        expires_at=creator.expires_at,
+        **creator.origin(),
     )
     changes = {"endpoint": [None, endpoint.name], "requests_per_minute": [None, requests_per_minute]}
     record(KEY_CREATED, actor=actor, target=("endpointkey", row.id, name), changes=changes)

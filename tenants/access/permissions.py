@@ -110,7 +110,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Purpose:
+class Preset:
     """A preset of scopes for a typical program."""
 
     key: str
@@ -136,23 +136,23 @@ def _listed(words: list[str]) -> str:
     return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
 
 
-def _purpose(key: str, *, of: str) -> Purpose:
-    return Purpose(key, frozenset(of.split()))
+def _preset(key: str, *, of: str) -> Preset:
+    return Preset(key, frozenset(of.split()))
 
 
 #: Presets that people choose for an API key.
-PURPOSES = (
-    _purpose("watch", of="jobs.view models.view endpoints.view datasets.view devices.view recipes.view"),
-    _purpose("launch", of="jobs.launch jobs.cancel jobs.view datasets.view recipes.view projects.view devices.view"),
-    _purpose("data", of="datasets.create datasets.view datasets.share members.view"),
-    _purpose("serve", of="models.manage models.view endpoints.manage endpoints.view endpoints.feedback"),
-    _purpose("send", of="usage.ingest usage.view"),
-    _purpose("report", of="usage.view spend.view budgets.view quotas.view projects.view"),
-    _purpose("bill", of="invoices.view pricebooks.view budgets.view budgets.manage"),
-    _purpose("price", of="pricebooks.view pricebooks.manage"),
-    _purpose("settle", of="invoices.view invoices.manage"),
-    _purpose("audit", of="audit.view audit.export"),
-    _purpose(
+PRESETS = (
+    _preset("watch", of="jobs.view models.view endpoints.view datasets.view devices.view recipes.view"),
+    _preset("launch", of="jobs.launch jobs.cancel jobs.view datasets.view recipes.view projects.view devices.view"),
+    _preset("data", of="datasets.create datasets.view datasets.share members.view"),
+    _preset("serve", of="models.manage models.view endpoints.manage endpoints.view endpoints.feedback"),
+    _preset("send", of="usage.ingest usage.view"),
+    _preset("report", of="usage.view spend.view budgets.view quotas.view projects.view"),
+    _preset("bill", of="invoices.view pricebooks.view budgets.view budgets.manage"),
+    _preset("price", of="pricebooks.view pricebooks.manage"),
+    _preset("settle", of="invoices.view invoices.manage"),
+    _preset("audit", of="audit.view audit.export"),
+    _preset(
         "administer",
         of="members.view members.manage apikeys.view apikeys.manage projects.view projects.manage quotas.view quotas.manage",
     ),

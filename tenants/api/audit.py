@@ -95,8 +95,8 @@ class AuditVerify(ApiView):
     @extend_schema(responses=VerdictSerializer)
     def get(self, request: Request) -> Response:
         """Verify every entry and the head."""
-        verdict = verify()
-        return Response({"ok": verdict.ok, **asdict(verdict)})
+        check = verify()
+        return Response({"ok": check.ok, **asdict(check)})
 
 
 class AuditExport(ApiView):

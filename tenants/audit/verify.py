@@ -9,7 +9,7 @@ from tenants.models import AuditEntry, AuditHead
 
 
 @dataclass(frozen=True)
-class ChainVerdict:
+class ChainCheck:
     """Result of a verification. `bad_seq` and `fault` name the first entry that does not fit."""
 
     entries: int
@@ -23,27 +23,27 @@ class ChainVerdict:
         return self.bad_seq is None
 
 
-def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes) -> ChainVerdict:
+def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes) -> ChainCheck:
     """Walk entries in order of `seq` and compare the last with the head. Pure; see `chain` for the hash."""
     expected, previous = 0, GENESIS
     for entry in entries:
         expected += 1
         if entry["seq"] != expected:
-            return ChainVerdict(
+            return ChainCheck(
                 expected - 1,
                 head_seq,
                 expected,
                 f"entry {expected} is missing; the next one is {entry['seq']}",
             )
         if bytes(entry["prev_hash"]) != previous:
-            return ChainVerdict(
+            return ChainCheck(
                 expected - 1,
                 head_seq,
                 expected,
                 f"entry {expected} does not follow entry {expected - 1}",
             )
         if link(previous, entry) != bytes(entry["hash"]):
-            return ChainVerdict(
+            return ChainCheck(
                 expected - 1,
                 head_seq,
                 expected,
@@ -51,16 +51,16 @@ def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_has
             )
         previous = bytes(entry["hash"])
     if expected != head_seq or previous != head_hash:
-        return ChainVerdict(
+        return ChainCheck(
             expected,
             head_seq,
             expected + 1,
             f"the log ends at entry {expected}, its head says {head_seq}",
         )
-    return ChainVerdict(expected, head_seq)
+    return ChainCheck(expected, head_seq)
 
 
-def verify() -> ChainVerdict:
+def verify() -> ChainCheck:
     """Verify the chain of the tenant whose scope is open, streaming; memory stays constant.
 
     The head is read first: entries that commit meanwhile lie beyond it and wait for the next run.
@@ -68,15 +68,15 @@ def verify() -> ChainVerdict:
     head = AuditHead.objects.first()
     head_seq, head_hash = (head.seq, bytes(head.hash)) if head else (0, GENESIS)
     rows = AuditEntry.objects.filter(seq__lte=head_seq).order_by("seq").values("prev_hash", "hash", *FIELDS)
-    verdict = verify_entries(rows.iterator(chunk_size=2000), head_seq, head_hash)
-    if verdict.ok:
+    check = verify_entries(rows.iterator(chunk_size=2000), head_seq, head_hash)
+    if check.ok:
         beyond = AuditEntry.objects.filter(seq__gt=head_seq).order_by("seq").values_list("seq", flat=True).first()
         fresh = AuditHead.objects.values_list("seq", flat=True).first() or 0
         if beyond is not None and beyond > fresh:
-            return ChainVerdict(
-                verdict.entries,
+            return ChainCheck(
+                check.entries,
                 head_seq,
                 beyond,
                 f"entry {beyond} lies beyond the head",
             )
-    return verdict
+    return check

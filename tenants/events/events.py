@@ -112,7 +112,7 @@ def load(topic: str, tenant_id: UUID, payload: dict[str, Any]) -> Event:
     return event_class(tenant_id=tenant_id, **values)
 
 
-def errand_topics() -> list[str]:
+def external_topics() -> list[str]:
     """Return the topics of all external events."""
     return [topic for topic, event_class in Event.topics.items() if issubclass(event_class, ExternalEvent)]
 

@@ -1,7 +1,7 @@
 """The outbox: a committed event is delivered at least once, whatever happens to the broker.
 
 `relay` wakes a Celery task for each open message; the wake-up is a hint and may be lost or repeated. `deliver` does the
-work under a row lock. An unanswered wake-up is repeated after `RING_AGAIN_S`.
+work under a row lock. An unanswered wake-up is repeated after `WAKE_AGAIN_S`.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tenants.events import events
 from tenants.isolation.scoping import all_tenants, tenant_scope
 from tenants.models import OutboxMessage
 
-RING_AGAIN_S = 30
+WAKE_AGAIN_S = 30
 MAX_BACKOFF_S = 900
 log = structlog.get_logger(__name__)
 
@@ -27,13 +27,13 @@ class DeliveryFailed(Exception):
     """A subscriber failed; the message stays open and is retried."""
 
 
-def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
+def relay(wake: Callable[[UUID, UUID], None], limit: int = 200) -> int:
     """Send wake-ups for up to `limit` open messages, oldest first; return how many were sent.
 
     Several relays may run: each takes rows that no other has locked. A failed wake-up is repeated at the next call.
     """
     with transaction.atomic(), all_tenants("the relay serves every tenant"):
-        wait = ExpressionWrapper(F("attempts") * Value(timedelta(seconds=RING_AGAIN_S)), output_field=DurationField())
+        wait = ExpressionWrapper(F("attempts") * Value(timedelta(seconds=WAKE_AGAIN_S)), output_field=DurationField())
         due = (
             Q(rung_at__isnull=True)
             | Q(rung_at__lt=DatabaseNow() - wait)
@@ -47,16 +47,16 @@ def relay(ring: Callable[[UUID, UUID], None], limit: int = 200) -> int:
         )
         ids = [message_id for message_id, _ in messages]
         OutboxMessage.objects.filter(id__in=ids).update(rung_at=DatabaseNow(), attempts=F("attempts") + 1)
-    rung = 0
+    sent = 0
     try:
         for message_id, tenant_id in messages:
-            ring(message_id, tenant_id)
-            rung += 1
+            wake(message_id, tenant_id)
+            sent += 1
     finally:
-        if rung < len(messages):
+        if sent < len(messages):
             with transaction.atomic(), all_tenants("the relay serves every tenant"):
-                OutboxMessage.objects.filter(id__in=ids[rung:]).update(rung_at=None, attempts=F("attempts") - 1)
-    return rung
+                OutboxMessage.objects.filter(id__in=ids[sent:]).update(rung_at=None, attempts=F("attempts") - 1)
+    return sent
 
 
 def deliver(message_id: UUID, tenant_id: UUID) -> bool:
@@ -73,7 +73,7 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
             if not isinstance(event, events.ExternalEvent):
                 _hand_over(event, message_id)
                 return True
-        return _run_errand(message_id, event)
+        return _run_external(message_id, event)
     except DatabaseError:
         raise
     except Exception as error:
@@ -83,10 +83,10 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
         raise DeliveryFailed(str(message_id)) from error
 
 
-def is_errand(message_id: UUID, tenant_id: UUID) -> bool:
+def is_external(message_id: UUID, tenant_id: UUID) -> bool:
     """Return whether a message is an external event, which may take long."""
     with tenant_scope(tenant_id):
-        return OutboxMessage.objects.filter(id=message_id, topic__in=events.errand_topics()).exists()
+        return OutboxMessage.objects.filter(id=message_id, topic__in=events.external_topics()).exists()
 
 
 def _undelivered(message_id: UUID, tenant_id: UUID) -> events.Event | None:
@@ -106,12 +106,12 @@ def _mark_delivered(message_id: UUID) -> None:
     OutboxMessage.objects.filter(id=message_id).update(delivered_at=DatabaseNow(), last_error="")
 
 
-def _run_errand(message_id: UUID, event: events.Event) -> bool:
+def _run_external(message_id: UUID, event: events.Event) -> bool:
     """Run the handlers outside any transaction, in the one process that holds the message's lock.
 
     A process that dies in between loses the lock and leaves the message open, so the handlers run again.
     """
-    with locks.alone(f"tenants.errand {message_id}") as mine:
+    with locks.alone(f"tenants.external {message_id}") as mine:
         if not mine:
             return False
         with tenant_scope(event.tenant_id):
@@ -134,7 +134,7 @@ def drain(tenant_id: UUID) -> int:
         with tenant_scope(tenant_id):
             ids = list(
                 OutboxMessage.objects.filter(delivered_at__isnull=True)
-                .exclude(topic__in=events.errand_topics())
+                .exclude(topic__in=events.external_topics())
                 .order_by("created_at", "id")
                 .values_list("id", flat=True)[:500]
             )

@@ -42,7 +42,7 @@ def create_api_key(
     scopes: list[str],
     expires_at: datetime | None = None,
     secret: str | None = None,
-    answers_for: UUID | None = None,
+    responsible_id: UUID | None = None,
 ) -> NewKey:
     """Create a key with scopes within the actor's own permissions, which expires no later than the actor's key.
 
@@ -56,14 +56,14 @@ def create_api_key(
             fields={"scopes": [f"Unknown: {', '.join(unknown)}." if unknown else "Choose at least one scope."]}
         )
     scopes = sorted({*scopes, provenance.ALWAYS})
-    maker = provenance.lock_maker(actor)
-    beyond = sorted({"apikeys.manage", *scopes} - (maker.permissions & actor.permissions))
+    creator = provenance.lock_creator(actor)
+    beyond = sorted({"apikeys.manage", *scopes} - (creator.permissions & actor.permissions))
     if beyond:
         raise PermissionDenied(f"You cannot grant permissions you do not have: {', '.join(beyond)}.")
-    if maker.expires_at is not None and (expires_at is None or expires_at > maker.expires_at):
-        latest = f"A key created with this one expires no later than this one: {maker.expires_at:%Y-%m-%dT%H:%M:%SZ}."
+    if creator.expires_at is not None and (expires_at is None or expires_at > creator.expires_at):
+        latest = f"A key created with this one expires no later than this one: {creator.expires_at:%Y-%m-%dT%H:%M:%SZ}."
         raise Invalid(fields={"expires_at": [latest]})
-    provenance.check_depth(maker)
+    provenance.check_depth(creator)
     key, prefix, digest = authentication.new_key()
     if secret is not None:
         if (
@@ -82,9 +82,9 @@ def create_api_key(
         key_hash=digest,
         scopes=sorted(set(scopes)),
         created_by=actor.label,
-        created_by_id=answers_for or maker.person_id,
+        created_by_id=responsible_id or creator.person_id,
         expires_at=expires_at,
-        **maker.origin(),
+        **creator.origin(),
     )
     record(
         KEY_CREATED,
@@ -114,4 +114,4 @@ def revoke_api_key(*, actor: Actor, key_id: UUID) -> dict[str, list[str]]:
         return {}
     ApiKey.objects.filter(id=key_id).update(revoked_at=DatabaseNow())
     record(KEY_REVOKED, actor=actor, target=("apikey", row.id, row.name))
-    return provenance.take_back(actor=actor, key_id=row.id, reason=f"made with the key {row.name}")
+    return provenance.revoke_descendants(actor=actor, key_id=row.id, reason=f"made with the key {row.name}")

@@ -64,7 +64,7 @@ def as_row(row: Invitation, moment: datetime | None = None) -> InvitationRow:
     return InvitationRow(row.id, row.email, row.role, row.invited_by, row.created_at, row.expires_at, state)
 
 
-def letter(tenant_id: UUID, invitation_id: UUID) -> InvitationEmail | None:
+def email_of(tenant_id: UUID, invitation_id: UUID) -> InvitationEmail | None:
     """Return the data of an invitation's email; None once it is no longer open."""
     with tenant_scope(tenant_id):
         row = Invitation.objects.filter(

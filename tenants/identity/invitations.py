@@ -111,8 +111,8 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is already a member.")
     _check_limit(actor, email)
-    maker = provenance.lock_maker(actor)
-    if not _could_issue(Invitation(role=role), maker.permissions):
+    creator = provenance.lock_creator(actor)
+    if not _could_issue(Invitation(role=role), creator.permissions):
         raise provenance.AccessEnded
     for earlier in Invitation.objects.select_for_update(no_key=True).filter(
         email=email, accepted_at=None, revoked_at=None
@@ -126,9 +126,9 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
         role=role,
         token_hash=hash_of(token_of(invitation_id)),
         invited_by=actor.label,
-        invited_by_id=maker.person_id,
-        expires_at=maker.until(now() + timedelta(days=VALID_DAYS)),
-        **maker.origin(),
+        invited_by_id=creator.person_id,
+        expires_at=creator.until(now() + timedelta(days=VALID_DAYS)),
+        **creator.origin(),
     )
     record(INVITED, actor=actor, target=("invitation", row.id, email), changes={"role": [None, role]})
     events.publish(events.InvitationIssued(tenant_id=actor.tenant_id, invitation_id=row.id))
@@ -237,10 +237,10 @@ def _withdraw(actor: Actor, row: Invitation, reason: str) -> None:
 def _still_backed(row: Invitation) -> bool:
     """Return whether the issuer still exists and may grant that role now."""
     try:
-        maker = provenance.standing(parent_key_id=row.parent_key_id, membership_id=row.membership_id)
+        creator = provenance.locked_creator(parent_key_id=row.parent_key_id, membership_id=row.membership_id)
     except provenance.AccessEnded:
         return False
-    return _could_issue(row, maker.permissions)
+    return _could_issue(row, creator.permissions)
 
 
 def _check_limit(actor: Actor, email: str) -> None:

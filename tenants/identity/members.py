@@ -130,7 +130,7 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
         to = None if jobs == "cancel" else _heir(actor, jobs, user_id)
         departures.settle(actor=actor, ids=departures.submitters(user_id, membership.id), to=to, reason=reason)
     adopted = _adopt(actor, membership) if adopt else []
-    taken = provenance.take_back(actor=actor, membership_id=membership.id, reason=reason)
+    taken = provenance.revoke_descendants(actor=actor, membership_id=membership.id, reason=reason)
     Membership.objects.filter(id=membership.id).delete()
     events.publish(events.MemberRemoved(tenant_id=actor.tenant_id, user_id=user_id))
     names = {str(one.id): one.name for one in left.credentials}

@@ -1,6 +1,6 @@
 """Provenance of credentials, and the one way to revoke all that descends from one.
 
-A credential is created under a lock on its creator (`lock_maker`), and revoked after a lock on the same rows: the
+A credential is created under a lock on its creator (`lock_creator`), and revoked after a lock on the same rows: the
 second transaction sees what the first did, so no credential is created by a key that is revoked meanwhile. Lock order:
 membership, API keys from parent to child, then the other kinds.
 """
@@ -42,7 +42,7 @@ NOT_REVOKED = Q(revoked_at=None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maker:
+class Creator:
     """Creator of a credential with its current rights: an API key, a membership, or neither for the system."""
 
     permissions: frozenset[str]
@@ -99,26 +99,26 @@ def register(kind: Kind) -> None:
     _kinds[kind.name] = kind
 
 
-def lock_maker(actor: Actor) -> Maker:
+def lock_creator(actor: Actor) -> Creator:
     """Return the creator of a credential that the actor creates, locked until the transaction ends.
 
     Raises AccessEnded if the membership or the key ended since the request began.
     """
     if actor.kind == "system":
-        return Maker(permissions=PERMISSIONS)
+        return Creator(permissions=PERMISSIONS)
     own_id = cast(UUID, actor.id)
     if actor.kind == "api_key":
         row = ApiKey.objects.filter(id=own_id).values_list("id", "membership_id").first()
         if row is None:
             raise AccessEnded
-        return standing(parent_key_id=row[0], membership_id=row[1])
+        return locked_creator(parent_key_id=row[0], membership_id=row[1])
     member = Membership.objects.filter(user_id=own_id).values_list("id", flat=True).first()
     if member is None:
         raise AccessEnded
-    return standing(parent_key_id=None, membership_id=member)
+    return locked_creator(parent_key_id=None, membership_id=member)
 
 
-def standing(*, parent_key_id: UUID | None, membership_id: UUID | None) -> Maker:
+def locked_creator(*, parent_key_id: UUID | None, membership_id: UUID | None) -> Creator:
     """Lock the creator of a credential and return its current rights. Raises AccessEnded if it is gone."""
     permissions, person_id, expires_at = PERMISSIONS, None, None
     if membership_id is not None:
@@ -129,13 +129,13 @@ def standing(*, parent_key_id: UUID | None, membership_id: UUID | None) -> Maker
         )
         permissions, person_id = ROLE_PERMISSIONS.get(member[0], frozenset()), member[1]
     if parent_key_id is not None:
-        scopes, answers_for, expires_at = _share(
+        scopes, responsible_id, expires_at = _share(
             "SELECT k.scopes, k.created_by_id, k.expires_at FROM tenants_apikey k WHERE k.tenant_id = %s AND k.id = %s"
             " AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > exchequer_now()) FOR SHARE",
             parent_key_id,
         )
-        permissions, person_id = permissions & frozenset(scopes), person_id or answers_for
-    return Maker(
+        permissions, person_id = permissions & frozenset(scopes), person_id or responsible_id
+    return Creator(
         permissions=permissions,
         key_id=parent_key_id,
         membership_id=membership_id,
@@ -176,29 +176,29 @@ def descendants(*, key_id: UUID | None = None, membership_id: UUID | None = None
 def numbers() -> dict[UUID, int]:
     """Return the number of live credentials that descend from each API key that has any."""
     below: Counter[UUID] = Counter()
-    makers: dict[UUID, UUID] = {}
+    creators: dict[UUID, UUID] = {}
     for kind in _kinds.values():
         rows = kind.model.objects.filter(kind.live, parent_key_id__isnull=False).values_list("id", "parent_key_id")
         found = dict(rows)
         below.update(found.values())
         if kind.model is ApiKey:
-            makers = found
+            creators = found
     # Bottom-up: descendants of a key count for its creator once the key's own count is complete.
-    open_keys = Counter(makers.values())
-    complete = [key_id for key_id in makers if not open_keys[key_id]]
+    open_keys = Counter(creators.values())
+    complete = [key_id for key_id in creators if not open_keys[key_id]]
     while complete:
         key_id = complete.pop()
-        maker = makers[key_id]
-        below[maker] += below[key_id]
-        open_keys[maker] -= 1
-        if not open_keys[maker] and maker in makers:
-            complete.append(maker)
+        creator = creators[key_id]
+        below[creator] += below[key_id]
+        open_keys[creator] -= 1
+        if not open_keys[creator] and creator in creators:
+            complete.append(creator)
     return dict(below)
 
 
-def check_depth(maker: Maker) -> None:
+def check_depth(creator: Creator) -> None:
     """Refuse a key that would exceed the maximum depth DEEPEST. Raises Invalid."""
-    key_id, keys = maker.key_id, 0
+    key_id, keys = creator.key_id, 0
     while key_id is not None:
         keys += 1
         if keys >= DEEPEST:
@@ -208,7 +208,7 @@ def check_depth(maker: Maker) -> None:
         key_id = ApiKey.objects.values_list("parent_key_id", flat=True).get(id=key_id)
 
 
-def take_back(
+def revoke_descendants(
     *, actor: Actor, key_id: UUID | None = None, membership_id: UUID | None = None, reason: str
 ) -> dict[str, list[str]]:
     """Revoke all live credentials that descend from a key or a membership, which the caller has locked.
@@ -248,13 +248,13 @@ def shrink(*, actor: Actor, membership_id: UUID, permissions: frozenset[str], re
 
 def adopt(*, actor: Actor, membership_id: UUID) -> list[str]:
     """Make the actor the creator of adoptable credentials that descend from a membership; returns the ids."""
-    maker = lock_maker(actor)
+    creator = lock_creator(actor)
     adopted = []
     for kind, row in _rows(Q(membership_id=membership_id), lock=True):
-        if kind.adopted is None or not kind.could_make(row, maker.permissions):
+        if kind.adopted is None or not kind.could_make(row, creator.permissions):
             continue
-        until = maker.until(row.expires_at) if row.expires_at else maker.expires_at
-        kind.model.objects.filter(id=row.pk).update(**maker.origin(), expires_at=until)
+        until = creator.until(row.expires_at) if row.expires_at else creator.expires_at
+        kind.model.objects.filter(id=row.pk).update(**creator.origin(), expires_at=until)
         record(kind.adopted, actor=actor, target=(kind.name, row.pk, kind.label(row)))
         adopted.append(str(row.pk))
     return adopted

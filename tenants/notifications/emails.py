@@ -29,37 +29,37 @@ FOOT = "You receive this email because you are a member of {name} on Exchequer."
 
 
 @subscribe(NotificationRaised)
-def tell(event: NotificationRaised) -> None:
+def mail_notification(event: NotificationRaised) -> None:
     """Email a notification to its member; no-op if the person has left or has read it meanwhile."""
-    letter = notifications.letter(event.tenant_id, event.notification_id)
-    if letter is None:
+    email = notifications.email_of(event.tenant_id, event.notification_id)
+    if email is None:
         return
-    text = f"{letter.title}\n\n{letter.body}\n\n{link(f't/{letter.slug}/{letter.path}')}\n\n-- \n{FOOT.format(name=letter.tenant)}\n"
-    send(letter.to, f"[{letter.tenant}] {letter.title}", text, event.notification_id)
+    text = f"{email.title}\n\n{email.body}\n\n{link(f't/{email.slug}/{email.path}')}\n\n-- \n{FOOT.format(name=email.tenant)}\n"
+    send(email.to, f"[{email.tenant}] {email.title}", text, event.notification_id)
 
 
 @subscribe(InvitationIssued)
-def invite(event: InvitationIssued) -> None:
+def mail_invitation(event: InvitationIssued) -> None:
     """Email an invitation's link; no-op if the invitation is no longer open."""
-    letter = invitation_queries.letter(event.tenant_id, event.invitation_id)
-    if letter is None:
+    email = invitation_queries.email_of(event.tenant_id, event.invitation_id)
+    if email is None:
         return
     # Strangers choose names, so subject and first line are ours, and names follow later, in quotes.
     text = (
         "You are invited to join an organisation on Exchequer.\n\n"
-        f"{invitation_link(letter)}\n\n"
-        f"Organisation: {quoted(letter.tenant)}\nInvited by: {_sender(letter)}\nRole: {letter.role}\n\n"
-        f"The link works once, for {letter.to} only, until {letter.expires_at.day} {letter.expires_at:%B %Y, %H:%M} {letter.zone}. "
+        f"{invitation_link(email)}\n\n"
+        f"Organisation: {quoted(email.tenant)}\nInvited by: {_sender(email)}\nRole: {email.role}\n\n"
+        f"The link works once, for {email.to} only, until {email.expires_at.day} {email.expires_at:%B %Y, %H:%M} {email.zone}. "
         "If you did not expect this invitation, ignore this email.\n"
     )
-    send(letter.to, INVITED, text, event.invitation_id)
+    send(email.to, INVITED, text, event.invitation_id)
 
 
-def _sender(letter: invitation_queries.InvitationEmail) -> str:
+def _sender(email: invitation_queries.InvitationEmail) -> str:
     """Return who invited: a member by the address of their account, a key by its name."""
-    if letter.by_key:
-        return f"an API key named {quoted(letter.invited_by)}"
-    return letter.invited_by if PLAIN_ADDRESS.fullmatch(letter.invited_by) else quoted(letter.invited_by)
+    if email.by_key:
+        return f"an API key named {quoted(email.invited_by)}"
+    return email.invited_by if PLAIN_ADDRESS.fullmatch(email.invited_by) else quoted(email.invited_by)
 
 
 def quoted(name: str) -> str:
@@ -71,9 +71,9 @@ def quoted(name: str) -> str:
     return f"“{short if len(short) <= LONGEST_NAME else short[: LONGEST_NAME - 1] + '…'}”"
 
 
-def invitation_link(letter: invitation_queries.InvitationEmail) -> str:
+def invitation_link(email: invitation_queries.InvitationEmail) -> str:
     """Return the URL of an invitation: its holder may accept."""
-    return link(f"accounts/invitation/{letter.token}/")
+    return link(f"accounts/invitation/{email.token}/")
 
 
 def link(path: str) -> str:

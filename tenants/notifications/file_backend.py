@@ -40,10 +40,10 @@ class FileBackend(BaseEmailBackend):
         folder = Path(settings.EMAIL_FILE_PATH)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for message in messages:
-            letter = message.message()
-            name = hashlib.sha256(str(letter["Message-ID"]).encode()).hexdigest()[:24]
+            email = message.message()
+            name = hashlib.sha256(str(email["Message-ID"]).encode()).hexdigest()[:24]
             draft = folder / f".{name}.{os.getpid()}"
-            draft.write_bytes(letter.as_bytes())
+            draft.write_bytes(email.as_bytes())
             draft.replace(folder / f"{name}.eml")
         return len(messages)
 
@@ -54,11 +54,11 @@ def written_to_files() -> bool:
     return name == f"{FileBackend.__module__}.{FileBackend.__name__}"
 
 
-def letters(limit: int = 50) -> list[StoredEmail]:
+def stored_emails(limit: int = 50) -> list[StoredEmail]:
     """Return the newest emails of the folder, newest first; unreadable ones are skipped."""
     folder = Path(settings.EMAIL_FILE_PATH)
     files = sorted(folder.glob("*.eml"), key=_written_at, reverse=True) if folder.is_dir() else []
-    return [letter for file in files[:limit] if (letter := _read(file)) is not None]
+    return [email for file in files[:limit] if (email := _read(file)) is not None]
 
 
 def without_links(text: str) -> str:

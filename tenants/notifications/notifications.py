@@ -102,7 +102,7 @@ def mark_all_read(actor: Actor) -> int:
     return Notification.objects.filter(user_id=_person(actor), read_at__isnull=True).update(read_at=DatabaseNow())
 
 
-def letter(tenant_id: UUID, notification_id: UUID) -> NotificationEmail | None:
+def email_of(tenant_id: UUID, notification_id: UUID) -> NotificationEmail | None:
     """Return the data of a notification's email; None once it was read, or its person is no longer a member."""
     with tenant_scope(tenant_id):
         row = Notification.objects.select_related("user").filter(id=notification_id, read_at__isnull=True).first()

@@ -20,18 +20,18 @@ from tenants.views.notifications import notification_open, notifications_page, n
 from tenants.views.projects import create_project, projects
 from tenants.views.quotas import quota_change, quotas_page
 from tenants.views.settings import organisation, settings
-from tenants.views.tenant_picker import entrance
+from tenants.views.tenant_picker import tenant_picker
 
 __all__ = [
     "bad_request",
     "csrf_failure",
-    "entrance",
     "error_page",
     "forbidden",
     "frame",
     "join",
     "not_found",
     "server_error",
+    "tenant_picker",
     "too_many",
     "urlpatterns",
 ]

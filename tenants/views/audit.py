@@ -82,9 +82,9 @@ def _exported(actor: Actor, filters: dict[str, Any]) -> Iterator[list[Any]]:
 @page("audit.view")
 def audit_verified(request: TenantRequest) -> HttpResponse:
     """Verify the whole chain and return the banner; requested by the page after it has loaded."""
-    verdict = verify()
+    check = verify()
     at: datetime = now()
-    return render(request, "tenants/_audit_verified.html", {"verdict": verdict, "at": at})
+    return render(request, "tenants/_audit_verified.html", {"check": check, "at": at})
 
 
 def _before(request: TenantRequest) -> int | None:

@@ -11,7 +11,7 @@ from django.core.validators import MaxValueValidator
 from django.utils import timezone
 from django.utils.functional import lazy
 
-from tenants.access.permissions import PURPOSES, ROLE_WORDS
+from tenants.access.permissions import PRESETS, ROLE_WORDS
 from tenants.audit import AuditAction
 from tenants.audit.words import noun_words
 from tenants.models import User
@@ -109,7 +109,7 @@ class NewApiKey(forms.Form):
         help_text="Who or what will use it, such as ci-nightly.",
     )
     days = forms.TypedChoiceField(label="Works for", choices=KEY_LIVES, coerce=int, initial=90)
-    purposes = forms.MultipleChoiceField(
+    presets = forms.MultipleChoiceField(
         label="Presets",
         required=False,
         widget=forms.CheckboxSelectMultiple,
@@ -119,19 +119,19 @@ class NewApiKey(forms.Form):
 
     def __init__(self, data: Any = None, *, own: frozenset[str]) -> None:
         super().__init__(data, auto_id="key_%s")
-        self.offered = {purpose.key: purpose for purpose in PURPOSES if purpose.permissions <= own}
-        purposes = [(key, purpose.label) for key, purpose in self.offered.items()]
-        cast("forms.MultipleChoiceField", self.fields["purposes"]).choices = purposes
+        self.offered = {preset.key: preset for preset in PRESETS if preset.permissions <= own}
+        presets = [(key, preset.label) for key, preset in self.offered.items()]
+        cast("forms.MultipleChoiceField", self.fields["presets"]).choices = presets
         cast("forms.MultipleChoiceField", self.fields["scopes"]).choices = [(scope, scope) for scope in sorted(own)]
 
     def clean(self) -> dict[str, Any]:
         """Combine presets and single scopes into `cleaned_data["wanted"]`."""
         data = self.cleaned_data
         wanted = set(data.get("scopes") or ())
-        for key in data.get("purposes") or ():
+        for key in data.get("presets") or ():
             wanted |= self.offered[key].permissions
-        if not wanted and not {"purposes", "scopes"} & set(self.errors):
-            self.add_error("purposes", "Choose at least one preset or scope.")
+        if not wanted and not {"presets", "scopes"} & set(self.errors):
+            self.add_error("presets", "Choose at least one preset or scope.")
         return {**data, "wanted": sorted(wanted)}
 
 

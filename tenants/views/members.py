@@ -141,8 +141,8 @@ def _just_invited(request: TenantRequest) -> tuple[invitation_queries.Invitation
     The session holds the invitation's id alone: no usable secret is stored.
     """
     invitation_id = uuid_in(request.session.pop(JUST_INVITED, None))
-    letter = invitation_queries.letter(request.tenant.id, invitation_id) if invitation_id else None
-    return letter, invitation_link(letter) if letter else ""
+    email = invitation_queries.email_of(request.tenant.id, invitation_id) if invitation_id else None
+    return email, invitation_link(email) if email else ""
 
 
 def _render(
@@ -164,6 +164,6 @@ def _render(
         context["asked"] = _asked(request, known, roles)
         context["managed"] = _member(request, "member", known, roles)
         context["leaver"] = _leaver(request, known, roles)
-        context["letter"], context["letter_link"] = _just_invited(request)
+        context["email"], context["email_link"] = _just_invited(request)
         context["invited"] = invitation_queries.invitations(only_open=True, limit=200)
     return render(request, "tenants/members.html", context, status=status)

@@ -70,16 +70,16 @@ def mail_page(request: OperatorRequest) -> HttpResponse:
     `?letter=` opens one of them, without links that grant access, and records who opened it.
     """
     files = file_backend.written_to_files()
-    letters = file_backend.letters(PAGE) if files else []
+    emails = file_backend.stored_emails(PAGE) if files else []
     asked = request.GET.get("letter", "")
-    opened = next((letter for letter in letters if letter.name == asked), None)
+    opened = next((email for email in emails if email.name == asked), None)
     if opened is not None:
         target = ("letter", opened.name, f"to {opened.to}: {opened.subject}")
         record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator console")
     context = {
         "area": "mail",
         "files": files,
-        "letters": letters,
+        "emails": emails,
         "opened": opened,
         "text": file_backend.without_links(opened.text) if opened else "",
     }

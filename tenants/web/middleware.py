@@ -127,7 +127,7 @@ class TenantMiddleware:
         if isinstance(error, ExchequerError):
             return refused(request, error)
         if isinstance(error, OperationalError | InterfaceError):
-            return database_away(request, error)
+            return database_unavailable(request, error)
         return None
 
     def enter_by_path(self, request: HttpRequest, slug: str) -> TenantRequest | HttpResponse:
@@ -226,7 +226,7 @@ def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
     return HttpResponse(page, status=error.status, headers=headers)
 
 
-def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
+def database_unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
     """Return 503 while PostgreSQL is unreachable: nothing was changed, the client may retry."""
     structlog.get_logger(__name__).warning("database.away", error=str(error))
     return without_database(request, 503)

@@ -168,7 +168,7 @@ def test_settings_change_the_theme(page: Page, world: World) -> None:
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
 
 
-def test_a_key_is_made_for_a_purpose_and_shown_once(page: Page, world: World) -> None:
+def test_a_key_is_made_for_a_preset_and_shown_once(page: Page, world: World) -> None:
     log_in(page, OWNER)
     page.goto("/t/vision/api-keys/")
     page.get_by_role("button", name="Create key").click()

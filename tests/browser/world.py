@@ -224,11 +224,15 @@ class Builder:
         """Assign the job and claim it, as controller and node do."""
         self.beat_node()
         with self.control():
-            rings = assign.assign_all()
-        ring = next(ring for ring in rings if ring.tenant_id == job.tenant_id)
+            dispatches = assign.assign_all()
+        dispatch = next(dispatch for dispatch in dispatches if dispatch.tenant_id == job.tenant_id)
         self.later(1.2)
         mine = leases.claim(
-            tenant_id=job.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=ring.node, boot=self.boot
+            tenant_id=job.tenant_id,
+            attempt_id=dispatch.attempt_id,
+            token=dispatch.token,
+            node=dispatch.node,
+            boot=self.boot,
         )
         assert mine is not None
         return mine

@@ -25,7 +25,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no tenant {options['tenant']!r}.")
         for tenant_id in ids:
             with tenant_scope(tenant_id):
-                verdict = verify()
-            if not verdict.ok:
-                raise CommandError(f"{tenant_id}: {verdict.fault}")
-            self.stdout.write(f"{tenant_id}: {verdict.entries} entries, the chain is valid")
+                check = verify()
+            if not check.ok:
+                raise CommandError(f"{tenant_id}: {check.fault}")
+            self.stdout.write(f"{tenant_id}: {check.entries} entries, the chain is valid")

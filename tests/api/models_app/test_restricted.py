@@ -87,11 +87,11 @@ def lab() -> Lab:
     tenant = factories.make_tenant("lab")
     ids = one_of_everything(tenant)
     people = {role: factories.make_member(tenant, role) for role in ("admin", "finance", "viewer")}
-    people |= {name: factories.make_member(tenant, "engineer") for name in ("maker", "shared", "other")}
+    people |= {name: factories.make_member(tenant, "engineer") for name in ("creator", "shared", "other")}
     owner = factories.actor_for(tenant)
     with tenant_scope(tenant.id):
-        Job.objects.update(name="hush-run", tags={"team": "hush-tag"}, submitted_by=people["maker"].id)
-        Dataset.objects.update(name="hush-data", created_by=people["maker"].id)
+        Job.objects.update(name="hush-run", tags={"team": "hush-tag"}, submitted_by=people["creator"].id)
+        Dataset.objects.update(name="hush-data", created_by=people["creator"].id)
         DatasetVersion.objects.update(sha256=HASH)
         JobLog.objects.create(job_id=ids["job_id"], position=1, token=1, line="hush-line")
         JobMetric.objects.create(job_id=ids["job_id"], step=1, token=1, values={"accuracy": 0.8125})
@@ -144,7 +144,7 @@ def test_who_may_not_see_a_dataset_reads_nothing_that_was_made_with_it(lab: Lab,
     assert [found[f"/api/v1/jobs/{ids['job_id']}/{part}"][0] for part in ("", "logs/", "metrics/")] == [404] * 3
 
 
-@pytest.mark.parametrize("who", ["maker", "shared", "admin"])
+@pytest.mark.parametrize("who", ["creator", "shared", "admin"])
 def test_who_may_see_the_dataset_reads_it_all(lab: Lab, who: str) -> None:
     _, ids, people = lab
     found = read(people[who], ids)
@@ -186,9 +186,9 @@ def test_an_endpoint_that_left_a_hidden_model_says_nothing_of_it(lab: Lab, who: 
 
 def test_a_name_that_a_hidden_job_trains_is_taken_before_and_after(lab: Lab) -> None:
     tenant, ids, people = lab
-    other, maker = (
+    other, creator = (
         Actor.member(tenant_id=tenant.id, user_id=people[name].id, email=name, role="engineer")
-        for name in ("other", "maker")
+        for name in ("other", "creator")
     )
     with tenant_scope(tenant.id):
         job = Job.objects.get(id=ids["job_id"])
@@ -197,7 +197,7 @@ def test_a_name_that_a_hidden_job_trains_is_taken_before_and_after(lab: Lab) -> 
         for name, model in (("hush-run", ""), ("x", "hush-run")):
             with pytest.raises(Invalid, match="This name is taken"):
                 kinds.admit(other, "train", name, {"model": model})
-            kinds.admit(maker, "train", name, {"model": model})
+            kinds.admit(creator, "train", name, {"model": model})
         kinds.admit(other, "train", "x", {"model": "y"})
         version = open_version(lab)
         view = JobView(
@@ -216,7 +216,7 @@ def test_a_name_that_a_hidden_job_trains_is_taken_before_and_after(lab: Lab) -> 
         job.save(force_insert=True)
         gone = replace(view, id=job.pk, submitted_by=job.submitted_by)
         assert TrainKind().complete(gone, left)["model"] == str(ids["model_id"])
-        assert TrainKind().complete(replace(view, submitted_by=people["maker"].id), left)["model"] == str(
+        assert TrainKind().complete(replace(view, submitted_by=people["creator"].id), left)["model"] == str(
             ids["model_id"]
         )
 

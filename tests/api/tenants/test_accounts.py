@@ -260,8 +260,8 @@ def test_the_letter_of_a_forgotten_password_is_made_in_a_thread_of_its_own(
     monkeypatch.setattr(account_forms.LETTERS, "put", aside)
     with override_settings(**mail_settings("", tmp_path)):
         Client().post("/accounts/password/reset/", {"email": user.email})
-        (letter,) = file_backend.letters()
-    assert (letter.to, "/accounts/password/reset/key/" in letter.text) == (user.email, True)
+        (email,) = file_backend.stored_emails()
+    assert (email.to, "/accounts/password/reset/key/" in email.text) == (user.email, True)
 
 
 def test_one_address_gets_few_letters_for_a_new_password_an_hour() -> None:

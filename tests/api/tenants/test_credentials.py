@@ -202,7 +202,7 @@ def test_nobody_revokes_what_may_do_more_than_they_may(tenant: Tenant, owner: Ac
 
 def test_the_key_that_the_installation_made_ends_with_all_that_it_made(tenant: Tenant, owner: Actor) -> None:
     system = Actor.system(tenant.id, "bootstrap")
-    made = api_keys.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), answers_for=owner.id)
+    made = api_keys.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), responsible_id=owner.id)
     root = Api(made.secret)
     offer, (child, _) = invite(root, "owner"), root.key(["jobs.view"])
     assert offered(offer)

@@ -308,14 +308,14 @@ def test_a_key_gives_no_role_that_may_do_more_than_itself(client: Client) -> Non
 
 def test_a_key_ends_with_the_membership_and_shrinks_with_the_role_of_its_maker(client: Client) -> None:
     tenant = factories.make_tenant()
-    owner, maker = factories.actor_for(tenant), factories.actor_for(tenant, "admin")
-    key = api_keys.create_api_key(actor=maker, name="k", scopes=["members.view", "apikeys.view"]).secret
+    owner, creator = factories.actor_for(tenant), factories.actor_for(tenant, "admin")
+    key = api_keys.create_api_key(actor=creator, name="k", scopes=["members.view", "apikeys.view"]).secret
     assert client.get("/api/v1/api-keys/", headers=bearer(key)).status_code == 200
-    assert maker.id is not None
-    members.change_role(actor=owner, user_id=maker.id, role="viewer")
+    assert creator.id is not None
+    members.change_role(actor=owner, user_id=creator.id, role="viewer")
     assert client.get("/api/v1/api-keys/", headers=bearer(key)).status_code == 403
     assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 200
-    members.remove_member(actor=owner, user_id=maker.id)
+    members.remove_member(actor=owner, user_id=creator.id)
     assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 401
 
 

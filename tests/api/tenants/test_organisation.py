@@ -11,7 +11,7 @@ from django.test import Client
 from billing.pricing.price_books import provision_defaults
 from compute.models import Device, Node
 from tenants import quotas
-from tenants.access.permissions import PERMISSIONS, PURPOSES, ROLE_PERMISSIONS, ROLE_WORDS
+from tenants.access.permissions import PERMISSIONS, PRESETS, ROLE_PERMISSIONS, ROLE_WORDS
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import ApiKey, IdempotencyKey, Invitation, Membership, Project, Quota, Tenant, User
@@ -27,8 +27,8 @@ def logged_in(tenant: Tenant, role: str = "owner") -> tuple[Client, User]:
     return client, user
 
 
-def test_purposes_are_made_of_permissions_and_leave_out_only_what_a_person_does() -> None:
-    covered = frozenset().union(*(purpose.permissions for purpose in PURPOSES))
+def test_presets_are_made_of_permissions_and_leave_out_only_what_a_person_does() -> None:
+    covered = frozenset().union(*(preset.permissions for preset in PRESETS))
     assert covered <= PERMISSIONS
     assert {"tenant.view", "tenant.manage", "jobs.cancel_any", "datasets.view_restricted", "models.approve"} >= (
         PERMISSIONS - covered
@@ -57,14 +57,14 @@ def said(label: str) -> set[str]:
     return scopes
 
 
-@pytest.mark.parametrize("purpose", [purpose.key for purpose in PURPOSES])
-def test_a_preset_holds_what_its_words_say_and_nothing_else(purpose: str) -> None:
+@pytest.mark.parametrize("preset", [preset.key for preset in PRESETS])
+def test_a_preset_holds_what_its_words_say_and_nothing_else(preset: str) -> None:
     tenant = factories.make_tenant()
     client, _ = logged_in(tenant)
     page = text_of(client.get(f"/t/{tenant.slug}/api-keys/"))
-    box = re.search(rf'value="{purpose}"[^>]*>\s*(?:<[^>]*>\s*)*([^<]+)', page)
+    box = re.search(rf'value="{preset}"[^>]*>\s*(?:<[^>]*>\s*)*([^<]+)', page)
     assert box is not None
-    form = {"once": str(uuid4()), "name": "k", "days": "30", "purposes": [purpose]}
+    form = {"once": str(uuid4()), "name": "k", "days": "30", "presets": [preset]}
     client.post(f"/t/{tenant.slug}/api-keys/new/", form)
     with tenant_scope(tenant.id):
         assert set(ApiKey.objects.get().scopes) == said(box[1].strip()) | {"tenant.view"}
@@ -73,14 +73,14 @@ def test_a_preset_holds_what_its_words_say_and_nothing_else(purpose: str) -> Non
 def test_a_key_form_sent_twice_makes_one_key_and_shows_it_once() -> None:
     tenant = factories.make_tenant()
     client, _ = logged_in(tenant, "admin")
-    form: dict[str, Any] = {"once": str(uuid4()), "name": "ci", "days": "30", "purposes": ["launch"]}
+    form: dict[str, Any] = {"once": str(uuid4()), "name": "ci", "days": "30", "presets": ["launch"]}
     first = client.post(f"/t/{tenant.slug}/api-keys/new/", form)
     second = client.post(f"/t/{tenant.slug}/api-keys/new/", form)
     assert re.search(rb"exq_\w+", first.content)
     assert second.status_code == 302
     with tenant_scope(tenant.id):
         row = ApiKey.objects.get()
-        assert set(row.scopes) == {*PURPOSES[1].permissions, "tenant.view"}
+        assert set(row.scopes) == {*PRESETS[1].permissions, "tenant.view"}
         assert row.expires_at is not None
         assert (row.expires_at - row.created_at).days in (29, 30)
     assert b"exq_" not in client.get(f"/t/{tenant.slug}/api-keys/").content
@@ -101,10 +101,10 @@ def test_a_repeated_request_gets_the_same_key_but_not_its_secret() -> None:
         assert first.json()["key"] not in str(list(IdempotencyKey.objects.values_list("body", flat=True)))
 
 
-def test_a_role_that_may_do_less_gets_only_its_own_purposes() -> None:
+def test_a_role_that_may_do_less_gets_only_its_own_presets() -> None:
     tenant = factories.make_tenant()
     client, _ = logged_in(tenant, "engineer")
-    answer = client.post(f"/t/{tenant.slug}/api-keys/new/", {"name": "x", "days": "0", "purposes": ["bill"]})
+    answer = client.post(f"/t/{tenant.slug}/api-keys/new/", {"name": "x", "days": "0", "presets": ["bill"]})
     assert answer.status_code == 403
     client, _ = logged_in(tenant, "admin")
     answer = client.post(f"/t/{tenant.slug}/api-keys/new/", {"name": "x", "days": "0", "scopes": ["tenant.manage"]})

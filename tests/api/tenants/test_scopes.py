@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from tenants.access.permissions import ALONE, PERMISSIONS, PURPOSES
+from tenants.access.permissions import ALONE, PERMISSIONS, PRESETS
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
 from tests.support import factories
@@ -25,9 +25,9 @@ def test_a_key_that_lacks_a_scope_inside_an_operation_is_told_which(client: Clie
     assert "lacks the scope" not in text_of(person)
 
 
-def test_every_scope_is_in_a_purpose_or_named_as_one_to_choose_alone() -> None:
+def test_every_scope_is_in_a_preset_or_named_as_one_to_choose_alone() -> None:
     tenant = factories.make_tenant()
-    covered = frozenset().union(*(purpose.permissions for purpose in PURPOSES))
+    covered = frozenset().union(*(preset.permissions for preset in PRESETS))
     assert covered | set(ALONE) | {"tenant.view"} == PERMISSIONS
     assert not covered & set(ALONE)
     for role, named in (("owner", set(ALONE)), ("admin", set(ALONE) - {"tenant.manage"})):

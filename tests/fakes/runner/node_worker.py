@@ -1,6 +1,6 @@
 """A real node worker with the test kinds: `python -m tests.fakes.runner.node_worker`.
 
-With `DEAF_S` in its environment its consumer stops reading from the broker for that long, although it looks healthy.
+With `UNRESPONSIVE_AFTER_S` in its environment its consumer stops reading from the broker for that long, although it looks healthy.
 """
 
 import os
@@ -22,8 +22,8 @@ def main() -> None:
 
     kind.install()
     queue = queue_of(settings.EXCHEQUER.effective_node_id)
-    if "DEAF_S" in os.environ:
-        limits.DEAF_S = float(os.environ["DEAF_S"])
+    if "UNRESPONSIVE_AFTER_S" in os.environ:
+        limits.UNRESPONSIVE_AFTER_S = float(os.environ["UNRESPONSIVE_AFTER_S"])
         worker_ready.connect(stop_consuming)
     app.worker_main(
         [

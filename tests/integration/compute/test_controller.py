@@ -41,8 +41,8 @@ def world(as_control: Control) -> World:
 
 def test_jobs_get_the_free_devices_and_no_more(world: World) -> None:
     submitted = [world.submit() for _ in range(3)]
-    rings = world.assign()
-    assert [ring.node for ring in rings] == ["n1", "n1"]
+    dispatches = world.assign()
+    assert [dispatch.node for dispatch in dispatches] == ["n1", "n1"]
     assert world.assign() == []
     with tenant_scope(world.tenant.id):
         assert queries.counts_by_state() | {"running": 2, "queued": 1} == queries.counts_by_state()
@@ -54,12 +54,12 @@ def test_jobs_get_the_free_devices_and_no_more(world: World) -> None:
 def test_two_controllers_that_assign_at_once_give_each_job_one_attempt(world: World) -> None:
     for _ in range(2):
         world.submit()
-    rings: list[assign.Dispatch] = []
+    dispatches: list[assign.Dispatch] = []
 
     def controller() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SET ROLE exchequer_control")
-        rings.extend(assign.assign_all())
+        dispatches.extend(assign.assign_all())
         connection.close()
 
     threads = [threading.Thread(target=controller) for _ in range(4)]
@@ -67,7 +67,7 @@ def test_two_controllers_that_assign_at_once_give_each_job_one_attempt(world: Wo
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({ring.attempt_id for ring in rings}) == len(rings) == 2
+    assert len({dispatch.attempt_id for dispatch in dispatches}) == len(dispatches) == 2
     assert Device.objects.exclude(taken_by=None).count() == 2
 
 
@@ -100,12 +100,12 @@ def test_an_expired_attempt_returns_its_job_to_the_queue(world: World, superuser
 
 def test_an_attempt_that_nobody_claims_is_rung_again(world: World, superuser: psycopg.Connection) -> None:
     world.submit()
-    (ring,) = world.assign()
+    (dispatch,) = world.assign()
     with world.control():
-        assert assign.unanswered() == []
+        assert assign.unclaimed() == []
         superuser.execute("UPDATE compute_attempt SET rung_at = clock_timestamp() - interval '1 hour'")
-        assert assign.unanswered() == [ring]
-        assert assign.unanswered() == []
+        assert assign.unclaimed() == [dispatch]
+        assert assign.unclaimed() == []
 
 
 def test_a_lost_node_costs_an_unclaimed_job_nothing(world: World, superuser: psycopg.Connection) -> None:
@@ -131,7 +131,7 @@ def test_what_a_living_node_leaves_unclaimed_is_taken_back_and_costs_the_job_not
     world: World, superuser: psycopg.Connection
 ) -> None:
     job_id = world.submit()
-    (ring,) = world.assign()
+    (dispatch,) = world.assign()
     leave_unclaimed(superuser, 55)
     with world.control():
         assert reaper.reap() == 0, "a node may be slow to claim"
@@ -143,7 +143,7 @@ def test_what_a_living_node_leaves_unclaimed_is_taken_back_and_costs_the_job_not
         job, row = queries.job_detail(job_id), jobs.Job.objects.get(id=job_id)
     assert (job.state, [run.cause for run in job.attempts]) == ("queued", ["stopped"])
     assert (row.own_crashes, row.infrastructure_kills, row.not_before) == (0, 0, None)
-    assert world.claim(ring) is None, "the doorbell that rings at last is too late"
+    assert world.claim(dispatch) is None, "the wake-up that arrives at last is too late"
 
 
 def test_a_node_that_leaves_an_attempt_unclaimed_gets_no_other_until_it_answers(
@@ -153,18 +153,18 @@ def test_a_node_that_leaves_an_attempt_unclaimed_gets_no_other_until_it_answers(
     world.submit()
     world.assign()
     with world.control():
-        assert assign.unheard() == []
+        assert assign.unresponsive_nodes() == []
     leave_unclaimed(superuser, 65)
     with world.control():
         reaper.reap()
-        assert assign.unheard() == ["n1"]
+        assert assign.unresponsive_nodes() == ["n1"]
     assert world.assign() == []
     nodes.answer(nodes.Registered(me.node_id, "n1", uuid.uuid4()))
     assert world.assign() == [], "another run of the worker says nothing about this one"
     nodes.answer(me)
     with world.control():
-        assert assign.unheard() == []
-    assert [ring.token for ring in world.assign()] == [2]
+        assert assign.unresponsive_nodes() == []
+    assert [dispatch.token for dispatch in world.assign()] == [2]
 
 
 def test_a_silent_node_is_not_called(world: World, superuser: psycopg.Connection) -> None:
@@ -174,7 +174,7 @@ def test_a_silent_node_is_not_called(world: World, superuser: psycopg.Connection
     superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp() - interval '1 hour'")
     with world.control():
         assert reaper.reap() == 1
-        assert assign.unheard() == []
+        assert assign.unresponsive_nodes() == []
     assert Node.objects.get().accepting, "it is given work again when it is back"
 
 

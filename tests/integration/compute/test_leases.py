@@ -65,10 +65,14 @@ class World:
         with self.control():
             return assign.assign_all()
 
-    def claim(self, ring: assign.Dispatch, node: str = "n1", boot: uuid.UUID | None = None) -> Claim | None:
+    def claim(self, dispatch: assign.Dispatch, node: str = "n1", boot: uuid.UUID | None = None) -> Claim | None:
         """Claim as the node does."""
         return leases.claim(
-            tenant_id=ring.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=node, boot=boot or self.boot
+            tenant_id=dispatch.tenant_id,
+            attempt_id=dispatch.attempt_id,
+            token=dispatch.token,
+            node=node,
+            boot=boot or self.boot,
         )
 
     def running(self, spec: dict[str, object] | None = None, **more: object) -> Claim:
@@ -99,11 +103,11 @@ def expire(superuser: psycopg.Connection) -> None:
 
 def test_of_many_doorbells_one_claims(world: World) -> None:
     world.submit()
-    (ring,) = world.assign()
+    (dispatch,) = world.assign()
     got: list[Claim | None] = []
 
     def answer() -> None:
-        got.append(world.claim(ring))
+        got.append(world.claim(dispatch))
         connection.close()
 
     threads = [threading.Thread(target=answer) for _ in range(8)]
@@ -116,12 +120,12 @@ def test_of_many_doorbells_one_claims(world: World) -> None:
 
 def test_a_claim_is_only_for_that_node_that_boot_and_that_token(world: World) -> None:
     world.submit()
-    (ring,) = world.assign()
-    assert world.claim(ring, node="n2") is None
-    assert world.claim(ring, boot=uuid.uuid4()) is None
-    assert world.claim(replace(ring, token=2)) is None
-    assert world.claim(replace(ring, tenant_id=factories.make_tenant().id)) is None
-    assert world.claim(ring) is not None
+    (dispatch,) = world.assign()
+    assert world.claim(dispatch, node="n2") is None
+    assert world.claim(dispatch, boot=uuid.uuid4()) is None
+    assert world.claim(replace(dispatch, token=2)) is None
+    assert world.claim(replace(dispatch, tenant_id=factories.make_tenant().id)) is None
+    assert world.claim(dispatch) is not None
 
 
 def test_a_heartbeat_bills_what_ran_since_the_last_one_and_never_more_than_the_lease(world: World) -> None:

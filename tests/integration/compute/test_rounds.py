@@ -81,8 +81,8 @@ def test_a_bad_row_keeps_no_other_attempt_from_being_reaped(
     world: World, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], None]
 ) -> None:
     two_tenants_jobs(world)
-    for ring in world.assign():
-        assert world.claim(ring) is not None
+    for dispatch in world.assign():
+        assert world.claim(dispatch) is not None
     expire(superuser)
     fail_first(monkeypatch, transitions, "end_attempt", fault)
     with world.control():
@@ -118,8 +118,8 @@ def test_a_lost_connection_ends_the_round(
     place.ask()
     place.ask()
     if act == reaper.reap:
-        for ring in world.assign():
-            assert world.claim(ring) is not None
+        for dispatch in world.assign():
+            assert world.claim(dispatch) is not None
         expire(superuser)
     if act == slots.reap_slots:
         place.assign()

@@ -313,7 +313,7 @@ def test_jobs_and_slots_keep_to_their_own_devices(place: Place) -> None:
     place.ask()
     place.ask()
     with place.control():
-        assert [ring.node for ring in assign.assign_all()] == ["n1"]
+        assert [dispatch.node for dispatch in assign.assign_all()] == ["n1"]
         assert slots.assign_slots() == 1, "the second waits although a CPU may be free"
 
 

@@ -139,10 +139,10 @@ def credentials(world: World, leaver: Actor, back: Actor) -> dict[str, UUID]:
         )
         child = api_keys.create_api_key(actor=key, name="child", scopes=["tenant.view"], expires_at=end)
         made[f"key of {name}'s key"] = child.id
-        for maker, actor in ((name, who), (f"{name}'s key", key)):
+        for creator, actor in ((name, who), (f"{name}'s key", key)):
             email = f"{len(made)}@example.org"
-            made[f"invitation of {maker}"] = invitations.invite(actor=actor, email=email, role="viewer").id
-            made[f"endpoint key of {maker}"] = endpoint_keys.create(actor=actor, endpoint_id=endpoint, name="e").id
+            made[f"invitation of {creator}"] = invitations.invite(actor=actor, email=email, role="viewer").id
+            made[f"endpoint key of {creator}"] = endpoint_keys.create(actor=actor, endpoint_id=endpoint, name="e").id
     return made
 
 

@@ -190,10 +190,10 @@ def test_a_file_that_takes_the_worker_down_each_time_is_given_up():
 
 def test_a_restricted_dataset_is_seen_by_its_maker_admins_and_those_it_is_shared_with():
     tenant = make_tenant()
-    maker, colleague, admin = actor_for(tenant, "engineer"), actor_for(tenant, "engineer"), actor_for(tenant, "admin")
-    dataset_id = ready(maker, restricted=True).dataset_id
+    creator, colleague, admin = actor_for(tenant, "engineer"), actor_for(tenant, "engineer"), actor_for(tenant, "admin")
+    dataset_id = ready(creator, restricted=True).dataset_id
     with tenant_scope(tenant.id):
-        assert queries.dataset_list(maker)
+        assert queries.dataset_list(creator)
         assert queries.dataset_list(admin)
         assert not queries.dataset_list(colleague)
         with pytest.raises(NotFound):
@@ -202,23 +202,23 @@ def test_a_restricted_dataset_is_seen_by_its_maker_admins_and_those_it_is_shared
         operations.share(actor=colleague, dataset_id=dataset_id, user_id=colleague.id)
     with pytest.raises(operations.DatasetNameTaken):
         upload(colleague)
-    operations.share(actor=maker, dataset_id=dataset_id, user_id=colleague.id)
+    operations.share(actor=creator, dataset_id=dataset_id, user_id=colleague.id)
     with tenant_scope(tenant.id):
         assert queries.dataset_detail(colleague, dataset_id).shared_with == ((colleague.id, colleague.label),)
-    operations.unshare(actor=maker, dataset_id=dataset_id, user_id=colleague.id)
+    operations.unshare(actor=creator, dataset_id=dataset_id, user_id=colleague.id)
     with tenant_scope(tenant.id):
         assert not queries.dataset_list(colleague)
-    operations.restrict(actor=maker, dataset_id=dataset_id, restricted=False)
+    operations.restrict(actor=creator, dataset_id=dataset_id, restricted=False)
     with tenant_scope(tenant.id):
         assert queries.dataset_list(colleague)
 
 
 def test_a_dataset_is_not_shared_with_a_person_of_another_tenant():
-    maker = actor_for(make_tenant(), "engineer")
+    creator = actor_for(make_tenant(), "engineer")
     stranger = make_member(make_tenant(), "engineer")
-    version = upload(maker, restricted=True)
+    version = upload(creator, restricted=True)
     with pytest.raises(NotFound):
-        operations.share(actor=maker, dataset_id=version.dataset_id, user_id=stranger.id)
+        operations.share(actor=creator, dataset_id=version.dataset_id, user_id=stranger.id)
 
 
 def test_another_tenants_dataset_is_missing():

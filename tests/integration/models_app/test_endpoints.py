@@ -242,9 +242,9 @@ def test_a_live_endpoint_keeps_its_project() -> None:
 
 def test_what_comes_from_a_restricted_dataset_is_missing_for_others() -> None:
     tenant = factories.make_tenant()
-    maker, stranger = factories.actor_for(tenant, "owner"), factories.actor_for(tenant, "engineer")
+    creator, stranger = factories.actor_for(tenant, "owner"), factories.actor_for(tenant, "engineer")
     secret, plain = make_version(tenant, restricted=True), make_version(tenant)
-    endpoint = deployments.deploy(actor=maker, name="secret", version_id=secret.id)
+    endpoint = deployments.deploy(actor=creator, name="secret", version_id=secret.id)
     for act in (
         lambda: deployments.deploy(actor=stranger, name="x", version_id=secret.id),
         lambda: deployments.undeploy(actor=stranger, endpoint_id=endpoint.id),
@@ -255,7 +255,7 @@ def test_what_comes_from_a_restricted_dataset_is_missing_for_others() -> None:
     with pytest.raises(EndpointNameTaken):
         deployments.deploy(actor=stranger, name="secret", version_id=plain.id)
     with tenant_scope(tenant.id):
-        assert [seen.name for seen in endpoints.endpoint_list(maker)] == ["secret"]
+        assert [seen.name for seen in endpoints.endpoint_list(creator)] == ["secret"]
         assert endpoints.endpoint_list(stranger) == []
         with pytest.raises(NotFound):
             endpoints.endpoint_detail(stranger, endpoint.id)

@@ -81,10 +81,10 @@ def into_production(tenant, version_id) -> ModelVersion:
     return registry.promote(actor=actor_for(tenant, "admin"), version_id=version_id, stage="production")
 
 
-def key_of(maker, scopes=("models.manage", "models.approve", "apikeys.manage")):
+def key_of(creator, scopes=("models.manage", "models.approve", "apikeys.manage")):
     """Return an API key of a person, or of a key, as an actor."""
-    made = api_keys.create_api_key(actor=maker, name="ci", scopes=list(scopes))
-    return replace(maker, kind="api_key", id=made.id, label="ci", permissions=frozenset({*scopes, "tenant.view"}))
+    made = api_keys.create_api_key(actor=creator, name="ci", scopes=list(scopes))
+    return replace(creator, kind="api_key", id=made.id, label="ci", permissions=frozenset({*scopes, "tenant.view"}))
 
 
 def test_nobody_approves_what_they_asked_for_by_whatever_key_or_detour(version):
@@ -115,7 +115,7 @@ def test_the_key_of_the_installation_counts_as_its_owner(version):
     owner = actor_for(tenant, "owner")
     system = Actor.system(tenant.id, "bootstrap")
     scopes = ["models.manage", "models.approve"]
-    made = api_keys.create_api_key(actor=system, name="bootstrap", scopes=scopes, answers_for=owner.id)
+    made = api_keys.create_api_key(actor=system, name="bootstrap", scopes=scopes, responsible_id=owner.id)
     key = replace(owner, kind="api_key", id=made.id, label="bootstrap", permissions=frozenset(scopes))
     registry.promote(actor=key, version_id=version_id, stage="production")
     for approver in (key, owner):
@@ -219,21 +219,21 @@ def test_who_asked_is_told_of_the_answer_and_the_approvers_need_not_look_any_mor
 
 def test_a_keys_request_is_decided_towards_its_creator_if_still_a_member(version):
     tenant, version_id = version
-    admin, maker = actor_for(tenant, "admin"), actor_for(tenant, "engineer")
+    admin, creator = actor_for(tenant, "admin"), actor_for(tenant, "engineer")
     with tenant_scope(tenant.id):
         key = ApiKey.objects.create(
-            name="ci", prefix="exq_x", key_hash=b"x", scopes=["models.manage"], created_by=maker.label, created_by_id=maker.id
+            name="ci", prefix="exq_x", key_hash=b"x", scopes=["models.manage"], created_by=creator.label, created_by_id=creator.id
         )  # fmt: skip
-    asker = replace(maker, kind="api_key", id=key.id, label="ci")
+    asker = replace(creator, kind="api_key", id=key.id, label="ci")
     registry.promote(actor=asker, version_id=version_id, stage="production")
     registry.decline(actor=admin, version_id=version_id)
-    (no,) = told(tenant, maker.label)
+    (no,) = told(tenant, creator.label)
     assert no.body.endswith("No reason was given.")
     registry.promote(actor=asker, version_id=version_id, stage="production")
     with tenant_scope(tenant.id):
-        Membership.objects.filter(user_id=maker.id).delete()
+        Membership.objects.filter(user_id=creator.id).delete()
     registry.approve(actor=admin, version_id=version_id)
-    assert len(told(tenant, maker.label)) == 1
+    assert len(told(tenant, creator.label)) == 1
 
 
 def test_archiving_ends_a_request_and_notifies_the_requester(version):

@@ -301,7 +301,7 @@ def test_no_header_decides_where_the_link_leads(
         with as_control():
             for message in _invited(tenant):
                 outbox.deliver(message, tenant.id)
-        links = [line for letter in file_backend.letters() for line in letter.text.splitlines() if "://" in line]
+        links = [line for email in file_backend.stored_emails() for line in email.text.splitlines() if "://" in line]
     assert len(links) == 1
     assert links[0].startswith("http://127.0.0.1:8000/accounts/invitation/")
     invitations.find(links[0].rstrip("/").rsplit("/", 1)[1])
@@ -322,9 +322,9 @@ def test_a_letter_begins_with_our_words_and_quotes_theirs(
         with as_control():
             for message in _invited(tenant):
                 outbox.deliver(message, tenant.id)
-        (letter,) = file_backend.letters()
-    lines = letter.text.splitlines()
-    assert (letter.subject, lines[0]) == (
+        (email,) = file_backend.stored_emails()
+    lines = email.text.splitlines()
+    assert (email.subject, lines[0]) == (
         "Invitation to Exchequer",
         "You are invited to join an organisation on Exchequer.",
     )
@@ -354,8 +354,8 @@ def test_no_name_makes_a_link_and_no_old_address_stops_the_post(
         with as_control():
             for message in _invited(tenant):
                 assert outbox.deliver(message, tenant.id)
-        letters = file_backend.letters()
-    said = sorted(line for one in letters for line in one.text.splitlines() if line.startswith("Invited by: "))
+        emails = file_backend.stored_emails()
+    said = sorted(line for one in emails for line in one.text.splitlines() if line.startswith("Invited by: "))
     assert said == [
         "Invited by: an API key named “evil. example login”",
         "Invited by: an API key named “evil. example”",

@@ -73,10 +73,10 @@ def test_letters_hold_no_thread_of_the_worker(server: MailServer, as_worker: Non
     tenant = factories.make_tenant()
     for _ in range(8):
         raise_one(tenant)
-    letters = open_messages(tenant)
-    assert len(letters) == 8
+    emails = open_messages(tenant)
+    assert len(emails) == 8
     began = time.monotonic()
-    for message in [*letters, *letters]:
+    for message in [*emails, *emails]:
         tasks.deliver(str(message), str(tenant.id))
     for message in plain_messages(tenant):
         tasks.deliver(str(message), str(tenant.id))

@@ -108,11 +108,11 @@ def test_a_mail_that_was_refused_is_sent_at_the_next_delivery_once(ops: Deliver)
             assert "452" in OutboxMessage.objects.get(id=message).last_error
         assert ops(message, tenant)
         assert not ops(message, tenant)
-        (letter,) = server.taken
-    assert letter["To"] == "olga@example.org"
-    assert letter["From"] == "Exchequer <noreply@exchequer.example>"
-    assert letter["Subject"] == "[Vision] Please approve digits v3"
-    text = letter.get_content()
+        (email,) = server.taken
+    assert email["To"] == "olga@example.org"
+    assert email["From"] == "Exchequer <noreply@exchequer.example>"
+    assert email["Subject"] == "[Vision] Please approve digits v3"
+    text = email.get_content()
     assert "Asked for by Emil." in text
     assert "http://127.0.0.1:8000/t/vision/models/" in text
 
@@ -152,7 +152,7 @@ def test_a_mail_whose_receipt_was_lost_comes_again_under_the_same_number(ops: De
             ops(message, tenant)
         server.hang_up_after_taking = False
         assert ops(message, tenant)
-        assert len({letter["Message-ID"] for letter in server.taken}) == 1
+        assert len({email["Message-ID"] for email in server.taken}) == 1
         assert len(server.taken) == 2
 
 
@@ -201,8 +201,8 @@ def test_without_a_server_each_letter_is_a_file_however_often_it_is_sent(ops: De
         notification = Notification.objects.get().id
     with override_settings(**mail_settings(f"file://{tmp_path}/out", tmp_path)):
         assert ops(message, tenant)
-        emails.tell(NotificationRaised(tenant_id=tenant.id, notification_id=notification))
-        (letter,) = file_backend.letters()
-        assert (letter.to, "approve digits" in letter.subject) == ("olga@example.org", True)
+        emails.mail_notification(NotificationRaised(tenant_id=tenant.id, notification_id=notification))
+        (email,) = file_backend.stored_emails()
+        assert (email.to, "approve digits" in email.subject) == ("olga@example.org", True)
         assert file_backend.written_to_files()
         assert [file.suffix for file in (tmp_path / "out").iterdir()] == [".eml"]

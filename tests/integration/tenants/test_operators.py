@@ -247,13 +247,13 @@ def test_a_letter_is_opened_on_record_and_shows_no_link_that_lets_anybody_in(
     assert "Join ours" in listed
     assert "Good bye" not in listed
     assert "recorded" in listed
-    (letter,) = file_backend.letters()
-    for name in ("nothing", "../etc", letter.name):
+    (email,) = file_backend.stored_emails()
+    for name in ("nothing", "../etc", email.name):
         shown = text_of(client.get("/operator/mail/", {"letter": name}))
         assert not any(secret.split("/")[-2] in shown for secret in secrets)
     assert "Good bye" in shown
     assert file_backend.HIDDEN in shown
-    assert all(secret in letter.text for secret in secrets)
+    assert all(secret in email.text for secret in secrets)
     with operator_scope(operator):
         (act,) = [act for act in tenant_metrics.acts() if act.target_type == "letter"]
     assert (act.action, act.operator_label) == ("tenants.letter.opened", operator.label)

@@ -172,9 +172,9 @@ def test_verification_finds(what: str, superuser: psycopg.Connection) -> None:
         statement = f"INSERT INTO tenants_auditentry ({', '.join(columns[0])}) SELECT {', '.join(values.get(name, name) for name in columns[0])} FROM tenants_auditentry WHERE seq = 5"
     superuser.execute(statement)
     with tenant_scope(tenant.id):
-        verdict = verify()
-    assert not verdict.ok
-    assert verdict.fault
+        check = verify()
+    assert not check.ok
+    assert check.fault
 
 
 def test_a_membership_ends_at_the_next_request_and_an_owner_remains() -> None:
@@ -299,9 +299,9 @@ def test_credentials_go_ninety_days_after_their_end_and_what_made_others_goes_la
     tenant = factories.make_tenant()
     ended = {"revoked_at": now(), "scopes": [], "key_hash": b"x", "created_by": "ada@vision.example"}
     with tenant_scope(tenant.id):
-        maker = ApiKey.objects.create(name="maker", prefix="a", **ended)
+        creator = ApiKey.objects.create(name="creator", prefix="a", **ended)
         ApiKey.objects.create(name="lives", prefix="b", **ended | {"revoked_at": None})
-        made = ApiKey.objects.create(name="made", prefix="c", parent_key=maker, **ended)
+        made = ApiKey.objects.create(name="made", prefix="c", parent_key=creator, **ended)
         kept = {"token_hash": b"x", "role": "viewer", "expires_at": now()}
         Invitation.objects.create(email="a@b.example", parent_key=made, **kept)
 

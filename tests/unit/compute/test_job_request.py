@@ -101,10 +101,10 @@ def test_one_freak_run_does_not_spoil_what_many_say() -> None:
 
 def test_the_very_same_work_counts_more_than_work_of_the_family() -> None:
     others = past(20, slower=8, spread=0.05)
-    twins = [Run("mine", 20.0, START_S + 20.0, START_S) for _ in range(4)]
-    known = learnt([*twins, *others], WORK, start_up(START_S), nominal_s=20.0, work_key="mine")
+    same = [Run("mine", 20.0, START_S + 20.0, START_S) for _ in range(4)]
+    known = learnt([*same, *others], WORK, start_up(START_S), nominal_s=20.0, work_key="mine")
     assert forecast(20.0, *known).typical_s < 45
-    known = learnt([*twins, *others], WORK, start_up(START_S), nominal_s=20.0, work_key="another")
+    known = learnt([*same, *others], WORK, start_up(START_S), nominal_s=20.0, work_key="another")
     assert forecast(20.0, *known).typical_s > 80
 
 

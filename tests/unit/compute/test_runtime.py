@@ -107,7 +107,7 @@ def test_an_idle_worker_without_wake_ups_ends(
     def end(code: int) -> None:
         raise Ended
 
-    monkeypatch.setattr(limits, "DEAF_S", 0.05)
+    monkeypatch.setattr(limits, "UNRESPONSIVE_AFTER_S", 0.05)
     monkeypatch.setattr(nodes, "alive", lambda me: True)
     monkeypatch.setattr(nodes, "accepting", look)
     monkeypatch.setattr(runtime, "broker_answers", lambda: broker)

@@ -38,14 +38,14 @@ def kills_of(home: House, job_id: UUID) -> int:
 def test_a_worker_that_stops_consuming_loses_its_job_and_ends_to_be_started_again(
     home: House, superuser: psycopg.Connection
 ) -> None:
-    deaf = home.node(EXCHEQUER_CPU_DEVICES=1, DEAF_S=3)
+    unresponsive = home.node(EXCHEQUER_CPU_DEVICES=1, UNRESPONSIVE_AFTER_S=3)
     until(lambda: " ready." in home.log("n1"), 180, "the worker")
     job_id = home.submit(steps=3)
     until(lambda: home.job(job_id).attempts, 180, "the assignment")
     pass_the_time(superuser)
     until(lambda: home.job(job_id).attempts[0].state == "ended", 180, "the attempt to be taken back")
     assert (home.job(job_id).state, len(home.job(job_id).attempts)) == ("queued", 1)
-    until(lambda: deaf.poll() is not None, 180, "the worker to end")
+    until(lambda: unresponsive.poll() is not None, 180, "the worker to end")
     assert "node.hears_nothing" in home.log("n1")
     assert not Node.objects.get().accepting
     home.node(EXCHEQUER_CPU_DEVICES=1)
