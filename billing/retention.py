@@ -31,7 +31,7 @@ DELETE FROM billing_hold WHERE tenant_id = %(tenant)s AND id IN (SELECT id FROM 
 """
 
 
-def tidy() -> dict[str, int]:
+def purge_expired() -> dict[str, int]:
     """Remove expired rows of every tenant, in transactions of bounded size; return how many."""
     statements = {"quotes": QUOTES, "holds": HOLDS, "days of senders": DAYS}
     gone = dict.fromkeys(statements, 0)

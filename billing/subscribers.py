@@ -15,6 +15,6 @@ def give_first_prices(event: TenantCreated) -> None:
 
 
 @subscribe(BudgetThresholdReached)
-def tell_of_a_threshold(event: BudgetThresholdReached) -> None:
+def notify_threshold(event: BudgetThresholdReached) -> None:
     """Notify those who manage budgets."""
-    alerts.tell(event)
+    alerts.handle_threshold(event)

@@ -15,6 +15,6 @@ def ensure_partitions() -> int:
 
 
 @shared_task(name="billing.retention")
-def tidy() -> None:
+def purge_expired() -> None:
     """Remove expired quotes and released holds."""
-    retention.tidy()
+    retention.purge_expired()

@@ -11,7 +11,7 @@ AHEAD = "10 days"
 KEPT = {"compute_devicesample": "14 days", "compute_joblog": "90 days", "compute_jobmetric": "90 days"}
 
 
-def tidy() -> dict[str, int]:
+def purge_expired() -> dict[str, int]:
     """Create the partitions of the coming days and drop expired ones; return how many. Control role only."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT compute_ensure_partitions(%s::interval)", [AHEAD])

@@ -38,9 +38,9 @@ def call_node() -> None:
 
 
 @shared_task(name="compute.retention")
-def tidy() -> None:
+def purge_expired() -> None:
     """Drop expired samples, log lines and metrics."""
-    retention.tidy()
+    retention.purge_expired()
 
 
 @shared_task(name="compute.learn_runs")

@@ -70,4 +70,4 @@ def close_forgotten_slices() -> None:
 @shared_task(name="models_app.fold_health")
 def fold_health() -> None:
     """Fold old windows of traffic into hours and remove expired rows. Scheduled once a day."""
-    retention.tidy_everywhere()
+    retention.purge_everywhere()

@@ -23,7 +23,7 @@ def deliver(message_id: str, tenant_id: str) -> None:
 
 
 @shared_task(name="tenants.housekeeping")
-def tidy() -> None:
+def purge_expired() -> None:
     """Remove expired rows."""
     cleanup.purge_expired()
 

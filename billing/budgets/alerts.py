@@ -23,7 +23,7 @@ AFTERWARDS = {
 }
 
 
-def tell(event: events.BudgetThresholdReached) -> None:
+def handle_threshold(event: events.BudgetThresholdReached) -> None:
     """Record a crossed threshold and notify, once: the relay may deliver more than once."""
     actor = Actor.system(event.tenant_id, "billing")
     raise_alert(

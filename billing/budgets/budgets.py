@@ -87,7 +87,7 @@ def create_budget(
     )
     period = period_of(local_day(clock.now(), zone))
     _open(budget, period)
-    _tell_passed(budget, period)
+    _publish_passed(budget, period)
     record(
         BUDGET_CREATED,
         actor=actor,
@@ -117,7 +117,7 @@ def change_budget(
     _check(budget.amount, budget.at_limit, budget.alerts)
     budget.save()
     period = _limit(budget, budget.amount, budget.at_limit)
-    _tell_passed(budget, period)
+    _publish_passed(budget, period)
     after = _terms(budget)
     changes = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
     record(BUDGET_CHANGED, actor=actor, target=budget, changes=changes)
@@ -135,32 +135,34 @@ def close_budget(*, actor: Actor, budget_id: UUID) -> None:
     record(BUDGET_CLOSED, actor=actor, target=budget, changes={"closed": [False, True]})
 
 
-def count_unreserved(pieces: Sequence[Segment], series: Mapping[bytes, Series], currency: str) -> None:
+def count_unreserved(segments: Sequence[Segment], series: Mapping[bytes, Series], currency: str) -> None:
     """Count unreserved usage against its budgets: it can no longer be refused, but reduces the headroom.
 
     One ledger transaction for each attempt or reporting request, month, project and set of budgets.
     """
-    charged = [piece for piece in pieces if piece.amount]
+    charged = [segment for segment in segments if segment.amount]
     if not charged:
         return
-    tags = {key: tags_in(series[key].carried) for key in {piece.series for piece in charged}}
+    tags = {key: tags_in(series[key].carried) for key in {segment.series for segment in charged}}
     locked = counters.lock_scope(
-        {piece.project_id for piece in charged},
-        {piece.period for piece in charged},
+        {segment.project_id for segment in charged},
+        {segment.period for segment in charged},
         currency,
         {mark for found in tags.values() for mark in marks(found)},
     )
     charges: dict[tuple[date, UUID | None, UUID | None, tuple[LedgerAccount, ...]], Decimal] = {}
     growth: dict[UUID, Decimal] = {}
-    for piece in charged:
-        concerned = [c for c in locked if c.period == piece.period and c.concerns(piece.project_id, tags[piece.series])]
-        growth |= {counter.id: growth.get(counter.id, NOTHING) + piece.amount for counter in concerned}
-        pots = (LedgerAccount("project", piece.project_id), *(counter.pot for counter in concerned))
-        mark = (piece.period, series[piece.series].attempt_id, piece.batch_id, pots)
-        charges[mark] = charges.get(mark, NOTHING) + piece.amount
+    for segment in charged:
+        concerned = [
+            c for c in locked if c.period == segment.period and c.concerns(segment.project_id, tags[segment.series])
+        ]
+        growth |= {counter.id: growth.get(counter.id, NOTHING) + segment.amount for counter in concerned}
+        accounts = (LedgerAccount("project", segment.project_id), *(counter.ledger_account for counter in concerned))
+        mark = (segment.period, series[segment.series].attempt_id, segment.batch_id, accounts)
+        charges[mark] = charges.get(mark, NOTHING) + segment.amount
     entries = []
-    for (period, attempt_id, batch_id, pots), amount in charges.items():
-        legs = ledger.move(AVAILABLE, UNHELD, pots, amount, currency)
+    for (period, attempt_id, batch_id, accounts), amount in charges.items():
+        legs = ledger.move(AVAILABLE, UNHELD, accounts, amount, currency)
         entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id))
     # Each counter moves once by the batch's total, so that it sees every threshold crossed.
     for counter in locked:
@@ -190,9 +192,9 @@ def _open(budget: Budget, period: date) -> None:
         spent=spent,
     )
     HoldShare.objects.bulk_create([HoldShare(hold=hold, counter=counter) for hold in holds])
-    pots = [LedgerAccount("counter", counter.pk)]
-    opening = ledger.move(AVAILABLE, SPENT, pots, spent, budget.currency) + ledger.move(
-        AVAILABLE, HELD, pots, held, budget.currency
+    accounts = [LedgerAccount("counter", counter.pk)]
+    opening = ledger.move(AVAILABLE, SPENT, accounts, spent, budget.currency) + ledger.move(
+        AVAILABLE, HELD, accounts, held, budget.currency
     )
     ledger.post(LedgerEntry("open", period, opening))
 
@@ -210,11 +212,11 @@ def _limit(budget: Budget, amount: Decimal, at_limit: str) -> date:
     return current
 
 
-def _tell_passed(budget: Budget, period: date) -> None:
+def _publish_passed(budget: Budget, period: date) -> None:
     """Report thresholds that the month has already crossed, unless they were reported before."""
     counter_id = BudgetPeriod.objects.filter(budget=budget, period=period).values_list("id", flat=True).first()
     for counter in counters.lock_these([counter_id]) if counter_id else []:
-        counters.tell_passed(counter, budget.currency)
+        counters.publish_passed(counter, budget.currency)
 
 
 def _get(budget_id: UUID) -> Budget:

@@ -50,12 +50,12 @@ class Counter:
         return self.at_limit != NOTIFY
 
     @property
-    def room(self) -> Decimal:
+    def headroom(self) -> Decimal:
         """What may still be held or spent."""
         return max(self.limit - self.held - self.spent - self.unheld, Decimal(0))
 
     @property
-    def running_room(self) -> Decimal | None:
+    def running_headroom(self) -> Decimal | None:
         """What running work may still use up; None if the budget does not stop it."""
         if self.at_limit != STOP_RUNNING:
             return None
@@ -74,7 +74,7 @@ class Counter:
         return tag if self.tag_key else "this project" if self.project_id else "this organisation"
 
     @property
-    def pot(self) -> LedgerAccount:
+    def ledger_account(self) -> LedgerAccount:
         """The counter's accounts in the ledger."""
         return LedgerAccount("counter", self.id)
 
@@ -187,13 +187,13 @@ def lock_for_hold(
         return [Counter(*row) for row in cursor.fetchall()]
 
 
-def require_room(counters: Iterable[Counter], asked: Money) -> None:
+def require_headroom(counters: Iterable[Counter], asked: Money) -> None:
     """Raise BudgetExceeded, naming the tightest budget, unless every enforced counter has headroom for `asked`."""
-    short = [counter for counter in counters if counter.enforced and counter.room < asked.amount]
+    short = [counter for counter in counters if counter.enforced and counter.headroom < asked.amount]
     if not short:
         return
-    tightest = min(short, key=lambda counter: counter.room)
-    left = Money(tightest.room, asked.currency)
+    tightest = min(short, key=lambda counter: counter.headroom)
+    left = Money(tightest.headroom, asked.currency)
     raise BudgetExceeded(
         f"{asked.plain()} asked, {left.plain()} left in the budget of {tightest.of}.",
         left=left.json(),
@@ -224,15 +224,15 @@ def apply_delta(
         if cursor.rowcount != len(ids):
             raise BudgetExceeded(asked=Money(held + spent, currency).json())
     for counter in counters:
-        _tell(counter, spent + unheld, currency)
+        _publish_crossed(counter, spent + unheld, currency)
 
 
-def tell_passed(counter: Counter, currency: str) -> None:
+def publish_passed(counter: Counter, currency: str) -> None:
     """Publish every threshold that a counter's spending has crossed, after a budget was created or changed."""
     _publish(counter, Decimal(0), counter.spent + counter.unheld, currency)
 
 
-def _tell(counter: Counter, growth: Decimal, currency: str) -> None:
+def _publish_crossed(counter: Counter, growth: Decimal, currency: str) -> None:
     before = counter.spent + counter.unheld
     _publish(counter, before, before + growth, currency)
 

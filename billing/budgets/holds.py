@@ -61,23 +61,23 @@ class HoldState:
         return self.amount - self.settled if self.state == OPEN else Decimal(0)
 
     @property
-    def room(self) -> Decimal:
+    def headroom(self) -> Decimal:
         """What may be settled now: what is left, unless a budget that stops running work has less."""
-        bounds = [c.running_room for c in self.current if c.running_room is not None]
+        bounds = [c.running_headroom for c in self.current if c.running_headroom is not None]
         return min([self.left, *bounds])
 
-    def room_in(self, period: date) -> Decimal:
+    def headroom_in(self, period: date) -> Decimal:
         """Return what may be settled now for usage in `period`; in a month before the hold's own, no more than its
         budgets have headroom for.
         """
         if period == self.period:
-            return self.room
-        return min([self.left, *(counter.room for counter in self.of(period) if counter.enforced)])
+            return self.headroom
+        return min([self.left, *(counter.headroom for counter in self.of(period) if counter.enforced)])
 
     @property
     def refused_by(self) -> str:
         """Which limit binds first: `budget` or `hold`."""
-        return "budget" if self.cut or self.room < self.left else "hold"
+        return "budget" if self.cut or self.headroom < self.left else "hold"
 
     @property
     def current(self) -> tuple[Counter, ...]:
@@ -89,9 +89,9 @@ class HoldState:
         return tuple(counter for counter in self.counters if counter.period == period)
 
     @property
-    def pots(self) -> list[LedgerAccount]:
+    def ledger_accounts(self) -> list[LedgerAccount]:
         """Return the ledger accounts that a movement of the hold touches."""
-        return [LedgerAccount("hold", self.id), *(counter.pot for counter in self.current)]
+        return [LedgerAccount("hold", self.id), *(counter.ledger_account for counter in self.current)]
 
 
 def hold(
@@ -119,7 +119,7 @@ def hold(
         over = sorted(month for month in set(months) if month < period)
         within = counters.lock_scope([project_id], [period], currency, marks(tags or {}), over)
         locked = [counter for counter in within if counter.period == period]
-        counters.require_room(locked, amount)
+        counters.require_headroom(locked, amount)
         counters.apply_delta(locked, currency, held=amount.amount)
         placed = Hold(subject=subject, project_id=project_id, period=period, currency=currency, amount=amount.amount)
         placed.tags = dict(tags or {})
@@ -133,8 +133,8 @@ def hold(
                 raise HoldExists(subject=subject) from error
             raise
         HoldShare.objects.bulk_create([HoldShare(hold=placed, counter_id=counter.id) for counter in locked])
-        pots = [LedgerAccount("hold", placed.pk), *(counter.pot for counter in locked)]
-        legs = ledger.move(AVAILABLE, HELD, pots, amount.amount, currency)
+        accounts = [LedgerAccount("hold", placed.pk), *(counter.ledger_account for counter in locked)]
+        legs = ledger.move(AVAILABLE, HELD, accounts, amount.amount, currency)
         ledger.post(LedgerEntry("hold", period, legs, hold_id=placed.pk))
         return placed.pk
 
@@ -172,7 +172,7 @@ def release(*, hold_id: UUID) -> Money:
         left = state.left
         if state.state == OPEN:
             counters.apply_delta(state.current, state.currency, held=-left)
-            legs = ledger.move(HELD, AVAILABLE, state.pots, left, state.currency)
+            legs = ledger.move(HELD, AVAILABLE, state.ledger_accounts, left, state.currency)
             ledger.post(LedgerEntry("release", state.period, legs, hold_id=hold_id))
             Hold.objects.filter(pk=hold_id).update(state=RELEASED, released_at=clock.DatabaseNow())
         return Money(left, state.currency)
@@ -208,16 +208,16 @@ def roll_over(state: HoldState, period: date) -> HoldState:
     if state.state != OPEN or period <= state.period:
         return state
     target = state.of(period)
-    rooms = [counter.room for counter in target if counter.enforced]
-    carried = min([state.left, *rooms])
+    headrooms = [counter.headroom for counter in target if counter.enforced]
+    carried = min([state.left, *headrooms])
     counters.apply_delta(state.current, state.currency, held=-state.left)
     counters.apply_delta(target, state.currency, held=carried)
     HoldShare.objects.bulk_create([HoldShare(hold_id=state.id, counter_id=c.id) for c in target], ignore_conflicts=True)
-    pots, lost = [LedgerAccount("hold", state.id)], state.left - carried
+    accounts, lost = [LedgerAccount("hold", state.id)], state.left - carried
     legs = [
-        *ledger.move(HELD, AVAILABLE, pots, lost, state.currency),
-        *ledger.move(HELD, AVAILABLE, [c.pot for c in state.current], state.left, state.currency),
-        *ledger.move(AVAILABLE, HELD, [c.pot for c in target], carried, state.currency),
+        *ledger.move(HELD, AVAILABLE, accounts, lost, state.currency),
+        *ledger.move(HELD, AVAILABLE, [c.ledger_account for c in state.current], state.left, state.currency),
+        *ledger.move(AVAILABLE, HELD, [c.ledger_account for c in target], carried, state.currency),
     ]
     ledger.post(LedgerEntry("carry", period, legs, hold_id=state.id))
     Hold.objects.filter(pk=state.id).update(period=period, amount=state.amount - lost)
@@ -243,8 +243,8 @@ def settle(state: HoldState, period: date, charges: Mapping[UUID | None, Decimal
     entries = []
     for attempt_id, amount in charges.items():
         legs = ledger.move(HELD, SPENT, [LedgerAccount("hold", state.id)], amount, state.currency)
-        legs += ledger.move(HELD, AVAILABLE, [c.pot for c in here], amount, state.currency)
-        legs += ledger.move(AVAILABLE, SPENT, [c.pot for c in spending], amount, state.currency)
+        legs += ledger.move(HELD, AVAILABLE, [c.ledger_account for c in here], amount, state.currency)
+        legs += ledger.move(AVAILABLE, SPENT, [c.ledger_account for c in spending], amount, state.currency)
         entries.append(LedgerEntry("settle", period, legs, hold_id=state.id, attempt_id=attempt_id))
     ledger.post(*entries)
     moved = tuple(
@@ -277,10 +277,10 @@ def _open(hold_id: UUID, currency: str, period: date | None = None) -> HoldState
 
 
 def _extend(state: HoldState, amount: Money) -> None:
-    counters.require_room(state.current, amount)
+    counters.require_headroom(state.current, amount)
     counters.apply_delta(state.current, state.currency, held=amount.amount)
     _grow(state.id, amount=amount.amount)
-    legs = ledger.move(AVAILABLE, HELD, state.pots, amount.amount, state.currency)
+    legs = ledger.move(AVAILABLE, HELD, state.ledger_accounts, amount.amount, state.currency)
     ledger.post(LedgerEntry("extend", state.period, legs, hold_id=state.id))
 
 

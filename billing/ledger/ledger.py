@@ -18,7 +18,7 @@ from tenants.isolation.scoping import current_tenant_id
 
 __all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "LedgerAccount", "Posting", "move", "post"]
 
-PotKind = Literal["hold", "counter", "project"]
+AccountKind = Literal["hold", "counter", "project"]
 
 POST = """
 WITH entry AS (
@@ -38,7 +38,7 @@ FROM unnest(%(entries)s::uuid[], %(accounts)s::text[], %(pots)s::uuid[], %(kinds
 class LedgerAccount:
     """The owner of money: a hold, a budget's month, or a project for unreserved usage."""
 
-    kind: PotKind
+    kind: AccountKind
     id: UUID
 
 
@@ -47,7 +47,7 @@ class Posting:
     """One leg of a transaction; the legs of a currency add up to zero."""
 
     account: str
-    pot: LedgerAccount
+    ledger_account: LedgerAccount
     currency: str
     amount: Decimal
 
@@ -66,12 +66,12 @@ class LedgerEntry:
     id: UUID = field(default_factory=uuid7)
 
 
-def move(source: str, target: str, pots: Sequence[LedgerAccount], amount: Decimal, currency: str) -> list[Posting]:
+def move(source: str, target: str, owners: Sequence[LedgerAccount], amount: Decimal, currency: str) -> list[Posting]:
     """Return the postings that move `amount` between two states of every ledger account; none for zero."""
     if not amount:
         return []
     legs = ((source, -amount), (target, amount))
-    return [Posting(account, pot, currency, signed) for pot in pots for account, signed in legs]
+    return [Posting(account, owner, currency, signed) for owner in owners for account, signed in legs]
 
 
 def post(*entries: LedgerEntry) -> None:
@@ -94,8 +94,8 @@ def post(*entries: LedgerEntry) -> None:
         "reason": [entry.reason[:200] for entry in moving],
         "entries": array((entry_id for entry_id, _ in legs), uuid),
         "accounts": array((posting.account for _, posting in legs), str),
-        "pots": array((posting.pot.id for _, posting in legs), uuid),
-        "kinds": array((posting.pot.kind for _, posting in legs), str),
+        "pots": array((posting.ledger_account.id for _, posting in legs), uuid),
+        "kinds": array((posting.ledger_account.kind for _, posting in legs), str),
         "currencies": array((posting.currency for _, posting in legs), str),
         "amounts": array((posting.amount for _, posting in legs), str),
     }

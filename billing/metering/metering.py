@@ -9,7 +9,7 @@ from uuid import UUID
 
 from billing.budgets import counters
 from billing.budgets.budgets import count_unreserved
-from billing.metering.rate import Drawn, rate, settle_from_hold, zero_rate
+from billing.metering.rate import Settled, rate, settle_from_hold, zero_rate
 from billing.metering.waivers import waive_usage
 from billing.pricing import price_books
 from billing.queries import Billed, billed, billed_attempts
@@ -80,24 +80,24 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, 
     if faults:
         raise UsageRefused(fields=faults)
     claimed = usage_keys.claim(claims(intervals))
-    pieces = rate(claimed.fresh, terms)
+    segments = rate(claimed.fresh, terms)
     series = series_of(claimed.fresh)
-    drawn = Drawn(NOTHING, exhausted=False, refused_by="")
+    settled = Settled(NOTHING, exhausted=False, refused_by="")
     if hold_id is not None:
-        drawn = settle_from_hold(hold_id, pieces, series)
+        settled = settle_from_hold(hold_id, segments, series)
     elif held_only:
-        drawn = replace(drawn, excluded=zero_rate(pieces))
+        settled = replace(settled, excluded=zero_rate(segments))
     else:
-        count_unreserved(pieces, series, terms.currency)
-    rollups.write(pieces, series, currency=terms.currency, zone=terms.zone)
+        count_unreserved(segments, series, terms.currency)
+    rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
     usage_keys.report(claimed.clashes)
     return Recorded(
         accepted=len(claimed.fresh),
-        quantity=sum((piece.billable for piece in pieces), NOTHING),
-        amount=sum((piece.amount for piece in pieces), NOTHING),
-        exhausted=drawn.exhausted,
-        excluded=drawn.excluded,
-        refused_by=drawn.refused_by,
+        quantity=sum((segment.billable for segment in segments), NOTHING),
+        amount=sum((segment.amount for segment in segments), NOTHING),
+        exhausted=settled.exhausted,
+        excluded=settled.excluded,
+        refused_by=settled.refused_by,
         conflicts=claimed.conflicts,
         clashes=tuple(item.interval for item in claimed.clashes),
     )

@@ -28,7 +28,7 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
 
     A count is one segment at its start. A segment without a matching price is measured and free.
     """
-    pieces: list[Segment] = []
+    segments: list[Segment] = []
     days: dict[datetime, date] = {}
     starts = [listed.effective_at for listed in terms.lists]
     prices: dict[tuple[bytes, str, int], PricePoint | None] = {}
@@ -39,15 +39,15 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
         spans = whole if counted else split(usage.start, usage.end, starts_within(terms.lists, usage.start, usage.end))
         for part, (start, end) in enumerate(spans):
             # Started lists: between two starts the same price applies to the same series.
-            ruling = (item.series.hash, usage.meter, sum([begins <= start for begins in starts]))
-            if ruling not in prices:
-                prices[ruling] = point_in(terms.lists, usage.meter, usage.dims, start)
-            price = prices[ruling]
+            key = (item.series.hash, usage.meter, sum([begins <= start for begins in starts]))
+            if key not in prices:
+                prices[key] = point_in(terms.lists, usage.meter, usage.dims, start)
+            price = prices[key]
             quarter = quarter_of(start)
             if quarter not in days:
                 days[quarter] = local_day(quarter, terms.zone)
             quantity = seconds_between(start, end) if usage.quantity is None else usage.quantity
-            pieces.append(
+            segments.append(
                 Segment(
                     key_hash=item.key_hash,
                     part=part,
@@ -67,7 +67,7 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
                     batch_id=batch_id,
                 )
             )
-    return pieces
+    return segments
 
 
 def most_cost(usage: Interval, terms: Terms) -> Decimal:
@@ -78,17 +78,17 @@ def most_cost(usage: Interval, terms: Terms) -> Decimal:
     return max(charge(quantity, point.unit_amount) if point else NOTHING for point in points)
 
 
-def zero_rate(pieces: Sequence[Segment]) -> Decimal:
+def zero_rate(segments: Sequence[Segment]) -> Decimal:
     """Charge nothing for segments that only a hold may pay if there is none; return their units. Free segments stay."""
-    priced = [piece for piece in pieces if piece.amount]
-    excluded = sum((piece.billable for piece in priced), NOTHING)
-    for piece in priced:
-        piece.billable = piece.amount = NOTHING
+    priced = [segment for segment in segments if segment.amount]
+    excluded = sum((segment.billable for segment in priced), NOTHING)
+    for segment in priced:
+        segment.billable = segment.amount = NOTHING
     return excluded
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Settled:
     """What a hold paid: the units it did not cover, and whether and by what it is used up."""
 
     excluded: Decimal
@@ -96,36 +96,36 @@ class Drawn:
     refused_by: str
 
 
-def settle_from_hold(hold_id: UUID, pieces: list[Segment], series: dict[bytes, Series]) -> Drawn:
+def settle_from_hold(hold_id: UUID, segments: list[Segment], series: dict[bytes, Series]) -> Settled:
     """Settle segments from a hold, earliest first; what it does not cover stays measured and is rated 0.
 
     At the start of a month the rest of the hold moves to that month's budgets; usage of the previous month still counts
     as spent there. Raises NotFound for an unknown hold, Invalid for usage of another project than the hold's.
     """
-    pieces.sort(key=lambda piece: (piece.start, piece.key_hash))
+    segments.sort(key=lambda segment: (segment.start, segment.key_hash))
     # All counters in one statement: one locked later could precede a locked one and cause a deadlock.
-    state = holds.lock(hold_id, {piece.period for piece in pieces})
+    state = holds.lock(hold_id, {segment.period for segment in segments})
     excluded, refused_by, short = NOTHING, "", False
-    for period, group in groupby(pieces, key=lambda piece: piece.period):
+    for period, group in groupby(segments, key=lambda segment: segment.period):
         state = holds.roll_over(state, period)
-        left, charges = state.room_in(period), dict[UUID | None, Decimal]()
-        for piece in group:
-            if piece.project_id != state.project_id:
+        left, charges = state.headroom_in(period), dict[UUID | None, Decimal]()
+        for segment in group:
+            if segment.project_id != state.project_id:
                 raise Invalid("The hold belongs to another project than the usage.")
-            piece.hold_id = hold_id
-            quantum = ONE if piece.counted else QUANTITY_QUANTUM  # nobody is charged for half a request
+            segment.hold_id = hold_id
+            quantum = ONE if segment.counted else QUANTITY_QUANTUM  # nobody is charged for half a request
             is_open = state.state == holds.OPEN
-            fits = affordable(left, piece.unit_amount, piece.billable, quantum) if is_open else NOTHING
-            if fits < piece.billable:
+            fits = affordable(left, segment.unit_amount, segment.billable, quantum) if is_open else NOTHING
+            if fits < segment.billable:
                 # A past month without headroom does not limit the next second.
                 if period >= state.period:
                     short, refused_by = True, refused_by or state.refused_by
-                excluded += piece.billable - fits
-                piece.billable, piece.amount = fits, charge(fits, piece.unit_amount)
-            if piece.amount:
-                left -= piece.amount
-                attempt_id = series[piece.series].attempt_id
-                charges[attempt_id] = charges.get(attempt_id, NOTHING) + piece.amount
+                excluded += segment.billable - fits
+                segment.billable, segment.amount = fits, charge(fits, segment.unit_amount)
+            if segment.amount:
+                left -= segment.amount
+                attempt_id = series[segment.series].attempt_id
+                charges[attempt_id] = charges.get(attempt_id, NOTHING) + segment.amount
         state = holds.settle(state, period, charges)
-    exhausted = short or state.room <= 0
-    return Drawn(excluded, exhausted, (refused_by or state.refused_by) if exhausted else "")
+    exhausted = short or state.headroom <= 0
+    return Settled(excluded, exhausted, (refused_by or state.refused_by) if exhausted else "")

@@ -95,27 +95,27 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
         locked = {counter.id: counter for counter in touched}
         cursor.execute(CHARGED, [tenant_id, attempts])
         charged = cursor.fetchall()
-    pieces = [(row[1], _counter_piece(*row)) for row in charged]
-    if not pieces:
+    segments = [(row[1], _counter_segment(*row)) for row in charged]
+    if not segments:
         unchanged("nothing was charged")
         return Decimal(0)
-    keys = [piece.key_hash for _, piece in pieces]
+    keys = [segment.key_hash for _, segment in segments]
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at) "
             "SELECT %s, k, k, exchequer_now() FROM unnest(%s::bytea[]) AS k",
             [tenant_id, keys],
         )
-    rollups.take_back(pieces)
+    rollups.reverse(segments)
     _return(settled, states, locked, reason)
     amounts: dict[UUID, Decimal] = defaultdict(Decimal)
-    for row, (_, piece) in zip(charged, pieces, strict=True):
-        amounts[row[0]] -= piece.amount
-    _tell(actor, amounts, reason)
+    for row, (_, segment) in zip(charged, segments, strict=True):
+        amounts[row[0]] -= segment.amount
+    _record_waived(actor, amounts, reason)
     return sum(amounts.values(), Decimal(0))
 
 
-def _tell(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> None:
+def _record_waived(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> None:
     currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
     for attempt, amount in sorted(amounts.items()):
         record(
@@ -132,7 +132,7 @@ def _tell(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> None:
         )
 
 
-def _counter_piece(
+def _counter_segment(
     attempt_id: UUID,
     rollup_id: int,
     events: int,
@@ -176,22 +176,22 @@ def _return(
 ) -> None:
     """Reverse what the ledger charged, one ledger account at a time."""
     transactions: dict[tuple, list[ledger.Posting]] = {}  # type: ignore[type-arg]
-    for attempt_id, hold_id, period, kind, pot_id, account, currency, amount in settled:
+    for attempt_id, hold_id, period, kind, account_id, account, currency, amount in settled:
         state = states.get(hold_id)
         running = state is not None and state.state == holds.OPEN
         stays = running and state is not None and period == state.period and account == SPENT
-        pot = LedgerAccount(kind, pot_id)
+        owner = LedgerAccount(kind, account_id)
         postings = transactions.setdefault((attempt_id, hold_id, period), [])
-        postings += ledger.move(account, HELD if stays else AVAILABLE, [pot], amount, currency)
+        postings += ledger.move(account, HELD if stays else AVAILABLE, [owner], amount, currency)
         if kind == "hold":
-            holds.give_back(pot_id, amount, shrink=running and not stays)
+            holds.give_back(account_id, amount, shrink=running and not stays)
         elif kind == "counter":
             back = (
                 {"unheld": -amount}
                 if account == UNHELD
                 else {"spent": -amount, "held": amount if stays else Decimal(0)}
             )
-            counters.apply_delta([locked[pot_id]], currency, **back)
+            counters.apply_delta([locked[account_id]], currency, **back)
     entries = [
         LedgerEntry("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
         for (attempt_id, hold_id, period), postings in transactions.items()

@@ -126,11 +126,11 @@ def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) ->
 
     Raises PriceMissing if no version in force names a price.
     """
-    ruling = terms(at, meters=[meter])
-    if not ruling.lists and not PriceBook.objects.exists():
+    current = terms(at, meters=[meter])
+    if not current.lists and not PriceBook.objects.exists():
         provision_defaults()
-        ruling = terms(at, meters=[meter])
-    point = point_in(ruling.lists, meter, dims, at or ruling.now)
+        current = terms(at, meters=[meter])
+    point = point_in(current.lists, meter, dims, at or current.now)
     if point is None:
         raise PriceMissing(meter=meter, dims=dict(dims))
     return point
@@ -138,12 +138,12 @@ def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) ->
 
 def point_in(lists: Sequence[PriceList], meter: str, dims: Mapping[str, str], at: datetime) -> PricePoint | None:
     """Return the price among `lists` that applies at `at`; None without one."""
-    ruling = in_force(lists, at)
-    table = ruling.tables.get(meter) if ruling else None
+    listed = in_force(lists, at)
+    table = listed.tables.get(meter) if listed else None
     entry = table.find(dims) if table else None
-    if ruling is None or entry is None:
+    if listed is None or entry is None:
         return None
-    return PricePoint(ruling.version_id, entry.price_id, entry.unit_amount, ruling.currency)
+    return PricePoint(listed.version_id, entry.price_id, entry.unit_amount, listed.currency)
 
 
 def provision_defaults(tenant_id: UUID | None = None) -> None:
@@ -246,8 +246,8 @@ def _faults(prices: Sequence[NewPrice], meters: set[str]) -> dict[str, list[str]
         seen.add(mark)
         if any(name.startswith(PREFIX) for name in price.dims):
             messages.append("Tags have no prices: leave out dimensions that start with “tag:”.")
-        elif strange := [name[:60] for name in price.dims if not DIMENSION.fullmatch(name)]:
-            messages.append(f"“{strange[0]}” is not a dimension name. Use letters, digits, _ . and -, at most 60.")
+        elif malformed := [name[:60] for name in price.dims if not DIMENSION.fullmatch(name)]:
+            messages.append(f"“{malformed[0]}” is not a dimension name. Use letters, digits, _ . and -, at most 60.")
         if any(not (1 <= len(value) <= LONGEST_VALUE and value.isprintable()) for value in price.dims.values()):
             messages.append(f"Give each dimension a value of 1 to {LONGEST_VALUE} printable characters.")
         if len(price.dims) > MOST_DIMENSIONS:

@@ -200,10 +200,10 @@ def explain(
             "after_key": place.key if place else None,
             "after_part": place.part if place else 0,
         }
-        told = []
+        shown_people = []
         if people:
             cursor.execute(PEOPLE, arguments)
-            told = [
+            shown_people = [
                 PersonShare(row[0], row[1], Money(row[2], line.amount.currency), row[3]) for row in cursor.fetchall()
             ]
         cursor.execute(INTERVALS.format(order=ORDERS.get(order, ORDERS[""])), arguments)
@@ -212,7 +212,7 @@ def explain(
         Share(job, attempt, resource, measured, billable, int(events), Money(amount, line.amount.currency))
         for job, attempt, resource, _, measured, billable, amount, events, _ in rows
     ]
-    return Explanation(view, line, shares, intervals, told)
+    return Explanation(view, line, shares, intervals, shown_people)
 
 
 def _named(rows: list[tuple], text: str) -> list[tuple]:  # type: ignore[type-arg]

@@ -144,10 +144,10 @@ def prices_in_force(meter: str) -> list[PriceView]:
     """Return the prices of a meter in force now, in the tenant's currency, cheapest first."""
     at = tenant_today()
     begun = PriceVersion.objects.filter(book__currency=at.currency, effective_at__lte=at.now)
-    ruling = begun.order_by("-effective_at").first()
-    if ruling is None:
+    current = begun.order_by("-effective_at").first()
+    if current is None:
         return []
-    rows = Price.objects.filter(version=ruling, meter__key=meter).select_related("meter").order_by("unit_amount", "id")
+    rows = Price.objects.filter(version=current, meter__key=meter).select_related("meter").order_by("unit_amount", "id")
     prices = [_price(row, at.currency) for row in rows[:MOST_SHOWN]]
     return sorted(prices, key=lambda price: (price.unit_amount, sorted(price.dims.items())))
 

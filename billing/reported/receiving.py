@@ -75,11 +75,11 @@ def receive(
     claimed = usage_keys.claim(listed, batch_id)
     counted = [item for item in claimed.fresh if id(item.interval) not in why]
     waiting = [item for item in claimed.fresh if id(item.interval) in why]
-    pieces = rate(counted, terms, batch_id)
-    amount = sum((piece.amount for piece in pieces), Decimal(0))
+    segments = rate(counted, terms, batch_id)
+    amount = sum((segment.amount for segment in segments), Decimal(0))
     today.count(len(claimed.fresh), amount)
-    count_unreserved(pieces, series_of(counted), terms.currency)
-    rollups.write(pieces, series_of(counted), currency=terms.currency, zone=terms.zone)
+    count_unreserved(segments, series_of(counted), terms.currency)
+    rollups.write(segments, series_of(counted), currency=terms.currency, zone=terms.zone)
     if claimed.fresh:
         batch = UsageBatch.objects.create(
             id=batch_id,

@@ -84,8 +84,8 @@ def decide(*, actor: Actor, event_ids: Sequence[UUID], accept: bool, reason: str
 def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
     """Rate and store events under their own requests; return each request's amount, and the currency."""
     if sum(quarters(row.starts_at, row.ends_at) for row in rows) > MOST_QUARTERS:
-        told = f"The times of these events span more than {MOST_QUARTERS:,} quarter hours. Select fewer events."
-        raise Invalid(fields={"events": [told]})
+        text = f"The times of these events span more than {MOST_QUARTERS:,} quarter hours. Select fewer events."
+        raise Invalid(fields={"events": [text]})
     intervals = [interval_of(row) for row in rows]
     terms = terms_of(intervals)
     if any(most_cost(item, terms) > LARGEST_CHARGE for item in intervals):
@@ -93,16 +93,16 @@ def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
             "Some of these events would cost more than 10^12. Check the quantities, and reject what is wrong."
         )
     listed = claims(intervals)
-    pieces = []
+    segments = []
     for row, item in zip(rows, listed, strict=True):
-        pieces += rate([item], terms, row.batch_id)
+        segments += rate([item], terms, row.batch_id)
     amounts: dict[UUID, Decimal] = defaultdict(Decimal)
-    for piece in pieces:
-        if piece.batch_id is not None:
-            amounts[piece.batch_id] += piece.amount
+    for segment in segments:
+        if segment.batch_id is not None:
+            amounts[segment.batch_id] += segment.amount
     series = series_of(listed)
-    count_unreserved(pieces, series, terms.currency)
-    rollups.write(pieces, series, currency=terms.currency, zone=terms.zone)
+    count_unreserved(segments, series, terms.currency)
+    rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
     return amounts, terms.currency
 
 

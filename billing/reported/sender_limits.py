@@ -66,10 +66,10 @@ class SenderToday:
         if events and self.events + events > most.events:
             self._refuse(f"This sender may report {most.events:,} events a day and has reported {self.events:,} today.")
         if amount and self.amount + amount > most.amount.amount:
-            told = Money(self.amount, most.amount.currency).plain()
+            text = Money(self.amount, most.amount.currency).plain()
             asked = Money(amount, most.amount.currency).plain()
             self._refuse(
-                f"This sender may report use for {most.amount.plain()} a day, has reported {told} today and asks for {asked} more."
+                f"This sender may report use for {most.amount.plain()} a day, has reported {text} today and asks for {asked} more."
             )
         with connection.cursor() as cursor:
             cursor.execute(

@@ -37,15 +37,15 @@ from tenants.operations import check_text
 
 USAGE_VOIDED = AuditAction("billing.usage.voided")
 MOST_EVENTS = 1_000
-PIECES = """
+SEGMENTS = """
 SELECT e.key_hash, e.part, e.series_hash, e.started_at, e.ended_at, e.period, e.day, e.meter_id, e.project_id, e.price_id,
   e.measured, e.billable, e.amount, e.batch_id, e.recorded_at, s.dims
 FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NULL OR e.key_hash = ANY(%(keys)s::bytea[]))
   AND """
-OF_BATCHES = PIECES + "e.batch_id = ANY(%(batches)s::uuid[])"
+OF_BATCHES = SEGMENTS + "e.batch_id = ANY(%(batches)s::uuid[])"
 # Reported before senders were recorded: from none of the platform's own sources, and not paid from a hold.
-BEFORE_SENDERS = PIECES + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
+BEFORE_SENDERS = SEGMENTS + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
 NAMES = (
     "part", "series", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
     "batch_id",
@@ -72,7 +72,7 @@ class UsageVoided(Conflict):
 class Taken:
     """A stored segment of a reported event, with the keys to find its budgets."""
 
-    piece: Segment
+    segment: Segment
     recorded_at: datetime
     tags: Mapping[str, str]
 
@@ -116,10 +116,10 @@ def void_events(
     counters.lock_budget_set()
     found = {bytes(row.key_hash): row.batch_id for row in UsageKey.objects.filter(key_hash__in=list(named))}
     early = _taken(BEFORE_SENDERS, [], [key for key in found if found[key] is None])
-    reported = {key for key in found if found[key] is not None} | {item.piece.key_hash for item in early}
-    if strange := [said for key, said in named.items() if key not in reported]:
+    reported = {key for key in found if found[key] is not None} | {item.segment.key_hash for item in early}
+    if unknown := [said for key, said in named.items() if key not in reported]:
         text = "These events were not reported from outside. Usage that the platform measures cannot be voided."
-        raise Invalid(text, unknown=strange)
+        raise Invalid(text, unknown=unknown)
     uncounted = HeldEvent.objects.filter(key_hash__in=list(named)).exclude(state="accepted")
     if held := [f"{row.source} {row.key}" for row in uncounted]:
         raise Invalid("These events are not counted: they wait for review or were rejected.", held=held)
@@ -142,27 +142,27 @@ def void_events(
 
 def _given_a_batch(early: Sequence[Taken]) -> list[Taken]:
     """Assign usage older than recorded senders to a new request, because every counter-entry names one."""
-    events = len({item.piece.key_hash for item in early})
+    events = len({item.segment.key_hash for item in early})
     batch = UsageBatch.objects.create(
         sender_kind="system",
         sender="before senders were recorded",
         accepted=events,
         held=0,
         voided=events,
-        amount=sum((item.piece.amount for item in early), Decimal(0)),
+        amount=sum((item.segment.amount for item in early), Decimal(0)),
         currency=Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id()),
     )
-    return [replace(item, piece=replace(item.piece, batch_id=batch.pk)) for item in early]
+    return [replace(item, segment=replace(item.segment, batch_id=batch.pk)) for item in early]
 
 
 def _void(taken: Sequence[Taken], reason: str) -> tuple[set[bytes], Decimal]:
     """Write counter-entries for what is not voided yet; return those keys and the amount."""
-    marks = {void_key(item.piece.key_hash): item.piece.key_hash for item in taken}
+    marks = {void_key(item.segment.key_hash): item.segment.key_hash for item in taken}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [current_tenant_id(), array(marks, bytea)])
         voided = {marks[bytes(row[0])] for row in cursor.fetchall()}
-    taken = [item for item in taken if item.piece.key_hash in voided]
-    if len({(item.piece.key_hash, quarter_of(item.piece.start)) for item in taken}) > MOST_QUARTERS:
+    taken = [item for item in taken if item.segment.key_hash in voided]
+    if len({(item.segment.key_hash, quarter_of(item.segment.start)) for item in taken}) > MOST_QUARTERS:
         raise Invalid(
             f"The times of these events span more than {MOST_QUARTERS:,} quarter hours. Name fewer events at once: those of "
             "one request can be voided in several parts, too."
@@ -170,7 +170,7 @@ def _void(taken: Sequence[Taken], reason: str) -> tuple[set[bytes], Decimal]:
     if taken:
         _return_money(taken, reason)
         _return_usage(taken)
-    return voided, sum((item.piece.amount for item in taken), Decimal(0))
+    return voided, sum((item.segment.amount for item in taken), Decimal(0))
 
 
 def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) -> list[Taken]:
@@ -197,23 +197,23 @@ def _return_money(taken: Sequence[Taken], reason: str) -> None:
     """Reverse the charges in the budgets that count them, and in the projects' accounts, in the ledger and the
     counters.
     """
-    charged = [item for item in taken if item.piece.amount]
+    charged = [item for item in taken if item.segment.amount]
     if not charged:
         return
     currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
-    dated = counters.lock_months({item.piece.period for item in charged}, currency)
+    dated = counters.lock_months({item.segment.period for item in charged}, currency)
     moves: dict[tuple[UUID | None, date], dict[tuple[LedgerAccount, str], Decimal]] = defaultdict(
         lambda: defaultdict(Decimal)
     )
     back: dict[tuple[UUID, str], Decimal] = defaultdict(Decimal)
     for item in charged:
-        legs = moves[item.piece.batch_id, item.piece.period]
-        legs[LedgerAccount("project", item.piece.project_id), UNHELD] += item.piece.amount
+        legs = moves[item.segment.batch_id, item.segment.period]
+        legs[LedgerAccount("project", item.segment.project_id), UNHELD] += item.segment.amount
         for one in dated:
             account = _counted_as(one, item)
             if account:
-                legs[one.counter.pot, account] += item.piece.amount
-                back[one.counter.id, account] += item.piece.amount
+                legs[one.counter.ledger_account, account] += item.segment.amount
+                back[one.counter.id, account] += item.segment.amount
     for one in dated:
         spent, unheld = back[one.counter.id, SPENT], back[one.counter.id, UNHELD]
         counters.apply_delta([one.counter], currency, spent=-spent, unheld=-unheld)
@@ -221,8 +221,8 @@ def _return_money(taken: Sequence[Taken], reason: str) -> None:
     for (batch_id, period), legs in moves.items():
         postings = [
             posting
-            for (pot, account), amount in legs.items()
-            for posting in ledger.move(account, AVAILABLE, [pot], amount, currency)
+            for (owner, account), amount in legs.items()
+            for posting in ledger.move(account, AVAILABLE, [owner], amount, currency)
         ]
         entries.append(LedgerEntry("void", period, postings, batch_id=batch_id, reason=reason))
     ledger.post(*entries)
@@ -233,8 +233,8 @@ def _counted_as(one: Dated, item: Taken) -> str:
 
     A budget created later includes it in its opening, one closed before does not count it.
     """
-    counter, piece = one.counter, item.piece
-    if counter.period != piece.period or not counter.concerns(piece.project_id, item.tags):
+    counter, segment = one.counter, item.segment
+    if counter.period != segment.period or not counter.concerns(segment.project_id, item.tags):
         return ""
     if one.created_at > item.recorded_at:
         return SPENT if one.opened_with_usage else ""
@@ -242,33 +242,33 @@ def _counted_as(one: Dated, item: Taken) -> str:
 
 
 def _return_usage(taken: Sequence[Taken]) -> None:
-    pieces = [item.piece for item in taken]
-    hours = {id(piece): hour_of(piece.start) for piece in pieces}
+    segments = [item.segment for item in taken]
+    hours = {id(segment): hour_of(segment.start) for segment in segments}
     with connection.cursor() as cursor:
-        series = array({piece.series for piece in pieces}, bytea)
+        series = array({segment.series for segment in segments}, bytea)
         cursor.execute(ROLLUPS, [current_tenant_id(), series, list(set(hours.values()))])
         sums = {(bytes(row[1]), *row[2:]): row[0] for row in cursor.fetchall()}
     entries = []
-    for piece in pieces:
+    for segment in segments:
         place = (
-            piece.series,
-            hours[id(piece)],
-            piece.day,
-            piece.period,
-            piece.project_id,
-            piece.meter_id,
-            piece.price_id,
+            segment.series,
+            hours[id(segment)],
+            segment.day,
+            segment.period,
+            segment.project_id,
+            segment.meter_id,
+            segment.price_id,
         )
         counter_entry = replace(
-            piece,
-            key_hash=void_key(piece.key_hash),
-            measured=-piece.measured,
-            billable=-piece.billable,
-            amount=-piece.amount,
+            segment,
+            key_hash=void_key(segment.key_hash),
+            measured=-segment.measured,
+            billable=-segment.billable,
+            amount=-segment.amount,
             kind="void",
         )
         entries.append((sums[place], counter_entry))
-    rollups.take_back(entries)
+    rollups.reverse(entries)
 
 
 def _record(

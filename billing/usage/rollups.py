@@ -41,8 +41,8 @@ class Segment:
     batch_id: UUID | None = None
 
 
-PIECES = """
-piece AS MATERIALIZED (
+SEGMENTS = """
+segment AS MATERIALIZED (
   SELECT * FROM unnest(
     %(key_hash)s::bytea[], %(part)s::smallint[], %(series)s::bytea[], %(start)s::timestamptz[], %(end)s::timestamptz[],
     %(period)s::date[], %(day)s::date[], %(meter_id)s::uuid[], %(project_id)s::uuid[], %(price_id)s::uuid[],
@@ -53,11 +53,11 @@ piece AS MATERIALIZED (
   INSERT INTO billing_usageevent (tenant_id, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
     meter_id, project_id, price_id, hold_id, measured, billable, amount, batch_id)
   SELECT %(tenant)s, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
-    meter_id, project_id, price_id, hold_id, measured, billable, amount, batch_id FROM piece
+    meter_id, project_id, price_id, hold_id, measured, billable, amount, batch_id FROM segment
 )
 """
 WRITE = f"""
-WITH {PIECES}, series AS (
+WITH {SEGMENTS}, series AS (
   INSERT INTO billing_usageseries (tenant_id, hash, resource, job_id, attempt_id, source, dims)
   SELECT %(tenant)s, s.* FROM unnest(
     %(s_hash)s::bytea[], %(s_resource)s::text[], %(s_job)s::uuid[], %(s_attempt)s::uuid[], %(s_source)s::text[], %(s_dims)s::jsonb[]
@@ -72,14 +72,14 @@ INSERT INTO billing_usagerollup AS r (id, tenant_id, period, day, hour, price_id
   events, measured, billable, amount)
 SELECT gen_random_uuid(), %(tenant)s, period, day, date_trunc('hour', started_at, 'UTC'), price_id, meter_id, project_id, series_hash,
   count(*), sum(measured), sum(billable), sum(amount)
-FROM piece GROUP BY period, day, date_trunc('hour', started_at, 'UTC'), price_id, meter_id, project_id, series_hash
+FROM segment GROUP BY period, day, date_trunc('hour', started_at, 'UTC'), price_id, meter_id, project_id, series_hash
 ORDER BY series_hash, 5, day, period, project_id, meter_id, price_id
 ON CONFLICT (tenant_id, series_hash, hour, day, period, project_id, meter_id, price_id) DO UPDATE SET
   events = r.events + excluded.events, measured = r.measured + excluded.measured,
   billable = r.billable + excluded.billable, amount = r.amount + excluded.amount
 """  # noqa: S608
-TAKE_BACK = f"""
-WITH {PIECES}
+REVERSE = f"""
+WITH {SEGMENTS}
 UPDATE billing_usagerollup r SET events = r.events + w.events, measured = r.measured + w.measured,
   billable = r.billable + w.billable, amount = r.amount + w.amount
 FROM (
@@ -97,14 +97,14 @@ FIELDS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def write(pieces: Sequence[Segment], series: Mapping[bytes, Series], *, currency: str, zone: str) -> None:
+def write(segments: Sequence[Segment], series: Mapping[bytes, Series], *, currency: str, zone: str) -> None:
     """Store segments, add them to their hourly sums and open the draft invoices of their periods."""
-    if not pieces:
+    if not segments:
         return
-    known = [(key, series[key]) for key in sorted({piece.series for piece in pieces} & series.keys())]
-    periods = sorted({piece.period for piece in pieces})
+    known = [(key, series[key]) for key in sorted({segment.series for segment in segments} & series.keys())]
+    periods = sorted({segment.period for segment in segments})
     bounds = [period_bounds(period, zone) for period in periods]
-    arguments = _columns(pieces)
+    arguments = _columns(segments)
     arguments |= {
         "s_hash": [key for key, _ in known],
         "s_resource": [item.resource for _, item in known],
@@ -120,16 +120,16 @@ def write(pieces: Sequence[Segment], series: Mapping[bytes, Series], *, currency
         cursor.execute(WRITE, {**arguments, "currency": currency})
 
 
-def take_back(counter_entries: Sequence[tuple[UUID, Segment]]) -> None:
+def reverse(counter_entries: Sequence[tuple[UUID, Segment]]) -> None:
     """Store counter-entries, each with the locked hourly sum that it reduces."""
-    pieces = [piece for _, piece in counter_entries]
+    segments = [segment for _, segment in counter_entries]
     with connection.cursor() as cursor:
         rollups = [rollup_id for rollup_id, _ in counter_entries]
-        cursor.execute(TAKE_BACK, {**_columns(pieces), "rollups": rollups})
+        cursor.execute(REVERSE, {**_columns(segments), "rollups": rollups})
 
 
-def _columns(pieces: Sequence[Segment]) -> dict[str, Any]:
+def _columns(segments: Sequence[Segment]) -> dict[str, Any]:
     columns: dict[str, Any] = {
-        name: array([getattr(piece, name) for piece in pieces], write) for name, write in FIELDS.items()
+        name: array([getattr(segment, name) for segment in segments], write) for name, write in FIELDS.items()
     }
     return columns | {"tenant": current_tenant_id()}

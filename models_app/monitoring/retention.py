@@ -25,16 +25,16 @@ FEEDBACK = SLICES = ALERTS = timedelta(days=400)
 HOUR = timedelta(hours=1)
 
 
-def tidy_everywhere() -> dict[str, int]:
+def purge_everywhere() -> dict[str, int]:
     """Fold and remove old rows of every tenant (control role); return how many went, by kind."""
     gone = {"windows": 0, "feedback": 0, "slices": 0, "alerts": 0, "keys": 0}
     for tenant_id in Tenant.objects.values_list("id", flat=True):
-        for kind, rows in tidy(tenant_id).items():
+        for kind, rows in purge_expired(tenant_id).items():
             gone[kind] += rows
     return gone
 
 
-def tidy(tenant_id: UUID) -> dict[str, int]:
+def purge_expired(tenant_id: UUID) -> dict[str, int]:
     """Fold and remove old rows of one tenant (control role); return how many went, by kind."""
     with tenant_scope(tenant_id):
         removed = HealthWindow.objects.filter(minute__lt=DatabaseNow() - WINDOWS).delete()[0]

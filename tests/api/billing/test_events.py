@@ -265,11 +265,11 @@ def test_data_and_extensions_say_the_dimensions_and_the_project(tenant: Tenant, 
 def test_seconds_are_over_when_they_are_reported(tenant: Tenant, send: Sender) -> None:
     send(event(type="device.seconds", data={"quantity": 5400.5, "device_class": "cpu"}))
     with tenant_scope(tenant.id):
-        pieces = UsageEvent.objects.order_by("started_at")
-        assert len(pieces) == 7
-        assert pieces[0].started_at == datetime(2026, 10, 5, 9, 29, 59, 500_000, tzinfo=UTC)
-        assert pieces[6].ended_at == datetime(2026, 10, 5, 11, tzinfo=UTC)
-        assert sum(piece.measured for piece in pieces) == Decimal("5400.5")
+        segments = UsageEvent.objects.order_by("started_at")
+        assert len(segments) == 7
+        assert segments[0].started_at == datetime(2026, 10, 5, 9, 29, 59, 500_000, tzinfo=UTC)
+        assert segments[6].ended_at == datetime(2026, 10, 5, 11, tzinfo=UTC)
+        assert sum(segment.measured for segment in segments) == Decimal("5400.5")
 
 
 def test_an_own_meter_is_defined_counted_and_priced(tenant: Tenant, send: Sender) -> None:

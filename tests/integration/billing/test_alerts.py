@@ -161,11 +161,11 @@ def test_the_same_event_delivered_again_tells_nobody_again(tenant: Tenant) -> No
     )
     for _ in range(3):
         with tenant_scope(tenant.id):
-            alerts.tell(event)
+            alerts.handle_threshold(event)
     assert len(told(tenant)) == 1
     with tenant_scope(tenant.id):
         budgets.close_budget(actor=factories.actor_for(tenant), budget_id=made)
-        alerts.tell(replace(event, percent=80))
+        alerts.handle_threshold(replace(event, percent=80))
     assert passed(tenant) == [50]
 
 

@@ -49,16 +49,16 @@ def test_a_line_explains_itself_down_to_the_person_and_the_price_version() -> No
             assert len(page) <= 5
             seen += page
             after = page[-1].cursor
-        assert len({piece.id for piece in seen}) == len(seen) >= 12
-        assert sum((piece.exact.amount for piece in seen), Decimal(0)) == line.exact.amount
-        assert {piece.actor for piece in seen} == {actor.label}
-        assert {piece.actor_id for piece in seen} == {actor.id}
+        assert len({segment.id for segment in seen}) == len(seen) >= 12
+        assert sum((segment.exact.amount for segment in seen), Decimal(0)) == line.exact.amount
+        assert {segment.actor for segment in seen} == {actor.label}
+        assert {segment.actor_id for segment in seen} == {actor.id}
         whole = queries.explain(invoice.id, 1)
         assert {(share.job_id, share.attempt_id) for share in whole.shares} == {(job, attempt) for attempt in attempts}
         assert whole.line.version_number == 1
         assert whole.line.unit_amount == Decimal("0.00005")
         narrowed = queries.explain(invoice.id, 1, attempt_id=attempts[0])
-        assert {piece.attempt_id for piece in narrowed.intervals} == {attempts[0]}
+        assert {segment.attempt_id for segment in narrowed.intervals} == {attempts[0]}
         with pytest.raises(NotFound):
             queries.explain(invoice.id, 2)
         assert list(reconcile_faults()) == []
@@ -176,7 +176,7 @@ def test_a_waived_attempt_stays_measured_and_costs_nothing() -> None:
         assert waive_usage(attempt, reason="the node was lost") == Decimal("0.01")
         (line,) = queries.invoice_lines(queries.draft_invoice().id)
         assert (line.measured, line.quantity, line.amount.amount) == (200, 0, 0)
-        kinds = [piece.kind for piece in queries.explain(queries.draft_invoice().id, 1).intervals]
+        kinds = [segment.kind for segment in queries.explain(queries.draft_invoice().id, 1).intervals]
         assert "waiver" in kinds
         assert list(reconcile_faults()) == []
         assert list(ledger_faults()) == []

@@ -109,7 +109,7 @@ def test_what_a_removed_hold_paid_can_still_be_waived(as_control: Callable[[], A
         with connection.cursor() as cursor:
             cursor.execute("UPDATE billing_hold SET released_at = exchequer_now() - interval '401 days'")
     with as_control():
-        assert retention.tidy()["holds"] == 1
+        assert retention.purge_expired()["holds"] == 1
     with in_tenant(tenant):
         assert waive_usage(attempt, reason="node lost") == charged > 0
         assert waive_usage(attempt, reason="node lost") == 0

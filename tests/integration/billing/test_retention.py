@@ -17,7 +17,7 @@ from billing.metering.metering import record_usage
 from billing.models import Hold, HoldShare, LedgerPosting, Quote, SenderDay
 from billing.money import Money
 from billing.pricing import price_books, quotes
-from billing.tasks import tidy
+from billing.tasks import purge_expired
 from tenants.clock import now
 from tests.support.factories import default_project_id, in_tenant, make_tenant
 from tests.support.usage import DIMS, interval
@@ -52,7 +52,7 @@ def test_old_quotes_and_released_holds_go_and_every_sum_stays(
     def tidied(days: int) -> tuple[int, int, int]:
         demo_clock.advance(timedelta(days=days))
         with as_control():
-            tidy()
+            purge_expired()
         return left()
 
     assert tidied(29) == (1, 2, 2)
@@ -75,7 +75,7 @@ def test_what_a_sender_reported_on_a_day_is_counted_for_ninety_days(
         for days in (0, 89, 91):
             SenderDay.objects.create(sender_id=actor.id, day=today - timedelta(days=days), events=1, amount=1)
     with as_control():
-        tidy()
+        purge_expired()
     with in_tenant(tenant):
         left = {today - day for day in SenderDay.objects.values_list("day", flat=True)}
     assert left == {timedelta(0), timedelta(days=89)}

@@ -154,7 +154,7 @@ def test_b1_an_unbalanced_posting_does_not_commit() -> None:
     tenant = make_tenant()
     with in_tenant(tenant):
         leg = Posting(HELD, LedgerAccount("project", uuid4()), "EUR", Decimal("0.000000000001"))
-        for legs in ([leg], [leg, Posting(AVAILABLE, leg.pot, "USD", -leg.amount)]):
+        for legs in ([leg], [leg, Posting(AVAILABLE, leg.ledger_account, "USD", -leg.amount)]):
             with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
                 post_and_check(tenant.id, legs)
         for statement in ("UPDATE billing_ledgerposting SET amount = 0", "DELETE FROM billing_ledgertransaction"):

@@ -43,7 +43,7 @@ def seen(as_control: Control) -> World:
     """A running attempt with samples, log lines and metrics."""
     world = World(as_control)
     with world.control():
-        retention.tidy()  # another test may have dropped today's partition
+        retention.purge_expired()  # another test may have dropped today's partition
     mine = world.running()
     world.mine = mine  # type: ignore[attr-defined]
     samples = [Sample(0.5, 1.0, 7), Sample(0.5, 0.0, 9)]
@@ -56,7 +56,7 @@ def seen(as_control: Control) -> World:
 def test_each_table_has_its_partition_of_now_and_takes_rows_into_it(seen: World, superuser: psycopg.Connection) -> None:
     today = datetime.now(UTC)
     with seen.control():
-        assert retention.tidy()["made"] == 0, "all were there"
+        assert retention.purge_expired()["made"] == 0, "all were there"
     for ahead in range(8):
         assert f"compute_devicesample_{today + timedelta(days=ahead):%Y_%m_%d}" in partitions(
             superuser, "compute_devicesample"
@@ -72,16 +72,16 @@ def test_what_is_old_goes_by_partition_and_its_hours_stay(
         before = sum(row.used_s for row in utilisation(start, start + timedelta(hours=4), ("device_class",)))
     demo_clock.move_to(datetime.now(UTC) + timedelta(days=13))
     with seen.control():
-        retention.tidy()
+        retention.purge_expired()
     assert counts(superuser)["compute_devicesample"] == 2, "13 days are not 14"
     demo_clock.move_to(datetime.now(UTC) + timedelta(days=16))
     with seen.control():
-        retention.tidy()
+        retention.purge_expired()
     assert counts(superuser) == {"compute_devicesample": 0, "compute_joblog": 1, "compute_jobmetric": 1}
     # The month of today ends within 31 days, and its partition goes 90 days after that.
     demo_clock.move_to(datetime.now(UTC) + timedelta(days=90 + 32))
     with seen.control():
-        retention.tidy()
+        retention.purge_expired()
     assert counts(superuser) == {"compute_devicesample": 0, "compute_joblog": 0, "compute_jobmetric": 0}
     with tenant_scope(seen.tenant.id):
         (hour,) = DeviceHour.objects.all()
@@ -104,7 +104,7 @@ def test_a_partition_that_is_still_written_to_stays(seen: World, superuser: psyc
             "SET session_replication_role = DEFAULT"
         )
     with seen.control():
-        retention.tidy()
+        retention.purge_expired()
     left = partitions(superuser, "compute_joblog")
     assert "compute_joblog_2020_01" not in left
     assert "compute_joblog_2020_02" in left, "a job that was long paused writes where it began"
@@ -119,11 +119,11 @@ def test_a_reader_who_holds_on_delays_the_tables_end_and_not_the_rows(
     with superuser.transaction():
         superuser.execute("LOCK TABLE compute_job IN ROW EXCLUSIVE MODE")  # as any heartbeat does
         with seen.control():
-            assert retention.tidy()["compute_devicesample"] == 0
+            assert retention.purge_expired()["compute_devicesample"] == 0
         assert superuser.execute("SELECT count(*) FROM compute_devicesample").fetchone() == (0,)
     assert partitions(superuser, "compute_devicesample") == before
     with seen.control():
-        assert retention.tidy()["compute_devicesample"] > 0
+        assert retention.purge_expired()["compute_devicesample"] > 0
 
 
 def first_id(superuser: psycopg.Connection, moment: str) -> str:

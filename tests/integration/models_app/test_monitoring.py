@@ -439,8 +439,8 @@ def test_old_minutes_become_hours_and_go_and_old_labels_go(endpoint: Endpoint, a
         label(now() - timedelta(days=401))
         label(now() - timedelta(days=399))
     with as_control():
-        assert retention.tidy_everywhere() == {"windows": 3, "feedback": 1, "slices": 0, "alerts": 0, "keys": 0}
-        assert sum(retention.tidy_everywhere().values()) == 0
+        assert retention.purge_everywhere() == {"windows": 3, "feedback": 1, "slices": 0, "alerts": 0, "keys": 0}
+        assert sum(retention.purge_everywhere().values()) == 0
     with tenant_scope(endpoint.tenant_id):
         kept = {row.minute: recent_windows.sums_of(row) for row in HealthWindow.objects.all()}
         assert kept == {
@@ -470,7 +470,7 @@ def test_keys_slices_and_alerts_that_ended_long_ago_are_removed(
                 endpoint=endpoint, name=str(days), prefix="p", key_hash=bytes([days]), revoked_at=revoked
             )
     with as_control():
-        gone = retention.tidy(endpoint.tenant_id)
+        gone = retention.purge_expired(endpoint.tenant_id)
     assert (gone["slices"], gone["alerts"], gone["keys"]) == (1, 1, 1)
     with tenant_scope(endpoint.tenant_id):
         assert list(EndpointKey.objects.values_list("name", flat=True)) == ["89"]

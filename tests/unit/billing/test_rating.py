@@ -75,13 +75,13 @@ def test_b4_every_piece_lies_in_one_day_one_period_and_one_price(
 ) -> None:
     end = start + length
     cuts = [*price_starts, start + length / 3]
-    pieces = split(start.astimezone(ZoneInfo(zone)), end.astimezone(ZoneInfo(zone)), cuts)
+    segments = split(start.astimezone(ZoneInfo(zone)), end.astimezone(ZoneInfo(zone)), cuts)
     assert quarters(start, end) == len(split(start, end))
-    assert pieces[0][0] == start
-    assert pieces[-1][1] == end
-    assert all(left[1] == right[0] for left, right in pairwise(pieces))
-    assert sum((seconds_between(*piece) for piece in pieces), Decimal(0)) == seconds_between(start, end)
-    for first, last in pieces:
+    assert segments[0][0] == start
+    assert segments[-1][1] == end
+    assert all(left[1] == right[0] for left, right in pairwise(segments))
+    assert sum((seconds_between(*segment) for segment in segments), Decimal(0)) == seconds_between(start, end)
+    for first, last in segments:
         assert first < last
         final = last - timedelta(microseconds=1)
         assert local_day(first, zone) == local_day(final, zone)
@@ -115,10 +115,10 @@ def test_b5_each_piece_is_rated_by_the_price_in_force_at_its_time(
     end = start + length
     amount = Decimal(0)
     for first, last in split(start, end, starts_within(lists, start, end)):
-        ruling = in_force(lists, first)
-        assert ruling == in_force(lists, last - timedelta(microseconds=1))
-        if ruling is not None:
-            amount += charge(seconds_between(first, last), ruling.entries[0].unit_amount)
+        listed = in_force(lists, first)
+        assert listed == in_force(lists, last - timedelta(microseconds=1))
+        if listed is not None:
+            amount += charge(seconds_between(first, last), listed.entries[0].unit_amount)
     expected = Decimal(0)
     ordered = sorted(lists, key=lambda item: item.effective_at)
     for item, following in zip(ordered, [*ordered[1:], None], strict=True):
