@@ -189,8 +189,8 @@ def master_key() -> Iterator[DoctorFinding]:
         return
     plain = encrypting.waiting()
     if plain:
-        cure = "the ops worker encrypts them within hours; manage.py encrypt_objects does it now"
-        yield DoctorFinding("note", "stored files", f"{plain} are not encrypted: {cure}")
+        remedy = "the ops worker encrypts them within hours; manage.py encrypt_objects does it now"
+        yield DoctorFinding("note", "stored files", f"{plain} are not encrypted: {remedy}")
     record = MasterKeyRecord.objects.filter(current=True).first()
     if record is None or record.backup_confirmed_at:
         yield DoctorFinding("ok", "master key", record.id if record else "nothing is stored with it yet")
@@ -210,8 +210,8 @@ def serving() -> Iterator[DoctorFinding]:
             "wrong", "serving", f"{url} does not take requests ({error}); deployed endpoints do not answer"
         )
     for kept in sorted((Path(settings.EXCHEQUER.home) / "serving").glob("*/spool/*.re[fp]*")):
-        cure = "the log names the cause; fix it, then run `manage.py replay_refused`"
-        yield DoctorFinding("wrong", "serving", f"quarantined usage records are in {kept}: {cure}")
+        remedy = "the log names the cause; fix it, then run `manage.py replay_refused`"
+        yield DoctorFinding("wrong", "serving", f"quarantined usage records are in {kept}: {remedy}")
 
 
 def serving_slots() -> Iterator[DoctorFinding]:
@@ -226,8 +226,8 @@ def serving_slots() -> Iterator[DoctorFinding]:
             "note", "serving slots", f"{waits} although {found.free} are free: check the controller, which assigns them"
         )
     else:
-        cure = "set EXCHEQUER_SERVING_SLOTS higher, start another serving node, or undeploy one"
-        yield DoctorFinding("wrong", "serving slots", f"{waits} and none of {found.offered} is free: {cure}")
+        remedy = "set EXCHEQUER_SERVING_SLOTS higher, start another serving node, or undeploy one"
+        yield DoctorFinding("wrong", "serving slots", f"{waits} and none of {found.offered} is free: {remedy}")
 
 
 def sandbox() -> Iterator[DoctorFinding]:
@@ -279,8 +279,8 @@ def demo() -> Iterator[DoctorFinding]:
         if user.password not in known:
             known[user.password] = hashers.check_password(organisations.PASSWORD, user.password)
         if known[user.password]:
-            cure = f"manage.py operator {user.email} --set-password" if user.is_operator else "remove the account"
+            remedy = f"manage.py operator {user.email} --set-password" if user.is_operator else "remove the account"
             level: Literal["note", "wrong"] = "wrong" if user.is_operator else "note"
             yield DoctorFinding(
-                level, "demo", f"{user.email} has the published demo password next to real organisations: {cure}"
+                level, "demo", f"{user.email} has the published demo password next to real organisations: {remedy}"
             )

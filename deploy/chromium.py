@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-CURE = "sudo apt-get install -y chromium"
+REMEDY = "sudo apt-get install -y chromium"
 
 
 def find(variables: Mapping[str, str]) -> str | None:
@@ -43,7 +43,7 @@ def main() -> int:
     if found is None:
         wanted = os.environ.get("CHROMIUM")
         reason = f"CHROMIUM={wanted} is no program" if wanted else "no Chromium was found"
-        print(f"the browser tests cannot run: {reason}. Type:\n    {CURE}", file=sys.stderr)
+        print(f"the browser tests cannot run: {reason}. Type:\n    {REMEDY}", file=sys.stderr)
         return 1
     print(found)
     return 0

@@ -20,7 +20,7 @@ from tenants.events.events import MemberRemoved, subscribe
 @subscribe(JobEnded)
 def remove_what_the_job_left(event: JobEnded) -> None:
     """Remove checkpoints and fenced results of an ended job, after its end is committed."""
-    transaction.on_commit(lambda: wakeups.ring_remove_job_files(event.job_id, event.tenant_id))
+    transaction.on_commit(lambda: wakeups.wake_remove_job_files(event.job_id, event.tenant_id))
 
 
 @subscribe(DatasetVersionRemoved)
@@ -55,9 +55,9 @@ def end_shares_of_a_leaver(event: MemberRemoved) -> None:
 
 
 @subscribe(HealthAlertOpened)
-def tell_of_an_alert(event: HealthAlertOpened) -> None:
+def notify_alert(event: HealthAlertOpened) -> None:
     """Notify those who may act on the endpoint."""
-    alerts.tell(event.alert_id)
+    alerts.handle_opened(event.alert_id)
 
 
 @subscribe(EndpointDeployed)

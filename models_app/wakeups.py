@@ -15,20 +15,20 @@ INGEST, DISCARD, REMOVE_JOB_FILES = "models_app.ingest", "models_app.discard", "
 
 def wake_ingest(version_id: UUID, tenant_id: UUID) -> None:
     """Wake the worker to ingest a dataset version."""
-    _ring(INGEST, [str(version_id), str(tenant_id)])
+    _send_wake_up(INGEST, [str(version_id), str(tenant_id)])
 
 
-def ring_discard(keys: Sequence[str], tenant_id: UUID) -> None:
+def wake_discard(keys: Sequence[str], tenant_id: UUID) -> None:
     """Wake the worker to remove unreferenced files."""
-    _ring(DISCARD, [list(keys), str(tenant_id)])
+    _send_wake_up(DISCARD, [list(keys), str(tenant_id)])
 
 
-def ring_remove_job_files(job_id: UUID, tenant_id: UUID) -> None:
+def wake_remove_job_files(job_id: UUID, tenant_id: UUID) -> None:
     """Wake the worker to remove what an ended job left in the object store."""
-    _ring(REMOVE_JOB_FILES, [str(job_id), str(tenant_id)])
+    _send_wake_up(REMOVE_JOB_FILES, [str(job_id), str(tenant_id)])
 
 
-def _ring(task: str, arguments: list[object]) -> None:
+def _send_wake_up(task: str, arguments: list[object]) -> None:
     try:
         current_app.send_task(task, args=arguments)
     except (OperationalError, ConnectionError) as error:

@@ -48,7 +48,7 @@ def _runs(options: Options) -> Iterator[dict[str, Any]]:
     from compute.fleet import nodes
     from tenants.isolation.scoping import tenant_scope
 
-    actor, project, versions = _house(options)
+    actor, project, versions = _cluster(options)
     boot = uuid4()
     found = [Found("cpu-0", "cpu", "cpu", "CPU 0", 0, 8 * 2**30)]
     chance = random.Random(7)
@@ -94,7 +94,7 @@ def _run(options: Options, actor: Any, project: UUID, version: UUID, epochs: int
     return UUID(str(job.id))
 
 
-def _house(options: Options) -> tuple[Any, UUID, list[UUID]]:
+def _cluster(options: Options) -> tuple[Any, UUID, list[UUID]]:
     """Return a tenant's owner, its project and its datasets, ingested from uploads."""
     from models_app.datasets import ingestion, operations
     from tenants.access.actor import Actor

@@ -87,7 +87,7 @@ class Child:
             self._give_user_back()
             raise
         self.began = time.monotonic()
-        readers = [(self._hear, self._process.stdout), (self._log, self._process.stderr)]
+        readers = [(self._read_messages, self._process.stdout), (self._log, self._process.stderr)]
         self._readers = [threading.Thread(target=read, args=(pipe,), daemon=True) for read, pipe in readers if pipe]
         for reader in self._readers:
             reader.start()
@@ -145,7 +145,7 @@ class Child:
                 os.chown(self._workdir, os.geteuid(), os.getegid(), follow_symlinks=False)
             self._user.give_back()
 
-    def _hear(self, pipe: IO[bytes]) -> None:
+    def _read_messages(self, pipe: IO[bytes]) -> None:
         metrics = 0
         for line in _lines(pipe, limits.EVENT_LINE_BYTES, self._over):
             event = protocol.parse(line)
@@ -248,7 +248,7 @@ class _Pace:
         self._over = over
         self._ahead, self._at = 0.0, time.monotonic()
 
-    def heard(self, size: int) -> None:
+    def received(self, size: int) -> None:
         """Count one read, and wait until the next is due; not for the rest of an exited child."""
         now = time.monotonic()
         self._ahead = max(0.0, self._ahead - (now - self._at) * limits.SAID_BYTES_S) + size + limits.LINE_BYTES
@@ -262,9 +262,9 @@ def _lines(pipe: IO[bytes], most: int, over: threading.Event) -> Iterator[bytes]
     pace = _Pace(over)
     with pipe:
         while line := pipe.readline(most):
-            pace.heard(len(line))
+            pace.received(len(line))
             rest = line
             while rest and not rest.endswith(b"\n"):
                 rest = pipe.readline(most)
-                pace.heard(len(rest))
+                pace.received(len(rest))
             yield line

@@ -34,7 +34,7 @@ CAPABILITIES = "no capabilities"
 USER = "unprivileged user"
 CALLS = "system call filter (seccomp)"
 
-MENDS = {
+REMEDIES = {
     TREE: "Let this user make user namespaces (user.max_user_namespaces above 0, and on Ubuntu "
     "kernel.apparmor_restrict_unprivileged_userns=0), or this container mount. Without it a job can ask whether a file exists.",
     USER: "Run `make up` as an ordinary user, or put Python and the checkout in a folder that every user may read "
@@ -45,7 +45,7 @@ MENDS = {
 
 def explained(layer: str) -> str:
     """Return the name of a missing layer, with how to fix it."""
-    return f"{layer}. {MENDS[layer]}" if layer in MENDS else layer
+    return f"{layer}. {REMEDIES[layer]}" if layer in REMEDIES else layer
 
 
 class SandboxIncomplete(RuntimeError):

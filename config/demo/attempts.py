@@ -12,11 +12,11 @@ from compute.leases import leases
 from compute.models import Job, Outcome
 from compute.sandbox.protocol import Metric
 from config.demo.children import Done
-from config.demo.simulation import Script, Theatre
+from config.demo.simulation import AttemptScript, Simulation
 from config.demo.workload import Launch
 from tenants.access.actor import Actor
 
-Scripted = Callable[[leases.Claim], Script]
+Scripted = Callable[[leases.Claim], AttemptScript]
 
 BEAT_S = 2_400
 MARGIN_S = 0.5
@@ -27,7 +27,7 @@ DIVERGED = "The loss is no longer a number after epoch {epoch}. Lower the learni
 CRASHED = "The process ended with exit code -11."
 
 
-class Asked(Exception):
+class StopRequested(Exception):
     """A heartbeat reply requested the attempt to stop, after so many seconds."""
 
     def __init__(self, outcome: Outcome, elapsed: float) -> None:
@@ -39,8 +39,8 @@ class Asked(Exception):
 class Run:
     """The attempts of one job. `chance` is the job's own random source, so that no job changes another."""
 
-    def __init__(self, theatre: Theatre, job: Job, actor: Actor, launch: Launch) -> None:
-        self.theatre = theatre
+    def __init__(self, simulation: Simulation, job: Job, actor: Actor, launch: Launch) -> None:
+        self.simulation = simulation
         self.job = job
         self.actor = actor
         self.launch = launch
@@ -49,35 +49,35 @@ class Run:
         self.number = 0
         self.line = 0
 
-    def __call__(self, mine: leases.Claim) -> Script:
+    def __call__(self, mine: leases.Claim) -> AttemptScript:
         """Run one attempt as a node would: it ends when its heartbeat reply says so."""
         try:
             return (yield from self._choose(mine))
-        except Asked as asked:
+        except StopRequested as asked:
             leases.finish(mine, asked.outcome, leases.Heartbeat(elapsed=asked.elapsed), exit_code=75)
             return False
 
-    def _choose(self, mine: leases.Claim) -> Script:
+    def _choose(self, mine: leases.Claim) -> AttemptScript:
         """Return the script of this attempt: the first one may fail, a later one succeeds unless the job is poison."""
         self.tries += 1
         self.number = self.line = 0
-        fate, share = self.launch.fate, self.chance.uniform(0.2, 0.8)
+        outcome, share = self.launch.outcome, self.chance.uniform(0.2, 0.8)
         seconds = float(self.launch.seconds)
-        if fate == "poison" or (fate == "crashes_once" and self.tries == 1):
+        if outcome == "poison" or (outcome == "crashes_once" and self.tries == 1):
             return self._crash(mine, seconds * share / 3)
-        if fate == "is_killed" and self.tries == 1:
+        if outcome == "is_killed" and self.tries == 1:
             return self._killed(mine, seconds * share)
-        if fate == "diverges":
+        if outcome == "diverges":
             return self._diverge(mine, min(seconds, 400) * share)
-        if fate == "is_cancelled":
+        if outcome == "is_cancelled":
             return self._cancelled(mine, seconds * share)
-        if fate == "is_paused" and self.tries == 1:
+        if outcome == "is_paused" and self.tries == 1:
             return self._paused(mine, seconds * share)
-        if fate == "runs_out_of_time":
+        if outcome == "runs_out_of_time":
             return self._limited(mine, float(self.job.max_seconds))
         return self._succeed(mine, seconds)
 
-    def _succeed(self, mine: leases.Claim, seconds: float) -> Script:
+    def _succeed(self, mine: leases.Claim, seconds: float) -> AttemptScript:
         beat = yield from self._learn(mine, seconds)
         best = 1 - self.chance.uniform(0.02, 0.11)
         figures = {"accuracy": round(best, 4), "log_loss": round(self.chance.uniform(0.08, 0.3), 4)}
@@ -85,29 +85,29 @@ class Run:
         leases.finish(mine, Outcome.SUCCEEDED, beat, exit_code=0, complete=lambda job: {"metrics": figures})
         return False
 
-    def _diverge(self, mine: leases.Claim, seconds: float) -> Script:
+    def _diverge(self, mine: leases.Claim, seconds: float) -> AttemptScript:
         beat = yield from self._learn(mine, seconds, upto=0.1)
         message = DIVERGED.format(epoch=self.chance.randint(2, 5))
         self._say(beat, message)
         leases.finish(mine, Outcome.USER_ERROR, beat, message=message, exit_code=65)
         return False
 
-    def _crash(self, mine: leases.Claim, seconds: float) -> Script:
+    def _crash(self, mine: leases.Claim, seconds: float) -> AttemptScript:
         beat = yield from self._learn(mine, seconds, upto=0.3)
         leases.finish(mine, Outcome.CRASHED, beat, message=CRASHED, exit_code=-11)
         return self.tries < 3
 
-    def _killed(self, mine: leases.Claim, seconds: float) -> Script:
+    def _killed(self, mine: leases.Claim, seconds: float) -> AttemptScript:
         beat = yield from self._learn(mine, seconds, upto=0.6)
         leases.finish(mine, Outcome.KILLED, beat, message="The process was ended from outside.", exit_code=-9)
         return True
 
-    def _limited(self, mine: leases.Claim, seconds: float) -> Script:
+    def _limited(self, mine: leases.Claim, seconds: float) -> AttemptScript:
         beat = yield from self._learn(mine, seconds, upto=0.8)
         leases.finish(mine, Outcome.TIME_LIMIT, beat, message="The time limit was reached.", exit_code=75)
         return False
 
-    def _cancelled(self, mine: leases.Claim, seconds: float) -> Script:
+    def _cancelled(self, mine: leases.Claim, seconds: float) -> AttemptScript:
         beat = yield from self._learn(mine, seconds, upto=0.5)
         leases.heartbeat(mine, beat)
         jobs.cancel(actor=self.actor, job_id=self.job.id, reason="Another setting did better meanwhile.")
@@ -115,17 +115,17 @@ class Run:
         leases.finish(mine, Outcome.CANCELLED, leases.Heartbeat(elapsed=seconds + 1), exit_code=-9)
         return False
 
-    def _paused(self, mine: leases.Claim, seconds: float) -> Script:
+    def _paused(self, mine: leases.Claim, seconds: float) -> AttemptScript:
         beat = yield from self._learn(mine, seconds, upto=0.5)
         leases.heartbeat(mine, beat)
         jobs.pause(actor=self.actor, job_id=self.job.id)
         yield 2.0 + MARGIN_S
         leases.finish(mine, Outcome.PAUSED, leases.Heartbeat(elapsed=seconds + 2), exit_code=75)
-        self.theatre.later(self.chance.uniform(0.5, 3) * 3600, self._resume)
+        self.simulation.later(self.chance.uniform(0.5, 3) * 3600, self._resume)
         return False
 
     def _resume(self) -> None:
-        self.theatre.queue(jobs.resume(actor=self.actor, job_id=self.job.id), self)
+        self.simulation.queue(jobs.resume(actor=self.actor, job_id=self.job.id), self)
 
     def _learn(self, mine: leases.Claim, seconds: float, upto: float = 1.0) -> Generator[float, None, leases.Heartbeat]:
         """Send heartbeats until `seconds` have run; return the last one, which the end of the attempt carries."""
@@ -157,7 +157,7 @@ class Run:
             if at < beats:
                 answer = leases.heartbeat(mine, beat)
                 if answer.stop is not None:
-                    raise Asked(answer.stop, elapsed)
+                    raise StopRequested(answer.stop, elapsed)
         return beat
 
     def _say(self, beat: leases.Heartbeat, text: str) -> None:
@@ -183,7 +183,7 @@ class Run:
 def real(job: Job, done: Callable[[], Done], seconds: float, then: Callable[[], None]) -> Scripted:
     """Return a script that ends with a real child's output: its metrics, log and files; it took `seconds`."""
 
-    def script(mine: leases.Claim) -> Script:
+    def script(mine: leases.Claim) -> AttemptScript:
         yield seconds / 2 + MARGIN_S
         child = done()
         half = len(child.metrics) // 2

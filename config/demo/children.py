@@ -57,7 +57,7 @@ class Learned:
     predicted: Future[Done]
 
 
-class Nursery:
+class TrainingPool:
     """Starts children, one per core."""
 
     def __init__(self) -> None:
@@ -65,16 +65,16 @@ class Nursery:
         workdirs.clear(self._home)
         self._pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
 
-    def raise_all(self, cast: dict[str, tuple[Organisation, Tables]]) -> dict[str, Learned]:
+    def train_all(self, companies: dict[str, tuple[Organisation, Tables]]) -> dict[str, Learned]:
         """Start everything that the organisations need, in the order of need."""
-        trained = {slug: self._later(self._ingest, both.training) for slug, (_, both) in cast.items()}
-        first = {slug: self._version(one, 0, both, trained[slug]) for slug, (one, both) in cast.items()}
+        trained = {slug: self._later(self._ingest, both.training) for slug, (_, both) in companies.items()}
+        first = {slug: self._version(one, 0, both, trained[slug]) for slug, (one, both) in companies.items()}
         learned = {}
-        for slug, (one, both) in cast.items():
+        for slug, (one, both) in companies.items():
             arriving = self._later(self._ingest, both.arriving)
             predicted = self._later(self._predict, one.recipe, first[slug], arriving)
             learned[slug] = Learned(trained[slug], arriving, [first[slug]], predicted)
-        for slug, (one, both) in cast.items():
+        for slug, (one, both) in companies.items():
             more = range(1, len(one.params))
             learned[slug].versions.extend(self._version(one, at, both, trained[slug]) for at in more)
         return learned

@@ -18,7 +18,7 @@ from compute.jobs import jobs
 from compute.models import Job
 from config.demo.children import Learned
 from config.demo.organisations import PASSWORD, Budgeted, Organisation
-from config.demo.simulation import Theatre
+from config.demo.simulation import Simulation
 from config.demo.tables import Tables
 from tenants import bootstrap, quotas
 from tenants import operations as people
@@ -45,7 +45,7 @@ class Company:
         one: Organisation,
         tables: Tables,
         learned: Learned,
-        theatre: Theatre,
+        simulation: Simulation,
         slots: Registered,
         *,
         seed: int,
@@ -54,7 +54,7 @@ class Company:
         self.one = one
         self.tables = tables
         self.learned = learned
-        self.theatre = theatre
+        self.simulation = simulation
         self.seed = seed
         self.days = days
         self.launched = 0

@@ -20,10 +20,10 @@ from billing.usage import partitions
 from compute.fleet import nodes
 from compute.scheduling.controller import LEADER_LOCK
 from config.demo import serving
-from config.demo.children import Nursery
+from config.demo.children import TrainingPool
 from config.demo.clock import DemoClock
 from config.demo.organisations import OPERATOR, PASSWORD, Organisation, organisations
-from config.demo.simulation import Theatre
+from config.demo.simulation import Simulation
 from config.demo.tables import MAKERS
 from config.demo.tenancy import Tenancy
 from models_app.object_store import storage
@@ -74,21 +74,21 @@ def load(
     `operator`: also create the operator of the demo. Its password is public, so not beside real organisations. Raises
     NotEmpty if other organisations exist, ProductRuns if another process uses this database.
     """
-    cast = organisations(number)
-    if known([one.slug for one in cast]):
+    companies = organisations(number)
+    if known([one.slug for one in companies]):
         note_file().unlink(missing_ok=True)
         return Loaded(number, 0, 0, fresh=False)
     with _alone():
         _tidy_up()
         _note([])  # until this file is removed, the clock may be moved and files may be orphaned in the store
-        nursery = Nursery()
+        training_pool = TrainingPool()
         try:
             with _clock(until) as clock, transaction.atomic():
-                made = _play(cast, clock, nursery, days=days, seed=seed, say=say)
+                made = _simulate(companies, clock, training_pool, days=days, seed=seed, say=say)
                 if operator:
                     grants.grant(OPERATOR, password=PASSWORD)
         finally:
-            nursery.close()
+            training_pool.close()
         note_file().unlink()
     return Loaded(number, sum(one.launched for one in made), sum(one.refused for one in made), fresh=True)
 
@@ -106,31 +106,37 @@ def note_file() -> Path:
     return settings.EXCHEQUER.home / NOTE
 
 
-def _play(
-    cast: tuple[Organisation, ...], clock: DemoClock, nursery: Nursery, *, days: int, seed: int, say: Say
+def _simulate(
+    companies: tuple[Organisation, ...],
+    clock: DemoClock,
+    training_pool: TrainingPool,
+    *,
+    days: int,
+    seed: int,
+    say: Say,
 ) -> list[Tenancy]:
     until = clock.until
     start = until - timedelta(days=days)
-    tables = {one.slug: MAKERS[one.table](Random(f"{seed}:{one.slug}:table")) for one in cast}
-    learned = nursery.raise_all({one.slug: (one, tables[one.slug]) for one in cast})
+    tables = {one.slug: MAKERS[one.table](Random(f"{seed}:{one.slug}:table")) for one in companies}
+    learned = training_pool.train_all({one.slug: (one, tables[one.slug]) for one in companies})
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
     with _unhurried():
         clock.move_to(start)
         partitions.ensure(start.date(), until.date())
-        theatre = Theatre(clock, uuid4())
-        node = theatre.open_node()
-        slots = serving.open_node(theatre.boot, node.name)
+        simulation = Simulation(clock, uuid4())
+        node = simulation.open_node()
+        slots = serving.open_node(simulation.boot, node.name)
         made: list[Tenancy] = []
-        for one in cast:
-            tenancy = Tenancy(one, tables[one.slug], learned[one.slug], theatre, slots, seed=seed, days=days)
+        for one in companies:
+            tenancy = Tenancy(one, tables[one.slug], learned[one.slug], simulation, slots, seed=seed, days=days)
             tenancy.found()
             made.append(tenancy)
             _note(made)
-            tenancy.rehearse(start, until)
+            tenancy.schedule(start, until)
         for day in range(0, days, max(1, days // 6)):
-            theatre.at(start + timedelta(days=day, hours=1), partial(say, f"day {day + 1} of {days}"))
-        theatre.play()
+            simulation.at(start + timedelta(days=day, hours=1), partial(say, f"day {day + 1} of {days}"))
+        simulation.run()
         for tenancy in made:
             outbox.drain(tenancy.tenant_id)
     clock.remove()

@@ -38,7 +38,7 @@ class Pipeline:
             job = self._of.submit(actor, name, project, params, 3 * TRAINING_S)
             quote(job, TRAINING_S, ALIKE)
         child = self._of.learned.versions[number]
-        self._of.theatre.queue(
+        self._of.simulation.queue(
             job, attempts.real(job, child.result, TRAINING_S, partial(self._trained, number, job.id))
         )
 
@@ -82,7 +82,9 @@ class Pipeline:
                 max_seconds=3600,
             )
             quote(job, PREDICTING_S, ALIKE)
-        self._of.theatre.queue(job, attempts.real(job, self._of.learned.predicted.result, PREDICTING_S, lambda: None))
+        self._of.simulation.queue(
+            job, attempts.real(job, self._of.learned.predicted.result, PREDICTING_S, lambda: None)
+        )
 
     def deploy(self) -> None:
         """Deploy the approved version; its predictions for the arriving table are known from the batch."""
@@ -102,8 +104,8 @@ class Pipeline:
     def end_day(self) -> None:
         """Send feedback, and renew the slot."""
         if self.endpoint is not None:
-            self.endpoint.learn_the_truth()
+            self.endpoint.send_ground_truth()
             self.endpoint.renew()
 
     def _soon(self, part: float, act: Callable[[], object]) -> None:
-        self._of.theatre.later((self.span * part).total_seconds(), act)
+        self._of.simulation.later((self.span * part).total_seconds(), act)

@@ -46,9 +46,9 @@ class DemoTraffic:
 
     sheet: Sheet
     answers: list[Any]
-    truth: list[Any]
+    ground_truth: list[Any]
 
-    def draw(self, chance: Random, rows: int, *, moved: bool) -> list[int]:
+    def sample_rows(self, chance: Random, rows: int, *, moved: bool) -> list[int]:
         """Return the rows that arrive now: those from before the drift, or from after it."""
         first, last = (self.sheet.moved, len(self.sheet.rows)) if moved else (0, self.sheet.moved)
         return [chance.randrange(first, last) for _ in range(rows)]
@@ -130,16 +130,16 @@ class DemoEndpoint:
         windows.flush(tenant_id, self.id, self.window)
         reservations.close(tenant_id, money)
 
-    def learn_the_truth(self) -> None:
+    def send_ground_truth(self) -> None:
         """Send ground truth for some of the latest predictions."""
         told, self.ids = self.ids[:LABELS_A_DAY], []
         if told:
-            items = [{"prediction_id": name, "label": truth} for name, truth in told]
+            items = [{"prediction_id": name, "label": ground_truth} for name, ground_truth in told]
             with tenant_scope(self.actor.tenant_id):
                 feedback.record(actor=self.actor, endpoint_id=self.id, items=items)
 
     def _count(self, moment: datetime, requests: int, latency: list[float], compute_ms: float, *, moved: bool) -> None:
-        rows = self.served.draw(self.chance, requests, moved=moved)
+        rows = self.served.sample_rows(self.chance, requests, moved=moved)
         refused = {"bad_instance": 1} if self.chance.random() < 0.1 else {}
         self.window.add(
             self.version_id,
@@ -160,7 +160,7 @@ class DemoEndpoint:
                 outcome=outcome,
                 random=self.chance.randbytes(6),
             )
-            self.ids.append((name, self.served.truth[row]))
+            self.ids.append((name, self.served.ground_truth[row]))
 
 
 def ticks(one: Organisation, *, start: datetime, until: datetime, seed: int) -> list[tuple[datetime, int, bool]]:

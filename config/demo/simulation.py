@@ -22,7 +22,7 @@ from compute.models import Job
 from compute.scheduling import assign
 from config.demo.clock import DemoClock
 
-Script = Generator[float, None, bool]
+AttemptScript = Generator[float, None, bool]
 """Behaviour of an attempt: yields the seconds until its next action; returns whether its job waits for another
 attempt."""
 
@@ -30,7 +30,7 @@ CLAIM_S = 1.4
 BACK_OFF_S = 75
 
 
-class Theatre:
+class Simulation:
     """Runs events and attempts. `played` maps a job to the script of its next attempt."""
 
     def __init__(self, clock: DemoClock, boot: UUID) -> None:
@@ -38,7 +38,7 @@ class Theatre:
         self._events: list[tuple[datetime, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self.boot = boot
-        self._scripts: dict[UUID, Callable[[leases.Claim], Script]] = {}
+        self._scripts: dict[UUID, Callable[[leases.Claim], AttemptScript]] = {}
         self._waiting = 0
         self._taken = 0
         self.node: nodes.Registered | None = None
@@ -62,7 +62,7 @@ class Theatre:
         """Schedule a callback after so many seconds of the clock."""
         self.at(self.clock.now() + timedelta(seconds=seconds), act)
 
-    def play(self) -> None:
+    def run(self) -> None:
         """Run all events, including those they schedule."""
         while self._events:
             moment, _, act = heapq.heappop(self._events)
@@ -70,7 +70,7 @@ class Theatre:
             act()
             self._assign()
 
-    def queue(self, job: Job, script: Callable[[leases.Claim], Script]) -> None:
+    def queue(self, job: Job, script: Callable[[leases.Claim], AttemptScript]) -> None:
         """Make a queued job's next attempt follow a script."""
         self._scripts[job.id] = script
         self._waiting += 1
@@ -92,7 +92,7 @@ class Theatre:
             raise RuntimeError(f"attempt {ring.attempt_id} could not be claimed")
         self._step(self._scripts[mine.job.id](mine))
 
-    def _step(self, script: Script) -> None:
+    def _step(self, script: AttemptScript) -> None:
         try:
             seconds = next(script)
         except StopIteration as end:

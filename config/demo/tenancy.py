@@ -36,32 +36,32 @@ DEARER = Decimal("1.08")
 class Tenancy(Company):
     """An organisation over all its days."""
 
-    def rehearse(self, start: datetime, until: datetime) -> None:
+    def schedule(self, start: datetime, until: datetime) -> None:
         """Schedule everything that happens between two times."""
-        one, theatre, span = self.one, self.theatre, until - start
+        one, simulation, span = self.one, self.simulation, until - start
         pipeline = self.pipeline = Pipeline(self, span)
 
         def share(part: float) -> datetime:
             return start + span * part
 
-        theatre.at(start + timedelta(minutes=30), partial(self._upload, one.dataset, self.tables.training))
+        simulation.at(start + timedelta(minutes=30), partial(self._upload, one.dataset, self.tables.training))
         work = start + timedelta(hours=1)
         for launch in workload.launches(one, start=work, until=until, days=self.days, seed=self.seed):
-            theatre.at(launch.at, partial(self._launch, launch))
+            simulation.at(launch.at, partial(self._launch, launch))
         for number, part in enumerate(one.versions):
-            theatre.at(share(part), partial(pipeline.train, number))
+            simulation.at(share(part), partial(pipeline.train, number))
         began = one.service.from_share
-        theatre.at(share(began - 0.06), partial(self._upload, one.arriving, self.tables.arriving))
-        theatre.at(share(began - 0.05), pipeline.predict)
-        theatre.at(share(began), pipeline.deploy)
+        simulation.at(share(began - 0.06), partial(self._upload, one.arriving, self.tables.arriving))
+        simulation.at(share(began - 0.05), pipeline.predict)
+        simulation.at(share(began), pipeline.deploy)
         first = share(began + 0.01)
         for at, requests, moved in serving.ticks(one, start=first, until=until, seed=self.seed):
-            theatre.at(at, partial(pipeline.answer, at, requests, moved=moved))
-        theatre.at(share(PRICES_RISE).replace(hour=2, minute=30), self._raise_prices)
-        theatre.at(until - timedelta(hours=4), self._fill_budgets)
+            simulation.at(at, partial(pipeline.answer, at, requests, moved=moved))
+        simulation.at(share(PRICES_RISE).replace(hour=2, minute=30), self._raise_prices)
+        simulation.at(until - timedelta(hours=4), self._fill_budgets)
         for day in range(1, self.days):
-            theatre.at(start + timedelta(days=day), partial(self._end_day, self.days - day))
-        theatre.at(until - timedelta(minutes=1), partial(self._end_day, 0))
+            simulation.at(start + timedelta(days=day), partial(self._end_day, self.days - day))
+        simulation.at(until - timedelta(minutes=1), partial(self._end_day, 0))
 
     def _upload(self, name: str, sheet: Sheet) -> None:
         """Upload a table, and ingest it as the ops worker does, with the child's output."""
@@ -90,7 +90,7 @@ class Tenancy(Company):
         """Launch a job; one refused by a budget or quota is skipped."""
         actor = self.actors[launch.person]
         params = {"epochs": launch.epochs, "width": launch.width, "learning_rate": launch.rate}
-        limit = launch.seconds if launch.fate == "runs_out_of_time" else 600 + round(1.5 * launch.seconds, -2)
+        limit = launch.seconds if launch.outcome == "runs_out_of_time" else 600 + round(1.5 * launch.seconds, -2)
         try:
             with tenant_scope(self.tenant_id):
                 job = self.submit(actor, launch.name, launch.project, params, int(limit))
@@ -99,10 +99,10 @@ class Tenancy(Company):
             self.refused += 1
             return
         self.launched += 1
-        if launch.fate == "is_withdrawn":
+        if launch.outcome == "is_withdrawn":
             jobs.cancel(actor=actor, job_id=job.id, reason="Chose the wrong column.")
             return
-        self.theatre.queue(job, attempts.Run(self.theatre, job, actor, launch))
+        self.simulation.queue(job, attempts.Run(self.simulation, job, actor, launch))
 
     def _raise_prices(self) -> None:
         """Publish the next price list: device time becomes more expensive, predictions do not."""

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from config.demo.organisations import Organisation
 
 #: Outcomes of jobs and their frequencies.
-FATES = {
+OUTCOMES = {
     "succeeds": 0.80, "diverges": 0.05, "crashes_once": 0.035, "poison": 0.01, "is_cancelled": 0.035,
     "is_withdrawn": 0.015, "is_paused": 0.025, "runs_out_of_time": 0.01, "is_killed": 0.02,
 }  # fmt: skip
@@ -41,7 +41,7 @@ class Launch:
     name: str
     seconds: int
     usual_s: float
-    fate: str
+    outcome: str
     width: int
     rate: float
     epochs: int
@@ -53,9 +53,9 @@ def launches(one: Organisation, *, start: datetime, until: datetime, days: int, 
     chance = Random(f"{seed}:{one.slug}:launches")
     slots, weights = _slots(one, start, until - REST, days)
     count = max(3, round(one.jobs * days / 60))
-    found = [_launch(one, chance, at) for at in _draw(chance, slots, weights, count)]
+    found = [_launch(one, chance, at) for at in _sample_slots(chance, slots, weights, count)]
     for minutes, seconds in RECENT_S:
-        last = _launch(one, chance, until - timedelta(minutes=minutes * chance.uniform(0.85, 1.15)), fate="succeeds")
+        last = _launch(one, chance, until - timedelta(minutes=minutes * chance.uniform(0.85, 1.15)), outcome="succeeds")
         found.append(replace(last, seconds=seconds, usual_s=seconds))
     return sorted(found, key=lambda launch: launch.at)
 
@@ -82,14 +82,14 @@ def _slots(one: Organisation, start: datetime, until: datetime, days: int) -> tu
     return slots or [until], weights or [1.0]
 
 
-def _draw(chance: Random, slots: Sequence[datetime], weights: Sequence[float], count: int) -> list[datetime]:
+def _sample_slots(chance: Random, slots: Sequence[datetime], weights: Sequence[float], count: int) -> list[datetime]:
     """Return so many times, spread evenly over the weights: every week has work, and no two are alike."""
     reached = list(accumulate(weights))
     places = [bisect(reached, (at + chance.random()) / count * reached[-1]) for at in range(count)]
     return [slots[min(place, len(slots) - 1)] + timedelta(seconds=chance.uniform(0, 3500)) for place in places]
 
 
-def _launch(one: Organisation, chance: Random, at: datetime, fate: str = "") -> Launch:
+def _launch(one: Organisation, chance: Random, at: datetime, outcome: str = "") -> Launch:
     theme = chance.choices(one.themes, weights=[theme.share for theme in one.themes])[0]
     seconds = chance.lognormvariate(math.log(theme.minutes * 60), SPREAD)
     return Launch(
@@ -99,7 +99,7 @@ def _launch(one: Organisation, chance: Random, at: datetime, fate: str = "") -> 
         name=chance.choice(theme.names).format(n=chance.randint(2, 99)),
         seconds=round(min(LONGEST_S, max(SHORTEST_S, seconds))),
         usual_s=theme.minutes * 60,
-        fate=fate or chance.choices(list(FATES), weights=list(FATES.values()))[0],
+        outcome=outcome or chance.choices(list(OUTCOMES), weights=list(OUTCOMES.values()))[0],
         width=chance.choice((64, 96, 128, 192, 256)),
         rate=chance.choice((0.0005, 0.001, 0.002, 0.004)),
         epochs=chance.choice((30, 40, 60)),

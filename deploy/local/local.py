@@ -29,9 +29,9 @@ from deploy.local.supervisor import Part, Supervisor
 from deploy.server.web import listen
 
 #: Stop producers first, then stores; the database last.
-WAVES = (("web", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
+STOP_ORDER = (("web", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
 LONGEST_SILENCE_S = 8
-CURES = {
+REMEDIES = {
     errno.ENOSPC: "free some space, or set EXCHEQUER_HOME to a folder on another disk",
     errno.EROFS: "set EXCHEQUER_HOME to a folder that can be written",
     errno.EACCES: "start as the user who owns it, or set EXCHEQUER_HOME to a folder that can be written",
@@ -81,7 +81,7 @@ class Local:
     def down(self) -> None:
         """Stop everything, the database last."""
         self.say("stopping (a second Ctrl-C hurries)")
-        self.supervisor.stop(*WAVES)
+        self.supervisor.stop(*STOP_ORDER)
         if self.plan is not None and self.plan.seaweedfs is not None:
             self.plan.seaweedfs.clear_sockets()
         self.home.remove_pid("up")
@@ -128,7 +128,7 @@ class Local:
             command = [*MANAGE, "seed_demo", "--unless-used", *alone]
             environment = plan.environment("control", DATABASE_OWNER_URL=plan.databases["owner"], **plan.master)
             try:
-                logins = self.supervisor.run("seed_demo", command, environment, str(ROOT), self._hear)
+                logins = self.supervisor.run("seed_demo", command, environment, str(ROOT), self._on_line)
             except StartError as error:
                 self.say(f"the demo could not be loaded, the next start tries again; {error}")
             else:
@@ -137,7 +137,7 @@ class Local:
             processes.stop_demo_clock(plan)
         return note.read_text() if note.exists() else ""
 
-    def _hear(self, line: str) -> bool:
+    def _on_line(self, line: str) -> bool:
         """Print a line of progress; return whether it was one."""
         word, _, text = line.partition("demo: ")
         if not word and text:
@@ -183,8 +183,8 @@ def _listener(port: int, variable: str) -> socket.socket:
 def _refused(error: Exception) -> int:
     """Print why nothing starts, and what to do; return the exit code."""
     if isinstance(error, OSError) and error.filename:
-        cure = CURES.get(error.errno or 0, "fix that, or set EXCHEQUER_HOME to another folder")
-        error = StartError(f"{error.filename}: {error.strerror}: {cure}")
+        remedy = REMEDIES.get(error.errno or 0, "fix that, or set EXCHEQUER_HOME to another folder")
+        error = StartError(f"{error.filename}: {error.strerror}: {remedy}")
     print(f"make up: {error}", file=sys.stderr, flush=True)
     return 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config import env, variables
 from deploy.local.postgres import Cluster, StartError
-from deploy.local.services import WEED_PORTS, SeaweedFS, Valkey
+from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
 from deploy.local.state_dir import MASTER_KEYS, Home
 
 DATABASE_URLS = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}
@@ -87,8 +87,8 @@ def plan_for(home: Home, environ: Mapping[str, str]) -> Plan:
     valkey = None if given.get("BROKER_URL") else Valkey(home.path / "valkey", ports["valkey"], kept["valkey"])
     seaweedfs = None
     if not given.get("S3_ENDPOINT_URL"):
-        weed_ports = {name: ports[name] for name in WEED_PORTS}
-        seaweedfs = SeaweedFS(home.path / "seaweedfs", weed_ports, kept["s3_access_key"], kept["s3_secret_key"])
+        seaweed_ports = {name: ports[name] for name in SEAWEED_PORTS}
+        seaweedfs = SeaweedFS(home.path / "seaweedfs", seaweed_ports, kept["s3_access_key"], kept["s3_secret_key"])
     elif not given.get("AWS_ACCESS_KEY_ID") or not given.get("AWS_SECRET_ACCESS_KEY"):
         raise StartError("with an object store of your own, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed")
 

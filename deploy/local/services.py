@@ -18,7 +18,7 @@ from deploy.local.certificates import issue
 
 #: SeaweedFS listens on a gRPC port beside each HTTP port: all eight are set, so that none collides with another
 #: stack's.
-WEED_PORTS = ("master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc")
+SEAWEED_PORTS = ("master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc")
 
 
 def free_ports(count: int) -> list[int]:
@@ -129,10 +129,10 @@ class SeaweedFS:
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         _write_private(self.folder / "s3.json", json.dumps({"identities": [identity]}))
-        doors = {
+        keys_by_role = {
             name: self._signing_key(name) for name in ("signing", "signing.read", "filer_signing", "filer_signing.read")
         }
-        lines = [f'[jwt.{name}]\nkey = "{key}"\n' for name, key in doors.items()]
+        lines = [f'[jwt.{name}]\nkey = "{key}"\n' for name, key in keys_by_role.items()]
         _write_private(self.folder / "security.toml", "".join(lines) + self._own_parts_only())
 
     def command(self) -> list[str]:
@@ -184,8 +184,8 @@ class SeaweedFS:
         lines += [f"[https.{part}]\n{pair}{ca}" for part in ("master", "volume", "filer")]
         return "".join(lines)
 
-    def _signing_key(self, door: str) -> str:
-        return hashlib.sha256(f"{door}:{self.secret_key}".encode()).hexdigest()
+    def _signing_key(self, role: str) -> str:
+        return hashlib.sha256(f"{role}:{self.secret_key}".encode()).hexdigest()
 
     def clear_sockets(self) -> None:
         """Remove the sockets that a killed server leaves in /tmp."""

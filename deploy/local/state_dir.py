@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.postgres import ROLES, StartError, random_passwords
-from deploy.local.services import WEED_PORTS, free_ports, port_free
+from deploy.local.services import SEAWEED_PORTS, free_ports, port_free
 
 LOG_BYTES = 10 * 1024 * 1024
 MASTER_KEY = "master.key"
@@ -141,7 +141,7 @@ class Home:
 
 
 def _usable_ports(kept: dict[str, int]) -> dict[str, int]:
-    names = ("valkey", *WEED_PORTS)
+    names = ("valkey", *SEAWEED_PORTS)
     wanted = [name for name in names if name not in kept or not port_free(kept[name])]
     return {
         **{name: kept[name] for name in names if name in kept},

@@ -103,11 +103,11 @@ class Supervisor:
         command: list[str],
         environment: dict[str, str],
         cwd: str,
-        heard: Callable[[str], bool] = lambda line: False,
+        on_line: Callable[[str], bool] = lambda line: False,
     ) -> str:
         """Run one step to its end and return its output; its errors go to the step's log.
 
-        `heard` is called with each line; lines for which it returns True are left out of the output.
+        `on_line` is called with each line; lines for which it returns True are left out of the output.
         """
         log = self.home.fresh_log(name)
         start = log.stat().st_size if log.exists() else 0
@@ -124,7 +124,7 @@ class Supervisor:
             )
         self._steps.add(process.pid)
         try:
-            output = self._listen(name, process, heard)
+            output = self._listen(name, process, on_line)
         except BaseException:
             _kill(-process.pid, signal.SIGKILL)
             process.wait()
@@ -136,7 +136,7 @@ class Supervisor:
             raise StartError(f"{name} failed with code {process.returncode}; the end of {log}:\n{tail}")
         return output
 
-    def _listen(self, name: str, process: subprocess.Popen[bytes], heard: Callable[[str], bool]) -> str:
+    def _listen(self, name: str, process: subprocess.Popen[bytes], on_line: Callable[[str], bool]) -> str:
         """Return the output of a step without the lines taken; the parts are watched meanwhile."""
         if process.stdout is None:
             raise RuntimeError("the step has no output")
@@ -151,7 +151,7 @@ class Supervisor:
                     continue
                 found = os.read(pipe.fileno(), 65_536)
                 *lines, rest = (rest + found).split(b"\n")
-                kept += [line for line in (raw.decode(errors="replace") for raw in lines) if not heard(line)]
+                kept += [line for line in (raw.decode(errors="replace") for raw in lines) if not on_line(line)]
                 if not found:
                     break
         process.wait()
@@ -188,10 +188,10 @@ class Supervisor:
                 self._start_again(part)
         self._reap()
 
-    def stop(self, *waves: Iterable[str]) -> None:
+    def stop(self, *groups: Iterable[str]) -> None:
         """Stop the parts, wave after wave, then all other descendants of this process."""
-        for wave in waves:
-            parts = [part for part in self.parts if part.name in set(wave) and part.process is not None]
+        for group in groups:
+            parts = [part for part in self.parts if part.name in set(group) and part.process is not None]
             self._stop_together(parts)
         for pid in procfs.descendants(os.getpid()):
             self.say(f"process {pid} was left over: killed")

@@ -20,7 +20,7 @@ from waitress.utilities import Error, RequestEntityTooLarge
 
 from config.proxies import TrustedProxies
 from deploy.server.request_tasks import Gate, RefusalTask, Refused, Task
-from deploy.server.upload_limits import ANYBODY, MIB, UPLOADS, Nowhere
+from deploy.server.upload_limits import ANYBODY, MIB, UPLOADS, DiscardBuffer
 from tenants.errors import ExchequerError, RateLimited, Unavailable
 from tenants.web.large_bodies import SMALL, taken_at
 
@@ -133,7 +133,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         if waits or not (self.chunked or self.content_length <= MOST_DROPPED):
             self.completed = True
         elif not (self.body_rcv.completed or self.body_rcv.error):
-            self.body_rcv.buf = Nowhere(size)
+            self.body_rcv.buf = DiscardBuffer(size)
             self.dropping, self.completed = True, False
         return self.completed
 
@@ -144,7 +144,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.expect_continue = False
         self._empty()
         if self.body_rcv is not None:
-            self.body_rcv.buf = Nowhere()
+            self.body_rcv.buf = DiscardBuffer()
 
     def _drop(self, data: bytes) -> int:
         consumed: int = self.body_rcv.received(data)

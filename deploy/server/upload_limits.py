@@ -58,7 +58,7 @@ class UploadBudget:
                 del self.of[sender]
 
 
-class Nowhere:
+class DiscardBuffer:
     """A buffer that discards its data, and counts what follows the first `size` bytes."""
 
     def __init__(self, size: int = 0) -> None:

@@ -101,7 +101,7 @@ class BatchPredictKind:
             with platform():
                 key = storage.new_key(job.tenant_id, "j", job.id, token)
                 files[form] = storage.put(job.tenant_id, key, out / name, content_type=CONTENT_TYPES[form]).to_json()
-        return {"rows": result["rows"], "files": files, "read": batch_reading.told(result, known)}
+        return {"rows": result["rows"], "files": files, "read": batch_reading.notes(result, known)}
 
     def complete(self, job: JobView, collected: dict[str, Any]) -> dict[str, Any]:
         """Return the job's result: row counts and file locations."""

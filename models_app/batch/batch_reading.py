@@ -12,7 +12,7 @@ MOST = 20
 ORDERS = dict(zip(DATES, ("year first", "day first", "month first"), strict=True))
 
 
-def told(result: Mapping[str, Any], signature: Mapping[str, Any]) -> list[str]:
+def notes(result: Mapping[str, Any], signature: Mapping[str, Any]) -> list[str]:
     """Return sentences about a run's result, as its child reported it; only columns of the model are named."""
     names = [str(one["name"]) for one in signature.get("inputs", [])]
     missing, unknown, otherwise, doubted = (

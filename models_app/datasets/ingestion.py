@@ -103,7 +103,7 @@ def _ingest(mine: Claimed, actor: Actor) -> None:
         key = storage.new_key(mine.tenant_id, "d", mine.dataset_id, mine.version_id, mine.token)
         stored = storage.put(mine.tenant_id, key, data, content_type="application/vnd.apache.parquet")
         if not complete(actor=actor, mine=mine, data=stored, result=result, profile=profile):
-            wakeups.ring_discard([key], mine.tenant_id)
+            wakeups.wake_discard([key], mine.tenant_id)
     except CRASHES as error:
         log.exception("ingest.crashed_again", **said, error=str(error))
         fail(actor=actor, mine=mine, code="ingest_crashed", message=CRASHED)

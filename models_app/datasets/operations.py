@@ -87,7 +87,7 @@ def upload(
         writing=known,
     )
     if version.source_key != key:
-        wakeups.ring_discard([key], actor.tenant_id)
+        wakeups.wake_discard([key], actor.tenant_id)
     return version
 
 
@@ -204,7 +204,7 @@ def discard(actor: Actor, dataset: Dataset, failed: list[DatasetVersion]) -> boo
     """Delete failed versions and their files; return whether the dataset was left empty and deleted too."""
     DatasetVersion.objects.filter(id__in=[version.id for version in failed]).delete()
     keys = [version.source_key for version in failed]
-    transaction.on_commit(lambda: wakeups.ring_discard(keys, actor.tenant_id))
+    transaction.on_commit(lambda: wakeups.wake_discard(keys, actor.tenant_id))
     if DatasetVersion.objects.filter(dataset=dataset).exists():
         return False
     DatasetUserPermission.objects.filter(content_object=dataset).delete()

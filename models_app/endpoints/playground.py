@@ -145,7 +145,7 @@ def ask(
     """
     if actor.id is None:
         raise NotFound
-    one_pass = playground_tokens.sign(
+    token = playground_tokens.sign(
         settings.SECRET_KEY,
         tenant_id=actor.tenant_id,
         endpoint_id=endpoint_id,
@@ -155,7 +155,7 @@ def ask(
     )
     headers = {
         "Content-Type": "application/json",
-        playground_tokens.HEADER: one_pass,
+        playground_tokens.HEADER: token,
         "X-Request-Id": request_id or "try",
     }
     body = json.dumps({"instances": [row]}, allow_nan=False).encode()

@@ -20,12 +20,12 @@ BODY = struct.Struct(">16s16s16sQ8s")
 MAC_BYTES = 32
 
 
-class BadPass(ValueError):
+class BadPlaygroundToken(ValueError):
     """The token is forged, expired, or was used before."""
 
 
 @dataclass(frozen=True)
-class Pass:
+class PlaygroundToken:
     """Who tries which endpoint. `until` is seconds since 1970; `nonce` makes tokens unique."""
 
     tenant_id: UUID
@@ -42,20 +42,20 @@ def sign(secret: str, *, tenant_id: UUID, endpoint_id: UUID, user_id: UUID, now_
     return base64.urlsafe_b64encode(body + _mac(secret, body)).decode()
 
 
-def verify(secret: str, text: str, *, now_s: float) -> Pass:
-    """Return the content of a token. Raises BadPass. `Used` checks whether it was used before."""
+def verify(secret: str, text: str, *, now_s: float) -> PlaygroundToken:
+    """Return the content of a token. Raises BadPlaygroundToken. `Used` checks whether it was used before."""
     try:
         raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error) as error:
-        raise BadPass("This token is not valid.") from error
+        raise BadPlaygroundToken("This token is not valid.") from error
     body, mac = raw[: BODY.size], raw[BODY.size :]
     if len(raw) != BODY.size + MAC_BYTES or not hmac.compare_digest(mac, _mac(secret, body)):
-        raise BadPass("This token is not valid.")
+        raise BadPlaygroundToken("This token is not valid.")
     tenant, endpoint, user, until_ms, nonce = BODY.unpack(body)
     # A token valid for longer than any ever issued comes from a wrong clock.
     if not now_s < until_ms / 1000 <= now_s + 2 * LIFE_S:
-        raise BadPass("The token has expired. Submit the form again.")
-    return Pass(UUID(bytes=tenant), UUID(bytes=endpoint), UUID(bytes=user), until_ms / 1000, nonce)
+        raise BadPlaygroundToken("The token has expired. Submit the form again.")
+    return PlaygroundToken(UUID(bytes=tenant), UUID(bytes=endpoint), UUID(bytes=user), until_ms / 1000, nonce)
 
 
 class Used:
@@ -64,13 +64,13 @@ class Used:
     def __init__(self) -> None:
         self._until: dict[bytes, float] = {}
 
-    def take(self, one: Pass, *, now_s: float) -> None:
-        """Use a verified token. Raises BadPass the second time."""
+    def take(self, one: PlaygroundToken, *, now_s: float) -> None:
+        """Use a verified token. Raises BadPlaygroundToken the second time."""
         for nonce in [nonce for nonce, until in self._until.items() if until < now_s]:
             del self._until[nonce]
         key = one.endpoint_id.bytes + one.user_id.bytes + one.nonce
         if key in self._until:
-            raise BadPass("The token has already been used.")
+            raise BadPlaygroundToken("The token has already been used.")
         self._until[key] = one.until
 
 

@@ -89,7 +89,7 @@ def labels(endpoint_id: UUID, version_id: UUID) -> rules.Labels:
     return rules.Labels(**{name: value or 0 for name, value in found.items()})
 
 
-def tell(alert_id: UUID) -> None:
+def handle_opened(alert_id: UUID) -> None:
     """Notify those who may act on an endpoint of an alert that is still open."""
     alert = HealthAlert.objects.select_related("endpoint").filter(id=alert_id, resolved_at=None).first()
     if alert is None:

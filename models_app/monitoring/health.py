@@ -112,7 +112,7 @@ class Health:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Glance:
+class HealthSummary:
     """Summary for a list: requests of the last 24 hours and open alerts."""
 
     requests: int = 0
@@ -170,7 +170,7 @@ def health(actor: Actor, endpoint_id: UUID) -> Health:
     )
 
 
-def glances(endpoint_ids: Sequence[UUID]) -> dict[UUID, Glance]:
+def health_summaries(endpoint_ids: Sequence[UUID]) -> dict[UUID, HealthSummary]:
     """Return the summary of each of these endpoints, in two queries."""
     since = span("24h", now()).first
     counted = (
@@ -184,7 +184,7 @@ def glances(endpoint_ids: Sequence[UUID]) -> dict[UUID, Glance]:
         .annotate(number=Count("id"))
     )
     requests, alerts = dict(counted), dict(opened)
-    return {one: Glance(requests=requests.get(one, 0), alerts=alerts.get(one, 0)) for one in endpoint_ids}
+    return {one: HealthSummary(requests=requests.get(one, 0), alerts=alerts.get(one, 0)) for one in endpoint_ids}
 
 
 def alarmed(actor: Actor, limit: int = 3) -> list[tuple[str, int]]:

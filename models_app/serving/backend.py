@@ -18,7 +18,7 @@ from models_app.measures.window import Window
 WEIGHTS, SIGNATURE = "model.safetensors", "signature.json"
 
 
-class Away(Exception):
+class BackendUnavailable(Exception):
     """The database is unreachable; nothing was changed."""
 
 
@@ -39,7 +39,7 @@ class Assigned:
 
 
 class Backend(Protocol):
-    """Every call may block and may raise Away; calls come from the node's own threads, never from the event loop."""
+    """Every call may block and may raise BackendUnavailable; calls come from the node's own threads, never from the event loop."""
 
     def register(self, boot: UUID) -> None:
         """Create the node's row and its slots."""
@@ -47,7 +47,7 @@ class Backend(Protocol):
     def leave(self) -> None:
         """Stop taking slots because the node is shutting down."""
 
-    def roster(self) -> list[Assigned]:
+    def assigned_endpoints(self) -> list[Assigned]:
         """Renew the leases of this node's slots and return the endpoints to serve."""
 
     def wait(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The backend on PostgreSQL and the object store. Every call opens its own scope and turns a lost database into Away."""
+"""The backend on PostgreSQL and the object store. Every call opens its own scope and turns a lost database into BackendUnavailable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from models_app.measures.window import Window
 from models_app.monitoring import windows
 from models_app.object_store import storage
 from models_app.serving.accounting.usage import intervals_of
-from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, RecordsRefused
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, BackendUnavailable, RecordsRefused
 from tenants.isolation.scoping import tenant_scope
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ database: it is temporary, and the call is retried."""
 
 
 def asked(call: Callable[P, R]) -> Callable[P, R]:
-    """Turn database connection errors into Away and reconnect."""
+    """Turn database connection errors into BackendUnavailable and reconnect."""
 
     @wraps(call)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -51,7 +51,7 @@ def asked(call: Callable[P, R]) -> Callable[P, R]:
             raise
         except ERRORS as error:
             connection.close()
-            raise Away(str(error).strip()) from error
+            raise BackendUnavailable(str(error).strip()) from error
 
     return guarded
 
@@ -82,9 +82,9 @@ class Database:
             nodes.leave(self._me)
 
     @asked
-    def roster(self) -> list[Assigned]:
+    def assigned_endpoints(self) -> list[Assigned]:
         if self._me is None:
-            raise Away("the node is not registered yet")
+            raise BackendUnavailable("the node is not registered yet")
         if not nodes.alive(self._me):
             log.error("node.replaced", node=self.name)
         found = []

@@ -16,7 +16,7 @@ import structlog
 
 from models_app.serving.accounting.accountant import UsageAccountant, wait_for
 from models_app.serving.accounting.spool import Spool, backlog
-from models_app.serving.backend import Assigned, Away, Backend
+from models_app.serving.backend import Assigned, Backend, BackendUnavailable
 from models_app.serving.engine.loader import Loader
 from models_app.serving.engine.worker import Worker, WorkerContext
 from models_app.serving.requests import problems
@@ -64,28 +64,28 @@ class Node:
         self._swap = threading.Lock()
         self._lock = _lock(home)
         self.spool = Spool(home / "spool", self.boot, write=write)
-        self.door = KeyChecker(backend, clock)
-        self.books = UsageAccountant(backend, self.spool, clock)
-        self._tools = WorkerContext(
-            door=self.door,
+        self.key_checker = KeyChecker(backend, clock)
+        self.accountant = UsageAccountant(backend, self.spool, clock)
+        self._context = WorkerContext(
+            key_checker=self.key_checker,
             spool=self.spool,
             telemetry=self.telemetry,
             load=lambda assigned: Loader(backend, home / "models").load(assigned.order),
-            money_is_low=self.books.wake,
+            money_is_low=self.accountant.wake,
             changed=self._changed,
             number=itertools.count(1).__next__,
             secret=secret,
             clock=clock,
         )
-        self._roster = threading.Thread(target=self._live, name="roster", daemon=True)
+        self._refresher = threading.Thread(target=self._live, name="roster", daemon=True)
 
     def start(self) -> None:
         """Start the threads; endpoints are loaded as soon as the database is reachable."""
         sys.setswitchinterval(SWITCH_S)
         self.spool.start()
-        self.door.start()
-        self.books.start()
-        self._roster.start()
+        self.key_checker.start()
+        self.accountant.start()
+        self._refresher.start()
 
     def stop(self) -> None:
         """Answer what waits, record it, release what is held; what takes too long is left to the next boot."""
@@ -97,11 +97,11 @@ class Node:
             worker.close()
         wait_for(lambda: not any(worker.thread.is_alive() for worker in working), DRAIN_S)
         self.spool.stop()
-        self.books.stop(ACCOUNT_S)
-        self.door.stop()
+        self.accountant.stop(ACCOUNT_S)
+        self.key_checker.stop()
         try:
             self._backend.leave()
-        except Away:
+        except BackendUnavailable:
             log.warning("node.database_away")
         os.close(self._lock)
 
@@ -113,7 +113,7 @@ class Node:
         """Return why an endpoint is not served here: its budget stopped it, or it is loading. Queries the database."""
         try:
             return problems.Stopped() if self._backend.unpaid(key.tenant_id, key.endpoint_id) else problems.NotReady()
-        except Away:
+        except BackendUnavailable:
             return problems.NotReady()
 
     @property
@@ -129,7 +129,7 @@ class Node:
             "waiting_requests": sum(len(worker.batcher) for worker in workers),
             "spool_bytes": backlog(self.spool.folder),
             "spool_records_total": self.spool.records,
-            "batches_set_aside": self.books.set_aside,
+            "batches_set_aside": self.accountant.quarantined,
             "ready": float(self.ready),
         }
 
@@ -139,9 +139,9 @@ class Node:
                 if not self.registered:
                     self._backend.register(self.boot)
                     self.registered = True
-                self._apply(self._backend.roster())
+                self._apply(self._backend.assigned_endpoints())
                 self._report()
-            except Away as error:
+            except BackendUnavailable as error:
                 log.warning("node.database_away", reason=str(error))
                 time.sleep(min(1.0, self._heartbeat_s))
                 continue
@@ -157,16 +157,16 @@ class Node:
             if self.stopping:
                 return
             for endpoint_id, one in wanted.items():
-                account = self.books.account(one.order)
+                account = self.accountant.account(one.order)
                 current, coming = self.workers.get(endpoint_id), self._loading.get(endpoint_id)
                 newest = coming or current
                 if newest is not None and newest.order.generation == one.order.generation:
                     continue
                 if coming is not None:
                     coming.close()
-                worker = self._loading[endpoint_id] = Worker(one, account.till, account.watch, self._tools)
+                worker = self._loading[endpoint_id] = Worker(one, account.balance, account.traffic, self._context)
                 worker.thread.start()
-                self.books.wake()
+                self.accountant.wake()
             for gone in [known for known in (*self.workers, *self._loading) if known not in wanted]:
                 for table in (self.workers, self._loading):
                     worker_gone = table.pop(gone, None)
@@ -175,10 +175,10 @@ class Node:
                         self._draining.append(worker_gone)
             self._draining = [worker for worker in self._draining if worker.thread.is_alive()]
             busy = {worker.order.endpoint_id for worker in self._draining}
-            for endpoint_id, account in list(self.books.accounts.items()):
+            for endpoint_id, account in list(self.accountant.accounts.items()):
                 if endpoint_id not in wanted and endpoint_id not in busy:
                     account.open = False
-                    self.books.wake()
+                    self.accountant.wake()
 
     def _changed(self, worker: Worker) -> None:
         """Put a ready worker into service, in its own thread, and report how loading went."""
@@ -197,7 +197,7 @@ class Node:
         log.info("endpoint.loaded", endpoint=worker.order.name, state=worker.state, generation=worker.order.generation)
         try:
             self._tell(worker)
-        except Away:
+        except BackendUnavailable:
             log.warning("node.database_away")
 
     def _report(self) -> None:

@@ -42,10 +42,10 @@ def endpoint_list(request: TenantRequest) -> HttpResponse:
     actor = request.actor
     rows = endpoints.endpoint_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
     shown = rows[:PAGE]
-    glances = health.glances([row.id for row in shown])
+    health_summaries = health.health_summaries([row.id for row in shown])
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {
-        "endpoints": [(row, glances[row.id]) for row in shown],
+        "endpoints": [(row, health_summaries[row.id]) for row in shown],
         "can_manage": actor.can("endpoints.manage"),
         **pager(request, following),
     }

@@ -30,7 +30,7 @@ from models_app.object_store.storage import Stored
 from models_app.recipes.tabular.features import Feature, widths
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.prediction.predict import Predictor
-from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, Away, RecordsRefused
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, BackendUnavailable, RecordsRefused
 from models_app.serving.gateway.app import App
 from models_app.serving.node import Node
 
@@ -157,7 +157,7 @@ class Memory:
     def _ask(self) -> None:
         self.queries += 1
         if self.away:
-            raise Away("it is away")
+            raise BackendUnavailable("it is away")
 
     def register(self, boot: UUID) -> None:
         self._ask()
@@ -165,7 +165,7 @@ class Memory:
     def leave(self) -> None:
         self._ask()
 
-    def roster(self) -> list[Assigned]:
+    def assigned_endpoints(self) -> list[Assigned]:
         self._ask()
         return [Assigned(order.endpoint_id, order) for order in self.orders.values()]
 

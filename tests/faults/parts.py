@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from deploy.local.services import WEED_PORTS, SeaweedFS, Valkey
+from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
 from tests.scenarios.stack import Stack, running_stack, wait_for
 from tests.support.servers.ports import free_ports
 
@@ -136,8 +136,10 @@ def watched(parts: Parts) -> Iterator[Watch]:
 def running_parts(**variables: str) -> Iterator[Parts]:
     """Start everything; kill the test's own servers at the end."""
     folder = Path(tempfile.mkdtemp(prefix="exqp-"))
-    ports = free_ports(len(WEED_PORTS) + 1)
-    weed = SeaweedFS(folder / "weed", dict(zip(WEED_PORTS, ports[:-1], strict=True)), "outside", secrets.token_hex(16))
+    ports = free_ports(len(SEAWEED_PORTS) + 1)
+    weed = SeaweedFS(
+        folder / "weed", dict(zip(SEAWEED_PORTS, ports[:-1], strict=True)), "outside", secrets.token_hex(16)
+    )
     store, broker = Outside(weed), Outside(Valkey(folder / "valkey", ports[-1], secrets.token_hex(8)))
     try:
         store.start()

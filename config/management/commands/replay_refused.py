@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from models_app.serving.accounting import settlement
-from models_app.serving.backend import Away
+from models_app.serving.backend import BackendUnavailable
 from models_app.serving.database import Database
 
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         for folder in sorted((Path(settings.EXCHEQUER.home).absolute() / "serving").glob("*/spool")):
             try:
                 more, still = settlement.replay(backend, folder)
-            except Away as error:
+            except BackendUnavailable as error:
                 raise CommandError(f"The database does not answer; nothing is lost, try again. {error}") from error
             done, left = done + more, left + still
         self.stdout.write(f"{done} records accounted for, {left} quarantined again; the log names the cause.")

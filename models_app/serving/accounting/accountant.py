@@ -23,9 +23,9 @@ from models_app.endpoints.deployments import EndpointSpec
 from models_app.endpoints.reservations import SliceClosed
 from models_app.serving.accounting import spool
 from models_app.serving.accounting.balance import SliceBalance
-from models_app.serving.accounting.settlement import Record, put_aside, settle
+from models_app.serving.accounting.settlement import Record, quarantine, settle
 from models_app.serving.accounting.traffic import TrafficRecorder
-from models_app.serving.backend import Away, Backend
+from models_app.serving.backend import Backend, BackendUnavailable
 from tenants.errors import ExchequerError, NotFound
 
 log = structlog.get_logger(__name__)
@@ -42,8 +42,8 @@ class EndpointAccount:
 
     def __init__(self, order: EndpointSpec, clock: Callable[[], float]) -> None:
         self.order = order
-        self.till = SliceBalance(clock)
-        self.watch = TrafficRecorder()
+        self.balance = SliceBalance(clock)
+        self.traffic = TrafficRecorder()
         self.open = True
         self.asking = 0
 
@@ -53,7 +53,7 @@ class UsageAccountant:
 
     def __init__(self, backend: Backend, spooled: spool.Spool, clock: Callable[[], float]) -> None:
         self.accounts: dict[UUID, EndpointAccount] = {}
-        self.set_aside = 0
+        self.quarantined = 0
         self._backend = backend
         self._spool = spooled
         self._folder: Path = spooled.folder
@@ -99,7 +99,7 @@ class UsageAccountant:
             try:
                 self._round(last=ending)
                 self._pause = PAUSE_S
-            except Away:
+            except BackendUnavailable:
                 self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
             except Exception:
                 log.exception("books.failed")
@@ -109,7 +109,7 @@ class UsageAccountant:
 
     def _round(self, *, last: bool) -> None:
         for account in list(self.accounts.values()):
-            account.watch.count()
+            account.traffic.count()
         if not last:
             self._take_slices()
         else:
@@ -127,30 +127,30 @@ class UsageAccountant:
     def _take_slices(self) -> None:
         for account in list(self.accounts.values()):
             if account.open:
-                account.till.expire()
-            if not account.open or not account.till.wants():
+                account.balance.expire()
+            if not account.open or not account.balance.wants():
                 continue
-            till, order = account.till, account.order
+            balance, order = account.balance, account.order
             asked_at = self._clock()
             account.asking = account.asking or next(self._numbers)
             try:
                 self._note(order)
-                till.install(self._backend.take(order, self._spool.boot, account.asking), asked_at)
+                balance.install(self._backend.take(order, self._spool.boot, account.asking), asked_at)
                 account.asking = 0
             except SliceClosed:
                 account.asking = 0
                 self._wake.set()
             except BudgetExceeded as error:
-                till.refused(error.code, asked_at)
+                balance.refused(error.code, asked_at)
             except NotFound:
                 account.open = False
-                till.refused("not_found", asked_at)
-            except Away:
-                till.refused("unavailable", asked_at)
+                balance.refused("not_found", asked_at)
+            except BackendUnavailable:
+                balance.refused("unavailable", asked_at)
                 raise
             except Exception:  # for example a full disk: other endpoints and spooled records must go on
                 log.exception("slice.not_taken", endpoint=order.name)
-                till.refused("unavailable", asked_at)
+                balance.refused("unavailable", asked_at)
 
     def _note(self, order: EndpointSpec) -> None:
         """Record on disk that this boot holds money for an endpoint, before it does, so that the next boot can release
@@ -174,30 +174,30 @@ class UsageAccountant:
             outcome = settle(self._backend, tenant_id, reader.boot, own)
             ended |= outcome.ended
             refused += outcome.refused
-        put_aside(self._folder, reader.boot, refused)
-        self.set_aside += len(refused)
+        quarantine(self._folder, reader.boot, refused)
+        self.quarantined += len(refused)
         reader.advance(place)
         if reader.boot == self._spool.boot:
             for record in records:
                 account = self.accounts.get(UUID(record["endpoint"]))
-                purse = account.till.find(record["slice"]) if account else None
-                if account and purse:
-                    account.till.settled(purse)
+                reservation = account.balance.find(record["slice"]) if account else None
+                if account and reservation:
+                    account.balance.settled(reservation)
             for account in list(self.accounts.values()):
-                account.till.end(ended)
+                account.balance.end(ended)
         return bool(records)
 
     def _close_slices(self) -> None:
         for endpoint_id, account in list(self.accounts.items()):
             if not account.open:
-                account.till.retire()
-            for purse in account.till.done():
+                account.balance.retire()
+            for reservation in account.balance.done():
                 try:
-                    self._backend.close(account.order.tenant_id, purse.money)
+                    self._backend.close(account.order.tenant_id, reservation.money)
                 except ExchequerError as error:
                     log.error("slice.not_closed", endpoint=account.order.name, reason=str(error))
-                account.till.drop(purse)
-            if not account.open and not account.till.retired:
+                account.balance.drop(reservation)
+            if not account.open and not account.balance.retired:
                 self._flush_one(account)
                 with self._turn:  # a thread that got the account meanwhile still uses it, so it stays
                     if not account.open:
@@ -226,10 +226,10 @@ class UsageAccountant:
             self._flush_one(account)
 
     def _flush_one(self, account: EndpointAccount) -> None:
-        account.watch.count()
+        account.traffic.count()
         try:
-            self._backend.flush(account.order, account.watch.window)
-        except Away:
+            self._backend.flush(account.order, account.traffic.window)
+        except BackendUnavailable:
             raise
         except Exception:
             log.exception("health.not_stored", endpoint=account.order.name)

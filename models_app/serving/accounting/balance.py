@@ -21,7 +21,7 @@ ASK_AGAIN_S = 5.0
 STILL_CALLED_S = 60.0
 """An endpoint counts as busy this long after its last batch: its next slice is then requested before this one ends."""
 RENEW_EARLY = timedelta(seconds=30)
-AWAY_LIFE = timedelta(seconds=60)
+OUTAGE_LIFE = timedelta(seconds=60)
 """How much longer a slice pays while the database is unreachable: as long as known keys stay valid."""
 
 
@@ -57,7 +57,7 @@ class SliceBalance:
     """
 
     clock: Callable[[], float]
-    purse: Reservation | None = None
+    reservation: Reservation | None = None
     state: str = ""
     short: bool = False
     wanted: bool = False
@@ -76,46 +76,46 @@ class SliceBalance:
         """
         with self._lock:
             self.answered.clear()
-            purse = self.purse
-            if purse is None or self._ended(purse):
+            reservation = self.reservation
+            if reservation is None or self._ended(reservation):
                 self.wanted = True
                 return None, 0
             self.used_at = self.clock()
             paid = wanted
-            if not purse.money.free:
-                left = purse.left() - purse.money.cost(0, self.batch_ms)
-                price = purse.money.request_price
+            if not reservation.money.free:
+                left = reservation.left() - reservation.money.cost(0, self.batch_ms)
+                price = reservation.money.request_price
                 paid = 0 if left <= 0 else min(wanted, int(left / price)) if price else wanted
-            if not paid and not purse.used and purse.money.amount:
+            if not paid and not reservation.used and reservation.money.amount:
                 paid = 1  # a slice covers at least one request, or none would ever be answered
             self.short = paid < wanted
             if not paid:
                 return None, 0
-            purse.pending += 1
-            return purse, paid
+            reservation.pending += 1
+            return reservation, paid
 
-    def spend(self, purse: Reservation, requests: int, compute_ms: Decimal) -> None:
+    def spend(self, reservation: Reservation, requests: int, compute_ms: Decimal) -> None:
         """Count a batch about to be recorded."""
         with self._lock:
-            purse.used += purse.money.cost(requests, compute_ms)
+            reservation.used += reservation.money.cost(requests, compute_ms)
             self.batch_ms = compute_ms
 
-    def undo(self, purse: Reservation, requests: int, compute_ms: Decimal) -> None:
+    def undo(self, reservation: Reservation, requests: int, compute_ms: Decimal) -> None:
         """Undo `spend` for a batch that was not recorded."""
         with self._lock:
-            purse.used -= purse.money.cost(requests, compute_ms)
-            purse.pending -= 1
+            reservation.used -= reservation.money.cost(requests, compute_ms)
+            reservation.pending -= 1
 
-    def settled(self, purse: Reservation, batches: int = 1) -> None:
+    def settled(self, reservation: Reservation, batches: int = 1) -> None:
         """Mark batches of a reservation as settled or dropped."""
         with self._lock:
-            purse.pending -= batches
+            reservation.pending -= batches
 
     def find(self, number: int) -> Reservation | None:
         """Return the reservation of a slice number."""
-        for purse in [self.purse, *self.retired]:
-            if purse is not None and purse.money.number == number:
-                return purse
+        for reservation in [self.reservation, *self.retired]:
+            if reservation is not None and reservation.money.number == number:
+                return reservation
         return None
 
     def wants(self) -> bool:
@@ -124,31 +124,33 @@ class SliceBalance:
         with self._lock:
             if self.state and now - self.asked_at < ASK_AGAIN_S:
                 return False
-            purse = self.purse
-            if purse is None or self.wanted or self.short:
+            reservation = self.reservation
+            if reservation is None or self.wanted or self.short:
                 return self.wanted or self.short
-            ends = purse.moment(now) >= purse.renew_at()
+            ends = reservation.moment(now) >= reservation.renew_at()
             return now - self.used_at < STILL_CALLED_S and (ends or self.running_low)
 
     def expire(self) -> None:
         """Retire an expired reservation of an idle endpoint."""
         with self._lock:
-            if self.purse is not None and self._ended(self.purse):
-                self.retired.append(self.purse)
-                self.purse = None
+            if self.reservation is not None and self._ended(self.reservation):
+                self.retired.append(self.reservation)
+                self.reservation = None
 
     @property
     def running_low(self) -> bool:
         """Return whether so much is used that the next slice is needed at once."""
-        purse = self.purse
-        return purse is None or (not purse.money.free and purse.used >= RENEW_AT * purse.money.amount)
+        reservation = self.reservation
+        return reservation is None or (
+            not reservation.money.free and reservation.used >= RENEW_AT * reservation.money.amount
+        )
 
     def install(self, money: Slice, asked_at: float) -> None:
         """Make this slice the current reservation. `asked_at`: the monotonic time before it was requested."""
         with self._lock:
-            if self.purse is not None:
-                self.retired.append(self.purse)
-            self.purse = Reservation(money, asked_at)
+            if self.reservation is not None:
+                self.retired.append(self.reservation)
+            self.reservation = Reservation(money, asked_at)
             self.state = ""
             self.short = self.wanted = False
             self.asked_at = asked_at
@@ -165,30 +167,30 @@ class SliceBalance:
     def end(self, holds: Collection[str]) -> None:
         """Retire a reservation whose hold is in `holds`: its budget was lowered, or the hold is used up."""
         with self._lock:
-            if self.purse is not None and str(self.purse.money.hold_id) in holds:
-                self.retired.append(self.purse)
-                self.purse = None
+            if self.reservation is not None and str(self.reservation.money.hold_id) in holds:
+                self.retired.append(self.reservation)
+                self.reservation = None
 
-    def _ended(self, purse: Reservation) -> bool:
-        past = purse.moment(self.clock()) - purse.money.until
-        return past >= (AWAY_LIFE if self.state == "unavailable" else timedelta(0))
+    def _ended(self, reservation: Reservation) -> bool:
+        past = reservation.moment(self.clock()) - reservation.money.until
+        return past >= (OUTAGE_LIFE if self.state == "unavailable" else timedelta(0))
 
     def retire(self) -> None:
         """Retire the current reservation."""
         with self._lock:
-            if self.purse is not None:
-                self.retired.append(self.purse)
-            self.purse = None
+            if self.reservation is not None:
+                self.retired.append(self.reservation)
+            self.reservation = None
 
     def done(self) -> list[Reservation]:
         """Return the retired reservations with all batches settled; remove them with `drop`."""
         with self._lock:
-            return [purse for purse in self.retired if purse.pending <= 0]
+            return [reservation for reservation in self.retired if reservation.pending <= 0]
 
-    def drop(self, purse: Reservation) -> None:
+    def drop(self, reservation: Reservation) -> None:
         """Remove a reservation whose slice is closed."""
         with self._lock:
-            self.retired = [kept for kept in self.retired if kept is not purse]
+            self.retired = [kept for kept in self.retired if kept is not reservation]
 
 
 def milliseconds(seconds: float) -> Decimal:

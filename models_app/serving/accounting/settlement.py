@@ -13,12 +13,12 @@ from uuid import UUID
 import orjson
 import structlog
 
-from models_app.serving.backend import Away, Backend, RecordsRefused
+from models_app.serving.backend import Backend, BackendUnavailable, RecordsRefused
 
 log = structlog.get_logger(__name__)
 
 Record = Mapping[str, Any]
-ASIDE = ".refused"
+REFUSED_SUFFIX = ".refused"
 TAKEN = ".replay"
 
 
@@ -31,7 +31,7 @@ class SettlementOutcome:
 
 
 def settle(backend: Backend, tenant_id: UUID, boot: UUID, records: Sequence[Record]) -> SettlementOutcome:
-    """Settle records of one tenant. Idempotent; retried after Away, which it raises if the database is unreachable.
+    """Settle records of one tenant. Idempotent; retried after BackendUnavailable, which it raises if the database is unreachable.
 
     Rejected records are found by bisection, so that the others are settled.
     """
@@ -45,7 +45,7 @@ def _halve(backend: Backend, tenant_id: UUID, boot: UUID, records: list[Record],
         return
     try:
         outcome.ended |= backend.settle(tenant_id, boot, records)
-    except Away:
+    except BackendUnavailable:
         raise
     except RecordsRefused as error:
         bad = [record for record in records if record["n"] in error.reasons] or records
@@ -61,13 +61,13 @@ def _halve(backend: Backend, tenant_id: UUID, boot: UUID, records: list[Record],
             _halve(backend, tenant_id, boot, half, outcome)
 
 
-def put_aside(folder: Path, boot: UUID, refused: Sequence[tuple[Record, str]]) -> None:
+def quarantine(folder: Path, boot: UUID, refused: Sequence[tuple[Record, str]]) -> None:
     """Write rejected records to the quarantine, where an operator finds them."""
     if not refused:
         return
     log.error("books.set_aside", batches=len(refused), reason=refused[0][1][:500])
     lines = [orjson.dumps({**record, "boot": str(boot), "reason": why[:500]}) + b"\n" for record, why in refused]
-    path = folder / f"{boot}{ASIDE}"
+    path = folder / f"{boot}{REFUSED_SUFFIX}"
     while True:
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -79,10 +79,10 @@ def put_aside(folder: Path, boot: UUID, refused: Sequence[tuple[Record, str]]) -
 def replay(backend: Backend, folder: Path) -> tuple[int, int]:
     """Settle the quarantined records of a node's spool; return how many succeeded and how many were rejected again.
 
-    The node may be running. Records rejected again stay quarantined. Raises Away; nothing is lost.
+    The node may be running. Records rejected again stay quarantined. Raises BackendUnavailable; nothing is lost.
     """
     done = left = 0
-    for kept in sorted(folder.glob(f"*{ASIDE}")):
+    for kept in sorted(folder.glob(f"*{REFUSED_SUFFIX}")):
         kept.replace(kept.with_suffix(f"{TAKEN}{len(list(folder.glob(f'{kept.stem}{TAKEN}*')))}"))
     for taken in sorted(folder.glob(f"*{TAKEN}*")):
         boot = UUID(taken.name.partition(".")[0])
@@ -94,7 +94,7 @@ def replay(backend: Backend, folder: Path) -> tuple[int, int]:
                 by_tenant.setdefault(UUID(record["tenant"]), []).append(record)
         for tenant_id, records in by_tenant.items():
             refused = settle(backend, tenant_id, boot, records).refused
-            put_aside(folder, boot, refused)
+            quarantine(folder, boot, refused)
             done, left = done + len(records) - len(refused), left + len(refused)
         taken.unlink()
     return done, left

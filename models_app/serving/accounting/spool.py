@@ -29,7 +29,7 @@ SEGMENT_BYTES = 4 * 1024**2
 _NAME = re.compile(r"([0-9a-f-]{36})\.(\d{8})\Z")
 _LEFT = re.compile(r"([0-9a-f-]{36})\.(?:\d{8}|slices)\Z")
 
-Told = Callable[[bool], None]
+OnDurable = Callable[[bool], None]
 """Called once with whether the record is durable."""
 
 
@@ -78,7 +78,7 @@ class Spool:
         self._file = -1
         self._unsound = False
         self._turn = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[bytes, Told] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[bytes, OnDurable] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -86,8 +86,8 @@ class Spool:
         """Start the writing thread."""
         self._thread.start()
 
-    def append(self, record: dict[str, Any], told: Told, *, here: bool = False) -> None:
-        """Record a batch; call `told(True)` once it is synced, or `told(False)` if it failed and will not be read.
+    def append(self, record: dict[str, Any], on_durable: OnDurable, *, here: bool = False) -> None:
+        """Record a batch; call `on_durable(True)` once it is synced, or `on_durable(False)` if it failed and will not be read.
 
         `here`: write in the calling thread if the writer is idle.
         """
@@ -97,9 +97,9 @@ class Spool:
                 safe = self._commit(line, 1)
             finally:
                 self._turn.release()
-            _tell(told, safe)
+            _call_back(on_durable, safe)
         else:
-            self._queue.put((line, told))
+            self._queue.put((line, on_durable))
 
     def stop(self) -> None:
         """Write what waits and stop."""
@@ -118,8 +118,8 @@ class Spool:
             if group:
                 with self._turn:
                     safe = self._commit(b"".join(line for line, _ in group), len(group))
-                for _, told in group:
-                    _tell(told, safe)
+                for _, on_durable in group:
+                    _call_back(on_durable, safe)
         with self._turn:
             if self._file >= 0:
                 os.close(self._file)
@@ -277,10 +277,10 @@ def _done(folder: Path, boot: UUID) -> SpoolPosition:
         return SpoolPosition()
 
 
-def _tell(told: Told, safe: bool) -> None:
+def _call_back(on_durable: OnDurable, safe: bool) -> None:
     """Call back safely: an error in the callback must neither end the thread nor make a durable record look lost."""
     try:
-        told(safe)
+        on_durable(safe)
     except Exception:
         log.exception("spool.not_told", safe=safe)
 

@@ -51,7 +51,7 @@ class TrafficRecorder:
         self._refused: deque[tuple[EndpointSpec, str]] = deque(maxlen=MOST_REFUSED)
         self._tracked: set[UUID] = set()
 
-    def saw(self, served: Served, latencies: Sequence[float]) -> None:
+    def record(self, served: Served, latencies: Sequence[float]) -> None:
         """Record a predicted batch and the latency of each request, in seconds."""
         if self._bytes > MOST_BYTES:
             spent = float(served.compute_ms)

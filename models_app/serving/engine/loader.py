@@ -12,13 +12,13 @@ from models_app.endpoints.deployments import EndpointSpec
 from models_app.object_store.storage import ChecksumMismatch, ObjectMissing, StorageUnavailable
 from models_app.recipes.tabular.prediction import predict
 from models_app.registry import artefacts
-from models_app.serving.backend import SIGNATURE, WEIGHTS, Away, Backend
+from models_app.serving.backend import SIGNATURE, WEIGHTS, Backend, BackendUnavailable
 
 MAX_WEIGHTS_BYTES = 2 * 1024**3
 KEPT_MODELS = 16
 
 
-class NotNow(Exception):
+class LoadDeferred(Exception):
     """The object store is unreachable, or the disk is full; a retry may succeed."""
 
 
@@ -34,7 +34,7 @@ class Loader:
         self._folder = folder
 
     def load(self, order: EndpointSpec) -> predict.Predictor:
-        """Return the model of an order. Raises NotNow, CannotLoad."""
+        """Return the model of an order. Raises LoadDeferred, CannotLoad."""
         if order.weights.size > MAX_WEIGHTS_BYTES:
             raise CannotLoad("The model is too large for a serving slot: at most 2 GiB of weights.")
         home = self._folder / f"{order.weights.sha256}-{order.signature_file.sha256[:16]}"
@@ -48,8 +48,8 @@ class Loader:
             raise CannotLoad("The stored model is damaged: its checksum differs.") from error
         except ObjectMissing as error:
             raise CannotLoad("The stored model is missing from the object store.") from error
-        except (StorageUnavailable, Away, OSError) as error:
-            raise NotNow(str(error)) from error
+        except (StorageUnavailable, BackendUnavailable, OSError) as error:
+            raise LoadDeferred(str(error)) from error
         except (BadOutput, predict.UnreadableModel, ValueError, KeyError, TypeError) as error:
             raise CannotLoad("The stored model cannot be read.") from error
 

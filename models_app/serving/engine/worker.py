@@ -23,9 +23,9 @@ from models_app.serving.accounting.traffic import Served, TrafficRecorder
 from models_app.serving.backend import Assigned
 from models_app.serving.engine.batcher import Batcher
 from models_app.serving.engine.codec import Codec, Encoded, empty_block
-from models_app.serving.engine.loader import CannotLoad, NotNow
+from models_app.serving.engine.loader import CannotLoad, LoadDeferred
 from models_app.serving.requests import problems
-from models_app.serving.requests.access import PASS, Key, KeyChecker
+from models_app.serving.requests.access import PLAYGROUND, Key, KeyChecker
 from models_app.serving.requests.calls import Call, ServedAnswer, deliver
 from models_app.serving.requests.problems import BudgetSpent
 from models_app.serving.telemetry import Telemetry
@@ -42,7 +42,7 @@ TRY_AGAIN_S = 2.0
 class WorkerContext:
     """What all workers of a node share."""
 
-    door: KeyChecker
+    key_checker: KeyChecker
     spool: Spool
     telemetry: Telemetry
     load: Callable[[Assigned], Predictor]
@@ -59,16 +59,18 @@ class WorkerContext:
 class Worker:
     """One version being served. `state`: loading, ready, failed (`message` says why), closed."""
 
-    def __init__(self, assigned: Assigned, till: SliceBalance, watch: TrafficRecorder, tools: WorkerContext) -> None:
+    def __init__(
+        self, assigned: Assigned, balance: SliceBalance, traffic: TrafficRecorder, context: WorkerContext
+    ) -> None:
         self.assigned = assigned
         self.order = assigned.order
-        self.till = till
-        self.watch = watch
+        self.balance = balance
+        self.traffic = traffic
         self.state = "loading"
         self.message = ""
         self.reported = False
-        self.batcher: Batcher[Call] = Batcher(clock=tools.clock, slo_s=self.order.slo_ms / 1000)
-        self._tools = tools
+        self.batcher: Batcher[Call] = Batcher(clock=context.clock, slo_s=self.order.slo_ms / 1000)
+        self._context = context
         self._reading: Codec | None = None
         self._version = quote(self.order.version_label, safe=" .,:;+()[]/@-_").encode()
         self.thread = threading.Thread(target=self._run, name=f"serve-{self.order.name}", daemon=True)
@@ -105,10 +107,10 @@ class Worker:
     def _load(self) -> bool:
         while not self.batcher.closed:
             try:
-                model = self._tools.load(self.assigned)
+                model = self._context.load(self.assigned)
                 for rows in WARM_SIZES:
                     model.scores(empty_block(model, rows))
-            except NotNow as error:
+            except LoadDeferred as error:
                 log.warning("endpoint.load_waits", endpoint=self.order.name, reason=str(error))
                 time.sleep(TRY_AGAIN_S)
                 continue
@@ -121,9 +123,9 @@ class Worker:
                     "The model could not be loaded. Your administrator can see the cause in the log.",
                 )
             else:
-                self._reading = Codec(self.order, model, self._tools.secret)
+                self._reading = Codec(self.order, model, self._context.secret)
                 self.state = "ready"
-            self._tools.changed(self)
+            self._context.changed(self)
             return self.state == "ready"
         return False
 
@@ -143,26 +145,26 @@ class Worker:
         Calls abandoned while they waited are skipped: nobody would get the response that is paid for.
         """
         while calls := [call for call in calls if not call.given_up]:
-            purse, paid = self._money(len(calls))
-            if purse is None:
+            reservation, paid = self._money(len(calls))
+            if reservation is None:
                 for call in calls:
                     call.refuse(self._no_money())
                 self._refused(calls)
                 return
             try:
-                recorded = self._batch(calls[:paid], purse)
+                recorded = self._batch(calls[:paid], reservation)
             except BaseException:
-                self.till.settled(purse)
+                self.balance.settled(reservation)
                 raise
             if not recorded:
-                self.till.settled(purse)
+                self.balance.settled(reservation)
             calls = calls[paid:]
 
-    def _batch(self, calls: list[Call], purse: Reservation) -> bool:
+    def _batch(self, calls: list[Call], reservation: Reservation) -> bool:
         """Predict and record one batch; return whether there was anything to record."""
-        clock, worked = self._tools.clock, self._tools.worked
+        clock, worked = self._context.clock, self._context.worked
         began, before = clock(), worked()
-        ticket = self._tools.door.ask({call.key.digest for call in calls} - {PASS})
+        ticket = self._context.key_checker.ask({call.key.digest for call in calls} - {PLAYGROUND})
         parsed = self._interpreter.parse(calls)
         answers: list[Encoded] = []
         whole, found = None, None
@@ -171,7 +173,7 @@ class Worker:
             found = self.model.scores(whole)
             answers = self._interpreter.answers(parsed, found)
         took, spent = clock() - began, worked() - before
-        good, asked = self._tools.door.good(ticket)
+        good, asked = self._context.key_checker.good(ticket)
         # Check before the record: it cannot be undone, so from here on no call may time out.
         awaited = [one for one in answers if one[0].call.keep() and self._fits(one[0].call, len(one[1]))]
         let_in = [one for one in awaited if self._may(one[0].call, good, asked=asked)]
@@ -186,11 +188,11 @@ class Worker:
         for one, body, header_length in let_in:  # cut at cumulative bounds, so that the shares add up
             past += one.block.rows
             until = (compute * past / rows).quantize(MILLI)
-            one.call.answer = self._answer(body, header_length, purse, until - shared)
+            one.call.answer = self._answer(body, header_length, reservation, until - shared)
             shared = until
         self._record(
             [one.call for one, _, _ in let_in],
-            purse,
+            reservation,
             began,
             took,
             Served(self.order, self.model, whole, found, compute),
@@ -198,7 +200,7 @@ class Worker:
         return True
 
     def _may(self, call: Call, good: dict[bytes, Key], *, asked: bool) -> bool:
-        if call.key.digest == PASS or call.key.digest in good:
+        if call.key.digest == PLAYGROUND or call.key.digest in good:
             return True
         call.refuse(problems.Unauthenticated() if asked else problems.Unavailable())
         return False
@@ -214,61 +216,61 @@ class Worker:
             return False
         return True
 
-    def _answer(self, body: bytes, header_length: int | None, purse: Reservation, ms: Decimal) -> ServedAnswer:
+    def _answer(self, body: bytes, header_length: int | None, reservation: Reservation, ms: Decimal) -> ServedAnswer:
         headers: problems.Headers = [
             (b"content-type", b"application/json" if header_length is None else b"application/octet-stream"),
-            (b"x-exchequer-cost", format(purse.money.cost(1, ms), "f").encode()),
+            (b"x-exchequer-cost", format(reservation.money.cost(1, ms), "f").encode()),
             (b"x-exchequer-model-version", self._version),
         ]
         if header_length is not None:
             headers.append((b"inference-header-content-length", str(header_length).encode()))
         return ServedAnswer(200, headers, body)
 
-    def _record(self, calls: list[Call], purse: Reservation, began: float, took: float, served: Served) -> None:
+    def _record(self, calls: list[Call], reservation: Reservation, began: float, took: float, served: Served) -> None:
         """Write the batch's record; its responses are sent once it is on disk."""
-        money, compute = purse.money, served.compute_ms
-        self.till.spend(purse, len(calls), compute)
-        if self.till.running_low:
-            self._tools.money_is_low()
+        money, compute = reservation.money, served.compute_ms
+        self.balance.spend(reservation, len(calls), compute)
+        if self.balance.running_low:
+            self._context.money_is_low()
         record = {
             "tenant": str(self.order.tenant_id), "endpoint": str(self.order.endpoint_id), "name": self.order.name,
-            "project": str(money.project_id), "n": self._tools.number(), "slice": money.number,
-            "hold": str(money.hold_id) if money.hold_id else None, "at": purse.moment(began).isoformat(),
+            "project": str(money.project_id), "n": self._context.number(), "slice": money.number,
+            "hold": str(money.hold_id) if money.hold_id else None, "at": reservation.moment(began).isoformat(),
             "us": max(1, int(took * 1_000_000)), "requests": len(calls), "ms": str(compute),
         }  # fmt: skip
 
-        def told(safe: bool) -> None:
+        def on_durable(safe: bool) -> None:
             if not safe:
-                self.till.undo(purse, len(calls), compute)
+                self.balance.undo(reservation, len(calls), compute)
                 for call in calls:
                     call.refuse(problems.UsageNotRecorded())
                 self._refused(calls)
                 return
             deliver(calls)
-            now = self._tools.clock()
+            now = self._context.clock()
             latencies = [now - call.arrived for call in calls]
-            self._tools.telemetry.batch(latencies, served.block.rows, took)
-            self.watch.saw(served, latencies)
+            self._context.telemetry.batch(latencies, served.block.rows, took)
+            self.traffic.record(served, latencies)
 
-        self._tools.spool.append(record, told, here=not len(self.batcher))
+        self._context.spool.append(record, on_durable, here=not len(self.batcher))
 
     def _refused(self, calls: list[Call]) -> None:
         """Send refusals at once and count them; abandoned calls were already refused and counted by the gateway."""
         deliver(calls)
         for call in calls:
             if call.answer is not None and not call.given_up:
-                self._tools.telemetry.refuse(call.answer.code)
-                self.watch.refused(self.order, call.answer.code)
+                self._context.telemetry.refuse(call.answer.code)
+                self.traffic.refused(self.order, call.answer.code)
 
     def _money(self, wanted: int) -> tuple[Reservation | None, int]:
-        purse, paid = self.till.begin(wanted)
-        if purse is None and not self.till.state:
-            self._tools.money_is_low()
-            self.till.answered.wait(PATIENCE_S)
-            purse, paid = self.till.begin(wanted)
-        return purse, paid
+        reservation, paid = self.balance.begin(wanted)
+        if reservation is None and not self.balance.state:
+            self._context.money_is_low()
+            self.balance.answered.wait(PATIENCE_S)
+            reservation, paid = self.balance.begin(wanted)
+        return reservation, paid
 
     def _no_money(self) -> ExchequerError:
-        if self.till.state == BudgetSpent.code:
+        if self.balance.state == BudgetSpent.code:
             return BudgetSpent(retry_after=30)
         return problems.Unavailable()

@@ -19,7 +19,7 @@ from models_app.serving.engine.worker import Worker
 from models_app.serving.gateway.body import MAX_BODY, Body, ByteBudget, ClientDisconnected, Receive
 from models_app.serving.node import Node
 from models_app.serving.requests import problems, protocol_v2
-from models_app.serving.requests.access import PASS, Key, digest_of
+from models_app.serving.requests.access import PLAYGROUND, Key, digest_of
 from models_app.serving.requests.calls import Call, ServedAnswer, problem
 from tenants.errors import ExchequerError, RateLimited
 
@@ -44,7 +44,7 @@ class App:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.room = ByteBudget()
+        self.budget = ByteBudget()
         self._used = playground_tokens.Used()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +56,7 @@ class App:
             await send({"type": "websocket.close", "code": 1000})
             return
         request_id = secrets.token_hex(8)
-        sent = Body(receive, self.room)
+        sent = Body(receive, self.budget)
         try:
             answer = await self._tried(scope, sent, request_id)
             headers = [
@@ -192,7 +192,7 @@ class App:
             except Closed:  # replaced by another version just now, or undeployed
                 continue
             except ExchequerError as error:
-                worker.watch.refused(worker.order, error.code)
+                worker.traffic.refused(worker.order, error.code)
                 raise
             try:
                 await asyncio.wait({call.future}, timeout=ANSWER_S)
@@ -204,7 +204,7 @@ class App:
                 call.give_up()
                 raise
             log.error("request.unanswered", request_id=call.request_id)
-            worker.watch.refused(worker.order, problems.Unavailable.code)
+            worker.traffic.refused(worker.order, problems.Unavailable.code)
             raise problems.Unavailable
         raise problems.NotReady
 
@@ -213,20 +213,20 @@ class App:
         digest = digest_of(authorization)
         if digest is None:
             raise problems.Unauthenticated
-        key = self.node.door.fresh(digest)
+        key = self.node.key_checker.fresh(digest)
         # Check again if the endpoint is not here: the key may be revoked together with its endpoint.
         if key is not None and self.node.find(key.endpoint_id) is not None:
             return key
         loop = asyncio.get_running_loop()
         answered = asyncio.Event()
-        ticket = self.node.door.ask({digest}, lambda: _wake(loop, answered))
+        ticket = self.node.key_checker.ask({digest}, lambda: _wake(loop, answered))
         try:
             await asyncio.wait_for(answered.wait(), 5)
         except TimeoutError:
             raise problems.Unavailable from None
         if ticket.away:
             raise problems.Unavailable
-        key = self.node.door.keys.get(digest)
+        key = self.node.key_checker.keys.get(digest)
         if key is None:
             raise problems.Unauthenticated("This endpoint key is unknown or revoked.")
         return key
@@ -237,9 +237,9 @@ class App:
         try:
             taken = playground_tokens.verify(self.node.secret, text.decode("latin-1"), now_s=now)
             self._used.take(taken, now_s=now)
-        except (playground_tokens.BadPass, UnicodeEncodeError) as error:
+        except (playground_tokens.BadPlaygroundToken, UnicodeEncodeError) as error:
             raise problems.Unauthenticated(str(error)) from error
-        return Key(PASS, taken.tenant_id, taken.endpoint_id, taken.user_id, None, self.node.clock())
+        return Key(PLAYGROUND, taken.tenant_id, taken.endpoint_id, taken.user_id, None, self.node.clock())
 
     def _worker(self, key: Key, name: str, version: str) -> Worker:
         worker = self.node.find(key.endpoint_id)
@@ -252,7 +252,7 @@ class App:
     def _limit(self, key: Key, worker: Worker) -> None:
         wait = key.bucket.take(self.node.clock()) if key.bucket is not None else 0.0
         if wait > 0:
-            worker.watch.refused(worker.order, RateLimited.code)
+            worker.traffic.refused(worker.order, RateLimited.code)
             raise RateLimited(
                 f"This key may send {key.bucket.per_minute if key.bucket else 0} requests a minute.",
                 retry_after=max(1, int(wait + 0.999)),

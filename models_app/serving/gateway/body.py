@@ -65,9 +65,9 @@ class ByteBudget:
 class Body:
     """A request's body: read up to the cap, or discarded so that a client still sending can read the response."""
 
-    def __init__(self, receive: Receive, room: ByteBudget) -> None:
+    def __init__(self, receive: Receive, budget: ByteBudget) -> None:
         self._receive = receive
-        self._room = room
+        self._budget = budget
         self._owner: UUID | None = None
         self._held = 0
         self._whole = False
@@ -107,12 +107,12 @@ class Body:
     def release(self) -> None:
         """Release the bytes of the body and its response."""
         if self._owner is not None:
-            self._room.give(self._owner, self._held)
+            self._budget.give(self._owner, self._held)
             self._owner, self._held = None, 0
 
     def _count(self, count: int) -> None:
         if self._owner is not None:
-            self._room.take(self._owner, count)
+            self._budget.take(self._owner, count)
             self._held += count
 
     async def discard(self) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from models_app.serving.backend import Away, Backend
+from models_app.serving.backend import Backend, BackendUnavailable
 from models_app.serving.requests.rate_limit import Bucket
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ PATIENCE_S = 2.0
 """How long a batch waits for the database before it counts as unreachable; a slow one must not let a revoked key pass."""
 LONGEST_KEY = 200
 MOST_KEYS = 50_000
-PASS = b""
+PLAYGROUND = b""
 """Replaces the digest of a key for a playground token, which is verified on arrival."""
 
 
@@ -117,7 +117,7 @@ class KeyChecker:
             try:
                 self._check({digest for ticket in tickets for digest in ticket.digests})
                 away = False
-            except Away:
+            except BackendUnavailable:
                 pass
             except Exception:
                 log.exception("door.failed")

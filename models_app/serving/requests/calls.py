@@ -38,17 +38,17 @@ class Call:
     answer: ServedAnswer | None = None
     rows: int = 0
     given_up: bool = False
-    _fate: threading.Lock = field(default_factory=threading.Lock)
+    _decided: threading.Lock = field(default_factory=threading.Lock)
     """Acquired once, never released: by the thread that abandons the call, or by the one about to record it."""
 
     def give_up(self) -> bool:
         """Abandon the call; return False if it is already being recorded."""
-        self.given_up = self._fate.acquire(blocking=False)
+        self.given_up = self._decided.acquire(blocking=False)
         return self.given_up
 
     def keep(self) -> bool:
         """Prevent the call from being abandoned, so that what is charged is sent; return False if it already was."""
-        return self._fate.acquire(blocking=False)
+        return self._decided.acquire(blocking=False)
 
     def refuse(self, error: ExchequerError) -> None:
         """Respond with a problem."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.services import WEED_PORTS, _script
+from deploy.local.services import SEAWEED_PORTS, _script
 from tests.conftest import SESSION
 
 PATHS = {
@@ -26,7 +26,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def ports(s3_server) -> dict[str, int]:
-    return dict(zip(WEED_PORTS, json.loads((SESSION.folder / "seaweedfs.json").read_text()), strict=True))
+    return dict(zip(SEAWEED_PORTS, json.loads((SESSION.folder / "seaweedfs.json").read_text()), strict=True))
 
 
 @pytest.mark.parametrize("part", PATHS)

@@ -20,7 +20,7 @@ from models_app.endpoints.reservations import LIFE
 from models_app.serving.accounting import settlement
 from models_app.serving.accounting.balance import SliceBalance
 from models_app.serving.accounting.spool import Reader, Spool, segments
-from models_app.serving.backend import Away
+from models_app.serving.backend import BackendUnavailable
 from models_app.serving.database import asked
 from models_app.serving.gateway import body
 from tenants.errors import Invalid
@@ -38,7 +38,7 @@ def test_a_slot_that_comes_back_in_the_same_run_takes_money_anew(tmp_path):
         for budget, expected in ((Decimal(0), 402), (Decimal(1), 200)):
             del backend.orders[order.endpoint_id]
             backend.moved.set()
-            until(lambda: not server.node.books.accounts, "its account is closed")
+            until(lambda: not server.node.accountant.accounts, "its account is closed")
             backend.budget = budget
             backend.orders[order.endpoint_id] = order
             backend.moved.set()
@@ -72,9 +72,9 @@ def test_an_endpoint_that_comes_back_while_its_account_is_closed_keeps_a_till(tm
         until(lambda: server.serves("price"), "it is back")
         go_on.set()
         until(lambda: post(server, key, "price", GOOD).status_code == 200, "its till is filled", 10)
-        (account,) = server.node.books.accounts.values()
+        (account,) = server.node.accountant.accounts.values()
         worker = server.node.find(order.endpoint_id)
-        assert worker is not None and worker.till is account.till
+        assert worker is not None and worker.balance is account.balance
 
 
 def test_a_body_that_nobody_foresaw_is_refused_alone(tmp_path, monkeypatch):
@@ -151,7 +151,7 @@ def test_who_is_not_called_holds_nothing(tmp_path):
         for _ in range(number):
             flushed = len(backend.flushed)
             shift[0] += 6
-            server.node.books.wake()
+            server.node.accountant.wake()
             until(lambda flushed=flushed: len(backend.flushed) > flushed, "a round is over")
 
     with serving(backend, tmp_path / "home", "price", clock=lambda: time.monotonic() + shift[0]) as server:
@@ -218,36 +218,36 @@ def test_an_endpoint_that_its_budget_stopped_says_so_and_when_to_come_back(tmp_p
 
 def test_a_tail_that_pays_for_no_batch_is_asked_for_again_and_refused_in_words():
     clock = Clock()
-    till = SliceBalance(clock)
-    till.install(money(1, "1.00", clock), clock.now)
-    purse, paid = till.begin(50)
-    assert purse is not None and paid == 50
-    till.spend(purse, 50, Decimal(1))
-    till.batch_ms = Decimal(600)
-    assert till.begin(1) == (None, 0), "half a unit is left, less than a batch may take"
-    assert till.wants(), "though less than four fifths are used"
-    till.refused("budget_exceeded", clock.now)
-    assert not till.wants()
-    till.install(money(2, "0.50", clock), clock.now)
-    assert till.begin(1)[1] == 1, "a new slice pays for one batch at least, or none would ever be answered"
+    balance = SliceBalance(clock)
+    balance.install(money(1, "1.00", clock), clock.now)
+    reservation, paid = balance.begin(50)
+    assert reservation is not None and paid == 50
+    balance.spend(reservation, 50, Decimal(1))
+    balance.batch_ms = Decimal(600)
+    assert balance.begin(1) == (None, 0), "half a unit is left, less than a batch may take"
+    assert balance.wants(), "though less than four fifths are used"
+    balance.refused("budget_exceeded", clock.now)
+    assert not balance.wants()
+    balance.install(money(2, "0.50", clock), clock.now)
+    assert balance.begin(1)[1] == 1, "a new slice pays for one batch at least, or none would ever be answered"
 
 
 def test_a_slice_outlives_its_end_only_while_the_database_is_away():
     clock = Clock()
-    till = SliceBalance(clock)
-    till.install(money(1, "1.00", clock), clock.now)
+    balance = SliceBalance(clock)
+    balance.install(money(1, "1.00", clock), clock.now)
     clock.now += LIFE.total_seconds() - 30
-    assert not till.wants(), "nobody calls"
-    assert till.begin(1)[1] == 1
-    assert till.wants(), "the next one is had in time"
+    assert not balance.wants(), "nobody calls"
+    assert balance.begin(1)[1] == 1
+    assert balance.wants(), "the next one is had in time"
     clock.now += 30
-    assert till.begin(1) == (None, 0)
-    till.refused("unavailable", clock.now)
-    assert till.begin(1)[1] == 1
+    assert balance.begin(1) == (None, 0)
+    balance.refused("unavailable", clock.now)
+    assert balance.begin(1)[1] == 1
     clock.now += 59
-    assert till.begin(1)[1] == 1
+    assert balance.begin(1)[1] == 1
     clock.now += 1
-    assert till.begin(1) == (None, 0)
+    assert balance.begin(1) == (None, 0)
 
 
 @pytest.mark.parametrize("fault", [IntegrityError("a value"), KeyError("tenant"), Invalid("another project")])
@@ -266,13 +266,13 @@ def test_one_rejected_record_is_quarantined_alone_and_replayed_once_fixed(tmp_pa
     outcome = settlement.settle(backend, tenant, boot, records)
     assert [record["n"] for record, _ in outcome.refused] == [7, 31]
     assert backend.requests() == 38
-    settlement.put_aside(tmp_path, boot, outcome.refused)
+    settlement.quarantine(tmp_path, boot, outcome.refused)
     assert settlement.replay(backend, tmp_path) == (0, 2)
     backend.away = True
-    with pytest.raises(Away):
+    with pytest.raises(BackendUnavailable):
         settlement.replay(backend, tmp_path)
     backend.away = False
-    settlement.put_aside(tmp_path, boot, [({**records[3], "n": 41}, "more came meanwhile")])
+    settlement.quarantine(tmp_path, boot, [({**records[3], "n": 41}, "more came meanwhile")])
     backend.trouble = None
     assert settlement.replay(backend, tmp_path) == (3, 0)
     assert settlement.replay(backend, tmp_path) == (0, 0)
@@ -289,7 +289,7 @@ def test_trouble_of_the_database_is_waited_for(error):
     def call() -> None:
         raise error
 
-    with pytest.raises(Away):
+    with pytest.raises(BackendUnavailable):
         call()
 
 
@@ -369,20 +369,20 @@ def test_bytes_count_as_they_arrive_for_their_key_and_for_all(tmp_path, monkeypa
             opened.append(socket.create_connection(("127.0.0.1", server.port)))
             opened[-1].sendall(head.encode() + b"Content-Length: 4000000\r\n\r\n" + b" " * (2 << 20))
 
-        room = server.app.room
+        budget = server.app.budget
         begin(keys[0])
-        until(lambda: room.held == 2 << 20, "half a body counts")
+        until(lambda: budget.held == 2 << 20, "half a body counts")
         two = b" " * (2 << 20) + b'{"instances": [[1, 2, 3, 4]]}'
         answer = post(server, keys[0], "price", two)
         assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "1")
         assert post(server, keys[1], "price", two).status_code == 200
         begin(keys[1])
-        until(lambda: room.held == 4 << 20, "of both")
+        until(lambda: budget.held == 4 << 20, "of both")
         assert post(server, keys[2], "price", two).status_code == 503
         assert post(server, keys[2], "price", GOOD).status_code == 200
         for connection in opened:
             connection.close()
-        until(lambda: not room.held and not room.by_key, "who hangs up holds nothing")
+        until(lambda: not budget.held and not budget.by_key, "who hangs up holds nothing")
         assert post(server, keys[0], "price", two).status_code == 200
 
 

@@ -68,7 +68,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(tmp_path, monkeypatch, begu
         connection.settimeout(15)
         connection.sendall(head(backend.key("price"), "price", 100) + begun)
         assert connection.recv(200).startswith(b"HTTP/1.1 408 ")
-        assert not server.app.room.held
+        assert not server.app.budget.held
 
 
 def test_an_answer_whose_record_is_being_written_is_sent_however_late(tmp_path, monkeypatch):
@@ -97,8 +97,8 @@ def test_an_answer_that_nobody_reads_counts_and_ends_with_its_connection(digits,
     with connect(server) as connection:
         connection.sendall(head(backend.key("digit"), "digit", len(MANY)) + MANY)
         until(lambda: sum(server.unsent) > 4 << 20, "it is kept")
-        assert server.app.room.held > 4 << 20
-        until(lambda: not server.unsent and not server.app.room.held, "it is thrown away with the connection")
+        assert server.app.budget.held > 4 << 20
+        until(lambda: not server.unsent and not server.app.budget.held, "it is thrown away with the connection")
     with connect(server) as connection:  # a slow reader gets all of it
         connection.sendall(head(backend.key("digit"), "digit", len(MANY), "Connection: close\r\n") + MANY)
         until(lambda: sum(server.unsent) > 4 << 20, "it waits")
@@ -122,7 +122,7 @@ def test_an_answer_that_does_not_fit_beside_those_unread_is_refused_and_costs_no
         assert ask(keys[1]).status_code == 200
         monkeypatch.setattr(body, "MAX_IN_FLIGHT", 15 << 20)
         assert ask(keys[1]).json()["code"] == "unavailable"
-    until(lambda: not server.app.room.held and not server.app.room.by_key, "who hangs up holds nothing")
+    until(lambda: not server.app.budget.held and not server.app.budget.by_key, "who hangs up holds nothing")
     assert ask(keys[0]).status_code == 200
     monkeypatch.setattr(body, "MAX_ANSWER", 1 << 20)
     answer = ask(keys[0])
@@ -141,5 +141,5 @@ def test_the_end_of_an_answer_that_nobody_reads_keeps_no_connection(digits, monk
     with connect(server) as connection:
         connection.sendall(head(backend.key("digit"), "digit", len(few), more) + few)
         until(lambda: sum(server.unsent) > 8 << 10, "its end is kept")
-        assert not server.app.room.held
+        assert not server.app.budget.held
         until(lambda: not server.unsent, "it is thrown away with the connection")

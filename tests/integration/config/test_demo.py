@@ -63,15 +63,15 @@ class Stop(Exception):
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[type]:
+def training_pool() -> Iterator[type]:
     """Children that work once for the module; their output is tested elsewhere."""
-    real = children.Nursery()
+    real = children.TrainingPool()
     made: dict[str, children.Learned] = {}
 
     class Kept:
-        def raise_all(self, cast: dict[str, Any]) -> dict[str, children.Learned]:
+        def train_all(self, companies: dict[str, Any]) -> dict[str, children.Learned]:
             if not made:
-                made.update(real.raise_all(cast))
+                made.update(real.train_all(companies))
             return made
 
         def close(self) -> None:
@@ -82,11 +82,11 @@ def nursery() -> Iterator[type]:
 
 
 @pytest.fixture(autouse=True)
-def _owner(s3, settings, nursery, monkeypatch):
+def _owner(s3, settings, training_pool, monkeypatch):
     """Make the demo log in as the owner of this worker's database: only that role may move the clock."""
     url = SESSION.cluster.url("exchequer_owner", connection.settings_dict["NAME"])
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"database_owner_url": url})
-    monkeypatch.setattr(loading, "Nursery", nursery)
+    monkeypatch.setattr(loading, "TrainingPool", training_pool)
     storage.ensure_bucket()
 
 

@@ -49,7 +49,7 @@ def test_a_failed_upload_goes_with_its_dataset_and_its_file(monkeypatch: pytest.
     actor = factories.actor_for(factories.make_tenant(), "engineer")
     version = ingested(actor, BROKEN)
     discarded: list[str] = []
-    monkeypatch.setattr(operations.wakeups, "ring_discard", lambda keys, tenant: discarded.extend(keys))
+    monkeypatch.setattr(operations.wakeups, "wake_discard", lambda keys, tenant: discarded.extend(keys))
     assert operations.remove_failed(actor=actor, dataset_id=version.dataset_id) is True
     assert discarded == [version.source_key]
     with tenant_scope(actor.tenant_id):

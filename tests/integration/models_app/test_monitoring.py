@@ -193,9 +193,9 @@ def test_an_alert_opens_once_is_told_once_and_resolves(
     assert open_alerts(endpoint) == [("drift", "age")]
     deliver_all(as_control, endpoint)
     with tenant_scope(engineer.tenant_id):
-        told = list(Notification.objects.filter(kind="health_alert").values_list("user__email", "title", "path"))
-    assert len(told) == 2, "owner and engineer, not the viewer"
-    assert {row[1:] for row in told} == {("Endpoint churn: input drift", f"endpoints/{endpoint.id}/")}
+        notes = list(Notification.objects.filter(kind="health_alert").values_list("user__email", "title", "path"))
+    assert len(notes) == 2, "owner and engineer, not the viewer"
+    assert {row[1:] for row in notes} == {("Endpoint churn: input drift", f"endpoints/{endpoint.id}/")}
     letters = [file.read_text() for file in tmp_path.rglob("*.eml")]
     assert len(letters) == 2
     assert all("stability index" in letter.replace("=\n", "") for letter in letters)
@@ -280,15 +280,15 @@ def test_of_a_restricted_dataset_only_those_hear_who_see_it(engineer: Actor, as_
     serve(endpoint, [{**row, "age": row["age"] + 15} for row in quiet_rows(400)])
     deliver_all(as_control, endpoint)
     with tenant_scope(engineer.tenant_id):
-        told = list(Notification.objects.filter(kind="health_alert").values_list("user_id", flat=True))
+        notes = list(Notification.objects.filter(kind="health_alert").values_list("user_id", flat=True))
         slot = Endpoint.objects.filter(id=endpoint.id)
         slot.update(allocation_id=(allocation := uuid7()))
         system = Actor.system(engineer.tenant_id, "controller")
         slot_events.stopped(actor=system, subject=endpoint.subject, allocation_id=allocation)
         stopped = list(Notification.objects.filter(kind="endpoint_stopped").values_list("user_id", flat=True))
-    assert len(told) == 1
-    assert engineer.id not in told
-    assert stopped == told, "that its budget is used up too"
+    assert len(notes) == 1
+    assert engineer.id not in notes
+    assert stopped == notes, "that its budget is used up too"
 
 
 def test_a_label_counts_once_for_ever(endpoint: Endpoint, engineer: Actor) -> None:

@@ -46,7 +46,7 @@ FULL = Decimal("0.13")  # 5,000 requests at 0.00002 and 60,000 ms at 0.0000005
 LEAST = Decimal("0.0015")
 
 
-class Till:
+class ServingEndpoint:
     """A tenant with one endpoint, and short helpers to hold and use its money."""
 
     def __init__(self) -> None:
@@ -103,81 +103,81 @@ class Till:
 
 
 @pytest.fixture
-def till() -> Iterator[Till]:
-    made = Till()
+def serving() -> Iterator[ServingEndpoint]:
+    made = ServingEndpoint()
     yield made
     made.sound()
 
 
-def test_a_slice_holds_what_five_thousand_requests_cost(till: Till) -> None:
-    money = till.take()
+def test_a_slice_holds_what_five_thousand_requests_cost(serving: ServingEndpoint) -> None:
+    money = serving.take()
     assert (money.amount, money.request_price, money.ms_price) == (FULL, Decimal("0.00002"), Decimal("0.0000005"))
-    assert (money.currency, money.project_id) == ("EUR", till.endpoint.project_id)
+    assert (money.currency, money.project_id) == ("EUR", serving.endpoint.project_id)
     assert money.until - money.db_now == reservations.LIFE
-    assert till.held() == FULL
-    with tenant_scope(till.tenant.id):
+    assert serving.held() == FULL
+    with tenant_scope(serving.tenant.id):
         placed = Hold.objects.get()
         assert (placed.placed_by, placed.placed_by_id) == (
-            till.endpoint.created_by_label,
-            till.endpoint.created_by,
+            serving.endpoint.created_by_label,
+            serving.endpoint.created_by,
         ), "an explained line names the person who deployed"
 
 
-def test_answered_requests_are_paid_from_the_slice_and_the_rest_comes_back(till: Till) -> None:
-    till.budget("1")
-    money = till.take()
-    recorded = till.answer(money, 100, "250.5")
+def test_answered_requests_are_paid_from_the_slice_and_the_rest_comes_back(serving: ServingEndpoint) -> None:
+    serving.budget("1")
+    money = serving.take()
+    recorded = serving.answer(money, 100, "250.5")
     cost = money.cost(100, Decimal("250.5"))
     assert (recorded.amount, recorded.exhausted, recorded.accepted) == (cost, False, 2)
-    assert till.room() == 1 - FULL
-    assert reservations.close(till.tenant.id, money).amount == FULL - cost
-    assert reservations.close(till.tenant.id, money).amount == 0
-    assert (till.held(), till.room()) == (0, 1 - cost)
-    with tenant_scope(till.tenant.id):
-        assert endpoints.endpoint_detail(till.actor, till.endpoint.id).cost.amount == cost
+    assert serving.room() == 1 - FULL
+    assert reservations.close(serving.tenant.id, money).amount == FULL - cost
+    assert reservations.close(serving.tenant.id, money).amount == 0
+    assert (serving.held(), serving.room()) == (0, 1 - cost)
+    with tenant_scope(serving.tenant.id):
+        assert endpoints.endpoint_detail(serving.actor, serving.endpoint.id).cost.amount == cost
         assert ServingSlice.objects.get().closed_at is not None
 
 
-def test_the_same_slice_asked_for_twice_is_one_hold(till: Till) -> None:
-    first = till.take()
-    till.answer(first, 10)
-    second = till.take()
+def test_the_same_slice_asked_for_twice_is_one_hold(serving: ServingEndpoint) -> None:
+    first = serving.take()
+    serving.answer(first, 10)
+    second = serving.take()
     assert (second.hold_id, second.amount) == (first.hold_id, FULL - first.cost(10, 0))
-    assert till.held() == FULL - first.cost(10, 0)
+    assert serving.held() == FULL - first.cost(10, 0)
 
 
-def test_a_budget_with_little_room_gives_a_small_slice_and_one_with_less_refuses(till: Till) -> None:
-    budget = till.budget("0.05")
-    small = till.take()
-    assert (small.amount, till.room()) == (Decimal("0.05"), 0)
+def test_a_budget_with_little_room_gives_a_small_slice_and_one_with_less_refuses(serving: ServingEndpoint) -> None:
+    budget = serving.budget("0.05")
+    small = serving.take()
+    assert (small.amount, serving.room()) == (Decimal("0.05"), 0)
     with pytest.raises(BudgetExceeded) as refused:
-        till.take(2)
+        serving.take(2)
     assert (refused.value.code, refused.value.status) == ("budget_exceeded", 402)
-    with tenant_scope(till.tenant.id):
+    with tenant_scope(serving.tenant.id):
         assert ServingSlice.objects.count() == 1, "nothing half made"
-    reservations.close(till.tenant.id, small)
+    reservations.close(serving.tenant.id, small)
     for amount, fits in ((LEAST - Decimal("0.0001"), False), (LEAST, True)):
-        change_budget(actor=till.actor, budget_id=budget, amount=amount)
+        change_budget(actor=serving.actor, budget_id=budget, amount=amount)
         if fits:
-            assert till.take(3).amount == LEAST
+            assert serving.take(3).amount == LEAST
         else:
             with pytest.raises(BudgetExceeded):
-                till.take(3)
+                serving.take(3)
 
 
-def test_a_budget_that_only_tells_does_not_hold_serving_up(till: Till) -> None:
-    till.budget("0", at_limit="notify")
-    assert till.take().amount == FULL
+def test_a_budget_that_only_tells_does_not_hold_serving_up(serving: ServingEndpoint) -> None:
+    serving.budget("0", at_limit="notify")
+    assert serving.take().amount == FULL
 
 
-def test_of_sixteen_racing_slices_three_are_taken(till: Till) -> None:
-    till.budget(str(FULL * 3))
+def test_of_sixteen_racing_slices_three_are_taken(serving: ServingEndpoint) -> None:
+    serving.budget(str(FULL * 3))
     taken: list[Slice] = []
     refused: list[Exception] = []
 
     def node(number: int) -> None:
         try:
-            taken.append(till.take(number))
+            taken.append(serving.take(number))
         except BudgetExceeded as fault:
             refused.append(fault)
         connection.close()
@@ -188,102 +188,105 @@ def test_of_sixteen_racing_slices_three_are_taken(till: Till) -> None:
     for thread in threads:
         thread.join()
     assert (len(taken), len(refused)) == (3, 13)
-    assert sum(money.amount for money in taken) == till.held() == FULL * 3
+    assert sum(money.amount for money in taken) == serving.held() == FULL * 3
     for money in taken:
-        till.answer(money, 5000, "60000")
-        reservations.close(till.tenant.id, money)
-    with tenant_scope(till.tenant.id):
+        serving.answer(money, 5000, "60000")
+        reservations.close(serving.tenant.id, money)
+    with tenant_scope(serving.tenant.id):
         month = BudgetPeriod.objects.get()
         assert (month.spent, month.held, month.limit) == (FULL * 3, 0, FULL * 3)
 
 
-def test_what_a_slice_does_not_cover_is_charged_with_nothing(till: Till) -> None:
-    till.budget("0.002", at_limit="stop_running")
-    money = till.take()
-    recorded = till.answer(money, 150)
+def test_what_a_slice_does_not_cover_is_charged_with_nothing(serving: ServingEndpoint) -> None:
+    serving.budget("0.002", at_limit="stop_running")
+    money = serving.take()
+    recorded = serving.answer(money, 150)
     assert (recorded.amount, recorded.excluded, recorded.exhausted) == (Decimal("0.002"), 50, True)
 
 
-def record_of(till: Till, money: Slice, number: int, requests: int) -> dict[str, Any]:
+def record_of(serving: ServingEndpoint, money: Slice, number: int, requests: int) -> dict[str, Any]:
     """Return a batch's record as the node spools it."""
     return {
-        "tenant": str(till.tenant.id), "endpoint": str(till.endpoint.id), "name": till.endpoint.name,
+        "tenant": str(serving.tenant.id), "endpoint": str(serving.endpoint.id), "name": serving.endpoint.name,
         "project": str(money.project_id), "n": number, "slice": money.number, "hold": str(money.hold_id),
         "at": money.db_now.isoformat(), "us": 5000, "requests": requests, "ms": "1.5",
     }  # fmt: skip
 
 
-def test_a_budget_that_is_lowered_ends_its_slices_and_refuses_the_next(till: Till) -> None:
-    limit = till.budget("1", at_limit="stop_running")
-    money, backend = till.take(), Database("serving.a", 0)
-    assert backend.settle(till.tenant.id, till.boot, [record_of(till, money, 1, 100)]) == set()
-    change_budget(actor=till.actor, budget_id=limit, amount=Decimal(0))
-    assert backend.settle(till.tenant.id, till.boot, [record_of(till, money, 2, 100)]) == {str(money.hold_id)}
+def test_a_budget_that_is_lowered_ends_its_slices_and_refuses_the_next(serving: ServingEndpoint) -> None:
+    limit = serving.budget("1", at_limit="stop_running")
+    money, backend = serving.take(), Database("serving.a", 0)
+    assert backend.settle(serving.tenant.id, serving.boot, [record_of(serving, money, 1, 100)]) == set()
+    change_budget(actor=serving.actor, budget_id=limit, amount=Decimal(0))
+    assert backend.settle(serving.tenant.id, serving.boot, [record_of(serving, money, 2, 100)]) == {str(money.hold_id)}
     with pytest.raises(BudgetExceeded):
-        till.take(2)
-    reservations.close(till.tenant.id, money)
+        serving.take(2)
+    reservations.close(serving.tenant.id, money)
 
 
 def test_what_was_put_aside_is_replayed_by_the_command(
-    till: Till, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_control: Callable[[], AbstractContextManager[None]]
+    serving: ServingEndpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    as_control: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    money, folder = till.take(), tmp_path / "serving" / "a" / "spool"
+    money, folder = serving.take(), tmp_path / "serving" / "a" / "spool"
     folder.mkdir(parents=True)
-    unsound = record_of(till, money, 2, 50) | {"requests": "many"}
-    records = [record_of(till, money, 1, 100), unsound, record_of(till, money, 3, 20)]
-    outcome = settlement.settle(Database("serving.a", 0), till.tenant.id, till.boot, records)
+    unsound = record_of(serving, money, 2, 50) | {"requests": "many"}
+    records = [record_of(serving, money, 1, 100), unsound, record_of(serving, money, 3, 20)]
+    outcome = settlement.settle(Database("serving.a", 0), serving.tenant.id, serving.boot, records)
     assert [record["n"] for record, _ in outcome.refused] == [2], "its neighbours are accounted for"
-    assert till.held() == FULL - money.cost(120, 3)
-    settlement.put_aside(folder, till.boot, [(unsound | {"requests": 50}, "mended")])
+    assert serving.held() == FULL - money.cost(120, 3)
+    settlement.quarantine(folder, serving.boot, [(unsound | {"requests": 50}, "mended")])
     monkeypatch.setattr(settings, "EXCHEQUER", settings.EXCHEQUER.model_copy(update={"home": tmp_path}))
     with as_control():
         call_command("replay_refused")
-    assert till.held() == FULL - money.cost(170, Decimal("4.5"))
+    assert serving.held() == FULL - money.cost(170, Decimal("4.5"))
     assert not list(folder.iterdir())
 
 
-def test_a_slice_goes_on_over_the_end_of_a_month(till: Till, demo_clock: DemoClock) -> None:
+def test_a_slice_goes_on_over_the_end_of_a_month(serving: ServingEndpoint, demo_clock: DemoClock) -> None:
     demo_clock.move_to(datetime(2027, 1, 31, 23, 58, tzinfo=UTC))
-    till.budget("1")
-    money = till.take()
-    till.answer(money, 100)
+    serving.budget("1")
+    money = serving.take()
+    serving.answer(money, 100)
     demo_clock.move_to(datetime(2027, 2, 1, 0, 1, tzinfo=UTC))
-    till.answer(money, 200)
-    with tenant_scope(till.tenant.id):
+    serving.answer(money, 200)
+    with tenant_scope(serving.tenant.id):
         spent = {month.period.month: (month.spent, month.held) for month in BudgetPeriod.objects.all()}
     left = FULL - money.cost(300, 0)
     assert spent == {1: (money.cost(100, 0), 0), 2: (money.cost(200, 0), left)}
-    assert reservations.close(till.tenant.id, money).amount == left
-    assert till.held() == 0
+    assert reservations.close(serving.tenant.id, money).amount == left
+    assert serving.held() == 0
 
 
-def test_what_a_dead_run_left_is_closed_after_its_spool_was_replayed(till: Till) -> None:
-    till.budget("1")
-    first, second = till.take(1), till.take(2)
+def test_what_a_dead_run_left_is_closed_after_its_spool_was_replayed(serving: ServingEndpoint) -> None:
+    serving.budget("1")
+    first, second = serving.take(1), serving.take(2)
     after = uuid.uuid4()
-    own = till.take(1, boot=after)
-    till.answer(first, 50)
-    assert reservations.close_left_behind(till.tenant.id, till.endpoint.id, till.boot) == 2
-    assert reservations.close_left_behind(till.tenant.id, till.endpoint.id, till.boot) == 0
-    assert till.held() == own.amount, "what the run of now holds stays"
-    assert reservations.close(till.tenant.id, second).amount == 0
-    late = till.answer(second, 10)
+    own = serving.take(1, boot=after)
+    serving.answer(first, 50)
+    assert reservations.close_left_behind(serving.tenant.id, serving.endpoint.id, serving.boot) == 2
+    assert reservations.close_left_behind(serving.tenant.id, serving.endpoint.id, serving.boot) == 0
+    assert serving.held() == own.amount, "what the run of now holds stays"
+    assert reservations.close(serving.tenant.id, second).amount == 0
+    late = serving.answer(second, 10)
     assert (late.amount, late.accepted) == (0, 1), "usage after its money is gone is kept and costs nothing"
 
 
 @pytest.mark.parametrize("sweep", [True, False])
 def test_each_slice_is_closed_in_a_transaction_of_its_own(
-    till: Till, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch, sweep: bool
+    serving: ServingEndpoint, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch, sweep: bool
 ) -> None:
-    till.budget("1")
-    till.take(1)
-    second = till.take(2)
+    serving.budget("1")
+    serving.take(1)
+    second = serving.take(2)
     demo_clock.advance(timedelta(hours=2))
 
     def close() -> int:
         if sweep:
-            return reservations.close_forgotten(till.tenant.id)
-        return reservations.close_left_behind(till.tenant.id, till.endpoint.id, till.boot)
+            return reservations.close_forgotten(serving.tenant.id)
+        return reservations.close_left_behind(serving.tenant.id, serving.endpoint.id, serving.boot)
 
     def fails_for_the_second(*, hold_id: uuid.UUID) -> Money:
         if hold_id == second.hold_id:
@@ -295,136 +298,138 @@ def test_each_slice_is_closed_in_a_transaction_of_its_own(
         patched.setattr(reservations.holds, "release", fails_for_the_second)
         with pytest.raises(RuntimeError):
             close()
-    assert till.held() == second.amount, "the counters of the first are not kept locked for the second"
-    assert (close(), close(), till.held()) == (1, 0, 0)
+    assert serving.held() == second.amount, "the counters of the first are not kept locked for the second"
+    assert (close(), close(), serving.held()) == (1, 0, 0)
 
 
-def test_late_usage_of_one_slice_and_the_closing_of_two_do_not_meet(till: Till) -> None:
-    till.budget("1")
-    till.take(1)
-    second = till.take(2)
+def test_late_usage_of_one_slice_and_the_closing_of_two_do_not_meet(serving: ServingEndpoint) -> None:
+    serving.budget("1")
+    serving.take(1)
+    second = serving.take(2)
     with ThreadPoolExecutor(1) as pool:
-        with tenant_scope(till.tenant.id):
+        with tenant_scope(serving.tenant.id):
             Hold.objects.select_for_update(no_key=True).get(id=second.hold_id)
-            closing = pool.submit(closed_elsewhere, till)
+            closing = pool.submit(closed_elsewhere, serving)
             until(lambda: Hold.objects.filter(state="open").count() == 1, "the first is closed, the second waits")
-            assert till.answer(second, 10).amount == second.cost(10, 0), "which locks the counters after the hold"
+            assert serving.answer(second, 10).amount == second.cost(10, 0), "which locks the counters after the hold"
         assert closing.result(30) == 2
-    assert till.held() == 0
+    assert serving.held() == 0
 
 
-def closed_elsewhere(till: Till) -> int:
+def closed_elsewhere(serving: ServingEndpoint) -> int:
     """Close in a thread what a run left, and end the thread's connection."""
     try:
-        return reservations.close_left_behind(till.tenant.id, till.endpoint.id, till.boot)
+        return reservations.close_left_behind(serving.tenant.id, serving.endpoint.id, serving.boot)
     finally:
         connection.close()
 
 
 def test_money_of_a_node_that_never_came_back_is_given_back(
-    till: Till, demo_clock: DemoClock, superuser: psycopg.Connection
+    serving: ServingEndpoint, demo_clock: DemoClock, superuser: psycopg.Connection
 ) -> None:
-    me = nodes.register(name="serving.a", hostname="h", boot=till.boot, found=[], missing_layers=[], serves=True)
-    gone = till.take(1, boot=uuid.uuid4())
-    kept = till.take(1)
-    assert reservations.close_forgotten(till.tenant.id) == 0, "both are young"
+    me = nodes.register(name="serving.a", hostname="h", boot=serving.boot, found=[], missing_layers=[], serves=True)
+    gone = serving.take(1, boot=uuid.uuid4())
+    kept = serving.take(1)
+    assert reservations.close_forgotten(serving.tenant.id) == 0, "both are young"
     demo_clock.advance(timedelta(hours=2))
     assert nodes.alive(me)
     demo_clock.advance(timedelta(minutes=6))
     assert reservations.close_forgotten_everywhere() >= 0
-    assert reservations.close_forgotten(till.tenant.id) == 1
-    assert till.held() == kept.amount, "a node that is silent may come back with its spool"
+    assert reservations.close_forgotten(serving.tenant.id) == 1
+    assert serving.held() == kept.amount, "a node that is silent may come back with its spool"
     assert gone.hold_id != kept.hold_id
     demo_clock.advance(timedelta(hours=25))
-    assert reservations.close_forgotten(till.tenant.id) == 1
-    assert till.held() == 0
+    assert reservations.close_forgotten(serving.tenant.id) == 1
+    assert serving.held() == 0
 
 
 def test_what_a_living_node_does_not_know_any_more_is_given_back(
-    till: Till, demo_clock: DemoClock, superuser: psycopg.Connection
+    serving: ServingEndpoint, demo_clock: DemoClock, superuser: psycopg.Connection
 ) -> None:
-    me = nodes.register(name="serving.a", hostname="h", boot=till.boot, found=[], missing_layers=[], serves=True)
-    till.take(1)
+    me = nodes.register(name="serving.a", hostname="h", boot=serving.boot, found=[], missing_layers=[], serves=True)
+    serving.take(1)
     demo_clock.advance(timedelta(minutes=50))
-    young = till.take(2)
+    young = serving.take(2)
     demo_clock.advance(timedelta(minutes=20))
     assert nodes.alive(me)
-    assert reservations.close_forgotten(till.tenant.id) == 1
-    assert till.held() == young.amount
+    assert reservations.close_forgotten(serving.tenant.id) == 1
+    assert serving.held() == young.amount
 
 
-def test_the_number_of_a_closed_slice_pays_for_nothing(till: Till) -> None:
-    first = till.take(1)
-    assert till.take(1).hold_id == first.hold_id, "asked again, because the answer was lost"
-    reservations.close(till.tenant.id, first)
+def test_the_number_of_a_closed_slice_pays_for_nothing(serving: ServingEndpoint) -> None:
+    first = serving.take(1)
+    assert serving.take(1).hold_id == first.hold_id, "asked again, because the answer was lost"
+    reservations.close(serving.tenant.id, first)
     with pytest.raises(reservations.SliceClosed):
-        till.take(1)
-    assert till.held() == 0
-    assert not till.take(2).free
+        serving.take(1)
+    assert serving.held() == 0
+    assert not serving.take(2).free
 
 
-def test_an_undeployed_endpoint_gets_no_money_and_gives_back_what_it_has(till: Till) -> None:
-    money = till.take()
-    deployments.undeploy(actor=till.actor, endpoint_id=till.endpoint.id)
+def test_an_undeployed_endpoint_gets_no_money_and_gives_back_what_it_has(serving: ServingEndpoint) -> None:
+    money = serving.take()
+    deployments.undeploy(actor=serving.actor, endpoint_id=serving.endpoint.id)
     with pytest.raises(NotFound):
-        till.take(2)
-    till.answer(money, 5)
-    assert reservations.close(till.tenant.id, money).amount == FULL - money.cost(5, 0)
+        serving.take(2)
+    serving.answer(money, 5)
+    assert reservations.close(serving.tenant.id, money).amount == FULL - money.cost(5, 0)
     with pytest.raises(NotFound):
-        reservations.take(factories.make_tenant().id, till.endpoint.id, till.boot, 1)
+        reservations.take(factories.make_tenant().id, serving.endpoint.id, serving.boot, 1)
 
 
-def publish(till: Till, request_price: str, ms_price: str, ahead: timedelta = timedelta(minutes=6)) -> datetime:
+def publish(
+    serving: ServingEndpoint, request_price: str, ms_price: str, ahead: timedelta = timedelta(minutes=6)
+) -> datetime:
     """Publish new prices; return their start."""
-    with tenant_scope(till.tenant.id):
+    with tenant_scope(serving.tenant.id):
         at = now() + ahead
         prices = [
             price_books.NewPrice("inference_requests", {}, Decimal(request_price)),
             price_books.NewPrice("inference_ms", {}, Decimal(ms_price)),
         ]
-        price_books.publish(actor=till.actor, book_id=PriceBook.objects.get().pk, prices=prices, effective_at=at)
+        price_books.publish(actor=serving.actor, book_id=PriceBook.objects.get().pk, prices=prices, effective_at=at)
         return at
 
 
-def test_no_price_changes_within_a_slice(till: Till, demo_clock: DemoClock) -> None:
-    unknown = till.take(9)
+def test_no_price_changes_within_a_slice(serving: ServingEndpoint, demo_clock: DemoClock) -> None:
+    unknown = serving.take(9)
     ahead = timedelta(minutes=5, seconds=30)  # five minutes are required, when it is stored
-    at = publish(till, "0.001", "0", ahead)
+    at = publish(serving, "0.001", "0", ahead)
     assert at - unknown.until > ahead - reservations.LIFE >= timedelta(minutes=1), (
         "nor one that is published after it was taken"
     )
     demo_clock.advance(timedelta(minutes=3))
-    before = till.take(1)
+    before = serving.take(1)
     assert (before.until, before.amount) == (at, FULL)
     demo_clock.advance(timedelta(minutes=7))
-    after = till.take(2)
+    after = serving.take(2)
     assert (after.request_price, after.amount, after.until - after.db_now) == (Decimal("0.001"), 5, reservations.LIFE)
-    assert till.answer(after, 3).amount == Decimal("0.003")
+    assert serving.answer(after, 3).amount == Decimal("0.003")
 
 
-def test_what_costs_nothing_holds_nothing(till: Till, demo_clock: DemoClock) -> None:
-    till.budget("0")
-    publish(till, "0", "0")
+def test_what_costs_nothing_holds_nothing(serving: ServingEndpoint, demo_clock: DemoClock) -> None:
+    serving.budget("0")
+    publish(serving, "0", "0")
     demo_clock.advance(timedelta(minutes=7))
-    money = till.take()
+    money = serving.take()
     assert (money.hold_id, money.amount) == (None, 0)
-    assert till.answer(money, 1000, "99").amount == 0
-    assert reservations.close(till.tenant.id, money).amount == 0
-    publish(till, "0.001", "0")
+    assert serving.answer(money, 1000, "99").amount == 0
+    assert reservations.close(serving.tenant.id, money).amount == 0
+    publish(serving, "0.001", "0")
     demo_clock.advance(timedelta(minutes=4))
-    again = till.take(2)
+    again = serving.take(2)
     assert again.until - again.db_now < reservations.LIFE, "and no longer than until it costs something"
 
 
-def test_a_price_of_the_endpoint_itself_rules(till: Till, demo_clock: DemoClock) -> None:
-    with tenant_scope(till.tenant.id):
+def test_a_price_of_the_endpoint_itself_rules(serving: ServingEndpoint, demo_clock: DemoClock) -> None:
+    with tenant_scope(serving.tenant.id):
         prices = [
             price_books.NewPrice("inference_requests", {}, Decimal("0.00002")),
             price_books.NewPrice("inference_requests", {"endpoint": "churn"}, Decimal("0.5")),
             price_books.NewPrice("inference_ms", {}, Decimal(0)),
         ]
-        price_books.publish(actor=till.actor, book_id=PriceBook.objects.get().pk, prices=prices)
+        price_books.publish(actor=serving.actor, book_id=PriceBook.objects.get().pk, prices=prices)
     demo_clock.advance(timedelta(minutes=7))
-    money = till.take()
+    money = serving.take()
     assert money.request_price == Decimal("0.5")
-    assert till.answer(money, 2).amount == 1
+    assert serving.answer(money, 2).amount == 1

@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from deploy import procfs
 from deploy.local.postgres import ROLES, Cluster
-from deploy.local.services import WEED_PORTS, SeaweedFS, Valkey
+from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
 from tests.support.servers.ports import free_port, free_ports
 
 FOLDER_VARIABLE = "EXCHEQUER_TEST_SESSION"
@@ -119,7 +119,7 @@ class Session:
         """Start SeaweedFS once, with `bucket` in it."""
 
         def make() -> list[int]:
-            ports = free_ports(len(WEED_PORTS))
+            ports = free_ports(len(SEAWEED_PORTS))
             server = self._weed(ports)
             server.prepare()
             self.keep("seaweedfs", server.command())
@@ -155,7 +155,7 @@ class Session:
         os.environ.pop(FOLDER_VARIABLE, None)
 
     def _weed(self, ports: list[int]) -> SeaweedFS:
-        named = dict(zip(WEED_PORTS, ports, strict=True))
+        named = dict(zip(SEAWEED_PORTS, ports, strict=True))
         return SeaweedFS(self.folder / "seaweedfs", named, "test-access", "test-secret-key")
 
 

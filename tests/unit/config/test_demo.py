@@ -42,9 +42,9 @@ def test_use_grows_weekends_are_quiet_and_things_go_wrong() -> None:
     assert sum(launch.at >= middle for launch in found) > 1.2 * sum(launch.at < middle for launch in found)
     weekend = sum(launch.at.weekday() > 4 for launch in found)
     assert weekend < 0.2 * len(found)
-    fates = Counter(launch.fate for launch in found)
-    assert fates.keys() == workload.FATES.keys()
-    assert fates["succeeds"] > 0.7 * len(found)
+    outcomes = Counter(launch.outcome for launch in found)
+    assert outcomes.keys() == workload.OUTCOMES.keys()
+    assert outcomes["succeeds"] > 0.7 * len(found)
 
 
 def test_traffic_moves_at_the_end_of_one_endpoint_alone() -> None:

@@ -105,10 +105,10 @@ def test_a_number_for_missing_among_yes_and_no_is_no_false(tmp_path, word):
         assert np.allclose(answers, held, atol=1e-6)
     few = [row for row in rows if row["f"] == "no"]
     flags = {"f": np.array([False] * len(few)), "n": [int(row["n"]) for row in few]}
-    told = predictor.scores(predictor.intake.columns(flags, len(few)))
-    assert np.allclose(told, online(predictor, few)[0], atol=1e-6)
+    notes = predictor.scores(predictor.intake.columns(flags, len(few)))
+    assert np.allclose(notes, online(predictor, few)[0], atol=1e-6)
     pq.write_table(pa.table({"f": [False] * len(few), "n": flags["n"]}), out := io.BytesIO())
-    assert np.allclose(by_batch(tmp_path / "q", predictor, out.getvalue())[0], told, atol=1e-6)
+    assert np.allclose(by_batch(tmp_path / "q", predictor, out.getvalue())[0], notes, atol=1e-6)
     if word == "0":
         gone = [row for row in rows if row["f"] == word]
         expected = online(predictor, gone)[0]

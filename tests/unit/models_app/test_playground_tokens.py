@@ -25,12 +25,12 @@ def test_a_pass_says_who_tries_what():
 
 @pytest.mark.parametrize("now_s", [1_030.0, 5_000.0, 900.0])
 def test_a_pass_is_good_for_half_a_minute(now_s):
-    with pytest.raises(playground_tokens.BadPass):
+    with pytest.raises(playground_tokens.BadPlaygroundToken):
         playground_tokens.verify("secret", made(), now_s=now_s)
 
 
 def test_a_pass_of_another_installation_is_forged():
-    with pytest.raises(playground_tokens.BadPass):
+    with pytest.raises(playground_tokens.BadPlaygroundToken):
         playground_tokens.verify("secret", made(key="other"), now_s=1_001)
 
 
@@ -38,20 +38,20 @@ def test_a_pass_of_another_installation_is_forged():
 def test_a_changed_pass_is_forged(at, change):
     raw = bytearray(base64.urlsafe_b64decode(made()))
     raw[at] ^= change
-    with pytest.raises(playground_tokens.BadPass):
+    with pytest.raises(playground_tokens.BadPlaygroundToken):
         playground_tokens.verify("secret", base64.urlsafe_b64encode(bytes(raw)).decode(), now_s=1_001)
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_no_pass(text):
-    with pytest.raises(playground_tokens.BadPass):
+    with pytest.raises(playground_tokens.BadPlaygroundToken):
         playground_tokens.verify("secret", text, now_s=1_001)
 
 
 def test_a_pass_is_taken_once_and_forgotten_when_it_is_too_old():
     used, one = playground_tokens.Used(), playground_tokens.verify("secret", made(), now_s=1_001)
     used.take(one, now_s=1_001)
-    with pytest.raises(playground_tokens.BadPass):
+    with pytest.raises(playground_tokens.BadPlaygroundToken):
         used.take(one, now_s=1_002)
     used.take(playground_tokens.verify("secret", made(nonce=b"87654321"), now_s=1_002), now_s=1_002)
     used.take(playground_tokens.verify("secret", made(now_s=2_000), now_s=2_001), now_s=2_001)

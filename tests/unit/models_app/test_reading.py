@@ -110,8 +110,8 @@ def test_a_day_and_month_that_nothing_tells_apart_are_left_to_the_person(tmp_pat
     chosen = reading(tmp_path, data, d={"date": "dmy"})["read"]["d"]
     assert chosen["ambiguous"] == ""
     assert (first.month, first.day) == (values(tmp_path, "d")[0].day, values(tmp_path, "d")[0].month)
-    told = table(("d", days), ("e", ["25/12/2024"] * 60), X)
-    assert reading(tmp_path, told)["read"]["d"]["inferred"]["date"] == "dmy", "another column tells"
+    notes = table(("d", days), ("e", ["25/12/2024"] * 60), X)
+    assert reading(tmp_path, notes)["read"]["d"]["inferred"]["date"] == "dmy", "another column tells"
 
 
 @pytest.mark.parametrize(

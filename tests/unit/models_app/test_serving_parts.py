@@ -158,82 +158,84 @@ def money(number: int, amount: str, clock: Clock, price: str = "0.01", ms: str =
 @given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 30)), max_size=40), st.integers(0, 200))
 def test_a_till_never_promises_more_requests_than_it_has_money_for(batches, cents):
     clock = Clock()
-    till = SliceBalance(clock)
-    till.install(money(1, f"{cents / 100:.2f}", clock, ms="0"), clock.now)
+    balance = SliceBalance(clock)
+    balance.install(money(1, f"{cents / 100:.2f}", clock, ms="0"), clock.now)
     paid = 0
     for wanted, took in batches:
-        purse, number = till.begin(wanted)
+        reservation, number = balance.begin(wanted)
         assert number <= wanted
-        if purse is not None:
-            till.spend(purse, number, milliseconds(took))
+        if reservation is not None:
+            balance.spend(reservation, number, milliseconds(took))
             paid += number
     assert paid <= cents, "nothing is no licence to answer for nothing"
-    assert till.wants() == (bool(batches) and paid >= 0.8 * cents), "who is not called needs no more"
+    assert balance.wants() == (bool(batches) and paid >= 0.8 * cents), "who is not called needs no more"
 
 
 def test_a_purse_is_closed_when_all_that_began_on_it_is_accounted_for():
     clock = Clock()
-    till = SliceBalance(clock)
-    assert not till.wants(), "nobody calls"
-    assert till.begin(1) == (None, 0)
-    assert till.wants()
-    till.install(money(1, "1.00", clock), clock.now)
-    first, _ = till.begin(50)
+    balance = SliceBalance(clock)
+    assert not balance.wants(), "nobody calls"
+    assert balance.begin(1) == (None, 0)
+    assert balance.wants()
+    balance.install(money(1, "1.00", clock), clock.now)
+    first, _ = balance.begin(50)
     assert first is not None
-    till.spend(first, 50, Decimal(400))
-    assert till.wants()
-    assert till.running_low
-    till.install(money(2, "1.00", clock), clock.now)
-    assert not till.wants()
-    assert till.done() == []
-    till.settled(first)
-    (over,) = till.done()
+    balance.spend(first, 50, Decimal(400))
+    assert balance.wants()
+    assert balance.running_low
+    balance.install(money(2, "1.00", clock), clock.now)
+    assert not balance.wants()
+    assert balance.done() == []
+    balance.settled(first)
+    (over,) = balance.done()
     assert over is first
-    till.drop(over)
-    assert till.done() == []
-    second, paid = till.begin(500)
+    balance.drop(over)
+    assert balance.done() == []
+    second, paid = balance.begin(500)
     assert second is not None and second.money.number == 2 and paid == 60, "what a batch may take in time is left over"
-    till.spend(second, 60, Decimal(1))
-    till.undo(second, 60, Decimal(1))
+    balance.spend(second, 60, Decimal(1))
+    balance.undo(second, 60, Decimal(1))
     assert second.used == 0 and second.pending == 0
-    till.retire()
-    assert till.begin(1) == (None, 0)
+    balance.retire()
+    assert balance.begin(1) == (None, 0)
 
 
 def test_a_refused_till_asks_again_after_a_while_and_an_old_slice_is_replaced():
     clock = Clock()
-    till = SliceBalance(clock)
-    till.refused("budget_exceeded", clock.now)
-    assert not till.wants()
-    assert till.begin(1) == (None, 0)
+    balance = SliceBalance(clock)
+    balance.refused("budget_exceeded", clock.now)
+    assert not balance.wants()
+    assert balance.begin(1) == (None, 0)
     clock.now += 5.1
-    assert till.wants()
-    till.install(money(1, "5.00", clock), clock.now)
-    assert not till.wants()
-    assert till.purse is not None and till.purse.moment(clock.now + 2) - till.purse.money.db_now == timedelta(seconds=2)
+    assert balance.wants()
+    balance.install(money(1, "5.00", clock), clock.now)
+    assert not balance.wants()
+    assert balance.reservation is not None and balance.reservation.moment(
+        clock.now + 2
+    ) - balance.reservation.money.db_now == timedelta(seconds=2)
     clock.now += 15 * 60
-    assert not till.wants(), "nobody calls"
-    assert till.begin(1) == (None, 0)
-    assert till.wants()
+    assert not balance.wants(), "nobody calls"
+    assert balance.begin(1) == (None, 0)
+    assert balance.wants()
 
 
 def test_a_till_asks_for_money_only_for_those_who_still_call():
     clock = Clock()
-    till = SliceBalance(clock)
-    till.install(money(1, "1.00", clock), clock.now)
-    purse, _ = till.begin(50)
-    assert purse is not None
-    till.spend(purse, 50, Decimal(400))
-    assert till.wants(), "four fifths are used"
+    balance = SliceBalance(clock)
+    balance.install(money(1, "1.00", clock), clock.now)
+    reservation, _ = balance.begin(50)
+    assert reservation is not None
+    balance.spend(reservation, 50, Decimal(400))
+    assert balance.wants(), "four fifths are used"
     clock.now += 61
-    assert not till.wants(), "nobody has called for a minute"
-    assert till.begin(500)[1] == 0
-    assert till.wants(), "a batch could not be paid"
-    till.refused("budget_exceeded", clock.now)
+    assert not balance.wants(), "nobody has called for a minute"
+    assert balance.begin(500)[1] == 0
+    assert balance.wants(), "a batch could not be paid"
+    balance.refused("budget_exceeded", clock.now)
     clock.now += 61
-    assert not till.wants(), "it was refused, and nobody has called since"
-    assert till.begin(500)[1] == 0
-    assert till.wants()
+    assert not balance.wants(), "it was refused, and nobody has called since"
+    assert balance.begin(500)[1] == 0
+    assert balance.wants()
 
 
 # spool
@@ -377,13 +379,13 @@ def test_a_sync_that_fails_takes_its_records_back(tmp_path, monkeypatch):
 def test_many_threads_are_told_after_their_record_is_on_disk(tmp_path):
     spool = Spool(tmp_path, uuid4(), segment_bytes=500)
     spool.start()
-    told: list[int] = []
+    notes: list[int] = []
 
     def tell(number: int, safe: bool) -> None:
         assert safe
         found, _ = Reader(tmp_path, spool.boot).read(spool.synced)
         assert number in {record["n"] for record in found}
-        told.append(number)
+        notes.append(number)
 
     threads = [
         threading.Thread(
@@ -398,5 +400,5 @@ def test_many_threads_are_told_after_their_record_is_on_disk(tmp_path):
     for thread in threads:
         thread.join()
     spool.stop()
-    assert sorted(told) == list(range(100))
+    assert sorted(notes) == list(range(100))
     assert sorted(record["n"] for record in Reader(tmp_path, spool.boot).read()[0]) == list(range(100))

@@ -338,7 +338,7 @@ def test_what_is_said_of_a_batch_names_columns_of_the_model_alone():
         "taken_as_missing": {"a": 2, "x": 1, "b": -1}, "unknown_categories": {"b": 1}, "empty_columns": ["c", "y"],
         "read_as_written": {"a": "dmy", "b": "odd"}, "read_as_trained": {"c": "1,234.5", "z": "dmy"},
     }  # fmt: skip
-    said = batch_reading.told(result, {"inputs": [{"name": name} for name in "abc"]})
+    said = batch_reading.notes(result, {"inputs": [{"name": name} for name in "abc"]})
     assert said == [
         "Column a: 2 cells are not of the model's type and read as missing.",
         "Column a: dates are written day first, unlike in training, and were read that way.",
@@ -346,9 +346,9 @@ def test_what_is_said_of_a_batch_names_columns_of_the_model_alone():
         "Column c can be read in two ways, and was read as in training: numbers as 1,234.5. If that is wrong, choose how it is written on the dataset's page.",
         "Without any value, read as missing: c.",
     ]
-    assert batch_reading.told({"taken_as_missing": ["a"], "empty_columns": None}, {}) == []
+    assert batch_reading.notes({"taken_as_missing": ["a"], "empty_columns": None}, {}) == []
     many = {"taken_as_missing": {f"n{at}": 1 for at in range(30)}}
-    assert batch_reading.told(many, {"inputs": [{"name": f"n{at}"} for at in range(30)]})[-1].startswith("And 10 more")
+    assert batch_reading.notes(many, {"inputs": [{"name": f"n{at}"} for at in range(30)]})[-1].startswith("And 10 more")
 
 
 def test_a_column_that_is_mostly_slips_is_read_cell_by_cell(raw, model, tmp_path):

@@ -55,7 +55,7 @@ class Node(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
-        self.asked: list[tuple[str, playground_tokens.Pass, dict[str, Any]]] = []
+        self.asked: list[tuple[str, playground_tokens.PlaygroundToken, dict[str, Any]]] = []
         self.status = 200
         self.body: Any = {
             "predictions": [{"label": "leaves", "scores": {"stays": 0.2, "leaves": 0.8}}],
