@@ -1,7 +1,20 @@
 """Queries of the compute app: frozen rows, in the open scope."""
 
+from compute.queries.capacity import device_classes, devices, expected_wait_s
+from compute.queries.device_hours import Utilisation, utilisation
 from compute.queries.jobs import (
     SORTS,
+    attempts,
+    counts_by_state,
+    digest,
+    job_detail,
+    job_list,
+    job_names,
+    last_log_lines,
+    logs_after,
+    metrics,
+)
+from compute.queries.rows import (
     AttemptRow,
     ClassRow,
     DeviceRow,
@@ -10,20 +23,6 @@ from compute.queries.jobs import (
     JobRow,
     LogLine,
     MetricPoint,
-    Utilisation,
-    attempts,
-    counts_by_state,
-    device_classes,
-    devices,
-    digest,
-    expected_wait_s,
-    job_detail,
-    job_list,
-    job_names,
-    last_log_lines,
-    logs_after,
-    metrics,
-    utilisation,
 )
 
 __all__ = [

@@ -19,12 +19,8 @@ from compute.jobs import transitions
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Attempt, Job, JobLog, JobMetric, JobState
 from compute.queries import waiting
-from compute.queries.capacity import device_classes, devices, expected_wait_s
-from compute.queries.device_hours import Utilisation, utilisation
 from compute.queries.rows import (
     AttemptRow,
-    ClassRow,
-    DeviceRow,
     JobDetail,
     JobFilter,
     JobRow,
@@ -39,31 +35,6 @@ SORTS = {
     "billed": "measured_s", "cost": "spent",
 }  # fmt: skip
 """Sort keys of the list, with their columns."""
-
-__all__ = [
-    "SORTS",
-    "AttemptRow",
-    "ClassRow",
-    "DeviceRow",
-    "JobDetail",
-    "JobFilter",
-    "JobRow",
-    "LogLine",
-    "MetricPoint",
-    "Utilisation",
-    "attempts",
-    "counts_by_state",
-    "device_classes",
-    "devices",
-    "expected_wait_s",
-    "job_detail",
-    "job_list",
-    "job_names",
-    "last_log_lines",
-    "logs_after",
-    "metrics",
-    "utilisation",
-]
 
 
 def job_list(
