@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from config.monitoring import metrics
-from tenants.views import join, tenant_picker
+from tenants.views import join, pick_tenant
 from tenants.web import health
 
 api: list[URLPattern | URLResolver] = [
@@ -15,7 +15,7 @@ pages: list[URLPattern | URLResolver] = [
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", tenant_picker, name="entrance"),
+    path("", pick_tenant, name="entrance"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics.metrics, name="metrics"),

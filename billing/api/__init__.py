@@ -1,7 +1,42 @@
-"""REST endpoints of billing, and all its routes."""
+"""API operations of billing, and all their routes."""
 
-from billing.api.billing import urlpatterns
+from django.urls import URLPattern, path
 
-__all__ = [
-    "urlpatterns",
+from billing.api.billing import Explain, Invoice, Invoices, Lines, PriceBooks, PriceVersions, Spend, Usage
+from billing.api.budgets import Budget, BudgetAlerts, Budgets
+from billing.api.events import Events, Meters
+from billing.api.reported import (
+    HeldUsage,
+    HeldUsageDecision,
+    UsageBatch,
+    UsageBatches,
+    UsageBatchVoid,
+    UsageLimits,
+    UsageVoid,
+)
+
+__all__ = ["urlpatterns"]
+
+urlpatterns: list[URLPattern] = [
+    path("events", Events.as_view(schema=None), name="api-events-plain"),
+    path("events/", Events.as_view(), name="api-events"),
+    path("meters/", Meters.as_view(), name="api-meters"),
+    path("usage/", Usage.as_view(), name="api-usage"),
+    path("usage/batches/", UsageBatches.as_view(), name="api-usage-batches"),
+    path("usage/batches/<uuid:batch_id>/", UsageBatch.as_view(), name="api-usage-batch"),
+    path("usage/batches/<uuid:batch_id>/void/", UsageBatchVoid.as_view(), name="api-usage-batch-void"),
+    path("usage/void/", UsageVoid.as_view(), name="api-usage-void"),
+    path("usage/held/", HeldUsage.as_view(), name="api-usage-held"),
+    path("usage/held/decide/", HeldUsageDecision.as_view(), name="api-usage-held-decide"),
+    path("usage/limits/", UsageLimits.as_view(), name="api-usage-limits"),
+    path("spend/", Spend.as_view(), name="api-spend"),
+    path("price-books/", PriceBooks.as_view(), name="api-price-books"),
+    path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
+    path("budgets/", Budgets.as_view(), name="api-budgets"),
+    path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
+    path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
+    path("invoices/", Invoices.as_view(), name="api-invoices"),
+    path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
+    path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),
+    path("invoices/<uuid:invoice_id>/lines/<int:n>/explain/", Explain.as_view(), name="api-invoice-explain"),
 ]

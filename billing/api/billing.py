@@ -7,7 +7,6 @@ from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,18 +14,7 @@ from rest_framework.response import Response
 from billing import queries
 from billing.api import representations
 from billing.api import serializers as forms
-from billing.api.budgets import Budget, BudgetAlerts, Budgets
-from billing.api.events import Events, Meters
 from billing.api.params import PAGE, checked
-from billing.api.reported import (
-    HeldUsage,
-    HeldUsageDecision,
-    UsageBatch,
-    UsageBatches,
-    UsageBatchVoid,
-    UsageLimits,
-    UsageVoid,
-)
 from billing.models.invoicing import STATES
 from billing.pricing import price_books
 from tenants.errors import Invalid
@@ -241,28 +229,3 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
         return parse(text)
     except ValueError:
         raise Invalid(fields={"cursor": ["This cursor is not valid for this list. Start again without it."]}) from None
-
-
-urlpatterns = [
-    path("events", Events.as_view(schema=None), name="api-events-plain"),
-    path("events/", Events.as_view(), name="api-events"),
-    path("meters/", Meters.as_view(), name="api-meters"),
-    path("usage/", Usage.as_view(), name="api-usage"),
-    path("usage/batches/", UsageBatches.as_view(), name="api-usage-batches"),
-    path("usage/batches/<uuid:batch_id>/", UsageBatch.as_view(), name="api-usage-batch"),
-    path("usage/batches/<uuid:batch_id>/void/", UsageBatchVoid.as_view(), name="api-usage-batch-void"),
-    path("usage/void/", UsageVoid.as_view(), name="api-usage-void"),
-    path("usage/held/", HeldUsage.as_view(), name="api-usage-held"),
-    path("usage/held/decide/", HeldUsageDecision.as_view(), name="api-usage-held-decide"),
-    path("usage/limits/", UsageLimits.as_view(), name="api-usage-limits"),
-    path("spend/", Spend.as_view(), name="api-spend"),
-    path("price-books/", PriceBooks.as_view(), name="api-price-books"),
-    path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
-    path("budgets/", Budgets.as_view(), name="api-budgets"),
-    path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
-    path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
-    path("invoices/", Invoices.as_view(), name="api-invoices"),
-    path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
-    path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),
-    path("invoices/<uuid:invoice_id>/lines/<int:n>/explain/", Explain.as_view(), name="api-invoice-explain"),
-]

@@ -1,7 +1,33 @@
-"""REST endpoints of the compute app."""
+"""API operations of the compute app, and all their routes."""
 
-from compute.api.jobs import urlpatterns
+from django.urls import URLPattern, path
 
-__all__ = [
-    "urlpatterns",
+from compute.api.jobs import (
+    Devices,
+    Job,
+    JobCancel,
+    JobClone,
+    JobLogs,
+    JobMetrics,
+    JobPause,
+    JobResume,
+    Jobs,
+    Quotes,
+    UtilisationView,
+)
+
+__all__ = ["urlpatterns"]
+
+urlpatterns: list[URLPattern] = [
+    path("quotes/", Quotes.as_view(), name="api-quotes"),
+    path("jobs/", Jobs.as_view(), name="api-jobs"),
+    path("jobs/<uuid:job_id>/", Job.as_view(), name="api-job"),
+    path("jobs/<uuid:job_id>/cancel/", JobCancel.as_view(), name="api-job-cancel"),
+    path("jobs/<uuid:job_id>/pause/", JobPause.as_view(), name="api-job-pause"),
+    path("jobs/<uuid:job_id>/resume/", JobResume.as_view(), name="api-job-resume"),
+    path("jobs/<uuid:job_id>/clone/", JobClone.as_view(), name="api-job-clone"),
+    path("jobs/<uuid:job_id>/logs/", JobLogs.as_view(), name="api-job-logs"),
+    path("jobs/<uuid:job_id>/metrics/", JobMetrics.as_view(), name="api-job-metrics"),
+    path("devices/", Devices.as_view(), name="api-devices"),
+    path("utilisation/", UtilisationView.as_view(), name="api-utilisation"),
 ]

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -253,18 +252,3 @@ def _whole(request: Request, name: str, default: int) -> int:
 def _moment(request: Request, name: str) -> datetime | None:
     text = request.query_params.get(name)
     return parse_moment(text, name) if text else None
-
-
-urlpatterns = [
-    path("quotes/", Quotes.as_view(), name="api-quotes"),
-    path("jobs/", Jobs.as_view(), name="api-jobs"),
-    path("jobs/<uuid:job_id>/", Job.as_view(), name="api-job"),
-    path("jobs/<uuid:job_id>/cancel/", JobCancel.as_view(), name="api-job-cancel"),
-    path("jobs/<uuid:job_id>/pause/", JobPause.as_view(), name="api-job-pause"),
-    path("jobs/<uuid:job_id>/resume/", JobResume.as_view(), name="api-job-resume"),
-    path("jobs/<uuid:job_id>/clone/", JobClone.as_view(), name="api-job-clone"),
-    path("jobs/<uuid:job_id>/logs/", JobLogs.as_view(), name="api-job-logs"),
-    path("jobs/<uuid:job_id>/metrics/", JobMetrics.as_view(), name="api-job-metrics"),
-    path("devices/", Devices.as_view(), name="api-devices"),
-    path("utilisation/", UtilisationView.as_view(), name="api-utilisation"),
-]

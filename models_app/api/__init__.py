@@ -1,7 +1,51 @@
-"""REST endpoints of the models app."""
+"""API operations of the models app, and all their routes."""
 
-from models_app.api.datasets import urlpatterns
+from django.urls import URLPattern, path
 
-__all__ = [
-    "urlpatterns",
+from models_app.api.batch import JobResult, JobResultFile
+from models_app.api.columns import DatasetColumns
+from models_app.api.dataset_versions import DatasetHangs, DatasetShare, DatasetShares, DatasetVersion
+from models_app.api.datasets import Dataset, DatasetProfile, Datasets, Models, ModelVersions, Recipes, VersionLineage
+from models_app.api.endpoints import EndpointKeys, Endpoints, OneEndpoint, OneEndpointKey
+from models_app.api.files import VersionDownload, VersionWeights
+from models_app.api.model_versions import VersionApprove, VersionDecline, VersionPromote
+from models_app.api.monitoring import EndpointFeedback, EndpointHealth, EndpointTraffic
+
+__all__ = ["urlpatterns"]
+
+urlpatterns: list[URLPattern] = [
+    path("datasets/", Datasets.as_view(), name="api-datasets"),
+    path("datasets/<uuid:dataset_id>/", Dataset.as_view(), name="api-dataset"),
+    path("datasets/<uuid:dataset_id>/profile/", DatasetProfile.as_view(), name="api-dataset-profile"),
+    path("recipes/", Recipes.as_view(), name="api-recipes"),
+    path("models/", Models.as_view(), name="api-models"),
+    path("models/<uuid:model_id>/versions/", ModelVersions.as_view(), name="api-model-versions"),
+    path("versions/<uuid:version_id>/lineage/", VersionLineage.as_view(), name="api-version-lineage"),
+    path("datasets/<uuid:dataset_id>/columns/", DatasetColumns.as_view(), name="api-dataset-columns"),
+    path("datasets/<uuid:dataset_id>/hangs/", DatasetHangs.as_view(), name="api-dataset-hangs"),
+    path("datasets/<uuid:dataset_id>/shares/", DatasetShares.as_view(), name="api-dataset-shares"),
+    path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/", DatasetShare.as_view(), name="api-dataset-share"),
+    path(
+        "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/",
+        DatasetVersion.as_view(),
+        name="api-dataset-version",
+    ),
+    path("versions/<uuid:version_id>/promote/", VersionPromote.as_view(), name="api-version-promote"),
+    path("versions/<uuid:version_id>/approve/", VersionApprove.as_view(), name="api-version-approve"),
+    path("versions/<uuid:version_id>/decline/", VersionDecline.as_view(), name="api-version-decline"),
+    path("jobs/<uuid:job_id>/result/", JobResult.as_view(), name="api-job-result"),
+    path("jobs/<uuid:job_id>/result/<slug:form>/", JobResultFile.as_view(), name="api-job-result-file"),
+    path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
+    path("versions/<uuid:version_id>/weights/", VersionWeights.as_view(), name="api-version-weights"),
+    path("endpoints/", Endpoints.as_view(), name="api-endpoints"),
+    path("endpoints/<uuid:endpoint_id>/", OneEndpoint.as_view(), name="api-endpoint"),
+    path("endpoints/<uuid:endpoint_id>/keys/", EndpointKeys.as_view(), name="api-endpoint-keys"),
+    path(
+        "endpoints/<uuid:endpoint_id>/keys/<uuid:endpoint_key_id>/",
+        OneEndpointKey.as_view(),
+        name="api-endpoint-key",
+    ),
+    path("endpoints/<uuid:endpoint_id>/traffic/", EndpointTraffic.as_view(), name="api-endpoint-traffic"),
+    path("endpoints/<uuid:endpoint_id>/health/", EndpointHealth.as_view(), name="api-endpoint-health"),
+    path("endpoints/<uuid:endpoint_id>/feedback/", EndpointFeedback.as_view(), name="api-endpoint-feedback"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
-from django.urls import path, reverse
+from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -52,9 +52,3 @@ class JobResultFile(FileEndpoint):
     def get(self, request: Request, job_id: UUID, form: str) -> HttpResponseBase:
         """Return the predictions as `parquet` or `csv`. The download is recorded in the audit log."""
         return downloads.answer(request._request, self.actor, lambda: downloads.batch_file(self.actor, job_id, form))
-
-
-urlpatterns = [
-    path("jobs/<uuid:job_id>/result/", JobResult.as_view(), name="api-job-result"),
-    path("jobs/<uuid:job_id>/result/<slug:form>/", JobResultFile.as_view(), name="api-job-result-file"),
-]

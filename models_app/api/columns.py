@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -103,6 +102,3 @@ class DatasetColumns(ApiView):
 
 def _head(dataset_id: UUID, version: queries.VersionRow) -> dict[str, Any]:
     return {"dataset": dataset_id, "version": version.id, "number": version.number, "state": version.state}
-
-
-urlpatterns = [path("datasets/<uuid:dataset_id>/columns/", DatasetColumns.as_view(), name="api-dataset-columns")]

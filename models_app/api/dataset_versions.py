@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -92,14 +91,3 @@ def _hangs(hanging: removal.Hanging) -> dict[str, Any]:
 
 
 NAMED = ("waiting", "models")
-
-urlpatterns = [
-    path("datasets/<uuid:dataset_id>/hangs/", DatasetHangs.as_view(), name="api-dataset-hangs"),
-    path("datasets/<uuid:dataset_id>/shares/", DatasetShares.as_view(), name="api-dataset-shares"),
-    path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/", DatasetShare.as_view(), name="api-dataset-share"),
-    path(
-        "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/",
-        DatasetVersion.as_view(),
-        name="api-dataset-version",
-    ),
-]

@@ -7,14 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from models_app import queries
-from models_app.api import batch, columns, dataset_versions, endpoints, files, model_versions, monitoring, serializers
+from models_app.api import serializers
 from models_app.datasets import operations, removal, uploads
 from models_app.registry.lineage import Lineage, ModelVersionRow
 from models_app.tables import writing
@@ -236,21 +235,3 @@ def _yes(value: Any, name: str = "restricted") -> bool:
     if word not in ("true", "false", "1", "0", "on", "off", ""):
         raise Invalid(fields={name: ["Send true or false."]})
     return word in ("true", "1", "on")
-
-
-urlpatterns = [
-    path("datasets/", Datasets.as_view(), name="api-datasets"),
-    path("datasets/<uuid:dataset_id>/", Dataset.as_view(), name="api-dataset"),
-    path("datasets/<uuid:dataset_id>/profile/", DatasetProfile.as_view(), name="api-dataset-profile"),
-    path("recipes/", Recipes.as_view(), name="api-recipes"),
-    path("models/", Models.as_view(), name="api-models"),
-    path("models/<uuid:model_id>/versions/", ModelVersions.as_view(), name="api-model-versions"),
-    path("versions/<uuid:version_id>/lineage/", VersionLineage.as_view(), name="api-version-lineage"),
-    *columns.urlpatterns,
-    *dataset_versions.urlpatterns,
-    *model_versions.urlpatterns,
-    *batch.urlpatterns,
-    *files.urlpatterns,
-    *endpoints.urlpatterns,
-    *monitoring.urlpatterns,
-]

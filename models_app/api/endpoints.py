@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -202,15 +201,3 @@ class OneEndpointKey(ApiView):
         """Revoke the key, effective with the next batch of requests."""
         endpoint_keys.revoke(actor=self.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)
         return Response(status=204)
-
-
-urlpatterns = [
-    path("endpoints/", Endpoints.as_view(), name="api-endpoints"),
-    path("endpoints/<uuid:endpoint_id>/", OneEndpoint.as_view(), name="api-endpoint"),
-    path("endpoints/<uuid:endpoint_id>/keys/", EndpointKeys.as_view(), name="api-endpoint-keys"),
-    path(
-        "endpoints/<uuid:endpoint_id>/keys/<uuid:endpoint_key_id>/",
-        OneEndpointKey.as_view(),
-        name="api-endpoint-key",
-    ),
-]

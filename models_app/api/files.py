@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
-from django.urls import path, reverse
+from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.renderers import JSONRenderer
@@ -52,9 +52,3 @@ class VersionWeights(FileEndpoint):
     def get(self, request: Request, version_id: UUID) -> HttpResponseBase:
         """Return the safetensors file. The download is recorded in the audit log."""
         return downloads.answer(request._request, self.actor, lambda: downloads.weights(self.actor, version_id))
-
-
-urlpatterns = [
-    path("versions/<uuid:version_id>/download/", VersionDownload.as_view(), name="api-version-download"),
-    path("versions/<uuid:version_id>/weights/", VersionWeights.as_view(), name="api-version-weights"),
-]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -70,10 +69,3 @@ class VersionDecline(_Move):
             raise Invalid(fields={"reason": ["Enter the reason as text, or leave it out."]})
         version = registry.decline(actor=self.actor, version_id=version_id, reason=reason)
         return Response(serializers.model_version(lineage.lineage(self.actor, version.id)))
-
-
-urlpatterns = [
-    path("versions/<uuid:version_id>/promote/", VersionPromote.as_view(), name="api-version-promote"),
-    path("versions/<uuid:version_id>/approve/", VersionApprove.as_view(), name="api-version-approve"),
-    path("versions/<uuid:version_id>/decline/", VersionDecline.as_view(), name="api-version-decline"),
-]

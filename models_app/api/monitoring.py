@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -192,10 +191,3 @@ def _range(request: Request) -> str:
     if key not in time_ranges.CHOICES:
         raise Invalid(fields={"range": [f"Choose among: {', '.join(time_ranges.CHOICES)}."]})
     return key
-
-
-urlpatterns = [
-    path("endpoints/<uuid:endpoint_id>/traffic/", EndpointTraffic.as_view(), name="api-endpoint-traffic"),
-    path("endpoints/<uuid:endpoint_id>/health/", EndpointHealth.as_view(), name="api-endpoint-health"),
-    path("endpoints/<uuid:endpoint_id>/feedback/", EndpointFeedback.as_view(), name="api-endpoint-feedback"),
-]

@@ -1,7 +1,28 @@
-"""REST endpoints of the tenancy app."""
+"""API operations of the tenancy app, and all their routes."""
 
-from tenants.api.organisation import urlpatterns
+from django.urls import URLPattern, path
 
-__all__ = [
-    "urlpatterns",
+from tenants.api.audit import Audit, AuditExport, AuditVerify
+from tenants.api.invitations import Invitations, OneInvitation
+from tenants.api.members import Member, MemberAdoption, MemberDeparture, Members
+from tenants.api.organisation import ApiKeys, Me, OneApiKey, Organisation, Projects, Quotas
+
+__all__ = ["urlpatterns"]
+
+urlpatterns: list[URLPattern] = [
+    path("me/", Me.as_view(), name="api-me"),
+    path("organisation/", Organisation.as_view(), name="api-organisation"),
+    path("projects/", Projects.as_view(), name="api-projects"),
+    path("api-keys/", ApiKeys.as_view(), name="api-keys"),
+    path("api-keys/<uuid:key_id>/", OneApiKey.as_view(), name="api-key"),
+    path("quotas/", Quotas.as_view(), name="api-quotas"),
+    path("members/", Members.as_view(), name="api-members"),
+    path("members/<uuid:user_id>/", Member.as_view(), name="api-member"),
+    path("members/<uuid:user_id>/departure/", MemberDeparture.as_view(), name="api-member-departure"),
+    path("members/<uuid:user_id>/adopt/", MemberAdoption.as_view(), name="api-member-adoption"),
+    path("invitations/", Invitations.as_view(), name="api-invitations"),
+    path("invitations/<uuid:invitation_id>/", OneInvitation.as_view(), name="api-invitation"),
+    path("audit/", Audit.as_view(), name="api-audit"),
+    path("audit/verify/", AuditVerify.as_view(), name="api-audit-verify"),
+    path("audit/export/", AuditExport.as_view(), name="api-audit-export"),
 ]

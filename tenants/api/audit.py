@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.http import StreamingHttpResponse
-from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -123,10 +122,3 @@ class AuditExport(ApiView):
             content_type="application/jsonl",
             headers={"Content-Disposition": 'attachment; filename="audit.jsonl"'},
         )
-
-
-urlpatterns = [
-    path("", Audit.as_view(), name="api-audit"),
-    path("verify/", AuditVerify.as_view(), name="api-audit-verify"),
-    path("export/", AuditExport.as_view(), name="api-audit-export"),
-]

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -62,9 +61,3 @@ class OneInvitation(ApiView):
         """Revoke the invitation; its link no longer works."""
         invitations.revoke(actor=self.actor, invitation_id=invitation_id)
         return Response(status=204)
-
-
-urlpatterns = [
-    path("", Invitations.as_view(), name="api-invitations"),
-    path("<uuid:invitation_id>/", OneInvitation.as_view(), name="api-invitation"),
-]

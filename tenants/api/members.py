@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -137,11 +136,3 @@ def _adopts(text: str | None) -> bool:
     if text not in (None, "revoke", "adopt"):
         raise Invalid(fields={"endpoint_keys": ["Use revoke or adopt."]})
     return text == "adopt"
-
-
-urlpatterns = [
-    path("", Members.as_view(), name="api-members"),
-    path("<uuid:user_id>/", Member.as_view(), name="api-member"),
-    path("<uuid:user_id>/departure/", MemberDeparture.as_view(), name="api-member-departure"),
-    path("<uuid:user_id>/adopt/", MemberAdoption.as_view(), name="api-member-adoption"),
-]

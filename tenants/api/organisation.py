@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django.urls import include, path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -207,16 +206,3 @@ class Quotas(ApiView):
         """Set or lift a limit."""
         data = checked(QuotaSerializer(data=request.data))
         return Response(asdict(quotas.set_limit(actor=self.actor, resource=data["resource"], limit=data["limit"])))
-
-
-urlpatterns = [
-    path("audit/", include("tenants.api.audit")),
-    path("me/", Me.as_view(), name="api-me"),
-    path("organisation/", Organisation.as_view(), name="api-organisation"),
-    path("members/", include("tenants.api.members")),
-    path("invitations/", include("tenants.api.invitations")),
-    path("projects/", Projects.as_view(), name="api-projects"),
-    path("api-keys/", ApiKeys.as_view(), name="api-keys"),
-    path("api-keys/<uuid:key_id>/", OneApiKey.as_view(), name="api-key"),
-    path("quotas/", Quotas.as_view(), name="api-quotas"),
-]

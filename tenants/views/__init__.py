@@ -20,7 +20,7 @@ from tenants.views.notifications import notification_open, notifications_page, n
 from tenants.views.projects import create_project, projects
 from tenants.views.quotas import quota_change, quotas_page
 from tenants.views.settings import organisation, settings
-from tenants.views.tenant_picker import tenant_picker
+from tenants.views.tenant_picker import pick_tenant
 
 __all__ = [
     "bad_request",
@@ -30,8 +30,8 @@ __all__ = [
     "frame",
     "join",
     "not_found",
+    "pick_tenant",
     "server_error",
-    "tenant_picker",
     "too_many",
     "urlpatterns",
 ]

@@ -9,7 +9,7 @@ from tenants.web.navigation import home_url, operator_link
 
 
 @login_required
-def tenant_picker(request: HttpRequest) -> HttpResponse:
+def pick_tenant(request: HttpRequest) -> HttpResponse:
     """List one's organisations, or redirect to the only one; an operator without one goes to the platform."""
     tenants = queries.tenants_of(request.user.id)  # type: ignore[arg-type]
     if not tenants and request.user.is_operator:  # type: ignore[union-attr]
