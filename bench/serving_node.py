@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from bench.rows import Options
-from deploy.local.services import WEED_PORTS, SeaweedFS, free_ports
+from deploy.local.services import SEAWEED_PORTS, SeaweedFS, free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 BUCKET = "bench"
@@ -133,7 +133,7 @@ def billed(tenant: UUID, endpoint: UUID) -> int:
 @contextmanager
 def object_store(home: Path) -> Iterator[dict[str, str]]:
     """Run an object store with a bucket; yield the variables of its clients."""
-    ports = dict(zip(WEED_PORTS, free_ports(len(WEED_PORTS)), strict=True))
+    ports = dict(zip(SEAWEED_PORTS, free_ports(len(SEAWEED_PORTS)), strict=True))
     server = SeaweedFS(home / "seaweedfs", ports, "bench-access", "bench-secret-key")
     server.prepare()
     with (home / "seaweedfs.log").open("wb") as log:

@@ -49,14 +49,14 @@ class CheckpointUploader:
 
         self._saving = beside(upload)
 
-    def finish(self, pulse: HeartbeatSender, gather: Callable[[], None]) -> None:
+    def finish(self, heartbeat: HeartbeatSender, gather: Callable[[], None]) -> None:
         """Wait for the running upload and for the newest checkpoint after it, sending heartbeats meanwhile; not beyond
         a worker's stop.
         """
         while self._saving is not None and time.monotonic() < self.leave_by:
-            if pulse.due():
-                pulse.renew()
-            pulse.rest(self._saving)
+            if heartbeat.due():
+                heartbeat.renew()
+            heartbeat.rest(self._saving)
             gather()
 
     def _saved(self, future: Future[Any]) -> None:

@@ -45,7 +45,7 @@ class AttemptSupervisor:
         self._kind = kinds.get(mine.job.kind)
         self._sampler = sampler
         self._workdir = home / str(mine.attempt_id)
-        self._pulse = HeartbeatSender(mine)
+        self._heartbeat = HeartbeatSender(mine)
         self._stopping = threading.Event()
         self._child: Child | None = None
         self._progress: dict[str, Any] = {"phase": "starting"}
@@ -62,7 +62,7 @@ class AttemptSupervisor:
 
     def wake(self) -> None:
         """Send a heartbeat now."""
-        self._pulse.wake()
+        self._heartbeat.wake()
 
     def shut_down(self) -> None:
         """Stop because the worker stops: checkpoint, then requeue.
@@ -72,7 +72,7 @@ class AttemptSupervisor:
         """
         self._saver.leave_by = time.monotonic() + limits.STOP_GRACE_S
         self._stopping.set()
-        self._pulse.wake()
+        self._heartbeat.wake()
 
     def run(self) -> None:
         """Run the attempt to its end; a failing job, a crashing child or a lost lease never raises."""
@@ -135,7 +135,7 @@ class AttemptSupervisor:
         )
         self.log.info("attempt.started", group=child.group)
         self._progress = {"phase": "running"}
-        self._pulse.next = self._sampled = time.monotonic()
+        self._heartbeat.next = self._sampled = time.monotonic()
         self._limit_at = float("inf")
         return child
 
@@ -150,14 +150,14 @@ class AttemptSupervisor:
                 child.ask_to_stop()
             if time.monotonic() >= kill_at or self._stop == Outcome.CANCELLED or (self._excess and self._stop is None):
                 child.kill()
-            nearest = min(self._pulse.next, kill_at, self._limit_at if self._stop is None else kill_at)
+            nearest = min(self._heartbeat.next, kill_at, self._limit_at if self._stop is None else kill_at)
             child.changed.wait(max(0.01, min(nearest - time.monotonic(), 0.25)))
             child.changed.clear()
 
     def _settle(self, child: Child) -> None:
         """Classify the exit, store the output, and end the attempt."""
         self._gather()
-        self._saver.finish(self._pulse, self._gather)
+        self._saver.finish(self._heartbeat, self._gather)
         code, slot = child.exit_code, self.mine.slot
         if self._stop is None and self._stopping.is_set():  # stopping this worker may have signalled its children too
             self._stop = Outcome.STOPPED
@@ -225,7 +225,7 @@ class AttemptSupervisor:
         complete: Callable[[kinds.JobView], dict[str, Any]] | None = None,
     ) -> None:
         self._gather()
-        self._pulse.finish(outcome, message, code, complete)
+        self._heartbeat.finish(outcome, message, code, complete)
         self.log.info("attempt.ended", outcome=str(outcome), exit_code=code)
 
     def _aside(self, work: Callable[[], Any]) -> Any:
@@ -233,7 +233,7 @@ class AttemptSupervisor:
         future = beside(work)
         while not future.done():
             self._tick()
-            self._pulse.rest(future)
+            self._heartbeat.rest(future)
         return future.result()
 
     def _tick(self) -> None:
@@ -246,10 +246,10 @@ class AttemptSupervisor:
             self._stop = self._limit
         if self._stopping.is_set() and self._stop is None:
             self._stop = Outcome.STOPPED
-        if not self._pulse.due():
+        if not self._heartbeat.due():
             return
         self._sample()
-        renewed = self._pulse.renew()
+        renewed = self._heartbeat.renew()
         if renewed is None:
             return
         answer, asked = renewed
@@ -259,7 +259,7 @@ class AttemptSupervisor:
 
     def _gather(self) -> None:
         """Move the child's reports and logs into the next heartbeat."""
-        child, beat = self._child, self._pulse.beat
+        child, beat = self._child, self._heartbeat.beat
         if child is not None:
             while child.said:
                 said = child.said.popleft()
@@ -293,7 +293,7 @@ class AttemptSupervisor:
             return
         memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(child.group)[1]
         self._excess = self._excess or self._beyond(child, memory)
-        self._pulse.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
+        self._heartbeat.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
         self._sampled = now
 
     def _beyond(self, child: Child, memory_bytes: int) -> str:

@@ -122,7 +122,7 @@ def submit(
     try:
         job.hold_id = hold_for(job, actor)
     except BudgetExceeded as refused:
-        raise _with_ways(refused, order) from None
+        raise _with_alternatives(refused, order) from None
     quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
     backlog.admit()
     job.save(force_insert=True)
@@ -137,7 +137,7 @@ def submit(
     return job
 
 
-def _with_ways(refused: BudgetExceeded, order: JobRequest) -> BudgetExceeded:
+def _with_alternatives(refused: BudgetExceeded, order: JobRequest) -> BudgetExceeded:
     """Return the refusal with alternatives that fit."""
     found = alternatives.suggest(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
     return BudgetExceeded(refused.message + alternatives.describe(found), **refused.extra, ways=found)

@@ -79,17 +79,21 @@ class Simulation:
         if not self._waiting or self._taken >= self.devices or self.node is None:
             return
         nodes.alive(self.node)
-        for ring in assign.assign_all():
+        for dispatch in assign.assign_all():
             self._waiting -= 1
             self._taken += 1
-            self.later(CLAIM_S, lambda ring=ring: self._claim(ring))  # type: ignore[misc]
+            self.later(CLAIM_S, lambda dispatch=dispatch: self._claim(dispatch))  # type: ignore[misc]
 
-    def _claim(self, ring: assign.Dispatch) -> None:
+    def _claim(self, dispatch: assign.Dispatch) -> None:
         mine = leases.claim(
-            tenant_id=ring.tenant_id, attempt_id=ring.attempt_id, token=ring.token, node=ring.node, boot=self.boot
+            tenant_id=dispatch.tenant_id,
+            attempt_id=dispatch.attempt_id,
+            token=dispatch.token,
+            node=dispatch.node,
+            boot=self.boot,
         )
         if mine is None:
-            raise RuntimeError(f"attempt {ring.attempt_id} could not be claimed")
+            raise RuntimeError(f"attempt {dispatch.attempt_id} could not be claimed")
         self._step(self._scripts[mine.job.id](mine))
 
     def _step(self, script: AttemptScript) -> None:

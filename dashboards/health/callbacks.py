@@ -111,10 +111,10 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
     """Return the tiles: requests, latency, errors, drift, accuracy, slot."""
     totals, labels = traffic.totals, health.labels
     bad = [row for row in health.drift if row.drifted]
-    judged = any(row.enough for row in health.drift)
+    enough_rows = any(row.enough for row in health.drift)
     worst = (
         f"worst: {health.drift[0].name}, {health.drift[0].psi:.2f}; newest rows of 7 days"
-        if judged
+        if enough_rows
         else "needs at least 300 rows"
     )
     kept = figure(labels.expected) if labels.expected is not None else "\u2013"
@@ -135,7 +135,7 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
         ),
         tile(
             "Inputs that drifted",
-            f"{len(bad)} of {len(health.drift)}" if judged else "\u2013",
+            f"{len(bad)} of {len(health.drift)}" if enough_rows else "\u2013",
             worst if health.has_baseline else "this version has no baseline",
         ),
         tile(

@@ -47,7 +47,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     dropping = False
     dropped = 0
     counted = 0
-    room = ANYBODY
+    budget = ANYBODY
     sender = ""
     most: int | None = None
     proxy_netloc = ""  # waitress sets it if it can parse the first line
@@ -106,7 +106,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         if not large:
             return
         if taken_at(self.command, self.path):
-            self.most, self.room = self.adj.max_request_body_size, UPLOADS
+            self.most, self.budget = self.adj.max_request_body_size, UPLOADS
             self.asking, self.continues, self.expect_continue = True, self.expect_continue, False
         elif self.content_length > SMALL:
             self.error, self.completed = RequestEntityTooLarge(f"more than {SMALL} bytes"), True
@@ -117,7 +117,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self.error, self.completed = RequestEntityTooLarge(f"more than {self.most} bytes"), True
         elif kept > 0:
             try:
-                self.room.take(kept, self.sender)
+                self.budget.take(kept, self.sender)
                 self.counted += kept
             except (RateLimited, Unavailable) as full:
                 self.error, self.completed = Refused(full), True
@@ -156,7 +156,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     def _empty(self) -> None:
         if self.body_rcv is not None:
             self.body_rcv.getbuf().close()
-        self.room.give_back(self.counted, self.sender)
+        self.budget.give_back(self.counted, self.sender)
         self.counted = 0
 
     def close(self) -> None:

@@ -96,8 +96,8 @@ def serve(listener: socket.socket, processes: int) -> None:
     server.channel_class = Channel
     Channel.proxies = TrustedProxies(application, trusted(settings.EXCHEQUER.trusted_proxies))
     UPLOADS.least = 2 * largest  # one file fits into a sender's half, for any number of processes
-    for room in (UPLOADS, ANYBODY):
-        room.share(processes)
+    for budget in (UPLOADS, ANYBODY):
+        budget.share(processes)
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(0)

@@ -38,7 +38,7 @@ DATASET_READY = AuditAction("models_app.dataset_version.ready")
 DATASET_FAILED = AuditAction("models_app.dataset_version.failed")
 
 CLAIM_S = 60
-UNHEARD_S = 30
+UNCLAIMED_S = 30
 MAX_TRIES = 5
 GIVEN_UP = "The file could not be read because of a platform failure. Upload it again; if it fails again, contact your administrator."
 CRASHED = "The reader failed on this file twice. Save it in the other format, CSV or Parquet, and upload that, or contact your administrator, who can find the cause in the log."
@@ -215,7 +215,7 @@ def fail(*, actor: Actor, mine: Claimed, code: str, message: str) -> None:
     )
 
 
-def requeue_stale(ring: Any = wakeups.wake_ingest, limit: int = 100, known: Collection[UUID] = ()) -> int:
+def requeue_stale(wake: Any = wakeups.wake_ingest, limit: int = 100, known: Collection[UUID] = ()) -> int:
     """Wake versions whose wake-up or worker was lost; return how many. Needs the control role.
 
     Versions that merely wait are skipped: those known to this worker, and those of a tenant with a file being read.
@@ -224,14 +224,14 @@ def requeue_stale(ring: Any = wakeups.wake_ingest, limit: int = 100, known: Coll
         waiting = DatasetVersion.objects.filter(state=IngestState.INGESTING)
         busy = waiting.exclude(_free()).values("tenant_id")
         stale = list(
-            waiting.filter(_free(), created_at__lt=DatabaseNow() - timedelta(seconds=UNHEARD_S))
+            waiting.filter(_free(), created_at__lt=DatabaseNow() - timedelta(seconds=UNCLAIMED_S))
             .exclude(tenant_id__in=busy)
             .exclude(id__in=known)
             .order_by("id")
             .values_list("id", "tenant_id")[:limit]
         )
     for version_id, tenant_id in stale:
-        ring(version_id, tenant_id)
+        wake(version_id, tenant_id)
     return len(stale)
 
 

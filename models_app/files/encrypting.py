@@ -68,8 +68,8 @@ def opens(tenant_id: UUID) -> int:
     """
     with tenant_scope(tenant_id):
         files = [
-            tells(row)
-            for model, key, flag, tells in COLUMNS
+            describe(row)
+            for model, key, flag, describe in COLUMNS
             for row in model.objects.filter(**{flag: True}).exclude(**{key: ""})[:10]
         ]
     if not files:
@@ -81,11 +81,11 @@ def opens(tenant_id: UUID) -> int:
 
 def _plain(tenant_id: UUID) -> Iterator[Callable[[], None]]:
     """Yield, for each plain file of a tenant, a function that encrypts it."""
-    for model, key, flag, tells in COLUMNS:
+    for model, key, flag, describe in COLUMNS:
         with tenant_scope(tenant_id):
             rows = list(model.objects.filter(**{flag: False}).exclude(**{key: ""}).order_by("id"))
         for row in rows:
-            yield partial(_of_row, tenant_id, row, model, key, flag, tells(row))
+            yield partial(_of_row, tenant_id, row, model, key, flag, describe(row))
     for field, jobs in (("result", _with_results), ("checkpoint", _with_checkpoints)):
         with tenant_scope(tenant_id):
             found = [(job.id, getattr(job, field)) for job in jobs().only("id", field)]

@@ -196,16 +196,16 @@ class Node:
                     self._draining.append(old)
         log.info("endpoint.loaded", endpoint=worker.order.name, state=worker.state, generation=worker.order.generation)
         try:
-            self._tell(worker)
+            self._report_worker(worker)
         except BackendUnavailable:
             log.warning("node.database_away")
 
     def _report(self) -> None:
         for worker in [*self.workers.values(), *self._loading.values()]:
             if worker.state in ("ready", "failed") and not worker.reported:
-                self._tell(worker)
+                self._report_worker(worker)
 
-    def _tell(self, worker: Worker) -> None:
+    def _report_worker(self, worker: Worker) -> None:
         # An older version that serves keeps the slot and is charged for it, so that a failed roll-over cuts off no
         # client.
         answering = worker.state == "failed" and worker.order.endpoint_id in self.workers

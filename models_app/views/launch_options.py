@@ -100,8 +100,8 @@ def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
     limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
     refusals: list[Said] = []
     if not estimate.fits and estimate.budget is not None:
-        ways = alternatives.suggest(order, estimate.budget.left.amount)
-        advice = fitting(ways) or " ".join(without_ways(estimate.budget))
+        cheaper = alternatives.suggest(order, estimate.budget.left.amount)
+        advice = fitting(cheaper) or " ".join(without_alternatives(estimate.budget))
         stands = _stands(estimate.budget)
         text = f"Does not fit the budget: up to {{}} is needed. {stands.text} {advice}"
         refusals.append(Said(text, (estimate.worst, *stands.parts)))
@@ -181,9 +181,9 @@ def warnings_of(
     return found
 
 
-def fitting(ways: Sequence[dict[str, Any]]) -> str:
+def fitting(cheaper: Sequence[dict[str, Any]]) -> str:
     """Return what fits into a budget, in the units of the form: whole minutes. Empty if nothing fits."""
-    changes = [way["change"] for way in ways]
+    changes = [way["change"] for way in cheaper]
     said = [f"a time limit of {one['max_seconds'] // 60:,} min" for one in changes if "max_seconds" in one]
     return f"This would fit: {'; or '.join(said)}." if said else ""
 
@@ -197,7 +197,7 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
         stands = _stands(status)
         text = Said(f"The job may cost up to {{}}. {stands.text} Nothing was charged.", (asked, *stands.parts))
         would = fitting(refused.extra.get("ways", []))
-        steps = [would, LOWER, "Choose a cheaper device.", RAISE] if would else without_ways(status)
+        steps = [would, LOWER, "Choose a cheaper device.", RAISE] if would else without_alternatives(status)
         return Refusal("The budget has no headroom for this.", text, steps, status)
     if refused.code == "quota_exceeded":
         limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
@@ -214,7 +214,7 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     return Refusal("Not launched.", Said(refused.message), [])
 
 
-def without_ways(status: BudgetStatus) -> list[str]:
+def without_alternatives(status: BudgetStatus) -> list[str]:
     """Return what helps if no shorter or cheaper run fits: released holds, or a higher budget."""
     wait = ["No shorter limit fits."]
     if status.held:

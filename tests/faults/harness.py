@@ -93,7 +93,7 @@ class Truth:
             return False
 
 
-class House:
+class WorkCluster:
     """Controllers and workers of one test, and a tenant to submit for."""
 
     def __init__(self, environment: Callable[..., dict[str, str]], folder: Path, broker: str, **settings: Any) -> None:
@@ -206,9 +206,11 @@ class House:
 
 
 @contextmanager
-def house(environment: Callable[..., dict[str, str]], folder: Path, broker: str, **settings: Any) -> Iterator[House]:
+def work_cluster(
+    environment: Callable[..., dict[str, str]], folder: Path, broker: str, **settings: Any
+) -> Iterator[WorkCluster]:
     """Start a harness for a test; on failure print its logs."""
-    opened = House(environment, folder, broker, **settings)
+    opened = WorkCluster(environment, folder, broker, **settings)
     try:
         yield opened
     except BaseException:
@@ -234,7 +236,7 @@ def assert_no_overlap(spans: list[tuple[Any, Any]]) -> None:
         assert end <= start, f"{end} overlaps {start}"
 
 
-def assert_billed_as_seen(opened: House, job_id: UUID, *, per_kill: float = HEARTBEAT_S) -> None:
+def assert_billed_as_seen(opened: WorkCluster, job_id: UUID, *, per_kill: float = HEARTBEAT_S) -> None:
     """J2 for each attempt: truth - (heartbeat + slack) <= billed <= truth + slack.
 
     The slack is 0.05 s plus the error of watcher and node on a busy machine: the longest pause, for each at both ends.

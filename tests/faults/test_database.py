@@ -19,7 +19,7 @@ from pytest_django import DjangoDbBlocker
 
 from deploy.local.postgres import DATABASE, Cluster, random_passwords
 from tests.fakes.runner.kind import digest_of
-from tests.faults.harness import assert_billed_as_seen, assert_no_overlap, house, until
+from tests.faults.harness import assert_billed_as_seen, assert_no_overlap, until, work_cluster
 
 KEYS = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
 
@@ -86,7 +86,7 @@ def server(django_db_blocker: DjangoDbBlocker) -> Iterator[Server]:
 
 
 def test_training_goes_on_while_the_database_is_killed(server: Server, tmp_path: Path, own_valkey: str) -> None:
-    with house(server.environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=20) as home:
+    with work_cluster(server.environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=20) as home:
         home.controller()
         home.node()
         job_id = home.submit(steps=400, step_s=0.05)
@@ -114,7 +114,7 @@ def test_training_goes_on_while_the_database_is_killed(server: Server, tmp_path:
 def test_a_database_that_stays_away_ends_the_lease_and_the_child(
     server: Server, tmp_path: Path, own_valkey: str
 ) -> None:
-    with house(server.environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=5) as home:
+    with work_cluster(server.environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=5) as home:
         home.controller()
         home.node()
         job_id = home.submit(steps=200, step_s=0.05)

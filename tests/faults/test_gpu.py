@@ -13,7 +13,7 @@ import pytest
 
 from compute import queries
 from tests.fakes import nvml
-from tests.faults.harness import ROOT, house, until
+from tests.faults.harness import ROOT, until, work_cluster
 
 pytestmark = pytest.mark.xdist_group("gpu")
 
@@ -57,7 +57,7 @@ def test_a_gpu_that_cannot_be_opened_fails_as_platform(
     process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str, driver: nvml.Driver
 ) -> None:
     driver.show(LINE)
-    with house(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as home:
+    with work_cluster(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as home:
         home.controller()
         home.node(**driver.environment)
         job = home.wait(home.submit(open_cuda=True, device_class="nvidia-a100-sxm4-80gb"), seconds=60)

@@ -17,31 +17,31 @@ from tenants.events.outbox import OutboxMessage
 from tenants.isolation.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import (
-    House,
+    WorkCluster,
     assert_billed_as_seen,
     assert_no_overlap,
-    house,
     signal_group,
     until,
+    work_cluster,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[House]:
-    with house(process_environment, tmp_path, own_valkey) as opened:
+def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[WorkCluster]:
+    with work_cluster(process_environment, tmp_path, own_valkey) as opened:
         opened.controller()
         yield opened
 
 
-def training(home: House, job_id: UUID) -> int | None:
+def training(home: WorkCluster, job_id: UUID) -> int | None:
     """Return the token of the attempt whose child runs now."""
     runs = home.job(job_id).attempts
     return next((run.token for run in runs if run.state == "running" and run.started_at), None)
 
 
-def assert_survives(home: House, chance: random.Random, kills: int) -> None:
+def assert_survives(home: WorkCluster, chance: random.Random, kills: int) -> None:
     """Kill worker or child at random times of one job's life, then check J1, J2 and J3."""
     steps, killed = 30 + 30 * kills, 0
     worker = home.node()
@@ -74,16 +74,16 @@ def assert_survives(home: House, chance: random.Random, kills: int) -> None:
         assert OutboxMessage.objects.filter(topic="compute.JobEnded").count() == 1
 
 
-def test_a_job_survives_kills_of_its_worker_and_of_its_child(home: House) -> None:
+def test_a_job_survives_kills_of_its_worker_and_of_its_child(home: WorkCluster) -> None:
     assert_survives(home, random.Random(1), kills=4)
 
 
 @pytest.mark.nightly
-def test_a_job_survives_ten_kills_at_random_moments(home: House) -> None:
+def test_a_job_survives_ten_kills_at_random_moments(home: WorkCluster) -> None:
     assert_survives(home, random.Random(2), kills=10)
 
 
-def test_a_zombie_that_wakes_up_after_its_lease_writes_nothing(home: House) -> None:
+def test_a_zombie_that_wakes_up_after_its_lease_writes_nothing(home: WorkCluster) -> None:
     lease = {"EXCHEQUER_LEASE_S": 6}  # longer than a busy machine pauses: only the zombie loses it
     zombie = home.node("n1", EXCHEQUER_CPU_DEVICES=1, **lease)
     job_id = home.submit(steps=60, step_s=0.1, every=4)
@@ -108,7 +108,7 @@ def test_a_zombie_that_wakes_up_after_its_lease_writes_nothing(home: House) -> N
     assert first <= home.truth.seconds(job.attempts[0].id)
 
 
-def test_flushing_the_broker_loses_no_job(home: House, own_valkey: str) -> None:
+def test_flushing_the_broker_loses_no_job(home: WorkCluster, own_valkey: str) -> None:
     home.node(EXCHEQUER_CPU_DEVICES=1)
     submitted = [home.submit(steps=5, step_s=0.05) for _ in range(5)]
     broker = redis.Redis.from_url(own_valkey)
@@ -119,7 +119,7 @@ def test_flushing_the_broker_loses_no_job(home: House, own_valkey: str) -> None:
     assert [home.wait(job_id, seconds=60).state for job_id in submitted] == ["succeeded"] * 5
 
 
-def test_of_two_controllers_one_leads_and_the_other_takes_over(home: House) -> None:
+def test_of_two_controllers_one_leads_and_the_other_takes_over(home: WorkCluster) -> None:
     until(lambda: "controller.leads" in home.log("controller"), 20, "the first to lead")
     home.controller()
     home.node()

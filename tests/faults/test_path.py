@@ -22,27 +22,27 @@ from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry
 from tests.fakes.runner.kind import digest_of
-from tests.faults.harness import HEARTBEAT_S, House, assert_billed_as_seen, assert_no_overlap, house, until
+from tests.faults.harness import HEARTBEAT_S, WorkCluster, assert_billed_as_seen, assert_no_overlap, until, work_cluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[House]:
+def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[WorkCluster]:
     # Nobody is killed here: no pause of a busy machine may cost an attempt its lease.
-    with house(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as opened:
+    with work_cluster(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as opened:
         opened.controller()
         opened.node()
         yield opened
 
 
-def assert_nothing_is_kept(home: House) -> None:
+def assert_nothing_is_kept(home: WorkCluster) -> None:
     until(lambda: not Device.objects.exclude(taken_by=None).exists(), 10, "devices to be free")
     with tenant_scope(home.tenant.id):
         assert all(use.in_use == 0 for use in quotas.usage())
 
 
-def test_a_job_runs_to_its_end_and_every_second_is_billed(home: House) -> None:
+def test_a_job_runs_to_its_end_and_every_second_is_billed(home: WorkCluster) -> None:
     job_id = home.submit(steps=20, step_s=0.1)
     job = home.wait(job_id)
     assert (job.state, job.result["digest"]) == ("succeeded", digest_of(20))
@@ -60,7 +60,7 @@ def test_a_job_runs_to_its_end_and_every_second_is_billed(home: House) -> None:
     assert_nothing_is_kept(home)
 
 
-def test_a_hostile_job_finds_no_way_out_of_the_real_worker(home: House, tmp_path: Path) -> None:
+def test_a_hostile_job_finds_no_way_out_of_the_real_worker(home: WorkCluster, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("another tenant's file")
     database = Path(connection.settings_dict["HOST"]) / ".s.PGSQL.5432"
     assert database.is_socket()
@@ -70,7 +70,7 @@ def test_a_hostile_job_finds_no_way_out_of_the_real_worker(home: House, tmp_path
     assert [name for name, blocked in job.result["blocked"].items() if not blocked] == []
 
 
-def test_a_node_runs_as_many_jobs_as_it_has_devices(home: House) -> None:
+def test_a_node_runs_as_many_jobs_as_it_has_devices(home: WorkCluster) -> None:
     together = [home.submit(steps=1000), home.submit(steps=1000)]
     for job_id in together:
         home.wait_step(job_id, 3)
@@ -81,7 +81,7 @@ def test_a_node_runs_as_many_jobs_as_it_has_devices(home: House) -> None:
     assert_nothing_is_kept(home)
 
 
-def test_a_paused_job_resumes_from_its_checkpoint(home: House) -> None:
+def test_a_paused_job_resumes_from_its_checkpoint(home: WorkCluster) -> None:
     job_id = home.submit(steps=40, step_s=0.1, every=1000)
     home.wait_step(job_id, 5)
     jobs.pause(actor=home.actor, job_id=job_id)
@@ -102,7 +102,7 @@ def test_a_paused_job_resumes_from_its_checkpoint(home: House) -> None:
     assert_nothing_is_kept(home)
 
 
-def assert_cancel_wins(home: House, wait: float) -> None:
+def assert_cancel_wins(home: WorkCluster, wait: float) -> None:
     job_id = home.submit(steps=2000, step_s=0.05, stubborn=True)
     time.sleep(wait)
     jobs.cancel(actor=home.actor, job_id=job_id)
@@ -118,26 +118,26 @@ def assert_cancel_wins(home: House, wait: float) -> None:
     assert_nothing_is_kept(home)
 
 
-def test_cancel_wins_and_leaves_no_process(home: House) -> None:
+def test_cancel_wins_and_leaves_no_process(home: WorkCluster) -> None:
     for wait in (0.0, 0.02, 0.3, 1.5):
         assert_cancel_wins(home, wait)
 
 
 @pytest.mark.nightly
-def test_cancel_wins_at_fifty_random_instants(home: House) -> None:
+def test_cancel_wins_at_fifty_random_instants(home: WorkCluster) -> None:
     chance = random.Random(8)
     for _ in range(50):
         assert_cancel_wins(home, chance.uniform(0, 2))
 
 
-def test_the_time_limit_saves_a_checkpoint_and_fails_the_job(home: House) -> None:
+def test_the_time_limit_saves_a_checkpoint_and_fails_the_job(home: WorkCluster) -> None:
     job = home.wait(home.submit(steps=1000, step_s=0.1, every=1000, max_seconds=2))
     assert (job.state, job.cause, job.has_checkpoint) == ("failed", "time_limit", True)
     assert 2 <= job.billed_seconds <= Decimal("2.6") + 4 * Decimal(home.truth.lag)
     assert_nothing_is_kept(home)
 
 
-def test_the_cost_limit_is_never_passed(home: House) -> None:
+def test_the_cost_limit_is_never_passed(home: WorkCluster) -> None:
     limit = Decimal("0.0035")  # seven seconds of a CPU device, of which the last five are kept for the stop
     job = home.wait(home.submit(steps=1000, step_s=0.1, every=1000, max_cost=limit))
     assert (job.state, job.cause, job.has_checkpoint) == ("failed", "cost_limit", True)
@@ -145,20 +145,20 @@ def test_the_cost_limit_is_never_passed(home: House) -> None:
     assert_nothing_is_kept(home)
 
 
-def test_the_users_own_fault_is_shown_and_ends_the_job(home: House) -> None:
+def test_the_users_own_fault_is_shown_and_ends_the_job(home: WorkCluster) -> None:
     job = home.wait(home.submit(exit=65))
     assert (job.state, job.cause, job.message) == ("failed", "user_error", "the spec asks for this exit")
     assert len(job.attempts) == 1
 
 
-def test_a_job_that_crashes_three_times_is_poison(home: House) -> None:
+def test_a_job_that_crashes_three_times_is_poison(home: WorkCluster) -> None:
     job = home.wait(home.submit(exit=3))
     assert (job.state, job.cause) == ("failed", "poison")
     assert [run.cause for run in job.attempts] == ["crashed"] * 3
     assert_nothing_is_kept(home)
 
 
-def test_a_worker_that_is_asked_to_stop_puts_its_job_back_with_a_checkpoint(home: House) -> None:
+def test_a_worker_that_is_asked_to_stop_puts_its_job_back_with_a_checkpoint(home: WorkCluster) -> None:
     job_id = home.submit(steps=60, step_s=0.1, every=1000)
     home.wait_step(job_id, 5)
     worker = home.processes[-1]

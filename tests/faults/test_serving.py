@@ -23,7 +23,7 @@ from tests.fakes.serving import NUMBERS, until
 from tests.faults.test_database import Server, server
 from tests.support import factories
 from tests.support.servers.services import S3
-from tests.support.serving_node import ROW, ServingHouse
+from tests.support.serving_node import ROW, ServingCluster
 
 __all__ = ["server"]
 
@@ -37,15 +37,15 @@ def home(
     as_control: Callable[[], AbstractContextManager[None]],
     s3: S3,
     tmp_path: Path,
-) -> Iterator[ServingHouse]:
+) -> Iterator[ServingCluster]:
     tenant = factories.make_tenant()
-    opened = ServingHouse(process_environment, tmp_path, s3, tenant, factories.actor_for(tenant), as_control)
+    opened = ServingCluster(process_environment, tmp_path, s3, tenant, factories.actor_for(tenant), as_control)
     yield opened
     opened.close()
     print(opened.log_text()[-6000:])  # noqa: T201 (shown for a test that failed)
 
 
-def assert_billed_as_answered(home: ServingHouse, endpoint: Any, answered: int, lost: int) -> None:
+def assert_billed_as_answered(home: ServingCluster, endpoint: Any, answered: int, lost: int) -> None:
     """Assert that each answered request is billed once; of those whose response was lost in a kill, at most each once."""
     until(lambda: home.billed(endpoint)[0] >= answered, f"{answered} billed, are {home.billed(endpoint)}", 60)
     time.sleep(1.5)
@@ -53,7 +53,7 @@ def assert_billed_as_answered(home: ServingHouse, endpoint: Any, answered: int, 
     assert answered <= billed <= answered + lost, (answered, billed, lost)
 
 
-def billed_after_kills(home: ServingHouse, kills: int) -> tuple[int, int, int]:
+def billed_after_kills(home: ServingCluster, kills: int) -> tuple[int, int, int]:
     """Kill the node again and again under load, and compare the bill with the clients' responses.
 
     Return the billed responses, those that arrived, and the requests whose connection broke.
@@ -89,18 +89,18 @@ def billed_after_kills(home: ServingHouse, kills: int) -> tuple[int, int, int]:
     return int(billed), tally.count(200), tally.broken
 
 
-def test_three_kills_under_load_bill_each_answer_once(home: ServingHouse) -> None:
+def test_three_kills_under_load_bill_each_answer_once(home: ServingCluster) -> None:
     billed, answered, broken = billed_after_kills(home, 3)
     assert 0 < answered <= billed <= answered + broken
 
 
 @pytest.mark.nightly
-def test_ten_kills_under_load_bill_each_answer_once(home: ServingHouse) -> None:
+def test_ten_kills_under_load_bill_each_answer_once(home: ServingCluster) -> None:
     billed, answered, broken = billed_after_kills(home, 10)
     assert 0 < answered <= billed <= answered + broken
 
 
-def test_a_stop_answers_bills_and_gives_back_what_was_held(home: ServingHouse) -> None:
+def test_a_stop_answers_bills_and_gives_back_what_was_held(home: ServingCluster) -> None:
     home.start()
     model, endpoint = home.deploy("price")
     home.wait_ready(endpoint)
@@ -123,7 +123,7 @@ def test_a_stop_answers_bills_and_gives_back_what_was_held(home: ServingHouse) -
         assert not ServingSlice.objects.filter(closed_at=None).exists()
 
 
-def test_a_revoked_key_and_an_undeployed_endpoint_are_refused_from_the_next_request_on(home: ServingHouse) -> None:
+def test_a_revoked_key_and_an_undeployed_endpoint_are_refused_from_the_next_request_on(home: ServingCluster) -> None:
     home.start()
     _, endpoint = home.deploy("price")
     home.wait_ready(endpoint)
@@ -150,7 +150,7 @@ def test_a_revoked_key_and_an_undeployed_endpoint_are_refused_from_the_next_requ
     until(given_back, "what was held is given back", 20)
 
 
-def test_a_spent_budget_is_402_and_heals_by_itself(home: ServingHouse) -> None:
+def test_a_spent_budget_is_402_and_heals_by_itself(home: ServingCluster) -> None:
     home.start()
     _, endpoint = home.deploy("price")
     home.wait_ready(endpoint)
@@ -192,7 +192,7 @@ def test_known_keys_outlive_postgresql_and_their_usage_arrives_later(server: Ser
         server.log_in("exchequer_app")
 
     tenant = factories.make_tenant()
-    home = ServingHouse(server.environment, tmp_path, s3, tenant, factories.actor_for(tenant), as_control)
+    home = ServingCluster(server.environment, tmp_path, s3, tenant, factories.actor_for(tenant), as_control)
     try:
         home.start()
         _, endpoint = home.deploy("price")
@@ -223,7 +223,7 @@ def test_known_keys_outlive_postgresql_and_their_usage_arrives_later(server: Ser
         home.close()
 
 
-def test_a_corrupt_artefact_fails_the_endpoint_and_only_that(home: ServingHouse, s3: S3) -> None:
+def test_a_corrupt_artefact_fails_the_endpoint_and_only_that(home: ServingCluster, s3: S3) -> None:
     from models_app.object_store import storage
 
     home.start()

@@ -11,14 +11,14 @@ import pytest
 
 from compute.models import Job, Node
 from tenants.isolation.scoping import tenant_scope
-from tests.faults.harness import House, house, until
+from tests.faults.harness import WorkCluster, until, work_cluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[House]:
-    with house(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as opened:
+def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[WorkCluster]:
+    with work_cluster(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as opened:
         opened.controller()
         yield opened
 
@@ -30,13 +30,13 @@ def pass_the_time(superuser: psycopg.Connection) -> None:
     )
 
 
-def kills_of(home: House, job_id: UUID) -> int:
+def kills_of(home: WorkCluster, job_id: UUID) -> int:
     with tenant_scope(home.tenant.id):
         return Job.objects.get(id=job_id).infrastructure_kills
 
 
 def test_a_worker_that_stops_consuming_loses_its_job_and_ends_to_be_started_again(
-    home: House, superuser: psycopg.Connection
+    home: WorkCluster, superuser: psycopg.Connection
 ) -> None:
     unresponsive = home.node(EXCHEQUER_CPU_DEVICES=1, UNRESPONSIVE_AFTER_S=3)
     until(lambda: " ready." in home.log("n1"), 180, "the worker")
@@ -55,7 +55,7 @@ def test_a_worker_that_stops_consuming_loses_its_job_and_ends_to_be_started_agai
 
 
 def test_a_node_that_heard_nothing_while_the_broker_was_away_comes_back_by_itself(
-    home: House, superuser: psycopg.Connection
+    home: WorkCluster, superuser: psycopg.Connection
 ) -> None:
     node = home.node(EXCHEQUER_CPU_DEVICES=1)
     assert home.wait(home.submit(steps=3)).state == "succeeded"

@@ -54,7 +54,7 @@ class Tally:
         return sum(1 for one, _ in self.answered if one == status)
 
 
-class ServingHouse:
+class ServingCluster:
     """One serving node, its tenant, and its endpoints."""
 
     def __init__(

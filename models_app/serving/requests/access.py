@@ -45,12 +45,12 @@ class Key:
 class Ticket:
     """The key check of one batch. `wait` returns when it is done or has timed out."""
 
-    __slots__ = ("_answered", "away", "digests", "tell")
+    __slots__ = ("_answered", "away", "digests", "on_answer")
 
-    def __init__(self, digests: Collection[bytes], tell: Callable[[], None] | None = None) -> None:
+    def __init__(self, digests: Collection[bytes], on_answer: Callable[[], None] | None = None) -> None:
         self.digests = digests
         self.away = True
-        self.tell = tell
+        self.on_answer = on_answer
         self._answered = threading.Lock()
         self._answered.acquire()
 
@@ -58,8 +58,8 @@ class Ticket:
         """Mark the check as done, or as failed if the database is unreachable."""
         self.away = away
         self._answered.release()
-        if self.tell is not None:
-            self.tell()
+        if self.on_answer is not None:
+            self.on_answer()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the result; return whether it arrived."""
@@ -90,9 +90,9 @@ class KeyChecker:
         key = self.keys.get(digest)
         return key if key is not None and self._clock() - key.verified_at < TRUSTED_S else None
 
-    def ask(self, digests: Collection[bytes], tell: Callable[[], None] | None = None) -> Ticket:
-        """Have keys checked; `tell` is called from the checking thread when the result is there."""
-        ticket = Ticket(digests, tell)
+    def ask(self, digests: Collection[bytes], on_answer: Callable[[], None] | None = None) -> Ticket:
+        """Have keys checked; `on_answer` is called from the checking thread when the result is there."""
+        ticket = Ticket(digests, on_answer)
         self._queue.put(ticket)
         return ticket
 

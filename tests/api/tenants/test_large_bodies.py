@@ -34,7 +34,7 @@ FORM = "multipart/form-data; boundary=b"
 START = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\na,b\n'
 
 
-class House:
+class Server:
     """A web server, its files on disk, and a key."""
 
     def __init__(self, port: int, temp: Path, key: str, weak: str) -> None:
@@ -65,9 +65,9 @@ class House:
 
 
 @pytest.fixture
-def house(
+def server(
     process_environment: Callable[..., dict[str, str]], transactional_db: None, s3: S3, tmp_path: Path
-) -> Iterator[House]:
+) -> Iterator[Server]:
     tenant = factories.make_tenant("lab")
     port, temp = free_port(), tmp_path / "temp"
     temp.mkdir()
@@ -75,7 +75,7 @@ def house(
         TMPDIR=temp, S3_ENDPOINT_URL=s3.endpoint_url, S3_BUCKET=s3.bucket, AWS_ACCESS_KEY_ID=s3.access_key, AWS_SECRET_ACCESS_KEY=s3.secret_key
     )  # fmt: skip
     keys = factories.make_api_key(tenant), factories.make_api_key(tenant, ["tenant.view"])
-    found = House(port, temp, *keys)
+    found = Server(port, temp, *keys)
     with served(environment, port, tmp_path), found.links:
         yield found
 
@@ -98,34 +98,34 @@ def answer_to(link: socket.socket) -> tuple[int, bytes]:
     return answer.status, answer.read()
 
 
-def settled(house: House, most: int) -> int:
+def settled(server: Server, most: int) -> int:
     """Return the bytes on disk once the server has read what was sent, or after a while."""
     give_up = time.monotonic() + 20
-    while (found := house.on_disk()) > most and time.monotonic() < give_up:
+    while (found := server.on_disk()) > most and time.monotonic() < give_up:
         time.sleep(0.1)
     return found
 
 
-def grown(house: House) -> int:
+def grown(server: Server) -> int:
     """Return the bytes on disk once they stop growing."""
     give_up, before = time.monotonic() + 60, 0
-    while ((found := house.on_disk()) != before or not found) and time.monotonic() < give_up:
+    while ((found := server.on_disk()) != before or not found) and time.monotonic() < give_up:
         before = found
         time.sleep(0.5)
     return found
 
 
-def test_large_bodies_of_strangers_touch_no_disk(house: House) -> None:
+def test_large_bodies_of_strangers_touch_no_disk(server: Server) -> None:
     bogus = {"Authorization": "Bearer exq_00000000_" + "x" * 43}
-    base = house.on_disk()
-    asked = [("/api/v1/datasets/", {}), ("/api/v1/datasets", bogus), ("/api/v1/datasets/", house.weak)]
+    base = server.on_disk()
+    asked = [("/api/v1/datasets/", {}), ("/api/v1/datasets", bogus), ("/api/v1/datasets/", server.weak)]
     asked += [("/t/lab/datasets/upload/", {}), ("/t/lab/datasets/upload/", {"Cookie": "exchequer=" + "x" * 32})]
-    asked += [("/api/v1/projects/", house.key), ("/accounts/login/", {}), ("/nothing", {})]
-    plain = [house.begin(path, 10 * MIB, headers) for path, headers in asked]
-    chunked = [house.begin(path, 0, headers) for path, headers in asked]
+    asked += [("/api/v1/projects/", server.key), ("/accounts/login/", {}), ("/nothing", {})]
+    plain = [server.begin(path, 10 * MIB, headers) for path, headers in asked]
+    chunked = [server.begin(path, 0, headers) for path, headers in asked]
     pour(plain, 8)
     pour(chunked, 8, chunked=True)
-    assert settled(house, base + 4 * MIB) <= base + 4 * MIB
+    assert settled(server, base + 4 * MIB) <= base + 4 * MIB
     pour(plain, 2)
     for link in chunked:
         link.sendall(b"0\r\n\r\n")
@@ -134,44 +134,44 @@ def test_large_bodies_of_strangers_touch_no_disk(house: House) -> None:
         status, content = answer_to(link)
         assert status in expected, (path, headers, status, content[:200])
         if path.startswith("/api/v1/datasets"):
-            assert status == (403 if headers == house.weak else 401)
+            assert status == (403 if headers == server.weak else 401)
             assert json.loads(content)["code"] in ("not_authenticated", "permission_denied")
         link.close()
 
 
-def test_many_middling_bodies_share_their_room_too(house: House) -> None:
-    links = [house.begin("/api/v1/me/", 2 * MIB, {}) for _ in range(200)]
+def test_many_middling_bodies_share_their_room_too(server: Server) -> None:
+    links = [server.begin("/api/v1/me/", 2 * MIB, {}) for _ in range(200)]
     piece = b"x" * (MIB + 900 * 1024)
     for link in links:
         try:
             link.sendall(piece)
         except OSError:
             continue
-    assert 0 < grown(house) <= 200 * MIB
+    assert 0 < grown(server) <= 200 * MIB
     for link in links:
         link.close()
-    assert settled(house, 4 * MIB) <= 4 * MIB, "what a client that is gone had sent goes with it"
+    assert settled(server, 4 * MIB) <= 4 * MIB, "what a client that is gone had sent goes with it"
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "after 100"])
-def test_who_was_let_in_uploads(house: House, waits: bool) -> None:
+def test_who_was_let_in_uploads(server: Server, waits: bool) -> None:
     body = (
         START
         + b"1,2\n" * (6 * MIB // 4)
         + b'\r\n--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nbig\r\n--b--\r\n'
     )
-    link = house.begin("/api/v1/datasets", len(body), house.key, more="Expect: 100-continue\r\n" if waits else "")
+    link = server.begin("/api/v1/datasets", len(body), server.key, more="Expect: 100-continue\r\n" if waits else "")
     if waits:
         assert link.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     link.sendall(body)
     status, content = answer_to(link)
     assert status == 201, content
     if waits:
-        stranger = house.begin("/api/v1/datasets/", len(body), {}, more="Expect: 100-continue\r\n")
+        stranger = server.begin("/api/v1/datasets/", len(body), {}, more="Expect: 100-continue\r\n")
         assert answer_to(stranger)[0] == 401, "told before it sends anything"
         stranger.close()
     link.close()
-    assert settled(house, MIB) <= MIB
+    assert settled(server, MIB) <= MIB
 
 
 def test_who_was_asked_about_leaves_nothing_on_the_thread(transactional_db: None) -> None:
@@ -224,24 +224,24 @@ def crowded(
     temp.mkdir()
 
     @contextmanager
-    def run(rate: int, **more: Any) -> Iterator[House]:
+    def run(rate: int, **more: Any) -> Iterator[Server]:
         environment = process_environment(
             TMPDIR=temp, S3_ENDPOINT_URL=s3.endpoint_url, S3_BUCKET=s3.bucket, AWS_ACCESS_KEY_ID=s3.access_key,
             AWS_SECRET_ACCESS_KEY=s3.secret_key, EXCHEQUER_MAX_UPLOAD_MB=10, **more,
         )  # fmt: skip
         port = free_port()
         command = [sys.executable, "-c", PROGRAM, str(port), str(rate)]
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == "serving\n"
-            house = House(port, temp, *keys)
-            with house.links:
-                yield house
+            assert process.stdout is not None
+            assert process.stdout.readline() == "serving\n"
+            server = Server(port, temp, *keys)
+            with server.links:
+                yield server
         finally:
-            server.terminate()
-            server.wait(30)
-            server.stdout.close()
+            process.terminate()
+            process.wait(30)
+            process.stdout.close()
 
     return run
 
@@ -254,11 +254,11 @@ def upload(megabytes: int) -> bytes:
 
 def test_one_tenant_never_has_all_the_room_for_uploads(crowded: Callable[..., Any]) -> None:
     body = upload(9)
-    with crowded(0) as house:
-        held = [house.begin("/api/v1/datasets/", len(body), house.key) for _ in range(3)]
+    with crowded(0) as server:
+        held = [server.begin("/api/v1/datasets/", len(body), server.key) for _ in range(3)]
         for link in held:
             link.sendall(body[:-1])
-        link = house.begin("/api/v1/datasets/", len(body), house.weak)
+        link = server.begin("/api/v1/datasets/", len(body), server.weak)
         link.sendall(body)
         status, content = answer_to(link)
         assert status == 201, content
@@ -272,15 +272,15 @@ def test_one_tenant_never_has_all_the_room_for_uploads(crowded: Callable[..., An
 
 def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: Callable[..., Any]) -> None:
     body = upload(9)
-    with crowded(64 * 1024) as house:
-        base = house.on_disk()
-        stops = house.begin("/api/v1/datasets/", len(body), house.key)
+    with crowded(64 * 1024) as server:
+        base = server.on_disk()
+        stops = server.begin("/api/v1/datasets/", len(body), server.key)
         stops.sendall(body[:-1000])
         status, content = answer_to(stops)
         assert (status, json.loads(content)["code"]) == (408, "request_timeout")
-        assert settled(house, base + MIB) <= base + MIB
-        drips = house.begin("/api/v1/datasets/", len(body), house.key)
-        head = house.links.enter_context(socket.create_connection(("127.0.0.1", house.port), timeout=60))
+        assert settled(server, base + MIB) <= base + MIB
+        drips = server.begin("/api/v1/datasets/", len(body), server.key)
+        head = server.links.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
         head.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
         ended: list[socket.socket] = []
         give_up = time.monotonic() + 60
@@ -295,12 +295,12 @@ def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: C
         with suppress(ConnectionError):
             assert head.recv(100) == b""
         head.close()
-        assert any(arrives(house, body) for _ in range(20)), "there is room again"
+        assert any(arrives(server, body) for _ in range(20)), "there is room again"
 
 
-def arrives(house: House, body: bytes) -> bool:
+def arrives(server: Server, body: bytes) -> bool:
     """Send a whole upload; False if this machine was too busy to send it at the required speed."""
-    quick = house.begin("/api/v1/datasets/", len(body), house.key)
+    quick = server.begin("/api/v1/datasets/", len(body), server.key)
     with suppress(ConnectionError):
         quick.sendall(body)
         status = answer_to(quick)[0]
@@ -312,9 +312,9 @@ def arrives(house: House, body: bytes) -> bool:
 @pytest.mark.parametrize(
     "piece", [b"0" * MIB, b"0\r\n" + b"x" * MIB, b"1\r\nx\r\n" * (MIB // 6)], ids=["size", "trailer", "crumbs"]
 )
-def test_a_body_that_is_more_frame_than_content_is_refused_at_once(house: House, piece: bytes) -> None:
-    for path, headers in (("/accounts/login/", {}), ("/api/v1/datasets/", house.key), ("/api/v1/datasets/", {})):
-        link = house.begin(path, 0, headers)
+def test_a_body_that_is_more_frame_than_content_is_refused_at_once(server: Server, piece: bytes) -> None:
+    for path, headers in (("/accounts/login/", {}), ("/api/v1/datasets/", server.key), ("/api/v1/datasets/", {})):
+        link = server.begin(path, 0, headers)
         with suppress(OSError):
             link.sendall(piece)
         assert select.select([link], [], [], 60)[0], "no more is waited for, and nothing grows"
@@ -333,12 +333,12 @@ UNREADABLE = {
 }
 
 
-def test_a_head_that_cannot_be_read_is_a_400_and_no_traceback(house: House, tmp_path: Path) -> None:
+def test_a_head_that_cannot_be_read_is_a_400_and_no_traceback(server: Server, tmp_path: Path) -> None:
     for what, head in UNREADABLE.items():
-        with socket.create_connection(("127.0.0.1", house.port), timeout=60) as link:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as link:
             link.sendall(head)
             assert answer_to(link)[0] == 400, what
-    with socket.create_connection(("127.0.0.1", house.port), timeout=60) as link:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as link:
         link.sendall(b"\r\n\r\n")  # empty lines before a request are skipped (RFC 9112, 2.2)
         link.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert answer_to(link)[0] == 200
@@ -347,11 +347,11 @@ def test_a_head_that_cannot_be_read_is_a_400_and_no_traceback(house: House, tmp_
 
 def test_a_refusal_that_passes_is_answered_as_itself(crowded: Callable[..., Any]) -> None:
     body = upload(3)
-    with crowded(0, EXCHEQUER_API_RATE=0.2) as house:
-        asking = f"http://127.0.0.1:{house.port}/api/v1/me/"
-        while (answer := requests.get(asking, headers=house.key, timeout=60)).status_code != 429:
+    with crowded(0, EXCHEQUER_API_RATE=0.2) as server:
+        asking = f"http://127.0.0.1:{server.port}/api/v1/me/"
+        while (answer := requests.get(asking, headers=server.key, timeout=60)).status_code != 429:
             assert answer.status_code == 200
-        link = house.begin("/api/v1/datasets/", len(body), house.key)
+        link = server.begin("/api/v1/datasets/", len(body), server.key)
         link.sendall(body[:-1])
         time.sleep(int(answer.headers["Retry-After"]))  # until the key may send again
         link.sendall(body[-1:])

@@ -206,7 +206,7 @@ def test_a_child_that_starts_threads_without_end_is_stopped(workdir: Path, monke
     kinds.register(TickKind())
     watcher = AttemptSupervisor(cast(leases.Claim, mine), cast(Sampler, None), workdir)
     watcher._child = child
-    monkeypatch.setattr(watcher._pulse, "due", lambda: False)
+    monkeypatch.setattr(watcher._heartbeat, "due", lambda: False)
     watcher._watch(child)
     killed = child.exit_code == -signal.SIGKILL and "threads" in watcher._excess
     refused = any("start new thread" in line for line in child.lines)

@@ -36,7 +36,7 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
+def cluster(tmp_path_factory):
     backend = Memory(tmp_path_factory.mktemp("models"))
     models = {
         "churn": backend.deploy("churn"), "price": backend.deploy("price", NUMBERS, ()),
@@ -62,8 +62,8 @@ def same(one: list, other: list) -> bool:
     return True
 
 
-def test_predictions_over_http_equal_the_model_in_process(house):
-    backend, server, models = house
+def test_predictions_over_http_equal_the_model_in_process(cluster):
+    backend, server, models = cluster
     key = backend.key("churn")
     answer = post(server, key, "churn", {"instances": ROWS})
     assert answer.status_code == 200, answer.text
@@ -78,8 +78,8 @@ def test_predictions_over_http_equal_the_model_in_process(house):
     assert same(answer.json()["predictions"], models["price"].predict(rows))
 
 
-def test_many_clients_at_once_each_get_their_own_answer(house):
-    backend, server, models = house
+def test_many_clients_at_once_each_get_their_own_answer(cluster):
+    backend, server, models = cluster
     key = backend.key("price")
     failures: list[str] = []
 
@@ -106,8 +106,8 @@ def test_many_clients_at_once_each_get_their_own_answer(house):
     assert sum(after[1:]) > sum(before[1:]), "some batches hold more than one request"
 
 
-def test_curl_works_as_it_stands(house):
-    backend, server, models = house
+def test_curl_works_as_it_stands(cluster):
+    backend, server, models = cluster
     done = subprocess.run(
         ["curl", "-sS", "-i", "-H", f"Authorization: Bearer {backend.key('churn')}", "-d",
          json.dumps({"instances": ROWS[:1]}), f"{server.url}/v1/models/churn:predict"],
@@ -125,8 +125,8 @@ def test_curl_works_as_it_stands(house):
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_tritonclient_works_as_it_stands(house, binary):
-    backend, server, models = house
+def test_tritonclient_works_as_it_stands(cluster, binary):
+    backend, server, models = cluster
     headers = {"Authorization": f"Bearer {backend.key('churn')}"}
     with triton.InferenceServerClient(server.address) as client:
         assert client.is_server_live() and client.is_server_ready()
@@ -165,8 +165,8 @@ def test_tritonclient_works_as_it_stands(house, binary):
 
 
 @pytest.mark.parametrize("dtype", ["FP32", "FP64", "INT32"])
-def test_one_matrix_serves_a_model_of_numbers(house, dtype):
-    backend, server, models = house
+def test_one_matrix_serves_a_model_of_numbers(cluster, dtype):
+    backend, server, models = cluster
     headers = {"Authorization": f"Bearer {backend.key('digit')}"}
     values = np.arange(8).reshape(2, 4).astype({"FP32": np.float32, "FP64": np.float64, "INT32": np.int32}[dtype])
     tensor = triton.InferInput("inputs", [2, 4], dtype)
@@ -186,8 +186,8 @@ def test_one_matrix_serves_a_model_of_numbers(house, dtype):
             client.infer("digit", [endless], headers=headers)
 
 
-def test_what_a_category_cannot_be_is_refused_and_one_never_seen_is_told(house):
-    backend, server, models = house
+def test_what_a_category_cannot_be_is_refused_and_one_never_seen_is_told(cluster):
+    backend, server, models = cluster
     headers = {"Authorization": f"Bearer {backend.key('churn')}"}
     age, town = np.array([np.nan, 40.5]), np.array(["Paris", "Oslo"], dtype=object)
     rest = {"member": (np.array([True, False]), "BOOL"), "since": (np.array(["2020-05-01"] * 2, dtype=object), "BYTES")}
@@ -250,8 +250,8 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("body", "status", "code"), REFUSALS)
-def test_every_wrong_body_is_a_coded_problem_and_costs_nothing(house, body, status, code):
-    backend, server, _ = house
+def test_every_wrong_body_is_a_coded_problem_and_costs_nothing(cluster, body, status, code):
+    backend, server, _ = cluster
     key = backend.key("price")
     answer = post(server, key, "price", body)
     problem = answer.json()
@@ -281,8 +281,8 @@ def tensor(**more):
         {"inputs": [tensor(shape=[0, 4], data=[])]}, {"inputs": [tensor(shape=[5000, 4], data=[])]},
     ],
 )  # fmt: skip
-def test_every_wrong_tensor_is_a_coded_problem(house, body):
-    backend, server, _ = house
+def test_every_wrong_tensor_is_a_coded_problem(cluster, body):
+    backend, server, _ = cluster
     headers = {"Authorization": f"Bearer {backend.key('price')}"}
     answer = requests.post(f"{server.url}/v2/models/price/infer", json=body, headers=headers, timeout=90)
     assert answer.status_code in (400, 413, 422), answer.text
@@ -295,8 +295,8 @@ def test_every_wrong_tensor_is_a_coded_problem(house, body):
 
 
 @pytest.mark.parametrize("length", ["9" * 11, "9" * 5000, "-1", "²", "1e3"], ids=lambda text: text[:12])
-def test_a_length_that_is_no_length_is_a_coded_problem(house, length):
-    backend, server, _ = house
+def test_a_length_that_is_no_length_is_a_coded_problem(cluster, length):
+    backend, server, _ = cluster
     headers = {
         "Authorization": f"Bearer {backend.key('price')}",
         "Inference-Header-Content-Length": length.encode("latin-1"),
@@ -305,8 +305,8 @@ def test_a_length_that_is_no_length_is_a_coded_problem(house, length):
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_body"), answer.text
 
 
-def test_keys_open_their_own_endpoint_only(house):
-    backend, server, _ = house
+def test_keys_open_their_own_endpoint_only(cluster):
+    backend, server, _ = cluster
     key = backend.key("churn")
     assert post(server, None, "churn", GOOD).status_code == 401
     assert post(server, "exq_ep_wrong", "churn", GOOD).json()["code"] == "not_authenticated"
@@ -322,8 +322,8 @@ def test_keys_open_their_own_endpoint_only(house):
     assert packed.json()["code"] == "unsupported_media_type"
 
 
-def test_head_answers_as_get(house):
-    backend, server, _ = house
+def test_head_answers_as_get(cluster):
+    backend, server, _ = cluster
     headers = {"Authorization": f"Bearer {backend.key('price')}"}
     for path in ("healthz", "v2/health/ready", "v2", "metrics", "v2/models/price", "v2/models/absent", "nothing"):
         got = requests.get(f"{server.url}/{path}", headers=headers, timeout=60)
@@ -333,8 +333,8 @@ def test_head_answers_as_get(house):
     assert requests.head(f"{server.url}/v2/models/price/infer", headers=headers, timeout=60).status_code == 405
 
 
-def test_a_revoked_key_is_refused_from_the_next_request_on(house):
-    backend, server, _ = house
+def test_a_revoked_key_is_refused_from_the_next_request_on(cluster):
+    backend, server, _ = cluster
     key = backend.key("price")
     assert post(server, key, "price", GOOD).status_code == 200
     backend.revoke(key)
@@ -342,8 +342,8 @@ def test_a_revoked_key_is_refused_from_the_next_request_on(house):
     assert post(server, key, "price", GOOD).status_code == 401
 
 
-def test_a_key_has_its_own_limit(house):
-    backend, server, _ = house
+def test_a_key_has_its_own_limit(cluster):
+    backend, server, _ = cluster
     key = backend.key("price", per_minute=5)
     answers = [post(server, key, "price", GOOD) for _ in range(7)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
@@ -352,8 +352,8 @@ def test_a_key_has_its_own_limit(house):
     assert post(server, backend.key("price"), "price", GOOD).status_code == 200
 
 
-def test_metrics_name_no_tenant_and_no_endpoint(house):
-    backend, server, _ = house
+def test_metrics_name_no_tenant_and_no_endpoint(cluster):
+    backend, server, _ = cluster
     post(server, backend.key("price"), "price", GOOD)
     text = requests.get(f"{server.url}/metrics", timeout=60).text
     for name in (
@@ -684,8 +684,8 @@ def test_a_record_that_is_refused_for_ever_does_not_stop_the_others(tmp_path):
         assert json.loads(kept)["n"] == 2
 
 
-def test_a_pass_of_the_page_opens_its_endpoint_once(house):
-    backend, server, _ = house
+def test_a_pass_of_the_page_opens_its_endpoint_once(cluster):
+    backend, server, _ = cluster
     order = backend.order("price")
 
     def sign(**more):

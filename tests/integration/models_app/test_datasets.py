@@ -114,9 +114,9 @@ def test_the_sweep_rings_again_for_an_upload_that_nobody_looked_at(as_control, d
     version = upload(actor)
     rung = []
     with as_control():
-        assert ingestion.requeue_stale(ring=lambda *ids: rung.append(ids)) == 0
+        assert ingestion.requeue_stale(wake=lambda *ids: rung.append(ids)) == 0
         demo_clock.advance(timedelta(minutes=1))
-        assert ingestion.requeue_stale(ring=lambda *ids: rung.append(ids)) == 1
+        assert ingestion.requeue_stale(wake=lambda *ids: rung.append(ids)) == 1
     assert rung == [(version.id, actor.tenant_id)]
 
 

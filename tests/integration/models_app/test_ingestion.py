@@ -175,11 +175,11 @@ def test_the_sweep_leaves_alone_what_merely_waits(as_control, demo_clock):
     ingestion.claim(running.id, busy.tenant_id)
     rung = []
     with as_control():
-        ingestion.requeue_stale(ring=lambda *ids: rung.append(ids), known={here.id})
+        ingestion.requeue_stale(wake=lambda *ids: rung.append(ids), known={here.id})
     assert rung == [(lost.id, idle.tenant_id)]
     demo_clock.advance(timedelta(seconds=ingestion.CLAIM_S + 1))
     with as_control():
-        assert ingestion.requeue_stale(ring=lambda *ids: rung.append(ids)) == 5, "a lost worker holds nobody up"
+        assert ingestion.requeue_stale(wake=lambda *ids: rung.append(ids)) == 5, "a lost worker holds nobody up"
 
 
 def test_what_a_killed_worker_left_on_the_disk_is_removed(as_control, settings):

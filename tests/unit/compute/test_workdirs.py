@@ -145,7 +145,7 @@ def test_a_checkpoint_is_never_copied_by_the_thread_that_keeps_the_lease(
     child = SimpleNamespace(said=deque([Checkpoint(1)]), lines=deque(), elapsed=lambda: 1.0, began=0.0, startup_s=None)
     supervisor._child = cast(Child, child)
     supervisor._gather()
-    supervisor._saver.finish(supervisor._pulse, supervisor._gather)
+    supervisor._saver.finish(supervisor._heartbeat, supervisor._gather)
     assert len(threads) == 1 and threads[0] is not threading.current_thread()
 
 

@@ -40,7 +40,7 @@ def running(tmp_path, monkeypatch):
     mine = types.SimpleNamespace(job=types.SimpleNamespace(id="j", kind="train"), attempt_id="a", token=1)
     watched = supervisor.AttemptSupervisor(mine, None, tmp_path)
     watched._child = types.SimpleNamespace(said=deque(), lines=deque(), began=0.0, elapsed=lambda: 1.0, startup_s=None)
-    watched._pulse.next = time.monotonic() + 1000
+    watched._heartbeat.next = time.monotonic() + 1000
     yield watched, store
     store.open.set()
 
@@ -53,18 +53,18 @@ def test_the_newest_checkpoint_waits_for_the_one_going_up_and_the_supervisor_for
         watched._gather()
         assert time.monotonic() - began < 20, "the store is closed for a minute"
     store.open.set()
-    watched._saver.finish(watched._pulse, watched._gather)
+    watched._saver.finish(watched._heartbeat, watched._gather)
     assert store.stored == ["step-1", "step-3"]
 
 
 def test_a_worker_that_ends_gives_up_a_checkpoint_that_outlasts_the_grace(running, monkeypatch):
     monkeypatch.setattr(limits, "STOP_GRACE_S", 0.3)
-    monkeypatch.setattr(running[0]._pulse, "due", lambda: False)
+    monkeypatch.setattr(running[0]._heartbeat, "due", lambda: False)
     watched, store = running
     watched._child.said.append(Checkpoint(1))
     watched._gather()
     watched.shut_down()
     began = time.monotonic()
-    watched._saver.finish(watched._pulse, watched._gather)
+    watched._saver.finish(watched._heartbeat, watched._gather)
     assert 0.2 < time.monotonic() - began < 20, "the store is closed for a minute"
     assert store.stored == []
