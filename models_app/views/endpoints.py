@@ -24,8 +24,7 @@ from tenants import queries as tenancy
 from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
-from tenants.web.form_errors import explain
-from tenants.web.form_posts import once
+from tenants.web.form_posts import explain, once
 from tenants.web.pagination import pager
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page

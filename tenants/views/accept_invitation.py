@@ -12,7 +12,7 @@ from tenants.identity import invitations, known_devices
 from tenants.models import User
 from tenants.views.forms import JoinAsNew
 from tenants.web.error_pages import log_in_url
-from tenants.web.form_errors import explain
+from tenants.web.form_posts import explain
 from tenants.web.navigation import home_url
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"

@@ -18,8 +18,7 @@ from tenants.notifications.emails import invitation_link
 from tenants.notifications.file_backend import written_to_files
 from tenants.parsing import uuid_in
 from tenants.views.forms import InviteMember
-from tenants.web.form_errors import explain
-from tenants.web.form_posts import posted
+from tenants.web.form_posts import explain, posted
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page

@@ -13,8 +13,7 @@ from django.views.decorators.http import require_safe
 from tenants import queries, quotas
 from tenants.errors import Conflict, ExchequerError
 from tenants.views.forms import QuotaLimit
-from tenants.web.form_errors import explain
-from tenants.web.form_posts import posted
+from tenants.web.form_posts import explain, posted
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page

@@ -9,8 +9,7 @@ from django.shortcuts import redirect, render
 from tenants import operations
 from tenants.errors import ExchequerError
 from tenants.views.forms import Organisation, Preferences
-from tenants.web.form_errors import explain
-from tenants.web.form_posts import posted
+from tenants.web.form_posts import explain, posted
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 

@@ -1,14 +1,16 @@
-"""Posted forms: POST-only URLs, and protection against double submission."""
+"""Posted forms: POST-only URLs, refusals attached to their forms, and protection against double submission."""
 
 import functools
 import hashlib
 from collections.abc import Callable
 from uuid import UUID
 
+from django import forms
 from django.http import HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 
 from tenants.access.actor import Actor
+from tenants.errors import ExchequerError, Invalid
 from tenants.models import IdempotencyKey
 from tenants.web.requests import TenantRequest
 
@@ -54,3 +56,13 @@ def once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
     location = act()
     IdempotencyKey.objects.filter(id=row.id).update(status=302, body={"location": location})
     return location
+
+
+def explain(form: forms.Form, refused: ExchequerError) -> None:
+    """Add a domain error to a form: to the fields it names, else to the form."""
+    named = refused.fields if isinstance(refused, Invalid) else {}
+    for field, sentences in named.items():
+        for sentence in sentences:
+            form.add_error(field if field in form.fields else None, sentence)
+    if not named:
+        form.add_error(None, refused.message)
