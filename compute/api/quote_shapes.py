@@ -59,10 +59,9 @@ class QuoteSerializer(serializers.Serializer[Any]):
     )
     needed = MoneySerializer(help_text="What a typical run costs if no limit of its own stops it.")
     needed_seconds = serializers.IntegerField(help_text="What a typical run takes if no limit of its own stops it.")
-    stopped_by = serializers.ChoiceField(
-        ("max_cost", "max_seconds"),
+    stopped_by = serializers.CharField(  # an enumeration of the description cannot hold null
         allow_null=True,
-        help_text="The limit that would probably stop a typical run before its end; null where none would.",
+        help_text="The limit that would probably stop a typical run: `max_cost` or `max_seconds`; null where none would.",
     )
     start_up = StartUpSerializer(help_text="The program's own start-up, in all of these figures.")
     based_on = BasedOnSerializer()

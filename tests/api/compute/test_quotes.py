@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -285,6 +285,7 @@ def test_a_small_limit_is_not_quoted_as_what_a_run_typically_needs(shop: Shop) -
         assert (short["needed"], short["needed_seconds"]) == (whole["needed"], whole["needed_seconds"])
         assert amount(short, "typical") == amount(short, "most") == Decimal(second)
         assert [short[f"{name}_seconds"] for name in ("least", "typical", "most")] == [1, 1, 1], limit
-    panel = text_of(shop.panel(max_cost=second))
+    typed = Decimal(second).quantize(Decimal("0.000001"), ROUND_UP)  # the form takes six decimals
+    panel = text_of(shop.panel(max_cost=f"{typed:f}"))
     assert "device time it may take" in panel
     assert "more than the" in panel and "typically, for" not in panel
