@@ -245,6 +245,7 @@ SPECTACULAR_SETTINGS = {
         "tenants.web.openapi.describe_operations",
     ],
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_NAME_OVERRIDES": {"JobStateEnum": "compute.api.serializers.STATES"},
 }
 
 CELERY_BROKER_URL = env.broker_url

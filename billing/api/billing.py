@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date, datetime
-from typing import TypeVar
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -12,17 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import queries
-from billing.api import representations
 from billing.api import serializers as forms
-from billing.api.params import PAGE, checked
 from billing.models.invoicing import STATES
 from billing.pricing import price_books
 from tenants.errors import Invalid
 from tenants.parsing import parse_moment, parse_uuid
+from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
+from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
 
-T = TypeVar("T")
 RANGE = [
     OpenApiParameter("from", str, description="RFC 3339 time or local day; default: the running month"),
     OpenApiParameter("to", str, description="end, not included"),
@@ -62,7 +59,7 @@ class Sums(ApiView):
             raise Invalid(
                 f"This answer has more than {queries.MOST_ROWS} rows. Ask for a shorter range or fewer groups."
             )
-        return Response({"results": [representations.sum_row(row) for row in rows], "next": None})
+        return self.whole(rows, forms.SumSerializer)
 
     def _moment(self, name: str) -> date | datetime | None:
         text = self.request.query_params.get(name)
@@ -110,7 +107,7 @@ class PriceBooks(ApiView):
         """List price books, each with all coming versions, the one in force and the newest past ones, latest start
         first.
         """
-        return Response({"results": [representations.price_book(book) for book in queries.price_books()], "next": None})
+        return self.whole(queries.price_books(), forms.PriceBookSerializer)
 
 
 class PriceVersions(ApiView):
@@ -133,7 +130,7 @@ class PriceVersions(ApiView):
             effective_at=data.get("effective_at"),
             note=data["note"],
         )
-        return Response(representations.price_version(queries.price_version(version.pk)), status=201)
+        return Response(forms.VersionSerializer(queries.price_version(version.pk)).data, status=201)
 
 
 class Invoices(ApiView):
@@ -155,11 +152,11 @@ class Invoices(ApiView):
         state = request.query_params.get("state") or None
         if state is not None and state not in STATES:
             raise Invalid(fields={"state": [f"Choose among {', '.join(STATES)}."]})
-        keys = self.cursor(2)
-        after = (_parsed(date.fromisoformat, keys[0]), _parsed(UUID, keys[1])) if keys else None
         period = _month(request.query_params.get("period", ""))
-        rows = queries.invoices(after=after, state=state, period=period, limit=self.page_size() + 1)
-        return self.paginated(rows, representations.invoice, lambda row: (row.period, row.id))
+        rows = queries.invoices(
+            after=self.after(date.fromisoformat, UUID), state=state, period=period, limit=self.page_size() + 1
+        )
+        return self.paginated(rows, forms.InvoiceSerializer, lambda row: (row.period, row.id))
 
 
 class Invoice(ApiView):
@@ -170,7 +167,7 @@ class Invoice(ApiView):
     @extend_schema(responses=forms.InvoiceSerializer)
     def get(self, request: Request, invoice_id: UUID) -> Response:
         """Return one invoice."""
-        return Response(representations.invoice(queries.invoice(invoice_id)))
+        return Response(forms.InvoiceSerializer(queries.invoice(invoice_id)).data)
 
 
 class Lines(ApiView):
@@ -181,9 +178,7 @@ class Lines(ApiView):
     @extend_schema(operation_id="invoices_lines_list", responses=page_of(forms.LineSerializer))
     def get(self, request: Request, invoice_id: UUID) -> Response:
         """List the lines in order of first use."""
-        return Response(
-            {"results": [representations.line(row) for row in queries.invoice_lines(invoice_id)], "next": None}
-        )
+        return self.whole(queries.invoice_lines(invoice_id), forms.LineSerializer)
 
 
 class Explain(ApiView):
@@ -203,12 +198,13 @@ class Explain(ApiView):
             n,
             job_id=parse_uuid(asked["job"], "job") if "job" in asked else None,
             attempt_id=parse_uuid(asked["attempt"], "attempt") if "attempt" in asked else None,
-            after=self.cursor(4),
+            after=self.after(*queries.IntervalPosition.KINDS),
             limit=self.page_size() + 1,
         )
-        answer = self.paginated(explanation.intervals, representations.interval, lambda row: row.cursor)
-        shares = [representations.share(row) for row in explanation.shares]
-        return Response({"line": representations.line(explanation.line), "shares": shares, **answer.data})
+        answer = self.paginated(explanation.intervals, forms.IntervalSerializer, lambda row: row.cursor)
+        line = forms.LineSerializer(explanation.line).data
+        shares = forms.ShareSerializer(explanation.shares, many=True).data
+        return Response({"line": line, "shares": shares, **answer.data})
 
 
 def _month(text: str) -> date | None:
@@ -222,10 +218,3 @@ def _month(text: str) -> date | None:
     if day is None or day.day != 1:
         raise Invalid(fields={"period": ["Give a month such as 2026-11."]})
     return day
-
-
-def _parsed(parse: Callable[[str], T], text: str) -> T:
-    try:
-        return parse(text)
-    except ValueError:
-        raise Invalid(fields={"cursor": ["This cursor is not valid for this list. Start again without it."]}) from None

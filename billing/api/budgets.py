@@ -10,16 +10,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import queries
-from billing.api import representations
 from billing.api import serializers as forms
-from billing.api.params import PAGE, checked
 from billing.budgets import budgets
 from billing.money import fineness_fault
 from billing.rating.tags import PREFIX, parse_tags
 from tenants.errors import Invalid
-from tenants.parsing import parse_uuid
 from tenants.queries import find_project
+from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
+from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
 
 
@@ -31,7 +30,7 @@ class Budgets(ApiView):
     @extend_schema(operation_id="budgets_list", responses=page_of(forms.BudgetStatusSerializer))
     def get(self, request: Request) -> Response:
         """List budgets with this month's use, the organisation's first."""
-        return Response({"results": [representations.budget(status) for status in queries.budgets()], "next": None})
+        return self.whole(queries.budgets(), forms.BudgetStatusSerializer)
 
     @extend_schema(request=forms.BudgetSerializer, responses={201: forms.BudgetStatusSerializer})
     def post(self, request: Request) -> Response:
@@ -51,7 +50,7 @@ class Budgets(ApiView):
             at_limit=data["at_limit"],
             alerts=data["alerts"],
         )
-        return Response(representations.budget(queries.budget(budget.pk)), status=201)
+        return Response(forms.BudgetStatusSerializer(queries.budget(budget.pk)).data, status=201)
 
 
 class Budget(ApiView):
@@ -62,7 +61,7 @@ class Budget(ApiView):
     @extend_schema(responses=forms.BudgetStatusSerializer)
     def get(self, request: Request, budget_id: UUID) -> Response:
         """Return one budget."""
-        return Response(representations.budget(queries.budget(budget_id)))
+        return Response(forms.BudgetStatusSerializer(queries.budget(budget_id)).data)
 
     @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
     def patch(self, request: Request, budget_id: UUID) -> Response:
@@ -77,7 +76,7 @@ class Budget(ApiView):
             at_limit=data.get("at_limit"),
             alerts=data.get("alerts"),
         )
-        return Response(representations.budget(queries.budget(budget_id)))
+        return Response(forms.BudgetStatusSerializer(queries.budget(budget_id)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, budget_id: UUID) -> Response:
@@ -95,10 +94,8 @@ class BudgetAlerts(ApiView):
     def get(self, request: Request, budget_id: UUID) -> Response:
         """List crossed thresholds, newest first."""
         queries.budget(budget_id)
-        keys = self.cursor(1)
-        before = parse_uuid(keys[0], "cursor") if keys else None
-        rows = queries.alerts(budget_id=budget_id, before=before, limit=self.page_size())
-        return self.paginated(rows, representations.alert, lambda row: (row.id,))
+        rows = queries.alerts(budget_id=budget_id, before=self.before(UUID), limit=self.page_size())
+        return self.paginated(rows, forms.BudgetAlertSerializer, lambda row: (row.id,))
 
 
 def _tag(scope: str) -> tuple[str, str] | None:

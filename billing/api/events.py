@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -15,11 +14,11 @@ from rest_framework.response import Response
 
 from billing import queries
 from billing.api import serializers as forms
-from billing.api.params import checked
 from billing.metering import meters
 from billing.reported.cloudevents import BATCH, SINGLE
 from billing.reported.ingest import LARGEST_BODY, TooManyEvents, ingest
 from tenants.errors import Invalid
+from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
 
@@ -98,7 +97,7 @@ class Events(ApiView):
         taken = ingest(actor=self.actor, events=events)
         if not taken.held:
             return Response(status=204)
-        return Response({"accepted": taken.accepted, "held": taken.held}, status=202)
+        return Response(forms.TakenSerializer(taken).data, status=202)
 
 
 class Meters(ApiView):
@@ -109,7 +108,7 @@ class Meters(ApiView):
     @extend_schema(operation_id="meters_list", responses=page_of(forms.MeterSerializer))
     def get(self, request: Request) -> Response:
         """List meters by key."""
-        return Response({"results": [asdict(meter) for meter in queries.meters()], "next": None})
+        return self.whole(queries.meters(), forms.MeterSerializer)
 
     @extend_schema(request=forms.NewMeterSerializer, responses={201: forms.MeterSerializer})
     def post(self, request: Request) -> Response:
@@ -117,4 +116,4 @@ class Meters(ApiView):
         data = checked(forms.NewMeterSerializer(data=request.data))
         made = meters.define(actor=self.actor, **data)
         stored = next(meter for meter in queries.meters() if meter.id == made.pk)
-        return Response(asdict(stored), status=201)
+        return Response(forms.MeterSerializer(stored).data, status=201)

@@ -10,14 +10,13 @@ from rest_framework.response import Response
 
 from billing import queries
 from billing.api import reported_serializers as forms
-from billing.api import representations
-from billing.api.params import PAGE, checked
 from billing.models.outside import STATES, WAITING
 from billing.money import Money
 from billing.reported import reviews, sender_limits, voids
 from tenants.errors import Invalid
-from tenants.parsing import parse_uuid
+from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
+from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
 
 
@@ -29,10 +28,8 @@ class UsageBatches(ApiView):
     @extend_schema(operation_id="usage_batches_list", parameters=PAGE, responses=page_of(forms.BatchSerializer))
     def get(self, request: Request) -> Response:
         """List requests with their senders, newest first."""
-        keys = self.cursor(1)
-        before = parse_uuid(keys[0], "cursor") if keys else None
-        rows = queries.usage_batches(before=before, limit=self.page_size())
-        return self.paginated(rows, representations.usage_batch, lambda row: (row.id,))
+        rows = queries.usage_batches(before=self.before(UUID), limit=self.page_size())
+        return self.paginated(rows, forms.BatchSerializer, lambda row: (row.id,))
 
 
 class UsageBatch(ApiView):
@@ -44,10 +41,9 @@ class UsageBatch(ApiView):
     def get(self, request: Request, batch_id: UUID) -> Response:
         """Return one request and a page of its counted events."""
         batch = queries.usage_batch(batch_id)
-        keys = self.cursor(1)
-        rows = queries.batch_events(batch, after=_hash(keys[0]) if keys else None, limit=self.page_size())
-        answer = self.paginated(rows, representations.reported_event, lambda row: (row.key.hex(),))
-        return Response({"batch": representations.usage_batch(batch), **answer.data})
+        rows = queries.batch_events(batch, after=self.before(bytes.fromhex), limit=self.page_size())
+        answer = self.paginated(rows, forms.ReportedEventSerializer, lambda row: (row.key.hex(),))
+        return Response({"batch": forms.BatchSerializer(batch).data, **answer.data})
 
 
 class UsageBatchVoid(ApiView):
@@ -60,7 +56,7 @@ class UsageBatchVoid(ApiView):
         """Void the counted events of a request, and reject those that wait. Its ids stay used."""
         data = checked(forms.ReasonSerializer(data=request.data))
         voids.void_batch(actor=self.actor, batch_id=batch_id, reason=data["reason"])
-        return Response(representations.usage_batch(queries.usage_batch(batch_id)))
+        return Response(forms.BatchSerializer(queries.usage_batch(batch_id)).data)
 
 
 class UsageVoid(ApiView):
@@ -74,8 +70,8 @@ class UsageVoid(ApiView):
         data = checked(forms.VoidSerializer(data=request.data))
         events = [(one["source"], one["id"]) for one in data["events"]]
         amount = voids.void_events(actor=self.actor, events=events, reason=data["reason"])
-        currency = queries.tenant_today().currency
-        return Response({"voided": len(set(events)), "amount": Money(amount, currency).json()})
+        voided = {"voided": len(set(events)), "amount": Money(amount, queries.tenant_today().currency)}
+        return Response(forms.VoidedSerializer(voided).data)
 
 
 class HeldUsage(ApiView):
@@ -93,10 +89,8 @@ class HeldUsage(ApiView):
         state = request.query_params.get("state", WAITING)
         if state not in STATES:
             raise Invalid(fields={"state": [f"Choose one of {', '.join(STATES)}."]})
-        keys = self.cursor(1)
-        before = parse_uuid(keys[0], "cursor") if keys else None
-        rows = queries.held_events(state=state, before=before, limit=self.page_size())
-        return self.paginated(rows, representations.held_event, lambda row: (row.id,))
+        rows = queries.held_events(state=state, before=self.before(UUID), limit=self.page_size())
+        return self.paginated(rows, forms.HeldSerializer, lambda row: (row.id,))
 
 
 class HeldUsageDecision(ApiView):
@@ -110,7 +104,7 @@ class HeldUsageDecision(ApiView):
         data = checked(forms.DecisionSerializer(data=request.data))
         accept = data["decision"] == "accept"
         done = reviews.decide(actor=self.actor, event_ids=data["events"], accept=accept, reason=data["reason"])
-        return Response({"decided": done.events, "amount": done.amount.json()})
+        return Response(forms.DecidedSerializer(done).data)
 
 
 class UsageLimits(ApiView):
@@ -121,17 +115,10 @@ class UsageLimits(ApiView):
     @extend_schema(operation_id="usage_limits_retrieve", responses=forms.LimitsSerializer)
     def get(self, request: Request) -> Response:
         """Return the limits."""
-        return Response(representations.report_limits(sender_limits.limits()))
+        return Response(forms.LimitsSerializer(sender_limits.limits()).data)
 
     @extend_schema(request=forms.NewLimitsSerializer, responses=forms.LimitsSerializer)
     def put(self, request: Request) -> Response:
         """Set the limits."""
         data = checked(forms.NewLimitsSerializer(data=request.data))
-        return Response(representations.report_limits(sender_limits.set_limits(actor=self.actor, **data)))
-
-
-def _hash(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise Invalid(fields={"cursor": ["This cursor is not valid for this list. Start again without it."]}) from None
+        return Response(forms.LimitsSerializer(sender_limits.set_limits(actor=self.actor, **data)).data)

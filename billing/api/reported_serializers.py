@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from billing.api.serializers import MoneySerializer
+from billing.api.fields import Key, MoneySerializer, Quantity
 from tenants.web.body_fields import Amount, Whole
 
 
@@ -27,7 +27,7 @@ class BatchSerializer(serializers.Serializer[Any]):
 class ReportedEventSerializer(serializers.Serializer[Any]):
     """A counted event."""
 
-    key = serializers.CharField(help_text="stands for its source and id")
+    key = Key(help_text="stands for its source and id")
     source = serializers.CharField()  # type: ignore[assignment]
     resource = serializers.CharField()
     dims = serializers.DictField(child=serializers.CharField())
@@ -36,7 +36,7 @@ class ReportedEventSerializer(serializers.Serializer[Any]):
     project_name = serializers.CharField()
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField()
-    quantity = serializers.CharField()
+    quantity = Quantity(source="measured")
     cost = MoneySerializer()
     voided = serializers.BooleanField()
 
@@ -79,16 +79,16 @@ class HeldSerializer(serializers.Serializer[Any]):
     """An event that is not counted, or was not at first."""
 
     id = serializers.UUIDField()
-    batch = serializers.UUIDField()
+    batch = serializers.UUIDField(source="batch_id")
     sender = serializers.CharField()
     source = serializers.CharField()  # type: ignore[assignment]
-    event_id = serializers.CharField()
+    event_id = serializers.CharField(source="key")
     meter = serializers.CharField()
     resource = serializers.CharField()
     project_name = serializers.CharField()
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField()
-    quantity = serializers.CharField(allow_null=True, help_text="null for time")
+    quantity = Quantity(allow_null=True, help_text="null for time")
     dims = serializers.DictField(child=serializers.CharField())
     reason = serializers.CharField(help_text="old, before_prices or unpriced")
     state = serializers.CharField(help_text="waiting, accepted or rejected")
@@ -107,7 +107,7 @@ class DecisionSerializer(ReasonSerializer):
 class DecidedSerializer(serializers.Serializer[Any]):
     """The decision, and the cost of the accepted events."""
 
-    decided = serializers.IntegerField()
+    decided = serializers.IntegerField(source="events")
     amount = MoneySerializer()
 
 

@@ -1,4 +1,4 @@
-"""Serializers of billing's API: what it accepts, and the schema of its responses."""
+"""Serializers of billing's API: what it accepts, and the responses that it makes of the rows of its queries."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from billing.api.fields import MoneySerializer, Quantity, Start, UnitAmount
 from billing.budgets.alerts import DEFAULT_ALERTS
 from billing.models.budgets import AT_LIMIT
-from tenants.web.body_fields import Amount, Moment, Whole
-
-
-class MoneySerializer(serializers.Serializer[Any]):
-    """An amount of one currency; the amount is a string."""
-
-    amount = serializers.CharField()
-    currency = serializers.CharField(max_length=3)
+from billing.queries import SpendRow
+from tenants.web.body_fields import Amount, Moment, TextOrNull, Whole
 
 
 class MeterSerializer(serializers.Serializer[Any]):
@@ -76,11 +71,16 @@ class TakenSerializer(serializers.Serializer[Any]):
 class SumSerializer(serializers.Serializer[Any]):
     """A sum, with one field for each requested group."""
 
-    start = serializers.CharField(allow_null=True, help_text="hour, local day or first day of the local month")
-    unit = serializers.CharField(allow_null=True, help_text="null where the sum covers several units")
-    quantity = serializers.CharField(allow_null=True, help_text="what is charged, in the unit; null without one unit")
-    measured = serializers.CharField(allow_null=True, help_text="what ran, charged or not; null without one unit")
+    start = Start(source="starts", allow_null=True, help_text="hour, local day or first day of the local month")
+    unit = TextOrNull(allow_null=True, help_text="null where the sum covers several units")
+    quantity = Quantity(allow_null=True, help_text="what is charged, in the unit; null without one unit")
+    measured = Quantity(allow_null=True, help_text="what ran, charged or not; null without one unit")
     cost = MoneySerializer()
+
+    def to_representation(self, instance: SpendRow) -> dict[str, Any]:
+        """Answer a sum."""
+        named = {"project_name": instance.project_name} if "project" in instance.keys else {}
+        return {**instance.keys, **named, **super().to_representation(instance)}
 
 
 class PriceSerializer(serializers.Serializer[Any]):
@@ -88,7 +88,7 @@ class PriceSerializer(serializers.Serializer[Any]):
 
     meter = serializers.CharField(max_length=60)
     dims = serializers.DictField(child=serializers.CharField(max_length=200), required=False, default=dict)
-    unit_amount = Amount(max_digits=24, decimal_places=12, min_value=0)
+    unit_amount = UnitAmount(max_digits=24, decimal_places=12, min_value=0)
 
 
 class VersionSerializer(serializers.Serializer[Any]):
@@ -146,12 +146,12 @@ class BudgetStatusSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     scope = serializers.CharField()
-    project_name = serializers.CharField()
-    amount = MoneySerializer()
-    period = serializers.CharField()
+    project_name = serializers.CharField(source="of_project")
+    amount = MoneySerializer(source="limit")
+    period = serializers.CharField(source="length")
     alerts = serializers.ListField(child=serializers.IntegerField())
     at_limit = serializers.ChoiceField(choices=AT_LIMIT)
-    month = serializers.DateField()
+    month = serializers.DateField(source="period")
     held = MoneySerializer()
     spent = MoneySerializer()
     left = MoneySerializer()
@@ -164,10 +164,10 @@ class BudgetAlertSerializer(serializers.Serializer[Any]):
     """A crossed threshold; each is reported once a month."""
 
     id = serializers.UUIDField()
-    month = serializers.DateField()
+    month = serializers.DateField(source="period")
     percent = serializers.IntegerField()
     spent = MoneySerializer()
-    amount = MoneySerializer(help_text="the budget at that time")
+    amount = MoneySerializer(source="limit", help_text="the budget at that time")
     raised_at = serializers.DateTimeField()
 
 
@@ -180,7 +180,7 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField()
     currency = serializers.CharField()
-    lines = serializers.IntegerField()
+    lines = serializers.IntegerField(source="line_count")
     total = MoneySerializer()
     exact = MoneySerializer()
 
@@ -189,18 +189,18 @@ class LineSerializer(serializers.Serializer[Any]):
     """One project's use of one meter at one price."""
 
     n = serializers.IntegerField()
-    project = serializers.UUIDField()
+    project = serializers.UUIDField(source="project_id")
     project_name = serializers.CharField()
     meter = serializers.CharField()
-    title = serializers.CharField()
+    title = serializers.CharField(source="meter_title")
     unit = serializers.CharField()
     dims = serializers.DictField(child=serializers.CharField())
-    price_version = serializers.UUIDField(allow_null=True)
-    price_version_number = serializers.IntegerField(allow_null=True)
+    price_version = serializers.UUIDField(source="version_id", allow_null=True)
+    price_version_number = serializers.IntegerField(source="version_number", allow_null=True)
     price_effective_at = serializers.DateTimeField(allow_null=True)
-    unit_amount = MoneySerializer()
-    measured = serializers.CharField()
-    quantity = serializers.CharField()
+    unit_amount = MoneySerializer(source="unit_price")
+    measured = Quantity()
+    quantity = Quantity()
     intervals = serializers.IntegerField()
     outside = serializers.BooleanField(help_text="reported by keys or people; otherwise the platform measured it")
     exact = MoneySerializer()
@@ -210,11 +210,11 @@ class LineSerializer(serializers.Serializer[Any]):
 class ShareSerializer(serializers.Serializer[Any]):
     """The share of one attempt, or of a resource without one, in a line."""
 
-    job = serializers.UUIDField(allow_null=True)
-    attempt = serializers.UUIDField(allow_null=True)
+    job = serializers.UUIDField(source="job_id", allow_null=True)
+    attempt = serializers.UUIDField(source="attempt_id", allow_null=True)
     resource = serializers.CharField()
-    measured = serializers.CharField()
-    quantity = serializers.CharField()
+    measured = Quantity()
+    quantity = Quantity()
     intervals = serializers.IntegerField()
     exact = MoneySerializer()
 
@@ -226,13 +226,13 @@ class IntervalSerializer(serializers.Serializer[Any]):
     kind = serializers.CharField()
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField()
-    measured = serializers.CharField()
-    quantity = serializers.CharField()
-    excluded = serializers.CharField(help_text="units that lay outside the hold and are charged with nothing")
+    measured = Quantity()
+    quantity = Quantity(source="billable")
+    excluded = Quantity(help_text="units that lay outside the hold and are charged with nothing")
     exact = MoneySerializer()
     resource = serializers.CharField()
-    job = serializers.UUIDField(allow_null=True)
-    attempt = serializers.UUIDField(allow_null=True)
+    job = serializers.UUIDField(source="job_id", allow_null=True)
+    attempt = serializers.UUIDField(source="attempt_id", allow_null=True)
     actor = serializers.CharField(help_text="who asked for it, or reported it from outside")
     source = serializers.CharField(help_text="the system that measured it")  # type: ignore[assignment]
 

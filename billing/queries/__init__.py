@@ -4,7 +4,7 @@ from billing.defaults import DEVICE_TIME
 from billing.queries.billed import Billed, billed, billed_attempts
 from billing.queries.budgets import AlertRow, BudgetStatus, alerts, budget, budgets, headroom
 from billing.queries.calendar import Today, tenant_today, today
-from billing.queries.explain import Explanation, IntervalView, ResourceLink, Share, explain
+from billing.queries.explain import Explanation, IntervalPosition, IntervalView, Share, explain
 from billing.queries.invoices import (
     InvoiceLine,
     InvoiceView,
@@ -61,6 +61,7 @@ __all__ = [
     "Explanation",
     "Filters",
     "HeldRow",
+    "IntervalPosition",
     "IntervalView",
     "InvoiceLine",
     "InvoiceView",
@@ -69,7 +70,6 @@ __all__ = [
     "PriceBookView",
     "PriceView",
     "ReportedEvent",
-    "ResourceLink",
     "Share",
     "Span",
     "SpendRow",

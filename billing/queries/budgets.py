@@ -59,6 +59,16 @@ class BudgetStatus:
         return str(self.project_id) if self.project_id else f"tag:{self.tag}" if self.tag else WHOLE
 
     @property
+    def of_project(self) -> str:
+        """Name of the project; empty where the budget is of none."""
+        return self.project_name if self.project_id else ""
+
+    @property
+    def length(self) -> str:
+        """How long each of its periods lasts."""
+        return "month"
+
+    @property
     def promised(self) -> Money:
         """What is spent or held."""
         return self.spent + self.held

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import connection
@@ -15,7 +15,6 @@ from billing.money import Money
 from billing.queries.invoices import InvoiceLine, InvoiceView, invoice, invoice_line
 from billing.resource_names import resource_names
 from billing.usage.reserved_sources import own_sources
-from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 
 SHARES = """
@@ -55,8 +54,12 @@ ORDER BY {{order}} LIMIT %(limit)s OFFSET %(skip)s
 """
 
 
+def _part(text: str) -> int:
+    return int(text) % 2**15
+
+
 @dataclass(frozen=True, slots=True)
-class ResourceLink:
+class IntervalPosition:
     """The position of an interval in an explanation, from which the next page continues."""
 
     series: bytes
@@ -64,16 +67,8 @@ class ResourceLink:
     key: bytes
     part: int
 
-    @classmethod
-    def parse(cls, keys: tuple[str, ...]) -> ResourceLink:
-        """Parse a cursor's keys; raise Invalid for anything else."""
-        try:
-            series, start, key, part = keys
-            return cls(bytes.fromhex(series), datetime.fromisoformat(start), bytes.fromhex(key), int(part) % 2**15)
-        except ValueError:
-            raise Invalid(
-                fields={"cursor": ["This cursor is not valid for this list. Start again without it."]}
-            ) from None
+    #: How the texts of `keys` are read again.
+    KINDS: ClassVar = (bytes.fromhex, datetime.fromisoformat, bytes.fromhex, _part)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -122,7 +117,7 @@ class IntervalView:
     actor: str
     actor_id: UUID | None
     source: str
-    place: ResourceLink
+    place: IntervalPosition
 
     @property
     def cursor(self) -> tuple[str, ...]:
@@ -158,7 +153,7 @@ def explain(
     job_id: UUID | None = None,
     attempt_id: UUID | None = None,
     resource: str | None = None,
-    after: tuple[str, ...] | None = None,
+    after: tuple[Any, ...] | None = None,
     limit: int = 50,
     text: str = "",
     order: str = "",
@@ -171,7 +166,7 @@ def explain(
     `text` is part of a resource's name; `order` (newest, dearest) pages by `skip` instead of a cursor, and `people`
     adds the sums by person or sender. Raises NotFound for a foreign or missing invoice or line.
     """
-    place = ResourceLink.parse(after) if after else None
+    place = IntervalPosition(*after) if after else None
     view, line = invoice(invoice_id), invoice_line(invoice_id, n)
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
@@ -242,7 +237,7 @@ def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-a
         actor_id,
         source,
     ) = row
-    place = ResourceLink(bytes(series), started, bytes(key), part)
+    place = IntervalPosition(bytes(series), started, bytes(key), part)
     return IntervalView(
         id=f"{place.key.hex()}-{part}",
         starts_at=started,

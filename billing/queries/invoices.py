@@ -75,6 +75,11 @@ class InvoiceLine:
     amount: Money
     outside: bool = False
 
+    @property
+    def unit_price(self) -> Money:
+        """What one unit costs."""
+        return Money(self.unit_amount, self.amount.currency)
+
 
 @dataclass(frozen=True, slots=True)
 class InvoiceView:

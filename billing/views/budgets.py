@@ -17,9 +17,9 @@ from billing.forms.budgets import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from tenants.errors import ExchequerError, Invalid
 from tenants.queries import projects
-from tenants.web.pagination import csv_response, pager, wants_csv
+from tenants.web.pagination import before, csv_response, paged, wants_csv
 from tenants.web.requests import TenantRequest
-from tenants.web.views import decode_cursor, encode_cursor, page
+from tenants.web.views import page
 
 ALERTS = 25
 SHORT = {NOTIFY: "Tell", BLOCK_NEW: "Refuse", STOP_RUNNING: "Refuse and pause"}
@@ -40,14 +40,14 @@ def budget_list(request: TenantRequest) -> HttpResponse:
     known = queries.budgets()
     if wants_csv(request):
         return csv_response(request, "budgets", EXPORTED, (_exported(status) for status in known))
-    passed = queries.alerts(before=_before(request), limit=ALERTS)
-    following = encode_cursor(passed[ALERTS - 1].id) if len(passed) > ALERTS else None
+    passed = queries.alerts(before=before(request, UUID), limit=ALERTS)
+    alerts, links = paged(request, passed, ALERTS, lambda row: (row.id,))
     context = {
         "budgets": known,
         "at_limit": SHORT,
-        "alerts": passed[:ALERTS],
+        "alerts": alerts,
         "can_manage": request.actor.can("budgets.manage"),
-        **pager(request, following),
+        **links,
     }
     return render(request, "billing/budgets.html", context)
 
@@ -147,14 +147,6 @@ def _exported(status: queries.BudgetStatus) -> tuple[object, ...]:
         status.at_limit,
         status.state,
     )
-
-
-def _before(request: TenantRequest) -> UUID | None:
-    text = request.GET.get("cursor")
-    try:
-        return UUID(decode_cursor(text, 1)[0]) if text else None
-    except (Invalid, ValueError):
-        return None
 
 
 def _back(request: TenantRequest) -> HttpResponse:

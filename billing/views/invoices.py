@@ -15,16 +15,15 @@ from billing.defaults import SECOND
 from billing.ledger.reconcile import reconcile_faults
 from billing.models.invoicing import DRAFT
 from billing.money import Money
-from billing.queries.explain import DEEPEST, ORDERS, Explanation, Share, explain
+from billing.queries.explain import DEEPEST, ORDERS, Explanation, IntervalPosition, Share, explain
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
 from billing.resource_names import job_names, page_of, pieces_of, resource_names
 from tenants.clock import now
-from tenants.errors import Invalid
 from tenants.parsing import uuid_in
-from tenants.web.pagination import csv_response, heading, pager, wants_csv
+from tenants.web.pagination import after, before, csv_response, encode_cursor, heading, pager, wants_csv, whole
 from tenants.web.requests import TenantRequest
-from tenants.web.views import decode_cursor, encode_cursor, page
+from tenants.web.views import page
 
 INTERVALS = 50
 MONTHS = 13
@@ -92,13 +91,13 @@ def line(request: TenantRequest, invoice_id: UUID, n: int) -> HttpResponse:
     attempt, resource = uuid_in(request.GET.get("attempt")), request.GET.get("resource") or None
     text, order = request.GET.get("q", "").strip()[:200], request.GET.get("order", "")
     order = order if order in ORDERS else ""
-    skip = _skipped(request) if order else 0
+    skip = (before(request, whole) or 0) if order else 0
     shown = explain(
         invoice_id,
         n,
         attempt_id=attempt,
         resource=resource,
-        after=None if order else _cursor(request),
+        after=None if order else after(request, *IntervalPosition.KINDS),
         limit=INTERVALS + 1,
         text=text,
         order=order,
@@ -208,20 +207,3 @@ def _exported(one: InvoiceLine) -> tuple[object, ...]:
         one.intervals,
         "reported from outside" if one.outside else "measured",
     )
-
-
-def _cursor(request: TenantRequest) -> tuple[str, ...] | None:
-    text = request.GET.get("cursor")
-    try:
-        return decode_cursor(text, 4) if text else None
-    except Invalid:
-        return None
-
-
-def _skipped(request: TenantRequest) -> int:
-    text = request.GET.get("cursor")
-    try:
-        found = decode_cursor(text, 1)[0] if text else "0"
-    except Invalid:
-        return 0
-    return int(found) if found.isascii() and found.isdecimal() and len(found) < 6 else 0

@@ -17,7 +17,7 @@ from billing.pricing import price_books
 from billing.queries import PriceBookView, VersionView
 from billing.rating.price_diff import Change, changes, mark
 from tenants.errors import Conflict, Invalid
-from tenants.web.form_posts import once
+from tenants.web.idempotency import once
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page

@@ -19,9 +19,9 @@ from billing.reported import reviews, sender_limits, voids
 from billing.reported.receiving import WHY
 from tenants.errors import ExchequerError, Invalid
 from tenants.parsing import uuid_in
-from tenants.web.pagination import pager
+from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
-from tenants.web.views import decode_cursor, encode_cursor, page
+from tenants.web.views import page
 
 ROWS = 50
 
@@ -32,21 +32,21 @@ def reported(request: TenantRequest) -> HttpResponse:
     """Show events that wait for review, the reporting requests, and the limits of senders."""
     limits = sender_limits.limits()
     currency = limits.amount.currency
-    batches = queries.usage_batches(before=uuid_in(_cursor(request)), limit=ROWS)
-    following = encode_cursor(batches[ROWS - 1].id) if len(batches) > ROWS else None
+    batches = queries.usage_batches(before=before(request, UUID), limit=ROWS)
+    shown, links = paged(request, batches, ROWS, lambda row: (row.id,))
     waiting = queries.held_events(limit=ROWS)
     first = {"events": limits.events, "amount": typed(limits.amount.rounded().amount)}
     context = {
         "waiting": waiting[:ROWS],
         "waiting_count": queries.waiting_count() if waiting else 0,
         "why": {reason: WHY[reason] for reason in REASONS},
-        "batches": batches[:ROWS],
+        "batches": shown,
         "before_senders": queries.reported_before_senders(),
         "limits": limits,
         "form": SenderLimits(currency=currency, initial=first),
         "decision": Decision(auto_id="decision_%s"),
         "can_decide": request.actor.can("invoices.manage"),
-        **pager(request, following),
+        **links,
     }
     return render(request, "billing/reported.html", context)
 
@@ -91,19 +91,14 @@ def reported_limits(request: TenantRequest) -> HttpResponse:
 def reported_batch(request: TenantRequest, batch_id: UUID) -> HttpResponse:
     """Show one request with its events."""
     batch = queries.usage_batch(batch_id)
-    text = _cursor(request)
-    try:
-        after = bytes.fromhex(text) if text else None
-    except ValueError:
-        after = None
-    events = queries.batch_events(batch, after=after, limit=ROWS)
-    following = encode_cursor(events[ROWS - 1].key.hex()) if len(events) > ROWS else None
+    events = queries.batch_events(batch, after=before(request, bytes.fromhex), limit=ROWS)
+    shown, links = paged(request, events, ROWS, lambda row: (row.key.hex(),))
     context = {
         "batch": batch,
-        "events": events[:ROWS],
+        "events": shown,
         "decision": Decision(auto_id="decision_%s"),
         "can_decide": request.actor.can("invoices.manage"),
-        **pager(request, following),
+        **links,
     }
     return render(request, "billing/reported_batch.html", context)
 
@@ -140,11 +135,3 @@ def _is_key(text: str) -> bool:
         return len(bytes.fromhex(text)) == 16
     except ValueError:
         return False
-
-
-def _cursor(request: TenantRequest) -> str:
-    text = request.GET.get("cursor")
-    try:
-        return decode_cursor(text, 1)[0] if text else ""
-    except Invalid:
-        return ""

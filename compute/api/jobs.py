@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.money import Money
 from billing.pricing import quotes
 from compute import kinds, queries
 from compute.api import quote_shapes, serializers
@@ -22,10 +21,9 @@ from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.parsing import parse_moment, parse_uuid, parse_whole
 from tenants.web.openapi import page_of
+from tenants.web.pagination import LIMIT, PAGE
 from tenants.web.views import ApiView
 
-CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
-LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
 AFTER = OpenApiParameter("after", int, description="Only what comes after this position or step.")
 FILTERS = [OpenApiParameter(name, str) for name in ("state", "project", "kind", "device_class", "name")]
 FILTERS.append(OpenApiParameter("tag", str, many=True, description="name:value; a job has all that are given."))
@@ -51,13 +49,13 @@ class Quotes(ApiView):
         use = next((use for use in quotas.usage() if use.resource == f"devices:{order.device_class}"), None)
         least_s, most_s = order.typical_range()
         answer = {
-            "id": str(quote.id),
-            "typical": estimate.typical.json(),
-            "least": estimate.least.json(),
-            "most": estimate.most.json(),
-            "worst": estimate.worst.json(),
-            "unit_amount": {"amount": str(estimate.unit_amount), "currency": estimate.currency},
-            "price_version": str(estimate.price_version),
+            "id": quote.id,
+            "typical": estimate.typical,
+            "least": estimate.least,
+            "most": estimate.most,
+            "worst": estimate.worst,
+            "unit_amount": Money(estimate.unit_amount, estimate.currency),
+            "price_version": estimate.price_version,
             "typical_seconds": estimate.paid(order.typical_s),
             "least_seconds": estimate.paid(least_s),
             "most_seconds": estimate.paid(most_s),
@@ -66,11 +64,11 @@ class Quotes(ApiView):
             "start_up": quote_shapes.start_up(order, estimate),
             "based_on": quote_shapes.based_on(order),
             "expected_wait_s": queries.expected_wait_s(order.device_class),
-            "budget_left_after": serializers.money(estimate.budget_left_after),
+            "budget_left_after": estimate.budget_left_after,
             "quota_left_after": None if use is None or use.left is None else use.left - 1,
             "expires_at": quote.expires_at,
         }
-        return Response(answer, status=201)
+        return Response(quote_shapes.QuoteSerializer(answer).data, status=201)
 
 
 class Jobs(ApiView):
@@ -81,21 +79,19 @@ class Jobs(ApiView):
 
     @extend_schema(
         operation_id="jobs_list",
-        parameters=[*FILTERS, CURSOR, LIMIT],
+        parameters=[*FILTERS, *PAGE],
         responses=page_of(serializers.JobSerializer),
     )
     def get(self, request: Request) -> Response:
         """List jobs, newest first."""
-        cursor = self.cursor(1)
-        before = parse_uuid(cursor[0], "cursor") if cursor else None
-        rows = queries.job_list(_filter(request), before=before, limit=self.page_size())
-        return self.paginated(rows, serializers.job_row, lambda row: [row.id])
+        rows = queries.job_list(_filter(request), before=self.before(UUID), limit=self.page_size())
+        return self.paginated(rows, serializers.JobSerializer, lambda row: [row.id])
 
-    @extend_schema(request=serializers.JobRequestSerializer, responses={201: serializers.JobSerializer})
+    @extend_schema(request=serializers.JobRequestSerializer, responses={201: serializers.JobDetailSerializer})
     def post(self, request: Request) -> Response:
         """Queue a job: its quota is reserved and its worst case held, or nothing is stored."""
         job = jobs.submit(actor=self.actor, **request_body.submission(self.body()))
-        return Response(serializers.job_detail(queries.job_detail(job.id)), status=201)
+        return Response(serializers.JobDetailSerializer(queries.job_detail(job.id)).data, status=201)
 
 
 class Job(ApiView):
@@ -103,10 +99,10 @@ class Job(ApiView):
 
     permissions = {"GET": "jobs.view"}
 
-    @extend_schema(responses=serializers.JobSerializer)
+    @extend_schema(responses=serializers.JobDetailSerializer)
     def get(self, request: Request, job_id: UUID) -> Response:
         """Return the job with its attempts."""
-        return Response(serializers.job_detail(queries.job_detail(job_id)))
+        return Response(serializers.JobDetailSerializer(queries.job_detail(job_id)).data)
 
 
 class _Act(ApiView):
@@ -114,7 +110,7 @@ class _Act(ApiView):
 
     def answer(self, job_id: UUID, status: int = 200) -> Response:
         """Return the job."""
-        return Response(serializers.job_detail(queries.job_detail(job_id)), status=status)
+        return Response(serializers.JobDetailSerializer(queries.job_detail(job_id)).data, status=status)
 
 
 class JobCancel(_Act):
@@ -122,7 +118,7 @@ class JobCancel(_Act):
 
     permissions = {"POST": "jobs.cancel"}
 
-    @extend_schema(request=None, responses=serializers.JobSerializer)
+    @extend_schema(request=None, responses=serializers.JobDetailSerializer)
     def post(self, request: Request, job_id: UUID) -> Response:
         """Cancel the job in whatever state; its seconds so far stay billed."""
         jobs.cancel(actor=self.actor, job_id=job_id)
@@ -134,7 +130,7 @@ class JobPause(_Act):
 
     permissions = {"POST": "jobs.cancel"}
 
-    @extend_schema(request=None, responses=serializers.JobSerializer)
+    @extend_schema(request=None, responses=serializers.JobDetailSerializer)
     def post(self, request: Request, job_id: UUID) -> Response:
         """Pause the job; a running one saves a checkpoint first."""
         jobs.pause(actor=self.actor, job_id=job_id)
@@ -146,7 +142,7 @@ class JobResume(_Act):
 
     permissions = {"POST": "jobs.launch"}
 
-    @extend_schema(request=None, responses=serializers.JobSerializer)
+    @extend_schema(request=None, responses=serializers.JobDetailSerializer)
     def post(self, request: Request, job_id: UUID) -> Response:
         """Requeue the job and hold its money again."""
         jobs.resume(actor=self.actor, job_id=job_id)
@@ -158,7 +154,7 @@ class JobClone(_Act):
 
     permissions = {"POST": "jobs.launch"}
 
-    @extend_schema(request=None, responses={201: serializers.JobSerializer})
+    @extend_schema(request=None, responses={201: serializers.JobDetailSerializer})
     def post(self, request: Request, job_id: UUID) -> Response:
         """Submit a new job with the same request."""
         return self.answer(jobs.clone(actor=self.actor, job_id=job_id).id, status=201)
@@ -173,7 +169,7 @@ class JobLogs(ApiView):
     def get(self, request: Request, job_id: UUID) -> Response:
         """Return log lines in order; poll with `after` = the last position while the job runs."""
         lines = queries.logs_after(job_id, after=_whole(request, "after", 0), limit=self.page_size() * 10)
-        return Response({"results": [asdict(line) for line in lines], "next": None})
+        return self.whole(lines, serializers.LogSerializer)
 
 
 class JobMetrics(ApiView):
@@ -184,8 +180,9 @@ class JobMetrics(ApiView):
     @extend_schema(parameters=[AFTER], responses=page_of(serializers.MetricSerializer))
     def get(self, request: Request, job_id: UUID) -> Response:
         """Return metrics by step, each from the latest attempt that reached it."""
-        points = queries.metrics(job_id, after_step=_whole(request, "after", -1))
-        return Response({"results": [asdict(point) for point in points], "next": None})
+        return self.whole(
+            queries.metrics(job_id, after_step=_whole(request, "after", -1)), serializers.MetricSerializer
+        )
 
 
 class Devices(ApiView):
@@ -196,7 +193,7 @@ class Devices(ApiView):
     @extend_schema(responses=page_of(serializers.DeviceSerializer))
     def get(self, request: Request) -> Response:
         """List the pool's devices."""
-        return Response({"results": [serializers.device(row) for row in queries.devices()], "next": None})
+        return self.whole(queries.devices(), serializers.DeviceSerializer)
 
 
 class UtilisationView(ApiView):
@@ -213,17 +210,7 @@ class UtilisationView(ApiView):
         end = _moment(request, "to") or now()
         start = _moment(request, "from") or end - timedelta(hours=24)
         groups = request.query_params.get("group_by", "hour,device_class").split(",")
-        rows = device_hours.utilisation(start, end, groups)
-        return Response({"results": [_utilisation(row) for row in rows], "next": None})
-
-
-def _utilisation(row: device_hours.Utilisation) -> dict[str, Any]:
-    seconds = {
-        name: round(getattr(row, name), 6)
-        for name in ("capacity_s", "allocated_s", "used_s", "idle_s", "held_s", "free_s")
-    }
-    costs = {name: getattr(row, name).json() for name in ("allocated_cost", "used_cost", "idle_cost")}
-    return {"group": row.group, **seconds, **costs}
+        return self.whole(device_hours.utilisation(start, end, groups), serializers.UtilisationSerializer)
 
 
 def _filter(request: Request) -> queries.JobFilter:

@@ -7,17 +7,29 @@ from typing import Any
 
 from rest_framework import serializers
 
-from billing.api.serializers import MoneySerializer
+from billing.api.fields import MoneySerializer
 from billing.money import Money
 from billing.pricing.quotes import Estimate
 from billing.rating.flat import charge
 from compute.jobs.job_request import JobRequest
 
 
+class Rounded(serializers.FloatField):
+    """A number that is answered with so many decimals."""
+
+    def __init__(self, *, decimals: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.decimals = decimals
+
+    def to_representation(self, value: float) -> float:
+        """Answer a number."""
+        return round(value, self.decimals)
+
+
 class StartUpSerializer(serializers.Serializer[Any]):
     """Start-up time of the program before its work begins, billed like the rest."""
 
-    seconds = serializers.FloatField()
+    seconds = Rounded(decimals=1)
     cost = MoneySerializer()
 
 
@@ -35,9 +47,9 @@ class JobQuoteSerializer(serializers.Serializer[Any]):
 
     least = MoneySerializer()
     most = MoneySerializer()
-    least_seconds = serializers.IntegerField()
-    most_seconds = serializers.IntegerField()
-    start_up_seconds = serializers.FloatField()
+    least_seconds = serializers.IntegerField(source="least_s")
+    most_seconds = serializers.IntegerField(source="most_s")
+    start_up_seconds = Rounded(source="start_s", decimals=1)
     within = serializers.BooleanField(allow_null=True)
 
 
@@ -74,14 +86,14 @@ class QuoteSerializer(serializers.Serializer[Any]):
 def start_up(order: JobRequest, priced: Estimate) -> dict[str, Any]:
     """Return the start-up as a line of a quote."""
     seconds = order.forecast.start_s
-    return {"seconds": round(seconds, 1), "cost": priced.cost_of(Decimal(round(seconds, 3))).json()}
+    return {"seconds": seconds, "cost": priced.cost_of(Decimal(round(seconds, 3)))}
 
 
 def needs(order: JobRequest, priced: Estimate) -> dict[str, Any]:
     """Return what a typical run takes and costs if nothing stops it, and which limit of the job's own would."""
     cost = Money(charge(Decimal(order.needed_s), priced.unit_amount), priced.currency)
     stopped_by = order.stopped_by(priced.unit_amount)
-    return {"needed": cost.json(), "needed_seconds": order.needed_s, "stopped_by": stopped_by}
+    return {"needed": cost, "needed_seconds": order.needed_s, "stopped_by": stopped_by}
 
 
 def based_on(order: JobRequest) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Serializers of this app's responses, for the OpenAPI document, and their conversion from rows."""
+"""Serializers of this app's API: they describe its responses and make them of the rows of its queries."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Any
 
 from rest_framework import serializers
 
-from billing.api.serializers import MoneySerializer
-from billing.money import Money
-from compute.api.quote_shapes import JobQuoteSerializer
+from billing.api.fields import MoneySerializer
+from compute.api.quote_shapes import JobQuoteSerializer, Rounded
 from compute.jobs.job_request import TIERS
-from compute.queries import AttemptRow, DeviceRow, JobDetail, JobRow
+from compute.models import JobState
+from compute.queries import JobDetail
+from tenants.web.body_fields import TextOrNull
+
+STATES = JobState.values
 
 
 class JobRequestSerializer(serializers.Serializer[Any]):
@@ -65,41 +68,53 @@ class AttemptSerializer(serializers.Serializer[Any]):
     state = serializers.CharField()
     cause = serializers.CharField()
     message = serializers.CharField()
-    start = serializers.DateTimeField(allow_null=True)
-    end = serializers.DateTimeField(allow_null=True)
+    start = serializers.DateTimeField(source="started_at", allow_null=True, help_text="of its running time")
+    end = serializers.DateTimeField(source="ended_at", allow_null=True)
     billed_seconds = serializers.CharField()
     cost = MoneySerializer()
 
 
 class JobSerializer(serializers.Serializer[Any]):
-    """A job; its kind adds fields of its own, `model_version` for `train`."""
+    """A job in a list."""
 
     id = serializers.UUIDField()
     name = serializers.CharField()
     kind = serializers.CharField()
-    project = serializers.UUIDField()
-    project_slug = serializers.CharField()
-    submitted_by = serializers.CharField()
+    project = serializers.UUIDField(source="project_id")
+    project_slug = serializers.CharField(source="project")
+    submitted_by = serializers.CharField(source="submitted_by_label")
     device_class = serializers.CharField()
     tier = serializers.CharField()
     tags = serializers.DictField(child=serializers.CharField())
-    state = serializers.ChoiceField(choices=["queued", "running", "paused", "succeeded", "failed", "cancelled"])
-    cause = serializers.CharField(allow_null=True)
+    state = serializers.ChoiceField(choices=STATES)
+    cause = TextOrNull(allow_null=True)
     message = serializers.CharField()
-    waiting_for = serializers.DictField(
-        allow_null=True, required=False,
-        help_text="Why it does not run: `kind` (device, retry, earlier_attempt, approval, budget), `reason`, and the facts behind.",
-    )  # fmt: skip
     progress = serializers.DictField()
     submitted_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
     billed_seconds = serializers.CharField()
     cost = MoneySerializer()
-    max_seconds = serializers.IntegerField(required=False)
-    max_cost = MoneySerializer(allow_null=True, required=False)
-    quote = JobQuoteSerializer(allow_null=True, required=False)
-    attempts = AttemptSerializer(many=True, required=False)
+
+
+class JobDetailSerializer(JobSerializer):
+    """A job; its kind adds fields of its own, `model_version` for `train`."""
+
+    waiting_for = serializers.DictField(
+        allow_null=True,
+        help_text="Why it does not run: `kind` (device, retry, earlier_attempt, approval, budget), `reason`, and the facts behind.",
+    )
+    max_seconds = serializers.IntegerField()
+    max_cost = MoneySerializer(allow_null=True)
+    quote = JobQuoteSerializer(source="quoted", allow_null=True)
+    unit_amount = MoneySerializer(source="unit_price", help_text="What a second costs.")
+    price_version = serializers.UUIDField(allow_null=True)
+    cloned_from = serializers.UUIDField(allow_null=True)
+    attempts = AttemptSerializer(many=True)
+
+    def to_representation(self, instance: JobDetail) -> dict[str, Any]:
+        """Answer the kind's words first; compute's own win."""
+        return instance.described | super().to_representation(instance)
 
 
 class LogSerializer(serializers.Serializer[Any]):
@@ -142,92 +157,12 @@ class UtilisationSerializer(serializers.Serializer[Any]):
     """Device seconds of one group: allocated = used + idle, capacity = allocated + held + free; and their cost."""
 
     group = serializers.DictField(child=serializers.CharField())
-    capacity_s = serializers.FloatField()
-    allocated_s = serializers.FloatField()
-    used_s = serializers.FloatField()
-    idle_s = serializers.FloatField()
-    held_s = serializers.FloatField()
-    free_s = serializers.FloatField()
+    capacity_s = Rounded(decimals=6)
+    allocated_s = Rounded(decimals=6)
+    used_s = Rounded(decimals=6)
+    idle_s = Rounded(decimals=6)
+    held_s = Rounded(decimals=6)
+    free_s = Rounded(decimals=6)
     allocated_cost = MoneySerializer()
     used_cost = MoneySerializer()
     idle_cost = MoneySerializer()
-
-
-def money(value: Money | None) -> dict[str, str] | None:
-    """Return money in the API's format."""
-    return None if value is None else value.json()
-
-
-def job_row(row: JobRow) -> dict[str, Any]:
-    """Return a job in the format of lists."""
-    return {
-        "id": str(row.id),
-        "name": row.name,
-        "kind": row.kind,
-        "project": str(row.project_id),
-        "project_slug": row.project,
-        "submitted_by": row.submitted_by_label,
-        "device_class": row.device_class,
-        "tier": row.tier,
-        "tags": row.tags,
-        "state": row.state,
-        "cause": row.cause or None,
-        "message": row.message,
-        "progress": row.progress,
-        "submitted_at": row.submitted_at,
-        "started_at": row.started_at,
-        "ended_at": row.ended_at,
-        "billed_seconds": str(row.billed_seconds),
-        "cost": row.cost.json(),
-    }
-
-
-def job_detail(row: JobDetail) -> dict[str, Any]:
-    """Return a job in the format of its own URL: the kind's fields first, compute's own take precedence."""
-    return row.described | {
-        **job_row(row),
-        "waiting_for": row.waiting_for,
-        "max_seconds": row.max_seconds,
-        "max_cost": money(row.max_cost),
-        "quote": None if row.quoted is None else row.quoted.json(),
-        "unit_amount": Money(row.unit_amount, row.cost.currency).json(),
-        "price_version": str(row.price_version) if row.price_version else None,
-        "cloned_from": str(row.cloned_from) if row.cloned_from else None,
-        "attempts": [attempt(run) for run in row.attempts],
-    }
-
-
-def attempt(run: AttemptRow) -> dict[str, Any]:
-    """Return one attempt; `start` and `end` bound its running time."""
-    return {
-        "id": str(run.id),
-        "device": run.device,
-        "device_class": run.device_class,
-        "node": run.node,
-        "state": run.state,
-        "cause": run.cause,
-        "message": run.message,
-        "start": run.started_at,
-        "end": run.ended_at,
-        "billed_seconds": str(run.billed_seconds),
-        "cost": run.cost.json(),
-    }
-
-
-def device(row: DeviceRow) -> dict[str, Any]:
-    """Return one device."""
-    return {
-        "id": str(row.id),
-        "name": row.name,
-        "node": row.node,
-        "device_class": row.device_class,
-        "kind": row.kind,
-        "memory_bytes": row.memory_bytes,
-        "state": row.state,
-        "state_reason": row.state_reason,
-        "free": row.free,
-        "node_alive": row.node_alive,
-        "node_seen_at": row.node_seen_at,
-        "missing_layers": list(row.missing_layers),
-        "serves": row.serves,
-    }

@@ -105,13 +105,6 @@ class Quoted:
     start_s: float
     within: bool | None
 
-    def json(self) -> dict[str, Any]:
-        """Return it in the API's format."""
-        return {
-            "least": self.least.json(), "most": self.most.json(), "least_seconds": self.least_s,
-            "most_seconds": self.most_s, "start_up_seconds": round(self.start_s, 1), "within": self.within,
-        }  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class JobDetail(JobRow):
@@ -130,6 +123,11 @@ class JobDetail(JobRow):
     result: dict[str, Any]
     described: dict[str, Any]
     attempts: tuple[AttemptRow, ...]
+
+    @property
+    def unit_price(self) -> Money:
+        """What a second costs."""
+        return Money(self.unit_amount, self.cost.currency)
 
     @property
     def settled(self) -> bool:

@@ -9,8 +9,7 @@ from django.views.decorators.http import require_safe
 from compute import queries
 from compute.views.forms import TABS, JobListFilter
 from tenants import queries as tenancy
-from tenants.parsing import uuid_in
-from tenants.web.pagination import EXPORT_LIMIT, csv_response, heading, pager, wants_csv
+from tenants.web.pagination import EXPORT_LIMIT, before, csv_response, heading, paged, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -49,10 +48,10 @@ def jobs(request: TenantRequest) -> HttpResponse:
     if wants_csv(request, form=form):
         return _export(request, asked)
     sort = form.cleaned_data.get("sort") or ""
-    rows = queries.job_list(asked, before=uuid_in(request.GET.get("cursor")), limit=PAGE, sort=sort)
-    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
+    rows = queries.job_list(asked, before=before(request, UUID), limit=PAGE, sort=sort)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
     context = {
-        "jobs": rows[:PAGE],
+        "jobs": shown,
         "form": form,
         "tabs": _tabs(asked, form),
         "columns": [heading(*column, sort, down_first=DOWN_FIRST) for column in COLUMNS],
@@ -60,7 +59,7 @@ def jobs(request: TenantRequest) -> HttpResponse:
         "filtered": bool(asked.states or asked.project_id or asked.device_class or asked.text),
         "filter_words": form.words(),
         "can_launch": request.actor.can("jobs.launch"),
-        **pager(request, following),
+        **links,
     }
     return render(request, "compute/jobs.html", context)
 

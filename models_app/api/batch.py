@@ -37,8 +37,8 @@ class JobResult(ApiView):
             }
             for file in found.files
         ]
-        read = list(found.read)
-        return Response({"rows": found.rows, "read": read, "cost_per_1000": found.cost_per_1000.json(), "files": files})
+        answer = {"rows": found.rows, "read": found.read, "cost_per_1000": found.cost_per_1000, "files": files}
+        return Response(serializers.BatchResultSerializer(answer).data)
 
 
 class JobResultFile(FileEndpoint):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +27,7 @@ class ColumnReadingSerializer(serializers.Serializer[Any]):
     number = serializers.CharField(help_text=f"How numbers are written: {', '.join(contract.NUMBERS)}")
     date = serializers.CharField(help_text=f"The order of a date: {', '.join(contract.DATES)}")
     missing = serializers.ListField(child=serializers.CharField(), help_text="Words that mean a missing value")
+    spelling = serializers.ListField(child=serializers.CharField(), help_text="How false and true are written")
     inferred = serializers.DictField(help_text="What the file showed")
     chosen = serializers.DictField(help_text="What a member set instead")
     evidence = serializers.CharField(help_text="Why it was read so; empty where nothing is odd")
@@ -71,13 +71,11 @@ class DatasetColumns(ApiView):
     def get(self, request: Request, dataset_id: UUID) -> Response:
         """Return how each column was read: type, role, words for missing values, formats, and the evidence."""
         version = self._version(dataset_id, request.query_params.get("version"))
-        return Response(
-            {
-                **_head(dataset_id, version),
-                "file": column_choices.file_reading(self.actor, version.id),
-                "columns": [asdict(one) for one in column_choices.column_readings(self.actor, version.id)],
-            }
-        )
+        read = {
+            "file": column_choices.file_reading(self.actor, version.id),
+            "columns": column_choices.column_readings(self.actor, version.id),
+        }
+        return Response(ReadingSerializer(_head(dataset_id, version) | read).data)
 
     @extend_schema(request=ChoicesSerializer, responses=ReadingSerializer)
     def patch(self, request: Request, dataset_id: UUID) -> Response:
@@ -89,7 +87,7 @@ class DatasetColumns(ApiView):
         version = self._version(dataset_id, body.get("version"))
         made = column_choices.choose_columns(actor=self.actor, version_id=version.id, choices=choices, writing=writing)
         found = queries.version_detail(self.actor, made.id)[1]
-        return Response({**_head(dataset_id, found), "file": {}, "columns": []})
+        return Response(ReadingSerializer(_head(dataset_id, found) | {"file": {}, "columns": []}).data)
 
     def _version(self, dataset_id: UUID, asked: Any) -> queries.VersionRow:
         if asked:

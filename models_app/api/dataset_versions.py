@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -28,15 +26,15 @@ class DatasetShares(ApiView):
     def get(self, request: Request, dataset_id: UUID) -> Response:
         """List the members that a dataset is shared with."""
         shared = queries.dataset_detail(self.actor, dataset_id).shared_with
-        rows = [{"user": str(user_id), "email": email} for user_id, email in shared]
-        return Response({"results": rows, "next": None})
+        rows = [{"user": user_id, "email": email} for user_id, email in shared]
+        return self.whole(rows, serializers.SharedWithSerializer)
 
     @extend_schema(request=serializers.DatasetShareSerializer, responses={201: serializers.DatasetShareSerializer})
     def post(self, request: Request, dataset_id: UUID) -> Response:
         """Share a dataset with one member."""
         user = parse_uuid(self.body().get("user"), "user")
         operations.share(actor=self.actor, dataset_id=dataset_id, user_id=user)
-        return Response({"user": str(user)}, status=201)
+        return Response(serializers.DatasetShareSerializer({"user": user}).data, status=201)
 
 
 class DatasetShare(ApiView):
@@ -59,7 +57,7 @@ class DatasetHangs(ApiView):
     @extend_schema(responses=serializers.HangingSerializer)
     def get(self, request: Request, dataset_id: UUID) -> Response:
         """Return the models and jobs made from any of its versions, and the jobs that block its removal."""
-        return Response(_hangs(removal.hangs_on_dataset(self.actor, dataset_id)))
+        return Response(serializers.HangingSerializer(removal.hangs_on_dataset(self.actor, dataset_id)).data)
 
 
 class DatasetVersion(ApiView):
@@ -73,7 +71,9 @@ class DatasetVersion(ApiView):
         owner, version = queries.version_detail(self.actor, data_version_id)
         if owner != dataset_id:
             raise NotFound
-        return Response({**asdict(version), "hangs": _hangs(removal.hangs_on(self.actor, data_version_id))})
+        shown = serializers.DatasetVersionSerializer(version).data
+        hangs = serializers.HangingSerializer(removal.hangs_on(self.actor, data_version_id)).data
+        return Response({**shown, "hangs": hangs})
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, dataset_id: UUID, data_version_id: UUID) -> Response:
@@ -83,11 +83,3 @@ class DatasetVersion(ApiView):
         """
         removal.remove_version(actor=self.actor, dataset_id=dataset_id, version_id=data_version_id)
         return Response(status=204)
-
-
-def _hangs(hanging: removal.Hanging) -> dict[str, Any]:
-    named = {name: [{"id": key, "name": word} for key, word in getattr(hanging, name)] for name in NAMED}
-    return {**asdict(hanging), **named}
-
-
-NAMED = ("waiting", "models")

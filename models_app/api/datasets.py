@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -15,17 +15,15 @@ from rest_framework.response import Response
 from models_app import queries
 from models_app.api import serializers
 from models_app.datasets import operations, removal, uploads
-from models_app.registry.lineage import Lineage, ModelVersionRow
 from models_app.tables import writing
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
-from tenants.parsing import parse_uuid, parse_whole
+from tenants.parsing import parse_uuid
 from tenants.web.openapi import page_of
+from tenants.web.pagination import PAGE, whole
 from tenants.web.views import ApiView
 
-CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
 NAME = OpenApiParameter("name", str, description="Only those whose name holds this text.")
-LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
 
 
 class Datasets(ApiView):
@@ -43,14 +41,14 @@ class Datasets(ApiView):
 
     @extend_schema(
         operation_id="datasets_list",
-        parameters=[NAME, CURSOR, LIMIT],
+        parameters=[NAME, *PAGE],
         responses=page_of(serializers.DatasetSerializer),
     )
     def get(self, request: Request) -> Response:
         """List datasets, newest first."""
         name = request.query_params.get("name", "")
-        rows = queries.dataset_list(self.actor, name=name, before=_before(self), limit=self.page_size())
-        return self.paginated(rows, _dataset, lambda row: [row.id])
+        rows = queries.dataset_list(self.actor, name=name, before=self.before(UUID), limit=self.page_size())
+        return self.paginated(rows, serializers.DatasetSerializer, lambda row: [row.id])
 
     @extend_schema(
         request={"multipart/form-data": serializers.DatasetUploadSerializer},
@@ -77,7 +75,7 @@ class Datasets(ApiView):
         with tenant_scope(self.actor.tenant_id):
             dataset = queries.dataset_detail(self.actor, version.dataset_id)
             shown = next(row for row in dataset.history if row.id == version.id)
-            return Response(_dataset(dataset, shown), status=201)
+            return Response(serializers.DatasetSerializer(replace(dataset, latest=shown)).data, status=201)
 
 
 class Dataset(ApiView):
@@ -88,7 +86,7 @@ class Dataset(ApiView):
     @extend_schema(operation_id="datasets_retrieve", responses=serializers.DatasetSerializer)
     def get(self, request: Request, dataset_id: UUID) -> Response:
         """Return a dataset with its newest version."""
-        return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
+        return Response(serializers.DatasetSerializer(queries.dataset_detail(self.actor, dataset_id)).data)
 
     @extend_schema(request=serializers.DatasetChangeSerializer, responses=serializers.DatasetSerializer)
     def patch(self, request: Request, dataset_id: UUID) -> Response:
@@ -97,7 +95,7 @@ class Dataset(ApiView):
         if not isinstance(restricted, bool):
             raise Invalid(fields={"restricted": ["Send true or false."]})
         operations.restrict(actor=self.actor, dataset_id=dataset_id, restricted=restricted)
-        return Response(_dataset(queries.dataset_detail(self.actor, dataset_id)))
+        return Response(serializers.DatasetSerializer(queries.dataset_detail(self.actor, dataset_id)).data)
 
     @extend_schema(
         operation_id="datasets_destroy",
@@ -144,18 +142,7 @@ class Recipes(ApiView):
     @extend_schema(responses=page_of(serializers.RecipeSerializer))
     def get(self, request: Request) -> Response:
         """List recipes with their cards and the JSON Schema of their parameters."""
-        shown = [
-            {
-                "id": recipe.id,
-                "version": recipe.version,
-                "title": recipe.title,
-                "task": recipe.task,
-                "card": asdict(recipe.card),
-                "schema": recipe.schema(),
-            }
-            for recipe in queries.recipe_cards()
-        ]
-        return Response({"results": shown, "next": None})
+        return self.whole(queries.recipe_cards(), serializers.RecipeSerializer)
 
 
 class Models(ApiView):
@@ -163,22 +150,12 @@ class Models(ApiView):
 
     permissions = {"GET": "models.view"}
 
-    @extend_schema(parameters=[NAME, CURSOR, LIMIT], responses=page_of(serializers.ModelSerializer))
+    @extend_schema(parameters=[NAME, *PAGE], responses=page_of(serializers.ModelSerializer))
     def get(self, request: Request) -> Response:
         """List models, newest first."""
         name = request.query_params.get("name", "")
-        rows = queries.model_list(self.actor, name=name, before=_before(self), limit=self.page_size())
-        return self.paginated(
-            rows,
-            lambda row: {
-                "id": row.id,
-                "name": row.name,
-                "versions": row.versions,
-                "created_at": row.created_at,
-                "latest": serializers.model_version(row.latest),
-            },
-            lambda row: [row.id],
-        )
+        rows = queries.model_list(self.actor, name=name, before=self.before(UUID), limit=self.page_size())
+        return self.paginated(rows, serializers.ModelSerializer, lambda row: [row.id])
 
 
 class ModelVersions(ApiView):
@@ -186,17 +163,11 @@ class ModelVersions(ApiView):
 
     permissions = {"GET": "models.view"}
 
-    @extend_schema(parameters=[CURSOR, LIMIT], responses=page_of(serializers.ModelVersionSerializer))
+    @extend_schema(parameters=PAGE, responses=page_of(serializers.ModelVersionSerializer))
     def get(self, request: Request, model_id: UUID) -> Response:
         """List a model's versions, newest first."""
-        keys = self.cursor(1)
-        before = (
-            parse_whole(keys[0], "cursor", "This cursor is not valid for this list. Start again without it.")
-            if keys
-            else None
-        )
-        rows = queries.version_list(self.actor, model_id, before=before, limit=self.page_size())
-        return self.paginated(rows, serializers.model_version, lambda row: [row.number])
+        rows = queries.version_list(self.actor, model_id, before=self.before(whole), limit=self.page_size())
+        return self.paginated(rows, serializers.ModelVersionSerializer, lambda row: [row.number])
 
 
 class VersionLineage(ApiView):
@@ -207,27 +178,7 @@ class VersionLineage(ApiView):
     @extend_schema(responses=serializers.LineageSerializer)
     def get(self, request: Request, version_id: UUID) -> Response:
         """Return the data, code, run, cost and signature of a version."""
-        found = queries.lineage(self.actor, version_id)
-        return Response(serializers.model_version(found) | {name: getattr(found, name) for name in LINEAGE_FIELDS})
-
-
-LINEAGE_FIELDS = tuple(
-    name for name in Lineage.__dataclass_fields__ if name not in ModelVersionRow.__dataclass_fields__
-)
-
-
-def _before(view: ApiView) -> UUID | None:
-    keys = view.cursor(1)
-    return parse_uuid(keys[0], "cursor") if keys else None
-
-
-def _dataset(row: queries.DatasetRow, version: queries.VersionRow | None = None) -> dict[str, Any]:
-    shown = version or row.latest
-    return {
-        "id": row.id, "name": row.name, "restricted": row.restricted, "state": shown.state, "code": shown.code,
-        "message": shown.message, "target": shown.target, "created_by_label": row.created_by_label,
-        "created_at": row.created_at, "versions": row.versions, "version": asdict(shown),
-    }  # fmt: skip
+        return Response(serializers.LineageSerializer(queries.lineage(self.actor, version_id)).data)
 
 
 def _yes(value: Any, name: str = "restricted") -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -11,16 +10,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.api.serializers import MoneySerializer
+from billing.api.fields import MoneySerializer
 from compute.jobs.request_body import project_of
 from models_app.endpoints import deployments, endpoint_keys, endpoints
 from tenants.errors import Invalid
 from tenants.parsing import parse_uuid
 from tenants.web.openapi import page_of
+from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
 
-CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
-LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
 STATE = OpenApiParameter("state", str, many=True, description="deploying, ready, failed, stopped or undeployed")
 
 
@@ -103,19 +101,16 @@ class Endpoints(ApiView):
 
     permissions = {"GET": "endpoints.view", "POST": "endpoints.manage"}
 
-    @extend_schema(
-        operation_id="endpoints_list", parameters=[STATE, CURSOR, LIMIT], responses=page_of(EndpointSerializer)
-    )
+    @extend_schema(operation_id="endpoints_list", parameters=[STATE, *PAGE], responses=page_of(EndpointSerializer))
     def get(self, request: Request) -> Response:
         """List endpoints, newest first."""
-        cursor = self.cursor(1)
         rows = endpoints.endpoint_list(
             self.actor,
             states=request.query_params.getlist("state"),
-            before=parse_uuid(cursor[0], "cursor") if cursor else None,
+            before=self.before(UUID),
             limit=self.page_size(),
         )
-        return self.paginated(rows, endpoints.shown, lambda row: [row.id])
+        return self.paginated(rows, EndpointSerializer, lambda row: [row.id])
 
     @extend_schema(request=DeploymentSerializer, responses={201: EndpointSerializer})
     def post(self, request: Request) -> Response:
@@ -143,7 +138,7 @@ class Endpoints(ApiView):
             slo_ms=slo_ms,
             replace=body.get("replace", False),
         )
-        return Response(endpoints.shown(endpoints.endpoint_detail(self.actor, endpoint.id)), status=201)
+        return Response(EndpointSerializer(endpoints.endpoint_detail(self.actor, endpoint.id)).data, status=201)
 
 
 class OneEndpoint(ApiView):
@@ -154,7 +149,7 @@ class OneEndpoint(ApiView):
     @extend_schema(operation_id="endpoints_retrieve", responses=EndpointSerializer)
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Return one endpoint."""
-        return Response(endpoints.shown(endpoints.endpoint_detail(self.actor, endpoint_id)))
+        return Response(EndpointSerializer(endpoints.endpoint_detail(self.actor, endpoint_id)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, endpoint_id: UUID) -> Response:
@@ -172,8 +167,7 @@ class EndpointKeys(ApiView):
     @extend_schema(operation_id="endpoint_keys_list", responses=page_of(EndpointKeySerializer))
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """List the valid keys without their secrets, newest first."""
-        rows = endpoints.endpoint_keys(self.actor, endpoint_id)
-        return Response({"results": [asdict(row) for row in rows], "next": None})
+        return self.whole(endpoints.endpoint_keys(self.actor, endpoint_id), EndpointKeySerializer)
 
     @extend_schema(request=NewEndpointKeySerializer, responses={201: EndpointKeySecretSerializer})
     def post(self, request: Request, endpoint_id: UUID) -> Response:
@@ -188,7 +182,7 @@ class EndpointKeys(ApiView):
             actor=self.actor, endpoint_id=endpoint_id, name=body["name"], requests_per_minute=limit
         )
         answer = {"id": key.id, "name": body["name"].strip(), "requests_per_minute": limit, "key": key.secret}
-        return Response(answer, status=201)
+        return Response(EndpointKeySecretSerializer(answer).data, status=201)
 
 
 class OneEndpointKey(ApiView):

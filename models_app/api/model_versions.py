@@ -21,8 +21,8 @@ class _Move(ApiView):
     def answer(self, version: ModelVersion, stage: str) -> Response:
         """Return the version: 202 if it waits for an approver and has not reached the requested stage."""
         waits = version.stage != stage
-        shown = serializers.model_version(lineage.lineage(self.actor, version.id))
-        return Response(shown | {"state": "requested" if waits else "promoted"}, status=202 if waits else 200)
+        shown = serializers.ModelVersionSerializer(lineage.lineage(self.actor, version.id)).data
+        return Response({**shown, "state": "requested" if waits else "promoted"}, status=202 if waits else 200)
 
 
 class VersionPromote(_Move):
@@ -68,4 +68,4 @@ class VersionDecline(_Move):
         if not isinstance(reason, str):
             raise Invalid(fields={"reason": ["Enter the reason as text, or leave it out."]})
         version = registry.decline(actor=self.actor, version_id=version_id, reason=reason)
-        return Response(serializers.model_version(lineage.lineage(self.actor, version.id)))
+        return Response(serializers.ModelVersionSerializer(lineage.lineage(self.actor, version.id)).data)

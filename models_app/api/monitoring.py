@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +12,24 @@ from rest_framework.response import Response
 
 from models_app.measures import time_ranges
 from models_app.monitoring import feedback, health
+from models_app.monitoring.timeseries import Step
 from tenants.errors import Invalid
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
 
 RANGE = OpenApiParameter("range", str, enum=list(time_ranges.CHOICES), description="How far back; 24h unless given.")
+
+
+class Percentile(serializers.FloatField):
+    """The latency below which a share of a step's requests stayed; null without any."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__(source="percentile", allow_null=True)
+        self.share = share
+
+    def get_attribute(self, instance: Step) -> float | None:
+        """Return it of a step."""
+        return instance.percentile(self.share)
 
 
 class TrafficStepSerializer(serializers.Serializer[Any]):
@@ -31,8 +43,8 @@ class TrafficStepSerializer(serializers.Serializer[Any]):
     errors = serializers.DictField(  # type: ignore[assignment]
         child=serializers.IntegerField(), help_text="Requests by problem code"
     )
-    p50_ms = serializers.FloatField(allow_null=True)
-    p95_ms = serializers.FloatField(allow_null=True)
+    p50_ms = Percentile(0.5)
+    p95_ms = Percentile(0.95)
     compute_ms = serializers.FloatField(help_text="How long the model computed")
     busy_share = serializers.FloatField(help_text="Share of the step in which the slot computed")
 
@@ -40,16 +52,17 @@ class TrafficStepSerializer(serializers.Serializer[Any]):
 class TrafficSerializer(page_of(TrafficStepSerializer)):  # type: ignore[misc]
     """Requests of an endpoint by time step, oldest first. `next` is always null: the span is complete."""
 
-    start = serializers.DateTimeField()
-    end = serializers.DateTimeField()
-    step_s = serializers.IntegerField()
-    requests = serializers.IntegerField()
-    rows = serializers.IntegerField()
-    error_share = serializers.FloatField(allow_null=True)
-    refused_share = serializers.FloatField(allow_null=True)
-    p50_ms = serializers.FloatField(allow_null=True)
-    p95_ms = serializers.FloatField(allow_null=True)
-    p99_ms = serializers.FloatField(allow_null=True)
+    results = TrafficStepSerializer(source="steps", many=True)
+    start = serializers.DateTimeField(source="span.first")
+    end = serializers.DateTimeField(source="span.end")
+    step_s = serializers.IntegerField(source="span.step.total_seconds")
+    requests = serializers.IntegerField(source="totals.requests")
+    rows = serializers.IntegerField(source="totals.rows")
+    error_share = serializers.FloatField(source="totals.error_share", allow_null=True)
+    refused_share = serializers.FloatField(source="totals.refused_share", allow_null=True)
+    p50_ms = serializers.FloatField(source="totals.p50", allow_null=True)
+    p95_ms = serializers.FloatField(source="totals.p95", allow_null=True)
+    p99_ms = serializers.FloatField(source="totals.p99", allow_null=True)
 
 
 class FeatureDriftSerializer(serializers.Serializer[Any]):
@@ -143,22 +156,7 @@ class EndpointTraffic(ApiView):
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Return requests, errors and latency by time step; counts lag some seconds behind."""
         found = health.traffic(self.actor, endpoint_id, _range(request))
-        totals, step_s = found.totals, found.span.step.total_seconds()
-        steps = [
-            {
-                "starts": step.starts, "requests": step.requests, "rows": step.rows, "failed": step.failed,
-                "refused": step.refused, "errors": step.errors, "p50_ms": step.percentile(0.5),
-                "p95_ms": step.percentile(0.95), "compute_ms": step.compute_ms,
-                "busy_share": step.compute_ms / 1000 / step_s,
-            }
-            for step in found.steps
-        ]  # fmt: skip
-        answer = {
-            "start": found.span.first, "end": found.span.end, "step_s": int(step_s), "requests": totals.requests,
-            "rows": totals.rows, "error_share": totals.error_share, "refused_share": totals.refused_share,
-            "p50_ms": totals.p50, "p95_ms": totals.p95, "p99_ms": totals.p99,
-        }  # fmt: skip
-        return Response({"results": steps, "next": None, **answer})
+        return Response(TrafficSerializer(found).data)
 
 
 class EndpointHealth(ApiView):
@@ -169,7 +167,7 @@ class EndpointHealth(ApiView):
     @extend_schema(responses=HealthSerializer)
     def get(self, request: Request, endpoint_id: UUID) -> Response:
         """Return drift by input, predictions against training, labels and alerts."""
-        return Response(asdict(health.health(self.actor, endpoint_id)))
+        return Response(HealthSerializer(health.health(self.actor, endpoint_id)).data)
 
 
 class EndpointFeedback(ApiView):
@@ -183,7 +181,9 @@ class EndpointFeedback(ApiView):
         items = self.body().get("items")
         if not isinstance(items, list):
             raise Invalid(fields={"items": ["Send a list of objects with prediction_id and label."]})
-        return Response(asdict(feedback.record(actor=self.actor, endpoint_id=endpoint_id, items=items)))
+        return Response(
+            FeedbackCountsSerializer(feedback.record(actor=self.actor, endpoint_id=endpoint_id, items=items)).data
+        )
 
 
 def _range(request: Request) -> str:

@@ -1,13 +1,14 @@
-"""Serializers of this app's API responses, for the OpenAPI document."""
+"""Serializers of this app's API: they describe its responses and make them of the rows of its queries."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
-from billing.api.serializers import MoneySerializer
-from models_app.registry.lineage import ModelVersionRow
+from billing.api.fields import MoneySerializer
 from models_app.tables import writing
 
 
@@ -48,14 +49,14 @@ class DatasetSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     name = serializers.CharField()
     restricted = serializers.BooleanField()
-    state = serializers.CharField()
-    code = serializers.CharField()
-    message = serializers.CharField()
-    target = serializers.CharField()
+    state = serializers.CharField(source="latest.state")
+    code = serializers.CharField(source="latest.code")
+    message = serializers.CharField(source="latest.message")
+    target = serializers.CharField(source="latest.target")
     created_by_label = serializers.CharField()
     created_at = serializers.DateTimeField()
     versions = serializers.IntegerField()
-    version = DatasetVersionSerializer()
+    version = DatasetVersionSerializer(source="latest")
 
 
 class DatasetUploadSerializer(serializers.Serializer[Any]):
@@ -94,14 +95,24 @@ class SharedWithSerializer(serializers.Serializer[Any]):
     email = serializers.CharField()
 
 
+class Named(serializers.ListField):
+    """Pairs of id and name, answered as objects."""
+
+    child = serializers.DictField()
+
+    def to_representation(self, data: Iterable[tuple[UUID, str]]) -> list[Any]:
+        """Answer pairs."""
+        return [{"id": key, "name": name} for key, name in data]
+
+
 class HangingSerializer(serializers.Serializer[Any]):
     """What was made from a dataset version, or will be. Lists name a few, counts are complete."""
 
-    waiting = serializers.ListField(child=serializers.DictField(), help_text="Jobs that have not ended: id and name")
+    waiting = Named(help_text="Jobs that have not ended: id and name")
     waiting_hidden = serializers.IntegerField(help_text="Jobs that have not ended and are not shared with you")
     trainings = serializers.IntegerField()
     batches = serializers.IntegerField()
-    models = serializers.ListField(child=serializers.DictField(), help_text="Model versions: id and name")
+    models = Named(help_text="Model versions: id and name")
     versions = serializers.IntegerField(help_text="Model versions in all")
     endpoints = serializers.ListField(child=serializers.CharField())
 
@@ -133,6 +144,14 @@ class ProfileSerializer(serializers.Serializer[Any]):
     )
 
 
+class CardSerializer(serializers.Serializer[Any]):
+    """What a recipe is good for."""
+
+    summary = serializers.CharField()
+    when = serializers.CharField()
+    limits = serializers.CharField()
+
+
 class RecipeSerializer(serializers.Serializer[Any]):
     """A recipe with its card and parameters."""
 
@@ -140,7 +159,7 @@ class RecipeSerializer(serializers.Serializer[Any]):
     version = serializers.CharField()
     title = serializers.CharField()
     task = serializers.CharField()
-    card = serializers.DictField(child=serializers.CharField(), help_text="summary, when, limits")
+    card = CardSerializer()
     schema = serializers.DictField(help_text="JSON Schema of the parameters")
 
 
@@ -246,10 +265,3 @@ class LinkSerializer(serializers.Serializer[Any]):
     """A download URL for those who may see the file, with a session or a key in the header."""
 
     url = serializers.CharField()
-
-
-def model_version(row: ModelVersionRow) -> dict[str, Any]:
-    """Return one version in the API's format."""
-    left_out = ("headline", "recipe_title")
-    plain = {name: getattr(row, name) for name in ModelVersionRow.__dataclass_fields__ if name not in left_out}
-    return plain | {"cost": row.cost.json(), "billed_seconds": f"{row.billed_seconds:f}"}

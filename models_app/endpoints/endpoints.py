@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet
@@ -61,6 +60,11 @@ class EndpointRow:
     def live(self) -> bool:
         """Return whether it is not undeployed."""
         return self.state != EndpointState.UNDEPLOYED
+
+    @property
+    def node(self) -> str:
+        """Which node holds its slot; empty where none does."""
+        return self.slot.node if self.slot is not None and self.live else ""
 
     @property
     def predict_path(self) -> str:
@@ -166,15 +170,3 @@ def _row(row: Endpoint, slot: SlotRow | None, charge: Decimal, keys: int) -> End
         undeployed_at=row.undeployed_at,
         slot=slot,
     )
-
-
-def shown(row: EndpointRow) -> dict[str, Any]:
-    """Return an endpoint in the API's format."""
-    names = [name for name in EndpointRow.__dataclass_fields__ if name not in ("cost", "slot")]
-    plain = {name: getattr(row, name) for name in names}
-    return plain | {
-        "cost": row.cost.json(),
-        "predict_path": row.predict_path,
-        "infer_path": row.infer_path,
-        "node": row.slot.node if row.slot is not None and row.live else "",
-    }

@@ -35,14 +35,20 @@ OUTCOMES = {"answered": 1, "client errors": 3, "server errors": 5}
 
 @dataclass
 class Step:
-    """Requests of one step. `latency` counts answered ones by bucket, `errors` refused ones by problem code."""
+    """Requests of one step of `seconds`. `latency` counts answered ones by bucket, `errors` refused ones by problem code."""
 
     starts: datetime
+    seconds: float
     requests: int = 0
     rows: int = 0
     compute_ms: float = 0.0
     latency: list[int] = field(default_factory=lambda: [0] * latency.BUCKETS)
     errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def busy_share(self) -> float:
+        """Share of the step in which the slot computed."""
+        return self.compute_ms / 1000 / self.seconds
 
     def percentile(self, q: float) -> float | None:
         """Return the latency below which a share `q` of the answered requests stayed, in milliseconds."""
@@ -61,7 +67,7 @@ class Step:
 
 def steps(endpoint_id: UUID, over: TimeRange) -> list[Step]:
     """Return every step of a time range, empty ones too, in one query of the open scope."""
-    found = {starts: Step(starts) for starts in over.starts}
+    found = {starts: Step(starts, over.step.total_seconds()) for starts in over.starts}
     values: dict[str, Any] = {
         "step": over.step,
         "zero": ZERO,

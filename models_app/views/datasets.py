@@ -20,7 +20,7 @@ from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.parsing import uuid_in
 from tenants.web.large_bodies import large_body
-from tenants.web.pagination import pager
+from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -33,9 +33,9 @@ COLUMNS_SHOWN = 200
 def datasets(request: TenantRequest) -> HttpResponse:
     """List the datasets that the actor may see, newest first."""
     actor = request.actor
-    rows = queries.dataset_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
-    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
-    context = {"datasets": rows[:PAGE], "can_create": actor.can("datasets.create"), **pager(request, following)}
+    rows = queries.dataset_list(actor, before=before(request, UUID), limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
+    context = {"datasets": shown, "can_create": actor.can("datasets.create"), **links}
     return render(request, "models_app/datasets.html", context)
 
 

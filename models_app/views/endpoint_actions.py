@@ -16,7 +16,8 @@ from models_app.forms.endpoints import KeyForm, TryForm
 from models_app.views.endpoints import endpoint_page
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
-from tenants.web.form_posts import explain, once
+from tenants.web.form_posts import explain
+from tenants.web.idempotency import once
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 

@@ -24,8 +24,9 @@ from tenants import queries as tenancy
 from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
-from tenants.web.form_posts import explain, once
-from tenants.web.pagination import pager
+from tenants.web.form_posts import explain
+from tenants.web.idempotency import once
+from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -39,14 +40,13 @@ ELSEWHERE = {"version_id": "version", "project_id": "project"}
 def endpoint_list(request: TenantRequest) -> HttpResponse:
     """List endpoints, newest first, with a day's requests and open alerts."""
     actor = request.actor
-    rows = endpoints.endpoint_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
-    shown = rows[:PAGE]
+    rows = endpoints.endpoint_list(actor, before=before(request, UUID), limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
     health_summaries = health.health_summaries([row.id for row in shown])
-    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     context = {
         "endpoints": [(row, health_summaries[row.id]) for row in shown],
         "can_manage": actor.can("endpoints.manage"),
-        **pager(request, following),
+        **links,
     }
     return render(request, "models_app/endpoints.html", context)
 

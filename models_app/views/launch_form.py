@@ -20,7 +20,7 @@ from models_app.views.launch_options import Refusal, quote_of, refusal_of
 from models_app.views.launch_options import devices as offered_devices
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
-from tenants.web.form_posts import once
+from tenants.web.idempotency import once
 from tenants.web.problems import retry_after
 from tenants.web.requests import TenantRequest
 

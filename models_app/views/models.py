@@ -12,7 +12,7 @@ from models_app.registry import lineage as queries
 from models_app.registry import registry
 from models_app.views import figures
 from tenants.parsing import uuid_in
-from tenants.web.pagination import pager
+from tenants.web.pagination import before, paged, whole
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -26,13 +26,13 @@ MOVES = (("registered", "Back to registered"), ("staging", "Move to staging"), (
 def models(request: TenantRequest) -> HttpResponse:
     """List models, newest first."""
     actor = request.actor
-    rows = queries.model_list(actor, before=uuid_in(request.GET.get("cursor")), limit=PAGE)
-    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
+    rows = queries.model_list(actor, before=before(request, UUID), limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
     context = {
-        "models": rows[:PAGE],
+        "models": shown,
         "asked": queries.waiting_list(actor) if actor.can("models.approve") else [],
         "can_launch": actor.can("jobs.launch"),
-        **pager(request, following),
+        **links,
     }
     return render(request, "models_app/models.html", context)
 
@@ -42,18 +42,16 @@ def models(request: TenantRequest) -> HttpResponse:
 def model(request: TenantRequest, model_id: UUID) -> HttpResponse:
     """List a model's versions, newest first."""
     actor = request.actor
-    text = request.GET.get("cursor", "")
-    before = int(text) if text.isdecimal() and len(text) < 10 else None
-    rows = queries.version_list(actor, model_id, before=before, limit=PAGE)
-    following = str(rows[PAGE - 1].number) if len(rows) > PAGE else None
+    rows = queries.version_list(actor, model_id, before=before(request, whole), limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.number,))
     return render(
         request,
         "models_app/model.html",
         {
-            "versions": rows[:PAGE],
+            "versions": shown,
             "name": rows[0].model if rows else "",
             "marked": uuid_in(request.GET.get("mark")),
-            **pager(request, following),
+            **links,
         },
     )
 

@@ -1,6 +1,5 @@
 """REST endpoints of invitations: list, issue, revoke."""
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from rest_framework.response import Response
 
 from tenants.access.permissions import ROLES
 from tenants.identity import invitation_queries, invitations
-from tenants.parsing import parse_uuid
+from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
 
@@ -36,17 +35,13 @@ class Invitations(ApiView):
     @extend_schema(responses=page_of(InvitationSerializer))
     def get(self, request: Request) -> Response:
         """List invitations, newest first."""
-        after = self.cursor(1)
-        before = parse_uuid(after[0], "cursor") if after else None
-        rows = invitation_queries.invitations(before=before, limit=self.page_size())
-        return self.paginated(rows, asdict, lambda row: [row.id])
+        rows = invitation_queries.invitations(before=self.before(UUID), limit=self.page_size())
+        return self.paginated(rows, InvitationSerializer, lambda row: [row.id])
 
     @extend_schema(request=InvitationSerializer, responses={201: InvitationSerializer})
     def post(self, request: Request) -> Response:
         """Invite an address; an open invitation of the same address is revoked."""
-        serializer = InvitationSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        data = serializer.validated_data
+        data = checked(InvitationSerializer(data=request.data))
         row = invitations.invite(actor=self.actor, email=data["email"], role=data["role"])
         return Response(InvitationSerializer(invitation_queries.as_row(row)).data, status=201)
 

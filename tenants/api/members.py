@@ -1,6 +1,5 @@
 """REST endpoints of members: list, invite, change, remove, and preview of a departure."""
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from rest_framework.response import Response
 from tenants import queries
 from tenants.errors import Invalid
 from tenants.identity import invitations, members
+from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
 
@@ -74,17 +74,16 @@ class Members(ApiView):
     @extend_schema(responses=page_of(MemberSerializer))
     def get(self, request: Request) -> Response:
         """List members by address."""
-        return Response({"results": [asdict(row) for row in queries.members()], "next": None})
+        return self.whole(queries.members(), MemberSerializer)
 
     @extend_schema(request=MemberSerializer, responses={201: InvitedMemberSerializer})
     def post(self, request: Request) -> Response:
         """Invite a person with a role; they are a member once they accept."""
-        serializer = MemberSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        data = serializer.validated_data
+        data = checked(MemberSerializer(data=request.data))
         row = invitations.invite(actor=self.actor, email=data["email"], role=data["role"])
-        shown = {"user_id": None, "email": row.email, "name": "", "role": row.role, "since": None}
-        return Response(shown | {"invitation": row.id, "expires_at": row.expires_at}, status=201)
+        nobody_yet = {"user_id": None, "name": "", "since": None}
+        invited = {"email": row.email, "role": row.role, "invitation": row.id, "expires_at": row.expires_at}
+        return Response(InvitedMemberSerializer(nobody_yet | invited).data, status=201)
 
 
 class Member(ApiView):
@@ -107,7 +106,7 @@ class Member(ApiView):
         left = members.remove_member(
             actor=self.actor, user_id=user_id, jobs=members.parse_jobs(jobs), adopt=_adopts(keys)
         )
-        return Response(left.as_json()) if left else Response(status=204)
+        return Response(DepartureSerializer(left).data) if left else Response(status=204)
 
 
 class MemberDeparture(ApiView):
@@ -118,7 +117,7 @@ class MemberDeparture(ApiView):
     @extend_schema(responses=DepartureSerializer)
     def get(self, request: Request, user_id: UUID) -> Response:
         """Return which credentials end with the membership, their last use, and the number of open jobs."""
-        return Response(members.departure(actor=self.actor, user_id=user_id).as_json())
+        return Response(DepartureSerializer(members.departure(actor=self.actor, user_id=user_id)).data)
 
 
 class MemberAdoption(ApiView):
@@ -129,7 +128,8 @@ class MemberAdoption(ApiView):
     @extend_schema(request=None, responses=AdoptionSerializer)
     def post(self, request: Request, user_id: UUID) -> Response:
         """Adopt the member's endpoint keys: they then descend from you, and outlive that membership."""
-        return Response({"adopted": members.adopt_endpoint_keys(actor=self.actor, user_id=user_id)})
+        adopted = members.adopt_endpoint_keys(actor=self.actor, user_id=user_id)
+        return Response(AdoptionSerializer({"adopted": adopted}).data)
 
 
 def _adopts(text: str | None) -> bool:

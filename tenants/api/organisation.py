@@ -1,6 +1,5 @@
 """REST endpoints for the caller, the organisation, projects, keys and quotas."""
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from rest_framework.response import Response
 from tenants import operations, queries, quotas
 from tenants.identity import api_keys
 from tenants.models import Tenant
-from tenants.web.body_fields import Moment, Whole
+from tenants.web.body_fields import Moment, Whole, checked
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
 
@@ -44,6 +43,7 @@ class ProjectSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(read_only=True)
     slug = serializers.CharField(max_length=50)
     name = serializers.CharField(max_length=120)
+    created_at = serializers.DateTimeField(read_only=True)
 
 
 class ApiKeySerializer(serializers.Serializer[Any]):
@@ -51,13 +51,23 @@ class ApiKeySerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField(read_only=True)
     name = serializers.CharField(max_length=120)
+    prefix = serializers.CharField(read_only=True, help_text="How the key begins")
     scopes = serializers.ListField(child=serializers.CharField())
+    created_by = serializers.CharField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
     expires_at = Moment(required=False, allow_null=True)
+    revoked_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    last_used_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    parent_key_id = serializers.UUIDField(read_only=True, allow_null=True, help_text="The key that made it")
 
 
-class NewApiKeySerializer(ApiKeySerializer):
+class NewApiKeySerializer(serializers.Serializer[Any]):
     """A new API key; `key` is returned only once, and null in repeated responses."""
 
+    id = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(max_length=120)
+    scopes = serializers.ListField(child=serializers.CharField())
+    expires_at = Moment(required=False, allow_null=True)
     key = serializers.CharField(read_only=True, allow_null=True)
 
 
@@ -69,13 +79,6 @@ class QuotaSerializer(serializers.Serializer[Any]):
     in_use = serializers.IntegerField(read_only=True)
 
 
-def checked(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
-    """Return validated data or raise with every field's messages."""
-    serializer.is_valid(raise_exception=True)
-    data: dict[str, Any] = serializer.validated_data
-    return data
-
-
 class Me(ApiView):
     """The tenant, the actor, its role and scopes."""
 
@@ -85,24 +88,10 @@ class Me(ApiView):
     def get(self, request: Request) -> Response:
         """Return the identity of the key or session."""
         actor, tenant = self.actor, self.tenant
-        return Response(
-            {
-                "tenant": {
-                    "id": str(tenant.id),
-                    "slug": tenant.slug,
-                    "name": tenant.name,
-                    "timezone": tenant.timezone,
-                    "currency": tenant.currency,
-                },
-                "actor": {
-                    "kind": actor.kind,
-                    "id": str(actor.id),
-                    "label": actor.label,
-                },
-                "role": actor.role,
-                "scopes": sorted(actor.permissions),
-            }
-        )
+        here = {name: getattr(tenant, name) for name in ("id", "slug", "name", "timezone", "currency")}
+        me = {"kind": actor.kind, "id": actor.id, "label": actor.label}
+        answer = {"tenant": here, "actor": me, "role": actor.role, "scopes": sorted(actor.permissions)}
+        return Response(MeSerializer(answer).data)
 
 
 class Organisation(ApiView):
@@ -133,17 +122,13 @@ class Projects(ApiView):
     @extend_schema(responses=page_of(ProjectSerializer))
     def get(self, request: Request) -> Response:
         """List projects by short name."""
-        return Response({"results": [asdict(row) for row in queries.projects()], "next": None})
+        return self.whole(queries.projects(), ProjectSerializer)
 
     @extend_schema(request=ProjectSerializer, responses={201: ProjectSerializer})
     def post(self, request: Request) -> Response:
         """Create a project."""
         data = checked(ProjectSerializer(data=request.data))
-        project = operations.create_project(actor=self.actor, **data)
-        return Response(
-            {"id": str(project.id), "slug": project.slug, "name": project.name},
-            status=201,
-        )
+        return Response(ProjectSerializer(operations.create_project(actor=self.actor, **data)).data, status=201)
 
 
 class ApiKeys(ApiView):
@@ -155,28 +140,20 @@ class ApiKeys(ApiView):
     @extend_schema(responses=page_of(ApiKeySerializer))
     def get(self, request: Request) -> Response:
         """List keys without their secrets."""
-        return Response({"results": [asdict(row) for row in queries.api_keys()], "next": None})
+        return self.whole(queries.api_keys(), ApiKeySerializer)
 
-    @extend_schema(request=ApiKeySerializer, responses={201: NewApiKeySerializer})
+    @extend_schema(request=NewApiKeySerializer, responses={201: NewApiKeySerializer})
     def post(self, request: Request) -> Response:
         """Create a key. Only this response contains its secret."""
-        data = checked(ApiKeySerializer(data=request.data))
+        data = checked(NewApiKeySerializer(data=request.data))
         key = api_keys.create_api_key(
             actor=self.actor,
             name=data["name"],
             scopes=data["scopes"],
             expires_at=data.get("expires_at"),
         )
-        return Response(
-            {
-                "id": str(key.id),
-                "name": data["name"],
-                "scopes": data["scopes"],
-                "expires_at": data.get("expires_at"),
-                "key": key.secret,
-            },
-            status=201,
-        )
+        made = {"expires_at": None, **data, "id": key.id, "key": key.secret}
+        return Response(NewApiKeySerializer(made).data, status=201)
 
 
 class OneApiKey(ApiView):
@@ -199,10 +176,11 @@ class Quotas(ApiView):
     @extend_schema(responses=page_of(QuotaSerializer))
     def get(self, request: Request) -> Response:
         """List resources with their limits and current use."""
-        return Response({"results": [asdict(row) for row in quotas.usage()], "next": None})
+        return self.whole(quotas.usage(), QuotaSerializer)
 
     @extend_schema(request=QuotaSerializer, responses=QuotaSerializer)
     def put(self, request: Request) -> Response:
         """Set or lift a limit."""
         data = checked(QuotaSerializer(data=request.data))
-        return Response(asdict(quotas.set_limit(actor=self.actor, resource=data["resource"], limit=data["limit"])))
+        changed = quotas.set_limit(actor=self.actor, resource=data["resource"], limit=data["limit"])
+        return Response(QuotaSerializer(changed).data)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
 from tenants.access.actor import Actor
@@ -52,10 +52,6 @@ class Departure:
     def endpoint_keys(self) -> list[Descendant]:
         """Return the keys that an owner can adopt."""
         return [one for one in self.credentials if one.kind == "endpointkey"]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it in the API's format."""
-        return {"credentials": [asdict(one) for one in self.credentials], "adopted": self.adopted, "jobs": self.jobs}
 
 
 _work: list[Work] = []

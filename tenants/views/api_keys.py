@@ -18,7 +18,8 @@ from tenants.errors import ExchequerError
 from tenants.identity import api_keys as keys
 from tenants.identity import provenance
 from tenants.views.forms import NewApiKey
-from tenants.web.form_posts import explain, once, posted
+from tenants.web.form_posts import explain, posted
+from tenants.web.idempotency import once
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 

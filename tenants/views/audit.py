@@ -15,7 +15,7 @@ from tenants.audit.verify import verify
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.views.forms import AuditFilter
-from tenants.web.pagination import csv_stream, pager, wants_csv
+from tenants.web.pagination import before, csv_stream, paged, wants_csv, whole
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -54,15 +54,15 @@ def audit_log(request: TenantRequest) -> HttpResponseBase:
 
 
 def _shown(request: TenantRequest, form: AuditFilter, filters: dict[str, Any]) -> HttpResponse:
-    rows = queries.audit_entries(before_seq=_before(request), limit=PAGE, **filters)
-    following = str(rows[PAGE - 1].seq) if len(rows) > PAGE else None
+    rows = queries.audit_entries(before_seq=before(request, whole), limit=PAGE, **filters)
+    entries, links = paged(request, rows, PAGE, lambda row: (row.seq,))
     can_export = request.actor.can("audit.export")
     context = {
-        "entries": rows[:PAGE],
+        "entries": entries,
         "form": form,
         "filtered": filters != {"acts": "people"},
         "can_export": can_export,
-        **pager(request, following),
+        **links,
     }
     return render(request, "tenants/audit.html", context)
 
@@ -85,8 +85,3 @@ def audit_verified(request: TenantRequest) -> HttpResponse:
     check = verify()
     at: datetime = now()
     return render(request, "tenants/_audit_verified.html", {"check": check, "at": at})
-
-
-def _before(request: TenantRequest) -> int | None:
-    cursor = request.GET.get("cursor", "")
-    return int(cursor) if cursor.isdecimal() and len(cursor) < 18 else None

@@ -9,8 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants.notifications import notifications
-from tenants.web.navigation import home_url
-from tenants.web.pagination import pager
+from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -23,9 +22,9 @@ def notifications_page(request: TenantRequest) -> HttpResponse:
     """List one's own notifications; `?show=unread` hides read ones."""
     user_id = cast(UUID, request.user.pk)
     only_unread = request.GET.get("show") == "unread"
-    rows = notifications.notifications(user_id, only_unread=only_unread, before=_cursor(request), limit=PAGE)
-    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
-    context = {"notifications": rows[:PAGE], "only_unread": only_unread, **pager(request, following)}
+    rows = notifications.notifications(user_id, only_unread=only_unread, before=before(request, UUID), limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
+    context = {"notifications": shown, "only_unread": only_unread, **links}
     return render(request, "tenants/notifications.html", context)
 
 
@@ -47,10 +46,3 @@ def notifications_read(request: TenantRequest) -> HttpResponse:
     if notifications.mark_all_read(request.actor):
         messages.success(request, "All notifications are marked as read.")
     return redirect("notifications", request.tenant.slug)
-
-
-def _cursor(request: TenantRequest) -> UUID | None:
-    try:
-        return UUID(request.GET.get("cursor", ""))
-    except ValueError:
-        return None

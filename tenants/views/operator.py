@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from tenants.notifications import file_backend
 from tenants.operators import tenant_metrics
 from tenants.operators.operator_log import OperatorRequest, operator_page, record_act
-from tenants.web.pagination import EXPORT_LIMIT, csv_response, pager, wants_csv
+from tenants.web.pagination import EXPORT_LIMIT, before, csv_response, paged, wants_csv
 
 PAGE = 50
 LETTER_OPENED = "tenants.letter.opened"
@@ -36,17 +36,17 @@ def tenants_page(request: OperatorRequest) -> HttpResponse:
     if wants_csv(request, "q"):
         rows = tenant_metrics.digests(text=text, limit=EXPORT_LIMIT)
         return csv_response(request, "tenants", COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
-    rows = tenant_metrics.digests(text=text, after=request.GET.get("cursor", "")[:50], limit=PAGE)
-    following = rows[PAGE - 1].slug if len(rows) > PAGE else None
+    rows = tenant_metrics.digests(text=text, after=before(request, str) or "", limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.slug,))
     sums = tenant_metrics.totals(text)
     context = {
         "area": "tenants",
-        "rows": [(row, _money(row.month_spend, row.currency)) for row in rows[:PAGE]],
+        "rows": [(row, _money(row.month_spend, row.currency)) for row in shown],
         "text": text,
         "number": sum(row.tenants for row in sums),
         "running": sum(row.running_jobs for row in sums),
         "spend": [_money(row.month_spend, row.currency) for row in sums],
-        **pager(request, following),
+        **links,
     }
     return render(request, "tenants/operator_tenants.html", context)
 
@@ -55,11 +55,9 @@ def tenants_page(request: OperatorRequest) -> HttpResponse:
 @operator_page
 def acts_page(request: OperatorRequest) -> HttpResponse:
     """List the operator log, newest first."""
-    rows = tenant_metrics.acts(before=_cursor(request), limit=PAGE)
-    following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
-    return render(
-        request, "tenants/operator_acts.html", {"area": "acts", "acts": rows[:PAGE], **pager(request, following)}
-    )
+    rows = tenant_metrics.acts(before=before(request, UUID), limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
+    return render(request, "tenants/operator_acts.html", {"area": "acts", "acts": shown, **links})
 
 
 @require_safe
@@ -88,13 +86,6 @@ def mail_page(request: OperatorRequest) -> HttpResponse:
 
 def _money(amount: Decimal, currency: str) -> dict[str, object]:
     return {"amount": amount, "currency": currency}
-
-
-def _cursor(request: OperatorRequest) -> UUID | None:
-    try:
-        return UUID(request.GET.get("cursor", ""))
-    except ValueError:
-        return None
 
 
 urlpatterns: list[URLPattern] = [

@@ -9,7 +9,8 @@ from django.views.decorators.http import require_safe
 from tenants import operations, queries
 from tenants.errors import ExchequerError
 from tenants.views.forms import NewProject
-from tenants.web.form_posts import explain, once, posted
+from tenants.web.form_posts import explain, posted
+from tenants.web.idempotency import once
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page

@@ -1,4 +1,4 @@
-"""Unambiguous body fields: plain numbers, and times with an offset."""
+"""Unambiguous body fields: plain numbers, and times with an offset; and bodies checked at once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\s*|\s*[+-]?\.\d+([eE][+
 def is_plain_number(text: str) -> bool:
     """Return whether a text is a number of digits 0 to 9, with at most one decimal point and an exponent."""
     return NUMBER.fullmatch(text) is not None
+
+
+def checked(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
+    """Return validated data or raise with every field's messages."""
+    serializer.is_valid(raise_exception=True)
+    data: dict[str, Any] = serializer.validated_data
+    return data
 
 
 class Amount(serializers.DecimalField):
@@ -51,3 +58,11 @@ class Moment(serializers.DateTimeField):
             return parse_moment(value, "time")
         except Invalid as wrong:
             raise serializers.ValidationError(wrong.fields["time"]) from None
+
+
+class TextOrNull(serializers.CharField):
+    """A text that is answered as null where there is none."""
+
+    def to_representation(self, value: str) -> Any:
+        """Answer a text."""
+        return value or None

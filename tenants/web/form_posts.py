@@ -1,17 +1,13 @@
-"""Posted forms: POST-only URLs, refusals attached to their forms, and protection against double submission."""
+"""Posted forms: POST-only URLs, and errors shown on the form that caused them."""
 
 import functools
-import hashlib
 from collections.abc import Callable
-from uuid import UUID
 
 from django import forms
 from django.http import HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 
-from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid
-from tenants.models import IdempotencyKey
 from tenants.web.requests import TenantRequest
 
 View = Callable[[TenantRequest], HttpResponse]
@@ -37,25 +33,6 @@ def posted(back: str) -> Callable[[View], View]:
         return run
 
     return decorate
-
-
-def once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
-    """Return the result of `act` (a URL to redirect to); call it only the first time this key is used.
-
-    A concurrent duplicate waits for the first to commit. If `act` raises, the key stays unused.
-    """
-    if key is None or actor.id is None:
-        return act()
-    text = f"form:{key}"
-    digest = hashlib.sha256(text.encode()).digest()
-    fresh = IdempotencyKey(tenant_id=actor.tenant_id, actor_id=actor.id, key=text, request_hash=digest)
-    IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
-    row = IdempotencyKey.objects.select_for_update(no_key=True).get(actor_id=actor.id, key=text)
-    if row.body is not None:
-        return str(row.body["location"])
-    location = act()
-    IdempotencyKey.objects.filter(id=row.id).update(status=302, body={"location": location})
-    return location
 
 
 def explain(form: forms.Form, refused: ExchequerError) -> None:

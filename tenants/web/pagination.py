@@ -1,20 +1,30 @@
-"""Shared parts of list pages: CSV exports safe for spreadsheets, and the links of a keyset pager."""
+"""Shared parts of lists, of pages and of the API: cursors, the links of a keyset pager, CSV exports safe for spreadsheets."""
 
+import base64
 import csv
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from io import StringIO
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter
 
 from tenants.access.reader import reader
 from tenants.errors import Invalid
 from tenants.identity import audited_access
+from tenants.parsing import MOST_DIGITS, storable
 
+T = TypeVar("T")
+CURSOR = OpenApiParameter("cursor", str, description="From `next` of the page before.")
+LIMIT = OpenApiParameter("limit", int, description="Rows of a page, 1 to 200; 50 unless given.")
+PAGE = [CURSOR, LIMIT]
+LONGEST_CURSOR = 2_000
+NOT_A_CURSOR = "This cursor is not valid for this list. Start again without it."
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 EXPORT_LIMIT = 50_000
 
@@ -95,6 +105,65 @@ def _headers_of(request: HttpRequest, name: str) -> dict[str, str]:
     if request.method != "HEAD" and (actor := reader()):
         audited_access.export(actor=actor, name=name)
     return {"Content-Disposition": f'attachment; filename="{name}.csv"', "X-Content-Type-Options": "nosniff"}
+
+
+def encode_cursor(*keys: Any) -> str:
+    """Return an opaque text of the sort keys of a page's last row."""
+    return base64.urlsafe_b64encode(json.dumps([str(key) for key in keys]).encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str, *kinds: Callable[[str], Any]) -> tuple[Any, ...]:
+    """Return the keys of a cursor, each read by its kind; raise `Invalid` if it is not one of ours.
+
+    A kind reads a text and raises ValueError for one that is not of it: `UUID`, `whole`, `date.fromisoformat`.
+    """
+    try:
+        keys = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) if len(text) < LONGEST_CURSOR else 0
+        return tuple(kind(_text(key)) for kind, key in zip(kinds, _listed(keys), strict=True))
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        raise Invalid(fields={"cursor": [NOT_A_CURSOR]}) from None
+
+
+def _listed(keys: Any) -> list[Any]:
+    if not isinstance(keys, list):
+        raise ValueError(keys)
+    return keys
+
+
+def _text(key: Any) -> str:
+    if not isinstance(key, str) or not storable(key):
+        raise ValueError(key)
+    return key
+
+
+def whole(text: str) -> int:
+    """Read a key that is a whole number from 0."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise ValueError(text)
+    return int(text)
+
+
+def after(request: HttpRequest, *kinds: Callable[[str], Any]) -> tuple[Any, ...] | None:
+    """Return the keys of a page's `?cursor=`; None on the first page, which any text that is no cursor of it leads to."""
+    try:
+        text = request.GET.get("cursor")
+        return decode_cursor(text, *kinds) if text else None
+    except Invalid:
+        return None
+
+
+def before(request: HttpRequest, kind: Callable[[str], T]) -> T | None:
+    """Return the one key of a page's `?cursor=`, as `after` does."""
+    keys = after(request, kind)
+    return keys[0] if keys else None
+
+
+def paged(
+    request: HttpRequest, rows: Sequence[T], size: int, key: Callable[[T], Sequence[Any]]
+) -> tuple[Sequence[T], dict[str, str]]:
+    """Return a page's rows and its pager's links. `rows` holds up to `size` + 1: the extra one says that there is more."""
+    following = encode_cursor(*key(rows[size - 1])) if len(rows) > size else None
+    return rows[:size], pager(request, following)
 
 
 def pager(request: HttpRequest, next_cursor: str | None) -> dict[str, str]:

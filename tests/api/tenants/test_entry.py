@@ -13,7 +13,7 @@ from django.test import Client
 from tenants.identity import api_keys, members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import IdempotencyKey, Project, Tenant
-from tenants.web.views import encode_cursor
+from tenants.web.pagination import encode_cursor
 from tests.support import factories
 from tests.support.pages import text_of
 

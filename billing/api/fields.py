@@ -1,0 +1,55 @@
+"""How billing's answers write what other answers hold too: money, quantities, prices, hashes."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.money import Money, shown
+from tenants.web.body_fields import Amount
+
+
+class MoneySerializer(serializers.Serializer[Any]):
+    """An amount of one currency; the amount is a string."""
+
+    amount = serializers.CharField()
+    currency = serializers.CharField(max_length=3)
+
+    def to_representation(self, instance: Money) -> dict[str, str]:
+        """Answer money."""
+        return instance.json()
+
+
+class Quantity(serializers.CharField):
+    """How much of something, answered in plain digits: at least six decimals."""
+
+    def to_representation(self, value: Decimal) -> str:
+        """Answer a number."""
+        return shown(value)
+
+
+class UnitAmount(Amount):
+    """A price, answered with at least six decimals."""
+
+    def to_representation(self, value: Decimal) -> str:
+        """Answer a number."""
+        return shown(value)
+
+
+class Start(serializers.CharField):
+    """When a sum begins."""
+
+    def to_representation(self, value: date) -> str:
+        """Answer an hour or a day."""
+        return value.isoformat()
+
+
+class Key(serializers.CharField):
+    """A hash, answered in hexadecimal digits."""
+
+    def to_representation(self, value: bytes) -> str:
+        """Answer bytes."""
+        return value.hex()

@@ -1,0 +1,148 @@
+"""Protection against double submission: an API POST with an `Idempotency-Key`, and a form with a key of its own.
+
+The key commits with the effect or not at all. A concurrent duplicate waits for the first to commit.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from django.db import connection, transaction
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
+
+from tenants.access.actor import Actor
+from tenants.errors import Conflict, Invalid
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import IdempotencyKey
+
+if TYPE_CHECKING:
+    from tenants.web.views import ApiView
+
+
+def once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
+    """Return the result of `act` (a URL to redirect to); call it only the first time a form's key is used.
+
+    If `act` raises, the key stays unused.
+    """
+    if key is None or actor.id is None:
+        return act()
+    text = f"form:{key}"
+    row, _ = _claim(actor, text, hashlib.sha256(text.encode()).digest())
+    if row.body is not None:
+        return str(row.body["location"])
+    location = act()
+    _keep(row, 302, {"location": location})
+    return location
+
+
+def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
+    """Return the first response to a repeated POST."""
+
+    @functools.wraps(post)
+    def run(self: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return post(self, request, *args, **kwargs)
+        if not 1 <= len(key) <= 200:
+            raise Invalid("Idempotency-Key: use 1 to 200 characters.")
+        digest = _request_hash(request)
+        if not connection.in_atomic_block:
+            return _answer_uploaded(self, functools.partial(post, self, request, *args, **kwargs), key, digest)
+        with transaction.atomic():
+            row, fresh = _claim(self.actor, key, digest)
+            if not fresh:
+                return _replay(row, digest)
+            response = post(self, request, *args, **kwargs)
+            _keep(row, response.status_code, _stored(response, self.shown_once))
+            return response
+
+    return run
+
+
+def _answer_uploaded(view: ApiView, post: Callable[[], Response], key: str, digest: bytes) -> Response:
+    """Return the first response for endpoints that open their own transactions: their effect is idempotent by content."""
+    actor = view.actor
+    with tenant_scope(actor.tenant_id):
+        known = IdempotencyKey.objects.filter(actor_id=_identity(actor), key=key, status__isnull=False).first()
+        if known is not None:
+            return _replay(known, digest)
+    response = post()
+    with tenant_scope(actor.tenant_id):
+        row, fresh = _claim(actor, key, digest)
+        if not fresh:
+            _replay(row, digest)  # refuses another request under the same key
+        else:
+            _keep(row, response.status_code, _stored(response, view.shown_once))
+    return response
+
+
+def _claim(actor: Actor, key: str, digest: bytes) -> tuple[IdempotencyKey, bool]:
+    """Claim a key, waiting for a concurrent duplicate to commit; return its row, and whether it is new."""
+    fresh = IdempotencyKey(tenant_id=actor.tenant_id, actor_id=_identity(actor), key=key, request_hash=digest)
+    IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
+    row = IdempotencyKey.objects.select_for_update(no_key=True).get(actor_id=_identity(actor), key=key)
+    return row, row.id == fresh.id
+
+
+def _identity(actor: Actor) -> UUID:
+    # The system sends no requests; a person and a key always have an id.
+    return cast(UUID, actor.id)
+
+
+def _replay(row: IdempotencyKey, digest: bytes) -> Response:
+    if bytes(row.request_hash) != digest:
+        raise Conflict(
+            "This Idempotency-Key was used for another request. Use a new key.",
+            key=row.key,
+        )
+    if row.status is None:
+        raise Conflict(
+            "The first request with this Idempotency-Key is still in progress. Try again in a moment.",
+            key=row.key,
+        )
+    return Response(row.body, status=row.status, headers={"Idempotent-Replayed": "true"})
+
+
+def _keep(row: IdempotencyKey, status: int, body: Any) -> None:
+    IdempotencyKey.objects.filter(id=row.id).update(status=status, body=body)
+
+
+def _stored(response: Response, shown_once: frozenset[str]) -> Any:
+    """Return the body of a response to store: without secrets that are shown once."""
+    body = json.loads(json.dumps(response.data, cls=JSONEncoder))
+    return {name: None if name in shown_once else value for name, value in body.items()} if shown_once else body
+
+
+def _request_hash(request: Request) -> bytes:
+    """Return the hash of the request's content: fields and file bytes, not their encoding.
+
+    So multipart boundaries, field order, JSON white space and charset make no difference.
+    """
+    media = (request.content_type or "").partition(";")[0].strip().lower()
+    body: Any = request.data
+    if media.startswith("multipart/"):
+        parts = cast(Any, request.data).lists()
+        body = {name: [_content(value) for value in values] for name, values in parts}
+    asked = [request.method or "", request.path.rstrip("/"), media, body]
+    try:
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).digest()
+    except RecursionError:
+        raise Invalid("The request is nested too deeply for an Idempotency-Key.") from None
+
+
+def _content(value: Any) -> Any:
+    """Return a field's text, or the hash of a file, which is rewound afterwards."""
+    if not hasattr(value, "chunks"):
+        return value
+    digest = hashlib.sha256()
+    for chunk in value.chunks():
+        digest.update(chunk)
+    value.seek(0)
+    return {"sha256": digest.hexdigest()}
