@@ -18,6 +18,7 @@ from billing.money import Money
 from tenants.errors import ExchequerError
 from tenants.events.events import publish
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import rows_as
 
 
 class BudgetExceeded(ExchequerError):
@@ -155,7 +156,7 @@ def lock_scope(
     with connection.cursor() as cursor:
         cursor.execute(ENSURE, arguments)
         cursor.execute(LOCK_SCOPE, arguments | {"periods": [*periods, *before]})
-        return [Counter(*row) for row in cursor.fetchall()]
+        return rows_as(Counter, cursor)
 
 
 def lock_for_hold(
@@ -184,7 +185,7 @@ def lock_for_hold(
         if periods:
             cursor.execute(ENSURE, arguments)
         cursor.execute(LOCK_HOLD, arguments | {"periods": [*periods, *before]})
-        return [Counter(*row) for row in cursor.fetchall()]
+        return rows_as(Counter, cursor)
 
 
 def require_headroom(counters: Iterable[Counter], asked: Money) -> None:
@@ -259,7 +260,10 @@ def lock_months(periods: Collection[date], currency: str) -> list[Dated]:
     """Lock the counters of these months, those of closed budgets included, in order of id."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK_MONTHS, [current_tenant_id(), currency, list(periods)])
-        return [Dated(Counter(*row[:-3]), *row[-3:]) for row in cursor.fetchall()]
+        return [
+            Dated(Counter(*counter), created, closed, opened_with_usage)
+            for *counter, created, closed, opened_with_usage in cursor.fetchall()
+        ]
 
 
 def lock_these(ids: Collection[UUID]) -> list[Counter]:
@@ -269,4 +273,4 @@ def lock_these(ids: Collection[UUID]) -> list[Counter]:
             f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %s AND c.id = ANY(%s::uuid[]) ORDER BY c.id FOR NO KEY UPDATE OF c",
             [current_tenant_id(), list(ids)],
         )
-        return [Counter(*row) for row in cursor.fetchall()]
+        return rows_as(Counter, cursor)

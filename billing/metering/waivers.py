@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -22,14 +23,15 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.events.events import publish
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
+from tenants.rows import named_rows
 
 USAGE_WAIVED = AuditAction("billing.usage.waived")
 
 CHARGED = """
-SELECT s.attempt_id, r.id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, e.hold
+SELECT s.attempt_id, r.id AS rollup_id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, e.hold_id
 FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 CROSS JOIN LATERAL (
-  SELECT min(started_at) AS start, max(ended_at) AS end, min(hold_id::text)::uuid AS hold FROM billing_usageevent e
+  SELECT min(started_at) AS start, max(ended_at) AS end, min(hold_id::text)::uuid AS hold_id FROM billing_usageevent e
   WHERE e.tenant_id = r.tenant_id AND e.series_hash = r.series_hash AND e.kind = 'usage' AND e.day = r.day AND e.period = r.period
     AND e.started_at >= r.hour AND e.started_at < r.hour + interval '1 hour'
     AND e.project_id = r.project_id AND e.meter_id = r.meter_id AND e.price_id IS NOT DISTINCT FROM r.price_id
@@ -50,7 +52,7 @@ WITH charge AS (
   JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id
   WHERE o.tenant_id = %(tenant)s AND o.kind = 'open' AND p.account = 'spent'
 )
-SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, sum(amount) FROM (
+SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, sum(amount) AS amount FROM (
   SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, amount FROM charge
   UNION ALL
   SELECT a.attempt_id, a.hold_id, a.period, 'counter', o.id, 'spent', a.currency, a.amount
@@ -86,16 +88,16 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
         cursor.execute(ONE_AT_A_TIME, [[str(attempt) for attempt in attempts]])
         cursor.execute(HOLDS, [tenant_id, attempts])
         # A hold released so long ago that it is removed gives back to the budgets, like any released one.
-        kept = Hold.objects.filter(pk__in=[row[0] for row in cursor.fetchall()]).order_by("pk")
+        kept = Hold.objects.filter(pk__in=[row.hold_id for row in named_rows(cursor)]).order_by("pk")
         states = {hold.pk: hold for hold in kept.select_for_update(no_key=True)}
         cursor.execute(SETTLED, {"tenant": tenant_id, "attempts": attempts})
-        settled = cursor.fetchall()
+        settled = named_rows(cursor)
         # All counters in one statement, whether the holds lie on them or they were opened after the charge.
-        touched = counters.lock_these({row[4] for row in settled if row[3] == "counter"})
+        others = sorted({row.pot for row in settled if row.pot_kind == "counter"} - locked.keys())
         locked = {counter.id: counter for counter in touched}
         cursor.execute(CHARGED, [tenant_id, attempts])
-        charged = cursor.fetchall()
-    segments = [(row[1], _counter_segment(*row)) for row in charged]
+        charged = named_rows(cursor)
+    pieces = [(row.rollup_id, _counter_piece(row)) for row in charged]
     if not segments:
         unchanged("nothing was charged")
         return Decimal(0)
@@ -110,7 +112,7 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
     _return(settled, states, locked, reason)
     amounts: dict[UUID, Decimal] = defaultdict(Decimal)
     for row, (_, segment) in zip(charged, segments, strict=True):
-        amounts[row[0]] -= segment.amount
+        amounts[row.attempt_id] -= piece.amount
     _record_waived(actor, amounts, reason)
     return sum(amounts.values(), Decimal(0))
 
@@ -132,66 +134,51 @@ def _record_waived(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> N
         )
 
 
-def _counter_segment(
-    attempt_id: UUID,
-    rollup_id: int,
-    events: int,
-    series: bytes,
-    start: datetime,
-    end: datetime,
-    period: date,
-    day: date,
-    meter_id: UUID,
-    project_id: UUID,
-    price_id: UUID | None,
-    billable: Decimal,
-    amount: Decimal,
-    hold_id: UUID | None,
-) -> Segment:
+def _counter_piece(row: Any) -> Segment:
     """Return the counter-entry to a row of CHARGED."""
     return Segment(
-        key_hash=digest("waiver", str(attempt_id), str(rollup_id), str(events)),
+        key_hash=digest("waiver", str(row.attempt_id), str(row.rollup_id), str(row.events)),
         part=0,
-        series=bytes(series),
-        start=start,
-        end=end,
-        period=period,
-        day=day,
-        meter_id=meter_id,
-        project_id=project_id,
-        price_id=price_id,
+        series=bytes(row.series_hash),
+        start=row.start,
+        end=row.end,
+        period=row.period,
+        day=row.day,
+        meter_id=row.meter_id,
+        project_id=row.project_id,
+        price_id=row.price_id,
         measured=Decimal(0),
-        billable=-billable,
-        amount=-amount,
-        hold_id=hold_id,
+        billable=-row.billable,
+        amount=-row.amount,
+        hold_id=row.hold_id,
         kind="waiver",
     )
 
 
 def _return(
-    settled: list[tuple],  # type: ignore[type-arg]
+    settled: list[Any],
     states: dict[UUID, Hold],
     locked: dict[UUID, counters.Counter],
     reason: str,
 ) -> None:
     """Reverse what the ledger charged, one ledger account at a time."""
-    transactions: dict[tuple, list[ledger.Posting]] = {}  # type: ignore[type-arg]
-    for attempt_id, hold_id, period, kind, account_id, account, currency, amount in settled:
-        state = states.get(hold_id)
+    transactions: dict[tuple[UUID, UUID | None, date], list[ledger.Posting]] = {}
+    for row in settled:
+        state = states.get(row.hold_id)
         running = state is not None and state.state == holds.OPEN
-        stays = running and state is not None and period == state.period and account == SPENT
-        owner = LedgerAccount(kind, account_id)
-        postings = transactions.setdefault((attempt_id, hold_id, period), [])
-        postings += ledger.move(account, HELD if stays else AVAILABLE, [owner], amount, currency)
-        if kind == "hold":
-            holds.give_back(account_id, amount, shrink=running and not stays)
-        elif kind == "counter":
+        stays = running and state is not None and row.period == state.period and row.account == SPENT
+        pot = LedgerAccount(row.pot_kind, row.pot)
+        postings = transactions.setdefault((row.attempt_id, row.hold_id, row.period), [])
+        postings += ledger.move(row.account, HELD if stays else AVAILABLE, [pot], row.amount, row.currency)
+        if row.pot_kind == "hold":
+            holds.give_back(row.pot, row.amount, shrink=running and not stays)
+        elif row.pot_kind == "counter":
             back = (
-                {"unheld": -amount}
-                if account == UNHELD
-                else {"spent": -amount, "held": amount if stays else Decimal(0)}
+                {"unheld": -row.amount}
+                if row.account == UNHELD
+                else {"spent": -row.amount, "held": row.amount if stays else Decimal(0)}
             )
-            counters.apply_delta([locked[account_id]], currency, **back)
+            counters.apply_delta([locked[row.pot]], row.currency, **back)
     entries = [
         LedgerEntry("waive", period, postings, hold_id=hold_id, attempt_id=attempt_id, reason=reason)
         for (attempt_id, hold_id, period), postings in transactions.items()

@@ -18,11 +18,13 @@ from billing.queries.calendar import tenant_today
 from billing.rating.tags import marks
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import named_rows
 
 WHOLE = "tenant"
 STATUS = """
-SELECT b.id, b.project_id, coalesce(p.name, ''), coalesce(p.slug, ''), b.tag_key, b.tag_value, b.currency, b.alerts, b.at_limit,
-  coalesce(c."limit", b.amount), coalesce(c.held, 0), coalesce(c.spent, 0) + coalesce(c.unheld, 0)
+SELECT b.id, b.project_id, coalesce(p.name, '') AS project_name, coalesce(p.slug, '') AS project_slug, b.tag_key, b.tag_value,
+  b.currency, b.alerts, b.at_limit, coalesce(c."limit", b.amount) AS "limit", coalesce(c.held, 0) AS held,
+  coalesce(c.spent, 0) + coalesce(c.unheld, 0) AS spent
 FROM billing_budget b
 LEFT JOIN billing_budgetperiod c ON c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = %(period)s
 LEFT JOIN tenants_project p ON p.tenant_id = b.tenant_id AND p.id = b.project_id
@@ -131,24 +133,24 @@ def budgets(
         cursor.execute(
             STATUS, {"tenant": current_tenant_id(), "period": period, "project": project_id, "tags": marks(tags or {})}
         )
-        rows = cursor.fetchall()
+        rows = named_rows(cursor)
     return [
         BudgetStatus(
-            id=budget_id,
-            project_id=project,
-            project_name=f"tag {key}={value}" if key else name,
-            project_slug=slug,
-            tag=f"{key}={value}" if key else "",
-            currency=currency,
-            alerts=tuple(alerts),
-            at_limit=at_limit,
+            id=row.id,
+            project_id=row.project_id,
+            project_name=f"tag {row.tag_key}={row.tag_value}" if row.tag_key else row.project_name,
+            project_slug=row.project_slug,
+            tag=f"{row.tag_key}={row.tag_value}" if row.tag_key else "",
+            currency=row.currency,
+            alerts=tuple(row.alerts),
+            at_limit=row.at_limit,
             period=period,
-            limit=Money(limit, currency),
-            held=Money(held, currency),
-            spent=Money(spent, currency),
-            forecast=at_month_end(Money(spent, currency), period, at.day),
+            limit=Money(row.limit, row.currency),
+            held=Money(row.held, row.currency),
+            spent=Money(row.spent, row.currency),
+            forecast=at_month_end(Money(row.spent, row.currency), period, at.day),
         )
-        for budget_id, project, name, slug, key, value, currency, alerts, at_limit, limit, held, spent in rows
+        for row in rows
     ]
 
 

@@ -16,9 +16,11 @@ from billing.queries.invoices import InvoiceLine, InvoiceView, invoice, invoice_
 from billing.resource_names import resource_names
 from billing.usage.reserved_sources import own_sources
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import named_rows
 
 SHARES = """
-SELECT s.job_id, s.attempt_id, s.resource, s.hash, sum(r.measured), sum(r.billable), sum(r.amount), sum(r.events), min(r.hour)
+SELECT s.job_id, s.attempt_id, s.resource, s.hash, sum(r.measured) AS measured, sum(r.billable) AS billable,
+  sum(r.amount) AS amount, sum(r.events) AS events
 FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 WHERE r.tenant_id = %(tenant)s AND r.period = %(period)s AND r.day >= %(period)s AND r.day < (%(period)s::date + interval '1 month')
   AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s
@@ -42,12 +44,13 @@ WHERE e.tenant_id = %(tenant)s AND e.series_hash = ANY(%(series)s::bytea[]) AND 
   AND e.project_id = %(project)s AND e.meter_id = %(meter)s AND e.price_id IS NOT DISTINCT FROM %(price)s
 """
 PEOPLE = f"""
-SELECT coalesce(h.placed_by, b.sender, '') AS person, sum(e.billable), sum(e.amount), count(*)
+SELECT coalesce(h.placed_by, b.sender, '') AS person, sum(e.billable) AS billable, sum(e.amount) AS amount, count(*) AS events
 {FROM_LINE} GROUP BY 1, coalesce(h.placed_by_id, b.sender_id) ORDER BY 3 DESC, 1 LIMIT 200
 """
 INTERVALS = f"""
 SELECT e.series_hash, e.started_at, e.key_hash, e.part, e.ended_at, e.kind, e.measured, e.billable, e.amount, e.recorded_at,
-  s.resource, s.job_id, s.attempt_id, coalesce(h.placed_by, b.sender, ''), coalesce(h.placed_by_id, b.sender_id), s.source
+  s.resource, s.job_id, s.attempt_id, coalesce(h.placed_by, b.sender, '') AS actor,
+  coalesce(h.placed_by_id, b.sender_id) AS actor_id, s.source
 {FROM_LINE}  AND (%(after_series)s::bytea IS NULL
     OR (e.series_hash, e.started_at, e.key_hash, e.part) > (%(after_series)s, %(after_start)s::timestamptz, %(after_key)s::bytea, %(after_part)s))
 ORDER BY {{order}} LIMIT %(limit)s OFFSET %(skip)s
@@ -186,10 +189,10 @@ def explain(
     }
     with connection.cursor() as cursor:
         cursor.execute(SHARES, arguments)
-        rows = _named(cursor.fetchall(), text)
+        rows = _called(named_rows(cursor), text)
         arguments |= {
             "skip": min(skip, DEEPEST),
-            "series": [bytes(row[3]) for row in rows],
+            "series": [bytes(row.hash) for row in rows],
             "after_series": place.series if place else None,
             "after_start": place.start if place else None,
             "after_key": place.key if place else None,
@@ -199,59 +202,55 @@ def explain(
         if people:
             cursor.execute(PEOPLE, arguments)
             shown_people = [
-                PersonShare(row[0], row[1], Money(row[2], line.amount.currency), row[3]) for row in cursor.fetchall()
+                PersonShare(row.person, row.billable, Money(row.amount, line.amount.currency), row.events)
+                for row in named_rows(cursor)
             ]
         cursor.execute(INTERVALS.format(order=ORDERS.get(order, ORDERS[""])), arguments)
-        intervals = [_interval(row, line.amount.currency) for row in cursor.fetchall()]
+        intervals = [_interval(row, line.amount.currency) for row in named_rows(cursor)]
     shares = [
-        Share(job, attempt, resource, measured, billable, int(events), Money(amount, line.amount.currency))
-        for job, attempt, resource, _, measured, billable, amount, events, _ in rows
+        Share(
+            job_id=row.job_id,
+            attempt_id=row.attempt_id,
+            resource=row.resource,
+            measured=row.measured,
+            quantity=row.billable,
+            intervals=int(row.events),
+            exact=Money(row.amount, line.amount.currency),
+        )
+        for row in rows
     ]
     return Explanation(view, line, shares, intervals, shown_people)
 
 
-def _named(rows: list[tuple], text: str) -> list[tuple]:  # type: ignore[type-arg]
+def _called(rows: list[Any], text: str) -> list[Any]:
     """Return the series whose resource name contains the text; all without a text."""
     if not text:
         return rows
-    names, wanted = resource_names(row[2] for row in rows), text.casefold()
-    return [row for row in rows if wanted in f"{row[2]} {names.get(row[2], '')} {row[1] or ''}".casefold()]
+    names, wanted = resource_names(row.resource for row in rows), text.casefold()
+    return [
+        row
+        for row in rows
+        if wanted in f"{row.resource} {names.get(row.resource, '')} {row.attempt_id or ''}".casefold()
+    ]
 
 
-def _interval(row: tuple, currency: str) -> IntervalView:  # type: ignore[type-arg]
-    (
-        series,
-        started,
-        key,
-        part,
-        ended,
-        kind,
-        measured,
-        billable,
-        amount,
-        recorded,
-        resource,
-        job,
-        attempt,
-        actor,
-        actor_id,
-        source,
-    ) = row
-    place = IntervalPosition(bytes(series), started, bytes(key), part)
+def _interval(row: Any, currency: str) -> IntervalView:
+    """Return the interval from a row of INTERVALS."""
+    place = IntervalPosition(bytes(row.series_hash), row.started_at, bytes(row.key_hash), row.part)
     return IntervalView(
-        id=f"{place.key.hex()}-{part}",
-        starts_at=started,
-        ends_at=ended,
-        kind=kind,
-        measured=measured,
-        billable=billable,
-        exact=Money(amount, currency),
-        recorded_at=recorded,
-        resource=resource,
-        job_id=job,
-        attempt_id=attempt,
-        actor=actor,
-        actor_id=actor_id,
-        source=source,
+        id=f"{place.key.hex()}-{row.part}",
+        starts_at=row.started_at,
+        ends_at=row.ended_at,
+        kind=row.kind,
+        measured=row.measured,
+        billable=row.billable,
+        exact=Money(row.amount, currency),
+        recorded_at=row.recorded_at,
+        resource=row.resource,
+        job_id=row.job_id,
+        attempt_id=row.attempt_id,
+        actor=row.actor,
+        actor_id=row.actor_id,
+        source=row.source,
         place=place,
     )

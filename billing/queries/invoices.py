@@ -18,10 +18,13 @@ from billing.rating.calendar import next_period, period_bounds
 from billing.usage.reserved_sources import own_sources
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import named_rows
 
 LINES = """
-SELECT r.period, r.project_id, p.name, p.slug, r.meter_id, m.key, m.title, m.unit, r.price_id, coalesce(pr.unit_amount, 0),
-  coalesce(pr.dims, '{}'), v.id, v.number, v.effective_at, v.published_by, sum(r.measured), sum(r.billable), sum(r.amount), sum(r.events),
+SELECT r.period, r.project_id, p.name AS project_name, p.slug AS project_slug, r.meter_id, m.key AS meter, m.title AS meter_title,
+  m.unit, r.price_id, coalesce(pr.unit_amount, 0) AS unit_amount, coalesce(pr.dims, '{}') AS dims, v.id AS version_id,
+  v.number AS version_number, v.effective_at, v.published_by, sum(r.measured) AS measured, sum(r.billable) AS billable,
+  sum(r.amount) AS amount, sum(r.events) AS events,
   s.source <> ALL(%(own)s::text[]) AS outside
 FROM billing_usagerollup r
 JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
@@ -135,8 +138,7 @@ def invoice_lines(invoice_id: UUID) -> list[InvoiceLine]:
     view = _rows(invoice_id=invoice_id, limit=1)
     if not view:
         raise NotFound
-    _, period, _, _, currency, _, _ = view[0]
-    return lines_of([period], currency)[period]
+    return lines_of([view[0].period], view[0].currency)[view[0].period]
 
 
 def invoice_line(invoice_id: UUID, n: int) -> InvoiceLine:
@@ -162,13 +164,37 @@ def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceL
     }
     with connection.cursor() as cursor:
         cursor.execute(LINES, arguments)
-        for row in cursor.fetchall():
-            lines = result[row[0]]
-            exact = Money(row[17], currency)
-            dims = parsed(row[10])
-            head: tuple[Any, ...] = (len(lines) + 1, *row[1:10], dims, *row[11:14], row[14] or "")
-            lines.append(InvoiceLine(*head, row[15], row[16], int(row[18]), exact, exact.rounded(), row[19]))  # type: ignore[call-arg]
+        for row in named_rows(cursor):
+            lines = result[row.period]
+            lines.append(_line(len(lines) + 1, row, Money(row.amount, currency)))
     return result
+
+
+def _line(n: int, row: Any, exact: Money) -> InvoiceLine:
+    """Return line `n` from a row of LINES."""
+    return InvoiceLine(
+        n=n,
+        project_id=row.project_id,
+        project_name=row.project_name,
+        project_slug=row.project_slug,
+        meter_id=row.meter_id,
+        meter=row.meter,
+        meter_title=row.meter_title,
+        unit=row.unit,
+        price_id=row.price_id,
+        unit_amount=row.unit_amount,
+        dims=parsed(row.dims),
+        version_id=row.version_id,
+        version_number=row.version_number,
+        price_effective_at=row.effective_at,
+        price_published_by=row.published_by or "",
+        measured=row.measured,
+        quantity=row.billable,
+        intervals=int(row.events),
+        exact=exact,
+        amount=exact.rounded(),
+        outside=row.outside,
+    )
 
 
 def _by_unit(lines: Sequence[InvoiceLine]) -> dict[str, Decimal]:
@@ -185,7 +211,7 @@ def _rows(
     state: str | None = None,
     after: tuple[date, UUID] | None = None,
     limit: int,
-) -> list[tuple]:  # type: ignore[type-arg]
+) -> list[Any]:
     last_period, last_id = after or (None, None)
     arguments = {
         "tenant": current_tenant_id(),
@@ -198,28 +224,28 @@ def _rows(
     }
     with connection.cursor() as cursor:
         cursor.execute(INVOICES, arguments)
-        return list(cursor.fetchall())
+        return named_rows(cursor)
 
 
-def _invoices(*, currency: str | None = None, **chosen: object) -> list[InvoiceView]:
-    rows = [row for row in _rows(**chosen) if currency is None or row[4] == currency]  # type: ignore[arg-type]
+def _invoices(*, currency: str | None = None, **chosen: Any) -> list[InvoiceView]:
+    rows = [row for row in _rows(**chosen) if currency is None or row.currency == currency]
     lines: dict[tuple[date, str], list[InvoiceLine]] = {}
-    for money in {row[4] for row in rows}:
-        found = lines_of([row[1] for row in rows if row[4] == money], money)
+    for money in {row.currency for row in rows}:
+        found = lines_of([row.period for row in rows if row.currency == money], money)
         lines |= {(period, money): listed for period, listed in found.items()}
     views = []
-    for invoice_id, period, starts, ends, money, state, created in rows:
-        listed = lines[period, money]
-        zero = Money.zero(money)
+    for row in rows:
+        listed = lines[row.period, row.currency]
+        zero = Money.zero(row.currency)
         views.append(
             InvoiceView(
-                id=invoice_id,
-                period=period,
-                starts_at=starts,
-                ends_at=ends,
-                currency=money,
-                state=state,
-                created_at=created,
+                id=row.id,
+                period=row.period,
+                starts_at=row.starts_at,
+                ends_at=row.ends_at,
+                currency=row.currency,
+                state=row.state,
+                created_at=row.created_at,
                 line_count=len(listed),
                 quantities=_by_unit(listed),
                 exact=sum((line.exact for line in listed), zero),

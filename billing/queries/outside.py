@@ -19,10 +19,11 @@ from billing.usage.intervals import void_key
 from billing.usage.reserved_sources import own_sources
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import named_rows
 
 EVENTS = """
-SELECT e.key_hash, s.source, s.resource, s.dims, m.key, m.title, m.unit, p.name, min(e.started_at), max(e.ended_at),
-  sum(e.measured), sum(e.amount)
+SELECT e.key_hash, s.source, s.resource, s.dims, m.key AS meter, m.title AS meter_title, m.unit, p.name AS project_name,
+  min(e.started_at) AS starts_at, max(e.ended_at) AS ends_at, sum(e.measured) AS measured, sum(e.amount) AS amount
 FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
 JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
 JOIN tenants_project p ON p.tenant_id = e.tenant_id AND p.id = e.project_id
@@ -132,31 +133,31 @@ def batch_events(batch: BatchRow, *, after: bytes | None = None, limit: int = 50
     arguments: dict[str, Any] = {"tenant": current_tenant_id(), "batch": batch.id, "after": after, "limit": limit + 1}
     with connection.cursor() as cursor:
         cursor.execute(EVENTS, arguments)
-        rows = cursor.fetchall()
-        marks = {void_key(bytes(row[0])): bytes(row[0]) for row in rows}
+        rows = named_rows(cursor)
+        marks = {void_key(bytes(row.key_hash)): bytes(row.key_hash) for row in rows}
         cursor.execute(
             "SELECT key_hash FROM billing_usagekey WHERE tenant_id = %s AND key_hash = ANY(%s::bytea[])",
             [current_tenant_id(), list(marks)],
         )
-        voided = {marks[bytes(row[0])] for row in cursor.fetchall()}
+        voided = {marks[bytes(key)] for (key,) in cursor.fetchall()}
     currency = batch.amount.currency
     return [
         ReportedEvent(
-            key=bytes(key),
-            source=source,
-            resource=resource,
-            dims=parsed(dims),
-            meter=meter,
-            meter_title=title,
-            unit=unit,
-            project_name=project,
-            starts_at=start,
-            ends_at=end,
-            measured=measured,
-            cost=Money(cost, currency),
-            voided=bytes(key) in voided,
+            key=bytes(row.key_hash),
+            source=row.source,
+            resource=row.resource,
+            dims=parsed(row.dims),
+            meter=row.meter,
+            meter_title=row.meter_title,
+            unit=row.unit,
+            project_name=row.project_name,
+            starts_at=row.starts_at,
+            ends_at=row.ends_at,
+            measured=row.measured,
+            cost=Money(row.amount, currency),
+            voided=bytes(row.key_hash) in voided,
         )
-        for key, source, resource, dims, meter, title, unit, project, start, end, measured, cost in rows
+        for row in rows
     ]
 
 
@@ -203,13 +204,13 @@ def reported_before_senders() -> bool:
 
 def _batch(row: UsageBatch) -> BatchRow:
     return BatchRow(
-        row.pk,
-        row.sender_kind,
-        row.sender_id,
-        row.sender,
-        row.received_at,
-        row.accepted,
-        row.held,
-        row.voided,
-        Money(row.amount, row.currency),
+        id=row.pk,
+        sender_kind=row.sender_kind,
+        sender_id=row.sender_id,
+        sender=row.sender,
+        received_at=row.received_at,
+        accepted=row.accepted,
+        held=row.held,
+        voided=row.voided,
+        amount=Money(row.amount, row.currency),
     )

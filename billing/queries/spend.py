@@ -21,6 +21,7 @@ from billing.rating.calendar import hour_of, local_day, next_period
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.parsing import EARLIEST, LATEST
+from tenants.rows import named_rows
 
 GROUPS = {
     "project": "r.project_id::text",
@@ -151,13 +152,15 @@ def spend(
     if granularity not in GRANULARITIES:
         raise Invalid(fields={"granularity": ["Choose hour, day or month."]})
     starts = GRANULARITIES[granularity]
-    named = "project" in group_by
-    selected = [starts, *columns, "max(p.name)" if named else "''"]
+    keys = [f"key_{number}" for number in range(len(columns))]
+    named = "max(p.name)" if "project" in group_by else "''"
+    selected = [f"{starts} AS starts", *map("{} AS {}".format, columns, keys), f"{named} AS project_name"]
     grouped = ", ".join(str(number + 1) for number in range(len(columns) + 1))
     order = f"{len(selected) + 4} DESC, {grouped}" if costliest_first else grouped
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {', '.join(selected)}, {ONE_UNIT}, sum(r.billable), sum(r.measured), sum(r.amount) "  # noqa: S608
+            f"SELECT {', '.join(selected)}, {ONE_UNIT} AS unit, "  # noqa: S608
+            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount "
             "FROM billing_usagerollup r "
             "JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash "
             "JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
@@ -169,17 +172,17 @@ def spend(
             f"GROUP BY {grouped} ORDER BY {order} LIMIT %(limit)s",
             arguments,
         )
-        rows = cursor.fetchall()
+        rows = named_rows(cursor)
     currency = tenant_today().currency
     return [
         SpendRow(
-            keys=dict(zip(group_by, row[1 : 1 + len(columns)], strict=True)),
-            starts=row[0],
-            project_name=row[1 + len(columns)],
-            unit=row[-4],
-            quantity=row[-3] if row[-4] else None,
-            measured=row[-2] if row[-4] else None,
-            cost=Money(row[-1], currency),
+            keys={name: getattr(row, key) for name, key in zip(group_by, keys, strict=True)},
+            starts=row.starts,
+            project_name=row.project_name,
+            unit=row.unit,
+            quantity=row.billable if row.unit else None,
+            measured=row.measured if row.unit else None,
+            cost=Money(row.amount, currency),
         )
         for row in rows
     ]

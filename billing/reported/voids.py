@@ -34,11 +34,12 @@ from tenants.errors import Conflict, Invalid, NotFound
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
 from tenants.operations import check_text
+from tenants.rows import named_rows
 
 USAGE_VOIDED = AuditAction("billing.usage.voided")
 MOST_EVENTS = 1_000
 SEGMENTS = """
-SELECT e.key_hash, e.part, e.series_hash, e.started_at, e.ended_at, e.period, e.day, e.meter_id, e.project_id, e.price_id,
+SELECT e.key_hash, e.part, e.series_hash AS series, e.started_at AS start, e.ended_at AS "end", e.period, e.day, e.meter_id, e.project_id, e.price_id,
   e.measured, e.billable, e.amount, e.batch_id, e.recorded_at, s.dims
 FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NULL OR e.key_hash = ANY(%(keys)s::bytea[]))
@@ -47,7 +48,7 @@ OF_BATCHES = SEGMENTS + "e.batch_id = ANY(%(batches)s::uuid[])"
 # Reported before senders were recorded: from none of the platform's own sources, and not paid from a hold.
 BEFORE_SENDERS = SEGMENTS + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
 NAMES = (
-    "part", "series", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
+    "part", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
     "batch_id",
 )  # fmt: skip
 CLAIM = """
@@ -160,7 +161,7 @@ def _void(taken: Sequence[Taken], reason: str) -> tuple[set[bytes], Decimal]:
     marks = {void_key(item.segment.key_hash): item.segment.key_hash for item in taken}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [current_tenant_id(), array(marks, bytea)])
-        voided = {marks[bytes(row[0])] for row in cursor.fetchall()}
+        voided = {marks[bytes(key)] for (key,) in cursor.fetchall()}
     taken = [item for item in taken if item.segment.key_hash in voided]
     if len({(item.segment.key_hash, quarter_of(item.segment.start)) for item in taken}) > MOST_QUARTERS:
         raise Invalid(
@@ -182,14 +183,16 @@ def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) 
     }
     with connection.cursor() as cursor:
         cursor.execute(which, arguments)
-        rows = cursor.fetchall()
+        rows = named_rows(cursor)
     return [
         Taken(
-            Segment(key_hash=bytes(key), **dict(zip(NAMES, values, strict=True)) | {"series": bytes(values[1])}),
-            recorded_at,
-            tags_in(parsed(dims)),
+            Segment(
+                key_hash=bytes(row.key_hash), series=bytes(row.series), **{name: getattr(row, name) for name in NAMES}
+            ),
+            row.recorded_at,
+            tags_in(parsed(row.dims)),
         )
-        for key, *values, recorded_at, dims in rows
+        for row in rows
     ]
 
 
@@ -247,7 +250,7 @@ def _return_usage(taken: Sequence[Taken]) -> None:
     with connection.cursor() as cursor:
         series = array({segment.series for segment in segments}, bytea)
         cursor.execute(ROLLUPS, [current_tenant_id(), series, list(set(hours.values()))])
-        sums = {(bytes(row[1]), *row[2:]): row[0] for row in cursor.fetchall()}
+        sums = {(bytes(series), *place): rollup_id for rollup_id, series, *place in cursor.fetchall()}
     entries = []
     for segment in segments:
         place = (
