@@ -1,6 +1,6 @@
 """Set up an organisation without a browser: by command, by environment, for the demo."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,19 @@ from tenants.events import outbox
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """An organisation to make, and its owner. `api_key` is the secret of its key; one is drawn unless given."""
+
+    name: str
+    slug: str
+    email: str
+    password: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    timezone: str = "UTC"
+    currency: str = "EUR"
 
 
 @dataclass(frozen=True)
@@ -27,31 +40,26 @@ class NewOrganisation:
         return {"tenant": str(self.tenant_id), "slug": self.slug, "email": self.email, "api_key": self.api_key}
 
 
-def create(
-    *,
-    name: str,
-    slug: str,
-    email: str,
-    password: str | None,
-    api_key: str | None = None,
-    timezone: str = "UTC",
-    currency: str = "EUR",
-    with_key: bool = True,
-) -> NewOrganisation:
+def create(wanted: Wanted, *, with_key: bool = True) -> NewOrganisation:
     """Create a tenant, its owner and, by default, a key with all scopes; raise `TenantExists` or `Invalid`."""
     tenant = operations.create_tenant(
-        name=name, slug=slug, email=email, password=password, timezone=timezone, currency=currency
+        name=wanted.name,
+        slug=wanted.slug,
+        email=wanted.email,
+        password=wanted.password,
+        timezone=wanted.timezone,
+        currency=wanted.currency,
     )
     if not with_key:
-        return NewOrganisation(tenant.id, tenant.slug, email, "")
+        return NewOrganisation(tenant.id, tenant.slug, wanted.email, "")
     key = api_keys.create_api_key(
         actor=Actor.system(tenant.id, "bootstrap"),
         name="bootstrap",
         scopes=sorted(PERMISSIONS),
-        secret=api_key or None,
+        secret=wanted.api_key or None,
         responsible_id=owner_of(tenant.id).id,
     )
-    return NewOrganisation(tenant.id, tenant.slug, email, key.secret)
+    return NewOrganisation(tenant.id, tenant.slug, wanted.email, key.secret)
 
 
 def settle_in(tenant_id: UUID) -> None:

@@ -175,39 +175,45 @@ def api_keys() -> list[ApiKeyRow]:
     return [ApiKeyRow(*row) for row in ApiKey.objects.order_by("-created_at", "-id").values_list(*names)]
 
 
-def audit_entries(
-    *,
-    before_seq: int | None = None,
-    limit: int = 50,
-    actor: str = "",
-    acts: str = "",
-    action: str = "",
-    target_type: str = "",
-    target_id: str = "",
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> list[AuditRow]:
-    """Return up to `limit` + 1 entries, newest first, before a sequence number; filters are combined.
+@dataclass(frozen=True, kw_only=True)
+class EntryFilter:
+    """Which entries of the audit log to show: those that all of it fits, with nothing given all.
 
-    `acts`: `people` for those of persons and keys, `system` for those of the system.
+    `acts`: `people` for those of persons and keys, `system` for those of Exchequer itself. `actor` is part of a label,
+    `action` how an action begins.
     """
+
+    actor: str = ""
+    acts: str = ""
+    action: str = ""
+    target_type: str = ""
+    target_id: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERY_ENTRY = EntryFilter()
+
+
+def audit_entries(only: EntryFilter = EVERY_ENTRY, *, before_seq: int | None = None, limit: int = 50) -> list[AuditRow]:
+    """Return up to `limit` + 1 entries, newest first, before a sequence number."""
     rows: QuerySet[AuditEntry] = AuditEntry.objects.order_by("-seq")
     if before_seq is not None:
         rows = rows.filter(seq__lt=before_seq)
-    if acts:
-        rows = rows.exclude(actor_type="system") if acts == "people" else rows.filter(actor_type="system")
-    if actor:
-        rows = rows.filter(actor_label__icontains=actor)
-    if action:
-        rows = rows.filter(action__startswith=action)
-    if target_type:
-        rows = rows.filter(target_type=target_type)
-    if target_id:
-        rows = rows.filter(target_id=target_id)
-    if since:
-        rows = rows.filter(occurred_at__gte=since)
-    if until:
-        rows = rows.filter(occurred_at__lt=until)
+    if only.acts:
+        rows = rows.exclude(actor_type="system") if only.acts == "people" else rows.filter(actor_type="system")
+    if only.actor:
+        rows = rows.filter(actor_label__icontains=only.actor)
+    if only.action:
+        rows = rows.filter(action__startswith=only.action)
+    if only.target_type:
+        rows = rows.filter(target_type=only.target_type)
+    if only.target_id:
+        rows = rows.filter(target_id=only.target_id)
+    if only.since:
+        rows = rows.filter(occurred_at__gte=only.since)
+    if only.until:
+        rows = rows.filter(occurred_at__lt=only.until)
     stored = [name for name in AuditRow.__dataclass_fields__ if name != "differences"]
     found = withhold(reader(), list(rows.values(*stored)[: limit + 1]))
     names = names_in(row["changes"] for row in found)
@@ -223,10 +229,10 @@ def people_and_projects(ids: set[UUID]) -> dict[UUID, str]:
     return dict(people) | dict(Project.objects.filter(id__in=ids).values_list("id", "name"))
 
 
-def audit_pages(size: int = 500, **filters: Any) -> Iterator[list[AuditRow]]:
-    """Yield the filtered entries, newest first, one page at a time; each page is one query."""
+def audit_pages(only: EntryFilter = EVERY_ENTRY, *, size: int = 500) -> Iterator[list[AuditRow]]:
+    """Yield the entries that the filter chooses, newest first, a page at a time; each is one read of its own."""
     before = None
-    while rows := audit_entries(before_seq=before, limit=size, **filters):
+    while rows := audit_entries(only, before_seq=before, limit=size):
         yield rows[:size]
         if len(rows) <= size:
             return

@@ -94,7 +94,10 @@ def _submitter() -> Callable[[], float]:
 
     def one() -> float:
         job = jobs.submit(
-            actor=actor, name="nothing", kind="nothing", project_id=project, spec={}, device_class="cpu", max_seconds=60
+            actor=actor,
+            asked=jobs.Submission(
+                name="nothing", kind="nothing", project_id=project, spec={}, device_class="cpu", max_seconds=60
+            ),
         )
         with tenant_scope(tenant.id):
             committed = now().timestamp()

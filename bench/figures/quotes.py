@@ -81,7 +81,10 @@ def _run(options: Options, actor: Any, project: UUID, version: UUID, epochs: int
         "params": {"epochs": epochs, "patience": 200 if epochs > 2 else 1},
     }  # fmt: skip
     with tenant_scope(actor.tenant_id):
-        job = jobs.submit(actor=actor, name="quoted", kind="train", project_id=project, spec=spec, device_class="cpu")
+        job = jobs.submit(
+            actor=actor,
+            asked=jobs.Submission(name="quoted", kind="train", project_id=project, spec=spec, device_class="cpu"),
+        )
     subprocess.run([sys.executable, "-c", ASSIGN], cwd=ROOT, env=options.environment("control"), check=True)
     with tenant_scope(actor.tenant_id):
         attempt = Attempt.objects.get(job_id=job.id)

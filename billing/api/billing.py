@@ -53,7 +53,6 @@ class Sums(ApiView):
             group_by=list(dict.fromkeys(groups)),
             granularity=asked.get("granularity", ""),
             filters=filters,
-            limit=queries.MOST_ROWS + 1,
         )
         if len(rows) > queries.MOST_ROWS:
             raise Invalid(
@@ -193,15 +192,15 @@ class Explain(ApiView):
     def get(self, request: Request, invoice_id: UUID, n: int) -> Response:
         """Return the attempts of a line and a page of its intervals."""
         asked = request.query_params
-        explanation = queries.explain(
-            invoice_id,
-            n,
+        only = queries.Narrowing(
             job_id=parse_uuid(asked["job"], "job") if "job" in asked else None,
             attempt_id=parse_uuid(asked["attempt"], "attempt") if "attempt" in asked else None,
-            after=self.after(*queries.IntervalPosition.KINDS),
-            limit=self.page_size() + 1,
         )
-        answer = self.paginated(explanation.intervals, forms.IntervalSerializer, lambda row: row.cursor)
+        keys = self.after(*queries.IntervalPosition.KINDS)
+        after = queries.IntervalPosition(*keys) if keys else None
+        page = queries.IntervalPage(after=after, limit=self.page_size() + 1)
+        explanation = queries.explain(invoice_id, n, only, page)
+        answer = self.paginated(explanation.intervals, forms.IntervalSerializer, lambda row: row.place.keys)
         line = forms.LineSerializer(explanation.line).data
         shares = forms.ShareSerializer(explanation.shares, many=True).data
         return Response({"line": line, "shares": shares, **answer.data})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -79,34 +79,43 @@ class Estimate:
         return Money(min(charge(Decimal(units), self.unit_amount), self.worst.amount), self.currency)
 
 
-def estimate(
-    *,
-    project_id: UUID,
-    meter: str,
-    dims: Mapping[str, str],
-    typical_s: Decimal | int,
-    worst_s: Decimal | int,
-    between: tuple[int, int] | None = None,
-    grace_s: Decimal | int = 0,
-    max_cost: Decimal | None = None,
-    tags: Mapping[str, str] | None = None,
-) -> Estimate:
-    """Return the cost of `typical_s` and `worst_s` units at the price in force now.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Work to price, in the units of its meter: what it typically takes, and at worst.
 
-    `between`: the units that nine runs of ten lie between; default: `typical_s`. `grace_s`: units past `worst_s` until
-    the work is stopped; the worst case pays for them, the limit does not include them. Raises PriceMissing without a
-    price, Invalid for a maximum cost that is not positive.
+    `between`: the units that nine runs of ten lie between; `typical_s` alone unless given. `grace_s`: units past `worst_s`
+    until the work is stopped; the worst case pays for them, the limit does not name them.
     """
+
+    project_id: UUID
+    meter: str
+    dims: Mapping[str, str]
+    typical_s: Decimal | int
+    worst_s: Decimal | int
+    between: tuple[int, int] | None = None
+    grace_s: Decimal | int = 0
+    max_cost: Decimal | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def estimate(work: Work) -> Estimate:
+    """Return what work costs at the price in force now.
+
+    Raises PriceMissing without a price, Invalid for a maximum cost that is not positive.
+    """
+    max_cost = work.max_cost
     if max_cost is not None and not (max_cost.is_finite() and max_cost > 0):
         raise Invalid(fields={"max_cost": ["The maximum cost is a positive number."]})
-    point = price_books.price_at(meter, dims)
-    seconds = Decimal(worst_s)
-    worst, typical = charge(seconds + grace_s, point.unit_amount), charge(Decimal(typical_s), point.unit_amount)
+    point = price_books.price_at(work.meter, work.dims)
+    seconds, typical_s = Decimal(work.worst_s), Decimal(work.typical_s)
+    worst, typical = charge(seconds + work.grace_s, point.unit_amount), charge(typical_s, point.unit_amount)
     if max_cost is not None and max_cost < worst:
         seconds, worst = affordable(max_cost, point.unit_amount, seconds), max_cost
     typical = min(typical, worst)
-    least, most = (min(charge(Decimal(units), point.unit_amount), worst) for units in between or (typical_s, typical_s))
-    budget = tightest(project_id, tags)
+    least, most = (
+        min(charge(Decimal(units), point.unit_amount), worst) for units in work.between or (typical_s, typical_s)
+    )
+    budget = tightest(work.project_id, work.tags)
     return Estimate(
         unit_amount=point.unit_amount,
         currency=point.currency,

@@ -4,7 +4,7 @@ from billing.defaults import DEVICE_TIME
 from billing.queries.billed import Billed, billed, billed_attempts
 from billing.queries.budgets import AlertRow, BudgetStatus, alerts, budget, budgets, headroom
 from billing.queries.calendar import Today, tenant_today, today
-from billing.queries.explain import Explanation, IntervalPosition, IntervalView, Share, explain
+from billing.queries.explain import Explanation, IntervalPage, IntervalPosition, IntervalView, Narrowing, Share, explain
 from billing.queries.invoices import (
     InvoiceLine,
     InvoiceView,
@@ -61,12 +61,14 @@ __all__ = [
     "Explanation",
     "Filters",
     "HeldRow",
+    "IntervalPage",
     "IntervalPosition",
     "IntervalView",
     "InvoiceLine",
     "InvoiceView",
     "MeterView",
     "MonthToDate",
+    "Narrowing",
     "PriceBookView",
     "PriceView",
     "ReportedEvent",

@@ -123,11 +123,6 @@ class IntervalView:
     place: IntervalPosition
 
     @property
-    def cursor(self) -> tuple[str, ...]:
-        """The cursor of the next page."""
-        return self.place.keys
-
-    @property
     def took(self) -> timedelta:
         """Its duration; for a count, how long it took."""
         return self.ends_at - self.starts_at
@@ -149,27 +144,42 @@ class Explanation:
     people: Sequence[PersonShare] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Narrowing:
+    """What of a line to explain: a job, an attempt, a resource, or those resources that `text` is part of the name of."""
+
+    job_id: UUID | None = None
+    attempt_id: UUID | None = None
+    resource: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntervalPage:
+    """Which intervals to show: `limit` of them after a position; in an `order` (newest, dearest) after `skip` instead."""
+
+    after: IntervalPosition | None = None
+    limit: int = 50
+    order: str = ""
+    skip: int = 0
+
+
+ALL_OF_IT, FIRST_PAGE = Narrowing(), IntervalPage()
+
+
 def explain(
     invoice_id: UUID,
     n: int,
+    only: Narrowing = ALL_OF_IT,
+    page: IntervalPage = FIRST_PAGE,
     *,
-    job_id: UUID | None = None,
-    attempt_id: UUID | None = None,
-    resource: str | None = None,
-    after: tuple[Any, ...] | None = None,
-    limit: int = 50,
-    text: str = "",
-    order: str = "",
-    skip: int = 0,
     people: bool = False,
 ) -> Explanation:
-    """Return line `n` down to its intervals, `limit` of them after a cursor's keys; narrowed to a job, an attempt, a
-    resource.
+    """Return line `n` down to a page of its intervals; `people` adds the sums by who asked or reported.
 
-    `text` is part of a resource's name; `order` (newest, dearest) pages by `skip` instead of a cursor, and `people`
-    adds the sums by person or sender. Raises NotFound for a foreign or missing invoice or line.
+    Raises NotFound for a foreign or missing invoice or line.
     """
-    place = IntervalPosition(*after) if after else None
+    place = page.after
     view, line = invoice(invoice_id), invoice_line(invoice_id, n)
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
@@ -182,16 +192,16 @@ def explain(
         "price": line.price_id,
         "outside": line.outside,
         "own": own_sources(),
-        "job": job_id,
-        "attempt": attempt_id,
-        "resource": resource,
-        "limit": limit,
+        "job": only.job_id,
+        "attempt": only.attempt_id,
+        "resource": only.resource,
+        "limit": page.limit,
     }
     with connection.cursor() as cursor:
         cursor.execute(SHARES, arguments)
-        rows = _called(named_rows(cursor), text)
+        rows = _called(named_rows(cursor), only.text)
         arguments |= {
-            "skip": min(skip, DEEPEST),
+            "skip": min(page.skip, DEEPEST),
             "series": [bytes(row.hash) for row in rows],
             "after_series": place.series if place else None,
             "after_start": place.start if place else None,
@@ -205,7 +215,7 @@ def explain(
                 PersonShare(row.person, row.billable, Money(row.amount, line.amount.currency), row.events)
                 for row in named_rows(cursor)
             ]
-        cursor.execute(INTERVALS.format(order=ORDERS.get(order, ORDERS[""])), arguments)
+        cursor.execute(INTERVALS.format(order=ORDERS.get(page.order, ORDERS[""])), arguments)
         intervals = [_interval(row, line.amount.currency) for row in named_rows(cursor)]
     shares = [
         Share(

@@ -121,11 +121,10 @@ def spend(
     group_by: Sequence[str] = (),
     granularity: str = "",
     filters: Filters | None = None,
-    limit: int = MOST_ROWS,
-    costliest_first: bool = False,
+    costliest: int | None = None,
     apart: Sequence[str] | None = None,
 ) -> list[SpendRow]:
-    """Return sums over a range, oldest first (or the costliest first), at most `limit` rows.
+    """Return sums over a range, oldest first, `MOST_ROWS` + 1 at most; or only the `costliest` so many, they first.
 
     Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Values of a dimension hidden from the reader, and
     tags of jobs hidden from the reader, are merged as `resource_names.WITHHELD`. With `apart`, all other values of the
@@ -141,7 +140,7 @@ def spend(
         "project": filters.project_id,
         "job": filters.job_id,
         "meter": filters.meter,
-        "limit": limit,
+        "limit": MOST_ROWS + 1 if costliest is None else costliest,
         "apart": list(apart or ()),
     }
     if len(group_by) > MOST_GROUPS:
@@ -156,7 +155,7 @@ def spend(
     named = "max(p.name)" if "project" in group_by else "''"
     selected = [f"{starts} AS starts", *map("{} AS {}".format, columns, keys), f"{named} AS project_name"]
     grouped = ", ".join(str(number + 1) for number in range(len(columns) + 1))
-    order = f"{len(selected) + 4} DESC, {grouped}" if costliest_first else grouped
+    order = f"{len(selected) + 4} DESC, {grouped}" if costliest is not None else grouped
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(selected)}, {ONE_UNIT} AS unit, "  # noqa: S608
@@ -215,7 +214,7 @@ def cost_by_day(over: Span, group: str, apart: Sequence[str]) -> list[SpendRow]:
 
 def costliest_jobs(over: Span, limit: int = 20) -> list[SpendRow]:
     """Return the costliest jobs in a range, with their project."""
-    return spend(over, group_by=["job", "project"], limit=limit, costliest_first=True)
+    return spend(over, group_by=["job", "project"], costliest=limit)
 
 
 def month_to_date() -> MonthToDate:

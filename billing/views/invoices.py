@@ -15,7 +15,16 @@ from billing.defaults import SECOND
 from billing.ledger.reconcile import reconcile_faults
 from billing.models.invoicing import DRAFT
 from billing.money import Money
-from billing.queries.explain import DEEPEST, ORDERS, Explanation, IntervalPosition, Share, explain
+from billing.queries.explain import (
+    DEEPEST,
+    ORDERS,
+    Explanation,
+    IntervalPage,
+    IntervalPosition,
+    Narrowing,
+    Share,
+    explain,
+)
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
 from billing.resource_names import job_names, page_of, pieces_of, resource_names
@@ -92,21 +101,19 @@ def line(request: TenantRequest, invoice_id: UUID, n: int) -> HttpResponse:
     text, order = request.GET.get("q", "").strip()[:200], request.GET.get("order", "")
     order = order if order in ORDERS else ""
     skip = (before(request, whole) or 0) if order else 0
+    keys = None if order else after(request, *IntervalPosition.KINDS)
+    place = IntervalPosition(*keys) if keys else None
     shown = explain(
         invoice_id,
         n,
-        attempt_id=attempt,
-        resource=resource,
-        after=None if order else after(request, *IntervalPosition.KINDS),
-        limit=INTERVALS + 1,
-        text=text,
-        order=order,
-        skip=skip,
+        Narrowing(attempt_id=attempt, resource=resource, text=text),
+        IntervalPage(after=place, limit=INTERVALS + 1, order=order, skip=skip),
         people="people" in request.GET,
     )
     more = len(shown.intervals) > INTERVALS and skip < DEEPEST
-    place = (str(skip + INTERVALS),) if order else shown.intervals[INTERVALS - 1].cursor if more else ()
-    following = encode_cursor(*place) if more else None
+    following = None
+    if more:
+        following = encode_cursor(*((skip + INTERVALS,) if order else shown.intervals[INTERVALS - 1].place.keys))
     context = {
         "invoice": shown.invoice,
         "line": shown.line,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import dataclass
 
 from compute.models import Outcome
 
@@ -15,43 +16,51 @@ _LIMITS = {
 }
 
 
-def classify(
-    code: int | None,
-    *,
-    stop: Outcome | None,
-    excess: str,
-    fault: str,
-    device: str,
-    opening: bool,
-    cuda: bool,
-    filtered: bool = True,
-) -> tuple[Outcome, str]:
+@dataclass(frozen=True, kw_only=True)
+class ChildExit:
+    """An exit, and what the node knows of the child.
+
+    `stop` is why it was asked to stop, `excess` what it was killed for, empty if for nothing, `fault` what it said;
+    `opening`: it had not locked itself down yet; `cuda`: its device needs opening; `filtered`: its calls were.
+    """
+
+    code: int | None
+    stop: Outcome | None
+    excess: str
+    fault: str
+    device: str
+    opening: bool
+    cuda: bool
+    filtered: bool = True
+
+
+def classify(end: ChildExit) -> tuple[Outcome, str]:
     """Return the outcome of the attempt and the message for the user.
 
-    `stop` is why the child was asked to stop, `excess` what it was killed for, or empty, `fault` what it reported. A
-    finished child counts as finished even if a stop came too late, unless its job was cancelled; one that crashes
-    during a person's pause has crashed. The child itself chooses its exit code, including 75 without a request to stop.
-    It cannot choose a signal: the filter lets no child kill itself with the signals that hosts use. So a signal came
-    from outside if the child is `filtered`, or was still `opening`, that is before lockdown and before it reported any
-    work. Only then is a free outcome trusted too: "device unavailable" only from one that needs a device (`cuda`).
+    A finished child counts as finished even when a stop came too late, unless its job was cancelled; one that crashes
+    while a person's pause is under way has crashed.
+    An exit code is the child's own choice, 75 as well when nobody asked it to stop. A signal is not: the filter lets no
+    child end itself by one of those that a host ends processes with, so it came from outside if the child is `filtered`,
+    or was still `opening`: before it locked itself down and said anything of its work. Only then it is believed, too,
+    what costs nothing; that a device cannot be opened only of one that needs opening (`cuda`).
     """
-    if code == 0 and stop != Outcome.CANCELLED:
+    if end.code == 0 and end.stop != Outcome.CANCELLED:
         return Outcome.SUCCEEDED, ""
-    if code == EXIT_USER:
-        return Outcome.USER_ERROR, fault or "The job's input is not valid."
-    killed = code in {-signal.SIGKILL, -signal.SIGTERM}
-    unopened = opening and ((code == EXIT_PLATFORM and cuda) or code == EXIT_REFUSED)
-    crash = Outcome.CRASHED, fault or f"The process ended with exit code {code}."
-    if stop == Outcome.PAUSED and not (killed or unopened or code in {None, EXIT_STOPPED}):
+    if end.code == EXIT_USER:
+        return Outcome.USER_ERROR, end.fault or "The job's input was refused."
+    killed = end.code in {-signal.SIGKILL, -signal.SIGTERM}
+    unopened = end.opening and ((end.code == EXIT_PLATFORM and end.cuda) or end.code == EXIT_REFUSED)
+    crash = Outcome.CRASHED, end.fault or f"The process ended with exit code {end.code}."
+    if end.stop == Outcome.PAUSED and not (killed or unopened or end.code in {None, EXIT_STOPPED}):
         return crash
-    if stop is not None:
-        return stop, _LIMITS.get(stop, "")
-    if unopened and code == EXIT_PLATFORM:
-        return Outcome.PLATFORM, f"{device} could not be opened. This is a platform failure and is not charged."
+    if end.stop is not None:
+        return end.stop, _LIMITS.get(end.stop, "")
+    if unopened and end.code == EXIT_PLATFORM:
+        return Outcome.PLATFORM, f"{end.device} could not be opened: our fault, and not charged."
     if unopened:
         return Outcome.PLATFORM, "It could not be started on this host. This is a platform failure and is not charged."
-    if excess:
-        return Outcome.CRASHED, excess
-    if killed and (filtered or opening):
+    if end.excess:
+        return Outcome.CRASHED, end.excess
+    if killed and (end.filtered or end.opening):
         return Outcome.KILLED, "The process was ended from outside."
     return crash

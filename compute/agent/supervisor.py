@@ -163,10 +163,11 @@ class AttemptSupervisor:
             self._stop = Outcome.STOPPED
         if code == -signal.SIGKILL:  # by the kernel, for memory taken between two samples
             self._excess = self._excess or self._beyond(child, child.peak_bytes)
-        outcome, message = exit_codes.classify(
-            code, stop=self._stop, excess=self._excess, fault=self._fault.message, device=slot.uuid,
+        end = exit_codes.ChildExit(
+            code=code, stop=self._stop, excess=self._excess, fault=self._fault.message, device=slot.uuid,
             opening=self._opening, cuda=slot.kind == "cuda", filtered=sandbox.CALLS not in (self._layers or ()),
         )  # fmt: skip
+        outcome, message = exit_codes.classify(end)
         if self._fault.message and outcome in {Outcome.CRASHED, Outcome.PLATFORM}:
             self.log.warning("attempt.fault", code=self._fault.code, said=self._fault.message)
         if outcome == Outcome.SUCCEEDED:

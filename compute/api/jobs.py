@@ -38,9 +38,7 @@ class Quotes(ApiView):
     @extend_schema(request=serializers.JobRequestSerializer, responses={201: quote_shapes.QuoteSerializer})
     def post(self, request: Request) -> Response:
         """Return a job's expected cost; nothing is held. A launch with the same body holds money at this unit price."""
-        asked = request_body.submission(self.body())
-        asked.pop("quote_id")
-        order = jobs.check(actor=self.actor, **asked)
+        order = jobs.check(actor=self.actor, asked=request_body.submission(self.body()))
         estimate = jobs.estimate(order)
         quote = quotes.bind(
             actor=self.actor, project_id=order.project_id, body=order.body(), estimate=estimate,
@@ -90,7 +88,7 @@ class Jobs(ApiView):
     @extend_schema(request=serializers.JobRequestSerializer, responses={201: serializers.JobDetailSerializer})
     def post(self, request: Request) -> Response:
         """Queue a job: its quota is reserved and its worst case held, or nothing is stored."""
-        job = jobs.submit(actor=self.actor, **request_body.submission(self.body()))
+        job = jobs.submit(actor=self.actor, asked=request_body.submission(self.body()))
         return Response(serializers.JobDetailSerializer(queries.job_detail(job.id)).data, status=201)
 
 

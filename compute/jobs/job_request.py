@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -32,6 +32,26 @@ class TierNotOffered(Invalid):
 
     code = "tier_not_offered"
     status = 422
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What somebody asks for, before it is checked. Without `max_seconds` the estimate sets the longest run time.
+
+    `quote_id`: the quote whose price and run time bind.
+    """
+
+    name: str
+    kind: str
+    project_id: UUID
+    spec: Mapping[str, Any]
+    device_class: str
+    tier: str = TIERS[0]
+    max_seconds: int | None = None
+    max_cost: Decimal | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    devices: int = 1
+    quote_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,65 +113,54 @@ class JobRequest:
         }
 
 
-def check(
-    *,
-    actor: Actor,
-    name: str,
-    kind: str,
-    project_id: UUID,
-    spec: Mapping[str, Any],
-    device_class: str,
-    tier: str,
-    max_seconds: int | None,
-    max_cost: Decimal | None,
-    tags: Mapping[str, str],
-    devices: int = 1,
-) -> JobRequest:
+def check(*, actor: Actor, asked: Submission) -> JobRequest:
     """Return the validated job request. Opens nothing, stores nothing.
 
     Raises Invalid with every wrong field, TierNotOffered (422).
     """
     faults: dict[str, list[str]] = {}
-    if not name.strip() or len(name) > 120 or not name.isprintable():
+    if not asked.name.strip() or len(asked.name) > 120 or not asked.name.isprintable():
         faults["name"] = ["Enter a name of 1 to 120 characters."]
-    if devices != 1:
+    if asked.devices != 1:
         faults["devices"] = ["A job uses one device. Training on several is not available yet."]
-    if tier in UNOFFERED_TIERS:
+    if asked.tier in UNOFFERED_TIERS:
         raise TierNotOffered(fields={"tier": ["The tier spot is not available yet. Use on_demand."]})
-    if tier not in TIERS:
+    if asked.tier not in TIERS:
         faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
-    if max_seconds is not None and not 1 <= max_seconds <= limits.MOST_SECONDS:
+    if asked.max_seconds is not None and not 1 <= asked.max_seconds <= limits.MOST_SECONDS:
         faults["max_seconds"] = [f"Use 1 to {limits.MOST_SECONDS} seconds."]
-    if max_cost is not None and not (max_cost.is_finite() and 0 < max_cost < 10**12):
+    if asked.max_cost is not None and not (asked.max_cost.is_finite() and 0 < asked.max_cost < 10**12):
         faults["max_cost"] = ["Use an amount above 0, or leave it empty for no limit of its own."]
     offered = Device.objects.filter(serves=False).exclude(state="gone")
-    if not offered.filter(device_class=device_class).exists():
+    if not offered.filter(device_class=asked.device_class).exists():
         known = sorted(offered.values_list("device_class", flat=True).distinct())
         faults["device_class"] = [
             f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."
         ]
-    if fault := tag_fault(tags):
+    if fault := tag_fault(asked.tags):
         faults["tags"] = [fault]
-    if not Project.objects.filter(id=project_id).exists():
+    if not Project.objects.filter(id=asked.project_id).exists():
         faults["project"] = ["There is no such project."]
     if faults:
         raise Invalid(fields=faults)
-    chosen = kinds.get(kind)
-    normalised = chosen.validate(actor, dict(spec))
-    kinds.admit(actor, kind, name.strip(), normalised)
+    chosen = kinds.get(asked.kind)
+    normalised = chosen.validate(actor, dict(asked.spec))
+    kinds.admit(actor, asked.kind, asked.name.strip(), normalised)
     plan = chosen.plan(normalised)
-    expected = past_runs.expect(plan, device_class)
+    expected = past_runs.expect(plan, asked.device_class)
     return JobRequest(
-        name=name.strip(),
-        kind=kind,
-        project_id=project_id,
+        name=asked.name.strip(),
+        kind=asked.kind,
+        project_id=asked.project_id,
         spec=normalised,
-        device_class=device_class,
-        tier=tier,
-        max_seconds=limits.default_seconds(expected.forecast.most_s) if max_seconds is None else max_seconds,
-        asked_seconds=max_seconds,
-        max_cost=max_cost,
-        tags=dict(tags),
+        device_class=asked.device_class,
+        tier=asked.tier,
+        max_seconds=limits.default_seconds(expected.forecast.most_s)
+        if asked.max_seconds is None
+        else asked.max_seconds,
+        asked_seconds=asked.max_seconds,
+        max_cost=asked.max_cost,
+        tags=dict(asked.tags),
         plan=plan,
         forecast=expected.forecast,
         kept=expected.kept,
@@ -160,7 +169,7 @@ def check(
 
 def estimate(order: JobRequest) -> quotes.Estimate:
     """Return the expected cost of the request and the amount to hold, at the tenant's current prices."""
-    return quotes.estimate(
+    work = quotes.Work(
         project_id=order.project_id,
         meter=kinds.meter_of(order.kind),
         dims={"device_class": order.device_class, "tier": order.tier},
@@ -171,3 +180,4 @@ def estimate(order: JobRequest) -> quotes.Estimate:
         max_cost=order.max_cost,
         tags=order.tags,
     )
+    return quotes.estimate(work)

@@ -16,7 +16,7 @@ from billing.money import Money
 from billing.pricing import quotes
 from compute.events import JobSubmitted
 from compute.jobs import alternatives, backlog, transitions
-from compute.jobs.job_request import TIERS, JobRequest, check, estimate
+from compute.jobs.job_request import TIERS, JobRequest, Submission, check, estimate
 from compute.jobs.repricing import worst_rest
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
@@ -29,6 +29,7 @@ from tenants.ids import uuid7
 
 __all__ = [
     "JobRequest",
+    "Submission",
     "cancel",
     "check",
     "clone",
@@ -63,47 +64,28 @@ class JobNotPaused(Conflict):
 
 
 @operation(JOB_SUBMITTED)
-def submit(
-    *,
-    actor: Actor,
-    name: str,
-    kind: str,
-    project_id: UUID,
-    spec: Mapping[str, Any],
-    device_class: str,
-    tier: str = "on_demand",
-    max_seconds: int | None = None,
-    max_cost: Decimal | None = None,
-    tags: Mapping[str, str] | None = None,
-    quote_id: UUID | None = None,
-    devices: int = 1,
-    cloned_from: UUID | None = None,
-) -> Job:
+def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) -> Job:
     """Queue a job, reserve its quota and hold its money; all of it or nothing.
 
-    Without `max_seconds` the estimate, or the quote, sets the time limit. Raises Invalid, QuotaExceeded (409),
-    BudgetExceeded (402) or QueueFull (429).
+    Raises Invalid, QuotaExceeded (409), BudgetExceeded (402) or QueueFull (429).
     """
     actor.require("jobs.launch")
     backlog.admit()  # here, so that a flood costs nothing more; again below, for concurrent submissions
-    order = check(
-        actor=actor, name=name, kind=kind, project_id=project_id, spec=spec, device_class=device_class, tier=tier,
-        max_seconds=max_seconds, max_cost=max_cost, tags=tags or {}, devices=devices,
-    )  # fmt: skip
-    price = _price(order, quote_id)
+    order = check(actor=actor, asked=asked)
+    price = _price(order, asked.quote_id)
     order = replace(order, max_seconds=price.limit_s or order.max_seconds)
     job_id = uuid7()
     job = Job(
         id=job_id,
         name=order.name,
-        kind=kind,
-        project_id=project_id,
+        kind=order.kind,
+        project_id=order.project_id,
         spec=order.spec,
-        device_class=device_class,
-        tier=tier,
+        device_class=order.device_class,
+        tier=order.tier,
         tags=order.tags,
         max_seconds=order.max_seconds,
-        max_cost=max_cost,
+        max_cost=order.max_cost,
         family=order.plan.family,
         work_key=order.plan.work_key,
         nominal_s=order.plan.work_s,
@@ -116,20 +98,20 @@ def submit(
         unit_amount=price.unit_amount,
         currency=price.currency,
         price_version=price.version_id,
-        quote_id=quote_id,
+        quote_id=asked.quote_id,
         cloned_from=cloned_from,
     )
     try:
         job.hold_id = hold_for(job, actor)
     except BudgetExceeded as refused:
         raise _with_alternatives(refused, order) from None
-    quotas.reserve(resource=f"devices:{device_class}", subject=job.subject)
+    quotas.reserve(resource=f"devices:{order.device_class}", subject=job.subject)
     backlog.admit()
     job.save(force_insert=True)
     wanted = {
-        "kind": ["", kind],
-        "device_class": ["", device_class],
-        "tier": ["", tier],
+        "kind": ["", order.kind],
+        "device_class": ["", order.device_class],
+        "tier": ["", order.tier],
         "max_seconds": [None, order.max_seconds],
     }
     record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
@@ -243,25 +225,25 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
 
 
 def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None) -> Job:
-    """Submit a new job with the old one's request; `changes` replaces some of `submit`'s arguments. Raises NotFound.
+    """Submit a new job with the old one's request; `changes` replaces some of its fields. Raises NotFound.
 
     A job of a tier no longer offered is cloned as on demand.
     """
     old = visible_jobs(actor).filter(id=job_id).first()
     if old is None:
         raise NotFound
-    request: dict[str, Any] = {
-        "name": old.name,
-        "kind": old.kind,
-        "project_id": old.project_id,
-        "spec": old.spec,
-        "device_class": old.device_class,
-        "tier": old.tier if old.tier in TIERS else TIERS[0],
-        "max_seconds": old.max_seconds,
-        "max_cost": old.max_cost,
-        "tags": old.tags,
-    }
-    return submit(**{**request, **(changes or {}), "actor": actor, "cloned_from": old.id})
+    asked = Submission(
+        name=old.name,
+        kind=old.kind,
+        project_id=old.project_id,
+        spec=old.spec,
+        device_class=old.device_class,
+        tier=old.tier if old.tier in TIERS else TIERS[0],
+        max_seconds=old.max_seconds,
+        max_cost=old.max_cost,
+        tags=old.tags,
+    )
+    return submit(actor=actor, asked=replace(asked, **(changes or {})), cloned_from=old.id)
 
 
 @operation(JOB_LOG_DOWNLOADED)

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+from compute.jobs.job_request import Submission
 from tenants.errors import Invalid
 from tenants.models import Project
 from tenants.web.body_fields import is_plain_number
@@ -17,8 +18,8 @@ OWN = frozenset(
 )
 
 
-def submission(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments of `jobs.submit` for a request; raises Invalid with every wrong field."""
+def submission(body: dict[str, Any]) -> Submission:
+    """Return what a request asks for; raises Invalid that names every wrong field."""
     faults: dict[str, list[str]] = {}
     request: dict[str, Any] = {"spec": {key: value for key, value in body.items() if key not in OWN}}
     for name, default in (("name", ""), ("kind", "train"), ("device_class", "cpu"), ("tier", "on_demand")):
@@ -49,7 +50,7 @@ def submission(body: dict[str, Any]) -> dict[str, Any]:
             faults |= fault.fields
     if faults:
         raise Invalid(fields=faults)
-    return request
+    return Submission(**request)
 
 
 def amount(value: Any) -> Decimal | None:

@@ -34,7 +34,9 @@ def job(request: TenantRequest, job_id: UUID) -> HttpResponse:
     if tab == "logs":
         context["lines"] = queries.last_log_lines(job_id, LOG_TAIL)
     elif tab == "events" and may_read_log:
-        context["entries"] = tenancy.audit_entries(target_type="job", target_id=str(job_id), limit=100)
+        context["entries"] = tenancy.audit_entries(
+            tenancy.EntryFilter(target_type="job", target_id=str(job_id)), limit=100
+        )
     return render(request, "compute/job.html", context)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any
@@ -18,7 +19,6 @@ from compute.jobs import jobs
 from compute.models import Job
 from config.demo.children import Learned
 from config.demo.organisations import PASSWORD, Budgeted, Organisation
-from config.demo.simulation import Simulation
 from config.demo.tables import Tables
 from tenants import bootstrap, quotas
 from tenants import operations as people
@@ -37,45 +37,30 @@ def shared_password() -> str:
     return make_password(PASSWORD)
 
 
+@dataclass(eq=False)
 class Company:
     """People and objects of an organisation; everything happens at its time on the simulation's clock."""
 
-    def __init__(
-        self,
-        one: Organisation,
-        tables: Tables,
-        learned: Learned,
-        simulation: Simulation,
-        slots: Registered,
-        *,
-        seed: int,
-        days: int,
-    ) -> None:
-        self.one = one
-        self.tables = tables
-        self.learned = learned
-        self.simulation = simulation
-        self.seed = seed
-        self.days = days
-        self.launched = 0
-        self.refused = 0
-        self.slots = slots
-        self.datasets: dict[str, UUID] = {}
+    one: Organisation
+    tables: Tables
+    learned: Learned
+    theatre: Theatre
+    slots: Registered
+    seed: int = field(kw_only=True)
+    days: int = field(kw_only=True)
+    launched: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+    datasets: dict[str, UUID] = field(default_factory=dict, init=False)
 
     def found(self) -> None:
         """Create the organisation with its people, projects, quota, budgets and a key for its scripts."""
         one = self.one
         boss = one.people[0]
         people.find_or_create_user(email=one.email(boss), password=None, name=boss.name)
-        made = bootstrap.create(
-            name=one.name,
-            slug=one.slug,
-            email=one.email(boss),
-            password=None,
-            timezone=one.timezone,
-            currency=one.currency,
-            with_key=False,
+        wanted = bootstrap.Wanted(
+            name=one.name, slug=one.slug, email=one.email(boss), timezone=one.timezone, currency=one.currency
         )
+        made = bootstrap.create(wanted, with_key=False)
         self.tenant_id = made.tenant_id
         bootstrap.settle_in(self.tenant_id)
         owner = bootstrap.owner_of(self.tenant_id)
@@ -83,15 +68,10 @@ class Company:
         with tenant_scope(self.tenant_id):
             for at, person in enumerate(one.people[1:], 11):
                 row = members.add_member(actor=owner, email=one.email(person), role=person.role, name=person.name)
-                self.actors.append(
-                    Actor.member(
-                        tenant_id=self.tenant_id,
-                        user_id=row.user_id,
-                        email=one.email(person),
-                        role=person.role,
-                        ip=f"192.0.2.{at}",
-                    )
+                actor = Actor.member(
+                    tenant_id=self.tenant_id, user_id=row.user_id, email=one.email(person), role=person.role
                 )
+                self.actors.append(replace(actor, ip=f"192.0.2.{at}"))
             for slug, name in one.projects:
                 people.create_project(actor=owner, slug=slug, name=name)
             self.projects = dict(Project.objects.values_list("slug", "id"))
@@ -129,13 +109,15 @@ class Company:
         }
         return jobs.submit(
             actor=actor,
-            name=name,
-            kind="train",
-            project_id=self.projects[project],
-            spec=spec,
-            device_class="cpu",
-            max_seconds=limit,
-            tags={"experiment": name.rpartition("-")[0] or name},
+            asked=jobs.Submission(
+                name=name,
+                kind="train",
+                project_id=self.projects[project],
+                spec=spec,
+                device_class="cpu",
+                max_seconds=limit,
+                tags={"experiment": name.rpartition("-")[0] or name},
+            ),
         )
 
 

@@ -74,12 +74,14 @@ class Pipeline:
         with tenant_scope(self._of.tenant_id):
             job = jobs.submit(
                 actor=actor,
-                name=f"{self._of.one.model}-over-{self._of.one.arriving}",
-                kind="batch_predict",
-                project_id=self._of.projects[self._of.one.service.project],
-                spec=spec,
-                device_class="cpu",
-                max_seconds=3600,
+                asked=jobs.Submission(
+                    name=f"{self._of.one.model}-over-{self._of.one.arriving}",
+                    kind="batch_predict",
+                    project_id=self._of.projects[self._of.one.service.project],
+                    spec=spec,
+                    device_class="cpu",
+                    max_seconds=3600,
+                ),
             )
             quote(job, PREDICTING_S, ALIKE)
         self._of.simulation.queue(

@@ -89,7 +89,7 @@ def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS) -> SpendPage:
     chosen = parse(values, at.day)
     over = span(chosen.first, chosen.end, at)
     group = values.get("group", "project")
-    by_group = spend(over, group_by=[group] if group != "job" else ["job", "project"], limit=most, costliest_first=True)
+    by_group = spend(over, group_by=[group] if group != "job" else ["job", "project"], costliest=most)
     dearest = costliest_jobs(over, MOST_JOBS)
     names = _names(by_group, group)
     jobs_named = _names(dearest, "job")

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -73,20 +74,20 @@ class Ordering(ABC):
         valid = [form.is_valid() for form in self.all_forms]
         return all(valid)
 
-    def request_body(self, name: str = "") -> dict[str, Any]:
-        """Return the arguments of `jobs.submit` and `jobs.check`; call after the forms are valid."""
+    def request_body(self, name: str = "") -> jobs.Submission:
+        """Return what is asked for; call after the forms are valid."""
         data = self.form.cleaned_data
-        return {
-            "name": name or data["name"],
-            "kind": self.kind,
-            "project_id": self.project(),
-            "spec": self.spec(),
-            "device_class": data["device_class"],
-            "tier": data["tier"] or TIERS[0],
-            "max_seconds": data["max_minutes"] * 60 if data["max_minutes"] else None,
-            "max_cost": data["max_cost"],
-            "tags": self.tags(),
-        }
+        return jobs.Submission(
+            name=name or data["name"],
+            kind=self.kind,
+            project_id=self.project(),
+            spec=self.spec(),
+            device_class=data["device_class"],
+            tier=data["tier"] or TIERS[0],
+            max_seconds=data["max_minutes"] * 60 if data["max_minutes"] else None,
+            max_cost=data["max_cost"],
+            tags=self.tags(),
+        )
 
     def waits_for(self) -> str:
         """Return the prompt for what must be chosen before there is a price; empty if complete."""
@@ -96,10 +97,10 @@ class Ordering(ABC):
         """Return the chosen project; call after the forms are valid."""
         return UUID(self.form.cleaned_data["project"])
 
-    def origin(self) -> dict[str, Any]:
-        """Return what a clone takes from its job besides the form's fields, as `jobs.clone` does."""
+    def origin(self) -> UUID | None:
+        """Return the job that this one clones."""
         source = self._original()
-        return {"cloned_from": source.id} if source else {}
+        return source.id if source else None
 
     def tags(self) -> dict[str, str]:
         """Return the entered tags; a form without tag fields keeps those of the cloned job."""
@@ -176,7 +177,7 @@ def quoted(parts: Ordering) -> HttpResponse:
         return _panel(parts, quote_faults=parts.faults())
     try:
         asked = parts.request_body(name=parts.form.cleaned_data["name"] or "quote")
-        order = jobs.check(actor=parts.actor, **asked)
+        order = jobs.check(actor=parts.actor, asked=asked)
         priced = jobs.estimate(order)
         offer = signed_quotes.sign(parts.actor, order, priced)
         return _panel(parts, quote=quote_of(order, priced, ending=parts.ending), offer=offer)
@@ -218,9 +219,9 @@ def _panel(parts: Ordering, **context: Any) -> HttpResponse:
 def _submit(parts: Ordering) -> str:
     """Launch at the price shown, bound as a quote; return a message if it cannot be bound."""
     asked, origin = parts.request_body(), parts.origin()
-    order = jobs.check(actor=parts.actor, **asked)
+    order = jobs.check(actor=parts.actor, asked=asked)
     quote_id, unbound = signed_quotes.bind(parts.actor, order, parts.request.POST.get("offer", ""))
-    job = jobs.submit(actor=parts.actor, **asked, **origin, quote_id=quote_id)
+    job = jobs.submit(actor=parts.actor, asked=replace(asked, quote_id=quote_id), cloned_from=origin)
     if unbound:
         messages.info(parts.request, unbound)
     return reverse("job", args=(parts.request.tenant.slug, job.id))

@@ -25,17 +25,7 @@ class Actor:
     request_id: str = ""
 
     @classmethod
-    def member(
-        cls,
-        *,
-        tenant_id: UUID,
-        user_id: UUID,
-        email: str,
-        role: str,
-        ip: str = "",
-        user_agent: str = "",
-        request_id: str = "",
-    ) -> "Actor":
+    def member(cls, *, tenant_id: UUID, user_id: UUID, email: str, role: str) -> "Actor":
         """Return the actor for a person with a role; an unknown role has no permissions."""
         return cls(
             kind="user",
@@ -44,9 +34,6 @@ class Actor:
             label=email,
             role=role,
             permissions=ROLE_PERMISSIONS.get(role, frozenset()),
-            ip=ip,
-            user_agent=user_agent,
-            request_id=request_id,
         )
 
     @classmethod

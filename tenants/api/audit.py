@@ -66,9 +66,7 @@ class Audit(ApiView):
         """List entries, newest first."""
         query = request.query_params
         since, until = (parse_moment(query[name], name) if query.get(name) else None for name in ("since", "until"))
-        rows = queries.audit_entries(
-            before_seq=self.before(whole),
-            limit=self.page_size(),
+        only = queries.EntryFilter(
             actor=query.get("actor", ""),
             action=query.get("action", ""),
             target_type=query.get("target_type", ""),
@@ -76,6 +74,7 @@ class Audit(ApiView):
             since=since,
             until=until,
         )
+        rows = queries.audit_entries(only, before_seq=self.before(whole), limit=self.page_size())
         return self.paginated(rows, AuditSerializer, lambda row: [row.seq])
 
 

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -70,14 +71,8 @@ def member_actor(request: HttpRequest, user: Any, tenant_id: UUID) -> tuple[Acto
         membership = Membership.objects.select_related("tenant").filter(user_id=user.id).first()
     if membership is None:
         return None
-    actor = Actor.member(
-        tenant_id=tenant_id,
-        user_id=user.id,
-        email=user.email,
-        role=membership.role,
-        **_origin(request),
-    )
-    return actor, membership.tenant
+    actor = Actor.member(tenant_id=tenant_id, user_id=user.id, email=user.email, role=membership.role)
+    return replace(actor, **_origin(request)), membership.tenant
 
 
 def key_actor(request: HttpRequest, key: str) -> tuple[Actor, Tenant] | None:

@@ -44,32 +44,32 @@ def audit_log(request: TenantRequest) -> HttpResponseBase:
     By default actions of persons and keys, because most entries are the system's; `acts` selects others.
     """
     form = AuditFilter(request.GET)
-    filters: dict[str, Any] = form.chosen()
+    only = queries.EntryFilter(**form.chosen())
     if wants_csv(request, form=form):
         actor = request.actor
         actor.require("audit.export")
-        return csv_stream(request, "audit", EXPORTED, _exported(actor, filters))
+        return csv_stream("audit", EXPORTED, _exported(actor, only))
     with tenant_scope(request.tenant_id):
-        return _shown(request, form, filters)
+        return _shown(request, form, only)
 
 
-def _shown(request: TenantRequest, form: AuditFilter, filters: dict[str, Any]) -> HttpResponse:
-    rows = queries.audit_entries(before_seq=before(request, whole), limit=PAGE, **filters)
+def _shown(request: TenantRequest, form: AuditFilter, only: queries.EntryFilter) -> HttpResponse:
+    rows = queries.audit_entries(only, before_seq=before(request, whole), limit=PAGE)
     entries, links = paged(request, rows, PAGE, lambda row: (row.seq,))
     can_export = request.actor.can("audit.export")
     context = {
         "entries": entries,
         "form": form,
-        "filtered": filters != {"acts": "people"},
+        "filtered": only != queries.EntryFilter(acts="people"),
         "can_export": can_export,
         **links,
     }
     return render(request, "tenants/audit.html", context)
 
 
-def _exported(actor: Actor, filters: dict[str, Any]) -> Iterator[list[Any]]:
+def _exported(actor: Actor, only: queries.EntryFilter) -> Iterator[list[Any]]:
     """Yield the rows of the file, which are read while it is sent, after the request has ended."""
-    pages = queries.audit_pages(**filters)
+    pages = queries.audit_pages(only)
     while True:
         with reading_as(actor), tenant_scope(actor.tenant_id):
             rows = next(pages, None)

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.xdist_group("code")
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("config", "dashboards", "models_app", "compute", "billing", "tenants", "deploy")
 LONGEST = 300
+MOST_ARGUMENTS = 6
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,6 +46,19 @@ def test_no_module_outgrows_its_room() -> None:
         str(path): lines for path, _ in modules() if (lines := len((ROOT / path).read_text().splitlines())) > LONGEST
     }
     assert long == {}
+
+
+def test_what_belongs_together_is_passed_together() -> None:
+    # More than this is one frozen object; `actor` says who asks and does not count.
+    own = {"self", "cls", "actor"}
+    long = []
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                arguments = {one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)} - own
+                if len(arguments) > MOST_ARGUMENTS:
+                    long.append(f"{path}:{node.lineno} {node.name}: {len(arguments)}")
+    assert long == []
 
 
 def test_money_never_touches_a_float() -> None:

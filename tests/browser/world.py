@@ -211,13 +211,15 @@ class Builder:
         }
         return jobs.submit(
             actor=actor,
-            name=name,
-            kind="train",
-            project_id=project,
-            spec=spec,
-            device_class="cpu",
-            max_seconds=1800,
-            max_cost=None,
+            asked=jobs.Submission(
+                name=name,
+                kind="train",
+                project_id=project,
+                spec=spec,
+                device_class="cpu",
+                max_seconds=1800,
+                max_cost=None,
+            ),
         )
 
     def claim(self, job: Job) -> leases.Claim:
@@ -294,9 +296,17 @@ class Builder:
         with tenant_scope(actor.tenant_id):
             version = Job.objects.get(id=trained).result["model_version"]
         job = jobs.submit(
-            actor=actor, name=name, kind="batch_predict", project_id=project, device_class="cpu", max_seconds=1800,
-            max_cost=None, spec={"model_version": version, "dataset_version": str(data.id)},
-        )  # fmt: skip
+            actor=actor,
+            asked=jobs.Submission(
+                name=name,
+                kind="batch_predict",
+                project_id=project,
+                device_class="cpu",
+                max_seconds=1800,
+                max_cost=None,
+                spec={"model_version": version, "dataset_version": str(data.id)},
+            ),
+        )
         mine = self.claim(job)
         leases.heartbeat(mine, leases.Heartbeat(elapsed=0.0, layers=[], logs=[(1, f"{data.rows:,} rows to predict")]))
         for elapsed in range(BEAT_S, 121, BEAT_S):

@@ -155,7 +155,9 @@ class WorkCluster:
         }
         spec = {"steps": steps, "step_s": step_s, "store": str(self.folder / "store"), **more}
         request: dict[str, Any] = {"kind": "tick", "device_class": "cpu", "max_seconds": 600, **known}
-        return jobs.submit(actor=self.actor, name="count", project_id=self.project, spec=spec, **request).id
+        return jobs.submit(
+            actor=self.actor, asked=jobs.Submission(name="count", project_id=self.project, spec=spec, **request)
+        ).id
 
     def job(self, job_id: UUID) -> queries.JobDetail:
         """Return the job as queries show it."""

@@ -46,9 +46,16 @@ def table(tenant: Tenant, *, columns: list[dict[str, Any]], target: str = "", nu
 def submitted(tenant: Tenant, version: DatasetVersion, **spec: Any) -> Job:
     wanted = {"recipe": "tabular.classifier", "dataset_version": str(version.id), "target": "t", "params": {}}
     return jobs.submit(
-        actor=actor_for(tenant), name="first try", kind="train", project_id=default_project_id(tenant),
-        spec=wanted | spec, device_class="cpu", tags={"team": "risk"},
-    )  # fmt: skip
+        actor=actor_for(tenant),
+        asked=jobs.Submission(
+            name="first try",
+            kind="train",
+            project_id=default_project_id(tenant),
+            spec=wanted | spec,
+            device_class="cpu",
+            tags={"team": "risk"},
+        ),
+    )
 
 
 def entered(page: str) -> dict[str, str]:

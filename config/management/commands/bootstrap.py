@@ -31,11 +31,13 @@ class Command(BaseCommand):
         try:
             with transaction.atomic():
                 made = bootstrap.create(
-                    name=env.init_tenant,
-                    slug=slug,
-                    email=env.init_email,
-                    password=env.init_password,
-                    api_key=env.init_api_key or None,
+                    bootstrap.Wanted(
+                        name=env.init_tenant,
+                        slug=slug,
+                        email=env.init_email,
+                        password=env.init_password,
+                        api_key=env.init_api_key or None,
+                    )
                 )
         except ExchequerError as error:
             raise CommandError(error.message) from error

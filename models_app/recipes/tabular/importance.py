@@ -8,6 +8,7 @@ count of multiply-adds, not by a clock, so that the same run measures the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,21 +30,24 @@ Figures = Callable[[Tensor, NDArray[np.int64]], dict[str, Any]]
 """Outputs of the network for these rows [rows, outputs], and the rows' indexes -> their metrics."""
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a network, and all rows as it reads them: `numeric` (rows x numbers), `codes` (rows x texts)."""
+
+    features: Sequence[Feature]
+    numeric: Tensor
+    codes: Tensor
+
+
 def importance(
-    features: Sequence[Feature],
-    numeric: Tensor,
-    codes: Tensor,
-    rows: NDArray[np.int64],
-    *,
-    net: nn.Module,
-    figures: Figures,
-    seed: int,
+    inputs: Inputs, rows: NDArray[np.int64], *, net: nn.Module, figures: Figures, seed: int
 ) -> dict[str, Any]:
     """Return the drop in accuracy, or R2, for each input, largest first: the mean over REPEATS seeded shuffles.
 
-    `numeric` float32 [rows, n] and `codes` int64 [rows, c] are all encoded rows, `rows` the indexes of the test rows. A
+    `rows` are the held-out ones. A large table is measured on a seeded sample of
     large table is sampled with the seed; if that is still too much, only its first inputs are measured.
     """
+    features, numeric, codes = inputs.features, inputs.numeric, inputs.codes
     net.eval()
     weights = sum(value.numel() for value in net.parameters())
 

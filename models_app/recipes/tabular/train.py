@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models_app.recipes import base
 from models_app.recipes.tabular import checkpoint, metrics, preparation, table, training_log
 from models_app.recipes.tabular.features import Feature, encode, widths
-from models_app.recipes.tabular.importance import importance
+from models_app.recipes.tabular.importance import Inputs, importance
 from models_app.recipes.tabular.network import TabularNet
 from models_app.recipes.tabular.reference import reference
 from models_app.recipes.tabular.spec import steps_of
@@ -177,9 +177,12 @@ class Training:
         out = self.context.out
         measured, held = (self._measure(self._predict(part), part) for part in (self.parts.test, self.parts.validation))
         measured["importance"] = importance(
-            self.features, self.numeric, self.codes, self.parts.test,
-            net=self.net, figures=self._measure, seed=self.params["seed"],
-        )  # fmt: skip
+            Inputs(self.features, self.numeric, self.codes),
+            self.parts.test,
+            net=self.net,
+            figures=self._measure,
+            seed=self.params["seed"],
+        )
         note(f"validation: {training_log.figures(held)}")
         note(f"held-out test: {training_log.figures(measured)}")
         save_file(

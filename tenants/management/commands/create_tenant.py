@@ -32,13 +32,15 @@ class Command(BaseCommand):
         try:
             with transaction.atomic():
                 made = bootstrap.create(
-                    name=options["name"],
-                    slug=slug,
-                    email=options["email"],
-                    password=options["password"],
-                    api_key=options["api_key"],
-                    timezone=options["timezone"],
-                    currency=options["currency"],
+                    bootstrap.Wanted(
+                        name=options["name"],
+                        slug=slug,
+                        email=options["email"],
+                        password=options["password"],
+                        api_key=options["api_key"],
+                        timezone=options["timezone"],
+                        currency=options["currency"],
+                    )
                 )
         except ExchequerError as error:
             raise CommandError(error.message) from error

@@ -67,7 +67,7 @@ def test_a_difference_is_a_sentence_on_the_page_in_the_file_and_in_the_api(lab: 
 def test_the_file_is_read_page_by_page_and_leaves_nothing_out(lab: tuple[Tenant, Client]) -> None:
     tenant, _ = lab
     with tenant_scope(tenant.id):
-        pages = list(queries.audit_pages(2))
+        pages = list(queries.audit_pages(size=2))
         assert [row.seq for page in pages for row in page] == [row.seq for row in queries.audit_entries(limit=200)]
         assert len(pages) > 2
 
@@ -108,7 +108,9 @@ def test_the_mail_of_a_password_reset_is_ours(lab: tuple[Tenant, Client], mailou
 
 def acts_of(tenant: Tenant, action: str) -> list[tuple[str, str]]:
     with tenant_scope(tenant.id):
-        return [(row.actor_label, row.target_label) for row in queries.audit_entries(action=action)]
+        return [
+            (row.actor_label, row.target_label) for row in queries.audit_entries(queries.EntryFilter(action=action))
+        ]
 
 
 def test_every_file_of_a_list_leaves_an_entry_and_looking_leaves_none(lab: tuple[Tenant, Client]) -> None:

@@ -45,10 +45,10 @@ def test_a_line_explains_itself_down_to_the_person_and_the_price_version() -> No
         assert (line.quantity, line.exact.amount, line.amount) == (60, Decimal("0.003"), Money(Decimal("0.00"), "EUR"))
         assert invoice.total == line.amount
         seen, after = [], None
-        while page := queries.explain(invoice.id, 1, after=after, limit=5).intervals:
+        while page := queries.explain(invoice.id, 1, page=queries.IntervalPage(after=after, limit=5)).intervals:
             assert len(page) <= 5
             seen += page
-            after = page[-1].cursor
+            after = page[-1].place
         assert len({segment.id for segment in seen}) == len(seen) >= 12
         assert sum((segment.exact.amount for segment in seen), Decimal(0)) == line.exact.amount
         assert {segment.actor for segment in seen} == {actor.label}
@@ -57,7 +57,7 @@ def test_a_line_explains_itself_down_to_the_person_and_the_price_version() -> No
         assert {(share.job_id, share.attempt_id) for share in whole.shares} == {(job, attempt) for attempt in attempts}
         assert whole.line.version_number == 1
         assert whole.line.unit_amount == Decimal("0.00005")
-        narrowed = queries.explain(invoice.id, 1, attempt_id=attempts[0])
+        narrowed = queries.explain(invoice.id, 1, queries.Narrowing(attempt_id=attempts[0]))
         assert {segment.attempt_id for segment in narrowed.intervals} == {attempts[0]}
         with pytest.raises(NotFound):
             queries.explain(invoice.id, 2)

@@ -37,7 +37,9 @@ def test_old_quotes_and_released_holds_go_and_every_sum_stays(
         price_books.provision_defaults()
         budgets.create_budget(actor=actor, amount=Decimal(50), at_limit="block_new")
         demo_clock.advance(timedelta(hours=1))
-        asked = quotes.estimate(project_id=project, meter="device_seconds", dims=DIMS, typical_s=10, worst_s=20)
+        asked = quotes.estimate(
+            quotes.Work(project_id=project, meter="device_seconds", dims=DIMS, typical_s=10, worst_s=20)
+        )
         quotes.bind(actor=actor, project_id=project, body={"a": 1}, estimate=asked)
         over = holds.hold(project_id=project, subject="job:1", amount=Money(Decimal(1), "EUR"))
         holds.hold(project_id=project, subject="job:2", amount=Money(Decimal(1), "EUR"))

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
@@ -56,9 +57,12 @@ class World:
 
     def submit(self, spec: dict[str, object] | None = None, **more: object) -> uuid.UUID:
         """Submit a counting job."""
-        request: dict[str, object] = {"device_class": "cpu", "max_seconds": 100, **more}
+        request: dict[str, Any] = {"device_class": "cpu", "max_seconds": 100, **more}
         whole = {"steps": 3, "store": "x", **(spec or {})}
-        return jobs.submit(actor=self.actor, name="a", kind="tick", project_id=self.project, spec=whole, **request).id  # type: ignore[arg-type]
+        return jobs.submit(
+            actor=self.actor,
+            asked=jobs.Submission(name="a", kind="tick", project_id=self.project, spec=whole, **request),
+        ).id
 
     def assign(self) -> list[assign.Dispatch]:
         """Let the controller assign once."""
@@ -306,9 +310,20 @@ def test_another_persons_job_needs_the_right_to_cancel_any(world: World) -> None
 def test_a_request_with_wrong_fields_names_them_all(world: World) -> None:
     with pytest.raises(Invalid) as refused:
         jobs.submit(
-            actor=world.actor, name=" ", kind="tick", project_id=uuid.uuid4(), spec={}, device_class="h100", tier="free",
-            max_seconds=0, max_cost=Decimal(-1), tags={"": "x"}, devices=2,
-        )  # fmt: skip
+            actor=world.actor,
+            asked=jobs.Submission(
+                name=" ",
+                kind="tick",
+                project_id=uuid.uuid4(),
+                spec={},
+                device_class="h100",
+                tier="free",
+                max_seconds=0,
+                max_cost=Decimal(-1),
+                tags={"": "x"},
+                devices=2,
+            ),
+        )
     assert set(refused.value.fields) == {
         "name",
         "project",

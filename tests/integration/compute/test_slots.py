@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import psycopg
 import pytest
@@ -286,15 +287,15 @@ def test_two_reapers_take_a_slot_back_once(place: Place, superuser: psycopg.Conn
 def test_jobs_and_slots_keep_to_their_own_devices(place: Place) -> None:
     kind.install()
     place.node("serving.a", 1)
-    order = {
-        "actor": factories.actor_for(place.tenant),
+    actor = factories.actor_for(place.tenant)
+    order: dict[str, Any] = {
         "name": "a",
         "kind": "tick",
         "project_id": factories.default_project_id(place.tenant),
         "spec": {"steps": 1, "store": "x"},
     }
     with pytest.raises(Invalid) as refused, tenant_scope(place.tenant.id):
-        jobs.submit(**order, device_class="serving")
+        jobs.submit(actor=actor, asked=jobs.Submission(**order, device_class="serving"))
     assert refused.value.fields == {"device_class": ["No device is registered yet. Start a node first."]}
     nodes.register(
         name="n1",
@@ -304,7 +305,7 @@ def test_jobs_and_slots_keep_to_their_own_devices(place: Place) -> None:
         missing_layers=[],
     )
     with tenant_scope(place.tenant.id):
-        jobs.submit(**order, device_class="cpu")
+        jobs.submit(actor=actor, asked=jobs.Submission(**order, device_class="cpu"))
         assert [row.device_class for row in queries.device_classes()] == ["cpu"]
         assert {row.name: row.serves for row in queries.devices()} == {
             "CPU 0": "jobs",

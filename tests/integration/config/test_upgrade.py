@@ -115,7 +115,9 @@ def spent_and_promised(world: World) -> None:
     with tenant_scope(world.tenant.id):
         budgets.create_budget(actor=world.actor, amount=Decimal("123.456789"), at_limit="block_new")
         budgets.create_budget(actor=world.actor, project_id=world.project, amount=Decimal(50), at_limit="stop_running")
-        asked = quotes.estimate(project_id=world.project, meter="device_seconds", dims=DIMS, typical_s=10, worst_s=20)
+        asked = quotes.estimate(
+            quotes.Work(project_id=world.project, meter="device_seconds", dims=DIMS, typical_s=10, worst_s=20)
+        )
         quotes.bind(actor=world.actor, project_id=world.project, body={"a": 1}, estimate=asked)
         hold = holds.hold(project_id=world.project, subject="job:1", amount=Money(Decimal("0.987654321"), "EUR"))
         holds.hold(project_id=world.project, subject="job:2", amount=Money(Decimal("0.000000000007"), "EUR"))

@@ -64,9 +64,16 @@ def learned(once_made, as_control, node, tmp_path):
 
 def predict_all(actor: Actor, version, model, **more) -> Job:
     return jobs.submit(
-        actor=actor, name="score all", kind="batch_predict", project_id=project_of(actor), device_class="cpu",
-        spec={"model_version": str(model.id), "dataset": str(version.dataset_id)}, **more,
-    )  # fmt: skip
+        actor=actor,
+        asked=jobs.Submission(
+            name="score all",
+            kind="batch_predict",
+            project_id=project_of(actor),
+            device_class="cpu",
+            spec={"model_version": str(model.id), "dataset": str(version.dataset_id)},
+            **more,
+        ),
+    )
 
 
 def detail_of(actor, job):

@@ -72,9 +72,15 @@ def dataset(actor, name="breast_cancer") -> DatasetVersion:
 
 def submit(actor, version, recipe="tabular.classifier", **params) -> Job:
     return jobs.submit(
-        actor=actor, name="first try", kind="train", project_id=project_of(actor), device_class="cpu",
-        spec={"recipe": recipe, "dataset": str(version.dataset_id), "params": params},
-    )  # fmt: skip
+        actor=actor,
+        asked=jobs.Submission(
+            name="first try",
+            kind="train",
+            project_id=project_of(actor),
+            device_class="cpu",
+            spec={"recipe": recipe, "dataset": str(version.dataset_id), "params": params},
+        ),
+    )
 
 
 def project_of(actor):
@@ -188,9 +194,15 @@ def test_a_device_that_torch_cannot_open_fails_as_platform_and_is_cordoned(as_co
     actor = actor_for(make_tenant(), "engineer")
     version = dataset(actor)
     job = jobs.submit(
-        actor=actor, name="gpu", kind="train", project_id=project_of(actor), device_class="gpu-x",
-        spec={"recipe": "tabular.classifier", "dataset": str(version.id)},
-    )  # fmt: skip
+        actor=actor,
+        asked=jobs.Submission(
+            name="gpu",
+            kind="train",
+            project_id=project_of(actor),
+            device_class="gpu-x",
+            spec={"recipe": "tabular.classifier", "dataset": str(version.id)},
+        ),
+    )
     run(as_control, boot, tmp_path)
     with tenant_scope(actor.tenant_id):
         detail = compute_queries.job_detail(job.id)

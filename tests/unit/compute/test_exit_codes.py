@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compute.agent.exit_codes import classify
+from compute.agent.exit_codes import ChildExit, classify
 from compute.models import Outcome
 
 STOPS = [Outcome.TIME_LIMIT, Outcome.COST_LIMIT, Outcome.BUDGET, Outcome.CANCELLED, Outcome.PAUSED, Outcome.STOPPED]
@@ -14,7 +14,7 @@ STOPS = [Outcome.TIME_LIMIT, Outcome.COST_LIMIT, Outcome.BUDGET, Outcome.CANCELL
 
 def outcome(code: int | None, **changed: Any) -> Outcome:
     found: dict[str, Any] = {"stop": None, "excess": "", "fault": "", "device": "d", "opening": False, "cuda": True}
-    return classify(code, **(found | changed))[0]
+    return classify(ChildExit(code=code, **(found | changed)))[0]
 
 
 @pytest.mark.parametrize(
