@@ -16,26 +16,23 @@ from django.contrib.auth import hashers
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from compute import limits
-from compute.sandbox import process, protocol
+from compute.sandbox import probe
 from compute.sandbox.sandbox import explained
 from compute.scheduling import slots
 from config.demo import organisations
 from models_app.files import encrypting
-from tenants.checks import role_faults
+from tenants.checks import faults_of, role_faults
 from tenants.encryption import keys
 from tenants.errors import ExchequerError
 from tenants.models import MasterKeyRecord, Tenant, User
 
-PROBE = Path(__file__).with_name("sandbox_probe.py")
 LEAST_DISK_BYTES = 2 * 1024**3
 MOST_CLOCK_DRIFT_S = 2.0
 
-ROLES = """
-SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole, r.rolcreatedb,
-       EXISTS (SELECT 1 FROM pg_class c WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p', 'v')),
-       NOT coalesce(r.rolconfig::text LIKE '%statement_timeout=%', false)
-FROM pg_roles r WHERE r.rolname IN ('exchequer_app', 'exchequer_control')
+ROLES = ("exchequer_app", "exchequer_control")
+LIMITED = """
+SELECT r.rolname, coalesce(r.rolconfig::text LIKE '%%statement_timeout=%%', false) AS limited FROM pg_roles r
+WHERE r.rolname = ANY(%s)
 """
 # A partition is a table too: direct access would bypass its parent's policies.
 UNGUARDED = """
@@ -90,20 +87,17 @@ def database() -> Iterator[DoctorFinding]:
 def roles() -> Iterator[DoctorFinding]:
     """Are the two roles of the product plain ones that own nothing?"""
     with connection.cursor() as cursor:
-        cursor.execute(ROLES)
-        rows = cursor.fetchall()
-    for name, *facts in rows:
-        words = (
-            "is a superuser", "bypasses row security", "may create roles", "may create databases", "owns tables",
-            "has no statement_timeout",
-        )  # fmt: skip
-        faults = [word for word, fact in zip(words, facts, strict=True) if fact]
+        cursor.execute(LIMITED, [list(ROLES)])
+        limited = dict(cursor.fetchall())
+    for name in ROLES:
+        if name not in limited:
+            yield DoctorFinding("wrong", "roles", f"{name} does not exist: run deploy/roles.sql")
+            continue
+        faults = [*faults_of(name), *(() if limited[name] else ["has no statement_timeout"])]
         if faults:
             yield DoctorFinding("wrong", "roles", f"{name} {', '.join(faults)}: see deploy/roles.sql")
         else:
             yield DoctorFinding("ok", "roles", f"{name} is a plain role")
-    for missing in {"exchequer_app", "exchequer_control"} - {row[0] for row in rows}:
-        yield DoctorFinding("wrong", "roles", f"{missing} does not exist: run deploy/roles.sql")
     for fault in role_faults():
         yield DoctorFinding("wrong", "roles", f"{fault} No process starts with it: see deploy/roles.sql")
 
@@ -243,14 +237,7 @@ def sandbox() -> Iterator[DoctorFinding]:
 def missing_layers() -> list[str]:
     """Lock a child down as an attempt is, and return the missing layers."""
     with tempfile.TemporaryDirectory(prefix="exchequer-doctor-") as folder:
-        slot = process.Slot(kind="cpu", uuid="", index=0, threads=1, memory_bytes=limits.CHILD_ADDRESS_SPACE)
-        child = process.Child(
-            entrypoint=PROBE, attempt="doctor", workdir=Path(folder), slot=slot, payload={}, sandbox_required=False
-        )
-        if not child.exited.wait(20):
-            child.kill()
-        said = [event for event in child.said if isinstance(event, protocol.Layers)]
-    return list(said[-1].missing) if said else ["the child could not be confined: " + " ".join(child.lines)[-300:]]
+        return probe.missing_layers(Path(folder))
 
 
 def disk() -> Iterator[DoctorFinding]:

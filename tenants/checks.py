@@ -14,11 +14,12 @@ from tenants.encryption import keys
 #: Roles that the login can assume by SET ROLE count as its own: one injected statement is enough. A role that it may
 #: only grant (ADMIN) counts too, since it can grant it to itself.
 ROLE_FACTS = """
-WITH mine AS (SELECT * FROM pg_roles r WHERE pg_has_role(session_user, r.oid, 'MEMBER')),
+WITH asked AS (SELECT coalesce(%(role)s::name, session_user) AS name),
+     mine AS (SELECT r.* FROM pg_roles r, asked a WHERE pg_has_role(a.name, r.oid, 'MEMBER')),
      plain AS (SELECT oid FROM pg_roles WHERE rolname = 'exchequer_app'
                UNION ALL SELECT oid FROM mine WHERE rolname = 'exchequer_control'),
      relation AS (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm'))
-SELECT session_user,
+SELECT (SELECT name FROM asked),
        bool_or(rolsuper), bool_or(rolbypassrls), bool_or(rolcreaterole), bool_or(rolreplication),
        bool_or(starts_with(rolname, 'pg_')),
        bool_or(rolcreatedb), bool_or(has_database_privilege(oid, current_database(), 'CREATE')),
@@ -71,15 +72,24 @@ def role_faults(of: Any = None, *, one_tenant: bool = False) -> list[str]:
 
     `one_tenant`: the process serves one tenant at a time, so the controller's role is too strong for it.
     """
-    with (of or connection).cursor() as cursor:
-        cursor.execute(ROLE_FACTS)
-        name, *facts, control = cursor.fetchone()
-    found = [fault for fault, is_so in zip(FAULTS, facts, strict=True) if is_so]
-    if FAULTS[0] in found:
-        found = [FAULTS[0]]
-    elif one_tenant and control:
+    name, found, control = _facts(of or connection, None)
+    if one_tenant and control and FAULTS[0] not in found:
         found.append(OF_CONTROL)
     return [f"Database role {name!r} {fault}." for fault in found]
+
+
+def faults_of(role: str) -> list[str]:
+    """Return why a role of the database is too strong to run the product, as what it does. Raises `DatabaseError`."""
+    return _facts(connection, role)[1]
+
+
+def _facts(of: Any, role: str | None) -> tuple[str, list[str], bool]:
+    """Return a role, the session's own unless named, what is wrong with it, and whether it is the controller's."""
+    with of.cursor() as cursor:
+        cursor.execute(ROLE_FACTS, {"role": role})
+        name, *facts, control = cursor.fetchone()
+    found = [fault for fault, is_so in zip(FAULTS, facts, strict=True) if is_so]
+    return name, [FAULTS[0]] if FAULTS[0] in found else found, control
 
 
 @register(Tags.database)

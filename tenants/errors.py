@@ -6,6 +6,11 @@ An error is declared beside the function that raises it; only those of all apps 
 from typing import Any
 
 
+def problem(*, status: int, code: str, title: str, request_id: str, **extra: Any) -> dict[str, Any]:
+    """Return the body of an answer that refuses (RFC 9457)."""
+    return {"type": "about:blank", "title": title, "status": status, "code": code, "request_id": request_id, **extra}
+
+
 class ExchequerError(Exception):
     """Something was refused."""
 
@@ -16,6 +21,11 @@ class ExchequerError(Exception):
         self.message = message or " ".join((type(self).__doc__ or "").split())
         self.extra = extra
         super().__init__(self.message)
+
+    def problem(self, request_id: str) -> dict[str, Any]:
+        """Return what a client reads (RFC 9457)."""
+        extra = {key: value for key, value in self.extra.items() if key not in ("status", "code", "title")}
+        return problem(status=self.status, code=self.code, title=self.message, request_id=request_id, **extra)
 
 
 class Invalid(ExchequerError):

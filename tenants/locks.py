@@ -5,19 +5,21 @@ from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, connection
 
-TAKE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-LET_GO = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+TAKE = "SELECT pg_try_advisory_lock({})"
+LET_GO = "SELECT pg_advisory_unlock({})"
+NUMBER, NAME = "%s", "hashtextextended(%s, 0)"
 
 
 @contextmanager
-def alone(name: str) -> Iterator[bool]:
+def alone(name: str | int) -> Iterator[bool]:
     """Try to take the lock; yield whether it succeeded. The session holds it, a lost connection releases it."""
+    key = NUMBER if isinstance(name, int) else NAME
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, [name])
+        cursor.execute(TAKE.format(key), [name])
         mine = bool(cursor.fetchone()[0])
     try:
         yield mine
     finally:
         if mine and not connection.needs_rollback:
             with suppress(DatabaseError), connection.cursor() as cursor:
-                cursor.execute(LET_GO, [name])
+                cursor.execute(LET_GO.format(key), [name])

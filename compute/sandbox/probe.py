@@ -15,10 +15,14 @@ from compute.sandbox.protocol import Layers
 ENTRYPOINT = Path(__file__).with_name("probe_child.py")
 _SLOT = Slot(kind="cpu", uuid="probe", index=0, threads=1, memory_bytes=0)
 UNKNOWN = "all layers (the probe did not run)"
+MOST_SAID = 300
 
 
 def missing_layers(home: Path) -> list[str]:
-    """Return the names of the missing layers on this host; `home` is the parent of work folders."""
+    """Return the names of the layers that a child on this host goes without; `home` is where work folders lie.
+
+    Where the probe did not run the only name begins with UNKNOWN, and what the child printed follows.
+    """
     workdir = home / f"probe-{uuid4()}"  # unique, as an earlier one may be left over
     payload: dict[str, Any] = {}
     try:
@@ -29,7 +33,7 @@ def missing_layers(home: Path) -> list[str]:
         child.exited.wait(30)
         child.kill()
         answers = [said.missing for said in child.said if isinstance(said, Layers)]
-        return answers[-1] if answers else [UNKNOWN]
+        return answers[-1] if answers else [f"{UNKNOWN} {' '.join(child.lines)[-MOST_SAID:]}".rstrip()]
     except (OSError, subprocess.SubprocessError, json.JSONDecodeError):
         return [UNKNOWN]
     finally:

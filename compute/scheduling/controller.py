@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -109,11 +110,11 @@ class Controller:
 
     def _dispatch(self, dispatches: list[assign.Dispatch]) -> None:
         for one in dispatches:
-            self._with_broker(lambda one=one: _wake_node(one))  # type: ignore[misc]
+            self._with_broker(partial(_knock, one))
 
     def _ping(self, names: list[str]) -> None:
         for name in names:
-            self._with_broker(lambda name=name: call_node.apply_async((), queue=queue_of(name), retry=False))  # type: ignore[misc]
+            self._with_broker(partial(call_node.apply_async, (), queue=queue_of(name), retry=False))
 
     def _with_broker(self, act: Callable[[], object]) -> None:
         """Run something that needs the broker; after a failure pause it for a moment, the sweep makes up for it."""

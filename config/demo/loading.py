@@ -30,6 +30,7 @@ from models_app.object_store import storage
 from tenants import queries
 from tenants.errors import Conflict
 from tenants.events import outbox
+from tenants.locks import alone
 from tenants.operators import grants
 
 FEWEST_DAYS, MOST_DAYS = 3, 92
@@ -163,20 +164,15 @@ def _clock(until: datetime | None) -> Iterator[DemoClock]:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Hold the controller's lock, so that none leads meanwhile. Raises ProductRuns."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LEADER_LOCK])
-        (mine,) = cursor.fetchone()
-        if mine:
+    with alone(LEADER_LOCK) as mine:
+        if not mine:
+            raise ProductRuns
+        with connection.cursor() as cursor:
             cursor.execute(OTHERS)
-        (others,) = cursor.fetchone() if mine else (1,)
-    try:
+            (others,) = cursor.fetchone()
         if others:
             raise ProductRuns
         yield
-    finally:
-        if mine and not connection.needs_rollback:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LEADER_LOCK])
 
 
 @contextmanager

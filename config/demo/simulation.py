@@ -11,6 +11,7 @@ import itertools
 import socket
 from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -82,7 +83,7 @@ class Simulation:
         for dispatch in assign.assign_all():
             self._waiting -= 1
             self._taken += 1
-            self.later(CLAIM_S, lambda dispatch=dispatch: self._claim(dispatch))  # type: ignore[misc]
+            self.later(CLAIM_S, partial(self._claim, ring))
 
     def _claim(self, dispatch: assign.Dispatch) -> None:
         mine = leases.claim(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -10,6 +10,7 @@ from django.utils.functional import SimpleLazyObject
 
 from tenants import queries
 from tenants.isolation.scoping import scope_open, tenant_scope
+from tenants.models import User
 from tenants.notifications import notifications
 from tenants.notifications.file_backend import written_to_files
 from tenants.web.navigation import navigation, operator_link
@@ -19,19 +20,19 @@ from tenants.web.requests import is_admitted
 def frame(request: HttpRequest) -> dict[str, Any]:
     """Context processor: queries nothing unless a template needs it."""
     user = getattr(request, "user", None)
-    known = user is not None and user.is_authenticated
+    person = cast(User, user) if user is not None and user.is_authenticated else None
     context: dict[str, Any] = {
-        "theme": getattr(user, "theme", "light") if known else "auto",
-        "single_keys": getattr(user, "single_keys", True) if known else True,
+        "theme": person.theme if person else "auto",
+        "single_keys": person.single_keys if person else True,
         "mail_in_files": written_to_files(),
     }
-    if is_admitted(request) and known:
+    if is_admitted(request) and person:
         actor = request.actor
         context["navigation"] = navigation(actor, request.tenant.slug, request.path)
-        if user.is_operator:  # type: ignore[union-attr]
+        if person.is_operator:
             context["navigation"].append({"title": "Platform", "entries": [operator_link()]})
-        context["unread"] = _lazily(lambda: _unread(actor.tenant_id, user.pk))  # type: ignore[union-attr]
-        context["memberships"] = _lazily(lambda: queries.tenants_of(user.id))  # type: ignore[union-attr]
+        context["unread"] = _lazily(lambda: _unread(actor.tenant_id, person.pk))
+        context["memberships"] = _lazily(lambda: queries.tenants_of(person.id))
     return context
 
 

@@ -1,18 +1,21 @@
 """The start page: choose an organisation."""
 
+from typing import cast
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from tenants import queries
-from tenants.web.navigation import home_url, operator_link
+from tenants.models import User
 
 
 @login_required
 def pick_tenant(request: HttpRequest) -> HttpResponse:
     """List one's organisations, or redirect to the only one; an operator without one goes to the platform."""
-    tenants = queries.tenants_of(request.user.id)  # type: ignore[arg-type]
-    if not tenants and request.user.is_operator:  # type: ignore[union-attr]
+    person = cast(User, request.user)
+    tenants = queries.tenants_of(person.id)
+    if not tenants and person.is_operator:
         return redirect(operator_link().url)
     if len(tenants) == 1:
         return redirect(home_url(tenants[0].slug))

@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from tenants import errors
 from tenants.errors import (
     ExchequerError,
     Invalid,
@@ -33,26 +34,17 @@ REST_CODES = {
 
 def problem(*, status: int, code: str, title: str, request: Any, **extra: Any) -> dict[str, Any]:
     """Return the body of an error."""
-    return {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "code": code,
-        "request_id": getattr(request, "request_id", ""),
-        **extra,
-    }
+    return errors.problem(status=status, code=code, title=title, request_id=request_id_of(request), **extra)
+
+
+def request_id_of(request: Any) -> str:
+    """Return the id of a request; empty before the middleware has given it one."""
+    return getattr(request, "request_id", "")
 
 
 def from_error(error: ExchequerError, request: Any) -> dict[str, Any]:
     """Return the body for a domain error."""
-    extra = {key: value for key, value in error.extra.items() if key not in ("status", "code", "title")}
-    return problem(
-        status=error.status,
-        code=error.code,
-        title=error.message,
-        request=request,
-        **extra,
-    )
+    return error.problem(request_id_of(request))
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -75,10 +67,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         headers = {}
         if isinstance(error, exceptions.ValidationError):
             body["fields"] = by_field(error.detail)
-        if getattr(error, "auth_header", None):
-            headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
-        if getattr(error, "wait", None):
-            headers["Retry-After"] = str(int(error.wait) + 1)  # type: ignore[attr-defined]
+        if challenge := getattr(error, "auth_header", None):
+            headers["WWW-Authenticate"] = challenge
+        if isinstance(error, exceptions.Throttled) and error.wait:
+            headers["Retry-After"] = str(int(error.wait) + 1)
     else:
         return None
     if scope_open():

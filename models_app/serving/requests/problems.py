@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from tenants.errors import ExchequerError, Invalid, NotFound, RateLimited, Unavailable
@@ -108,17 +106,7 @@ __all__ = [
 
 def body_of(error: ExchequerError, request_id: str) -> bytes:
     """Return the error as problem+json. `error` repeats the title, where clients of the inference protocol look."""
-    extra = {key: value for key, value in error.extra.items() if key not in ("status", "code", "title")}
-    problem: dict[str, Any] = {
-        "type": "about:blank",
-        "title": error.message,
-        "status": error.status,
-        "code": error.code,
-        "request_id": request_id,
-        **extra,
-        "error": error.message,
-    }
-    return orjson.dumps(problem)
+    return orjson.dumps({**error.problem(request_id), "error": error.message})
 
 
 def headers_of(error: ExchequerError) -> Headers:
