@@ -106,7 +106,7 @@ PAGING = (
 
 
 def describe_paging(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add the paging parameters that `ApiView` reads for every list. A hook of drf-spectacular."""
+    """Add the parameters that `ApiView` reads for every list. A hook of drf-spectacular."""
     for path in result["paths"].values():
         content = path.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
         shape = content.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]
@@ -142,7 +142,7 @@ def _close(shape: dict[str, Any], shapes: dict[str, Any]) -> None:
 
 
 def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add the header that `views.idempotent` honours to every POST. A hook of drf-spectacular."""
+    """Add the header that `idempotency.idempotent` honours to every POST. A hook of drf-spectacular."""
     for path in result["paths"].values():
         if "post" in path:
             path["post"].setdefault("parameters", []).append(IDEMPOTENCY_KEY)
