@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from celery.schedules import crontab
-from django.db import connection
 
 from compute import queries
 from compute.devices.base import Found
@@ -28,6 +26,7 @@ from tenants.isolation.scoping import tenant_scope
 from tests.conftest import DemoClock
 from tests.integration.compute.test_leases import World, expire
 from tests.support import factories
+from tests.support.concurrency import as_controllers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,19 +53,7 @@ def test_jobs_get_the_free_devices_and_no_more(world: World) -> None:
 def test_two_controllers_that_assign_at_once_give_each_job_one_attempt(world: World) -> None:
     for _ in range(2):
         world.submit()
-    dispatches: list[assign.Dispatch] = []
-
-    def controller() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SET ROLE exchequer_control")
-        dispatches.extend(assign.assign_all())
-        connection.close()
-
-    threads = [threading.Thread(target=controller) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    rings = [ring for given in as_controllers(assign.assign_all, 4) for ring in given]
     assert len({dispatch.attempt_id for dispatch in dispatches}) == len(dispatches) == 2
     assert Device.objects.exclude(taken_by=None).count() == 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from compute import queries
 from compute.allocations import allocations
@@ -26,6 +25,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, OutboxMessage, Tenant
 from tests.fakes.runner import kind
 from tests.support import factories
+from tests.support.concurrency import as_controllers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -241,19 +241,7 @@ def test_losing_a_slot_is_told(place: Place, superuser: psycopg.Connection) -> N
 def test_controllers_that_assign_at_once_take_no_device_twice(place: Place) -> None:
     place.node("serving.a", 3)
     asked = [place.ask() for _ in range(5)]
-    given: list[int] = []
-
-    def controller() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SET ROLE exchequer_control")
-        given.append(slots.assign_slots())
-        connection.close()
-
-    threads = [threading.Thread(target=controller) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    as_controllers(slots.assign_slots, 4)
     place.assign()
     live = [place.row(one) for one in asked if place.row(one).state == "live"]
     assert len(live) == len({row.device_id for row in live}) == 3
@@ -267,19 +255,7 @@ def test_two_reapers_take_a_slot_back_once(place: Place, superuser: psycopg.Conn
         place.ask()
     place.assign()
     silence(superuser, me)
-    taken: list[int] = []
-
-    def controller() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SET ROLE exchequer_control")
-        taken.append(slots.reap_slots())
-        connection.close()
-
-    threads = [threading.Thread(target=controller) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    taken = as_controllers(slots.reap_slots, 3)
     assert sum(taken) == 2
     assert place.actions().count("compute.slot.lost") == 2
 
