@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import connection
 
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import named_rows
 
 NOTHING = Decimal(0)
 
@@ -59,10 +60,10 @@ def _billed(column: Literal["job_id", "attempt_id"], ids: Iterable[UUID]) -> dic
         return {}
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT s.{column}, sum(r.billable), sum(r.amount), sum(r.measured) "  # noqa: S608
+            f"SELECT s.{column} AS id, sum(r.billable) AS billable, sum(r.amount) AS amount, sum(r.measured) AS measured "  # noqa: S608
             "FROM billing_usageseries s JOIN billing_usagerollup r ON r.tenant_id = s.tenant_id AND r.series_hash = s.hash "
             f"WHERE s.tenant_id = %s AND s.{column} = ANY(%s::uuid[]) GROUP BY 1",
             [current_tenant_id(), wanted],
         )
-        found = {row[0]: Billed(*row[1:]) for row in cursor.fetchall()}
+        found = {row.id: Billed(row.billable, row.amount, row.measured) for row in named_rows(cursor)}
     return {wanted_id: found.get(wanted_id, Billed()) for wanted_id in wanted}

@@ -24,12 +24,13 @@ from tenants.clock import DatabaseNow, now
 from tenants.events.events import publish
 from tenants.ids import uuid7
 from tenants.isolation.scoping import all_tenants
+from tenants.rows import rows_as
 
 CONTROLLER = "controller"
 log = structlog.get_logger(__name__)
 
 _WAITING = """
-SELECT id, tenant_id, device_class, queued_at, not_before FROM (
+SELECT id AS job_id, tenant_id, device_class, queued_at, not_before FROM (
     SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class ORDER BY queued_at, id) AS place
     FROM compute_job j
     WHERE state = 'queued' AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
@@ -56,7 +57,7 @@ def assign_all() -> list[Dispatch]:
     with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
         with connection.cursor() as cursor:
             cursor.execute(_WAITING, [list({device.device_class for device in free}), len(free)])
-            waiting = [policy.Waiting(*row) for row in cursor.fetchall()]
+            waiting = rows_as(policy.Waiting, cursor)
         if not waiting:
             return []
         live = Attempt.objects.exclude(state=AttemptState.ENDED).values_list("tenant_id", flat=True)

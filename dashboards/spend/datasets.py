@@ -222,11 +222,11 @@ def _utilisation(chosen: Range, zone: str) -> Utilisation:
         (datetime.fromisoformat(row.group["hour"]).astimezone(ZoneInfo(zone)), row.allocated_s, row.used_s)
         for row in utilisation(start, end, ["hour"])
     ]
-    leased = [number for number, row in enumerate(rows) if row[1]]
+    leased = [number for number, (_, allocated_s, _) in enumerate(rows) if allocated_s]
     if not leased:
         return Utilisation()
-    shown = rows[leased[0] : leased[-1] + 1]
-    return Utilisation([row[0] for row in shown], [row[1] for row in shown], [row[2] for row in shown])
+    hours, allocated, used = zip(*rows[leased[0] : leased[-1] + 1], strict=True)
+    return Utilisation(list(hours), list(allocated), list(used))
 
 
 def export(table: str, values: Mapping[str, str]) -> tuple[Sequence[str], list[Sequence[object]]] | None:

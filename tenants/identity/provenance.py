@@ -108,10 +108,10 @@ def lock_creator(actor: Actor) -> Creator:
         return Creator(permissions=PERMISSIONS)
     own_id = cast(UUID, actor.id)
     if actor.kind == "api_key":
-        row = ApiKey.objects.filter(id=own_id).values_list("id", "membership_id").first()
-        if row is None:
+        key = ApiKey.objects.filter(id=own_id).only("id", "membership_id").first()
+        if key is None:
             raise AccessEnded
-        return locked_creator(parent_key_id=row[0], membership_id=row[1])
+        return standing(parent_key_id=key.id, membership_id=key.membership_id)
     member = Membership.objects.filter(user_id=own_id).values_list("id", flat=True).first()
     if member is None:
         raise AccessEnded
