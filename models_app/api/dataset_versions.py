@@ -71,9 +71,8 @@ class DatasetVersion(ApiView):
         owner, version = queries.version_detail(self.actor, data_version_id)
         if owner != dataset_id:
             raise NotFound
-        shown = serializers.DatasetVersionSerializer(version).data
         hangs = serializers.HangingSerializer(removal.hangs_on(self.actor, data_version_id)).data
-        return Response({**shown, "hangs": hangs})
+        return Response({**serializers.DatasetVersionSerializer(version).data, "hangs": hangs})
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, dataset_id: UUID, data_version_id: UUID) -> Response:

@@ -40,7 +40,8 @@ class VersionDownload(ApiView):
     def get(self, request: Request, version_id: UUID) -> Response:
         """Return the URL of the safetensors file. It requires the same session or key as any other request."""
         downloads.weights(self.actor, version_id)
-        return Response({"url": request.build_absolute_uri(reverse("api-version-weights", args=(version_id,)))})
+        url = request.build_absolute_uri(reverse("api-version-weights", args=(version_id,)))
+        return Response(serializers.LinkSerializer({"url": url}).data)
 
 
 class VersionWeights(FileEndpoint):

@@ -21,8 +21,9 @@ class _Move(ApiView):
     def answer(self, version: ModelVersion, stage: str) -> Response:
         """Return the version: 202 if it waits for an approver and has not reached the requested stage."""
         waits = version.stage != stage
-        shown = serializers.ModelVersionSerializer(lineage.lineage(self.actor, version.id)).data
-        return Response({**shown, "state": "requested" if waits else "promoted"}, status=202 if waits else 200)
+        shown = serializers.ModelVersionSerializer(lineage.lineage(self.actor, version.id))
+        state = "requested" if waits else "promoted"
+        return Response({**shown.data, "state": state}, status=202 if waits else 200)
 
 
 class VersionPromote(_Move):

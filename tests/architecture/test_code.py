@@ -201,3 +201,18 @@ def test_every_test_asserts_something() -> None:
                 if not (asserts or checks):
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert found == []
+
+
+def test_answers_are_made_by_the_serializers_that_describe_them() -> None:
+    # A dict beside the serializer says more or less than the description, and nobody sees it.
+    found = []
+    for path, tree in modules("tenants", "billing", "compute", "models_app"):
+        if path.parent.name != "api":
+            continue
+        found += [f"{path}:{line} asdict" for name, line in names_called(tree) if name == "asdict"]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Response" and node.args:
+                answer = node.args[0]
+                if isinstance(answer, ast.Dict) and ".data" not in ast.unparse(answer):
+                    found.append(f"{path}:{node.lineno} {ast.unparse(answer)}")
+    assert found == []
