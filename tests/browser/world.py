@@ -14,7 +14,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -182,9 +182,8 @@ class Builder:
     def actor(self, tenant: Tenant, email: str, role: str = "owner") -> Actor:
         """Return a member as an actor."""
         user = User.objects.get(email=email)
-        return Actor.member(
-            tenant_id=tenant.id, user_id=user.id, email=email, role=role, ip="192.0.2.10", request_id="7f3a9c"
-        )
+        actor = Actor.member(tenant_id=tenant.id, user_id=user.id, email=email, role=role)
+        return replace(actor, ip="192.0.2.10", request_id="7f3a9c")
 
     def dataset(self, tenant: Tenant, name: str, table: str) -> DatasetVersion:
         """Store a ready version of a real table with its real profile; its file is in no store."""
