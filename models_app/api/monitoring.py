@@ -55,7 +55,7 @@ class TrafficSerializer(page_of(TrafficStepSerializer)):  # type: ignore[misc]
     results = TrafficStepSerializer(source="steps", many=True)
     start = serializers.DateTimeField(source="span.first")
     end = serializers.DateTimeField(source="span.end")
-    step_s = serializers.IntegerField(source="span.step.total_seconds")
+    step_s = serializers.IntegerField(source="span.step_s")
     requests = serializers.IntegerField(source="totals.requests")
     rows = serializers.IntegerField(source="totals.rows")
     error_share = serializers.FloatField(source="totals.error_share", allow_null=True)

@@ -19,6 +19,11 @@ class TimeRange:
     step: timedelta
 
     @property
+    def step_s(self) -> int:
+        """Return how many seconds a step has."""
+        return int(self.step.total_seconds())
+
+    @property
     def starts(self) -> list[datetime]:
         """Return the start of each step."""
         return [self.first + n * self.step for n in range((self.end - self.first) // self.step)]
