@@ -179,7 +179,7 @@ def api_keys() -> list[ApiKeyRow]:
 class EntryFilter:
     """Which entries of the audit log to show: those that all of it fits, with nothing given all.
 
-    `acts`: `people` for those of persons and keys, `system` for those of Exchequer itself. `actor` is part of a label,
+    `acts`: `people` for those of persons and keys, `system` for those of the system. `actor` is part of a label,
     `action` how an action begins.
     """
 
@@ -230,7 +230,7 @@ def people_and_projects(ids: set[UUID]) -> dict[UUID, str]:
 
 
 def audit_pages(only: EntryFilter = EVERY_ENTRY, *, size: int = 500) -> Iterator[list[AuditRow]]:
-    """Yield the entries that the filter chooses, newest first, a page at a time; each is one read of its own."""
+    """Yield the filtered entries, newest first, one page at a time; each page is one query."""
     before = None
     while rows := audit_entries(only, before_seq=before, limit=size):
         yield rows[:size]

@@ -93,7 +93,7 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
         cursor.execute(SETTLED, {"tenant": tenant_id, "attempts": attempts})
         settled = named_rows(cursor)
         # All counters in one statement, whether the holds lie on them or they were opened after the charge.
-        others = sorted({row.pot for row in settled if row.pot_kind == "counter"} - locked.keys())
+        touched = counters.lock_these({row.pot for row in settled if row.pot_kind == "counter"})
         locked = {counter.id: counter for counter in touched}
         cursor.execute(CHARGED, [tenant_id, attempts])
         charged = named_rows(cursor)

@@ -83,8 +83,8 @@ class Estimate:
 class Work:
     """Work to price, in the units of its meter: what it typically takes, and at worst.
 
-    `between`: the units that nine runs of ten lie between; `typical_s` alone unless given. `grace_s`: units past `worst_s`
-    until the work is stopped; the worst case pays for them, the limit does not name them.
+    `between`: the units that nine runs of ten lie between; default: `typical_s`. `grace_s`: units past `worst_s` until
+    the work is stopped; the worst case pays for them, the limit does not include them.
     """
 
     project_id: UUID
@@ -99,7 +99,7 @@ class Work:
 
 
 def estimate(work: Work) -> Estimate:
-    """Return what work costs at the price in force now.
+    """Return the cost of work at the price in force now.
 
     Raises PriceMissing without a price, Invalid for a maximum cost that is not positive.
     """

@@ -20,8 +20,7 @@ _LIMITS = {
 class ChildExit:
     """An exit, and what the node knows of the child.
 
-    `stop` is why it was asked to stop, `excess` what it was killed for, empty if for nothing, `fault` what it said;
-    `opening`: it had not locked itself down yet; `cuda`: its device needs opening; `filtered`: its calls were.
+    `stop` is why the child was asked to stop, `excess` what it was killed for, or empty, `fault` what it reported.
     """
 
     code: int | None
@@ -37,17 +36,16 @@ class ChildExit:
 def classify(end: ChildExit) -> tuple[Outcome, str]:
     """Return the outcome of the attempt and the message for the user.
 
-    A finished child counts as finished even when a stop came too late, unless its job was cancelled; one that crashes
-    while a person's pause is under way has crashed.
-    An exit code is the child's own choice, 75 as well when nobody asked it to stop. A signal is not: the filter lets no
-    child end itself by one of those that a host ends processes with, so it came from outside if the child is `filtered`,
-    or was still `opening`: before it locked itself down and said anything of its work. Only then it is believed, too,
-    what costs nothing; that a device cannot be opened only of one that needs opening (`cuda`).
+    A finished child counts as finished even if a stop came too late, unless its job was cancelled; one that crashes
+    during a person's pause has crashed. The child itself chooses its exit code, including 75 without a request to stop.
+    It cannot choose a signal: the filter lets no child kill itself with the signals that hosts use. So a signal came
+    from outside if the child is `filtered`, or was still `opening`, that is before lockdown and before it reported any
+    work. Only then is a free outcome trusted too: "device unavailable" only from one that needs a device (`cuda`).
     """
     if end.code == 0 and end.stop != Outcome.CANCELLED:
         return Outcome.SUCCEEDED, ""
     if end.code == EXIT_USER:
-        return Outcome.USER_ERROR, end.fault or "The job's input was refused."
+        return Outcome.USER_ERROR, end.fault or "The job's input is not valid."
     killed = end.code in {-signal.SIGKILL, -signal.SIGTERM}
     unopened = end.opening and ((end.code == EXIT_PLATFORM and end.cuda) or end.code == EXIT_REFUSED)
     crash = Outcome.CRASHED, end.fault or f"The process ended with exit code {end.code}."
@@ -56,7 +54,7 @@ def classify(end: ChildExit) -> tuple[Outcome, str]:
     if end.stop is not None:
         return end.stop, _LIMITS.get(end.stop, "")
     if unopened and end.code == EXIT_PLATFORM:
-        return Outcome.PLATFORM, f"{end.device} could not be opened: our fault, and not charged."
+        return Outcome.PLATFORM, f"{end.device} could not be opened. This is a platform failure and is not charged."
     if unopened:
         return Outcome.PLATFORM, "It could not be started on this host. This is a platform failure and is not charged."
     if end.excess:

@@ -19,7 +19,7 @@ MOST_SAID = 300
 
 
 def missing_layers(home: Path) -> list[str]:
-    """Return the names of the layers that a child on this host goes without; `home` is where work folders lie.
+    """Return the names of the missing layers on this host; `home` is the parent of work folders.
 
     Where the probe did not run the only name begins with UNKNOWN, and what the child printed follows.
     """

@@ -106,7 +106,7 @@ PAGING = (
 
 
 def describe_paging(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add the parameters that `ApiView` reads for every list. A hook of drf-spectacular."""
+    """Add the paging parameters that `ApiView` reads for every list. A hook of drf-spectacular."""
     for path in result["paths"].values():
         content = path.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
         shape = content.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]

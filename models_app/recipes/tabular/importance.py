@@ -32,7 +32,7 @@ Figures = Callable[[Tensor, NDArray[np.int64]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a network, and all rows as it reads them: `numeric` (rows x numbers), `codes` (rows x texts)."""
+    """The inputs of a network, and all encoded rows: `numeric` float32 [rows, n] and `codes` int64 [rows, c]."""
 
     features: Sequence[Feature]
     numeric: Tensor
@@ -44,7 +44,7 @@ def importance(
 ) -> dict[str, Any]:
     """Return the drop in accuracy, or R2, for each input, largest first: the mean over REPEATS seeded shuffles.
 
-    `rows` are the held-out ones. A large table is measured on a seeded sample of
+    `rows` are the indexes of the test rows. A
     large table is sampled with the seed; if that is still too much, only its first inputs are measured.
     """
     features, numeric, codes = inputs.features, inputs.numeric, inputs.codes
