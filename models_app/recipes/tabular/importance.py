@@ -44,8 +44,8 @@ def importance(
 ) -> dict[str, Any]:
     """Return the drop in accuracy, or R2, for each input, largest first: the mean over REPEATS seeded shuffles.
 
-    `rows` are the indexes of the test rows. A
-    large table is sampled with the seed; if that is still too much, only its first inputs are measured.
+    `rows` are the indexes of the test rows. A large table is sampled with the seed; if that is still too much, only its
+    first inputs are measured.
     """
     features, numeric, codes = inputs.features, inputs.numeric, inputs.codes
     net.eval()
