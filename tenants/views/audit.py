@@ -48,7 +48,7 @@ def audit_log(request: TenantRequest) -> HttpResponseBase:
     if wants_csv(request, form=form):
         actor = request.actor
         actor.require("audit.export")
-        return csv_stream("audit", EXPORTED, _exported(actor, only))
+        return csv_stream(request, "audit", EXPORTED, _exported(actor, only))
     with tenant_scope(request.tenant_id):
         return _shown(request, form, only)
 
