@@ -176,13 +176,8 @@ class Training:
         self.context.report.progress("measuring", self.at.epoch, self.params["epochs"], 0.0)
         out = self.context.out
         measured, held = (self._measure(self._predict(part), part) for part in (self.parts.test, self.parts.validation))
-        measured["importance"] = importance(
-            Inputs(self.features, self.numeric, self.codes),
-            self.parts.test,
-            net=self.net,
-            figures=self._measure,
-            seed=self.params["seed"],
-        )
+        inputs, seed = Inputs(self.features, self.numeric, self.codes), self.params["seed"]
+        measured["importance"] = importance(inputs, self.parts.test, net=self.net, figures=self._measure, seed=seed)
         note(f"validation: {training_log.figures(held)}")
         note(f"held-out test: {training_log.figures(measured)}")
         save_file(
