@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from rest_framework import serializers
@@ -26,7 +24,7 @@ class MoneySerializer(serializers.Serializer[Any]):
 class Quantity(serializers.CharField):
     """How much of something, answered in plain digits: at least six decimals."""
 
-    def to_representation(self, value: Decimal) -> str:
+    def to_representation(self, value: Any) -> str:
         """Answer a number."""
         return shown(value)
 
@@ -34,7 +32,7 @@ class Quantity(serializers.CharField):
 class UnitAmount(Amount):
     """A price, answered with at least six decimals."""
 
-    def to_representation(self, value: Decimal) -> str:
+    def to_representation(self, value: Any) -> str:
         """Answer a number."""
         return shown(value)
 
@@ -42,7 +40,7 @@ class UnitAmount(Amount):
 class Start(serializers.CharField):
     """When a sum begins."""
 
-    def to_representation(self, value: date) -> str:
+    def to_representation(self, value: Any) -> str:
         """Answer an hour or a day."""
         return value.isoformat()
 
@@ -50,6 +48,6 @@ class Start(serializers.CharField):
 class Key(serializers.CharField):
     """A hash, answered in hexadecimal digits."""
 
-    def to_representation(self, value: bytes) -> str:
+    def to_representation(self, value: Any) -> str:
         """Answer bytes."""
         return value.hex()

@@ -21,7 +21,7 @@ class Rounded(serializers.FloatField):
         super().__init__(**kwargs)
         self.decimals = decimals
 
-    def to_representation(self, value: float) -> float:
+    def to_representation(self, value: Any) -> Any:
         """Answer a number."""
         return round(value, self.decimals)
 

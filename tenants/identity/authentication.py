@@ -152,7 +152,7 @@ def bearer(request: HttpRequest) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _origin(request: HttpRequest) -> dict[str, str]:
+def _origin(request: HttpRequest) -> dict[str, Any]:
     return {
         "ip": request.META.get("REMOTE_ADDR", ""),
         "user_agent": request.headers.get("User-Agent", ""),

@@ -69,8 +69,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             body["fields"] = by_field(error.detail)
         if challenge := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = challenge
-        if isinstance(error, exceptions.Throttled) and error.wait:
-            headers["Retry-After"] = str(int(error.wait) + 1)
+        if wait := getattr(error, "wait", None):
+            headers["Retry-After"] = str(int(wait) + 1)
     else:
         return None
     if scope_open():
