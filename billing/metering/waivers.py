@@ -97,7 +97,7 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
         locked = {counter.id: counter for counter in touched}
         cursor.execute(CHARGED, [tenant_id, attempts])
         charged = named_rows(cursor)
-    pieces = [(row.rollup_id, _counter_piece(row)) for row in charged]
+    segments = [(row.rollup_id, _counter_segment(row)) for row in charged]
     if not segments:
         unchanged("nothing was charged")
         return Decimal(0)
@@ -112,7 +112,7 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
     _return(settled, states, locked, reason)
     amounts: dict[UUID, Decimal] = defaultdict(Decimal)
     for row, (_, segment) in zip(charged, segments, strict=True):
-        amounts[row.attempt_id] -= piece.amount
+        amounts[row.attempt_id] -= segment.amount
     _record_waived(actor, amounts, reason)
     return sum(amounts.values(), Decimal(0))
 
@@ -134,7 +134,7 @@ def _record_waived(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> N
         )
 
 
-def _counter_piece(row: Any) -> Segment:
+def _counter_segment(row: Any) -> Segment:
     """Return the counter-entry to a row of CHARGED."""
     return Segment(
         key_hash=digest("waiver", str(row.attempt_id), str(row.rollup_id), str(row.events)),
@@ -167,9 +167,9 @@ def _return(
         state = states.get(row.hold_id)
         running = state is not None and state.state == holds.OPEN
         stays = running and state is not None and row.period == state.period and row.account == SPENT
-        pot = LedgerAccount(row.pot_kind, row.pot)
+        owner = LedgerAccount(row.pot_kind, row.pot)
         postings = transactions.setdefault((row.attempt_id, row.hold_id, row.period), [])
-        postings += ledger.move(row.account, HELD if stays else AVAILABLE, [pot], row.amount, row.currency)
+        postings += ledger.move(row.account, HELD if stays else AVAILABLE, [owner], row.amount, row.currency)
         if row.pot_kind == "hold":
             holds.give_back(row.pot, row.amount, shrink=running and not stays)
         elif row.pot_kind == "counter":

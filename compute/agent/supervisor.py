@@ -158,15 +158,14 @@ class AttemptSupervisor:
         """Classify the exit, store the output, and end the attempt."""
         self._gather()
         self._saver.finish(self._heartbeat, self._gather)
-        code, slot = child.exit_code, self.mine.slot
+        code, slot, filtered = child.exit_code, self.mine.slot, sandbox.CALLS not in (self._layers or ())
         if self._stop is None and self._stopping.is_set():  # stopping this worker may have signalled its children too
             self._stop = Outcome.STOPPED
         if code == -signal.SIGKILL:  # by the kernel, for memory taken between two samples
             self._excess = self._excess or self._beyond(child, child.peak_bytes)
         end = exit_codes.ChildExit(
             code=code, stop=self._stop, excess=self._excess, fault=self._fault.message, device=slot.uuid,
-            opening=self._opening, cuda=slot.kind == "cuda", filtered=sandbox.CALLS not in (self._layers or ()),
-        )  # fmt: skip
+            opening=self._opening, cuda=slot.kind == "cuda", filtered=filtered)  # fmt: skip
         outcome, message = exit_codes.classify(end)
         if self._fault.message and outcome in {Outcome.CRASHED, Outcome.PLATFORM}:
             self.log.warning("attempt.fault", code=self._fault.code, said=self._fault.message)

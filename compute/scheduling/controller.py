@@ -110,7 +110,7 @@ class Controller:
 
     def _dispatch(self, dispatches: list[assign.Dispatch]) -> None:
         for one in dispatches:
-            self._with_broker(partial(_knock, one))
+            self._with_broker(partial(_wake_node, one))
 
     def _ping(self, names: list[str]) -> None:
         for name in names:

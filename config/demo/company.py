@@ -19,6 +19,7 @@ from compute.jobs import jobs
 from compute.models import Job
 from config.demo.children import Learned
 from config.demo.organisations import PASSWORD, Budgeted, Organisation
+from config.demo.simulation import Simulation
 from config.demo.tables import Tables
 from tenants import bootstrap, quotas
 from tenants import operations as people
@@ -44,7 +45,7 @@ class Company:
     one: Organisation
     tables: Tables
     learned: Learned
-    theatre: Theatre
+    simulation: Simulation
     slots: Registered
     seed: int = field(kw_only=True)
     days: int = field(kw_only=True)

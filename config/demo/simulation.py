@@ -83,7 +83,7 @@ class Simulation:
         for dispatch in assign.assign_all():
             self._waiting -= 1
             self._taken += 1
-            self.later(CLAIM_S, partial(self._claim, ring))
+            self.later(CLAIM_S, partial(self._claim, dispatch))
 
     def _claim(self, dispatch: assign.Dispatch) -> None:
         mine = leases.claim(

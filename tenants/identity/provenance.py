@@ -111,7 +111,7 @@ def lock_creator(actor: Actor) -> Creator:
         key = ApiKey.objects.filter(id=own_id).only("id", "membership_id").first()
         if key is None:
             raise AccessEnded
-        return standing(parent_key_id=key.id, membership_id=key.membership_id)
+        return locked_creator(parent_key_id=key.id, membership_id=key.membership_id)
     member = Membership.objects.filter(user_id=own_id).values_list("id", flat=True).first()
     if member is None:
         raise AccessEnded

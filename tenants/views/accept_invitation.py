@@ -13,6 +13,7 @@ from tenants.models import User
 from tenants.views.forms import JoinAsNew
 from tenants.web.error_pages import log_in_url
 from tenants.web.form_posts import explain
+from tenants.web.navigation import home_url
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 
 from tenants import queries
 from tenants.models import User
+from tenants.web.navigation import home_url, operator_link
 
 
 @login_required

@@ -1,4 +1,4 @@
-"""Posted forms: POST-only URLs, and errors shown on the form that caused them."""
+"""Posted forms: POST-only URLs, and refusals attached to their forms."""
 
 import functools
 from collections.abc import Callable

@@ -53,7 +53,7 @@ def test_jobs_get_the_free_devices_and_no_more(world: World) -> None:
 def test_two_controllers_that_assign_at_once_give_each_job_one_attempt(world: World) -> None:
     for _ in range(2):
         world.submit()
-    rings = [ring for given in as_controllers(assign.assign_all, 4) for ring in given]
+    dispatches = [one for given in as_controllers(assign.assign_all, 4) for one in given]
     assert len({dispatch.attempt_id for dispatch in dispatches}) == len(dispatches) == 2
     assert Device.objects.exclude(taken_by=None).count() == 2
 
