@@ -42,7 +42,7 @@ class Start(serializers.CharField):
 
     def to_representation(self, value: Any) -> str:
         """Answer an hour or a day."""
-        return value.isoformat()
+        return str(value.isoformat())
 
 
 class Key(serializers.CharField):
@@ -50,4 +50,4 @@ class Key(serializers.CharField):
 
     def to_representation(self, value: Any) -> str:
         """Answer bytes."""
-        return value.hex()
+        return bytes(value).hex()
