@@ -95,7 +95,7 @@ def test_a_mail_is_spoken_of_where_a_mail_server_is_named(
 ) -> None:
     for name, value in mail_settings(mail, Path("/nowhere")).items():
         setattr(settings, name, value)
-    assert ("by mail" in text_of(lab[1].get("/t/lab/notifications/"))) is said
+    assert ("by email" in text_of(lab[1].get("/t/lab/notifications/"))) is said
 
 
 def test_the_mail_of_a_password_reset_is_ours(lab: tuple[Tenant, Client], mailoutbox: list[Any]) -> None:
