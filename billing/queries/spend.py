@@ -194,9 +194,10 @@ def tag_names(over: Span) -> list[str]:
             # From the days to their series: what was used before them is not read.
             "SELECT DISTINCT substr(k.key, 5) FROM (SELECT DISTINCT r.tenant_id, r.series_hash FROM billing_usagerollup r "
             "WHERE r.tenant_id = %s AND r.day >= %s AND r.day < %s OFFSET 0) used "
-            "JOIN billing_usageseries s ON s.tenant_id = used.tenant_id AND s.hash = used.series_hash "
-            "AND (s.job_id IS NULL OR s.job_id <> ALL(%s::uuid[])) "
-            "CROSS JOIN LATERAL jsonb_object_keys(s.dims) k(key) WHERE k.key LIKE 'tag:%%' ORDER BY 1 LIMIT %s",
+            "CROSS JOIN LATERAL (SELECT dims, job_id FROM billing_usageseries WHERE tenant_id = used.tenant_id "
+            "AND hash = used.series_hash OFFSET 0) s "
+            "CROSS JOIN LATERAL jsonb_object_keys(s.dims) k(key) WHERE k.key LIKE 'tag:%%' "
+            "AND (s.job_id IS NULL OR s.job_id <> ALL(%s::uuid[])) ORDER BY 1 LIMIT %s",
             [current_tenant_id(), over.first, over.end, resource_names.withheld(resource_names.JOB), MOST_TAGS_OFFERED],
         )
         return [name for (name,) in cursor.fetchall()]

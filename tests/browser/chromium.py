@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
-from deploy.chromium import CURE, find
+from deploy.chromium import REMEDY, find
 
 # Without the networking flags Chromium looks up hosts of its own; as root it cannot create its own sandbox.
 FLAGS = [
@@ -37,7 +37,7 @@ def executable() -> str:
     """Return the path of Chromium; without one the tests fail with the command to install it."""
     found = find(os.environ)
     if found is None:
-        raise ChromiumMissing(f"There is no Chromium. Type: {CURE}, or set CHROMIUM to the path of one.")
+        raise ChromiumMissing(f"There is no Chromium. Type: {REMEDY}, or set CHROMIUM to the path of one.")
     return found
 
 

@@ -403,7 +403,12 @@ def test_power_leakage_constants_imbalance_and_identifiers_are_told(tmp_path):
     assert power["noise"] < 0.2
     assert power["label"] is None
     told = " ".join(profile["warnings"])
-    for word in ("leak alone gives", "same has the same value", "id looks like an identifier", "rarest class"):
+    for word in (
+        "leak alone reveals the target",
+        "same has the same value",
+        "id looks like an identifier",
+        "rarest class",
+    ):
         assert word in told
 
 

@@ -112,7 +112,7 @@ STRENGTHS = {
     "CREATE ROLE {0}_far BYPASSRLS; CREATE ROLE {0}_near IN ROLE {0}_far; GRANT {0}_near TO {0} WITH INHERIT FALSE": "bypasses row-level security",
     "GRANT pg_read_all_data TO {0}": "PostgreSQL brings along",
     "GRANT pg_maintain TO {0}": "PostgreSQL brings along",
-    "ALTER ROLE {0} CREATEDB": "may create databases",
+    "ALTER ROLE {0} CREATEDB": "may make databases",
     "GRANT SET ON PARAMETER session_replication_role TO {0}": "may turn triggers off",
     "SET LOCAL session_replication_role = replica": "works without them",
     "GRANT TRIGGER ON tenants_user TO {0}": "may put triggers",

@@ -19,6 +19,7 @@ from compute.models import Device, Job, JobMetric, Outcome
 from models_app.models import Dataset
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
+from tenants.web.pagination import encode_cursor
 from tests.api.objects import one_of_everything
 from tests.integration.compute.test_leases import World
 from tests.support.factories import make_api_key, make_member, make_tenant
@@ -161,7 +162,7 @@ def test_the_list_sorts_by_each_column_and_a_page_goes_on_where_the_last_ended(
     for _ in range(6):
         context = client.get(path, {"sort": sort, "cursor": cursor}).context
         seen += [row.id for row in context["jobs"]]
-        cursor = str(seen[-1])
+        cursor = encode_cursor(seen[-1])
         if len(context["jobs"]) < 2:
             break
     assert seen == whole and len(set(seen)) == 7, "each once, in order"

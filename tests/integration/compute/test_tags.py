@@ -76,7 +76,7 @@ def budget(client: Client, tag: str, amount: str, **more: Any) -> dict[str, Any]
 
 
 def test_spend_is_grouped_by_the_tags_of_jobs_in_one_statement(world: World, finance: Client) -> None:
-    for tags in ({"team": "a", "run": "1"}, {"team": "b"}, None):
+    for tags in ({"team": "a", "run": "1"}, {"team": "b"}, {}):
         mine = world.running(tags=tags)
         run(world, mine, 2.0)
         leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=2.0))
@@ -186,7 +186,7 @@ def test_a_budget_of_something_that_is_no_tag_is_refused(world: World, finance: 
 def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_used_it(
     world: World, finance: Client
 ) -> None:
-    for tags in ({"Team": "a"}, None):
+    for tags in ({"Team": "a"}, {}):
         mine = world.running(tags=tags)
         run(world, mine, 2.0)
         leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=2.0))

@@ -188,7 +188,7 @@ def test_whatever_stands_in_the_address_the_page_answers(tenant: Tenant, search:
     make_endpoint(make_version(actor_for(tenant), baseline={}), "bare")
     found = shown(viewer_of(tenant), search)
     assert "bare" in json.dumps(found["endpoint"])
-    assert "has no baseline" in json.dumps(found["drift-chart"])
+    assert "has no training baseline" in json.dumps(found["drift-chart"])
 
 
 def test_outcomes_have_the_same_colours_on_both_pages(tenant: Tenant) -> None:

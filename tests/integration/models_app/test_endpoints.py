@@ -284,7 +284,7 @@ def test_an_endpoint_follows_its_slot_from_node_to_node(as_control: Control, sup
     ((found, allocation_id),) = allocations.mine(me.node_id)
     assert (found, deployments.endpoint_of(found, allocation_id)) == (tenant.id, endpoint.id)
     deployments.report(tenant_id=tenant.id, endpoint_id=endpoint.id, generation=1, state="ready")
-    assert (row(tenant, endpoint.id).answers, endpoints.shown(row(tenant, endpoint.id))["node"]) == (True, "serving.a")
+    assert (row(tenant, endpoint.id).answers, row(tenant, endpoint.id).node) == (True, "serving.a")
     superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp() - interval '1 hour'")
     superuser.execute("UPDATE compute_allocation SET lease_until = clock_timestamp() - interval '1 second'")
     with as_control():

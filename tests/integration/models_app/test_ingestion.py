@@ -128,12 +128,16 @@ def test_only_what_the_child_computes_counts_against_the_file(child, tmp_path, m
 def test_of_one_tenant_one_file_is_read_whatever_the_number_of_workers(superuser):
     actor, other = actor_for(make_tenant()), actor_for(make_tenant())
     version = upload(actor)
-    superuser.execute(locks.TAKE, [ingestion.reader_of(actor.tenant_id)])  # another worker reads one of its files
+    superuser.execute(
+        locks.TAKE.format(locks.NAME), [ingestion.reader_of(actor.tenant_id)]
+    )  # another worker reads one of its files
     assert read(actor, version).token == 0
     assert read(other, upload(other)).state == "ready"
-    superuser.execute(locks.LET_GO, [ingestion.reader_of(actor.tenant_id)])
+    superuser.execute(locks.LET_GO.format(locks.NAME), [ingestion.reader_of(actor.tenant_id)])
     assert read(actor, version).state == "ready"
-    assert superuser.execute(locks.TAKE, [ingestion.reader_of(actor.tenant_id)]).fetchone() == (True,), "it was let go"
+    assert superuser.execute(locks.TAKE.format(locks.NAME), [ingestion.reader_of(actor.tenant_id)]).fetchone() == (
+        True,
+    ), "it was let go"
 
 
 def test_files_that_wait_hold_no_thread_and_all_are_read_in_turn(monkeypatch):

@@ -205,7 +205,7 @@ def test_a_column_is_read_otherwise_from_its_page_and_says_why_it_was_read_so(te
         "missing-1": "",
     }
     untouched = client.post(act, as_shown)
-    assert (untouched.status_code, "Nothing was changed" in text_of(untouched)) == (422, True)
+    assert (untouched.status_code, "No changes to apply" in text_of(untouched)) == (422, True)
     impossible = client.post(act, as_shown | {"type-0": "datetime"})
     assert "a: No value of this column can be read as datetime." in text_of(impossible)
     answer = client.post(act, as_shown | {"type-0": "categorical", "role-0": "identifier", "missing-0": '-, "a, b"'})
@@ -226,7 +226,7 @@ def test_rows_without_a_target_are_counted_on_the_page(tenant: Tenant, client: C
         DatasetVersion.objects.filter(id=version.id).update(profile=profile)
     said = "12 of 442 rows have no value; training leaves them out"
     assert said in text_of(client.get(f"/t/lab/datasets/{version.dataset_id}/"))
-    assert "12 of 442 rows have no value" in text_of(client.get(NEW, {"dataset": version.id}))
+    assert "12 of 442 rows have no target value" in text_of(client.get(NEW, {"dataset": version.id}))
 
 
 def test_versions_are_compared_and_a_version_says_each_figure_once(tenant: Tenant, client: Client) -> None:

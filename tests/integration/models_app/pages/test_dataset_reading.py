@@ -58,7 +58,7 @@ def test_encoding_and_delimiter_are_chosen_on_the_pages(tenant: Tenant, client: 
     assert '<option value="cp866" selected>DOS 866</option>' in said
     act = f"{page}versions/{version.id}/columns/"
     shown = {"encoding": "cp866", "delimiter": ":"}
-    assert "Nothing was changed" in text_of(client.post(act, shown))
+    assert "No changes to apply" in text_of(client.post(act, shown))
     answer = client.post(act, {"encoding": "cp1251", "delimiter": ":"})
     made = newest(tenant)
     assert (answer["Location"], made.number) == (f"{page}?version={made.id}", 2)
@@ -79,7 +79,7 @@ def test_a_whole_dataset_is_removed_once_its_name_is_typed(tenant: Tenant, clien
     page = f"/t/lab/datasets/{first.dataset_id}/"
     said = " ".join(text_of(client.get(page)).split())
     dialog = said.partition('id="remove-dataset"')[2].partition("</dialog>")[0]
-    assert "The files, tables and profiles of all its versions are gone for good" in dialog
+    assert "The files, tables and profiles of all its versions are removed permanently" in dialog
     assert "1 model version, which stay" in dialog
     assert str(model) in dialog
     assert client.post(f"{page}remove-all/", {"confirm": "digits"}).status_code == 422
