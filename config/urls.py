@@ -3,9 +3,8 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from config.monitoring import metrics
+from config.monitoring import health, metrics
 from tenants.views import join, pick_tenant
-from tenants.web import health
 
 api: list[URLPattern | URLResolver] = [
     path("", include(f"{app}.api")) for app in ("tenants", "billing", "compute", "models_app")

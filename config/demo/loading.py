@@ -30,7 +30,7 @@ from models_app.object_store import storage
 from tenants import queries
 from tenants.errors import Conflict
 from tenants.events import outbox
-from tenants.locks import alone
+from tenants.isolation.locks import alone
 from tenants.operators import grants
 
 FEWEST_DAYS, MOST_DAYS = 3, 92

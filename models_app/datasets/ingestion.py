@@ -27,11 +27,11 @@ from models_app.events import DatasetVersionReady
 from models_app.models import DatasetVersion, IngestState
 from models_app.object_store import storage
 from models_app.registry import artefacts
-from tenants import locks
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.events.events import publish
+from tenants.isolation import locks
 from tenants.isolation.scoping import all_tenants, tenant_scope
 
 DATASET_READY = AuditAction("models_app.dataset_version.ready")

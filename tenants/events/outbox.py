@@ -12,9 +12,9 @@ import structlog
 from django.db import DatabaseError, transaction
 from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
 
-from tenants import locks
 from tenants.clock import DatabaseNow
 from tenants.events import events
+from tenants.isolation import locks
 from tenants.isolation.scoping import all_tenants, tenant_scope
 from tenants.models import OutboxMessage
 

@@ -6,9 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tenants import locks
 from tenants.access.actor import Actor
 from tenants.encryption import KeyUnavailable, rotation
+from tenants.isolation import locks
 from tenants.models import Tenant
 
 HOW = (

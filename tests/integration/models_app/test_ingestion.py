@@ -19,7 +19,7 @@ from models_app.datasets import ingest_child, ingestion, operations
 from models_app.datasets.ingest_queue import Turns
 from models_app.models import DatasetVersion
 from models_app.object_store import storage
-from tenants import locks
+from tenants.isolation import locks
 from tenants.isolation.scoping import tenant_scope
 from tests.support.factories import actor_for, make_tenant
 
