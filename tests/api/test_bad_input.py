@@ -185,15 +185,20 @@ FILES: dict[str, tuple[Callable[[], bytes], str, str, str]] = {
     "absent-target.csv": (f"wage,job\n{ROWS}".encode, "wages", "target_missing", "wage"),
     "three-thousand.csv": (wide, "", "too_many_columns", "3,000"),
     "bomb.zip": (archive_bomb, "", "refused_format", "zip"),
-    "bomb.csv.gz": (lambda: gzip.compress(b"0" * 200_000_000, 1), "", "too_big_unpacked", "unpacks to more"),
+    "bomb.csv.gz": (lambda: gzip.compress(b"0" * 200_000_000, 1), "", "too_big_unpacked", "unpacked file is too large"),
     "bomb.xlsx": (workbook, "", "refused_format", "Excel"),
     "bomb.parquet": (parquet_bomb, "", "too_big_unpacked", "MiB"),
     "lzo.parquet": (unknown_codec_parquet, "", "unsupported_parquet", "may be valid"),
     "locked.parquet": (lambda: encrypted_parquet(footer=True), "", "encrypted_parquet", "without encryption"),
     "half-locked.parquet": (lambda: encrypted_parquet(footer=False), "", "encrypted_parquet", "without encryption"),
-    "mushroom.dat": (lambda: b"p,x,s,n\ne,x,y,w\ne,b,s,w\np,x,y,n\n" * 15, "", "no_header", "names of the columns"),
+    "mushroom.dat": (
+        lambda: b"p,x,s,n\ne,x,y,w\ne,b,s,w\np,x,y,n\n" * 15,
+        "",
+        "no_header",
+        "column names in the first line",
+    ),
     "iris.arff": (lambda: b"@relation iris\n@attribute a real\n@data\n1,2\n", "", "refused_format", "ARFF"),
-    "infinite.csv": (lambda: b"a,b\n1,2\ninf,3\n", "", "infinite_value", "1 infinite value. Replace"),
+    "infinite.csv": (lambda: b"a,b\n1,2\ninf,3\n", "", "infinite_value", "1 infinite value. Use empty cells"),
 }
 
 

@@ -72,7 +72,7 @@ def test_the_launch_form_keeps_what_was_typed_and_marks_what_is_wrong(page: Page
 
 def test_the_cost_follows_every_change_and_ctrl_enter_launches(page: Page, world: World) -> None:
     open_launch(page, world)
-    expect(page.locator("#cost .x-cost-total")).to_have_text(re.compile(r"^€[\d.]+ to €[\d.]+$"))
+    expect(page.locator("#cost .x-cost-total")).to_have_text(re.compile(r"^\s*€[\d.]+ to €[\d.]+\s*$"))
     expect(page.locator("#cost")).to_contain_text(re.compile(r"typically, for \d+\ss to \d+\ss of device time"))
     before = page.locator("#cost").inner_text()
     page.get_by_label("Time limit (minutes)").fill("5")
@@ -84,6 +84,20 @@ def test_the_cost_follows_every_change_and_ctrl_enter_launches(page: Page, world
     page.get_by_label("Name", exact=True).press("Control+Enter")
     page.get_by_role("heading", level=1, name="by-keyboard").wait_for()
     assert jobs_named(world, "by-keyboard") == 1
+
+
+def test_the_last_change_is_quoted_however_slow_the_answers_are(page: Page, world: World) -> None:
+    open_launch(page, world)
+    limit_field, held = page.get_by_label("Time limit (minutes)"), []
+    page.route("**/jobs/new/quote/", lambda route: held.insert(0, route))
+    for minutes in ("5", "6", "7"):
+        limit_field.fill(minutes)
+        limit_field.blur()
+        page.wait_for_timeout(400)  # the form waits for 250 ms without a change
+    assert len(held) == 1, "the others wait for its answer"
+    page.unroute("**/jobs/new/quote/")
+    held.pop().continue_()
+    expect(page.locator("#cost")).to_contain_text("7 min 00 s")
 
 
 def test_another_recipe_brings_its_own_targets(page: Page, world: World) -> None:

@@ -122,7 +122,7 @@ def promote(engineer: Page, admin: Page, version_id: str, slug: str) -> str:
     name = engineer.get_by_role("heading", level=1).inner_text().replace("\n", " ")
     engineer.get_by_role("button", name="Ask for production").click()
     dialog = engineer.get_by_role("dialog")
-    dialog.get_by_role("button", name="Ask for production").click()
+    dialog.get_by_role("button", name="Ask", exact=True).click()
     expect(engineer.get_by_role("status").first).to_contain_text("waits for an approver")
     expect(engineer.get_by_role("button", name="Approve")).to_have_count(0)
 

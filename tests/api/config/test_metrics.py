@@ -27,7 +27,6 @@ from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tests.api.objects import one_of_everything
 from tests.support import factories
-from tests.support.pages import text_of
 from tests.support.usage import interval
 
 pytestmark = pytest.mark.django_db
@@ -48,7 +47,7 @@ def all_of(**more: Any) -> dict[str, dict[tuple[str, ...], float]]:
     answer = Client().get("/metrics", **more)
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain; version=0.0.4")
-    families = text_string_to_metric_families(text_of(answer))
+    families = text_string_to_metric_families(answer.content.decode())
     return {one.name: {tuple(sample.labels.values()): sample.value for sample in one.samples} for one in families}
 
 

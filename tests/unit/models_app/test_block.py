@@ -106,7 +106,7 @@ def test_an_error_names_row_and_column():
     assert (found.row, found.column) == (1, "age")
     assert str(found) == "Row 1, column 'age' takes numbers, not 'old'."
     (found,) = model().predict_many([[{"ages": 3}]])
-    assert isinstance(found, BadInstance) and "'ages' is no column" in str(found) and "age, town" in str(found)
+    assert isinstance(found, BadInstance) and "'ages' is not a column" in str(found) and "age, town" in str(found)
 
 
 @pytest.mark.parametrize(
