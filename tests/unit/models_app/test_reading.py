@@ -105,7 +105,7 @@ def test_german_thousands_are_told_by_their_neighbours(tmp_path):
 def test_a_day_and_month_that_nothing_tells_apart_are_left_to_the_person(tmp_path):
     days = [f"{at % 12 + 1:02d}/{at % 12 + 1:02d}/2024" if at % 2 else f"0{at % 9 + 1}/05/2024" for at in range(60)]
     data = table(("d", days), X)
-    assert "day or month" in reading(tmp_path, data)["read"]["d"]["ambiguous"]
+    assert "the day or the month comes first" in reading(tmp_path, data)["read"]["d"]["ambiguous"]
     first = values(tmp_path, "d")[0]
     chosen = reading(tmp_path, data, d={"date": "dmy"})["read"]["d"]
     assert chosen["ambiguous"] == ""
