@@ -123,7 +123,7 @@ def promote(engineer: Page, admin: Page, version_id: str, slug: str) -> str:
     engineer.get_by_role("button", name="Ask for production").click()
     dialog = engineer.get_by_role("dialog")
     dialog.get_by_role("button", name="Ask", exact=True).click()
-    expect(engineer.get_by_role("status").first).to_contain_text("waits for an approver")
+    expect(engineer.get_by_role("status").first).to_contain_text("is waiting for approval")
     expect(engineer.get_by_role("button", name="Approve")).to_have_count(0)
 
     admin.goto(f"/t/{slug}/models/")
