@@ -143,3 +143,4 @@ def test_the_end_of_an_answer_that_nobody_reads_keeps_no_connection(digits, monk
         kept = "its end is kept, and no room is held for it"
         until(lambda: sum(server.unsent) > 8 << 10 and not server.app.budget.held, kept)
         until(lambda: not server.unsent, "it is thrown away with the connection")
+        assert not server.app.budget.held
