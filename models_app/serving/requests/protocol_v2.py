@@ -54,14 +54,14 @@ class Tensor:
 def parse(body: bytes, header_length: int | None, intake: Intake, outputs: Sequence[str]) -> Request:
     """Read a request. Raises NotJSON, BadBody, TooLarge, BadInstanceProblem, and BadInstance of the recipe."""
     if header_length is not None and not 0 < header_length <= len(body):
-        raise BadBody("Inference-Header-Content-Length does not lie within the body.")
+        raise BadBody("Inference-Header-Content-Length must be between 1 and the length of the body.")
     split = len(body) if header_length is None else header_length
     head = load(memoryview(body)[:split])
     if not isinstance(head, dict) or not isinstance(head.get("inputs"), list) or not head["inputs"]:
         raise BadBody('Send {"inputs": [{"name", "shape", "datatype", "data"}, ...]}.')
     given_id = head.get("id", "")
     if not isinstance(given_id, str):
-        raise BadBody('"id" is a string.')
+        raise BadBody('The field "id" must be a string.')
     rest = memoryview(body)[split:]
     tensors: dict[str, Tensor] = {}
     for entry in head["inputs"]:
@@ -135,14 +135,14 @@ def _wanted(head: dict[str, Any], outputs: Sequence[str]) -> dict[str, bool]:
     if asked is None or asked == []:
         return dict.fromkeys(outputs, binary)
     if not isinstance(asked, list):
-        raise BadBody('"outputs" is a list.')
+        raise BadBody('The field "outputs" must be a list.')
     wanted: dict[str, bool] = {}
     for entry in asked:
         if not isinstance(entry, dict) or entry.get("name") not in outputs:
-            raise BadBody(f"The outputs of this model are {', '.join(outputs)}.")
+            raise BadBody(f"Unknown output. The outputs of this model are {', '.join(outputs)}.")
         own = _parameters(entry)
         if own.get("classification"):
-            raise BadBody("Outputs take the parameter binary_data only.")
+            raise BadBody("The only parameter of an output is binary_data.")
         wanted[entry["name"]] = bool(own.get("binary_data", binary))
     return wanted
 
@@ -150,18 +150,18 @@ def _wanted(head: dict[str, Any], outputs: Sequence[str]) -> dict[str, bool]:
 def _parameters(entry: dict[str, Any]) -> dict[str, Any]:
     found = entry.get("parameters")
     if found is not None and not isinstance(found, dict):
-        raise BadBody('"parameters" is an object.')
+        raise BadBody('The field "parameters" must be an object.')
     return found or {}
 
 
 def _tensor(entry: Any, rest: memoryview) -> tuple[Tensor, memoryview]:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise BadBody('Each input is {"name", "shape", "datatype", "data"}.')
+        raise BadBody('Each input must be an object {"name", "shape", "datatype", "data"}.')
     name, datatype, shape = entry["name"], entry.get("datatype"), entry.get("shape")
     if not isinstance(datatype, str) or (datatype != "BYTES" and datatype not in DTYPES):
-        raise BadBody(f"Input {name[:80]!r}: datatype is BYTES or one of {', '.join(DTYPES)}.")
+        raise BadBody(f"Input {name[:80]!r}: the datatype must be BYTES or one of {', '.join(DTYPES)}.")
     if not isinstance(shape, list) or not 1 <= len(shape) <= 2 or not all(type(n) is int and n >= 0 for n in shape):
-        raise BadBody(f"Input {name[:80]!r}: shape is [rows] or [rows, columns].")
+        raise BadBody(f"Input {name[:80]!r}: the shape must be [rows] or [rows, columns].")
     size = shape[0] * (shape[1] if len(shape) == 2 else 1)
     check_rows(shape[0])
     length = _parameters(entry).get("binary_data_size")
@@ -170,19 +170,19 @@ def _tensor(entry: Any, rest: memoryview) -> tuple[Tensor, memoryview]:
         _check_json(name, datatype, data)
     else:
         if type(length) is not int or not 0 <= length <= len(rest):
-            raise BadBody(f"Input {name[:80]!r}: binary_data_size reaches beyond the body.")
+            raise BadBody(f"Input {name[:80]!r}: binary_data_size exceeds the rest of the body.")
         raw, rest = rest[:length], rest[length:]
-        data = _words_of(raw, name) if datatype == "BYTES" else _array(raw, DTYPES[datatype], name)
+        data = _texts_of(raw, name) if datatype == "BYTES" else _array(raw, DTYPES[datatype], name)
     if len(data) != size:
         raise BadInstanceProblem(
-            f"Input {name[:80]!r} has {len(data)} elements where its shape {shape} says {size}.", column=name[:80]
+            f"Input {name[:80]!r} has {len(data)} elements; its shape {shape} requires {size}.", column=name[:80]
         )
     return Tensor(name, datatype, tuple(shape), data), rest
 
 
 def _flat(data: Any, name: str) -> list[Any]:
     if not isinstance(data, list):
-        raise BadBody(f'Input {name[:80]!r}: "data" is a list, or binary_data_size says how many bytes follow.')
+        raise BadBody(f'Input {name[:80]!r}: send a list as "data", or the number of bytes as binary_data_size.')
     if data and all(type(row) is list for row in data):
         return list(chain.from_iterable(data))
     return data
@@ -197,7 +197,7 @@ def _check_json(name: str, datatype: str, data: list[Any]) -> None:
     if not allowed.issuperset(map(type, data)):
         at = next(at for at, value in enumerate(data) if type(value) not in allowed)
         raise BadInstanceProblem(
-            f"Input {name[:80]!r}, element {at}: {repr(data[at])[:40]} is no {datatype}.", column=name[:80], row=at
+            f"Input {name[:80]!r}, element {at}: {repr(data[at])[:40]} is not of type {datatype}.", column=name[:80], row=at
         )
 
 
@@ -208,18 +208,18 @@ def _array(raw: memoryview, dtype: str, name: str) -> NDArray[Any]:
         raise BadBody(f"Input {name[:80]!r}: {len(raw)} bytes are not a whole number of elements.") from error
 
 
-def _words_of(raw: memoryview, name: str) -> list[str]:
+def _texts_of(raw: memoryview, name: str) -> list[str]:
     found, at = [], 0
     while at < len(raw):
         if at + 4 > len(raw):
-            raise BadBody(f"Input {name[:80]!r}: an element of BYTES is cut off.")
+            raise BadBody(f"Input {name[:80]!r}: an element of BYTES is truncated.")
         (length,) = struct.unpack_from("<I", raw, at)
         if at + 4 + length > len(raw):
-            raise BadBody(f"Input {name[:80]!r}: an element of BYTES is cut off.")
+            raise BadBody(f"Input {name[:80]!r}: an element of BYTES is truncated.")
         try:
             found.append(bytes(raw[at + 4 : at + 4 + length]).decode())
         except UnicodeDecodeError as error:
-            raise BadBody(f"Input {name[:80]!r}: elements of BYTES are UTF-8 text.") from error
+            raise BadBody(f"Input {name[:80]!r}: elements of BYTES must be UTF-8 text.") from error
         at += 4 + length
     return found
 
@@ -236,9 +236,9 @@ def _block(tensors: dict[str, Tensor], intake: Intake) -> Block:
     unknown = [name for name in tensors if name not in intake.by_name]
     absent = [name for name in intake.names if name not in tensors]
     if unknown or absent:
-        said = f"{unknown[0][:80]!r} is not a column of this model" if unknown else f"column {absent[0]!r} is absent"
+        fault = f"{unknown[0][:80]!r} is not a column of this model" if unknown else f"column {absent[0]!r} is missing"
         raise BadInstanceProblem(
-            f"{said}. It takes one tensor a column: {', '.join(intake.names[:12])}"
+            f"{fault}. Send one tensor per column: {', '.join(intake.names[:12])}"
             f"{f' and {len(intake.names) - 12} more' if len(intake.names) > 12 else ''}.",
             column=(unknown or absent)[0][:80],
         )
@@ -246,7 +246,7 @@ def _block(tensors: dict[str, Tensor], intake: Intake) -> Block:
     for tensor in tensors.values():
         if tensor.shape[0] != rows or (len(tensor.shape) == 2 and tensor.shape[1] != 1):
             raise BadInstanceProblem(
-                f"Input {tensor.name!r} has shape {list(tensor.shape)} where [{rows}] is expected: every column has the same rows.",
+                f"Input {tensor.name!r} has shape {list(tensor.shape)}, expected [{rows}]: all columns must have the same number of rows.",
                 column=tensor.name,
             )
     if not rows:
