@@ -6,7 +6,7 @@ from celery import shared_task
 
 from tenants import cleanup
 from tenants.events import outbox
-from tenants.events.external_work import EXTERNAL
+from tenants.events.external_work import EXTERNAL_EVENTS
 from tenants.operators import tenant_metrics
 
 
@@ -17,7 +17,7 @@ def deliver(message_id: str, tenant_id: str) -> None:
     """
     message, tenant = UUID(message_id), UUID(tenant_id)
     if outbox.is_external(message, tenant):
-        EXTERNAL.put(message, lambda: outbox.deliver(message, tenant))
+        EXTERNAL_EVENTS.put(message, lambda: outbox.deliver(message, tenant))
     else:
         outbox.deliver(message, tenant)
 

@@ -15,7 +15,7 @@ from django.db import connections
 log = structlog.get_logger(__name__)
 
 
-class Aside:
+class ThreadQueue:
     """A few dedicated threads with a bounded queue; queued work is not accepted twice."""
 
     def __init__(self, name: str, *, threads: int, most: int) -> None:
@@ -44,12 +44,12 @@ class Aside:
             try:
                 work()
             except Exception:
-                log.exception("aside.failed", what=self.name)
+                log.exception("external_work.failed", what=self.name)
             finally:
                 connections.close_all()
                 with self.lock:
                     self.known.discard(key)
 
 
-EXTERNAL = Aside("errands", threads=4, most=1_000)
-LETTERS = Aside("letters", threads=2, most=100)
+EXTERNAL_EVENTS = ThreadQueue("external-events", threads=4, most=1_000)
+ACCOUNT_EMAILS = ThreadQueue("account-emails", threads=2, most=100)

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from tenants.errors import Unavailable
-from tenants.events.external_work import LETTERS
+from tenants.events.external_work import ACCOUNT_EMAILS
 
 #: The backends of `config.mail`: a server or a file may be slow.
-SENT_ASIDE = ("tenants.notifications.smtp.Backend", "tenants.notifications.file_backend.FileBackend")
+SENT_IN_BACKGROUND = ("tenants.notifications.smtp.Backend", "tenants.notifications.file_backend.FileBackend")
 
 log = structlog.get_logger(__name__)
 
@@ -56,9 +56,9 @@ class ForgottenPassword(LabelsMixin, provided.ResetPasswordForm):  # type: ignor
         """
         email = str(self.cleaned_data["email"])
         write = functools.partial(super().save, request, **kwargs)
-        if settings.EMAIL_BACKEND in SENT_ASIDE:
-            if not LETTERS.put(object(), write):
-                log.warning("emails.full", waiting=LETTERS.waiting.qsize())
+        if settings.EMAIL_BACKEND in SENT_IN_BACKGROUND:
+            if not ACCOUNT_EMAILS.put(object(), write):
+                log.warning("emails.full", waiting=ACCOUNT_EMAILS.waiting.qsize())
                 raise TooManyEmails(retry_after=60)
         else:
             write()

@@ -237,7 +237,7 @@ def test_the_answer_to_a_forgotten_password_waits_for_no_letter(
 ) -> None:
     user = factories.make_member(factories.make_tenant(), "viewer")
     aside: list[Any] = []
-    monkeypatch.setattr(account_forms.LETTERS, "put", lambda key, work: aside.append(work) or True)
+    monkeypatch.setattr(account_forms.ACCOUNT_EMAILS, "put", lambda key, work: aside.append(work) or True)
     made: list[str] = []
     monkeypatch.setattr(account_adapter.AccountAdapter, "render_mail", lambda *given, **more: made.append("letter"))
     with override_settings(**mail_settings(url, tmp_path)):
@@ -257,7 +257,7 @@ def test_the_letter_of_a_forgotten_password_is_made_in_a_thread_of_its_own(
         thread.join(60)
         return True
 
-    monkeypatch.setattr(account_forms.LETTERS, "put", aside)
+    monkeypatch.setattr(account_forms.ACCOUNT_EMAILS, "put", aside)
     with override_settings(**mail_settings("", tmp_path)):
         Client().post("/accounts/password/reset/", {"email": user.email})
         (email,) = file_backend.stored_emails()

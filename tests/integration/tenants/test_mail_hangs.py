@@ -32,8 +32,8 @@ from tests.support.servers.smtp import MailServer, mail_server
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
     """A hanging server, and threads of this test alone."""
-    for name, users in (("EXTERNAL", tasks), ("LETTERS", account_forms)):
-        fresh = external_work.Aside(name.lower(), threads=2, most=100)
+    for name, users in (("EXTERNAL_EVENTS", tasks), ("ACCOUNT_EMAILS", account_forms)):
+        fresh = external_work.ThreadQueue(name.lower(), threads=2, most=100)
         monkeypatch.setattr(external_work, name, fresh)
         monkeypatch.setattr(users, name, fresh)
     with mail_server() as running, override_settings(**mail_settings(running.url, Path())):
@@ -41,7 +41,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
         yield running
         running.hangs = False
         wait_until(
-            lambda: not external_work.EXTERNAL.known and not external_work.LETTERS.known, 60, "what is done aside"
+            lambda: not external_work.EXTERNAL_EVENTS.known and not external_work.ACCOUNT_EMAILS.known, 60, "what is done aside"
         )
 
 
@@ -106,7 +106,7 @@ def test_who_forgot_a_password_does_not_wait_for_the_mail_server(server: MailSer
 def test_a_full_queue_refuses_an_email_for_a_new_password_and_promises_none(
     server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account_forms, "LETTERS", external_work.Aside("letters", threads=1, most=1))
+    monkeypatch.setattr(account_forms, "ACCOUNT_EMAILS", external_work.ThreadQueue("account-emails", threads=1, most=1))
     users = [factories.make_member(factories.make_tenant(), "viewer") for _ in range(2)]
 
     def ask(email: str) -> Any:
