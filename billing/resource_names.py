@@ -19,7 +19,7 @@ class Kind:
 
     namer: Namer
     page: str = ""
-    pieces: str = EVENTS
+    record_noun: str = EVENTS
 
 
 WITHHELD = "not shared with you"
@@ -29,9 +29,9 @@ _kinds: dict[str, Kind] = {}
 _hidden: dict[str, Callable[[], Collection[str]]] = {}
 
 
-def register(namer: Namer, prefix: str = JOB, *, page: str = "", pieces: str = EVENTS) -> None:
+def register(namer: Namer, prefix: str = JOB, *, page: str = "", record_noun: str = EVENTS) -> None:
     """Register the names of resources `<prefix>:<id>` of the open scope; `page` is the route of the resource's page."""
-    _kinds[prefix] = Kind(namer, page, pieces)
+    _kinds[prefix] = Kind(namer, page, record_noun)
 
 
 def withhold(dimension: str, hidden: Callable[[], Collection[str]]) -> None:
@@ -76,9 +76,9 @@ def page_of(resource: str, slug: str) -> str:
         return ""
 
 
-def pieces_of(resources: Iterable[str]) -> str:
+def record_noun_of(resources: Iterable[str]) -> str:
     """Return the noun for one unit of counted usage of all these resources: that of their kind, else events."""
-    words = {_kinds[prefix].pieces if prefix in _kinds else EVENTS for prefix, _ in map(_parts, resources)}
+    words = {_kinds[prefix].record_noun if prefix in _kinds else EVENTS for prefix, _ in map(_parts, resources)}
     return words.pop() if len(words) == 1 else EVENTS
 
 

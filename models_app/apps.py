@@ -45,7 +45,7 @@ class ModelsAppConfig(AppConfig):
             return set(Endpoint.objects.exclude(name__in=seen.values("name")).values_list("name", flat=True))
 
         resource_names.withhold("endpoint", hidden_endpoints)
-        resource_names.register(endpoint_names, "endpoint", page="endpoint", pieces="Batches")
+        resource_names.register(endpoint_names, "endpoint", page="endpoint", record_noun="Batches")
         reserved_sources.reserve(source=SOURCE, prefixes=("endpoint",))
         words.register(
             {

@@ -14,13 +14,13 @@ Mark = tuple[str, tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One price before and after; None if a list does not name it. `ruling` applies in place of a removed one."""
+    """One price before and after; None if a list does not name it. `fallback` applies in place of a removed one."""
 
     meter: str
     dims: Mapping[str, str]
     before: Decimal | None
     after: Decimal | None
-    ruling: PriceEntry | None = None
+    fallback: PriceEntry | None = None
 
     @property
     def percent(self) -> Decimal | None:

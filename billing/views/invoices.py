@@ -27,7 +27,7 @@ from billing.queries.explain import (
 )
 from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
-from billing.resource_names import job_names, page_of, pieces_of, resource_names
+from billing.resource_names import job_names, page_of, record_noun_of, resource_names
 from tenants.clock import now
 from tenants.parsing import uuid_in
 from tenants.web.pagination import after, before, csv_response, encode_cursor, heading, pager, wants_csv, whole
@@ -135,7 +135,7 @@ def _words(shown: Explanation, slug: str) -> dict[str, Any]:
     return {
         "timed": timed,
         "of_jobs": of_jobs,
-        "pieces": "Intervals" if timed else pieces_of(resources),
+        "record_noun": "Intervals" if timed else record_noun_of(resources),
         "sorted_by": "By attempt, then by time" if of_jobs else "By resource, then by time",
         "names": job_names(share.job_id for share in shown.shares),
         "resources": resource_names(resources),
@@ -152,13 +152,13 @@ def _shares(shown: Explanation, words: dict[str, Any], sort: str) -> dict[str, A
 
     keys: dict[str, Callable[[Share], Any]] = {
         "name": called,
-        "pieces": lambda share: share.intervals,
+        "intervals": lambda share: share.intervals,
         "measured": lambda share: share.measured,
         "charged": lambda share: share.quantity,
         "cost": lambda share: share.exact.amount,
     }
     key = keys.get(sort.removeprefix("-"))
-    labels = ("Job" if words["of_jobs"] else "Resource", words["pieces"], "Measured", "Charged", "Cost")
+    labels = ("Job" if words["of_jobs"] else "Resource", words["record_noun"], "Measured", "Charged", "Cost")
     columns = [
         heading(name, label, name != "name", sort if key else "", down_first=[*keys][1:])
         for name, label in zip(keys, labels, strict=True)

@@ -17,7 +17,7 @@ from billing.pricing import price_books
 from billing.queries import PriceBookView, VersionView
 from billing.rating.price_diff import Change, changes, mark
 from tenants.errors import Conflict, Invalid
-from tenants.web.idempotency import once
+from tenants.web.idempotency import run_once
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -62,7 +62,7 @@ def publish(request: TenantRequest) -> HttpResponse:
         context["digest"] = form.digest
         return _shown(request, context)
     try:
-        target = once(request.actor, form.cleaned_data["form_key"], lambda: _publish(request, book, base, form))
+        target = run_once(request.actor, form.cleaned_data["form_key"], lambda: _publish(request, book, base, form))
     except (Invalid, Conflict) as refused:
         fields = getattr(refused, "fields", None) or {"": [refused.message]}
         for name, texts in fields.items():

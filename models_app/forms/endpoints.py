@@ -38,7 +38,7 @@ class DeployForm(forms.Form):
         initial=SLO_MS,
         help_text="Requests that would wait longer are refused at once, and an alert opens when answers are slower.",
     )
-    once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    form_key = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
     replaces = forms.UUIDField(widget=forms.HiddenInput, required=False)
     confirm = forms.CharField(required=False, max_length=63, label="Endpoint name again")
 
@@ -76,7 +76,7 @@ class KeyForm(forms.Form):
         max_value=MOST_A_MINUTE,
         help_text="Requests beyond the limit are refused. Empty: no limit.",
     )
-    once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    form_key = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
 
 
 class TryForm(forms.Form):

@@ -17,7 +17,7 @@ from models_app.views.endpoints import endpoint_page
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
 from tenants.web.form_posts import explain
-from tenants.web.idempotency import once
+from tenants.web.idempotency import run_once
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -52,7 +52,7 @@ def endpoint_key_create(request: TenantRequest, endpoint_id: UUID) -> HttpRespon
 
     try:
         with transaction.atomic():
-            place = once(actor, form.cleaned_data["once"], act)
+            place = run_once(actor, form.cleaned_data["form_key"], act)
     except ExchequerError as refused:
         explain(form, refused)
         return endpoint_page(request, endpoint_id, key_form=form, status=422)

@@ -25,7 +25,7 @@ from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
 from tenants.web.form_posts import explain
-from tenants.web.idempotency import once
+from tenants.web.idempotency import run_once
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -83,7 +83,9 @@ def deploy(request: TenantRequest) -> HttpResponse:
         try:
             if found is None or allowed:
                 with transaction.atomic():
-                    return redirect(once(actor, entered["once"], lambda: _deploy(request, entered, replace=allowed)))
+                    return redirect(
+                        run_once(actor, entered["form_key"], lambda: _deploy(request, entered, replace=allowed))
+                    )
             status = 409
         except ExchequerError as refused:
             status = 422 if isinstance(refused, Invalid) else refused.status

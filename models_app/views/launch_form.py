@@ -21,7 +21,7 @@ from models_app.views.launch_options import Refusal, quote_of, refusal_of
 from models_app.views.launch_options import devices as offered_devices
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
-from tenants.web.idempotency import once
+from tenants.web.idempotency import run_once
 from tenants.web.problems import retry_after
 from tenants.web.requests import TenantRequest
 
@@ -156,7 +156,7 @@ def launched(parts: Ordering) -> HttpResponse:
     if parts.is_valid():
         try:
             with transaction.atomic():
-                return redirect(once(parts.actor, parts.form.cleaned_data["key"], lambda: _submit(parts)))
+                return redirect(run_once(parts.actor, parts.form.cleaned_data["key"], lambda: _submit(parts)))
         except Invalid as refused:
             parts.blame(refused)
         except ExchequerError as refused:

@@ -18,8 +18,8 @@ from tenants.errors import ExchequerError
 from tenants.identity import api_keys as keys
 from tenants.identity import provenance
 from tenants.views.forms import NewApiKey
-from tenants.web.form_posts import explain, posted
-from tenants.web.idempotency import once
+from tenants.web.form_posts import explain, redirect_get_to
+from tenants.web.idempotency import run_once
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -32,7 +32,7 @@ def api_keys(request: TenantRequest) -> HttpResponse:
 
 
 @page("apikeys.manage")
-@posted("api-keys-page")
+@redirect_get_to("api-keys-page")
 def create_key(request: TenantRequest) -> HttpResponse:
     """Create a key and show its secret once; resubmitting the form creates no second key."""
     actor = request.actor
@@ -51,7 +51,7 @@ def create_key(request: TenantRequest) -> HttpResponse:
         return reverse("api-keys-page", args=(request.tenant.slug,))
 
     try:
-        place = once(actor, form.cleaned_data["once"], act)
+        place = run_once(actor, form.cleaned_data["form_key"], act)
     except ExchequerError as refused:
         explain(form, refused)
         return _render(request, form=form, status=422)

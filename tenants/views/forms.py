@@ -102,7 +102,7 @@ class AuditFilter(forms.Form):
 class NewApiKey(forms.Form):
     """A key for programs: a preset or exact scopes, and its expiry."""
 
-    once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    form_key = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
     name = forms.CharField(
         max_length=120,
         label="Name",
@@ -165,7 +165,7 @@ class JoinAsNew(forms.Form):
 class NewProject(forms.Form):
     """A cost centre."""
 
-    once = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    form_key = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
     name = forms.CharField(label="Name", max_length=120)
     slug = forms.CharField(
         label="Short name",

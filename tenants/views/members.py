@@ -18,7 +18,7 @@ from tenants.notifications.emails import invitation_link
 from tenants.notifications.file_backend import written_to_files
 from tenants.parsing import uuid_in
 from tenants.views.forms import InviteMember
-from tenants.web.form_posts import explain, posted
+from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -37,7 +37,7 @@ def members(request: TenantRequest) -> HttpResponse:
 
 
 @page("members.manage")
-@posted("members")
+@redirect_get_to("members")
 def invite(request: TenantRequest) -> HttpResponse:
     """Invite a person by email; without a mail server, show the link once to the inviter."""
     actor = request.actor

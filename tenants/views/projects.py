@@ -9,8 +9,8 @@ from django.views.decorators.http import require_safe
 from tenants import operations, queries
 from tenants.errors import ExchequerError
 from tenants.views.forms import NewProject
-from tenants.web.form_posts import explain, posted
-from tenants.web.idempotency import once
+from tenants.web.form_posts import explain, redirect_get_to
+from tenants.web.idempotency import run_once
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -27,7 +27,7 @@ def projects(request: TenantRequest) -> HttpResponse:
 
 
 @page("projects.manage")
-@posted("projects")
+@redirect_get_to("projects")
 def create_project(request: TenantRequest) -> HttpResponse:
     """Create a project."""
     actor = request.actor
@@ -41,7 +41,7 @@ def create_project(request: TenantRequest) -> HttpResponse:
 
     if form.is_valid():
         try:
-            return redirect(once(actor, form.cleaned_data["once"], act))
+            return redirect(run_once(actor, form.cleaned_data["form_key"], act))
         except ExchequerError as refused:
             explain(form, refused)
     return _render(request, form=form, status=422)

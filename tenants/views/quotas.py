@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from tenants import queries, quotas
 from tenants.errors import Conflict, ExchequerError
 from tenants.views.forms import QuotaLimit
-from tenants.web.form_posts import explain, posted
+from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -54,7 +54,7 @@ def quotas_page(request: TenantRequest) -> HttpResponse:
 
 
 @page("quotas.manage")
-@posted("quotas")
+@redirect_get_to("quotas")
 def quota_change(request: TenantRequest) -> HttpResponse:
     """Set a limit: the first submission shows the difference; `confirmed` applies it."""
     actor = request.actor

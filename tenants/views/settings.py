@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from tenants import operations
 from tenants.errors import ExchequerError
 from tenants.views.forms import Organisation, Preferences
-from tenants.web.form_posts import explain, posted
+from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -26,7 +26,7 @@ def settings(request: TenantRequest) -> HttpResponse:
 
 
 @page("tenant.manage")
-@posted("settings")
+@redirect_get_to("settings")
 def organisation(request: TenantRequest) -> HttpResponse:
     """Change the organisation's name, its time zone, and whether its only member approves alone."""
     form = Organisation(request.POST, auto_id="org_%s")

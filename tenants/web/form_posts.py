@@ -13,7 +13,7 @@ from tenants.web.requests import TenantRequest
 View = Callable[[TenantRequest], HttpResponse]
 
 
-def posted(back: str) -> Callable[[View], View]:
+def redirect_get_to(back: str) -> Callable[[View], View]:
     """Let a view receive only POST, and redirect a GET to the page `back`.
 
     Stands below `page`, which checks the permission.

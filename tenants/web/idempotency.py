@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tenants.web.views import ApiView
 
 
-def once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
+def run_once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
     """Return the result of `act` (a URL to redirect to); call it only the first time a form's key is used.
 
     If `act` raises, the key stays unused.

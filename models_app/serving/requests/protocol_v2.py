@@ -197,7 +197,9 @@ def _check_json(name: str, datatype: str, data: list[Any]) -> None:
     if not allowed.issuperset(map(type, data)):
         at = next(at for at, value in enumerate(data) if type(value) not in allowed)
         raise BadInstanceProblem(
-            f"Input {name[:80]!r}, element {at}: {repr(data[at])[:40]} is not of type {datatype}.", column=name[:80], row=at
+            f"Input {name[:80]!r}, element {at}: {repr(data[at])[:40]} is not of type {datatype}.",
+            column=name[:80],
+            row=at,
         )
 
 

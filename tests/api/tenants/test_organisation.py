@@ -64,7 +64,7 @@ def test_a_preset_holds_what_its_words_say_and_nothing_else(preset: str) -> None
     page = text_of(client.get(f"/t/{tenant.slug}/api-keys/"))
     box = re.search(rf'value="{preset}"[^>]*>\s*(?:<[^>]*>\s*)*([^<]+)', page)
     assert box is not None
-    form = {"once": str(uuid4()), "name": "k", "days": "30", "presets": [preset]}
+    form = {"form_key": str(uuid4()), "name": "k", "days": "30", "presets": [preset]}
     client.post(f"/t/{tenant.slug}/api-keys/new/", form)
     with tenant_scope(tenant.id):
         assert set(ApiKey.objects.get().scopes) == said(box[1].strip()) | {"tenant.view"}
@@ -73,7 +73,7 @@ def test_a_preset_holds_what_its_words_say_and_nothing_else(preset: str) -> None
 def test_a_key_form_sent_twice_makes_one_key_and_shows_it_once() -> None:
     tenant = factories.make_tenant()
     client, _ = logged_in(tenant, "admin")
-    form: dict[str, Any] = {"once": str(uuid4()), "name": "ci", "days": "30", "presets": ["launch"]}
+    form: dict[str, Any] = {"form_key": str(uuid4()), "name": "ci", "days": "30", "presets": ["launch"]}
     first = client.post(f"/t/{tenant.slug}/api-keys/new/", form)
     second = client.post(f"/t/{tenant.slug}/api-keys/new/", form)
     assert re.search(rb"exq_\w+", first.content)
@@ -198,7 +198,7 @@ def test_a_project_form_names_what_is_wrong_and_is_sent_once() -> None:
     assert answer.status_code == 422
     assert b'value="Research"' in answer.content
     assert client.post(path, {"name": "Again", "slug": "default"}).status_code == 422
-    form = {"once": str(uuid4()), "name": "Research", "slug": "research"}
+    form = {"form_key": str(uuid4()), "name": "Research", "slug": "research"}
     assert [client.post(path, form).status_code for _ in range(2)] == [302, 302]
     with tenant_scope(tenant.id):
         assert Project.objects.filter(slug="research").count() == 1

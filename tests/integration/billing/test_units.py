@@ -40,7 +40,7 @@ def month(monkeypatch: pytest.MonkeyPatch, demo_clock: "DemoClock") -> tuple[Ten
     monkeypatch.setattr(price_books, "PRICES", PRICES)
     monkeypatch.setattr(resource_names, "_kinds", dict(resource_names._kinds))
     resource_names.register(
-        lambda ids: dict.fromkeys(set(ids) & {ENDPOINT}, "churn <live>"), "endpoint", pieces="Batches"
+        lambda ids: dict.fromkeys(set(ids) & {ENDPOINT}, "churn <live>"), "endpoint", record_noun="Batches"
     )
     tenant = factories.make_tenant(timezone="Asia/Kolkata")
     job = one_of_everything(tenant)["job_id"]
@@ -211,7 +211,7 @@ def test_names_are_looked_up_once_a_kind(monkeypatch: pytest.MonkeyPatch) -> Non
     assert resource_names.resource_names([*many, "thing:1", "other:2", "", "a:b:c"]) == dict.fromkeys(many, "x")
     assert len(asked) == 1
     assert resource_names.page_of(many[0], "slug") == ""
-    assert resource_names.pieces_of([*many, "other"]) == "Events"
+    assert resource_names.record_noun_of([*many, "other"]) == "Events"
 
 
 def test_units_are_written_as_people_write_them() -> None:

@@ -41,7 +41,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
         yield running
         running.hangs = False
         wait_until(
-            lambda: not external_work.EXTERNAL_EVENTS.known and not external_work.ACCOUNT_EMAILS.known, 60, "what is done aside"
+            lambda: not external_work.EXTERNAL_EVENTS.known and not external_work.ACCOUNT_EMAILS.known,
+            60,
+            "what is done aside",
         )
 
 

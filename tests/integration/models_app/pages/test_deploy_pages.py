@@ -85,7 +85,7 @@ def test_a_version_in_production_is_chosen_and_nothing_else_is_said(tenant: Tena
 
 def test_the_form_sent_without_a_version_asks_for_one(tenant: Tenant) -> None:
     make_version(actor_for(tenant), "churn")
-    entered = {"version": "", "name": "churn", "project": "", "slo_ms": "500", "once": str(uuid4())}
+    entered = {"version": "", "name": "churn", "project": "", "slo_ms": "500", "form_key": str(uuid4())}
     answer = client_of(tenant).post(reverse("endpoint-deploy", args=("vision",)), entered)
     assert answer.status_code == 422
     assert "This field is required" in text_of(answer)
@@ -131,7 +131,14 @@ def other_columns() -> dict[str, Any]:
 
 def deployed(tenant: Tenant, version: ModelVersion, **more: str) -> tuple[int, str]:
     """Return the status and the page of deploying a version under the name `churn`."""
-    form = {"version": str(version.id), "name": "churn", "project": "", "slo_ms": "500", "once": str(uuid4()), **more}
+    form = {
+        "version": str(version.id),
+        "name": "churn",
+        "project": "",
+        "slo_ms": "500",
+        "form_key": str(uuid4()),
+        **more,
+    }
     answer = client_of(tenant).post(reverse("endpoint-deploy", args=("vision",)), form)
     return answer.status_code, text_of(answer)
 

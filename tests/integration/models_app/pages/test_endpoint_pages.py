@@ -121,7 +121,7 @@ def test_a_version_is_deployed_once_however_often_the_form_is_sent(tenant: Tenan
     client = client_of(tenant)
     shown = text_of(client.get(reverse("endpoint-deploy", args=("vision",)) + f"?version={version.id}"))
     assert 'value="churn--eu"' in shown
-    entered = {"version": str(version.id), "name": "churn-eu", "project": "", "slo_ms": "500", "once": str(uuid4())}
+    entered = {"version": str(version.id), "name": "churn-eu", "project": "", "slo_ms": "500", "form_key": str(uuid4())}
     places = [client.post(reverse("endpoint-deploy", args=("vision",)), entered) for _ in range(2)]
     assert [place.status_code for place in places] == [302, 302]
     assert places[0]["Location"] == places[1]["Location"]
@@ -143,7 +143,14 @@ def test_a_version_is_deployed_once_however_often_the_form_is_sent(tenant: Tenan
 )
 def test_what_is_refused_is_said_beside_its_field(tenant: Tenant, wrong: dict[str, str], says: str) -> None:
     version = make_version(actor_for(tenant))
-    entered = {"version": str(version.id), "name": "churn", "project": "", "slo_ms": "", "once": str(uuid4()), **wrong}
+    entered = {
+        "version": str(version.id),
+        "name": "churn",
+        "project": "",
+        "slo_ms": "",
+        "form_key": str(uuid4()),
+        **wrong,
+    }
     answer = client_of(tenant).post(reverse("endpoint-deploy", args=("vision",)), entered)
     assert answer.status_code == 422
     assert says in text_of(answer)
@@ -225,7 +232,7 @@ def test_code_to_copy_is_code_whatever_columns_are_called() -> None:
 
 def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint: Endpoint) -> None:
     client, path = client_of(tenant), reverse("endpoint-key-create", args=("vision", endpoint.id))
-    entered = {"name": "shop", "requests_per_minute": "60", "once": str(uuid4())}
+    entered = {"name": "shop", "requests_per_minute": "60", "form_key": str(uuid4())}
     body = text_of(client.post(path, entered))
     assert "exq_ep_" in body
     assert client.post(path, entered).status_code == 302
@@ -237,7 +244,7 @@ def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint:
         asked = page(client, name, endpoint.id)
         assert (asked.status_code, asked["Location"]) == (302, reverse("endpoint", args=("vision", endpoint.id)))
         assert page(client, name, uuid4()).status_code == 404
-    refused = client.post(path, {"name": "", "requests_per_minute": "0", "once": str(uuid4())})
+    refused = client.post(path, {"name": "", "requests_per_minute": "0", "form_key": str(uuid4())})
     assert refused.status_code == 422
     assert client.post(reverse("endpoint-key-revoke", args=("vision", endpoint.id, key.id))).status_code == 302
     assert "No key yet: no program" in text_of(page(client, "endpoint", endpoint.id))
@@ -385,7 +392,7 @@ def test_a_new_key_is_in_the_code_that_calls_and_labels_have_code_too(tenant: Te
     assert "Bearer YOUR_KEY" in before
     assert f"/api/v1/endpoints/{endpoint.id}/feedback/" in before
     path = reverse("endpoint-key-create", args=("vision", endpoint.id))
-    body = text_of(client.post(path, {"name": "shop", "requests_per_minute": "", "once": str(uuid4())}))
+    body = text_of(client.post(path, {"name": "shop", "requests_per_minute": "", "form_key": str(uuid4())}))
     secret = body.split('id="secret">')[1].split("<")[0]
     assert f"Bearer {secret}" in body
     assert "YOUR_KEY" not in body
